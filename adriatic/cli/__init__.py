@@ -1,0 +1,86 @@
+"""The command line: where the rooms are wired together, and nothing else.
+
+Owns argument parsing, what is printed, and exit codes (0 done, 1 it says why not, 2 wrong usage, 3 cannot tell because
+a dependency does not answer). Each command is a module that is imported only when it runs, so that `--help` is instant.
+Every command that prints data takes `--json`; data goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from adriatic import __version__
+from adriatic.errors import AdriaticError, DependencyUnavailable
+
+COMMANDS: dict[str, str] = {
+    # name: "module:attribute", in the order that help lists them
+    "up": "adriatic.cli.stack:up",
+    "down": "adriatic.cli.stack:down",
+    "reset": "adriatic.cli.stack:reset",
+    "status": "adriatic.cli.status:status",
+    "logs": "adriatic.cli.stack:logs",
+    "import": "adriatic.cli.imports:import_",
+    "search": "adriatic.cli.search:search",
+    "tenant": "adriatic.cli.tenants:tenant",
+    "token": "adriatic.cli.tenants:token",
+    "verify": "adriatic.cli.verify:verify",
+    "eval": "adriatic.cli.evaluate:evaluate",
+    "topics": "adriatic.cli.topics:topics",
+    "schemas": "adriatic.cli.schemas:schemas",
+    "migrate": "adriatic.cli.migrate:migrate",
+    "dlq": "adriatic.cli.dlq:dlq",
+    "api": "adriatic.cli.services:api",
+    "cdc": "adriatic.cli.services:cdc",
+    "flow": "adriatic.cli.services:flow",
+    "settings": "adriatic.cli.settings:settings",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="adriatic")
+def cli() -> None:
+    """A stream-processing data pipeline for Architecture Decision Records.
+
+    \b
+    adriatic up                              start everything on this machine
+    adriatic import docs/decisions           bring in a folder, a git repository, or a JSONL history
+    adriatic search "why no dual write"      find it, by words and by meaning
+    adriatic status                          what runs, how far behind, what needs you
+    """
+
+
+def main() -> None:
+    """Entry point of the `adriatic` command: errors become one clear message and an exit code."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except AdriaticError as error:
+        click.echo(f"{error.code}: {error.detail}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        sys.exit(3 if isinstance(error, DependencyUnavailable) else 1)

@@ -1,0 +1,160 @@
+"""Every error that Adriatic raises on purpose.
+
+Owns the tree, the stable codes and the rule for what happens next. Refuses to know any library: each boundary in
+`connectors` maps the exceptions of the library that it wraps.
+
+    AdriaticError
+    ├── OperatingError          the world: retry in place, or stop and say why; never a dead letter (law 7)
+    │   ├── DependencyUnavailable   broker, database, registry, embedder do not answer: retry with back-off
+    │   ├── Fenced                  another writer took over: end this process, write nothing more
+    │   └── Halted                  going on would lose or invent data: stop until somebody decides
+    ├── DataError               this record: to the dead-letter queue, with its coordinates
+    │   ├── Undecodable             not our wire format, or bytes that do not fit their schema
+    │   ├── UnknownSchema           a schema id that the registry does not have
+    │   └── Unprocessable           decoded, yet processing it raises
+    ├── CallerError             whoever called: told at once, nothing changed
+    │   ├── InvalidInput, NotFound, Conflict, TooLarge, Unauthenticated, Forbidden, RateLimited
+    │   └── Misconfigured           settings that do not make sense
+    └── (programmer errors are assertions, not classes)
+
+Every error carries a stable `code` (what a machine matches), a `detail` (what happened, with values) and a `hint` (what
+to do next). They pickle, because worker processes send them home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class AdriaticError(Exception):
+    """Root of the tree. `code` is stable across releases; `coordinates` say where (topic, partition, offset …)."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str, *, hint: str = "", coordinates: Mapping[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+        self.coordinates: dict[str, Any] = dict(coordinates or {})
+
+    def __str__(self) -> str:
+        return f"{self.detail} ({self.hint})" if self.hint else self.detail
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.detail, self.hint, self.coordinates))
+
+
+def _rebuild(cls: type[AdriaticError], detail: str, hint: str, coordinates: dict[str, Any]) -> AdriaticError:
+    return cls(detail, hint=hint, coordinates=coordinates)
+
+
+class OperatingError(AdriaticError):
+    """The world is not as it should be. Never the fault of the record in hand."""
+
+    code = "operating"
+
+
+class DependencyUnavailable(OperatingError):
+    """A dependency does not answer, or says that it cannot right now. Retry in place, with back-off."""
+
+    code = "dependency-unavailable"
+
+
+class Fenced(OperatingError):
+    """The offset, slot or lease that this process held has moved under it. It must end without writing again."""
+
+    code = "fenced"
+
+
+class Halted(OperatingError):
+    """Going on would lose or invent data. Operator action: read the hint, decide, start again."""
+
+    code = "halted"
+
+
+class DataError(AdriaticError):
+    """This record's own fault. Goes to the dead-letter queue with its coordinates and original bytes."""
+
+    code = "data"
+
+
+class Undecodable(DataError):
+    """The bytes are not in the wire format, or do not fit the schema that they name."""
+
+    code = "undecodable"
+
+
+class UnknownSchema(DataError):
+    """The registry answered, and has no schema with this id."""
+
+    code = "unknown-schema"
+
+
+class Unprocessable(DataError):
+    """The record decodes, and processing it raises."""
+
+    code = "unprocessable"
+
+
+class CallerError(AdriaticError):
+    """Whoever called got something wrong. Nothing was changed. `status` is the HTTP status that says so."""
+
+    code = "bad-request"
+    status: ClassVar[int] = 400
+
+
+class InvalidInput(CallerError):
+    """The request does not have the documented shape."""
+
+    code = "invalid-input"
+    status = 400
+
+
+class Unauthenticated(CallerError):
+    """No bearer token, or one that does not validate."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(CallerError):
+    """The token is good, and does not allow this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(CallerError):
+    """No such thing, or it belongs to another tenant: the two are never told apart."""
+
+    code = "not-found"
+    status = 404
+
+
+class Conflict(CallerError):
+    """The thing has changed since the caller read it."""
+
+    code = "conflict"
+    status = 409
+
+
+class TooLarge(CallerError):
+    """Over a documented limit."""
+
+    code = "too-large"
+    status = 413
+
+
+class RateLimited(CallerError):
+    """Over a quota. Retry later."""
+
+    code = "rate-limited"
+    status = 429
+
+
+class Misconfigured(CallerError):
+    """The settings do not make sense; every fault is listed, not only the first."""
+
+    code = "misconfigured"
+    status = 500

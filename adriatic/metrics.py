@@ -1,0 +1,69 @@
+"""Every metric that Adriatic exports: the one registry.
+
+Owns names, types, labels and meaning; `docs/reference/metrics.md` is generated from it and a test holds the two
+together. Refuses unbounded labels: no key, offset, tenant, raw path. Base units are in the names.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+# --- change capture -------------------------------------------------------------------------------------------------
+CDC_EVENTS = Counter("adriatic_cdc_events_total", "Records acknowledged by the broker.", ["topic"])
+CDC_SKIPPED = Counter(
+    "adriatic_cdc_skipped_total", "Records skipped after a restart: the topic had them (R8).", ["topic"]
+)
+CDC_BEHIND_SECONDS = Gauge(
+    "adriatic_cdc_behind_seconds",
+    "Age of the newest commit known to be in Kafka. Growing: broker or capture is down.",
+)
+CDC_SLOT_WAL_BYTES = Gauge(
+    "adriatic_cdc_slot_wal_bytes", "WAL that Postgres keeps for the slot. Growing without end fills the disk."
+)
+CDC_TABLE_STOPPED = Gauge("adriatic_cdc_table_stopped", "1: this table stopped (R11), the others go on.", ["table"])
+
+# --- dataflows ------------------------------------------------------------------------------------------------------
+FLOW_RECORDS = Counter("adriatic_flow_records_total", "Records whose effects are committed.", ["flow", "topic"])
+FLOW_DEAD_LETTERS = Counter(
+    "adriatic_flow_dead_letters_total", "Records sent to the dead-letter queue.", ["flow", "topic", "code"]
+)
+FLOW_RETRIES = Counter(
+    "adriatic_flow_retries_total", "Attempts repeated because a dependency was away.", ["flow", "dependency"]
+)
+FLOW_BATCH_SECONDS = Histogram(
+    "adriatic_flow_batch_seconds",
+    "One batch, by step (transform, commit).",
+    ["flow", "step"],
+    buckets=LATENCY_BUCKETS_S,
+)
+FLOW_WATERMARK_SECONDS = Gauge(
+    "adriatic_flow_watermark_timestamp_seconds", "Commits up to this time are in the view.", ["view"]
+)
+CONSUMER_LAG = Gauge(
+    "kafka_consumer_lag", "Records between the committed offset and the end.", ["group", "topic", "partition"]
+)
+CONSUMER_LAG_SECONDS = Gauge(
+    "kafka_consumer_lag_seconds",
+    "Age of the oldest record not yet processed.",
+    ["group", "topic", "partition"],
+)
+
+# --- embeddings -----------------------------------------------------------------------------------------------------
+EMBED_TEXTS = Counter(
+    "adriatic_embed_texts_total",
+    "Texts by outcome: embedded, or reused because they were known.",
+    ["outcome"],
+)
+EMBED_SECONDS = Histogram("adriatic_embed_seconds", "One call of the embedder.", ["space"], buckets=LATENCY_BUCKETS_S)
+
+# --- API ------------------------------------------------------------------------------------------------------------
+HTTP_REQUESTS = Counter(
+    "adriatic_http_requests_total", "Requests by route template and status.", ["method", "route", "status"]
+)
+HTTP_SECONDS = Histogram(
+    "adriatic_http_request_seconds", "Request duration.", ["method", "route"], buckets=LATENCY_BUCKETS_S
+)
+SEARCHES = Counter("searches_total", "Searches by type.", ["type"])
+ADRS_CREATED = Counter("adrs_created_total", "ADRs created.")

@@ -1,0 +1,202 @@
+"""The settings of a process: one frozen value, read once at the start.
+
+Owns names, defaults, meaning and validation. Refuses to be a global: `load()` is called by the composition root
+(`adriatic.cli`), the value is passed down, and no other module reads the environment or a settings file.
+
+Sources, the first that names a setting wins: environment (`ADRIATIC_KAFKA__BOOTSTRAP_SERVERS`), the file
+`adriatic.toml` beside the state directory, the record that the embedded stack keeps of its ports and passwords
+(`<home>/stack.toml`), the defaults below. All faults are reported together. Secrets are masked when printed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from adriatic.errors import Misconfigured
+
+Role = Literal["admin", "owner", "api", "flows", "cdc"]
+"""Who connects to Postgres: `admin` makes roles and the database, `owner` migrates, the others serve one room each."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PostgresSettings(_Section):
+    """Where the database is, and a password for each of our roles."""
+
+    host: str = "127.0.0.1"
+    port: int = 5432
+    database: str = "adriatic"
+    sslmode: Literal["disable", "prefer", "require", "verify-full"] = "prefer"
+    admin_user: str = Field("postgres", description="May create roles and databases; only `adriatic migrate` uses it.")
+    admin_password: SecretStr = SecretStr("")
+    owner_password: SecretStr = SecretStr("")
+    api_password: SecretStr = SecretStr("")
+    flows_password: SecretStr = SecretStr("")
+    cdc_password: SecretStr = SecretStr("")
+    api_pool_max: int = Field(10, description="Connections that one API process may hold.")
+
+    def user(self, role: Role) -> str:
+        return self.admin_user if role == "admin" else f"adriatic_{role}"
+
+    def dsn(self, role: Role, database: str | None = None) -> str:
+        """A libpq URL for `role`. It holds the password: never log it."""
+        password: SecretStr = getattr(self, f"{role}_password")
+        return (
+            f"postgresql://{self.user(role)}:{password.get_secret_value()}@{self.host}:{self.port}"
+            f"/{database or self.database}?sslmode={self.sslmode}"
+        )
+
+
+class KafkaSettings(_Section):
+    """Any broker that speaks the Kafka protocol."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    replication_factor: int = Field(1, description="Of topics that `adriatic topics apply` creates; 3 on a cluster.")
+    client: dict[str, str] = Field(
+        default_factory=dict, description="Further librdkafka properties: security.protocol, sasl.mechanism …"
+    )
+    client_secrets: dict[str, SecretStr] = Field(
+        default_factory=dict, description="librdkafka properties that must not be printed: sasl.password …"
+    )
+
+    def client_config(self) -> dict[str, str]:
+        """What every librdkafka client of ours starts from."""
+        secrets = {key: value.get_secret_value() for key, value in self.client_secrets.items()}
+        return {"bootstrap.servers": self.bootstrap_servers, **self.client, **secrets}
+
+
+class RegistrySettings(_Section):
+    """A schema registry that speaks Confluent's API (Redpanda, Confluent, Apicurio's ccompat)."""
+
+    url: str = "http://127.0.0.1:8081"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    timeout_s: float = 5.0
+
+
+class ApiSettings(_Section):
+    host: str = "127.0.0.1"
+    port: int = 8080
+    adr_bytes_max: int = Field(1_048_576, description="Largest text of one ADR version, in bytes of UTF-8.")
+    import_bytes_max: int = Field(8_388_608, description="Largest request of an import, in bytes.")
+
+
+class AuthSettings(_Section):
+    """Who signs the bearer tokens. Without `jwks_url`, the local issuer does (its key is in the state directory)."""
+
+    issuer: str = "adriatic-local"
+    audience: str = "adriatic"
+    jwks_url: str = ""
+    tenant_claim: str = "tenant_id"
+    leeway_s: int = Field(30, description="Clock difference that is forgiven, in seconds.")
+
+
+class EmbedderSettings(_Section):
+    """What turns text into vectors. `minilm` runs in the process; `openai` is any endpoint that speaks its API."""
+
+    kind: Literal["minilm", "openai"] = "minilm"
+    model: str = "all-MiniLM-L6-v2-int8"
+    dimension: int = 384
+    base_url: str = "https://api.openai.com/v1"
+    api_key: SecretStr = SecretStr("")
+    batch_max: int = Field(64, description="Texts in one request to an endpoint.")
+    timeout_s: float = 30.0
+    threads: int = Field(0, description="Threads of the in-process model; 0 takes the number of cores.")
+
+
+class CdcSettings(_Section):
+    """Change capture: WAL to topics."""
+
+    slot: str = "adriatic"
+    publication: str = "adriatic"
+    prefix: str = Field("adriatic", description="First part of every capture topic's name.")
+    heartbeat_s: float = Field(1.0, description="How often a heartbeat is written to the WAL; bounds freshness.")
+    kafka_down_max_s: float = Field(
+        20.0,
+        description="After this long without the broker the replication connection is closed, so that Postgres "
+        "can shut down (it waits for our acknowledgement).",
+    )
+
+
+class TelemetrySettings(_Section):
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    otlp_endpoint: str = Field("", description="OpenTelemetry collector over HTTP; empty is off.")
+    ops_host: str = "127.0.0.1"
+    ops_port: int = Field(0, description="Port of this process's health and metrics; 0 is none.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. See the module docstring for where it comes from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ADRIATIC_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    home: Path = Path(".adriatic")
+    postgres: PostgresSettings = PostgresSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
+    api: ApiSettings = ApiSettings()
+    auth: AuthSettings = AuthSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
+    cdc: CdcSettings = CdcSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        home = find_home()
+        files = (home.parent / "adriatic.toml", home / "stack.toml")
+        tomls = (TomlConfigSettingsSource(settings_cls, file) for file in files if file.is_file())
+        return (init_settings, env_settings, *tomls)
+
+
+def find_home() -> Path:
+    """The state directory: `ADRIATIC_HOME`, else the nearest `.adriatic` at or above the working directory, else a new
+    one beside the source tree that this package runs from, else in the working directory."""
+    if named := os.environ.get("ADRIATIC_HOME"):
+        return Path(named).resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".adriatic").is_dir():
+            return folder / ".adriatic"
+    source = Path(__file__).resolve().parent.parent
+    return (source if (source / "pyproject.toml").is_file() else here) / ".adriatic"
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings once.
+
+    Raises `Misconfigured` with every fault, one a line.
+    """
+    try:
+        return Settings(**{"home": find_home(), **overrides})
+    except ValidationError as error:
+        faults = "\n".join(f"  {'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors())
+        raise Misconfigured(
+            f"{error.error_count()} setting(s) are wrong:\n{faults}",
+            hint="see `adriatic settings --help` for names and meanings",
+        ) from None

@@ -1,0 +1,67 @@
+-- Searchable text. Maintained by the flows `index` and `embed`; a function of app.adr_versions alone.
+
+-- Which version each arm of the search shows. An old version stays findable by meaning until every vector of the new one
+-- is there. The row outlives the ADR (deleted), so that a replay of an old version cannot bring it back.
+create table mv.search_state (
+    tenant_id       uuid not null,
+    adr_id          uuid not null,
+    words_version   integer not null,
+    meaning_version integer,                       -- null: not yet findable by meaning
+    deleted         boolean not null default false,
+    title           text not null,
+    status          text not null,
+    effective_at    timestamptz not null,          -- of words_version
+    recorded_at     timestamptz not null,          -- commit time of words_version: freshness is measured from it
+    words_at        timestamptz not null,          -- when it became findable by words
+    meaning_at      timestamptz,                   -- when words_version became findable by meaning
+    chunks          integer not null,              -- of words_version
+    primary key (tenant_id, adr_id)
+);
+
+create table mv.chunks (
+    tenant_id    uuid not null,
+    adr_id       uuid not null,
+    version      integer not null,
+    ordinal      integer not null,                 -- order in the text, from 0
+    heading_path text not null,                    -- 'Context > Constraints'
+    body         text not null,                    -- as in the ADR, byte for byte
+    char_start   integer not null,
+    char_end     integer not null,
+    text_hash    bytea not null,                   -- sha-256 of the text as embedded (title and heading path included)
+    tsv          tsvector not null,
+    length       integer not null,                 -- lexemes, for BM25
+    primary key (tenant_id, adr_id, version, ordinal)
+);
+create index chunks_tsv on mv.chunks using gin (tsv);
+create index chunks_hash on mv.chunks (tenant_id, text_hash);
+
+-- An embedding space is a provider, model, revision, dimension and prefix rule. Spaces are never mixed in one query.
+create table mv.embedding_spaces (
+    space      text primary key,
+    provider   text not null,
+    model      text not null,
+    revision   text not null,
+    dimension  integer not null check (dimension > 0),
+    active     boolean not null default false,
+    created_at timestamptz not null default now()
+);
+create unique index embedding_spaces_active on mv.embedding_spaces (active) where active;
+
+-- Content-addressed: the same text of a tenant is embedded once, whatever version or ADR it is in. Never shared between
+-- tenants: a hit would tell one that another has the same text.
+create table mv.embeddings (
+    tenant_id  uuid not null,
+    space      text not null references mv.embedding_spaces,
+    text_hash  bytea not null,
+    embedding  vector not null,
+    created_at timestamptz not null default now(),
+    primary key (tenant_id, space, text_hash)
+);
+
+call app.protect('mv.search_state');
+call app.protect('mv.chunks');
+call app.protect('mv.embeddings');
+
+grant select on mv.search_state, mv.chunks, mv.embeddings, mv.embedding_spaces to adriatic_api, adriatic_search;
+grant insert, update, delete on mv.search_state, mv.chunks, mv.embeddings to adriatic_flows;
+grant select, insert, update on mv.embedding_spaces to adriatic_flows;

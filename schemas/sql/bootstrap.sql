@@ -1,0 +1,27 @@
+-- Run by the admin before the first migration, and safe to run again: roles, and the extension that needs a superuser.
+-- `adriatic migrate` sets the passwords afterwards; the database itself is made by it too.
+-- None of the roles may bypass row security (law 4): what each of them sees is a policy, readable in the catalogue.
+do $$
+declare
+    wanted record;
+begin
+    for wanted in
+        select *
+        from (values
+            ('adriatic_owner', 'login'),             -- owns the schemas; runs migrations only
+            ('adriatic_api', 'login'),               -- serves one tenant per transaction
+            ('adriatic_flows', 'login'),             -- keeps mv.*, for all tenants
+            ('adriatic_cdc', 'login replication'),   -- reads the WAL and the first snapshot
+            ('adriatic_search', 'nologin')           -- owns the search functions
+        ) as roles (name, attributes)
+    loop
+        if not exists (select from pg_roles where rolname = wanted.name) then
+            execute format('create role %I %s nosuperuser nobypassrls noinherit', wanted.name, wanted.attributes);
+        end if;
+    end loop;
+end
+$$;
+
+grant adriatic_search to adriatic_owner with inherit true, set true;
+
+create extension if not exists vector;
