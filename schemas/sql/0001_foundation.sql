@@ -7,6 +7,14 @@ create schema ops;   -- offsets, dead letters, progress of the machinery; no ten
 grant usage on schema app, mv to adriatic_api, adriatic_flows, adriatic_cdc, adriatic_search;
 grant usage on schema ops to adriatic_api, adriatic_flows, adriatic_cdc;
 
+-- Which of these files this database has; `adriatic migrate` writes it and refuses a file that changed afterwards.
+create table ops.migrations (
+    number     integer primary key check (number > 0),
+    name       text not null,
+    checksum   text not null,                      -- sha-256 of the file, in hex
+    applied_at timestamptz not null default now()
+);
+
 -- The one reader of the setting. Unset and empty are the same: no tenant, so no rows.
 create function app.current_tenant() returns uuid
     language sql stable parallel safe

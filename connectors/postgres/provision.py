@@ -1,0 +1,198 @@
+"""From an empty Postgres server to a migrated database.
+
+Owns the administrator's part (database, roles, passwords, extension) and the connections that the migrations run on.
+Refuses to know what the migrations contain: `schemas/migrations.py` does. Every step is safe to run again and to
+interrupt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from adriatic.deadline import Deadline, backoff_s
+from adriatic.errors import DependencyUnavailable, Halted, Misconfigured
+from adriatic.settings import PostgresSettings, Role
+from schemas import migrations
+
+POSTGRES_MIN = 160_000
+"""Oldest server: 16. The publication, the messages of logical decoding and role grants with options need it."""
+PGVECTOR_MIN = (0, 8, 4)
+"""Oldest extension: the releases before it corrupt HNSW indexes and overflow (fixed in 0.8.2 to 0.8.4)."""
+CONNECT_TIMEOUT_S = 5
+"""One attempt to connect. A server on the way up refuses at once; only a black hole takes this long."""
+MAINTENANCE_DATABASE = "postgres"
+"""Where the administrator connects while ours does not exist yet."""
+LOGIN_ROLES: tuple[Role, ...] = ("owner", "api", "flows", "cdc")
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `provision` found and did."""
+
+    database: str
+    created: bool
+    pgvector: str
+    applied: list[str] = field(default_factory=list)
+    version: int = 0
+    ahead: int = 0
+    """Migrations that the database has and these files do not: a newer release was here."""
+
+
+def provision(
+    settings: PostgresSettings, deadline: Deadline, *, bootstrap: bool = True, progress: Progress = lambda _: None
+) -> Report:
+    """Make the database what this release needs. With `bootstrap=False` roles, database and extension are somebody
+    else's.
+
+    Raises `DependencyUnavailable` when the server does not answer before the deadline, `Misconfigured` when it does
+    not let us in, `Halted` when a migration cannot be applied or the server is too old.
+    """
+    created = _bootstrap(settings, deadline, progress) if bootstrap else False
+    files = migrations.load()
+    with _connected(settings, "owner", settings.database, deadline) as connection:
+        pgvector = check_pgvector(connection)
+        applied = []
+        for migration in migrations.apply(connection, files, max(1.0, deadline.left_s)):
+            progress(f"applied {migration.title}")
+            applied.append(migration.title)
+        has = len(migrations.applied(connection))
+    return Report(settings.database, created, pgvector, applied, has, max(0, has - len(files)))
+
+
+def check_pgvector(connection: psycopg.Connection[Any]) -> str:
+    """The installed version of pgvector. Raises `Halted` when it is missing or one that corrupts indexes."""
+    row = connection.execute("select extversion from pg_extension where extname = 'vector'").fetchone()
+    if row is None:
+        raise Halted("pgvector is not installed in this database", hint="as a superuser: create extension vector")
+    if tuple(int(part) for part in row[0].split(".")[:3]) < PGVECTOR_MIN:
+        raise Halted(
+            f"pgvector is {row[0]}, and versions before {'.'.join(map(str, PGVECTOR_MIN))} can corrupt an index",
+            hint="install a newer one on the server, then: alter extension vector update",
+        )
+    return str(row[0])
+
+
+def _bootstrap(settings: PostgresSettings, deadline: Deadline, progress: Progress) -> bool:
+    """Roles belong to the whole server, so the lock is taken where everybody who might change them meets."""
+    with _connected(settings, "admin", MAINTENANCE_DATABASE, deadline) as server:
+        _require_server(server)
+        with _locked(server, deadline):
+            created = _create_database(server, settings.database)
+            if created:
+                progress(f"created the database {settings.database}")
+            with _connected(settings, "admin", settings.database, deadline) as database:
+                _run_bootstrap(database, settings)
+    return created
+
+
+def _require_server(connection: psycopg.Connection[Any]) -> None:
+    if connection.info.server_version < POSTGRES_MIN:
+        raise Halted(
+            f"the server is PostgreSQL {connection.info.server_version // 10_000}",
+            hint=f"{POSTGRES_MIN // 10_000} or newer is needed",
+        )
+
+
+def _create_database(server: psycopg.Connection[Any], name: str) -> bool:
+    if server.execute("select from pg_database where datname = %s", [name]).fetchone() is not None:
+        return False
+    server.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name)))
+    return True
+
+
+def _run_bootstrap(database: psycopg.Connection[Any], settings: PostgresSettings) -> None:
+    database.execute(migrations.BOOTSTRAP_FILE.read_bytes())
+    name = sql.Identifier(settings.database)
+    database.execute(sql.SQL("grant create on database {} to {}").format(name, sql.Identifier(settings.user("owner"))))
+    for role in LOGIN_ROLES:
+        _set_password(database, settings.user(role), getattr(settings, f"{role}_password").get_secret_value())
+
+
+def _set_password(database: psycopg.Connection[Any], user: str, password: str) -> None:
+    """Set it as a SCRAM verifier, so that the server's log never sees the password. An empty one leaves it alone: the
+    server authenticates by other means."""
+    if not password:
+        return
+    verifier = database.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
+    statement = sql.SQL("alter role {} password {}").format(sql.Identifier(user), sql.Literal(verifier))
+    database.execute(statement)
+
+
+@contextmanager
+def _locked(connection: psycopg.Connection[Any], deadline: Deadline) -> Iterator[None]:
+    timeout_ms = str(max(1, int(deadline.left_s * 1000)))
+    try:
+        connection.execute("select set_config('lock_timeout', %s, false)", [timeout_ms])
+        connection.execute("select pg_advisory_lock(%s)", [migrations.LOCK_ID])
+    except psycopg.errors.LockNotAvailable:
+        raise DependencyUnavailable(
+            "somebody else is setting this server up", hint="wait for it to end, then run this again"
+        ) from None
+    yield  # Closing the connection gives the lock back, whatever happened.
+
+
+@contextmanager
+def _connected(
+    settings: PostgresSettings, role: Role, database: str, deadline: Deadline
+) -> Iterator[psycopg.Connection[Any]]:
+    connection = _connect(settings, role, database, deadline)
+    try:
+        yield connection
+    except psycopg.OperationalError as error:
+        raise DependencyUnavailable(f"lost Postgres at {_where(settings)}: {error}") from None
+    except psycopg.Error as error:
+        raise Halted(
+            f"Postgres refused: {error.diag.message_primary or error}", hint=error.diag.message_hint or ""
+        ) from None
+    finally:
+        connection.close()
+
+
+def _connect(settings: PostgresSettings, role: Role, database: str, deadline: Deadline) -> psycopg.Connection[Any]:
+    """Retry while the server is away or on its way up; not while it is there and says no."""
+    for pause_s in backoff_s(max_s=1.0):
+        try:
+            return psycopg.connect(
+                settings.dsn(role, database),
+                autocommit=True,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                application_name="adriatic-migrate",
+            )
+        except psycopg.OperationalError as error:
+            _raise_refusal(error, settings, role)
+            if deadline.left_s <= pause_s:
+                raise DependencyUnavailable(
+                    f"Postgres at {_where(settings)} does not answer: {str(error).splitlines()[-1].strip()}",
+                    hint="is it running, and are postgres.host and postgres.port right?",
+                ) from None
+            deadline.clock.sleep(pause_s)
+    raise AssertionError("back-off never ends")
+
+
+REFUSALS: tuple[tuple[LiteralString, LiteralString], ...] = (
+    ("authentication failed", "is the password in the settings the one that the server has?"),
+    ("no pg_hba.conf entry", "pg_hba.conf must let this user in from this address"),
+    ("does not exist", "run `adriatic migrate` with its administrator part, or create it"),
+    ("no password supplied", "set the password in the settings"),
+)
+"""What libpq says when the server is there and says no (it gives no SQLSTATE for a failed connection), and what
+helps."""
+
+
+def _raise_refusal(error: psycopg.OperationalError, settings: PostgresSettings, role: Role) -> None:
+    text = str(error)
+    for phrase, hint in REFUSALS:
+        if phrase in text and "starting up" not in text:
+            raise Misconfigured(f"Postgres at {_where(settings)} refuses {settings.user(role)}: {text}", hint=hint)
+
+
+def _where(settings: PostgresSettings) -> str:
+    return f"{settings.host}:{settings.port}"
