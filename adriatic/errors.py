@@ -11,6 +11,7 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     ├── DataError               this record: to the dead-letter queue, with its coordinates
     │   ├── Undecodable             not our wire format, or bytes that do not fit their schema
     │   ├── UnknownSchema           a schema id that the registry does not have
+    │   ├── Unencodable             a value that does not fit the schema of the topic it is for
     │   └── Unprocessable           decoded, yet processing it raises
     ├── CallerError             whoever called: told at once, nothing changed
     │   ├── InvalidInput, NotFound, Conflict, TooLarge, Unauthenticated, Forbidden, RateLimited
@@ -89,6 +90,12 @@ class UnknownSchema(DataError):
     """The registry answered, and has no schema with this id."""
 
     code = "unknown-schema"
+
+
+class Unencodable(DataError):
+    """A value that does not fit the schema of the topic it is for."""
+
+    code = "unencodable"
 
 
 class Unprocessable(DataError):
