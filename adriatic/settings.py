@@ -113,6 +113,9 @@ class EmbedderSettings(_Section):
     api_key: SecretStr = SecretStr("")
     batch_max: int = Field(64, description="Texts in one request to an endpoint.")
     timeout_s: float = 30.0
+    send_dimension: bool = Field(
+        False, description="Ask the endpoint for `dimension`, which models of variable length need and others refuse."
+    )
     threads: int = Field(0, description="Threads of the in-process model; 0 takes the number of cores.")
 
 
@@ -138,6 +141,22 @@ class TelemetrySettings(_Section):
     ops_port: int = Field(0, description="Port of this process's health and metrics; 0 is none.")
 
 
+class StackSettings(_Section):
+    """Which outside components this machine runs itself, and what was decided once for them (kept in `stack.toml`)."""
+
+    postgres: Literal["embedded", "external"] = Field(
+        "embedded", description="`external`: nothing is started here, `postgres.*` says where the server is."
+    )
+    kafka: Literal["embedded", "external"] = Field("embedded", description="`external`: `kafka.*` says where it is.")
+    registry: Literal["embedded", "external"] = Field(
+        "embedded", description="`external`: `registry.*` says where it is; `embedded` needs an embedded Postgres."
+    )
+    instance: str = Field("", description="Recorded: names this copy's state where it lies outside the home.")
+    postgres_data: Path | None = Field(None, description="Recorded: the embedded server's data directory.")
+    registry_password: SecretStr = Field(SecretStr(""), description="Recorded: of the registry's database role.")
+    ports: dict[str, int] = Field(default_factory=dict, description="Recorded: one loopback port a listener.")
+
+
 class Settings(BaseSettings):
     """Everything that can be set. See the module docstring for where it comes from."""
 
@@ -158,6 +177,7 @@ class Settings(BaseSettings):
     embedder: EmbedderSettings = EmbedderSettings()
     cdc: CdcSettings = CdcSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    stack: StackSettings = StackSettings()
 
     @classmethod
     def settings_customise_sources(
