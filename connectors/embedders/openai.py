@@ -1,0 +1,226 @@
+"""Embeddings from any endpoint that speaks OpenAI's API: OpenAI, vLLM, Ollama, LiteLLM, text-embeddings-inference.
+
+Owns requests (count and size bounded), time-outs, the checks on what comes back, and whose fault a refusal is. The SDK
+does connections, authentication and errors; its retries are off, because the caller is the one retry loop.
+
+A refused batch is halved until the text that is refused stands alone; a text that the endpoint calls too long is halved
+until it fits. Both depend on the endpoint's answers only, so the same text ends in the same request every time. An
+endpoint that refuses even a plain word is a dependency outage: its refusals never turn texts into dead letters (law 7).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+import numpy as np
+import openai
+
+from adriatic.clock import SYSTEM_CLOCK, Clock
+from adriatic.deadline import Deadline
+from adriatic.errors import DependencyUnavailable, Halted, Unprocessable
+from adriatic.settings import EmbedderSettings
+from connectors.embedders import EmbeddingSpace, Vector, refuse_blank
+
+REQUEST_CHARS_MAX: Final = 200_000
+"""Characters of all texts of a request. OpenAI takes 300 000 tokens; a token is mostly four characters."""
+
+CONNECT_TIMEOUT_S: Final = 5.0
+"""A TCP and TLS handshake is done within three round trips; a longer silence is an outage."""
+
+RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""64 texts of 3 072 dimensions are 4 MB as JSON; an answer beyond this is not an answer to us."""
+
+TEXT_CHARS_MIN: Final = 32
+"""An endpoint that calls even this too long is refusing something else."""
+
+PLAIN_WORD: Final = "decision"
+"""The text that any embedding endpoint takes: tells a refused text from an endpoint that refuses everything."""
+
+_TOO_LONG: Final = re.compile(
+    r"context.?length|too (?:long|large|many tokens)|maximum.{0,40}tokens|less than \d+ tokens|token limit",
+    re.IGNORECASE,
+)
+
+
+class _Row(msgspec.Struct):
+    index: int
+    embedding: list[float]
+
+
+class _Answer(msgspec.Struct):
+    data: list[_Row]
+
+
+class _Refused(Exception):
+    """The endpoint answered: not this request. `too_long` if it said that length is why."""
+
+    def __init__(self, reason: str, too_long: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.too_long = too_long
+
+
+class OpenAIEmbedder:
+    """See `Embedder`. Endpoints compute in batches on shared hardware: equal texts give nearly equal vectors."""
+
+    def __init__(self, settings: EmbedderSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+        host = urlsplit(settings.base_url).netloc
+        # The endpoint belongs to the space: nothing else says whether two servers' "bge-small" are the same weights.
+        self._space = EmbeddingSpace.of(f"openai:{host}", settings.model, "unversioned", settings.dimension)
+        self._settings = settings
+        self._clock = clock
+        self._client = openai.OpenAI(
+            # The SDK refuses an empty key, servers without keys ignore it.
+            api_key=settings.api_key.get_secret_value() or "none",
+            base_url=settings.base_url,
+            max_retries=0,
+            timeout=openai.Timeout(settings.timeout_s, connect=min(CONNECT_TIMEOUT_S, settings.timeout_s)),
+        )
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        return self._space
+
+    @property
+    def reproducible(self) -> bool:
+        return False
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        refuse_blank(texts)
+        vectors: list[Vector] = []
+        for start, end in batches([len(text) for text in texts], self._settings.batch_max):
+            vectors += self._embed_batch(texts[start:end], start)
+        return vectors
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _embed_batch(self, texts: Sequence[str], first: int) -> list[Vector]:
+        """At most 2n − 1 requests for n texts, and that only if each of them is refused. `first` is texts[0]'s index in
+        the caller's sequence."""
+        try:
+            return self._request(texts)
+        except _Refused as refused:
+            if len(texts) == 1:
+                return [self._embed_refused(texts[0], first, refused)]
+        middle = len(texts) // 2
+        return self._embed_batch(texts[:middle], first) + self._embed_batch(texts[middle:], first + middle)
+
+    def _embed_refused(self, text: str, index: int, refused: _Refused) -> Vector:
+        """One text that was refused as it is: shorter, if that is why."""
+        while refused.too_long and len(text) >= 2 * TEXT_CHARS_MIN:
+            text = text[: len(text) // 2]
+            try:
+                return self._request([text])[0]
+            except _Refused as again:
+                refused = again
+        try:
+            self._request([PLAIN_WORD])
+        except _Refused as everything:
+            raise DependencyUnavailable(
+                f"the embedding endpoint refuses every text: {everything.reason}",
+                hint=f"check embedder.model ({self._settings.model}) and embedder.base_url",
+            ) from None
+        raise Unprocessable(
+            f"the embedding endpoint refuses this text: {refused.reason}", coordinates={"index": index}
+        ) from None
+
+    def _request(self, texts: Sequence[str]) -> list[Vector]:
+        deadline = Deadline.after(self._settings.timeout_s, self._clock)
+        dimensions = self._settings.dimension if self._settings.send_dimension else openai.omit
+        try:
+            with self._client.embeddings.with_streaming_response.create(
+                input=list(texts), model=self._settings.model, dimensions=dimensions, encoding_format="float"
+            ) as response:
+                body = self._read(response.iter_bytes(), deadline)
+        except openai.APIStatusError as error:
+            raise _from_status(error) from error
+        except openai.OpenAIError as error:
+            raise DependencyUnavailable(
+                f"the embedding endpoint does not answer: {type(error).__name__}",
+                hint=f"is {self._settings.base_url} reachable from here?",
+            ) from error
+        return self._vectors(body, len(texts))
+
+    def _read(self, parts: Iterator[bytes], deadline: Deadline) -> bytes:
+        """The SDK's time-out is for each read, so an endpoint that trickles would never end; the deadline ends it."""
+        body = bytearray()
+        while part := _next_part(parts):
+            body += part
+            if deadline.passed:
+                raise DependencyUnavailable(
+                    f"the embedding endpoint took longer than {self._settings.timeout_s:g} s to answer",
+                    hint="raise embedder.timeout_s or lower embedder.batch_max",
+                )
+            if len(body) > RESPONSE_BYTES_MAX:
+                raise DependencyUnavailable(f"the embedding endpoint sent more than {RESPONSE_BYTES_MAX} bytes")
+        return bytes(body)
+
+    def _vectors(self, body: bytes, count: int) -> list[Vector]:
+        try:
+            rows = msgspec.json.decode(body, type=_Answer).data
+        except msgspec.DecodeError as error:
+            raise DependencyUnavailable(f"the embedding endpoint's answer is not understood: {error}") from None
+        if sorted(row.index for row in rows) != list(range(count)):
+            raise DependencyUnavailable(f"the embedding endpoint sent {len(rows)} vectors for {count} texts")
+        return [self._checked(row.embedding) for row in sorted(rows, key=lambda row: row.index)]
+
+    def _checked(self, numbers: list[float]) -> Vector:
+        if len(numbers) != self._space.dimension:
+            raise Halted(
+                f"the endpoint's vectors have {len(numbers)} dimensions, the settings say {self._space.dimension}",
+                hint="set embedder.dimension to what the model gives; it belongs to the embedding space",
+            )
+        vector: Vector = np.asarray(numbers, dtype=np.float32)
+        length = float(np.linalg.norm(vector))
+        if not np.isfinite(length) or length == 0.0:
+            raise DependencyUnavailable("the embedding endpoint sent a vector without a direction")
+        scaled: Vector = vector / np.float32(length)
+        return scaled
+
+
+def _next_part(parts: Iterator[bytes]) -> bytes:
+    """The next bytes of an answer, empty at its end. Whatever the SDK's transport raises while it reads comes through
+    bare, in the transport's own classes, which are not ours to depend on."""
+    try:
+        return next(parts, b"")
+    except Exception as error:
+        raise DependencyUnavailable(
+            f"the embedding endpoint broke off its answer: {type(error).__name__}", hint="see embedder.timeout_s"
+        ) from error
+
+
+def batches(sizes: Sequence[int], count_max: int) -> Iterator[tuple[int, int]]:
+    """Cut texts of these sizes (characters) into requests: ranges [start, end), in order, at most `count_max` texts and
+    REQUEST_CHARS_MAX characters each; a longer text goes alone."""
+    start, chars = 0, 0
+    for index, size in enumerate(sizes):
+        if index > start and (index - start == count_max or chars + size > REQUEST_CHARS_MAX):
+            yield start, index
+            start, chars = index, 0
+        chars += size
+    if start < len(sizes):
+        yield start, len(sizes)
+
+
+def _from_status(error: openai.APIStatusError) -> DependencyUnavailable | _Refused:
+    """Whose fault is it? Ours to wait out, or this request's."""
+    status = error.status_code
+    reason = f"HTTP {status}, {error.message[:300]}"
+    too_long = bool(_TOO_LONG.search(error.message))  # some servers say it with a 500
+    if status in (400, 413, 422) or (too_long and status != 429):
+        return _Refused(reason, too_long)
+    if status in (401, 403):
+        return DependencyUnavailable(
+            f"the embedding endpoint does not accept the key: HTTP {status}", hint="check embedder.api_key"
+        )
+    wait = error.response.headers.get("retry-after", "")
+    return DependencyUnavailable(
+        f"the embedding endpoint cannot answer now: {reason}",
+        hint=f"it asks to wait {wait} s" if wait else "",
+        coordinates={"retry_after_s": float(wait)} if wait.replace(".", "", 1).isdigit() else {},
+    )
