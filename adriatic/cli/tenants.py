@@ -1,0 +1,124 @@
+"""`adriatic tenant` and `adriatic token`: who is on this platform, and how they prove it on the embedded stack."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import timedelta
+from uuid import UUID
+
+import click
+import msgspec
+
+from adriatic.errors import CallerError, InvalidInput
+from adriatic.settings import Settings, load
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Duration(click.ParamType):
+    """A number and a unit: 90s, 30m, 8h, 7d. Converts to seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d{1,9})([smhd])", str(value).strip())
+        if not match:
+            self.fail(f"{value!r} is not a duration; write 90s, 30m, 8h or 7d", param, ctx)
+        return int(match[1]) * UNITS_S[match[2]]
+
+
+@click.group()
+def tenant() -> None:
+    """Tenants of this platform: make one, list them."""
+
+
+@tenant.command("create")
+@click.argument("slug")
+@click.option("--name", default="", help="What people call it.  [default: the slug]")
+@click.option("--if-missing", is_flag=True, help="Succeed when it exists already.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def create_tenant(slug: str, name: str, if_missing: bool, as_json: bool) -> None:
+    """Make a tenant. SLUG is 1 to 63 of a-z, 0-9 and '-'."""
+    from api.tenants import service
+
+    async def run(settings: Settings) -> service.Tenant:
+        async with service.owner(settings.postgres) as connection:
+            return await service.create(connection, slug, name, if_missing=if_missing)
+
+    made = asyncio.run(run(load()))
+    if as_json:
+        click.echo(msgspec.json.encode(made))
+    else:
+        click.echo(f"{made.tenant_id}  {made.slug}  {'created' if made.created else 'was there already'}")
+
+
+@tenant.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def list_tenants(as_json: bool) -> None:
+    """List the tenants, by slug."""
+    from api.tenants import service
+
+    async def run(settings: Settings) -> list[service.Tenant]:
+        async with service.owner(settings.postgres) as connection:
+            return await service.list_all(connection)
+
+    tenants = asyncio.run(run(load()))
+    if as_json:
+        click.echo(msgspec.json.encode(tenants))
+        return
+    for each in tenants:
+        click.echo(f"{each.tenant_id}  {each.slug:<24}  {each.name}")
+    if not tenants:
+        click.echo("no tenants yet: `adriatic tenant create demo` makes one", err=True)
+
+
+@click.command()
+@click.option("--tenant", "tenant_name", default="demo", show_default=True, help="Slug or id of the tenant.")
+@click.option("--ttl", "ttl_s", type=Duration(), default="8h", show_default=True, help="How long it is good for.")
+@click.option("--subject", default="local", show_default=True, help="Who the token is for.")
+@click.option("--json", "as_json", is_flag=True, help="Print token, tenant and expiry as JSON.")
+def token(tenant_name: str, ttl_s: int, subject: str, as_json: bool) -> None:
+    """Print a bearer token, signed by the local issuer of this machine.
+
+    \b
+    curl -H "Authorization: Bearer $(adriatic token)" http://127.0.0.1:8080/v1/adrs
+    """
+    from api.auth.issuer import LocalIssuer
+
+    settings = load()
+    if settings.auth.jwks_url:
+        raise CallerError(
+            "tokens of this installation come from its identity provider, not from here",
+            hint="auth.jwks_url is set; ask that provider for a token",
+        )
+    if not subject or len(subject) > 200:
+        raise InvalidInput("the subject is empty or too long", hint="1 to 200 characters")
+    issuer = LocalIssuer.open(settings.home, settings.auth)
+    made = issuer.mint(asyncio.run(tenant_id_of(settings, tenant_name)), subject=subject, ttl_s=ttl_s)
+    if not as_json:
+        click.echo(made.text)
+        click.echo(f"good until {made.expires_at:%Y-%m-%d %H:%M:%S} UTC ({timedelta(seconds=ttl_s)})", err=True)
+        return
+    click.echo(
+        msgspec.json.encode(
+            {
+                "token": made.text,
+                "tenant": tenant_name,
+                "tenant_id": made.tenant_id,
+                "subject": made.subject,
+                "expires_at": made.expires_at,
+            }
+        )
+    )
+
+
+async def tenant_id_of(settings: Settings, name: str) -> UUID:
+    """The id of the tenant that `name` means; an id is taken as it is, without asking the database."""
+    from api.tenants import service
+
+    try:
+        return UUID(name)
+    except ValueError:
+        async with service.owner(settings.postgres) as connection:
+            return (await service.by_slug(connection, name)).tenant_id

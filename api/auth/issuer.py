@@ -1,0 +1,139 @@
+"""The local issuer: signs bearer tokens where no identity provider is configured (the embedded stack, tests).
+
+Owns a private key in the state directory, readable by its owner only, and the public half as a JWKS. Refuses to be part
+of checking: the API checks its own tokens exactly like anybody else's, by issuer, audience, key and time.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from adriatic.clock import SYSTEM_CLOCK, Clock
+from adriatic.errors import InvalidInput, Misconfigured
+from adriatic.ids import new_id
+from adriatic.settings import AuthSettings
+
+KEY_FILE = "issuer-key.pem"
+ALGORITHM = "ES256"
+"""Small keys and tokens, and every JOSE library has it."""
+TTL_S_MAX = 30 * 24 * 3600
+"""Longest life of a token, in seconds: it cannot be taken back before, short of a new key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A signed token, and what a person wants to know about it."""
+
+    text: str
+    tenant_id: UUID
+    subject: str
+    expires_at: datetime
+
+
+class LocalIssuer:
+    """Signs tokens with the key of one state directory. `open` makes the key when there is none."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, settings: AuthSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._key = key
+        self._settings = settings
+        self._clock = clock
+        self._public = _public_jwk(key)
+
+    @classmethod
+    def open(cls, home: Path, settings: AuthSettings, clock: Clock = SYSTEM_CLOCK) -> LocalIssuer:
+        """Read the key of `home`; make it first when it is missing. Safe when several processes do it at once."""
+        path = home / KEY_FILE
+        if not path.exists():
+            _create(path)
+        return cls(_read(path), settings, clock)
+
+    @property
+    def key_id(self) -> str:
+        return str(self._public["kid"])
+
+    def jwks(self) -> dict[str, Any]:
+        """The public half, as RFC 7517 has it."""
+        return {"keys": [dict(self._public)]}
+
+    def mint(self, tenant_id: UUID, *, subject: str, ttl_s: int, name: str = "", email: str = "") -> Token:
+        """A token that says: `subject` acts for `tenant_id` for the next `ttl_s` seconds."""
+        if not 0 < ttl_s <= TTL_S_MAX:
+            raise InvalidInput(
+                f"a token cannot live for {ttl_s} s", hint=f"1 s to {TTL_S_MAX // 86400} days ({TTL_S_MAX} s)"
+            )
+        issued_at = self._clock.now().replace(microsecond=0)
+        expires_at = issued_at + timedelta(seconds=ttl_s)
+        claims = {
+            "iss": self._settings.issuer,
+            "aud": self._settings.audience,
+            "sub": subject,
+            self._settings.tenant_claim: str(tenant_id),
+            "iat": issued_at,
+            "nbf": issued_at,
+            "exp": expires_at,
+            "jti": str(new_id()),
+        }
+        claims |= {key: value for key, value in (("name", name), ("email", email)) if value}
+        text = jwt.encode(claims, self._key, ALGORITHM, headers={"kid": self.key_id})
+        return Token(text, tenant_id, subject, expires_at)
+
+
+def _create(path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{new_id().hex}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link never replaces: of several processes that start together one wins, and all of them read its key.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+
+
+def _read(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise Misconfigured(
+            f"the local issuer's key cannot be read: {error}",
+            hint=f"remove {path} to get a new one; tokens made so far then end",
+            coordinates={"file": str(path)},
+        ) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise Misconfigured("the local issuer's key is not a P-256 key", hint=f"remove {path} to get a new one")
+    return key
+
+
+def _public_jwk(key: ec.EllipticCurvePrivateKey) -> dict[str, str]:
+    numbers = key.public_key().public_numbers()
+    members = {"crv": "P-256", "kty": "EC", "x": _coordinate(numbers.x), "y": _coordinate(numbers.y)}
+    # The key's id is its RFC 7638 thumbprint: members in this order, without white space.
+    digest = hashlib.sha256(json.dumps(members, separators=(",", ":"), sort_keys=True).encode()).digest()
+    return {**members, "kid": _base64url(digest), "use": "sig", "alg": ALGORITHM}
+
+
+def _coordinate(value: int) -> str:
+    return _base64url(value.to_bytes(32, "big"))
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,159 @@
+"""The API's connections to Postgres, and the only way to use one: inside a transaction that has a tenant.
+
+Owns the pool (role `adriatic_api`, which row security binds), its bounds, and the translation of what asyncpg raises
+into our errors. Starts without a database and heals by itself when one appears. Refuses SQL: services have it.
+
+Read next: `schemas/sql/0001_foundation.sql`, where the tenant of a transaction becomes a policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from adriatic.errors import Conflict, DependencyUnavailable
+from adriatic.settings import PostgresSettings, Role
+
+Connection = Any
+"""An asyncpg connection. The library has no annotations, so this name is all that a type checker can hold on to."""
+
+CONNECT_S_MAX = 3.0
+"""Time to open a connection. A server that takes longer is away, as far as a waiting caller is concerned."""
+ACQUIRE_S_MAX = 5.0
+"""Time to wait for a free connection. Longer than the wait under a healthy burst (50 creates on one log take well under
+a second), short enough that a caller behind a stuck database gets its 503 before its own client gives up."""
+STATEMENT_S_MAX = 10.0
+"""Time for one statement; the server ends it. Every statement of the API is bounded by its limits; one that takes
+longer is a plan gone wrong, and holds one of few connections."""
+COMMAND_S_MAX = STATEMENT_S_MAX + 2.0
+"""Time for one round trip, on our side: only reached when the server cannot even say that it gave up."""
+IDLE_IN_TRANSACTION_S_MAX = 30.0
+"""A transaction that does nothing for this long has lost its process; the server takes its locks back."""
+RETRY_AFTER_S = 2
+"""What a 503 tells the caller: a restart of Postgres takes about this long."""
+
+_UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,  # class 08
+    asyncpg.OperatorInterventionError,  # class 57: shutting down, starting up, statement time-out
+    asyncpg.InsufficientResourcesError,  # class 53: too many connections, out of disk or memory
+    asyncpg.InvalidAuthorizationSpecificationError,  # class 28: our password or role is not (yet) known
+    asyncpg.InvalidCatalogNameError,  # the database is not there yet
+    asyncpg.UndefinedTableError,  # not migrated yet
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InterfaceError,  # the connection went away under us
+)
+_LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn asyncpg's exceptions into ours. What a service catches itself (a unique violation) does not get here."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise DependencyUnavailable(
+            f"the database did not answer in time (a connection is waited for {ACQUIRE_S_MAX:g} s, "
+            f"a statement {STATEMENT_S_MAX:g} s)",
+            hint=f"try again in {RETRY_AFTER_S} s",
+        ) from error
+    except _LOST_RACE as error:
+        raise Conflict("another write to the same rows came first", hint="read again and repeat the request") from error
+    except (*_UNAVAILABLE, OSError) as error:
+        raise DependencyUnavailable(
+            f"the database cannot serve right now: {reason(error)}", hint=f"try again in {RETRY_AFTER_S} s"
+        ) from error
+
+
+def reason(error: BaseException) -> str:
+    """One line for an operator, without values of anybody's data: the server's own message and its code."""
+    sqlstate = getattr(error, "sqlstate", None)
+    text = str(error).partition("\n")[0] or type(error).__name__
+    return f"{text} [{sqlstate}]" if sqlstate else text
+
+
+class Database:
+    """A bounded pool of connections of one role. `open` needs no server; the first use does."""
+
+    def __init__(self, settings: PostgresSettings, role: Role = "api", connections_max: int | None = None) -> None:
+        self._dsn = settings.dsn(role)
+        self._connections_max = connections_max or settings.api_pool_max
+        self._pool: Any = None
+
+    async def open(self) -> None:
+        """Make the pool, without connecting."""
+        assert self._pool is None, "opened twice"
+        self._pool = await asyncpg.create_pool(
+            self._dsn,
+            min_size=0,
+            max_size=self._connections_max,
+            timeout=CONNECT_S_MAX,
+            command_timeout=COMMAND_S_MAX,
+            server_settings=_SESSION,
+        )
+
+    async def close(self) -> None:
+        """Let the transactions in flight end, for as long as a statement may take, then close everything."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), COMMAND_S_MAX)
+        except TimeoutError:
+            pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection with no transaction and no tenant: it sees no tenant's rows.
+
+        Raises `DependencyUnavailable` when none is free or none can be opened.
+        """
+        assert self._pool is not None, "used before `open` or after `close`"
+        with translated():
+            async with self._pool.acquire(timeout=ACQUIRE_S_MAX) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def single(self) -> AsyncIterator[Connection]:
+        """A connection outside the pool, for probes, which must not depend on how busy the pool is."""
+        with translated():
+            connection = await asyncpg.connect(
+                self._dsn, timeout=CONNECT_S_MAX, command_timeout=CONNECT_S_MAX, server_settings=_SESSION
+            )
+            try:
+                yield connection
+            finally:
+                await connection.close(timeout=CONNECT_S_MAX)
+
+
+@asynccontextmanager
+async def tenant_transaction(
+    database: Database, tenant_id: UUID, *, read_only: bool = False
+) -> AsyncIterator[Connection]:
+    """A transaction that sees and writes the rows of one tenant; committed when the block ends, undone if it raises.
+
+    `read_only` gives one snapshot for all statements of the block, so that rows and the watermark that is shown with
+    them belong together. Never hold one while a response is streamed.
+    """
+    isolation = "repeatable_read" if read_only else "read_committed"
+    async with database.connection() as connection, connection.transaction(isolation=isolation, readonly=read_only):
+        await connection.execute("select set_config('app.tenant_id', $1, true)", str(tenant_id))
+        yield connection
+
+
+_SESSION = {
+    "application_name": "adriatic-api",
+    "timezone": "UTC",
+    "statement_timeout": f"{STATEMENT_S_MAX * 1000:.0f}",
+    "lock_timeout": f"{ACQUIRE_S_MAX * 1000:.0f}",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S_MAX * 1000:.0f}",
+    # Plans are made for the tenant at hand; a generic plan is made for an average tenant that nobody is.
+    "plan_cache_mode": "force_custom_plan",
+}
