@@ -14,7 +14,8 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     │   ├── Unencodable             a value that does not fit the schema of the topic it is for
     │   └── Unprocessable           decoded, yet processing it raises
     ├── CallerError             whoever called: told at once, nothing changed
-    │   ├── InvalidInput, NotFound, Conflict, TooLarge, Unauthenticated, Forbidden, RateLimited
+    │   ├── InvalidInput, NotFound, Gone, Conflict, PreconditionRequired, TooLarge, UnsupportedMedia
+    │   ├── Unauthenticated, Forbidden, RateLimited
     │   └── Misconfigured           settings that do not make sense
     └── (programmer errors are assertions, not classes)
 
@@ -139,11 +140,32 @@ class NotFound(CallerError):
     status = 404
 
 
+class Gone(CallerError):
+    """It was here and its own tenant deleted it; the hint says how to bring it back."""
+
+    code = "gone"
+    status = 410
+
+
 class Conflict(CallerError):
     """The thing has changed since the caller read it."""
 
     code = "conflict"
     status = 409
+
+
+class PreconditionRequired(CallerError):
+    """A change must say which version it was made from, so that nobody's work is overwritten unseen."""
+
+    code = "precondition-required"
+    status = 428
+
+
+class UnsupportedMedia(CallerError):
+    """The body is of a type, charset or encoding that this route does not read."""
+
+    code = "unsupported-media-type"
+    status = 415
 
 
 class TooLarge(CallerError):

@@ -32,7 +32,7 @@ COMMANDS: dict[str, str] = {
     "schemas": "adriatic.cli.schemas:schemas",
     "migrate": "adriatic.cli.migrate:migrate",
     "dlq": "adriatic.cli.dlq:dlq",
-    "api": "adriatic.cli.services:api",
+    "api": "adriatic.cli.api:api",
     "cdc": "adriatic.cli.services:cdc",
     "flow": "adriatic.cli.services:flow",
     "settings": "adriatic.cli.settings:settings",

@@ -14,6 +14,7 @@ create table ops.migrations (
     checksum   text not null,                      -- sha-256 of the file, in hex
     applied_at timestamptz not null default now()
 );
+grant select on ops.migrations to adriatic_api;
 
 -- The one reader of the setting. Unset and empty are the same: no tenant, so no rows.
 create function app.current_tenant() returns uuid

@@ -101,6 +101,18 @@ create table app.adr_tags (
 );
 create index adr_tags_tag on app.adr_tags (tenant_id, tag);
 
+-- What a client's Idempotency-Key made, written with what it made: a repeated create answers with the first one's ADR.
+create table app.idempotency_keys (
+    tenant_id    uuid not null,
+    key          text not null check (length(key) between 1 and 200),
+    request_hash bytea not null,                   -- sha-256: the same key with another request is an error
+    adr_id       uuid not null,
+    created_at   timestamptz not null default now(),
+    primary key (tenant_id, key),
+    foreign key (tenant_id, adr_id) references app.adrs deferrable initially deferred
+);
+create index idempotency_keys_age on app.idempotency_keys (tenant_id, created_at);
+
 -- One row an import, so that it can be resumed and its end reported.
 create table app.imports (
     tenant_id   uuid not null,
@@ -126,6 +138,7 @@ call app.protect('app.adr_versions');
 call app.protect('app.adr_links');
 call app.protect('app.adr_tags');
 call app.protect('app.imports');
+call app.protect('app.idempotency_keys');
 
 -- Tenants are made by whoever runs the platform, never by a tenant.
 create policy provision on app.tenants to adriatic_owner using (true) with check (true);
@@ -133,4 +146,4 @@ create policy provision on app.tenants to adriatic_owner using (true) with check
 grant select on app.tenants to adriatic_api;
 grant select, insert, update on app.users, app.logs, app.adrs, app.imports to adriatic_api;
 grant select, insert on app.adr_versions to adriatic_api;              -- append-only, by right
-grant select, insert, update, delete on app.adr_links, app.adr_tags to adriatic_api;
+grant select, insert, update, delete on app.adr_links, app.adr_tags, app.idempotency_keys to adriatic_api;
