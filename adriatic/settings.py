@@ -17,12 +17,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from adriatic.errors import Misconfigured
+
+ENV_PREFIX = "ADRIATIC_"
 
 Role = Literal["admin", "owner", "api", "flows", "cdc"]
 """Who connects to Postgres: `admin` makes roles and the database, `owner` migrates, the others serve one room each."""
@@ -35,16 +38,24 @@ class _Section(BaseModel):
 class PostgresSettings(_Section):
     """Where the database is, and a password for each of our roles."""
 
-    host: str = "127.0.0.1"
-    port: int = 5432
-    database: str = "adriatic"
-    sslmode: Literal["disable", "prefer", "require", "verify-full"] = "prefer"
+    host: str = Field("127.0.0.1", description="Name or address of the server.")
+    port: int = Field(5432, description="Port of the server.")
+    database: str = Field("adriatic", description="Database of this system; `adriatic migrate` makes it.")
+    sslmode: Literal["disable", "prefer", "require", "verify-full"] = Field(
+        "prefer", description="As libpq knows it; `verify-full` over any network that is not yours."
+    )
     admin_user: str = Field("postgres", description="May create roles and databases; only `adriatic migrate` uses it.")
-    admin_password: SecretStr = SecretStr("")
-    owner_password: SecretStr = SecretStr("")
-    api_password: SecretStr = SecretStr("")
-    flows_password: SecretStr = SecretStr("")
-    cdc_password: SecretStr = SecretStr("")
+    admin_password: SecretStr = Field(SecretStr(""), description="Password of `admin_user`.")
+    owner_password: SecretStr = Field(
+        SecretStr(""), description="Password of adriatic_owner, which owns the schemas and migrates."
+    )
+    api_password: SecretStr = Field(
+        SecretStr(""), description="Password of adriatic_api, which sees one tenant a transaction."
+    )
+    flows_password: SecretStr = Field(
+        SecretStr(""), description="Password of adriatic_flows, which maintains the views."
+    )
+    cdc_password: SecretStr = Field(SecretStr(""), description="Password of adriatic_cdc, which reads the WAL.")
     api_pool_max: int = Field(10, description="Connections that one API process may hold.")
 
     def user(self, role: Role) -> str:
@@ -62,7 +73,9 @@ class PostgresSettings(_Section):
 class KafkaSettings(_Section):
     """Any broker that speaks the Kafka protocol."""
 
-    bootstrap_servers: str = "127.0.0.1:9092"
+    bootstrap_servers: str = Field(
+        "127.0.0.1:9092", description="Brokers to ask first: host:port, separated by commas."
+    )
     replication_factor: int = Field(1, description="Of topics that `adriatic topics apply` creates; 3 on a cluster.")
     client: dict[str, str] = Field(
         default_factory=dict, description="Further librdkafka properties: security.protocol, sasl.mechanism …"
@@ -80,15 +93,17 @@ class KafkaSettings(_Section):
 class RegistrySettings(_Section):
     """A schema registry that speaks Confluent's API (Redpanda, Confluent, Apicurio's ccompat)."""
 
-    url: str = "http://127.0.0.1:8081"
-    username: str = ""
-    password: SecretStr = SecretStr("")
-    timeout_s: float = 5.0
+    url: str = Field("http://127.0.0.1:8081", description="Base of the API, up to where `/subjects` follows.")
+    username: str = Field("", description="For basic authentication; empty is none.")
+    password: SecretStr = Field(SecretStr(""), description="For basic authentication.")
+    timeout_s: float = Field(5.0, description="One request, in seconds.")
 
 
 class ApiSettings(_Section):
-    host: str = "127.0.0.1"
-    port: int = 8080
+    """The HTTP API: where it listens, and its limits."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, description="Port to listen on.")
     adr_bytes_max: int = Field(1_048_576, description="Largest text of one ADR version, in bytes of UTF-8.")
     import_bytes_max: int = Field(8_388_608, description="Largest request of an import, in bytes.")
 
@@ -96,23 +111,27 @@ class ApiSettings(_Section):
 class AuthSettings(_Section):
     """Who signs the bearer tokens. Without `jwks_url`, the local issuer does (its key is in the state directory)."""
 
-    issuer: str = "adriatic-local"
-    audience: str = "adriatic"
-    jwks_url: str = ""
-    tenant_claim: str = "tenant_id"
+    issuer: str = Field("adriatic-local", description="What `iss` of a token must be.")
+    audience: str = Field("adriatic", description="What `aud` of a token must contain.")
+    jwks_url: str = Field(
+        "", description="Where the identity provider publishes its keys; empty uses the local issuer."
+    )
+    tenant_claim: str = Field("tenant_id", description="The claim that names the tenant.")
     leeway_s: int = Field(30, description="Clock difference that is forgiven, in seconds.")
 
 
 class EmbedderSettings(_Section):
     """What turns text into vectors. `minilm` runs in the process; `openai` is any endpoint that speaks its API."""
 
-    kind: Literal["minilm", "openai"] = "minilm"
-    model: str = "all-MiniLM-L6-v2-int8"
-    dimension: int = 384
-    base_url: str = "https://api.openai.com/v1"
-    api_key: SecretStr = SecretStr("")
+    kind: Literal["minilm", "openai"] = Field(
+        "minilm", description="`minilm` is the model that comes along; `openai` asks an endpoint."
+    )
+    model: str = Field("all-MiniLM-L6-v2-int8", description="Name of the model; part of the embedding space.")
+    dimension: int = Field(384, description="Length of a vector; part of the embedding space.")
+    base_url: str = Field("https://api.openai.com/v1", description="Base of the endpoint's API, for `openai`.")
+    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint, for `openai`.")
     batch_max: int = Field(64, description="Texts in one request to an endpoint.")
-    timeout_s: float = 30.0
+    timeout_s: float = Field(30.0, description="One request to an endpoint, in seconds.")
     send_dimension: bool = Field(
         False, description="Ask the endpoint for `dimension`, which models of variable length need and others refuse."
     )
@@ -122,8 +141,8 @@ class EmbedderSettings(_Section):
 class CdcSettings(_Section):
     """Change capture: WAL to topics."""
 
-    slot: str = "adriatic"
-    publication: str = "adriatic"
+    slot: str = Field("adriatic", description="Name of the replication slot.")
+    publication: str = Field("adriatic", description="Name of the publication that the slot reads.")
     prefix: str = Field("adriatic", description="First part of every capture topic's name.")
     heartbeat_s: float = Field(1.0, description="How often a heartbeat is written to the WAL; bounds freshness.")
     kafka_down_max_s: float = Field(
@@ -134,10 +153,16 @@ class CdcSettings(_Section):
 
 
 class TelemetrySettings(_Section):
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = "json"
+    """Logs, traces, and the operators' port of one process."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe line that is written."
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="`json` is one object a line; `console` is for eyes."
+    )
     otlp_endpoint: str = Field("", description="OpenTelemetry collector over HTTP; empty is off.")
-    ops_host: str = "127.0.0.1"
+    ops_host: str = Field("127.0.0.1", description="Address of this process's health and metrics.")
     ops_port: int = Field(0, description="Port of this process's health and metrics; 0 is none.")
 
 
@@ -161,14 +186,16 @@ class Settings(BaseSettings):
     """Everything that can be set. See the module docstring for where it comes from."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ADRIATIC_",
+        env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
         frozen=True,
         extra="forbid",
         nested_model_default_partial_update=True,
     )
 
-    home: Path = Path(".adriatic")
+    home: Path = Field(
+        Path(".adriatic"), description="State directory: what the embedded stack keeps, and the local key."
+    )
     postgres: PostgresSettings = PostgresSettings()
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
@@ -188,10 +215,32 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        home = find_home()
-        files = (home.parent / "adriatic.toml", home / "stack.toml")
-        tomls = (TomlConfigSettingsSource(settings_cls, file) for file in files if file.is_file())
+        tomls = (TomlConfigSettingsSource(settings_cls, file) for file in _files() if file.is_file())
         return (init_settings, env_settings, *tomls)
+
+
+def _files() -> tuple[Path, Path]:
+    home = find_home()
+    return (home.parent / "adriatic.toml", home / "stack.toml")
+
+
+def sources() -> list[tuple[str, dict[str, Any]]]:
+    """What each source says, as nested values that are not validated; the first that names a setting wins."""
+    said = [("environment", EnvSettingsSource(Settings)())]
+    said += [(file.name, TomlConfigSettingsSource(Settings, file)()) for file in _files() if file.is_file()]
+    return said
+
+
+def unknown_variables() -> list[str]:
+    """Environment variables that look like settings and are none: most likely a name with a slip."""
+    sections = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(ENV_PREFIX)
+        and not name.startswith(f"{ENV_PREFIX}TEST_")
+        and name.partition("__")[0].upper() not in sections
+    )
 
 
 def find_home() -> Path:
