@@ -1,7 +1,7 @@
 """The embedder that needs no key and no network: all-MiniLM-L6-v2, int8, on ONNX Runtime, in this process.
 
-Owns the weights beside it (`weights/`, see the README there) and how they are run: one text per call of the graph, calls
-in parallel. Quantisation is dynamic, so the vector of a text in a batch depends on its neighbours and on padding.
+Owns the weights beside it (`weights/`, see the README there) and how they are run: one text per call of the graph,
+calls in parallel. Quantisation is dynamic, so the vector of a text in a batch depends on its neighbours and on padding.
 Measured on two cores over 400 passages of 204 word pieces: in batches of 8, 32–44 texts/s and no vector equal to the
 text's own (cosine down to 0.968); equal lengths together, 38 texts/s and 11 % equal; one by one on two threads, 48
 texts/s and all equal. Exactness is free here, and content-addressed vectors need it.
