@@ -88,7 +88,7 @@ def envelope_schema(prefix: str, schema: str, table: str, columns: Sequence[Colu
             {
                 "name": "unchanged",
                 "type": {"type": "array", "items": "string"},
-                "doc": "Columns of `after` that an update did not send because they did not change: null there says nothing.",
+                "doc": "Columns of `after` that an update left out, as they did not change: null there says nothing.",
                 "default": [],
             },
         ],
