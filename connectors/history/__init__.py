@@ -1,0 +1,16 @@
+"""Where a history of decision records is read from: a git repository, a folder, or a JSONL file.
+
+Owns reading: each source yields the changes of files in the order in which they were made, content as the very bytes,
+one change in memory at a time. Refuses to interpret: no text is parsed, no number is given, nothing is written. What
+cannot be read (a line that is no JSON, a file over the limit) is a `Fault` or a change without its bytes, and the rest
+goes on.
+
+Read next: `git.py`, `folder.py`, `jsonl.py`; `api/imports` is where the changes become versions.
+"""
+
+from __future__ import annotations
+
+from connectors.history.model import Change, ChangeKind, Fault, Source, SourceKind, is_markdown
+from connectors.history.open import open_source
+
+__all__ = ["Change", "ChangeKind", "Fault", "Source", "SourceKind", "is_markdown", "open_source"]

@@ -1,0 +1,80 @@
+"""A folder of Markdown files as it is now: every file is one change, and there is no past."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from adriatic.errors import InvalidInput
+from connectors.history.model import Change, Fault, SourceKind, is_markdown
+
+FILES_MAX = 100_000
+"""More Markdown files than this under one folder is somebody's home directory, not a log of decisions."""
+_SKIPPED = frozenset(("node_modules", "__pycache__", "site-packages", "target", "build", "dist"))
+
+
+class FolderSource:
+    """See `connectors.history.model.Source`. A change's ref is made of the file's time and content: an unchanged file
+    is known again, an edited one is not, and one that was edited back is not either."""
+
+    kind: SourceKind = "folder"
+    snapshot = True
+
+    def __init__(self, root: Path, content_bytes_max: int) -> None:
+        self.name = str(root)
+        self._root = root
+        self._bytes_max = content_bytes_max
+
+    def count(self) -> int:
+        return sum(1 for _ in self._files())
+
+    def notes(self) -> list[str]:
+        return ["not in git: the files are read as they are now, each as one version"]
+
+    def changes(self) -> Iterator[Change | Fault]:
+        for path in self._files():
+            relative = path.relative_to(self._root).as_posix().encode(errors="surrogateescape").decode(errors="replace")
+            try:
+                status = path.stat()
+                content = _read(path, self._bytes_max) if status.st_size <= self._bytes_max else None
+            except OSError as error:
+                yield Fault(relative, "unreadable", error.strerror or type(error).__name__)
+                continue
+            at = datetime.fromtimestamp(status.st_mtime, UTC)
+            digest = hashlib.sha256(content).hexdigest()[:16] if content is not None else f"{status.st_size}-bytes"
+            yield Change(
+                ref=f"file-{status.st_mtime_ns // 1000:x}-{digest}",
+                committed_at=at,
+                author="",
+                subject="",
+                change="A",
+                path=relative,
+                content=content,
+                size_bytes=status.st_size if content is None else len(content),
+            )
+
+    def _files(self) -> Iterator[Path]:
+        """Regular Markdown files in a stable order; links are not followed, hidden and built folders not entered."""
+        found = 0
+        for folder, names, files in os.walk(self._root):
+            names[:] = sorted(name for name in names if not name.startswith(".") and name not in _SKIPPED)
+            for name in sorted(files):
+                path = Path(folder, name)
+                if is_markdown(name) and not path.is_symlink() and path.is_file():
+                    found += 1
+                    if found > FILES_MAX:
+                        raise InvalidInput(
+                            f"{self._root} holds more than {FILES_MAX} Markdown files",
+                            hint="name the folder of the decision records",
+                        )
+                    yield path
+
+
+def _read(path: Path, bytes_max: int) -> bytes | None:
+    """The file's bytes, or None when it has grown over the limit since it was looked at."""
+    with path.open("rb") as file:
+        content = file.read(bytes_max + 1)
+    return content if len(content) <= bytes_max else None

@@ -1,0 +1,377 @@
+"""A git repository, or a folder in one: the history of its decision records, through the `git` command.
+
+Follows the first parent: each version is a state that the branch really had, in the order in which it had them, a merge
+counts as one change, and the last version of every file is what HEAD holds. (All commits of all side branches, in any
+order, would alternate between states of branches that ran side by side.) Renames are followed as git finds them.
+
+Runs nothing that a repository could name: no hooks, pagers, filters, signature programs, or fetches of a partial clone.
+File names are bytes between NULs and contents are asked for by object id, so no name can be mistaken for anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from adriatic.errors import InvalidInput
+from connectors.history.model import Change, ChangeKind, Fault, SourceKind, is_markdown
+
+ADR_FOLDERS = frozenset(
+    (
+        *("adr", "adrs", "decisions", "decision-records", "decision-record", "decision-log", "architecture-decisions"),
+        *("architecture-decision-records", "architecture-decision-record", "architectural-decisions"),
+    )
+)
+"""Names of folders that hold decision records in public repositories, in lower case."""
+PROBE_S_MAX = 30.0
+"""Time for one short question to git."""
+RENAME_SIMILARITY = "50%"
+"""Git's own default, said out loud because a repository's configuration could change it."""
+RENAME_FILES_MAX = 2_000
+"""Files that git compares in one commit to find renames; its own default of 1 000 gives up on a big reordering."""
+
+_REGULAR = ("100644", "100755")
+_OWN_CONFIG = frozenset(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"))
+_HEADER = "\x01"
+_SAFE = (
+    *("--no-pager", "--no-replace-objects"),
+    *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false"),
+    *("-c", "protocol.allow=never", "-c", "log.follow=false", "-c", "diff.renames=true", "-c", "log.mailmap=true"),
+    *("-c", "log.diffMerges=separate"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One line of the raw log: what happened to a file in a commit, before its content is read."""
+
+    ref: str
+    committed_at: datetime
+    author: str
+    subject: str
+    change: ChangeKind
+    path: str
+    old_path: str | None
+    blob: str
+
+
+class GitSource:
+    """See `connectors.history.model.Source`. Made by `find`."""
+
+    kind: SourceKind = "git"
+    snapshot = False
+
+    def __init__(self, root: Path, folder: str, content_bytes_max: int, *, head: str) -> None:
+        self._root = root
+        self._folder = folder
+        self._bytes_max = content_bytes_max
+        self._head = head
+        self.name = str(root / folder) if folder else str(root)
+        self._named = _adr_dir_file(root) if not folder else ""
+
+    @classmethod
+    def find(cls, path: Path, content_bytes_max: int) -> GitSource | None:
+        """The repository that `path` is in, or None when it is in none (or has no commit yet).
+
+        Raises `InvalidInput` when git is missing, or refuses to read a repository that belongs to somebody else.
+        """
+        folder = path.resolve()
+        asked = _ask(folder, "rev-parse", "--is-bare-repository", "--show-prefix")
+        if asked is None:
+            return None
+        bare, _, prefix = asked.partition("\n")
+        root = folder if bare == "true" else Path(_ask(folder, "rev-parse", "--show-toplevel") or str(folder))
+        head = _ask(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        return cls(root, prefix.strip("\n").rstrip("/"), content_bytes_max, head=head) if head else None
+
+    @property
+    def whole_repository(self) -> bool:
+        return not self._folder
+
+    def count(self) -> int:
+        return sum(1 for _ in self._entries())
+
+    def notes(self) -> list[str]:
+        notes = ["what is committed on the current branch; uncommitted edits are not read"]
+        if _ask(self._root, "rev-parse", "--is-shallow-repository") == "true":
+            notes.append("a shallow clone: its history starts where it was cut (git fetch --unshallow brings the rest)")
+        return notes
+
+    def changes(self) -> Iterator[Change | Fault]:
+        with _Blobs(self._root) as blobs:
+            for entry in self._entries():
+                content: bytes | None = None
+                size_bytes = 0
+                if entry.change != "D":
+                    size = blobs.size(entry.blob)
+                    if size is None:
+                        yield Fault(f"{entry.path} in {entry.ref[:12]}", "missing-object", f"{entry.blob} is not here")
+                        continue
+                    size_bytes = size
+                    content = blobs.read(entry.blob) if size_bytes <= self._bytes_max else None
+                yield Change(
+                    ref=entry.ref,
+                    committed_at=entry.committed_at,
+                    author=entry.author,
+                    subject=entry.subject,
+                    change=entry.change,
+                    path=entry.path,
+                    old_path=entry.old_path,
+                    content=content,
+                    size_bytes=size_bytes,
+                )
+
+    def _entries(self) -> Iterator[_Entry]:
+        command = [
+            *("log", self._head, "--first-parent", "-m", "--reverse", "--raw", "-z", "--no-abbrev", "--root"),
+            *(
+                f"-M{RENAME_SIMILARITY}",
+                f"-l{RENAME_FILES_MAX}",
+                "--no-ext-diff",
+                "--no-textconv",
+                "--no-show-signature",
+            ),
+            *("--encoding=UTF-8", "--no-color", "--no-notes", "--format=tformat:%x01%H%x00%cI%x00%aN%x00%s"),
+            *("--", *self._pathspecs()),
+        ]
+        with _running(self._root, command) as process:
+            assert process.stdout is not None
+            for entry in _parse_log(_tokens(process.stdout)):
+                yield from self._selected(entry)
+
+    def _pathspecs(self) -> list[str]:
+        if self._folder:
+            return [f":(top,literal){self._folder}"]
+        named = [f":(top,literal){self._named}"] if self._named else []
+        return [*named, *(f":(top,icase,glob)**/{name}/**" for name in sorted(ADR_FOLDERS))]
+
+    def _selected(self, entry: _Entry) -> Iterator[_Entry]:
+        """The entry as far as it is about Markdown: a file renamed to another kind is gone, and the other way round."""
+        new = is_markdown(entry.path)
+        if entry.change != "R":
+            if new:
+                yield entry
+            return
+        assert entry.old_path is not None
+        old = is_markdown(entry.old_path)
+        if new and old:
+            yield entry
+        elif new:
+            yield _with(entry, "A", entry.path)
+        elif old:
+            yield _with(entry, "D", entry.old_path)
+
+
+def _with(entry: _Entry, change: ChangeKind, path: str) -> _Entry:
+    return _Entry(entry.ref, entry.committed_at, entry.author, entry.subject, change, path, None, entry.blob)
+
+
+def _adr_dir_file(root: Path) -> str:
+    """The folder that adr-tools' `.adr-dir` names, relative to the root, or nothing."""
+    try:
+        with (root / ".adr-dir").open(encoding="utf-8", errors="replace") as file:
+            named = file.readline(1_000).strip().strip("/")
+    except OSError:
+        return ""
+    return "" if named in ("", ".") or ".." in named.split("/") else named.removeprefix("./")
+
+
+# ------------------------------------------------------------------------------------------------------- the raw log
+
+
+def _tokens(stream: IO[bytes]) -> Iterator[str]:
+    """What stands between the NULs, as text; bytes that are not UTF-8 become escapes, so that names stay distinct."""
+    rest = b""
+    while block := stream.read(65_536):
+        *whole, rest = (rest + block).split(b"\0")
+        yield from (token.decode("utf-8", "backslashreplace") for token in whole)
+    if rest.strip():
+        yield rest.decode("utf-8", "backslashreplace")
+
+
+def _parse_log(tokens: Iterator[str]) -> Iterator[_Entry]:
+    """Headers of four tokens, each followed by its files: a status token and one path, or two for a rename."""
+    ref = author = subject = ""
+    at = datetime.fromtimestamp(0, UTC)
+    for token in tokens:
+        if token.startswith(_HEADER):
+            ref = token[1:]
+            at = datetime.fromisoformat(next(tokens))
+            author, subject = next(tokens), next(tokens)
+            continue
+        line = token.lstrip("\n")
+        if not line.startswith(":"):
+            continue
+        old_mode, new_mode, _, blob, status = line[1:].split(" ")
+        path = next(tokens)
+        old_path = None
+        if status[0] in "RC":
+            old_path, path = path, next(tokens)
+        yield from _classify(_Entry(ref, at, author, subject, "M", path, old_path, blob), old_mode, new_mode, status[0])
+
+
+def _classify(entry: _Entry, old_mode: str, new_mode: str, status: str) -> Iterator[_Entry]:
+    """Only regular files count: a file that became a link or a submodule is gone, and the other way round it is new."""
+    was, is_ = old_mode in _REGULAR, new_mode in _REGULAR
+    if status == "R" and was and is_:
+        yield _Entry(
+            entry.ref, entry.committed_at, entry.author, entry.subject, "R", entry.path, entry.old_path, entry.blob
+        )
+    elif was and is_ and status != "C":
+        yield _with(entry, "M", entry.path)
+    elif is_:
+        yield _with(entry, "A", entry.path)
+    elif was:
+        yield _with(entry, "D", entry.old_path or entry.path)
+
+
+# ------------------------------------------------------------------------------------------------------ talking to git
+
+
+class _Blobs:
+    """Contents by object id, from two git processes that live as long as the read: one says sizes, one sends bytes."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __enter__(self) -> _Blobs:
+        self._sizes = _start(self._root, ["cat-file", "--batch-check"], feed=True)
+        self._bytes = _start(self._root, ["cat-file", "--batch"], feed=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (self._sizes, self._bytes):
+            _end(process)
+
+    def size(self, blob: str) -> int | None:
+        """Size in bytes; None when the repository does not have the object (a partial clone)."""
+        kind, size = self._header(self._sizes, blob)
+        return size if kind == "blob" else None
+
+    def read(self, blob: str) -> bytes:
+        kind, size = self._header(self._bytes, blob)
+        assert kind == "blob", f"{blob} went away"
+        assert self._bytes.stdout is not None
+        content = self._bytes.stdout.read(size)
+        self._bytes.stdout.read(1)  # the line feed after each object
+        return content
+
+    @staticmethod
+    def _header(process: subprocess.Popen[bytes], blob: str) -> tuple[str, int]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(f"{blob}\n".encode("ascii"))
+            process.stdin.flush()
+        except BrokenPipeError as error:
+            raise InvalidInput("git ended while contents were being read") from error
+        parts = process.stdout.readline().decode("ascii", "replace").split()
+        if not parts:
+            raise InvalidInput("git ended while contents were being read")
+        return (parts[1], int(parts[2])) if len(parts) == 3 else ("missing", 0)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what points git elsewhere (as inside a hook), with what keeps it from running or fetching."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _OWN_CONFIG}
+    return kept | {
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "LC_ALL": "C",
+    }
+
+
+def _start(
+    root: Path, command: list[str], *, feed: bool = False, errors: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            ["git", *_SAFE, "-C", str(root), *command],
+            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors or subprocess.DEVNULL,
+            env=_environment(),
+        )
+    except FileNotFoundError as error:
+        raise InvalidInput(
+            "the `git` command is not installed", hint="install git, or import a JSONL history"
+        ) from error
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipes and wait; a process that is not done with its output is told to stop."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(BrokenPipeError):
+                pipe.close()
+    if process.poll() is None and process.stdin is None:
+        process.terminate()
+    try:
+        process.wait(PROBE_S_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _running(root: Path, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A git process whose output is read to the end; its failure is an error, unless the reader stopped first."""
+    with tempfile.TemporaryFile() as errors:
+        process = _start(root, command, errors=errors)
+        try:
+            yield process
+            process.wait(PROBE_S_MAX)
+        finally:
+            stopped_early = process.poll() is None
+            _end(process)
+        if process.returncode and not stopped_early:
+            errors.seek(0)
+            raise _refusal(root, errors.read(2_000).decode(errors="replace"))
+
+
+def _ask(folder: Path, *question: str) -> str | None:
+    """Git's answer without its last line end; None when it is no repository or does not know."""
+    try:
+        done = subprocess.run(
+            ["git", *_SAFE, "-C", str(folder), *question],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROBE_S_MAX,
+            env=_environment(),
+            check=False,
+        )
+    except FileNotFoundError as error:
+        if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+            return None
+        raise InvalidInput(
+            f"{folder} is in a git repository, and the `git` command is not installed",
+            hint="install git, or copy the folder out of the repository to import its files as they are now",
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise InvalidInput(f"git did not answer within {PROBE_S_MAX:g} s in {folder}") from error
+    if done.returncode == 0:
+        return os.fsdecode(done.stdout).removesuffix("\n")
+    message = done.stderr.decode(errors="replace")
+    if "dubious ownership" in message or "safe.directory" in message:
+        raise _refusal(folder, message)
+    return None
+
+
+def _refusal(root: Path, message: str) -> InvalidInput:
+    if "dubious ownership" in message or "safe.directory" in message:
+        return InvalidInput(
+            f"git does not read {root}, because it belongs to another user",
+            hint=f"if you trust it: git config --global --add safe.directory '{root}'",
+        )
+    return InvalidInput(
+        f"git cannot read the history of {root}: {(message.strip() or 'no reason given').splitlines()[0]}"
+    )
