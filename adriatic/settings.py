@@ -106,6 +106,7 @@ class ApiSettings(_Section):
     port: int = Field(8080, description="Port to listen on.")
     adr_bytes_max: int = Field(1_048_576, description="Largest text of one ADR version, in bytes of UTF-8.")
     import_bytes_max: int = Field(8_388_608, description="Largest request of an import, in bytes.")
+    cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API; none is off.")
 
 
 class AuthSettings(_Section):

@@ -1,0 +1,146 @@
+"""The API, put together: settings in, an ASGI application out.
+
+Owns the list of controllers, what they are given (`database`, `principal`, `settings` …), and the order of starting and
+stopping. Refuses to wait for anything at start: without a database it is alive and says why it is not ready.
+Read next: `api/edge.py` (every request), `api/auth/middleware.py` (every request with a token), then a controller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Request
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
+
+from adriatic.clock import SYSTEM_CLOCK, Clock
+from adriatic.ops import Health
+from adriatic.settings import Settings
+from api import openapi, problems
+from api.auth.issuer import LocalIssuer
+from api.auth.keys import KeyStore
+from api.auth.middleware import require_token
+from api.auth.tokens import TokenChecker
+from api.auth.users import Principal, Users
+from api.db import Database
+from api.edge import Edge
+from api.ops.controller import OpsController
+from api.ops.readiness import Readiness
+from api.requests import ApiRequest, refuse_unknown_query
+from connectors.jwks import JwksClient
+
+CONTROLLERS: tuple[ControllerRouterHandler, ...] = (OpsController,)
+"""Every route of the API. The contract test and the tenant matrix walk whatever is in here."""
+
+SMALL_BODY_BYTES_MAX = 65_536
+"""Largest body of a route that does not say otherwise: tags, links, names."""
+
+
+class Api(Litestar):
+    """Litestar inside the `Edge`, which also sees the requests that match no route."""
+
+    _edge: Edge | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._edge is None:
+            self._edge = Edge(super().__call__, self.state.clock)
+        await self._edge(scope, receive, send)
+
+
+def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, health: Health | None = None) -> Api:
+    """The application of one process. Nothing is opened before its lifespan starts."""
+    return Api(
+        route_handlers=CONTROLLERS,
+        request_class=ApiRequest,
+        request_max_body_size=SMALL_BODY_BYTES_MAX,
+        middleware=[require_token()],
+        before_request=refuse_unknown_query,
+        exception_handlers=problems.handlers(),
+        dependencies=_dependencies(),
+        openapi_config=openapi.config(),
+        cors_config=_cors(settings),
+        lifespan=[_lifespan],
+        state=State({"settings": settings, "clock": clock, "health": health or Health()}),
+        logging_config=None,
+    )
+
+
+def _dependencies() -> Mapping[str, Provide]:
+    """What a handler gets by naming it as an argument."""
+
+    def principal(request: Request[Principal, Any, Any]) -> Principal:
+        return request.user
+
+    def from_state(name: str) -> Provide:
+        def provide(state: State) -> Any:
+            return getattr(state, name)
+
+        return Provide(provide, sync_to_thread=False)
+
+    names = ("database", "settings", "clock", "issuer", "readiness")
+    return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
+
+
+@asynccontextmanager
+async def _lifespan(app: Litestar) -> AsyncIterator[None]:
+    state = app.state
+    settings: Settings = state.settings
+    state.query_names = _query_names(app)
+    state.database = Database(settings.postgres)
+    await state.database.open()
+    remote = JwksClient(settings.auth.jwks_url) if settings.auth.jwks_url else None
+    state.issuer = None if remote else LocalIssuer.open(settings.home, settings.auth, state.clock)
+    keys = KeyStore(remote.fetch if remote else _local_keys(settings, state.clock), state.clock)
+    state.tokens = TokenChecker(settings.auth, keys)
+    state.users = Users(state.database)
+    state.readiness = Readiness(state.database, keys, state.health, state.clock)
+    watch = asyncio.create_task(state.readiness.run(), name="readiness")
+    try:
+        yield
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        await keys.close()
+        if remote:
+            await remote.close()
+        await state.database.close()
+
+
+def _local_keys(settings: Settings, clock: Clock) -> Any:
+    async def fetch() -> dict[str, Any]:
+        # Read again each time, so that a new key in the state directory is a rotation like any other.
+        return LocalIssuer.open(settings.home, settings.auth, clock).jwks()
+
+    return fetch
+
+
+def _query_names(app: Litestar) -> dict[str, frozenset[str]]:
+    """For each operation, the query parameters that its documentation has."""
+    names: dict[str, frozenset[str]] = {}
+    for path in (app.openapi_schema.paths or {}).values():
+        for operation in (path.get, path.post, path.put, path.patch, path.delete):
+            if operation and operation.operation_id:
+                names[operation.operation_id] = frozenset(
+                    str(getattr(parameter, "name", ""))
+                    for parameter in operation.parameters or ()
+                    if getattr(parameter, "param_in", "") == "query"
+                )
+    return names
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    """Off unless origins are named: bearer tokens make it safe to open, which is not a reason to."""
+    if not settings.api.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.api.cors_origins),
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "traceparent"],
+        expose_headers=["etag", "location", "retry-after", "x-request-id", "adriatic-as-of-state"],
+        allow_credentials=False,
+    )

@@ -1,0 +1,132 @@
+"""From an `Authorization` header to who is calling: signature, issuer, audience, time, tenant.
+
+Owns the check and the words for what is wrong. Refuses every algorithm that the key at hand is not for, and every token
+that does not say until when it is good. Holds no key: `keys` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import jwt
+
+from adriatic.errors import Forbidden, Unauthenticated
+from adriatic.settings import AuthSettings
+from api.auth.keys import ALGORITHMS, KeyStore
+
+TOKEN_CHARS_MAX = 8192
+"""Tokens of real providers have one to three thousand characters; parsing more is work for strangers."""
+SUBJECT_CHARS_MAX = 255
+"""OpenID Connect Core, section 2."""
+SHOWN_CHARS_MAX = 200
+"""Of a name or an email address that is stored with the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a good token says."""
+
+    tenant_id: UUID
+    subject: str
+    name: str
+    email: str
+
+
+class TokenChecker:
+    """Checks bearer tokens of one issuer."""
+
+    def __init__(self, settings: AuthSettings, keys: KeyStore) -> None:
+        self._settings = settings
+        self._keys = keys
+
+    async def check(self, authorization: str | None) -> Claims:
+        """Raises `Unauthenticated`, `Forbidden` (a good token without a tenant), or `DependencyUnavailable`."""
+        token = _bearer(authorization)
+        header = _header(token)
+        algorithm = header.get("alg")
+        if algorithm not in ALGORITHMS:
+            raise _refused(
+                f"the token is signed with {str(algorithm)[:16]!r}", f"one of {', '.join(ALGORITHMS)} is taken"
+            )
+        if "crit" in header:
+            raise _refused("the token demands extensions that are not understood here", "ask for one without `crit`")
+        key = await self._keys.find(header.get("kid"), algorithm)
+        if key is None:
+            raise _refused("the token is signed with a key that its issuer does not publish", "ask for a new token")
+        return self._claims(self._verified(token, key.public, key.algorithm))
+
+    def _verified(self, token: str, public: Any, algorithm: str) -> dict[str, Any]:
+        settings = self._settings
+        try:
+            return jwt.decode(
+                token,
+                public,
+                algorithms=[algorithm],
+                issuer=settings.issuer,
+                audience=settings.audience,
+                leeway=settings.leeway_s,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise _refused("the token has expired", "ask for a new one") from None
+        except jwt.ImmatureSignatureError:
+            raise _refused("the token is not good yet", "the clocks of issuer and API differ, or wait") from None
+        except jwt.InvalidIssuerError:
+            raise _refused("the token is of another issuer", f"{settings.issuer!r} is expected here") from None
+        except jwt.InvalidAudienceError:
+            raise _refused("the token is for another audience", f"{settings.audience!r} is expected here") from None
+        except jwt.MissingRequiredClaimError as error:
+            raise _refused(
+                f"the token has no claim {error.claim!r}", "ask for one with exp, iss, aud and sub"
+            ) from None
+        except jwt.InvalidSignatureError:
+            raise _refused("the token's signature is wrong", "ask for a new token") from None
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise _refused(f"the token is not valid: {error}", "ask for a new token") from None
+
+    def _claims(self, claims: dict[str, Any]) -> Claims:
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_CHARS_MAX or "\0" in subject:
+            raise _refused("the token's subject is not usable", f"1 to {SUBJECT_CHARS_MAX} characters")
+        name = self._settings.tenant_claim
+        try:
+            tenant_id = UUID(claims[name])
+        except KeyError:
+            raise Forbidden(
+                f"the token says no tenant: it has no claim {name!r}",
+                hint="have the identity provider add it, or set auth.tenant_claim to the claim that holds it",
+            ) from None
+        except (ValueError, TypeError, AttributeError):
+            raise Forbidden(
+                f"the token's claim {name!r} is not the id of a tenant", hint="it must be the tenant's UUID"
+            ) from None
+        return Claims(tenant_id, subject, _shown(claims.get("name")), _shown(claims.get("email")))
+
+
+def _bearer(authorization: str | None) -> str:
+    if not authorization:
+        raise Unauthenticated("there is no bearer token", hint="send the header Authorization: Bearer <token>")
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("only bearer tokens are taken", hint="send the header Authorization: Bearer <token>")
+    if len(token) > TOKEN_CHARS_MAX:
+        raise _refused("the token is too long", f"at most {TOKEN_CHARS_MAX} characters")
+    return token
+
+
+def _header(token: str) -> dict[str, Any]:
+    try:
+        return jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError, TypeError):
+        raise _refused("that is no JSON web token", "send what the issuer gave, whole") from None
+
+
+def _shown(value: Any) -> str:
+    return value.replace("\0", "")[:SHOWN_CHARS_MAX] if isinstance(value, str) else ""
+
+
+def _refused(detail: str, hint: str) -> Unauthenticated:
+    return Unauthenticated(detail, hint=hint, coordinates={"presented": True})

@@ -1,0 +1,139 @@
+"""The outermost layer of the API: what is true of every request, also of those that match no route.
+
+Owns the request id, the access log line, the metrics, the span, and HEAD for every GET. Refuses to look into bodies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from adriatic import metrics
+from adriatic.clock import SYSTEM_CLOCK, Clock
+from adriatic.ids import new_id
+from adriatic.logs import get_logger
+from adriatic.telemetry import tracer
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+"""A caller's own request id, taken over when it cannot break a log line or fill a disk."""
+UNMATCHED = "unmatched"
+"""One label for all paths without a route: a scanner must not make a metric per path."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+CLIENT_GONE = 499
+"""The status that the log and the metrics show when the caller hung up first; nobody receives it."""
+QUIET = ("/health", "/metrics")
+
+_TRACE_CONTEXT = TraceContextTextMapPropagator()
+
+log = get_logger("api")
+
+
+def traceparent() -> str | None:
+    """The W3C `traceparent` of the request in hand, to be stored with what it writes; None when nobody traces."""
+    carrier: dict[str, str] = {}
+    _TRACE_CONTEXT.inject(carrier)
+    return carrier.get("traceparent")
+
+
+class Edge:
+    """Wraps the routed application. One instance per process."""
+
+    def __init__(self, app: ASGIApp, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._app = app
+        self._clock = clock
+        self._tracer = tracer("api")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = _request_id(headers)
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = _Answer(send, request_id, head=scope["method"] == "HEAD")
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        if answer.head:
+            scope["method"] = "GET"
+        began_s = self._clock.monotonic()
+        parent = _parent(headers)
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id, tenant_id=None, user_id=None),
+            self._tracer.start_as_current_span(method, context=parent, kind=SpanKind.SERVER) as span,
+        ):
+            try:
+                await self._app(scope, receive, answer)
+            except asyncio.CancelledError:
+                answer.status = answer.status or CLIENT_GONE
+                raise
+            finally:
+                self._record(scope, method, answer, self._clock.monotonic() - began_s, span)
+
+    def _record(self, scope: Scope, method: str, answer: _Answer, took_s: float, span: trace.Span) -> None:
+        route = str(scope.get("path_template") or UNMATCHED)
+        status = answer.status or 500
+        metrics.HTTP_REQUESTS.labels(method, route, str(status)).inc()
+        metrics.HTTP_SECONDS.labels(method, route).observe(took_s)
+        principal: Any = scope.get("user")
+        if span.is_recording():
+            span.update_name(f"{method} {route}")
+            span.set_attributes(
+                {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+            )
+            if principal:
+                span.set_attribute("adriatic.tenant_id", str(principal.tenant_id))
+            if status >= 500:
+                span.set_status(trace.StatusCode.ERROR)
+        write = log.debug if route.startswith(QUIET) and status < 500 else log.info
+        write(
+            "request",
+            method=method,
+            route=route,
+            path=scope["path"][:256],
+            status=status,
+            duration_ms=round(took_s * 1000, 3),
+            size_bytes=answer.size_bytes,
+        )
+
+
+class _Answer:
+    """The `send` of one request: adds the request id, counts, and leaves out the body of a HEAD."""
+
+    def __init__(self, send: Send, request_id: str, *, head: bool) -> None:
+        self._send = send
+        self._request_id = request_id.encode()
+        self.head = head
+        self.status = 0
+        self.size_bytes = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id)]
+        elif message["type"] == "http.response.body":
+            self.size_bytes += len(message["body"])
+            if self.head:
+                if message["more_body"]:
+                    return
+                message["body"] = b""
+        await self._send(message)
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if REQUEST_ID.fullmatch(given) else new_id().hex
+
+
+def _parent(headers: dict[bytes, bytes]) -> Context:
+    carrier = {
+        name: headers[name.encode()].decode("latin-1") for name in _TRACE_CONTEXT.fields if name.encode() in headers
+    }
+    return _TRACE_CONTEXT.extract(carrier, context=Context())

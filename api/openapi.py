@@ -1,0 +1,133 @@
+"""The contract that the API publishes: what each answer looks like, with an example, and what can go wrong.
+
+Owns the helper with which every route documents itself, and the document's frame. A test walks the document and fails
+on a route without an operation id, a summary, an example, or its errors. Refuses pages that load scripts from
+elsewhere: the document is served as JSON and as YAML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Router
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import Components, Example, License, SecurityScheme
+from litestar.routes import BaseRoute
+from litestar.types import ControllerRouterHandler
+
+from adriatic import __version__
+from api.auth.middleware import PUBLIC
+from api.problems import MEDIA_TYPE, TYPE_PREFIX, FieldProblem, Problem
+
+ALWAYS = (400, 401, 403, 503)
+"""What every route that needs a token can answer."""
+
+_PROBLEMS: dict[int, tuple[str, str, str, str]] = {
+    # status: title, code, detail, hint
+    400: ("Bad Request", "invalid-input", "unknown field(s): titel", "this body takes: title, body, status, log, tags"),
+    401: ("Unauthorized", "unauthenticated", "the token has expired", "ask for a new one"),
+    403: ("Forbidden", "forbidden", "the token says no tenant: it has no claim 'tenant_id'", "set auth.tenant_claim"),
+    404: ("Not Found", "not-found", "there is no such ADR", "GET /v1/adrs lists them"),
+    409: ("Conflict", "conflict", "the ADR is at version 4, the change was made from 3", "read it again, then repeat"),
+    410: ("Gone", "gone", "the ADR was deleted", "POST …/restore brings it back"),
+    413: ("Content Too Large", "too-large", "the text has 2000000 bytes", "at most 1048576"),
+    415: ("Unsupported Media Type", "unsupported-media-type", "this route does not read text/plain", "send JSON"),
+    422: ("Unprocessable Content", "unprocessable", "the text cannot be read", "see detail"),
+    428: ("Precondition Required", "precondition-required", "no version is named", "send If-Match or expected_version"),
+    429: ("Too Many Requests", "rate-limited", "too many requests", "try again later"),
+    503: ("Service Unavailable", "dependency-unavailable", "the database cannot serve right now", "try again in 2 s"),
+}
+
+
+def answers(
+    data: Any,
+    example: Any,
+    *,
+    status: int = 200,
+    description: str = "Done.",
+    errors: Sequence[int] = (),
+    media_type: str = "application/json",
+    public: bool = False,
+) -> dict[int, ResponseSpec]:
+    """The `responses=` of a route: its answer with an example, and its errors as problem details."""
+    documented = {
+        status: ResponseSpec(
+            data,
+            generate_examples=False,
+            description=description,
+            media_type=media_type,
+            examples=None if example is None else [Example(summary="Example", value=example)],
+        )
+    }
+    for code in sorted({*errors, *(() if public else ALWAYS)}):
+        documented[code] = _problem(code)
+    return documented
+
+
+def _problem(status: int) -> ResponseSpec:
+    title, code, detail, hint = _PROBLEMS[status]
+    value: dict[str, Any] = {
+        "type": TYPE_PREFIX + code,
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "hint": hint,
+        "instance": "/v1/adrs",
+        "request_id": "0199f0c2a1b27c3d8e4f5a6b7c8d9e0f",
+    }
+    if status == 400:
+        value["errors"] = [FieldProblem("body", "titel", "unknown")]
+    if status == 409:
+        value["current_version"] = 4
+    return ResponseSpec(
+        Problem,
+        generate_examples=False,
+        description=detail[0].upper() + detail[1:],
+        media_type=MEDIA_TYPE,
+        examples=[Example(summary=code, value=value)],
+    )
+
+
+class DocumentRouter(Router):
+    """Serves the document at `/`, `/openapi.json` and `/openapi.yaml`, and nothing else.
+
+    Litestar adds a page for unknown documents to this router; at the root it would answer for every unknown path.
+    """
+
+    def register(self, value: ControllerRouterHandler) -> list[BaseRoute]:
+        if isinstance(value, HTTPRouteHandler) and "/{path:str}" in value.paths:
+            return []
+        return super().register(value)
+
+
+def config() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Adriatic",
+        version=__version__,
+        summary="Architecture decision records with history, search and freshness.",
+        description=(
+            "Every route under `/v1` needs a bearer token; the tenant is a claim of it. Errors are RFC 9457 problem "
+            "details: match on `code`, show `detail` and `hint`. Writes name the version that they were made from. "
+            "Reads of materialized views say how fresh they are in `as_of`."
+        ),
+        license=License(name="Apache-2.0", identifier="Apache-2.0"),
+        components=Components(
+            security_schemes={
+                "bearer": SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="A token of the configured issuer (RS256, ES256 or EdDSA).",
+                )
+            }
+        ),
+        security=[{"bearer": []}],
+        use_handler_docstrings=True,
+        render_plugins=[JsonRenderPlugin(path="/openapi.json"), YamlRenderPlugin(path="/openapi.yaml")],
+        openapi_router=DocumentRouter(path="/", route_handlers=[], opt=PUBLIC, include_in_schema=False),
+    )

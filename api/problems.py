@@ -1,0 +1,150 @@
+"""What a caller gets when something is wrong: RFC 9457 problem details, always with a code, a reason and a next step.
+
+Owns the shape, the mapping from our errors and from Litestar's to a status, and the headers that go with it
+(`WWW-Authenticate`, `Retry-After`, `Allow`). Refuses to leak: an unexpected exception shows its request id and nothing
+else; the log has the rest under the same id.
+"""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+
+from adriatic.errors import AdriaticError, CallerError, OperatingError, Unauthenticated
+from adriatic.logs import get_logger
+from api.db import RETRY_AFTER_S
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:adriatic:problem:"
+REALM = "adriatic"
+DETAIL_CHARS_MAX = 2000
+"""Of what a problem says in one field: values come from callers, and an answer must not echo a megabyte back."""
+
+log = get_logger("api")
+
+
+class FieldProblem(msgspec.Struct, frozen=True):
+    """One field that is wrong: where (`body`, `query`, `path`, `header`), which, and why."""
+
+    source: str
+    field: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 9457 problem details. `code` is stable: match on it, not on the texts. `hint` says what to do next."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    instance: str
+    request_id: str
+    hint: str = ""
+    errors: tuple[FieldProblem, ...] = ()
+    current_version: int | None = None
+    position: int | None = None
+
+
+_ROUTING_CODES = {404: "no-such-route", 405: "method-not-allowed", 413: "too-large"}
+_ROUTING_HINTS = {
+    404: "GET /openapi.json lists the routes; ids in paths are UUIDs",
+    405: "the Allow header lists the methods",
+    413: "GET /openapi.json has the limit of each route",
+}
+
+
+def handlers() -> ExceptionHandlersMap:
+    """What the app registers: every exception has exactly one way out."""
+    return {AdriaticError: _ours, HTTPException: _litestars, Exception: _unexpected}
+
+
+def _ours(request: Request[Any, Any, Any], error: AdriaticError) -> Response[dict[str, Any]]:
+    headers: dict[str, str] = {}
+    if isinstance(error, CallerError):
+        status = error.status
+    else:
+        status = 503 if isinstance(error, OperatingError) else 500
+        log.warning("request failed", code=error.code, detail=error.detail, status=status)
+    if status in (429, 503):
+        headers["retry-after"] = str(RETRY_AFTER_S)
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = _challenge(error)
+    return _answer(request, status, error.code, error.detail, error.hint, headers, error.coordinates)
+
+
+def _litestars(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
+    status = error.status_code
+    if status >= 500:
+        return _unexpected(request, error)
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if status == 400:
+        faults = tuple(_fault(each) for each in error.extra) if isinstance(error.extra, list) else ()
+        detail = "; ".join(f"{each.source} {each.field}: {each.detail}" for each in faults) or error.detail
+        hint = "GET /openapi.json documents what each field may be"
+        return _answer(request, 400, "invalid-input", detail, hint, headers, {"errors": faults} if faults else {})
+    path = request.scope["path"]
+    detail = {
+        404: f"nothing answers to {request.method} {path}",
+        405: f"{path} does not take {request.method}",
+        413: "the body is larger than this route takes",
+    }.get(status, error.detail)
+    code = _ROUTING_CODES.get(status, "bad-request")
+    return _answer(request, status, code, detail, _ROUTING_HINTS.get(status, ""), headers, {})
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    log.error("unexpected exception", exc_info=error, route=request.scope.get("path_template"))
+    return _answer(
+        request,
+        500,
+        "internal",
+        "something went wrong on our side",
+        "the log has the reason under this request id",
+        {},
+        {},
+    )
+
+
+def _answer(
+    request: Request[Any, Any, Any],
+    status: int,
+    code: str,
+    detail: str,
+    hint: str,
+    headers: Mapping[str, str],
+    extension: Mapping[str, Any],
+) -> Response[dict[str, Any]]:
+    problem = Problem(
+        type=TYPE_PREFIX + code,
+        title=http.HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail[:DETAIL_CHARS_MAX],
+        hint=hint[:DETAIL_CHARS_MAX],
+        instance=request.scope["path"][:DETAIL_CHARS_MAX],
+        request_id=request.scope.get("state", {}).get("request_id", ""),
+    )
+    content = {**extension, **msgspec.to_builtins(problem)}
+    return Response(content, status_code=status, headers=dict(headers), media_type=MEDIA_TYPE)
+
+
+def _challenge(error: Unauthenticated) -> str:
+    """RFC 6750: no error code when no token was shown, `invalid_token` when one was and is not good."""
+    if not error.coordinates.pop("presented", False):
+        return f'Bearer realm="{REALM}"'
+    description = error.detail.replace("\\", "'").replace('"', "'").encode("ascii", "replace").decode()
+    return f'Bearer realm="{REALM}", error="invalid_token", error_description="{description}"'
+
+
+def _fault(raw: Any) -> FieldProblem:
+    message = dict(raw) if isinstance(raw, Mapping) else {"message": str(raw)}
+    source = message.get("source", "body")
+    return FieldProblem(str(getattr(source, "value", source)), str(message.get("key", "")), str(message["message"]))

@@ -1,0 +1,73 @@
+"""Serves the application with Granian, in this process, until it is told to stop.
+
+Owns the server's bounds and the way down: stop accepting, let what runs end, close the pool. Refuses to be more than
+one process: an operator who wants more starts more, each with its own port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from adriatic import ops
+from adriatic.clock import SYSTEM_CLOCK, Clock
+from adriatic.errors import Misconfigured
+from adriatic.logs import get_logger
+from adriatic.settings import Settings
+from api.app import create_app
+
+BACKLOG_CONNECTIONS = 16_384
+"""Connections that the kernel queues, and requests that are accepted at once. Granian's own default stops at 512
+requests a process, which a few hundred open streams reach; beyond this bound callers wait in the kernel."""
+HEADER_MS_MAX = 10_000
+"""For a request's headers to arrive: a client that trickles them holds a connection and nothing else."""
+
+log = get_logger("api")
+
+
+async def serve(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Listen on `settings.api` until SIGTERM or SIGINT. Raises `Misconfigured` when the address cannot be had."""
+    _require_free(settings.api.host, settings.api.port)
+    health = ops.Health()
+    app = create_app(settings, clock=clock, health=health)
+    server = Server(
+        app,
+        address=settings.api.host,
+        port=settings.api.port,
+        interface=Interfaces.ASGI,
+        backlog=BACKLOG_CONNECTIONS,
+        backpressure=BACKLOG_CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_MS_MAX),
+        websockets=False,
+        log_enabled=False,
+    )
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, server.stop)
+    telemetry = settings.telemetry
+    with contextlib.ExitStack() as stack:
+        if telemetry.ops_port:
+            stack.callback(ops.serve(telemetry.ops_host, telemetry.ops_port, health).shutdown)
+        log.info("listening", host=settings.api.host, port=settings.api.port)
+        await server.serve()
+    log.info("stopped")
+
+
+def _require_free(host: str, port: int) -> None:
+    """Fail with a sentence: Granian binds with SO_REUSEPORT, and two servers would share the requests in silence."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise Misconfigured(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            hint="set api.port (ADRIATIC_API__PORT) to a free one, or stop what listens there",
+        ) from error

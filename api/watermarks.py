@@ -1,0 +1,88 @@
+"""How much of what was written a materialized view shows: the `as_of` that every read of one carries (law 5).
+
+Owns the reading of `mv.watermarks`, what fresh, stale and unknown mean, and how it is said in a body and in headers.
+Refuses to guess: a view that never reported, or not for long, is `unknown`, never fresh.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from api.db import Connection
+
+State = Literal["fresh", "stale", "unknown"]
+
+WORDS_VIEW = "search.words"
+
+FRESH_S_MAX = 10.0
+"""Heartbeats pass the whole path about once a second, a batch takes a second or two; ten says that something waits."""
+KNOWN_S_MAX = 900.0
+"""A watermark older than this is of no use to a reader: a quarter of an hour of edits may be missing."""
+
+
+class AsOf(msgspec.Struct, frozen=True):
+    """Every commit up to `lsn`, made at `time`, is in the view; `age_s` is how long ago that was.
+
+    `unknown` means that nobody can say what is missing: the view has not reported, or not for a long time.
+    """
+
+    state: State
+    lsn: str | None = None
+    time: datetime | None = None
+    age_s: float | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The same for clients that do not look into the body."""
+        shown: dict[str, str] = {"adriatic-as-of-state": self.state}
+        if self.lsn is not None:
+            shown["adriatic-as-of-lsn"] = self.lsn
+        if self.time is not None:
+            shown["adriatic-as-of-time"] = self.time.isoformat()
+        if self.age_s is not None:
+            shown["adriatic-as-of-age-seconds"] = f"{self.age_s:.3f}"
+        return shown
+
+
+UNKNOWN = AsOf("unknown")
+
+
+def judge(lsn: str | None, time: datetime | None, now: datetime, *, complete: bool = True) -> AsOf:
+    """What a watermark is worth at `now`. `complete` is False when a partition has not reported at all."""
+    if time is None or not complete:
+        return UNKNOWN
+    # The source's clock and ours are the same server's here; a small step back must not show a negative age.
+    age_s = max(0.0, (now - time).total_seconds())
+    state: State = "fresh" if age_s <= FRESH_S_MAX else "stale" if age_s <= KNOWN_S_MAX else "unknown"
+    return AsOf(state, lsn, time, round(age_s, 3))
+
+
+async def read(connection: Connection, view: str, partitions: int | None = None) -> AsOf:
+    """The watermark of `view`: that of its slowest partition. `partitions` is how many must have reported.
+
+    Use the connection that reads the view, in a read-only `tenant_transaction`: then both are of one snapshot.
+    """
+    row = await connection.fetchrow(
+        "select min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions, clock_timestamp() as now "
+        "from mv.watermarks where view = $1",
+        view,
+    )
+    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= (partitions or 1))
+
+
+async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
+    """How far search by meaning is, for the tenant of the transaction, given how far search by words is.
+
+    It is as far as `words` when every ADR has all vectors of its newest version; otherwise as far as the oldest version
+    that still waits for one was written.
+    """
+    row = await connection.fetchrow(
+        "select min(recorded_at) as time, clock_timestamp() as now from mv.search_state "
+        "where not deleted and meaning_version is distinct from words_version"
+    )
+    if row["time"] is None or words.time is None:
+        return words
+    # No position is known for a moment in time; the one of `words` would claim too much.
+    return judge(None, min(row["time"], words.time), row["now"])

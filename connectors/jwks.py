@@ -1,0 +1,57 @@
+"""The public keys of an identity provider (JWKS, RFC 7517), over HTTP.
+
+Owns one request, its bounds and what its failures mean. Refuses to cache, to choose a key or to check a token:
+`api/auth` does.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+
+from adriatic.errors import DependencyUnavailable, Misconfigured
+
+TIMEOUT_S = 5.0
+"""For the whole request: a caller may be waiting for it."""
+JWKS_BYTES_MAX = 262_144
+"""Providers publish two or three keys in a few kilobytes; this leaves room for certificate chains."""
+
+
+class JwksClient:
+    """One JWKS address. Close it."""
+
+    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        if httpx.URL(url).scheme not in ("http", "https"):
+            raise Misconfigured(f"auth.jwks_url {url!r} is not an http(s) address")
+        self.url = url
+        self._http = httpx.AsyncClient(
+            timeout=TIMEOUT_S, transport=transport, headers={"accept": "application/jwk-set+json, application/json"}
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def fetch(self) -> dict[str, Any]:
+        """The document as it is now. Raises `DependencyUnavailable` for everything that is not one."""
+        try:
+            async with self._http.stream("GET", self.url) as response:
+                if response.status_code != 200:
+                    raise self._unavailable(f"answers {response.status_code}")
+                body = b""
+                async for piece in response.aiter_bytes():
+                    body += piece
+                    if len(body) > JWKS_BYTES_MAX:
+                        raise self._unavailable(f"sends more than {JWKS_BYTES_MAX} bytes")
+            document = json.loads(body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unavailable(f"cannot be reached: {error or type(error).__name__}") from error
+        except ValueError as error:
+            raise self._unavailable("does not answer with JSON") from error
+        if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+            raise self._unavailable("does not answer with a JWKS: it has no list of keys")
+        return document
+
+    def _unavailable(self, what: str) -> DependencyUnavailable:
+        return DependencyUnavailable(f"the identity provider's key address {self.url} {what}", hint="auth.jwks_url")
