@@ -1,0 +1,42 @@
+"""Waiting for a dependency at the command line, for a bounded time.
+
+Owns the one option `--wait`, and the loop behind it. Refuses to wait for anything but `DependencyUnavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from adriatic.deadline import Deadline, backoff_s
+from adriatic.errors import DependencyUnavailable
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def wait_option(default_s: float) -> Callable[[F], F]:
+    """`--wait SECONDS`, given to the command as `wait_s`."""
+    return click.option(
+        "--wait",
+        "wait_s",
+        type=click.FloatRange(0),
+        default=default_s,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for a dependency that does not answer.",
+    )
+
+
+def answered(deadline: Deadline, call: Callable[[], T]) -> T:
+    """What `call` returns, repeated while it raises `DependencyUnavailable` and there is time left."""
+    for pause_s in backoff_s(max_s=1.0):
+        try:
+            return call()
+        except DependencyUnavailable:
+            if deadline.left_s <= pause_s:
+                raise
+        deadline.clock.sleep(pause_s)
+    raise AssertionError("back-off never ends")
