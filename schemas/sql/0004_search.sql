@@ -18,6 +18,19 @@ create table mv.search_state (
     primary key (tenant_id, adr_id)
 );
 
+-- What a chunk is found by: its own text, the headings above it, and, for the first chunk of a text, the ADR's title. The
+-- title is counted once for the ADR and not once a chunk. Labels A and B tell title and headings from the text.
+create function mv.chunk_tsv(ordinal integer, title text, heading_path text, body text) returns tsvector
+    language sql immutable parallel safe strict
+    return setweight(to_tsvector('pg_catalog.english', case when ordinal = 0 then title else '' end), 'A')
+        || setweight(to_tsvector('pg_catalog.english', heading_path), 'B')
+        || to_tsvector('pg_catalog.english', body);
+
+-- How long a chunk is to BM25: its words, stop words left out, each occurrence counted.
+create function mv.chunk_length(tsv tsvector) returns integer
+    language sql immutable parallel safe strict
+    return (select coalesce(sum(cardinality(positions)), 0) from unnest(tsv));
+
 create table mv.chunks (
     tenant_id    uuid not null,
     adr_id       uuid not null,
@@ -28,12 +41,15 @@ create table mv.chunks (
     char_start   integer not null,
     char_end     integer not null,
     text_hash    bytea not null,                   -- sha-256 of the text as embedded (title and heading path included)
-    tsv          tsvector not null,
-    length       integer not null,                 -- lexemes, for BM25
+    -- In the row itself as long as it fits: ranking reads it of every match, the body only of what is shown.
+    tsv          tsvector storage main not null,   -- mv.chunk_tsv(ordinal, title, heading_path, body)
+    length       integer not null,                 -- mv.chunk_length(tsv)
     primary key (tenant_id, adr_id, version, ordinal)
 );
 create index chunks_tsv on mv.chunks using gin (tsv);
-create index chunks_hash on mv.chunks (tenant_id, text_hash);
+-- Both arms of the search walk all chunks of a tenant, for lengths and for vectors: from these indexes alone.
+create index chunks_length on mv.chunks (tenant_id, adr_id, version) include (length);
+create index chunks_hash on mv.chunks (tenant_id, text_hash) include (adr_id, version, ordinal);
 
 -- An embedding space is a provider, model, revision, dimension and prefix rule. Spaces are never mixed in one query.
 create table mv.embedding_spaces (
