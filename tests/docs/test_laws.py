@@ -1,0 +1,77 @@
+"""Some of the laws can be read off the sources. These tests do."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import ROOT, tracked
+
+ROOMS = ("adriatic", "api", "connectors", "dataflows", "schemas", "streams", "topics")
+SOURCES = [name for room in ROOMS for name in tracked(f"{room}/*.py")]
+
+
+def names(source: str) -> Iterator[str]:
+    """Every dotted name in use: `os.environ`, `Producer`, `datetime.now` …"""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute | ast.Name):
+            yield ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def users(*wanted: str) -> set[str]:
+    return {name for name in SOURCES if set(names((ROOT / name).read_text(encoding="utf-8"))) & set(wanted)}
+
+
+def test_only_change_capture_produces() -> None:
+    producing = users("Producer", "confluent_kafka.Producer", "SerializingProducer", "AIOKafkaProducer")
+    assert producing
+    assert {name for name in producing if not name.startswith("connectors/postgres/")} == set()
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    assert "adriatic/settings.py" in users("os.environ", "os.getenv")
+    starters = {
+        name
+        for name in users("os.environ", "os.getenv")
+        if name.startswith(("adriatic/stack/", "adriatic/supervisor/"))
+    }
+    assert users("os.environ", "os.getenv") - starters == {"adriatic/settings.py"}
+
+
+@pytest.mark.parametrize(
+    "call", ["datetime.now", "datetime.datetime.now", "time.time", "datetime.utcnow", "date.today"]
+)
+def test_only_the_clock_reads_the_time(call: str) -> None:
+    assert users(call) <= {"adriatic/clock.py", "adriatic/ops.py"}
+
+
+@pytest.mark.parametrize("library", ["psycopg", "asyncpg", "confluent_kafka", "httpx", "openai", "socket"])
+def test_dataflows_do_no_input_or_output(library: str) -> None:
+    importing = {
+        name
+        for name in SOURCES
+        if name.startswith("dataflows/")
+        for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == library for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library)
+    }
+    assert importing == set()
+
+
+def test_no_role_may_bypass_row_security() -> None:
+    sql = "\n".join(
+        file.read_text(encoding="utf-8").lower() for file in sorted(Path(ROOT, "schemas/sql").glob("*.sql"))
+    )
+    assert "nobypassrls" in sql
+    assert "bypassrls" not in sql.replace("nobypassrls", "")
+
+
+def test_the_search_for_names_finds_what_it_should() -> None:
+    assert {"os.environ", "confluent_kafka.Producer"} <= set(
+        names("import os\nfrom confluent_kafka import Producer\nos.environ['A']")
+    )
