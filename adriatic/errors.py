@@ -12,6 +12,7 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     │   ├── Undecodable             not our wire format, or bytes that do not fit their schema
     │   ├── UnknownSchema           a schema id that the registry does not have
     │   ├── Unencodable             a value that does not fit the schema of the topic it is for
+    │   ├── RecordTooLarge          larger than the broker takes for its topic
     │   └── Unprocessable           decoded, yet processing it raises
     ├── CallerError             whoever called: told at once, nothing changed
     │   ├── InvalidInput, NotFound, Gone, Conflict, PreconditionRequired, TooLarge, UnsupportedMedia
@@ -97,6 +98,12 @@ class Unencodable(DataError):
     """A value that does not fit the schema of the topic it is for."""
 
     code = "unencodable"
+
+
+class RecordTooLarge(DataError):
+    """A record that is larger than the broker takes for its topic."""
+
+    code = "record-too-large"
 
 
 class Unprocessable(DataError):
