@@ -1,0 +1,215 @@
+"""`adriatic schemas`: the Avro contracts, in the files, against earlier releases, and at the registry.
+
+Exit codes: 0 fine, 1 not compatible or out of date, 2 wrong usage, 3 cannot tell (no registry, no database, no git).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adriatic.cli.waiting import answered, wait_option
+from adriatic.deadline import Deadline
+from adriatic.errors import NotFound
+from adriatic.settings import Settings, load
+
+if TYPE_CHECKING:
+    from connectors.registry import RegistryClient
+    from schemas.catalog import Schema
+    from schemas.compatibility import Finding
+    from schemas.releases import History
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def schemas() -> None:
+    """The Avro contracts: list, generate, check, register."""
+
+
+@schemas.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """What contracts there are, from their files; no registry is asked."""
+    from schemas import catalog
+
+    contracts = catalog.load()
+    if as_json:
+        click.echo(json.dumps(contracts))
+        return
+    width = max(map(len, contracts))
+    for subject, schema in contracts.items():
+        fields = ", ".join(field["name"] for field in schema["fields"])
+        click.echo(f"{subject:{width}}  {fields}")
+
+
+@schemas.command()
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; end with 1 when a file is out of date.")
+def generate(only_check: bool) -> None:
+    """Write the contracts of captured tables from a migrated database."""
+    from schemas import catalog
+
+    wanted = captured(load())
+    stale = [subject for subject, schema in wanted.items() if _committed(subject) != schema]
+    for subject in stale:
+        file = catalog.AVRO_FOLDER / f"{subject}{catalog.SUFFIX}"
+        if not only_check:
+            file.write_text(catalog.dumps(wanted[subject]))
+        click.echo(f"{'out of date' if only_check else 'wrote'} {file.name}")
+    if not stale:
+        click.echo("up to date")
+    sys.exit(1 if stale and only_check else 0)
+
+
+def captured(settings: Settings) -> dict[str, Schema]:
+    """The contracts of every published table, by subject."""
+    from connectors.postgres.relations import published
+    from schemas import capture, catalog
+
+    prefix = settings.cdc.prefix
+    contracts: dict[str, Schema] = {}
+    for relation in published(settings.postgres, settings.cdc.publication):
+        topic = f"{prefix}.{relation.schema}.{relation.table}"
+        arguments = (prefix, relation.schema, relation.table, relation.columns)
+        contracts[catalog.subject_of(topic, "key")] = capture.key_schema(*arguments)
+        contracts[catalog.subject_of(topic, "value")] = capture.envelope_schema(*arguments)
+    return contracts
+
+
+def _committed(subject: str) -> Schema | None:
+    from schemas import catalog
+
+    try:
+        return catalog.schema(subject)
+    except NotFound:
+        return None
+
+
+@schemas.command()
+@click.option("--against", metavar="REF", help="A tag, branch or commit instead of all releases (tags v*).")
+@json_option
+def check(against: str | None, as_json: bool) -> None:
+    """Compare the contracts with those of earlier releases, offline. Ends with 1 when one could not be read by another.
+
+    Each version must read every other (FULL_TRANSITIVE), so all releases are compared, not only the last.
+    """
+    from schemas.releases import History
+
+    history = History()
+    refs = [against] if against else history.tags()
+    try:
+        findings = list(_findings(history, refs))
+    except NotFound as error:
+        raise click.BadParameter(str(error), param_hint="--against") from None
+    if as_json:
+        click.echo(json.dumps({"against": refs, "findings": [asdict(finding) for finding in findings]}))
+    elif not refs:
+        click.echo("no release yet (no tag v*): nothing to be compatible with")
+    else:
+        _echo_findings(findings)
+        named = refs[0] if len(refs) == 1 else f"{len(refs)} releases, the last {refs[0]}"
+        click.echo(f"{len(findings)} finding(s) against {named}" if findings else f"compatible with {named}")
+    sys.exit(1 if findings else 0)
+
+
+def _findings(history: History, refs: Sequence[str]) -> list[Finding]:
+    """Every version of every contract once, however many releases had it. A contract that is gone is told once too,
+    by the last release that has it being the newest of `refs`."""
+    from schemas import catalog, compatibility
+
+    new = catalog.load()
+    seen: set[tuple[str, str]] = set()
+    findings: list[Finding] = []
+    for position, ref in enumerate(refs):
+        contracts = history.release(ref).contracts
+        old = {
+            subject: history.schema(blob)
+            for subject, blob in contracts.items()
+            if (subject, blob) not in seen and (position == 0 or subject in new)
+        }
+        seen.update(contracts.items())
+        findings.extend(compatibility.check(old, new, ref))
+    return findings
+
+
+def _echo_findings(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        where = f"{finding.subject} {finding.path}".rstrip()
+        click.echo(f"{where}: {finding.rule} ({finding.direction}, against {finding.against})")
+        click.echo(f"    {finding.detail}")
+        click.echo(f"    fix: {finding.fix}")
+        click.echo(f"    order: {finding.first}")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One subject after `register`: `state` is registered, unchanged or refused."""
+
+    subject: str
+    state: str
+    schema_id: int | None = None
+    level: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+@schemas.command()
+@wait_option(30)
+@json_option
+def register(wait_s: float, as_json: bool) -> None:
+    """Register every contract, each subject with FULL_TRANSITIVE. All are checked before the first. Safe to run again.
+
+    Ends with 1 when the registry refuses one; nothing is registered then.
+    """
+    from connectors.registry import RegistryClient
+    from schemas import catalog
+
+    contracts = catalog.load()
+    with RegistryClient(load().registry) as registry:
+        outcomes = answered(Deadline.after(wait_s), lambda: register_all(registry, contracts))
+    refused = any(outcome.state == "refused" for outcome in outcomes)
+    if as_json:
+        click.echo(json.dumps([asdict(outcome) for outcome in outcomes]))
+    else:
+        _echo_outcomes(outcomes)
+    sys.exit(1 if refused else 0)
+
+
+def register_all(registry: RegistryClient, contracts: Mapping[str, Schema]) -> list[Outcome]:
+    """Check all, then register all. Running it again after an interruption completes it."""
+    from connectors.registry import LEVEL
+
+    known = {subject: registry.find(subject, schema) for subject, schema in contracts.items()}
+    reasons = {
+        subject: _reasons(registry, subject, contracts[subject]) for subject, id_ in known.items() if id_ is None
+    }
+    if any(reasons.values()):
+        return [Outcome(subject, "refused", reasons=tuple(why)) for subject, why in reasons.items() if why]
+    outcomes = []
+    for subject, schema in contracts.items():
+        registered = registry.register(subject, schema) if known[subject] is None else None
+        registry.set_level(subject)
+        schema_id = registered.schema_id if registered else known[subject]
+        outcomes.append(Outcome(subject, "registered" if registered else "unchanged", schema_id, LEVEL))
+    return outcomes
+
+
+def _reasons(registry: RegistryClient, subject: str, schema: Schema) -> list[str]:
+    """Why the registry would refuse; a subject that exists is checked at our level, whatever level it had."""
+    if not registry.versions(subject):
+        return []
+    registry.set_level(subject)
+    return registry.check(subject, schema)
+
+
+def _echo_outcomes(outcomes: Sequence[Outcome]) -> None:
+    width = max((len(outcome.subject) for outcome in outcomes), default=0)
+    for outcome in outcomes:
+        shown: Any = "-" if outcome.schema_id is None else outcome.schema_id
+        click.echo(f"{outcome.subject:{width}}  {outcome.state:10}  id {shown:>5}  {outcome.level}".rstrip())
+        for reason in outcome.reasons:
+            click.echo(f"    {reason}")
