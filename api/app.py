@@ -29,12 +29,13 @@ from api.auth.tokens import TokenChecker
 from api.auth.users import Principal, Users
 from api.db import Database
 from api.edge import Edge
+from api.logs.controller import LogController
 from api.ops.controller import OpsController
 from api.ops.readiness import Readiness
 from api.requests import ApiRequest, refuse_unknown_query
 from connectors.jwks import JwksClient
 
-CONTROLLERS: tuple[ControllerRouterHandler, ...] = (OpsController,)
+CONTROLLERS: tuple[ControllerRouterHandler, ...] = (OpsController, LogController)
 """Every route of the API. The contract test and the tenant matrix walk whatever is in here."""
 
 SMALL_BODY_BYTES_MAX = 65_536

@@ -7,6 +7,7 @@ elsewhere: the document is served as JSON and as YAML.
 
 from __future__ import annotations
 
+import http
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,20 +27,20 @@ from api.problems import MEDIA_TYPE, TYPE_PREFIX, FieldProblem, Problem
 ALWAYS = (400, 401, 403, 503)
 """What every route that needs a token can answer."""
 
-_PROBLEMS: dict[int, tuple[str, str, str, str]] = {
-    # status: title, code, detail, hint
-    400: ("Bad Request", "invalid-input", "unknown field(s): titel", "this body takes: title, body, status, log, tags"),
-    401: ("Unauthorized", "unauthenticated", "the token has expired", "ask for a new one"),
-    403: ("Forbidden", "forbidden", "the token says no tenant: it has no claim 'tenant_id'", "set auth.tenant_claim"),
-    404: ("Not Found", "not-found", "there is no such ADR", "GET /v1/adrs lists them"),
-    409: ("Conflict", "conflict", "the ADR is at version 4, the change was made from 3", "read it again, then repeat"),
-    410: ("Gone", "gone", "the ADR was deleted", "POST …/restore brings it back"),
-    413: ("Content Too Large", "too-large", "the text has 2000000 bytes", "at most 1048576"),
-    415: ("Unsupported Media Type", "unsupported-media-type", "this route does not read text/plain", "send JSON"),
-    422: ("Unprocessable Content", "unprocessable", "the text cannot be read", "see detail"),
-    428: ("Precondition Required", "precondition-required", "no version is named", "send If-Match or expected_version"),
-    429: ("Too Many Requests", "rate-limited", "too many requests", "try again later"),
-    503: ("Service Unavailable", "dependency-unavailable", "the database cannot serve right now", "try again in 2 s"),
+_PROBLEMS: dict[int, tuple[str, str, str]] = {
+    # status: code, detail, hint
+    400: ("invalid-input", "unknown field(s): titel", "this body takes: title, body, status, log, tags"),
+    401: ("unauthenticated", "the token has expired", "ask for a new one"),
+    403: ("forbidden", "the token says no tenant: it has no claim 'tenant_id'", "set auth.tenant_claim"),
+    404: ("not-found", "there is no such ADR", "GET /v1/adrs lists them"),
+    409: ("conflict", "the ADR is at version 4, the change was made from 3", "read it again, then repeat"),
+    410: ("gone", "the ADR was deleted", "POST …/restore brings it back"),
+    413: ("too-large", "the text has 2000000 bytes", "at most 1048576"),
+    415: ("unsupported-media-type", "this route does not read text/plain", "send JSON"),
+    422: ("unprocessable", "the text cannot be read", "see detail"),
+    428: ("precondition-required", "no version is named", "send If-Match or expected_version"),
+    429: ("rate-limited", "too many requests", "try again later"),
+    503: ("dependency-unavailable", "the database cannot serve right now", "try again in 2 s"),
 }
 
 
@@ -69,10 +70,10 @@ def answers(
 
 
 def _problem(status: int) -> ResponseSpec:
-    title, code, detail, hint = _PROBLEMS[status]
+    code, detail, hint = _PROBLEMS[status]
     value: dict[str, Any] = {
         "type": TYPE_PREFIX + code,
-        "title": title,
+        "title": http.HTTPStatus(status).phrase,
         "status": status,
         "code": code,
         "detail": detail,

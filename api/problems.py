@@ -87,7 +87,7 @@ def _litestars(request: Request[Any, Any, Any], error: HTTPException) -> Respons
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if status == 400:
         faults = tuple(_fault(each) for each in error.extra) if isinstance(error.extra, list) else ()
-        detail = "; ".join(f"{each.source} {each.field}: {each.detail}" for each in faults) or error.detail
+        detail = "; ".join(_sentence(each) for each in faults) or error.detail
         hint = "GET /openapi.json documents what each field may be"
         return _answer(request, 400, "invalid-input", detail, hint, headers, {"errors": faults} if faults else {})
     path = request.scope["path"]
@@ -132,7 +132,8 @@ def _answer(
         instance=request.scope["path"][:DETAIL_CHARS_MAX],
         request_id=request.scope.get("state", {}).get("request_id", ""),
     )
-    content = {**extension, **msgspec.to_builtins(problem)}
+    content = msgspec.to_builtins(problem)
+    content |= {name: value for name, value in extension.items() if name not in content}
     return Response(content, status_code=status, headers=dict(headers), media_type=MEDIA_TYPE)
 
 
@@ -144,7 +145,13 @@ def _challenge(error: Unauthenticated) -> str:
     return f'Bearer realm="{REALM}", error="invalid_token", error_description="{description}"'
 
 
+def _sentence(fault: FieldProblem) -> str:
+    return f"{fault.source} {fault.field}: {fault.detail}" if fault.field else fault.detail
+
+
 def _fault(raw: Any) -> FieldProblem:
     message = dict(raw) if isinstance(raw, Mapping) else {"message": str(raw)}
+    if message.get("key") == "data":
+        return FieldProblem("body", "", "this route needs a JSON body")
     source = message.get("source", "body")
     return FieldProblem(str(getattr(source, "value", source)), str(message.get("key", "")), str(message["message"]))

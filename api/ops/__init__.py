@@ -1,0 +1,1 @@
+"""What operators and orchestrators ask of the process itself."""

@@ -1,0 +1,1 @@
+"""Tenants, from the platform's side."""

@@ -1,0 +1,70 @@
+"""`/v1/logs`: list them, make one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.openapi.spec import Example
+from litestar.params import Body
+from msgspec import Meta
+
+from api import paging
+from api.auth.users import Principal
+from api.db import Database, tenant_transaction
+from api.logs import service
+from api.openapi import answers
+
+_LOG = {
+    "log_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
+    "slug": "payments",
+    "name": "Payments",
+    "next_number": 13,
+    "adrs": 12,
+    "created_at": "2026-01-15T09:00:00Z",
+}
+
+
+class NewLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    slug: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Its name in addresses and filters.")]
+    name: Annotated[str, Meta(max_length=service.NAME_CHARS_MAX, description="Its name for people.")] = ""
+
+
+class LogController(Controller):
+    """A log is where numbers like ADR-12 come from."""
+
+    path = "/v1/logs"
+    tags = ("logs",)
+
+    @get(
+        operation_id="listLogs",
+        summary="List logs",
+        responses=answers(service.LogPage, {"items": [_LOG], "next_cursor": None}, description="Logs, by slug."),
+    )
+    async def list_logs(
+        self,
+        database: NamedDependency[Database],
+        principal: NamedDependency[Principal],
+        limit: paging.Limit = paging.LIMIT_DEFAULT,
+        cursor: paging.Cursor = None,
+    ) -> service.LogPage:
+        """The logs of the tenant, by slug, with how many ADRs each has."""
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            return await service.page(connection, principal.tenant_id, limit, cursor)
+
+    @post(
+        operation_id="createLog",
+        summary="Make a log",
+        responses=answers(service.Log, _LOG, status=201, description="The new log.", errors=(409, 413, 415)),
+    )
+    async def create_log(
+        self,
+        database: NamedDependency[Database],
+        principal: NamedDependency[Principal],
+        data: Annotated[NewLog, Body(examples=[Example("New log", value={"slug": "payments", "name": "Payments"})])],
+    ) -> service.Log:
+        """Numbers begin at 1. 409 when the tenant has a log with this slug."""
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            return await service.create(connection, principal.tenant_id, data.slug, data.name)

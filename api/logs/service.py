@@ -1,0 +1,140 @@
+"""Reads and writes of app.logs.
+
+Owns the making of a log and the giving of numbers. Works in the caller's transaction, and refuses to make one itself.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from adriatic.errors import Conflict, InvalidInput, NotFound
+from adriatic.ids import new_id
+from api import paging
+from api.db import Connection
+
+DEFAULT = "default"
+"""The log of an ADR whose creator names none. The only one that is made on demand."""
+DEFAULT_NAME = "Decisions"
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+NAME_CHARS_MAX = 200
+
+
+class Log(msgspec.Struct, frozen=True):
+    """`next_number` is what the next ADR of this log gets; `adrs` counts the ones that are not deleted."""
+
+    log_id: UUID
+    slug: str
+    name: str
+    next_number: int
+    adrs: int
+    created_at: datetime
+
+
+class LogPage(msgspec.Struct, frozen=True):
+    items: list[Log]
+    next_cursor: str | None
+
+
+_SELECT = """
+    select log_id, slug, name, next_number, created_at,
+           (select count(*) from app.adrs a
+             where a.tenant_id = l.tenant_id and a.log_id = l.log_id and a.deleted_at is null) as adrs
+      from app.logs l
+"""
+
+
+async def create(connection: Connection, tenant_id: UUID, slug: str, name: str = "") -> Log:
+    """Make a log. Raises `Conflict` when the tenant has one with this slug."""
+    _check(slug, name)
+    made = await _insert(connection, tenant_id, slug, name or slug)
+    if made is None:
+        raise Conflict(f"there is a log {slug!r} already", hint="choose another slug, or use the one that exists")
+    return Log(made, slug, name or slug, 1, 0, await _created_at(connection, tenant_id, made))
+
+
+async def ensure(connection: Connection, tenant_id: UUID, slug: str, name: str = "") -> UUID:
+    """The id of the log `slug`, made first when it is missing."""
+    found = await find(connection, tenant_id, slug)
+    if found is not None:
+        return found
+    _check(slug, name)
+    # Losing a race is fine: the winner's row is committed by the time `on conflict` lets us go on.
+    return await _insert(connection, tenant_id, slug, name or slug) or await by_slug(connection, tenant_id, slug)
+
+
+async def find(connection: Connection, tenant_id: UUID, slug: str) -> UUID | None:
+    found: UUID | None = await connection.fetchval(
+        "select log_id from app.logs where tenant_id = $1 and slug = $2", tenant_id, slug
+    )
+    return found
+
+
+async def by_slug(connection: Connection, tenant_id: UUID, slug: str) -> UUID:
+    """Raises `NotFound`."""
+    found = await find(connection, tenant_id, slug)
+    if found is None:
+        raise NotFound(f"there is no log {slug!r}", hint="GET /v1/logs lists them, POST /v1/logs makes one")
+    return found
+
+
+async def page(connection: Connection, tenant_id: UUID, limit: int, cursor: str | None) -> LogPage:
+    """The tenant's logs, by slug."""
+    of = paging.fingerprint("logs")
+    after = paging.decode(cursor, of, tuple[str])
+    rows = await connection.fetch(
+        f"{_SELECT} where tenant_id = $1 and ($2::text is null or slug > $2) order by slug limit $3",
+        tenant_id,
+        after[0] if after else None,
+        limit + 1,
+    )
+    rows, more = paging.split(rows, limit)
+    items = [msgspec.convert(dict(row), Log) for row in rows]
+    return LogPage(items, paging.encode(of, items[-1].slug) if more else None)
+
+
+async def take_number(connection: Connection, tenant_id: UUID, log_id: UUID) -> int:
+    """The next number of a log. It is the caller's when its transaction commits, and the next caller's when not.
+
+    Waits for other transactions that took a number of the same log and are not done: that is what makes them gapless.
+    """
+    number: int | None = await connection.fetchval(
+        "update app.logs set next_number = next_number + 1 where tenant_id = $1 and log_id = $2 "
+        "returning next_number - 1",
+        tenant_id,
+        log_id,
+    )
+    if number is None:
+        raise NotFound("there is no such log", hint="GET /v1/logs lists them")
+    return number
+
+
+async def _insert(connection: Connection, tenant_id: UUID, slug: str, name: str) -> UUID | None:
+    made: UUID | None = await connection.fetchval(
+        "insert into app.logs (tenant_id, log_id, slug, name) values ($1, $2, $3, $4) "
+        "on conflict (tenant_id, slug) do nothing returning log_id",
+        tenant_id,
+        new_id(),
+        slug,
+        name,
+    )
+    return made
+
+
+async def _created_at(connection: Connection, tenant_id: UUID, log_id: UUID) -> datetime:
+    at: datetime = await connection.fetchval(
+        "select created_at from app.logs where tenant_id = $1 and log_id = $2", tenant_id, log_id
+    )
+    return at
+
+
+def _check(slug: str, name: str) -> None:
+    if not SLUG.fullmatch(slug):
+        raise InvalidInput(
+            f"{slug[:80]!r} cannot name a log", hint="1 to 63 of a-z, 0-9 and '-', starting with a letter or digit"
+        )
+    if len(name) > NAME_CHARS_MAX:
+        raise InvalidInput("the name is too long", hint=f"at most {NAME_CHARS_MAX} characters")
