@@ -74,7 +74,8 @@ create table app.adr_versions (
     foreign key (tenant_id, adr_id) references app.adrs deferrable initially deferred
 );
 create index adr_versions_as_of on app.adr_versions (tenant_id, adr_id, effective_at, version);
-create unique index adr_versions_source on app.adr_versions (tenant_id, adr_id, source_key, source_ref)
+-- Led by the commit: an import asks with one lookup which of a batch's changes are here already.
+create unique index adr_versions_source on app.adr_versions (tenant_id, source_ref, source_key, adr_id)
     where source_ref is not null;
 
 create table app.adr_links (
@@ -119,11 +120,13 @@ create table app.imports (
     import_id   uuid not null,
     log_id      uuid not null,
     source      text not null,
+    snapshot    boolean not null default false,    -- the source knows the present only
     events      integer not null default 0,        -- received
     applied     integer not null default 0,
     skipped     integer not null default 0,        -- already here: the import is idempotent
-    refused     jsonb not null default '[]',       -- [{key, ref, code, detail}], bounded
-    odd         jsonb not null default '[]',       -- accepted, and worth a look
+    versions    integer not null default 0,        -- written
+    refused     jsonb not null default '{}',       -- {code: {count, examples}}, a few examples of each
+    odd         jsonb not null default '{}',       -- accepted, and worth a look; likewise
     started_at  timestamptz not null default now(),
     finished_at timestamptz,
     primary key (tenant_id, import_id),
