@@ -26,6 +26,9 @@ CDC_TABLE_STOPPED = Gauge("adriatic_cdc_table_stopped", "1: this table stopped (
 
 # --- dataflows ------------------------------------------------------------------------------------------------------
 FLOW_RECORDS = Counter("adriatic_flow_records_total", "Records whose effects are committed.", ["flow", "topic"])
+FLOW_TOMBSTONES = Counter(
+    "adriatic_flow_tombstones_total", "Records without a value: they move the offset only.", ["flow", "topic"]
+)
 FLOW_DEAD_LETTERS = Counter(
     "adriatic_flow_dead_letters_total", "Records sent to the dead-letter queue.", ["flow", "topic", "code"]
 )

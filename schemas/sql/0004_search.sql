@@ -74,10 +74,26 @@ create table mv.embeddings (
     primary key (tenant_id, space, text_hash)
 );
 
+-- What content addressing saves, counted in the transactions that index and embed. "Known" passages had a text that the
+-- tenant had already, in whatever version or ADR. Avoided on edits = edit_chunks_known / edit_chunks.
+create table mv.embedding_stats (
+    tenant_id          uuid primary key,
+    firsts             bigint not null default 0,  -- first versions of ADRs
+    first_chunks       bigint not null default 0,
+    first_chunks_known bigint not null default 0,
+    edits              bigint not null default 0,  -- later versions
+    edit_chunks        bigint not null default 0,
+    edit_chunks_known  bigint not null default 0,
+    embedded           bigint not null default 0,  -- texts that went through the model
+    reused             bigint not null default 0   -- texts that were requested, and had a vector by then
+);
+
 call app.protect('mv.search_state');
 call app.protect('mv.chunks');
 call app.protect('mv.embeddings');
+call app.protect('mv.embedding_stats');
 
 grant select on mv.search_state, mv.chunks, mv.embeddings, mv.embedding_spaces to adriatic_api, adriatic_search;
-grant insert, update, delete on mv.search_state, mv.chunks, mv.embeddings to adriatic_flows;
+grant select on mv.embedding_stats to adriatic_api;
+grant insert, update, delete on mv.search_state, mv.chunks, mv.embeddings, mv.embedding_stats to adriatic_flows;
 grant select, insert, update on mv.embedding_spaces to adriatic_flows;

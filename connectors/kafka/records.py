@@ -1,0 +1,102 @@
+"""A record as it came from a topic, and what our headers say about it.
+
+Owns the value types that travel from the source through a flow, and the reading of the headers that change capture
+writes (`adriatic.pos`, `adriatic.committed_at`, `adriatic.tenant`, `traceparent`). Refuses to decode keys and values.
+Headers of other producers are never an error: what cannot be read is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+POSITION_HEADER = "adriatic.pos"
+COMMITTED_AT_HEADER = "adriatic.committed_at"
+TENANT_HEADER = "adriatic.tenant"
+TRACE_HEADER = "traceparent"
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class TopicPartition(NamedTuple):
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record, undecoded. `timestamp_ms` is None when the broker has none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.key or b"") + len(self.value or b"")
+
+    @property
+    def coordinates(self) -> dict[str, str | int]:
+        return {"topic": self.topic, "partition": self.partition, "offset": self.offset}
+
+    def header(self, name: str) -> str | None:
+        """The last header of that name, as text; None when there is none or it is no text."""
+        for key, value in reversed(self.headers):
+            if key == name and value is not None:
+                try:
+                    return value.decode()
+                except UnicodeDecodeError:
+                    return None
+        return None
+
+    @property
+    def lsn(self) -> int | None:
+        """LSN of the commit that this record belongs to."""
+        text = self.header(POSITION_HEADER)
+        try:
+            return int(text.split("/", 1)[0], 16) if text else None
+        except ValueError:
+            return None
+
+    @property
+    def committed_at(self) -> datetime | None:
+        """When the source committed it, by the source's clock."""
+        text = self.header(COMMITTED_AT_HEADER)
+        try:
+            return datetime.fromtimestamp(int(text) / 1_000_000, UTC) if text else None
+        except (ValueError, OverflowError, OSError):
+            return None
+
+    @property
+    def tenant_id(self) -> UUID | None:
+        text = self.header(TENANT_HEADER)
+        try:
+            return UUID(text) if text else None
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition in order. `expected_offset` is where the flow stood before it, `next_offset` where it
+    stands afterwards: past the last record, or past what the log holds for others (transaction markers, compaction),
+    in which case there may be no records at all."""
+
+    topic: str
+    partition: int
+    expected_offset: int
+    next_offset: int
+    records: tuple[Record, ...]
+
+    @property
+    def source(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)

@@ -1,0 +1,412 @@
+"""Writes of a flow to Postgres: rows, offset, follow-up events and dead letters in one transaction (law 2).
+
+Owns the transaction, the compare-and-set on `ops.consumer_offsets` that fences a second writer, the answer to a commit
+whose outcome was lost, and the line between a record's fault and the world's. Refuses to know what the rows mean: the
+flow's `work` is called with an open connection.
+
+The offset is moved first, so that of two writers one waits for the other and then finds that it is late. A commit whose
+answer never came is settled by trying again: if the offset is already where it was to go, that commit happened.
+Read next: `dataflows/runner.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import psycopg
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+
+from adriatic.errors import DataError, DependencyUnavailable, Fenced, Unprocessable
+from adriatic.lifecycle import Lifecycle
+from adriatic.settings import PostgresSettings, Role
+from connectors.kafka.records import POSITION_HEADER, TRACE_HEADER, Record, TopicPartition
+from connectors.kafka.source import part_name
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Item = TypeVar("Item")
+
+CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_MS = 120_000
+"""Nothing that a flow runs is this slow; a statement that is has met a lock that nobody will give back."""
+IDLE_IN_TRANSACTION_MS = 300_000
+"""Frees the offset's row when a frozen process holds it. It will find itself fenced, or late."""
+DETAIL_CHARS_MAX = 1_024
+"""Of an error's text in a dead letter."""
+
+DATA_FAULTS = ("21", "22", "23", "54")
+"""SQLSTATE classes that one record's values cause: cardinality, data exception, constraint, program limit. Everything
+else (connection, resources, locks, missing table or right) is the world's: retry, never a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A move of one partition's offset. `expected` is where this writer believes that the flow stands."""
+
+    source: TopicPartition
+    expected: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Every commit up to here that reached the partition is in the view."""
+
+    lsn: int
+    source_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be processed, and why. `detail` never holds values of the record."""
+
+    record: Record
+    stage: str
+    code: str
+    detail: str
+    hint: str = ""
+    tenant_id: UUID | None = None
+
+    @classmethod
+    def of(cls, record: Record, stage: str, error: Exception, tenant_id: UUID | None = None) -> DeadLetter:
+        tenant = tenant_id or record.tenant_id
+        if isinstance(error, DataError):
+            return cls(record, stage, error.code, error.detail[:DETAIL_CHARS_MAX], error.hint, tenant)
+        return cls(record, stage, Unprocessable.code, _without_values(error), "", tenant)
+
+
+def connect(settings: PostgresSettings, role: Role = "flows", name: str = "adriatic-flow") -> Connection:
+    """A connection of ours. Raises `DependencyUnavailable`."""
+    try:
+        connection = psycopg.connect(
+            settings.dsn(role),
+            connect_timeout=CONNECT_TIMEOUT_S,
+            application_name=name,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=30_000,
+            options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
+            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC",
+        )
+    except psycopg.OperationalError as error:
+        raise DependencyUnavailable(f"Postgres does not take a connection: {_first_line(error)}") from error
+    return connection
+
+
+@contextmanager
+def mapped() -> Iterator[None]:
+    """psycopg's errors to ours: a `DataError` is about the values in hand, `DependencyUnavailable` about the world."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise map_error(error) from error
+
+
+def map_error(error: psycopg.Error) -> DataError | DependencyUnavailable:
+    state = error.sqlstate
+    if state is None and isinstance(error, psycopg.DataError):
+        return Unprocessable(_without_values(error))  # refused by the client: a NUL in a text, a number out of range
+    if state is not None and state[:2] in DATA_FAULTS:
+        return Unprocessable(_without_values(error))
+    if state is not None and state[:2] == "42":
+        return DependencyUnavailable(
+            f"the database is not as this release needs it: {_first_line(error)}", hint="run `adriatic migrate`"
+        )
+    return DependencyUnavailable(f"Postgres: {_first_line(error) or type(error).__name__}")
+
+
+class TransactionalSink:
+    """The one writer of a flow's partitions. Not for several threads at once."""
+
+    def __init__(self, settings: PostgresSettings, flow: str, life: Lifecycle) -> None:
+        self._settings = settings
+        self._flow = flow
+        self._life = life
+        self._connection: Connection | None = None
+
+    def load_offsets(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Where the flow stands. A partition that it never saw starts at `first`, and has a row from then on."""
+        rows = [(self._flow, source.topic, source.partition, first[source]) for source in sorted(first)]
+        with self.transaction() as connection:
+            connection.cursor().executemany(
+                "insert into ops.consumer_offsets (flow, topic, partition, next_offset) values (%s, %s, %s, %s) "
+                "on conflict do nothing",
+                rows,
+            )
+            known = connection.execute(
+                "select topic, partition, next_offset from ops.consumer_offsets where flow = %s", [self._flow]
+            ).fetchall()
+        at = {TopicPartition(topic, partition): offset for topic, partition, offset in known}
+        return {source: at[source] for source in sorted(first)}
+
+    def commit(self, step: Step, work: Callable[[Connection], None], on_retry: Callable[[], None]) -> None:
+        """Move the offset and do `work`, together or not at all.
+
+        Blocks while Postgres is away. Raises `Fenced` when the offset is not where it should be, `DataError` when the
+        work met a record's fault (nothing is written then), and whatever else `work` raises.
+        """
+        in_doubt = False
+
+        def attempt() -> None:
+            nonlocal in_doubt
+            with self.transaction() as connection:
+                if not self._move(connection, step, in_doubt):
+                    return
+                in_doubt = False  # moved now, so an earlier commit did not happen
+                work(connection)
+                in_doubt = True  # from here on only the commit's answer can be lost
+
+        self._life.retry("postgres", attempt, on_retry)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction on the one connection, made anew when it was lost. Errors are mapped."""
+        connection = self._connected()
+        try:
+            with mapped(), connection.transaction():
+                yield connection
+        except DependencyUnavailable:
+            if connection.closed or connection.broken:
+                self.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """The connection outside a transaction: each statement sees what is committed by then."""
+        connection = self._connected()
+        try:
+            with mapped():
+                yield connection
+        except DependencyUnavailable:
+            if connection.closed or connection.broken:
+                self.close()
+            raise
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}")
+            self._connection.autocommit = True  # transactions are those of `transaction` alone
+        return self._connection
+
+    def _move(self, connection: Connection, step: Step, in_doubt: bool) -> bool:
+        """True when the offset was moved. False when it turns out that the attempt before did it."""
+        moved = connection.execute(
+            "update ops.consumer_offsets set next_offset = %s, updated_at = now() "
+            "where flow = %s and topic = %s and partition = %s and next_offset = %s",
+            [step.target, self._flow, *step.source, step.expected],
+        ).rowcount
+        if moved:
+            return True
+        row = connection.execute(
+            "select next_offset from ops.consumer_offsets where flow = %s and topic = %s and partition = %s",
+            [self._flow, *step.source],
+        ).fetchone()
+        if in_doubt and row == (step.target,):
+            return False
+        raise Fenced(
+            f"{self._flow} stands at offset {row[0] if row else 'none'} of {step.source}, expected {step.expected}",
+            hint="another process runs this flow, or its offsets were set by hand; this one ends",
+            coordinates={"topic": step.source.topic, "partition": step.source.partition},
+        )
+
+
+def advance_watermarks(connection: Connection, views: Sequence[str], source: TopicPartition, mark: Watermark) -> None:
+    """Watermarks never go back, whoever sets them."""
+    connection.cursor().executemany(
+        "insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at) "
+        "values (%s, %s, %s, '0/0'::pg_lsn + %s::numeric, %s, clock_timestamp()) "
+        "on conflict (view, topic, partition) do update set lsn = excluded.lsn, "
+        "source_at = greatest(w.source_at, excluded.source_at), applied_at = excluded.applied_at "
+        "where w.lsn < excluded.lsn",
+        [(view, *source, mark.lsn, mark.source_at) for view in views],
+    )
+
+
+def advance_idle_watermarks(
+    connection: Connection,
+    flow: str,
+    views: Sequence[str],
+    ends: Mapping[TopicPartition, int],
+    lsn: str,
+    source_at: datetime,
+) -> None:
+    """The watermark of partitions that are at their end, from how far capture is.
+
+    `lsn` must have been read before `ends`: everything up to it is then below `ends`. That the flow reached them is
+    checked here, in the statement that writes.
+    """
+    sources = sorted(ends)
+    connection.execute(
+        "insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at) "
+        "select v.view, o.topic, o.partition, %s::pg_lsn, %s, clock_timestamp() "
+        "from unnest(%s::text[], %s::int[], %s::bigint[]) as e (topic, partition, end_offset) "
+        "join ops.consumer_offsets o on o.flow = %s and o.topic = e.topic and o.partition = e.partition "
+        "and o.next_offset >= e.end_offset cross join unnest(%s::text[]) as v (view) "
+        "order by 1, 2, 3 "
+        "on conflict (view, topic, partition) do update set lsn = excluded.lsn, "
+        "source_at = greatest(w.source_at, excluded.source_at), applied_at = excluded.applied_at "
+        "where w.lsn < excluded.lsn",
+        [
+            lsn,
+            source_at,
+            [source.topic for source in sources],
+            [source.partition for source in sources],
+            [ends[source] for source in sources],
+            flow,
+            list(views),
+        ],
+    )
+
+
+# --- dead letters ---------------------------------------------------------------------------------------------------
+
+
+def recent_dead_letters(
+    connection: Connection, flow: str, source: TopicPartition, since: int, before: int
+) -> list[int]:
+    """Offsets of undecided dead letters of a partition in `since ≤ offset < before`, ascending."""
+    rows = connection.execute(
+        "select record_offset from ops.dlq where flow = %s and topic = %s and partition = %s "
+        "and record_offset >= %s and record_offset < %s and state = 'new' order by record_offset",
+        [flow, *source, since, before],
+    )
+    return [row[0] for row in rows]
+
+
+def write_dead_letters(connection: Connection, flow: str, letters: Iterable[DeadLetter]) -> None:
+    """Keep the records with their bytes, and send them to `<topic>.dlq`. A record that was there already (a replay)
+    counts one attempt more and is not sent again."""
+    for letter in letters:
+        record = letter.record
+        connection.execute(
+            "with kept as ("
+            "insert into ops.dlq as d (flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, "
+            "key, value, headers, record_at) values (%(flow)s, %(topic)s, %(partition)s, %(offset)s, %(tenant)s, "
+            "%(stage)s, %(code)s, %(detail)s, %(hint)s, %(key)s, %(value)s, %(headers)s, %(record_at)s) "
+            "on conflict (flow, topic, partition, record_offset) do update set attempts = d.attempts + 1, "
+            "stage = excluded.stage, code = excluded.code, detail = excluded.detail, hint = excluded.hint, "
+            "failed_at = excluded.failed_at, state = 'new' returning d.attempts) "
+            "select app.emit_raw(%(dlq_topic)s, %(key)s, %(tenant)s, %(value)s, %(out)s::jsonb) from kept "
+            "where attempts = 1",
+            {
+                "flow": flow,
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+                "tenant": letter.tenant_id,
+                "stage": letter.stage,
+                "code": letter.code,
+                "detail": _storable(letter.detail),
+                "hint": _storable(letter.hint),
+                "key": record.key,
+                "value": record.value,
+                "headers": json.dumps(
+                    [
+                        [_storable(name), None if value is None else base64.b64encode(value).decode()]
+                        for name, value in record.headers
+                    ]
+                ),
+                "record_at": None
+                if record.timestamp_ms is None
+                else datetime.fromtimestamp(record.timestamp_ms / 1000, UTC),
+                "dlq_topic": f"{record.topic}.dlq",
+                "out": json.dumps(dead_letter_headers(flow, letter)),
+            },
+        )
+
+
+def dead_letter_headers(flow: str, letter: DeadLetter) -> dict[str, str]:
+    """Headers of the record in `<topic>.dlq`: its own that are text (all of them are in ops.dlq), and where and why.
+    Ours are left out, because the new record gets its own; the old position moves to `dlq.source.position`."""
+    record = letter.record
+    headers: dict[str, str] = {}
+    for name, value in record.headers:
+        if value is None or name.startswith(("adriatic.", "dlq.")):
+            continue
+        try:
+            headers[_storable(name)] = _storable(value.decode())
+        except UnicodeDecodeError:
+            continue
+    own = {
+        "dlq.source.topic": record.topic,
+        "dlq.source.partition": str(record.partition),
+        "dlq.source.offset": str(record.offset),
+        "dlq.source.timestamp": "" if record.timestamp_ms is None else str(record.timestamp_ms),
+        "dlq.source.position": record.header(POSITION_HEADER) or "",
+        "dlq.flow": flow,
+        "dlq.stage": letter.stage,
+        "dlq.code": letter.code,
+        "dlq.detail": _storable(letter.detail),
+        TRACE_HEADER: record.header(TRACE_HEADER) or "",
+    }
+    return headers | {name: value for name, value in own.items() if value}
+
+
+def _storable(text: str) -> str:
+    """Neither text nor jsonb of Postgres takes a NUL or half a surrogate pair."""
+    return text.replace("\x00", "\\0").encode("utf-8", "replace").decode()
+
+
+def _without_values(error: BaseException) -> str:
+    """What kind of error, and Postgres' first line, which names columns and constraints. Its DETAIL line quotes values,
+    and so may the text of other exceptions."""
+    name = type(error).__name__
+    if isinstance(error, psycopg.Error) and error.diag.constraint_name:
+        return f"{name}: constraint {error.diag.constraint_name} of {error.diag.table_name}"
+    if isinstance(error, psycopg.Error):
+        return f"{name} {error.sqlstate or ''}".strip()
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f" in {frame.tb_frame.f_code.co_qualname}, line {frame.tb_lineno}" if frame else ""
+    return f"{name}{where}"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:DETAIL_CHARS_MAX]
+
+
+# --- Bytewax --------------------------------------------------------------------------------------------------------
+
+
+class PostgresSink(FixedPartitionedSink[Item, None], Generic[Item]):
+    """Hands what arrives for a partition to `write`, in order. The sink's partitions are the source's, so that order
+    and offsets line up: key every item with `part_name` of where it came from."""
+
+    def __init__(self, sources: Sequence[TopicPartition], write: Callable[[Sequence[Item]], None]) -> None:
+        self._parts = sorted(part_name(source) for source in sources)
+        self._index = {part: index for index, part in enumerate(self._parts)}
+        self._write = write
+
+    def list_parts(self) -> list[str]:
+        return self._parts
+
+    def part_fn(self, item_key: str) -> int:
+        return self._index[item_key]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> _SinkPartition[Item]:
+        del step_id, for_part, resume_state
+        return _SinkPartition(self._write)
+
+
+class _SinkPartition(StatefulSinkPartition[Item, None], Generic[Item]):
+    def __init__(self, write: Callable[[Sequence[Item]], None]) -> None:
+        self._write = write
+
+    def write_batch(self, values: list[Item]) -> None:
+        self._write(values)
+
+    def snapshot(self) -> None:
+        return None

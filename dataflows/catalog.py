@@ -1,0 +1,37 @@
+"""The flows of this release, by name. A new flow is a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from adriatic.errors import NotFound
+from adriatic.settings import Settings
+from dataflows.flow import Flow
+
+FLOWS: dict[str, str] = {
+    "index": "versions of ADRs → passages, searchable by words",
+    "embed": "texts → vectors, searchable by meaning",
+}
+
+
+def build(name: str, settings: Settings) -> Flow[Any]:
+    """A flow, ready to run. Raises `NotFound`, and what its parts raise (weights that are not there)."""
+    makers: dict[str, Callable[[Settings], Flow[Any]]] = {"index": _index, "embed": _embed}
+    if name not in makers:
+        raise NotFound(f"there is no flow {name}", hint=f"one of {', '.join(FLOWS)}")
+    return makers[name](settings)
+
+
+def _index(_settings: Settings) -> Flow[Any]:
+    from dataflows.index import Index
+
+    return Index()
+
+
+def _embed(settings: Settings) -> Flow[Any]:
+    # Imported here: only this flow pays for a model runtime.
+    from connectors.embedders import build as build_embedder
+    from dataflows.embed import Embed
+
+    return Embed(build_embedder(settings.embedder))

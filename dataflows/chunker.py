@@ -1,0 +1,300 @@
+"""Cuts the text of an ADR into the passages that search finds: pure, deterministic, with boundaries that stay put.
+
+Owns where a passage begins and ends, its heading path, the text as embedded and that text's hash. Refuses I/O, the
+clock and any knowledge of tenants or versions. Who calls it: `dataflows.index` and, to check it, `dataflows.oracle`.
+
+The cut decides the bill, because a passage whose text did not change is not embedded again. So boundaries follow the
+document: a heading always may begin a passage, blocks (paragraph, list, table, fenced code) are kept whole while they
+fit, and inside a long section the cut depends on the blocks around it, not on what happened a page earlier.
+`bench/chunker.py` prints how many passages survive real edits.
+
+Invariants, tested with generated documents:
+- `body == text[char_start:char_end]`; passages are in order and do not overlap;
+- every character outside passages is white space or front matter;
+- no body is longer than `BODY_CHARS_MAX`; a document has at least one passage, so that its title is always findable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from adriatic.errors import Unprocessable
+
+BODY_CHARS_MIN = 200
+"""Sections shorter than this join short neighbours: a lone "## Status: accepted" is noise to every ranking."""
+BODY_CHARS_TARGET = 1_200
+"""A passage is filled up to about this size: what the default embedder reads (256 word pieces) plus a little."""
+BODY_CHARS_MAX = 2_400
+"""Hard cap, also for one endless line. A block between target and cap (a table, a listing) stays whole."""
+TITLE_CHARS_MAX = 300
+"""Of the title that is repeated in front of every passage; a longer one is cut there, not in the ADR."""
+HEADING_CHARS_MAX = 120
+"""Of one heading in a path."""
+CHUNKS_MAX = 10_000
+"""Of one document. A text of the API's largest size stays below a third of it."""
+PREFIX_VERSION = b"1\n"
+"""Hashed in front of the text: a new rule for composing the embedded text must change every hash."""
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
+_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*\r?\n?$")
+_SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*\r?\n?$")
+_ITEM = re.compile(r" {0,3}(?:[-*+]|\d{1,9}[.)])[ \t]")
+_SENTENCE = re.compile(r"(?<=[.!?;:])\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One passage. Offsets are in characters of the whole text; `text` is what gets embedded, `text_hash` names it."""
+
+    ordinal: int
+    heading_path: str
+    body: str
+    char_start: int
+    char_end: int
+    text: str
+    text_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A heading and the blocks up to the next heading. `path` includes the heading itself."""
+
+    path: tuple[str, ...]
+    blocks: tuple[_Span, ...]
+
+    @property
+    def span(self) -> _Span:
+        return _Span(self.blocks[0].start, self.blocks[-1].end)
+
+
+def chunk(title: str, text: str) -> list[Chunk]:
+    """The passages of `text`, in order.
+
+    Raises `Unprocessable` for a document with more than `CHUNKS_MAX` passages.
+    """
+    pieces = [piece for group in _groups(_sections(title, text)) for piece in _pieces(text, group)]
+    if len(pieces) > CHUNKS_MAX:
+        raise Unprocessable(
+            f"the document has {len(pieces)} passages, more than {CHUNKS_MAX}", hint="split it into several documents"
+        )
+    if not pieces:
+        pieces = [((), _Span(len(text), len(text)))]
+    return [_chunk(ordinal, title, path, text, span) for ordinal, (path, span) in enumerate(pieces)]
+
+
+def embedded_text(title: str, heading_path: str, body: str) -> str:
+    """The text as embedded: title and heading path give a passage its context. Line ends are normalised, so that a
+    change of line ends alone costs nothing."""
+    head = " > ".join(filter(None, (shown_title(title), heading_path)))
+    return f"{head}\n{body}".replace("\r\n", "\n")
+
+
+def shown_title(title: str) -> str:
+    """The title as it stands in front of every passage: one line, bounded, never blank (a blank text has no vector)."""
+    return _one_line(title, TITLE_CHARS_MAX) or "Untitled"
+
+
+def text_hash(text: str) -> bytes:
+    """The address of an embedded text."""
+    return hashlib.sha256(PREFIX_VERSION + text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _chunk(ordinal: int, title: str, path: tuple[str, ...], text: str, span: _Span) -> Chunk:
+    heading_path = " > ".join(path)
+    body = text[span.start : span.end]
+    embedded = embedded_text(title, heading_path, body)
+    return Chunk(ordinal, heading_path, body, span.start, span.end, embedded, text_hash(embedded))
+
+
+# --- blocks and sections --------------------------------------------------------------------------------------------
+
+
+def _sections(title: str, text: str) -> list[_Section]:
+    """Headings with their blocks. What stands before the first heading is a section with the empty path."""
+    sections: list[_Section] = []
+    blocks: list[_Span] = []
+    path: list[tuple[int, str]] = []
+    root = _one_line(title, HEADING_CHARS_MAX)
+
+    def close() -> None:
+        if blocks:
+            names = tuple(name for _level, name in path if name and name != root)
+            sections.append(_Section(names, tuple(blocks)))
+            blocks.clear()
+
+    for span, level in _blocks(text):
+        if level:
+            close()
+            name = _heading_name(text[span.start : span.end])
+            path = [*(entry for entry in path if entry[0] < level), (level, name)]
+        blocks.append(span)
+    close()
+    return sections
+
+
+def _heading_name(raw: str) -> str:
+    atx = _ATX.match(raw)
+    return _one_line((atx.group(2) or "") if atx else raw.split("\n", 1)[0], HEADING_CHARS_MAX)
+
+
+def _blocks(text: str) -> Iterator[tuple[_Span, int]]:
+    """Spans without surrounding blank lines, each with its heading level or 0."""
+    lines = [(match.start(), match.group()) for match in _LINE.finditer(text, _front_matter_end(text))]
+    index = 0
+    while index < len(lines):
+        start, line = lines[index]
+        if not line.strip():
+            index += 1
+            continue
+        count, level = _block_lines([line for _start, line in lines[index : index + 2]], lines, index)
+        last_start, last_line = lines[index + count - 1]
+        yield _Span(start, last_start + len(last_line.rstrip())), level
+        index += count
+
+
+def _block_lines(two: Sequence[str], lines: Sequence[tuple[int, str]], index: int) -> tuple[int, int]:
+    """How many lines the block at `index` has, and its heading level."""
+    first = two[0]
+    if fence := _FENCE.match(first):
+        return _fence_lines(fence.group(1), lines, index), 0
+    if atx := _ATX.match(first):
+        return 1, len(atx.group(1))
+    if len(two) == 2 and (setext := _SETEXT.match(two[1])) and not _ITEM.match(first) and "|" not in first:
+        return 2, 1 if setext.group(1)[0] == "=" else 2
+    if _ITEM.match(first):
+        return _list_lines(lines, index), 0
+    count = 1
+    while index + count < len(lines) and not _starts_block(lines[index + count][1]):
+        count += 1
+    return count, 0
+
+
+def _starts_block(line: str) -> bool:
+    return not line.strip() or bool(_FENCE.match(line) or _ATX.match(line))
+
+
+def _fence_lines(mark: str, lines: Sequence[tuple[int, str]], index: int) -> int:
+    """Up to the closing fence; one that is never closed runs to the end of the text, as CommonMark says."""
+    for count in range(1, len(lines) - index):
+        line = lines[index + count][1].strip()
+        if line.startswith(mark) and not line.strip(mark[0]):
+            return count + 1
+    return len(lines) - index
+
+
+def _list_lines(lines: Sequence[tuple[int, str]], index: int) -> int:
+    """A list goes on over blank lines as long as another item or an indented line follows."""
+    count = last = 1
+    while index + count < len(lines):
+        line = lines[index + count][1]
+        after_blank = not lines[index + count - 1][1].strip()
+        if line.strip():
+            continues = bool(_ITEM.match(line)) or line[0] in " \t"
+            if (after_blank and not continues) or (not continues and _starts_block(line)):
+                break
+            last = count + 1
+        count += 1
+    return last
+
+
+def _front_matter_end(text: str) -> int:
+    """Where the body starts. Front matter is data about the ADR, and has its own columns."""
+    if not re.match(r"---[ \t]*\r?\n", text):
+        return 0
+    end = re.compile(r"^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.MULTILINE).search(text, text.index("\n") + 1)
+    return end.end() if end else 0
+
+
+def _one_line(raw: str, chars_max: int) -> str:
+    return " ".join(raw.split())[:chars_max].rstrip()
+
+
+# --- packing --------------------------------------------------------------------------------------------------------
+
+
+def _groups(sections: Sequence[_Section]) -> Iterator[tuple[_Section, ...]]:
+    """Neighbouring sections that share a passage. Only short ones do, and only with each other: a changed status then
+    costs the little passage that holds it, not the first page of the context."""
+    group: list[_Section] = []
+    size = 0
+    for section in sections:
+        if group and max(size, section.span.size) >= BODY_CHARS_MIN:
+            yield tuple(group)
+            group, size = [], 0
+        group.append(section)
+        size += section.span.size
+    if group:
+        yield tuple(group)
+
+
+def _pieces(text: str, group: tuple[_Section, ...]) -> Iterator[tuple[tuple[str, ...], _Span]]:
+    path = _common(section.path for section in group)
+    blocks = [part for section in group for block in section.blocks for part in _cut(text, block)]
+    for span in _pack(blocks):
+        yield path, span
+
+
+def _pack(blocks: Iterable[_Span]) -> Iterator[_Span]:
+    start = end = -1
+    for block in blocks:
+        if start >= 0 and block.end - start > BODY_CHARS_TARGET:
+            yield _Span(start, end)
+            start = -1
+        if start < 0:
+            start = block.start
+        end = block.end
+    if start >= 0:
+        yield _Span(start, end)
+
+
+def _common(paths: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    first, *others = paths
+    shared = len(first)
+    for other in others:
+        pairs = zip(first, other, strict=False)
+        shared = min(shared, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+    return first[:shared]
+
+
+def _cut(text: str, block: _Span) -> Iterator[_Span]:
+    """A block as it is when it fits, else in parts: at line ends, or between sentences, or between words, or hard."""
+    if block.size <= BODY_CHARS_MAX:
+        yield block
+        return
+    start = block.start
+    while block.end - start > BODY_CHARS_MAX:
+        window = text[start : start + BODY_CHARS_TARGET]
+        cut = start + _best_cut(window)
+        end = start + len(text[start:cut].rstrip())
+        if end > start:
+            yield _Span(start, end)
+        start = cut
+    if text[start : block.end].strip():
+        yield _Span(start, block.end)
+
+
+def _best_cut(window: str) -> int:
+    half = len(window) // 2
+    line_end = window.rfind("\n", half) + 1
+    if line_end > 0:
+        return line_end
+    sentence_ends = [match.end() for match in _SENTENCE.finditer(window, half)]
+    if sentence_ends:
+        return sentence_ends[-1]
+    space = max(window.rfind(" ", half), window.rfind("\t", half)) + 1
+    return space or len(window)

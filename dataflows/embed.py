@@ -1,0 +1,195 @@
+"""The flow `embed`: texts become vectors, each once; a version that has all of them becomes findable by meaning.
+
+Reads `embeddings.requested`; keeps `mv.embeddings` and the meaning half of `mv.search_state`. Refuses to cut text: the
+request carries it. A text is embedded when its tenant has no vector for it in the space, and no newer version made the
+request pointless; everything else is reuse.
+
+Embedding happens before the transaction, so no lock and no snapshot is held while a model computes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from adriatic import metrics
+from adriatic.errors import Halted, Undecodable
+from connectors.embedders import Embedder, Vector
+from connectors.kafka.source import BatchLimits
+from connectors.postgres.sink import Connection
+from dataflows.chunker import text_hash
+from dataflows.flow import Event, Flow
+from dataflows.index import REQUESTS_TOPIC, Adr
+
+Text = tuple[UUID, bytes]
+"""A tenant and the hash of a text: what a vector is stored under, within a space."""
+
+_SPACES_LOCK = 4_271_001
+"""Advisory lock under which the first space becomes the active one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The vectors that one version of an ADR lacks."""
+
+    adr: Adr
+    version: int
+    texts: Mapping[bytes, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    requests: tuple[Request, ...]
+    vectors: Mapping[Text, Vector] = field(default_factory=dict)
+    reused: Mapping[UUID, int] = field(default_factory=dict)
+    """Texts asked for that had a vector by then, by tenant."""
+
+
+class Embed(Flow[Effects]):
+    name = "embed"
+    topics = (REQUESTS_TOPIC,)
+    limits = BatchLimits(records_max=16, bytes_max=262_144)
+    """Some hundred texts: about two seconds of the in-process model. Offsets, and a request to stop, wait no longer."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    def start(self, connection: Connection) -> None:
+        """Make the embedder's space known, and active when it is the first. Vectors of two spaces are never mixed."""
+        space = self._embedder.space
+        connection.execute("select pg_advisory_xact_lock(%s)", [_SPACES_LOCK])
+        connection.execute(
+            "insert into mv.embedding_spaces (space, provider, model, revision, dimension, active) "
+            "values (%s, %s, %s, %s, %s, not exists (select from mv.embedding_spaces where active)) "
+            "on conflict do nothing",
+            [space.name, space.provider, space.model, space.revision, space.dimension],
+        )
+        active = connection.execute("select space from mv.embedding_spaces where active").fetchone()
+        if active is not None and active[0] != space.name:
+            raise Halted(
+                f"the settings' embedder fills the space {space.name}, searches read {active[0]}",
+                hint="set the embedder back, or make its space the active one and index everything again",
+            )
+
+    def transform(self, events: Sequence[Event]) -> Effects:
+        requests = (_request(event.value) for event in events if self._is_mine(event.value))
+        return Effects(tuple(requests))
+
+    def prepare(self, connection: Connection, effects: Effects) -> Effects:
+        fresh = _fresh(connection, effects.requests)
+        wanted = {(request.adr.tenant_id, key): text for request in fresh for key, text in request.texts.items()}
+        known = self._known(connection, wanted)
+        missing = {text: wanted[text] for text in wanted if text not in known}
+        reused: dict[UUID, int] = {}
+        for tenant_id, _hash in known:
+            reused[tenant_id] = reused.get(tenant_id, 0) + 1
+        return Effects(effects.requests, self._embed(missing), reused)
+
+    def apply(self, connection: Connection, effects: Effects) -> None:
+        self._store(connection, effects.vectors)
+        _count(connection, effects)
+        self._complete(connection, sorted({request.adr for request in effects.requests}))
+
+    def _is_mine(self, value: Any) -> bool:
+        return bool(value["source_kind"] == "adr" and value["space"] == self._embedder.space.name)
+
+    def _known(self, connection: Connection, texts: Iterable[Text]) -> set[Text]:
+        by_tenant: dict[UUID, list[bytes]] = {}
+        for tenant_id, key in texts:
+            by_tenant.setdefault(tenant_id, []).append(key)
+        return {
+            (tenant_id, row[0])
+            for tenant_id, keys in by_tenant.items()
+            for row in connection.execute(
+                "select text_hash from mv.embeddings where tenant_id = %s and space = %s and text_hash = any(%s)",
+                [tenant_id, self._embedder.space.name, keys],
+            )
+        }
+
+    def _embed(self, texts: Mapping[Text, str]) -> dict[Text, Vector]:
+        """Equal texts of two tenants are computed once: which text it was is not visible in a vector's place."""
+        if not texts:
+            return {}
+        distinct = list(dict.fromkeys(texts.values()))
+        began = time.perf_counter()
+        vectors = dict(zip(distinct, self._embedder.embed(distinct), strict=True))
+        metrics.EMBED_SECONDS.labels(self._embedder.space.name).observe(time.perf_counter() - began)
+        return {key: vectors[text] for key, text in texts.items()}
+
+    def _store(self, connection: Connection, vectors: Mapping[Text, Vector]) -> None:
+        connection.cursor().executemany(
+            "insert into mv.embeddings (tenant_id, space, text_hash, embedding) values (%s, %s, %s, %s::vector) "
+            "on conflict do nothing",
+            [
+                (tenant_id, self._embedder.space.name, key, vector_literal(vectors[tenant_id, key]))
+                for tenant_id, key in sorted(vectors)
+            ],
+        )
+
+    def _complete(self, connection: Connection, adrs: Sequence[Adr]) -> None:
+        """Those whose newest version has every vector become findable by it; the passages before it are of no use."""
+        columns = [[adr.tenant_id for adr in adrs], [adr.adr_id for adr in adrs]]
+        connection.execute(
+            "select from mv.search_state s join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) "
+            "using (tenant_id, adr_id) order by s.tenant_id, s.adr_id for update of s",
+            columns,
+        )
+        done = connection.execute(
+            "update mv.search_state s set meaning_version = words_version, meaning_at = clock_timestamp() "
+            "from unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) "
+            "where s.tenant_id = a.tenant_id and s.adr_id = a.adr_id and not s.deleted "
+            "and s.meaning_version is distinct from s.words_version "
+            "and not exists (select from mv.chunks c left join mv.embeddings e on e.tenant_id = c.tenant_id "
+            "and e.text_hash = c.text_hash and e.space = %s where c.tenant_id = s.tenant_id and c.adr_id = s.adr_id "
+            "and c.version = s.words_version and e.text_hash is null) "
+            "returning s.tenant_id, s.adr_id, s.words_version",
+            [*columns, self._embedder.space.name],
+        ).fetchall()
+        connection.cursor().executemany(
+            "delete from mv.chunks where tenant_id = %s and adr_id = %s and version < %s", sorted(done)
+        )
+
+
+def vector_literal(vector: Vector) -> str:
+    """pgvector's text form, exact for float32."""
+    return "[" + ",".join(np.format_float_scientific(value, unique=True, trim="-") for value in vector) + "]"
+
+
+def _request(value: Any) -> Request:
+    texts = {item["text_hash"]: item["text"] for item in value["items"]}
+    if any(text_hash(text) != key for key, text in texts.items()):
+        raise Undecodable("a text does not have the hash that it is requested under")
+    return Request(Adr(_uuid(value["tenant_id"]), _uuid(value["source_id"])), value["version"], texts)
+
+
+def _uuid(value: UUID | str) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def _fresh(connection: Connection, requests: Sequence[Request]) -> list[Request]:
+    """Requests that no newer version has overtaken. The newer one asked for every text that it lacks itself."""
+    rows = connection.execute(
+        "select s.tenant_id, s.adr_id, s.words_version, s.deleted from mv.search_state s "
+        "join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id)",
+        [[request.adr.tenant_id for request in requests], [request.adr.adr_id for request in requests]],
+    )
+    at = {Adr(tenant_id, adr_id): (version, deleted) for tenant_id, adr_id, version, deleted in rows}
+    return [request for request in requests if at.get(request.adr) == (request.version, False)]
+
+
+def _count(connection: Connection, effects: Effects) -> None:
+    counts: dict[UUID, list[int]] = {tenant_id: [0, reused] for tenant_id, reused in effects.reused.items()}
+    for tenant_id, _hash in effects.vectors:
+        counts.setdefault(tenant_id, [0, 0])[0] += 1
+    connection.cursor().executemany(
+        "insert into mv.embedding_stats as s (tenant_id, embedded, reused) values (%s, %s, %s) on conflict (tenant_id) "
+        "do update set embedded = s.embedded + excluded.embedded, reused = s.reused + excluded.reused",
+        [(tenant_id, *row) for tenant_id, row in sorted(counts.items())],
+    )
+    metrics.EMBED_TEXTS.labels("embedded").inc(len(effects.vectors))
+    metrics.EMBED_TEXTS.labels("reused").inc(sum(effects.reused.values()))

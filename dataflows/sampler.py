@@ -1,0 +1,153 @@
+"""Lag, and the watermark of partitions that are at their end: a thread that back-pressure cannot stop.
+
+Owns the figures that `adriatic status` and the lag metrics show, and the idle half of watermarks (the busy half is in
+the sink's transaction). Refuses to touch the consumer's position. When it cannot tell, it says so: the facts become
+`unknown`, never the last good number (law 5).
+
+Order matters twice. How far capture is, is read before the ends of the partitions, so everything it speaks of lies
+below those ends; committed offsets are read after, in the statement that writes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from adriatic import metrics
+from adriatic.errors import DependencyUnavailable
+from adriatic.lifecycle import Lifecycle
+from adriatic.logs import get_logger
+from adriatic.settings import Settings
+from connectors.kafka.records import TopicPartition
+from connectors.kafka.source import Offsets, PartitionedConsumer, age_s
+from connectors.postgres.sink import Connection, advance_idle_watermarks, connect, mapped
+
+log = get_logger("sampler")
+
+INTERVAL_S = 0.5
+"""Half the heartbeat of capture, so that an idle view is at most about 1.5 s behind."""
+STOP_TIMEOUT_S = 5.0
+
+
+class Sampler:
+    """Samples until stopped. One per flow process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        flow: str,
+        views: Sequence[str],
+        offsets: Offsets,
+        consumer: PartitionedConsumer,
+        life: Lifecycle,
+    ) -> None:
+        self._settings = settings
+        self._flow = flow
+        self._views = views
+        self._offsets = offsets
+        self._consumer = consumer
+        self._life = life
+        self._connection: Connection | None = None
+        self._behind_since: dict[TopicPartition, float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(STOP_TIMEOUT_S)
+
+    def _run(self) -> None:
+        while not self._stop.wait(INTERVAL_S):
+            try:
+                self.sample()
+                self._life.health.clear("lag")
+            except DependencyUnavailable as error:
+                self._unknown(str(error))
+            except Exception as error:  # a thread that dies silently would freeze the figures
+                log.exception("sample failed")
+                self._unknown(f"{type(error).__name__}: {error}")
+        if self._connection is not None:
+            self._connection.close()
+
+    def sample(self) -> None:
+        """One look. Raises `DependencyUnavailable`."""
+        progress = self._ask("select lsn::text, committed_at from ops.cdc_progress where slot = %s", [self._slot])
+        ends = self._offsets.end(self._consumer.partitions)
+        if progress and self._views:
+            lsn, committed_at = progress[0]
+            with mapped():
+                advance_idle_watermarks(self._connected(), self._flow, self._views, ends, lsn, committed_at)
+        committed = {
+            TopicPartition(topic, partition): at
+            for topic, partition, at in self._ask(
+                "select topic, partition, next_offset from ops.consumer_offsets where flow = %s", [self._flow]
+            )
+        }
+        self._publish_lag(ends, committed)
+        self._publish_watermarks()
+
+    @property
+    def _slot(self) -> str:
+        return self._settings.cdc.slot
+
+    def _publish_lag(self, ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> None:
+        group = f"adriatic.{self._flow}"
+        facts: dict[str, dict[str, float]] = {}
+        for source, end in ends.items():
+            records = max(0, end - committed.get(source, 0))
+            seconds = self._seconds_behind(source, records)
+            labels = (group, source.topic, str(source.partition))
+            metrics.CONSUMER_LAG.labels(*labels).set(records)
+            metrics.CONSUMER_LAG_SECONDS.labels(*labels).set(seconds)
+            of_topic = facts.setdefault(source.topic, {"records": 0, "seconds": 0.0})
+            of_topic["records"] += records
+            of_topic["seconds"] = round(max(of_topic["seconds"], seconds), 3)
+        self._life.health.set_fact("lag", facts)
+
+    def _seconds_behind(self, source: TopicPartition, records: int) -> float:
+        """Age of the oldest record not yet committed; while none of them was fetched, for how long we know of it."""
+        if not records:
+            self._behind_since.pop(source, None)
+            return 0.0
+        known_for_s = time.monotonic() - self._behind_since.setdefault(source, time.monotonic())
+        fetched = age_s(self._consumer.oldest_ms(source))
+        return known_for_s if fetched is None else max(fetched, known_for_s)
+
+    def _publish_watermarks(self) -> None:
+        rows = self._ask(
+            "select view, min(lsn)::text, min(source_at) from mv.watermarks where view = any(%s) group by view",
+            [list(self._views)],
+        )
+        facts: dict[str, Any] = {}
+        for view, lsn, source_at in rows:
+            at: datetime = source_at
+            metrics.FLOW_WATERMARK_SECONDS.labels(view).set(at.timestamp())
+            facts[view] = {"lsn": lsn, "source_at": at.isoformat()}
+        self._life.health.set_fact("watermarks", facts)
+        letters = self._ask("select count(*) from ops.dlq where flow = %s and state = 'new'", [self._flow])
+        self._life.health.set_fact("dead_letters", letters[0][0])
+        self._life.health.set_fact("retries", self._life.retries)
+
+    def _unknown(self, why: str) -> None:
+        self._life.health.set_fact("lag", "unknown")
+        self._life.health.set_fact("watermarks", "unknown")
+        self._life.health.wait_for("lag", why)
+        for gauge in (metrics.CONSUMER_LAG, metrics.CONSUMER_LAG_SECONDS):
+            for source in self._consumer.partitions:
+                gauge.labels(f"adriatic.{self._flow}", source.topic, str(source.partition)).set(float("nan"))
+
+    def _ask(self, query: Any, arguments: Sequence[Any]) -> list[Any]:
+        with mapped():
+            return self._connected().execute(query, arguments).fetchall()
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._settings.postgres, name=f"adriatic-flow-{self._flow}-sampler")
+            self._connection.autocommit = True
+        return self._connection
