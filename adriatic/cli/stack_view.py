@@ -1,0 +1,167 @@
+"""What `up` and `down` show: progress of downloads, parts as they get ready, and the screen at the end.
+
+Owns wording and layout. On a terminal things move in place; anywhere else each event is one plain line. Refuses to
+decide anything.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from adriatic.settings import Settings
+from adriatic.stack.artifacts import Progress as ArtifactProgress
+from adriatic.supervisor.part import GOOD, PartReport, Report
+
+PLAIN_EVERY_S = 5.0
+"""Between two lines about one download where nothing can move in place."""
+MARKS = {"ready": "[green]✓[/]", "done": "[green]✓[/]", "broken": "[red]✗[/]", "stopped": "·"}
+
+
+class _Bar:
+    """A download as a moving bar."""
+
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        self._bars, self._task, self._total = bars, task, 0
+        self._lock = threading.Lock()
+
+    def total(self, size_bytes: int) -> None:
+        with self._lock:
+            self._total += size_bytes
+            self._bars.update(self._task, total=self._total)
+
+    def advance(self, size_bytes: int) -> None:
+        self._bars.advance(self._task, size_bytes)
+
+
+class _Lines:
+    """A download as a line now and then."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._total, self._have, self._said_s = name, 0, 0, 0.0
+        self._lock = threading.Lock()
+
+    def total(self, size_bytes: int) -> None:
+        with self._lock:
+            self._total += size_bytes
+
+    def advance(self, size_bytes: int) -> None:
+        with self._lock:
+            self._have += size_bytes
+            now = time.monotonic()
+            if now - self._said_s >= PLAIN_EVERY_S:
+                self._said_s = now
+                click.echo(f"downloading {self._name}: {self._have / 1e6:.0f} of {self._total / 1e6:.0f} MB", err=True)
+
+
+@contextmanager
+def downloads(console: Console) -> Iterator[Callable[[str], ArtifactProgress]]:
+    """Gives a function that begins the progress of one download."""
+    if not console.is_terminal:
+        yield _Lines
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        yield lambda name: _Bar(bars, bars.add_task(f"downloading {name}", total=None))
+
+
+@contextmanager
+def starting(console: Console) -> Iterator[Callable[[Report], None]]:
+    """Shows parts as they get ready."""
+    with _parts(console) as show:
+        yield show
+
+
+@contextmanager
+def stopping(console: Console) -> Iterator[Callable[[Report], None]]:
+    """Shows parts as they stop."""
+    with _parts(console) as show:
+        yield show
+
+
+@contextmanager
+def _parts(console: Console) -> Iterator[Callable[[Report], None]]:
+    if console.is_terminal and os.environ.get("TERM") != "dumb":
+        with Live(console=console, refresh_per_second=8, transient=True) as live:
+            yield lambda report: live.update(_table(report))
+        return
+    said: dict[str, str] = {}
+
+    def show(report: Report) -> None:
+        for part in report.parts:
+            line = _line(part)
+            if line and said.get(part.name) != line:
+                said[part.name] = line
+                click.echo(line, err=True)
+
+    yield show
+
+
+def _line(part: PartReport) -> str:
+    """An event worth a line: a part got ready, broke, or stopped."""
+    if part.state in GOOD:
+        return f"{part.name} {part.state}" + (f" in {part.start_s:.1f} s" if part.start_s is not None else "")
+    if part.state == "broken":
+        return f"{part.name} broken: {part.last_error}"
+    return f"{part.name} stopped" if part.state == "stopped" else ""
+
+
+def _table(report: Report) -> Table:
+    table = Table.grid(padding=(0, 2))
+    now = time.time()
+    for part in report.parts:
+        running_s = part.start_s if part.state in GOOD and part.start_s is not None else now - part.since
+        note = part.reasons or (part.last_error if part.state == "broken" else "")
+        seconds = "" if part.state == "pending" else f"{running_s:.1f} s"
+        table.add_row(MARKS.get(part.state, "[yellow]…[/]"), part.name, part.state, seconds, note[:100])
+    return table
+
+
+def screen(settings: Settings, report: Report, token: str | None) -> None:
+    """What runs where, and what to try."""
+    from adriatic.stack.system import TENANT
+    from adriatic.supervisor.process import resident_bytes
+
+    api = f"http://{settings.api.host}:{settings.api.port}"
+    pids = [report.pid, *(part.pid for part in report.parts if part.pid)]
+    memory = sum(resident_bytes(pid) or 0 for pid in pids)
+    took = f"ready in {report.ready_s:.1f} s, " if report.ready_s is not None else ""
+    echo = click.echo
+    echo(f"Adriatic is up: {took}{len(pids)} processes, {memory / 1e6:.0f} MB resident.\n")
+    for part in report.parts:
+        if part.kind == "service":
+            echo(f"  {part.name:<10} {part.about}")
+    echo(f"\n  API        {api}/v1")
+    echo(f"  API docs   {api}/docs")
+    echo(f"  health     {api}/health/ready")
+    echo(f"  state      {settings.home.resolve()}")
+    if token:
+        echo(f"\n  tenant     {TENANT}\n  token      {token}")
+    echo("\nTry next:")
+    echo("  adriatic import docs/decisions")
+    echo('  adriatic search "why is there no dual write"')
+    echo("  adriatic status")
+    echo("  adriatic down")

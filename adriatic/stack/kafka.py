@@ -1,0 +1,131 @@
+"""The embedded broker: Apache Kafka in KRaft mode, one node that is broker and controller.
+
+Owns its version, properties and command line. Refuses what Redpanda does not have too (DESIGN: one code for both), and
+to create a topic because somebody mentioned it.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+import struct
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from adriatic.errors import Halted
+from adriatic.settings import Settings
+from adriatic.stack import artifacts, jvm, ports
+
+VERSION = "4.3.1"
+LOCK = Path(__file__).with_name("kafka.lock.toml")
+HEAP_MIB_MAX = 320
+FORMAT_TIMEOUT_S = 120
+PROBE_TIMEOUT_S = 3.0
+RECORD_BYTES_MAX = 16 * 1024 * 1024
+"""Largest record batch that a topic may allow; a topic's own file sets what it does allow."""
+
+
+def jars(progress: Callable[[], artifacts.Progress]) -> Path:
+    """The directory of Kafka's jars, fetched when it is not in the cache."""
+    return artifacts.directory(f"kafka-{VERSION}", artifacts.locked(LOCK), progress)
+
+
+def prepare(settings: Settings, jars: Path, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Write the properties, and format the log directory once. Returns the file of properties. Safe to repeat."""
+    home = settings.home.resolve() / "kafka"
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "server.properties"
+    file.write_text("".join(f"{key}={value}\n" for key, value in properties(settings, home / "data").items()))
+    (home / "log4j2.properties").write_text(LOG4J)
+    if not (home / "data" / "meta.properties").is_file():
+        say("formatting a new log directory")
+        _format(file, jars)
+    return file
+
+
+def properties(settings: Settings, data: Path) -> dict[str, str | int]:
+    """Everything that differs from Kafka's defaults, most of it because there is one node and two cores."""
+    listener = f"{ports.LOOPBACK}:{settings.stack.ports['kafka']}"
+    controller = f"{ports.LOOPBACK}:{settings.stack.ports['kafka_controller']}"
+    return {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.bootstrap.servers": controller,
+        "listeners": f"PLAINTEXT://{listener},CONTROLLER://{controller}",
+        "advertised.listeners": f"PLAINTEXT://{listener},CONTROLLER://{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(data),
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": 1,
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        # Nobody else is about to join: the first member of a group need not be kept waiting for others.
+        "group.initial.rebalance.delay.ms": 0,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "background.threads": 2,
+        "num.recovery.threads.per.data.dir": 2,
+        "message.max.bytes": RECORD_BYTES_MAX,
+        # The default takes 128 MiB of heap at the start.
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        "controlled.shutdown.enable": "false",
+    }
+
+
+def command(jars: Path, file: Path) -> list[str]:
+    return jvm.command(
+        ["-cp", f"{jars}/*", "kafka.Kafka", str(file)],
+        heap_mib_max=HEAP_MIB_MAX,
+        flags=(
+            f"-Dlog4j2.configurationFile={file.with_name('log4j2.properties')}",
+            "-Dlog4j2.disable.jmx=true",
+        ),
+    )
+
+
+def answers(port: int) -> str | None:
+    """None when the broker answers an ApiVersions request (it reads requests only once it serves), else why not."""
+    request = struct.pack(">hhih", 18, 0, 1, -1)
+    try:
+        with socket.create_connection((ports.LOOPBACK, port), PROBE_TIMEOUT_S) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            head = connection.recv(10)
+    except OSError as error:
+        return str(error)
+    if len(head) < 10:
+        return "closed the connection"
+    error_code = struct.unpack(">h", head[8:10])[0]
+    return f"answers with error {error_code}" if error_code else None
+
+
+def _format(file: Path, jars: Path) -> None:
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    main = ["-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file), "--standalone"]
+    done = subprocess.run(
+        jvm.command(main, heap_mib_max=128, flags=("-XX:TieredStopAtLevel=1",)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=FORMAT_TIMEOUT_S,
+    )
+    if done.returncode:
+        raise Halted(f"Kafka cannot format {file.parent}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+LOG4J = """\
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %p %c{1}: %m%n
+logger.start.name = kafka.server.KafkaRaftServer
+logger.start.level = info
+"""

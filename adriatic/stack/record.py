@@ -1,0 +1,93 @@
+"""What the embedded stack decided once: `<home>/stack.toml`, which `adriatic.settings` reads as any other source.
+
+Owns that file: ports, passwords, the name of this copy. Refuses to decide twice: what is recorded stays, except a port
+that somebody else has taken. The file holds passwords, so only its owner can read it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from adriatic.settings import Settings, StackSettings
+from adriatic.stack import ports
+
+FILE = "stack.toml"
+PORT_NAMES = (
+    *("postgres", "kafka", "kafka_controller", "registry", "registry_management"),
+    *("api", "api_ops", "cdc_ops", "index_ops", "embed_ops"),
+)
+"""Every listener of the system on this machine. Order matters only for how readable the numbers are."""
+PASSWORD_BYTES = 18
+"""144 random bits: beyond guessing, and short enough to paste."""
+PASSWORDS = ("admin_password", "owner_password", "api_password", "flows_password", "cdc_password")
+INSTANCE_BYTES = 4
+"""Enough that two copies on one machine do not share a name."""
+
+
+def read(home: Path) -> dict[str, Any]:
+    """The record as it is; empty when there is none."""
+    try:
+        return tomllib.loads((home / FILE).read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def ensure(settings: Settings) -> None:
+    """Complete the record for what `settings` wants embedded. Call only while nothing of this copy runs: a port in use
+    counts as taken by somebody else."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    before = read(settings.home)
+    after = complete(before, settings.home, settings.stack)
+    if after != before:
+        write(settings.home, after)
+
+
+def complete(before: dict[str, Any], home: Path, stack: StackSettings) -> dict[str, Any]:
+    """The record with everything decided that was not decided yet."""
+    decided = dict(before.get("stack", {}))
+    chosen = ports.choose(home, PORT_NAMES, decided.get("ports", {}))
+    decided.setdefault("instance", secrets.token_hex(INSTANCE_BYTES))
+    decided.setdefault("registry_password", secrets.token_urlsafe(PASSWORD_BYTES))
+    decided["ports"] = chosen
+    after: dict[str, Any] = {**before, "stack": decided, "api": {"port": chosen["api"]}}
+    postgres = dict(before.get("postgres", {}))
+    for name in PASSWORDS:
+        postgres.setdefault(name, secrets.token_urlsafe(PASSWORD_BYTES))
+    if stack.postgres == "embedded":
+        postgres |= {"host": ports.LOOPBACK, "port": chosen["postgres"], "sslmode": "disable"}
+    else:
+        # Our roles need passwords there too. Where it is, and its administrator, the settings say.
+        postgres = {name: postgres[name] for name in PASSWORDS}
+    after["postgres"] = postgres
+    if stack.kafka == "embedded":
+        after["kafka"] = {"bootstrap_servers": f"{ports.LOOPBACK}:{chosen['kafka']}"}
+    else:
+        after.pop("kafka", None)
+    if stack.registry == "embedded":
+        after["registry"] = {"url": f"http://{ports.LOOPBACK}:{chosen['registry']}/apis/ccompat/v7"}
+    else:
+        after.pop("registry", None)
+    return after
+
+
+def decide(home: Path, name: str, value: str) -> None:
+    """Record one more decision in the `stack` section."""
+    record = read(home)
+    record["stack"] = {**record.get("stack", {}), name: value}
+    write(home, record)
+
+
+def write(home: Path, record: dict[str, Any]) -> None:
+    """Replace the file in one step, readable by its owner alone from its first byte."""
+    draft = home / f".{FILE}.{os.getpid()}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write("# Written by `adriatic up`: ports and passwords of this copy. Change settings in adriatic.toml.\n")
+        file.write(tomli_w.dumps(record))
+    draft.replace(home / FILE)

@@ -1,0 +1,75 @@
+"""The embedded schema registry: Apicurio, which speaks Confluent's API, on its own database of the embedded Postgres.
+
+Owns its version and configuration. Schemas lie in the database, so ids outlive a restart: records that name an id stay
+readable.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from adriatic.settings import Settings
+from adriatic.stack import artifacts, jvm, ports
+
+VERSION = "3.3.3"
+ARCHIVE = artifacts.Pinned(
+    group="io.apicurio",
+    name="apicurio-registry-app",
+    version=VERSION,
+    classifier="all",
+    packaging="tar.gz",
+    sha256="8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63",
+)
+HEAP_MIB_MAX = 160
+PROBE_TIMEOUT_S = 5.0
+
+
+def unpacked(progress: Callable[[], artifacts.Progress]) -> Path:
+    """The unpacked registry, fetched when it is not in the cache."""
+    return artifacts.directory(f"registry-{VERSION}", [ARCHIVE], progress, unpack=True)
+
+
+def command(unpacked: Path) -> list[str]:
+    return jvm.command(
+        ["-jar", str(unpacked / "quarkus-run.jar")],
+        heap_mib_max=HEAP_MIB_MAX,
+        # It serves a handful of requests a minute: the second compiler would only cost memory.
+        flags=("-XX:TieredStopAtLevel=1",),
+    )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    postgres = settings.postgres
+    return {
+        "QUARKUS_HTTP_HOST": ports.LOOPBACK,
+        "QUARKUS_HTTP_PORT": str(settings.stack.ports["registry"]),
+        # A second listener, which would otherwise be port 9000 on every interface.
+        "QUARKUS_MANAGEMENT_HOST": ports.LOOPBACK,
+        "QUARKUS_MANAGEMENT_PORT": str(settings.stack.ports["registry_management"]),
+        "QUARKUS_LOG_LEVEL": "WARN",
+        "APICURIO_STORAGE_KIND": "sql",
+        "APICURIO_STORAGE_SQL_KIND": "postgresql",
+        "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{postgres.host}:{postgres.port}/registry",
+        "APICURIO_DATASOURCE_USERNAME": "registry",
+        "APICURIO_DATASOURCE_PASSWORD": settings.stack.registry_password.get_secret_value(),
+        "APICURIO_DATASOURCE_JDBC_INITIAL-SIZE": "2",
+        "APICURIO_DATASOURCE_JDBC_MIN-SIZE": "2",
+        "APICURIO_DATASOURCE_JDBC_MAX-SIZE": "8",
+    }
+
+
+def answers(url: str) -> str | None:
+    """None when the registry lists its subjects, else why not."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", f"{address.path}/subjects")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+    return None if status == http.client.OK else f"answers with HTTP {status}"

@@ -1,0 +1,217 @@
+"""The whole system as parts: what runs on this machine, in which order, with which settings.
+
+Owns that list. Refuses to start anything: `adriatic.supervisor` does. The infrastructure that settings call external is
+left out, and what depends on it then waits by itself.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from adriatic.errors import Misconfigured
+from adriatic.settings import Settings
+from adriatic.stack import artifacts, kafka, ports, postgres, registry
+from adriatic.supervisor.part import Health, Part
+
+INFRASTRUCTURE = ("postgres", "kafka", "registry")
+PROBE_TIMEOUT_S = 3.0
+TENANT = "demo"
+"""The tenant that a new system begins with."""
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+"""What servers that are not ours see of the environment: anything else could change their behaviour unseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What was made ready before anything starts. None: that part is external, or not wanted."""
+
+    postgres: postgres.Server | None
+    kafka_jars: Path | None
+    kafka_file: Path | None
+    registry: Path | None
+
+
+def prepare(
+    settings: Settings,
+    progress: Callable[[str], artifacts.Progress],
+    say: Callable[[str], None] = lambda _: None,
+    only: frozenset[str] = frozenset(),
+) -> Fetched:
+    """Fetch, unpack, format: everything slow that happens once, with progress. Safe to repeat, fast when repeated."""
+    stack = settings.stack
+    if stack.registry == "embedded" and stack.postgres == "external":
+        raise Misconfigured(
+            "an embedded registry keeps its schemas in the embedded Postgres, and that one is external",
+            hint='set `registry = "external"` in the section `stack`, and `registry.url`',
+        )
+    wanted = {name for name in INFRASTRUCTURE if getattr(stack, name) == "embedded" and (not only or name in only)}
+    jars = kafka.jars(lambda: progress("Kafka")) if "kafka" in wanted else None
+    unpacked = registry.unpacked(lambda: progress("registry")) if "registry" in wanted else None
+    server = postgres.prepare(settings, say) if "postgres" in wanted else None
+    file = kafka.prepare(settings, jars, say) if jars else None
+    return Fetched(server, jars, file, unpacked)
+
+
+def parts(settings: Settings, fetched: Fetched, only: frozenset[str] = frozenset()) -> list[Part]:
+    """Everything that this machine runs, or `only` the named parts of it."""
+    everything = [*_infrastructure(settings, fetched), *_ours(settings)]
+    present = {part.name for part in everything}
+    if unknown := only - present - set(INFRASTRUCTURE):
+        raise Misconfigured(f"no such part: {', '.join(sorted(unknown))}", hint=f"parts are {', '.join(present)}")
+    kept = [
+        part
+        for part in everything
+        if not only or part.name in only or (part.name == "registry-database" and "registry" in only)
+    ]
+    names = {part.name for part in kept}
+    return [_without(part, names) for part in kept]
+
+
+def _without(part: Part, names: set[str]) -> Part:
+    """The part with dependencies on what runs elsewhere taken off."""
+    return replace(part, depends_on=[name for name in part.depends_on if name in names])
+
+
+def _infrastructure(settings: Settings, fetched: Fetched) -> list[Part]:
+    foreign = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    found = []
+    if server := fetched.postgres:
+        found.append(
+            Part(
+                "postgres",
+                command=postgres.command(server, settings.stack.ports["postgres"]),
+                environment=foreign,
+                user=server.user,
+                probe=_probe(lambda: postgres.answers(settings)),
+                # Fast shutdown: ends sessions, writes a checkpoint.
+                stop_signal=signal.SIGINT,
+                stop_grace_s=40.0,
+                about=f"PostgreSQL 18, {ports.LOOPBACK}:{settings.stack.ports['postgres']}",
+            )
+        )
+    if fetched.kafka_jars and fetched.kafka_file:
+        port = settings.stack.ports["kafka"]
+        found.append(
+            Part(
+                "kafka",
+                command=kafka.command(fetched.kafka_jars, fetched.kafka_file),
+                environment=foreign,
+                probe=_probe(lambda: kafka.answers(port)),
+                stop_grace_s=30.0,
+                about=f"Apache Kafka {kafka.VERSION}, {ports.LOOPBACK}:{port}",
+            )
+        )
+    if fetched.registry:
+        found.append(
+            Part(
+                "registry-database",
+                kind="step",
+                call=lambda: postgres.make_registry_database(settings),
+                depends_on=["postgres"],
+                about="the registry's role and database",
+            )
+        )
+        found.append(
+            Part(
+                "registry",
+                command=registry.command(fetched.registry),
+                environment=foreign | registry.environment(settings),
+                probe=_probe(lambda: registry.answers(settings.registry.url)),
+                depends_on=["postgres", "registry-database"],
+                about=f"Apicurio {registry.VERSION}, {settings.registry.url}",
+            )
+        )
+    return found
+
+
+def _ours(settings: Settings) -> list[Part]:
+    api = f"http://{settings.api.host}:{settings.api.port}"
+    return [
+        _step(settings, "migrate", ["migrate"], ["postgres"], "database schema"),
+        _step(settings, "topics", ["topics", "apply"], ["kafka"], "topics as in topics/"),
+        _step(settings, "schemas", ["schemas", "register"], ["registry"], "schemas as in schemas/avro/"),
+        _service(settings, "cdc", ["cdc", "run"], ["migrate", "topics", "schemas"], "change capture: WAL to topics"),
+        _service(
+            settings, "index", ["flow", "run", "index"], ["migrate", "topics", "schemas"], "flow: versions to chunks"
+        ),
+        _service(
+            settings, "embed", ["flow", "run", "embed"], ["migrate", "topics", "schemas"], "flow: chunks to vectors"
+        ),
+        _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
+        _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
+    ]
+
+
+def _service(
+    settings: Settings, name: str, arguments: list[str], depends_on: list[str], about: str, ready: str = ""
+) -> Part:
+    port = settings.stack.ports[f"{name}_ops"]
+    return Part(
+        name,
+        command=[sys.executable, "-m", "adriatic", *arguments],
+        environment=_environment(settings) | {"ADRIATIC_TELEMETRY__OPS_PORT": str(port)},
+        probe=lambda: http_health(ready or ops_url(port)),
+        depends_on=depends_on,
+        starts_early=True,
+        stop_grace_s=20.0,
+        about=about,
+    )
+
+
+def _step(settings: Settings, name: str, arguments: list[str], depends_on: list[str], about: str) -> Part:
+    return Part(
+        name,
+        kind="step",
+        command=[sys.executable, "-m", "adriatic", *arguments],
+        environment=_environment(settings),
+        depends_on=depends_on,
+        about=about,
+    )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {**os.environ, "ADRIATIC_HOME": str(settings.home.resolve()), "PYTHONUNBUFFERED": "1"}
+
+
+def ops_url(port: int) -> str:
+    return f"http://{ports.LOOPBACK}:{port}/health/ready"
+
+
+def _probe(answers: Callable[[], str | None]) -> Callable[[], Health]:
+    def probe() -> Health:
+        fault = answers()
+        return Health(answered=fault is None, ready=fault is None, reasons=fault or "")
+
+    return probe
+
+
+def http_health(url: str) -> Health:
+    """What one of our own processes says about itself."""
+    report = http_report(url)
+    if isinstance(report, str):
+        return Health(answered=False, reasons=report)
+    reasons = report.get("reasons") or {}
+    said = "; ".join(f"{what}: {why}" for what, why in reasons.items()) if isinstance(reasons, dict) else str(reasons)
+    return Health(answered=True, ready=report.get("status") == "ready", reasons=said)
+
+
+def http_report(url: str) -> dict[str, object] | str:
+    """The JSON of a health route, or why there is none."""
+    host, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", f"/{path}")
+        body = connection.getresponse().read()
+        found = json.loads(body)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+    return found if isinstance(found, dict) else "answers with something else than a report"

@@ -1,0 +1,305 @@
+"""Keeps one part running: start it when its dependencies are there, watch it, start it again, end it.
+
+Owns the life of one part and its report. Refuses to know the other parts except as events to wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from adriatic.clock import Clock
+from adriatic.deadline import backoff_s
+from adriatic.errors import AdriaticError
+from adriatic.logs import get_logger
+from adriatic.supervisor import process
+from adriatic.supervisor.part import GOOD, Health, Part, PartReport, State
+
+BACKOFF_FIRST_S = 0.2
+"""A process that was killed is back before anybody notices."""
+BACKOFF_MAX_S = 15.0
+"""One that cannot start tries four times a minute: soon after its cause is gone, without burning a core meanwhile."""
+STABLE_S = 30.0
+"""After this long in a good state the next failure is a new one, and its first pause is short again."""
+PROBE_STARTING_S = 0.15
+"""Between probes of a part that is not ready: what a start may lose to not looking."""
+PROBE_READY_S = 2.0
+"""Between probes of a part that is ready: how late a silent failure is seen."""
+HUNG_S = 45.0
+"""A part that is alive and answers nobody for this long is ended and started again. Longer than any pause of a JVM or
+of a database in recovery; a part that answers that it waits is never hung."""
+ERROR_CHARS_MAX = 400
+LOG_TAIL_BYTES = 16_384
+_BLAME = re.compile(r"error|fatal|panic|caused by|hint:", re.IGNORECASE)
+
+log = get_logger("supervisor")
+
+
+class Keeper:
+    """The life of one part. Use: `await run()` once; `request_stop()` from the same loop."""
+
+    def __init__(self, part: Part, log_file: Path, cwd: Path, clock: Clock, changed: Callable[[], None]) -> None:
+        self.part = part
+        self.dependencies: Sequence[Keeper] = ()
+        self.dependents: Sequence[Keeper] = ()
+        self.good = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._log_file = log_file
+        self._cwd = cwd
+        self._clock = clock
+        self._changed = changed
+        self._report = PartReport(
+            name=part.name, kind=part.kind, state="pending", since=clock.now().timestamp(), about=part.about
+        )
+        self._good_since_s: float | None = None
+        """On the monotonic clock."""
+
+    @property
+    def report(self) -> PartReport:
+        return self._report
+
+    def request_stop(self) -> None:
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Keep the part until a stop is requested (a step: until it succeeded). Never raises for the part's faults."""
+        pauses = self._pauses()
+        try:
+            while not self._stop.is_set():
+                if not self.part.starts_early:
+                    await self._dependencies_good()
+                if self._stop.is_set() or await self._once():
+                    return
+                if self._stop.is_set():
+                    return
+                stable = self._good_since_s is not None and self._clock.monotonic() - self._good_since_s >= STABLE_S
+                self._good_since_s = None
+                if stable:
+                    pauses = self._pauses()
+                await self._sleep(next(pauses))
+        finally:
+            if self._report.state != "done":
+                self._become("stopped", pid=None, started_at=None)
+            self.ended.set()
+
+    @staticmethod
+    def _pauses() -> Iterator[float]:
+        return backoff_s(BACKOFF_FIRST_S, BACKOFF_MAX_S)
+
+    async def _dependencies_good(self) -> None:
+        missing = [each for each in self.dependencies if not each.good.is_set()]
+        if not missing:
+            return
+        self._become("pending", reasons=f"waits for {', '.join(each.part.name for each in missing)}")
+        good = asyncio.ensure_future(_all(each.good for each in self.dependencies))
+        stop = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({good, stop}, return_when=asyncio.FIRST_COMPLETED)
+        good.cancel()
+        stop.cancel()
+
+    async def _once(self) -> bool:
+        """One attempt. True: nothing more to do for this part."""
+        try:
+            if self.part.call is not None:
+                return await self._call(self.part.call)
+            return await self._process()
+        except OSError as error:
+            self._broke(f"cannot start: {error}")
+            return False
+
+    async def _call(self, call: Callable[[], None]) -> bool:
+        self._become("starting", reasons="")
+        begun = self._clock.monotonic()
+        try:
+            await asyncio.to_thread(call)
+        except AdriaticError as error:
+            self._broke(str(error))
+            return False
+        except Exception as error:
+            # A step that has a bug must not end the supervisor of everything else.
+            log.exception("step raised", part=self.part.name)
+            self._broke(f"{type(error).__name__}: {error}")
+            return False
+        self._done(self._clock.monotonic() - begun)
+        return True
+
+    async def _process(self) -> bool:
+        begun, log_from = self._clock.monotonic(), _size(self._log_file)
+        child = process.start(
+            self.part.command,
+            environment=self.part.environment,
+            log=self._log_file,
+            user=self.part.user,
+            death_signal=self.part.stop_signal,
+            cwd=self._cwd if self.part.user is None else Path("/"),
+        )
+        self._become("starting", pid=child.pid, started_at=_created(child.pid), reasons="")
+        with _exit_event(child.pid) as exited:
+            try:
+                if self.part.kind == "step":
+                    await self._either(exited)
+                else:
+                    await self._watch(exited, begun)
+            finally:
+                hung = not self._stop.is_set() and not exited.is_set()
+                code = await self._finish(child, exited, hung=hung)
+        if self._stop.is_set():
+            return True
+        if self.part.kind == "step" and code == 0:
+            self._done(self._clock.monotonic() - begun)
+            return True
+        if not hung:
+            said = last_words(self._log_file, log_from)
+            self._broke(f"{_how_it_ended(code)}: {said}" if said else _how_it_ended(code))
+        return False
+
+    async def _watch(self, exited: asyncio.Event, begun: float) -> None:
+        """Probe until the process ended, or is to stop, or hangs."""
+        answered_at, ever = begun, False
+        while not exited.is_set() and not self._stop.is_set():
+            health = await asyncio.to_thread(self.part.probe) if self.part.probe else Health(answered=True, ready=True)
+            if exited.is_set() or self._stop.is_set():
+                return
+            now = self._clock.monotonic()
+            if health.answered:
+                answered_at, ever = now, True
+            elif now - answered_at > (HUNG_S if ever else self.part.start_max_s):
+                self._broke(f"alive, and does not answer for {now - answered_at:.0f} s ({health.reasons}): ended")
+                return
+            self._judge(health, ever=ever, start_s=now - begun)
+            await self._either(exited, PROBE_READY_S if health.ready else PROBE_STARTING_S)
+
+    def _judge(self, health: Health, *, ever: bool, start_s: float) -> None:
+        if health.ready:
+            if self._report.state != "ready":
+                self._become("ready", start_s=round(start_s, 3), reasons="", attempts_failed=0)
+        elif ever:
+            self._become("waiting", reasons=health.reasons)
+        else:
+            self._become("starting", reasons=health.reasons)
+
+    async def _finish(self, child: subprocess.Popen[bytes], exited: asyncio.Event, *, hung: bool) -> int:
+        """End the process if it still runs (its dependents first), then whatever it left behind; its exit code."""
+        if not exited.is_set():
+            if not hung:
+                self._become("stopping")
+                await _all(each.ended for each in self.dependents)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL if hung else self.part.stop_signal)
+            try:
+                await asyncio.wait_for(exited.wait(), self.part.stop_grace_s)
+            except TimeoutError:
+                log.warning("did not stop in time, killing", part=self.part.name, grace_s=self.part.stop_grace_s)
+                process.kill_group(child.pid)
+                await exited.wait()
+        # Its workers, if it died without ending them. Before reaping, while the group's id is still its own.
+        process.kill_group(child.pid)
+        return child.wait()
+
+    async def _either(self, exited: asyncio.Event, seconds: float | None = None) -> None:
+        """Until the process ended, a stop is requested, or `seconds` passed."""
+        waits = {asyncio.ensure_future(event.wait()) for event in (exited, self._stop)}
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    def _done(self, seconds: float) -> None:
+        self._become("done", pid=None, started_at=None, start_s=round(seconds, 3), reasons="", attempts_failed=0)
+
+    def _broke(self, why: str) -> None:
+        why = why[:ERROR_CHARS_MAX]
+        log.warning("part broke", part=self.part.name, error=why)
+        self._become(
+            "broken",
+            pid=None,
+            started_at=None,
+            reasons="",
+            last_error=why,
+            last_error_at=self._clock.now().timestamp(),
+            restarts=self._report.restarts + 1,
+            attempts_failed=self._report.attempts_failed + 1,
+        )
+
+    def _become(self, state: State, **changes: object) -> None:
+        before = self._report
+        fields = {name: getattr(before, name) for name in before.__struct_fields__} | changes
+        if state != before.state:
+            fields |= {"state": state, "since": self._clock.now().timestamp()}
+            log.info("part", part=self.part.name, state=state, was=before.state)
+            if state in GOOD:
+                self._good_since_s = self._clock.monotonic()
+        self._report = PartReport(**fields)
+        if state in GOOD:
+            self.good.set()
+        else:
+            self.good.clear()
+        if self._report != before:
+            self._changed()
+
+
+def _size(log_file: Path) -> int:
+    return log_file.stat().st_size if log_file.exists() else 0
+
+
+def last_words(log_file: Path, since_bytes: int = 0) -> str:
+    """The line at the end of a log that most likely says why its process ended: the last one that speaks of an error,
+    else the last one. `since_bytes`: where this process began to write; what is before is about another."""
+    try:
+        with log_file.open("rb") as file:
+            size = _size(log_file)
+            file.seek(max(0, size - LOG_TAIL_BYTES, since_bytes if since_bytes <= size else 0))
+            lines = [line.strip() for line in file.read().decode(errors="replace").split("\n") if line.strip()]
+    except OSError:
+        return ""
+    blaming = [line for line in lines if _BLAME.search(line)]
+    return next(reversed(blaming or lines), "")
+
+
+async def _all(events: Iterator[asyncio.Event] | Sequence[asyncio.Event]) -> None:
+    """Until all of them are set at one moment."""
+    wanted = list(events)
+    while missing := [event for event in wanted if not event.is_set()]:
+        await missing[0].wait()
+
+
+@contextlib.contextmanager
+def _exit_event(pid: int) -> Iterator[asyncio.Event]:
+    """An event that is set when the child ended, at once and without reaping it."""
+    loop = asyncio.get_running_loop()
+    exited = asyncio.Event()
+    descriptor = os.pidfd_open(pid)
+
+    def gone() -> None:
+        loop.remove_reader(descriptor)
+        exited.set()
+
+    loop.add_reader(descriptor, gone)
+    try:
+        yield exited
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _created(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
+
+
+def _how_it_ended(code: int) -> str:
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,133 @@
+"""Processes of the operating system: starting one that cannot be forgotten, recognising one, ending one.
+
+Owns process groups, identities and the death signal. Refuses to end a process by its id alone: ids are reused, so a
+process is (id, creation time).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+CREATION_SLACK_S = 0.05
+"""Two readings of one creation time differ by rounding only."""
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def start(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    user: str | None,
+    death_signal: signal.Signals,
+    cwd: Path = Path("/"),
+) -> subprocess.Popen[bytes]:
+    """Start `command` in a session of its own, both outputs appended to `log`.
+
+    When our process dies, however it dies, the kernel sends it `death_signal`: nothing outlives its supervisor. Call
+    it on the main thread, because the kernel watches the thread, not the process.
+    """
+    supervisor = os.getpid()
+
+    def tie() -> None:
+        # Runs in the child, after its change of user (which would clear the setting) and before exec.
+        _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
+        if os.getppid() != supervisor:
+            os.kill(os.getpid(), death_signal)
+
+    # Appending, so that the supervisor can cut the file short under a running writer.
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            cwd=cwd,
+            start_new_session=True,
+            preexec_fn=tie,
+            **identity(user),
+        )
+
+
+def identity(user: str | None) -> dict[str, Any]:
+    """Arguments of Popen that run a process as `user`, with none of our groups."""
+    if user is None:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def created_at(pid: int) -> float | None:
+    """When this process was created (seconds since 1970), or None when there is none. A zombie has ended."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def is_alive(pid: int | None, created: float | None) -> bool:
+    """Whether this very process still runs."""
+    if pid is None or created is None:
+        return False
+    found = created_at(pid)
+    return found is not None and abs(found - created) <= CREATION_SLACK_S
+
+
+def end(pid: int, created: float, stop_signal: signal.Signals, grace_s: float) -> None:
+    """End a process that is not our child, with its process group. Returns when it is gone."""
+    if not is_alive(pid, created):
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, stop_signal)
+    wait_gone(pid, created, grace_s)
+    if is_alive(pid, created):
+        kill_group(pid)
+        wait_gone(pid, created, grace_s)
+
+
+def wait_gone(pid: int, created: float, seconds: float) -> bool:
+    """Whether the process ended within `seconds`."""
+    until = time.monotonic() + seconds
+    while is_alive(pid, created):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def kill_group(pid: int) -> None:
+    """Kill what is left of a process group. Only for a leader that is not reaped yet, so that its id is still its."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Memory of a process and everything below it. Memory that they share is counted once, as far as the system says
+    (proportional set size); where it does not say, resident size."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return None
+    total = 0
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            try:
+                total += member.memory_full_info().pss
+            except (psutil.AccessDenied, AttributeError):
+                total += member.memory_info().rss
+    return total

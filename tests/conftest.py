@@ -1,0 +1,173 @@
+"""Fixtures that need real components. They start lazily, once per run, and end with it.
+
+`stack`: Postgres, Kafka and a registry. `fresh_database`: a migrated database of its own. `system`: everything, under
+the supervisor. Each of `stack` and `system` is a copy of its own with its own home, so that a test that captures or
+consumes never meets the whole system's processes.
+
+`ADRIATIC_TEST_STACK=/path/of/a/stack.toml` makes `stack` use those addresses and start nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from adriatic.deadline import Deadline
+from adriatic.settings import Settings
+from adriatic.supervisor import process
+from adriatic.supervisor.supervisor import Files, running
+
+INFRASTRUCTURE = ("postgres", "kafka", "registry")
+READY_MAX_S = 300.0
+"""A cold start on a machine that runs other things; a download comes on top only the first time."""
+STOP_MAX_S = 120.0
+
+
+def settings_of(home: Path, **overrides: object) -> Settings:
+    """The settings of one home, whatever home and variables this process was started with."""
+    record = tomllib.loads((home / "stack.toml").read_text()) if (home / "stack.toml").is_file() else {}
+    return Settings(**{**record, "home": home, **overrides})
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Settings]:
+    """Settings of a running Postgres, Kafka and registry."""
+    if named := os.environ.get("ADRIATIC_TEST_STACK"):
+        with _home() as home:
+            yield Settings(**{**tomllib.loads(Path(named).read_text()), "home": home})
+        return
+    with _running(INFRASTRUCTURE) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def system() -> Iterator[Settings]:
+    """Settings of the whole system, running under its supervisor."""
+    with _running(()) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def template_database(stack: Settings) -> Iterator[str]:
+    """The name of a database that is migrated and that nobody connects to."""
+    from connectors.postgres.provision import provision
+
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    postgres = stack.postgres.model_copy(update={"database": name})
+    provision(postgres, Deadline.after(60))
+    yield name
+    _drop(stack, name)
+
+
+@pytest.fixture
+def fresh_database(stack: Settings, template_database: str) -> Iterator[Settings]:
+    """Settings whose database is new, migrated and this test's alone."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    database = sql.Identifier(name)
+    with _admin(stack) as admin:
+        admin.execute(sql.SQL("create database {} template {}").format(database, sql.Identifier(template_database)))
+        # Rights on a database belong to its name and are not cloned with it.
+        admin.execute(sql.SQL("grant create on database {} to adriatic_owner").format(database))
+    yield stack.model_copy(update={"postgres": stack.postgres.model_copy(update={"database": name})})
+    _drop(stack, name)
+
+
+def _drop(stack: Settings, name: str) -> None:
+    """Drop the slots that a capture left in a database, and on a server that stays, the database."""
+    with _admin(stack) as admin:
+        slots = admin.execute("select slot_name from pg_replication_slots where database = %s", [name]).fetchall()
+        for (slot,) in slots:
+            admin.execute(
+                "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = %s", [slot]
+            )
+            _drop_slot(admin, str(slot))
+        if os.environ.get("ADRIATIC_TEST_STACK"):
+            # A drop is a checkpoint, seconds on a busy disk. Our own server is deleted as a whole instead.
+            admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def _drop_slot(admin: psycopg.Connection[tuple[object, ...]], slot: str) -> None:
+    for _ in range(50):
+        try:
+            admin.execute("select pg_drop_replication_slot(%s)", [slot])
+        except psycopg.errors.ObjectInUse:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"replication slot {slot} stays in use")
+
+
+def _admin(stack: Settings) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True)
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    """An empty home outside the checkout."""
+    folder = Path(tempfile.mkdtemp(prefix="adriatic-test-"))
+    try:
+        yield folder / ".adriatic"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _running(only: tuple[str, ...]) -> Iterator[Settings]:
+    """A copy of its own of `only` these parts (none named: all), ended with this process whatever happens to it."""
+    with _home() as home:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ADRIATIC_")}
+        environment |= {"ADRIATIC_HOME": str(home)}
+        files = Files(home)
+        files.make()
+        supervisor = process.start(
+            [
+                sys.executable,
+                "-m",
+                "adriatic",
+                "up",
+                "--foreground",
+                *(word for name in only for word in ("--only", name)),
+            ],
+            environment=environment,
+            log=files.log("supervisor"),
+            user=None,
+            death_signal=signal.SIGTERM,
+        )
+        try:
+            _await_ready(supervisor, files)
+            yield settings_of(home)
+        finally:
+            supervisor.terminate()
+            supervisor.wait(STOP_MAX_S)
+            subprocess.run(
+                [sys.executable, "-m", "adriatic", "reset", "--yes"], env=environment, check=False, capture_output=True
+            )
+
+
+def _await_ready(supervisor: subprocess.Popen[bytes], files: Files) -> None:
+    deadline = Deadline.after(READY_MAX_S)
+    while not deadline.passed:
+        report = running(files)
+        if report is not None and report.pid == supervisor.pid and report.good:
+            return
+        if supervisor.poll() is not None:
+            break
+        if report is not None and any(part.kind == "step" and part.attempts_failed >= 3 for part in report.parts):
+            break
+        time.sleep(0.1)
+    bad = [f"{part.name}: {part.state} {part.reasons or part.last_error}" for part in report.parts] if report else []
+    pytest.fail("the stack did not start:\n" + "\n".join(bad) + "\n" + files.log("supervisor").read_text()[-3000:])
