@@ -38,6 +38,8 @@ create table ops.cdc_progress (
     system_id    text not null,
     lsn          pg_lsn not null,
     committed_at timestamptz not null,             -- the source's clock, at a heartbeat or a commit
+    snapshot_after pg_lsn not null default '0/0',  -- a snapshot that was taken later than this is wanted
+    snapshot_lsn pg_lsn,                           -- and is in Kafka, with the rows as of here; null: not yet
     updated_at   timestamptz not null default now()
 );
 
@@ -72,7 +74,7 @@ create policy cdc on ops.dlq to adriatic_cdc using (true) with check (true);
 
 grant select, insert, update on ops.consumer_offsets, ops.dlq, mv.watermarks to adriatic_flows;
 grant select on ops.cdc_progress, ops.cdc_tables to adriatic_flows;
-grant select, insert, update on ops.cdc_progress, ops.cdc_tables to adriatic_cdc;
+grant select, insert, update, delete on ops.cdc_progress, ops.cdc_tables to adriatic_cdc;
 grant select, insert on ops.dlq to adriatic_cdc;
 grant select on ops.consumer_offsets to adriatic_cdc;
 grant select on mv.watermarks to adriatic_api, adriatic_search;
