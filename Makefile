@@ -59,4 +59,4 @@ $(READY): requirements.lock pyproject.toml Makefile | $(UV)
 	@echo "getting uv, the package installer" >&2
 	@python3 -m venv .uv || { echo "python3 cannot make a virtual environment: install its venv module (python3-venv on Debian and Ubuntu), or put uv on the PATH" >&2; exit 1; }
 	@.uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/uv.lock
-	@touch $@
+	@touch -c $@
