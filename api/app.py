@@ -33,9 +33,12 @@ from api.logs.controller import LogController
 from api.ops.controller import OpsController
 from api.ops.readiness import Readiness
 from api.requests import ApiRequest, refuse_unknown_query
+from api.search.controller import SearchController
+from api.search.embedding import QueryEmbedder
+from connectors import embedders
 from connectors.jwks import JwksClient
 
-CONTROLLERS: tuple[ControllerRouterHandler, ...] = (OpsController, LogController)
+CONTROLLERS: tuple[ControllerRouterHandler, ...] = (OpsController, LogController, SearchController)
 """Every route of the API. The contract test and the tenant matrix walk whatever is in here."""
 
 SMALL_BODY_BYTES_MAX = 65_536
@@ -83,7 +86,7 @@ def _dependencies() -> Mapping[str, Provide]:
 
         return Provide(provide, sync_to_thread=False)
 
-    names = ("database", "settings", "clock", "issuer", "readiness")
+    names = ("database", "settings", "clock", "issuer", "readiness", "embedder")
     return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
 
 
@@ -99,6 +102,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     keys = KeyStore(remote.fetch if remote else _local_keys(settings, state.clock), state.clock)
     state.tokens = TokenChecker(settings.auth, keys)
     state.users = Users(state.database)
+    state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)
     watch = asyncio.create_task(state.readiness.run(), name="readiness")
     try:
@@ -106,6 +110,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
+        await state.embedder.close()
         await keys.close()
         if remote:
             await remote.close()

@@ -1,0 +1,178 @@
+"""`/v1/imports`: start one, send changes, finish it, read its report. `/v1/freshness`: how soon a write is findable."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Controller, Response, get, post
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.spec import Example
+from litestar.params import Body, Parameter
+
+from adriatic.errors import InvalidInput, TooLarge
+from adriatic.settings import Settings
+from api.auth.users import Principal
+from api.db import Database
+from api.imports import freshness, service
+from api.imports.schemas import BatchResult, Events, FinishedImport, Import, StartImport
+from api.openapi import answers
+
+BODY_BYTES_MAX = 67_108_864
+"""Upper end of `api.import_bytes_max`: what a body without a Content-Length is cut at."""
+
+_REMARK = {"path": "docs/adr/0007-a.md", "ref": "9f2c1e…", "code": "number-taken", "detail": "7 is the number of 'B'"}
+_IMPORT = {
+    "import_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
+    "log": "default",
+    "source": "docs/adr",
+    "state": "running",
+    "events": 120,
+    "applied": 118,
+    "skipped": 0,
+    "versions": 118,
+    "refused": {"too-large": {"count": 2, "examples": [{**_REMARK, "code": "too-large", "detail": "52428800 bytes"}]}},
+    "odd": {"number-taken": {"count": 1, "examples": [_REMARK]}},
+    "started_at": "2026-01-15T09:00:00Z",
+    "finished_at": None,
+}
+_FINISHED = {
+    "report": {**_IMPORT, "state": "finished", "finished_at": "2026-01-15T09:00:03Z"},
+    "totals": {"live": 40, "deleted": 2, "versions": 118, "numbered": 38, "links": 61, "links_resolved": 57},
+}
+_BATCH = {"received": 2, "applied": 1, "skipped": 1, "versions": 1, "refused": [], "odd": [_REMARK]}
+_EVENT = {
+    "ref": "9f2c1e7a",
+    "committed_at": "2025-03-04T10:00:00Z",
+    "change": "A",
+    "path": "docs/adr/0007-a.md",
+    "author": "Ada",
+    "subject": "Decide on A",
+    "content": "# 7. A\n\n## Status\n\nAccepted\n",
+}
+_ARM = {
+    "counted": 40,
+    "waiting": 0,
+    "p50_s": 0.8,
+    "p95_s": 1.4,
+    "p99_s": 1.6,
+    "max_s": 1.7,
+    "last_at": "2026-01-15T09:00:04Z",
+}
+_FRESHNESS = {
+    "since": "2026-01-15T09:00:00Z",
+    "words": _ARM,
+    "meaning": {**_ARM, "p50_s": 2.1, "p95_s": 4.0, "p99_s": 4.4, "max_s": 4.5},
+    "embeddings": {"edits": 78, "edit_chunks": 512, "edit_chunks_known": 431, "avoided": 0.8418, "embedded": 312},
+    "as_of": {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-01-15T09:00:04Z", "age_s": 0.9},
+}
+
+
+async def limit_body(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """A guard: refuses a body over `api.import_bytes_max` by its Content-Length, before any of it is read."""
+    settings: Settings = connection.app.state.settings
+    length = connection.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > settings.api.import_bytes_max:
+        raise TooLarge(
+            f"the request has {length} bytes, and one of an import may have {settings.api.import_bytes_max}",
+            hint="send fewer changes in one request",
+        )
+
+
+class ImportController(Controller):
+    """Histories come in here. Send changes in order; sending them again is safe, and skips what is here already."""
+
+    path = "/v1/imports"
+    tags = ("imports",)
+    guards = (limit_body,)
+    request_max_body_size = BODY_BYTES_MAX
+
+    @post(
+        operation_id="startImport",
+        summary="Start an import",
+        responses=answers(Import, _IMPORT | {"events": 0}, status=201, description="The import.", errors=(413, 415)),
+    )
+    async def start(
+        self,
+        database: NamedDependency[Database],
+        principal: NamedDependency[Principal],
+        data: Annotated[
+            StartImport, Body(examples=[Example("A folder", value={"source": "docs/adr", "log": "default"})])
+        ],
+    ) -> Import:
+        """Makes the log when it is missing. An import that was interrupted is resumed by sending everything again."""
+        return await service.start(database, principal, data)
+
+    @post(
+        "/{import_id:uuid}/events",
+        operation_id="sendImportEvents",
+        status_code=200,
+        summary="Send changes",
+        responses=answers(BatchResult, _BATCH, description="What became of each.", errors=(404, 409, 413, 415)),
+    )
+    async def events(
+        self,
+        database: NamedDependency[Database],
+        principal: NamedDependency[Principal],
+        settings: NamedDependency[Settings],
+        import_id: UUID,
+        data: Annotated[Events, Body(examples=[Example("One change", value={"events": [_EVENT]})])],
+    ) -> BatchResult:
+        """One transaction. A change that is refused is reported and leaves the others alone."""
+        return await service.receive(
+            database, principal, import_id, data.events, adr_bytes_max=settings.api.adr_bytes_max
+        )
+
+    @post(
+        "/{import_id:uuid}/finish",
+        operation_id="finishImport",
+        status_code=200,
+        summary="Finish an import",
+        responses=answers(FinishedImport, _FINISHED, description="The report.", errors=(404, 409)),
+    )
+    async def finish(
+        self, database: NamedDependency[Database], principal: NamedDependency[Principal], import_id: UUID
+    ) -> FinishedImport:
+        """Gives out numbers that became free, resolves links between ADRs, and reports. Safe to repeat."""
+        return await service.finish(database, principal, import_id)
+
+    @get(
+        "/{import_id:uuid}",
+        operation_id="getImport",
+        summary="Read an import",
+        responses=answers(Import, _IMPORT, description="The import so far.", errors=(404,)),
+    )
+    async def read(
+        self, database: NamedDependency[Database], principal: NamedDependency[Principal], import_id: UUID
+    ) -> Import:
+        """What came in, what was refused, what was odd."""
+        return await service.read(database, principal, import_id)
+
+
+class FreshnessController(Controller):
+    """How soon what was written could be found."""
+
+    path = "/v1/freshness"
+    tags = ("search",)
+
+    @get(
+        operation_id="getFreshness",
+        summary="From written to findable",
+        responses=answers(freshness.Freshness, _FRESHNESS, description="Percentiles by words and by meaning."),
+    )
+    async def get_freshness(
+        self,
+        database: NamedDependency[Database],
+        principal: NamedDependency[Principal],
+        since: Annotated[
+            datetime | None, Parameter(description="Count what was written at or after this time.")
+        ] = None,
+    ) -> Response[freshness.Freshness]:
+        """Counts the newest version of each ADR; what cannot be found yet is `waiting`, and has no time."""
+        if since is not None and since.tzinfo is None:
+            raise InvalidInput("`since` needs a time zone", hint="for example 2026-01-15T09:00:00Z")
+        report = await freshness.read(database, principal.tenant_id, since)
+        return Response(report, headers=report.as_of.headers())

@@ -1,0 +1,339 @@
+"""Decides what each change of a file means for the ADRs of a log. Pure: state and changes in, rows out.
+
+The rules, so that an independent count can be made from a history alone:
+- A change is one version, of the ADR that its path leads to. A path leads to the ADR that lives there, else to the one
+  that was deleted there last: a file that comes back is the same decision (`restore`), its history stays in one place.
+- A rename keeps the ADR and moves its path. Renames and deletions of one commit are taken out before anything is put
+  in, so files can swap names. One that lands on a living path ends the ADR there, with a version that says so.
+- A change of an unknown path creates; a deletion of one is refused, for there is nothing to delete.
+- The number is what the file name (else the heading) says, if no other ADR of the log has it; it is never invented, and
+  changes only when the file is renamed to another number. A deleted ADR gives its number up to a file that claims it.
+- What cannot be text in Postgres keeps its bytes beside a readable body. Nothing is repaired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from adriatic.ids import new_id
+from api.adrs.document import Document, Link, number_of_path, parse
+from api.imports.schemas import (
+    AUTHOR_CHARS_MAX,
+    MESSAGE_CHARS_MAX,
+    PATH_CHARS_MAX,
+    REF_CHARS_MAX,
+    Event,
+    Remark,
+)
+
+VersionChange = Literal["create", "update", "rename", "delete", "restore"]
+
+
+@dataclass(slots=True)
+class Head:
+    """An ADR as the plan has it so far. `stored_*` is what the database still has; `version` 0 is not there yet."""
+
+    adr_id: UUID
+    number: int | None = None
+    title: str = ""
+    status: str = "unknown"
+    version: int = 0
+    source_key: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
+    body: str | None = None
+    original: bytes | None = None
+    links: tuple[Link, ...] | None = None
+    is_new: bool = False
+    stored_number: int | None = None
+    stored_source_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A row of app.adr_versions."""
+
+    adr_id: UUID
+    version: int
+    change: VersionChange
+    title: str
+    status: str
+    body: str
+    original: bytes | None
+    message: str
+    author: str
+    source_key: str
+    source_ref: str
+    effective_at: datetime
+
+
+@dataclass(slots=True)
+class State:
+    """What the database knows of the paths and numbers that a batch mentions."""
+
+    live: dict[str, Head] = field(default_factory=dict)
+    deleted: dict[str, Head] = field(default_factory=dict)
+    numbers: dict[int, Head] = field(default_factory=dict)
+    known: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a batch does. `touched` are the heads to write, in the order in which they were first met."""
+
+    versions: list[Version] = field(default_factory=list)
+    touched: dict[UUID, Head] = field(default_factory=dict)
+    applied: int = 0
+    skipped: int = 0
+    refused: list[Remark] = field(default_factory=list)
+    odd: list[Remark] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A change that may be applied: bounded, with its text read. `document` is None for a deletion."""
+
+    event: Event
+    body: str = ""
+    original: bytes | None = None
+    document: Document | None = None
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def number(self) -> int | None:
+        return self.document.number if self.document else None
+
+
+def remark(event: Event, code: str, detail: str) -> Remark:
+    return Remark(event.path[:PATH_CHARS_MAX], event.ref[:REF_CHARS_MAX], code, detail)
+
+
+# ------------------------------------------------------------------------------------------------ reading one change
+
+
+def prepare(event: Event, content_bytes_max: int) -> Prepared | Remark:
+    """Read a change's text, or say why the change is refused."""
+    if fault := _fault(event):
+        return remark(event, "invalid-input", fault)
+    if event.change == "D":
+        return Prepared(event)
+    content = event.bytes_()
+    size_bytes = event.size_bytes if content is None else len(content)
+    if size_bytes > content_bytes_max:
+        return remark(event, "too-large", f"the text has {size_bytes} bytes, and one ADR may have {content_bytes_max}")
+    if content is None:
+        return remark(event, "invalid-input", "the change has no content")
+    body, original = readable(content)
+    document = parse(body, path=event.path)
+    remarks = [remark(event, oddity, _ODDITIES.get(oddity, oddity)) for oddity in document.oddities]
+    if original is not None:
+        remarks.append(remark(event, "not-text", "not UTF-8, or it holds U+0000: the original bytes are kept"))
+    if document.role != "record":
+        remarks.append(remark(event, document.role, f"reads as {_ROLES[document.role]}, not as a decision"))
+    return Prepared(event, body, original, document, tuple(remarks))
+
+
+_ROLES: Mapping[str, str] = {"index": "an index of decisions", "template": "a template for decisions"}
+_ODDITIES: Mapping[str, str] = {
+    "empty": "the file is empty",
+    "no-title": "no title was found; the file name stands in",
+    "long-title": "the title is cut",
+    "no-status": "no status was found",
+    "unknown-status": "the status is none that is known; the text keeps it",
+    "placeholder": "the status is still the template's choice of several",
+    "number-mismatch": "the heading has another number than the file name, which counts",
+    "mixed-line-endings": "line ends of more than one kind",
+    "byte-order-mark": "starts with a byte order mark",
+    "front-matter-unclosed": "front matter is opened and never closed",
+    "unknown-date": "the date is ambiguous or not understood",
+    "links-capped": "more links than are kept",
+}
+
+
+def readable(content: bytes) -> tuple[str, bytes | None]:
+    """The text of a file; and its bytes as well, when Postgres could not give them back from the text."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return content.decode("utf-16", "replace").replace("\0", "\ufffd"), content
+        return content.decode("utf-8", "replace").replace("\0", "\ufffd"), content
+    return (text.replace("\0", "\ufffd"), content) if "\0" in text else (text, None)
+
+
+def _fault(event: Event) -> str:
+    for name, value, chars_max in (
+        ("path", event.path, PATH_CHARS_MAX),
+        ("old_path", event.old_path or "", PATH_CHARS_MAX),
+        ("ref", event.ref, REF_CHARS_MAX),
+    ):
+        if len(value) > chars_max:
+            return f"`{name}` has {len(value)} characters, at most {chars_max}"
+    if event.change == "R" and not event.old_path:
+        return "a rename needs `old_path`"
+    if event.committed_at.tzinfo is None:
+        return "`committed_at` needs a time zone"
+    return ""
+
+
+# -------------------------------------------------------------------------------------------------------- the batch
+
+
+def plan(changes: Sequence[Prepared], state: State, *, snapshot: bool = False) -> Plan:
+    """What `changes` do to `state`, which is used up by it."""
+    result = Plan()
+    fresh = list(_unknown(changes, state, result))
+    for commit in _commits(fresh):
+        moving = _take_out(commit, state)
+        for change in commit:
+            _apply(change, state, moving, result, snapshot=snapshot)
+    return result
+
+
+def _unknown(changes: Iterable[Prepared], state: State, result: Plan) -> Iterator[Prepared]:
+    for change in changes:
+        key = (change.event.path, change.event.ref)
+        if key in state.known:
+            result.skipped += 1
+        else:
+            state.known.add(key)
+            yield change
+
+
+def _commits(changes: Sequence[Prepared]) -> Iterator[list[Prepared]]:
+    commit: list[Prepared] = []
+    for change in changes:
+        if commit and commit[-1].event.ref != change.event.ref:
+            yield commit
+            commit = []
+        commit.append(change)
+    if commit:
+        yield commit
+
+
+def _take_out(commit: Sequence[Prepared], state: State) -> dict[str, Head]:
+    """What leaves its path in this commit, and the numbers that renames give up, before anything arrives."""
+    moving: dict[str, Head] = {}
+    for change in commit:
+        event = change.event
+        leaves = event.old_path if event.change == "R" else event.path if event.change == "D" else None
+        if leaves is None or (head := state.live.pop(leaves, None)) is None:
+            continue
+        moving[leaves] = head
+        if event.change == "D":
+            head.deleted_at = event.committed_at
+        elif number_of_path(event.path) not in (None, head.number) and head.number is not None:
+            state.numbers.pop(head.number, None)
+    return moving
+
+
+def _apply(change: Prepared, state: State, moving: dict[str, Head], result: Plan, *, snapshot: bool) -> None:
+    event = change.event
+    if event.change == "D":
+        if (head := moving.pop(event.path, None)) is None:
+            result.refused.append(remark(event, "unknown-path", "nothing to delete: the log has no such file"))
+            return
+        _delete(head, event, state, result)
+        result.applied += 1
+        return
+    odd = list(change.remarks)
+    head, kind = _find(event, state, moving, odd, snapshot=snapshot)
+    if snapshot and kind == "update" and head.body == change.body and head.original == change.original:
+        result.skipped += 1
+        return
+    displaced = state.live.get(event.path)
+    if displaced is not None and displaced is not head:
+        odd.append(remark(event, "overwritten", f"a rename put this file over {displaced.title!r}, which ends here"))
+        _delete(displaced, event, state, result)
+    _write(head, kind, change, state, result, odd)
+    result.odd += odd
+    result.applied += 1
+
+
+def _find(
+    event: Event, state: State, moving: dict[str, Head], odd: list[Remark], *, snapshot: bool
+) -> tuple[Head, VersionChange]:
+    """The ADR that a change is about, and what the change is to it."""
+    if event.change == "R" and event.old_path is not None:
+        if (head := moving.pop(event.old_path, None)) is not None:
+            return head, "rename"
+        odd.append(remark(event, "unknown-path", f"renamed from {event.old_path}, which the log does not have"))
+    if (head := state.live.get(event.path)) is not None:
+        if event.change == "A" and not snapshot:
+            odd.append(remark(event, "added-again", "added where a file is already: taken as an edit"))
+        return head, "update"
+    if event.change == "M":
+        odd.append(remark(event, "unknown-path", "modified, and the log does not have it: taken as new"))
+    if (head := state.deleted.pop(event.path, None)) is not None:
+        return head, "restore"
+    return Head(new_id(), is_new=True), "create"
+
+
+def _write(head: Head, kind: VersionChange, change: Prepared, state: State, result: Plan, odd: list[Remark]) -> None:
+    event, document = change.event, change.document
+    assert document is not None
+    _number(head, kind, change, state, result, odd)
+    head.title, head.status, head.links = document.title, document.status, document.links
+    head.body, head.original = change.body, change.original
+    head.source_key, head.deleted_at = event.path, None
+    state.live[event.path] = head
+    _append(head, kind, event, event.path, result)
+
+
+def _delete(head: Head, event: Event, state: State, result: Plan) -> None:
+    assert head.body is not None, "the text of what may be deleted is loaded"
+    path = head.source_key or event.path
+    state.live.pop(path, None)
+    state.deleted[path] = head
+    head.deleted_at = event.committed_at
+    _append(head, "delete", event, path, result)
+
+
+def _append(head: Head, kind: VersionChange, event: Event, path: str, result: Plan) -> None:
+    head.version += 1
+    head.created_at = head.created_at or event.committed_at
+    head.updated_at = event.committed_at
+    result.touched.setdefault(head.adr_id, head)
+    result.versions.append(
+        Version(
+            adr_id=head.adr_id,
+            version=head.version,
+            change=kind,
+            title=head.title,
+            status=head.status,
+            body=head.body or "",
+            original=head.original,
+            message=event.subject[:MESSAGE_CHARS_MAX],
+            author=event.author[:AUTHOR_CHARS_MAX],
+            source_key=path,
+            source_ref=event.ref,
+            effective_at=event.committed_at,
+        )
+    )
+
+
+def _number(head: Head, kind: VersionChange, change: Prepared, state: State, result: Plan, odd: list[Remark]) -> None:
+    """Give `head` the number that its file claims, if it may have it."""
+    event = change.event
+    wanted = number_of_path(event.path) if kind == "rename" else change.number
+    if wanted is None or wanted == head.number or (head.number is not None and kind != "rename"):
+        return
+    before, holder = head.number, state.numbers.get(wanted)
+    if holder is not None and holder is not head and holder.deleted_at is None:
+        if kind != "update":  # said once, not with every edit
+            odd.append(remark(event, "number-taken", f"{wanted} is the number of {holder.title!r}; this one has none"))
+        head.number = None
+        return
+    if holder is not None and holder is not head:
+        odd.append(remark(event, "number-moved", f"{wanted} was the number of {holder.title!r}, which is deleted"))
+        holder.number = None
+        result.touched.setdefault(holder.adr_id, holder)
+    if before is not None:
+        odd.append(remark(event, "renumbered", f"the file was renamed from number {before} to {wanted}"))
+    head.number = wanted
+    state.numbers[wanted] = head

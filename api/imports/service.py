@@ -1,0 +1,163 @@
+"""An import, from its start to its end: each batch is one transaction, and one bad change does not spoil it.
+
+Owns what happens in which order, and the second attempt change by change when the database refuses a batch. Refuses to
+know HTTP. A batch that is sent twice changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+
+from adriatic.logs import get_logger
+from api.adrs.document import number_of_path
+from api.auth.users import Principal
+from api.db import Connection, Database, reason, tenant_transaction
+from api.edge import traceparent
+from api.imports import store
+from api.imports.links import KnownAdr, Resolver
+from api.imports.plan import Plan, Prepared, plan, prepare, remark
+from api.imports.schemas import BatchResult, Event, FinishedImport, Import, Remark, StartImport
+
+log = get_logger("api.imports")
+
+_REFUSED_BY_POSTGRES = (
+    asyncpg.DataError,  # class 22, and values that do not fit their type
+    asyncpg.IntegrityConstraintViolationError,  # class 23
+    asyncpg.ProgramLimitExceededError,  # class 54: an index row that is too long
+)
+
+
+async def start(database: Database, principal: Principal, wanted: StartImport) -> Import:
+    async with tenant_transaction(database, principal.tenant_id) as connection:
+        return await store.start(connection, principal.tenant_id, wanted)
+
+
+async def read(database: Database, principal: Principal, import_id: UUID) -> Import:
+    async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+        return (await store.read(connection, import_id))[0]
+
+
+async def receive(
+    database: Database, principal: Principal, import_id: UUID, events: Sequence[Event], *, adr_bytes_max: int
+) -> BatchResult:
+    """Apply a batch. Raises `NotFound` for an import that is not this tenant's."""
+    # Reading 500 texts takes a few hundred milliseconds: in a thread, so that other requests go on.
+    read_texts = await asyncio.to_thread(lambda: [prepare(event, adr_bytes_max) for event in events])
+    changes = [item for item in read_texts if isinstance(item, Prepared)]
+    refused = [item for item in read_texts if isinstance(item, Remark)]
+    async with tenant_transaction(database, principal.tenant_id) as connection:
+        _, log_id, snapshot = await store.read(connection, import_id)
+        await store.lock_log(connection, log_id)
+        batch = _Batch(connection, principal, log_id, snapshot)
+        done = await batch.apply_all(changes)
+        done.refused[:0] = refused
+        await store.count(connection, import_id, done, len(events))
+    return BatchResult(
+        received=len(events),
+        applied=done.applied,
+        skipped=done.skipped,
+        versions=len(done.versions),
+        refused=tuple(done.refused),
+        odd=tuple(done.odd),
+    )
+
+
+class _Batch:
+    """One batch in one transaction."""
+
+    def __init__(self, connection: Connection, principal: Principal, log_id: UUID, snapshot: bool) -> None:
+        self._connection = connection
+        self._principal = principal
+        self._log_id = log_id
+        self._snapshot = snapshot
+
+    async def apply_all(self, changes: Sequence[Prepared]) -> Plan:
+        """All of `changes` at once; if the database refuses that, each by itself, so that only the bad one is lost."""
+        try:
+            return await self._apply(changes)
+        except _REFUSED_BY_POSTGRES as error:
+            log.warning("batch refused, applying one by one", reason=reason(error), changes=len(changes))
+        total = Plan()
+        for change in changes:
+            try:
+                _add(total, await self._apply([change]))
+            except _REFUSED_BY_POSTGRES as error:
+                total.refused.append(remark(change.event, "unprocessable", f"the database refuses it: {reason(error)}"))
+        return total
+
+    async def _apply(self, changes: Sequence[Prepared]) -> Plan:
+        if not changes:
+            return Plan()
+        state = await store.load(self._connection, self._log_id, changes, snapshot=self._snapshot)
+        planned = plan(changes, state, snapshot=self._snapshot)
+        async with self._connection.transaction():  # a savepoint
+            await store.write(
+                self._connection,
+                self._principal.tenant_id,
+                self._log_id,
+                planned,
+                author_id=self._principal.user_id,
+                traceparent=traceparent(),
+            )
+        return planned
+
+
+def _add(total: Plan, part: Plan) -> None:
+    total.versions += part.versions
+    total.applied += part.applied
+    total.skipped += part.skipped
+    total.refused += part.refused
+    total.odd += part.odd
+
+
+async def finish(database: Database, principal: Principal, import_id: UUID) -> FinishedImport:
+    """Settle what only the whole log can say: numbers that became free, and what the links in the texts mean.
+
+    Safe to repeat, and after it more may be imported.
+    """
+    async with tenant_transaction(database, principal.tenant_id) as connection:
+        _, log_id, _ = await store.read(connection, import_id)
+        await store.lock_log(connection, log_id)
+        adrs = await store.known_adrs(connection, log_id)
+        numbers = _free_numbers(adrs)
+        await store.set_numbers(connection, log_id, numbers)
+        settled = [
+            KnownAdr(adr.adr_id, numbers.get(adr.adr_id, adr.number), adr.path, adr.live, adr.former_paths)
+            for adr in adrs
+        ]
+        await _resolve_links(connection, log_id, settled)
+        odd = [
+            Remark(adr.path or "", "", "number-settled", f"{adr.number} was free in the end")
+            for adr in settled
+            if adr.adr_id in numbers
+        ]
+        await store.finish(connection, import_id, odd)
+        report, _, _ = await store.read(connection, import_id)
+        return FinishedImport(report, await store.totals(connection, log_id))
+
+
+def _free_numbers(adrs: Sequence[KnownAdr]) -> dict[UUID, int]:
+    """Numbers for living ADRs that have none although their file name claims one that nobody has (any more)."""
+    taken = {adr.number for adr in adrs}
+    given: dict[UUID, int] = {}
+    for adr in adrs:
+        wanted = number_of_path(adr.path or "")
+        if adr.live and adr.number is None and wanted is not None and wanted not in taken:
+            taken.add(wanted)
+            given[adr.adr_id] = wanted
+    return given
+
+
+async def _resolve_links(connection: Connection, log_id: UUID, adrs: Sequence[KnownAdr]) -> None:
+    resolver = Resolver(adrs)
+    links = await store.text_links(connection, log_id)
+    changed = [
+        (adr_id, kind, target, found)
+        for adr_id, kind, target, known in links
+        if (found := resolver.resolve(adr_id, target)) != known
+    ]
+    await store.point_links(connection, changed)
