@@ -1,0 +1,156 @@
+"""`/v1/search`: the same search as a link (GET) and as a document (POST)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.openapi.spec import Example
+from litestar.params import Body, QueryParameter
+
+from adriatic.errors import InvalidInput
+from api.auth.users import Principal
+from api.db import Database
+from api.openapi import answers
+from api.search import service
+from api.search.embedding import QueryEmbedder
+from api.search.query import QUERY_CHARS_MAX
+from api.search.schemas import (
+    LIMIT_DEFAULT,
+    LIMIT_MAX,
+    VALUE_CHARS_MAX,
+    VALUES_MAX,
+    Mode,
+    SearchRequest,
+    SearchResult,
+)
+
+_REQUEST = {"q": "why is there no dual write", "mode": "hybrid", "status": ["accepted"], "limit": 5, "explain": True}
+_AS_OF = {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-01-15T09:00:00Z", "age_s": 0.8}
+_ARM = {"rank": 1, "score": 9.83, "contribution": 0.0164, "version": 2, "ordinal": 3}
+_RESULT = {
+    "mode": "hybrid",
+    "hits": [
+        {
+            "adr_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
+            "number": 2,
+            "log": "default",
+            "title": "Everything enters Kafka through the WAL",
+            "status": "accepted",
+            "tags": ["kafka"],
+            "version": 2,
+            "effective_at": "2026-01-12T10:00:00Z",
+            "score": 0.0328,
+            "snippet": {
+                "text": "Nobody writes twice. A dual write fails in the middle",
+                "highlights": [[7, 13], [23, 33]],
+            },
+            "chunk": {
+                "version": 2,
+                "ordinal": 3,
+                "heading_path": "Decision Outcome",
+                "char_start": 812,
+                "char_end": 1790,
+            },
+            "explain": {
+                "words": _ARM | {"terms": ["dual", "write"]},
+                "meaning": _ARM | {"score": 0.61},
+                "named": False,
+            },
+        }
+    ],
+    "degraded": [],
+    "as_of": {"words": _AS_OF, "meaning": _AS_OF},
+    "explain": {
+        "text": "why is there no dual write",
+        "terms": ["dual", "write"],
+        "required": [],
+        "excluded": [],
+        "number": None,
+        "space": "minilm/all-MiniLM-L6-v2-int8@bb8c5045854c/384",
+        "filtered_to": 14,
+        "candidates_words": 9,
+        "candidates_meaning": 14,
+        "fusion_k": 60,
+        "embed_ms": 2.4,
+        "query_ms": 6.1,
+    },
+}
+_DESCRIPTION = "The best hits, best first. `degraded` names an arm that could not take part."
+
+_Values = Annotated[list[str] | None, QueryParameter(max_items=VALUES_MAX, description="Repeat it for several values.")]
+_Value = Annotated[str | None, QueryParameter(max_length=VALUE_CHARS_MAX, description="One value.")]
+
+
+class SearchController(Controller):
+    """Search by words, by meaning, and both."""
+
+    path = "/v1/search"
+    tags = ("search",)
+
+    @get(
+        operation_id="searchByLink",
+        summary="Search, as a link",
+        responses=answers(SearchResult, _RESULT, description=_DESCRIPTION),
+    )
+    async def search_by_link(
+        self,
+        database: NamedDependency[Database],
+        embedder: NamedDependency[QueryEmbedder],
+        principal: NamedDependency[Principal],
+        q: Annotated[
+            str,
+            QueryParameter(
+                min_length=1,
+                max_length=QUERY_CHARS_MAX,
+                description='Words, "required phrases", -exclusions, or the name of an ADR like ADR-12.',
+            ),
+        ],
+        mode: Annotated[
+            Mode, QueryParameter(description="By words (BM25), by meaning (vectors), or both joined by rank.")
+        ] = "hybrid",
+        status: _Values = None,
+        tag: _Values = None,
+        log: _Value = None,
+        author: _Value = None,
+        since: Annotated[
+            datetime | None, QueryParameter(description="In effect at or after this time (with its zone).")
+        ] = None,
+        until: Annotated[
+            datetime | None, QueryParameter(description="In effect before this time (with its zone).")
+        ] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT,
+        explain: Annotated[bool, QueryParameter(description="Say how each hit got its place.")] = False,
+    ) -> Response[SearchResult]:
+        """Statuses are alternatives, tags are all required, and filters are joined by and."""
+        for name, value in (("since", since), ("until", until)):
+            if value is not None and value.tzinfo is None:
+                raise InvalidInput(f"{name} has no time zone", hint="write it like 2026-01-15T09:00:00Z")
+        request = SearchRequest(q, mode, status or [], tag or [], log, author, since, until, limit, explain)
+        return _answer(await service.search(database, embedder, principal.tenant_id, request))
+
+    @post(
+        operation_id="search",
+        status_code=200,
+        summary="Search",
+        responses=answers(SearchResult, _RESULT, description=_DESCRIPTION, errors=(413, 415)),
+    )
+    async def search(
+        self,
+        database: NamedDependency[Database],
+        embedder: NamedDependency[QueryEmbedder],
+        principal: NamedDependency[Principal],
+        data: Annotated[SearchRequest, Body(examples=[Example("Search", value=_REQUEST)])],
+    ) -> Response[SearchResult]:
+        """The query in the body: it does not end up in logs of addresses. The answer is that of the link."""
+        return _answer(await service.search(database, embedder, principal.tenant_id, data))
+
+
+def _answer(result: SearchResult) -> Response[SearchResult]:
+    """With the watermark of the arm that is furthest behind, for clients that do not look into the body."""
+    order = ("fresh", "stale", "unknown")
+    used = [as_of for as_of in (result.as_of.words, result.as_of.meaning) if as_of is not None]
+    behind = max(used, key=lambda as_of: (order.index(as_of.state), as_of.age_s or 0.0))
+    return Response(result, headers=behind.headers())

@@ -1,0 +1,145 @@
+"""What a search takes and gives, on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from api.search.query import QUERY_CHARS_MAX
+from api.watermarks import AsOf
+
+Mode = Literal["words", "meaning", "hybrid"]
+Arm = Literal["words", "meaning"]
+
+LIMIT_DEFAULT = 10
+LIMIT_MAX = 50
+"""Hits of one answer. Each arm gives a hundred candidates; further down a ranking nobody finds anything."""
+VALUES_MAX = 32
+"""Values of one filter."""
+VALUE_CHARS_MAX = 200
+
+_Text = Annotated[str, Meta(max_length=VALUE_CHARS_MAX)]
+
+
+class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A query, how to rank, and which ADRs may be found at all. Filters are joined by and."""
+
+    q: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=QUERY_CHARS_MAX,
+            description='Words, "required phrases", -exclusions, or the name of an ADR like ADR-12.',
+        ),
+    ]
+    mode: Annotated[Mode, Meta(description="By words (BM25), by meaning (vectors), or both joined by rank.")] = "hybrid"
+    status: Annotated[list[_Text], Meta(max_length=VALUES_MAX, description="One of these.")] = []
+    tag: Annotated[list[_Text], Meta(max_length=VALUES_MAX, description="All of these.")] = []
+    log: Annotated[_Text | None, Meta(description="Slug of the log.")] = None
+    author: Annotated[_Text | None, Meta(description="Somebody who wrote a version, as the history names them.")] = None
+    since: Annotated[datetime | None, Meta(description="In effect at or after this time.", tz=True)] = None
+    until: Annotated[datetime | None, Meta(description="In effect before this time.", tz=True)] = None
+    limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT
+    explain: Annotated[bool, Meta(description="Say how each hit got its place.")] = False
+
+
+class Snippet(msgspec.Struct, frozen=True):
+    """A piece of the chunk that matched best. `highlights` are words of the query: [start, end) in characters of
+    `text`."""
+
+    text: str
+    highlights: list[tuple[int, int]]
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Where in the ADR's text the snippet is from: characters [start, end) of this version's body."""
+
+    version: int
+    ordinal: int
+    heading_path: str
+    char_start: int
+    char_end: int
+
+
+class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A hit's place in one arm. `score` is BM25's, or the cosine similarity; `contribution` is its part of the hit's
+    score. `terms` are the words that matched, as they are indexed."""
+
+    rank: int
+    score: float
+    contribution: float
+    version: int
+    ordinal: int
+    terms: list[str] | None = None
+
+
+class HitExplanation(msgspec.Struct, frozen=True):
+    """None: the arm did not find the ADR among its hundred. `named`: the query is this ADR's number."""
+
+    words: ArmRank | None
+    meaning: ArmRank | None
+    named: bool
+
+
+class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One ADR. Title, status and time are those of the version that is searchable by words."""
+
+    adr_id: UUID
+    number: int | None
+    log: str
+    title: str
+    status: str
+    tags: list[str]
+    version: int
+    effective_at: datetime
+    score: float
+    snippet: Snippet
+    chunk: Chunk
+    explain: HitExplanation | None = None
+
+
+class Degraded(msgspec.Struct, frozen=True):
+    """An arm that was asked for and did not take part, and why."""
+
+    arm: Arm
+    code: str
+    detail: str
+    hint: str
+
+
+class Freshness(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far each arm that took part is."""
+
+    words: AsOf | None = None
+    meaning: AsOf | None = None
+
+
+class SearchExplanation(msgspec.Struct, frozen=True):
+    """How the query was read, and how the answer was made."""
+
+    text: str
+    terms: list[str]
+    required: list[str]
+    excluded: list[str]
+    number: int | None
+    space: str | None
+    filtered_to: int | None
+    candidates_words: int
+    candidates_meaning: int
+    fusion_k: int
+    embed_ms: float
+    query_ms: float
+
+
+class SearchResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The best hits, best first. `degraded` is not empty when an arm that was asked for could not take part."""
+
+    mode: Mode
+    hits: list[Hit]
+    degraded: list[Degraded]
+    as_of: Freshness
+    explain: SearchExplanation | None = None

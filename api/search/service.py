@@ -1,0 +1,186 @@
+"""A search, in one read-only transaction of the tenant: filters, the arms, their fusion, the snippets, the watermarks.
+
+Owns the rule for an arm that cannot take part: a hybrid search goes on by words and says so, a search by meaning alone
+is a 503. Refuses to rank: the functions of `schemas/sql/0006_search_functions.sql` do. Holds no connection while a query
+is embedded. Read next: `sql`.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+from uuid import UUID
+
+from adriatic import metrics
+from adriatic.errors import AdriaticError, DependencyUnavailable
+from api import watermarks
+from api.db import Connection, Database, tenant_transaction
+from api.search import query as queries
+from api.search import sql
+from api.search.embedding import QueryEmbedder
+from api.search.schemas import (
+    Arm,
+    ArmRank,
+    Chunk,
+    Degraded,
+    Freshness,
+    Hit,
+    HitExplanation,
+    SearchExplanation,
+    SearchRequest,
+    SearchResult,
+    Snippet,
+)
+from api.search.snippet import START, STOP, snippet
+from connectors.embedders import EmbeddingSpace, Vector
+
+CANDIDATES_MAX = 100
+"""Of each arm, before fusion (DESIGN: two arms of a hundred)."""
+FUSION_K = 60
+"""The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009). On six
+real histories 20 and 60 differ by 0.001 nDCG, and unequal weights of the arms gain nothing."""
+NAMED_SCORE = 1.0
+"""What an ADR gets for being asked for by its number: above any sum of ranks, which is at most 2 / 61."""
+STATEMENT_MS_MAX = 5_000
+"""Time for each statement of a search. The slowest that a healthy database shows takes 0.2 s: common words over 20 000
+chunks."""
+SNIPPET_WORDS_MAX = 45
+SNIPPET_WORDS_MIN = 20
+
+
+async def search(database: Database, embedder: QueryEmbedder, tenant_id: UUID, request: SearchRequest) -> SearchResult:
+    """Raises `InvalidInput` for a query without words, and `DependencyUnavailable` when no arm can answer."""
+    query = queries.parse(request.q)
+    metrics.SEARCHES.labels(request.mode).inc()
+    began_s = perf_counter()
+    degraded: list[Degraded] = []
+    embedded: tuple[EmbeddingSpace, Vector] | None = None
+    if request.mode != "words":
+        try:
+            embedded = await embedder.embed(tenant_id, query.text)
+        except AdriaticError as error:
+            degraded.append(_degraded(request, "meaning", error))
+    embed_s = perf_counter() - began_s
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        await connection.execute("select set_config('statement_timeout', $1, true)", str(STATEMENT_MS_MAX))
+        if embedded and (refused := await _other_space(connection, embedded[0])):
+            degraded.append(_degraded(request, "meaning", refused))
+            embedded = None
+        allowed = await _allowed(connection, request, query)
+        rows = await _hits(connection, request, query, embedded, allowed)
+        as_of = await _freshness(connection, request, embedded is not None)
+        terms = await connection.fetchval("select mv.search_terms($1)", query.text) if request.explain else []
+    explanation = None
+    if request.explain:
+        explanation = SearchExplanation(
+            text=query.text,
+            terms=terms,
+            required=list(query.required),
+            excluded=list(query.excluded),
+            number=query.number,
+            space=embedded[0].name if embedded else None,
+            filtered_to=None if allowed is None else len(allowed),
+            candidates_words=rows[0]["words_candidates"] if rows else 0,
+            candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
+            fusion_k=FUSION_K,
+            embed_ms=round(embed_s * 1000, 3),
+            query_ms=round((perf_counter() - began_s - embed_s) * 1000, 3),
+        )
+    hits = [_hit(row, request.explain) for row in rows]
+    return SearchResult(request.mode, hits, degraded, as_of, explanation)
+
+
+def _degraded(request: SearchRequest, arm: Arm, error: AdriaticError) -> Degraded:
+    if request.mode == arm:
+        raise DependencyUnavailable(
+            f"search by {arm} cannot answer now: {error.detail}",
+            hint=error.hint or 'try again, or search with mode "words"',
+        ) from error
+    return Degraded(arm, error.code, error.detail, error.hint)
+
+
+async def _other_space(connection: Connection, space: EmbeddingSpace) -> DependencyUnavailable | None:
+    """Vectors of two spaces are never compared: what is wrong when the tenants' vectors are of another one."""
+    active = await connection.fetchval("select space from mv.embedding_spaces where active")
+    if active is None or active == space.name:
+        return None
+    return DependencyUnavailable(
+        f"the ADRs are embedded in the space {active}, and queries here in {space.name}",
+        hint="give the API and the flow `embed` the same embedder settings",
+    )
+
+
+async def _allowed(connection: Connection, request: SearchRequest, query: queries.Query) -> list[UUID] | None:
+    """The ADRs that pass the filters; None when there is none."""
+    filters = (request.status, request.tag, request.log, request.author, request.since, request.until)
+    if not any((*filters, query.required, query.excluded)):
+        return None
+    rows = await connection.fetch(sql.ALLOWED, *filters, list(query.required), list(query.excluded))
+    return [row["adr_id"] for row in rows]
+
+
+async def _hits(
+    connection: Connection,
+    request: SearchRequest,
+    query: queries.Query,
+    embedded: tuple[EmbeddingSpace, Vector] | None,
+    allowed: list[UUID] | None,
+) -> list[Any]:
+    rows: list[Any] = await connection.fetch(
+        sql.HITS,
+        query.text,
+        allowed,
+        request.mode != "meaning",
+        embedded[0].name if embedded else None,
+        "[" + ",".join(map(repr, embedded[1].tolist())) + "]" if embedded else None,
+        query.number,
+        request.limit,
+        CANDIDATES_MAX,
+        FUSION_K,
+        NAMED_SCORE,
+        START + STOP,
+        f"StartSel={START}, StopSel={STOP}, MaxWords={SNIPPET_WORDS_MAX}, MinWords={SNIPPET_WORDS_MIN}",
+    )
+    return rows
+
+
+async def _freshness(connection: Connection, request: SearchRequest, by_meaning: bool) -> Freshness:
+    words = await watermarks.read(connection, watermarks.WORDS_VIEW)
+    return Freshness(
+        words=words if request.mode != "meaning" else None,
+        meaning=await watermarks.read_meaning(connection, words) if by_meaning else None,
+    )
+
+
+def _hit(row: Any, explain: bool) -> Hit:
+    return Hit(
+        adr_id=UUID(str(row["adr_id"])),
+        number=row["number"],
+        log=row["log"],
+        title=row["title"],
+        status=row["status"],
+        tags=row["tags"],
+        version=row["shown_version"],
+        effective_at=row["effective_at"],
+        score=row["score"],
+        snippet=_snippet(row["headline"]),
+        chunk=Chunk(row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
+        explain=HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"]) if explain else None,
+    )
+
+
+def _snippet(headline: str) -> Snippet:
+    return Snippet(*snippet(headline))
+
+
+def _arm(row: Any, arm: Arm) -> ArmRank | None:
+    if row[f"{arm}_rank"] is None:
+        return None
+    return ArmRank(
+        rank=row[f"{arm}_rank"],
+        score=row[f"{arm}_score"],
+        contribution=row[f"{arm}_part"],
+        version=row[f"{arm}_version"],
+        ordinal=row[f"{arm}_ordinal"],
+        terms=row["terms"] if arm == "words" else None,
+    )

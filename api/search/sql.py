@@ -1,0 +1,104 @@
+"""The SQL of a search. Both statements run with the API's rights, in the tenant's transaction.
+
+Read next: `schemas/sql/0006_search_functions.sql`, whose functions find and rank.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ALLOWED: Final = """
+with required as (
+    select wanted.n, found.adr_id
+      from unnest($7::text[]) with ordinality as wanted (text, n),
+           mv.search_adrs_with(websearch_to_tsquery('pg_catalog.english', wanted.text)) as found (adr_id)
+     where numnode(websearch_to_tsquery('pg_catalog.english', wanted.text)) > 0
+), excluded as (
+    select found.adr_id
+      from unnest($8::text[]) as unwanted (text),
+           mv.search_adrs_with(websearch_to_tsquery('pg_catalog.english', unwanted.text)) as found (adr_id)
+     where numnode(websearch_to_tsquery('pg_catalog.english', unwanted.text)) > 0
+), demanded as (
+    select count(*) as n from unnest($7::text[]) as wanted (text)
+     where numnode(websearch_to_tsquery('pg_catalog.english', wanted.text)) > 0
+)
+select s.adr_id
+  from mv.search_state s join app.adrs a using (tenant_id, adr_id)
+ where tenant_id = app.current_tenant() and not s.deleted
+   and (cardinality($1::text[]) = 0 or s.status = any ($1))
+   and (cardinality($2::text[]) = 0 or not exists (
+        select from unnest($2) as wanted (tag) where not exists (
+            select from app.adr_tags t
+             where t.tenant_id = s.tenant_id and t.adr_id = s.adr_id and t.tag = wanted.tag)))
+   and ($3::text is null or a.log_id = (
+        select l.log_id from app.logs l where l.tenant_id = s.tenant_id and l.slug = $3))
+   and ($4::text is null or exists (
+        select from app.adr_versions v
+         where v.tenant_id = s.tenant_id and v.adr_id = s.adr_id and lower(v.author) = lower($4)))
+   and ($5::timestamptz is null or s.effective_at >= $5)
+   and ($6::timestamptz is null or s.effective_at < $6)
+   and ((select n from demanded) = 0 or s.adr_id in (
+        select r.adr_id from required r group by r.adr_id having count(*) = (select n from demanded)))
+   and s.adr_id not in (select x.adr_id from excluded x)
+"""
+"""The ADRs that pass the filters: statuses, tags, log, author, since, until, required phrases, excluded ones.
+
+A phrase of nothing but stop words asks for nothing.
+"""
+
+HITS: Final = """
+with words as materialized (
+    select *, row_number() over (order by score desc, adr_id) as rank
+      from mv.search_words($1, $2, $8) where $3
+), meaning as materialized (
+    select *, row_number() over (order by score desc, adr_id) as rank
+      from mv.search_meaning($4, $5::text::vector, $2, $8) where $5 is not null
+), named as materialized (
+    select s.adr_id, s.words_version as version, 0 as ordinal
+      from app.adrs a join mv.search_state s using (tenant_id, adr_id)
+     where $3 and a.number = $6 and not s.deleted and ($2::uuid[] is null or s.adr_id = any ($2))
+), fused as (
+    select adr_id, n.adr_id is not null as named, w.terms,
+           w.rank as words_rank, w.score as words_score, w.version as words_version, w.ordinal as words_ordinal,
+           m.rank as meaning_rank, m.score as meaning_score, m.version as meaning_version,
+           m.ordinal as meaning_ordinal,
+           coalesce(1.0::float8 / ($9::integer + w.rank), 0) as words_part,
+           coalesce(1.0::float8 / ($9::integer + m.rank), 0) as meaning_part,
+           -- The chunk that is shown is that of the arm that ranks the ADR higher.
+           coalesce(m.rank < w.rank, w.rank is null and m.rank is not null) as by_meaning,
+           n.version as named_version, n.ordinal as named_ordinal
+      from words w full join meaning m using (adr_id) full join named n using (adr_id)
+), scored as materialized (
+    select *, words_part + meaning_part + case when named then $10::float8 else 0 end as score,
+           case when by_meaning then meaning_version else coalesce(words_version, named_version) end as version,
+           case when by_meaning then meaning_ordinal else coalesce(words_ordinal, named_ordinal) end as ordinal
+      from fused
+), best as materialized (
+    select f.*, s.tenant_id, s.title, s.status, s.effective_at, s.words_version as shown_version, a.number, a.log_id
+      from scored f
+      join mv.search_state s on s.tenant_id = app.current_tenant() and s.adr_id = f.adr_id
+      join app.adrs a on a.tenant_id = s.tenant_id and a.adr_id = s.adr_id
+     -- A delete is seen at once, whatever the flow has done with it.
+     where a.deleted_at is null
+     order by f.score desc, f.adr_id
+     limit $7
+), terms as (
+    select coalesce(string_agg(mv.lexeme_query(lexeme)::text, ' | '), '')::tsquery as query
+      from unnest(mv.search_terms($1)) as lexeme
+)
+select best.*, l.slug as log, c.heading_path, c.char_start, c.char_end,
+       array(select t.tag from app.adr_tags t
+              where t.tenant_id = best.tenant_id and t.adr_id = best.adr_id order by t.tag) as tags,
+       (select count(*) from words) as words_candidates,
+       (select count(*) from meaning) as meaning_candidates,
+       ts_headline('pg_catalog.english', translate(c.body, $11, ''), terms.query, $12) as headline
+  from best
+  join app.logs l on l.tenant_id = best.tenant_id and l.log_id = best.log_id
+  join mv.chunks c on c.tenant_id = best.tenant_id and c.adr_id = best.adr_id and c.version = best.version
+      and c.ordinal = best.ordinal
+ cross join terms
+ order by best.score desc, best.adr_id
+"""
+"""The best hits with all that is shown of them: query text, allowed ADRs or null, whether by words, embedding space, vector
+as text or null, number or null, hits at most, candidates of each arm, the constant of the fusion, the score of a
+named ADR, the characters that mark a match, and ts_headline's options."""
