@@ -4,6 +4,8 @@
 
 # uv from the PATH, else a copy of our own, pinned by hash.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+# The machine's own certificates where it has some: behind a company's proxy nothing else works.
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/*.crt /etc/pki/tls/certs/*.crt),true,false)
 PYTHONS := >=3.11,<3.13
 BIN := .venv/bin
 READY := .venv/.ready
