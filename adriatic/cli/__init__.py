@@ -34,7 +34,7 @@ COMMANDS: dict[str, str] = {
     "dlq": "adriatic.cli.dlq:dlq",
     "api": "adriatic.cli.api:api",
     "cdc": "adriatic.cli.services:cdc",
-    "flow": "adriatic.cli.services:flow",
+    "flow": "adriatic.cli.flow:flow",
     "settings": "adriatic.cli.settings:settings",
 }
 

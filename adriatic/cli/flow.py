@@ -1,0 +1,71 @@
+"""`adriatic flow`: the dataflows as processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from adriatic import logs, ops, telemetry
+from adriatic.errors import Fenced, Halted
+from adriatic.lifecycle import Lifecycle
+from adriatic.settings import load
+
+
+@click.group()
+def flow() -> None:
+    """The dataflows: topics to tables."""
+
+
+@flow.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """Which flows there are, and what each of them does."""
+    from dataflows.catalog import FLOWS
+
+    if as_json:
+        click.echo(json.dumps([{"name": name, "does": does} for name, does in FLOWS.items()], ensure_ascii=False))
+        return
+    for name, does in FLOWS.items():
+        click.echo(f"{name:10} {does}")
+
+
+@flow.command()
+@click.argument("name")
+@click.option(
+    "--dead-letter-limit/--no-dead-letter-limit",
+    default=True,
+    help="Stop when too many records in a row, or too large a share, cannot be processed.",
+)
+def run(name: str, dead_letter_limit: bool) -> None:
+    """Run one flow until SIGTERM.
+
+    Starts without its dependencies and says at /health/ready what it waits for. A flow that must not go on (offsets
+    that expired, too many dead letters) stays up, not ready, with the reason: starting it again would not help.
+    """
+    from dataflows.catalog import build
+    from dataflows.runner import Runner
+
+    settings = load()
+    logs.configure(f"flow-{name}", settings.telemetry)
+    telemetry.configure(f"flow-{name}", settings.telemetry)
+    health = ops.Health()
+    life = Lifecycle(health)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        life.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    if settings.telemetry.ops_port:
+        ops.serve(settings.telemetry.ops_host, settings.telemetry.ops_port, health)
+    try:
+        Runner(build(name, settings), settings, life, dead_letter_limit=dead_letter_limit).run()
+    except Halted as error:
+        health.wait_for("operator", str(error))
+        life.wait_for_stop()
+    except Fenced:
+        sys.exit(1)  # said why already; a fresh start reads where the flow stands now

@@ -1,0 +1,72 @@
+"""`adriatic verify`: is everything that can be found what the versions say?
+
+Exit codes: 0 clean, 1 differences (printed), 3 cannot tell (a dependency does not answer, the flows are too far
+behind).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from adriatic.deadline import Deadline
+from adriatic.settings import load
+
+if TYPE_CHECKING:
+    from dataflows.oracle import Report
+
+
+@click.command()
+@click.option("--tenant", help="Slug or id of one tenant.  [default: all]")
+@click.option("--sample", type=click.IntRange(0), help="Recompute at most so many vectors a tenant.  [default: all]")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the flows may take to reach the present; 0 compares at once.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(tenant: str | None, sample: int | None, wait_s: float, as_json: bool) -> None:
+    """Recompute every passage and vector from the newest versions, and compare. Repairs nothing."""
+    from connectors.embedders import build
+    from dataflows.oracle import verify as compare
+
+    settings = load()
+    embedder = None if sample == 0 else build(settings.embedder)
+    try:
+        report = compare(settings, embedder, Deadline.after(wait_s) if wait_s else None, tenant, sample)
+    finally:
+        if embedder is not None:
+            embedder.close()
+    if as_json:
+        click.echo(json.dumps({**asdict(report), "clean": report.clean}, default=str))
+    else:
+        _print(report)
+    sys.exit(0 if report.clean else 1)
+
+
+def _print(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("tenant", "ADRs", "deleted", "passages", "with vector", "vectors recomputed", "differences")
+    table = Table(*(columns[:1]), box=None, pad_edge=False)
+    for column in columns[1:]:
+        table.add_column(column, justify="right")
+    for row in report.tenants:
+        counts = (row.adrs, row.deleted, row.chunks, row.vectors, row.vectors_recomputed, row.differences)
+        table.add_row(row.slug, *map(str, counts))
+    Console(soft_wrap=True).print(table)
+    for difference in report.differences:
+        click.echo(f"{difference.kind:12} {difference.where}: {difference.detail}")
+    if (unsaid := report.differences_total - len(report.differences)) > 0:
+        click.echo(f"… and {unsaid} more")
+    verdict = "clean" if report.clean else f"{report.differences_total} differences"
+    click.echo(f"{verdict} at {report.lsn}; dead letters: {report.dead_letters}")
