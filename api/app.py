@@ -29,6 +29,7 @@ from api.auth.tokens import TokenChecker
 from api.auth.users import Principal, Users
 from api.db import Database
 from api.edge import Edge
+from api.imports.controller import FreshnessController, ImportController
 from api.logs.controller import LogController
 from api.ops.controller import OpsController
 from api.ops.readiness import Readiness
@@ -38,7 +39,13 @@ from api.search.embedding import QueryEmbedder
 from connectors import embedders
 from connectors.jwks import JwksClient
 
-CONTROLLERS: tuple[ControllerRouterHandler, ...] = (OpsController, LogController, SearchController)
+CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
+    OpsController,
+    LogController,
+    SearchController,
+    ImportController,
+    FreshnessController,
+)
 """Every route of the API. The contract test and the tenant matrix walk whatever is in here."""
 
 SMALL_BODY_BYTES_MAX = 65_536
