@@ -1,8 +1,8 @@
 """A search, in one read-only transaction of the tenant: filters, the arms, their fusion, the snippets, the watermarks.
 
 Owns the rule for an arm that cannot take part: a hybrid search goes on by words and says so, a search by meaning alone
-is a 503. Refuses to rank: the functions of `schemas/sql/0006_search_functions.sql` do. Holds no connection while a query
-is embedded. Read next: `sql`.
+is a 503. Refuses to rank: the functions of `schemas/sql/0006_search_functions.sql` do. Holds no connection while a
+query is embedded. Read next: `sql`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from connectors.embedders import EmbeddingSpace, Vector
 CANDIDATES_MAX = 100
 """Of each arm, before fusion (DESIGN: two arms of a hundred)."""
 FUSION_K = 60
-"""The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009). On six
-real histories 20 and 60 differ by 0.001 nDCG, and unequal weights of the arms gain nothing."""
+"""The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009). On
+six real histories 20 and 60 differ by 0.001 nDCG, and unequal weights of the arms gain nothing."""
 NAMED_SCORE = 1.0
 """What an ADR gets for being asked for by its number: above any sum of ranks, which is at most 2 / 61."""
 STATEMENT_MS_MAX = 5_000

@@ -99,6 +99,6 @@ select best.*, l.slug as log, c.heading_path, c.char_start, c.char_end,
  cross join terms
  order by best.score desc, best.adr_id
 """
-"""The best hits with all that is shown of them: query text, allowed ADRs or null, whether by words, embedding space, vector
-as text or null, number or null, hits at most, candidates of each arm, the constant of the fusion, the score of a
-named ADR, the characters that mark a match, and ts_headline's options."""
+"""The best hits with all that is shown of them: query text, allowed ADRs or null, whether by words, embedding space,
+vector as text or null, number or null, hits at most, candidates of each arm, the constant of the fusion, the score of
+a named ADR, the characters that mark a match, and ts_headline's options."""
