@@ -128,7 +128,7 @@ def _build(place: Path, files: Sequence[Pinned], progress: Progress, *, unpack: 
         for path in paths:
             if unpack:
                 with tarfile.open(path) as archive:
-                    # The content is pinned, so its names are known to be harmless; Pythons before 3.11.4 have no filter.
+                    # The content is pinned, so its names are harmless; Pythons before 3.11.4 have no filter.
                     archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
                     archive.extractall(draft)  # noqa: S202
             else:
