@@ -98,7 +98,7 @@ def envelope_schema(prefix: str, schema: str, table: str, columns: Sequence[Colu
 
 
 def _namespace(prefix: str, schema: str, table: str) -> str:
-    return ".".join((prefix, _name(schema), _name(table)))
+    return ".".join((*map(_name, prefix.split(".")), _name(schema), _name(table)))
 
 
 def _name(name: str) -> str:
