@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
@@ -24,6 +24,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from adriatic.clock import SYSTEM_CLOCK
 from adriatic.errors import DependencyUnavailable, Fenced, Halted
 from adriatic.lifecycle import Lifecycle
 from adriatic.logs import get_logger
@@ -334,4 +335,4 @@ def _librdkafka_log() -> Any:
 
 def age_s(timestamp_ms: int | None) -> float | None:
     """How long ago, by the wall clock; for the lag gauges."""
-    return None if timestamp_ms is None else max(0.0, datetime.now(UTC).timestamp() - timestamp_ms / 1000)
+    return None if timestamp_ms is None else max(0.0, SYSTEM_CLOCK.now().timestamp() - timestamp_ms / 1000)
