@@ -23,6 +23,12 @@ CDC_SLOT_WAL_BYTES = Gauge(
     "adriatic_cdc_slot_wal_bytes", "WAL that Postgres keeps for the slot. Growing without end fills the disk."
 )
 CDC_TABLE_STOPPED = Gauge("adriatic_cdc_table_stopped", "1: this table stopped (R11), the others go on.", ["table"])
+CDC_DEAD_LETTERS = Counter(
+    "adriatic_cdc_dead_letters_total", "Events that could not be encoded: they are in ops.dlq.", ["topic"]
+)
+CDC_SESSIONS = Counter(
+    "adriatic_cdc_sessions_total", "Times that streaming started, by why the last one ended.", ["after"]
+)
 
 # --- dataflows ------------------------------------------------------------------------------------------------------
 FLOW_RECORDS = Counter("adriatic_flow_records_total", "Records whose effects are committed.", ["flow", "topic"])

@@ -33,7 +33,7 @@ COMMANDS: dict[str, str] = {
     "migrate": "adriatic.cli.migrate:migrate",
     "dlq": "adriatic.cli.dlq:dlq",
     "api": "adriatic.cli.api:api",
-    "cdc": "adriatic.cli.services:cdc",
+    "cdc": "adriatic.cli.cdc:cdc",
     "flow": "adriatic.cli.flow:flow",
     "settings": "adriatic.cli.settings:settings",
 }

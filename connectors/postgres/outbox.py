@@ -64,6 +64,9 @@ class EventEncoder:
         self._topics = topics
         self._encoders = encoders
 
+    def knows(self, topic: str) -> bool:
+        return topic in self._topics
+
     def record(self, event: Event, pos: Pos, committed_at_us: int) -> Record:
         """Raises `DataError`."""
         topic = self._topics.get(event.topic)
@@ -113,3 +116,10 @@ def _bytes(text: str | msgspec.UnsetType | None) -> bytes | None:
 def _header(name: str, content: Any) -> tuple[str, bytes]:
     body = content.encode() if isinstance(content, str) else msgspec.json.encode(content)
     return (ORIGINAL_PREFIX + name if name in OURS else name), body
+
+
+def is_uuid(text: str | None) -> bool:
+    try:
+        return text is not None and bool(UUID(text))
+    except ValueError:
+        return False

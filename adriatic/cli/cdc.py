@@ -1,0 +1,153 @@
+"""`adriatic cdc`: change capture, from the WAL of Postgres to the topics.
+
+Owns the wiring, signals and what is printed. The work is in `connectors/postgres/source.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import click
+
+from adriatic import logs, ops, telemetry
+from adriatic.clock import SYSTEM_CLOCK
+from adriatic.deadline import Deadline, backoff_s
+from adriatic.errors import DependencyUnavailable, InvalidInput
+from adriatic.settings import Settings, load
+
+
+@click.group()
+def cdc() -> None:
+    """Change capture: every commit in Postgres becomes records in the topics, once each."""
+
+
+@cdc.command()
+def run() -> None:
+    """Capture changes until stopped (SIGTERM or Ctrl-C).
+
+    Starts and waits when Postgres, Kafka or the registry are away; health and metrics are on telemetry.ops_port.
+    On its first start it copies every published table.
+    """
+    from connectors.postgres.source import Capture
+    from connectors.postgres.tables import Contracts
+    from connectors.registry import RegistryClient
+    from topics import catalog
+
+    settings = load()
+    logs.configure("cdc", settings.telemetry)
+    telemetry.configure("cdc", settings.telemetry)
+    health = ops.Health()
+    with RegistryClient(settings.registry) as registry:
+        capture = Capture(settings, Contracts(catalog.load(), registry), health)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: capture.stop())
+        server = None
+        if settings.telemetry.ops_port:
+            server = ops.serve(settings.telemetry.ops_host, settings.telemetry.ops_port, health)
+        try:
+            capture.run()
+        finally:
+            if server is not None:
+                server.shutdown()
+
+
+@cdc.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(as_json: bool) -> None:
+    """How far change capture is, as the database knows it. Works while capture is down."""
+    facts = _status(load())
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    click.echo(f"slot      {facts['slot']}: {facts['state']}")
+    if facts["lsn"]:
+        click.echo(f"in Kafka  up to {facts['lsn']}, committed {facts['committed_at']} ({facts['behind_s']:.1f} s ago)")
+    else:
+        click.echo("in Kafka  nothing yet: the first copy is not done")
+    if facts["slot_wal_bytes"] is not None:
+        click.echo(f"WAL kept  {facts['slot_wal_bytes'] / 1_048_576:.1f} MiB")
+    for table in facts["tables"]:
+        click.echo(f"table     {table['table']}: {table['state']}{_reason(table)}")
+
+
+def _reason(table: dict[str, Any]) -> str:
+    return f" ({table['code']}: {table['detail']}; {table['hint']})" if table["code"] else ""
+
+
+def _status(settings: Settings) -> dict[str, Any]:
+    from connectors.postgres.lsn import show
+    from connectors.postgres.store import Store
+
+    with Store(settings.postgres, settings.cdc.slot) as store:
+        slot, progress = store.slot(), store.progress()
+        behind_s = None
+        committed_at = None
+        if progress is not None:
+            committed_at = store.time(progress.committed_at_us)
+            behind_s = max(0.0, (SYSTEM_CLOCK.now() - committed_at).total_seconds())
+        state = "no slot"
+        if slot is not None:
+            state = "lost" if slot.wal_status == "lost" else "streaming" if slot.active_pid else "not being read"
+        return {
+            "slot": settings.cdc.slot,
+            "state": state,
+            "lsn": show(progress.lsn) if progress else None,
+            "committed_at": committed_at.isoformat() if committed_at else None,
+            "behind_s": behind_s,
+            "confirmed": show(slot.confirmed) if slot else None,
+            "slot_wal_bytes": slot.wal_bytes if slot else None,
+            "snapshot": "done" if progress and progress.snapshot_lsn else "wanted",
+            "tables": store.table_states(),
+        }
+
+
+RESET_MAX_S = 15.0
+"""For a capture that runs to let go of the slot."""
+
+
+@cdc.command()
+@click.option("--yes", is_flag=True, help="Do it. Without it nothing is changed.")
+@click.option(
+    "--drop-slot",
+    is_flag=True,
+    help="Also give up the slot. Changes and events that nobody has read yet are then lost; tables are copied anyway.",
+)
+def reset(yes: bool, drop_slot: bool) -> None:
+    """Copy all tables again, stopped ones included.
+
+    Readers get every row once more (op "r"), rows deleted while a table was stopped are not reported. The slot is kept
+    when it can still be used, so that no event is lost; a slot that Postgres has invalidated, or that stands where it
+    should not, is dropped. A capture that is running notices by itself.
+    """
+    if not yes:
+        raise InvalidInput("nothing was changed", hint="`adriatic cdc reset --yes` copies all tables again")
+    settings = load()
+    kept = _reset(settings, drop_slot=drop_slot)
+    click.echo(f"slot {settings.cdc.slot} {'kept' if kept else 'dropped'}; all tables will be copied", err=True)
+
+
+def _reset(settings: Settings, *, drop_slot: bool) -> bool:
+    """Returns whether the slot was kept."""
+    from connectors.postgres import checks
+    from connectors.postgres.store import Store
+
+    deadline = Deadline.after(RESET_MAX_S)
+    with Store(settings.postgres, settings.cdc.slot) as store:
+        keep = not drop_slot and checks.may_keep(store.slot(), store.progress(), store.server(settings.cdc.publication))
+        if keep:
+            store.reset(keep_slot=True)
+            store.terminate_reader()
+            return True
+        for pause_s in backoff_s(max_s=0.5):
+            try:
+                store.terminate_reader()
+                store.drop_slot()
+                break
+            except DependencyUnavailable:
+                if deadline.passed:
+                    raise
+                deadline.clock.sleep(pause_s)
+        store.reset(keep_slot=False)
+        return False

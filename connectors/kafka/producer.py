@@ -1,0 +1,296 @@
+"""The one producer (law 1): idempotent, in order, and honest about what happened to each record.
+
+Owns librdkafka's producer, its bounds, and what delivery reports mean. `IdempotentProducer` streams (R8);
+`TransactionalProducer` writes a snapshot that readers see whole or not at all. Refuses to block for longer than it is
+told and to know what a record means. One thread each.
+
+A record fails only when this producer is at its end: then everything later in the same partition must not overtake it.
+librdkafka drops what waits for longer than `delivery.timeout.ms`, even while a younger record of the same partition
+still goes out, so `Deliveries` notes what overtook, for whoever continues (`connectors/postgres/ledger.py`). To make
+that rare, the caller gives up on a silent broker well before that time-out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from adriatic.clock import Clock
+from adriatic.errors import AdriaticError, DependencyUnavailable, Fenced, Halted, Misconfigured, RecordTooLarge
+from adriatic.logs import get_logger
+from adriatic.settings import KafkaSettings
+
+log = get_logger("kafka")
+
+DELIVERY_TIMEOUT_S = 30.0
+"""After this long a record is dropped by librdkafka, so a producer that was thought dead cannot write later than this.
+Must be shorter than the time after which Postgres gives the slot to another (R8)."""
+LINGER_MS = 5
+"""How long a record waits for company. Costs this much latency, saves most of the requests."""
+QUEUE_KIB_MAX = 65_536
+"""Records handed over and not yet acknowledged: 64 MiB. Full means that the caller waits."""
+BATCH_BYTES_MAX = 1_000_000
+"""librdkafka's default; stays under the smallest limit that brokers have for a request by default."""
+RECORD_OVERHEAD_BYTES = 512
+"""Of a record and its batch on the wire, beside key, value and headers: 61 for the batch, the rest for varints."""
+RETRY_BACKOFF_MS, RETRY_BACKOFF_MAX_MS = 20, 1_000
+"""librdkafka's first and longest pause between attempts."""
+CLOSE_MAX_S = DELIVERY_TIMEOUT_S + 5
+"""Time for requests that are under way to end, one way or the other."""
+TRANSACTION_MAX_S = 900
+"""The longest that brokers allow by default."""
+TRANSACTION_CALL_S = 30.0
+
+Place = tuple[str, int]
+"""Topic and partition."""
+Acked = Callable[[], None]
+
+
+class Sendable(Protocol):
+    """What a producer needs of a record."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Any: ...  # a list of names and bytes; the library's stubs want a wider list
+    @property
+    def pos(self) -> Any: ...
+
+
+class Deliveries:
+    """What became of the records of each partition. Pure. `last`: what is known to be there already."""
+
+    def __init__(self, last: Mapping[Place, Any]) -> None:
+        self.last: dict[Place, Any] = dict(last)
+        """Position of the last record that was delivered before any failed."""
+        self.failed: dict[Place, str] = {}
+        self.overtaken: dict[Place, set[Any]] = {}
+        """Positions of records that were delivered although an earlier one of the same partition failed."""
+
+    def ok(self, place: Place, pos: Any) -> None:
+        if place in self.failed:
+            self.overtaken.setdefault(place, set()).add(pos)
+        else:
+            self.last[place] = pos
+
+    def fail(self, place: Place, why: str) -> None:
+        self.failed.setdefault(place, why)
+
+
+class IdempotentProducer:
+    """Records in order, once each.
+
+    `limits`: the largest record of each topic, in bytes. `last`: the position that each partition is known to have.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, limits: Mapping[str, int], last: Mapping[Place, Any], clock: Clock
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._error: AdriaticError | None = None
+        self.deliveries = Deliveries(last)
+        self.delivered: dict[str, int] = {}
+        """Records acknowledged, by topic, since whoever counts took it away."""
+        self.unacked = 0
+        self.answered_at = clock.monotonic()
+        """When the broker last acknowledged something, or nothing was waiting (monotonic seconds)."""
+        self._producer = Producer(
+            {
+                **_config(settings, limits),
+                "enable.idempotence": True,
+                "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
+                "error_cb": self._on_error,
+            }
+        )
+
+    def check(self, record: Sendable) -> None:
+        """Raises `RecordTooLarge`. Call it for all the records of a change before the first is sent."""
+        check_size(record, self._limits)
+
+    def send(self, record: Sendable, acked: Acked) -> bool:
+        """Hand over a record; False when the queue is full. `acked` is called from `poll`, when it is in the log."""
+        if self.unacked == 0:
+            self.answered_at = self._clock.monotonic()
+        try:
+            self._producer.produce(
+                record.topic,
+                record.value,
+                record.key,
+                record.partition,
+                on_delivery=partial(self._on_delivery, acked, record.pos),
+                headers=record.headers,
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            raise mapped(error.args[0], f"produce to {record.topic}") from None
+        self.unacked += 1
+        return True
+
+    def poll(self, timeout_s: float) -> None:
+        """Take delivery reports. Raises when a record failed: nothing of this producer may be used afterwards."""
+        self._producer.poll(timeout_s)
+        if self._error is not None:
+            raise self._error
+
+    def silent_s(self) -> float:
+        """For how long the broker has owed us an answer."""
+        return self._clock.monotonic() - self.answered_at if self.unacked else 0.0
+
+    def close(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Records that wait are dropped; those under way end first, so that none of them arrives later. When the
+        process is `stopping` nobody is there to be surprised, and it does not wait."""
+        self._producer.purge(in_queue=True, in_flight=False, blocking=True)
+        until_s = self._clock.monotonic() + CLOSE_MAX_S
+        while self._producer.flush(0.2) and self._clock.monotonic() < until_s and not stopping():
+            pass
+
+    def _on_delivery(self, acked: Acked, pos: Any, error: KafkaError | None, message: Message) -> None:
+        self.unacked -= 1
+        topic = message.topic() or ""
+        place = (topic, message.partition() or 0)
+        if error is None:
+            acked()
+            self.answered_at = self._clock.monotonic()
+            self.deliveries.ok(place, pos)
+            self.delivered[topic] = self.delivered.get(topic, 0) + 1
+            return
+        self.deliveries.fail(place, error.str())
+        if self._error is None:
+            self._error = mapped(error, f"produce to {topic}")
+
+    def _on_error(self, error: KafkaError) -> None:
+        """librdkafka reconnects by itself; only a fatal error ends this producer."""
+        log.warning("broker error", code=error.name(), detail=error.str())
+        if error.fatal() and self._error is None:
+            self._error = DependencyUnavailable(f"the producer cannot go on: {error.str()}", coordinates=KAFKA)
+
+
+class TransactionalProducer:
+    """Records that become visible together. Making one ends whatever an earlier one of the same name left open."""
+
+    def __init__(self, settings: KafkaSettings, limits: Mapping[str, int], name: str) -> None:
+        self._limits = limits
+        self._producer = Producer(
+            {
+                **_config(settings, limits),
+                "transactional.id": name,
+                "transaction.timeout.ms": TRANSACTION_MAX_S * 1000,
+                "error_cb": lambda error: log.warning("broker error", code=error.name(), detail=error.str()),
+            }
+        )
+        self._call(lambda: self._producer.init_transactions(TRANSACTION_CALL_S), "fence earlier snapshots")
+
+    def check(self, record: Sendable) -> None:
+        """Raises `RecordTooLarge`."""
+        check_size(record, self._limits)
+
+    def begin(self) -> None:
+        self._call(self._producer.begin_transaction, "begin a transaction")
+
+    def send(self, record: Sendable) -> None:
+        """Blocks while the queue is full."""
+        while True:
+            try:
+                self._producer.produce(record.topic, record.value, record.key, record.partition, headers=record.headers)
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                raise mapped(error.args[0], f"produce to {record.topic}") from None
+            else:
+                self._producer.poll(0)
+                return
+
+    def commit(self) -> None:
+        self._call(lambda: self._producer.commit_transaction(TRANSACTION_MAX_S), "commit the transaction")
+
+    def abort(self) -> None:
+        """As far as possible: the next producer of this name does it otherwise."""
+        try:
+            self._producer.abort_transaction(TRANSACTION_CALL_S)
+        except KafkaException as error:
+            log.warning("transaction left open", detail=str(error))
+
+    def _call(self, call: Callable[[], None], what: str) -> None:
+        while True:
+            try:
+                return call()
+            except KafkaException as error:
+                cause: KafkaError = error.args[0]
+                if not cause.retriable():
+                    raise mapped(cause, what) from None
+                raise DependencyUnavailable(f"{what}: {cause.str()}", coordinates=KAFKA) from None
+
+
+KAFKA = {"dependency": "kafka"}
+
+_REFUSED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
+_FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
+
+def mapped(error: KafkaError, doing: str) -> AdriaticError:
+    """What an error of the broker or of librdkafka means to a producer."""
+    detail = f"{doing}: {error.str()}"
+    if error.code() in _REFUSED:
+        return Misconfigured(detail, hint="compare the [kafka] settings with what the broker allows")
+    if error.code() in _FENCED:
+        return Fenced(detail, hint="another capture with this slot is running")
+    if error.code() in _TOO_LARGE:
+        return Halted(detail, hint="the broker's own limits are below the topic's max.message.bytes: raise them")
+    return DependencyUnavailable(
+        detail, hint="is the broker running, and is kafka.bootstrap_servers right?", coordinates=KAFKA
+    )
+
+
+def check_size(record: Sendable, limits: Mapping[str, int]) -> None:
+    size = size_bytes(record)
+    if size > limits[record.topic]:
+        raise RecordTooLarge(
+            f"a record of {size} bytes, and {record.topic} takes {limits[record.topic]}",
+            hint="raise max.message.bytes in the topic's file, and the broker's limits with it",
+        )
+
+
+def size_bytes(record: Sendable) -> int:
+    """How large the broker will find it, never less than it will."""
+    headers = sum(len(name) + len(value) + 8 for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers + RECORD_OVERHEAD_BYTES
+
+
+def _config(settings: KafkaSettings, limits: Mapping[str, int]) -> dict[str, Any]:
+    smallest, largest = min(limits.values()), max(limits.values())
+    return {
+        **settings.client_config(),
+        "acks": "all",
+        "linger.ms": LINGER_MS,
+        "queue.buffering.max.kbytes": max(QUEUE_KIB_MAX, 2 * largest // 1024),
+        "queue.buffering.max.messages": 0,
+        "message.max.bytes": max(largest + RECORD_OVERHEAD_BYTES, BATCH_BYTES_MAX),
+        "batch.size": min(BATCH_BYTES_MAX, max(smallest - RECORD_OVERHEAD_BYTES, 1)),
+        "socket.nagle.disable": True,
+        "socket.keepalive.enable": True,
+        "retry.backoff.ms": RETRY_BACKOFF_MS,
+        "retry.backoff.max.ms": RETRY_BACKOFF_MAX_MS,
+        "reconnect.backoff.max.ms": 1_000,
+        "log_level": 3,
+    }

@@ -1,0 +1,204 @@
+"""How far each partition got: Kafka is the ledger (R8).
+
+Owns the decision whether a record is already in its topic (`Ledger`, pure) and reading the last record of each
+partition (`read_last`). Every record carries its position in the header `adriatic.pos`; positions of a partition only
+grow; so whatever is at or below the last one is there. Reads only topics that nobody else writes to.
+
+A partition without a last record says nothing: it is new, or its retention has removed everything. That is safe. The
+server sends again only what was committed since the position that we acknowledged, and we acknowledge at most about a
+second after the records are in Kafka: for something to be doubled, retention must have removed it while capture was
+down, and then the topic does not have it twice either.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it exports them, silently
+
+from adriatic.errors import DependencyUnavailable, Undecodable
+from adriatic.logs import get_logger
+from adriatic.settings import KafkaSettings
+from connectors.kafka.producer import KAFKA, Deliveries, Place, mapped
+from connectors.postgres.lsn import POS_HEADER, SNAPSHOT_HEADER, ZERO, Pos
+
+log = get_logger("cdc")
+
+READ_MAX_S = 30.0
+"""For reading the last record of every partition. Takes 0.1–0.3 s for a hundred."""
+CALL_S = 10.0
+SETTLE_S = 0.2
+"""Between two looks at the ends. A process that was killed may have left a request with the broker, which is then
+carried out within milliseconds; the ends must stand still before they are believed."""
+
+
+EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+NOWHERE = Pos(ZERO, 0)
+"""Before every position."""
+
+
+class Last(NamedTuple):
+    """What the last record of a partition says. `snapshot_at`: it comes from a snapshot taken at that position."""
+
+    pos: Pos
+    snapshot_at: int | None
+
+
+class Ledger:
+    """Which records are in their topics."""
+
+    def __init__(self, last: Mapping[Place, Last], previous: Deliveries | None = None) -> None:
+        previous = previous or Deliveries({})
+        self._last = {place: found.pos for place, found in last.items()}
+        self._extra = {place: frozenset(overtook) for place, overtook in previous.overtaken.items()}
+        for place, overtook in self._extra.items():
+            # A record failed and later ones arrived: the log's last record would hide the hole.
+            log.error("records were overtaken", topic=place[0], partition=place[1], later=len(overtook))
+            self._last[place] = previous.last.get(place, NOWHERE)
+        self._highest = max((pos.commit for pos in self._last.values()), default=0)
+
+    @property
+    def positions(self) -> Mapping[Place, Pos]:
+        return self._last
+
+    def has(self, place: Place, pos: Pos) -> bool:
+        """Whether the record at `pos` is in the log."""
+        last = self._last.get(place)
+        if last is None:
+            return False
+        return pos <= last or (bool(self._extra) and pos in self._extra.get(place, ()))
+
+    def passed(self, commit: int) -> bool:
+        """Nothing committed after `commit` can be in the log: there is no need to ask any more."""
+        return commit > self._highest and not self._extra
+
+
+def read_last(
+    settings: KafkaSettings, partitions: Mapping[str, int], meanwhile: Callable[[], None] = lambda: None
+) -> dict[Place, Last]:
+    """The last record of ours in each partition that has one. `partitions`: their number by topic. `meanwhile` is
+    called several times a second.
+
+    Raises `DependencyUnavailable`.
+    """
+    with _Reader(settings, meanwhile) as reader:
+        places = [(topic, number) for topic, count in partitions.items() for number in range(count)]
+        ends = reader.settled_ends(places)
+        starts = reader.offsets(places, EARLIEST)
+        return reader.last({place: (starts[place], end) for place, end in ends.items() if end > starts[place]})
+
+
+class _Reader:
+    def __init__(self, settings: KafkaSettings, meanwhile: Callable[[], None]) -> None:
+        self._meanwhile = meanwhile
+        common: dict[str, Any] = {**settings.client_config(), "log_level": 3}
+        self._admin = AdminClient(common)
+        self._consumer = Consumer(
+            {
+                **common,
+                "group.id": "adriatic.cdc",  # never joined: partitions are assigned
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 50,
+            }
+        )
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def offsets(self, places: Iterable[Place], which: Any) -> dict[Place, int]:
+        request = {TopicPartition(*place): which for place in places}
+        try:
+            answers = self._admin.list_offsets(
+                request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=CALL_S
+            )
+            return {
+                (answer.topic, answer.partition): future.result(CALL_S + 1).offset for answer, future in answers.items()
+            }
+        except KafkaException as error:
+            raise mapped(error.args[0], "read the ends of the topics") from None
+        except TimeoutError:
+            raise DependencyUnavailable("the broker does not tell offsets", coordinates=KAFKA) from None
+
+    def settled_ends(self, places: list[Place]) -> dict[Place, int]:
+        ends = self.offsets(places, LATEST)
+        deadline = time.monotonic() + READ_MAX_S
+        while True:
+            time.sleep(SETTLE_S)
+            self._meanwhile()
+            again = self.offsets(places, LATEST)
+            if again == ends:
+                return ends
+            if time.monotonic() > deadline:
+                raise DependencyUnavailable(
+                    "somebody keeps writing to the topics of change capture",
+                    hint="is another capture running, or a producer that should not?",
+                    coordinates=KAFKA,
+                )
+            ends = again
+
+    def last(self, bounds: Mapping[Place, tuple[int, int]]) -> dict[Place, Last]:
+        """Read backwards from each end, in doubling steps, until a record of ours is found. One step nearly always
+        does; the end of a transaction and compaction leave offsets without a record."""
+        found: dict[Place, Last] = {}
+        steps = dict.fromkeys(bounds, 1)
+        open_places = dict(bounds)
+        deadline = time.monotonic() + READ_MAX_S
+        while open_places:
+            begin = {place: max(start, end - steps[place]) for place, (start, end) in open_places.items()}
+            found |= self._scan(begin, {place: end for place, (_, end) in open_places.items()}, deadline)
+            open_places = {
+                place: bound for place, bound in open_places.items() if place not in found and begin[place] > bound[0]
+            }
+            for place in open_places:
+                steps[place] *= 4
+        return found
+
+    def _scan(self, begin: Mapping[Place, int], ends: Mapping[Place, int], deadline: float) -> dict[Place, Last]:
+        """The last record of ours from `begin` up to the end, in each partition that has one there."""
+        found: dict[Place, Last] = {}
+        waiting = set(begin)
+        self._consumer.assign([TopicPartition(*place, offset) for place, offset in begin.items()])
+        while waiting:
+            self._meanwhile()
+            if time.monotonic() > deadline:
+                raise DependencyUnavailable("reading the last records takes too long", coordinates=KAFKA)
+            for message in self._consumer.consume(500, 0.05):
+                place = (message.topic() or "", message.partition() or 0)
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    waiting.discard(place)
+                elif error is not None:
+                    raise mapped(error, f"read {place[0]}")
+                elif place in waiting:
+                    if (last := _last(message)) is not None:
+                        found[place] = last
+                    if (message.offset() or 0) + 1 >= ends[place]:
+                        waiting.discard(place)
+        return found
+
+
+def _last(message: Message) -> Last | None:
+    """What a record says; None when it is not one of ours, which is news in a topic that is."""
+    headers: dict[str, Any] = dict(message.headers() or ())
+    try:
+        pos = Pos.parse(headers[POS_HEADER])
+        snapshot = headers.get(SNAPSHOT_HEADER)
+        return Last(pos, int(snapshot, 16) if snapshot else None)
+    except (KeyError, Undecodable, TypeError, ValueError):
+        log.warning(
+            "a record that change capture did not write",
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+        )
+        return None

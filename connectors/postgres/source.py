@@ -1,0 +1,325 @@
+"""Change capture as a whole: sessions, one after the other, until asked to stop.
+
+Owns the order of a session (lock, checks, snapshot when one is wanted, slot, ledger, stream) and what happens when it
+ends: an outage is waited out with back-off (law 7: lag, never loss), a decision that somebody must take is shown and
+looked at again every few seconds. Refuses to give up: the process stays, and its health says what it waits for.
+
+    session ──▶ lock ──▶ checks ──▶ [slot] ──▶ [snapshot] ──▶ START ──▶ ledger ──▶ stream ─┐
+       ▲                                                                                    │
+       └──────────── back-off (outage) or RECHECK_S (halted, misconfigured) ◀───────────────┘
+
+Read next: `stream.py` (the loop), `checks.py` (the decisions), `snapshot.py`, `ledger.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from adriatic import metrics
+from adriatic.clock import SYSTEM_CLOCK, Clock
+from adriatic.deadline import backoff_s
+from adriatic.errors import AdriaticError, DependencyUnavailable
+from adriatic.logs import get_logger
+from adriatic.ops import Health
+from adriatic.settings import Settings
+from connectors.kafka.admin import KafkaAdmin
+from connectors.kafka.producer import DELIVERY_TIMEOUT_S, KAFKA, Deliveries, IdempotentProducer, TransactionalProducer
+from connectors.postgres import checks, ledger, outbox, snapshot
+from connectors.postgres.checks import Progress, Server
+from connectors.postgres.encoder import TableEncoder
+from connectors.postgres.ledger import Last, Ledger
+from connectors.postgres.lsn import show
+from connectors.postgres.store import Published, Store
+from connectors.postgres.stream import Parts, Stream
+from connectors.postgres.tables import ContractMismatch, Contracts, NoContract, Tables
+from connectors.postgres.tracker import Confirmed
+from connectors.postgres.transport import Transport
+from topics.catalog import Topic
+
+log = get_logger("cdc")
+
+RECHECK_S = 5.0
+"""How often a halted capture looks whether somebody has decided."""
+HEALTHY_S = 10.0
+"""A session that lasted this long starts the back-off anew."""
+RECORD_BYTES_DEFAULT = 1_048_588
+"""Kafka's default of max.message.bytes, for a broker that does not tell."""
+FACTS_S = 2.0
+"""How often the facts behind `adriatic status` are looked up."""
+
+DECISION = "decision"
+WAITS = ("postgres", "kafka", "registry", DECISION)
+
+
+class Capture:
+    """One slot's capture. `run` blocks; `stop` may come from a signal handler or another thread."""
+
+    def __init__(
+        self, settings: Settings, contracts: Contracts, health: Health | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._settings = settings
+        self._contracts = contracts
+        self._health = health or Health()
+        self._clock = clock
+        self._stop = threading.Event()
+        self._previous: Deliveries | None = None
+        self._producer: IdempotentProducer | None = None
+        self._records: dict[str, int] = {}
+        self._tables: Tables | None = None
+        self._facts_at = 0.0
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        """Until `stop`."""
+        pauses, after = backoff_s(), "start"
+        while not self._stop.is_set():
+            started_s = self._clock.monotonic()
+            metrics.CDC_SESSIONS.labels(after=after).inc()
+            try:
+                self._session()
+            except AdriaticError as error:
+                after = error.code
+                if self._clock.monotonic() - started_s > HEALTHY_S:
+                    pauses = backoff_s()
+                self._stop.wait(self._show(error, pauses))
+
+    def _show(self, error: AdriaticError, pauses: Iterator[float]) -> float:
+        """Make an end of a session visible; returns how long to wait, in seconds."""
+        if isinstance(error, DependencyUnavailable):
+            what = str(error.coordinates.get("dependency", "postgres"))
+            pause_s = next(pauses)
+        else:
+            what, pause_s = DECISION, RECHECK_S
+        log.warning("session ended", waits_for=what, code=error.code, detail=error.detail, hint=error.hint)
+        for wait in WAITS:
+            if wait != what:
+                self._health.clear(wait)
+        self._health.wait_for(what, str(error))
+        return pause_s
+
+    # --- a session --------------------------------------------------------------------------------------------------
+
+    def _session(self) -> None:
+        settings = self._settings
+        with Store(settings.postgres, settings.cdc.slot) as store:
+            store.lock()
+            server = store.server(settings.cdc.publication)
+            checks.require_server(server, settings.cdc.publication)
+            progress = checks.resume(settings.cdc.slot, store.slot(), store.progress(), server)
+            partitions, limits = self._broker()
+            contracts = self._on_broker(partitions)
+            events = self._events(contracts)
+            published = store.published(settings.cdc.publication)
+            if progress is None:
+                progress = self._create_slot(server)
+            tables = self._tables = Tables(contracts, settings.cdc.prefix, server.database, store.stopped())
+            encoders = self._learn(store, tables, published)
+            if progress.snapshot_lsn is None:
+                progress = self._snapshot(store, tables, encoders, progress, partitions, limits)
+            for table, _ in encoders:
+                if table.name not in tables.stopped:
+                    store.table_state(table.name, "streaming")
+            self._stream(store, tables, events, progress, partitions, limits)
+
+    def _stream(
+        self,
+        store: Store,
+        tables: Tables,
+        events: outbox.EventEncoder,
+        progress: Progress,
+        partitions: Mapping[str, int],
+        limits: Mapping[str, int],
+    ) -> None:
+        settings = self._settings
+        assert progress.snapshot_lsn is not None
+        with self._transport() as transport:
+            transport.start(settings.cdc.slot, settings.cdc.publication)
+            self._require_unmoved(store, progress)
+            # Only now: while another reader held the slot it could still write.
+            book = Ledger(ledger.read_last(settings.kafka, partitions, transport.keep_alive), self._previous)
+            producer = IdempotentProducer(settings.kafka, limits, book.positions, self._clock)
+            self._producer = producer
+            parts = Parts(transport, producer, store, tables, events, book)
+            start = Confirmed(progress.lsn, progress.committed_at_us)
+            stream = Stream(
+                parts, settings.cdc, start, progress.snapshot_lsn, self._clock, lambda to: self._moved(store, to)
+            )
+            log.info("streaming", slot=settings.cdc.slot, since=show(progress.lsn))
+            self._ready()
+            try:
+                stream.run(self._stop.is_set)
+            finally:
+                transport.close()  # first: Postgres must not wait for us while Kafka keeps us waiting (R6)
+                producer.close(self._stop.is_set)
+                self._count(producer)
+                self._previous = producer.deliveries
+                self._producer = None
+
+    def _require_unmoved(self, store: Store, progress: Progress) -> None:
+        """Between the check and START somebody could have moved the slot: now that it is ours nobody can."""
+        slot = store.slot()
+        if slot is None or slot.confirmed > progress.lsn:
+            raise DependencyUnavailable("the slot was changed while capture started")
+
+    def _transport(self) -> Transport:
+        transport = Transport(self._settings.postgres, self._clock)
+        checks.require_delivery_time(transport.sender_timeout_s, DELIVERY_TIMEOUT_S)
+        return transport
+
+    def _create_slot(self, server: Server) -> Progress:
+        name = self._settings.cdc.slot
+        with self._transport() as transport:
+            point = transport.create_slot(name)
+        log.info("slot created", slot=name, at=show(point))
+        return Progress(server.system_id, point, 0, point - 1, None)
+
+    # --- the snapshot -----------------------------------------------------------------------------------------------
+
+    def _snapshot(
+        self,
+        store: Store,
+        tables: Tables,
+        encoders: list[tuple[Published, TableEncoder]],
+        progress: Progress,
+        partitions: Mapping[str, int],
+        limits: Mapping[str, int],
+    ) -> Progress:
+        """Make sure that a snapshot as it is wanted is in Kafka, and written down."""
+        settings = self._settings
+        self._health.wait_for("snapshot", "copying all tables")
+        name = f"adriatic.cdc.{settings.cdc.slot}"
+        # Ends what an earlier attempt left open, so that what is read next is final.
+        producer = TransactionalProducer(settings.kafka, limits, name)
+        last = ledger.read_last(settings.kafka, partitions)
+        newest_at = max((found.snapshot_at for found in last.values() if found.snapshot_at), default=None)
+        if newest_at is not None and checks.snapshot_found(progress, newest_at):
+            log.info("the snapshot was there", at=show(newest_at))
+            store.snapshot_done(progress, newest_at, progress.committed_at_us)
+            return replace(progress, snapshot_lsn=newest_at)
+        with self._transport() as transport:
+            exported = transport.export_snapshot(_temporary(settings.cdc.slot))
+            checks.require_same_wal(exported.point, _highest(last))
+            for table, _ in encoders:
+                store.table_state(table.name, "snapshot")
+            log.info("snapshot starts", at=show(exported.point), tables=len(encoders))
+            rows, taken_at_us, faults = snapshot.copy(
+                settings.postgres, exported, encoders, producer, self._clock, self._stop.is_set
+            )
+        for table_name, fault in faults.items():
+            self._stop_table(store, tables, table_name, fault)
+        store.snapshot_done(progress, exported.point, taken_at_us)
+        log.info("snapshot done", at=show(exported.point), rows=rows)
+        self._health.clear("snapshot")
+        return replace(progress, snapshot_lsn=exported.point, committed_at_us=taken_at_us)
+
+    # --- what there is ----------------------------------------------------------------------------------------------
+
+    def _ours(self) -> dict[str, Topic]:
+        """The topics that we write: of tables, of events, of dead letters."""
+        return {name: topic for name, topic in self._contracts.topics.items() if topic.kind != "feed"}
+
+    def _broker(self) -> tuple[dict[str, int], dict[str, int]]:
+        """For each topic that we write its partitions, and its largest record in bytes."""
+        ours = self._ours()
+        try:
+            found = KafkaAdmin(self._settings.kafka).topics(ours)
+        except DependencyUnavailable as error:
+            raise DependencyUnavailable(error.detail, hint=error.hint, coordinates=KAFKA) from error
+        missing = [name for name, topic in ours.items() if name not in found or found[name].partitions < 1]
+        if missing:
+            raise DependencyUnavailable(
+                f"no topic {', '.join(missing)}", hint="run `adriatic topics apply`", coordinates=KAFKA
+            )
+        partitions = {name: found[name].partitions for name in ours}
+        limits = {name: int(found[name].config.get("max.message.bytes", RECORD_BYTES_DEFAULT)) for name in ours}
+        return partitions, limits
+
+    def _on_broker(self, partitions: Mapping[str, int]) -> Contracts:
+        """The contracts, with as many partitions as the broker has: more than the file says is fine, and then that
+        many are used."""
+        topics = {
+            name: _with_partitions(topic, partitions.get(name, topic.partitions))
+            for name, topic in self._contracts.topics.items()
+        }
+        return replace(self._contracts, topics=topics)
+
+    def _events(self, contracts: Contracts) -> outbox.EventEncoder:
+        """Every id is asked for now, so that an outage of the registry later on stops nothing."""
+        encoders = {name: contracts.encoders(name) for name, topic in contracts.topics.items() if topic.kind == "event"}
+        return outbox.EventEncoder(contracts.topics, encoders)
+
+    def _learn(self, store: Store, tables: Tables, published: list[Published]) -> list[tuple[Published, TableEncoder]]:
+        """The encoders of the tables that are not stopped; tables that do not fit are stopped now."""
+        encoders = []
+        for name in tables.stopped:
+            metrics.CDC_TABLE_STOPPED.labels(table=name).set(1)
+        for table in published:
+            try:
+                encoder = tables.learn(table.relation)
+            except (NoContract, ContractMismatch) as error:
+                self._stop_table(store, tables, table.name, error)
+                continue
+            if encoder is not None:
+                metrics.CDC_TABLE_STOPPED.labels(table=table.name).set(0)
+                encoders.append((table, encoder))
+        return encoders
+
+    def _stop_table(self, store: Store, tables: Tables, name: str, error: AdriaticError) -> None:
+        log.error("table stopped", table=name, code=error.code, detail=error.detail, hint=error.hint)
+        store.table_state(name, "stopped", error)
+        tables.stop(name, error.code)
+        metrics.CDC_TABLE_STOPPED.labels(table=name).set(1)
+
+    # --- what is shown ----------------------------------------------------------------------------------------------
+
+    def _ready(self) -> None:
+        for wait in (*WAITS, "snapshot"):
+            self._health.clear(wait)
+        self._health.ready()
+
+    def _moved(self, store: Store, to: Confirmed) -> None:
+        """About once a second: metrics and facts."""
+        producer, tables = self._producer, self._tables
+        assert producer is not None
+        assert tables is not None
+        self._count(producer)
+        now_s = self._clock.now().timestamp()
+        behind_s = max(0.0, now_s - to.committed_at_us / 1_000_000)
+        metrics.CDC_BEHIND_SECONDS.set(behind_s)
+        facts: dict[str, Any] = {"slot": self._settings.cdc.slot, "lsn": show(to.lsn), "behind_s": round(behind_s, 3)}
+        if self._clock.monotonic() >= self._facts_at:
+            self._facts_at = self._clock.monotonic() + FACTS_S
+            slot = store.slot()
+            if slot is not None:
+                metrics.CDC_SLOT_WAL_BYTES.set(slot.wal_bytes)
+                facts["slot_wal_bytes"] = slot.wal_bytes
+        facts["tables"] = {"stopped": dict(tables.stopped)}
+        facts["records"] = sum(self._records.values())
+        for name, value in facts.items():
+            self._health.set_fact(name, value)
+
+    def _count(self, producer: IdempotentProducer) -> None:
+        for topic, count in producer.delivered.items():
+            metrics.CDC_EVENTS.labels(topic=topic).inc(count)
+            self._records[topic] = self._records.get(topic, 0) + count
+        producer.delivered.clear()
+
+
+def _with_partitions(topic: Topic, partitions: int) -> Topic:
+    return topic if topic.partitions == partitions else msgspec.structs.replace(topic, partitions=partitions)
+
+
+def _highest(last: Mapping[tuple[str, int], Last]) -> int:
+    return max((found.pos.commit for found in last.values()), default=0)
+
+
+def _temporary(slot: str) -> str:
+    """Slots' names have at most 63 characters."""
+    return f"{slot[:50]}_snapshot"
