@@ -11,7 +11,7 @@ import pytest
 
 from adriatic.cli import cli, reference
 from adriatic.cli.settings import fields, variable
-from tests.docs.markdown import ROOT, Page, pages, parse
+from tests.docs.markdown import ROOT, Page, pages, parse, tracked
 
 PAGES = [page for page in pages() if page.name != "CHANGELOG.md" and not page.name.startswith("docs/reference/")]
 ROOMS = (
@@ -119,3 +119,18 @@ def test_what_does_not_exist_is_found() -> None:
     assert missing_paths(page) == ["api/nothing.py"]
     assert wrong_commands(page) == ["adriatic frobnicate", "adriatic settings --nope"]
     assert missing_targets(page) == ["nothing"]
+
+
+DEFINED = re.compile(r"^\s*(?:async )?def (\w+)|^\s*class (\w+)", re.MULTILINE)
+SQL_DEFINED = re.compile(r"create (?:function|procedure) [a-z]+\.(\w+)")
+CALL = re.compile(r"(?:\w+\.)*(?P<name>\w+)\(\)")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name == "ARCHITECTURE.md"], ids=lambda page: page.name)
+def test_functions_on_the_map_exist(page: Page) -> None:
+    sources = "\n".join((ROOT / name).read_text(encoding="utf-8") for room in ROOMS for name in tracked(f"{room}/*.py"))
+    sql = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in tracked("schemas/sql/*.sql"))
+    known = {name for pair in DEFINED.findall(sources) for name in pair} | set(SQL_DEFINED.findall(sql))
+    named = [match["name"] for span in page.spans() if (match := CALL.fullmatch(span))]
+    assert len(named) > 10
+    assert [name for name in named if name not in known] == []
