@@ -5,7 +5,8 @@
 -- can log in as and whose policy on mv.chunks lets every row pass, so that no policy stands before the index. In exchange
 -- 1. each of them names the tenant of the transaction in its own predicate, and gives nothing when there is none;
 -- 2. each joins mv.search_state, where the policy does bind the role: a forgotten predicate would still find one tenant's
---    rows only;
+--    rows only. (The join stands apart from the look-up: in one query, the policy of the one table would stand before the
+--    index of the other.)
 -- 3. nobody inherits the role's rights, not even the owner, and only the API may call the functions.
 -- Plans are made for the tenant and the words at hand: a rare word goes through the index, a small tenant through its key.
 
@@ -73,17 +74,25 @@ begin
     corpus as materialized (
         select count(*)::double precision as adrs, greatest(avg(length), 1) as length from lengths
     ),
-    found as materialized (
+    matching as materialized (
         select c.adr_id, c.version, c.ordinal, term.lexeme,
                mv.lexeme_count(c.tsv, term.query, buckets)
                    + case when c.ordinal = 0 and c.tsv @@ term.in_title then 2 else 0 end as count
-        from mv.chunks c
-        join mv.search_state s on s.tenant_id = c.tenant_id and s.adr_id = c.adr_id and s.words_version = c.version
+        from (
+            -- One look-up for all words, planned by itself; `offset 0` keeps it from becoming one for each word, whose
+            -- cost would be that of all tenants' chunks.
+            select adr_id, version, ordinal, tsv from mv.chunks where tenant_id = tenant and tsv @@ any_wanted offset 0
+        ) c
         join (
             select lexeme, mv.lexeme_query(lexeme) as query, (mv.lexeme_query(lexeme)::text || ':A')::tsquery as in_title
             from unnest(wanted) as lexeme
         ) term on c.tsv @@ term.query
-        where c.tenant_id = tenant and not s.deleted and c.tsv @@ any_wanted
+    ),
+    found as materialized (
+        select m.*
+        from matching m
+        join mv.search_state s on s.tenant_id = tenant and s.adr_id = m.adr_id and s.words_version = m.version
+        where not s.deleted
     ),
     counts as (
         select adr_id, lexeme, sum(count)::double precision as count from found group by adr_id, lexeme
@@ -127,10 +136,13 @@ begin
         return;
     end if;
     return query
-    select distinct c.adr_id
-    from mv.chunks c
-    join mv.search_state s on s.tenant_id = c.tenant_id and s.adr_id = c.adr_id and s.words_version = c.version
-    where c.tenant_id = tenant and not s.deleted and c.tsv @@ query;
+    with matching as materialized (
+        select c.adr_id, c.version from mv.chunks c where c.tenant_id = tenant and c.tsv @@ query
+    )
+    select distinct s.adr_id
+    from matching m
+    join mv.search_state s on s.tenant_id = tenant and s.adr_id = m.adr_id and s.words_version = m.version
+    where not s.deleted;
 end
 $$;
 

@@ -1,0 +1,128 @@
+"""Writes ADRs as the API and the flows would, straight into a database: what a test of search needs to find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from adriatic.ids import new_id
+from adriatic.settings import Settings
+from connectors.embedders import Embedder
+from dataflows.chunker import chunk
+from tests.connectors.embedders.stand_in import FakeEmbedder
+
+BEGINNING = datetime(2026, 1, 15, 9, tzinfo=UTC)
+
+_CHUNKS = """
+insert into mv.chunks (
+    tenant_id, adr_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv, length)
+select %s, %s, %s, v.ordinal, v.heading_path, v.body, v.char_start, v.char_end, v.text_hash, t.tsv,
+       mv.chunk_length(t.tsv)
+  from (values (%s, %s, %s, %s, %s, %s)) as v (ordinal, heading_path, body, char_start, char_end, text_hash),
+       lateral (select mv.chunk_tsv(v.ordinal, %s, v.heading_path, v.body) as tsv) t
+"""
+
+
+class Corpus:
+    """A connection that row security does not bind. Vectors are those of `embedder`."""
+
+    def __init__(self, connection: psycopg.Connection[Any], embedder: Embedder) -> None:
+        self.connection = connection
+        self.embedder = embedder
+        space = embedder.space
+        connection.execute(
+            "insert into mv.embedding_spaces (space, provider, model, revision, dimension, active) "
+            "values (%s, %s, %s, %s, %s, true)",
+            [space.name, space.provider, space.model, space.revision, space.dimension],
+        )
+
+    def tenant(self, slug: str) -> UUID:
+        tenant_id = new_id()
+        self.connection.execute("insert into app.tenants values (%s, %s, %s)", [tenant_id, slug, slug])
+        self.log(tenant_id, "default")
+        return tenant_id
+
+    def log(self, tenant_id: UUID, slug: str) -> UUID:
+        log_id = new_id()
+        self.connection.execute(
+            "insert into app.logs (tenant_id, log_id, slug, name) values (%s, %s, %s, %s)",
+            [tenant_id, log_id, slug, slug],
+        )
+        return log_id
+
+    def adr(
+        self,
+        tenant_id: UUID,
+        title: str,
+        text: str,
+        *,
+        number: int | None = None,
+        status: str = "accepted",
+        tags: Sequence[str] = (),
+        log: str = "default",
+        author: str = "Ada",
+        at: datetime = BEGINNING,
+        by_meaning: bool = True,
+    ) -> UUID:
+        """Version 1 of a new ADR, findable by words and, unless told otherwise, by meaning."""
+        adr_id = new_id()
+        execute = self.connection.execute
+        execute(
+            "insert into app.adrs (tenant_id, adr_id, log_id, number, title, status, version, created_at, updated_at) "
+            "select tenant_id, %s, log_id, %s, %s, %s, 1, %s, %s from app.logs where tenant_id = %s and slug = %s",
+            [adr_id, number, title, status, at, at, tenant_id, log],
+        )
+        execute(
+            "insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, author, "
+            "effective_at) values (%s, %s, 1, 'create', %s, %s, %s, %s, %s)",
+            [tenant_id, adr_id, title, status, text, author, at],
+        )
+        for tag in tags:
+            execute("insert into app.adr_tags (tenant_id, adr_id, tag) values (%s, %s, %s)", [tenant_id, adr_id, tag])
+        parts = chunk(title, text)
+        execute(
+            "insert into mv.search_state (tenant_id, adr_id, words_version, meaning_version, title, status, "
+            "effective_at, recorded_at, words_at, meaning_at, chunks) "
+            "values (%s, %s, 1, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [tenant_id, adr_id, 1 if by_meaning else None, title, status, at, at, at, at, len(parts)],
+        )
+        for part in parts:
+            execute(
+                _CHUNKS,
+                [
+                    *(tenant_id, adr_id, 1),
+                    *(part.ordinal, part.heading_path, part.body, part.char_start, part.char_end, part.text_hash),
+                    title,
+                ],
+            )
+        if by_meaning:
+            self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
+        return adr_id
+
+    def embed(self, tenant_id: UUID, texts: Sequence[tuple[bytes, str]]) -> None:
+        vectors = self.embedder.embed([text for _, text in texts])
+        for (text_hash, _), vector in zip(texts, vectors, strict=True):
+            self.connection.execute(
+                "insert into mv.embeddings values (%s, %s, %s, %s::vector) on conflict do nothing",
+                [tenant_id, self.embedder.space.name, text_hash, str(vector.tolist())],
+            )
+
+    def watermark(self, at: datetime) -> None:
+        """Everything committed up to `at` is searchable by words."""
+        self.connection.execute(
+            "insert into mv.watermarks (view, topic, partition, lsn, source_at) "
+            "values ('search.words', 'adriatic.app.adr_versions', 0, '0/1A2B3C8', %s)",
+            [at],
+        )
+
+
+@contextmanager
+def writing(settings: Settings, embedder: Embedder | None = None) -> Iterator[Corpus]:
+    """Each statement is committed at once."""
+    with psycopg.connect(settings.postgres.dsn("admin"), autocommit=True) as connection:
+        yield Corpus(connection, embedder or FakeEmbedder())
