@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Router
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -22,6 +22,9 @@ from adriatic.clock import SYSTEM_CLOCK, Clock
 from adriatic.ops import Health
 from adriatic.settings import Settings
 from api import openapi, problems
+from api.adrs.controller import AdrController
+from api.adrs.history import HistoryController
+from api.adrs.relations import RelationController
 from api.auth.issuer import LocalIssuer
 from api.auth.keys import KeyStore
 from api.auth.middleware import require_token
@@ -45,11 +48,23 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     SearchController,
     ImportController,
     FreshnessController,
+    HistoryController,
+    RelationController,
 )
-"""Every route of the API. The contract test and the tenant matrix walk whatever is in here."""
+"""The routes whose bounds are fixed; `routes` has them all."""
 
 SMALL_BODY_BYTES_MAX = 65_536
 """Largest body of a route that does not say otherwise: tags, links, names."""
+
+
+JSON_EXPANSION_MAX = 3
+"""Bytes of a JSON body for one byte of a text: a client that escapes everything beyond ASCII needs up to three."""
+
+
+def routes(settings: Settings) -> list[ControllerRouterHandler]:
+    """Every route of the API. The contract test and the tenant matrix walk whatever is in here."""
+    text_bytes_max = JSON_EXPANSION_MAX * settings.api.adr_bytes_max + SMALL_BODY_BYTES_MAX
+    return [*CONTROLLERS, Router("/", route_handlers=[AdrController], request_max_body_size=text_bytes_max)]
 
 
 class Api(Litestar):
@@ -66,7 +81,7 @@ class Api(Litestar):
 def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, health: Health | None = None) -> Api:
     """The application of one process. Nothing is opened before its lifespan starts."""
     return Api(
-        route_handlers=CONTROLLERS,
+        route_handlers=routes(settings),
         request_class=ApiRequest,
         request_max_body_size=SMALL_BODY_BYTES_MAX,
         middleware=[require_token()],

@@ -9,16 +9,17 @@ Read next: `schemas/sql/0001_foundation.sql`, where the tenant of a transaction 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
 
-from adriatic.errors import Conflict, DependencyUnavailable
+from adriatic.errors import Conflict, DependencyUnavailable, InvalidInput
 from adriatic.settings import PostgresSettings, Role
 
+Result = TypeVar("Result")
 Connection = Any
 """An asyncpg connection. The library has no annotations, so this name is all that a type checker can hold on to."""
 
@@ -50,6 +51,7 @@ _UNAVAILABLE = (
     asyncpg.LockNotAvailableError,
     asyncpg.InterfaceError,  # the connection went away under us
 )
+_NOT_STORABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
@@ -63,6 +65,10 @@ def translated() -> Iterator[None]:
             f"the database did not answer in time (a connection is waited for {ACQUIRE_S_MAX:g} s, "
             f"a statement {STATEMENT_S_MAX:g} s)",
             hint=f"try again in {RETRY_AFTER_S} s",
+        ) from error
+    except _NOT_STORABLE as error:
+        raise InvalidInput(
+            "a value holds a character that text in Postgres cannot", hint="remove U+0000 from it"
         ) from error
     except _LOST_RACE as error:
         raise Conflict("another write to the same rows came first", hint="read again and repeat the request") from error
@@ -146,6 +152,25 @@ async def tenant_transaction(
     async with database.connection() as connection, connection.transaction(isolation=isolation, readonly=read_only):
         await connection.execute("select set_config('app.tenant_id', $1, true)", str(tenant_id))
         yield connection
+
+
+async def write(
+    database: Database, tenant_id: UUID, work: Callable[[Connection], Awaitable[Result]]
+) -> tuple[Result, str | None]:
+    """Do `work` in a transaction of its own; returns what it returns, and an LSN at or after the commit.
+
+    A view whose `as_of.lsn` has reached that LSN shows the write. None when the server went away right after the
+    commit: the write stands all the same.
+    """
+    async with database.connection() as connection:
+        async with connection.transaction():
+            await connection.execute("select set_config('app.tenant_id', $1, true)", str(tenant_id))
+            result = await work(connection)
+        try:
+            lsn: str | None = await connection.fetchval("select pg_current_wal_insert_lsn()::text")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            lsn = None
+    return result, lsn
 
 
 _SESSION = {

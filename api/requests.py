@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -114,6 +115,17 @@ def _nul_fields(value: Any, path: str = "") -> Iterator[str]:
 
 def _fault(field: str, detail: str) -> dict[str, str]:
     return {"source": "body", "field": field, "detail": detail}
+
+
+def require_zone(name: str, time: datetime | None) -> None:
+    """Raise `InvalidInput` for a time without a zone: it means another moment to each reader."""
+    if time is not None and time.tzinfo is None:
+        detail = "the time has no zone"
+        raise InvalidInput(
+            f"query {name}: {detail}",
+            hint="write it like 2026-01-15T09:00:00Z; a + in an address is written %2B",
+            coordinates={"errors": [{"source": "query", "field": name, "detail": detail}]},
+        )
 
 
 async def refuse_unknown_query(request: Request[Any, Any, Any]) -> None:

@@ -12,10 +12,13 @@ from typing import Literal
 import msgspec
 
 from api.db import Connection
+from topics import catalog
 
 State = Literal["fresh", "stale", "unknown"]
 
 WORDS_VIEW = "search.words"
+TOPIC_OF = {WORDS_VIEW: "adriatic.app.adr_versions"}
+"""What each view is made from: all of that topic's partitions must have reported."""
 
 FRESH_S_MAX = 10.0
 """Heartbeats pass the whole path about once a second, a batch takes a second or two; ten says that something waits."""
@@ -59,17 +62,18 @@ def judge(lsn: str | None, time: datetime | None, now: datetime, *, complete: bo
     return AsOf(state, lsn, time, round(age_s, 3))
 
 
-async def read(connection: Connection, view: str, partitions: int | None = None) -> AsOf:
-    """The watermark of `view`: that of its slowest partition. `partitions` is how many must have reported.
+async def read(connection: Connection, view: str) -> AsOf:
+    """The watermark of `view`: that of its slowest partition; unknown while one has not reported at all.
 
     Use the connection that reads the view, in a read-only `tenant_transaction`: then both are of one snapshot.
     """
+    expected = catalog.load()[TOPIC_OF[view]].partitions
     row = await connection.fetchrow(
         "select min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions, clock_timestamp() as now "
         "from mv.watermarks where view = $1",
         view,
     )
-    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= (partitions or 1))
+    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= expected)
 
 
 async def read_meaning(connection: Connection, words: AsOf) -> AsOf:

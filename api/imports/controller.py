@@ -11,7 +11,7 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
-from litestar.params import Body, Parameter
+from litestar.params import Body, FromPath, Parameter
 
 from adriatic.errors import InvalidInput, TooLarge
 from adriatic.settings import Settings
@@ -118,7 +118,7 @@ class ImportController(Controller):
         database: NamedDependency[Database],
         principal: NamedDependency[Principal],
         settings: NamedDependency[Settings],
-        import_id: UUID,
+        import_id: FromPath[UUID],
         data: Annotated[Events, Body(examples=[Example("One change", value={"events": [_EVENT]})])],
     ) -> BatchResult:
         """One transaction. A change that is refused is reported and leaves the others alone."""
@@ -134,7 +134,7 @@ class ImportController(Controller):
         responses=answers(FinishedImport, _FINISHED, description="The report.", errors=(404, 409)),
     )
     async def finish(
-        self, database: NamedDependency[Database], principal: NamedDependency[Principal], import_id: UUID
+        self, database: NamedDependency[Database], principal: NamedDependency[Principal], import_id: FromPath[UUID]
     ) -> FinishedImport:
         """Gives out numbers that became free, resolves links between ADRs, and reports. Safe to repeat."""
         return await service.finish(database, principal, import_id)
@@ -146,7 +146,7 @@ class ImportController(Controller):
         responses=answers(Import, _IMPORT, description="The import so far.", errors=(404,)),
     )
     async def read(
-        self, database: NamedDependency[Database], principal: NamedDependency[Principal], import_id: UUID
+        self, database: NamedDependency[Database], principal: NamedDependency[Principal], import_id: FromPath[UUID]
     ) -> Import:
         """What came in, what was refused, what was odd."""
         return await service.read(database, principal, import_id)

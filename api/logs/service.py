@@ -16,7 +16,7 @@ from adriatic.ids import new_id
 from api import paging
 from api.db import Connection
 
-DEFAULT = "default"
+DEFAULT = "main"
 """The log of an ADR whose creator names none. The only one that is made on demand."""
 DEFAULT_NAME = "Decisions"
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -96,20 +96,22 @@ async def page(connection: Connection, tenant_id: UUID, limit: int, cursor: str 
     return LogPage(items, paging.encode(of, items[-1].slug) if more else None)
 
 
-async def take_number(connection: Connection, tenant_id: UUID, log_id: UUID) -> int:
-    """The next number of a log. It is the caller's when its transaction commits, and the next caller's when not.
+async def take_number(connection: Connection, tenant_id: UUID, log_id: UUID) -> tuple[int, datetime]:
+    """The next number of a log, and the time at which it was given.
+
+    It is the caller's when its transaction commits, and the next caller's when not.
 
     Waits for other transactions that took a number of the same log and are not done: that is what makes them gapless.
     """
-    number: int | None = await connection.fetchval(
+    row = await connection.fetchrow(
         "update app.logs set next_number = next_number + 1 where tenant_id = $1 and log_id = $2 "
-        "returning next_number - 1",
+        "returning next_number - 1 as number, clock_timestamp() as at",
         tenant_id,
         log_id,
     )
-    if number is None:
+    if row is None:
         raise NotFound("there is no such log", hint="GET /v1/logs lists them")
-    return number
+    return row["number"], row["at"]
 
 
 async def _insert(connection: Connection, tenant_id: UUID, slug: str, name: str) -> UUID | None:

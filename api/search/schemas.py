@@ -41,8 +41,8 @@ class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tag: Annotated[list[_Text], Meta(max_length=VALUES_MAX, description="All of these.")] = []
     log: Annotated[_Text | None, Meta(description="Slug of the log.")] = None
     author: Annotated[_Text | None, Meta(description="Somebody who wrote a version, as the history names them.")] = None
-    since: Annotated[datetime | None, Meta(description="In effect at or after this time.", tz=True)] = None
-    until: Annotated[datetime | None, Meta(description="In effect before this time.", tz=True)] = None
+    since: Annotated[datetime, Meta(description="In effect at or after this time.", tz=True)] | None = None
+    until: Annotated[datetime, Meta(description="In effect before this time.", tz=True)] | None = None
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT
     explain: Annotated[bool, Meta(description="Say how each hit got its place.")] = False
 

@@ -1,0 +1,239 @@
+"""The reads: one ADR now or at a time, lists, history. They read what was written (`app.*`), so they are never behind.
+
+Refuses to change anything; meant for a read-only `tenant_transaction`, where all statements see one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from adriatic.errors import Gone, NotFound
+from api import paging
+from api.adrs import service
+from api.adrs.document import Status
+from api.adrs.schemas import Adr, AdrPage, AdrSummary, Version, VersionPage, VersionSummary
+from api.db import Connection
+
+Order = Literal["updated", "created"]
+
+_HEAD = """
+    a.adr_id, l.slug as log, a.number, 'ADR-' || a.number as label, a.created_at, a.updated_at, a.deleted_at,
+    array(select tag from app.adr_tags t where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id order by tag) as tags
+"""
+_VERSION = """
+    v.version, v.title, v.status, v.message, v.author, v.author_id, v.change, v.effective_at, v.recorded_at,
+    v.source_key, v.source_ref, v.original is not null as has_original
+"""
+_LIVE: Literal["live"] = "live"
+Which = Literal["live", "deleted", "all"]
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """What a list is narrowed to; None is no filter."""
+
+    status: tuple[Status, ...] = ()
+    tag: tuple[str, ...] = ()
+    log: str | None = None
+    author: str | None = None
+    updated_since: datetime | None = None
+    title: str | None = None
+    which: Which = _LIVE
+
+
+async def read(connection: Connection, tenant_id: UUID, adr_id: UUID, *, include_deleted: bool = False) -> Adr:
+    """The newest version. Raises `NotFound`, or `Gone` for a deleted one."""
+    adr = await _one(connection, tenant_id, adr_id, "v.version = a.version")
+    if adr is None:
+        service.no_such_adr(adr_id)
+    if adr.deleted_at is not None and not include_deleted:
+        raise Gone(
+            f"the ADR was deleted at {adr.deleted_at.isoformat()}",
+            hint=f"POST /v1/adrs/{adr_id}/restore brings it back; include_deleted=true shows it",
+            coordinates={"current_version": adr.version},
+        )
+    return adr
+
+
+async def read_at(
+    connection: Connection, tenant_id: UUID, adr_id: UUID, time: datetime, *, include_deleted: bool = False
+) -> Adr:
+    """The version that was effective at `time`: the highest one that had taken effect by then.
+
+    The highest, not the latest by its time: clocks of imported commits can run backwards, and the present must be what
+    the head says. Raises `NotFound` when there was none yet, `Gone` when it was deleted at that time.
+    """
+    adr = await _one(
+        connection,
+        tenant_id,
+        adr_id,
+        "v.version = (select max(x.version) from app.adr_versions x where x.tenant_id = a.tenant_id "
+        "and x.adr_id = a.adr_id and x.effective_at <= $3)",
+        time,
+    )
+    if adr is None:
+        if not await connection.fetchval(
+            "select true from app.adrs where tenant_id = $1 and adr_id = $2", tenant_id, adr_id
+        ):
+            service.no_such_adr(adr_id)
+        raise NotFound(
+            f"the ADR did not exist at {time.isoformat()}",
+            hint=f"GET /v1/adrs/{adr_id}/versions says since when it does",
+        )
+    if adr.change == "delete" and not include_deleted:
+        raise Gone(
+            f"the ADR was deleted at {time.isoformat()}, by its version {adr.version}",
+            hint="include_deleted=true shows it",
+        )
+    return adr
+
+
+async def _one(connection: Connection, tenant_id: UUID, adr_id: UUID, version: str, *more: Any) -> Adr | None:
+    row = await connection.fetchrow(
+        f"select {_HEAD}, {_VERSION}, v.body from app.adrs a "  # noqa: S608 - constants
+        "join app.logs l using (tenant_id, log_id) join app.adr_versions v using (tenant_id, adr_id) "
+        f"where a.tenant_id = $1 and a.adr_id = $2 and {version}",
+        *(tenant_id, adr_id, *more),
+    )
+    return msgspec.convert(dict(row), Adr) if row else None
+
+
+async def page(
+    connection: Connection, tenant_id: UUID, filters: Filters, order: Order, limit: int, cursor: str | None
+) -> AdrPage:
+    """ADRs, newest first by `order`.
+
+    By `created` a list that is read page by page shows each ADR once, whatever happens meanwhile. By `updated` an ADR
+    that is updated meanwhile moves to the front, ahead of the pages that are still to come.
+    """
+    of = paging.fingerprint("adrs", order, filters)
+    where, values = _where(tenant_id, filters)
+    if order == "created":
+        if created := paging.decode(cursor, of, tuple[UUID]):
+            values += created
+            where.append(f"a.adr_id < ${len(values)}")
+        order_by = "a.adr_id desc"
+    else:
+        if updated := paging.decode(cursor, of, tuple[datetime, UUID]):
+            values += updated
+            where.append(f"(a.updated_at, a.adr_id) < (${len(values) - 1}, ${len(values)})")
+        order_by = "a.updated_at desc, a.adr_id desc"
+    rows = await connection.fetch(
+        f"select {_HEAD}, a.version, a.title, a.status from app.adrs a join app.logs l using (tenant_id, log_id) "  # noqa: S608 - values are parameters
+        f"where {' and '.join(where)} order by {order_by} limit ${len(values) + 1}",
+        *(*values, limit + 1),
+    )
+    rows, more = paging.split(rows, limit)
+    items = msgspec.convert([dict(row) for row in rows], list[AdrSummary])
+    if not more:
+        return AdrPage(items, None)
+    last = items[-1]
+    key = (last.adr_id,) if order == "created" else (last.updated_at, last.adr_id)
+    return AdrPage(items, paging.encode(of, *key))
+
+
+def _where(tenant_id: UUID, filters: Filters) -> tuple[list[str], list[Any]]:
+    where = ["a.tenant_id = $1"]
+    values: list[Any] = [tenant_id]
+    if filters.which != "all":
+        where.append(f"a.deleted_at is {'not ' if filters.which == 'deleted' else ''}null")
+    for value, condition in (
+        (list(filters.status), "a.status = any(${})"),
+        (filters.log, "l.slug = ${}"),
+        (filters.updated_since, "a.updated_at >= ${}"),
+        (_like(filters.title), "a.title ilike ${}"),
+        (
+            filters.author,
+            "exists (select from app.adr_versions v where v.tenant_id = a.tenant_id and v.adr_id = a.adr_id "
+            "and v.author = ${})",
+        ),
+        *(
+            (
+                tag,
+                "exists (select from app.adr_tags t where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id "
+                "and t.tag = ${})",
+            )
+            for tag in filters.tag
+        ),
+    ):
+        if value:
+            values.append(value)
+            where.append(condition.format(len(values)))
+    return where, values
+
+
+def _like(part: str | None) -> str | None:
+    """A pattern for "contains", with the pattern's own signs taken literally."""
+    if not part:
+        return None
+    escaped = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+async def history(connection: Connection, tenant_id: UUID, adr_id: UUID, limit: int, cursor: str | None) -> VersionPage:
+    """The versions, newest first. Deleted ADRs keep their history."""
+    of = paging.fingerprint("versions", adr_id)
+    before = paging.decode(cursor, of, tuple[int])
+    rows = await connection.fetch(
+        f"select v.adr_id, {_VERSION}, octet_length(v.body) as size_bytes from app.adr_versions v "  # noqa: S608 - constants
+        "where v.tenant_id = $1 and v.adr_id = $2 and ($3::int is null or v.version < $3) "
+        "order by v.version desc limit $4",
+        *(tenant_id, adr_id, before[0] if before else None, limit + 1),
+    )
+    if not rows and before is None:
+        service.no_such_adr(adr_id)
+    rows, more = paging.split(rows, limit)
+    items = msgspec.convert([dict(row) for row in rows], list[VersionSummary])
+    return VersionPage(items, paging.encode(of, items[-1].version) if more else None)
+
+
+async def version(connection: Connection, tenant_id: UUID, adr_id: UUID, number: int) -> Version:
+    """One version with its text. Raises `NotFound`."""
+    row = await connection.fetchrow(
+        f"select v.adr_id, {_VERSION}, octet_length(v.body) as size_bytes, v.body from app.adr_versions v "  # noqa: S608 - constants
+        "where v.tenant_id = $1 and v.adr_id = $2 and v.version = $3",
+        *(tenant_id, adr_id, number),
+    )
+    if row is None:
+        await require_adr(connection, tenant_id, adr_id)
+        service.no_such_version(adr_id, number)
+    return msgspec.convert(dict(row), Version)
+
+
+async def text(connection: Connection, tenant_id: UUID, adr_id: UUID, number: int) -> bytes:
+    """The bytes of a version as they came in. Raises `NotFound`."""
+    row: Mapping[str, Any] | None = await connection.fetchrow(
+        "select body, original from app.adr_versions where tenant_id = $1 and adr_id = $2 and version = $3",
+        *(tenant_id, adr_id, number),
+    )
+    if row is None:
+        await require_adr(connection, tenant_id, adr_id)
+        service.no_such_version(adr_id, number)
+    original: bytes | None = row["original"]
+    body: str = row["body"]
+    return body.encode() if original is None else original
+
+
+async def two_versions(
+    connection: Connection, tenant_id: UUID, adr_id: UUID, old: int | None, new: int | None
+) -> Sequence[Version]:
+    """The two versions to compare: by default the newest one and the one before it."""
+    head = await connection.fetchval(
+        "select version from app.adrs where tenant_id = $1 and adr_id = $2", tenant_id, adr_id
+    )
+    if head is None:
+        service.no_such_adr(adr_id)
+    newer = new or head
+    older = old or max(1, newer - 1)
+    return [await version(connection, tenant_id, adr_id, number) for number in (older, newer)]
+
+
+async def require_adr(connection: Connection, tenant_id: UUID, adr_id: UUID) -> None:
+    if not await connection.fetchval(
+        "select true from app.adrs where tenant_id = $1 and adr_id = $2", tenant_id, adr_id
+    ):
+        service.no_such_adr(adr_id)

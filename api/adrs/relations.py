@@ -1,0 +1,153 @@
+"""`/v1/adrs/{adr_id}/tags` and `/links`: what people put beside an ADR. No version is made.
+
+Owns the HTTP of it. Each write locks the head for its transaction, so that bounds hold and deleted ADRs stay so.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, delete, get, put
+from litestar.di import NamedDependency
+from litestar.openapi.spec import Example
+from litestar.params import Body, PathParameter, QueryParameter
+
+from api.adrs import examples, links, queries, service, tags
+from api.adrs.document import TARGET_CHARS_MAX, LinkKind
+from api.adrs.schemas import TAG_PATTERN, Link, Links, NewLink, NewTags
+from api.auth.users import Principal
+from api.db import Connection, Database, tenant_transaction
+from api.openapi import answers
+
+Db = NamedDependency[Database]
+By = NamedDependency[Principal]
+AdrId = Annotated[UUID, PathParameter(description="The ADR's id.")]
+TagInPath = Annotated[str, PathParameter(pattern=TAG_PATTERN, description="The tag, percent-encoded.")]
+
+
+async def _lock(connection: Connection, principal: Principal, adr_id: AdrId) -> service.Head:
+    head = await service.lock(connection, principal.tenant_id, adr_id, service.ANY_VERSION)
+    service.require_alive(head)
+    return head
+
+
+class RelationController(Controller):
+    """Tags and links of one ADR."""
+
+    path = "/v1/adrs/{adr_id:uuid}"
+    tags = ("tags and links",)
+
+    @get(
+        "/tags",
+        operation_id="listTags",
+        summary="Tags of an ADR",
+        responses=answers(list[str], ["database", "ledger"], description="The tags, sorted.", errors=(404,)),
+    )
+    async def list_tags(self, database: Db, principal: By, adr_id: AdrId) -> list[str]:
+        """The tags of an ADR."""
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            await queries.require_adr(connection, principal.tenant_id, adr_id)
+            return await tags.read(connection, principal.tenant_id, adr_id)
+
+    @put(
+        "/tags",
+        operation_id="replaceTags",
+        summary="Replace the tags of an ADR",
+        responses=answers(
+            list[str], ["database", "ledger"], description="The tags as they are now.", errors=(404, 410, 413, 415)
+        ),
+    )
+    async def replace_tags(
+        self,
+        database: Db,
+        principal: By,
+        adr_id: AdrId,
+        data: Annotated[NewTags, Body(examples=[Example("Two tags", value={"tags": ["database", "ledger"]})])],
+    ) -> list[str]:
+        """The ADR has exactly these tags afterwards."""
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            await _lock(connection, principal, adr_id)
+            return await tags.replace(connection, principal.tenant_id, adr_id, data.tags)
+
+    @put(
+        "/tags/{tag:str}",
+        operation_id="addTag",
+        summary="Add a tag to an ADR",
+        responses=answers(
+            list[str], ["database", "ledger"], description="The tags as they are now.", errors=(404, 409, 410)
+        ),
+    )
+    async def add_tag(self, database: Db, principal: By, adr_id: AdrId, tag: TagInPath) -> list[str]:
+        """Adding a tag that is there is fine."""
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            await _lock(connection, principal, adr_id)
+            return await tags.add(connection, principal.tenant_id, adr_id, tag)
+
+    @delete(
+        "/tags/{tag:str}",
+        status_code=200,
+        operation_id="removeTag",
+        summary="Remove a tag from an ADR",
+        responses=answers(list[str], ["database"], description="The tags as they are now.", errors=(404, 410)),
+    )
+    async def remove_tag(self, database: Db, principal: By, adr_id: AdrId, tag: TagInPath) -> list[str]:
+        """Removing a tag that is not there is fine."""
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            await _lock(connection, principal, adr_id)
+            return await tags.remove(connection, principal.tenant_id, adr_id, tag)
+
+    @get(
+        "/links",
+        operation_id="listLinks",
+        summary="Links of an ADR, both directions",
+        responses=answers(Links, examples.LINKS, description="The links.", errors=(404,)),
+    )
+    async def list_links(self, database: Db, principal: By, adr_id: AdrId) -> Links:
+        """Where it leads, and who leads here. `origin` says whether the text has the link or a person set it."""
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            await queries.require_adr(connection, principal.tenant_id, adr_id)
+            return await links.read(connection, principal.tenant_id, adr_id)
+
+    @put(
+        "/links",
+        operation_id="putLink",
+        summary="Set a link",
+        responses=answers(Link, examples.LINK, description="The link.", errors=(404, 409, 410, 413, 415)),
+    )
+    async def put_link(
+        self,
+        database: Db,
+        principal: By,
+        adr_id: AdrId,
+        data: Annotated[NewLink, Body(examples=[Example("A link", value={"kind": "supersedes", "target": "ADR-7"})])],
+    ) -> Link:
+        """Setting a link that is there is fine. It is resolved to an ADR where its target means one."""
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            head = await _lock(connection, principal, adr_id)
+            return await links.put(connection, principal.tenant_id, adr_id, head.log_id, data)
+
+    @delete(
+        "/links",
+        status_code=200,
+        operation_id="removeLink",
+        summary="Remove a link",
+        responses=answers(
+            Links, examples.LINKS | {"outgoing": []}, description="The links as they are now.", errors=(404, 409, 410)
+        ),
+    )
+    async def remove_link(
+        self,
+        database: Db,
+        principal: By,
+        adr_id: AdrId,
+        kind: Annotated[LinkKind, QueryParameter(description="Its kind.")],
+        target: Annotated[
+            str, QueryParameter(min_length=1, max_length=TARGET_CHARS_MAX, description="Its target, as written.")
+        ],
+    ) -> Links:
+        """Links that the text has are removed by changing the text."""
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            await _lock(connection, principal, adr_id)
+            await links.remove(connection, principal.tenant_id, adr_id, kind, target)
+            return await links.read(connection, principal.tenant_id, adr_id)
