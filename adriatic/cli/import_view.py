@@ -1,0 +1,203 @@
+"""What an import shows: a bar or lines while it runs, and the summary at its end.
+
+Owns the wording. Refuses to compute: the counts are the server's, the times are measured by `searchable`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from adriatic.cli.searchable import STILL_S_MAX, Watched
+from adriatic.cli.sending import Sent
+from api.adrs.document import Oddity, Role
+from api.imports.freshness import Arm, Freshness
+from api.imports.schemas import Tally
+
+LINE_EVERY_S = 2.0
+"""Without a terminal, progress is a line this often."""
+EXAMPLES_SHOWN = 2
+TEXT_ODDITIES = frozenset((*get_args(Oddity), *get_args(Role)))
+"""How people write, as opposed to what became of a change: counted, without examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One source, imported. `search` is None when nobody waited."""
+
+    tenant: str
+    sent: Sent
+    search: Watched | None
+
+
+# ---------------------------------------------------------------------------------------------------------- progress
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yields what is called with how many more are done: a bar on a terminal, a line now and then elsewhere."""
+    if sys.stderr.isatty():
+        with _bar(title, total) as moved:
+            yield moved
+        return
+    began_s = shown_s = time.monotonic()
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, shown_s
+        done += count
+        now_s = time.monotonic()
+        if now_s - shown_s >= LINE_EVERY_S:
+            shown_s = now_s
+            click.echo(f"{title}: {done} of {total}, {done / (now_s - began_s):.0f}/s", err=True)
+
+    yield advance
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.0f}/s" if task.speed else "")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def waiting() -> Iterator[Callable[[int, int], None]]:
+    """Yields what is called with how many ADRs cannot be found yet, by words and by meaning."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+
+        with Console(stderr=True).status("waiting until it is searchable …") as status:
+            yield lambda words, meaning: status.update(f"not yet searchable: {words} by words, {meaning} by meaning")
+        return
+    shown_s = time.monotonic()
+
+    def show(words: int, meaning: int) -> None:
+        nonlocal shown_s
+        if (words or meaning) and time.monotonic() - shown_s >= LINE_EVERY_S:
+            shown_s = time.monotonic()
+            click.echo(f"not yet searchable: {words} by words, {meaning} by meaning", err=True)
+
+    yield show
+
+
+# ----------------------------------------------------------------------------------------------------------- summary
+
+
+def as_json(outcomes: list[Outcome]) -> bytes:
+    return msgspec.json.encode([_plain(outcome) for outcome in outcomes])
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    sent, search = outcome.sent, outcome.search
+    assert sent.finished is not None
+    return {
+        "tenant": outcome.tenant or None,
+        "source": sent.source.name,
+        "kind": sent.source.kind,
+        "report": sent.finished.report,
+        "unread": sent.unread,
+        "totals": sent.finished.totals,
+        "took_s": round(sent.took_s, 3),
+        "events_per_s": _rate(sent),
+        "searchable": None if search is None else {"words_s": search.words_s, "meaning_s": search.meaning_s},
+        "freshness": None if search is None else search.freshness,
+    }
+
+
+def _rate(sent: Sent) -> float:
+    return round(sent.events / sent.took_s, 1) if sent.took_s else 0.0
+
+
+def as_text(outcomes: list[Outcome]) -> str:
+    return "\n\n".join("\n".join(_lines(outcome)) for outcome in outcomes)
+
+
+def _lines(outcome: Outcome) -> Iterator[str]:
+    sent = outcome.sent
+    assert sent.finished is not None
+    report, totals = sent.finished.report, sent.finished.totals
+    refused = sum(tally.count for tally in report.refused.values())
+    yield f"{sent.source.name} → {outcome.tenant or 'the tenant of the token'}, log {report.log}"
+    for note in sent.source.notes():
+        yield f"  note        {note}"
+    yield (
+        f"  changes     {report.events} received: {report.applied} applied, {report.skipped} skipped (here already), "
+        f"{refused} refused; {_rate(sent):.0f} changes/s"
+    )
+    yield from _tallies("unreadable", sent.unread)
+    yield from _tallies("refused", report.refused)
+    yield from _tallies("odd", {code: tally for code, tally in report.odd.items() if code not in TEXT_ODDITIES})
+    if texts := {code: tally for code, tally in report.odd.items() if code in TEXT_ODDITIES}:
+        yield f"  in texts    {', '.join(f'{tally.count} × {code}' for code, tally in _by_count(texts))}"
+    yield (
+        f"  in the log  {totals.live} ADRs ({totals.numbered} numbered), {totals.deleted} deleted, "
+        f"{totals.versions} versions, {totals.links} links of which {totals.links_resolved} lead to an ADR here"
+    )
+    if outcome.search is not None:
+        yield from _search(outcome.search)
+
+
+def _tallies(name: str, tallies: Mapping[str, Tally]) -> Iterator[str]:
+    for code, tally in _by_count(tallies):
+        yield f"  {name:<11} {tally.count} × {code}"
+        for each in tally.examples[:EXAMPLES_SHOWN]:
+            at = f" @ {each.ref[:10]}" if each.ref else ""
+            yield f"              {_printable(each.path)}{at}: {_printable(each.detail)}"
+
+
+def _by_count(tallies: Mapping[str, Tally]) -> list[tuple[str, Tally]]:
+    return sorted(tallies.items(), key=lambda item: (-item[1].count, item[0]))
+
+
+def _search(search: Watched) -> Iterator[str]:
+    if search.freshness is None:
+        return
+    found = [
+        f"by {arm} {seconds:.1f} s" if seconds is not None else f"by {arm} not yet"
+        for arm, seconds in (("words", search.words_s), ("meaning", search.meaning_s))
+    ]
+    yield f"  searchable  {', '.join(found)} after the last write"
+    if not search.done:
+        yield f"              nothing moved for {STILL_S_MAX:.0f} s: `adriatic status` says what is behind"
+    yield from _freshness(search.freshness)
+
+
+def _freshness(freshness: Freshness) -> Iterator[str]:
+    yield f"  freshness   by words    {_percentiles(freshness.words)}"
+    yield f"              by meaning  {_percentiles(freshness.meaning)}"
+    yield "              (written → findable; versions that were replaced before they could be found are not counted)"
+    saved = freshness.embeddings
+    if saved.avoided is not None:
+        yield (
+            f"  embeddings  {saved.avoided:.1%} avoided on edits: {saved.edit_chunks_known} of {saved.edit_chunks} "
+            f"passages of {saved.edits} edits were known (this tenant, since its start)"
+        )
+
+
+def _percentiles(arm: Arm) -> str:
+    waiting = f", {arm.waiting} still waiting" if arm.waiting else ""
+    if arm.p50_s is None or arm.p95_s is None or arm.p99_s is None:
+        return f"nothing new{waiting}"
+    return f"p50 {arm.p50_s:.2f} s, p95 {arm.p95_s:.2f} s, p99 {arm.p99_s:.2f} s of {arm.counted} ADRs{waiting}"
+
+
+def _printable(text: str) -> str:
+    """Names come from anybody's repository: control characters must not reach a terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)

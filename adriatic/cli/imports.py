@@ -1,0 +1,159 @@
+"""`adriatic import`: bring a history in, show how it goes, and say how soon it could be found."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from adriatic.clock import SYSTEM_CLOCK
+from adriatic.errors import InvalidInput
+from adriatic.settings import Settings, load
+
+if TYPE_CHECKING:
+    from adriatic.cli.import_view import Outcome
+    from connectors.history import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One source, and where it goes. `token` is that tenant's."""
+
+    source: Source
+    tenant: str
+    token: str
+
+
+@click.command("import")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--tenant", default=None, metavar="NAME", help="Slug or id of the tenant.  [default: demo]")
+@click.option("--create-tenant", is_flag=True, help="Make the tenant when it is missing.")
+@click.option(
+    "--tenant-per-file", is_flag=True, help="Each file is a tenant, made when missing and named like the file."
+)
+@click.option("--log", default="default", show_default=True, metavar="SLUG", help="The log of ADRs; made when missing.")
+@click.option("--wait/--no-wait", default=True, help="Wait until everything is searchable, and say how long it took.")
+@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
+@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def import_(
+    sources: tuple[Path, ...],
+    tenant: str | None,
+    create_tenant: bool,
+    tenant_per_file: bool,
+    log: str,
+    wait: bool,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Import decision records with their history.
+
+    \b
+    adriatic import docs/decisions                     a folder: its history, when it is in a git repository
+    adriatic import ~/src/service                      a repository: folders named adr, decisions … are found
+    adriatic import history.jsonl.gz                   one change a line
+    adriatic import histories/ --tenant-per-file       every .jsonl(.gz) file in it, each as a tenant of its own
+
+    Safe to stop and to repeat: what is there already is skipped.
+    """
+    from adriatic.cli import import_view as view
+    from adriatic.cli.remote import local_url
+
+    settings = load()
+    if (url is None) != (token is None):
+        raise click.UsageError("--url and --token go together")
+    if token is not None and (tenant or create_tenant or tenant_per_file):
+        raise click.UsageError("the token says which tenant it is; drop --tenant, --create-tenant, --tenant-per-file")
+    if tenant_per_file and tenant:
+        raise click.UsageError("--tenant-per-file names the tenants itself; drop --tenant")
+    paths = _expand(sources) if tenant_per_file else list(sources)
+    if token is not None:
+        given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
+        jobs = [Job(source, "", given) for source in _open(settings, paths)]
+    else:
+        jobs = list(_local_jobs(settings, paths, tenant or "demo", create_tenant, tenant_per_file))
+    try:
+        outcomes = _run(settings, jobs, url or local_url(settings), log, wait)
+    except KeyboardInterrupt:
+        click.echo("stopped: what was sent stays, and the same command goes on from there", err=True)
+        raise click.Abort from None
+    click.echo(view.as_json(outcomes) if as_json else view.as_text(outcomes))
+
+
+def _expand(sources: tuple[Path, ...]) -> list[Path]:
+    """The JSONL files that are named, and those in the folders that are named."""
+    from connectors.history.jsonl import is_jsonl
+
+    files = [
+        file
+        for source in sources
+        for file in (sorted(source.iterdir()) if source.is_dir() else [source])
+        if is_jsonl(file)
+    ]
+    if not files:
+        raise InvalidInput("there is no .jsonl or .jsonl.gz file", hint="--tenant-per-file is for folders of those")
+    return files
+
+
+def tenant_slug(file: Path) -> str:
+    """The name of a tenant for a file: its name in lower case, everything unusual as a hyphen."""
+    stem = re.sub(r"\.(jsonl|ndjson)(\.gz)?$", "", file.name.lower())
+    return re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:63].strip("-") or "import"
+
+
+def _open(settings: Settings, paths: list[Path]) -> Iterator[Source]:
+    from connectors.history import open_source
+
+    for path in paths:
+        source = open_source(path, content_bytes_max=settings.api.adr_bytes_max)
+        if source.count() == 0:
+            raise InvalidInput(f"{path} holds nothing to import", hint="Markdown files, or lines of a JSONL history")
+        yield source
+
+
+def _local_jobs(
+    settings: Settings, paths: list[Path], tenant: str, create: bool, tenant_per_file: bool
+) -> Iterator[Job]:
+    from adriatic.cli.remote import local_token
+    from adriatic.cli.tenants import tenant_id_of
+    from api.tenants import service
+
+    async def made(slug: str) -> None:
+        async with service.owner(settings.postgres) as connection:
+            await service.create(connection, slug, if_missing=True)
+
+    for path, source in zip(paths, list(_open(settings, paths)), strict=True):
+        name = tenant_slug(path) if tenant_per_file else tenant
+        if create or tenant_per_file:
+            asyncio.run(made(name))
+        yield Job(source, name, local_token(settings, asyncio.run(tenant_id_of(settings, name))))
+
+
+def _run(settings: Settings, jobs: list[Job], url: str, log: str, wait: bool) -> list[Outcome]:
+    """Import every job, then wait for all of them: they become searchable side by side."""
+    from adriatic.cli import import_view as view
+    from adriatic.cli.remote import connect
+    from adriatic.cli.searchable import Watched, await_searchable
+    from adriatic.cli.sending import send
+
+    outcomes = []
+    with ExitStack() as stack:
+        for job in jobs:
+            remote = stack.enter_context(connect(url, job.token))
+            title = job.tenant if len(jobs) > 1 else Path(job.source.name).name
+            with view.progress(title, job.source.count()) as progress:
+                sent = send(remote, job.source, log, SYSTEM_CLOCK, progress, bytes_max=settings.api.import_bytes_max)
+            watched = Watched(remote, sent.started.started_at, SYSTEM_CLOCK.monotonic()) if wait else None
+            outcomes.append(view.Outcome(job.tenant, sent, watched))
+        if wait:
+            with view.waiting() as show:
+                await_searchable([each.search for each in outcomes if each.search], SYSTEM_CLOCK, show)
+    return outcomes

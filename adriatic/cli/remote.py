@@ -1,0 +1,116 @@
+"""The API as the command line sees it: one client, with a token, that waits out a short outage.
+
+Owns the way from a setting to an address and a token, and from a problem document back to our errors. Retries only what
+is safe to repeat and only what is the world's fault; refuses to retry anything that the caller got wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+import msgspec
+
+from adriatic import errors
+from adriatic.clock import SYSTEM_CLOCK, Clock
+from adriatic.deadline import Deadline, backoff_s
+from adriatic.settings import Settings
+
+OUTAGE_S_MAX = 60.0
+"""How long the API, or what it depends on, may be away before a command gives up. A restart takes a few seconds."""
+REQUEST_S_MAX = 60.0
+"""One request. The largest is a batch of an import, which takes about a second."""
+TOKEN_TTL_S = 24 * 3600
+"""Life of a token that a command mints for itself: longer than any import, in seconds."""
+
+T = TypeVar("T")
+
+
+class _Problem(msgspec.Struct):
+    code: str = "error"
+    detail: str = ""
+    hint: str = ""
+
+
+def _family(root: type[errors.AdriaticError]) -> Iterator[type[errors.AdriaticError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _family(child)
+
+
+class Remote:
+    """Calls of one tenant. `request` may be used from one thread at a time."""
+
+    def __init__(self, client: httpx.Client, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._client = client
+        self._clock = clock
+
+    def request(self, method: str, path: str, answer: type[T], *, body: bytes | None = None, **query: Any) -> T:
+        """One call, repeated while the other side is away, for at most `OUTAGE_S_MAX`. Repeat only what is idempotent.
+
+        Raises our own errors: `DependencyUnavailable` when it stays away, else what the problem document says.
+        """
+        deadline = Deadline.after(OUTAGE_S_MAX, self._clock)
+        for pause_s in backoff_s():
+            try:
+                return self._once(method, path, answer, body, query)
+            except errors.DependencyUnavailable:
+                if deadline.left_s <= pause_s:
+                    raise
+            self._clock.sleep(pause_s)
+        raise AssertionError("back-off never ends")
+
+    def _once(self, method: str, path: str, answer: type[T], body: bytes | None, query: dict[str, Any]) -> T:
+        headers = {"content-type": "application/json"} if body is not None else None
+        params = {name: value for name, value in query.items() if value is not None}
+        try:
+            response = self._client.request(method, path, content=body, headers=headers, params=params)
+        except httpx.HTTPError as error:
+            raise errors.DependencyUnavailable(
+                f"the API at {self._client.base_url} does not answer: {error or type(error).__name__}",
+                hint="`adriatic status` shows what runs; `adriatic up` starts it",
+            ) from error
+        if response.is_success:
+            return msgspec.json.decode(response.content, type=answer)
+        raise _error(response)
+
+
+def _error(response: httpx.Response) -> errors.AdriaticError:
+    try:
+        problem = msgspec.json.decode(response.content, type=_Problem)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        problem = _Problem(detail=f"the server answered {response.status_code} without saying why")
+    if response.status_code in (429, 502, 503, 504):
+        return errors.DependencyUnavailable(problem.detail, hint=problem.hint)
+    for kind in _family(errors.CallerError):
+        if kind.code == problem.code:
+            return kind(problem.detail, hint=problem.hint)
+    return errors.OperatingError(f"{problem.detail} ({response.status_code} {problem.code})", hint=problem.hint)
+
+
+@contextmanager
+def connect(url: str, token: str) -> Iterator[Remote]:
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=REQUEST_S_MAX) as client:
+        yield Remote(client)
+
+
+def local_url(settings: Settings) -> str:
+    """Where this machine's API listens."""
+    host = settings.api.host
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{host}:{settings.api.port}"
+
+
+def local_token(settings: Settings, tenant_id: UUID, *, subject: str = "local") -> str:
+    """A token of this machine's own issuer. Raises `CallerError` where an identity provider issues them."""
+    from api.auth.issuer import LocalIssuer
+
+    if settings.auth.jwks_url:
+        raise errors.CallerError(
+            "tokens of this installation come from its identity provider",
+            hint="pass one with --token, together with --url",
+        )
+    return LocalIssuer.open(settings.home, settings.auth).mint(tenant_id, subject=subject, ttl_s=TOKEN_TTL_S).text

@@ -1,0 +1,69 @@
+"""Waits until what was just written can be found, and measures it.
+
+Owns when to stop waiting: when everything is findable by words and by meaning, or when nothing moves any more. Refuses
+to guess: what did not arrive in time is said to be waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from adriatic.cli.remote import Remote
+from adriatic.clock import Clock
+from api.imports.freshness import Freshness
+
+POLL_S = 0.25
+"""Between two looks: the resolution of the times that are printed, and four cheap reads a second."""
+STILL_S_MAX = 60.0
+"""Without any progress for so long, waiting longer would not help: a flow is down, or far behind."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """A tenant whose last write was at `written_s` (monotonic). Times are seconds after that; None: not yet."""
+
+    remote: Remote
+    since: datetime
+    written_s: float
+    words_s: float | None = None
+    meaning_s: float | None = None
+    freshness: Freshness | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.words_s is not None and self.meaning_s is not None
+
+    def waiting(self) -> int:
+        return self.freshness.words.waiting + self.freshness.meaning.waiting if self.freshness else 0
+
+
+def await_searchable(watched: Sequence[Watched], clock: Clock, show: Callable[[int, int], None]) -> None:
+    """Look until all are findable or nothing moves. `show` is told how many ADRs wait, by words and by meaning."""
+    before, moved_s = -1, clock.monotonic()
+    while True:
+        for each in watched:
+            if not each.done:
+                _look(each, clock)
+        show(
+            sum(each.freshness.words.waiting for each in watched if each.freshness),
+            sum(each.freshness.meaning.waiting for each in watched if each.freshness),
+        )
+        waiting = sum(each.waiting() for each in watched)
+        if all(each.done for each in watched):
+            return
+        if waiting != before:
+            before, moved_s = waiting, clock.monotonic()
+        if clock.monotonic() - moved_s > STILL_S_MAX:
+            return
+        clock.sleep(POLL_S)
+
+
+def _look(each: Watched, clock: Clock) -> None:
+    each.freshness = each.remote.request("GET", "/v1/freshness", Freshness, since=each.since.isoformat())
+    after_s = max(0.0, clock.monotonic() - each.written_s)
+    if each.words_s is None and each.freshness.words.waiting == 0:
+        each.words_s = after_s
+    if each.meaning_s is None and each.freshness.meaning.waiting == 0:
+        each.meaning_s = after_s
