@@ -1,3 +1,5 @@
+"""Schemas of captured tables: what Debezium would give, and the differences that are meant."""
+
 from __future__ import annotations
 
 from typing import Any

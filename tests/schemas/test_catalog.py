@@ -1,3 +1,5 @@
+"""The committed contracts keep the rules of the house."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

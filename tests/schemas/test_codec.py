@@ -1,3 +1,5 @@
+"""The wire format, both ways: what was written is read back, and whose fault it is when it is not."""
+
 from __future__ import annotations
 
 from typing import Any

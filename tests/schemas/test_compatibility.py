@@ -1,3 +1,5 @@
+"""The gate: which changes of a contract pass, which do not, and what a finding tells."""
+
 from __future__ import annotations
 
 import copy

@@ -1,3 +1,5 @@
+"""Migrations: order, drift, and one migrator at a time."""
+
 from __future__ import annotations
 
 from pathlib import Path

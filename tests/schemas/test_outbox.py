@@ -1,3 +1,5 @@
+"""Events on their way through JSON to the contract of their topic."""
+
 from __future__ import annotations
 
 import base64

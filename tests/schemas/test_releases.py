@@ -1,3 +1,5 @@
+"""Contracts of earlier releases, out of git."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""From nothing to a migrated database, whatever state the server is in."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
