@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,13 @@ def names(source: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
+def names_in(file: str) -> frozenset[str]:
+    return frozenset(names((ROOT / file).read_text(encoding="utf-8")))
+
+
 def users(*wanted: str) -> set[str]:
-    return {name for name in SOURCES if set(names((ROOT / name).read_text(encoding="utf-8"))) & set(wanted)}
+    return {name for name in SOURCES if names_in(name) & set(wanted)}
 
 
 def test_only_change_capture_produces() -> None:
