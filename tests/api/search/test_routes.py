@@ -1,0 +1,348 @@
+"""`/v1/search` over HTTP on a real database: hits, filters, explanations, life without an embedder, and tenants."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from litestar.testing import AsyncTestClient
+
+from adriatic.errors import DependencyUnavailable
+from adriatic.settings import Settings
+from api.app import Api, create_app
+from api.search.embedding import QueryEmbedder
+from connectors.embedders import Embedder, EmbeddingSpace, Vector
+from tests.api.search.corpus import BEGINNING, Corpus, writing
+from tests.connectors.embedders.stand_in import FakeEmbedder
+
+pytestmark = pytest.mark.stack
+
+DUAL = """# Nobody writes twice
+
+## Context
+
+A dual write fails in the middle: the row is there, and <b>the event</b> is not.
+
+## Decision
+
+Everything enters Kafka through the write-ahead log.
+"""
+BROKER = """# Choose a broker
+
+## Decision
+
+Kafka, because every client speaks it. Redpanda speaks it too.
+"""
+TEAMS = "# Name the teams\n\nTeams are named after rivers.\n"
+
+
+@pytest.fixture
+def corpus(fresh_database: Settings) -> Iterator[Corpus]:
+    with writing(fresh_database) as writer:
+        writer.watermark(datetime.now(UTC))
+        yield writer
+
+
+class Client:
+    """Searches as one tenant."""
+
+    def __init__(self, http: AsyncTestClient[Api], token: str) -> None:
+        self._http = http
+        self._headers = {"authorization": f"Bearer {token}"}
+
+    async def post(self, **body: Any) -> Any:
+        return await self._http.post("/v1/search", json=body, headers=self._headers)
+
+    async def get(self, **query: Any) -> Any:
+        return await self._http.get("/v1/search", params=query, headers=self._headers)
+
+    async def search(self, q: str, **more: Any) -> dict[str, Any]:
+        answer = await self.post(q=q, **more)
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    async def titles(self, q: str, **more: Any) -> list[str]:
+        return [hit["title"] for hit in (await self.search(q, **more))["hits"]]
+
+
+@asynccontextmanager
+async def clients(
+    settings: Settings, *tenants: UUID, embedder: Embedder | None = None
+) -> AsyncIterator[tuple[Client, ...]]:
+    app = create_app(settings)
+    async with AsyncTestClient(app) as http:
+        if embedder:
+            await app.state.embedder.close()
+            app.state.embedder = QueryEmbedder(lambda: embedder)
+        issuer = app.state.issuer
+        yield tuple(Client(http, issuer.mint(tenant, subject="ada", ttl_s=60).text) for tenant in tenants)
+
+
+class Away(FakeEmbedder):
+    """An endpoint that does not answer."""
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        raise DependencyUnavailable("the embedding endpoint does not answer: APIConnectionError", hint="is it up?")
+
+
+class Elsewhere(FakeEmbedder):
+    """An embedder of another space."""
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        return EmbeddingSpace.of("fake", "other-words", "1", 16)
+
+
+@pytest.fixture
+def tenant(corpus: Corpus) -> UUID:
+    tenant_id = corpus.tenant("one")
+    corpus.log(tenant_id, "platform")
+    corpus.adr(tenant_id, "Nobody writes twice", DUAL, number=2, tags=["kafka", "postgres"], at=BEGINNING)
+    corpus.adr(
+        tenant_id,
+        "Choose a broker",
+        BROKER,
+        number=7,
+        tags=["kafka"],
+        status="superseded",
+        author="Grace Hopper",
+        at=BEGINNING + timedelta(days=10),
+    )
+    corpus.adr(tenant_id, "Name the teams", TEAMS, number=2, log="platform", at=BEGINNING + timedelta(days=20))
+    return tenant_id
+
+
+async def test_a_hit_has_all_that_is_shown_of_it(fresh_database: Settings, tenant: UUID) -> None:
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        answer = await client.post(q="dual write", mode="hybrid", limit=2)
+    body = answer.json()
+    hit = body["hits"][0]
+    assert body["mode"] == "hybrid"
+    assert body["degraded"] == []
+    assert {key: hit[key] for key in ("number", "log", "title", "status", "tags", "version")} == {
+        "number": 2,
+        "log": "default",
+        "title": "Nobody writes twice",
+        "status": "accepted",
+        "tags": ["kafka", "postgres"],
+        "version": 1,
+    }
+    text = hit["snippet"]["text"]
+    assert {"dual", "write"} <= {text[start:end] for start, end in hit["snippet"]["highlights"]}
+    assert "the event" in text
+    chunk = hit["chunk"]
+    assert DUAL[chunk["char_start"] : chunk["char_end"]].strip()
+    assert "dual" in DUAL[chunk["char_start"] : chunk["char_end"]]
+    assert "explain" not in body
+    assert "explain" not in hit
+    for arm in ("words", "meaning"):
+        assert body["as_of"][arm]["state"] == "fresh"
+    assert body["as_of"]["words"]["lsn"] == "0/1A2B3C8"
+    assert answer.headers["adriatic-as-of-state"] == "fresh"
+
+
+async def test_a_link_answers_like_a_document(fresh_database: Settings, tenant: UUID) -> None:
+    query: dict[str, Any] = {"q": "kafka", "status": ["accepted", "superseded"], "tag": ["kafka"], "limit": 5}
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        by_link, by_document = (await client.get(**query)).json(), (await client.post(**query)).json()
+    assert len(by_link["hits"]) == 2
+    assert by_link["hits"] == by_document["hits"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, {"Nobody writes twice", "Choose a broker", "Name the teams"}),
+        ({"status": ["superseded"]}, {"Choose a broker"}),
+        ({"status": ["superseded", "accepted"], "tag": ["kafka"]}, {"Nobody writes twice", "Choose a broker"}),
+        ({"tag": ["kafka", "postgres"]}, {"Nobody writes twice"}),
+        ({"tag": ["nothing"]}, set()),
+        ({"log": "platform"}, {"Name the teams"}),
+        ({"log": "no-such-log"}, set()),
+        ({"author": "grace hopper"}, {"Choose a broker"}),
+        ({"since": (BEGINNING + timedelta(days=10)).isoformat()}, {"Choose a broker", "Name the teams"}),
+        ({"until": (BEGINNING + timedelta(days=10)).isoformat()}, {"Nobody writes twice"}),
+        ({"tag": ["kafka"], "status": ["rejected"]}, set()),
+    ],
+)
+@pytest.mark.parametrize("mode", ["words", "meaning", "hybrid"])
+async def test_filters(
+    fresh_database: Settings, tenant: UUID, mode: str, filters: dict[str, Any], expected: set[str]
+) -> None:
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        assert set(await client.titles("kafka log rivers", mode=mode, **filters)) == expected
+
+
+async def test_phrases_are_required_and_exclusions_excluded(fresh_database: Settings, tenant: UUID) -> None:
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        for mode in ("words", "meaning", "hybrid"):
+            assert await client.titles('kafka "dual write"', mode=mode) == ["Nobody writes twice"]
+            assert await client.titles('kafka "write dual"', mode=mode) == []
+            assert set(await client.titles('kafka "dual write" or "every client"', mode=mode)) == {
+                "Nobody writes twice",
+                "Choose a broker",
+            }
+            assert set(await client.titles("kafka rivers -redpanda", mode=mode)) == {
+                "Nobody writes twice",
+                "Name the teams",
+            }
+        assert await client.titles('kafka "the of"', mode="words") == await client.titles("kafka", mode="words")
+
+
+async def test_the_number_of_an_adr_finds_it_first(fresh_database: Settings, tenant: UUID) -> None:
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        body = await client.search("ADR-0002", explain=True)
+        assert {hit["title"] for hit in body["hits"][:2]} == {"Nobody writes twice", "Name the teams"}
+        assert [hit["explain"]["named"] for hit in body["hits"]] == [True, True, False]
+        assert await client.titles("adr 2", mode="words", log="platform") == ["Name the teams"]
+        assert await client.titles("#7", mode="words") == ["Choose a broker"]
+
+
+async def test_an_explanation_adds_up(fresh_database: Settings, tenant: UUID) -> None:
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        body = await client.search("kafka log -redpanda", explain=True, tag=["kafka"])
+    explain = body["explain"]
+    assert explain["terms"] == ["kafka", "log"]
+    assert explain["excluded"] == ['"redpanda"']
+    assert explain["filtered_to"] == 1
+    assert explain["space"] == FakeEmbedder().space.name
+    assert (explain["candidates_words"], explain["candidates_meaning"]) == (1, 1)
+    (hit,) = body["hits"]
+    arms = [hit["explain"][arm] for arm in ("words", "meaning")]
+    assert hit["score"] == pytest.approx(sum(arm["contribution"] for arm in arms))
+    for arm in arms:
+        assert arm["contribution"] == pytest.approx(1 / (explain["fusion_k"] + arm["rank"]))
+    assert hit["explain"]["words"]["terms"] == ["kafka", "log"]
+    assert -1 <= hit["explain"]["meaning"]["score"] <= 1
+
+
+async def test_each_arm_alone(fresh_database: Settings, corpus: Corpus, tenant: UUID) -> None:
+    corpus.adr(tenant, "Not yet embedded", "The heron waits for its vector.", by_meaning=False)
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        by_words = await client.search("heron", mode="words")
+        assert [hit["title"] for hit in by_words["hits"]] == ["Not yet embedded"]
+        assert by_words["as_of"].keys() == {"words"}
+        by_meaning = await client.search("heron", mode="meaning")
+        assert len(by_meaning["hits"]) == 3
+        assert by_meaning["as_of"].keys() == {"meaning"}
+        # Since BEGINNING, an ADR waits: search by meaning is complete up to then, and no further.
+        assert by_meaning["as_of"]["meaning"]["state"] != "fresh"
+        assert "Not yet embedded" in await client.titles("heron")
+
+
+async def test_without_an_embedder_words_answer_and_say_so(fresh_database: Settings, tenant: UUID) -> None:
+    async with clients(fresh_database, tenant, embedder=Away()) as (client,):
+        body = await client.search("dual write")
+        assert [hit["title"] for hit in body["hits"]] == ["Nobody writes twice"]
+        (degraded,) = body["degraded"]
+        assert (degraded["arm"], degraded["code"]) == ("meaning", "dependency-unavailable")
+        assert "does not answer" in degraded["detail"]
+        assert body["as_of"].keys() == {"words"}
+        assert (await client.search("dual write", mode="words"))["degraded"] == []
+        answer = await client.post(q="dual write", mode="meaning")
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "dependency-unavailable"
+    assert answer.json()["hint"]
+
+
+async def test_vectors_of_another_space_are_not_compared(fresh_database: Settings, tenant: UUID) -> None:
+    async with clients(fresh_database, tenant, embedder=Elsewhere()) as (client,):
+        body = await client.search("dual write")
+        assert "fake/other-words" in body["degraded"][0]["detail"]
+        assert (await client.post(q="dual write", mode="meaning")).status_code == 503
+
+
+async def test_the_model_in_the_process_is_what_the_settings_build(fresh_database: Settings, tenant: UUID) -> None:
+    """No stand-in: the weights load, and their space is not the one of the stand-in's vectors."""
+    async with clients(fresh_database, tenant) as (client,):
+        assert "minilm/all-MiniLM-L6-v2-int8@" in (await client.search("dual write"))["degraded"][0]["detail"]
+
+
+async def test_what_was_never_indexed_is_unknown(fresh_database: Settings) -> None:
+    with writing(fresh_database) as corpus:
+        tenant_id = corpus.tenant("empty")
+    async with clients(fresh_database, tenant_id, embedder=FakeEmbedder()) as (client,):
+        answer = await client.post(q="dual write")
+    assert answer.json()["hits"] == []
+    assert answer.json()["as_of"]["words"]["state"] == "unknown"
+    assert answer.headers["adriatic-as-of-state"] == "unknown"
+
+
+async def test_a_delete_is_seen_at_once(fresh_database: Settings, corpus: Corpus, tenant: UUID) -> None:
+    corpus.connection.execute("update app.adrs set deleted_at = now() where title = 'Nobody writes twice'")
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        for mode in ("words", "meaning", "hybrid"):
+            assert "Nobody writes twice" not in await client.titles("dual write kafka", mode=mode)
+
+
+async def test_nobody_finds_what_is_another_tenant_s(fresh_database: Settings, corpus: Corpus, tenant: UUID) -> None:
+    other = corpus.tenant("other")
+    async with clients(fresh_database, tenant, other, embedder=FakeEmbedder()) as (mine, theirs):
+        before = {mode: await mine.search("dual write kafka", mode=mode) for mode in ("words", "meaning", "hybrid")}
+        for number in range(50):
+            corpus.adr(other, "Dual write kafka", "dual write kafka " * 20, number=number + 1, tags=["kafka"])
+        for mode, body in before.items():
+            assert (await mine.search("dual write kafka", mode=mode))["hits"] == body["hits"]
+            titles = await theirs.titles("dual write kafka", mode=mode, limit=50)
+            assert titles == ["Dual write kafka"] * 50
+        # Filters name another tenant's tags and numbers, and find none of its rows.
+        assert {hit["title"] for hit in (await mine.search("ADR-40", limit=50))["hits"]} <= {
+            "Nobody writes twice",
+            "Choose a broker",
+            "Name the teams",
+        }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"q": ""},
+        {"q": "-kafka"},
+        {"q": "x" * 1001},
+        {"q": "kafka", "mode": "vector"},
+        {"q": "kafka", "limit": 0},
+        {"q": "kafka", "limit": 51},
+        {"q": "kafka", "status": "accepted"},
+        {"q": "kafka", "tag": ["x"] * 33},
+        {"q": "kafka", "since": "yesterday"},
+        {"q": "kafka", "since": "2026-01-15T09:00:00"},
+        {"q": "kafka", "filters": {}},
+        {"q": 7},
+    ],
+)
+async def test_what_is_wrong_is_said(fresh_database: Settings, tenant: UUID, body: dict[str, Any]) -> None:
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        answer = await client.post(**body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid-input"), answer.text
+        assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{}, {"q": "kafka", "limit": 51}, {"q": "kafka", "since": "2026-01-15T09:00:00"}, {"q": "kafka", "statuses": "x"}],
+)
+async def test_a_link_that_is_wrong(fresh_database: Settings, tenant: UUID, query: dict[str, Any]) -> None:
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        answer = await client.get(**query)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid-input"), answer.text
+
+
+@pytest.mark.parametrize(
+    "q", ["'; drop table app.adrs; --", "a:* & b", "<-> | !", "\\", "' or '1'='1", "é漢🚀", "%s $1"]
+)
+async def test_anything_may_be_typed(fresh_database: Settings, tenant: UUID, q: str) -> None:
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        answer = await client.post(q=q, explain=True)
+        assert answer.status_code == (200 if any(character.isalnum() for character in q) else 400), answer.text
+
+
+async def test_without_a_token(fresh_database: Settings) -> None:
+    async with AsyncTestClient(create_app(fresh_database)) as http:
+        assert (await http.get("/v1/search", params={"q": "kafka"})).status_code == 401
+        assert (await http.post("/v1/search", json={"q": "kafka"})).status_code == 401
