@@ -55,7 +55,7 @@ class Freshness(msgspec.Struct, frozen=True):
 _ARMS = """
     with shown as (
         select a.version, s.words_version, s.meaning_version, s.deleted,
-               case when s.recorded_at >= coalesce($1, '-infinity') then s.recorded_at end as recorded_at,
+               case when s.recorded_at >= coalesce($1::timestamptz, '-infinity') then s.recorded_at end as recorded_at,
                s.words_at, s.meaning_at
         from app.adrs a left join mv.search_state s using (tenant_id, adr_id)
     ), times as (
