@@ -3,8 +3,8 @@
 Owns the recognition of dialects (adr-tools, Nygard, MADR 2 to 4, structured-madr, Y-statements) and the rule that any
 text is a document: `parse` is pure, never raises, and takes time linear in the length of the text. It refuses to change
 or repair anything: the text stays what its author wrote, and whatever looks wrong is an oddity beside it. A strict
-parser rejects most of the records that exist. Neighbours: `api/adrs/outline.py` reads the Markdown, `api/imports`
-resolves links.
+parser rejects most of the records that exist. Neighbours: `api/adrs/outline.py` reads the Markdown,
+`api/adrs/mentions.py` its references to others.
 """
 
 from __future__ import annotations
@@ -17,11 +17,23 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
+from api.adrs.mentions import (
+    CONTROL,
+    DATED,
+    LINKS_MAX,
+    PATH_NUMBER,
+    PLACEHOLDER,
+    TARGET_CHARS_MAX,
+    Link,
+    LinkKind,
+    links_of,
+    number_of_path,
+    plain,
+)
 from api.adrs.outline import Heading, Outline, outline, split_lines
 
 Status = Literal["proposed", "accepted", "rejected", "deprecated", "superseded", "draft", "unknown"]
 Dialect = Literal["adr-tools", "nygard", "madr-2", "madr-3", "madr-4", "structured-madr", "y-statement", "unknown"]
-LinkKind = Literal["relates-to", "supersedes", "superseded-by", "amends", "amended-by", "depends-on"]
 Role = Literal["record", "index", "template"]
 Oddity = Literal[
     "empty",
@@ -43,26 +55,8 @@ TITLE_CHARS_MAX: Final = 300
 """A heading longer than this is a paragraph with a hash before it."""
 RAW_STATUS_CHARS_MAX: Final = 200
 """What is shown beside the normalised status: enough for a line with a link."""
-LINKS_MAX: Final = 500
-"""Links of one document. The fullest real index that was seen has about 150."""
-TARGET_CHARS_MAX: Final = 1_000
-"""A link's target is part of an index key in Postgres, which holds at most about 2 700 bytes."""
 NUMBER_MAX: Final = 99_999
 """More digits than five are a date (20240131) or an issue, not a label of a log."""
-
-
-class Link(msgspec.Struct, frozen=True):
-    """`target` is as written: a path, a URL, or a label like `ADR-12`."""
-
-    kind: LinkKind
-    target: str
-    label: str = ""
-
-    @property
-    def number(self) -> int | None:
-        """The number that the target names, by its file name or as a label."""
-        label = _LABEL.fullmatch(self.target)
-        return int(label[1]) if label else number_of_path(self.target)
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -94,43 +88,18 @@ _STATUS_WORDS: Final[tuple[tuple[Status, str], ...]] = (
 _STATUS_OF = {status: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for status, words in _STATUS_WORDS}
 _SUPERSEDED_LINE = re.compile(r"\W{0,8}(?:super[sc]+ee?ded|superceded|replaced) (?:by|in|with)\b", re.IGNORECASE)
 _STRUCK = re.compile(r"~~[^~]{0,300}~~")
-_PLACEHOLDER = re.compile(r"\w\W{0,9}\|\W{0,9}\w|^\W{0,3}[{<][^}>]{1,200}[}>]\W{0,3}$")
 
 _FIELD = re.compile(
     r" {0,3}(?:[-*+] |\| ?)?[*_]{0,2}(status|date|deciders|decision[- ]makers|decided by)"
     r"[*_]{0,2} ?(?::[*_]{0,2}|\|)(.*)",
     re.IGNORECASE,
 )
-_PATH_NUMBER = re.compile(r"(?:(?:adr|rfc|dr|decision)[-_ ]?)?(\d{1,5})(?=$|[-_. ])", re.IGNORECASE)
-_DATED = re.compile(r"\d{4}[-_]\d{2}[-_]\d{2}|\d{8}")
 _HEADING_NUMBER = re.compile(
     r"(?:\[?(?:ADR|Architecture Decision Record|Decision Record|Decision)\]?[-_ #:]{0,3}0{0,4}(\d{1,5})\]?"
     r"(?:\s{0,3}[:.)–—-]+\s|\s|$)|0{0,4}(\d{1,5})[.:)]\s|0{0,4}(\d{1,5})\s{1,3}[–—-]+\s)\s{0,9}",
     re.IGNORECASE,
 )
 _HEADING_LABEL = re.compile(r"\[?(?:ADR|Architecture Decision Record)\]?\s{0,3}[:–—-]+\s{1,3}", re.IGNORECASE)
-_LABEL = re.compile(r"\bADR[-_ #]{0,2}0{0,4}(\d{1,5})\b", re.IGNORECASE)
-_INLINE_LINK = re.compile(r"(?<!!)\[([^\[\]]{0,400})\]\(<?([^()\s<>]{1,1000})>?(?:\s+[\"'][^\"')]{0,200}[\"'])?\)")
-_REFERENCE = re.compile(r" {0,3}\[([^\[\]]{1,200})\]:\s{1,8}<?(\S{1,1000}?)>?(?:\s|$)")
-_MARKDOWN_PATH = re.compile(r"\.(?:md|markdown)(?:[?#]|$)", re.IGNORECASE)
-_EMPHASIS = re.compile(r"\*\*|__")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-_LINK_WORDS: Final[tuple[tuple[LinkKind, str], ...]] = (
-    (
-        "superseded-by",
-        r"super[sc]+ee?ded[ -](?:by|in|with)|superceded[ -](?:by|in|with)|replaced[ -]by|obsoleted[ -]by",
-    ),
-    ("supersedes", r"super[sc]+ee?des|supercedes|supersed(?:e|ing)|replaces|obsoletes"),
-    ("amended-by", r"amended[ -](?:by|in)|updated[ -]by|extended[ -]by|modified[ -]by"),
-    ("amends", r"amends|updates|extends|modifies"),
-    ("depends-on", r"depends[ -]on|requires|builds[ -]on|based[ -]on"),
-)
-_LINK_KIND = re.compile(
-    "|".join(f"(?P<k{i}>\\b(?:{words}))" for i, (_, words) in enumerate(_LINK_WORDS)), re.IGNORECASE
-)
-_LINK_REACH_CHARS = 60
-"""How far before a link its verb may stand: "Superseded, for the reasons given in the review, by [ADR-9]"."""
 
 _SECTIONS: Final = frozenset(
     (
@@ -175,7 +144,7 @@ def parse(text: str, *, path: str = "") -> Document:
     decided = _date(found.date)
     if found.date and decided is None and any(map(str.isdigit, found.date)):
         oddities.append("unknown-date")
-    links = tuple(_links(out, number))
+    links = tuple(links_of(out, number))
     if len(links) == LINKS_MAX:
         oddities.append("links-capped")
     return Document(
@@ -206,15 +175,6 @@ def without_title(text: str) -> str:
     )
 
 
-def number_of_path(path: str) -> int | None:
-    """The number in a file name (`0012-use-kafka.md`, `adr-12.md`), or None: dates and other long numbers are none."""
-    name = path.split("?", 1)[0].split("#", 1)[0].rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]
-    if _DATED.match(name):
-        return None
-    match = _PATH_NUMBER.match(name)
-    return int(match[1]) if match else None
-
-
 # ------------------------------------------------------------------------------------------------- title and role
 
 
@@ -236,7 +196,7 @@ def _is_section(text: str) -> bool:
 def _title(out: Outline, heading: Heading | None, path: str, oddities: list[Oddity]) -> tuple[str, int | None]:
     """The title without the number before it, and that number."""
     written = heading.text if heading else next(iter(out.front_matter.get("title", ())), "")
-    clean = _plain(written)
+    clean = plain(written)
     number: int | None = None
     if match := _HEADING_NUMBER.match(clean):
         number = int(next(filter(None, match.groups()), "0"))
@@ -254,23 +214,17 @@ def _title(out: Outline, heading: Heading | None, path: str, oddities: list[Oddi
     return clean, number
 
 
-def _plain(text: str) -> str:
-    """Text as it reads: links as their labels, no emphasis, no control characters, single spaces."""
-    text = _INLINE_LINK.sub(r"\1", text[: 4 * TITLE_CHARS_MAX])
-    return " ".join(_CONTROL.sub(" ", _EMPHASIS.sub("", text)).split())
-
-
 def _title_of_path(path: str) -> str:
     """A readable name from the file name, or from its folder when the file is a README."""
     parts = [part for part in path.replace("\\", "/").split("/") if part]
     name = parts[-1].rsplit(".", 1)[0] if parts else ""
     if name.lower() in _INDEX_NAMES and len(parts) > 1:
         name = parts[-2]
-    if dated := _DATED.match(name):
+    if dated := DATED.match(name):
         name = name[dated.end() :] or name
-    elif number := _PATH_NUMBER.match(name):
+    elif number := PATH_NUMBER.match(name):
         name = name[number.end() :] or name
-    words = " ".join(_CONTROL.sub(" ", re.sub(r"[-_]+", " ", name)).split())
+    words = " ".join(CONTROL.sub(" ", re.sub(r"[-_]+", " ", name)).split())
     return (words[:1].upper() + words[1:])[:TITLE_CHARS_MAX] or "Untitled"
 
 
@@ -334,9 +288,9 @@ def _status(raw: str | None, oddities: list[Oddity]) -> tuple[Status, str]:
         return "unknown", ""
     lines = [line for line in (_STRUCK.sub("", line).strip() for line in raw.split("\n")) if line]
     first = next((line for line in lines if _SUPERSEDED_LINE.match(line)), lines[0] if lines else "")
-    shown = " ".join(_CONTROL.sub(" ", first[: 2 * RAW_STATUS_CHARS_MAX]).split())[:RAW_STATUS_CHARS_MAX]
-    readable = _plain(first)[: 2 * RAW_STATUS_CHARS_MAX]
-    if _PLACEHOLDER.search(readable) and sum(1 for words in _STATUS_OF.values() if words.search(readable)) != 1:
+    shown = " ".join(CONTROL.sub(" ", first[: 2 * RAW_STATUS_CHARS_MAX]).split())[:RAW_STATUS_CHARS_MAX]
+    readable = plain(first)[: 2 * RAW_STATUS_CHARS_MAX]
+    if PLACEHOLDER.search(readable) and sum(1 for words in _STATUS_OF.values() if words.search(readable)) != 1:
         oddities.append("placeholder")
         return "unknown", shown
     hits = [(match.start(), status) for status, words in _STATUS_OF.items() if (match := words.search(readable))]
@@ -347,8 +301,8 @@ def _status(raw: str | None, oddities: list[Oddity]) -> tuple[Status, str]:
 
 
 def _people(value: str) -> Iterator[str]:
-    if not _PLACEHOLDER.search(value) and not value.startswith(("{", "[list", "<")):
-        yield from (name for part in re.split(r"[,;]", value[:4_000]) if (name := _plain(part).strip(" .[]")))
+    if not PLACEHOLDER.search(value) and not value.startswith(("{", "[list", "<")):
+        yield from (name for part in re.split(r"[,;]", value[:4_000]) if (name := plain(part).strip(" .[]")))
 
 
 def _date(raw: str | None) -> date | None:
@@ -376,99 +330,6 @@ def _day(year: int, month: int, day: int) -> date | None:
         return date(year, month, day)
     except ValueError:
         return None
-
-
-# ---------------------------------------------------------------------------------------------------------- links
-
-
-def _links(out: Outline, own_number: int | None) -> Iterator[Link]:
-    """Links to other records, each target once, by its strongest kind, in order of first mention."""
-    best: dict[str, Link] = {}
-    for link in _mentions(out):
-        key = link.target.casefold()
-        own = _LABEL.fullmatch(link.target)
-        if len(link.target) > TARGET_CHARS_MAX or (own and int(own[1]) == own_number):
-            continue
-        known = best.get(key)
-        new = known is None and len(best) < LINKS_MAX
-        if new or (known is not None and known.kind == "relates-to" != link.kind):
-            best[key] = link
-    yield from best.values()
-
-
-def _mentions(out: Outline) -> Iterator[Link]:
-    for key, kind in _RELATION_KEYS.items():
-        for target in out.front_matter.get(key, ()):
-            yield from _relation(kind, target)
-    for relation in out.relations:
-        target = next((relation[key] for key in ("target", "ref", "path", "id") if relation.get(key)), "")
-        yield from _relation(_relation_kind(relation.get("type") or relation.get("kind") or relation["list"]), target)
-    if status := ", ".join(out.front_matter.get("status", ())):
-        yield from _line_links(status)
-    for line in out.prose:
-        if "[" in line or "ADR" in line or "adr" in line:
-            yield from _line_links(line)
-
-
-_RELATION_KEYS: Final[dict[str, LinkKind]] = {
-    "supersedes": "supersedes",
-    "replaces": "supersedes",
-    "superseded-by": "superseded-by",
-    "replaced-by": "superseded-by",
-    "amends": "amends",
-    "amended-by": "amended-by",
-    "depends-on": "depends-on",
-    "related": "relates-to",
-    "relates-to": "relates-to",
-    "related-to": "relates-to",
-}
-
-
-def _relation_kind(name: str) -> LinkKind:
-    return _RELATION_KEYS.get(name.strip().lower().replace("_", "-").replace(" ", "-"), "relates-to")
-
-
-def _relation(kind: LinkKind, value: str) -> Iterator[Link]:
-    """A link from front matter, where a bare number or file name is the whole value."""
-    bare = value.strip()
-    links = [Link(kind, link.target, link.label) for link in _line_links(bare) if " " in bare or "]" in bare]
-    if links:
-        yield from links
-    elif bare and not _PLACEHOLDER.search(bare):
-        yield Link(kind, f"ADR-{int(bare)}" if bare.isascii() and bare.isdigit() and len(bare) <= 5 else bare, "")
-
-
-def _line_links(line: str) -> Iterator[Link]:
-    """Inline links, link definitions and labels like ADR-12, with the kind that the words before them say."""
-    taken: list[tuple[int, int]] = []
-    for match in _INLINE_LINK.finditer(line):
-        taken.append(match.span())
-        if target := _record_target(match[2], match[1]):
-            yield Link(_kind_before(line, match.start()), target, _plain(match[1]))
-    if (definition := _REFERENCE.match(line)) and (target := _record_target(definition[2], definition[1])):
-        taken.append(definition.span())
-        yield Link("relates-to", target, _plain(definition[1]))
-    spans = iter([*taken, (len(line) + 1, len(line) + 1)])
-    span = next(spans)
-    for match in _LABEL.finditer(line):
-        while match.start() >= span[1]:
-            span = next(spans)
-        if match.end() <= span[0]:
-            yield Link(_kind_before(line, match.start()), match[0], match[0])
-
-
-def _record_target(target: str, label: str) -> str | None:
-    """The target when it may be another record: a Markdown file anywhere, or anything whose label is like ADR-12."""
-    if target.startswith(("#", "mailto:")) or not (_MARKDOWN_PATH.search(target) or _LABEL.search(label)):
-        return None
-    return target
-
-
-def _kind_before(line: str, at: int) -> LinkKind:
-    kind: LinkKind = "relates-to"
-    for match in _LINK_KIND.finditer(line, max(0, at - _LINK_REACH_CHARS), at):
-        kind = _LINK_WORDS[int((match.lastgroup or "k0")[1:])][0]
-    return kind
 
 
 # -------------------------------------------------------------------------------------------- dialect and oddities
@@ -532,6 +393,8 @@ def _text_oddities(text: str, out: Outline) -> Iterable[Oddity]:
 
 
 __all__ = [
+    "LINKS_MAX",
+    "TARGET_CHARS_MAX",
     "Dialect",
     "Document",
     "Link",
