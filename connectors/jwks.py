@@ -46,7 +46,7 @@ class JwksClient:
                         raise self._unavailable(f"sends more than {JWKS_BYTES_MAX} bytes")
             document = json.loads(body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unavailable(f"cannot be reached: {error or type(error).__name__}") from error
+            raise self._unavailable(f"cannot be reached: {str(error) or type(error).__name__}") from error
         except ValueError as error:
             raise self._unavailable("does not answer with JSON") from error
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):

@@ -1,0 +1,125 @@
+"""Bearer tokens: the good ones, and everything that somebody may try instead."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from adriatic.errors import Forbidden, Unauthenticated
+from adriatic.settings import AuthSettings
+from api.auth.keys import KeyStore
+from api.auth.tokens import TOKEN_CHARS_MAX, TokenChecker
+from tests.api.auth.signers import TENANT, Signer, good
+
+SETTINGS = AuthSettings(issuer="https://id.example", jwks_url="https://id.example/keys")
+SIGNERS = {algorithm: Signer(algorithm, algorithm) for algorithm in ("RS256", "ES256", "EdDSA")}
+NOW = datetime.now(UTC)
+
+
+def checker(settings: AuthSettings = SETTINGS) -> TokenChecker:
+    async def fetch() -> Mapping[str, Any]:
+        return {"keys": [signer.jwk() for signer in SIGNERS.values()]}
+
+    return TokenChecker(settings, KeyStore(fetch))
+
+
+def segment(value: Any) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def unsigned(header: dict[str, Any], signature: bytes = b"") -> str:
+    claims = good() | {"exp": int((NOW + timedelta(minutes=5)).timestamp()), "iat": int(NOW.timestamp())}
+    return f"{segment(header)}.{segment(claims)}.{segment(signature)}"
+
+
+def signed_with_the_public_key() -> str:
+    """The oldest trick: the public key as the secret of an HMAC."""
+    public = SIGNERS["RS256"].private.public_key()
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    start = unsigned({"alg": "HS256", "typ": "JWT", "kid": "RS256"}).rpartition(".")[0]
+    return f"{start}.{segment(hmac.new(pem, start.encode(), hashlib.sha256).digest())}"
+
+
+@pytest.mark.parametrize("algorithm", list(SIGNERS))
+async def test_a_good_token_says_who_and_for_whom(algorithm: str) -> None:
+    token = SIGNERS[algorithm].token(name="Ada", email="ada@example.org")
+    claims = await checker().check(f"Bearer {token}")
+    assert (claims.tenant_id, claims.subject, claims.name, claims.email) == (TENANT, "ada", "Ada", "ada@example.org")
+
+
+async def test_clocks_may_differ_a_little() -> None:
+    late = SIGNERS["ES256"].token(exp=NOW - timedelta(seconds=10))
+    early = SIGNERS["ES256"].token(nbf=NOW + timedelta(seconds=10), iat=NOW + timedelta(seconds=10))
+    for token in (late, early):
+        assert await checker().check(f"bearer {token}")
+
+
+REFUSED: dict[str, Callable[[], str]] = {
+    "expired": lambda: SIGNERS["ES256"].token(exp=NOW - timedelta(minutes=5)),
+    "not good yet": lambda: SIGNERS["ES256"].token(nbf=NOW + timedelta(minutes=5)),
+    "of the future": lambda: SIGNERS["ES256"].token(iat=NOW + timedelta(minutes=5)),
+    "of another issuer": lambda: SIGNERS["ES256"].token(iss="https://evil.example"),
+    "for another audience": lambda: SIGNERS["ES256"].token(aud="another"),
+    "without an end": lambda: SIGNERS["ES256"].token(exp=None),
+    "without an issuer": lambda: SIGNERS["ES256"].token(iss=None),
+    "without an audience": lambda: SIGNERS["ES256"].token(aud=None),
+    "without a subject": lambda: SIGNERS["ES256"].token(sub=None),
+    "with an empty subject": lambda: SIGNERS["ES256"].token(sub=""),
+    "with a subject that is no text": lambda: unsigned({"alg": "ES256", "kid": "ES256"}),
+    "signed by somebody else": lambda: Signer("ES256", "ES256").token(),
+    "signed by an unknown key": lambda: Signer("ES256", "other").token(),
+    "cut": lambda: SIGNERS["ES256"].token()[:-8],
+    "with claims changed": lambda: ".".join(
+        [*SIGNERS["ES256"].token().split(".")[:1], segment(good(sub="eve")), SIGNERS["ES256"].token().split(".")[2]]
+    ),
+    "alg none": lambda: unsigned({"alg": "none", "typ": "JWT"}),
+    "alg None": lambda: unsigned({"alg": "None", "typ": "JWT"}),
+    "alg missing": lambda: unsigned({"typ": "JWT"}),
+    "alg no text": lambda: unsigned({"alg": ["ES256"], "typ": "JWT"}),
+    "alg HS256 with the public key": signed_with_the_public_key,
+    "alg of another key": lambda: SIGNERS["ES256"].token(headers={"kid": "RS256"}),
+    "kid no text": lambda: unsigned({"alg": "ES256", "kid": {"a": 1}}, b"x" * 64),
+    "demanding extensions": lambda: SIGNERS["ES256"].token(headers={"crit": ["b64"], "b64": False}),
+    "no token at all": lambda: "x.y.z",
+    "one word": lambda: "token",
+    "not ASCII": lambda: "ä.ö.ü",
+    "much too long": lambda: "a" * (TOKEN_CHARS_MAX + 1),
+}
+
+
+@pytest.mark.parametrize("kind", list(REFUSED))
+async def test_what_is_not_good_is_refused_with_a_reason(kind: str) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        await checker().check(f"Bearer {REFUSED[kind]()}")
+    assert caught.value.coordinates["presented"]
+    assert caught.value.detail
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "token"])
+async def test_no_token_is_told_apart_from_a_bad_one(header: str | None) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        await checker().check(header)
+    assert not caught.value.coordinates
+
+
+@pytest.mark.parametrize("tenant", [None, "", "acme", 7, ["x"], {"id": "x"}, str(TENANT) + "0"])
+async def test_a_good_token_without_a_tenant_is_forbidden(tenant: Any) -> None:
+    with pytest.raises(Forbidden, match="tenant_id"):
+        await checker().check(f"Bearer {SIGNERS['ES256'].token(tenant_id=tenant)}")
+
+
+async def test_the_tenant_comes_from_the_claim_that_is_configured() -> None:
+    settings = SETTINGS.model_copy(update={"tenant_claim": "https://adriatic.example/tenant"})
+    claims: dict[str, Any] = {"tenant_id": None, "https://adriatic.example/tenant": str(TENANT)}
+    token = SIGNERS["ES256"].token(**claims)
+    assert (await checker(settings).check(f"Bearer {token}")).tenant_id == TENANT

@@ -1,0 +1,44 @@
+"""One database for the API's tests of a run: they keep apart by making tenants of their own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from adriatic.settings import PostgresSettings, Settings
+from tests.api.world import Caller, World, running
+
+
+@pytest.fixture(scope="session")
+def shared_database(stack: Settings, template_database: str) -> Iterator[Settings]:
+    name = f"api_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True) as admin:
+        admin.execute(f'create database "{name}" template "{template_database}"')
+    yield stack.model_copy(update={"postgres": stack.postgres.model_copy(update={"database": name})})
+    with psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True) as admin:
+        admin.execute(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture
+async def world(shared_database: Settings) -> AsyncIterator[World]:
+    """A running API on a real database."""
+    async with running(shared_database) as running_world:
+        yield running_world
+
+
+@pytest.fixture
+async def tenant(world: World) -> Caller:
+    """A client of a new tenant."""
+    return await world.tenant()
+
+
+@pytest.fixture
+async def lonely(tmp_path: Path) -> AsyncIterator[World]:
+    """A running API whose database does not answer: nothing listens on port 1."""
+    postgres = PostgresSettings(host="127.0.0.1", port=1)
+    async with running(Settings(home=tmp_path / ".adriatic", postgres=postgres)) as running_world:
+        yield running_world
