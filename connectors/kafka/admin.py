@@ -22,10 +22,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it exports 
     NewTopic,
 )
 
+from adriatic.clock import SYSTEM_CLOCK, Clock
+from adriatic.deadline import Deadline, backoff_s
 from adriatic.errors import AdriaticError, DependencyUnavailable, Halted, Misconfigured
 from adriatic.settings import KafkaSettings
 from topics.catalog import Topic
-from topics.plan import Actual, Change, Plan
+from topics.plan import Actual, Change, Plan, normalised
 
 CALL_MAX_S = 15.0
 """One call. Creating topics on a busy single node takes seconds, not more."""
@@ -51,11 +53,12 @@ REFUSALS = frozenset(
 class KafkaAdmin:
     """One cluster. Every call blocks for at most `timeout_s` seconds."""
 
-    def __init__(self, settings: KafkaSettings, timeout_s: float = CALL_MAX_S) -> None:
+    def __init__(self, settings: KafkaSettings, timeout_s: float = CALL_MAX_S, clock: Clock = SYSTEM_CLOCK) -> None:
         # What librdkafka would print about a broker that is away is in the error that we raise.
         self._client = AdminClient({**settings.client_config(), "log_level": 0})
         self._settings = settings
         self._timeout_s = timeout_s
+        self._clock = clock
 
     def cluster_id(self) -> str:
         """The cluster's own id, to see where a plan would go."""
@@ -76,16 +79,31 @@ class KafkaAdmin:
         }
 
     def apply(self, plan: Plan, topics: Mapping[str, Topic], done: Callable[[Change], None]) -> None:
-        """Carry out every change that is not refused, and call `done` after each. Refused ones are left alone."""
+        """Carry out every change that is not refused, and call `done` after each. Refused ones are left alone.
+
+        Returns when the broker shows what was done: the controller answers before the others have heard of it.
+        """
         steps: dict[str, Callable[[Change, Topic], Any]] = {
             "create": self._create,
             "grow": self._grow,
             "alter": self._alter,
         }
-        for change in plan.changes:
-            if (step := steps.get(change.action)) is not None:
-                step(change, topics[change.topic])
-                done(change)
+        made = [change for change in plan.changes if change.action in steps]
+        for change in made:
+            steps[change.action](change, topics[change.topic])
+            done(change)
+        self._settle(made, topics)
+
+    def _settle(self, made: list[Change], topics: Mapping[str, Topic]) -> None:
+        deadline = Deadline.after(self._timeout_s, self._clock)
+        for pause_s in backoff_s(first_s=0.02, max_s=0.5):
+            actual = self.topics({change.topic for change in made}) if made else {}
+            unseen = [change for change in made if not _shows(actual.get(change.topic), change, topics[change.topic])]
+            if not unseen:
+                return
+            if deadline.passed:
+                raise DependencyUnavailable(f"the cluster does not show {unseen[0].topic} as it was made")
+            self._clock.sleep(pause_s)
 
     def _create(self, change: Change, topic: Topic) -> None:
         new = NewTopic(topic.name, topic.partitions, self._settings.replication_factor, config=dict(topic.config))
@@ -168,3 +186,13 @@ def _effective(entries: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[st
     set_here = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
     overrides = frozenset(name for name, entry in entries.items() if entry.source == set_here)
     return values, overrides
+
+
+def _shows(actual: Actual | None, change: Change, topic: Topic) -> bool:
+    """A topic that somebody else made first may differ; the next plan says so."""
+    if actual is None or actual.partitions == 0:
+        return False
+    if change.action == "grow":
+        return actual.partitions >= topic.partitions
+    before = actual.config.get(change.setting, "")
+    return change.action != "alter" or normalised(change.setting, before) == normalised(change.setting, change.after)
