@@ -186,6 +186,8 @@ def _spawn(files: Files, only: tuple[str, ...]) -> None:
 
 def _wait_ready(files: Files, timeout_s: float) -> None:
     """Show every part until all are good. Raises when that does not come."""
+    if (at_once := running(files)) and at_once.good:
+        return
     until = time.monotonic() + timeout_s
     with view.starting(err) as show:
         while True:

@@ -143,14 +143,14 @@ def _table(report: Report) -> Table:
 def screen(settings: Settings, report: Report, token: str | None) -> None:
     """What runs where, and what to try."""
     from adriatic.stack.system import TENANT
-    from adriatic.supervisor.process import resident_bytes
+    from adriatic.supervisor.process import resident_of
 
     api = f"http://{settings.api.host}:{settings.api.port}"
-    pids = [report.pid, *(part.pid for part in report.parts if part.pid)]
-    memory = sum(resident_bytes(pid) or 0 for pid in pids)
+    resident = resident_of({part.name: part.pid for part in report.parts if part.pid}, report.pid)
+    memory = sum(size or 0 for size in resident.values())
     took = f"ready in {report.ready_s:.1f} s, " if report.ready_s is not None else ""
     echo = click.echo
-    echo(f"Adriatic is up: {took}{len(pids)} processes, {memory / 1e6:.0f} MB resident.\n")
+    echo(f"Adriatic is up: {took}{len(resident)} processes, {memory / 1e6:.0f} MB resident.\n")
     for part in report.parts:
         if part.kind == "service":
             echo(f"  {part.name:<10} {part.about}")

@@ -75,7 +75,9 @@ def properties(settings: Settings, data: Path) -> dict[str, str | int]:
         "message.max.bytes": RECORD_BYTES_MAX,
         # The default takes 128 MiB of heap at the start.
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
-        "controlled.shutdown.enable": "false",
+        # A restart after a kill waits this long: until then the new broker looks like a duplicate of the old one.
+        "broker.session.timeout.ms": 3000,
+        "broker.heartbeat.interval.ms": 500,
     }
 
 

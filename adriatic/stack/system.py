@@ -180,6 +180,12 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, "ADRIATIC_HOME": str(settings.home.resolve()), "PYTHONUNBUFFERED": "1"}
 
 
+def report_url(settings: Settings, name: str) -> str | None:
+    """Where the process of this name reports its health; None for what is not ours."""
+    port = settings.stack.ports.get(f"{name}_ops")
+    return ops_url(port) if port else None
+
+
 def ops_url(port: int) -> str:
     return f"http://{ports.LOOPBACK}:{port}/health/ready"
 

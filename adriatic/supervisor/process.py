@@ -109,22 +109,28 @@ def wait_gone(pid: int, created: float, seconds: float) -> bool:
     return True
 
 
+def resident_of(parts: Mapping[str, int], supervisor: int) -> dict[str, int | None]:
+    """Memory of each part (name to process id) and, under `supervisor`, of the supervisor itself."""
+    sizes = {name: resident_bytes(pid) for name, pid in parts.items()}
+    return sizes | {"supervisor": resident_bytes(supervisor, family=False)}
+
+
 def kill_group(pid: int) -> None:
     """Kill what is left of a process group. Only for a leader that is not reaped yet, so that its id is still its."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
-def resident_bytes(pid: int) -> int | None:
-    """Memory of a process and everything below it. Memory that they share is counted once, as far as the system says
+def resident_bytes(pid: int, *, family: bool = True) -> int | None:
+    """Memory of a process and (`family`) everything below it. Memory that they share is counted once, as far as the system says
     (proportional set size); where it does not say, resident size."""
     try:
         process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
+        members = [process, *(process.children(recursive=True) if family else [])]
     except psutil.Error:
         return None
     total = 0
-    for member in family:
+    for member in members:
         with contextlib.suppress(psutil.Error):
             try:
                 total += member.memory_full_info().pss
