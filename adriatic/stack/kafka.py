@@ -109,7 +109,9 @@ def answers(port: int) -> str | None:
 
 def _format(file: Path, jars: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    main = ["-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file), "--standalone"]
+    # One argument, not two: one id in 64 begins with a dash and would be read as an option.
+    named = f"--cluster-id={cluster}"
+    main = ["-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", named, "-c", str(file), "--standalone"]
     done = subprocess.run(
         jvm.command(main, heap_mib_max=128, flags=("-XX:TieredStopAtLevel=1",)),
         capture_output=True,
