@@ -44,16 +44,17 @@ def _family(root: type[errors.AdriaticError]) -> Iterator[type[errors.AdriaticEr
 class Remote:
     """Calls of one tenant. `request` may be used from one thread at a time."""
 
-    def __init__(self, client: httpx.Client, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, client: httpx.Client, clock: Clock = SYSTEM_CLOCK, outage_s: float = OUTAGE_S_MAX) -> None:
         self._client = client
         self._clock = clock
+        self._outage_s = outage_s
 
     def request(self, method: str, path: str, answer: type[T], *, body: bytes | None = None, **query: Any) -> T:
-        """One call, repeated while the other side is away, for at most `OUTAGE_S_MAX`. Repeat only what is idempotent.
+        """One call, repeated while the other side is away, for at most `outage_s`. Repeat only what is idempotent.
 
         Raises our own errors: `DependencyUnavailable` when it stays away, else what the problem document says.
         """
-        deadline = Deadline.after(OUTAGE_S_MAX, self._clock)
+        deadline = Deadline.after(self._outage_s, self._clock)
         for pause_s in backoff_s():
             try:
                 return self._once(method, path, answer, body, query)
@@ -92,9 +93,9 @@ def _error(response: httpx.Response) -> errors.AdriaticError:
 
 
 @contextmanager
-def connect(url: str, token: str) -> Iterator[Remote]:
+def connect(url: str, token: str, *, outage_s: float = OUTAGE_S_MAX) -> Iterator[Remote]:
     with httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=REQUEST_S_MAX) as client:
-        yield Remote(client)
+        yield Remote(client, outage_s=outage_s)
 
 
 def local_url(settings: Settings) -> str:

@@ -1,0 +1,187 @@
+"""`adriatic search`: ask the API, show the best ADRs, and say how fresh the answer is.
+
+Owns how hits look in a terminal. Refuses to search by itself: what it shows is what any client of the API gets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from adriatic.cli.remote import Remote
+    from api.search.schemas import Hit, SearchRequest, SearchResult
+    from api.watermarks import AsOf
+
+OUTAGE_S_MAX = 5.0
+"""A person waits for this command; a restart of the API is over by then."""
+LINE_CHARS_MAX = 100
+"""Width of the lines of a snippet: what a person reads without losing the line."""
+
+
+@click.command("search")
+@click.argument("query", nargs=-1, required=True)
+@click.option("--mode", type=click.Choice(["hybrid", "words", "meaning"]), default="hybrid", show_default=True)
+@click.option("--status", multiple=True, help="Only this status; repeat it for several.")
+@click.option("--tag", multiple=True, help="Only ADRs with this tag; repeat it to ask for all of several.")
+@click.option("--log", metavar="SLUG", help="Only this log.")
+@click.option("--author", help="Only ADRs of which this person wrote a version.")
+@click.option("--since", metavar="DATE", help="Only what took effect on or after this day (2026-01-15).")
+@click.option("--until", metavar="DATE", help="Only what took effect before this day.")
+@click.option("--limit", type=click.IntRange(1, 50), default=5, show_default=True, help="Hits at most.")
+@click.option("--explain", is_flag=True, help="Say how each hit got its place.")
+@click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant.")
+@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
+@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer of the API as JSON.")
+def search(
+    query: tuple[str, ...],
+    mode: Any,
+    status: tuple[str, ...],
+    tag: tuple[str, ...],
+    log: str | None,
+    author: str | None,
+    since: str | None,
+    until: str | None,
+    limit: int,
+    explain: bool,
+    tenant: str,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Search the decision records of a tenant, by words and by meaning.
+
+    \b
+    adriatic search "why is there no dual write"
+    adriatic search '"dual write" kafka -redis'        a phrase is required, a minus sign excludes
+    adriatic search ADR-12 --explain                   an ADR by its name, and how it got its place
+    """
+    from adriatic.cli.remote import connect, local_url
+    from adriatic.settings import load
+    from api.search.schemas import SearchRequest, SearchResult
+
+    if (url is None) != (token is None):
+        raise click.UsageError("--url and --token go together")
+    request = SearchRequest(
+        " ".join(query), mode, list(status), list(tag), log, author, _day(since), _day(until), limit, explain
+    )
+    settings = load()
+    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
+    with connect(url or local_url(settings), given or _local_token(tenant), outage_s=OUTAGE_S_MAX) as remote:
+        result = remote.request("POST", "/v1/search", SearchResult, body=msgspec.json.encode(request))
+        hint = _why_nothing(remote, request) if not result.hits else ""
+    if as_json:
+        click.echo(msgspec.json.encode(result))
+        return
+    for line in lines(result):
+        click.echo(line)
+    if hint:
+        click.echo(hint, err=True)
+    for degraded in result.degraded:
+        click.echo(f"without search by {degraded.arm}: {degraded.detail}", err=True)
+    click.echo(freshness(result), err=True)
+
+
+def _day(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a date; write it like 2026-01-15") from None
+
+
+def _local_token(tenant: str) -> str:
+    from adriatic.cli.remote import local_token
+    from adriatic.cli.tenants import tenant_id_of
+    from adriatic.settings import load
+
+    settings = load()
+    return local_token(settings, asyncio.run(tenant_id_of(settings, tenant)))
+
+
+def _why_nothing(remote: Remote, request: SearchRequest) -> str:
+    """What to try when nothing was found."""
+    from api.adrs.schemas import AdrPage
+
+    if not remote.request("GET", "/v1/adrs", AdrPage, limit=1).items:
+        return "nothing is here yet: `adriatic import docs/decisions` brings a folder in"
+    filtered = (request.status, request.tag, request.log, request.author, request.since, request.until)
+    return "nothing found: " + (
+        "drop a filter" if any(filtered) or '"' in request.q or " -" in request.q else "try other words"
+    )
+
+
+# --- what is shown --------------------------------------------------------------------------------------------------
+
+
+def lines(result: SearchResult) -> Iterator[str]:
+    """The hits, best first, a blank line between them."""
+    for place, hit in enumerate(result.hits, 1):
+        name = f"ADR-{hit.number}" if hit.number is not None else "ADR"
+        where = " · ".join((hit.status, hit.log, *hit.tags))
+        yield f"{place}. {click.style(f'{name}  {hit.title}', bold=True)}  {click.style(where, dim=True)}"
+        if hit.chunk.heading_path:
+            yield click.style(f"   {hit.chunk.heading_path}", dim=True)
+        for line in _wrapped(_highlighted(hit)):
+            yield "   " + line
+        if hit.explain:
+            yield click.style(f"   {_explained(hit)}", dim=True)
+        if place < len(result.hits):
+            yield ""
+
+
+def _highlighted(hit: Hit) -> list[str]:
+    """The words of the snippet, those of the query emphasised."""
+    text, marked, end = hit.snippet.text, "", 0
+    for start, stop in hit.snippet.highlights:
+        marked += text[end:start] + " ".join(
+            click.style(word, fg="yellow", bold=True) for word in text[start:stop].split(" ")
+        )
+        end = stop
+    return (marked + text[end:]).split(" ")
+
+
+def _wrapped(words: list[str]) -> Iterator[str]:
+    line: list[str] = []
+    length = 0
+    for word in words:
+        size = len(click.unstyle(word)) + 1
+        if line and length + size > LINE_CHARS_MAX:
+            yield " ".join(line)
+            line, length = [], 0
+        line.append(word)
+        length += size
+    if line:
+        yield " ".join(line)
+
+
+def _explained(hit: Hit) -> str:
+    assert hit.explain
+    words, meaning = hit.explain.words, hit.explain.meaning
+    parts = ["asked for by its number"] if hit.explain.named else []
+    parts.append(
+        f"by words {words.rank}. (BM25 {words.score:.2f}: {', '.join(words.terms or ())})" if words else "not by words"
+    )
+    parts.append(f"by meaning {meaning.rank}. (cosine {meaning.score:.3f})" if meaning else "not by meaning")
+    return f"{hit.score:.4f} = " + " + ".join(parts)
+
+
+def freshness(result: SearchResult) -> str:
+    """One line: how much of what was written this answer has seen."""
+    arms = (("by words", result.as_of.words), ("by meaning", result.as_of.meaning))
+    return "complete " + ", ".join(f"{name} {_up_to(as_of)}" for name, as_of in arms if as_of is not None)
+
+
+def _up_to(as_of: AsOf) -> str:
+    if as_of.time is None or as_of.age_s is None:
+        return "up to an unknown time (does `adriatic status` show the flows?)"
+    shown = f"up to {as_of.time.astimezone():%H:%M:%S} ({as_of.age_s:.1f} s ago)"
+    return shown if as_of.state == "fresh" else f"{shown}, {as_of.state}"
