@@ -1,0 +1,264 @@
+"""`adriatic eval`: how well the running system finds what is known to be there.
+
+Owns the tenants of an evaluation (`eval-…`, one a corpus, emptied before and after), and the table. The ADRs go in by
+the import that everybody uses, through capture, flows and index, and are asked for over HTTP: what is measured is the
+system, not a model of it. Refuses to tune anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import msgspec
+
+from adriatic.clock import SYSTEM_CLOCK
+from adriatic.errors import DependencyUnavailable, InvalidInput, NotFound
+from adriatic.settings import Settings, load
+
+if TYPE_CHECKING:
+    from adriatic.cli.remote import Remote
+    from api.search.known_item import Item, Scores
+    from connectors.history import Change, Fault, SourceKind
+
+MODES: Final = ("words", "meaning", "hybrid")
+TENANT_PREFIX: Final = "eval-"
+PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """One history at its end."""
+
+    name: str
+    items: list[Item]
+
+    @property
+    def queries(self) -> list[tuple[int, str]]:
+        """Number of the ADR that is the answer, and the query."""
+        return [(number, item.query) for number, item in enumerate(self.items, 1) if item.query]
+
+
+@click.group("eval")
+def evaluate() -> None:
+    """Measure how well search finds things."""
+
+
+@evaluate.command("known-item")
+@click.option(
+    "--data",
+    "paths",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A folder of JSONL histories, one JSONL history, a folder of Markdown, or a git repository; may be repeated.  "
+    "[default: docs/decisions]",
+)
+@click.option("--keep", is_flag=True, help="Leave the ADRs in the evaluation's tenants, to look at them.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+def known_item(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
+    """Find each ADR by its title, after the title was taken out of its text.
+
+    \b
+    adriatic eval known-item                           this project's own decisions
+    adriatic eval known-item --data histories/         every .jsonl(.gz) file in it, each as a corpus of its own
+
+    Prints nDCG@10 for search by words, by meaning, and both. Each corpus gets a tenant, whose ADRs are deleted again.
+    """
+    settings = load()
+    corpora = [corpus for path in paths or _default() for corpus in _read(settings, path)]
+    if not any(corpus.queries for corpus in corpora):
+        raise InvalidInput(
+            "there is no ADR with a title of its own", hint="name a folder of decision records by --data"
+        )
+    ranks: dict[str, dict[str, list[int | None]]] = {}
+    with ExitStack() as stack:
+        remotes = [stack.enter_context(_tenant(settings, corpus)) for corpus in corpora]
+        for remote in remotes:
+            _empty(remote)
+            if not keep:
+                stack.callback(_empty, remote)
+        _import(settings, corpora, remotes)
+        for corpus, remote in zip(corpora, remotes, strict=True):
+            ranks[corpus.name] = _ask(corpus, remote)
+    click.echo(_as_json(corpora, ranks) if as_json else "\n".join(_table(corpora, ranks)))
+
+
+# --- corpora --------------------------------------------------------------------------------------------------------
+
+
+def _default() -> list[Path]:
+    folder = Path("docs/decisions")
+    if not folder.is_dir():
+        raise click.UsageError("there is no docs/decisions here; name a folder of decision records by --data")
+    return [folder]
+
+
+def _read(settings: Settings, path: Path) -> Iterator[Corpus]:
+    from adriatic.cli.imports import tenant_slug
+    from api.search.known_item import items
+    from connectors.history import open_source
+    from connectors.history.jsonl import is_jsonl
+
+    files = sorted(file for file in path.iterdir() if is_jsonl(file)) if path.is_dir() else []
+    for file in files or [path]:
+        source = open_source(file, content_bytes_max=settings.api.adr_bytes_max)
+        found = items(source.changes())
+        if found:
+            yield Corpus(tenant_slug(file.resolve()), found)
+
+
+class _Texts:
+    """A corpus as a source of an import (`connectors.history.Source`): titles gone, file names that say nothing."""
+
+    kind: SourceKind = "folder"
+    snapshot = False
+
+    def __init__(self, corpus: Corpus, ref: str, at: datetime) -> None:
+        self.name = corpus.name
+        self._items = corpus.items
+        self._ref = ref
+        self._at = at
+
+    def count(self) -> int:
+        return len(self._items)
+
+    def changes(self) -> Iterator[Change | Fault]:
+        from connectors.history import Change
+
+        for number, item in enumerate(self._items, 1):
+            text = item.text.encode()
+            yield Change(self._ref, self._at, "", "", "A", f"{number:04d}.md", None, text, len(text))
+
+    def notes(self) -> list[str]:
+        return []
+
+
+# --- the system -----------------------------------------------------------------------------------------------------
+
+
+def _tenant(settings: Settings, corpus: Corpus) -> Any:
+    """A connection as the corpus's tenant, made when it is missing."""
+    from adriatic.cli.remote import connect, local_token, local_url
+    from api.tenants import service
+
+    slug = (TENANT_PREFIX + corpus.name)[:63].rstrip("-")
+
+    async def made() -> service.Tenant:
+        async with service.owner(settings.postgres) as connection:
+            return await service.create(connection, slug, if_missing=True)
+
+    return connect(local_url(settings), local_token(settings, asyncio.run(made()).tenant_id))
+
+
+def _empty(remote: Remote) -> None:
+    """Delete every ADR of the tenant, those of a run that was cut short included."""
+    from api.adrs.schemas import Adr, AdrPage
+
+    while page := remote.request("GET", "/v1/adrs", AdrPage, limit=PAGE).items:
+        for adr in page:
+            try:
+                remote.request("DELETE", f"/v1/adrs/{adr.adr_id}", Adr, expected_version=adr.version)
+            except NotFound:
+                continue  # a repeated request whose first answer was lost
+
+
+def _import(settings: Settings, corpora: Sequence[Corpus], remotes: Sequence[Remote]) -> None:
+    """Bring every corpus in, and wait until all of it can be found by words and by meaning."""
+    from adriatic.cli import import_view as view
+    from adriatic.cli.searchable import Watched, await_searchable
+    from adriatic.cli.sending import send
+
+    now = datetime.now(UTC)
+    # A log of its own: numbers begin at 1 again, and say which text an ADR is.
+    log = f"run-{now:%Y%m%d-%H%M%S}"
+    watched = []
+    for corpus, remote in zip(corpora, remotes, strict=True):
+        source = _Texts(corpus, log, now)
+        with view.progress(corpus.name, source.count()) as progress:
+            sent = send(remote, source, log, SYSTEM_CLOCK, progress, bytes_max=settings.api.import_bytes_max)
+        watched.append(Watched(remote, sent.started.started_at, SYSTEM_CLOCK.monotonic()))
+    with view.waiting() as show:
+        await_searchable(watched, SYSTEM_CLOCK, show)
+    if late := [corpus.name for corpus, each in zip(corpora, watched, strict=True) if not each.done]:
+        raise DependencyUnavailable(
+            f"{', '.join(late)}: not everything became searchable", hint="`adriatic status` shows which part waits"
+        )
+
+
+def _ask(corpus: Corpus, remote: Remote) -> dict[str, list[int | None]]:
+    """The place of the right ADR, by mode and query."""
+    from adriatic.cli import import_view as view
+    from api.search.known_item import DEPTH
+    from api.search.schemas import SearchRequest, SearchResult
+
+    ranks: dict[str, list[int | None]] = {mode: [] for mode in MODES}
+    with view.progress(f"asking {corpus.name}", len(corpus.queries) * len(MODES)) as progress:
+        for number, query in corpus.queries:
+            for mode in MODES:
+                request = SearchRequest(query, mode, limit=DEPTH)
+                result = remote.request("POST", "/v1/search", SearchResult, body=msgspec.json.encode(request))
+                if result.degraded:
+                    raise DependencyUnavailable(result.degraded[0].detail, hint=result.degraded[0].hint)
+                places = [place for place, hit in enumerate(result.hits, 1) if hit.number == number]
+                ranks[mode].append(places[0] if places else None)
+                progress(1)
+    return ranks
+
+
+# --- the result -----------------------------------------------------------------------------------------------------
+
+
+def _overall(ranks: dict[str, dict[str, list[int | None]]]) -> dict[str, Scores]:
+    from api.search.known_item import scores
+
+    return {mode: scores([rank for by_mode in ranks.values() for rank in by_mode[mode]]) for mode in MODES}
+
+
+def _as_json(corpora: Sequence[Corpus], ranks: dict[str, dict[str, list[int | None]]]) -> bytes:
+    from api.search.known_item import scores
+
+    return msgspec.json.encode(
+        {
+            "task": "known-item",
+            "corpora": [
+                {
+                    "name": corpus.name,
+                    "adrs": len(corpus.items),
+                    **{mode: scores(ranks[corpus.name][mode]) for mode in MODES},
+                }
+                for corpus in corpora
+            ],
+            "overall": {"adrs": sum(len(corpus.items) for corpus in corpora), **_overall(ranks)},
+        }
+    )
+
+
+def _table(corpora: Sequence[Corpus], ranks: dict[str, dict[str, list[int | None]]]) -> Iterator[str]:
+    from api.search.known_item import scores
+
+    width = max(len("overall"), *(len(corpus.name) for corpus in corpora))
+    yield f"{'nDCG@10':<{width}}  {'ADRs':>5}  {'queries':>7}" + "".join(f"  {mode:>8}" for mode in MODES)
+    for corpus in corpora:
+        row = {mode: scores(ranks[corpus.name][mode]) for mode in MODES}
+        yield _row(corpus.name, width, len(corpus.items), row)
+    overall = _overall(ranks)
+    yield _row("overall", width, sum(len(corpus.items) for corpus in corpora), overall)
+    yield ""
+    for mode in MODES:
+        each = overall[mode]
+        yield (
+            f"{mode:<8} nDCG@10 {each.ndcg:.3f} (95 % of resamples: {each.low:.3f} to {each.high:.3f}), "
+            f"MRR@10 {each.mrr:.3f}, recall@10 {each.recall:.3f}"
+        )
+    yield f"best: {max(MODES, key=lambda mode: overall[mode].ndcg)}"
+
+
+def _row(name: str, width: int, adrs: int, row: dict[str, Scores]) -> str:
+    queries = next(iter(row.values())).queries
+    return f"{name:<{width}}  {adrs:>5}  {queries:>7}" + "".join(f"  {row[mode].ndcg:>8.3f}" for mode in MODES)

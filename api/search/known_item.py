@@ -1,0 +1,97 @@
+"""Known-item search: does the search find an ADR by its title, when the title is not in its text? Pure.
+
+Owns which ADRs of a history are asked for, how their title is taken out, and the scores. Every ADR with a title of its
+own is a query and has one right answer, so that nobody has to judge anything and any history is an evaluation. It is
+kind to search by words where a text repeats its title's words, and says nothing about vague questions. Refuses I/O: who
+runs it is `adriatic/cli/evaluate.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+import msgspec
+
+from api.adrs.document import parse, without_title
+from connectors.history import Change, Fault
+
+DEPTH = 10
+"""Hits that are looked at: what a person sees without paging."""
+RESAMPLES = 1_000
+"""Of the bootstrap: the interval's ends move by less than it is wide for 300 queries."""
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One ADR without its title. `query` is the title, or None when the text has none of its own, is an index or a
+    template: then it is only something that could be found wrongly."""
+
+    path: str
+    query: str | None
+    text: str
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """Means over `queries`. nDCG and MRR are cut at `DEPTH`; `low` and `high` are the 95 % interval of nDCG."""
+
+    queries: int
+    ndcg: float
+    mrr: float
+    recall: float
+    low: float
+    high: float
+
+
+def items(changes: Iterable[Change | Fault]) -> list[Item]:
+    """What a history holds at its end, in the order of paths. Texts that are no UTF-8 are left out."""
+    live: dict[str, bytes] = {}
+    for change in changes:
+        if isinstance(change, Fault):
+            continue
+        if change.change in ("D", "R"):
+            live.pop(change.old_path or change.path, None)
+        if change.change != "D" and change.content is not None:
+            live[change.path] = change.content
+    return [item for path, content in sorted(live.items()) if (item := _item(path, content)) is not None]
+
+
+def _item(path: str, content: bytes) -> Item | None:
+    try:
+        text = content.decode().replace("\0", " ")
+    except UnicodeDecodeError:
+        return None
+    document = parse(text, path=path)
+    asked = document.role == "record" and not {"no-title", "empty", "placeholder"} & set(document.oddities)
+    return Item(path, as_query(document.title) if asked else None, without_title(text))
+
+
+def as_query(title: str) -> str:
+    """The words of a title, without what a search would read as its syntax."""
+    return " ".join(word.lstrip("-") for word in title.replace('"', " ").split())
+
+
+def scores(ranks: Sequence[int | None]) -> Scores:
+    """`ranks` are the places at which the right ADRs were found, from 1; None: not among the first `DEPTH`."""
+    found = [rank if rank is not None and rank <= DEPTH else None for rank in ranks]
+    # With one right answer the ideal gain is 1, and nDCG is the gain of its place.
+    gains = [1 / math.log2(1 + rank) if rank else 0.0 for rank in found]
+    low, high = _interval(gains)
+    return Scores(
+        queries=len(ranks),
+        ndcg=fmean(gains) if gains else 0.0,
+        mrr=fmean(1 / rank if rank else 0.0 for rank in found) if found else 0.0,
+        recall=fmean(1.0 if rank else 0.0 for rank in found) if found else 0.0,
+        low=low,
+        high=high,
+    )
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Bootstrap percentiles, from a fixed seed, so that the same ranks give the same interval."""
+    if not values:
+        return 0.0, 0.0
+    chance = random.Random(0)  # noqa: S311 - a sample, not a secret
+    means = sorted(fmean(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    return means[int(RESAMPLES * 0.025)], means[int(RESAMPLES * 0.975)]
