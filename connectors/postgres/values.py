@@ -8,7 +8,7 @@ settings (R9, `transport.SESSION`).
 | Postgres | Avro | what |
 |---|---|---|
 | boolean, smallint, integer, bigint, real, double precision | the same | NaN and ±Infinity are floats |
-| text, varchar, char, name, enums, anything else | string | verbatim |
+| text, varchar, char, name, enums, and types that are not named here | string | verbatim |
 | uuid, json, jsonb, xml | string | verbatim: JSON is never parsed, so no number loses digits |
 | bytea | bytes | |
 | timestamptz | string, ZonedTimestamp | ISO 8601, UTC (44 BC is -0043, 10000 is +10000); `infinity`, `-infinity` |
@@ -55,6 +55,11 @@ ARRAY = {
 }  # fmt: skip
 """Object ids of built-in types (catalogue pg_type); they never change."""
 
+STRICT = frozenset({
+    "bool", "int2", "int4", "int8", "oid", "float4", "float8", "bytea", "date", "time", "timestamp", "timestamptz",
+})  # fmt: skip
+"""Never a string by accident: a column that became one of these does not fit a contract that was text."""
+
 INT_MAX, INT_MIN = 2**31 - 1, -(2**31)
 LONG_MAX, LONG_MIN = 2**63 - 1, -(2**63)
 DAY_US = 86_400_000_000
@@ -77,7 +82,7 @@ def converter(type_oid: int, avro: Any) -> Convert:
     if base == "record" and meaning == "VariableScaleDecimal" and name == "numeric":
         return _variable_decimal
     found = _BY_PAIR.get((name, base, meaning)) or _BY_PAIR.get((name, base, ""))
-    if found is None and base == "string" and meaning not in ("ZonedTimestamp", "ZonedTime", "uuid"):
+    if found is None and base == "string" and name not in STRICT and meaning not in ("ZonedTimestamp", "ZonedTime"):
         found = _text
     if found is None:
         raise Misfit(f"a {name or f'type {type_oid}'} is not a {base}{f' ({meaning})' if meaning else ''}")
