@@ -81,13 +81,12 @@ def captured(settings: Settings) -> dict[str, Schema]:
     return contracts
 
 
-def _committed(subject: str) -> Schema | None:
+def _committed(subject: str) -> Any:
+    """What the file says now; None without one."""
     from schemas import catalog
 
-    try:
-        return catalog.schema(subject)
-    except NotFound:
-        return None
+    file = catalog.AVRO_FOLDER / f"{subject}{catalog.SUFFIX}"
+    return json.loads(file.read_text()) if file.is_file() else None
 
 
 @schemas.command()

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import psycopg
 
-from adriatic.errors import DependencyUnavailable, NotFound
+from adriatic.errors import NotFound
 from adriatic.settings import PostgresSettings
+from connectors.postgres.mapping import boundary
 from schemas.capture import Column
 
 CONNECT_TIMEOUT_S = 5
@@ -40,12 +41,12 @@ class Relation:
 
 
 def published(settings: PostgresSettings, publication: str) -> list[Relation]:
-    """Every table of `publication`. Raises `NotFound` when there is none, `DependencyUnavailable` without an answer."""
-    try:
-        with psycopg.connect(settings.dsn("owner"), connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            rows = connection.execute(COLUMNS_SQL, [publication]).fetchall()
-    except psycopg.OperationalError as error:
-        raise DependencyUnavailable(f"Postgres at {settings.host}:{settings.port}: {error}") from None
+    """Every table of `publication`. Raises `NotFound` when there is none, and what `mapping.boundary` says."""
+    with (
+        boundary(f"reading the columns of publication {publication} at {settings.host}:{settings.port}"),
+        psycopg.connect(settings.dsn("owner"), connect_timeout=CONNECT_TIMEOUT_S) as connection,
+    ):
+        rows = connection.execute(COLUMNS_SQL, [publication]).fetchall()
     if not rows:
         raise NotFound(f"no tables in a publication {publication}", hint="run `adriatic migrate` first")
     tables: dict[tuple[str, str], list[Column]] = {}
