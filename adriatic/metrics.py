@@ -75,4 +75,7 @@ HTTP_SECONDS = Histogram(
     "adriatic_http_request_seconds", "Request duration.", ["method", "route"], buckets=LATENCY_BUCKETS_S
 )
 SEARCHES = Counter("searches_total", "Searches by type.", ["type"])
+IMPORT_CHANGES = Counter(
+    "adriatic_import_changes_total", "Changes of imported histories: applied, skipped, refused.", ["outcome"]
+)
 ADRS_CREATED = Counter("adrs_created_total", "ADRs created.")

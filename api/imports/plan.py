@@ -6,6 +6,7 @@ The rules, so that an independent count can be made from a history alone:
 - A rename keeps the ADR and moves its path. Renames and deletions of one commit are taken out before anything is put
   in, so files can swap names. One that lands on a living path ends the ADR there, with a version that says so.
 - A change of an unknown path creates; a deletion of one is refused, for there is nothing to delete.
+- What was refused once stays refused: applied in a later run, it would come after the changes that followed it.
 - The number is what the file name (else the heading) says, if no other ADR of the log has it; it is never invented, and
   changes only when the file is renamed to another number. A deleted ADR gives its number up to a file that claims it.
 - What cannot be text in Postgres keeps its bytes beside a readable body. Nothing is repaired.
@@ -13,6 +14,7 @@ The rules, so that an independent count can be made from a history alone:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +31,8 @@ from api.imports.schemas import (
     Event,
     Remark,
 )
+
+_UNREADABLE = re.compile("[\\0\ufffd]+")
 
 VersionChange = Literal["create", "update", "rename", "delete", "restore"]
 
@@ -80,6 +84,7 @@ class State:
     deleted: dict[str, Head] = field(default_factory=dict)
     numbers: dict[int, Head] = field(default_factory=dict)
     known: set[tuple[str, str]] = field(default_factory=set)
+    refused: dict[tuple[str, str], Remark] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -156,14 +161,17 @@ _ODDITIES: Mapping[str, str] = {
 
 
 def readable(content: bytes) -> tuple[str, bytes | None]:
-    """The text of a file; and its bytes as well, when Postgres could not give them back from the text."""
+    """The text of a file; and its bytes as well, when Postgres could not give them back from the text.
+
+    What cannot be read is one replacement character, however long it is: written out for each byte it would be three
+    times as large as the file, and both together too large for a record of the topic that versions are captured to.
+    """
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return content.decode("utf-16", "replace").replace("\0", "\ufffd"), content
-        return content.decode("utf-8", "replace").replace("\0", "\ufffd"), content
-    return (text.replace("\0", "\ufffd"), content) if "\0" in text else (text, None)
+        encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+        return _UNREADABLE.sub("\ufffd", content.decode(encoding, "replace")), content
+    return (_UNREADABLE.sub("\ufffd", text), content) if "\0" in text else (text, None)
 
 
 def _fault(event: Event) -> str:
@@ -187,6 +195,8 @@ def _fault(event: Event) -> str:
 def plan(changes: Sequence[Prepared], state: State, *, snapshot: bool = False) -> Plan:
     """What `changes` do to `state`, which is used up by it."""
     result = Plan()
+    if snapshot:
+        state.refused.clear()  # what is there now is the newest there is
     fresh = list(_unknown(changes, state, result))
     for commit in _commits(fresh):
         moving = _take_out(commit, state)
@@ -200,6 +210,8 @@ def _unknown(changes: Iterable[Prepared], state: State, result: Plan) -> Iterato
         key = (change.event.path, change.event.ref)
         if key in state.known:
             result.skipped += 1
+        elif key in state.refused:
+            result.refused.append(state.refused[key])
         else:
             state.known.add(key)
             yield change

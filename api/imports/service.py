@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
+from adriatic import metrics
 from adriatic.logs import get_logger
 from api.adrs.document import number_of_path
 from api.auth.users import Principal
@@ -55,7 +56,9 @@ async def receive(
         batch = _Batch(connection, principal, log_id, snapshot)
         done = await batch.apply_all(changes)
         done.refused[:0] = refused
+        await store.remember_refusals(connection, principal.tenant_id, log_id, done.refused)
         await store.count(connection, import_id, done, len(events))
+    _measure(done)
     return BatchResult(
         received=len(events),
         applied=done.applied,
@@ -64,6 +67,13 @@ async def receive(
         refused=tuple(done.refused),
         odd=tuple(done.odd),
     )
+
+
+def _measure(done: Plan) -> None:
+    """After the commit: what was rolled back did not happen."""
+    for outcome, number in (("applied", done.applied), ("skipped", done.skipped), ("refused", len(done.refused))):
+        metrics.IMPORT_CHANGES.labels(outcome).inc(number)
+    metrics.ADRS_CREATED.inc(sum(version.change == "create" for version in done.versions))
 
 
 class _Batch:

@@ -140,7 +140,8 @@ async def load(connection: Connection, log_id: UUID, changes: Sequence[Prepared]
     events = [change.event for change in changes]
     paths = sorted({path for event in events for path in (event.path, event.old_path) if path})
     numbers = {change.number for change in changes} | {number_of_path(event.path) for event in events}
-    state = State(known=await _known(connection, log_id, changes))
+    known, refused = await _seen(connection, log_id, changes)
+    state = State(known=known, refused=refused)
     heads: dict[UUID, Head] = {}
     for row in await connection.fetch(
         f"select {_HEADS} from app.adrs where log_id = $1 "  # noqa: S608 - a constant
@@ -160,15 +161,37 @@ async def load(connection: Connection, log_id: UUID, changes: Sequence[Prepared]
     return state
 
 
-async def _known(connection: Connection, log_id: UUID, changes: Sequence[Prepared]) -> set[tuple[str, str]]:
-    rows = await connection.fetch(
+async def _seen(
+    connection: Connection, log_id: UUID, changes: Sequence[Prepared]
+) -> tuple[set[tuple[str, str]], dict[tuple[str, str], Remark]]:
+    """The (path, ref) of changes that were applied before, and of those that were refused."""
+    keys = sorted({change.event.ref for change in changes}), sorted({change.event.path for change in changes})
+    applied = await connection.fetch(
         "select v.source_key, v.source_ref from app.adr_versions v join app.adrs a using (tenant_id, adr_id) "
         "where v.source_ref = any($1) and v.source_key = any($2) and a.log_id = $3",
-        sorted({change.event.ref for change in changes}),
-        sorted({change.event.path for change in changes}),
+        *keys,
         log_id,
     )
-    return {(row["source_key"], row["source_ref"]) for row in rows}
+    refused = await connection.fetch(
+        "select source_key, source_ref, code, detail from app.import_refusals "
+        "where source_ref = any($1) and source_key = any($2) and log_id = $3",
+        *keys,
+        log_id,
+    )
+    return {(row[0], row[1]) for row in applied}, {(row[0], row[1]): Remark(*row) for row in refused}
+
+
+async def remember_refusals(connection: Connection, tenant_id: UUID, log_id: UUID, refused: Sequence[Remark]) -> None:
+    """Keep what was refused, so that it stays refused."""
+    if refused:
+        columns = zip(*((each.ref, each.path, each.code, each.detail[:500]) for each in refused), strict=True)
+        await connection.execute(
+            "insert into app.import_refusals (tenant_id, log_id, source_ref, source_key, code, detail) "
+            "select $1, $2, * from unnest($3::text[], $4::text[], $5::text[], $6::text[]) on conflict do nothing",
+            tenant_id,
+            log_id,
+            *(list(column) for column in columns),
+        )
 
 
 async def _load_texts(connection: Connection, heads: Sequence[Head]) -> None:

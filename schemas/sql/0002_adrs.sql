@@ -133,6 +133,19 @@ create table app.imports (
     foreign key (tenant_id, log_id) references app.logs
 );
 
+-- Changes that an import refused. A later run must not apply them after the changes that came next: a deletion that
+-- found nothing would then delete what was made since.
+create table app.import_refusals (
+    tenant_id  uuid not null,
+    log_id     uuid not null,
+    source_ref text not null,
+    source_key text not null,
+    code       text not null,
+    detail     text not null,
+    primary key (tenant_id, log_id, source_ref, source_key),
+    foreign key (tenant_id, log_id) references app.logs
+);
+
 call app.protect('app.tenants');
 call app.protect('app.users');
 call app.protect('app.logs');
@@ -141,6 +154,7 @@ call app.protect('app.adr_versions');
 call app.protect('app.adr_links');
 call app.protect('app.adr_tags');
 call app.protect('app.imports');
+call app.protect('app.import_refusals');
 call app.protect('app.idempotency_keys');
 
 -- Tenants are made by whoever runs the platform, never by a tenant.
@@ -149,4 +163,5 @@ create policy provision on app.tenants to adriatic_owner using (true) with check
 grant select on app.tenants to adriatic_api;
 grant select, insert, update on app.users, app.logs, app.adrs, app.imports to adriatic_api;
 grant select, insert on app.adr_versions to adriatic_api;              -- append-only, by right
+grant select, insert on app.import_refusals to adriatic_api;
 grant select, insert, update, delete on app.adr_links, app.adr_tags, app.idempotency_keys to adriatic_api;
