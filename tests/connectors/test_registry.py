@@ -1,3 +1,5 @@
+"""The registry client: which failures are the record's and which the world's, and the same against a real registry."""
+
 from __future__ import annotations
 
 import json

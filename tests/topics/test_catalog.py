@@ -1,3 +1,5 @@
+"""The topic files: as specified, in agreement with the contracts, and refused with all their faults."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The difference between files and broker: nothing lost, nothing reordered, no false drift."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

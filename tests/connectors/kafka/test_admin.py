@@ -1,3 +1,5 @@
+"""Topics on a real broker: created once, put right, grown when allowed, never shrunk."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
