@@ -28,7 +28,7 @@ from rich.table import Table
 
 from adriatic.settings import Settings
 from adriatic.stack.artifacts import Progress as ArtifactProgress
-from adriatic.supervisor.part import GOOD, PartReport, Report
+from adriatic.supervisor.part import GOOD, PartReport, Report, State
 
 PLAIN_EVERY_S = 5.0
 """Between two lines about one download where nothing can move in place."""
@@ -91,19 +91,19 @@ def downloads(console: Console) -> Iterator[Callable[[str], ArtifactProgress]]:
 @contextmanager
 def starting(console: Console) -> Iterator[Callable[[Report], None]]:
     """Shows parts as they get ready."""
-    with _parts(console) as show:
+    with _parts(console, GOOD | {"broken"}) as show:
         yield show
 
 
 @contextmanager
 def stopping(console: Console) -> Iterator[Callable[[Report], None]]:
     """Shows parts as they stop."""
-    with _parts(console) as show:
+    with _parts(console, frozenset({"stopped"})) as show:
         yield show
 
 
 @contextmanager
-def _parts(console: Console) -> Iterator[Callable[[Report], None]]:
+def _parts(console: Console, news: frozenset[State]) -> Iterator[Callable[[Report], None]]:
     if console.is_terminal and os.environ.get("TERM") != "dumb":
         with Live(console=console, refresh_per_second=8, transient=True) as live:
             yield lambda report: live.update(_table(report))
@@ -113,7 +113,7 @@ def _parts(console: Console) -> Iterator[Callable[[Report], None]]:
     def show(report: Report) -> None:
         for part in report.parts:
             line = _line(part)
-            if line and said.get(part.name) != line:
+            if not part.background and part.state in news and said.get(part.name) != line:
                 said[part.name] = line
                 click.echo(line, err=True)
 
@@ -126,13 +126,15 @@ def _line(part: PartReport) -> str:
         return f"{part.name} {part.state}" + (f" in {part.start_s:.1f} s" if part.start_s is not None else "")
     if part.state == "broken":
         return f"{part.name} broken: {part.last_error}"
-    return f"{part.name} stopped" if part.state == "stopped" else ""
+    return f"{part.name} {part.state}"
 
 
 def _table(report: Report) -> Table:
     table = Table.grid(padding=(0, 2))
     now = time.time()
     for part in report.parts:
+        if part.background:
+            continue
         running_s = part.start_s if part.state in GOOD and part.start_s is not None else now - part.since
         note = part.reasons or (part.last_error if part.state == "broken" else "")
         seconds = "" if part.state == "pending" else f"{running_s:.1f} s"

@@ -69,10 +69,10 @@ def _show(found: Assessment | None, *, as_json: bool) -> None:
     click.echo(click.style(found.summary, fg=COLOURS[found.verdict], bold=True))
     click.echo(f"{'PART':<18}{'STATE':<10}{'SINCE':>8}{'RESTARTS':>10}{'MB':>7}  {'LAG':<32}DETAIL")
     for row in found.parts:
-        if row.kind == "step" and row.verdict == "ok":
+        if row.state == "done":
             continue
         click.echo(_line(row))
-    done = [row.name for row in found.parts if row.kind == "step" and row.verdict == "ok"]
+    done = [row.name for row in found.parts if row.state == "done"]
     if done:
         click.echo(f"steps done: {', '.join(done)}")
     age_s = time.time() - found.as_of

@@ -20,7 +20,9 @@ from adriatic.stack import artifacts, jvm, ports
 
 VERSION = "4.3.1"
 LOCK = Path(__file__).with_name("kafka.lock.toml")
+PROPERTIES = "server.properties"
 HEAP_MIB_MAX = 320
+FORMAT_HEAP_MIB_MAX = 128
 FORMAT_TIMEOUT_S = 120
 PROBE_TIMEOUT_S = 3.0
 RECORD_BYTES_MAX = 16 * 1024 * 1024
@@ -36,7 +38,7 @@ def prepare(settings: Settings, jars: Path, say: Callable[[str], None] = lambda 
     """Write the properties, and format the log directory once. Returns the file of properties. Safe to repeat."""
     home = settings.home.resolve() / "kafka"
     home.mkdir(parents=True, exist_ok=True)
-    file = home / "server.properties"
+    file = home / PROPERTIES
     file.write_text("".join(f"{key}={value}\n" for key, value in properties(settings, home / "data").items()))
     (home / "log4j2.properties").write_text(LOG4J)
     if not (home / "data" / "meta.properties").is_file():
@@ -81,15 +83,27 @@ def properties(settings: Settings, data: Path) -> dict[str, str | int]:
     }
 
 
-def command(jars: Path, file: Path) -> list[str]:
-    return jvm.command(
-        ["-cp", f"{jars}/*", "kafka.Kafka", str(file)],
+def launch(jars: Path, file: Path) -> jvm.Launch:
+    return jvm.Launch(
+        "kafka",
+        jars,
+        # In a fixed order: the start cache holds for one class path only.
+        class_path=sorted(jars.glob("*.jar")),
+        main=("kafka.Kafka", str(file)),
         heap_mib_max=HEAP_MIB_MAX,
-        flags=(
-            f"-Dlog4j2.configurationFile={file.with_name('log4j2.properties')}",
-            "-Dlog4j2.disable.jmx=true",
-        ),
+        properties={
+            "log4j2.configurationFile": str(file.with_name("log4j2.properties")),
+            "log4j2.disable.jmx": "true",
+        },
     )
+
+
+def train(settings: Settings, jars: Path, folder: Path) -> jvm.Training:
+    """A broker of its own in `folder`, for making the start cache."""
+    chosen = ports.choose(folder, ("kafka", "kafka_controller"), {})
+    trainee = settings.model_copy(update={"home": folder, "stack": settings.stack.model_copy(update={"ports": chosen})})
+    file = prepare(trainee, jars)
+    return jvm.Training(launch(jars, file), {}, lambda: answers(chosen["kafka"]))
 
 
 def answers(port: int) -> str | None:
@@ -111,9 +125,16 @@ def _format(file: Path, jars: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     # One argument, not two: one id in 64 begins with a dash and would be read as an option.
     named = f"--cluster-id={cluster}"
-    main = ["-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", named, "-c", str(file), "--standalone"]
+    tool = jvm.Launch(
+        "kafka-format",
+        jars,
+        class_path=sorted(jars.glob("*.jar")),
+        main=("kafka.tools.StorageTool", "format", named, "-c", str(file), "--standalone"),
+        heap_mib_max=FORMAT_HEAP_MIB_MAX,
+        flags=("-XX:TieredStopAtLevel=1",),
+    )
     done = subprocess.run(
-        jvm.command(main, heap_mib_max=128, flags=("-XX:TieredStopAtLevel=1",)),
+        tool.command(),
         capture_output=True,
         text=True,
         check=False,

@@ -15,7 +15,7 @@ from typing import Any
 import tomli_w
 
 from adriatic.settings import Settings, StackSettings
-from adriatic.stack import ports
+from adriatic.stack import ports, registry
 
 FILE = "stack.toml"
 PORT_NAMES = (
@@ -70,7 +70,7 @@ def complete(before: dict[str, Any], home: Path, stack: StackSettings) -> dict[s
     else:
         after.pop("kafka", None)
     if stack.registry == "embedded":
-        after["registry"] = {"url": f"http://{ports.LOOPBACK}:{chosen['registry']}/apis/ccompat/v7"}
+        after["registry"] = {"url": f"http://{ports.LOOPBACK}:{chosen['registry']}{registry.CONFLUENT_PATH}"}
     else:
         after.pop("registry", None)
     return after

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,11 +53,21 @@ def prepare(
             hint='set `registry = "external"` in the section `stack`, and `registry.url`',
         )
     wanted = {name for name in INFRASTRUCTURE if getattr(stack, name) == "embedded" and (not only or name in only)}
-    jars = kafka.jars(lambda: progress("Kafka")) if "kafka" in wanted else None
-    unpacked = registry.unpacked(lambda: progress("registry")) if "registry" in wanted else None
-    server = postgres.prepare(settings, say) if "postgres" in wanted else None
-    file = kafka.prepare(settings, jars, say) if jars else None
-    return Fetched(server, jars, file, unpacked)
+    # Side by side: one waits for the network while another works.
+    with ThreadPoolExecutor(len(INFRASTRUCTURE)) as pool:
+        server = pool.submit(postgres.prepare, settings, say) if "postgres" in wanted else None
+        broker = pool.submit(_prepare_kafka, settings, progress, say) if "kafka" in wanted else None
+        schemas = pool.submit(registry.unpacked, lambda: progress("registry")) if "registry" in wanted else None
+    jars, file = broker.result() if broker else (None, None)
+    return Fetched(server.result() if server else None, jars, file, schemas.result() if schemas else None)
+
+
+def _prepare_kafka(
+    settings: Settings, progress: Callable[[str], artifacts.Progress], say: Callable[[str], None]
+) -> tuple[Path, Path]:
+    jars = kafka.jars(lambda: progress("Kafka"))
+    file = kafka.prepare(settings, jars, say)
+    return jars, file
 
 
 def parts(settings: Settings, fetched: Fetched, only: frozenset[str] = frozenset()) -> list[Part]:
@@ -65,6 +76,8 @@ def parts(settings: Settings, fetched: Fetched, only: frozenset[str] = frozenset
     present = {part.name for part in everything}
     if unknown := only - present - set(INFRASTRUCTURE):
         raise Misconfigured(f"no such part: {', '.join(sorted(unknown))}", hint=f"parts are {', '.join(present)}")
+    if not only and (fetched.kafka_jars or fetched.registry):
+        everything.append(_training(settings, [part.name for part in everything]))
     kept = [
         part
         for part in everything
@@ -101,7 +114,7 @@ def _infrastructure(settings: Settings, fetched: Fetched) -> list[Part]:
         found.append(
             Part(
                 "kafka",
-                command=kafka.command(fetched.kafka_jars, fetched.kafka_file),
+                command=kafka.launch(fetched.kafka_jars, fetched.kafka_file).command(),
                 environment=foreign,
                 probe=_probe(lambda: kafka.answers(port)),
                 stop_grace_s=30.0,
@@ -121,7 +134,7 @@ def _infrastructure(settings: Settings, fetched: Fetched) -> list[Part]:
         found.append(
             Part(
                 "registry",
-                command=registry.command(fetched.registry),
+                command=registry.launch(fetched.registry).command(),
                 environment=foreign | registry.environment(settings),
                 probe=_probe(lambda: registry.answers(settings.registry.url)),
                 depends_on=["postgres", "registry-database"],
@@ -147,6 +160,19 @@ def _ours(settings: Settings) -> list[Part]:
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]
+
+
+def _training(settings: Settings, after: list[str]) -> Part:
+    """Makes the next start faster, once on a machine, after this one is over."""
+    return Part(
+        "start-caches",
+        kind="step",
+        background=True,
+        command=[sys.executable, "-m", "adriatic.stack.training"],
+        environment=_environment(settings),
+        depends_on=after,
+        about="Java start caches, for the next start",
+    )
 
 
 def _service(

@@ -110,6 +110,8 @@ def _row(part: PartReport, answer: Mapping[str, Any] | str | None, resident: int
 def _judge(part: PartReport, facts: Mapping[str, Any], lag: str, silent: str, *, stale: bool) -> tuple[Verdict, str]:
     if stale:
         return "unknown", "last seen " + part.state
+    if part.background and part.state != "broken":
+        return "ok", part.about
     if part.state not in GOOD:
         return "degraded", part.reasons or part.last_error or part.state
     if silent:

@@ -38,7 +38,7 @@ HUNG_S = 45.0
 of a database in recovery; a part that answers that it waits is never hung."""
 ERROR_CHARS_MAX = 400
 LOG_TAIL_BYTES = 16_384
-_BLAME = re.compile(r"error|fatal|panic|caused by|hint:", re.IGNORECASE)
+_BLAME = re.compile(r"error|fatal|panic|caused by", re.IGNORECASE)
 
 log = get_logger("supervisor")
 
@@ -58,7 +58,12 @@ class Keeper:
         self._clock = clock
         self._changed = changed
         self._report = PartReport(
-            name=part.name, kind=part.kind, state="pending", since=clock.now().timestamp(), about=part.about
+            name=part.name,
+            kind=part.kind,
+            state="pending",
+            since=clock.now().timestamp(),
+            about=part.about,
+            background=part.background,
         )
         self._good_since_s: float | None = None
         """On the monotonic clock."""
@@ -264,6 +269,9 @@ def last_words(log_file: Path, since_bytes: int = 0) -> str:
             lines = [line.strip() for line in file.read().decode(errors="replace").split("\n") if line.strip()]
     except OSError:
         return ""
+    if len(lines) > 1 and lines[-1].startswith("hint: "):
+        # How our own commands end: what is wrong, then what to do.
+        return f"{lines[-2]} ({lines[-1].removeprefix('hint: ')})"
     blaming = [line for line in lines if _BLAME.search(line)]
     return next(reversed(blaming or lines), "")
 

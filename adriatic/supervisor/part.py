@@ -48,6 +48,8 @@ class Part:
     depends_on: Sequence[str] = ()
     starts_early: bool = False
     """Waits for its dependencies by itself (and says so), so that its own start overlaps with theirs."""
+    background: bool = False
+    """The system is ready without it."""
     probe: Probe | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
@@ -68,6 +70,7 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     since: float
     about: str = ""
+    background: bool = False
     pid: int | None = None
     started_at: float | None = None
     """When its process was created, as the system says; with `pid` it names a process beyond doubt."""
@@ -97,4 +100,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def good(self) -> bool:
-        return all(part.state in GOOD for part in self.parts)
+        return all(part.state in GOOD for part in self.parts if not part.background)

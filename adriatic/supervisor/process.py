@@ -122,8 +122,8 @@ def kill_group(pid: int) -> None:
 
 
 def resident_bytes(pid: int, *, family: bool = True) -> int | None:
-    """Memory of a process and (`family`) everything below it. Memory that they share is counted once, as far as the system says
-    (proportional set size); where it does not say, resident size."""
+    """Memory of a process and (`family`) everything below it. What they share is counted once where the system says so
+    (proportional set size), else each time (resident set size)."""
     try:
         process = psutil.Process(pid)
         members = [process, *(process.children(recursive=True) if family else [])]

@@ -157,7 +157,8 @@ class Supervisor:
             self._wake.clear()
 
     def _note_ready(self) -> None:
-        if self._ready_s is None and all(keeper.report.state in GOOD for keeper in self._keepers):
+        needed = [keeper.report for keeper in self._keepers if not keeper.report.background]
+        if self._ready_s is None and all(part.state in GOOD for part in needed):
             self._ready_s = round(self._clock.monotonic() - self._begun_s, 3)
             log.info("everything is ready", seconds=self._ready_s)
             parts = {keeper.part.name: keeper.report.start_s for keeper in self._keepers}
