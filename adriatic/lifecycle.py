@@ -48,7 +48,7 @@ class Lifecycle:
         """Ask everything to end because of `error`. The first one counts."""
         if self.failure is None:
             self.failure = error
-            log.error("giving up", code=error.code, detail=error.detail, hint=error.hint, **error.coordinates)
+            log.error("giving up", code=error.code, detail=error.detail, hint=error.hint, coordinates=error.coordinates)
         self._stop.set()
 
     def wait_for_stop(self) -> None:

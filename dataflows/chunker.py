@@ -282,7 +282,7 @@ def _cut(text: str, block: _Span) -> Iterator[_Span]:
         yield block
         return
     start = block.start
-    while block.end - start > BODY_CHARS_MAX:
+    while block.end - start > BODY_CHARS_TARGET:
         window = text[start : start + BODY_CHARS_TARGET]
         cut = start + _best_cut(window)
         end = start + len(text[start:cut].rstrip())

@@ -172,14 +172,16 @@ def _uuid(value: UUID | str) -> UUID:
 
 
 def _fresh(connection: Connection, requests: Sequence[Request]) -> list[Request]:
-    """Requests that no newer version has overtaken. The newer one asked for every text that it lacks itself."""
+    """Requests that no newer version has overtaken (it asked for every text that it lacks itself), and that are not done:
+    a replay finds nothing to do and nothing to count."""
     rows = connection.execute(
-        "select s.tenant_id, s.adr_id, s.words_version, s.deleted from mv.search_state s "
-        "join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id)",
+        "select s.tenant_id, s.adr_id, s.words_version from mv.search_state s "
+        "join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id) "
+        "where not s.deleted and s.meaning_version is distinct from s.words_version",
         [[request.adr.tenant_id for request in requests], [request.adr.adr_id for request in requests]],
     )
-    at = {Adr(tenant_id, adr_id): (version, deleted) for tenant_id, adr_id, version, deleted in rows}
-    return [request for request in requests if at.get(request.adr) == (request.version, False)]
+    wanted = {Adr(tenant_id, adr_id): version for tenant_id, adr_id, version in rows}
+    return [request for request in requests if wanted.get(request.adr) == request.version]
 
 
 def _count(connection: Connection, effects: Effects) -> None:

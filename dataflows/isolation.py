@@ -14,8 +14,8 @@ from adriatic.errors import OperatingError
 T = TypeVar("T")
 R = TypeVar("R")
 
-LIMIT_WINDOW = 1_000
-"""Over how many offsets of a partition the share of dead letters is taken. Its absolute form (5 % are 50 records) keeps
+LIMIT_WINDOW = 2_000
+"""Over how many offsets of a partition the share of dead letters is taken. Its absolute form (5 % are 100 records) keeps
 a partition with three records, two of them bad, from stopping a flow."""
 
 
@@ -68,7 +68,7 @@ class DeadLetterLimit:
                 return f"more than {self.consecutive_max} records in a row cannot be processed"
             in_window = sum(1 for other in recent if other > offset - self.window)
             if self.ratio_max and in_window > self.ratio_max * self.window:
-                return f"{in_window} of {self.window} records cannot be processed, the limit is {self.ratio_max:.0%}"
+                return f"{in_window} of the last {self.window} records cannot be processed, the limit is {self.ratio_max:.0%}"
         return None
 
 

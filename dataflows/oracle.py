@@ -7,7 +7,7 @@ Refuses to repair. Reads as `adriatic_flows`, in one snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -101,11 +101,12 @@ def verify(
     wait: Deadline | None = None,
     tenant: str | None = None,
     sample: int | None = None,
+    topics: Mapping[str, str] | None = None,
 ) -> Report:
     """Compare everything, or one `tenant` (its id or slug).
 
     With `wait`, first until the flows have reached the database's present position. `embedder` None recomputes no
-    vector, `sample` at most so many a tenant. Raises `DependencyUnavailable` when it cannot tell, also because the
+    vector, `sample` at most so many a tenant. `topics` maps contract names to the topics that were read instead. Raises `DependencyUnavailable` when it cannot tell, also because the
     flows do not get there in time.
     """
     report = Report()
@@ -117,7 +118,7 @@ def verify(
             report.tenants.append(each)
             _compare_tenant(connection, report, each)
             _compare_vectors(connection, report, each, space, embedder, sample)
-    _compare_offsets(settings, report)
+    _compare_offsets(settings, report, topics or {})
     return report
 
 
@@ -368,7 +369,7 @@ def _cosine(vector: Any, literal: str) -> float:
 # --- offsets --------------------------------------------------------------------------------------------------------
 
 
-def _compare_offsets(settings: Settings, report: Report) -> None:
+def _compare_offsets(settings: Settings, report: Report, renamed: Mapping[str, str]) -> None:
     """A flow that stands before the first record of a partition lost some; one that stands past its end is in another
     topic than it thinks."""
     offsets = Offsets(settings.kafka)
@@ -381,7 +382,7 @@ def _compare_offsets(settings: Settings, report: Report) -> None:
             )
         }
     for flow, topics in flows:
-        sources = offsets.partitions(topics)
+        sources = offsets.partitions([renamed.get(topic, topic) for topic in topics])
         first, end = offsets.first(sources), offsets.end(sources)
         for source in sources:
             at = committed.get((flow, *source))

@@ -1,0 +1,23 @@
+"""Fixtures of the flows' tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from adriatic.settings import Settings
+from tests.dataflows import world as worlds
+
+
+@pytest.fixture
+def world(fresh_database: Settings) -> Iterator[worlds.World]:
+    with worlds.made(fresh_database) as made:
+        yield made
+
+
+@pytest.fixture
+def outbox(world: worlds.World) -> Iterator[worlds.Outbox]:
+    box = worlds.Outbox(world)
+    yield box
+    box.drop()

@@ -1,0 +1,36 @@
+"""A flow as a process of its own, for tests that kill it.
+
+`python -m tests.dataflows.process FLOW`, with the world in the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from adriatic import logs
+from adriatic.lifecycle import Lifecycle
+from adriatic.ops import Health
+from adriatic.settings import Settings, TelemetrySettings
+from dataflows.embed import Embed
+from dataflows.flow import Flow
+from dataflows.index import Index
+from dataflows.runner import Runner
+from tests.connectors.embedders.stand_in import FakeEmbedder
+
+
+def main(name: str) -> None:
+    world = json.loads(os.environ["WORLD"])
+    topics = world.pop("topics")
+    logs.configure(name, TelemetrySettings())
+    life = Lifecycle(Health())
+    signal.signal(signal.SIGTERM, lambda *_: life.stop())
+    flow: Flow[Any] = Index() if name == "index" else Embed(FakeEmbedder())
+    Runner(flow, Settings(**world), life, topics=topics).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,114 @@
+"""`verify` finds every kind of damage, and nothing where there is none."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from adriatic.deadline import Deadline
+from adriatic.errors import DependencyUnavailable, NotFound
+from dataflows.oracle import Report, verify
+from tests.dataflows.world import Outbox, Version, World
+
+pytestmark = pytest.mark.stack
+
+LONG = (
+    "## Context\n\n" + "The order of writes must be visible. " * 30 + "\n\n## Decision\n\n" + "One log for all. " * 30
+)
+
+
+@pytest.fixture
+def clean(world: World, outbox: Outbox) -> World:
+    tenant, other = uuid.uuid4(), uuid.uuid4()
+    gone = uuid.uuid4()
+    world.run_until_done(world.embed)
+    world.versions(
+        [
+            Version(tenant, uuid.uuid4(), 1, body=LONG),
+            Version(tenant, gone, 1),
+            Version(tenant, gone, 2, change="delete"),
+            Version(other, uuid.uuid4(), 1, body=LONG),
+        ]
+    )
+    world.run_until_done(world.index)
+    outbox.carry()
+    world.run_until_done(world.embed)
+    return world
+
+
+def check(world: World, sample: int | None = None) -> Report:
+    return verify(world.settings, world.embedder, sample=sample, topics=world.topics)
+
+
+def test_a_healthy_system_is_clean(clean: World) -> None:
+    report = check(clean)
+    assert report.clean, report.differences
+    assert [(row.adrs, row.deleted) for row in sorted(report.tenants, key=lambda row: row.deleted)] == [(1, 0), (1, 1)]
+    for row in report.tenants:
+        assert row.chunks == row.vectors > 2
+        assert row.vectors_recomputed == row.vectors
+    assert check(clean, sample=1).tenants[0].vectors_recomputed == 1
+
+
+DAMAGE = [
+    ("missing", "delete from mv.search_state where not deleted"),
+    ("missing", "delete from mv.chunks where ordinal = 0"),
+    ("different", "update mv.search_state set title = 'x' where not deleted"),
+    ("different", "update mv.search_state set words_version = 7, meaning_version = 7 where not deleted"),
+    ("different", "update mv.search_state set deleted = true, chunks = 0"),
+    ("different", "update mv.chunks set body = body || ' ' where ordinal = 0"),
+    ("different", "update mv.chunks set char_end = char_end + 1 where ordinal = 0"),
+    ("different", "update mv.chunks set heading_path = 'x' where ordinal = 1"),
+    ("different", "update mv.chunks set text_hash = '\\x00' where ordinal = 0"),
+    ("words", "update mv.chunks set tsv = '' where ordinal = 0"),
+    ("words", "update mv.chunks set length = length + 1 where ordinal = 0"),
+    ("extra", "update mv.chunks set ordinal = 99 where ordinal = 0"),
+    ("extra", "update mv.search_state set adr_id = gen_random_uuid() where not deleted"),
+    ("orphan", "update mv.chunks set version = 9 where ordinal = 0"),
+    ("orphan", "update mv.chunks set adr_id = gen_random_uuid() where ordinal = 0"),
+    ("no-vector", "delete from mv.embeddings where text_hash = (select min(text_hash) from mv.embeddings)"),
+    ("vector", "update mv.embeddings e set embedding = (select o.embedding from mv.embeddings o "
+               "where o.embedding <> e.embedding limit 1)"),
+    ("vector", "update mv.embeddings set embedding = '[1,2]'"),
+    ("not-complete", "update mv.search_state set meaning_version = null where not deleted"),
+    ("offset", "update ops.consumer_offsets set next_offset = 1000000"),
+    ("offset", "delete from ops.consumer_offsets where flow = 'embed'"),
+]  # fmt: skip
+KEPT = ("mv.search_state", "mv.chunks", "mv.embeddings", "ops.consumer_offsets")
+
+
+def test_damage_of_every_kind_is_found(clean: World) -> None:
+    with clean.admin() as connection:
+        for table in KEPT:
+            connection.execute(f"create table kept_{table.partition('.')[2]} as table {table}")
+        for kind, damage in DAMAGE:
+            assert connection.execute(damage).rowcount > 0, f"did nothing: {damage}"
+            report = check(clean)
+            assert kind in {difference.kind for difference in report.differences}, (damage, report.differences)
+            for table in KEPT:
+                connection.execute(f"delete from {table}")
+                connection.execute(f"insert into {table} table kept_{table.partition('.')[2]}")
+    assert check(clean).clean
+
+
+def test_dead_letters_are_counted_and_are_no_difference(clean: World) -> None:
+    with clean.admin() as connection:
+        connection.execute(
+            "insert into ops.dlq (flow, topic, partition, record_offset, stage, code, detail) "
+            "values ('index', 't', 0, 0, 'decode', 'undecodable', '')"
+        )
+    assert (check(clean).clean, check(clean).dead_letters) == (True, 1)
+
+
+def test_one_tenant_can_be_asked_for(clean: World) -> None:
+    tenant = str(clean.rows("select min(tenant_id::text) from app.tenants")[0][0])
+    report = verify(clean.settings, None, tenant=tenant, topics=clean.topics)
+    assert [str(row.tenant_id) for row in report.tenants] == [tenant]
+    with pytest.raises(NotFound):
+        verify(clean.settings, None, tenant="nobody", topics=clean.topics)
+
+
+def test_flows_that_do_not_get_there_are_told_apart_from_differences(clean: World) -> None:
+    with pytest.raises(DependencyUnavailable, match=r"search\.words"):
+        verify(clean.settings, None, wait=Deadline.after(0.3), topics=clean.topics)

@@ -1,0 +1,377 @@
+"""A small world for flows: topics of its own, records as change capture makes them, a flow in a thread or a process.
+
+Stands in for change capture where a test needs only its product: `versions` are envelopes with the headers that capture
+writes, and `Outbox` carries what a flow emitted from the WAL to a topic, the way capture does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from adriatic.errors import AdriaticError
+from adriatic.lifecycle import Lifecycle
+from adriatic.ops import Health
+from adriatic.settings import Settings
+from connectors.kafka.partitioner import partition_for
+from connectors.registry import RegistryClient
+from dataflows.embed import Embed
+from dataflows.flow import Flow
+from dataflows.index import REQUESTS_TOPIC, VERSIONS_TOPIC, Index
+from dataflows.runner import Runner
+from schemas import catalog
+from schemas.codec import Encoder, SchemaLookup
+from tests.connectors.embedders.stand_in import FakeEmbedder
+
+PARTITIONS = 3
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A row of app.adr_versions."""
+
+    tenant_id: uuid.UUID
+    adr_id: uuid.UUID
+    version: int
+    title: str = "Use a log"
+    body: str = "# Use a log\n\nBecause order matters.\n"
+    change: str = "update"
+    status: str = "accepted"
+
+    @property
+    def effective_at(self) -> datetime:
+        return EPOCH + timedelta(minutes=self.version)
+
+
+def envelope(version: Version, op: str = "c") -> dict[str, Any]:
+    """What capture makes of the insert of a version."""
+    row = {
+        "tenant_id": str(version.tenant_id),
+        "adr_id": str(version.adr_id),
+        "version": version.version,
+        "change": version.change,
+        "title": version.title,
+        "status": version.status,
+        "body": version.body,
+        "original": None,
+        "message": "",
+        "author": "",
+        "author_id": None,
+        "source_key": None,
+        "source_ref": None,
+        "traceparent": None,
+        "effective_at": version.effective_at.isoformat(),
+        "recorded_at": version.effective_at.isoformat(),
+    }
+    source = {"version": "1", "connector": "postgresql", "name": "adriatic", "ts_ms": 0, "db": "d", "schema": "app"}
+    return {"before": None, "after": row, "source": {**source, "table": "adr_versions"}, "op": op}
+
+
+@dataclass
+class World:
+    """Topics with names of their own, and a database of its own."""
+
+    settings: Settings
+    registry: RegistryClient
+    topics: dict[str, str]
+    embedder: FakeEmbedder = field(default_factory=FakeEmbedder)
+    lsn: int = 1000
+    _producer: Producer = field(init=False)
+    _encoders: dict[str, Encoder] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._producer = Producer({**self.settings.kafka.client_config(), "linger.ms": 1})
+
+    def encoder(self, topic: str) -> Encoder:
+        if topic not in self._encoders:
+            self._encoders[topic] = Encoder(self.registry, f"{topic}-value")
+        return self._encoders[topic]
+
+    def produce(
+        self,
+        topic: str,
+        tenant_id: uuid.UUID,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        key: bytes = b"key",
+        committed_at: datetime = EPOCH,
+    ) -> None:
+        """One record with the headers that capture writes, in its tenant's partition."""
+        self.lsn += 8
+        ours = [
+            ("adriatic.pos", f"{self.lsn:016X}/{0:08d}".encode()),
+            ("adriatic.committed_at", str(int(committed_at.timestamp() * 1_000_000)).encode()),
+            ("adriatic.tenant", str(tenant_id).encode()),
+        ]
+        self._producer.produce(
+            self.topics[topic],
+            value,
+            key,
+            partition=partition_for(str(tenant_id), PARTITIONS),
+            headers=[*ours, *headers],
+        )
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        assert self._producer.flush(30) == 0
+
+    def versions(self, versions: Sequence[Version]) -> None:
+        """Insert the rows, and produce what capture makes of them."""
+        self.insert(versions)
+        for version in versions:
+            self.produce(VERSIONS_TOPIC, version.tenant_id, self.encoder(VERSIONS_TOPIC).encode(envelope(version)))
+        self.flush()
+
+    def insert(self, versions: Sequence[Version]) -> None:
+        with self.admin() as connection:
+            for version in versions:
+                connection.execute(
+                    "insert into app.tenants (tenant_id, slug, name) values (%s, %s, 'n') on conflict do nothing",
+                    [version.tenant_id, f"t-{version.tenant_id.hex[-12:]}"],
+                )
+                connection.execute(
+                    "insert into app.logs (tenant_id, log_id, slug, name) values (%s, %s, 'l', 'l') "
+                    "on conflict do nothing",
+                    [version.tenant_id, version.tenant_id],
+                )
+                connection.execute(
+                    "insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at) "
+                    "values (%s, %s, %s, %s, %s, %s, now(), now()) on conflict do nothing",
+                    [
+                        version.tenant_id,
+                        version.adr_id,
+                        version.tenant_id,
+                        version.title,
+                        version.status,
+                        version.version,
+                    ],
+                )
+                connection.execute(
+                    "insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, "
+                    "effective_at) values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+                    [
+                        version.tenant_id,
+                        version.adr_id,
+                        version.version,
+                        version.change,
+                        version.title,
+                        version.status,
+                        version.body,
+                        version.effective_at,
+                    ],
+                )
+
+    def admin(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.settings.postgres.dsn("admin"), autocommit=True)
+
+    def rows(self, query: Any, *arguments: Any) -> list[tuple[Any, ...]]:
+        with self.admin() as connection:
+            return connection.execute(query, arguments or None).fetchall()
+
+    def end(self, topic: str) -> int:
+        """Records of a topic, over its partitions."""
+        from connectors.kafka.source import Offsets
+
+        offsets = Offsets(self.settings.kafka)
+        return sum(offsets.end(offsets.partitions([self.topics[topic]])).values())
+
+    def done(self, flow: Flow[Any]) -> bool:
+        """Whether `flow` has committed everything that its topics hold."""
+        names = [self.topics[topic] for topic in flow.topics]
+        at = self.rows(
+            "select coalesce(sum(next_offset), 0) from ops.consumer_offsets where flow = %s and topic = any(%s)",
+            flow.name,
+            names,
+        )
+        return int(at[0][0]) >= sum(self.end(topic) for topic in flow.topics)
+
+    def run_until_done(self, *flows: Flow[Any], dead_letter_limit: bool = True) -> None:
+        """Each of `flows`, one after the other, until it has read its topics; the outbox is carried in between."""
+        for flow in flows:
+            with Running(self, flow, dead_letter_limit=dead_letter_limit) as running:
+                until(partial(self._ended, running, flow))
+            if running.error is not None:
+                raise running.error
+
+    def _ended(self, running: Running, flow: Flow[Any]) -> bool:
+        return running.error is not None or self.done(flow)
+
+    @property
+    def index(self) -> Index:
+        return Index()
+
+    @property
+    def embed(self) -> Embed:
+        return Embed(self.embedder)
+
+
+class Running:
+    """A flow in a thread of this process."""
+
+    def __init__(
+        self,
+        world: World,
+        flow: Flow[Any],
+        dead_letter_limit: bool = True,
+        lookup: SchemaLookup | None = None,
+    ) -> None:
+        self.health = Health()
+        self.life = Lifecycle(self.health)
+        self.error: BaseException | None = None
+        self.runner = Runner(
+            flow,
+            world.settings,
+            self.life,
+            topics=world.topics,
+            lookup=lookup or world.registry,
+            dead_letter_limit=dead_letter_limit,
+        )
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="flow", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.runner.run()
+        except AdriaticError as error:
+            self.error = error
+
+    def __enter__(self) -> Running:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.life.stop()
+        self._thread.join(WAIT_S)
+        assert not self._thread.is_alive(), "the flow did not stop"
+
+
+class Process:
+    """A flow in a process of its own, to be killed. Its embedder is the fake one."""
+
+    def __init__(self, world: World, flow: str, log: Path) -> None:
+        self._log = log.open("ab")
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "tests.dataflows.process", flow],
+            env={**os.environ, "WORLD": json.dumps(description(world))},
+            stdout=self._log,
+            stderr=self._log,
+            cwd=Path(__file__).resolve().parents[2],
+        )
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait(WAIT_S)
+        self._log.close()
+
+    def terminate(self) -> int:
+        self.popen.terminate()
+        code = self.popen.wait(WAIT_S)
+        self._log.close()
+        return code
+
+
+def description(world: World) -> dict[str, Any]:
+    """What a process needs to join the world."""
+    postgres, kafka, registry = world.settings.postgres, world.settings.kafka, world.settings.registry
+    return {
+        "postgres": {
+            "host": postgres.host,
+            "port": postgres.port,
+            "database": postgres.database,
+            "sslmode": postgres.sslmode,
+            "flows_password": postgres.flows_password.get_secret_value(),
+        },
+        "kafka": {"bootstrap_servers": kafka.bootstrap_servers},
+        "registry": {"url": registry.url},
+        "topics": world.topics,
+    }
+
+
+class Outbox:
+    """Carries requests that flows emitted from the WAL to their topic, as change capture does."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.slot = f"outbox_{uuid.uuid4().hex[:12]}"
+        world.rows("select pg_create_logical_replication_slot(%s, 'pgoutput')", self.slot)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What was emitted and committed since the last call."""
+        rows = self._world.rows(
+            "select data from pg_logical_slot_get_binary_changes(%s, null, null, 'proto_version', '1', "
+            "'publication_names', 'adriatic', 'messages', 'true')",
+            self.slot,
+        )
+        return [
+            json.loads(content) for prefix, content in map(_message, (row[0] for row in rows)) if prefix == "outbox"
+        ]
+
+    def carry(self) -> list[dict[str, Any]]:
+        messages = self.messages()
+        for message in messages:
+            if "value" in message:
+                value = self._world.encoder(message["topic"]).encode_json(message["value"])
+                self._world.produce(message["topic"], uuid.UUID(message["tenant_id"]), value)
+        self._world.flush()
+        return messages
+
+    def drop(self) -> None:
+        self._world.rows("select pg_drop_replication_slot(%s)", self.slot)
+
+
+def _message(data: bytes) -> tuple[str, bytes]:
+    """Prefix and content of a logical message in pgoutput's form; empty for anything else."""
+    if data[:1] != b"M":
+        return "", b""
+    end = data.index(b"\0", 10)
+    (length,) = struct.unpack_from(">I", data, end + 1)
+    return data[10:end].decode(), data[end + 5 : end + 5 + length]
+
+
+@contextmanager
+def made(settings: Settings) -> Iterator[World]:
+    """A world whose topics are deleted afterwards."""
+    prefix = f"flows-{uuid.uuid4().hex[:8]}-"
+    topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, REQUESTS_TOPIC)}
+    admin = AdminClient({**settings.kafka.client_config()})
+    config = {"max.message.bytes": "4194304"}
+    _await(admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config) for name in topics.values()]))
+    with RegistryClient(settings.registry) as registry:
+        for topic in topics:
+            registry.register(f"{topic}-value", catalog.schema(f"{topic}-value"))
+        yield World(settings, registry, topics)
+    _await(admin.delete_topics(list(topics.values())))
+
+
+def _await(futures: Mapping[str, Any]) -> None:
+    for future in futures.values():
+        future.result(30)
+
+
+def until(condition: Callable[[], bool], wait_s: float = WAIT_S) -> None:
+    """Poll until `condition`, or fail the test."""
+    deadline = time.monotonic() + wait_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
