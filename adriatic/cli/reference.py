@@ -61,7 +61,11 @@ def errors() -> str:
         "sends them as problem details, the command line prints them, a dead letter records them.",
     ]
     for family in (tree.OperatingError, tree.DataError, tree.CallerError):
-        members = [kind for kind in vars(tree).values() if isinstance(kind, type) and family in kind.__mro__[1:]]
+        members = [
+            kind
+            for kind in vars(tree).values()
+            if isinstance(kind, type) and issubclass(kind, family) and kind is not family
+        ]
         http = family is tree.CallerError
         lines += ["", f"## {family.__name__}", "", " ".join((family.__doc__ or "").split()), ""]
         lines += ["| code | HTTP status | meaning |", "|---|---|---|"] if http else ["| code | meaning |", "|---|---|"]
@@ -82,8 +86,8 @@ def cli() -> str:
         "wrong usage, 3 cannot tell because a dependency does not answer.",
     ]
     for names, command in _commands(root, ("adriatic",)):
-        context = click.Context(command, info_name=" ".join(names), terminal_width=HELP_WIDTH)
-        context.max_content_width = HELP_WIDTH
+        settings = {**root.context_settings, "terminal_width": HELP_WIDTH, "max_content_width": HELP_WIDTH}
+        context = click.Context(command, info_name=" ".join(names), **settings)
         help_text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
         lines += ["", f"## `{' '.join(names)}`", "", "```text", help_text, "```"]
     return "\n".join(lines) + "\n"

@@ -157,7 +157,7 @@ def screen(settings: Settings, report: Report, token: str | None) -> None:
         if part.kind == "service":
             echo(f"  {part.name:<10} {part.about}")
     echo(f"\n  API        {api}/v1")
-    echo(f"  API docs   {api}/docs")
+    echo(f"  API docs   {api}/openapi.json")
     echo(f"  health     {api}/health/ready")
     echo(f"  state      {settings.home.resolve()}")
     if token:

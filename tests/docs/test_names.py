@@ -63,7 +63,9 @@ def wrong_commands(page: Page) -> list[str]:
 def _known(arguments: str) -> bool:
     words = [word for word in shlex.split(arguments) if word != "…"]
     command: click.Command = cli
-    context = click.Context(cli, info_name="adriatic")
+    context = click.Context(
+        cli, info_name="adriatic", **cli.context_settings
+    )  # as `main` does: the help option is cached
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         child = command.get_command(context, words.pop(0))
         if child is None:
