@@ -56,7 +56,7 @@ QUIET = $$([ -t 2 ] || echo --quiet)
 $(READY): requirements.lock pyproject.toml Makefile | $(UV)
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --allow-existing --python "$(PYTHONS)" .venv
 	@echo "installing Python packages (a few minutes the first time)" >&2
-	@$(UV) pip install $(QUIET) --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install $(QUIET) --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 

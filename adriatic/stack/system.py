@@ -203,7 +203,9 @@ def _step(settings: Settings, name: str, arguments: list[str], depends_on: list[
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    return {**os.environ, "ADRIATIC_HOME": str(settings.home.resolve()), "PYTHONUNBUFFERED": "1"}
+    # Without compiled files every start would compile thousands of modules again.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "ADRIATIC_HOME": str(settings.home.resolve()), "PYTHONUNBUFFERED": "1"}
 
 
 def report_url(settings: Settings, name: str) -> str | None:
