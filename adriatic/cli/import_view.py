@@ -15,7 +15,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from adriatic.cli.searchable import STILL_S_MAX, Watched
+from adriatic.cli.searchable import Watched
 from adriatic.cli.sending import Sent
 from api.adrs.document import Oddity, Role
 from api.imports.freshness import Arm, Freshness
@@ -23,6 +23,8 @@ from api.imports.schemas import Tally
 
 LINE_EVERY_S = 2.0
 """Without a terminal, progress is a line this often."""
+SAME_LINE_EVERY_S = 20.0
+"""A line that says the same again only shows that somebody is still waiting."""
 EXAMPLES_SHOWN = 2
 TEXT_ODDITIES = frozenset((*get_args(Oddity), *get_args(Role)))
 """How people write, as opposed to what became of a change: counted, without examples."""
@@ -86,13 +88,15 @@ def waiting() -> Iterator[Callable[[int, int], None]]:
         with Console(stderr=True).status("waiting until it is searchable …") as status:
             yield lambda words, meaning: status.update(f"not yet searchable: {words} by words, {meaning} by meaning")
         return
-    shown_s = time.monotonic()
+    shown_s, shown = time.monotonic(), ""
 
     def show(words: int, meaning: int) -> None:
-        nonlocal shown_s
-        if (words or meaning) and time.monotonic() - shown_s >= LINE_EVERY_S:
-            shown_s = time.monotonic()
-            click.echo(f"not yet searchable: {words} by words, {meaning} by meaning", err=True)
+        nonlocal shown_s, shown
+        line = f"not yet searchable: {words} by words, {meaning} by meaning"
+        every_s = LINE_EVERY_S if line != shown else SAME_LINE_EVERY_S
+        if (words or meaning) and time.monotonic() - shown_s >= every_s:
+            shown_s, shown = time.monotonic(), line
+            click.echo(line, err=True)
 
     yield show
 
@@ -175,7 +179,7 @@ def _search(search: Watched) -> Iterator[str]:
     ]
     yield f"  searchable  {', '.join(found)} after the last write"
     if not search.done:
-        yield f"              nothing moved for {STILL_S_MAX:.0f} s: `adriatic status` says what is behind"
+        yield "              nothing moves any more, or not fast enough: `adriatic status` says what is behind"
     yield from _freshness(search.freshness)
 
 

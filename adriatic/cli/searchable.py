@@ -16,8 +16,11 @@ from api.imports.freshness import Freshness
 
 POLL_S = 0.25
 """Between two looks: the resolution of the times that are printed, and four cheap reads a second."""
-STILL_S_MAX = 60.0
-"""Without any progress for so long, waiting longer would not help: a flow is down, or far behind."""
+STILL_S_MAX = 120.0
+"""Without any progress for so long, waiting longer would not help: a flow is down. One batch of embeddings on a busy
+machine takes less."""
+WAIT_S_MAX = 1_800.0
+"""However much moves: nobody watches a command for longer than half an hour."""
 
 
 @dataclass(slots=True)
@@ -35,27 +38,33 @@ class Watched:
     def done(self) -> bool:
         return self.words_s is not None and self.meaning_s is not None
 
-    def waiting(self) -> int:
-        return self.freshness.words.waiting + self.freshness.meaning.waiting if self.freshness else 0
+    def seen(self) -> tuple[int, int, int]:
+        """What moves: ADRs that wait for each arm, and texts that went through the model."""
+        if self.freshness is None:
+            return 0, 0, 0
+        return (
+            self.freshness.words.waiting,
+            self.freshness.meaning.waiting,
+            self.freshness.embeddings.embedded,
+        )
 
 
 def await_searchable(watched: Sequence[Watched], clock: Clock, show: Callable[[int, int], None]) -> None:
     """Look until all are findable or nothing moves. `show` is told how many ADRs wait, by words and by meaning."""
-    before, moved_s = -1, clock.monotonic()
+    began_s = moved_s = clock.monotonic()
+    before: list[tuple[int, int, int]] = []
     while True:
         for each in watched:
             if not each.done:
                 _look(each, clock)
-        show(
-            sum(each.freshness.words.waiting for each in watched if each.freshness),
-            sum(each.freshness.meaning.waiting for each in watched if each.freshness),
-        )
-        waiting = sum(each.waiting() for each in watched)
+        seen = [each.seen() for each in watched]
+        show(sum(words for words, _, _ in seen), sum(meaning for _, meaning, _ in seen))
         if all(each.done for each in watched):
             return
-        if waiting != before:
-            before, moved_s = waiting, clock.monotonic()
-        if clock.monotonic() - moved_s > STILL_S_MAX:
+        now_s = clock.monotonic()
+        if seen != before:
+            before, moved_s = seen, now_s
+        if now_s - moved_s > STILL_S_MAX or now_s - began_s > WAIT_S_MAX:
             return
         clock.sleep(POLL_S)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from adriatic.cli.searchable import STILL_S_MAX, Watched, await_searchable
+from adriatic.cli.searchable import STILL_S_MAX, WAIT_S_MAX, Watched, await_searchable
 from adriatic.clock import ManualClock
 from api.imports.freshness import Arm, Embeddings, Freshness
 from api.watermarks import UNKNOWN
@@ -46,6 +46,20 @@ def test_each_arm_has_the_time_at_which_nothing_waited_any_more() -> None:
 def test_several_tenants_are_waited_for_together() -> None:
     first, second = watch(Answers((0, 0)), Answers((3, 3), (0, 0)))[0]
     assert (first.meaning_s, second.meaning_s) == (0.0, 0.25)
+
+
+def test_embedding_is_progress_and_waiting_ends_at_last_all_the_same() -> None:
+    class Slow(Answers):
+        embedded = 0
+
+        def request(self, method: str, path: str, answer: Any, **query: Any) -> Freshness:
+            self.embedded += 1
+            saved = Embeddings(0, 0, 0, None, self.embedded // 200)
+            return Freshness(SINCE, arm(0), arm(1), saved, UNKNOWN)
+
+    (only,), _, clock = watch(Slow())
+    assert not only.done
+    assert WAIT_S_MAX < clock.monotonic() < WAIT_S_MAX + 2
 
 
 def test_waiting_ends_when_nothing_moves_and_says_what_did_not_come() -> None:
