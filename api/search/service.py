@@ -44,8 +44,9 @@ NAMED_SCORE = 1.0
 STATEMENT_MS_MAX = 5_000
 """Time for each statement of a search. The slowest that a healthy database shows takes 0.2 s: common words over 20 000
 chunks."""
-SNIPPET_WORDS_MAX = 45
+SNIPPET_WORDS_MAX = 40
 SNIPPET_WORDS_MIN = 20
+"""Three lines of a terminal: enough to tell whether to open it."""
 
 
 async def search(database: Database, embedder: QueryEmbedder, tenant_id: UUID, request: SearchRequest) -> SearchResult:
@@ -139,7 +140,8 @@ async def _hits(
         FUSION_K,
         NAMED_SCORE,
         START + STOP,
-        f"StartSel={START}, StopSel={STOP}, MaxWords={SNIPPET_WORDS_MAX}, MinWords={SNIPPET_WORDS_MIN}",
+        # One fragment: with words before the match, where a headline would begin at it.
+        f"StartSel={START}, StopSel={STOP}, MaxFragments=1, MaxWords={SNIPPET_WORDS_MAX}, MinWords={SNIPPET_WORDS_MIN}",
     )
     return rows
 

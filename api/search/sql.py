@@ -46,7 +46,7 @@ select s.adr_id
 A phrase of nothing but stop words asks for nothing.
 """
 
-HITS: Final = """
+HITS: Final = r"""
 with words as materialized (
     select *, row_number() over (order by score desc, adr_id) as rank
       from mv.search_words($1, $2, $8) where $3
@@ -91,7 +91,10 @@ select best.*, l.slug as log, c.heading_path, c.char_start, c.char_end,
               where t.tenant_id = best.tenant_id and t.adr_id = best.adr_id order by t.tag) as tags,
        (select count(*) from words) as words_candidates,
        (select count(*) from meaning) as meaning_candidates,
-       ts_headline('pg_catalog.english', translate(c.body, $11, ''), terms.query, $12) as headline
+       -- Without headings, whose place the heading path has taken, unless there is nothing else.
+       ts_headline('pg_catalog.english', translate(
+           coalesce(nullif(btrim(regexp_replace(c.body, '^ {0,3}#+ .*$', '', 'gn'), E' \n\r\t'), ''), c.body),
+           $11, ''), terms.query, $12) as headline
   from best
   join app.logs l on l.tenant_id = best.tenant_id and l.log_id = best.log_id
   join mv.chunks c on c.tenant_id = best.tenant_id and c.adr_id = best.adr_id and c.version = best.version

@@ -57,12 +57,13 @@ declare
     tenant constant uuid := app.current_tenant();
     buckets constant double precision[] := mv.lexeme_count_buckets();
     wanted constant text[] := mv.search_terms(query);
-    any_wanted tsquery;
+    queries constant tsquery[] := array(select mv.lexeme_query(lexeme) from unnest(wanted) as lexeme);
+    in_titles constant tsquery[] := array(select (one::text || ':A')::tsquery from unnest(queries) as one);
+    any_wanted constant tsquery := (select string_agg(one::text, ' | ') from unnest(queries) as one)::tsquery;
 begin
     if tenant is null or cardinality(wanted) = 0 then
         return;
     end if;
-    any_wanted := (select string_agg(mv.lexeme_query(lexeme)::text, ' | ') from unnest(wanted) as lexeme)::tsquery;
     return query
     with lengths as materialized (
         select c.adr_id, sum(c.length)::double precision as length
@@ -75,18 +76,16 @@ begin
         select count(*)::double precision as adrs, greatest(avg(length), 1) as length from lengths
     ),
     matching as materialized (
-        select c.adr_id, c.version, c.ordinal, term.lexeme,
+        select c.adr_id, c.version, c.ordinal, c.length, term.lexeme,
                mv.lexeme_count(c.tsv, term.query, buckets)
                    + case when c.ordinal = 0 and c.tsv @@ term.in_title then 2 else 0 end as count
         from (
             -- One look-up for all words, planned by itself; `offset 0` keeps it from becoming one for each word, whose
             -- cost would be that of all tenants' chunks.
-            select adr_id, version, ordinal, tsv from mv.chunks where tenant_id = tenant and tsv @@ any_wanted offset 0
+            select adr_id, version, ordinal, length, tsv from mv.chunks
+            where tenant_id = tenant and tsv @@ any_wanted offset 0
         ) c
-        join (
-            select lexeme, mv.lexeme_query(lexeme) as query, (mv.lexeme_query(lexeme)::text || ':A')::tsquery as in_title
-            from unnest(wanted) as lexeme
-        ) term on c.tsv @@ term.query
+        join unnest(wanted, queries, in_titles) as term (lexeme, query, in_title) on c.tsv @@ term.query
     ),
     found as materialized (
         select m.*
@@ -112,14 +111,15 @@ begin
         order by score desc, adr_id
         limit adrs_max
     )
-    select distinct on (ranked.score, ranked.adr_id)
-           ranked.adr_id, best.version, best.ordinal, ranked.score, ranked.terms
-    from ranked
-    join (
-        select adr_id, version, ordinal, round(sum(idf * count / (count + k1))::numeric, 9) as weight
-        from found join rarity using (lexeme) group by adr_id, version, ordinal
-    ) best using (adr_id)
-    order by ranked.score desc, ranked.adr_id, best.weight desc, best.ordinal;
+    select distinct on (score, adr_id) adr_id, version, ordinal, score, terms
+    from (
+        -- A chunk that is hardly more than a heading says nothing to whoever reads it.
+        select ranked.adr_id, ranked.score, ranked.terms, version, ordinal, length < 20 as short,
+               round(sum(idf * count / (count + k1))::numeric, 9) as weight
+        from ranked join found using (adr_id) join rarity using (lexeme)
+        group by ranked.adr_id, ranked.score, ranked.terms, version, ordinal, length
+    ) chunk
+    order by score desc, adr_id, short, weight desc, ordinal;
 end
 $$;
 
