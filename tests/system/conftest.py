@@ -1,0 +1,126 @@
+"""The whole system, as its users see it: over HTTP, from the command line, and through any Kafka client."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from adriatic.deadline import Deadline
+from adriatic.settings import Settings
+from adriatic.supervisor.supervisor import Files, running
+
+FINDABLE_MAX_S = 60.0
+"""Far above what it takes; the machine may be busy with other things."""
+COMMAND_MAX_S = 240
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A tenant of its own for each test, with a client that speaks for it."""
+
+    slug: str
+    tenant_id: str
+    token: str
+    http: httpx.Client
+
+    def create(self, body: str, **more: Any) -> dict[str, Any]:
+        answer = self.http.post("/v1/adrs", json={"body": body, **more})
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def search(self, q: str, mode: str = "hybrid", **more: Any) -> list[str]:
+        """Ids of the hits, best first."""
+        answer = self.http.get("/v1/search", params={"q": q, "mode": mode, **more})
+        assert answer.status_code == 200, answer.text
+        return [hit["adr_id"] for hit in answer.json()["hits"]]
+
+
+@dataclass(frozen=True)
+class World:
+    """The running system: its settings, commands against it, and direct looks into its database."""
+
+    settings: Settings
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "adriatic", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_MAX_S,
+            check=False,
+            **more,
+        )
+        assert not check or done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+        return done
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """As the flows' role, which sees every tenant."""
+        with psycopg.connect(self.settings.postgres.dsn("flows")) as connection:
+            return connection.execute(query.encode(), values).fetchall()
+
+    def pid(self, part: str) -> int:
+        report = running(Files(self.settings.home))
+        assert report is not None, "the supervisor is gone"
+        pid = next(each.pid for each in report.parts if each.name == part)
+        assert pid is not None, f"{part} does not run"
+        return pid
+
+    def dead_letters(self) -> int:
+        return int(self.rows("select count(*) from ops.dlq where state = 'new'")[0][0])
+
+
+def eventually(what: str, check: Callable[[], Any], within_s: float = FINDABLE_MAX_S) -> Any:
+    """The first true value of `check`."""
+    deadline = Deadline.after(within_s)
+    while not (value := check()):
+        assert not deadline.passed, f"not within {within_s} s: {what}"
+        time.sleep(0.1)
+    return value
+
+
+@pytest.fixture(scope="session")
+def world(system: Settings) -> World:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ADRIATIC_")}
+    return World(system, environment | {"ADRIATIC_HOME": str(system.home)})
+
+
+@pytest.fixture
+def new_tenant(world: World) -> Iterator[Callable[[], Tenant]]:
+    clients: list[httpx.Client] = []
+
+    def make() -> Tenant:
+        slug = f"t-{uuid.uuid4().hex[:12]}"
+        tenant_id = json.loads(world.run("tenant", "create", slug, "--json").stdout)["tenant_id"]
+        token = json.loads(world.run("token", "--tenant", slug, "--json").stdout)["token"]
+        api = world.settings.api
+        client = httpx.Client(
+            base_url=f"http://{api.host}:{api.port}",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
+            transport=httpx.HTTPTransport(retries=2),
+        )
+        clients.append(client)
+        return Tenant(slug, tenant_id, token, client)
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def tenant(new_tenant: Callable[[], Tenant]) -> Tenant:
+    return new_tenant()

@@ -1,0 +1,49 @@
+"""The topics are for everybody: a stock Avro consumer with nothing of ours reads them."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from confluent_kafka import Consumer
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+from adriatic.deadline import Deadline
+from tests.system.conftest import Tenant, World
+
+pytestmark = pytest.mark.stack
+
+
+def test_a_stock_avro_consumer_reads_the_versions_with_the_registry(world: World, tenant: Tenant) -> None:
+    made = tenant.create("# Write a dozen words\n\nThey are read back by somebody else's client.\n")
+    topic = "adriatic.app.adr_versions"
+    decode = AvroDeserializer(SchemaRegistryClient({"url": world.settings.registry.url}))
+    consumer = Consumer(
+        {
+            "bootstrap.servers": world.settings.kafka.bootstrap_servers,
+            "group.id": f"analyst-{uuid.uuid4().hex}",
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.subscribe([topic])
+    try:
+        found = None
+        deadline = Deadline.after(60)
+        while found is None and not deadline.passed:
+            message = consumer.poll(1.0)
+            if message is None or message.error():
+                continue
+            key = decode(message.key(), SerializationContext(topic, MessageField.KEY))
+            value = decode(message.value(), SerializationContext(topic, MessageField.VALUE))
+            if value is not None and key["adr_id"] == made["adr_id"]:
+                found = key, value
+        assert found is not None
+        key, value = found
+        assert key == {"tenant_id": tenant.tenant_id, "adr_id": made["adr_id"], "version": 1}
+        assert value["op"] == "c"
+        assert value["after"]["title"] == "Write a dozen words"
+        assert value["source"]["table"] == "adr_versions"
+    finally:
+        consumer.close()
