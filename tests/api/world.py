@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -93,7 +94,42 @@ class World:
 @asynccontextmanager
 async def running(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[World]:
     """The app between its start and its stop, with a client that gets every answer, 500s included."""
-    app = create_app(settings, clock=clock)
+    app = _app(settings, clock)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://api") as http:
+    async with _alive(app), httpx.AsyncClient(transport=transport, base_url="http://api") as http:
         yield World(app, http, settings)
+
+
+_APPS: list[tuple[Settings, Clock, Api]] = []
+
+
+def _app(settings: Settings, clock: Clock) -> Api:
+    """The app for these very settings. Putting one together takes longer than most tests do; what it holds open is made
+    anew by each lifespan."""
+    for known, its_clock, app in _APPS:
+        if known is settings and its_clock is clock:
+            return app
+    _APPS.append((settings, clock, create_app(settings, clock=clock)))
+    return _APPS[-1][2]
+
+
+@asynccontextmanager
+async def _alive(app: Api) -> AsyncIterator[None]:
+    """The app's lifespan in a task of its own: its cancel scopes must end where they began, and a fixture's set-up and
+    tear-down are different tasks."""
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            started.set()
+            await ended.wait()
+
+    life = asyncio.create_task(live(), name="lifespan")
+    await asyncio.wait({life, asyncio.create_task(started.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    if life.done():
+        await life
+    try:
+        yield
+    finally:
+        ended.set()
+        await life

@@ -116,7 +116,7 @@ class Corpus:
         """Everything committed up to `at` is searchable by words."""
         self.connection.execute(
             "insert into mv.watermarks (view, topic, partition, lsn, source_at) "
-            "values ('search.words', 'adriatic.app.adr_versions', 0, '0/1A2B3C8', %s)",
+            "select 'search.words', 'adriatic.app.adr_versions', p, '0/1A2B3C8', %s from generate_series(0, 7) p",
             [at],
         )
 
