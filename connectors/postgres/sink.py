@@ -35,8 +35,10 @@ Item = TypeVar("Item")
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_MS = 120_000
 """Nothing that a flow runs is this slow; a statement that is has met a lock that nobody will give back."""
-IDLE_IN_TRANSACTION_MS = 300_000
+IDLE_IN_TRANSACTION_MS = 120_000
 """Frees the offset's row when a frozen process holds it. It will find itself fenced, or late."""
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVES_MAX = 10, 5, 3
+"""Asked of both ends: a peer that vanished without a word is noticed after 25 s, and its locks are free."""
 DETAIL_CHARS_MAX = 1_024
 """Of an error's text in a dead letter."""
 
@@ -88,12 +90,14 @@ def connect(settings: PostgresSettings, role: Role = "flows", name: str = "adria
             settings.dsn(role),
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name=name,
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
+            keepalives_idle=KEEPALIVE_IDLE_S,
+            keepalives_interval=KEEPALIVE_INTERVAL_S,
+            keepalives_count=KEEPALIVES_MAX,
             tcp_user_timeout=30_000,
             options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
-            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC",
+            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC "
+            f"-c tcp_keepalives_idle={KEEPALIVE_IDLE_S} -c tcp_keepalives_interval={KEEPALIVE_INTERVAL_S} "
+            f"-c tcp_keepalives_count={KEEPALIVES_MAX}",
         )
     except psycopg.OperationalError as error:
         raise DependencyUnavailable(f"Postgres does not take a connection: {_first_line(error)}") from error
