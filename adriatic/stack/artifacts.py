@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import ssl
 import tarfile
 import tempfile
 import time
@@ -160,13 +159,12 @@ def _fetched(files: Sequence[Pinned], progress: Progress) -> Iterator[list[Path]
     """Verified copies of `files`, removed afterwards. An interrupted download is continued the next time."""
     downloads = cache_dir() / "downloads"
     downloads.mkdir(exist_ok=True)
-    # Imported here: a start that finds everything in the cache needs neither.
-    import certifi
+    # Imported here: a start that finds everything in the cache does not need it.
     import httpx
 
-    # The machine's own store first (a company's proxy has its certificate there), and the usual one beside it.
-    trust = ssl.create_default_context()
-    trust.load_verify_locations(certifi.where())
+    # The usual store, and the machine's own beside it: a company's proxy has its certificate there.
+    trust = httpx.create_ssl_context()
+    trust.load_default_certs()
     with (
         httpx.Client(verify=trust, timeout=TIMEOUT_S, follow_redirects=True) as client,
         ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool,
