@@ -130,7 +130,25 @@ def _rate(sent: Sent) -> float:
 
 
 def as_text(outcomes: list[Outcome]) -> str:
-    return "\n\n".join("\n".join(_lines(outcome)) for outcome in outcomes)
+    parts = ["\n".join(_lines(outcome)) for outcome in outcomes]
+    return "\n\n".join([*parts, "\n".join(_together(outcomes))] if len(outcomes) > 1 else parts)
+
+
+def _together(outcomes: list[Outcome]) -> Iterator[str]:
+    """What adds up over several sources. Percentiles do not: each has its own above."""
+    events = sum(outcome.sent.events for outcome in outcomes)
+    took_s = sum(outcome.sent.took_s for outcome in outcomes)
+    yield f"together: {len(outcomes)} sources, {events} changes, {events / took_s if took_s else 0:.0f} changes/s"
+    # Several sources of one tenant have that tenant's one count.
+    saved = {
+        outcome.tenant: outcome.search.freshness.embeddings
+        for outcome in outcomes
+        if outcome.search and outcome.search.freshness
+    }
+    chunks = sum(each.edit_chunks for each in saved.values())
+    if chunks:
+        known = sum(each.edit_chunks_known for each in saved.values())
+        yield f"embeddings avoided on edits: {known / chunks:.1%} ({known} of {chunks} passages)"
 
 
 def _lines(outcome: Outcome) -> Iterator[str]:

@@ -83,7 +83,7 @@ def import_(
     try:
         outcomes = _run(settings, jobs, url or local_url(settings), log, wait)
     except KeyboardInterrupt:
-        click.echo("stopped: what was sent stays, and the same command goes on from there", err=True)
+        click.echo("what was sent stays, and the same command goes on from there", err=True)
         raise click.Abort from None
     click.echo(view.as_json(outcomes) if as_json else view.as_text(outcomes))
 
