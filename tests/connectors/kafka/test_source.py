@@ -1,0 +1,243 @@
+"""The source: where it starts, how much it holds, and that it never skips in silence."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+
+import pytest
+from confluent_kafka import Consumer, Producer
+from confluent_kafka import TopicPartition as KafkaPosition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from adriatic.errors import DependencyUnavailable, Halted
+from adriatic.lifecycle import Lifecycle
+from adriatic.ops import Health
+from adriatic.settings import KafkaSettings, Settings
+from connectors.kafka.records import Batch, Record, TopicPartition
+from connectors.kafka.source import (
+    BatchLimits,
+    KafkaSource,
+    Offsets,
+    PartitionedConsumer,
+    age_s,
+    part_name,
+    part_source,
+)
+
+
+def record(*headers: tuple[str, bytes | None]) -> Record:
+    return Record("t", 0, 0, None, None, None, headers)
+
+
+def test_headers_of_capture_are_read() -> None:
+    tenant = uuid.uuid4()
+    read = record(
+        ("adriatic.pos", b"00000000000003E8/00000001"),
+        ("adriatic.committed_at", b"1767225600000001"),
+        ("adriatic.tenant", str(tenant).encode()),
+    )
+    assert read.lsn == 1000
+    assert read.committed_at == datetime(2026, 1, 1, 0, 0, 0, 1, UTC)
+    assert read.tenant_id == tenant
+
+
+@pytest.mark.parametrize("value", [b"", b"\xff", b"x/y", b"99999999999999999999999999", None])
+def test_what_cannot_be_read_is_unknown(value: bytes | None) -> None:
+    read = record(("adriatic.committed_at", value), ("adriatic.tenant", value), ("adriatic.pos", value))
+    assert (read.committed_at, read.tenant_id) == (None, None)
+    assert read.lsn is None or value is not None
+
+
+def test_the_last_header_of_a_name_counts() -> None:
+    assert record(("h", b"old"), ("h", b"new")).header("h") == "new"
+
+
+def test_names_of_partitions_sort_like_partitions() -> None:
+    sources = [TopicPartition("a.b/c", number) for number in (2, 10, 1)]
+    assert sorted(map(part_name, sources)) == [part_name(source) for source in sorted(sources)]
+    assert [part_source(part_name(source)) for source in sources] == sources
+
+
+def test_age_of_an_unknown_time_is_unknown() -> None:
+    assert age_s(None) is None
+    assert age_s(int(time.time() * 1000) + 60_000) == 0.0
+
+
+def test_a_broker_that_does_not_answer_is_a_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.kafka.source.REQUEST_TIMEOUT_S", 0.5)
+    offsets = Offsets(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    with pytest.raises(DependencyUnavailable):
+        offsets.partitions(["t"])
+    with pytest.raises(DependencyUnavailable):
+        offsets.end([TopicPartition("t", 0)])
+
+
+# --- on a broker ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kafka(stack: Settings) -> KafkaSettings:
+    return stack.kafka
+
+
+@pytest.fixture
+def topic(kafka: KafkaSettings) -> Iterator[str]:
+    name = f"source-{uuid.uuid4().hex[:8]}"
+    admin = AdminClient({**kafka.client_config()})
+    admin.create_topics([NewTopic(name, 2, 1)])[name].result(30)
+    yield name
+    admin.delete_topics([name])[name].result(30)
+
+
+def fill(kafka: KafkaSettings, topic: str, values: list[bytes | None], partition: int = 0) -> None:
+    producer = Producer({**kafka.client_config()})
+    for value in values:
+        producer.produce(topic, value, partition=partition)
+    assert producer.flush(30) == 0
+
+
+def consumer(
+    kafka: KafkaSettings,
+    start: dict[TopicPartition, int],
+    life: Lifecycle | None = None,
+    limits: BatchLimits | None = None,
+) -> closing[PartitionedConsumer]:
+    group = f"source-{uuid.uuid4().hex[:8]}"
+    return closing(PartitionedConsumer(kafka, group, start, life or Lifecycle(Health()), limits or BatchLimits()))
+
+
+def read(taken: PartitionedConsumer, end: int, wait_s: float = 30.0) -> list[Batch]:
+    """Batches of the first partition until it has been read up to `end`."""
+    batches: list[Batch] = []
+    deadline = time.monotonic() + wait_s
+    while not batches or batches[-1].next_offset < end:
+        assert time.monotonic() < deadline, batches
+        for source in taken.partitions:
+            if (batch := taken.take(source)) is not None and source == taken.partitions[0]:
+                batches.append(batch)
+    return batches
+
+
+@pytest.mark.stack
+def test_it_reads_from_the_given_offset_in_order_without_gaps(kafka: KafkaSettings, topic: str) -> None:
+    fill(kafka, topic, [str(number).encode() for number in range(1000)])
+    fill(kafka, topic, [b"other"] * 50, partition=1)
+    first, second = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    with consumer(kafka, {first: 100, second: 0}, limits=BatchLimits(records_max=70)) as taken:
+        batches = read(taken, 1000)
+    assert [record.value for batch in batches for record in batch.records] == [b"%d" % n for n in range(100, 1000)]
+    assert [batch.expected_offset for batch in batches] == [100, *(batch.next_offset for batch in batches[:-1])]
+    assert max(len(batch.records) for batch in batches) == 70
+
+
+@pytest.mark.stack
+def test_batches_are_bounded_in_bytes_and_one_record_always_fits(kafka: KafkaSettings, topic: str) -> None:
+    fill(kafka, topic, [b"x" * size for size in (400, 400, 400, 5000, 10, 10)])
+    source = TopicPartition(topic, 0)
+    with consumer(kafka, {source: 0}, limits=BatchLimits(bytes_max=1000)) as taken:
+        time.sleep(0.5)
+        batches = read(taken, 6)
+    assert [record.offset for batch in batches for record in batch.records] == list(range(6))
+    assert all(len(batch.records) == 1 or sum(r.size_bytes for r in batch.records) <= 1000 for batch in batches)
+
+
+@pytest.mark.stack
+def test_records_without_a_value_count(kafka: KafkaSettings, topic: str) -> None:
+    fill(kafka, topic, [b"a", None, None])
+    with consumer(kafka, {TopicPartition(topic, 0): 0}) as taken:
+        batches = read(taken, 3)
+    assert [record.value for batch in batches for record in batch.records] == [b"a", None, None]
+
+
+@pytest.mark.stack
+def test_an_expired_offset_halts_instead_of_skipping(kafka: KafkaSettings, topic: str) -> None:
+    fill(kafka, topic, [b"v"] * 20)
+    admin = AdminClient({**kafka.client_config()})
+    (done,) = admin.delete_records([KafkaPosition(topic, 0, 10)]).values()
+    done.result(30)
+    source = TopicPartition(topic, 0)
+    assert Offsets(kafka).first([source]) == {source: 10}
+    life = Lifecycle(Health())
+    with consumer(kafka, {source: 3}, life) as taken:
+        deadline = time.monotonic() + 30
+        while life.failure is None:
+            assert time.monotonic() < deadline
+            assert taken.take(source) is None
+    assert isinstance(life.failure, Halted)
+    assert life.failure.coordinates == {"topic": topic, "partition": 0, "offset": 3}
+    assert "expired" in life.failure.hint
+
+
+@pytest.mark.stack
+def test_an_offset_past_the_end_halts(kafka: KafkaSettings, topic: str) -> None:
+    """The topic was made anew: going on at its end would skip what it has."""
+    fill(kafka, topic, [b"v"])
+    source = TopicPartition(topic, 0)
+    life = Lifecycle(Health())
+    with consumer(kafka, {source: 1000}, life) as taken:
+        deadline = time.monotonic() + 30
+        while life.failure is None:
+            assert time.monotonic() < deadline
+            taken.take(source)
+    assert isinstance(life.failure, Halted)
+
+
+@pytest.mark.stack
+def test_the_end_of_a_log_with_transactions_is_reached(kafka: KafkaSettings, topic: str) -> None:
+    """Markers have offsets and are no records: without them a reader would stay one behind for ever."""
+    producer = Producer({**kafka.client_config(), "transactional.id": topic})
+    producer.init_transactions(30)
+    for commit in (True, False):
+        producer.begin_transaction()
+        producer.produce(topic, b"committed" if commit else b"aborted", partition=0)
+        producer.flush(30)
+        producer.commit_transaction(30) if commit else producer.abort_transaction(30)
+    source = TopicPartition(topic, 0)
+    offsets = Offsets(kafka)
+    deadline = time.monotonic() + 30
+    while offsets.end([source])[source] < 4:  # the broker writes a marker after it has answered
+        assert time.monotonic() < deadline
+    with consumer(kafka, {source: 0}) as taken:
+        batches = read(taken, 4)
+    assert [record.value for batch in batches for record in batch.records] == [b"committed"]
+
+
+@pytest.mark.stack
+def test_the_broker_is_told_what_was_committed(kafka: KafkaSettings, topic: str) -> None:
+    fill(kafka, topic, [b"v"] * 10)
+    source = TopicPartition(topic, 0)
+    group = f"source-{uuid.uuid4().hex[:8]}"
+    life = Lifecycle(Health())
+    with closing(PartitionedConsumer(kafka, group, {source: 0}, life, BatchLimits())) as taken:
+        read(taken, 10)
+        assert taken.oldest_ms(source) is not None
+        taken.committed(source, 10)
+        assert taken.oldest_ms(source) is None
+    with closing(Consumer({**kafka.client_config(), "group.id": group})) as asked:
+        (position,) = asked.committed([KafkaPosition(topic, 0)], timeout=30)
+    assert position.offset == 10
+
+
+@pytest.mark.stack
+def test_a_missing_topic_is_waited_for(kafka: KafkaSettings) -> None:
+    with pytest.raises(DependencyUnavailable, match="no topic") as caught:
+        Offsets(kafka).partitions([f"none-{uuid.uuid4().hex}"])
+    assert "topics apply" in caught.value.hint
+
+
+@pytest.mark.stack
+def test_the_source_ends_when_the_process_stops(kafka: KafkaSettings, topic: str) -> None:
+    life = Lifecycle(Health())
+    with consumer(kafka, {TopicPartition(topic, 0): 0}, life) as taken:
+        source = KafkaSource(taken, life)
+        assert source.list_parts() == [f"{topic}/00000"]
+        part = source.build_part("read", f"{topic}/00000", None)
+        assert list(part.next_batch()) == []
+        assert part.next_awake() is None, "sleeping past the epoch would stall every other source"
+        life.stop()
+        with pytest.raises(StopIteration):
+            part.next_batch()
