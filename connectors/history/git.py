@@ -73,6 +73,7 @@ class GitSource:
         self._folder = folder
         self._bytes_max = content_bytes_max
         self._head = head
+        self._count: int | None = None
         self.name = str(root / folder) if folder else str(root)
         self._named = _adr_dir_file(root) if not folder else ""
 
@@ -96,7 +97,9 @@ class GitSource:
         return not self._folder
 
     def count(self) -> int:
-        return sum(1 for _ in self._entries())
+        if self._count is None:  # a walk of the whole history; `head` is fixed, so the answer stays
+            self._count = sum(1 for _ in self._entries())
+        return self._count
 
     def notes(self) -> list[str]:
         notes = ["what is committed on the current branch; uncommitted edits are not read"]
