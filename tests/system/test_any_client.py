@@ -19,7 +19,8 @@ pytestmark = pytest.mark.stack
 def test_a_stock_avro_consumer_reads_the_versions_with_the_registry(world: World, tenant: Tenant) -> None:
     made = tenant.create("# Write a dozen words\n\nThey are read back by somebody else's client.\n")
     topic = "adriatic.app.adr_versions"
-    decode = AvroDeserializer(SchemaRegistryClient({"url": world.settings.registry.url}))
+    registry = SchemaRegistryClient({"url": world.settings.registry.url})
+    decode = AvroDeserializer(registry)
     consumer = Consumer(
         {
             "bootstrap.servers": world.settings.kafka.bootstrap_servers,
@@ -47,3 +48,4 @@ def test_a_stock_avro_consumer_reads_the_versions_with_the_registry(world: World
         assert value["source"]["table"] == "adr_versions"
     finally:
         consumer.close()
+        registry.close()

@@ -60,7 +60,8 @@ def test_records_that_cannot_be_read_or_processed_are_kept_and_the_partition_goe
     world: World, tenant: Tenant, poison: Callable[..., tuple[str, int, int]]
 ) -> None:
     unknown_schema = struct.pack(">bI", 0, 2_000_000_000) + b"whatever"
-    encoder = Encoder(RegistryClient(world.settings.registry), f"{VERSIONS}-value")
+    registry = RegistryClient(world.settings.registry)
+    encoder = Encoder(registry, f"{VERSIONS}-value")
     wrong = envelope(Version(uuid.UUID(tenant.tenant_id), uuid.uuid4(), 1))
     wrong["after"]["effective_at"] = "the day before yesterday"
     sent = {
@@ -88,6 +89,7 @@ def test_records_that_cannot_be_read_or_processed_are_kept_and_the_partition_goe
         assert _in_dead_letter_topic(world, f"{topic}.dlq", value)
         shown = json.loads(world.run("dlq", "show", f"{flow}/{topic}/{partition}/{offset}", "--json").stdout)
         assert shown["code"] == code
+    registry.close()
     assert world.run("verify", "--tenant", tenant.slug, check=False).returncode == 0
 
 

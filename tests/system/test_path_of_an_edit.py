@@ -43,7 +43,8 @@ def test_an_edit_becomes_findable_by_words_and_by_meaning_and_replaces_the_old_t
         "the old text is not", lambda: "producer that meets" not in _snippets(tenant, "producer meets limit waits")
     )
 
-    assert tenant.http.delete(f"/v1/adrs/{adr['adr_id']}").status_code in (200, 204)
+    deleted = tenant.http.delete(f"/v1/adrs/{adr['adr_id']}", headers={"If-Match": "*"})
+    assert deleted.status_code in (200, 204), deleted.text
     for mode in ("words", "meaning", "hybrid"):
         eventually(f"gone from {mode}", partial(_finds, tenant, mode, []))
 
