@@ -14,7 +14,7 @@ Read next: `stream.py` (the loop), `checks.py` (the decisions), `snapshot.py`, `
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +49,8 @@ HEALTHY_S = 10.0
 """A session that lasted this long starts the back-off anew."""
 RECORD_BYTES_DEFAULT = 1_048_588
 """Kafka's default of max.message.bytes, for a broker that does not tell."""
+BLOCKED_S = 2.0
+"""How often it is looked up what a new slot waits for."""
 FACTS_S = 2.0
 """How often the facts behind `adriatic status` are looked up."""
 
@@ -110,6 +112,7 @@ class Capture:
         settings = self._settings
         with Store(settings.postgres, settings.cdc.slot) as store:
             store.lock()
+            log.info("session starts", slot=settings.cdc.slot)
             server = store.server(settings.cdc.publication)
             checks.require_server(server, settings.cdc.publication)
             progress = checks.resume(settings.cdc.slot, store.slot(), store.progress(), server)
@@ -118,7 +121,7 @@ class Capture:
             events = self._events(contracts)
             published = store.published(settings.cdc.publication)
             if progress is None:
-                progress = self._create_slot(server)
+                progress = self._create_slot(store, server)
             tables = self._tables = Tables(contracts, settings.cdc.prefix, server.database, store.stopped())
             encoders = self._learn(store, tables, published)
             if progress.snapshot_lsn is None:
@@ -170,15 +173,36 @@ class Capture:
 
     def _transport(self) -> Transport:
         transport = Transport(self._settings.postgres, self._clock)
-        checks.require_delivery_time(transport.sender_timeout_s, DELIVERY_TIMEOUT_S)
+        try:
+            checks.require_delivery_time(transport.sender_timeout_s, DELIVERY_TIMEOUT_S)
+        except AdriaticError:
+            transport.close()
+            raise
         return transport
 
-    def _create_slot(self, server: Server) -> Progress:
+    def _create_slot(self, store: Store, server: Server) -> Progress:
         name = self._settings.cdc.slot
         with self._transport() as transport:
-            point = transport.create_slot(name)
+            point = transport.create_slot(name, self._show_blocking(store, transport))
         log.info("slot created", slot=name, at=show(point))
         return Progress(server.system_id, point, 0, point - 1, None)
+
+    def _show_blocking(self, store: Store, transport: Transport) -> Callable[[], None]:
+        """A slot waits for the transactions that run: show which, or nobody would know why nothing happens."""
+        next_s = self._clock.monotonic() + BLOCKED_S
+
+        def show_blocking() -> None:
+            nonlocal next_s
+            if self._stop.is_set():
+                raise DependencyUnavailable("asked to stop while making a slot")
+            if self._clock.monotonic() < next_s:
+                return
+            next_s = self._clock.monotonic() + BLOCKED_S
+            pids = store.blocking(transport.backend_pid)
+            log.info("a slot waits for transactions", pids=pids)
+            self._health.wait_for("postgres", f"a slot can be made when the transactions of {pids} have ended")
+
+        return show_blocking
 
     # --- the snapshot -----------------------------------------------------------------------------------------------
 
@@ -204,7 +228,7 @@ class Capture:
             store.snapshot_done(progress, newest_at, progress.committed_at_us)
             return replace(progress, snapshot_lsn=newest_at)
         with self._transport() as transport:
-            exported = transport.export_snapshot(_temporary(settings.cdc.slot))
+            exported = transport.export_snapshot(_temporary(settings.cdc.slot), self._show_blocking(store, transport))
             checks.require_same_wal(exported.point, _highest(last))
             for table, _ in encoders:
                 store.table_state(table.name, "snapshot")

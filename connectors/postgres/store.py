@@ -102,6 +102,10 @@ class Store:
         plugin, database, pid, confirmed, status, size = row
         return SlotState(plugin or "", database or "", pid, parse(confirmed or "0/0"), status or "lost", size)
 
+    def blocking(self, pid: int) -> list[int]:
+        """Processes of Postgres whose transactions the process `pid` waits for."""
+        return list(self._one("select pg_blocking_pids(%s)", pid)[0])
+
     def published(self, publication: str) -> list[Published]:
         """The publication's tables, each with the columns that it publishes, in the table's order."""
         rows = self._all(

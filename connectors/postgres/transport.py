@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import struct
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import psycopg
@@ -43,7 +44,10 @@ STATUS_EVERY_S = 10.0
 """We speak at least this often, unasked; more often when the server's patience is shorter (R2)."""
 RECEIVE_MESSAGES_MAX = 500
 """Messages handed over at once: some 10 ms of encoding, after which the caller looks at its other duties."""
-DUPLICATE_OBJECT = "42710"
+CREATE_WAIT_S = 0.2
+"""Between two looks whether a slot has been made: it takes as long as the longest transaction that runs."""
+
+Meanwhile = Callable[[], None]
 
 _XLOG = struct.Struct(">QQQ")
 _KEEPALIVE = struct.Struct(">QQB")
@@ -120,24 +124,39 @@ class Transport:
         assert row is not None
         return Identity(str(row[0]), int(row[1]))
 
-    def create_slot(self, name: str) -> int:
-        """Returns where its stream starts. Waits for every transaction that is running now."""
-        return self._create(name, sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'nothing')")).point
+    @property
+    def backend_pid(self) -> int:
+        return self._pgconn.backend_pid
 
-    def export_snapshot(self, name: str) -> Snapshot:
+    def create_slot(self, name: str, meanwhile: Meanwhile) -> int:
+        """Returns where its stream starts. Waits for every transaction that is running now, and calls `meanwhile`
+        several times a second, which may raise."""
+        template = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'nothing')")
+        return self._create(name, template, meanwhile).point
+
+    def export_snapshot(self, name: str, meanwhile: Meanwhile) -> Snapshot:
         """By a temporary slot `name`, which goes with this connection: that is how Postgres gives a snapshot together
-        with its exact position in the WAL. Waits for every transaction that is running now."""
-        return self._create(name, sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')"))
+        with its exact position in the WAL. Waits as `create_slot` does."""
+        template = sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')")
+        return self._create(name, template, meanwhile)
 
-    def _create(self, name: str, template: sql.SQL) -> Snapshot:
-        command = template.format(sql.Identifier(name))
+    def _create(self, name: str, template: sql.SQL, meanwhile: Meanwhile) -> Snapshot:
+        pgconn = self._pgconn
         with boundary(f"create the slot {name}"):
-            try:
-                row = self._connection.execute(command).fetchone()
-            except psycopg.errors.DuplicateObject:
-                raise Halted(f"somebody made a slot {name} just now", hint="is another capture running?") from None
-        assert row is not None
-        return Snapshot(lsn.parse(row[1]), str(row[2] or ""))
+            pgconn.send_query(template.format(sql.Identifier(name)).as_bytes(self._connection))
+            while pgconn.flush() == 1 or pgconn.is_busy():
+                select.select([pgconn.socket], [], [], CREATE_WAIT_S)
+                pgconn.consume_input()
+                meanwhile()
+            result = pgconn.get_result()
+            assert result is not None
+            if result.status != pq.ExecStatus.TUPLES_OK:
+                raise psycopg.errors.error_from_result(result)
+            while pgconn.get_result() is not None:
+                pass
+        point, snapshot = result.get_value(0, 1), result.get_value(0, 2)
+        assert point is not None
+        return Snapshot(lsn.parse(point.decode()), (snapshot or b"").decode())
 
     def start(self, slot: str, publication: str) -> None:
         """START_REPLICATION. The server sends what was committed since the position that it has as confirmed."""

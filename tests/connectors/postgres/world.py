@@ -37,6 +37,8 @@ from schemas.codec import Decoder, header
 from topics.catalog import Dlq, Kind, Topic
 
 PARTITIONS = 4
+PATIENCE_S = 120.0
+"""For what takes a second on a machine that does nothing else."""
 RECORD_BYTES_MAX = 1_048_588
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -227,7 +229,7 @@ class World:
         query = "select 1 from ops.cdc_progress where slot = %s and snapshot_lsn is not null"
         self.until(lambda: self.sql(query, self.name))
 
-    def caught_up(self, timeout_s: float = 60) -> None:
+    def caught_up(self, timeout_s: float = PATIENCE_S) -> None:
         """Until everything that is committed now is in Kafka."""
         (now,) = self.sql("select pg_current_wal_insert_lsn()::text")[0]
         self.until(
@@ -239,7 +241,7 @@ class World:
             timeout_s,
         )
 
-    def until(self, condition: Callable[[], Any], timeout_s: float = 30) -> Any:
+    def until(self, condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
         end = time.monotonic() + timeout_s
         while not (result := condition()):
             if time.monotonic() > end:
@@ -317,7 +319,7 @@ class Process:
         self._log.close()
         self._spec.unlink(missing_ok=True)
 
-    def stop(self, timeout_s: float = 20) -> int:
+    def stop(self, timeout_s: float = PATIENCE_S) -> int:
         """As a supervisor does; returns the exit code."""
         self._process.terminate()
         code = self._process.wait(timeout_s)
@@ -327,8 +329,8 @@ class Process:
     def output(self) -> str:
         if self._log.closed:
             return ""
-        self._log.seek(0)
-        return self._log.read().decode()
+        # Not `seek`: the process writes through the same open file, and would go on from there.
+        return os.pread(self._log.fileno(), 1_000_000, 0).decode()
 
 
 @contextmanager
