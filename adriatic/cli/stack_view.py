@@ -7,10 +7,13 @@ decide anything.
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -150,12 +153,14 @@ def screen(settings: Settings, report: Report, token: str | None) -> None:
     api = f"http://{settings.api.host}:{settings.api.port}"
     resident = resident_of({part.name: part.pid for part in report.parts if part.pid}, report.pid)
     memory = sum(size or 0 for size in resident.values())
-    took = f"ready in {report.ready_s:.1f} s, " if report.ready_s is not None else ""
+    took = f"started in {report.ready_s:.1f} s, " if report.ready_s is not None else ""
     echo = click.echo
     echo(f"Adriatic is up: {took}{len(resident)} processes, {memory / 1e6:.0f} MB resident.\n")
     for part in report.parts:
         if part.kind == "service":
-            echo(f"  {part.name:<10} {part.about}")
+            start = f"{part.start_s:.1f} s" if part.start_s is not None else ""
+            size = f"{(resident[part.name] or 0) / 1e6:.0f} MB"
+            echo(f"  {part.name:<10} {start:>7} {size:>7}  {part.about}")
     echo(f"\n  API        {api}/v1")
     echo(f"  API docs   {api}/openapi.json")
     echo(f"  health     {api}/health/ready")
@@ -163,7 +168,19 @@ def screen(settings: Settings, report: Report, token: str | None) -> None:
     if token:
         echo(f"\n  tenant     {TENANT}\n  token      {token}")
     echo("\nTry next:")
+    if activate := _activation():
+        echo(f"  source {activate}")
     echo("  adriatic import docs/decisions")
     echo('  adriatic search "why is there no dual write"')
     echo("  adriatic status")
     echo("  adriatic down")
+
+
+def _activation() -> str | None:
+    """What to source so that `adriatic` is this installation's command; None when it is already."""
+    ours = Path(sys.executable).parent
+    found = shutil.which("adriatic")
+    script = ours / "activate"
+    if (found and Path(found).parent.resolve() == ours.resolve()) or not script.is_file():
+        return None
+    return os.path.relpath(script) if script.is_relative_to(Path.cwd()) else str(script)

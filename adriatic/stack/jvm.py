@@ -35,6 +35,9 @@ SMALL = (
     "-XX:MaxHeapFreeRatio=30",
     "-Xss512k",
     "-XX:ReservedCodeCacheSize=64m",
+    # Both servers do these, and Java 25 writes warnings about them into every log.
+    "--sun-misc-unsafe-memory-access=allow",
+    "--enable-native-access=ALL-UNNAMED",
     # Ends instead of limping on: the supervisor starts it again.
     "-XX:+ExitOnOutOfMemoryError",
 )

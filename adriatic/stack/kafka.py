@@ -21,6 +21,14 @@ from adriatic.stack import artifacts, jvm, ports
 VERSION = "4.3.1"
 LOCK = Path(__file__).with_name("kafka.lock.toml")
 PROPERTIES = "server.properties"
+LOG_BINDING = artifacts.Pinned(
+    group="org.apache.logging.log4j",
+    name="log4j-slf4j-impl",
+    version="2.25.4",
+    sha256="7ac68a0afcc83d54f48d116d79370a43f0a2a6b71b5c1d6dda943bb6a95ddbaa",
+)
+"""Kafka leaves it to its distribution to bind its logs to a back end; without it they go nowhere. Outside the lock,
+because resolving both together would let its dependencies change versions of Kafka's."""
 HEAP_MIB_MAX = 320
 FORMAT_HEAP_MIB_MAX = 128
 FORMAT_TIMEOUT_S = 120
@@ -31,7 +39,7 @@ RECORD_BYTES_MAX = 16 * 1024 * 1024
 
 def jars(progress: Callable[[], artifacts.Progress]) -> Path:
     """The directory of Kafka's jars, fetched when it is not in the cache."""
-    return artifacts.directory(f"kafka-{VERSION}", artifacts.locked(LOCK), progress)
+    return artifacts.directory(f"kafka-{VERSION}", (*artifacts.locked(LOCK), LOG_BINDING), progress)
 
 
 def prepare(settings: Settings, jars: Path, say: Callable[[str], None] = lambda _: None) -> Path:

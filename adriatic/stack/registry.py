@@ -44,8 +44,12 @@ def launch(unpacked: Path) -> jvm.Launch:
         class_path=[quarkus / "transformed-bytecode.jar", quarkus / "generated-bytecode.jar", *libraries],
         main=("io.quarkus.runner.GeneratedMain",),
         heap_mib_max=HEAP_MIB_MAX,
-        # It serves a handful of requests a minute: the second compiler would only cost memory.
-        flags=("-XX:TieredStopAtLevel=1",),
+        flags=(
+            # It serves a handful of requests a minute: the second compiler would only cost memory.
+            "-XX:TieredStopAtLevel=1",
+            # What the manifest of its launcher asks for.
+            "--add-opens=java.base/java.lang=ALL-UNNAMED",
+        ),
         properties={"java.util.logging.manager": "org.jboss.logmanager.LogManager"},
     )
 
@@ -72,6 +76,9 @@ def environment(settings: Settings) -> dict[str, str]:
     return {
         **_listeners(settings.stack.ports),
         "QUARKUS_LOG_LEVEL": "WARN",
+        "QUARKUS_LOG_CATEGORY__IO_APICURIO__LEVEL": "WARN",
+        "QUARKUS_LOG_CONSOLE_FORMAT": "%d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %p %c{1}: %s%e%n",
+        "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
         "APICURIO_STORAGE_KIND": "sql",
         "APICURIO_STORAGE_SQL_KIND": "postgresql",
         "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{postgres.host}:{postgres.port}/registry",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -163,7 +164,8 @@ class Keeper:
             self._done(self._clock.monotonic() - begun)
             return True
         if not hung:
-            said = last_words(self._log_file, log_from)
+            # A process that was killed had no last words; what it said before is about something else.
+            said = "" if code == -signal.SIGKILL else last_words(self._log_file, log_from)
             self._broke(f"{_how_it_ended(code)}: {said}" if said else _how_it_ended(code))
         return False
 
@@ -273,7 +275,19 @@ def last_words(log_file: Path, since_bytes: int = 0) -> str:
         # How our own commands end: what is wrong, then what to do.
         return f"{lines[-2]} ({lines[-1].removeprefix('hint: ')})"
     blaming = [line for line in lines if _BLAME.search(line)]
-    return next(reversed(blaming or lines), "")
+    return _plain(next(reversed(blaming or lines), ""))
+
+
+def _plain(line: str) -> str:
+    """A line of our own structured logs as a sentence."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(fields, dict):
+        return line
+    said = [str(fields[name]) for name in ("message", "detail", "hint") if fields.get(name)]
+    return ": ".join(said) or line
 
 
 async def _all(events: Iterator[asyncio.Event] | Sequence[asyncio.Event]) -> None:
@@ -310,4 +324,6 @@ def _created(pid: int) -> float | None:
 
 
 def _how_it_ended(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "ended by SIGKILL: somebody killed it, or the machine ran out of memory"
     return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
