@@ -16,6 +16,7 @@ from litestar import Litestar, Request, Router
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from adriatic.clock import SYSTEM_CLOCK, Clock
@@ -74,8 +75,17 @@ class Api(Litestar):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._edge is None:
-            self._edge = Edge(super().__call__, self.state.clock)
+            self._edge = Edge(super().__call__, self._methods(), self.state.clock)
         await self._edge(scope, receive, send)
+
+    def _methods(self) -> dict[str, frozenset[str]]:
+        """What each path takes, by its template."""
+        methods: dict[str, frozenset[str]] = {}
+        for route in self.routes:
+            if isinstance(route, HTTPRoute):
+                path = route.path_format
+                methods[path] = methods.get(path, frozenset()) | frozenset(map(str, route.methods))
+        return methods
 
 
 def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, health: Health | None = None) -> Api:

@@ -9,6 +9,7 @@ Read next: `schemas/sql/0001_foundation.sql`, where the tenant of a transaction 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from uuid import UUID
 
 import asyncpg
 
+from adriatic.deadline import Deadline
 from adriatic.errors import Conflict, DependencyUnavailable, InvalidInput
 from adriatic.settings import PostgresSettings, Role
 
@@ -50,6 +52,15 @@ _UNAVAILABLE = (
     asyncpg.InvalidSchemaNameError,
     asyncpg.LockNotAvailableError,
     asyncpg.InterfaceError,  # the connection went away under us
+    asyncpg.InternalClientError,  # likewise, in the middle of the protocol
+)
+_DIED = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
 )
 _NOT_STORABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -127,6 +138,50 @@ class Database:
                 yield connection
 
     @asynccontextmanager
+    async def begun(
+        self,
+        tenant_id: UUID,
+        *,
+        read_only: bool,
+        committed: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> AsyncIterator[Connection]:
+        """A connection in a transaction of one tenant. asyncpg's own exceptions pass through.
+
+        `committed` is called with it after the commit, when it must not raise any more.
+
+        Connections that died while nobody used them (a restarted server, a firewall) show that at their first
+        statement; nothing is done by then, so the next connection is taken instead of failing the caller.
+        """
+        assert self._pool is not None, "used before `open` or after `close`"
+        deadline = Deadline.after(ACQUIRE_S_MAX)
+        for tries_left in range(self._connections_max, -1, -1):
+            connection = await self._pool.acquire(timeout=deadline.left_s)
+            try:
+                transaction = connection.transaction(
+                    isolation="repeatable_read" if read_only else "read_committed", readonly=read_only
+                )
+                try:
+                    await transaction.start()
+                    await connection.execute("select set_config('app.tenant_id', $1, true)", str(tenant_id))
+                except _DIED:
+                    connection.terminate()
+                    if tries_left == 0 or deadline.passed:
+                        raise
+                    continue
+                try:
+                    yield connection
+                except BaseException:
+                    if not connection.is_closed():
+                        await transaction.rollback()
+                    raise
+                await transaction.commit()
+                if committed:
+                    await committed(connection)
+                return
+            finally:
+                await self._pool.release(connection)
+
+    @asynccontextmanager
     async def single(self) -> AsyncIterator[Connection]:
         """A connection outside the pool, for probes, which must not depend on how busy the pool is."""
         with translated():
@@ -148,10 +203,9 @@ async def tenant_transaction(
     `read_only` gives one snapshot for all statements of the block, so that rows and the watermark that is shown with
     them belong together. Never hold one while a response is streamed.
     """
-    isolation = "repeatable_read" if read_only else "read_committed"
-    async with database.connection() as connection, connection.transaction(isolation=isolation, readonly=read_only):
-        await connection.execute("select set_config('app.tenant_id', $1, true)", str(tenant_id))
-        yield connection
+    with translated():
+        async with database.begun(tenant_id, read_only=read_only) as connection:
+            yield connection
 
 
 async def write(
@@ -162,14 +216,16 @@ async def write(
     A view whose `as_of.lsn` has reached that LSN shows the write. None when the server went away right after the
     commit: the write stands all the same.
     """
-    async with database.connection() as connection:
-        async with connection.transaction():
-            await connection.execute("select set_config('app.tenant_id', $1, true)", str(tenant_id))
+    lsn: str | None = None
+
+    async def committed(connection: Connection) -> None:
+        nonlocal lsn
+        with contextlib.suppress(asyncpg.PostgresError, *_DIED, TimeoutError):
+            lsn = await connection.fetchval("select pg_current_wal_insert_lsn()::text")
+
+    with translated():
+        async with database.begun(tenant_id, read_only=False, committed=committed) as connection:
             result = await work(connection)
-        try:
-            lsn: str | None = await connection.fetchval("select pg_current_wal_insert_lsn()::text")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            lsn = None
     return result, lsn
 
 

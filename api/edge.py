@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -47,8 +48,11 @@ def traceparent() -> str | None:
 class Edge:
     """Wraps the routed application. One instance per process."""
 
-    def __init__(self, app: ASGIApp, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, app: ASGIApp, methods: Mapping[str, frozenset[str]] | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._app = app
+        self._methods = methods or {}
         self._clock = clock
         self._tracer = tracer("api")
 
@@ -60,6 +64,8 @@ class Edge:
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id, head=scope["method"] == "HEAD")
+        if scope["method"] == "OPTIONS":
+            answer.allow = lambda: self._methods.get(str(scope.get("path_template")), frozenset())
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
         if answer.head:
             scope["method"] = "GET"
@@ -111,13 +117,14 @@ class _Answer:
         self._send = send
         self._request_id = request_id.encode()
         self.head = head
+        self.allow: Callable[[], frozenset[str]] = frozenset
         self.status = 0
         self.size_bytes = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id)]
+            message["headers"] = [*self._allowing(message["headers"]), (b"x-request-id", self._request_id)]
         elif message["type"] == "http.response.body":
             self.size_bytes += len(message["body"])
             if self.head:
@@ -125,6 +132,14 @@ class _Answer:
                     return
                 message["body"] = b""
         await self._send(message)
+
+    def _allowing(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Litestar's own answer to OPTIONS knows the first handler of a path only, and nothing knows HEAD."""
+        for name, value in headers:
+            if name == b"allow":
+                methods = self.allow() | set(value.decode().split(", "))
+                value = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set()))).encode()
+            yield name, value
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import http
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from litestar import Router
+import msgspec
+from litestar import Request, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, Example, License, SecurityScheme
+from litestar.openapi.spec.base import BaseSchemaObject
 from litestar.routes import BaseRoute
 from litestar.types import ControllerRouterHandler
 
 from adriatic import __version__
 from api.auth.middleware import PUBLIC
-from api.problems import MEDIA_TYPE, TYPE_PREFIX, FieldProblem, Problem
+from api.problems import MEDIA_TYPE, TYPE_PREFIX, Problem
 
 ALWAYS = (400, 401, 403, 503)
 """What every route that needs a token can answer."""
@@ -44,6 +47,16 @@ _PROBLEMS: dict[int, tuple[str, str, str]] = {
 }
 
 
+@dataclass
+class _Verbatim(BaseSchemaObject):
+    """A value that is written as it is. Litestar leaves nulls out of examples, and a field can be there and null."""
+
+    value: Any
+
+    def to_schema(self) -> Any:
+        return self.value
+
+
 def answers(
     data: Any,
     example: Any,
@@ -61,7 +74,7 @@ def answers(
             generate_examples=False,
             description=description,
             media_type=media_type,
-            examples=None if example is None else [Example(summary="Example", value=example)],
+            examples=[Example(summary="Example", value=_Verbatim(example))],
         )
     }
     for code in sorted({*errors, *(() if public else ALWAYS)}):
@@ -82,7 +95,7 @@ def _problem(status: int) -> ResponseSpec:
         "request_id": "0199f0c2a1b27c3d8e4f5a6b7c8d9e0f",
     }
     if status == 400:
-        value["errors"] = [FieldProblem("body", "titel", "unknown")]
+        value["errors"] = [{"source": "body", "field": "titel", "detail": "unknown"}]
     if status == 409:
         value["current_version"] = 4
     return ResponseSpec(
@@ -92,6 +105,13 @@ def _problem(status: int) -> ResponseSpec:
         media_type=MEDIA_TYPE,
         examples=[Example(summary=code, value=value)],
     )
+
+
+class _PlainYaml(YamlRenderPlugin):
+    """YAML that every reader takes: defaults that are tuples would become Python's own tags."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return super().render(request, msgspec.json.decode(msgspec.json.encode(openapi_schema)))
 
 
 class DocumentRouter(Router):
@@ -129,6 +149,6 @@ def config() -> OpenAPIConfig:
         ),
         security=[{"bearer": []}],
         use_handler_docstrings=True,
-        render_plugins=[JsonRenderPlugin(path="/openapi.json"), YamlRenderPlugin(path="/openapi.yaml")],
+        render_plugins=[JsonRenderPlugin(path="/openapi.json"), _PlainYaml(path="/openapi.yaml")],
         openapi_router=DocumentRouter(path="/", route_handlers=[], opt=PUBLIC, include_in_schema=False),
     )

@@ -48,7 +48,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     instance: str
     request_id: str
     hint: str = ""
-    errors: tuple[FieldProblem, ...] = ()
+    errors: list[FieldProblem] = []
     current_version: int | None = None
     position: int | None = None
 

@@ -21,7 +21,16 @@ from adriatic.settings import Settings
 from api import paging
 from api.adrs import examples, preconditions, queries, service
 from api.adrs.document import Document, Status, parse
-from api.adrs.schemas import Adr, AdrChange, AdrPage, ExpectedVersion, Message, NewAdr, Restore, Rollback
+from api.adrs.schemas import (
+    MESSAGE_CHARS_MAX,
+    VERSION_MAX,
+    Adr,
+    AdrChange,
+    AdrPage,
+    NewAdr,
+    Restore,
+    Rollback,
+)
 from api.auth.users import Principal
 from api.db import Connection, Database, tenant_transaction, write
 from api.edge import traceparent
@@ -269,8 +278,11 @@ class AdrController(Controller):
         database: Db,
         principal: By,
         adr_id: AdrId,
-        expected_version: Annotated[ExpectedVersion, QueryParameter(ge=1)] = None,
-        message: Annotated[Message, QueryParameter(max_length=2000)] = "",
+        expected_version: Annotated[
+            int | None,
+            QueryParameter(ge=1, le=VERSION_MAX, description="The version this change was made from."),
+        ] = None,
+        message: Annotated[str, QueryParameter(max_length=MESSAGE_CHARS_MAX, description="Why it is deleted.")] = "",
         if_match: IfMatch = None,
     ) -> Response[Adr]:
         """Soft: a version that says so. It leaves lists and search, its number stays taken, its history readable."""

@@ -1,0 +1,251 @@
+"""No route shows, or changes, anything of another tenant.
+
+Every route of the app is tried, whatever it is: routes that come later are covered without being added here, and a
+route whose parameters this test does not know fails it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+
+from adriatic.settings import Settings
+from tests.api.search.corpus import Corpus, writing
+from tests.api.world import Caller, World, running
+
+pytestmark = pytest.mark.stack
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+class Household:
+    """A tenant with something of everything, all marked with a word that nobody else uses."""
+
+    def __init__(self, caller: Caller | None, word: str) -> None:
+        self._caller = caller
+        self.word = word
+        self.path: dict[str, str] = {"version": "1", "tag": f"tag{word}"}
+
+    @property
+    def caller(self) -> Caller:
+        assert self._caller
+        return self._caller
+
+    async def furnish(self, corpus: Corpus) -> None:
+        caller, word = self.caller, self.word
+        await caller.post("/v1/logs", {"slug": f"log{word}", "name": word})
+        adr = await caller.create(
+            f"# About {word}\n\nSupersedes [it](0009-{word}.md). {word} everywhere.\n",
+            log=f"log{word}",
+            tags=[self.path["tag"]],
+            message=word,
+        )
+        adr = await caller.update(adr, body=f"# About {word}\n\nStill {word}.\n")
+        await caller.put(
+            f"/v1/adrs/{adr['adr_id']}/links", {"kind": "relates-to", "target": f"https://x.example/{word}"}
+        )
+        started = await caller.post("/v1/imports", {"source": word, "log": f"log{word}"})
+        corpus.log(caller.tenant_id, "default")
+        corpus.adr(
+            caller.tenant_id, f"Found {word}", f"# Found {word}\n\nWhat {word} means.\n", tags=[word], author=word
+        )
+        self.path |= {"adr_id": adr["adr_id"], "import_id": started.json()["import_id"]}
+
+
+NOBODY = Household(None, "nobody")
+NOBODY.path |= {"adr_id": str(uuid4()), "import_id": str(uuid4())}
+
+
+@pytest.fixture
+def corpus(fresh_database: Settings) -> Iterator[Corpus]:
+    with writing(fresh_database) as writer:
+        yield writer
+
+
+@pytest.fixture
+async def private_world(fresh_database: Settings, corpus: Corpus) -> AsyncIterator[World]:
+    async with running(fresh_database) as world:
+        yield world
+
+
+@pytest.fixture
+async def households(private_world: World, corpus: Corpus) -> list[Household]:
+    made = []
+    for word in ("xanadu", "yggdrasil", "zarathustra"):
+        household = Household(await private_world.tenant(), word)
+        await household.furnish(corpus)
+        made.append(household)
+    return made
+
+
+def operations(world: World) -> Iterator[tuple[str, str, Any]]:
+    """Method, path and documentation of every route that needs a token."""
+    schema = world.app.openapi_schema.to_schema()
+    for path, item in schema["paths"].items():
+        for method in METHODS:
+            if path.startswith("/v1") and method in item:
+                yield method.upper(), path, item[method]
+
+
+def filled(path: str, household: Household) -> str:
+    """`path` with the ids of `household`. A parameter without one fails the test: it has to be covered."""
+    return path.format_map(household.path)
+
+
+def asking(operation: Any, household: Household) -> dict[str, Any]:
+    """Query, headers and body that make sense for `household`: the documented example, and what is required."""
+    known = {"q": household.word, "kind": "relates-to", "target": f"https://x.example/{household.word}"}
+    required = [
+        each["name"] for each in operation.get("parameters", ()) if each["in"] == "query" and each.get("required")
+    ]
+    asked: dict[str, Any] = {
+        "params": {name: known[name] for name in required},
+        "headers": {"if-match": "*"} if has_header(operation, "If-Match") else {},
+    }
+    if "requestBody" in operation:
+        (content,) = operation["requestBody"]["content"].values()
+        example = content["schema"]["examples"][0]
+        body = {name: value for name, value in example.items() if name != "expected_version"}
+        asked["json"] = body | ({"q": household.word} if "q" in body else {})
+    return asked
+
+
+def has_header(operation: Any, name: str) -> bool:
+    return any(each["in"] == "header" and each["name"] == name for each in operation.get("parameters", ()))
+
+
+async def state_of(world: World, household: Household) -> str:
+    """Everything that the database has of a tenant."""
+    rows: list[Any] = []
+    async with world.admin() as admin:
+        tables = await admin.fetch(
+            "select table_schema || '.' || table_name as name from information_schema.columns "
+            "where column_name = 'tenant_id' and table_schema in ('app', 'mv') order by 1"
+        )
+        for table in tables:
+            rows += await admin.fetch(
+                f"select to_jsonb(t)::text from {table['name']} t where tenant_id = $1 order by 1",
+                household.caller.tenant_id,
+            )
+    assert len(rows) > 10
+    return json.dumps([row[0] for row in rows])
+
+
+def secrets_in(text: str, owner: Household) -> list[str]:
+    """What `text` has of `owner`. The bare word may come back: the caller asked with it."""
+    secrets = [f"{before}{owner.word}" for before in ("About ", "Found ", "Still ", "log", "tag")]
+    return [secret for secret in (*secrets, owner.path["adr_id"], owner.path["import_id"]) if secret in text]
+
+
+def unnamed(response: httpx.Response, owner: Household) -> dict[str, Any]:
+    """A problem without what the caller asked with: what is left must not say whether the thing exists."""
+    text = response.text
+    for value in owner.path.values():
+        text = text.replace(value, "…") if len(value) > 3 else text
+    return {name: value for name, value in json.loads(text).items() if name != "request_id"}
+
+
+async def of_nobody(caller: Household, method: str, path: str, operation: Any) -> httpx.Response:
+    return await caller.caller.request(method, filled(path, NOBODY), **asking(operation, NOBODY))
+
+
+async def test_no_route_answers_with_anything_of_another_tenant(
+    private_world: World, households: list[Household]
+) -> None:
+    before = {owner.word: await state_of(private_world, owner) for owner in households}
+    tried = 0
+    for method, path, operation in operations(private_world):
+        if "{" not in path and method != "GET" and operation["operationId"] != "search":
+            continue  # makes something of the caller's own
+        for caller in households:
+            for owner in households:
+                if owner is caller:
+                    continue
+                response = await caller.caller.request(method, filled(path, owner), **asking(operation, owner))
+                where = f"{method} {path} as {caller.word} for {owner.word}: {response.status_code} {response.text}"
+                if "{" in path:
+                    assert response.status_code == 404, where
+                    assert response.json()["code"] == "not-found", where
+                    assert unnamed(response, owner) == unnamed(await of_nobody(caller, method, path, operation), NOBODY)
+                else:
+                    assert response.status_code == 200, where
+                    assert not secrets_in(response.text, owner), where
+                tried += 1
+    assert tried >= 6 * 20
+    for owner in households:
+        assert await state_of(private_world, owner) == before[owner.word], owner.word
+
+
+async def test_every_route_shows_a_tenant_its_own(private_world: World, households: list[Household]) -> None:
+    """The counterpart, without which the test above could pass on routes that never answer."""
+    for method, path, operation in operations(private_world):
+        if method != "GET":
+            continue
+        for owner in households:
+            response = await owner.caller.request(method, filled(path, owner), **asking(operation, owner))
+            assert response.status_code == 200, f"{path}: {response.text}"
+            if operation["operationId"] != "getFreshness":
+                assert owner.word in response.text, path
+
+
+async def test_every_route_needs_a_token(private_world: World, households: list[Household]) -> None:
+    for method, path, operation in operations(private_world):
+        for headers in ({}, {"authorization": "Bearer x.y.z"}):
+            asked = asking(operation, households[0]) | {"headers": headers}
+            response = await private_world.http.request(method, filled(path, households[0]), **asked)
+            assert response.status_code == 401, f"{method} {path}"
+            assert response.headers["www-authenticate"].startswith("Bearer realm=")
+            assert ("invalid_token" in response.headers["www-authenticate"]) == bool(headers)
+
+
+async def test_the_apis_role_without_a_tenant_sees_and_writes_nothing(
+    private_world: World, households: list[Household]
+) -> None:
+    async with private_world.app.state.database.connection() as connection, private_world.admin() as admin:
+        assert await connection.fetchval("select current_user") == "adriatic_api"
+        tables = await connection.fetch(
+            "select c.table_schema || '.' || c.table_name as name from information_schema.columns c "
+            "where c.column_name = 'tenant_id' and c.table_schema in ('app', 'mv', 'ops') "
+            "and has_table_privilege(format('%I.%I', c.table_schema, c.table_name), 'select') order by 1"
+        )
+        names = [table["name"] for table in tables]
+        assert {"app.adrs", "app.adr_versions", "app.tenants", "app.users", "mv.chunks", "mv.embeddings"} <= set(names)
+        for name in names:
+            for tenant in ("", None):
+                if tenant is not None:
+                    await connection.execute("select set_config('app.tenant_id', $1, false)", tenant)
+                assert await connection.fetchval(f"select count(*) from {name}") == 0, name
+        counts = {name: await admin.fetchval(f"select count(*) from {name}") for name in names}
+        assert sum(count > 0 for count in counts.values()) >= 10, "there was something to see"
+        for statement in (
+            "update app.adrs set title = 'x'",
+            "update app.logs set name = 'x'",
+            "delete from app.adr_tags",
+            "delete from app.adr_links",
+        ):
+            assert (await connection.execute(statement)).endswith(" 0"), statement
+
+
+async def test_the_apis_role_cannot_write_for_another_tenant(private_world: World, households: list[Household]) -> None:
+    mine, other = households[0].caller.tenant_id, households[1].caller.tenant_id
+    async with private_world.app.state.database.connection() as connection:
+        await connection.execute("select set_config('app.tenant_id', $1, false)", str(mine))
+        for statement in (
+            "insert into app.logs (tenant_id, log_id, slug, name) values ($1, gen_random_uuid(), 'x', 'x')",
+            "update app.logs set tenant_id = $1",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement, other)
+        for statement in (
+            "update app.adr_versions set title = 'x'",
+            "delete from app.adr_versions",
+            "delete from app.adrs",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)

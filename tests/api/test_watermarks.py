@@ -1,0 +1,69 @@
+"""What a watermark is worth: fresh, stale, or nobody knows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from adriatic.settings import Settings
+from api import watermarks
+from api.db import tenant_transaction
+from api.watermarks import FRESH_S_MAX, KNOWN_S_MAX, AsOf, judge
+from tests.api.world import World
+from topics import catalog
+
+NOW = datetime(2026, 1, 15, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "state"),
+    [(-5, "fresh"), (0, "fresh"), (FRESH_S_MAX, "fresh"), (FRESH_S_MAX + 1, "stale"), (KNOWN_S_MAX, "stale"),
+     (KNOWN_S_MAX + 1, "unknown")],
+)  # fmt: skip
+def test_age_decides(age_s: float, state: str) -> None:
+    as_of = judge("0/10", NOW - timedelta(seconds=age_s), NOW)
+    assert as_of == AsOf(state, "0/10", NOW - timedelta(seconds=age_s), max(0.0, age_s))  # type: ignore[arg-type]
+
+
+def test_what_did_not_report_is_unknown() -> None:
+    assert judge(None, None, NOW) == watermarks.UNKNOWN
+    assert judge("0/10", NOW, NOW, complete=False) == watermarks.UNKNOWN
+
+
+def test_headers_say_what_the_body_says() -> None:
+    assert watermarks.UNKNOWN.headers() == {"adriatic-as-of-state": "unknown"}
+    assert judge("0/10", NOW, NOW + timedelta(seconds=2)).headers() == {
+        "adriatic-as-of-state": "fresh",
+        "adriatic-as-of-lsn": "0/10",
+        "adriatic-as-of-time": "2026-01-15T09:00:00+00:00",
+        "adriatic-as-of-age-seconds": "2.000",
+    }
+
+
+@pytest.mark.stack
+async def test_a_view_is_as_far_as_its_slowest_partition_and_one_silent_makes_it_unknown(
+    world: World, fresh_database: Settings
+) -> None:
+    topic = watermarks.TOPIC_OF[watermarks.WORDS_VIEW]
+    tenant = await world.tenant()
+
+    async def read() -> AsOf:
+        async with tenant_transaction(world.app.state.database, tenant.tenant_id, read_only=True) as connection:
+            return await watermarks.read(connection, watermarks.WORDS_VIEW)
+
+    async with world.admin() as admin:
+        await admin.execute("delete from mv.watermarks")
+        assert (await read()).state == "unknown"
+        for partition in range(catalog.load()[topic].partitions):
+            assert (await read()).state == "unknown", partition
+            await admin.execute(
+                "insert into mv.watermarks (view, topic, partition, lsn, source_at) "
+                "values ($1, $2, $3, ('0/' || (100 + $3))::pg_lsn, now() - make_interval(secs => $3))",
+                *(watermarks.WORDS_VIEW, topic, partition),
+            )
+        as_of = await read()
+        await admin.execute("delete from mv.watermarks")
+    assert (as_of.state, as_of.lsn) == ("fresh", "0/100")
+    assert as_of.age_s is not None
+    assert 6.5 < as_of.age_s < 10
