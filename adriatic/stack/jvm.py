@@ -45,6 +45,7 @@ TRAINING_START_MAX_S = 120.0
 TRAINING_STOP_MAX_S = 180.0
 """Writing the cache is 10 s of one core, and a first start shares its cores with much else."""
 POLL_S = 0.1
+TRAINING_PREFIX = ".training-"
 
 
 def java() -> Path:
@@ -106,7 +107,7 @@ def make_start_cache(cache: Path, training: Callable[[Path], Training]) -> str:
     """
     if cache.exists():
         return f"{cache.name} is there"
-    folder = Path(tempfile.mkdtemp(prefix=".training-", dir=artifacts.cache_dir()))
+    folder = Path(tempfile.mkdtemp(prefix=TRAINING_PREFIX, dir=artifacts.cache_dir()))
     try:
         _train(training(folder), folder).replace(cache)
     except Halted as error:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -33,6 +36,10 @@ def main(settings: Settings) -> None:
         except BlockingIOError:
             click.echo("another copy makes them")
             return
+        # However it is told to end, it deletes what it began.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        for left in artifacts.cache_dir().glob(f"{jvm.TRAINING_PREFIX}*"):
+            shutil.rmtree(left, ignore_errors=True)
         _stand_back()
         if settings.stack.kafka == "embedded":
             jars = kafka.jars(_Silent)

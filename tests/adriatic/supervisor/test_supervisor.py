@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from adriatic.supervisor import process
 from adriatic.supervisor.part import Part
 from adriatic.supervisor.supervisor import Files, bound, end_leftovers, in_order, read_report, running
 from tests.adriatic.supervisor.running import Running, gone, of
@@ -145,6 +147,7 @@ def test_leftovers_are_recognised_by_more_than_their_id(supervise: Supervise, tm
     system = supervise('PARTS = [Part("server", command=SLEEP, environment=ENV)]').start()
     system.until(lambda report: report.good)
     system.kill()
+    time.sleep(2 * process.CREATION_SLACK_S)  # a number that is given again so soon cannot be told apart
     stranger = subprocess.Popen(["sleep", "600"])
     try:
         said = system.files.report.read_text()
