@@ -1,0 +1,111 @@
+"""The decoder on bytes built by hand from the documented layout; `test_recorded.py` has the server's own."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adriatic.errors import Undecodable
+from connectors.postgres import pgoutput
+from connectors.postgres.pgoutput import (
+    POSTGRES_EPOCH_US,
+    UNCHANGED,
+    Begin,
+    Cell,
+    Column,
+    Commit,
+    Delete,
+    Insert,
+    Message,
+    Origin,
+    Relation,
+    Truncate,
+    Type,
+    Update,
+    decode,
+)
+
+
+def tuple_data(*cells: Cell) -> bytes:
+    parts = [struct.pack(">h", len(cells))]
+    for cell in cells:
+        if cell is None:
+            parts.append(b"n")
+        elif cell is UNCHANGED:
+            parts.append(b"u")
+        else:
+            assert isinstance(cell, bytes)
+            parts.append(b"t" + struct.pack(">i", len(cell)) + cell)
+    return b"".join(parts)
+
+
+RELATION = struct.pack(">I", 16385)
+MESSAGES: list[tuple[bytes, pgoutput.Decoded]] = [
+    (b"B" + struct.pack(">QqI", 0x1_0000_0010, 5, 777), Begin(0x1_0000_0010, POSTGRES_EPOCH_US + 5, 777)),
+    (b"C" + struct.pack(">BQQq", 0, 16, 24, -1), Commit(16, 24, POSTGRES_EPOCH_US - 1)),
+    (b"O" + struct.pack(">Q", 9) + b"elsewhere\0", Origin(9, "elsewhere")),
+    (
+        b"R" + RELATION + b"app\0item\0d" + struct.pack(">h", 2)
+        + b"\1tenant_id\0" + struct.pack(">Ii", 2950, -1) + b"\0title\0" + struct.pack(">Ii", 25, -1),
+        Relation(16385, "app", "item", "d", (Column("tenant_id", 2950, -1, True), Column("title", 25, -1, False))),
+    ),
+    (b"R" + RELATION + b"\0pg_x\0n" + struct.pack(">h", 0), Relation(16385, "pg_catalog", "pg_x", "n", ())),
+    (b"Y" + struct.pack(">I", 99) + b"app\0mood\0", Type(99, "app", "mood")),
+    (b"I" + RELATION + b"N" + tuple_data(b"1", None, b""), Insert(16385, (b"1", None, b""))),
+    (b"U" + RELATION + b"N" + tuple_data(b"1", UNCHANGED), Update(16385, None, False, (b"1", UNCHANGED))),
+    (
+        b"U" + RELATION + b"K" + tuple_data(b"1", None) + b"N" + tuple_data(b"2", b"x"),
+        Update(16385, (b"1", None), True, (b"2", b"x")),
+    ),
+    (
+        b"U" + RELATION + b"O" + tuple_data(b"1", b"w") + b"N" + tuple_data(b"1", UNCHANGED),
+        Update(16385, (b"1", b"w"), False, (b"1", UNCHANGED)),
+    ),
+    (b"D" + RELATION + b"K" + tuple_data(b"1", None), Delete(16385, (b"1", None), True)),
+    (b"D" + RELATION + b"O" + tuple_data(b"1", b"x"), Delete(16385, (b"1", b"x"), False)),
+    (b"T" + struct.pack(">IBII", 2, 1, 7, 8), Truncate((7, 8), True, False)),
+    (b"M" + struct.pack(">BQ", 1, 42) + b"outbox\0" + struct.pack(">I", 2) + b"{}", Message(True, 42, "outbox", b"{}")),
+    (b"M" + struct.pack(">BQ", 0, 42) + b"hb\0" + struct.pack(">I", 0), Message(False, 42, "hb", b"")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "message"), MESSAGES)
+def test_every_message_decodes(data: bytes, message: pgoutput.Decoded) -> None:
+    assert decode(data) == message
+
+
+@pytest.mark.parametrize("data", [data for data, _ in MESSAGES])
+def test_a_message_that_is_cut_short_is_undecodable(data: bytes) -> None:
+    for length in range(len(data)):
+        with pytest.raises(Undecodable):
+            decode(data[:length])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"S",  # the start of a streamed transaction: protocol 2
+        b"I" + RELATION + b"X" + tuple_data(),
+        b"D" + RELATION + b"N" + tuple_data(),
+        b"I" + RELATION + b"N" + struct.pack(">h", 1) + b"b" + struct.pack(">i", 1) + b"x",  # binary
+    ],
+)
+def test_what_protocol_1_does_not_have_is_undecodable(data: bytes) -> None:
+    with pytest.raises(Undecodable):
+        decode(data)
+
+
+@given(st.lists(st.one_of(st.none(), st.just(UNCHANGED), st.binary(max_size=300)), max_size=40))
+def test_tuples_round_trip(cells: list[Cell]) -> None:
+    assert decode(b"I" + RELATION + b"N" + tuple_data(*cells)) == Insert(16385, tuple(cells))
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_undecodable_or_a_message(data: bytes) -> None:
+    with contextlib.suppress(Undecodable):
+        decode(data)
