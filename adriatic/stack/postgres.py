@@ -197,23 +197,30 @@ def _os_user() -> pwd.struct_passwd:
 
 
 def _shared_install(wheel: Path) -> Path:
-    """A copy of the binaries that every user may read, for a checkout in a closed home directory."""
-    control = (wheel / "bin" / "postgres").stat()
-    stamp = hashlib.sha256(f"{metadata.version(WHEEL)} {control.st_size}".encode()).hexdigest()[:12]
-    place = CACHE_SHARED / f"postgres-{stamp}"
-    if place.is_dir():
-        return place
-    CACHE_SHARED.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=CACHE_SHARED))
-    try:
-        shutil.copytree(wheel, draft / "install", ignore=shutil.ignore_patterns("include", "*.a"))
-        (draft / "install").rename(place)
-    except OSError:
-        if not place.is_dir():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return place
+    """A copy of the binaries that every user may read, for a checkout in a closed home directory.
+
+    The wheel's libraries lie in a folder beside the package, and the binaries look for them there, so the copy has the
+    same layout.
+    """
+    size = (wheel / "bin" / "postgres").stat().st_size
+    stamp = hashlib.sha256(f"{metadata.version(WHEEL)} {size}".encode()).hexdigest()[:12]
+    place = CACHE_SHARED / f"{PACKAGE}-{stamp}"
+    if not place.is_dir():
+        CACHE_SHARED.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=CACHE_SHARED))
+        try:
+            copied = draft / "copy"
+            shutil.copytree(wheel, copied / PACKAGE / wheel.name, ignore=shutil.ignore_patterns("include", "*.a"))
+            libraries = wheel.parent.with_name(f"{PACKAGE}.libs")
+            if libraries.is_dir():
+                shutil.copytree(libraries, copied / libraries.name)
+            copied.rename(place)
+        except OSError:
+            if not place.is_dir():
+                raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return place / PACKAGE / wheel.name
 
 
 def _initdb(server: Server, password: str) -> None:
