@@ -31,6 +31,10 @@ UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 CLIENT_GONE = 499
 """The status that the log and the metrics show when the caller hung up first; nobody receives it."""
+DRAIN_BYTES_MAX = 128 * 1024 * 1024
+"""Of a body that was refused. The largest mistakes that people make (a video, a dump) still get their answer."""
+DRAIN_S_MAX = 10.0
+"""For the same: a caller on a line this slow gets a broken connection."""
 QUIET = ("/health", "/metrics")
 
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
@@ -63,7 +67,8 @@ class Edge:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id, head=scope["method"] == "HEAD")
+        body = _Body(receive, headers)
+        answer = _Answer(send, request_id, body, head=scope["method"] == "HEAD")
         if scope["method"] == "OPTIONS":
             answer.allow = lambda: self._methods.get(str(scope.get("path_template")), frozenset())
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
@@ -76,7 +81,7 @@ class Edge:
             self._tracer.start_as_current_span(method, context=parent, kind=SpanKind.SERVER) as span,
         ):
             try:
-                await self._app(scope, receive, answer)
+                await self._app(scope, body, answer)
             except asyncio.CancelledError:
                 answer.status = answer.status or CLIENT_GONE
                 raise
@@ -110,11 +115,41 @@ class Edge:
         )
 
 
+class _Body:
+    """The `receive` of one request: knows whether all of the body was read.
+
+    A server that answers and closes while the caller still sends makes most callers see a broken connection instead of
+    the answer. So what is refused unread is read and thrown away first, within bounds.
+    """
+
+    def __init__(self, receive: Receive, headers: dict[bytes, bytes]) -> None:
+        self._receive = receive
+        length = headers.get(b"content-length", b"0")
+        # A caller that waits for "100 Continue" has sent nothing, and asking for the body would make it.
+        self._left = (length != b"0" or b"transfer-encoding" in headers) and b"expect" not in headers
+
+    async def __call__(self) -> Any:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._left = False
+        return message
+
+    async def drain(self) -> None:
+        size_bytes = 0
+        try:
+            async with asyncio.timeout(DRAIN_S_MAX):
+                while self._left and size_bytes < DRAIN_BYTES_MAX:
+                    size_bytes += len((await self()).get("body", b""))
+        except TimeoutError:
+            pass
+
+
 class _Answer:
     """The `send` of one request: adds the request id, counts, and leaves out the body of a HEAD."""
 
-    def __init__(self, send: Send, request_id: str, *, head: bool) -> None:
+    def __init__(self, send: Send, request_id: str, body: _Body, *, head: bool) -> None:
         self._send = send
+        self._body = body
         self._request_id = request_id.encode()
         self.head = head
         self.allow: Callable[[], frozenset[str]] = frozenset
@@ -124,6 +159,8 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self.status >= 400:
+                await self._body.drain()
             message["headers"] = [*self._allowing(message["headers"]), (b"x-request-id", self._request_id)]
         elif message["type"] == "http.response.body":
             self.size_bytes += len(message["body"])
