@@ -53,8 +53,8 @@ class Effects:
 class Embed(Flow[Effects]):
     name = "embed"
     topics = (REQUESTS_TOPIC,)
-    limits = BatchLimits(records_max=16, bytes_max=262_144)
-    """Some hundred texts: about two seconds of the in-process model. Offsets, and a request to stop, wait no longer."""
+    limits = BatchLimits(records_max=8, bytes_max=131_072)
+    """About a hundred texts, one to two seconds of the in-process model: so long do offsets and a request to stop wait."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -172,8 +172,8 @@ def _uuid(value: UUID | str) -> UUID:
 
 
 def _fresh(connection: Connection, requests: Sequence[Request]) -> list[Request]:
-    """Requests that no newer version has overtaken (it asked for every text that it lacks itself), and that are not done:
-    a replay finds nothing to do and nothing to count."""
+    """Requests that no newer version has overtaken (it asked for every text that it lacks itself), and that are not
+    done: a replay finds nothing to do and nothing to count."""
     rows = connection.execute(
         "select s.tenant_id, s.adr_id, s.words_version from mv.search_state s "
         "join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id) "

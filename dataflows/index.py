@@ -73,6 +73,9 @@ class Index(Flow[Effects]):
     views = ("search.words",)
     limits = BatchLimits(records_max=200, bytes_max=2_097_152)
 
+    def start(self, connection: Connection) -> None:
+        active_space(connection)
+
     def transform(self, events: Sequence[Event]) -> Effects:
         versions: dict[tuple[Adr, int], Version] = {}
         erased: list[tuple[Adr, int]] = []

@@ -5,6 +5,7 @@ Owns the halving of a batch and the arithmetic of the dead-letter limit. Pure: r
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,8 +16,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LIMIT_WINDOW = 2_000
-"""Over how many offsets of a partition the share of dead letters is taken. Its absolute form (5 % are 100 records) keeps
-a partition with three records, two of them bad, from stopping a flow."""
+"""Over how many offsets of a partition the share of dead letters is taken. Its absolute form (5 % are 100 records)
+keeps a partition with three records, two of them bad, from stopping a flow."""
 
 
 def isolate(items: Sequence[T], work: Callable[[Sequence[T]], R]) -> tuple[list[R], list[tuple[T, Exception]]]:
@@ -56,7 +57,7 @@ class DeadLetterLimit:
         """
         if not dead:
             return None
-        recent = list(earlier)
+        recent = deque(earlier)
         run = _run_length(recent, offsets[0])
         for offset in offsets:
             if offset not in dead:
@@ -66,9 +67,11 @@ class DeadLetterLimit:
             recent.append(offset)
             if self.consecutive_max and run > self.consecutive_max:
                 return f"more than {self.consecutive_max} records in a row cannot be processed"
-            in_window = sum(1 for other in recent if other > offset - self.window)
-            if self.ratio_max and in_window > self.ratio_max * self.window:
-                return f"{in_window} of the last {self.window} records cannot be processed, the limit is {self.ratio_max:.0%}"
+            while recent[0] <= offset - self.window:
+                recent.popleft()
+            if self.ratio_max and len(recent) > self.ratio_max * self.window:
+                share = f"{len(recent)} of the last {self.window} records"
+                return f"{share} cannot be processed, the limit is {self.ratio_max:.0%}"
         return None
 
 

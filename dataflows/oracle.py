@@ -106,8 +106,8 @@ def verify(
     """Compare everything, or one `tenant` (its id or slug).
 
     With `wait`, first until the flows have reached the database's present position. `embedder` None recomputes no
-    vector, `sample` at most so many a tenant. `topics` maps contract names to the topics that were read instead. Raises `DependencyUnavailable` when it cannot tell, also because the
-    flows do not get there in time.
+    vector, `sample` at most so many a tenant. `topics` maps contract names to the topics that were read instead.
+    Raises `DependencyUnavailable` when it cannot tell, also because the flows do not get there in time.
     """
     report = Report()
     with _snapshot(settings, wait, report) as connection:

@@ -89,7 +89,9 @@ class Runner(Generic[Effects]):
         self._settings = settings
         self._life = life
         self._contract_of = {(topics or {}).get(topic, topic): topic for topic in flow.topics}
-        lookup = lookup or RegistryClient(settings.registry)
+        self._registry = RegistryClient(settings.registry) if lookup is None else None
+        lookup = lookup or self._registry
+        assert lookup is not None
         self._decoders = {
             topic: Decoder(lookup, schema_catalog.subject_of(contract, "value"))
             for topic, contract in self._contract_of.items()
@@ -109,6 +111,8 @@ class Runner(Generic[Effects]):
             pass
         finally:
             self._sink.close()
+            if self._registry is not None:
+                self._registry.close()
         if self._life.failure is not None:
             raise self._life.failure
 

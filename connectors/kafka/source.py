@@ -46,8 +46,8 @@ BUFFERED_BYTES_MAX = 8_388_608
 """Records taken from librdkafka and not yet handed out. Above it nothing is taken."""
 BROKER_COMMIT_S = 1.0
 """How often offsets are told to the broker."""
-REQUEST_TIMEOUT_S = 10.0
-"""Of a metadata or offset request to the broker."""
+REQUEST_TIMEOUT_S = 5.0
+"""Of a metadata or offset request to the broker; so long may a request to stop have to wait."""
 
 
 @dataclass(frozen=True, slots=True)
