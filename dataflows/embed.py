@@ -54,7 +54,7 @@ class Embed(Flow[Effects]):
     name = "embed"
     topics = (REQUESTS_TOPIC,)
     limits = BatchLimits(records_max=8, bytes_max=131_072)
-    """About a hundred texts, one to two seconds of the in-process model: so long do offsets and a request to stop wait."""
+    """About a hundred texts, one to two seconds of the in-process model: so long may a request to stop have to wait."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
