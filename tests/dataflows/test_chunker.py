@@ -78,25 +78,25 @@ def _closed(text: str) -> str:
 
 
 def test_headings_make_the_path() -> None:
-    text = "# Title\n\n## Context\n\n" + SENTENCE * 3 + "\n\n### Constraints ##\n\n" + SENTENCE * 3
+    text = "# Title\n\n## Context\n\n" + SENTENCE * 2 + "\n\n### Constraints ##\n\n" + SENTENCE * 2
     paths = [part.heading_path for part in chunk("Title", text)]
     assert paths[-1] == "Context > Constraints"
     assert paths[-2] == "Context"
 
 
 def test_underlined_headings_count() -> None:
-    text = f"Title\n=====\n\nContext\n-------\n\n{SENTENCE * 3}"
+    text = f"Title\n=====\n\nContext\n-------\n\n{SENTENCE * 2}"
     assert chunk("Title", text)[-1].heading_path == "Context"
 
 
 def test_short_sections_share_a_passage() -> None:
-    text = f"# Use a log\n\nDate: 2026-01-01\n\n## Status\n\nAccepted\n\n## Context\n\n{SENTENCE * 3}"
+    text = f"# Use a log\n\nDate: 2026-01-01\n\n## Status\n\nAccepted\n\n## Context\n\n{SENTENCE * 2}"
     chunks = chunk("Use a log", text)
     assert [part.body.split("\n", 1)[0] for part in chunks] == ["# Use a log", "## Context"]
 
 
 def test_a_changed_status_costs_one_small_passage() -> None:
-    text = f"# Use a log\n\n## Status\n\nProposed\n\n## Context\n\n{SENTENCE * 3}\n\n## Decision\n\n{SENTENCE * 3}"
+    text = f"# Use a log\n\n## Status\n\nProposed\n\n## Context\n\n{SENTENCE * 2}\n\n## Decision\n\n{SENTENCE * 2}"
     old, new = chunk("Use a log", text), chunk("Use a log", text.replace("Proposed", "Accepted"))
     assert [a.text_hash == b.text_hash for a, b in zip(old, new, strict=True)] == [False, True, True]
 
