@@ -81,6 +81,13 @@ def translated() -> Iterator[None]:
         raise InvalidInput(
             "a value holds a character that text in Postgres cannot", hint="remove U+0000 from it"
         ) from error
+    except asyncpg.DataError as error:
+        # Only what asyncpg itself could not encode is the caller's value; what the server refuses may be our statement.
+        if type(error) is not asyncpg.DataError:
+            raise
+        raise InvalidInput(
+            "a value is outside of what can be stored", hint="times lie in the years 1 to 9999"
+        ) from error
     except _LOST_RACE as error:
         raise Conflict("another write to the same rows came first", hint="read again and repeat the request") from error
     except (*_UNAVAILABLE, OSError) as error:

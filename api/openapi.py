@@ -28,7 +28,7 @@ from api.auth.middleware import PUBLIC
 from api.problems import MEDIA_TYPE, TYPE_PREFIX, Problem
 
 ALWAYS = (400, 401, 403, 503)
-"""What every route that needs a token can answer."""
+"""What every route that needs a token can answer; the others can answer 400."""
 
 _PROBLEMS: dict[int, tuple[str, str, str]] = {
     # status: code, detail, hint
@@ -77,7 +77,7 @@ def answers(
             examples=[Example(summary="Example", value=_Verbatim(example))],
         )
     }
-    for code in sorted({*errors, *(() if public else ALWAYS)}):
+    for code in sorted({*errors, *((400,) if public else ALWAYS)}):
         documented[code] = _problem(code)
     return documented
 

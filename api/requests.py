@@ -51,10 +51,8 @@ def decode(body: bytes, wanted: Any) -> Any:
     """`body` as `wanted`. Raises `InvalidInput` that says at which byte, or in which field, it is wrong."""
     try:
         value = msgspec.json.decode(body, type=wanted)
-    except msgspec.ValidationError as error:
-        raise _wrong_field(str(error), body, wanted) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _not_json(str(error), body) from None
+        raise _explained(error, body, wanted) from None
     if rb"\u0000" in body and (field := next(_nul_fields(msgspec.to_builtins(value)), None)):
         raise InvalidInput(
             f"{field} holds the character U+0000, which text in Postgres cannot",
@@ -62,6 +60,15 @@ def decode(body: bytes, wanted: Any) -> Any:
             coordinates={"errors": [_fault(field, "holds U+0000")]},
         )
     return value
+
+
+def _explained(error: Exception, body: bytes, wanted: Any) -> InvalidInput:
+    """The decoder stops at the first thing that is wrong; that the body is not JSON at all is said before all else."""
+    try:
+        raw = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as not_json:
+        return _not_json(str(not_json), body)
+    return _wrong_field(str(error), raw, wanted)
 
 
 def _not_json(reason: str, body: bytes) -> InvalidInput:
@@ -75,8 +82,8 @@ def _not_json(reason: str, body: bytes) -> InvalidInput:
     )
 
 
-def _wrong_field(reason: str, body: bytes, wanted: Any) -> InvalidInput:
-    if unknown := _unknown_fields(body, wanted):
+def _wrong_field(reason: str, raw: Any, wanted: Any) -> InvalidInput:
+    if unknown := _unknown_fields(raw, wanted):
         known = ", ".join(field.encode_name for field in msgspec.structs.fields(wanted))
         return InvalidInput(
             f"unknown field(s): {', '.join(unknown)}",
@@ -93,8 +100,7 @@ def _wrong_field(reason: str, body: bytes, wanted: Any) -> InvalidInput:
     )
 
 
-def _unknown_fields(body: bytes, wanted: Any) -> list[str]:
-    raw = msgspec.json.decode(body)
+def _unknown_fields(raw: Any, wanted: Any) -> list[str]:
     if not isinstance(raw, dict) or not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
         return []
     known = {field.encode_name for field in msgspec.structs.fields(wanted)}
