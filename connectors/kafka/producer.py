@@ -4,14 +4,15 @@ Owns librdkafka's producer, its bounds, and what delivery reports mean. `Idempot
 `TransactionalProducer` writes a snapshot that readers see whole or not at all. Refuses to block for longer than it is
 told and to know what a record means. One thread each.
 
-A record fails only when this producer is at its end: then everything later in the same partition must not overtake it.
+A record fails only when this producer is at its end: then nothing later in the same partition may overtake it. Yet
 librdkafka drops what waits for longer than `delivery.timeout.ms`, even while a younger record of the same partition
-still goes out, so `Deliveries` notes what overtook, for whoever continues (`connectors/postgres/ledger.py`). To make
-that rare, the caller gives up on a silent broker well before that time-out.
+still goes out. So `Deliveries` notes where that happened, for whoever continues (`connectors/postgres/source.py`), and
+the caller gives up on a silent broker well before that time-out.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ from adriatic.logs import get_logger
 from adriatic.settings import KafkaSettings
 
 log = get_logger("kafka")
+LIBRARY_LOG = logging.getLogger("librdkafka")
 
 DELIVERY_TIMEOUT_S = 30.0
 """After this long a record is dropped by librdkafka, so a producer that was thought dead cannot write later than this.
@@ -43,6 +45,8 @@ CLOSE_MAX_S = DELIVERY_TIMEOUT_S + 5
 TRANSACTION_MAX_S = 900
 """The longest that brokers allow by default."""
 TRANSACTION_CALL_S = 30.0
+COMMIT_WAIT_S = 5.0
+"""Between two looks whether we were asked to stop while a transaction commits."""
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -67,38 +71,33 @@ class Sendable(Protocol):
 
 
 class Deliveries:
-    """What became of the records of each partition. Pure. `last`: what is known to be there already."""
+    """Whether a record failed and a later one of its partition arrived. Pure."""
 
-    def __init__(self, last: Mapping[Place, Any]) -> None:
-        self.last: dict[Place, Any] = dict(last)
-        """Position of the last record that was delivered before any failed."""
-        self.failed: dict[Place, str] = {}
-        self.overtaken: dict[Place, set[Any]] = {}
-        """Positions of records that were delivered although an earlier one of the same partition failed."""
+    def __init__(self) -> None:
+        self.failed: dict[Place, Any] = {}
+        """The lowest position that failed, by partition."""
+        self.overtaken: set[Place] = set()
+        """Partitions in which a record after a failed one was delivered: their last record hides a hole."""
 
     def ok(self, place: Place, pos: Any) -> None:
-        if place in self.failed:
-            self.overtaken.setdefault(place, set()).add(pos)
-        else:
-            self.last[place] = pos
+        if self.failed and (lowest := self.failed.get(place)) is not None and pos > lowest:
+            self.overtaken.add(place)
 
-    def fail(self, place: Place, why: str) -> None:
-        self.failed.setdefault(place, why)
+    def fail(self, place: Place, pos: Any) -> None:
+        self.failed[place] = min(pos, self.failed.get(place, pos))
 
 
 class IdempotentProducer:
     """Records in order, once each.
 
-    `limits`: the largest record of each topic, in bytes. `last`: the position that each partition is known to have.
+    `limits`: the largest record of each topic, in bytes.
     """
 
-    def __init__(
-        self, settings: KafkaSettings, limits: Mapping[str, int], last: Mapping[Place, Any], clock: Clock
-    ) -> None:
+    def __init__(self, settings: KafkaSettings, limits: Mapping[str, int], clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
         self._error: AdriaticError | None = None
-        self.deliveries = Deliveries(last)
+        self.deliveries = Deliveries()
         self.delivered: dict[str, int] = {}
         """Records acknowledged, by topic, since whoever counts took it away."""
         self.unacked = 0
@@ -110,7 +109,8 @@ class IdempotentProducer:
                 "enable.idempotence": True,
                 "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
                 "error_cb": self._on_error,
-            }
+            },
+            logger=LIBRARY_LOG,
         )
 
     def check(self, record: Sendable) -> None:
@@ -165,7 +165,7 @@ class IdempotentProducer:
             self.deliveries.ok(place, pos)
             self.delivered[topic] = self.delivered.get(topic, 0) + 1
             return
-        self.deliveries.fail(place, error.str())
+        self.deliveries.fail(place, pos)
         if self._error is None:
             self._error = mapped(error, f"produce to {topic}")
 
@@ -179,15 +179,17 @@ class IdempotentProducer:
 class TransactionalProducer:
     """Records that become visible together. Making one ends whatever an earlier one of the same name left open."""
 
-    def __init__(self, settings: KafkaSettings, limits: Mapping[str, int], name: str) -> None:
+    def __init__(self, settings: KafkaSettings, limits: Mapping[str, int], name: str, clock: Clock) -> None:
         self._limits = limits
+        self._clock = clock
         self._producer = Producer(
             {
                 **_config(settings, limits),
                 "transactional.id": name,
                 "transaction.timeout.ms": TRANSACTION_MAX_S * 1000,
                 "error_cb": lambda error: log.warning("broker error", code=error.name(), detail=error.str()),
-            }
+            },
+            logger=LIBRARY_LOG,
         )
         self._call(lambda: self._producer.init_transactions(TRANSACTION_CALL_S), "fence earlier snapshots")
 
@@ -198,8 +200,9 @@ class TransactionalProducer:
     def begin(self) -> None:
         self._call(self._producer.begin_transaction, "begin a transaction")
 
-    def send(self, record: Sendable) -> None:
-        """Blocks while the queue is full."""
+    def send(self, record: Sendable, stopping: Callable[[], bool]) -> None:
+        """Blocks while the queue is full, and at most `TRANSACTION_CALL_S`."""
+        until_s = self._clock.monotonic() + TRANSACTION_CALL_S
         while True:
             try:
                 self._producer.produce(record.topic, record.value, record.key, record.partition, headers=record.headers)
@@ -210,26 +213,35 @@ class TransactionalProducer:
             else:
                 self._producer.poll(0)
                 return
+            if stopping() or self._clock.monotonic() > until_s:
+                raise DependencyUnavailable("the broker does not take the snapshot's records", coordinates=KAFKA)
 
-    def commit(self) -> None:
-        self._call(lambda: self._producer.commit_transaction(TRANSACTION_MAX_S), "commit the transaction")
+    def commit(self, stopping: Callable[[], bool]) -> None:
+        """Blocks for as long as a transaction may last."""
+        until_s = self._clock.monotonic() + TRANSACTION_MAX_S
+        while True:
+            try:
+                self._producer.commit_transaction(COMMIT_WAIT_S)
+            except KafkaException as error:
+                cause: KafkaError = error.args[0]
+                # A call that timed out goes on when it is made again.
+                if not cause.retriable() or stopping() or self._clock.monotonic() > until_s:
+                    raise mapped(cause, "commit the snapshot") from None
+            else:
+                return
 
     def abort(self) -> None:
         """As far as possible: the next producer of this name does it otherwise."""
         try:
-            self._producer.abort_transaction(TRANSACTION_CALL_S)
+            self._producer.abort_transaction(COMMIT_WAIT_S)
         except KafkaException as error:
             log.warning("transaction left open", detail=str(error))
 
     def _call(self, call: Callable[[], None], what: str) -> None:
-        while True:
-            try:
-                return call()
-            except KafkaException as error:
-                cause: KafkaError = error.args[0]
-                if not cause.retriable():
-                    raise mapped(cause, what) from None
-                raise DependencyUnavailable(f"{what}: {cause.str()}", coordinates=KAFKA) from None
+        try:
+            call()
+        except KafkaException as error:
+            raise mapped(error.args[0], what) from None
 
 
 KAFKA = {"dependency": "kafka"}
@@ -292,5 +304,4 @@ def _config(settings: KafkaSettings, limits: Mapping[str, int]) -> dict[str, Any
         "retry.backoff.ms": RETRY_BACKOFF_MS,
         "retry.backoff.max.ms": RETRY_BACKOFF_MAX_MS,
         "reconnect.backoff.max.ms": 1_000,
-        "log_level": 3,
     }

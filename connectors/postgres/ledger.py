@@ -22,8 +22,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from adriatic.errors import DependencyUnavailable, Undecodable
 from adriatic.logs import get_logger
 from adriatic.settings import KafkaSettings
-from connectors.kafka.producer import KAFKA, Deliveries, Place, mapped
-from connectors.postgres.lsn import POS_HEADER, SNAPSHOT_HEADER, ZERO, Pos
+from connectors.kafka.producer import KAFKA, LIBRARY_LOG, Place, mapped
+from connectors.postgres.lsn import POS_HEADER, SNAPSHOT_HEADER, Pos
 
 log = get_logger("cdc")
 
@@ -37,8 +37,8 @@ carried out within milliseconds; the ends must stand still before they are belie
 
 EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-NOWHERE = Pos(ZERO, 0)
-"""Before every position."""
+SINCE_RECORDS = 1_000
+"""First step back when every record of a tail is wanted."""
 
 
 class Last(NamedTuple):
@@ -48,33 +48,31 @@ class Last(NamedTuple):
     snapshot_at: int | None
 
 
+class Tail(NamedTuple):
+    """What a partition has at and after `since`, one by one; everything before is there."""
+
+    since: Pos
+    present: frozenset[Pos]
+
+
 class Ledger:
-    """Which records are in their topics."""
+    """Which records are in their topics. `tails`: of partitions whose last record does not speak for all before it."""
 
-    def __init__(self, last: Mapping[Place, Last], previous: Deliveries | None = None) -> None:
-        previous = previous or Deliveries({})
+    def __init__(self, last: Mapping[Place, Last], tails: Mapping[Place, Tail] | None = None) -> None:
         self._last = {place: found.pos for place, found in last.items()}
-        self._extra = {place: frozenset(overtook) for place, overtook in previous.overtaken.items()}
-        for place, overtook in self._extra.items():
-            # A record failed and later ones arrived: the log's last record would hide the hole.
-            log.error("records were overtaken", topic=place[0], partition=place[1], later=len(overtook))
-            self._last[place] = previous.last.get(place, NOWHERE)
+        self._tails = tails or {}
         self._highest = max((pos.commit for pos in self._last.values()), default=0)
-
-    @property
-    def positions(self) -> Mapping[Place, Pos]:
-        return self._last
 
     def has(self, place: Place, pos: Pos) -> bool:
         """Whether the record at `pos` is in the log."""
+        if (tail := self._tails.get(place)) is not None:
+            return pos < tail.since or pos in tail.present
         last = self._last.get(place)
-        if last is None:
-            return False
-        return pos <= last or (bool(self._extra) and pos in self._extra.get(place, ()))
+        return last is not None and pos <= last
 
     def passed(self, commit: int) -> bool:
-        """Nothing committed after `commit` can be in the log: there is no need to ask any more."""
-        return commit > self._highest and not self._extra
+        """Nothing committed at `commit` or later can be in the log: there is no need to ask any more."""
+        return commit > self._highest
 
 
 def read_last(
@@ -92,11 +90,25 @@ def read_last(
         return reader.last({place: (starts[place], end) for place, end in ends.items() if end > starts[place]})
 
 
+def read_since(
+    settings: KafkaSettings, since: Mapping[Place, Pos], meanwhile: Callable[[], None] = lambda: None
+) -> dict[Place, frozenset[Pos]]:
+    """The positions of all records of ours at and after `since`. Reads backwards as far as that."""
+    with _Reader(settings, meanwhile) as reader:
+        places = list(since)
+        ends = reader.settled_ends(places)
+        starts = reader.offsets(places, EARLIEST)
+        return {
+            place: reader.since(place, (starts[place], end), since[place]) if end > starts[place] else frozenset()
+            for place, end in ends.items()
+        }
+
+
 class _Reader:
     def __init__(self, settings: KafkaSettings, meanwhile: Callable[[], None]) -> None:
         self._meanwhile = meanwhile
-        common: dict[str, Any] = {**settings.client_config(), "log_level": 3}
-        self._admin = AdminClient(common)
+        common: dict[str, Any] = {**settings.client_config()}
+        self._admin = AdminClient(common, logger=LIBRARY_LOG)
         self._consumer = Consumer(
             {
                 **common,
@@ -106,7 +118,8 @@ class _Reader:
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 50,
-            }
+            },
+            logger=LIBRARY_LOG,
         )
 
     def __enter__(self) -> _Reader:
@@ -155,7 +168,10 @@ class _Reader:
         deadline = time.monotonic() + READ_MAX_S
         while open_places:
             begin = {place: max(start, end - steps[place]) for place, (start, end) in open_places.items()}
-            found |= self._scan(begin, {place: end for place, (_, end) in open_places.items()}, deadline)
+            for place, records in self._scan(
+                begin, {at: end for at, (_, end) in open_places.items()}, deadline
+            ).items():
+                found[place] = records[-1]
             open_places = {
                 place: bound for place, bound in open_places.items() if place not in found and begin[place] > bound[0]
             }
@@ -163,9 +179,19 @@ class _Reader:
                 steps[place] *= 4
         return found
 
-    def _scan(self, begin: Mapping[Place, int], ends: Mapping[Place, int], deadline: float) -> dict[Place, Last]:
-        """The last record of ours from `begin` up to the end, in each partition that has one there."""
-        found: dict[Place, Last] = {}
+    def since(self, place: Place, bounds: tuple[int, int], since: Pos) -> frozenset[Pos]:
+        start, end = bounds
+        step = SINCE_RECORDS
+        while True:
+            begin = max(start, end - step)
+            records = self._scan({place: begin}, {place: end}, time.monotonic() + READ_MAX_S).get(place, [])
+            if begin == start or (records and records[0].pos < since):
+                return frozenset(record.pos for record in records if record.pos >= since)
+            step *= 4
+
+    def _scan(self, begin: Mapping[Place, int], ends: Mapping[Place, int], deadline: float) -> dict[Place, list[Last]]:
+        """The records of ours from `begin` up to the end, in each partition that has any there."""
+        found: dict[Place, list[Last]] = {}
         waiting = set(begin)
         self._consumer.assign([TopicPartition(*place, offset) for place, offset in begin.items()])
         while waiting:
@@ -181,7 +207,7 @@ class _Reader:
                     raise mapped(error, f"read {place[0]}")
                 elif place in waiting:
                     if (last := _last(message)) is not None:
-                        found[place] = last
+                        found.setdefault(place, []).append(last)
                     if (message.offset() or 0) + 1 >= ends[place]:
                         waiting.discard(place)
         return found

@@ -82,10 +82,10 @@ def copy(
                     except DataError as error:
                         faults[table.name] = error
                         break
-                    producer.send(record)
+                    producer.send(record, stopping)
                     rows += 1
                 log.info("table copied", table=table.name, rows=rows)
-            producer.commit()
+            producer.commit(stopping)
         except BaseException:
             producer.abort()
             raise

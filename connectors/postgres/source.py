@@ -28,12 +28,12 @@ from adriatic.logs import get_logger
 from adriatic.ops import Health
 from adriatic.settings import Settings
 from connectors.kafka.admin import KafkaAdmin
-from connectors.kafka.producer import DELIVERY_TIMEOUT_S, KAFKA, Deliveries, IdempotentProducer, TransactionalProducer
+from connectors.kafka.producer import DELIVERY_TIMEOUT_S, KAFKA, IdempotentProducer, Place, TransactionalProducer
 from connectors.postgres import checks, ledger, outbox, snapshot
 from connectors.postgres.checks import Progress, Server
 from connectors.postgres.encoder import TableEncoder
-from connectors.postgres.ledger import Last, Ledger
-from connectors.postgres.lsn import show
+from connectors.postgres.ledger import Last, Ledger, Tail
+from connectors.postgres.lsn import Pos, show
 from connectors.postgres.store import Published, Store
 from connectors.postgres.stream import Parts, Stream
 from connectors.postgres.tables import ContractMismatch, Contracts, NoContract, Tables
@@ -69,11 +69,15 @@ class Capture:
         self._health = health or Health()
         self._clock = clock
         self._stop = threading.Event()
-        self._previous: Deliveries | None = None
+        self._holes: dict[Place, Pos] = {}
+        """Partitions where records were overtaken by later ones, and since where: until all of it is in Kafka."""
+        self._holes_end = 0
         self._producer: IdempotentProducer | None = None
         self._records: dict[str, int] = {}
         self._tables: Tables | None = None
         self._facts_at = 0.0
+        self._committed_at_us: int | None = None
+        metrics.CDC_BEHIND_SECONDS.set_function(self._behind_s)
 
     def stop(self) -> None:
         self._stop.set()
@@ -104,6 +108,7 @@ class Capture:
             if wait != what:
                 self._health.clear(wait)
         self._health.wait_for(what, str(error))
+        self._show_behind()
         return pause_s
 
     # --- a session --------------------------------------------------------------------------------------------------
@@ -146,8 +151,8 @@ class Capture:
             transport.start(settings.cdc.slot, settings.cdc.publication)
             self._require_unmoved(store, progress)
             # Only now: while another reader held the slot it could still write.
-            book = Ledger(ledger.read_last(settings.kafka, partitions, transport.keep_alive), self._previous)
-            producer = IdempotentProducer(settings.kafka, limits, book.positions, self._clock)
+            book = self._ledger(partitions, transport)
+            producer = IdempotentProducer(settings.kafka, limits, self._clock)
             self._producer = producer
             parts = Parts(transport, producer, store, tables, events, book)
             start = Confirmed(progress.lsn, progress.committed_at_us)
@@ -155,6 +160,7 @@ class Capture:
                 parts, settings.cdc, start, progress.snapshot_lsn, self._clock, lambda to: self._moved(store, to)
             )
             log.info("streaming", slot=settings.cdc.slot, since=show(progress.lsn))
+            self._committed_at_us = start.committed_at_us or None
             self._ready()
             try:
                 stream.run(self._stop.is_set)
@@ -162,8 +168,20 @@ class Capture:
                 transport.close()  # first: Postgres must not wait for us while Kafka keeps us waiting (R6)
                 producer.close(self._stop.is_set)
                 self._count(producer)
-                self._previous = producer.deliveries
+                for place in producer.deliveries.overtaken:
+                    failed = producer.deliveries.failed[place]
+                    self._holes[place] = min(failed, self._holes.get(place, failed))
                 self._producer = None
+
+    def _ledger(self, partitions: Mapping[str, int], transport: Transport) -> Ledger:
+        last = ledger.read_last(self._settings.kafka, partitions, transport.keep_alive)
+        if not self._holes:
+            return Ledger(last)
+        # The last record of these partitions would hide what is missing before it.
+        log.error("records were overtaken: looking which are missing", partitions=sorted(self._holes))
+        self._holes_end = _highest({place: last[place] for place in self._holes if place in last})
+        present = ledger.read_since(self._settings.kafka, self._holes, transport.keep_alive)
+        return Ledger(last, {place: Tail(self._holes[place], found) for place, found in present.items()})
 
     def _require_unmoved(self, store: Store, progress: Progress) -> None:
         """Between the check and START somebody could have moved the slot: now that it is ours nobody can."""
@@ -220,7 +238,7 @@ class Capture:
         self._health.wait_for("snapshot", "copying all tables")
         name = f"adriatic.cdc.{settings.cdc.slot}"
         # Ends what an earlier attempt left open, so that what is read next is final.
-        producer = TransactionalProducer(settings.kafka, limits, name)
+        producer = TransactionalProducer(settings.kafka, limits, name, self._clock)
         last = ledger.read_last(settings.kafka, partitions)
         newest_at = max((found.snapshot_at for found in last.values() if found.snapshot_at), default=None)
         if newest_at is not None and checks.snapshot_found(progress, newest_at):
@@ -314,10 +332,10 @@ class Capture:
         assert producer is not None
         assert tables is not None
         self._count(producer)
-        now_s = self._clock.now().timestamp()
-        behind_s = max(0.0, now_s - to.committed_at_us / 1_000_000)
-        metrics.CDC_BEHIND_SECONDS.set(behind_s)
-        facts: dict[str, Any] = {"slot": self._settings.cdc.slot, "lsn": show(to.lsn), "behind_s": round(behind_s, 3)}
+        if to.lsn > self._holes_end:
+            self._holes.clear()
+        self._committed_at_us = to.committed_at_us or self._committed_at_us
+        facts: dict[str, Any] = {"slot": self._settings.cdc.slot, "lsn": show(to.lsn)}
         if self._clock.monotonic() >= self._facts_at:
             self._facts_at = self._clock.monotonic() + FACTS_S
             slot = store.slot()
@@ -328,6 +346,17 @@ class Capture:
         facts["records"] = sum(self._records.values())
         for name, value in facts.items():
             self._health.set_fact(name, value)
+        self._show_behind()
+
+    def _behind_s(self) -> float:
+        """Age of the newest commit that is known to be in Kafka; not a number while that is not known."""
+        if self._committed_at_us is None:
+            return float("nan")
+        return max(0.0, self._clock.now().timestamp() - self._committed_at_us / 1_000_000)
+
+    def _show_behind(self) -> None:
+        if self._committed_at_us is not None:
+            self._health.set_fact("behind_s", round(self._behind_s(), 3))
 
     def _count(self, producer: IdempotentProducer) -> None:
         for topic, count in producer.delivered.items():

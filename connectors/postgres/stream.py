@@ -134,13 +134,12 @@ class Stream:
         self._progress_at = now_s + PROGRESS_S
         confirmed = self._tracker.confirmed()
         moved = confirmed.lsn > self._written.lsn
-        if not moved and not heartbeat:
-            return
-        self._parts.store.beat(confirmed if moved else None, heartbeat=heartbeat)
+        if moved or heartbeat:
+            self._parts.store.beat(confirmed if moved else None, heartbeat=heartbeat)
         if moved:
             self._written = confirmed
             self._parts.transport.acknowledge(confirmed.lsn)
-            self._moved(confirmed)
+        self._moved(self._written)
 
     def _wait_s(self) -> float:
         due_s = min(self._progress_at, self._heartbeat_at) - self._clock.monotonic()

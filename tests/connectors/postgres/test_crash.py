@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import uuid
 
+import psutil
 import pytest
 
 from tests.connectors.postgres.load import check, writing
@@ -97,6 +99,41 @@ def test_cut_off_from_postgres_it_goes_on_by_itself(world: World) -> None:
             writer.finish()
         world.caught_up()
     check(world, writers)
+
+
+def test_a_broker_that_stands_still_makes_lag_and_nothing_else(world: World) -> None:
+    if os.environ.get("ADRIATIC_TEST_STACK"):
+        pytest.skip("the broker is not ours to stop")
+    cdc = world.settings.cdc.model_copy(update={"kafka_down_max_s": 3.0})
+    world.settings = world.settings.model_copy(update={"cdc": cdc})
+    broker = listener(int(world.settings.kafka.bootstrap_servers.rpartition(":")[2]))
+    active = "select active_pid is not null from pg_replication_slots where slot_name = %s"
+    with writing(world, SEED) as writers, world.capturing():
+        world.streaming()
+        for writer in writers:
+            writer.emitting.set()
+        time.sleep(1)
+        broker.suspend()
+        try:
+            # Postgres could shut down now: nobody holds it up (R6).
+            world.until(lambda: world.sql(active, world.name) == [(False,)])
+            time.sleep(3)
+        finally:
+            broker.resume()
+        time.sleep(1)
+        for writer in writers:
+            writer.finish()
+        world.caught_up()
+    check(world, writers)
+    assert world.sql("select count(*) from ops.dlq") == [(0,)]
+
+
+def listener(port: int) -> psutil.Process:
+    """The process that listens on a port of this machine."""
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            return psutil.Process(connection.pid)
+    raise AssertionError(f"nobody listens on {port}")
 
 
 def test_two_captures_take_turns(world: World) -> None:

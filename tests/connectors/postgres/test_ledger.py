@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.kafka.producer import Deliveries
-from connectors.postgres.ledger import Last, Ledger
+from connectors.postgres.ledger import Last, Ledger, Tail, read_last, read_since
 from connectors.postgres.lsn import Lsn, Pos
+from tests.connectors.postgres.world import PARTITIONS, World
 
 PLACE = ("topic", 0)
 
@@ -47,19 +52,50 @@ def test_a_restart_anywhere_gives_each_record_once_in_order(records: set[tuple[i
     assert log == sent
 
 
-def test_a_record_that_was_overtaken_is_sent_and_the_others_are_not() -> None:
-    deliveries = Deliveries({PLACE: pos(1)})
-    deliveries.ok(PLACE, pos(2))
-    deliveries.fail(PLACE, "timed out")
-    deliveries.ok(PLACE, pos(4))
-    ledger = Ledger({PLACE: Last(pos(4), None)}, deliveries)
-    assert [ledger.has(PLACE, pos(commit)) for commit in (1, 2, 3, 4, 5)] == [True, True, False, True, False]
-    assert not ledger.passed(99)
+def test_a_hole_is_filled_and_what_overtook_it_is_not_doubled() -> None:
+    tail = Tail(pos(3), frozenset({pos(4), pos(6)}))
+    ledger = Ledger({PLACE: Last(pos(6), None)}, {PLACE: tail})
+    there = [ledger.has(PLACE, pos(commit)) for commit in range(1, 8)]
+    assert there == [True, True, False, True, False, True, False]
 
 
-def test_a_failure_that_nothing_overtook_leaves_the_log_as_it_says() -> None:
-    deliveries = Deliveries({})
-    deliveries.ok(PLACE, pos(2))
-    deliveries.fail(PLACE, "timed out")
-    ledger = Ledger({PLACE: Last(pos(3), None)}, deliveries)  # it arrived although nobody heard
-    assert ledger.has(PLACE, pos(3))
+def test_deliveries_notice_what_overtook() -> None:
+    deliveries = Deliveries()
+    deliveries.ok(PLACE, pos(1))
+    deliveries.fail(PLACE, pos(4))
+    deliveries.fail(PLACE, pos(3))
+    deliveries.ok(PLACE, pos(2))  # was under way before
+    assert not deliveries.overtaken
+    deliveries.ok(("topic", 1), pos(9))
+    assert not deliveries.overtaken
+    deliveries.ok(PLACE, pos(5))
+    assert deliveries.overtaken == {PLACE}
+    assert deliveries.failed == {PLACE: pos(3)}
+
+
+@pytest.mark.stack
+def test_the_last_record_is_found_wherever_it_is(world: World) -> None:
+    """Behind the end of a transaction, behind an aborted one, behind records of others, and not at all."""
+    name = world.topic("events.dlq")
+    producer = Producer({**world.settings.kafka.client_config(), "transactional.id": world.name})
+    producer.init_transactions(30)
+
+    def send(partition: int, commit: int, **headers: str) -> None:
+        all_headers: Any = {"adriatic.pos": pos(commit).header(), **headers} if commit else headers
+        producer.produce(name, b"v", b"k", partition, headers=all_headers)
+
+    for committed, records in (
+        (True, [(0, 1), (1, 5)]),
+        (True, [(0, 2), *((2, commit) for commit in range(10, 30))]),
+        (False, [(0, 3), (1, 6)]),
+        (True, [(2, 0)] * 20),
+    ):
+        producer.begin_transaction()
+        for partition, commit in records:
+            send(partition, commit)
+        producer.commit_transaction(30) if committed else producer.abort_transaction(30)
+    last = read_last(world.settings.kafka, {name: PARTITIONS})
+    assert {place[1]: found.pos.commit for place, found in last.items()} == {0: 2, 1: 5, 2: 29}
+    present = read_since(world.settings.kafka, {(name, 2): pos(25), (name, 0): pos(9)})
+    assert {one.commit for one in present[name, 2]} == set(range(25, 30))
+    assert present[name, 0] == frozenset()

@@ -156,7 +156,7 @@ class FullProducer:
 
     def __init__(self) -> None:
         self.unacked = 1
-        self.deliveries = Deliveries({})
+        self.deliveries = Deliveries()
         self.since_s = time.monotonic()
 
     def check(self, record: Any) -> None: ...
