@@ -84,7 +84,9 @@ def reset(yes: bool) -> None:
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise InvalidInput(f"this deletes {home}", hint="say --yes to do it without being asked")
+            raise InvalidInput(
+                f"this deletes {home}", hint="say --yes (`make reset YES=1`) to do it without being asked"
+            )
         click.confirm(f"Delete all data in {home}?", abort=True, err=True)
     stop(Files(home))
     if settings.stack.postgres_data and not settings.stack.postgres_data.is_relative_to(home):

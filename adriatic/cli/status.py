@@ -5,6 +5,7 @@ Owns collecting and layout; the judgement is `adriatic.supervisor.assessment`.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +67,7 @@ def _show(found: Assessment | None, *, as_json: bool) -> None:
     if found is None:
         click.echo("not running: `adriatic up` starts it")
         return
-    click.echo(click.style(found.summary, fg=COLOURS[found.verdict], bold=True))
+    click.echo(_coloured(found.summary, found.verdict))
     click.echo(f"{'PART':<18}{'STATE':<10}{'SINCE':>8}{'RESTARTS':>10}{'MB':>7}  {'LAG':<32}DETAIL")
     for row in found.parts:
         if row.state == "done":
@@ -87,10 +88,14 @@ def _show(found: Assessment | None, *, as_json: bool) -> None:
 
 def _line(row: Row) -> str:
     size = f"{row.resident_bytes / 1e6:.0f}" if row.resident_bytes is not None else "-"
-    state = click.style(f"{row.state:<10}", fg=COLOURS[row.verdict])
+    state = _coloured(f"{row.state:<10}", row.verdict)
     since = _span(time.time() - row.since)
     detail = row.detail[:DETAIL_CHARS_MAX]
     return f"{row.name:<18}{state}{since:>8}{row.restarts:>10}{size:>7}  {row.lag:<32}{detail}"
+
+
+def _coloured(text: str, verdict: Verdict) -> str:
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=COLOURS[verdict])
 
 
 def _span(seconds: float) -> str:

@@ -121,6 +121,8 @@ def answers(port: int) -> str | None:
         with socket.create_connection((ports.LOOPBACK, port), PROBE_TIMEOUT_S) as connection:
             connection.sendall(struct.pack(">i", len(request)) + request)
             head = connection.recv(10)
+    except ConnectionRefusedError:
+        return ports.NOT_LISTENING
     except OSError as error:
         return str(error)
     if len(head) < 10:

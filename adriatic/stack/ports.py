@@ -14,6 +14,7 @@ from pathlib import Path
 from adriatic.errors import Misconfigured
 
 LOOPBACK = "127.0.0.1"
+NOT_LISTENING = "does not listen yet"
 PORT_FIRST = 20_000
 """Above the ports that well-known servers use."""
 PORT_LAST = 31_999

@@ -97,6 +97,8 @@ def answers(url: str) -> str | None:
     try:
         connection.request("GET", f"{address.path}/subjects")
         status = connection.getresponse().status
+    except ConnectionRefusedError:
+        return ports.NOT_LISTENING
     except (OSError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
     finally:

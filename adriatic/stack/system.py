@@ -244,6 +244,8 @@ def http_report(url: str) -> dict[str, object] | str:
         connection.request("GET", f"/{path}")
         body = connection.getresponse().read()
         found = json.loads(body)
+    except ConnectionRefusedError:
+        return ports.NOT_LISTENING
     except (OSError, http.client.HTTPException, ValueError) as error:
         return str(error) or type(error).__name__
     finally:
