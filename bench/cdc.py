@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import time
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 from adriatic.clock import SYSTEM_CLOCK
 from adriatic.deadline import Deadline
 from adriatic.ops import Health
-from adriatic.settings import Settings
+from adriatic.settings import Settings, load
 from connectors.postgres import pgoutput
 from connectors.postgres.encoder import Origin, TableEncoder
 from connectors.postgres.lsn import Lsn
@@ -25,6 +26,7 @@ from connectors.postgres.store import Store
 from connectors.postgres.transport import Data, Transport
 from tests.connectors.postgres.world import World, made
 
+ROWS = 100_000
 ROWS_PER_TRANSACTION = 500
 
 
@@ -80,13 +82,18 @@ def _catch_up(world: World, rows: int) -> float:
     return rows / taken_s
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rows", type=int, default=100_000)
-    arguments.add_argument("--stack", type=Path, help="a stack.toml; default: this checkout's")
-    options = arguments.parse_args()
-    record = tomllib.loads(options.stack.read_text()) if options.stack else {}
-    settings = Settings(**record)
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Rows a second. `catch_up` includes the start of the session; the other two are one core each."""
+
+    rows: int
+    read_and_decode: float
+    encode: float
+    catch_up: float
+
+
+def measure(settings: Settings, rows: int = ROWS) -> Rates:
+    """On a database, a slot and topics of its own, which are dropped again."""
     database = f"bench_cdc_{int(time.time())}"
     settings = settings.model_copy(update={"postgres": settings.postgres.model_copy(update={"database": database})})
     provision(settings.postgres, Deadline.after(60))
@@ -94,12 +101,22 @@ def main() -> None:
         process = world.process()
         world.streaming()
         process.stop()
-        _write(world, options.rows)
-        decode, encode = _parts(world, options.rows)
-        print(f"read and decode  {decode:>10,.0f} rows/s")
-        print(f"encode           {encode:>10,.0f} rows/s")
-        print(f"catch-up         {_catch_up(world, options.rows):>10,.0f} rows/s, start of the session included")
+        _write(world, rows)
+        decode, encode = _parts(world, rows)
+        rates = Rates(rows, decode, encode, _catch_up(world, rows))
         world.sql("select pg_drop_replication_slot(%s)", world.name)
+    return rates
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rows", type=int, default=ROWS)
+    arguments.add_argument("--stack", type=Path, help="a stack.toml; default: this checkout's")
+    options = arguments.parse_args()
+    rates = measure(Settings(**tomllib.loads(options.stack.read_text())) if options.stack else load(), options.rows)
+    print(f"read and decode  {rates.read_and_decode:>10,.0f} rows/s")
+    print(f"encode           {rates.encode:>10,.0f} rows/s")
+    print(f"catch-up         {rates.catch_up:>10,.0f} rows/s, start of the session included")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 Owns the wiring, the order of steps, which fault goes where, the dead-letter limit and the watermark of a busy
 partition. Refuses to know what a flow computes. One process is one worker: scale by processes.
 
-    KafkaSource ── Batch ──▶ prepare: decode, transform, look up ── Prepared ──▶ commit: one transaction
-         ▲                      bad records → dead letters                  rows + offset + events + dead letters
-         └─ offsets of ops.consumer_offsets, at the start                   + watermark
+    KafkaSource ── Batch ──▶ sink: decode, transform, look up ── Prepared ──▶ commit: one transaction
+         ▲                   bad records → dead letters               rows + offset + events + dead letters
+         └─ offsets of ops.consumer_offsets, at the start             + watermark
 
 Nothing raises into Bytewax, which would panic: a failure is noted in the `Lifecycle`, the source then ends, and what is
 still under way is dropped (it is read again next time).
@@ -58,6 +58,8 @@ T = TypeVar("T")
 
 MERGE_RECORDS_MAX = 2_000
 """Records of waiting batches that share one transaction. More would make a failed commit expensive to repeat."""
+MERGE_S_MAX = 0.25
+"""How long what is prepared may wait for more to share its transaction with."""
 NO_LIMIT = DeadLetterLimit(0, 0)
 
 
@@ -140,8 +142,8 @@ class Runner(Generic[Effects]):
         """The graph. No recovery store: offsets and state are in Postgres."""
         graph = Dataflow(f"adriatic_{self.flow.name}")
         batches = op.input("read", graph, KafkaSource(consumer, self._life))
-        prepared = op.map("prepare", batches, self._keyed)
-        op.output("commit", prepared, PostgresSink(consumer.partitions, self.write))
+        keyed = op.map("key", batches, lambda batch: (part_name(batch.source), batch))
+        op.output("write", keyed, PostgresSink(consumer.partitions, self.write))
         return graph
 
     def _start_flow(self) -> None:
@@ -149,12 +151,6 @@ class Runner(Generic[Effects]):
             self.flow.start(connection)
 
     # --- before the transaction -------------------------------------------------------------------------------------
-
-    def _keyed(self, batch: Batch) -> tuple[str, Prepared[Effects] | None]:
-        with self._noting_failure():
-            if not self._dropping:
-                return part_name(batch.source), self.prepare(batch)
-        return part_name(batch.source), None
 
     def prepare(self, batch: Batch) -> Prepared[Effects]:
         """Decode and transform a batch; what cannot be is a dead letter. Blocks while a dependency is away."""
@@ -192,19 +188,25 @@ class Runner(Generic[Effects]):
 
     # --- the transaction --------------------------------------------------------------------------------------------
 
-    def write(self, items: Sequence[Prepared[Effects] | None]) -> None:
-        """Commit batches of one partition, in order, several in one transaction while they are small."""
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Prepare and commit batches of one partition, in order. Several share a transaction while they are small and
+        quick to prepare.
+
+        Preparing is not a step of its own in the graph: Bytewax runs a step for everything that waits before the next
+        step gets any of it, and the batches of all other partitions would stand between a vector and its commit.
+        """
         with self._noting_failure():
             waiting: list[Prepared[Effects]] = []
-            for item in items:
-                if item is None or self._dropping:
+            began_s = time.perf_counter()
+            for batch in batches:
+                if self._dropping:
                     return
-                size = sum(len(other.batch.records) for other in waiting)
-                if waiting and size + len(item.batch.records) > MERGE_RECORDS_MAX:
+                waiting.append(self.prepare(batch))
+                size = sum(len(item.batch.records) for item in waiting)
+                if size >= MERGE_RECORDS_MAX or time.perf_counter() - began_s > MERGE_S_MAX:
                     self._commit(waiting)
-                    waiting = []
-                waiting.append(item)
-            if waiting and not self._dropping:
+                    waiting, began_s = [], time.perf_counter()
+            if waiting:
                 self._commit(waiting)
 
     def _commit(self, items: Sequence[Prepared[Effects]]) -> None:

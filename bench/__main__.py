@@ -1,0 +1,126 @@
+"""`make bench`: figures of the running system, printed. `--json` for machines; name parts to measure only those.
+
+Needs a running system (`make up`). Every load is bounded in count and time and talks to this machine only.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from adriatic.cli.status import collect
+from adriatic.errors import NotFound
+from adriatic.settings import Settings, load
+from adriatic.supervisor.supervisor import Files
+from api.adrs.document import parse
+from bench import cdc, path, search
+
+Figures = list[dict[str, Any]]
+
+
+def start(settings: Settings) -> Figures:
+    """Seconds to ready, by part, the last time the system was started."""
+    recorded = json.loads(Files(settings.home).start.read_text())
+    return [{"part": "everything", "seconds": recorded["ready_s"]}] + [
+        {"part": name, "seconds": seconds} for name, seconds in recorded["parts"].items()
+    ]
+
+
+def memory(settings: Settings) -> Figures:
+    """Resident memory by process, as it is now. What processes share is counted once, where it can be told."""
+    found = collect(settings)
+    if found is None:
+        raise NotFound("nothing runs here", hint="`make up` starts it")
+    rows: Figures = [{"process": row.name, "MB": row.resident_bytes / 1e6} for row in found.parts if row.resident_bytes]
+    return [*rows, {"process": "all, with the supervisor", "MB": found.resident_bytes / 1e6}]
+
+
+def latency(settings: Settings) -> Figures:
+    """From a commit to a topic, and to a result of a search, under a light load."""
+    return [asdict(spread) for spread in path.latencies(settings)]
+
+
+def imports(settings: Settings) -> Figures:
+    """`adriatic import` of 100 records with 9 edits each, and how long until the last edit is found."""
+    return [asdict(path.imports(settings))]
+
+
+def capture(settings: Settings) -> Figures:
+    """Change capture catching up with changes that are waiting in the WAL."""
+    return [asdict(cdc.measure(settings))]
+
+
+def searches(settings: Settings) -> Figures:
+    """Over HTTP in the tenant `demo`, and inside the API for tenants of 500 and 20 000 passages."""
+    titles = [parse(file.read_text()).title for file in sorted(path.DECISIONS.glob("0*.md"))]
+    over_http = [asdict(spread) for spread in path.searches(settings, titles)]
+    inside = search.measure(settings.postgres, settings.embedder)
+    return [
+        *over_http,
+        *(
+            {
+                "what": f"{row.mode}, {row.chunks} passages",
+                "p50_ms": row.p50_ms,
+                "p95_ms": row.p95_ms,
+                "count": row.searches,
+            }
+            for row in inside
+        ),
+    ]
+
+
+PARTS: dict[str, Callable[[Settings], Figures]] = {
+    "start": start,
+    "memory": memory,
+    "latency": latency,
+    "import": imports,
+    "cdc": capture,
+    "search": searches,
+}
+
+
+@click.command()
+@click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def main(parts: tuple[str, ...], as_json: bool) -> None:
+    """Measure the running system: all parts, or those that are named."""
+    settings = load()
+    if collect(settings) is None:
+        click.echo("nothing runs here: `make up` starts it", err=True)
+        sys.exit(3)
+    found: dict[str, Figures] = {}
+    for name in parts or PARTS:
+        click.echo(f"measuring: {name}", err=True)
+        found[name] = PARTS[name](settings)
+        if not as_json:
+            _print(PARTS[name].__doc__ or name, found[name])
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+
+
+def _print(title: str, figures: Figures) -> None:
+    click.echo(f"\n{title}")
+    columns = list(dict.fromkeys(name for row in figures for name in row))
+    lines = [columns, *([_cell(row.get(name)) for name in columns] for row in figures)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    for line in lines:
+        first, *rest = (
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        click.echo("  " + "  ".join([first, *rest]))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.1f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()
