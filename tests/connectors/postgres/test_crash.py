@@ -131,7 +131,7 @@ def test_a_broker_that_stands_still_makes_lag_and_nothing_else(world: World) -> 
 def listener(port: int) -> psutil.Process:
     """The process that listens on a port of this machine."""
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        if connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:] == (port,) and connection.pid:
             return psutil.Process(connection.pid)
     raise AssertionError(f"nobody listens on {port}")
 

@@ -1,9 +1,11 @@
-"""The decoder on bytes built by hand from the documented layout; `test_recorded.py` has the server's own."""
+"""The decoder on bytes built by hand from the documented layout, and on what a server sent."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -109,3 +111,34 @@ def test_tuples_round_trip(cells: list[Cell]) -> None:
 def test_garbage_is_undecodable_or_a_message(data: bytes) -> None:
     with contextlib.suppress(Undecodable):
         decode(data)
+
+
+def test_what_a_server_sent() -> None:
+    """PostgreSQL 18: an update that leaves a TOASTed value alone, one of the key, deletes, FULL, truncate, messages."""
+    recorded = json.loads((Path(__file__).parent / "recorded.json").read_text())
+    messages = [decode(bytes.fromhex(text)) for text in recorded]
+    kinds = [type(message).__name__ for message in messages if not isinstance(message, Begin | Commit)]
+    assert kinds == [
+        *("Type", "Relation", "Update", "Update", "Delete"),
+        *("Type", "Relation", "Insert", "Update", "Delete"),
+        *("Type", "Relation", "Truncate", "Message", "Message"),
+    ]
+    tenant = b"00000000-0000-0000-0000-000000000001"
+    updates = [message for message in messages if isinstance(message, Update)]
+    assert [update[1:] for update in updates] == [
+        (None, False, (tenant, b"1", b"two", UNCHANGED, b"up")),
+        ((tenant, b"1", None, None, None), True, (tenant, b"2", b"two", UNCHANGED, b"up")),
+        ((tenant, b"3", b"a", b"b", b"down"), False, (tenant, b"3", b"c", b"b", b"down")),
+    ]
+    assert [message.old_is_key for message in messages if isinstance(message, Delete)] == [True, False]
+    identities = [message.identity for message in messages if isinstance(message, Relation)]
+    assert identities == ["d", "f", "f"]
+    sent = [message for message in messages if isinstance(message, Message)]
+    assert [(message.transactional, message.prefix) for message in sent] == [(False, "heartbeat"), (True, "outbox")]
+    for begin, commit in zip(
+        (message for message in messages if isinstance(message, Begin)),
+        (message for message in messages if isinstance(message, Commit)),
+        strict=True,
+    ):
+        assert begin.commit_lsn == commit.commit_lsn < commit.end_lsn
+        assert begin.committed_at_us == commit.committed_at_us > 1_700_000_000_000_000
