@@ -88,6 +88,8 @@ def cli() -> str:
     for names, command in _commands(root, ("adriatic",)):
         settings = {**root.context_settings, "terminal_width": HELP_WIDTH, "max_content_width": HELP_WIDTH}
         context = click.Context(command, info_name=" ".join(names), **settings)
+        # Click keeps the help option of the first context that asked, and that may have been another than ours.
+        command._help_option = None
         help_text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
         lines += ["", f"## `{' '.join(names)}`", "", "```text", help_text, "```"]
     return "\n".join(lines) + "\n"
