@@ -73,7 +73,10 @@ class TableEncoder:
         self.topic = topic
         self._key = key
         self._value = value
-        fields = _row_fields(value.schema)
+        row = _row_schema(value.schema)
+        fields = {field["name"]: field["type"] for field in row["fields"]}
+        # Naming the branch of the union saves fastavro from trying the whole row on each: a quarter of its time.
+        self._row_name = f"{row.get('namespace', value.schema.get('namespace', ''))}.{row['name']}".lstrip(".")
         self._columns = _columns(relation, fields)
         self._key_columns = _key_columns(relation, key.schema)
         self._source = {
@@ -204,8 +207,8 @@ class _Maker:
             "origin": origin.origin,
         }
         return {
-            "before": before,
-            "after": after,
+            "before": before and (self._table._row_name, before),
+            "after": after and (self._table._row_name, after),
             "source": source,
             "op": op,
             "ts_ms": now_us // 1000,
@@ -220,12 +223,13 @@ def _filled(new: Tuple, old: Tuple) -> tuple[Cell, ...]:
     return tuple(before if cell is UNCHANGED else cell for cell, before in zip(new, old, strict=True))
 
 
-def _row_fields(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the row inside an envelope: name to type."""
+def _row_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record of a row inside an envelope."""
     for field in schema["fields"]:
         if field["name"] == "before":
             row, _ = nullable(field["type"])
-            return {inner["name"]: inner["type"] for inner in row["fields"]}
+            assert isinstance(row, dict)
+            return row
     raise Misfit("the contract is not an envelope: it has no field `before`")
 
 
