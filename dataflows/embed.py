@@ -53,8 +53,9 @@ class Effects:
 class Embed(Flow[Effects]):
     name = "embed"
     topics = (REQUESTS_TOPIC,)
-    limits = BatchLimits(records_max=8, bytes_max=131_072)
-    """About a hundred texts, one to two seconds of the in-process model: so long may a request to stop have to wait."""
+    limits = BatchLimits(records_max=16, bytes_max=16_384)
+    """Some fifty texts, about a second of the in-process model: so long does a small edit wait behind a batch, and a
+    request to stop. A commit costs a hundredth of that."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
