@@ -35,7 +35,7 @@ from connectors.postgres.encoder import TableEncoder
 from connectors.postgres.ledger import Last, Ledger, Tail
 from connectors.postgres.lsn import Pos, show
 from connectors.postgres.store import Published, Store
-from connectors.postgres.stream import Parts, Stream
+from connectors.postgres.stream import Parts, Stream, TooManyDeadLetters
 from connectors.postgres.tables import ContractMismatch, Contracts, NoContract, Tables
 from connectors.postgres.tracker import Confirmed
 from connectors.postgres.transport import Transport
@@ -96,13 +96,13 @@ class Capture:
                     pauses = backoff_s()
                 self._stop.wait(self._show(error, pauses))
 
-    def _show(self, error: AdriaticError, pauses: Iterator[float]) -> float:
-        """Make an end of a session visible; returns how long to wait, in seconds."""
+    def _show(self, error: AdriaticError, pauses: Iterator[float]) -> float | None:
+        """Make an end of a session visible; returns how long to wait, in seconds, None for ever."""
         if isinstance(error, DependencyUnavailable):
             what = str(error.coordinates.get("dependency", "postgres"))
-            pause_s = next(pauses)
+            pause_s: float | None = next(pauses)
         else:
-            what, pause_s = DECISION, RECHECK_S
+            what, pause_s = DECISION, None if isinstance(error, TooManyDeadLetters) else RECHECK_S
         log.warning("session ended", waits_for=what, code=error.code, detail=error.detail, hint=error.hint)
         for wait in WAITS:
             if wait != what:

@@ -53,6 +53,10 @@ DEAD_LETTERS_IN_A_ROW_MAX = 1_000
 """Events of one topic that cannot be encoded, one after the other: a bad release, not bad records (law 7)."""
 
 
+class TooManyDeadLetters(Halted):
+    """Going on would drain a topic into the dead letters. Only a new start of the process goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a stream works with."""
@@ -269,7 +273,7 @@ class Stream:
         metrics.CDC_DEAD_LETTERS.labels(topic=known).inc()
         in_a_row = self._dead_in_a_row[known] = self._dead_in_a_row.get(known, 0) + 1
         if in_a_row >= DEAD_LETTERS_IN_A_ROW_MAX:
-            raise Halted(
+            raise TooManyDeadLetters(
                 f"{in_a_row} events for {known} in a row cannot be encoded, the last: {error.detail}",
                 hint="is a release out that emits what its schema does not allow? Fix it, then start capture again",
             )

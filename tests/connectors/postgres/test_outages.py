@@ -151,6 +151,25 @@ def test_an_impatient_server_is_refused(world: World) -> None:
         world.until(lambda: "wal_sender_timeout" in reason(health, "decision"))
 
 
+def test_a_bad_release_does_not_drain_a_topic(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.postgres.stream.DEAD_LETTERS_IN_A_ROW_MAX", 3)
+    monkeypatch.setattr("connectors.postgres.source.RECHECK_S", 0.1)
+    health = Health()
+    with running(world.capture(health)), world.connect() as connection:
+        world.streaming()
+        for number in range(2):
+            world.sql("select app.emit(%s, '{}', %s, '{}')", world.topic("events"), TENANT)
+            world.sql("select app.emit(%s, '{}', %s, '{}')", world.topic("events"), TENANT)
+            world.emit(connection, TENANT, number, "good")
+        world.caught_up()
+        for _ in range(10):
+            world.sql("select app.emit(%s, '{}', %s, '{}')", world.topic("events"), TENANT)
+        world.until(lambda: "in a row cannot be encoded" in reason(health, "decision"))
+        time.sleep(1)
+        assert world.sql("select count(*) from ops.dlq") == [(4 + 3,)]
+    assert [record.value["id"] for record in world.read("events")] == [0, 1]
+
+
 class FullProducer:
     """A broker that has stopped answering: one record is on its way, and there is no room for another."""
 
