@@ -16,12 +16,12 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # it exports them, silently
 
 from adriatic import logs
@@ -125,6 +125,7 @@ class World:
         self.ids: dict[str, int] = {}
         self.registry = RegistryClient(settings.registry)
         self._admin = psycopg.connect(settings.postgres.dsn("admin"), autocommit=True)
+        self._kafka = AdminClient({**settings.kafka.client_config()})
         self._processes: list[Process] = []
 
     def topic(self, name: str) -> str:
@@ -143,9 +144,8 @@ class World:
         self.sql(TABLES)
         self.sql(f"create publication {self.name} for table {', '.join(self.tables)}")
         self.register()
-        admin = AdminClient({**self.settings.kafka.client_config()})
         limit = {"max.message.bytes": str(RECORD_BYTES_MAX)}
-        futures = admin.create_topics([NewTopic(name, PARTITIONS, 1, config=limit) for name in self.topics])
+        futures = self._kafka.create_topics([NewTopic(name, PARTITIONS, 1, config=limit) for name in self.topics])
         for future in futures.values():
             future.result(30)
 
@@ -175,6 +175,10 @@ class World:
     def close(self) -> None:
         for process in self._processes:
             process.kill()
+        # A broker writes every log that it has when it ends: without this, one that is ours takes a minute.
+        for future in self._kafka.delete_topics(list(self.topics)).values():
+            with suppress(KafkaException):  # it was never made
+                future.result(30)
         self._admin.close()
         self.registry.close()
 
