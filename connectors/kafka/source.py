@@ -261,7 +261,11 @@ class Offsets:
     """What the broker says about offsets, asked afresh. Safe for any thread. Raises `DependencyUnavailable`."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._admin = AdminClient(_client_config(settings), logger=_librdkafka_log())
+        self._settings = settings
+        self._admin = self._client()
+
+    def _client(self) -> AdminClient:
+        return AdminClient(_client_config(self._settings), logger=_librdkafka_log())
 
     def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         """Every partition of `topics`. A topic that is not there yet is the same as a broker that is not."""
@@ -290,6 +294,9 @@ class Offsets:
                 for position, answer in answers.items()
             }
         except (KafkaException, TimeoutError) as error:
+            # The client keeps the leader epoch that it learnt, and asks with it for ever: after the broker was away that
+            # is fenced, each time. A new client learns anew.
+            self._admin = self._client()
             raise DependencyUnavailable(f"the broker does not tell offsets: {error}") from error
 
 
