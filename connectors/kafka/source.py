@@ -294,8 +294,8 @@ class Offsets:
                 for position, answer in answers.items()
             }
         except (KafkaException, TimeoutError) as error:
-            # The client keeps the leader epoch that it learnt, and asks with it for ever: after the broker was away that
-            # is fenced, each time. A new client learns anew.
+            # The client keeps the leader epoch that it learnt, and asks with it for ever: after the broker was away,
+            # that is fenced each time. A new client learns anew.
             self._admin = self._client()
             raise DependencyUnavailable(f"the broker does not tell offsets: {error}") from error
 

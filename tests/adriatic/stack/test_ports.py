@@ -11,7 +11,7 @@ from adriatic.errors import Misconfigured
 from adriatic.stack import ports
 
 NAMES = ("postgres", "kafka", "api")
-HOME = Path("/home/somebody/adriatic/.adriatic")
+HOME = Path("/nowhere/adriatic/.adriatic")
 
 
 def test_all_different_and_outside_the_ephemeral_range() -> None:
