@@ -101,10 +101,17 @@ class Index(Flow[Effects]):
             _write_state(connection, newest)
             _delete_superseded(connection, newest)
             _write_chunks(connection, newest)
-            missing = _without_vector(connection, space, newest)
-            _complete(connection, [version for version in newest if version.adr not in missing])
-            _request(connection, space, newest, missing)
+            self._make_findable_by_meaning(connection, space, newest)
+        again = [version for version in effects.versions if version.version == known.get(version.adr)]
+        self._make_findable_by_meaning(connection, space, _lacking_meaning(connection, again))
         _erase(connection, effects.erased)
+
+    def _make_findable_by_meaning(self, connection: Connection, space: str, versions: Sequence[Version]) -> None:
+        if not versions:
+            return
+        missing = _without_vector(connection, space, versions)
+        _complete(connection, [version for version in versions if version.adr not in missing])
+        _request(connection, space, versions, missing)
 
 
 def active_space(connection: Connection) -> str:
@@ -150,6 +157,20 @@ def _words_versions(connection: Connection, adrs: Iterable[Adr]) -> dict[Adr, in
         [tenants, ids],
     )
     return {Adr(tenant_id, adr_id): version for tenant_id, adr_id, version in rows}
+
+
+def _lacking_meaning(connection: Connection, versions: Sequence[Version]) -> list[Version]:
+    """Of versions that are known already: those that wait for vectors. Such a version comes again after a slot was
+    lost, and the request for its vectors may have been lost with it. Asking twice is cheap: a text is embedded once."""
+    tenants, ids = _columns([version.adr for version in versions])
+    rows = connection.execute(
+        "select s.tenant_id, s.adr_id from mv.search_state s "
+        "join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id) "
+        "where not s.deleted and s.meaning_version is distinct from s.words_version",
+        [tenants, ids],
+    ).fetchall()
+    waiting = {Adr(tenant_id, adr_id) for tenant_id, adr_id in rows}
+    return [version for version in versions if version.adr in waiting]
 
 
 def _write_state(connection: Connection, versions: Sequence[Version]) -> None:

@@ -38,7 +38,7 @@ class Job:
 @click.option(
     "--tenant-per-file", is_flag=True, help="Each file is a tenant, made when missing and named like the file."
 )
-@click.option("--log", default="default", show_default=True, metavar="SLUG", help="The log of ADRs; made when missing.")
+@click.option("--log", default="main", show_default=True, metavar="SLUG", help="The log of ADRs; made when missing.")
 @click.option("--wait/--no-wait", default=True, help="Wait until everything is searchable, and say how long it took.")
 @click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
 @click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")

@@ -55,8 +55,6 @@ TITLE_CHARS_MAX: Final = 300
 """A heading longer than this is a paragraph with a hash before it."""
 RAW_STATUS_CHARS_MAX: Final = 200
 """What is shown beside the normalised status: enough for a line with a link."""
-NUMBER_MAX: Final = 99_999
-"""More digits than five are a date (20240131) or an issue, not a label of a log."""
 
 
 class Document(msgspec.Struct, frozen=True):

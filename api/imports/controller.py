@@ -27,7 +27,7 @@ BODY_BYTES_MAX = 67_108_864
 _REMARK = {"path": "docs/adr/0007-a.md", "ref": "9f2c1e…", "code": "number-taken", "detail": "7 is the number of 'B'"}
 _IMPORT = {
     "import_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
-    "log": "default",
+    "log": "main",
     "source": "docs/adr",
     "state": "running",
     "events": 120,
@@ -99,9 +99,7 @@ class ImportController(Controller):
         self,
         database: NamedDependency[Database],
         principal: NamedDependency[Principal],
-        data: Annotated[
-            StartImport, Body(examples=[Example("A folder", value={"source": "docs/adr", "log": "default"})])
-        ],
+        data: Annotated[StartImport, Body(examples=[Example("A folder", value={"source": "docs/adr", "log": "main"})])],
     ) -> Import:
         """Makes the log when it is missing. An import that was interrupted is resumed by sending everything again."""
         return await service.start(database, principal, data)

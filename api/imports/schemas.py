@@ -31,7 +31,7 @@ class StartImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     source: Annotated[str, Meta(min_length=1, max_length=500)]
-    log: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = "default"
+    log: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = "main"
     snapshot: bool = False
 
 

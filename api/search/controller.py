@@ -36,7 +36,7 @@ _RESULT = {
         {
             "adr_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
             "number": 2,
-            "log": "default",
+            "log": "main",
             "title": "Everything enters Kafka through the WAL",
             "status": "accepted",
             "tags": ["kafka"],

@@ -111,7 +111,7 @@ class Degraded(msgspec.Struct, frozen=True):
     hint: str
 
 
-class Freshness(msgspec.Struct, frozen=True, omit_defaults=True):
+class SearchFreshness(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far each arm that took part is."""
 
     words: AsOf | None = None
@@ -141,5 +141,5 @@ class SearchResult(msgspec.Struct, frozen=True, omit_defaults=True):
     mode: Mode
     hits: list[Hit]
     degraded: list[Degraded]
-    as_of: Freshness
+    as_of: SearchFreshness
     explain: SearchExplanation | None = None

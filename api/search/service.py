@@ -23,10 +23,10 @@ from api.search.schemas import (
     ArmRank,
     Chunk,
     Degraded,
-    Freshness,
     Hit,
     HitExplanation,
     SearchExplanation,
+    SearchFreshness,
     SearchRequest,
     SearchResult,
     Snippet,
@@ -146,9 +146,9 @@ async def _hits(
     return rows
 
 
-async def _freshness(connection: Connection, request: SearchRequest, by_meaning: bool) -> Freshness:
+async def _freshness(connection: Connection, request: SearchRequest, by_meaning: bool) -> SearchFreshness:
     words = await watermarks.read(connection, watermarks.WORDS_VIEW)
-    return Freshness(
+    return SearchFreshness(
         words=words if request.mode != "meaning" else None,
         meaning=await watermarks.read_meaning(connection, words) if by_meaning else None,
     )

@@ -21,9 +21,9 @@ create function app.current_tenant() returns uuid
     language sql stable parallel safe
     return (select nullif(current_setting('app.tenant_id', true), '')::uuid);
 
--- Puts a tenant table under the law: forced row security, the tenant's own rows for the API (and for the owner, who is
--- not exempt), everything for the flows and for change capture. `tests/…/test_isolation.py` walks the catalogue and
--- fails on a table with a tenant_id that did not come through here.
+-- Puts a tenant table under the law: forced row security, the tenant's own rows for the API, everything for the flows
+-- and for change capture. The owner is not exempt and has no policy: it sees nothing. `tests/schemas/test_isolation.py`
+-- walks the catalogue and fails on a table with a tenant_id that did not come through here.
 create procedure app.protect(target regclass)
     language plpgsql as
 $$

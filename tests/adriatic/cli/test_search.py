@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from adriatic.cli.search import freshness, lines, search
 from adriatic.errors import DependencyUnavailable
 from adriatic.ids import new_id
-from api.search.schemas import ArmRank, Chunk, Degraded, Freshness, Hit, HitExplanation, SearchResult, Snippet
+from api.search.schemas import ArmRank, Chunk, Degraded, Hit, HitExplanation, SearchFreshness, SearchResult, Snippet
 from api.watermarks import UNKNOWN, AsOf
 
 AT = datetime(2026, 1, 15, 9, tzinfo=UTC)
@@ -40,7 +40,7 @@ FRESH = AsOf("fresh", "0/1A2B3C8", AT, 0.8)
 
 
 def shown(*hits: Hit) -> list[str]:
-    return [click.unstyle(line) for line in lines(SearchResult("hybrid", list(hits), [], Freshness(FRESH)))]
+    return [click.unstyle(line) for line in lines(SearchResult("hybrid", list(hits), [], SearchFreshness(FRESH)))]
 
 
 def test_a_hit() -> None:
@@ -57,7 +57,7 @@ def test_hits_are_numbered_and_apart() -> None:
 
 
 def test_matches_are_emphasised_word_by_word() -> None:
-    (line,) = [line for line in lines(SearchResult("hybrid", [HIT], [], Freshness(FRESH))) if "fails" in line]
+    (line,) = [line for line in lines(SearchResult("hybrid", [HIT], [], SearchFreshness(FRESH))) if "fails" in line]
     emphasised = click.style("dual", fg="yellow", bold=True) + " " + click.style("write", fg="yellow", bold=True)
     assert line == f"   A {emphasised} fails"
 
@@ -87,7 +87,7 @@ def test_an_explanation() -> None:
     ],
 )
 def test_freshness_is_never_better_than_known(as_of: AsOf, expected: str) -> None:
-    line = freshness(SearchResult("words", [], [], Freshness(words=as_of)))
+    line = freshness(SearchResult("words", [], [], SearchFreshness(words=as_of)))
     assert line.startswith("complete by words")
     assert expected in line
 
@@ -139,7 +139,7 @@ def run(answers: Answers, result: SearchResult, *arguments: str) -> Any:
 
 
 def test_what_is_asked(answers: Answers) -> None:
-    result = SearchResult("words", [HIT], [], Freshness(FRESH))
+    result = SearchResult("words", [HIT], [], SearchFreshness(FRESH))
     done = run(
         answers, result, "dual", "write", "--mode", "words", "--tag", "a", "--tag", "b", "--since", "2026-01-15T00:00Z"
     )
@@ -151,7 +151,7 @@ def test_what_is_asked(answers: Answers) -> None:
 
 
 def test_json_is_the_answer_of_the_api(answers: Answers) -> None:
-    result = SearchResult("hybrid", [HIT], [], Freshness(FRESH))
+    result = SearchResult("hybrid", [HIT], [], SearchFreshness(FRESH))
     done = run(answers, result, "dual", "--json")
     assert msgspec.json.decode(done.stdout, type=SearchResult) == result
     assert done.stderr == ""
@@ -183,7 +183,7 @@ def test_when_nothing_is_found_the_next_step_is_said(
         "deleted_at": None,
     }
     answers.bodies["/v1/adrs"] = msgspec.json.encode({"items": [adr for _ in items], "next_cursor": None})
-    done = run(answers, SearchResult("hybrid", [], [], Freshness(FRESH)), *arguments)
+    done = run(answers, SearchResult("hybrid", [], [], SearchFreshness(FRESH)), *arguments)
     assert done.exit_code == 0
     assert done.stdout == ""
     assert hint in done.stderr
@@ -191,7 +191,7 @@ def test_when_nothing_is_found_the_next_step_is_said(
 
 def test_an_arm_that_is_missing_is_said(answers: Answers) -> None:
     degraded = Degraded("meaning", "dependency-unavailable", "the embedder is away", "")
-    done = run(answers, SearchResult("hybrid", [HIT], [degraded], Freshness(FRESH)), "dual")
+    done = run(answers, SearchResult("hybrid", [HIT], [degraded], SearchFreshness(FRESH)), "dual")
     assert "without search by meaning: the embedder is away" in done.stderr
 
 
