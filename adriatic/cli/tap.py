@@ -33,8 +33,9 @@ Bounded = TypeVar("Bounded", int, float)
 RECORDS_SHOWN = 100
 """Unless told otherwise. More than anybody reads on a screen."""
 RECORDS_SCANNED_MAX = 1_000_000
-"""Looked at, unless told otherwise; at some 20 000 a second that is about a minute."""
+"""Looked at, unless told otherwise. Small records are decoded at some 10 000 a second, so time is the nearer bound."""
 SECONDS_MAX = 60.0
+"""Of a reading, unless told otherwise: as long as somebody waits for a prompt."""
 LINE_CHARS = 200
 """Of a record on a terminal; in a pipe lines are whole."""
 STOPPED = {

@@ -72,12 +72,12 @@ class Masks:
         return MASKED if side in self.sides and value is not None else self._hide(value)
 
     def _hide(self, value: Any) -> Any:
-        if isinstance(value, Mapping):
+        if type(value) is dict:  # what Avro decodes to; asking for a Mapping would cost more than the decoding
             return {
                 name: MASKED if name in self.names and inner is not None else self._hide(inner)
                 for name, inner in value.items()
             }
-        if isinstance(value, list | tuple):
+        if type(value) is list:
             return [self._hide(inner) for inner in value]
         return value
 
