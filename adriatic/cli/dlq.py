@@ -10,6 +10,7 @@ import getpass
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -200,7 +201,7 @@ def _decide(
     finally:  # also when something does not answer: what is done is done
         _summary(account, yes, as_json)
     if account.failed:
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 def _summary(account: Account, yes: bool, as_json: bool) -> None:
