@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "topics": "adriatic.cli.topics:topics",
     "schemas": "adriatic.cli.schemas:schemas",
     "migrate": "adriatic.cli.migrate:migrate",
+    "tap": "adriatic.cli.tap:tap",
     "dlq": "adriatic.cli.dlq:dlq",
     "api": "adriatic.cli.api:api",
     "cdc": "adriatic.cli.cdc:cdc",

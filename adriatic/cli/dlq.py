@@ -1,26 +1,42 @@
-"""`adriatic dlq`: records that could not be processed, with their coordinates, the reason, and their own bytes."""
+"""`adriatic dlq`: records that could not be processed, with their coordinates, the reason, and their own bytes.
+
+Looking is free; deciding (redrive, drop) shows what it would do, and does it with `--yes`.
+"""
 
 from __future__ import annotations
 
 import base64
+import getpass
 import json
-from typing import Any
+import os
+import platform
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from adriatic.errors import InvalidInput, NotFound
-from adriatic.settings import load
+from adriatic.settings import Settings, load
+
+if TYPE_CHECKING:
+    from connectors.postgres.sink import Connection
+    from dataflows.redrive import Account, Coordinates, Result, Selection
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 ROWS_MAX = 1_000
 """Of one listing; whoever wants all of them reads ops.dlq."""
 PREVIEW_BYTES = 256
+DECIDED_MAX = 10_000
+"""Of one redrive or drop. Each is a transaction of a few milliseconds, and each holds up its flow's partition."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def dlq() -> None:
-    """Dead letters: list, show."""
+    """Dead letters: list, show, redrive, drop."""
 
 
 @dlq.command("list")
@@ -75,6 +91,150 @@ def show(coordinates: str, as_json: bool) -> None:
         return
     for name, value in letter.items():
         click.echo(f"{name:14} {_shown(value)}")
+
+
+def selecting(command: Command) -> Command:
+    """Arguments and options that say which letters, and how many."""
+    for option in (
+        json_option,
+        click.option("--yes", is_flag=True, help="Do it. Without, only say what would be done."),
+        click.option("--limit", type=click.IntRange(1, DECIDED_MAX), default=1_000, show_default=True),
+        click.option("--all", "everything", is_flag=True, help="Every undecided letter."),
+        click.option("--code", help="Only letters with this reason, as `dlq list` prints it."),
+        click.option("--topic", help="Only of this topic."),
+        click.option("--flow", help="Only of this flow."),
+        click.argument("coordinates", nargs=-1, metavar="[FLOW/TOPIC/PARTITION/OFFSET]..."),
+    ):
+        command = option(command)
+    return command
+
+
+@dlq.command()
+@selecting
+@click.option("--rate", type=click.FloatRange(min=0), default=0, help="Records a second at most.  [default: no limit]")
+def redrive(rate: float, yes: bool, as_json: bool, limit: int, **selected: Any) -> None:
+    """Process dead letters again, by the flow that could not.
+
+    Without --yes nothing is written: records are decoded and transformed, and what would be done is printed. With it,
+    each letter's effects, its state and a line in ops.audit are one transaction, also beside a running flow. Stopped
+    half-way, run it again: what is done is not done twice. A record that fails again stays, with the new reason; after
+    5 attempts it is not tried any more. Exit code 1 when some failed.
+    """
+    from connectors.registry import RegistryClient
+    from dataflows.catalog import build
+    from dataflows.redrive import Redriver, Result, read
+
+    selection = _selection(**selected)
+    settings = load()
+    with _connected(settings) as connection, RegistryClient(settings.registry) as registry:
+        redriver = Redriver(connection, lambda name: build(name, settings), registry)
+
+        def plan(at: Coordinates) -> Result:
+            letter = read(connection, at)
+            return Result(at, "skipped", "", "decided already") if letter is None else redriver.plan(letter)
+
+        actor = _actor()
+        work = (lambda at: redriver.redrive(at, actor)) if yes else plan
+        _decide(connection, selection, limit, work, rate=rate, yes=yes, as_json=as_json)
+
+
+@dlq.command()
+@selecting
+@click.option("--reason", required=True, help="Why, for whoever reads ops.audit.")
+def drop(reason: str, yes: bool, as_json: bool, limit: int, **selected: Any) -> None:
+    """Decide that dead letters are not processed. Their rows and bytes stay.
+
+    Without --yes it only says which. State and a line in ops.audit are one transaction a letter.
+    """
+    from dataflows.redrive import Result, read
+    from dataflows.redrive import drop as drop_one
+
+    if not reason.strip():
+        raise click.UsageError("--reason is empty")
+    selection = _selection(**selected)
+    with _connected(load()) as connection:
+
+        def plan(at: Coordinates) -> Result:
+            letter = read(connection, at)
+            if letter is None:
+                return Result(at, "skipped", "", "decided already")
+            return Result(at, "would", letter.code, "would be dropped")
+
+        actor = _actor()
+        work = (lambda at: drop_one(connection, at, actor, reason)) if yes else plan
+        _decide(connection, selection, limit, work, yes=yes, as_json=as_json)
+
+
+def _selection(
+    coordinates: tuple[str, ...], flow: str | None, topic: str | None, code: str | None, everything: bool
+) -> Selection:
+    from dataflows.redrive import Coordinates, Selection
+
+    letters = tuple(Coordinates(**_coordinates(text)) for text in coordinates)
+    selection = Selection(flow, topic, code, letters)
+    if selection.all and not everything:
+        raise click.UsageError("which letters? Coordinates, --flow, --topic, --code, or --all")
+    if everything and not selection.all:
+        raise click.UsageError("--all is every letter: leave out the rest")
+    return selection
+
+
+def _decide(
+    connection: Connection,
+    selection: Selection,
+    limit: int,
+    work: Callable[[Coordinates], Result],
+    *,
+    yes: bool,
+    as_json: bool,
+    rate: float = 0.0,
+) -> None:
+    from dataflows.redrive import each, find
+
+    account, letters = find(connection, selection, limit)
+    if selection.letters and not account.scanned:
+        raise NotFound("no such dead letter", hint="`adriatic dlq list` prints coordinates")
+    try:
+        for result in each(account, letters, work, rate):
+            if not as_json:
+                click.echo(f"{result.outcome:7} {result.letter}  {result.code}: {result.detail}")
+    finally:  # also when something does not answer: what is done is done
+        _summary(account, yes, as_json)
+    if account.failed:
+        sys.exit(1)
+
+
+def _summary(account: Account, yes: bool, as_json: bool) -> None:
+    counts = {name: getattr(account, name) for name in ("scanned", "matched", "done", "failed", "skipped", "left")}
+    if as_json:
+        results = [
+            {**each.letter._asdict(), "outcome": each.outcome, "code": each.code, "detail": each.detail}
+            for each in account.results
+        ]
+        click.echo(json.dumps({"dry_run": not yes, **counts, "would": account.would, "results": results}))
+        return
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()), err=True)
+    if not account.complete:
+        click.echo(f"incomplete: {account.left} not looked at, run it again for them", err=True)
+    if account.would:
+        click.echo(f"nothing was done: --yes does it for {account.would}", err=True)
+
+
+def _actor() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user that has no name
+        user = str(os.getuid())
+    return f"{user}@{platform.node()}"
+
+
+def _connected(settings: Settings) -> Connection:
+    """Not in a transaction: each letter has its own."""
+    from connectors.postgres.sink import connect
+
+    connection = connect(settings.postgres, name="adriatic-dlq")
+    connection.autocommit = True
+    return connection
 
 
 def _coordinates(text: str) -> dict[str, Any]:

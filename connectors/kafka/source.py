@@ -91,7 +91,7 @@ class PartitionedConsumer:
         self._empty_takes = 0
         self._to_commit: dict[TopicPartition, int] = {}
         self._commit_at_s = 0.0
-        self._consumer = Consumer(_config(settings, group, self._on_error), logger=_librdkafka_log())
+        self._consumer = Consumer(_config(settings, group, self._on_error), logger=librdkafka_log())
         self._consumer.assign([KafkaPosition(source.topic, source.partition, at) for source, at in start.items()])
 
     @property
@@ -171,7 +171,7 @@ class PartitionedConsumer:
         if (error := message.error()) is not None:
             self._on_message_error(source, error, message.offset())
             return
-        record = _record(message)
+        record = record_of(message)
         self._partitions[source].buffered.append(record)
         self._buffered_bytes += record.size_bytes
 
@@ -265,17 +265,22 @@ class Offsets:
         self._admin = self._client()
 
     def _client(self) -> AdminClient:
-        return AdminClient(_client_config(self._settings), logger=_librdkafka_log())
+        return AdminClient(client_config(self._settings), logger=librdkafka_log())
 
     def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         """Every partition of `topics`. A topic that is not there yet is the same as a broker that is not."""
+        known = self.topics()
+        if missing := sorted(set(topics) - set(known)):
+            raise DependencyUnavailable(f"no topic {', '.join(missing)}", hint="run `adriatic topics apply`")
+        return [TopicPartition(topic, partition) for topic in topics for partition in known[topic]]
+
+    def topics(self) -> dict[str, list[int]]:
+        """Partitions of every topic that the broker has."""
         try:
             known = self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
         except KafkaException as error:
             raise DependencyUnavailable(f"the broker does not answer: {error.args[0].str()}") from error
-        if missing := sorted(set(topics) - set(known)):
-            raise DependencyUnavailable(f"no topic {', '.join(missing)}", hint="run `adriatic topics apply`")
-        return [TopicPartition(topic, partition) for topic in topics for partition in sorted(known[topic].partitions)]
+        return {topic: sorted(known[topic].partitions) for topic in known}
 
     def first(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Of the oldest record that each partition still has."""
@@ -284,6 +289,10 @@ class Offsets:
     def end(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """One past the newest committed record of each partition."""
         return self._ask(sources, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def at(self, sources: Iterable[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
+        """Of the first record of each partition that is not older than `timestamp_ms`; -1 where there is none."""
+        return self._ask(sources, OffsetSpec.for_timestamp(timestamp_ms))
 
     def _ask(self, sources: Iterable[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
         request = {KafkaPosition(source.topic, source.partition): spec for source in sources}
@@ -300,7 +309,8 @@ class Offsets:
             raise DependencyUnavailable(f"the broker does not tell offsets: {error}") from error
 
 
-def _record(message: Message) -> Record:
+def record_of(message: Message) -> Record:
+    """A message without an error, as a record of ours."""
     kind, timestamp = message.timestamp()
     headers: Any = message.headers() or ()
     return Record(
@@ -316,7 +326,7 @@ def _record(message: Message) -> Record:
 
 def _config(settings: KafkaSettings, group: str, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
     return {
-        **_client_config(settings),
+        **client_config(settings),
         "group.id": group,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -330,11 +340,13 @@ def _config(settings: KafkaSettings, group: str, on_error: Callable[[KafkaError]
     }
 
 
-def _client_config(settings: KafkaSettings) -> dict[str, Any]:
+def client_config(settings: KafkaSettings) -> dict[str, Any]:
+    """What every consumer and admin client of ours is told."""
     return {**settings.client_config(), "socket.keepalive.enable": True, "reconnect.backoff.max.ms": 2_000}
 
 
-def _librdkafka_log() -> Any:
+def librdkafka_log() -> Any:
+    """Where the library's own log lines go."""
     import logging
 
     return logging.getLogger("librdkafka")

@@ -312,13 +312,13 @@ def write_dead_letters(connection: Connection, flow: str, letters: Iterable[Dead
                 "tenant": letter.tenant_id,
                 "stage": letter.stage,
                 "code": letter.code,
-                "detail": _storable(letter.detail),
-                "hint": _storable(letter.hint),
+                "detail": storable(letter.detail),
+                "hint": storable(letter.hint),
                 "key": record.key,
                 "value": record.value,
                 "headers": json.dumps(
                     [
-                        [_storable(name), None if value is None else base64.b64encode(value).decode()]
+                        [storable(name), None if value is None else base64.b64encode(value).decode()]
                         for name, value in record.headers
                     ]
                 ),
@@ -340,7 +340,7 @@ def dead_letter_headers(flow: str, letter: DeadLetter) -> dict[str, str]:
         if value is None or name.startswith(("adriatic.", "dlq.")):
             continue
         try:
-            headers[_storable(name)] = _storable(value.decode())
+            headers[storable(name)] = storable(value.decode())
         except UnicodeDecodeError:
             continue
     own = {
@@ -352,13 +352,13 @@ def dead_letter_headers(flow: str, letter: DeadLetter) -> dict[str, str]:
         "dlq.flow": flow,
         "dlq.stage": letter.stage,
         "dlq.code": letter.code,
-        "dlq.detail": _storable(letter.detail),
+        "dlq.detail": storable(letter.detail),
         TRACE_HEADER: record.header(TRACE_HEADER) or "",
     }
     return headers | {name: value for name, value in own.items() if value}
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Neither text nor jsonb of Postgres takes a NUL or half a surrogate pair."""
     return text.replace("\x00", "\\0").encode("utf-8", "replace").decode()
 
