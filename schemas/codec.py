@@ -15,16 +15,18 @@ from collections import OrderedDict
 from typing import Any, Protocol
 
 import fastavro
+from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
 from adriatic.clock import SYSTEM_CLOCK, Clock
 from adriatic.errors import Undecodable, Unencodable, UnknownSchema
 from schemas import catalog
 from schemas.catalog import Schema
+from schemas.compatibility import problems
 from schemas.outbox import converter
 
 MAGIC = 0
-HEADER = struct.Struct(">bI")
+HEADER = struct.Struct(">BI")
 """Magic byte and schema id."""
 
 WRITERS_MAX = 1024
@@ -35,7 +37,11 @@ requests."""
 UNKNOWN_S = 10.0
 """For how long, in seconds. A schema is registered before it is used, so an id seldom becomes known later; when it does
 (a registry restored from a backup), this is how late we notice."""
-ERROR_CHARS_MAX = 300
+DETAIL_CHARS_MAX = 200
+"""Of what is said about bytes that do not fit: names of schema, record and field, never a schema."""
+NAME_CHARS_MAX = 60
+"""Of the name of a record that anybody may have registered, so that what is wrong still follows behind it."""
+ERROR_CHARS_MAX = 120
 """Of a library's message that we repeat; such messages may quote the value, and values do not belong into logs."""
 
 
@@ -112,6 +118,7 @@ class Decoder:
     def __init__(self, lookup: SchemaLookup, subject: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self._lookup = lookup
         self._clock = clock
+        self._subject = subject
         self._reader = _parse(catalog.schema(subject)) if subject else None
         self._writers: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
         self._unknown: OrderedDict[int, float] = OrderedDict()
@@ -124,9 +131,12 @@ class Decoder:
         body.seek(HEADER.size)
         try:
             value = fastavro.schemaless_reader(body, writer, reader)
+        except SchemaResolutionError as error:
+            raise self._unresolved(schema_id, writer, reader) from error
         except Exception as error:  # fastavro raises whatever its readers meet: EOFError, IndexError, UnicodeError …
             raise Undecodable(
-                f"the bytes do not fit schema {schema_id}: {_explain(error)}",
+                f"the bytes do not fit schema {schema_id} ({_name_of(writer)}): {_explain(error)}"[:DETAIL_CHARS_MAX],
+                hint="the producer wrote with another schema than the one whose id it put in front",
                 coordinates={"schema_id": schema_id},
             ) from error
         if (left := len(data) - body.tell()) > 0:
@@ -134,6 +144,21 @@ class Decoder:
                 f"{left} bytes are left over after schema {schema_id}", coordinates={"schema_id": schema_id}
             )
         return value
+
+    def _unresolved(self, schema_id: int, writer: Any, reader: Any) -> Undecodable:
+        """The library's own message quotes both schemas whole."""
+        wanted = self._subject or _name_of(reader)
+        try:
+            found = [problem for problem in problems(reader, writer) if problem.rule != "meaning-changed"]
+        except (KeyError, TypeError, RecursionError):  # anybody's schema, and only its field's name is at stake
+            found = []
+        where = f": {found[0].rule} at {found[0].path or 'the top'}" if found else ""
+        detail = f"schema {schema_id} ({_name_of(writer)}) cannot be read as {wanted}{where}"
+        return Undecodable(
+            detail[:DETAIL_CHARS_MAX],
+            hint=f"produce with the contract, schemas/avro/{wanted}.avsc" if self._subject else "",
+            coordinates={"schema_id": schema_id},
+        )
 
     def _schemas(self, schema_id: int) -> tuple[Any, Any]:
         """The writer's schema, and the reader's to resolve it to. Resolving costs time, so it is left out (None) when
@@ -175,6 +200,13 @@ def _parse_writer(schema_id: int, schema: Schema) -> Any:
         raise Undecodable(
             f"schema {schema_id} is not one that can be read: {_explain(error)}", coordinates={"schema_id": schema_id}
         ) from error
+
+
+def _name_of(schema: Any) -> str:
+    """A record's full name, or the kind of what is no record."""
+    if isinstance(schema, dict):
+        return str(schema.get("name") or schema.get("type"))[:NAME_CHARS_MAX]
+    return schema[:NAME_CHARS_MAX] if isinstance(schema, str) else "union"
 
 
 def _explain(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -40,6 +41,8 @@ COMMANDS: dict[str, str] = {
     "completion": "adriatic.cli.completion:completion",
 }
 
+NOTHING_RUNS = "nothing runs here: `adriatic up` starts it"
+
 
 class LazyGroup(click.Group):
     """A group that imports a command only when it is asked for."""
@@ -69,6 +72,23 @@ def cli() -> None:
     """
 
 
+def _hint(error: AdriaticError, words: Sequence[str]) -> str:
+    """What to do next. Trying again does not help where nothing was started, and whoever fails cannot know that."""
+    if not isinstance(error, DependencyUnavailable) or any(word.partition("=")[0] == "--url" for word in words):
+        return error.hint
+    from adriatic.settings import load
+    from adriatic.supervisor.supervisor import Files, running
+
+    try:
+        settings = load()
+    except AdriaticError:
+        return error.hint
+    stack = settings.stack
+    if "embedded" in (stack.postgres, stack.kafka, stack.registry) and running(Files(settings.home.resolve())) is None:
+        return NOTHING_RUNS
+    return error.hint
+
+
 def main() -> None:
     """Entry point of the `adriatic` command: errors become one clear message and an exit code."""
     try:
@@ -83,6 +103,6 @@ def main() -> None:
         sys.exit(done.exit_code)
     except AdriaticError as error:
         click.echo(f"{error.code}: {error.detail}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        if hint := _hint(error, sys.argv[1:]):
+            click.echo(f"hint: {hint}", err=True)
         sys.exit(3 if isinstance(error, DependencyUnavailable) else 1)

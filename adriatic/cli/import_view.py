@@ -108,6 +108,13 @@ def as_json(outcomes: list[Outcome]) -> bytes:
     return msgspec.json.encode([_plain(outcome) for outcome in outcomes])
 
 
+def left_out(outcome: Outcome) -> int:
+    """Entries of the source that are not in the log: refused by the server, or not readable here."""
+    assert outcome.sent.finished is not None
+    tallies = (*outcome.sent.unread.values(), *outcome.sent.finished.report.refused.values())
+    return sum(tally.count for tally in tallies)
+
+
 def _plain(outcome: Outcome) -> dict[str, Any]:
     sent, search = outcome.sent, outcome.search
     assert sent.finished is not None
@@ -191,6 +198,10 @@ def _by_count(tallies: Mapping[str, Tally]) -> list[tuple[str, Tally]]:
 def _search(search: Watched) -> Iterator[str]:
     if search.freshness is None:
         return
+    if search.done and not (search.freshness.words.counted or search.freshness.meaning.counted):
+        yield "  searchable  nothing new"  # the seconds would be those of looking, and not of becoming findable
+        yield from _saved(search.freshness)
+        return
     found = [
         f"by {arm} {seconds:.1f} s" if seconds is not None else f"by {arm} not yet"
         for arm, seconds in (("words", search.words_s), ("meaning", search.meaning_s))
@@ -205,6 +216,10 @@ def _freshness(freshness: Freshness) -> Iterator[str]:
     yield f"  freshness   by words    {_percentiles(freshness.words)}"
     yield f"              by meaning  {_percentiles(freshness.meaning)}"
     yield "              (written → findable; versions that were replaced before they could be found are not counted)"
+    yield from _saved(freshness)
+
+
+def _saved(freshness: Freshness) -> Iterator[str]:
     saved = freshness.embeddings
     if saved.avoided is not None:
         yield (

@@ -62,7 +62,8 @@ def import_(
     adriatic import history.jsonl.gz                   one change a line
     adriatic import histories/ --tenant-per-file       every .jsonl(.gz) file in it, each as a tenant of its own
 
-    Safe to stop and to repeat: what is there already is skipped.
+    Safe to stop and to repeat: what is there already is skipped. Ends with 0 when everything is in, with 1 when
+    something was refused or could not be read; the summary says what, and all else is in.
     """
     from adriatic.cli import import_view as view
     from adriatic.cli.remote import local_url
@@ -86,6 +87,9 @@ def import_(
         click.echo("what was sent stays, and the same command goes on from there", err=True)
         raise click.Abort from None
     click.echo(view.as_json(outcomes) if as_json else view.as_text(outcomes))
+    if left_out := sum(view.left_out(outcome) for outcome in outcomes):
+        click.echo(f"{left_out} change(s) were refused or unreadable; the others are in", err=True)
+        sys.exit(1)
 
 
 def _expand(sources: tuple[Path, ...]) -> list[Path]:

@@ -89,11 +89,54 @@ def test_a_cut_or_longer_record_does_not_pass(subject: str, data: st.DataObject)
 
 
 @pytest.mark.parametrize(
-    ("data", "said"), [(b"", "too few"), (b"\x00\x00\x00", "too few"), (b'{"a": 1}', "first byte")]
+    ("data", "said"),
+    [
+        (b"", "too few"),
+        (b"\x00\x00\x00", "too few"),
+        (b'{"a": 1}', "first byte is 0x7b"),
+        (b"\xff\x00\x00\x00\x01", "first byte is 0xff"),
+    ],
 )
 def test_other_formats_are_named(data: bytes, said: str) -> None:
     with pytest.raises(Undecodable, match=said):
         Decoder(MemoryRegistry()).decode(data)
+
+
+def wide(name: str, **types: str) -> dict[str, Any]:
+    """A record with many fields, whose text is long, and with `types` before them."""
+    filler = {f"a_field_with_a_long_name_{number}": "string" for number in range(60)}
+    fields = [{"name": field, "type": kind} for field, kind in (types | filler).items()]
+    return {"type": "record", "name": name, "namespace": "t", "fields": fields}
+
+
+@pytest.mark.parametrize(
+    ("writer", "said"),
+    [
+        (wide("Other"), r"schema 1 \(t\.Other\) cannot be read as thing-value: name-changed at the top"),
+        (wide("Thing", id="string"), r"schema 1 \(t\.Thing\) cannot be read as thing-value: type-changed at id"),
+        (wide("Thing"), r"schema 1 \(t\.Thing\) cannot be read as thing-value: field-without-default at id"),
+        (wide("N" * 500), "cannot be read as thing-value: name-changed"),
+    ],
+)
+def test_a_schema_that_does_not_resolve_is_named_and_not_quoted(
+    writer: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "schema", lambda _: RECORD)
+    registry = MemoryRegistry()
+    data = encoder(registry, writer).encode({field["name"]: "" for field in writer["fields"]})
+    with pytest.raises(Undecodable, match=said) as raised:
+        Decoder(registry, "thing-value").decode(data)
+    assert len(raised.value.detail) <= codec.DETAIL_CHARS_MAX
+    assert raised.value.hint == "produce with the contract, schemas/avro/thing-value.avsc"
+    assert raised.value.coordinates == {"schema_id": 1}
+
+
+def test_bytes_of_another_schema_name_the_record() -> None:
+    registry = MemoryRegistry()
+    registry.schemas = [RECORD]
+    with pytest.raises(Undecodable, match=r"do not fit schema 1 \(t\.Thing\): EOFError") as raised:
+        Decoder(registry).decode(codec.header(1) + b"\x02\x02\x14a")
+    assert "another schema" in raised.value.hint
 
 
 def test_an_unknown_id_is_asked_for_once_in_a_while() -> None:

@@ -41,7 +41,8 @@ def repository(tmp_path: Path) -> Repository:
 def test_a_history_is_imported_and_found_and_the_summary_is_true(system: Settings, repository: Repository) -> None:
     words = ("import", str(repository.root), "--tenant", "cli-import", "--create-tenant")
     done = adriatic(system, *words, "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
+    assert "1 change(s) were refused or unreadable" in done.stderr
     (outcome,) = json.loads(done.stdout)
     report: dict[str, Any] = outcome["report"]
     assert (report["events"], report["applied"], report["skipped"]) == (4, 3, 0)
@@ -54,7 +55,7 @@ def test_a_history_is_imported_and_found_and_the_summary_is_true(system: Setting
     assert outcome["freshness"]["words"]["p99_s"] > 0
 
     again = adriatic(system, *words)
-    assert again.returncode == 0, again.stderr
+    assert again.returncode == 1, again.stderr
     assert "0 applied, 3 skipped (here already), 1 refused" in again.stdout
     assert "the text has 50000000 bytes" in again.stdout
 
