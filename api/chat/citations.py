@@ -14,7 +14,7 @@ MARKER_CHARS_MAX = 48
 """Of one marker: a dozen numbers with commas. What is longer is text."""
 
 _MARKER = re.compile(r"(?P<space>[ \t]?)\[(?P<numbers>\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
-_BEGINNING = re.compile(r"[ \t]?(?:\[[\d\s,]{0,%d})?\Z" % MARKER_CHARS_MAX)
+_BEGINNING = re.compile(rf"[ \t]?(?:\[[\d\s,]{{0,{MARKER_CHARS_MAX}}})?\Z")
 
 
 class CitationCheck:

@@ -1,8 +1,8 @@
 """What an answer may stand on: passages of the tenant's own ADRs, found by the search, with versions that exist.
 
-Owns the way from a question to sources, and from sources to a prompt. Each passage is read together with the version it
-is from, in one transaction of the tenant; a passage whose version is not there is no source. Versions are never removed,
-so what is checked here stays true. Holds no connection when it returns.
+Owns the way from a question to sources, and from sources to a prompt. Each passage is read together with the version
+it is from, in one transaction of the tenant; a passage whose version is not there is no source. Versions are never
+removed, so what is checked here stays true. Holds no connection when it returns.
 """
 
 from __future__ import annotations

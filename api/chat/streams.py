@@ -237,10 +237,12 @@ class Streams:
     async def close(self) -> None:
         """End every answer, then wait for the rows."""
         self._closing = True
-        for task, stream in list(self._running.items()):
-            await stream.fail(DependencyUnavailable("the server is about to end", hint="ask again"))
+        ending = DependencyUnavailable("the server is about to end", hint="ask again")
+        running = dict(self._running)
+        await asyncio.gather(*(stream.fail(ending) for stream in running.values()))
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         await asyncio.sleep(0)  # the callbacks of the tasks make the rows
         if self._settling:
             await asyncio.wait(self._settling, timeout=CLOSE_S_MAX)
