@@ -35,6 +35,8 @@ If the sources do not answer the question, say so. Be brief and concrete, and an
 _SYNTAX = re.compile(r'["“”„]|(?<!\S)-+(?=\S)|\0')
 """What the search would read as an operator. A question has none: a dash before a word must not exclude it."""
 
+_WORD = re.compile(r"\w")
+
 _PASSAGES = """
 select wanted.place, c.body, c.heading_path, c.char_start, c.char_end, v.title
   from unnest($1::uuid[], $2::integer[], $3::integer[]) with ordinality as wanted (adr_id, version, ordinal, place)
@@ -61,7 +63,7 @@ class Grounding(msgspec.Struct, frozen=True):
 async def ground(database: Database, embedder: QueryEmbedder, tenant_id: UUID, request: ChatRequest) -> Grounding:
     """Raises `InvalidInput` for a question without words, `DependencyUnavailable` when the search cannot answer."""
     words = " ".join(_SYNTAX.sub(" ", request.question).split())
-    if not words:
+    if not _WORD.search(words):
         raise InvalidInput("the question has no words", hint="ask it in your own words")
     found = await searching.search(database, embedder, tenant_id, SearchRequest(words, limit=request.sources))
     rows: list[Any] = []

@@ -25,7 +25,7 @@ insert into app.usage_events (
     tenant_id, attempt_id, session_id, user_id, provider, model, input_uncached, cache_read, cache_write_5m,
     cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, outcome, code, first_token_ms, started_at,
     finished_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, greatest($18, $19))
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 on conflict (tenant_id, attempt_id) do nothing
 """
 
@@ -113,7 +113,8 @@ class Meter:
         return Entry(
             *(attempt, self.provider, self.model, tokens, source, outcome, code, self.first_token_ms),
             started_at=self.started_at,
-            finished_at=self._clock.now(),
+            # A clock that was set back must not make an answer end before it began.
+            finished_at=max(self.started_at, self._clock.now()),
         )
 
 

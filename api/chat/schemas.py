@@ -23,7 +23,7 @@ UsageSource = Literal["provider", "partial", "estimated"]
 
 
 class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A question, and the conversation that it belongs to."""
+    """A question, and the conversation that it is counted to. Answers do not remember earlier questions."""
 
     question: Annotated[
         str, Meta(min_length=1, max_length=QUERY_CHARS_MAX, description="A question, in your own words.")

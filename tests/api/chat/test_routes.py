@@ -22,7 +22,7 @@ from connectors.llm.sse import ServerEvent, SseDecoder
 from tests.api.search.corpus import Corpus, writing
 from tests.api.world import Caller, World, running
 from tests.connectors.llm import stand_in as recorded
-from tests.connectors.llm.stand_in import StandIn, standing_in
+from tests.connectors.llm.stand_in import StandIn, Step, standing_in
 
 pytestmark = pytest.mark.stack
 
@@ -251,6 +251,8 @@ class Leaver:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         self.sent += message.get("body", b"")
+        elif not message.get("more_body"):
+            self.left.set()  # as servers do: after a response nothing is received but its end
         if b"event: delta" in self.sent:
             self.text.set()
 
@@ -279,7 +281,8 @@ async def test_a_caller_who_leaves_closes_the_provider_and_is_recorded_once(
 async def test_many_who_leave_at_any_moment_leave_nothing_behind(
     fresh_database: Settings, corpus: Corpus, server: StandIn
 ) -> None:
-    server.script = [recorded.OPENAI_START, *([recorded.openai_text("word "), 0.02] * 20), recorded.OPENAI_END]
+    words: list[Step] = [recorded.openai_text("word "), 0.02] * 20
+    server.script = [recorded.OPENAI_START, *words, recorded.OPENAI_END]
     async with chatting(fresh_database, **openai(server, streams_per_tenant_max=100)) as world:
         caller = await furnished(world, corpus)
         leavers = [Leaver(world, caller) for _ in range(30)]

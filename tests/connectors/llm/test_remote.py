@@ -15,7 +15,7 @@ from adriatic.errors import AdriaticError, DependencyUnavailable
 from adriatic.settings import LlmSettings
 from connectors.llm import Delta, Done, Event, Failed, Prompt, Provider, Started, Tokens, Usage, build
 from tests.connectors.llm import stand_in as recorded
-from tests.connectors.llm.stand_in import StandIn, standing_in
+from tests.connectors.llm.stand_in import StandIn, Step, standing_in
 
 PROMPT = Prompt("Be brief.", "Why?", (), 100)
 CLOSE_S_MAX = 0.1
@@ -167,12 +167,14 @@ async def test_silence(dialect: Dialect, server: StandIn, begun: bool) -> None:
 
 
 async def test_pings_do_not_count_as_an_answer(server: StandIn) -> None:
-    server.script = [recorded.ANTHROPIC_START, *([recorded.ANTHROPIC_PING, 0.05] * 40)]
+    pings: list[Step] = [recorded.ANTHROPIC_PING, 0.05] * 40
+    server.script = [recorded.ANTHROPIC_START, *pings]
     assert "did not begin" in failure(await events_of(ANTHROPIC.provider(server.url, first_token_s=0.3))).detail
 
 
 async def test_an_answer_that_never_ends(dialect: Dialect, server: StandIn) -> None:
-    server.script = [dialect.start, *([dialect.text("x"), 0.05] * 60)]
+    words: list[Step] = [dialect.text("x"), 0.05] * 60
+    server.script = [dialect.start, *words]
     assert "longer than" in failure(await events_of(dialect.provider(server.url, total_s=0.5))).detail
 
 
