@@ -251,7 +251,7 @@ class Leaver:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         self.sent += message.get("body", b"")
-        elif not message.get("more_body"):
+        if message["type"] == "http.response.body" and not message.get("more_body"):
             self.left.set()  # as servers do: after a response nothing is received but its end
         if b"event: delta" in self.sent:
             self.text.set()
