@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "cdc": "adriatic.cli.cdc:cdc",
     "flow": "adriatic.cli.flow:flow",
     "settings": "adriatic.cli.settings:settings",
+    "completion": "adriatic.cli.completion:completion",
 }
 
 
