@@ -296,6 +296,8 @@ class Streams:
                     if deadline.passed:
                         return
                 await asyncio.sleep(pause_s)
+        except Exception as error:
+            log.error("unexpected exception", exc_info=error, attempt_id=str(entry.attempt.attempt_id))
         finally:
             metrics.CHATS_UNSETTLED.dec()
             if not recorded:

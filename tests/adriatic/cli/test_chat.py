@@ -33,8 +33,8 @@ SOURCES = Sources(
         Source(2, ID, None, "default", 1, "Never cited", "", 0, 9),
     ]
 )
-TEXT = [TextDelta("It fails "), TextDelta("in the middle [1].")]
-END = [Citations([1], [7]), UsageSpent(Tokens(), "provider", None, 5), DoneEvent("stop", BEGINNING)]
+TEXT: list[ChatEvent] = [TextDelta("It fails "), TextDelta("in the middle [1].")]
+END: list[ChatEvent] = [Citations([1], [7]), UsageSpent(Tokens(), "provider", None, 5), DoneEvent("stop", BEGINNING)]
 BROKEN = Problem(
     "urn:x", "X", 503, "dependency-unavailable", "the provider is away", "/v1/chat/stream", "r", "ask again"
 )
