@@ -79,3 +79,29 @@ IMPORT_CHANGES = Counter(
     "adriatic_import_changes_total", "Changes of imported histories: applied, skipped, refused.", ["outcome"]
 )
 ADRS_CREATED = Counter("adrs_created_total", "ADRs created.")
+
+# --- chat -----------------------------------------------------------------------------------------------------------
+CHATS = Counter(
+    "adriatic_chats_total", "Answers by how they ended: completed, failed, cancelled.", ["provider", "outcome"]
+)
+CHAT_SESSIONS = Counter("chat_sessions_total", "Conversations that began.")
+CHATS_ACTIVE = Gauge("adriatic_chats_active", "Answers being streamed. Must come back to 0.")
+CHATS_UNSETTLED = Gauge(
+    "adriatic_chats_unsettled", "Answers that ended and wait for their row in the ledger. Growing: no database."
+)
+CHATS_UNRECORDED = Counter(
+    "adriatic_chats_unrecorded_total", "Answers whose row was given up; the log has them. Not 0: money is missing."
+)
+CHAT_CITATIONS = Counter(
+    "adriatic_chat_citations_total", "Citations in answers: verified, or unsupported and dropped.", ["verdict"]
+)
+AI_FIRST_TOKEN_SECONDS = Histogram(
+    "ai_first_token_duration_seconds",
+    "From asking the provider to its first text.",
+    ["provider", "model"],
+    buckets=LATENCY_BUCKETS_S,
+)
+AI_INTER_TOKEN_SECONDS = Histogram(
+    "ai_inter_token_duration_seconds", "Between two pieces of text.", ["provider", "model"], buckets=LATENCY_BUCKETS_S
+)
+AI_TOKENS = Counter("ai_tokens_total", "Tokens by bucket; each token is in one.", ["provider", "model", "bucket"])

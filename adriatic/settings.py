@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -197,6 +205,35 @@ class EmbedderSettings(_Section):
     )
 
 
+class LlmSettings(_Section):
+    """Who answers in the chat. `extractive` quotes passages and needs no model; the others ask one, with a key."""
+
+    provider: Literal["extractive", "anthropic", "openai"] = Field(
+        "extractive",
+        description="`extractive` quotes what the search finds; `openai` is any endpoint that speaks its API.",
+    )
+    model: str = Field("", description="Name of the model, for `anthropic` and `openai`.")
+    base_url: str = Field("", description="Base of the endpoint's API; empty is the provider's own.")
+    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint.")
+    connect_s: float = Field(5.0, gt=0, description="To open a connection, in seconds.")
+    first_token_s: float = Field(20.0, gt=0, description="Until the answer begins, in seconds.")
+    idle_s: float = Field(20.0, gt=0, description="Between two pieces of an answer, in seconds.")
+    total_s: float = Field(300.0, gt=0, description="One whole answer, in seconds.")
+    output_tokens_max: int = Field(2_048, gt=0, description="Longest answer, in tokens of the model.")
+    streams_max: int = Field(
+        256, gt=0, le=1_000, description="Answers that one API process streams at a time (connections of an SDK: 1000)."
+    )
+    streams_per_tenant_max: int = Field(16, gt=0, description="Of these, for one tenant.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> LlmSettings:
+        if self.provider != "extractive" and not self.model:
+            raise ValueError(f"llm.provider {self.provider} needs llm.model")
+        if self.provider == "anthropic" and not self.api_key.get_secret_value():
+            raise ValueError("llm.provider anthropic needs llm.api_key")
+        return self
+
+
 class CdcSettings(_Section):
     """Change capture: WAL to topics."""
 
@@ -269,6 +306,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     auth: AuthSettings = AuthSettings()
     embedder: EmbedderSettings = EmbedderSettings()
+    llm: LlmSettings = LlmSettings()
     cdc: CdcSettings = CdcSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     stack: StackSettings = StackSettings()

@@ -31,6 +31,8 @@ from api.auth.keys import KeyStore
 from api.auth.middleware import require_token
 from api.auth.tokens import TokenChecker
 from api.auth.users import Principal, Users
+from api.chat.controller import ChatController
+from api.chat.streams import Streams
 from api.db import Database
 from api.edge import Edge
 from api.imports.controller import FreshnessController, ImportController
@@ -40,7 +42,7 @@ from api.ops.readiness import Readiness
 from api.requests import ApiRequest, refuse_unknown_query
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
-from connectors import embedders
+from connectors import embedders, llm
 from connectors.jwks import JwksClient
 
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
@@ -51,6 +53,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     FreshnessController,
     HistoryController,
     RelationController,
+    ChatController,
 )
 """The routes whose bounds are fixed; `routes` has them all."""
 
@@ -118,7 +121,7 @@ def _dependencies() -> Mapping[str, Provide]:
 
         return Provide(provide, sync_to_thread=False)
 
-    names = ("database", "settings", "clock", "issuer", "readiness", "embedder")
+    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams")
     return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
 
 
@@ -135,6 +138,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.tokens = TokenChecker(settings.auth, keys)
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
+    state.streams = Streams(state.database, settings.llm, llm.build(settings.llm), state.clock)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)
     watch = asyncio.create_task(state.readiness.run(), name="readiness")
     try:
@@ -142,6 +146,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
+        await state.streams.close()
         await state.embedder.close()
         await keys.close()
         if remote:

@@ -66,12 +66,31 @@ def handlers() -> ExceptionHandlersMap:
     return {AdriaticError: _ours, HTTPException: _litestars, Exception: _unexpected}
 
 
+def problem_of(error: AdriaticError, path: str, request_id: str) -> Problem:
+    """The same for a response that has begun, whose status nobody can change any more."""
+    status = _status(error)
+    return Problem(
+        type=TYPE_PREFIX + error.code,
+        title=http.HTTPStatus(status).phrase,
+        status=status,
+        code=error.code,
+        detail=error.detail[:DETAIL_CHARS_MAX],
+        hint=error.hint[:DETAIL_CHARS_MAX],
+        instance=path[:DETAIL_CHARS_MAX],
+        request_id=request_id,
+    )
+
+
+def _status(error: AdriaticError) -> int:
+    if isinstance(error, CallerError):
+        return error.status
+    return 503 if isinstance(error, OperatingError) else 500
+
+
 def _ours(request: Request[Any, Any, Any], error: AdriaticError) -> Response[dict[str, Any]]:
     headers: dict[str, str] = {}
-    if isinstance(error, CallerError):
-        status = error.status
-    else:
-        status = 503 if isinstance(error, OperatingError) else 500
+    status = _status(error)
+    if not isinstance(error, CallerError):
         log.warning("request failed", code=error.code, detail=error.detail, status=status)
     if status in (429, 503):
         headers["retry-after"] = str(RETRY_AFTER_S)

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "logs": "adriatic.cli.stack:logs",
     "import": "adriatic.cli.imports:import_",
     "search": "adriatic.cli.search:search",
+    "chat": "adriatic.cli.chat:chat",
     "tenant": "adriatic.cli.tenants:tenant",
     "token": "adriatic.cli.tenants:token",
     "verify": "adriatic.cli.verify:verify",

@@ -18,6 +18,7 @@ from adriatic import errors
 from adriatic.clock import SYSTEM_CLOCK, Clock
 from adriatic.deadline import Deadline, backoff_s
 from adriatic.settings import Settings
+from connectors.llm.sse import ServerEvent, SseDecoder
 
 OUTAGE_S_MAX = 60.0
 """How long the API, or what it depends on, may be away before a command gives up. A restart takes a few seconds."""
@@ -70,26 +71,50 @@ class Remote:
         try:
             response = self._client.request(method, path, content=body, headers=headers, params=params)
         except httpx.HTTPError as error:
-            raise errors.DependencyUnavailable(
-                f"the API at {self._client.base_url} does not answer: {error or type(error).__name__}",
-                hint="`adriatic status` shows what runs; `adriatic up` starts it",
-            ) from error
+            raise self._away(error) from error
         if response.is_success:
             return msgspec.json.decode(response.content, type=answer)
-        raise _error(response)
+        raise error_of(response.status_code, response.content)
+
+    @contextmanager
+    def events(self, path: str, body: bytes) -> Iterator[Iterator[ServerEvent]]:
+        """The server-sent events of a POST, as they come. Never repeated: each call can cost money.
+
+        Leaving the block closes the connection, which stops the answer. Raises as `request` does, also while reading.
+        """
+        headers = {"content-type": "application/json", "accept": "text/event-stream"}
+        try:
+            with self._client.stream("POST", path, content=body, headers=headers) as response:
+                if not response.is_success:
+                    raise error_of(response.status_code, response.read())
+                yield self._decoded(response.iter_raw())
+        except httpx.HTTPError as error:
+            raise self._away(error) from error
+
+    def _decoded(self, parts: Iterator[bytes]) -> Iterator[ServerEvent]:
+        decoder = SseDecoder()
+        for part in parts:
+            yield from decoder.feed(part)
+
+    def _away(self, error: httpx.HTTPError) -> errors.DependencyUnavailable:
+        return errors.DependencyUnavailable(
+            f"the API at {self._client.base_url} does not answer: {error or type(error).__name__}",
+            hint="`adriatic status` shows what runs; `adriatic up` starts it",
+        )
 
 
-def _error(response: httpx.Response) -> errors.AdriaticError:
+def error_of(status: int, body: bytes) -> errors.AdriaticError:
+    """Our error for a problem document with this status."""
     try:
-        problem = msgspec.json.decode(response.content, type=_Problem)
+        problem = msgspec.json.decode(body, type=_Problem)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        problem = _Problem(detail=f"the server answered {response.status_code} without saying why")
-    if response.status_code in (429, 502, 503, 504):
+        problem = _Problem(detail=f"the server answered {status} without saying why")
+    if status in (429, 502, 503, 504):
         return errors.DependencyUnavailable(problem.detail, hint=problem.hint)
     for kind in _family(errors.CallerError):
         if kind.code == problem.code:
             return kind(problem.detail, hint=problem.hint)
-    return errors.OperatingError(f"{problem.detail} ({response.status_code} {problem.code})", hint=problem.hint)
+    return errors.OperatingError(f"{problem.detail} ({status} {problem.code})", hint=problem.hint)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def search(
     )
     settings = load()
     given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
-    with connect(url or local_url(settings), given or _local_token(tenant), outage_s=OUTAGE_S_MAX) as remote:
+    with connect(url or local_url(settings), given or local_token_of(tenant), outage_s=OUTAGE_S_MAX) as remote:
         result = remote.request("POST", "/v1/search", SearchResult, body=msgspec.json.encode(request))
         hint = _why_nothing(remote, request) if not result.hits else ""
     if as_json:
@@ -98,7 +98,8 @@ def _day(text: str | None) -> datetime | None:
         raise click.BadParameter(f"{text!r} is not a date; write it like 2026-01-15") from None
 
 
-def _local_token(tenant: str) -> str:
+def local_token_of(tenant: str) -> str:
+    """A token of this machine's issuer for a tenant by its slug or id."""
     from adriatic.cli.remote import local_token
     from adriatic.cli.tenants import tenant_id_of
     from adriatic.settings import load

@@ -66,12 +66,12 @@ class Server:
 
 
 @contextmanager
-def serving(settings: Settings, folder: Path) -> Iterator[Server]:
+def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Server]:
     port, log = free_port(), folder / "api.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "adriatic", "api", "run"],
-            env=environment(settings, port),
+            env=environment(settings, port) | variables,
             stdout=output,
             stderr=output,
         )

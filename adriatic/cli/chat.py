@@ -1,0 +1,120 @@
+"""`adriatic chat`: ask, read the answer as it is written, and see what it stands on.
+
+Owns how an answer looks in a terminal. Ctrl-C closes the connection, which stops the answer at its source. Refuses to
+search or to ask a model by itself: what it shows is what any client of the API gets.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from connectors.llm.sse import ServerEvent
+
+OUTAGE_S_MAX = 5.0
+"""A person waits for this command; a restart of the API is over by then."""
+
+
+@click.command("chat")
+@click.argument("question", nargs=-1, required=True)
+@click.option("--session", type=click.UUID, help="Count this to an earlier conversation.")
+@click.option("--sources", type=click.IntRange(1, 12), default=6, show_default=True, help="Passages to stand on.")
+@click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant.")
+@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
+@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
+def chat(
+    question: tuple[str, ...],
+    session: UUID | None,
+    sources: int,
+    tenant: str,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Ask about the decision records of a tenant; every number in the answer is a source.
+
+    \b
+    adriatic chat "why is there no dual write"
+    adriatic chat "what did we decide about queues" --json | jq -r 'select(.event == "delta").data.text'
+    """
+    from adriatic.cli.remote import connect, local_url
+    from adriatic.cli.search import local_token_of
+    from adriatic.settings import load
+    from api.chat.schemas import ChatRequest
+
+    if (url is None) != (token is None):
+        raise click.UsageError("--url and --token go together")
+    request = ChatRequest(" ".join(question), session, sources)
+    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
+    with (
+        connect(url or local_url(load()), given or local_token_of(tenant), outage_s=OUTAGE_S_MAX) as remote,
+        remote.events("/v1/chat/stream", msgspec.json.encode(request)) as events,
+    ):
+        for text in json_lines(events) if as_json else shown(events):
+            click.echo(text, nl=False)
+
+
+def json_lines(events: Iterable[ServerEvent]) -> Iterator[str]:
+    """One line for each event, as it comes. Raises as `shown` does, after the last line."""
+    for event in events:
+        data = msgspec.json.decode(event.data)
+        yield msgspec.json.encode({"event": event.name, "id": event.id, "data": data}).decode() + "\n"
+        if event.name == "error":
+            raise _error(data)
+        if event.name == "done":
+            return
+    raise _broke_off()
+
+
+def shown(events: Iterable[ServerEvent]) -> Iterator[str]:
+    """The answer in pieces, then its sources. Raises our error when it broke or has no end."""
+    sources: list[dict[str, Any]] = []
+    for event in events:
+        data = msgspec.json.decode(event.data)
+        if event.name == "start":
+            for degraded in data["degraded"]:
+                click.echo(f"without search by {degraded['arm']}: {degraded['detail']}", err=True)
+        elif event.name == "sources":
+            sources = data["sources"]
+        elif event.name == "delta":
+            yield data["text"]
+        elif event.name == "citations":
+            yield from _footnotes(sources, data["cited"], data["unsupported"])
+        elif event.name == "error":
+            yield "\n"
+            raise _error(data)
+        elif event.name == "done":
+            return
+    raise _broke_off()
+
+
+def _footnotes(sources: list[dict[str, Any]], cited: list[int], unsupported: list[int]) -> Iterator[str]:
+    yield "\n"
+    for source in sources:
+        if source["number"] in cited:
+            name = f"ADR-{source['adr_number']}" if source["adr_number"] is not None else "ADR"
+            where = f"{source['log']}, version {source['version']}"
+            heading = f" › {source['heading']}" if source["heading"] else ""
+            line = f"[{source['number']}] {name}  {source['title']}{heading}  {click.style(where, dim=True)}"
+            yield line + "\n"
+    if unsupported:
+        click.echo(f"{len(unsupported)} citation(s) pointed to no source and were dropped", err=True)
+
+
+def _broke_off() -> Exception:
+    from adriatic.errors import DependencyUnavailable
+
+    return DependencyUnavailable("the answer broke off", hint="ask again")
+
+
+def _error(problem: dict[str, Any]) -> Exception:
+    from adriatic.cli.remote import error_of
+
+    return error_of(problem["status"], msgspec.json.encode(problem))

@@ -1,0 +1,1 @@
+"""Questions about a tenant's ADRs, answered as a stream with citations that are checked."""

@@ -1,0 +1,112 @@
+"""`/v1/chat/stream`: a question in, an answer as server-sent events out.
+
+Owns what happens before the first byte: a problem response as long as nothing was shown, and a caller who hangs up
+while nothing was. Refuses Litestar's `ServerSentEvent`, whose generator is not closed when a caller leaves early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from litestar import Controller, Request, Response, post
+from litestar.di import NamedDependency
+from litestar.openapi.spec import Example
+from litestar.params import Body
+from litestar.response import Stream
+
+from adriatic import metrics
+from adriatic.ids import new_id
+from api.auth.users import Principal
+from api.chat.grounding import ground
+from api.chat.ledger import Attempt
+from api.chat.schemas import ChatRequest
+from api.chat.streams import ChatStream, Streams
+from api.db import Database
+from api.edge import CLIENT_GONE
+from api.openapi import answers
+from api.search.embedding import QueryEmbedder
+
+MEDIA_TYPE = "text/event-stream"
+HEADERS = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+"""No cache keeps it, no proxy collects it."""
+
+_EXAMPLE = """\
+id: 0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f.2
+event: delta
+data: {"text":"Everything enters Kafka through the log [1]."}
+
+"""
+_DESCRIPTION = """Server-sent events: `start` (session, attempt, provider, freshness), `sources` (numbered passages), \
+`delta` (text), `citations` (checked against the sources), `usage`, and at last `done` or `error` (problem details)."""
+
+
+class ChatController(Controller):
+    """Answers stand on the tenant's ADRs; every number in them points to a source that exists."""
+
+    path = "/v1/chat"
+    tags = ("chat",)
+
+    @post(
+        "/stream",
+        operation_id="streamChat",
+        status_code=200,
+        summary="Ask, and read the answer as it is written",
+        responses=answers(str, _EXAMPLE, description=_DESCRIPTION, errors=(413, 415, 429), media_type=MEDIA_TYPE),
+    )
+    async def stream_chat(
+        self,
+        request: Request[Any, Any, Any],
+        database: NamedDependency[Database],
+        embedder: NamedDependency[QueryEmbedder],
+        streams: NamedDependency[Streams],
+        principal: NamedDependency[Principal],
+        data: Annotated[ChatRequest, Body(examples=[Example("Question", value={"question": "Why no dual write?"})])],
+    ) -> Response[Any]:
+        """Closing the connection stops the answer, and what it used until then is recorded.
+
+        Until the first text an error is a problem response with its own status; afterwards it is the event `error`.
+        """
+        streams.admit(principal.tenant_id)
+        grounding = await ground(database, embedder, principal.tenant_id, data)
+        attempt = Attempt(
+            tenant_id=principal.tenant_id,
+            user_id=principal.user_id,
+            session_id=data.session_id or new_id(),
+            attempt_id=new_id(),
+            request_id=request.scope.get("state", {}).get("request_id", ""),
+            path=request.scope["path"],
+        )
+        stream = streams.start(attempt, grounding)
+        if data.session_id is None:
+            metrics.CHAT_SESSIONS.inc()
+        try:
+            began = await _begun(request, stream)
+        except BaseException:
+            stream.abandon()
+            raise
+        if not began:
+            stream.abandon()
+            return Response(None, status_code=CLIENT_GONE)
+        return Stream(stream.frames(), media_type=MEDIA_TYPE, headers=HEADERS)
+
+
+async def _begun(request: Request[Any, Any, Any], stream: ChatStream) -> bool:
+    """True when there is something to show, False when the caller hung up before. Raises what went wrong."""
+    first = asyncio.create_task(stream.first())
+    gone = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({first, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not first.done():
+            return False
+        await first
+        return True
+    finally:
+        for task in (first, gone):
+            task.cancel()
+        await asyncio.gather(first, gone, return_exceptions=True)
+
+
+async def _disconnected(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,122 @@
+"""What a chat takes, and the events of its stream, on the wire. Pure encoders: an event in, bytes out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from api.problems import Problem
+from api.search.query import QUERY_CHARS_MAX
+from api.search.schemas import Degraded, SearchFreshness
+from connectors.llm import Finish, Tokens
+
+SOURCES_DEFAULT = 6
+SOURCES_MAX = 12
+"""Passages that an answer may stand on. Six of some two hundred characters up to a page each fit any model."""
+
+UsageSource = Literal["provider", "partial", "estimated"]
+"""Who counted the tokens: the provider; the provider in part, we the rest; we alone, by the bytes."""
+
+
+class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A question, and the conversation that it is counted to. Answers do not remember earlier questions."""
+
+    question: Annotated[
+        str, Meta(min_length=1, max_length=QUERY_CHARS_MAX, description="A question, in your own words.")
+    ]
+    session_id: Annotated[
+        UUID | None, Meta(description="The conversation that this belongs to, as `start` named it; none begins one.")
+    ] = None
+    sources: Annotated[int, Meta(ge=1, le=SOURCES_MAX, description="Passages that the answer may stand on.")] = (
+        SOURCES_DEFAULT
+    )
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The first event: who answers, and how much of what was written the answer could know."""
+
+    session_id: UUID
+    attempt_id: UUID
+    provider: str
+    model: str
+    as_of: SearchFreshness
+    degraded: list[Degraded]
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What `[number]` points to: characters [char_start, char_end) of this version's body."""
+
+    number: int
+    adr_id: UUID
+    adr_number: int | None
+    log: str
+    version: int
+    title: str
+    heading: str
+    char_start: int
+    char_end: int
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """The second event: every passage that was found, the best first."""
+
+    sources: list[Source]
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    """The next piece of the answer."""
+
+    text: str
+
+
+class Citations(msgspec.Struct, frozen=True):
+    """`cited` are numbers of sources, in the order of their first use. `unsupported` are numbers that the model made
+    up: they were taken out of the text."""
+
+    cited: list[int]
+    unsupported: list[int]
+
+
+class UsageSpent(msgspec.Struct, frozen=True):
+    """What goes into the ledger. `cost_micro_usd` null: the price is not known."""
+
+    tokens: Tokens
+    usage_source: UsageSource
+    cost_micro_usd: int | None
+    first_token_ms: int | None
+
+
+class DoneEvent(msgspec.Struct, frozen=True):
+    """The last event of an answer that is whole."""
+
+    finish: Finish
+    finished_at: datetime
+
+
+ChatEvent = Start | Sources | TextDelta | Citations | UsageSpent | DoneEvent | Problem
+"""A `Problem` is the last event of an answer that broke."""
+
+NAMES: dict[type, str] = {
+    Start: "start",
+    Sources: "sources",
+    TextDelta: "delta",
+    Citations: "citations",
+    UsageSpent: "usage",
+    DoneEvent: "done",
+    Problem: "error",
+}
+KEEP_ALIVE = b": still here\n\n"
+"""A comment: clients skip it, proxies see that the connection lives."""
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(attempt_id: UUID, sequence: int, event: ChatEvent) -> bytes:
+    """One server-sent event. Its id names the attempt and the place in it, and is unique for ever."""
+    name = NAMES[type(event)]
+    head = f"id: {attempt_id}.{sequence}\nevent: {name}\ndata: "
+    return head.encode() + _ENCODER.encode(event) + b"\n\n"  # JSON has no line break of its own

@@ -1,0 +1,135 @@
+"""Language models: the seam, the one type of event, and the choice by settings.
+
+Owns the contract that every provider keeps: what a stream of events looks like, how it ends, what closing it does, and
+in which buckets tokens are counted. Refuses to know ADRs, to retry, to fail over, and to know prices. Read next:
+`remote`, which `anthropic` and `openai` share; `extractive` needs no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Literal, Protocol
+
+import msgspec
+
+from adriatic.errors import AdriaticError
+from adriatic.settings import LlmSettings
+
+BYTES_PER_TOKEN = 4
+"""Of English text, roughly. Only used where a provider did not say, and then the ledger says `estimated`."""
+
+Finish = Literal["stop", "length", "refused", "other"]
+"""Why the model ended: by itself, at the bound of its answer, because it refuses, or something that we do not know."""
+
+
+class Passage(msgspec.Struct, frozen=True):
+    """What an answer may stand on. `number` is what `[number]` in the answer points to."""
+
+    number: int
+    title: str
+    heading: str
+    text: str
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """One question. A model reads `system` and `user`; what needs no model reads `passages`, the best first."""
+
+    system: str
+    user: str
+    passages: tuple[Passage, ...]
+    output_tokens_max: int
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.system.encode()) + len(self.user.encode())
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """Disjoint buckets: their sum is all tokens, each counted once, whatever the provider's own sums contain."""
+
+    input_uncached: int = 0
+    cache_read: int = 0
+    cache_write_5m: int = 0
+    cache_write_1h: int = 0
+    output_visible: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(msgspec.structs.astuple(self))
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The provider took the request. It can still fail without one word of an answer."""
+
+    model: str
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """The next piece of the answer, in the model's own words. Markers like `[1]` in it are claims."""
+
+    text: str
+
+
+class Quoted(msgspec.Struct, frozen=True):
+    """A piece of the answer that is a passage's text as it stands. Whatever looks like a marker in it is not one."""
+
+    text: str
+    number: int
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """All tokens so far, not those since the last time. `complete`: the provider will not count further."""
+
+    tokens: Tokens
+    complete: bool
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The answer is whole. The last event."""
+
+    finish: Finish
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """There will be no more. The last event."""
+
+    error: AdriaticError
+
+
+Event = Started | Delta | Quoted | Usage | Done | Failed
+
+
+class Provider(Protocol):
+    """Streams answers. One per process, used by many tasks at once.
+
+    `stream` raises nothing: what goes wrong is `Failed`. The last event is `Done` or `Failed`, and there is exactly one
+    of them. Whoever reads must close the generator (`contextlib.aclosing`); closing it, or cancelling the task that
+    reads it, closes the connection to the provider at once, and never waits for the rest of an answer.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def model(self) -> str: ...
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]: ...
+
+    async def close(self) -> None: ...
+
+
+def build(settings: LlmSettings) -> Provider:
+    """The provider that the settings ask for. Opens no connection."""
+    # Imported here: a process that asks no model should not pay for two SDKs.
+    if settings.provider == "anthropic":
+        from connectors.llm.anthropic import AnthropicProvider
+
+        return AnthropicProvider(settings)
+    if settings.provider == "openai":
+        from connectors.llm.openai import OpenAIProvider
+
+        return OpenAIProvider(settings)
+    from connectors.llm.extractive import ExtractiveProvider
+
+    return ExtractiveProvider()

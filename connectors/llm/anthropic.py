@@ -1,0 +1,156 @@
+"""Anthropic's Messages API. Owns the request and the decoding of its events; time-outs and the end are in `remote`.
+
+Anthropic counts cached tokens beside `input_tokens`, and says the input at the start and the output, cumulatively, at
+the end: an answer that was cut short still has its exact input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+import anthropic
+import msgspec
+
+from adriatic.clock import SYSTEM_CLOCK, Clock
+from adriatic.errors import AdriaticError, DependencyUnavailable
+from adriatic.settings import LlmSettings
+from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, Usage, remote
+from connectors.llm.sse import ServerEvent
+
+BASE_URL = "https://api.anthropic.com"
+_FINISH: dict[str, Finish] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refused",
+}
+
+
+class _CacheCreation(msgspec.Struct):
+    ephemeral_5m_input_tokens: int = 0
+    ephemeral_1h_input_tokens: int = 0
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_creation: _CacheCreation | None = None
+    output_tokens: int | None = None
+
+
+class _Message(msgspec.Struct):
+    model: str = ""
+    usage: _Usage | None = None
+
+
+class _Delta(msgspec.Struct):
+    type: str = ""
+    text: str = ""
+    stop_reason: str | None = None
+
+
+class _Error(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+
+
+class _Event(msgspec.Struct):
+    type: str
+    message: _Message | None = None
+    delta: _Delta | None = None
+    usage: _Usage | None = None
+    error: _Error | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Event)
+
+
+class AnthropicDecoder:
+    """See `remote.Decoder`."""
+
+    def __init__(self) -> None:
+        self._tokens = Tokens()
+        self._finish: Finish = "other"
+
+    def decode(self, event: ServerEvent) -> Sequence[Event]:
+        read = _DECODER.decode(event.data)
+        if read.type == "content_block_delta" and read.delta and read.delta.type == "text_delta":
+            return [Delta(read.delta.text)] if read.delta.text else []
+        if read.type == "message_start" and read.message:
+            usage = self._usage(read.message.usage, complete=False)
+            return [Started(read.message.model), *usage]
+        if read.type == "message_delta":
+            if read.delta and read.delta.stop_reason:
+                self._finish = _FINISH.get(read.delta.stop_reason, "other")
+            return self._usage(read.usage, complete=True)
+        if read.type == "message_stop":
+            return [Done(self._finish)]
+        if read.type == "error":
+            error = read.error or _Error()
+            reason = f"{error.type}: {error.message}"[: remote.REASON_CHARS_MAX]
+            return [Failed(DependencyUnavailable(f"anthropic cannot answer now: {reason}", hint="try again"))]
+        return []
+
+    def _usage(self, usage: _Usage | None, *, complete: bool) -> list[Event]:
+        """Each field is the newest total; one that is left out, or null, has not changed."""
+        if usage is None:
+            return []
+        known = self._tokens
+        written_1h = usage.cache_creation.ephemeral_1h_input_tokens if usage.cache_creation else known.cache_write_1h
+        written = usage.cache_creation_input_tokens
+        self._tokens = Tokens(
+            input_uncached=_newer(usage.input_tokens, known.input_uncached),
+            cache_read=_newer(usage.cache_read_input_tokens, known.cache_read),
+            cache_write_5m=known.cache_write_5m if written is None else max(0, written - written_1h),
+            cache_write_1h=written_1h,
+            output_visible=_newer(usage.output_tokens, known.output_visible),
+        )
+        return [Usage(self._tokens, complete)]
+
+
+def _newer(value: int | None, known: int) -> int:
+    return known if value is None else value
+
+
+class AnthropicProvider:
+    """See `Provider`."""
+
+    def __init__(self, settings: LlmSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._client = anthropic.AsyncAnthropic(
+            api_key=settings.api_key.get_secret_value(),
+            base_url=settings.base_url or BASE_URL,
+            max_retries=0,
+            timeout=anthropic.Timeout(settings.total_s, connect=settings.connect_s),
+        )
+
+    @property
+    def name(self) -> str:
+        return "anthropic"
+
+    @property
+    def model(self) -> str:
+        return self._settings.model
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
+        opening = self._client.messages.with_streaming_response.create(
+            model=self._settings.model,
+            max_tokens=prompt.output_tokens_max,
+            system=prompt.system,
+            messages=[{"role": "user", "content": prompt.user}],
+            stream=True,
+        )
+        return remote.answer(opening, AnthropicDecoder(), self._settings, self._clock, _named)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def _named(error: Exception) -> AdriaticError:
+    if isinstance(error, anthropic.APIStatusError):
+        wait = error.response.headers.get("retry-after", "")
+        return remote.from_status("anthropic", error.status_code, error.message, wait)
+    return remote.broken("anthropic", error)

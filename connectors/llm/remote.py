@@ -1,0 +1,136 @@
+"""What the providers behind an SDK share: one streamed answer, its time-outs, and its end.
+
+The SDK makes the request, authenticates and names errors; its retries are off. The bytes of the answer are read here
+and decoded by each provider's `Decoder`, which is pure: the SDKs' own objects cost four times as much for each piece.
+
+Owns the time-outs until the first piece of text, between two pieces, and for the whole answer; that to connect is given
+to the SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from typing import Any, Protocol
+
+import msgspec
+
+from adriatic.clock import Clock
+from adriatic.deadline import Deadline
+from adriatic.errors import AdriaticError, DependencyUnavailable
+from adriatic.settings import LlmSettings
+from connectors.llm import Delta, Done, Event, Failed
+from connectors.llm.sse import ServerEvent, SseDecoder
+
+REASON_CHARS_MAX = 300
+"""Of what a provider says about an error: enough for a sentence or two."""
+
+
+class Decoder(Protocol):
+    """Turns what a provider sends into our events. One per answer. Raises `msgspec.DecodeError` for what it cannot
+    read; what it does not know it leaves out."""
+
+    def decode(self, event: ServerEvent) -> Sequence[Event]: ...
+
+
+class _Clocks:
+    """How long the next piece may take, and what to say when it does not come."""
+
+    def __init__(self, settings: LlmSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._first = Deadline.after(settings.first_token_s, clock)
+        self._total = Deadline.after(settings.total_s, clock)
+        self.begun = False
+
+    @property
+    def left_s(self) -> float:
+        return min(self._total.left_s, self._settings.idle_s if self.begun else self._first.left_s)
+
+    def late(self) -> DependencyUnavailable:
+        settings = self._settings
+        if self._total.passed:
+            return DependencyUnavailable(
+                f"the answer took longer than {settings.total_s:g} s", hint="ask for less, or raise llm.total_s"
+            )
+        if self.begun:
+            return DependencyUnavailable(
+                f"{settings.provider} fell silent for {settings.idle_s:g} s in the middle of the answer",
+                hint="ask again",
+            )
+        return DependencyUnavailable(
+            f"{settings.provider} did not begin to answer within {settings.first_token_s:g} s",
+            hint="ask again, or raise llm.first_token_s",
+        )
+
+
+async def answer(
+    opening: AbstractAsyncContextManager[Any],
+    decoder: Decoder,
+    settings: LlmSettings,
+    clock: Clock,
+    named: Callable[[Exception], AdriaticError],
+) -> AsyncGenerator[Event, None]:
+    """The events of one answer. `opening` is the SDK's streamed response, `named` gives our error for one of its.
+
+    The connection is closed, not drained, however this ends.
+    """
+    clocks = _Clocks(settings, clock)
+    lines = SseDecoder()
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(clocks.left_s):
+                response = await stack.enter_async_context(opening)
+        except TimeoutError:
+            yield Failed(clocks.late())
+            return
+        except Exception as error:
+            yield Failed(named(error))
+            return
+        parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
+        while True:
+            try:
+                async with asyncio.timeout(clocks.left_s):
+                    part = await anext(parts, b"")
+                events = [event for line in lines.feed(part) for event in decoder.decode(line)]
+            except TimeoutError:
+                yield Failed(clocks.late())
+                return
+            except msgspec.DecodeError as error:
+                yield Failed(DependencyUnavailable(f"{settings.provider}'s answer is not understood: {error}"))
+                return
+            except Exception as error:
+                yield Failed(named(error))
+                return
+            for event in events:
+                clocks.begun = clocks.begun or isinstance(event, Delta)
+                yield event
+                if isinstance(event, Done | Failed):
+                    return
+            if not part:
+                yield Failed(DependencyUnavailable(f"{settings.provider} ended the answer in the middle"))
+                return
+
+
+def from_status(provider: str, status: int, message: str, retry_after: str = "") -> DependencyUnavailable:
+    """What a refused request means. A message about a key can hold a part of it, so it is left out."""
+    if status in (401, 403):
+        return DependencyUnavailable(
+            f"{provider} does not accept the key: HTTP {status}", hint="check llm.api_key and llm.base_url"
+        )
+    reason = f"HTTP {status}, {message[:REASON_CHARS_MAX]}"
+    if status == 429:
+        hint = f"it asks to wait {retry_after} s" if retry_after.isdigit() else "try again later"
+        return DependencyUnavailable(f"{provider} takes no more requests now: {reason}", hint=hint)
+    if status < 500:
+        return DependencyUnavailable(f"{provider} refuses the request: {reason}", hint="check llm.model")
+    return DependencyUnavailable(f"{provider} cannot answer now: {reason}", hint="try again")
+
+
+def broken(provider: str, error: Exception) -> AdriaticError:
+    """What the transport raised, in classes that are not ours to depend on, or what the decoder of events refused."""
+    if isinstance(error, AdriaticError):
+        return error
+    return DependencyUnavailable(
+        f"{provider} does not answer, or broke off: {type(error).__name__}", hint="check llm.base_url, then ask again"
+    )

@@ -1,0 +1,151 @@
+"""How an answer looks in a terminal, how it breaks, and that Ctrl-C closes the connection."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from uuid import UUID
+
+import click
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from adriatic.cli.chat import chat
+from adriatic.errors import DependencyUnavailable, RateLimited
+from api.chat.schemas import ChatEvent, Citations, DoneEvent, Source, Sources, Start, TextDelta, UsageSpent, encode
+from api.problems import Problem
+from api.search.schemas import Degraded, SearchFreshness
+from api.watermarks import UNKNOWN
+from connectors.llm import Tokens
+from tests.api.search.corpus import BEGINNING
+
+ID = UUID("0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f")
+START = Start(ID, ID, "openai", "m", SearchFreshness(UNKNOWN), [Degraded("meaning", "x", "the embedder is away", "")])
+SOURCES = Sources(
+    [
+        Source(1, ID, 12, "default", 3, "Nobody writes twice", "Context", 0, 9),
+        Source(2, ID, None, "default", 1, "Never cited", "", 0, 9),
+    ]
+)
+TEXT: list[ChatEvent] = [TextDelta("It fails "), TextDelta("in the middle [1].")]
+END: list[ChatEvent] = [Citations([1], [7]), UsageSpent(Tokens(), "provider", None, 5), DoneEvent("stop", BEGINNING)]
+BROKEN = Problem(
+    "urn:x", "X", 503, "dependency-unavailable", "the provider is away", "/v1/chat/stream", "r", "ask again"
+)
+
+
+def frames(*events: ChatEvent) -> bytes:
+    return b"".join(encode(ID, number, event) for number, event in enumerate(events))
+
+
+class Server:
+    """Sends `body`, then holds the connection while `hold`, and says when it was closed."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.body = b""
+        self.hold = False
+        self.asked: list[Any] = []
+        self.sent = threading.Event()
+        self.closed = threading.Event()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                server.asked.append(msgspec.json.decode(self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(server.status)
+                self.end_headers()
+                self.wfile.write(server.body)
+                self.wfile.flush()
+                server.sent.set()
+                if server.hold:
+                    self.connection.settimeout(30)
+                    self.connection.recv(1)
+                    server.closed.set()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+def ask(server: Server, *options: str) -> Result:
+    return CliRunner().invoke(chat, ["why", "so", "--url", server.url, "--token", "t", *options])
+
+
+def test_an_answer_and_what_it_stands_on(server: Server) -> None:
+    server.body = frames(START, SOURCES, *TEXT, *END)
+    result = ask(server, "--session", str(ID), "--sources", "3")
+    assert result.exit_code == 0, result.output
+    assert click.unstyle(result.stdout) == (
+        "It fails in the middle [1].\n[1] ADR-12  Nobody writes twice › Context  default, version 3\n"
+    )
+    assert "without search by meaning: the embedder is away" in result.stderr
+    assert "1 citation(s) pointed to no source" in result.stderr
+    assert server.asked == [{"question": "why so", "session_id": str(ID), "sources": 3}]
+
+
+def test_json_is_a_line_for_each_event(server: Server) -> None:
+    server.body = frames(START, SOURCES, *TEXT, *END)
+    result = ask(server, "--json")
+    lines = [msgspec.json.decode(line) for line in result.stdout.splitlines()]
+    assert [line["event"] for line in lines] == [
+        *("start", "sources", "delta", "delta", "citations", "usage", "done"),
+    ]
+    assert lines[2] == {"event": "delta", "id": f"{ID}.2", "data": {"text": "It fails "}}
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize(("last", "says"), [([BROKEN], "the provider is away"), ([], "broke off")])
+def test_an_answer_that_breaks(server: Server, options: tuple[str, ...], last: Sequence[ChatEvent], says: str) -> None:
+    server.body = frames(START, SOURCES, *TEXT, *last)
+    result = ask(server, *options)
+    assert isinstance(result.exception, DependencyUnavailable)
+    assert says in str(result.exception)
+    assert "in the middle" in result.stdout
+
+
+def test_a_refusal(server: Server) -> None:
+    server.status = 429
+    server.body = msgspec.json.encode({"code": RateLimited.code, "detail": "16 answers are being written", "hint": ""})
+    result = ask(server)
+    assert "16 answers" in str(result.exception)
+    assert len(server.asked) == 1, "a question is never asked twice by itself"
+
+
+def test_ctrl_c_closes_the_connection(server: Server) -> None:
+    server.body, server.hold = frames(START, SOURCES, *TEXT), True
+    command = [sys.executable, "-m", "adriatic", "chat", "why", "--url", server.url, "--token", "t"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        assert server.sent.wait(30)
+        assert process.stdout.read(len("It fails ")) == "It fails ", "it is shown as it comes"
+        process.send_signal(signal.SIGINT)
+        assert server.closed.wait(10)
+        assert process.wait(10) == 130
+        assert "stopped" in process.stderr.read()

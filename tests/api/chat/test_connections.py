@@ -1,0 +1,92 @@
+"""The chat over real connections, on the server that runs in production: answers end, and callers who hang up close
+the provider's connection."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from adriatic.settings import Settings
+from tests.api.search.corpus import Corpus, writing
+from tests.api.test_server import client, serving
+from tests.api.world import running
+from tests.connectors.llm import stand_in as recorded
+from tests.connectors.llm.stand_in import standing_in
+
+pytestmark = pytest.mark.stack
+
+QUESTION = {"question": "Why no dual write?"}
+CLOSE_S_MAX = 0.1
+
+
+@pytest.fixture
+def corpus(fresh_database: Settings) -> Iterator[Corpus]:
+    with writing(fresh_database) as writer:
+        writer.watermark(datetime.now(UTC))
+        yield writer
+
+
+async def outcomes(settings: Settings, count: int) -> list[str]:
+    """The ledger's, when there are `count`."""
+    connection = await asyncpg.connect(settings.postgres.dsn("admin"))
+    rows: list[Any] = []
+    for _ in range(100):
+        rows = await connection.fetch("select outcome from app.usage_events order by started_at")
+        if len(rows) >= count:
+            break
+        await asyncio.sleep(0.05)
+    await connection.close()
+    return [row["outcome"] for row in rows]
+
+
+async def test_answers_end_and_callers_who_leave_stop_them(
+    fresh_database: Settings, corpus: Corpus, tmp_path: Path
+) -> None:
+    async with running(fresh_database) as world:
+        tenant = await world.tenant()
+    corpus.log(tenant.tenant_id, "default")
+    corpus.adr(tenant.tenant_id, "Nobody writes twice", "# Nobody writes twice\n\nA dual write fails.\n")
+    async with standing_in() as provider:
+        variables = {
+            "ADRIATIC_LLM__PROVIDER": "anthropic",
+            "ADRIATIC_LLM__MODEL": "claude-test-1",
+            "ADRIATIC_LLM__API_KEY": "key",
+            "ADRIATIC_LLM__BASE_URL": provider.url,
+        }
+        with serving(fresh_database, tmp_path, **variables) as server:
+            async with client(server, fresh_database, tenant) as caller:
+                provider.script = [recorded.ANTHROPIC_START, recorded.anthropic_text("So [1]."), recorded.ANTHROPIC_END]
+                whole = await caller.post("/v1/chat/stream", QUESTION)
+                assert b'"text":"So [1]."' in whole.content
+                assert b"event: done" in whole.content
+
+                provider.closed.clear()
+                provider.script = [recorded.ANTHROPIC_START, recorded.anthropic_text("Half of it"), 30.0]
+                headers = {"authorization": f"Bearer {caller.token}"}
+                async with caller.http.stream("POST", "/v1/chat/stream", json=QUESTION, headers=headers) as response:
+                    async for part in response.aiter_raw():
+                        if b"event: delta" in part:
+                            break
+                    left_s = time.monotonic()
+                await asyncio.wait_for(provider.closed.wait(), 5)
+                assert provider.closed_s - left_s < CLOSE_S_MAX
+
+                provider.closed.clear()
+                provider.asked.clear()
+                provider.script = [recorded.ANTHROPIC_START, 30.0]
+                asking = asyncio.create_task(caller.post("/v1/chat/stream", QUESTION))
+                await asyncio.wait_for(provider.asked.wait(), 5)
+                left_s = time.monotonic()
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+                await asyncio.wait_for(provider.closed.wait(), 5)
+                assert provider.closed_s - left_s < CLOSE_S_MAX
+                assert await outcomes(fresh_database, 3) == ["completed", "cancelled", "cancelled"]
+            assert server.stop() == 0

@@ -1,0 +1,55 @@
+"""What one attempt used, and who says so."""
+
+from __future__ import annotations
+
+from adriatic.clock import ManualClock
+from adriatic.ids import new_id
+from api.chat.ledger import Attempt, Meter
+from connectors.llm import Tokens, Usage
+
+ATTEMPT = Attempt(new_id(), new_id(), new_id(), new_id(), "request", "/v1/chat/stream")
+READ = Tokens(input_uncached=25, cache_read=1000, output_visible=1)
+
+
+def meter(clock: ManualClock | None = None) -> Meter:
+    made = Meter("test", "model", 401, clock or ManualClock())
+    made.ask()
+    return made
+
+
+def test_the_providers_count_stands_as_it_is_also_when_it_is_zero() -> None:
+    measured = meter()
+    measured.text("some text")
+    measured.usage(Usage(Tokens(), complete=True))
+    assert measured.spent() == (Tokens(), "provider")
+
+
+def test_the_input_of_a_cut_answer_is_the_providers_and_the_output_is_ours() -> None:
+    measured = meter()
+    measured.usage(Usage(READ, complete=False))
+    measured.text("x" * 41)
+    assert measured.spent() == (Tokens(input_uncached=25, cache_read=1000, output_visible=11), "partial")
+
+
+def test_what_nobody_counted_is_estimated_by_the_bytes() -> None:
+    measured = meter()
+    measured.text("ü" * 4)
+    assert measured.spent() == (Tokens(input_uncached=101, output_visible=2), "estimated")
+
+
+def test_what_was_never_asked_used_nothing() -> None:
+    assert Meter("test", "model", 401, ManualClock()).spent() == (Tokens(), "estimated")
+
+
+def test_the_first_token_is_timed_once() -> None:
+    clock = ManualClock()
+    measured = meter(clock)
+    assert measured.first_token_ms is None
+    clock.sleep(0.25)
+    measured.text("a")
+    clock.sleep(1)
+    measured.text("b")
+    entry = measured.entry(ATTEMPT, "completed", "")
+    assert entry.first_token_ms == 250
+    assert (entry.finished_at - entry.started_at).total_seconds() == 1.25
+    assert entry.cost_micro_usd is None
