@@ -213,7 +213,7 @@ class LlmSettings(_Section):
         description="`extractive` quotes what the search finds; `openai` is any endpoint that speaks its API.",
     )
     model: str = Field("", description="Name of the model, for `anthropic` and `openai`.")
-    base_url: str = Field("", description="Base of the endpoint's API; empty is the provider's own.")
+    base_url: OptionalUrl = Field("", description="Base of the endpoint's API; empty is the provider's own.")
     api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint.")
     connect_s: float = Field(5.0, gt=0, description="To open a connection, in seconds.")
     first_token_s: float = Field(20.0, gt=0, description="Until the answer begins, in seconds.")
