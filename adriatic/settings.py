@@ -54,7 +54,7 @@ DIMENSION_MAX = 16_000
 TEXT_BYTES_MAX = 2_031_616
 """Largest `api.adr_bytes_max`, in bytes: a change can hold a text twice, and its topic takes records of 4 MiB."""
 IMPORT_BYTES_MAX = 67_108_864
-"""Largest `api.import_bytes_max`: what a body without a Content-Length is cut at, in bytes."""
+"""Largest `api.import_bytes_max`, in bytes: a request is held in memory while it is worked on."""
 BYTES_MIN = 1_000
 """Smallest limit of a size, in bytes: below it not even short texts fit, and somebody meant kilobytes."""
 CONNECTIONS_MAX = 262_143

@@ -49,7 +49,6 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
     LogController,
     SearchController,
-    ImportController,
     FreshnessController,
     HistoryController,
     RelationController,
@@ -68,7 +67,11 @@ JSON_EXPANSION_MAX = 3
 def routes(settings: Settings) -> list[ControllerRouterHandler]:
     """Every route of the API. The contract test and the tenant matrix walk whatever is in here."""
     text_bytes_max = JSON_EXPANSION_MAX * settings.api.adr_bytes_max + SMALL_BODY_BYTES_MAX
-    return [*CONTROLLERS, Router("/", route_handlers=[AdrController], request_max_body_size=text_bytes_max)]
+    return [
+        *CONTROLLERS,
+        Router("/", route_handlers=[AdrController], request_max_body_size=text_bytes_max),
+        Router("/", route_handlers=[ImportController], request_max_body_size=settings.api.import_bytes_max),
+    ]
 
 
 class Api(Litestar):
@@ -93,7 +96,7 @@ class Api(Litestar):
 
 def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, health: Health | None = None) -> Api:
     """The application of one process. Nothing is opened before its lifespan starts."""
-    return Api(
+    app = Api(
         route_handlers=routes(settings),
         request_class=ApiRequest,
         request_max_body_size=SMALL_BODY_BYTES_MAX,
@@ -107,6 +110,8 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, health: Healt
         state=State({"settings": settings, "clock": clock, "health": health or Health()}),
         logging_config=None,
     )
+    openapi.state_body_limits(app)
+    return app
 
 
 def _dependencies() -> Mapping[str, Provide]:

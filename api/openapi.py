@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from litestar import Request, Router
+from litestar import Litestar, Request, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
-from litestar.openapi.spec import Components, Example, License, SecurityScheme
+from litestar.openapi.spec import Components, Example, License, RequestBody, SecurityScheme
 from litestar.openapi.spec.base import BaseSchemaObject
-from litestar.routes import BaseRoute
+from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from adriatic import __version__
@@ -105,6 +105,26 @@ def _problem(status: int) -> ResponseSpec:
         media_type=MEDIA_TYPE,
         examples=[Example(summary=code, value=value)],
     )
+
+
+def state_body_limits(app: Litestar) -> None:
+    """Write into the document how large the body of each route may be, as the route itself has it."""
+    limits = {
+        handler.operation_id: handler.resolve_request_max_body_size()
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+    }
+    for path in (app.openapi_schema.paths or {}).values():
+        for operation in (path.post, path.put, path.patch, path.delete):
+            if operation is None or not isinstance(operation.request_body, RequestBody):
+                continue
+            limit = limits[operation.operation_id]
+            operation.request_body.description = f"At most {limit} bytes."
+            if operation.responses and "413" in operation.responses:
+                operation.responses[
+                    "413"
+                ].description = f"The body has more than {limit} bytes, or a text is too large."
 
 
 class _PlainYaml(YamlRenderPlugin):

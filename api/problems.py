@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
 from adriatic.errors import AdriaticError, CallerError, OperatingError, Unauthenticated
@@ -57,7 +58,7 @@ _ROUTING_CODES = {404: "no-such-route", 405: "method-not-allowed", 413: "too-lar
 _ROUTING_HINTS = {
     404: "GET /openapi.json lists the routes; ids in paths are UUIDs",
     405: "the Allow header lists the methods",
-    413: "GET /openapi.json has the limit of each route",
+    413: "send less in one request; GET /openapi.json has the limit of each route",
 }
 
 
@@ -113,10 +114,18 @@ def _litestars(request: Request[Any, Any, Any], error: HTTPException) -> Respons
     detail = {
         404: f"nothing answers to {request.method} {path}",
         405: f"{path} does not take {request.method}",
-        413: "the body is larger than this route takes",
+        413: _too_large(request),
     }.get(status, error.detail)
     code = _ROUTING_CODES.get(status, "bad-request")
     return _answer(request, status, code, detail, _ROUTING_HINTS.get(status, ""), headers, {})
+
+
+def _too_large(request: Request[Any, Any, Any]) -> str:
+    handler = request.scope.get("route_handler")
+    limit = handler.resolve_request_max_body_size() if isinstance(handler, HTTPRouteHandler) else None
+    length = request.headers.get("content-length", "")
+    sent = f"has {length[:20]} bytes, and" if length.isdigit() else "is too large:"
+    return f"the body {sent} this route takes at most {limit} bytes"
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:

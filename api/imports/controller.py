@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, Response, get, post
-from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
-from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, Parameter
 
-from adriatic.errors import InvalidInput, TooLarge
+from adriatic.errors import InvalidInput
 from adriatic.settings import Settings
 from api.auth.users import Principal
 from api.db import Database
 from api.imports import freshness, service
 from api.imports.schemas import BatchResult, Events, FinishedImport, Import, StartImport
 from api.openapi import answers
-
-BODY_BYTES_MAX = 67_108_864
-"""Upper end of `api.import_bytes_max`: what a body without a Content-Length is cut at."""
 
 _REMARK = {"path": "docs/adr/0007-a.md", "ref": "9f2c1e…", "code": "number-taken", "detail": "7 is the number of 'B'"}
 _IMPORT = {
@@ -71,24 +66,11 @@ _FRESHNESS = {
 }
 
 
-async def limit_body(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard: refuses a body over `api.import_bytes_max` by its Content-Length, before any of it is read."""
-    settings: Settings = connection.app.state.settings
-    length = connection.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > settings.api.import_bytes_max:
-        raise TooLarge(
-            f"the request has {length} bytes, and one of an import may have {settings.api.import_bytes_max}",
-            hint="send fewer changes in one request",
-        )
-
-
 class ImportController(Controller):
     """Histories come in here. Send changes in order; sending them again is safe, and skips what is here already."""
 
     path = "/v1/imports"
     tags = ("imports",)
-    guards = (limit_body,)
-    request_max_body_size = BODY_BYTES_MAX
 
     @post(
         operation_id="startImport",

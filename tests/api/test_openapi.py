@@ -109,6 +109,20 @@ def test_every_body_has_an_example_that_fits_and_its_errors(name: str) -> None:
     assert {"413", "415"} <= set(operation["responses"])
 
 
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("POST /v1/adrs", 3 * 1_048_576 + 65_536),
+        ("POST /v1/imports/{import_id}/events", 8_388_608),
+        ("POST /v1/logs", 65_536),
+    ],
+)
+def test_a_body_has_its_limit(name: str, limit: int) -> None:
+    _, _, operation = OPERATIONS[name]
+    assert operation["requestBody"]["description"] == f"At most {limit} bytes."
+    assert f"{limit} bytes" in operation["responses"]["413"]["description"]
+
+
 async def test_it_is_served_as_json_and_as_yaml_without_a_token(lonely: World) -> None:
     as_json = await lonely.http.get("/openapi.json")
     assert as_json.json()["paths"].keys() == SCHEMA["paths"].keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -512,7 +513,9 @@ async def test_only_json_in_utf_8_is_read(tenant: Caller, headers: dict[str, str
 
 async def test_a_body_over_the_routes_limit_is_not_read(tenant: Caller) -> None:
     adr = await tenant.create()
-    problem(await tenant.put(f"/v1/adrs/{adr['adr_id']}/tags", {"tags": ["x" * 70_000]}), 413, "too-large")
+    path = f"/v1/adrs/{adr['adr_id']}/tags"
+    refused = problem(await tenant.put(path, {"tags": ["x" * 70_000]}), 413, "too-large")
+    assert re.fullmatch(r"the body has 700\d\d bytes, and this route takes at most 65536 bytes", refused["detail"])
     problem(await tenant.post("/v1/adrs", {"body": "x" * 4_000_000}), 413, "too-large")
 
 
