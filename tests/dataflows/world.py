@@ -271,6 +271,7 @@ class Process:
 
     def __init__(self, world: World, flow: str, log: Path) -> None:
         self._log = log.open("ab")
+        self._path, self._said_before = log, log.stat().st_size
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "tests.dataflows.process", flow],
             env={**os.environ, "WORLD": json.dumps(description(world))},
@@ -284,7 +285,13 @@ class Process:
         self.popen.wait(WAIT_S)
         self._log.close()
 
+    def reads(self) -> bool:
+        """Whether it came so far that it says so. Before, a signal ends it like any program that is being loaded."""
+        return b"reading" in self._path.read_bytes()[self._said_before :]
+
     def terminate(self) -> int:
+        """Ask it to end, once it reads; its exit code."""
+        until(self.reads)
         self.popen.terminate()
         code = self.popen.wait(WAIT_S)
         self._log.close()
