@@ -102,8 +102,8 @@ class Index(Flow[Effects]):
             _delete_superseded(connection, newest)
             _write_chunks(connection, newest)
             self._make_findable_by_meaning(connection, space, newest)
-        again = [version for version in effects.versions if version.version == known.get(version.adr)]
-        self._make_findable_by_meaning(connection, space, _lacking_meaning(connection, again))
+        if again := [version for version in effects.versions if version.version == known.get(version.adr)]:
+            self._make_findable_by_meaning(connection, space, _lacking_meaning(connection, again))
         _erase(connection, effects.erased)
 
     def _make_findable_by_meaning(self, connection: Connection, space: str, versions: Sequence[Version]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docs.markdown import ROOT, tracked
+from tests.docs.markdown import ROOMS, ROOT, tracked
 
 FUNCTION_LINES_MAX = 70
 """A function fits a screen."""
@@ -16,19 +16,6 @@ MODULE_LINES_MAX = 500
 """A module has one subject."""
 TEST_MODULE_LINES_MAX = 800
 """A module of tests is a list, which reads well when it is longer."""
-ROOMS = (
-    "adriatic",
-    "api",
-    "bench",
-    "connectors",
-    "dataflows",
-    "deploy",
-    "docs",
-    "schemas",
-    "streams",
-    "tests",
-    "topics",
-)
 MARKERS = re.compile(r"\b(?:" + "|".join(("FIX" + "ME", "TO" + "DO", "XX" + "X", "HA" + "CK")) + r")\b")
 BARE_IGNORE = re.compile(r"#\s*type:\s*ignore(?!\[)|#\s*noqa(?!:)")
 MODULES = [name for name in tracked("*.py") if name.split("/", 1)[0] in ROOMS]

@@ -12,6 +12,20 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[2]
+ROOMS = (
+    "adriatic",
+    "api",
+    "bench",
+    "connectors",
+    "dataflows",
+    "deploy",
+    "docs",
+    "schemas",
+    "streams",
+    "tests",
+    "topics",
+)
+"""Top-level folders: what the docs may name a path in, and what tidiness is asked of."""
 OUTPUT = re.compile(r"<!-- output: .*?<!-- /output -->", re.DOTALL)
 """What a command printed: a record, not instructions. It is not checked."""
 

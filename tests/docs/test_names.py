@@ -11,22 +11,9 @@ import pytest
 
 from adriatic.cli import cli, reference
 from adriatic.cli.settings import fields, variable
-from tests.docs.markdown import ROOT, Page, pages, parse, tracked
+from tests.docs.markdown import ROOMS, ROOT, Page, pages, parse, tracked
 
 PAGES = [page for page in pages() if page.name != "CHANGELOG.md" and not page.name.startswith("docs/reference/")]
-ROOMS = (
-    "adriatic",
-    "api",
-    "bench",
-    "connectors",
-    "dataflows",
-    "deploy",
-    "docs",
-    "schemas",
-    "streams",
-    "tests",
-    "topics",
-)
 PATH = re.compile(rf"(?:{'|'.join(ROOMS)})/[\w.<>*…/-]*")
 COMMAND = re.compile(r"(?:^|\$\()adriatic (?P<arguments>[a-z][^)`]*)")
 TARGET = re.compile(r"^make (?P<target>[a-z-]+)")
