@@ -34,6 +34,7 @@ from api.auth.users import Principal, Users
 from api.db import Database
 from api.edge import Edge
 from api.imports.controller import FreshnessController, ImportController
+from api.jobs.controller import JobController
 from api.logs.controller import LogController
 from api.ops.controller import OpsController
 from api.ops.readiness import Readiness
@@ -46,6 +47,7 @@ from connectors.jwks import JwksClient
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
     LogController,
+    JobController,
     SearchController,
     ImportController,
     FreshnessController,
