@@ -66,6 +66,16 @@ def _page(connection: Connection, tenant_id: UUID, after: UUID | None) -> list[V
         text = embedded_text(titles[adr_id], heading_path, body)
         passages[adr_id].append(Chunk(ordinal, heading_path, body, start, end, text, text_hash(text)))
     return [
-        Version(Adr(tenant_id, adr_id), version, False, *shown, None, tuple(passages[adr_id]))
-        for adr_id, version, *shown in states
+        Version(
+            adr=Adr(tenant_id, adr_id),
+            version=version,
+            deleted=False,
+            title=title,
+            status=status,
+            effective_at=effective_at,
+            recorded_at=recorded_at,
+            traceparent=None,
+            chunks=tuple(passages[adr_id]),
+        )
+        for adr_id, version, title, status, effective_at, recorded_at in states
     ]

@@ -92,7 +92,7 @@ class Agent(ABC):
 
 
 class AgentRunner:
-    """One agent in this process. `topic` is read instead of the contract's, for tests."""
+    """One agent in this process. `topic` is read instead of the contract's, in a group of its own, for tests."""
 
     def __init__(
         self,
@@ -106,6 +106,7 @@ class AgentRunner:
     ) -> None:
         self.agent = agent
         self.topic = topic or agent.topic
+        self._group = f"adriatic.{agent.name}" + ("" if topic is None else f".{topic}")
         self._settings = settings
         self._life = life
         self._registry = RegistryClient(settings.registry) if lookup is None else None
@@ -144,7 +145,7 @@ class AgentRunner:
 
     async def _live(self) -> None:
         """One life of the Faust app. A broker that goes away for long ends it; it is then made anew."""
-        app = make_app(self.agent.name, self._settings)
+        app = make_app(self._group, self._settings)
         turn = asyncio.Lock()  # the sink has one connection
         topic = app.topic(self.topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
@@ -298,14 +299,14 @@ def record_of(message: Any) -> Record:
     )
 
 
-def make_app(name: str, settings: Settings) -> faust.App:
+def make_app(group: str, settings: Settings) -> faust.App:
     """A Faust app that neither declares topics, keeps tables, nor serves anything. One instance id per process: a
     restart within `SESSION_S` gets its partitions back without a rebalance."""
     return faust.App(
-        f"adriatic.{name}",
+        group,
         broker=[f"kafka://{one.strip()}" for one in settings.kafka.bootstrap_servers.split(",")],
         broker_credentials=credentials(settings.kafka),
-        consumer_group_instance_id=f"adriatic.{name}.{settings.telemetry.ops_port or 0}",
+        consumer_group_instance_id=f"{group}.{settings.telemetry.ops_port or 0}",
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=SESSION_S,
         broker_rebalance_timeout=REBALANCE_S,

@@ -97,13 +97,13 @@ class JobController(Controller):
         self,
         database: Db,
         principal: By,
-        state: Annotated[State | None, QueryParameter(description="Only those in this state.")] = None,
+        in_state: Annotated[State | None, QueryParameter(name="state", description="Only those in this state.")] = None,
         limit: paging.Limit = paging.LIMIT_DEFAULT,
         cursor: paging.Cursor = None,
     ) -> JobPage:
         """The tenant's jobs. Take `next_cursor` of a page to get the next one."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
-            return await service.page(connection, principal.tenant_id, state, limit, cursor)
+            return await service.page(connection, principal.tenant_id, in_state, limit, cursor)
 
     @get(
         "/{job_id:uuid}",

@@ -124,7 +124,7 @@ def test_a_flood_of_poison_stops_it_before_it_drains_the_topic(hearing: World, m
 
 @pytest.mark.stack
 def test_the_app_is_made_as_safe_as_it_can_be(hearing: World) -> None:
-    conf = make_app("x", hearing.settings).conf
+    conf = make_app("adriatic.x", hearing.settings).conf
     assert (conf.topic_allow_declare, conf.producer_threaded, conf.web_enabled) == (False, False, False)
     assert str(conf.processing_guarantee.value) == "at_least_once"
     assert conf.consumer_group_instance_id == "adriatic.x.0"
