@@ -1,4 +1,4 @@
-"""`/v1/jobs`: recorded once with its announcement, listed, cancelled. (Who may see them: `tests/api/test_isolation.py`.)"""
+"""`/v1/jobs`: recorded once with its announcement, listed, cancelled. Whose they are: `tests/api/test_isolation.py`."""
 
 from __future__ import annotations
 
