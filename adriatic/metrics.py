@@ -67,6 +67,14 @@ EMBED_TEXTS = Counter(
 )
 EMBED_SECONDS = Histogram("adriatic_embed_seconds", "One call of the embedder.", ["space"], buckets=LATENCY_BUCKETS_S)
 
+# --- jobs -----------------------------------------------------------------------------------------------------------
+JOB_CLAIMS = Counter(
+    "adriatic_job_claims_total",
+    "Claims of jobs, by how they ended: succeeded, failed, cancelled, retry, released, fenced.",
+    ["kind", "outcome"],
+)
+JOB_STEPS = Counter("adriatic_job_steps_total", "Committed steps of jobs.", ["kind"])
+
 # --- API ------------------------------------------------------------------------------------------------------------
 HTTP_REQUESTS = Counter(
     "adriatic_http_requests_total", "Requests by route template and status.", ["method", "route", "status"]

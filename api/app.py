@@ -36,6 +36,7 @@ from api.chat.streams import Streams
 from api.db import Database
 from api.edge import Edge
 from api.imports.controller import FreshnessController, ImportController
+from api.jobs.controller import JobController
 from api.logs.controller import LogController
 from api.ops.controller import OpsController
 from api.ops.readiness import Readiness
@@ -48,6 +49,7 @@ from connectors.jwks import JwksClient
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
     LogController,
+    JobController,
     SearchController,
     FreshnessController,
     HistoryController,

@@ -101,17 +101,19 @@ class Index(Flow[Effects]):
             _write_state(connection, newest)
             _delete_superseded(connection, newest)
             _write_chunks(connection, newest)
-            self._make_findable_by_meaning(connection, space, newest)
+            make_findable_by_meaning(connection, space, newest)
         if again := [version for version in effects.versions if version.version == known.get(version.adr)]:
-            self._make_findable_by_meaning(connection, space, _lacking_meaning(connection, again))
+            make_findable_by_meaning(connection, space, lacking_meaning(connection, again))
         _erase(connection, effects.erased)
 
-    def _make_findable_by_meaning(self, connection: Connection, space: str, versions: Sequence[Version]) -> None:
-        if not versions:
-            return
-        missing = _without_vector(connection, space, versions)
-        _complete(connection, [version for version in versions if version.adr not in missing])
-        _request(connection, space, versions, missing)
+
+def make_findable_by_meaning(connection: Connection, space: str, versions: Sequence[Version]) -> None:
+    """At once where every text has its vector; else the missing ones are asked for. The ADRs' rows are locked."""
+    if not versions:
+        return
+    missing = without_vector(connection, space, versions)
+    _complete(connection, [version for version in versions if version.adr not in missing])
+    _request(connection, space, versions, missing)
 
 
 def active_space(connection: Connection) -> str:
@@ -159,7 +161,7 @@ def _words_versions(connection: Connection, adrs: Iterable[Adr]) -> dict[Adr, in
     return {Adr(tenant_id, adr_id): version for tenant_id, adr_id, version in rows}
 
 
-def _lacking_meaning(connection: Connection, versions: Sequence[Version]) -> list[Version]:
+def lacking_meaning(connection: Connection, versions: Sequence[Version]) -> list[Version]:
     """Of versions that are known already: those that wait for vectors. Such a version comes again after a slot was
     lost, and the request for its vectors may have been lost with it. Asking twice is cheap: a text is embedded once."""
     tenants, ids = _columns([version.adr for version in versions])
@@ -236,7 +238,7 @@ def _write_chunks(connection: Connection, versions: Sequence[Version]) -> None:
     )
 
 
-def _without_vector(connection: Connection, space: str, versions: Sequence[Version]) -> dict[Adr, set[bytes]]:
+def without_vector(connection: Connection, space: str, versions: Sequence[Version]) -> dict[Adr, set[bytes]]:
     """The texts of each ADR that have no vector; ADRs that lack none are not in it."""
     present = _present(
         connection, space, versions, "select text_hash from mv.embeddings e where e.space = %(space)s and "

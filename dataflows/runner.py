@@ -30,6 +30,7 @@ from adriatic.errors import Halted, OperatingError
 from adriatic.lifecycle import Lifecycle, StopRequested
 from adriatic.logs import get_logger
 from adriatic.settings import Settings
+from connectors.kafka.dead_letters import NO_LIMIT, limit_of
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import EPOCH, KafkaSource, Offsets, PartitionedConsumer, part_name
 from connectors.postgres.sink import (
@@ -46,11 +47,10 @@ from connectors.postgres.sink import (
 )
 from connectors.registry import RegistryClient
 from dataflows.flow import Effects, Event, Flow
-from dataflows.isolation import DeadLetterLimit, isolate
+from dataflows.isolation import isolate
 from dataflows.sampler import Sampler
 from schemas import catalog as schema_catalog
 from schemas.codec import Decoder, SchemaLookup
-from topics import catalog as topic_catalog
 
 log = get_logger("flow")
 
@@ -60,7 +60,6 @@ MERGE_RECORDS_MAX = 2_000
 """Records of waiting batches that share one transaction. More would make a failed commit expensive to repeat."""
 MERGE_S_MAX = 0.25
 """How long what is prepared may wait for more to share its transaction with."""
-NO_LIMIT = DeadLetterLimit(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,8 @@ class Runner(Generic[Effects]):
             for topic, contract in self._contract_of.items()
         }
         self._limits = {
-            topic: _limit(contract) if dead_letter_limit else NO_LIMIT for topic, contract in self._contract_of.items()
+            topic: limit_of(contract) if dead_letter_limit else NO_LIMIT
+            for topic, contract in self._contract_of.items()
         }
         self._sink = TransactionalSink(settings.postgres, flow.name, life)
         self._consumer: PartitionedConsumer | None = None
@@ -327,8 +327,3 @@ def _busy_watermark(items: Sequence[Prepared[Any]]) -> Watermark | None:
             if lsn and committed_at:
                 return Watermark(lsn - 1, committed_at - timedelta(microseconds=1))
     return None
-
-
-def _limit(contract: str) -> DeadLetterLimit:
-    dlq = topic_catalog.load()[contract].dlq
-    return DeadLetterLimit(dlq.consecutive_max, dlq.ratio_max) if dlq else NO_LIMIT

@@ -1,4 +1,6 @@
-"""Faust agents: jobs that wait on the world, such as fetching, parsing and asking a model.
+"""Faust agents, and the workers of jobs: what waits on the world and outlives a request.
 
-Owns no job yet. Refuses to maintain tables that are a function of a topic: those are dataflows.
+Owns how an agent reads a topic (`agent`) and how jobs are done (`worker`). Refuses to maintain tables that are a
+function of a topic: those are dataflows. What a kind of job does is elsewhere; the contract is
+`connectors/postgres/jobs.py`.
 """

@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "api": "adriatic.cli.api:api",
     "cdc": "adriatic.cli.cdc:cdc",
     "flow": "adriatic.cli.flow:flow",
+    "stream": "adriatic.cli.stream:stream",
     "settings": "adriatic.cli.settings:settings",
     "completion": "adriatic.cli.completion:completion",
 }

@@ -157,6 +157,9 @@ def _ours(settings: Settings) -> list[Part]:
         _service(
             settings, "embed", ["flow", "run", "embed"], ["migrate", "topics", "schemas"], "flow: chunks to vectors"
         ),
+        _service(
+            settings, "jobs", ["stream", "run", "jobs"], ["migrate", "topics", "schemas"], "agent: does what takes long"
+        ),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]

@@ -17,7 +17,7 @@ from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows.embed import Embed
 from dataflows.flow import Event
-from dataflows.index import Adr, Effects, Index, _requests, _without_vector
+from dataflows.index import Adr, Effects, Index, _requests, without_vector
 from tests.connectors.embedders.stand_in import FakeEmbedder
 from tests.dataflows.world import Version, envelope
 
@@ -46,7 +46,7 @@ class Listening(Index):
         before = self._state(connection)
         super().apply(connection, effects)
         newest = {version.adr: version for version in effects.versions if version.version > before.get(version.adr, 0)}
-        missing = _without_vector(connection, self._space, list(newest.values()))
+        missing = without_vector(connection, self._space, list(newest.values()))
         for adr, lacking in missing.items():
             for _topic, _key, tenant, _value, _headers in _requests(self._space, newest[adr], lacking):
                 texts = {part.text_hash: part.text for part in newest[adr].chunks if part.text_hash in lacking}

@@ -1,0 +1,65 @@
+"""`adriatic stream`: the agents as processes."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+import click
+
+from adriatic import logs, ops, telemetry
+from adriatic.errors import Halted, NotFound
+from adriatic.lifecycle import Lifecycle
+from adriatic.settings import load
+
+STOP_S_MAX = 15.0
+"""For the steps under way; a job whose step takes longer is taken up again when its lease runs out."""
+
+
+@click.group()
+def stream() -> None:
+    """The agents: jobs that outlive a request."""
+
+
+@stream.command()
+@click.argument("name")
+@click.option(
+    "--dead-letter-limit/--no-dead-letter-limit",
+    default=True,
+    help="Stop when too many records in a row, or too large a share, cannot be processed.",
+)
+def run(name: str, dead_letter_limit: bool) -> None:
+    """Run one agent (jobs) until SIGTERM.
+
+    Starts without its dependencies and says at /health/ready what it waits for. One that must not go on (too many dead
+    letters) stays up, not ready, with the reason.
+    """
+    from dataflows.reindex import Reindex
+    from streams.agent import AgentRunner
+    from streams.announcements import Announcements
+    from streams.worker import Worker
+
+    if name != Announcements.name:
+        raise NotFound(f"no agent {name}", hint=f"there is: {Announcements.name}")
+    settings = load()
+    logs.configure(f"stream-{name}", settings.telemetry)
+    telemetry.configure(f"stream-{name}", settings.telemetry)
+    health = ops.Health()
+    life = Lifecycle(health)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        life.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    if settings.telemetry.ops_port:
+        ops.serve(settings.telemetry.ops_host, settings.telemetry.ops_port, health)
+    worker = Worker({kind.name: kind for kind in (Reindex(),)}, settings.postgres, life)
+    worker.start()
+    try:
+        AgentRunner(Announcements(worker.wake), settings, life, dead_letter_limit=dead_letter_limit).run()
+    except Halted as error:
+        health.wait_for("operator", str(error))
+        life.wait_for_stop()
+    finally:
+        worker.join(STOP_S_MAX)

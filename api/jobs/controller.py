@@ -1,0 +1,133 @@
+"""`/v1/jobs`: record one, list them, read one, cancel one.
+
+Owns the HTTP of it. Refuses SQL and rules: `service` has them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.openapi.spec import Example
+from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
+
+from api import paging
+from api.auth.users import Principal
+from api.db import Connection, Database, tenant_transaction, write
+from api.edge import traceparent
+from api.jobs import service
+from api.jobs.service import Job, JobPage, NewJob, State
+from api.openapi import answers
+
+_JOB = {
+    "job_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
+    "kind": "reindex",
+    "params": {},
+    "state": "running",
+    "phase": "asking for vectors",
+    "done": 150,
+    "total": 1200,
+    "unit": "ADRs",
+    "attempts": 0,
+    "cancel_requested": False,
+    "last_error": None,
+    "created_at": "2026-01-15T09:00:00Z",
+    "started_at": "2026-01-15T09:00:01Z",
+    "heartbeat_at": "2026-01-15T09:00:04Z",
+    "finished_at": None,
+}
+
+Db = NamedDependency[Database]
+By = NamedDependency[Principal]
+JobId = Annotated[UUID, PathParameter(description="The job's id.")]
+
+
+class JobController(Controller):
+    """A job is work that outlives the request: a row that a worker takes up, step by step."""
+
+    path = "/v1/jobs"
+    tags = ("jobs",)
+
+    @post(
+        operation_id="createJob",
+        summary="Record a job",
+        responses=answers(
+            Job,
+            _JOB | {"state": "queued", "phase": "", "done": 0, "total": None, "started_at": None, "heartbeat_at": None},
+            status=201,
+            description="The job, waiting for a worker.",
+            errors=(409, 413, 415),
+        ),
+    )
+    async def create_job(
+        self,
+        database: Db,
+        principal: By,
+        data: Annotated[NewJob, Body(examples=[Example("New job", value={"kind": "reindex", "params": {}})])],
+        idempotency_key: Annotated[
+            str | None,
+            HeaderParameter(
+                name="Idempotency-Key",
+                max_length=service.KEY_CHARS_MAX,
+                description="Repeating a request with the same key answers with the job that it made.",
+            ),
+        ] = None,
+    ) -> Response[Job]:
+        """`reindex` asks again for the vectors that the tenant's ADRs lack; it changes nothing where none is
+        missing."""
+        service.checked(data)
+        trace = traceparent()
+
+        async def work(connection: Connection) -> tuple[Job, bool]:
+            job_id, replayed = await service.create(connection, principal, data, idempotency_key, trace)
+            return await service.read(connection, principal.tenant_id, job_id), replayed
+
+        (job, replayed), _lsn = await write(database, principal.tenant_id, work)
+        headers = {"location": f"/v1/jobs/{job.job_id}"} | ({"idempotent-replay": "true"} if replayed else {})
+        return Response(job, headers=headers, status_code=201)
+
+    @get(
+        operation_id="listJobs",
+        summary="List jobs",
+        responses=answers(JobPage, {"items": [_JOB], "next_cursor": None}, description="Jobs, newest first."),
+    )
+    async def list_jobs(
+        self,
+        database: Db,
+        principal: By,
+        in_state: Annotated[State | None, QueryParameter(name="state", description="Only those in this state.")] = None,
+        limit: paging.Limit = paging.LIMIT_DEFAULT,
+        cursor: paging.Cursor = None,
+    ) -> JobPage:
+        """The tenant's jobs. Take `next_cursor` of a page to get the next one."""
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            return await service.page(connection, principal.tenant_id, in_state, limit, cursor)
+
+    @get(
+        "/{job_id:uuid}",
+        operation_id="getJob",
+        summary="Read a job",
+        responses=answers(Job, _JOB, description="The job as it is now.", errors=(404,)),
+    )
+    async def get_job(self, database: Db, principal: By, job_id: JobId) -> Job:
+        """How far it is, and why it failed when it did. The steps to it are on the topic `job.progress`."""
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            return await service.read(connection, principal.tenant_id, job_id)
+
+    @post(
+        "/{job_id:uuid}/cancel",
+        status_code=200,
+        operation_id="cancelJob",
+        summary="Cancel a job",
+        responses=answers(Job, _JOB | {"cancel_requested": True}, description="The job.", errors=(404,)),
+    )
+    async def cancel_job(self, database: Db, principal: By, job_id: JobId) -> Job:
+        """It ends after the step that it is in; what is done stays done. One that is over stays as it ended."""
+
+        async def work(connection: Connection) -> Job:
+            return await service.cancel(connection, principal.tenant_id, job_id)
+
+        job, _lsn = await write(database, principal.tenant_id, work)
+        return job

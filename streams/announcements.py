@@ -1,0 +1,32 @@
+"""The agent `jobs`: hears of new jobs, so that a worker need not wait until it looks by itself.
+
+Reads `agent.task.submitted`. Refuses to do the job, and to take anything from the event but which job it is: the row
+is the truth (`app.jobs`), and `streams/worker.py` does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from adriatic.errors import Unprocessable
+from connectors.postgres import jobs
+from connectors.postgres.sink import Connection
+from streams.agent import Agent, Event
+
+TOPIC = "agent.task.submitted"
+
+
+class Announcements(Agent):
+    name = "jobs"
+    topic = TOPIC
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def process(self, connection: Connection, event: Event) -> None:
+        """An event of a job that is not there is somebody's mistake: the row is committed before the event exists."""
+        if not jobs.exists(connection, event.value["tenant_id"], event.value["task_id"]):
+            raise Unprocessable("there is no such job", hint="was it announced without its row?")
+
+    def committed(self) -> None:
+        self._wake()

@@ -1,0 +1,29 @@
+"""Fixtures of the agents' and the worker's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from adriatic.settings import Settings
+from tests.dataflows import world as worlds
+from tests.streams.world import Bench
+
+
+@pytest.fixture
+def bench(fresh_database: Settings) -> Bench:
+    return Bench(fresh_database)
+
+
+@pytest.fixture
+def world(fresh_database: Settings) -> Iterator[worlds.World]:
+    with worlds.made(fresh_database) as made:
+        yield made
+
+
+@pytest.fixture
+def outbox(world: worlds.World) -> Iterator[worlds.Outbox]:
+    box = worlds.Outbox(world)
+    yield box
+    box.drop()

@@ -1,0 +1,139 @@
+"""The agent on a real broker: each announcement once, what is nobody's job is a dead letter, and it goes on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID, uuid4
+
+import pytest
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
+
+from adriatic.errors import Halted, Misconfigured
+from adriatic.lifecycle import Lifecycle
+from adriatic.ops import Health
+from adriatic.settings import KafkaSettings
+from connectors.kafka.dead_letters import DeadLetterLimit
+from schemas import catalog
+from streams.agent import AgentRunner, credentials, make_app
+from streams.announcements import TOPIC, Announcements
+from tests.dataflows.world import PARTITIONS, World, until
+from tests.streams.world import Bench
+
+
+@pytest.fixture
+def hearing(world: World) -> World:
+    """A world that has the topic of announcements."""
+    from confluent_kafka.admin import AdminClient
+
+    name = f"agents-{uuid4().hex[:8]}-{TOPIC}"
+    admin = AdminClient({**world.settings.kafka.client_config()})
+    for future in admin.create_topics([NewTopic(name, PARTITIONS, 1)]).values():
+        future.result(30)
+    world.topics[TOPIC] = name
+    world.registry.register(f"{TOPIC}-value", catalog.schema(f"{TOPIC}-value"))
+    return world
+
+
+class Running:
+    """The agent in a thread."""
+
+    def __init__(self, world: World) -> None:
+        self.woken = threading.Event()
+        self.life = Lifecycle(Health())
+        self.error: Exception | None = None
+        self.runner = AgentRunner(
+            Announcements(self.woken.set), world.settings, self.life, topic=world.topics[TOPIC], lookup=world.registry
+        )
+
+
+@contextmanager
+def running(world: World) -> Iterator[Running]:
+    one = Running(world)
+
+    def run() -> None:
+        try:
+            one.runner.run()
+        except Halted as error:
+            one.error = error
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield one
+    finally:
+        one.life.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def announce(world: World, tenant_id: UUID, job_id: UUID) -> None:
+    event = {
+        "event_id": str(uuid4()),
+        "tenant_id": str(tenant_id),
+        "occurred_at": 0,
+        "task_id": str(job_id),
+        "agent": "count",
+        "input": json.dumps({}),
+    }
+    world.produce(TOPIC, tenant_id, world.encoder(TOPIC).encode_json(event))
+    world.flush()
+
+
+def read(world: World) -> int:
+    at = world.rows("select coalesce(sum(next_offset), 0) from ops.consumer_offsets where flow = 'jobs'")
+    return int(at[0][0])
+
+
+@pytest.mark.stack
+def test_poison_is_a_dead_letter_and_the_next_is_heard(hearing: World) -> None:
+    bench = Bench(hearing.settings)
+    tenant = bench.tenant()
+    job = bench.job(tenant)
+    with running(hearing) as one:
+        hearing.produce(TOPIC, tenant, b"\x07 not ours")
+        hearing.produce(TOPIC, tenant, None)
+        announce(hearing, tenant, uuid4())
+        announce(hearing, tenant, job)
+        until(lambda: read(hearing) == 4)
+        assert one.woken.wait(5)
+        codes = "select stage, code from ops.dlq where flow = 'jobs' order by record_offset"
+        assert hearing.rows(codes) == [("decode", "undecodable"), ("process", "unprocessable")]
+        assert one.life.failure is None
+    with running(hearing) as again:
+        announce(hearing, tenant, job)
+        until(lambda: read(hearing) == 5)
+        assert again.life.failure is None
+    assert hearing.rows("select count(*), max(attempts) from ops.dlq") == [(2, 1)], "what was done is not done again"
+
+
+@pytest.mark.stack
+def test_a_flood_of_poison_stops_it_before_it_drains_the_topic(hearing: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant = Bench(hearing.settings).tenant()
+    with running(hearing) as one:
+        monkeypatch.setattr(one.runner, "_limit", DeadLetterLimit(3, 0))
+        for _ in range(8):
+            hearing.produce(TOPIC, tenant, b"poison")
+        hearing.flush()
+        until(lambda: one.error is not None)
+        assert "more than 3 records in a row" in str(one.error)
+    assert hearing.rows("select count(*) from ops.dlq")[0][0] <= 3
+
+
+@pytest.mark.stack
+def test_the_app_is_made_as_safe_as_it_can_be(hearing: World) -> None:
+    conf = make_app("adriatic.x", hearing.settings).conf
+    assert (conf.topic_allow_declare, conf.producer_threaded, conf.web_enabled) == (False, False, False)
+    assert str(conf.processing_guarantee.value) == "at_least_once"
+    assert conf.consumer_group_instance_id == "adriatic.x.0"
+
+
+def test_credentials_are_those_of_librdkafka_or_refused() -> None:
+    assert credentials(KafkaSettings()) is None
+    sasl = {"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "u"}
+    made = credentials(KafkaSettings.model_validate({"client": sasl}))
+    assert (made.username, made.mechanism.value) == ("u", "SCRAM-SHA-512")
+    with pytest.raises(Misconfigured, match="GSSAPI"):
+        credentials(KafkaSettings(client={"security.protocol": "SASL_SSL", "sasl.mechanism": "GSSAPI"}))
