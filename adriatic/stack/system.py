@@ -157,6 +157,13 @@ def _ours(settings: Settings) -> list[Part]:
         _service(
             settings, "embed", ["flow", "run", "embed"], ["migrate", "topics", "schemas"], "flow: chunks to vectors"
         ),
+        _service(
+            settings,
+            "activity",
+            ["flow", "run", "activity"],
+            ["migrate", "topics", "schemas"],
+            "flow: versions to feed and counts",
+        ),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]
