@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,12 +67,11 @@ def test_changes_far_apart_are_hunks_of_their_own() -> None:
     assert len([line for line in second.lines if line.op == " "]) == 2 * CONTEXT_LINES
 
 
+@pytest.mark.timeout(60)  # exactly compared, they would take many minutes
 def test_texts_that_would_take_minutes_are_compared_coarsely() -> None:
     rng = random.Random(1)
     old, new = ("\n".join(str(rng.randrange(150)) for _ in range(20_000)) for _ in range(2))
-    began = time.monotonic()
     found = compared(f"head\n{old}\ntail", f"head\n{new}\ntail")
-    assert time.monotonic() - began < 10
     assert found.coarse
     assert found.truncated
     assert sum(len(hunk.lines) for hunk in found.hunks) == HUNK_LINES_MAX

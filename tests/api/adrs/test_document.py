@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import date
 
 import pytest
@@ -379,23 +378,17 @@ PATHOLOGICAL = {
 }
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", PATHOLOGICAL.values(), ids=PATHOLOGICAL.keys())
 @pytest.mark.parametrize("start", ["", "## Status\n\n", "---\nstatus: "], ids=repr)
-def test_the_time_grows_with_the_length_and_not_faster(piece: str, start: str) -> None:
-    def seconds(size: int) -> float:
-        text = start + piece * (size // len(piece))
-        began = time.perf_counter()
-        parse(text)
-        without_title(text)
-        return time.perf_counter() - began
-
-    # Eight times the text: linear work takes about 8 times as long, quadratic 64 times. The floor absorbs noise, and
-    # quadratic work on this length is far above it.
-    assert seconds(160_000) < max(0.5, 30 * seconds(20_000))
+def test_hostile_texts_are_read_in_linear_time(piece: str, start: str) -> None:
+    # Linear work on so much takes about a second, quadratic work hours: the time-out tells them apart on any machine.
+    text = start + piece * (400_000 // len(piece))
+    parse(text)
+    without_title(text)
 
 
-def test_a_megabyte_takes_well_under_a_second_of_work() -> None:
+@pytest.mark.timeout(60)
+def test_a_megabyte_is_read_in_linear_time() -> None:
     text = ADR_TOOLS * (1_000_000 // len(ADR_TOOLS))
-    began = time.process_time()
     assert parse(text).number == 7
-    assert time.process_time() - began < 3  # about 0.4 s; loose, because the machine is shared

@@ -21,7 +21,10 @@ from tests.api.auth.signers import TENANT, Signer, good
 
 SETTINGS = AuthSettings(issuer="https://id.example", jwks_url="https://id.example/keys")
 SIGNERS = {algorithm: Signer(algorithm, algorithm) for algorithm in ("RS256", "ES256", "EdDSA")}
-NOW = datetime.now(UTC)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 def checker(settings: AuthSettings = SETTINGS) -> TokenChecker:
@@ -37,7 +40,7 @@ def segment(value: Any) -> str:
 
 
 def unsigned(header: dict[str, Any], signature: bytes = b"") -> str:
-    claims = good() | {"exp": int((NOW + timedelta(minutes=5)).timestamp()), "iat": int(NOW.timestamp())}
+    claims = good() | {"exp": int((now() + timedelta(minutes=5)).timestamp()), "iat": int(now().timestamp())}
     return f"{segment(header)}.{segment(claims)}.{segment(signature)}"
 
 
@@ -57,16 +60,16 @@ async def test_a_good_token_says_who_and_for_whom(algorithm: str) -> None:
 
 
 async def test_clocks_may_differ_a_little() -> None:
-    late = SIGNERS["ES256"].token(exp=NOW - timedelta(seconds=10))
-    early = SIGNERS["ES256"].token(nbf=NOW + timedelta(seconds=10), iat=NOW + timedelta(seconds=10))
+    late = SIGNERS["ES256"].token(exp=now() - timedelta(seconds=10))
+    early = SIGNERS["ES256"].token(nbf=now() + timedelta(seconds=10), iat=now() + timedelta(seconds=10))
     for token in (late, early):
         assert await checker().check(f"bearer {token}")
 
 
 REFUSED: dict[str, Callable[[], str]] = {
-    "expired": lambda: SIGNERS["ES256"].token(exp=NOW - timedelta(minutes=5)),
-    "not good yet": lambda: SIGNERS["ES256"].token(nbf=NOW + timedelta(minutes=5)),
-    "of the future": lambda: SIGNERS["ES256"].token(iat=NOW + timedelta(minutes=5)),
+    "expired": lambda: SIGNERS["ES256"].token(exp=now() - timedelta(minutes=5)),
+    "not good yet": lambda: SIGNERS["ES256"].token(nbf=now() + timedelta(minutes=5)),
+    "of the future": lambda: SIGNERS["ES256"].token(iat=now() + timedelta(minutes=5)),
     "of another issuer": lambda: SIGNERS["ES256"].token(iss="https://evil.example"),
     "for another audience": lambda: SIGNERS["ES256"].token(aud="another"),
     "without an end": lambda: SIGNERS["ES256"].token(exp=None),
