@@ -11,15 +11,18 @@ Sources, the first that names a setting wins: environment (`ADRIATIC_KAFKA__BOOT
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -30,6 +33,53 @@ ENV_PREFIX = "ADRIATIC_"
 Role = Literal["admin", "owner", "api", "flows", "cdc"]
 """Who connects to Postgres: `admin` makes roles and the database, `owner` migrates, the others serve one room each."""
 
+PORT_MAX = 65_535
+"""TCP has 16 bits for it."""
+WAIT_S_MAX = 3_600.0
+"""Upper end of every wait that can be set, in seconds: who waits an hour for one answer has mistaken the unit."""
+HEARTBEAT_S_MIN = 0.1
+"""Each heartbeat is a commit: ten a second are already more than most histories have, in seconds."""
+LEEWAY_S_MAX = 600
+"""Clocks that are ten minutes apart are to be set right, not forgiven, in seconds."""
+DIMENSION_MAX = 16_000
+"""The longest vector that pgvector stores."""
+TEXT_BYTES_MAX = 2_031_616
+"""Largest `api.adr_bytes_max`, in bytes: a change can hold a text twice, and its topic takes records of 4 MiB."""
+IMPORT_BYTES_MAX = 67_108_864
+"""Largest `api.import_bytes_max`: what a body without a Content-Length is cut at, in bytes."""
+BYTES_MIN = 1_000
+"""Smallest limit of a size, in bytes: below it not even short texts fit, and somebody meant kilobytes."""
+CONNECTIONS_MAX = 262_143
+"""Upper end of Postgres's own max_connections."""
+REPLICATION_MAX = 32_767
+"""Kafka's protocol has 15 bits for it."""
+TEXTS_MAX = 2_048
+"""Texts that the endpoints take in one request, at most."""
+THREADS_MAX = 1_024
+"""More than any machine has cores that one model could use."""
+
+
+def _web_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, a port beyond 65535
+        whole = False
+    if not whole or any(character.isspace() for character in text):
+        raise ValueError("should be an address like https://host:8081/path")
+    return text
+
+
+def _web_address_or_none(text: str) -> str:
+    return _web_address(text) if text else text
+
+
+Port = Annotated[int, Field(ge=1, le=PORT_MAX)]
+Name = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[float, Field(gt=0, le=WAIT_S_MAX, allow_inf_nan=False)]
+Url = Annotated[str, AfterValidator(_web_address)]
+OptionalUrl = Annotated[str, AfterValidator(_web_address_or_none)]
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,13 +88,13 @@ class _Section(BaseModel):
 class PostgresSettings(_Section):
     """Where the database is, and a password for each of our roles."""
 
-    host: str = Field("127.0.0.1", description="Name or address of the server.")
-    port: int = Field(5432, description="Port of the server.")
-    database: str = Field("adriatic", description="Database of this system; `adriatic migrate` makes it.")
+    host: Name = Field("127.0.0.1", description="Name or address of the server.")
+    port: Port = Field(5432, description="Port of the server.")
+    database: Name = Field("adriatic", description="Database of this system; `adriatic migrate` makes it.")
     sslmode: Literal["disable", "prefer", "require", "verify-full"] = Field(
         "prefer", description="As libpq knows it; `verify-full` over any network that is not yours."
     )
-    admin_user: str = Field("postgres", description="May create roles and databases; only `adriatic migrate` uses it.")
+    admin_user: Name = Field("postgres", description="May create roles and databases; only `adriatic migrate` uses it.")
     admin_password: SecretStr = Field(SecretStr(""), description="Password of `admin_user`.")
     owner_password: SecretStr = Field(
         SecretStr(""), description="Password of adriatic_owner, which owns the schemas and migrates."
@@ -56,7 +106,7 @@ class PostgresSettings(_Section):
         SecretStr(""), description="Password of adriatic_flows, which maintains the views."
     )
     cdc_password: SecretStr = Field(SecretStr(""), description="Password of adriatic_cdc, which reads the WAL.")
-    api_pool_max: int = Field(10, description="Connections that one API process may hold.")
+    api_pool_max: int = Field(10, ge=1, le=CONNECTIONS_MAX, description="Connections that one API process may hold.")
 
     def user(self, role: Role) -> str:
         return self.admin_user if role == "admin" else f"adriatic_{role}"
@@ -73,10 +123,12 @@ class PostgresSettings(_Section):
 class KafkaSettings(_Section):
     """Any broker that speaks the Kafka protocol."""
 
-    bootstrap_servers: str = Field(
+    bootstrap_servers: Name = Field(
         "127.0.0.1:9092", description="Brokers to ask first: host:port, separated by commas."
     )
-    replication_factor: int = Field(1, description="Of topics that `adriatic topics apply` creates; 3 on a cluster.")
+    replication_factor: int = Field(
+        1, ge=1, le=REPLICATION_MAX, description="Of topics that `adriatic topics apply` creates; 3 on a cluster."
+    )
     client: dict[str, str] = Field(
         default_factory=dict, description="Further librdkafka properties: security.protocol, sasl.mechanism …"
     )
@@ -93,32 +145,36 @@ class KafkaSettings(_Section):
 class RegistrySettings(_Section):
     """A schema registry that speaks Confluent's API (Redpanda, Confluent, Apicurio's ccompat)."""
 
-    url: str = Field("http://127.0.0.1:8081", description="Base of the API, up to where `/subjects` follows.")
+    url: Url = Field("http://127.0.0.1:8081", description="Base of the API, up to where `/subjects` follows.")
     username: str = Field("", description="For basic authentication; empty is none.")
     password: SecretStr = Field(SecretStr(""), description="For basic authentication.")
-    timeout_s: float = Field(5.0, description="One request, in seconds.")
+    timeout_s: Seconds = Field(5.0, description="One request, in seconds.")
 
 
 class ApiSettings(_Section):
     """The HTTP API: where it listens, and its limits."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8080, description="Port to listen on.")
-    adr_bytes_max: int = Field(1_048_576, description="Largest text of one ADR version, in bytes of UTF-8.")
-    import_bytes_max: int = Field(8_388_608, description="Largest request of an import, in bytes.")
+    host: Name = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(8080, description="Port to listen on.")
+    adr_bytes_max: int = Field(
+        1_048_576, ge=BYTES_MIN, le=TEXT_BYTES_MAX, description="Largest text of one ADR version, in bytes of UTF-8."
+    )
+    import_bytes_max: int = Field(
+        8_388_608, ge=BYTES_MIN, le=IMPORT_BYTES_MAX, description="Largest request of an import, in bytes."
+    )
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API; none is off.")
 
 
 class AuthSettings(_Section):
     """Who signs the bearer tokens. Without `jwks_url`, the local issuer does (its key is in the state directory)."""
 
-    issuer: str = Field("adriatic-local", description="What `iss` of a token must be.")
-    audience: str = Field("adriatic", description="What `aud` of a token must contain.")
-    jwks_url: str = Field(
+    issuer: Name = Field("adriatic-local", description="What `iss` of a token must be.")
+    audience: Name = Field("adriatic", description="What `aud` of a token must contain.")
+    jwks_url: OptionalUrl = Field(
         "", description="Where the identity provider publishes its keys; empty uses the local issuer."
     )
-    tenant_claim: str = Field("tenant_id", description="The claim that names the tenant.")
-    leeway_s: int = Field(30, description="Clock difference that is forgiven, in seconds.")
+    tenant_claim: Name = Field("tenant_id", description="The claim that names the tenant.")
+    leeway_s: int = Field(30, ge=0, le=LEEWAY_S_MAX, description="Clock difference that is forgiven, in seconds.")
 
 
 class EmbedderSettings(_Section):
@@ -127,26 +183,36 @@ class EmbedderSettings(_Section):
     kind: Literal["minilm", "openai"] = Field(
         "minilm", description="`minilm` is the model that comes along; `openai` asks an endpoint."
     )
-    model: str = Field("all-MiniLM-L6-v2-int8", description="Name of the model; part of the embedding space.")
-    dimension: int = Field(384, description="Length of a vector; part of the embedding space.")
-    base_url: str = Field("https://api.openai.com/v1", description="Base of the endpoint's API, for `openai`.")
+    model: Name = Field("all-MiniLM-L6-v2-int8", description="Name of the model; part of the embedding space.")
+    dimension: int = Field(384, ge=1, le=DIMENSION_MAX, description="Length of a vector; part of the embedding space.")
+    base_url: Url = Field("https://api.openai.com/v1", description="Base of the endpoint's API, for `openai`.")
     api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint, for `openai`.")
-    batch_max: int = Field(64, description="Texts in one request to an endpoint.")
-    timeout_s: float = Field(30.0, description="One request to an endpoint, in seconds.")
+    batch_max: int = Field(64, ge=1, le=TEXTS_MAX, description="Texts in one request to an endpoint.")
+    timeout_s: Seconds = Field(30.0, description="One request to an endpoint, in seconds.")
     send_dimension: bool = Field(
         False, description="Ask the endpoint for `dimension`, which models of variable length need and others refuse."
     )
-    threads: int = Field(0, description="Threads of the in-process model; 0 takes the number of cores.")
+    threads: int = Field(
+        0, ge=0, le=THREADS_MAX, description="Threads of the in-process model; 0 takes the number of cores."
+    )
 
 
 class CdcSettings(_Section):
     """Change capture: WAL to topics."""
 
-    slot: str = Field("adriatic", description="Name of the replication slot.")
-    publication: str = Field("adriatic", description="Name of the publication that the slot reads.")
-    prefix: str = Field("adriatic", description="First part of every capture topic's name.")
-    heartbeat_s: float = Field(1.0, description="How often a heartbeat is written to the WAL; bounds freshness.")
-    kafka_down_max_s: float = Field(
+    slot: str = Field("adriatic", pattern=r"^[a-z0-9_]{1,63}$", description="Name of the replication slot.")
+    publication: Name = Field("adriatic", description="Name of the publication that the slot reads.")
+    prefix: str = Field(
+        "adriatic", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="First part of every capture topic's name."
+    )
+    heartbeat_s: float = Field(
+        1.0,
+        ge=HEARTBEAT_S_MIN,
+        le=WAIT_S_MAX,
+        allow_inf_nan=False,
+        description="How often a heartbeat is written to the WAL; bounds freshness.",
+    )
+    kafka_down_max_s: Seconds = Field(
         20.0,
         description="After this long without the broker the replication connection is closed, so that Postgres "
         "can shut down (it waits for our acknowledgement).",
@@ -162,9 +228,9 @@ class TelemetrySettings(_Section):
     log_format: Literal["json", "console"] = Field(
         "json", description="`json` is one object a line; `console` is for eyes."
     )
-    otlp_endpoint: str = Field("", description="OpenTelemetry collector over HTTP; empty is off.")
-    ops_host: str = Field("127.0.0.1", description="Address of this process's health and metrics.")
-    ops_port: int = Field(0, description="Port of this process's health and metrics; 0 is none.")
+    otlp_endpoint: OptionalUrl = Field("", description="OpenTelemetry collector over HTTP; empty is off.")
+    ops_host: Name = Field("127.0.0.1", description="Address of this process's health and metrics.")
+    ops_port: int = Field(0, ge=0, le=PORT_MAX, description="Port of this process's health and metrics; 0 is none.")
 
 
 class StackSettings(_Section):
@@ -180,7 +246,7 @@ class StackSettings(_Section):
     instance: str = Field("", description="Recorded: names this copy's state where it lies outside the home.")
     postgres_data: Path | None = Field(None, description="Recorded: the embedded server's data directory.")
     registry_password: SecretStr = Field(SecretStr(""), description="Recorded: of the registry's database role.")
-    ports: dict[str, int] = Field(default_factory=dict, description="Recorded: one loopback port a listener.")
+    ports: dict[str, Port] = Field(default_factory=dict, description="Recorded: one loopback port a listener.")
 
 
 class Settings(BaseSettings):
@@ -258,15 +324,36 @@ def find_home() -> Path:
 
 
 def load(**overrides: Any) -> Settings:
-    """Read the settings once.
+    """Read the settings once. A variable that is no setting does not end a process that is otherwise well set.
 
-    Raises `Misconfigured` with every fault, one a line.
+    Raises `Misconfigured` with every fault, one a line; then also with the variables that are no settings.
     """
     try:
         return Settings(**{"home": find_home(), **overrides})
     except ValidationError as error:
-        faults = "\n".join(f"  {'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors())
-        raise Misconfigured(
-            f"{error.error_count()} setting(s) are wrong:\n{faults}",
-            hint="see `adriatic settings --help` for names and meanings",
-        ) from None
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {_why(fault['msg'])}" for fault in error.errors()]
+    except (SettingsError, tomllib.TOMLDecodeError) as error:
+        faults = [f"{error}: {error.__cause__}" if error.__cause__ else str(error)]
+    raise _misconfigured(faults)
+
+
+def check() -> Settings:
+    """Like `load`, and refuses variables that look like settings and are none."""
+    values = load()
+    if unknown_variables():
+        raise _misconfigured([])
+    return values
+
+
+def _misconfigured(faults: list[str]) -> Misconfigured:
+    faults = [*faults, *(f"{name}: no such setting" for name in unknown_variables())]
+    listed = "\n".join(f"  {fault}" for fault in faults)
+    return Misconfigured(
+        f"{len(faults)} setting(s) are wrong:\n{listed}",
+        hint="`adriatic settings --markdown` lists names and meanings; sections end in __",
+    )
+
+
+def _why(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]

@@ -10,7 +10,7 @@ fit, and inside a long section the cut depends on the blocks around it, not on w
 
 Invariants, tested with generated documents:
 - `body == text[char_start:char_end]`; passages are in order and do not overlap;
-- every character outside passages is white space or front matter;
+- every character outside passages is white space, front matter, or the byte order mark at the start;
 - no body is longer than `BODY_CHARS_MAX`; a document has at least one passage, so that its title is always findable.
 """
 
@@ -49,6 +49,8 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*\r?\n?$")
 _SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*\r?\n?$")
 _ITEM = re.compile(r" {0,3}(?:[-*+]|\d{1,9}[.)])[ \t]")
+_FRONT_MATTER = re.compile(r"---[ \t]*\r?\n")
+_FRONT_MATTER_END = re.compile(r"^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+")
 
 
@@ -159,7 +161,7 @@ def _heading_name(raw: str) -> str:
 
 def _blocks(text: str) -> Iterator[tuple[_Span, int]]:
     """Spans without surrounding blank lines, each with its heading level or 0."""
-    lines = [(match.start(), match.group()) for match in _LINE.finditer(text, _front_matter_end(text))]
+    lines = [(match.start(), match.group()) for match in _LINE.finditer(text, _body_start(text))]
     index = 0
     while index < len(lines):
         start, line = lines[index]
@@ -217,12 +219,14 @@ def _list_lines(lines: Sequence[tuple[int, str]], index: int) -> int:
     return last
 
 
-def _front_matter_end(text: str) -> int:
-    """Where the body starts. Front matter is data about the ADR, and has its own columns."""
-    if not re.match(r"---[ \t]*\r?\n", text):
-        return 0
-    end = re.compile(r"^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.MULTILINE).search(text, text.index("\n") + 1)
-    return end.end() if end else 0
+def _body_start(text: str) -> int:
+    """Behind a byte order mark, which would hide what the first line is, and behind front matter, which is data about
+    the ADR and has its own columns."""
+    start = 1 if text.startswith("\ufeff") else 0
+    if not _FRONT_MATTER.match(text, start):
+        return start
+    end = _FRONT_MATTER_END.search(text, text.index("\n") + 1)
+    return end.end() if end else start
 
 
 def _one_line(raw: str, chars_max: int) -> str:

@@ -30,6 +30,9 @@ log = get_logger("sampler")
 INTERVAL_S = 0.5
 """Half the heartbeat of capture, so that an idle view is at most about 1.5 s behind."""
 STOP_TIMEOUT_S = 5.0
+FRESH_S = 10.0
+"""How long a sample is good for. A database or broker that hangs, hangs this thread too: then the figures expire by
+themselves. Twenty intervals, so that a busy machine is not taken for one that hangs."""
 
 
 class Sampler:
@@ -108,7 +111,7 @@ class Sampler:
             of_topic = facts.setdefault(source.topic, {"records": 0, "seconds": 0.0})
             of_topic["records"] += records
             of_topic["seconds"] = round(max(of_topic["seconds"], seconds), 3)
-        self._life.health.set_fact("lag", facts)
+        self._life.health.set_fact("lag", facts, FRESH_S, self._forget)
 
     def _seconds_behind(self, source: TopicPartition, records: int) -> float:
         """Age of the oldest record not yet committed; while none of them was fetched, for how long we know of it."""
@@ -129,15 +132,19 @@ class Sampler:
             at: datetime = source_at
             metrics.FLOW_WATERMARK_SECONDS.labels(view).set(at.timestamp())
             facts[view] = {"lsn": lsn, "source_at": at.isoformat()}
-        self._life.health.set_fact("watermarks", facts)
+        self._life.health.set_fact("watermarks", facts, FRESH_S)
         letters = self._ask("select count(*) from ops.dlq where flow = %s and state = 'new'", [self._flow])
-        self._life.health.set_fact("dead_letters", letters[0][0])
+        self._life.health.set_fact("dead_letters", letters[0][0], FRESH_S)
         self._life.health.set_fact("retries", self._life.retries)
 
     def _unknown(self, why: str) -> None:
         self._life.health.set_fact("lag", "unknown")
         self._life.health.set_fact("watermarks", "unknown")
         self._life.health.wait_for("lag", why)
+        self._forget()
+
+    def _forget(self) -> None:
+        """The last good figures are not shown as if they were of now."""
         for gauge in (metrics.CONSUMER_LAG, metrics.CONSUMER_LAG_SECONDS):
             for source in self._consumer.partitions:
                 gauge.labels(f"adriatic.{self._flow}", source.topic, str(source.partition)).set(float("nan"))

@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
+from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from adriatic.errors import Misconfigured
 from adriatic.settings import ENV_PREFIX, Settings, load, sources, unknown_variables
+from adriatic.settings import check as require_faultless
 
 MASK = "********"
 MEANING_WIDTH = 96
@@ -55,21 +56,17 @@ def settings(as_json: bool, check: bool, markdown: bool, only: str | None) -> No
     if markdown:
         click.echo(reference(), nl=False)
         return
-    values = load()
-    unknown = unknown_variables()
     if check:
-        if unknown:
-            raise Misconfigured(
-                f"no such setting: {', '.join(unknown)}", hint="`adriatic settings` lists the names; sections end in __"
-            )
+        require_faultless()
         click.echo("settings: no faults", err=True)
         return
+    values = load()
     rows = [row for row in describe(values) if row.name.startswith(only or "")]
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:
         click.echo("\n".join(_lines(rows)))
-    for name in unknown:
+    for name in unknown_variables():
         click.echo(f"{name}: no such setting, ignored", err=True)
 
 
@@ -83,7 +80,7 @@ def describe(values: Settings) -> list[Row]:
             value=_show(_get(values, path)),
             default=_show(field.get_default(call_default_factory=True)),
             source=next((label for label, nested in said if _says(nested, path)), "default"),
-            meaning=field.description or "",
+            meaning=_meaning(field),
         )
         for path, field in fields()
     ]
@@ -123,9 +120,18 @@ def reference() -> str:
             lines += ["| setting | environment | default | meaning |", "|---|---|---|---|"]
         default = _show(field.get_default(call_default_factory=True))
         shown = f"`{default}`" if default else ""
-        meaning = (field.description or "").replace("|", "\\|")
+        meaning = _meaning(field).replace("|", "\\|")
         lines.append(f"| `{'.'.join(path)}` | `{variable(path)}` | {shown} | {meaning} |")
     return "\n".join(lines) + "\n"
+
+
+def _meaning(field: FieldInfo) -> str:
+    """What the field says of itself, and its range."""
+    low = high = ""
+    for each in field.metadata:
+        low = f"{each.ge:g}" if isinstance(each, Ge) else "above 0" if isinstance(each, Gt) else low
+        high = f"{each.le}" if isinstance(each, Le) else high
+    return f"{field.description or ''}{f' From {low} to {high}.' if low and high else ''}"
 
 
 def _get(values: Settings, path: tuple[str, ...]) -> Any:

@@ -67,8 +67,9 @@ def list_tenants(as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(tenants))
         return
+    width = max((len(each.slug) for each in tenants), default=0)
     for each in tenants:
-        click.echo(f"{each.tenant_id}  {each.slug:<24}  {each.name}")
+        click.echo(f"{each.tenant_id}  {each.slug:<{width}}  {each.name}")
     if not tenants:
         click.echo("no tenants yet: `adriatic tenant create demo` makes one", err=True)
 

@@ -19,6 +19,9 @@ from adriatic.settings import load
 if TYPE_CHECKING:
     from dataflows.oracle import Report
 
+PIPED_COLUMNS = 200
+"""Width of the table where nobody looks at a terminal: the longest slug (63) and six counts fit."""
+
 
 @click.command()
 @click.option("--tenant", help="Slug or id of one tenant.  [default: all]")
@@ -56,14 +59,18 @@ def _print(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PIPED_COLUMNS  # rich takes 80 for a pipe, and would cut names
     columns = ("tenant", "ADRs", "deleted", "passages", "with vector", "vectors recomputed", "differences")
-    table = Table(*(columns[:1]), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column(columns[0], overflow="fold")
     for column in columns[1:]:
         table.add_column(column, justify="right")
     for row in report.tenants:
         counts = (row.adrs, row.deleted, row.chunks, row.vectors, row.vectors_recomputed, row.differences)
         table.add_row(row.slug, *map(str, counts))
-    Console(soft_wrap=True).print(table)
+    console.print(table)
     for difference in report.differences:
         click.echo(f"{difference.kind:12} {difference.where}: {difference.detail}")
     if (unsaid := report.differences_total - len(report.differences)) > 0:

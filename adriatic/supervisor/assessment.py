@@ -136,10 +136,12 @@ def _faults(facts: Mapping[str, Any]) -> str:
 
 def _lag(facts: Mapping[str, Any]) -> str:
     """Capture says how old the newest captured commit is, a flow how many records it is behind and for how long."""
-    if "behind_s" in facts:
+    if (behind_s := facts.get("behind_s")) is not None:
+        if not isinstance(behind_s, int | float):
+            return "unknown"
         kept = facts.get("slot_wal_bytes")
         kept_text = f", {kept / 1e6:.1f} MB WAL kept" if isinstance(kept, int | float) else ""
-        return f"{float(facts['behind_s']):.1f} s{kept_text}"
+        return f"{behind_s:.1f} s{kept_text}"
     lag = facts.get("lag")
     if lag == "unknown":
         return "unknown"

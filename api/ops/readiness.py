@@ -24,6 +24,8 @@ CHECK_EVERY_S = 2.0
 """Pace of the check that runs by itself, for the operators' port and for `facts`."""
 REUSE_S = 0.5
 """A check younger than this answers for the next one too: several load balancers may ask at once."""
+FRESH_S = 15.0
+"""How long a found watermark may be shown: longer than the slowest check and its pace together."""
 CHECK_S_MAX = 4.0
 """For one check. Kubernetes and most load balancers ask with a time-out of a few seconds."""
 
@@ -62,10 +64,10 @@ class Readiness:
                 applied = await connection.fetchval("select count(*) from ops.migrations")
                 as_of = await watermarks.read(connection, watermarks.WORDS_VIEW)
         except TimeoutError:
-            self._health.wait_for("database", f"does not answer within {CHECK_S_MAX:g} s")
+            self._unknown(f"does not answer within {CHECK_S_MAX:g} s")
             return
         except (AdriaticError, asyncpg.PostgresError) as error:
-            self._health.wait_for("database", error.detail if isinstance(error, AdriaticError) else str(error))
+            self._unknown(error.detail if isinstance(error, AdriaticError) else str(error))
             return
         if applied < self._migrations:
             self._health.wait_for(
@@ -74,7 +76,12 @@ class Readiness:
             return
         self._health.clear("database")
         # Not a reason to take the API out of service: it serves everything else, and each answer says how old it is.
-        self._health.set_fact(watermarks.WORDS_VIEW, {"state": as_of.state, "lsn": as_of.lsn, "age_s": as_of.age_s})
+        fact = {"state": as_of.state, "lsn": as_of.lsn, "age_s": as_of.age_s}
+        self._health.set_fact(watermarks.WORDS_VIEW, fact, FRESH_S)
+
+    def _unknown(self, why: str) -> None:
+        self._health.wait_for("database", why)
+        self._health.set_fact(watermarks.WORDS_VIEW, {"state": "unknown"})
 
     async def _check_keys(self) -> None:
         if not self._keys.loaded:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from adriatic.errors import InvalidInput
-from connectors.history.model import Change, Fault, SourceKind, is_markdown
+from connectors.history.model import Change, Fault, SourceKind, is_markdown, symbolic_link
 
 FILES_MAX = 100_000
 """More Markdown files than this under one folder is somebody's home directory, not a log of decisions."""
@@ -37,6 +37,9 @@ class FolderSource:
     def changes(self) -> Iterator[Change | Fault]:
         for path in self._files():
             relative = path.relative_to(self._root).as_posix().encode(errors="surrogateescape").decode(errors="replace")
+            if path.is_symlink():
+                yield symbolic_link(relative)
+                continue
             try:
                 status = path.stat()
                 content = _read(path, self._bytes_max) if status.st_size <= self._bytes_max else None
@@ -57,13 +60,14 @@ class FolderSource:
             )
 
     def _files(self) -> Iterator[Path]:
-        """Regular Markdown files in a stable order; links are not followed, hidden and built folders not entered."""
+        """Markdown files, and links named like one, in a stable order. Hidden and built folders are not entered."""
         found = 0
         for folder, names, files in os.walk(self._root):
+            files += (name for name in names if Path(folder, name).is_symlink())  # a folder by its target
             names[:] = sorted(name for name in names if not name.startswith(".") and name not in _SKIPPED)
             for name in sorted(files):
                 path = Path(folder, name)
-                if is_markdown(name) and not path.is_symlink() and path.is_file():
+                if is_markdown(name) and (path.is_symlink() or path.is_file()):
                     found += 1
                     if found > FILES_MAX:
                         raise InvalidInput(

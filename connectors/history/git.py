@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from adriatic.errors import InvalidInput
-from connectors.history.model import Change, ChangeKind, Fault, SourceKind, is_markdown
+from connectors.history.model import Change, ChangeKind, Fault, SourceKind, is_markdown, symbolic_link
 
 ADR_FOLDERS = frozenset(
     (
@@ -38,6 +38,7 @@ RENAME_FILES_MAX = 2_000
 """Files that git compares in one commit to find renames; its own default of 1 000 gives up on a big reordering."""
 
 _REGULAR = ("100644", "100755")
+_LINK = "120000"
 _OWN_CONFIG = frozenset(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"))
 _HEADER = "\x01"
 _SAFE = (
@@ -110,6 +111,9 @@ class GitSource:
     def changes(self) -> Iterator[Change | Fault]:
         with _Blobs(self._root) as blobs:
             for entry in self._entries():
+                if isinstance(entry, Fault):
+                    yield entry
+                    continue
                 content: bytes | None = None
                 size_bytes = 0
                 if entry.change != "D":
@@ -131,7 +135,7 @@ class GitSource:
                     size_bytes=size_bytes,
                 )
 
-    def _entries(self) -> Iterator[_Entry]:
+    def _entries(self) -> Iterator[_Entry | Fault]:
         command = [
             *("log", self._head, "--first-parent", "-m", "--reverse", "--raw", "-z", "--no-abbrev", "--root"),
             *(
@@ -147,7 +151,10 @@ class GitSource:
         with _running(self._root, command) as process:
             assert process.stdout is not None
             for entry in _parse_log(_tokens(process.stdout)):
-                yield from self._selected(entry)
+                if isinstance(entry, Fault):
+                    yield entry
+                else:
+                    yield from self._selected(entry)
 
     def _pathspecs(self) -> list[str]:
         if self._folder:
@@ -199,7 +206,7 @@ def _tokens(stream: IO[bytes]) -> Iterator[str]:
         yield rest.decode("utf-8", "backslashreplace")
 
 
-def _parse_log(tokens: Iterator[str]) -> Iterator[_Entry]:
+def _parse_log(tokens: Iterator[str]) -> Iterator[_Entry | Fault]:
     """Headers of four tokens, each followed by its files: a status token and one path, or two for a rename."""
     ref = author = subject = ""
     at = datetime.fromtimestamp(0, UTC)
@@ -220,8 +227,11 @@ def _parse_log(tokens: Iterator[str]) -> Iterator[_Entry]:
         yield from _classify(_Entry(ref, at, author, subject, "M", path, old_path, blob), old_mode, new_mode, status[0])
 
 
-def _classify(entry: _Entry, old_mode: str, new_mode: str, status: str) -> Iterator[_Entry]:
-    """Only regular files count: a file that became a link or a submodule is gone, and the other way round it is new."""
+def _classify(entry: _Entry, old_mode: str, new_mode: str, status: str) -> Iterator[_Entry | Fault]:
+    """Only regular files count: a file that became a link or a submodule is gone, and the other way round it is new.
+    A link is said to be there, so that nobody looks for its record in vain."""
+    if new_mode == _LINK and is_markdown(entry.path):
+        yield symbolic_link(f"{entry.path} in {entry.ref[:12]}")
     was, is_ = old_mode in _REGULAR, new_mode in _REGULAR
     if status == "R" and was and is_:
         yield _Entry(

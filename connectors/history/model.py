@@ -42,6 +42,11 @@ class Fault(msgspec.Struct, frozen=True):
     detail: str
 
 
+def symbolic_link(where: str) -> Fault:
+    """A link that is named like a record. What it points to is elsewhere, and may be outside of the source."""
+    return Fault(where, "symbolic-link", "not followed")
+
+
 class Source(Protocol):
     """A history, read from the start on every call of `changes`.
 

@@ -53,6 +53,8 @@ BLOCKED_S = 2.0
 """How often it is looked up what a new slot waits for."""
 FACTS_S = 2.0
 """How often the facts behind `adriatic status` are looked up."""
+FRESH_S = 15.0
+"""How long a position is good for. Heartbeats move it each second; a database that hangs, hangs the session with it."""
 
 DECISION = "decision"
 WAITS = ("postgres", "kafka", "registry", DECISION)
@@ -345,7 +347,7 @@ class Capture:
         facts["tables"] = {"stopped": dict(tables.stopped)}
         facts["records"] = sum(self._records.values())
         for name, value in facts.items():
-            self._health.set_fact(name, value)
+            self._health.set_fact(name, value, FRESH_S if name == "lsn" else None)
         self._show_behind()
 
     def _behind_s(self) -> float:
@@ -355,8 +357,11 @@ class Capture:
         return max(0.0, self._clock.now().timestamp() - self._committed_at_us / 1_000_000)
 
     def _show_behind(self) -> None:
-        if self._committed_at_us is not None:
-            self._health.set_fact("behind_s", round(self._behind_s(), 3))
+        """As a function: it grows by itself while a session hangs."""
+        self._health.set_fact("behind_s", self._behind_shown)
+
+    def _behind_shown(self) -> float | str:
+        return "unknown" if self._committed_at_us is None else round(self._behind_s(), 3)
 
     def _count(self, producer: IdempotentProducer) -> None:
         for topic, count in producer.delivered.items():

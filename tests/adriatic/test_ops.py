@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from adriatic.clock import ManualClock
 from adriatic.ops import Health, serve
 
 
@@ -96,3 +97,31 @@ def test_an_unknown_path_says_what_there_is(get: Get) -> None:
     status, body = get("/")
     assert status == 404
     assert "/health/ready" in body
+
+
+def test_a_fact_that_is_not_set_again_becomes_unknown_and_a_reason_to_wait() -> None:
+    clock = ManualClock()
+    health = Health(clock)
+    health.ready()
+    forgotten: list[str] = []
+    health.set_fact("lag", 3, fresh_s=10, on_stale=lambda: forgotten.append("lag"))
+    health.set_fact("slot", "adriatic")
+    clock.sleep(9)
+    assert health.report()["status"] == "ready"
+    assert health.report()["facts"] == {"lag": 3, "slot": "adriatic"}
+    clock.sleep(2)
+    report = health.report()
+    assert report["status"] == "waiting"
+    assert report["facts"] == {"lag": "unknown", "slot": "adriatic"}
+    assert "11 s" in report["reasons"]["lag"]
+    assert forgotten == ["lag"]
+    health.set_fact("lag", 0, fresh_s=10)
+    assert health.report()["status"] == "ready"
+
+
+def test_a_fact_may_be_a_function_of_the_time_of_the_report() -> None:
+    clock = ManualClock()
+    health = Health(clock)
+    health.set_fact("behind_s", clock.monotonic)
+    clock.sleep(5)
+    assert health.report()["facts"]["behind_s"] == 5

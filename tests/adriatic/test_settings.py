@@ -62,6 +62,74 @@ def test_a_slip_in_a_sections_name_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.unknown_variables() == ["ADRIATIC_KAFAK__BOOTSTRAP_SERVERS"]
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("POSTGRES__PORT", "0"),
+        ("POSTGRES__API_POOL_MAX", "0"),
+        ("KAFKA__REPLICATION_FACTOR", "0"),
+        ("KAFKA__BOOTSTRAP_SERVERS", ""),
+        ("REGISTRY__TIMEOUT_S", "0"),
+        ("REGISTRY__TIMEOUT_S", "nan"),
+        ("API__PORT", "65536"),
+        ("API__ADR_BYTES_MAX", "-1"),
+        ("API__IMPORT_BYTES_MAX", "99999999999"),
+        ("AUTH__LEEWAY_S", "-1"),
+        ("AUTH__LEEWAY_S", "601"),
+        ("EMBEDDER__DIMENSION", "16001"),
+        ("EMBEDDER__BATCH_MAX", "0"),
+        ("CDC__HEARTBEAT_S", "0"),
+        ("CDC__SLOT", "My Slot"),
+        ("TELEMETRY__OPS_PORT", "-1"),
+        ("STACK__PORTS", '{"api": 70000}'),
+        ("KAFKA__CLIENT", "not JSON"),
+        *((name, url) for name in ("REGISTRY__URL", "EMBEDDER__BASE_URL") for url in ("", "host:81", "http://[")),
+        *((name, url) for name in ("AUTH__JWKS_URL", "TELEMETRY__OTLP_ENDPOINT") for url in ("x", "http://a b/")),
+    ],
+)
+def test_a_value_that_can_mean_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(f"ADRIATIC_{variable}", value)
+    section = variable.partition("__")[0].lower()
+    with pytest.raises(Misconfigured, match=section):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AUTH__JWKS_URL", ""),
+        ("AUTH__JWKS_URL", "https://[::1]:8443/keys?a=b"),
+        ("TELEMETRY__OTLP_ENDPOINT", ""),
+        ("TELEMETRY__OPS_PORT", "0"),
+        ("AUTH__LEEWAY_S", "0"),
+        ("EMBEDDER__THREADS", "0"),
+        ("REGISTRY__TIMEOUT_S", "0.5"),
+    ],
+)
+def test_the_ends_of_the_ranges_are_taken(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(f"ADRIATIC_{variable}", value)
+    assert load()
+
+
+def test_a_file_that_is_not_toml_is_a_fault(home: Path) -> None:
+    (home.parent / "adriatic.toml").write_text("[api\nport = 1")
+    with pytest.raises(Misconfigured, match="line 1"):
+        load()
+
+
+def test_variables_that_are_no_settings_are_listed_with_the_other_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADRIATIC_KAFAK__X", "1")
+    assert load()
+    with pytest.raises(Misconfigured, match="ADRIATIC_KAFAK__X: no such setting"):
+        settings.check()
+    monkeypatch.setenv("ADRIATIC_API__PORT", "0")
+    for read in (load, settings.check):
+        with pytest.raises(Misconfigured, match=r"^2 setting") as caught:
+            read()
+        assert "api.port" in caught.value.detail
+        assert "ADRIATIC_KAFAK__X" in caught.value.detail
+
+
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADRIATIC_POSTGRES__API_PASSWORD", "geheim")
     monkeypatch.setenv("ADRIATIC_KAFKA__CLIENT_SECRETS", '{"sasl.password": "geheim"}')

@@ -162,7 +162,7 @@ def test_credentials_are_sent_and_never_shown() -> None:
 @pytest.mark.parametrize("url", ["http://[", "registry:8081"])
 def test_an_address_that_is_none_is_said_at_once(url: str) -> None:
     with pytest.raises((Misconfigured, DependencyUnavailable)):
-        RegistryClient(RegistrySettings(url=url)).subjects()
+        RegistryClient(RegistrySettings.model_construct(url=url)).subjects()
 
 
 # --- a real registry ------------------------------------------------------------------------------------------------

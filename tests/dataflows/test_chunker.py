@@ -46,7 +46,7 @@ def test_passages_cover_the_text_in_order(text: str) -> None:
         assert len(part.body) <= BODY_CHARS_MAX
         assert part.body.strip() or len(chunks) == 1
         at = part.char_end
-    if not text.startswith("---"):
+    if not text.startswith(("---", "\ufeff")):
         assert not outside(text, chunks).strip()
 
 
@@ -138,6 +138,17 @@ def test_front_matter_is_left_out() -> None:
     (part,) = chunk("T", text)
     assert part.body == "# T\n\nBody."
     assert text[part.char_start :] == part.body
+
+
+@pytest.mark.parametrize("front", ["", "---\nstatus: accepted\n---\n\n", "---\r\nstatus: accepted\r\n---\r\n"])
+def test_a_byte_order_mark_hides_neither_front_matter_nor_a_heading(front: str) -> None:
+    body = f"# T\n\n## Context\n\n{SENTENCE * 9}"
+    text = f"\ufeff{front}{body}"
+    parts = chunk("T", text)
+    assert all(part.body == text[part.char_start : part.char_end] for part in parts)
+    assert [part.text_hash for part in parts] == [part.text_hash for part in chunk("T", body)]
+    assert parts[0].char_start == 1 + len(front)
+    assert outside(text, parts).strip() == f"\ufeff{front}".strip()
 
 
 @pytest.mark.parametrize("text", ["---\nnot: closed\n\nBody.", "--- \nBody.", "-----\nBody."])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -76,6 +77,13 @@ def test_a_dependency_that_hangs_for_half_a_minute_leaves_lag_and_then_none(
         for pid in processes:
             _signal(pid, signal.SIGSTOP)
         time.sleep(OUTAGE_S)
+        shown = world.run("status", "--json", check=False)
+        assert shown.returncode != 0, "an outage is not shown as health"
+        lags = {row["name"]: row["lag"] for row in json.loads(shown.stdout)["parts"]}
+        if part != "registry":
+            assert lags["index"] == lags["embed"] == "unknown"
+        if part == "postgres":
+            assert lags["cdc"] == "unknown" or float(lags["cdc"].split()[0]) > OUTAGE_S / 2
         for pid in processes:
             _signal(pid, signal.SIGCONT)
         before = len(made)
@@ -127,8 +135,6 @@ HISTORY_EDITS = 8
 
 def _history(folder: Path) -> Path:
     """A history of our own making: each record is written and then edited."""
-    import json
-
     file = folder / "history.jsonl"
     lines = []
     for edit in range(HISTORY_EDITS):

@@ -66,8 +66,16 @@ def test_a_name_limits_what_is_printed() -> None:
 def test_check_refuses_a_variable_that_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("--check").exit_code == 0
     monkeypatch.setenv("ADRIATIC_KAFAK__X", "1")
-    with pytest.raises(Misconfigured, match="ADRIATIC_KAFAK__X"):
+    monkeypatch.setenv("ADRIATIC_POSTGRES__PORT", "0")
+    with pytest.raises(Misconfigured, match="ADRIATIC_KAFAK__X") as caught:
         run("--check")
+    assert "postgres.port" in caught.value.detail
+
+
+def test_a_meaning_has_the_range() -> None:
+    found = rows()
+    assert found["api.port"]["meaning"].endswith("From 1 to 65535.")
+    assert found["registry.timeout_s"]["meaning"].endswith("From above 0 to 3600.0.")
 
 
 def test_the_variable_that_is_printed_is_the_one_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from connectors.history import Change, open_source
+from connectors.history import Change, Fault, open_source
 from connectors.history.folder import FolderSource
 
 
@@ -13,19 +13,25 @@ def refs(root: Path) -> dict[str, str]:
     return {item.path: item.ref for item in FolderSource(root, 1_000).changes() if isinstance(item, Change)}
 
 
-def test_markdown_files_are_read_in_order_and_links_and_hidden_folders_are_not(tmp_path: Path) -> None:
+def test_markdown_files_are_read_in_order_links_are_reported_and_hidden_folders_are_not(tmp_path: Path) -> None:
     for name in ("b.md", "a/z.MD", "a/y.txt", ".hidden/x.md", "node_modules/p/README.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"\xefbytes\r\n")
     (tmp_path / "link.md").symlink_to("b.md")
+    (tmp_path / "dangling.md").symlink_to("nowhere.md")
+    (tmp_path / "folder-link.md").symlink_to("a")
     (tmp_path / "folder.md").mkdir()
     os.utime(tmp_path / "b.md", (1_700_000_000, 1_700_000_000))
 
     source = open_source(tmp_path, content_bytes_max=1_000)
 
     items = list(source.changes())
-    assert (source.kind, source.snapshot, source.count()) == ("folder", True, 2)
+    assert (source.kind, source.snapshot, source.count()) == ("folder", True, 5)
     assert [item.path for item in items if isinstance(item, Change)] == ["b.md", "a/z.MD"]
+    links = ("dangling.md", "folder-link.md", "link.md")
+    assert [item for item in items if isinstance(item, Fault)] == [
+        Fault(name, "symbolic-link", "not followed") for name in links
+    ]
     assert isinstance(items[0], Change)
     assert items[0].content == b"\xefbytes\r\n"
     assert items[0].committed_at.isoformat() == "2023-11-14T22:13:20+00:00"

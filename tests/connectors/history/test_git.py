@@ -120,17 +120,25 @@ def test_a_file_over_the_limit_is_a_change_without_its_bytes(repository: Reposit
     assert (len(just.content or b""), just.size_bytes) == (BYTES_MAX, BYTES_MAX)
 
 
-def test_links_and_submodules_are_no_files(repository: Repository) -> None:
+def test_links_and_submodules_are_no_files_and_links_are_reported(repository: Repository) -> None:
     repository.write("adr/0001-a.md", "text")
     (repository.root / "adr/0002-link.md").symlink_to("0001-a.md")
-    repository.commit("Add both")
+    (repository.root / "adr/link.txt").symlink_to("0001-a.md")
+    first = repository.commit("Add both")
     (repository.root / "adr/0001-a.md").unlink()
     (repository.root / "adr/0001-a.md").symlink_to("elsewhere.md")
-    repository.commit("The file becomes a link")
-    assert brief(read(open_source(repository.root, content_bytes_max=BYTES_MAX))) == [
+    second = repository.commit("The file becomes a link")
+    source = open_source(repository.root, content_bytes_max=BYTES_MAX)
+    items = list(source.changes())
+    assert brief([item for item in items if isinstance(item, Change)]) == [
         ("A", "adr/0001-a.md", None),
         ("D", "adr/0001-a.md", None),
     ]
+    assert [item for item in items if isinstance(item, Fault)] == [
+        Fault(f"adr/0002-link.md in {first[:12]}", "symbolic-link", "not followed"),
+        Fault(f"adr/0001-a.md in {second[:12]}", "symbolic-link", "not followed"),
+    ]
+    assert source.count() == len(items) == 4
 
 
 def test_a_folder_in_a_repository_has_its_own_history_by_any_name(repository: Repository) -> None:
