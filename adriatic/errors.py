@@ -6,6 +6,7 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     AdriaticError
     ├── OperatingError          the world: retry in place, or stop and say why; never a dead letter (law 7)
     │   ├── DependencyUnavailable   broker, database, registry, embedder do not answer: retry with back-off
+    │   ├── Behind                  a view has not reached the position that a read asked for: ask again
     │   ├── Fenced                  another writer took over: end this process, write nothing more
     │   └── Halted                  going on would lose or invent data: stop until somebody decides
     ├── DataError               this record: to the dead-letter queue, with its coordinates
@@ -62,6 +63,12 @@ class DependencyUnavailable(OperatingError):
     """A dependency does not answer, or says that it cannot right now. Retry in place, with back-off."""
 
     code = "dependency-unavailable"
+
+
+class Behind(OperatingError):
+    """A view has not reached the position that a read asked for, in the time that a read may wait. Try again later."""
+
+    code = "behind"
 
 
 class Fenced(OperatingError):

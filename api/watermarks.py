@@ -1,17 +1,23 @@
 """How much of what was written a materialized view shows: the `as_of` that every read of one carries (law 5).
 
 Owns the reading of `mv.watermarks`, what fresh, stale and unknown mean, and how it is said in a body and in headers.
-Refuses to guess: a view that never reported, or not for long, is `unknown`, never fresh.
+Waits, bounded, for a position that a caller
+brings from a write. Refuses to guess: a view that never reported, or not for long, is `unknown`, never fresh.
 """
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+from uuid import UUID
 
 import msgspec
+from litestar.params import HeaderParameter
 
-from api.db import Connection
+from adriatic.deadline import Deadline
+from adriatic.errors import Behind
+from api.db import Connection, Database, tenant_transaction
 from topics import catalog
 
 State = Literal["fresh", "stale", "unknown"]
@@ -24,6 +30,25 @@ FRESH_S_MAX = 10.0
 """Heartbeats pass the whole path about once a second, a batch takes a second or two; ten says that something waits."""
 KNOWN_S_MAX = 900.0
 """A watermark older than this is of no use to a reader: a quarter of an hour of edits may be missing."""
+
+
+POSITION_HEADER = "adriatic-position"
+"""In the answer to a write: an LSN at or after its commit. In a request for a view: show everything up to it."""
+POSITION_WAIT_S = 5.0
+"""How long a read waits for its view: several times what an edit takes to be searchable, and shorter than the patience
+of whoever reads."""
+POLL_S = 0.05
+"""Between two looks at the watermark. No connection is held meanwhile."""
+
+Position = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Adriatic-Position",
+        pattern=r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$",
+        description="From the answer to a write: wait, up to 5 s, until the view shows that write. "
+        "503 with the code `behind` when it does not by then.",
+    ),
+]
 
 
 class AsOf(msgspec.Struct, frozen=True):
@@ -90,3 +115,37 @@ async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
         return words
     # No position is known for a moment in time; the one of `words` would claim too much.
     return judge(None, min(row["time"], words.time), row["now"])
+
+
+async def reached(database: Database, tenant_id: UUID, position: str, deadline: Deadline, *, meaning: bool) -> None:
+    """Return once search by words shows every commit up to `position`, an LSN; with `meaning`, search by meaning too.
+
+    Raises `Behind` when the time is over. A read after it, in whatever transaction, shows at least that much:
+    watermarks only grow, and the flow moves them in the transaction of the rows.
+    """
+    while (waits := await _lacking(database, tenant_id, position, meaning)) is not None:
+        if deadline.passed:
+            raise Behind(
+                f"search by {waits} has not reached {position} yet",
+                hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
+                "`as_of` and `GET /v1/freshness` say how far behind it is",
+            )
+        await asyncio.sleep(min(POLL_S, deadline.left_s))
+
+
+async def _lacking(
+    database: Database, tenant_id: UUID, position: str, meaning: bool
+) -> Literal["words", "meaning"] | None:
+    """What has not reached `position`."""
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        there = await connection.fetchval(
+            "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", WORDS_VIEW, position
+        )
+        if there < catalog.load()[TOPIC_OF[WORDS_VIEW]].partitions:
+            return "words"
+        if meaning and await connection.fetchval(
+            "select exists (select from mv.search_state "
+            "where not deleted and meaning_version is distinct from words_version)"
+        ):
+            return "meaning"
+    return None

@@ -12,12 +12,13 @@ from dataflows.flow import Flow
 FLOWS: dict[str, str] = {
     "index": "versions of ADRs → passages, searchable by words",
     "embed": "texts → vectors, searchable by meaning",
+    "activity": "versions of ADRs → what happened, newest first, and counts",
 }
 
 
 def build(name: str, settings: Settings) -> Flow[Any]:
     """A flow, ready to run. Raises `NotFound`, and what its parts raise (weights that are not there)."""
-    makers: dict[str, Callable[[Settings], Flow[Any]]] = {"index": _index, "embed": _embed}
+    makers: dict[str, Callable[[Settings], Flow[Any]]] = {"index": _index, "embed": _embed, "activity": _activity}
     if name not in makers:
         raise NotFound(f"there is no flow {name}", hint=f"one of {', '.join(FLOWS)}")
     return makers[name](settings)
@@ -27,6 +28,12 @@ def _index(_settings: Settings) -> Flow[Any]:
     from dataflows.index import Index
 
     return Index()
+
+
+def _activity(_settings: Settings) -> Flow[Any]:
+    from dataflows.activity import Activity
+
+    return Activity()
 
 
 def _embed(settings: Settings) -> Flow[Any]:

@@ -1,4 +1,4 @@
-"""The plain recomputation that every searchable row is held against: `adriatic verify`.
+"""The plain recomputation that every row that a flow keeps is held against: `adriatic verify`.
 
 Owns what "right" means, in the simplest form there is: take the newest version of each ADR, cut it, embed it, compare.
 Shares the pure parts with the flows (chunker, embedder) and nothing else: no offsets, batches, versions in flight.
@@ -22,9 +22,11 @@ from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from connectors.kafka.source import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
+from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
 from dataflows.index import Index
+from dataflows.oracle_activity import unlike
 from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
@@ -118,6 +120,8 @@ def verify(
             report.tenants.append(each)
             _compare_tenant(connection, report, each)
             _compare_vectors(connection, report, each, space, embedder, sample)
+            for kind, table, where in unlike(connection, tenant_id):
+                report.add(each, kind, f"{slug} {where}", f"{table} is not what the versions give")
     _compare_offsets(settings, report, topics or {})
     return report
 
@@ -131,7 +135,8 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.autocommit = True
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
         if wait is not None:
-            _wait_for_words(connection, report.lsn, wait)
+            for view in ("search.words", *Activity.views):
+                _wait_for_view(connection, view, report.lsn, wait)
             _wait_for_meaning(connection, wait)
         connection.autocommit = False
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -140,18 +145,19 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.rollback()
 
 
-def _wait_for_words(connection: Connection, lsn: str, wait: Deadline) -> None:
+def _wait_for_view(connection: Connection, view: str, lsn: str, wait: Deadline) -> None:
+    """Both flows read the versions, so a view has one watermark for each partition of that topic."""
     partitions = catalog.load()[Index.topics[0]].partitions
     while True:
         reached = _one(
-            connection, "select count(*) from mv.watermarks where view = 'search.words' and lsn >= %s::pg_lsn", [lsn]
+            connection, "select count(*) from mv.watermarks where view = %s and lsn >= %s::pg_lsn", [view, lsn]
         )
         if reached >= partitions:
             return
         if wait.passed:
             raise DependencyUnavailable(
-                f"the view search.words has reached {lsn} in {reached} of {partitions} partitions",
-                hint="are change capture and the flow `index` running? See `adriatic status`",
+                f"the view {view} has reached {lsn} in {reached} of {partitions} partitions",
+                hint="are change capture and the flows running? See `adriatic status`",
             )
         wait.clock.sleep(POLL_S)
 
@@ -373,7 +379,9 @@ def _compare_offsets(settings: Settings, report: Report, renamed: Mapping[str, s
     """A flow that stands before the first record of a partition lost some; one that stands past its end is in another
     topic than it thinks."""
     offsets = Offsets(settings.kafka)
-    flows: tuple[tuple[str, tuple[str, ...]], ...] = ((Index.name, Index.topics), (Embed.name, Embed.topics))
+    flows: tuple[tuple[str, tuple[str, ...]], ...] = tuple(
+        (flow.name, flow.topics) for flow in (Index, Embed, Activity)
+    )
     with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
         committed = {
             (flow, topic, partition): at

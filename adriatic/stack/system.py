@@ -160,6 +160,13 @@ def _ours(settings: Settings) -> list[Part]:
         _service(
             settings, "jobs", ["stream", "run", "jobs"], ["migrate", "topics", "schemas"], "agent: does what takes long"
         ),
+        _service(
+            settings,
+            "activity",
+            ["flow", "run", "activity"],
+            ["migrate", "topics", "schemas"],
+            "flow: versions to feed and counts",
+        ),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]

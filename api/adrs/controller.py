@@ -37,6 +37,7 @@ from api.edge import traceparent
 from api.logs import service as logs
 from api.openapi import answers
 from api.requests import require_zone
+from api.watermarks import POSITION_HEADER
 
 PARSE_HERE_CHARS_MAX = 65_536
 """A text up to this long is parsed in a few milliseconds; longer ones on a thread, so that other requests go on."""
@@ -90,8 +91,8 @@ class AdrController(Controller):
     ) -> Response[Adr]:
         """It gets the next number of its log. The log `main` is made when it is missing, others are made first.
 
-        The answer's header `Adriatic-Commit-Lsn` is at or after the commit: a search whose `as_of.lsn` has reached it
-        shows the ADR.
+        The answer's header `Adriatic-Position` is at or after the commit: a search whose `as_of.lsn` has reached it
+        shows the ADR, and a search that is sent the header waits for that. `Adriatic-Commit-Lsn` is its former name.
         """
         service.require_fitting(data.body, settings.api.adr_bytes_max)
         document = await _parse(data.body)
@@ -348,7 +349,7 @@ async def _change(
 def _answer(adr: Adr, lsn: str | None, headers: dict[str, str], status_code: int = 200) -> Response[Any]:
     headers = headers | {"etag": preconditions.etag(adr)}
     if lsn is not None:
-        headers["adriatic-commit-lsn"] = lsn
+        headers |= {POSITION_HEADER: lsn, "adriatic-commit-lsn": lsn}
     return Response(adr, status_code=status_code, headers=headers)
 
 

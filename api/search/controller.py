@@ -10,7 +10,9 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
 from litestar.params import Body, QueryParameter
 
+from adriatic.deadline import Deadline
 from adriatic.errors import InvalidInput
+from api import watermarks
 from api.auth.users import Principal
 from api.db import Database
 from api.openapi import answers
@@ -123,12 +125,14 @@ class SearchController(Controller):
         ] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT,
         explain: Annotated[bool, QueryParameter(description="Say how each hit got its place.")] = False,
+        position: watermarks.Position = None,
     ) -> Response[SearchResult]:
         """Statuses are alternatives, tags are all required, and filters are joined by and."""
         for name, value in (("since", since), ("until", until)):
             if value is not None and value.tzinfo is None:
                 raise InvalidInput(f"{name} has no time zone", hint="write it like 2026-01-15T09:00:00Z")
         request = SearchRequest(q, mode, status or [], tag or [], log, author, since, until, limit, explain)
+        await _reached(database, principal, position, mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, request))
 
     @post(
@@ -143,9 +147,18 @@ class SearchController(Controller):
         embedder: NamedDependency[QueryEmbedder],
         principal: NamedDependency[Principal],
         data: Annotated[SearchRequest, Body(examples=[Example("Search", value=_REQUEST)])],
+        position: watermarks.Position = None,
     ) -> Response[SearchResult]:
         """The query in the body: it does not end up in logs of addresses. The answer is that of the link."""
+        await _reached(database, principal, position, data.mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, data))
+
+
+async def _reached(database: Database, principal: Principal, position: str | None, mode: Mode) -> None:
+    """In the mode `hybrid` for words alone: `as_of.meaning` says how far the other arm is."""
+    if position is not None:
+        deadline = Deadline.after(watermarks.POSITION_WAIT_S)
+        await watermarks.reached(database, principal.tenant_id, position, deadline, meaning=mode == "meaning")
 
 
 def _answer(result: SearchResult) -> Response[SearchResult]:

@@ -9,12 +9,14 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from adriatic import logs
 from adriatic.lifecycle import Lifecycle
 from adriatic.ops import Health
 from adriatic.settings import Settings, TelemetrySettings
+from dataflows.activity import Activity
 from dataflows.embed import Embed
 from dataflows.flow import Flow
 from dataflows.index import Index
@@ -28,8 +30,12 @@ def main(name: str) -> None:
     logs.configure(name, TelemetrySettings())
     life = Lifecycle(Health())
     signal.signal(signal.SIGTERM, lambda *_: life.stop())
-    flow: Flow[Any] = Index() if name == "index" else Embed(FakeEmbedder())
-    Runner(flow, Settings(**world), life, topics=topics).run()
+    makers: dict[str, Callable[[], Flow[Any]]] = {
+        "index": Index,
+        "embed": lambda: Embed(FakeEmbedder()),
+        "activity": Activity,
+    }
+    Runner(makers[name](), Settings(**world), life, topics=topics).run()
 
 
 if __name__ == "__main__":

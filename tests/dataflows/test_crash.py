@@ -31,7 +31,7 @@ def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_
         for tenant, adr in adrs
     ]
     world.run_until_done(world.embed)
-    parts = {name: Process(world, name, tmp_path / name) for name in ("index", "embed")}
+    parts = {name: Process(world, name, tmp_path / name) for name in ("index", "embed", "activity")}
     share = len(history) // KILLS
     for start in range(0, len(history), share):
         world.versions(history[start : start + share])
@@ -40,7 +40,7 @@ def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_
         parts[name].kill()
         outbox.carry()
         parts[name] = Process(world, name, tmp_path / name)
-    until(lambda: world.done(world.index))
+    until(lambda: world.done(world.index) and world.done(world.activity))
     outbox.carry()
     until(lambda: world.done(world.embed))
     for part in parts.values():

@@ -31,7 +31,7 @@ def clean(world: World, outbox: Outbox) -> World:
             Version(other, uuid.uuid4(), 1, body=LONG),
         ]
     )
-    world.run_until_done(world.index)
+    world.run_until_done(world.index, world.activity)
     outbox.carry()
     world.run_until_done(world.embed)
     return world
@@ -72,10 +72,25 @@ DAMAGE = [
                "where o.embedding <> e.embedding limit 1)"),
     ("vector", "update mv.embeddings set embedding = '[1,2]'"),
     ("not-complete", "update mv.search_state set meaning_version = null where not deleted"),
+    ("missing", "delete from mv.activity where version = 1"),
+    ("extra", "insert into mv.activity select tenant_id, gen_random_uuid(), version, change, title, status, author, "
+              "effective_at, recorded_at from mv.activity"),
+    ("extra", "update mv.activity set title = 'x'"),
+    ("missing", "update mv.entity_counts set count = count + 1"),
+    ("extra", "update mv.entity_counts set kind = 'x' where kind = 'deleted_adrs'"),
+    ("missing", "delete from mv.activity_ledger"),
     ("offset", "update ops.consumer_offsets set next_offset = 1000000"),
     ("offset", "delete from ops.consumer_offsets where flow = 'embed'"),
 ]  # fmt: skip
-KEPT = ("mv.search_state", "mv.chunks", "mv.embeddings", "ops.consumer_offsets")
+KEPT = (
+    "mv.activity_ledger",
+    "mv.activity",
+    "mv.entity_counts",
+    "mv.search_state",
+    "mv.chunks",
+    "mv.embeddings",
+    "ops.consumer_offsets",
+)
 
 
 def test_damage_of_every_kind_is_found(clean: World) -> None:

@@ -32,6 +32,7 @@ from adriatic.ops import Health
 from adriatic.settings import Settings
 from connectors.kafka.partitioner import partition_for
 from connectors.registry import RegistryClient
+from dataflows.activity import Activity
 from dataflows.embed import Embed
 from dataflows.flow import Flow
 from dataflows.index import REQUESTS_TOPIC, VERSIONS_TOPIC, Index
@@ -167,7 +168,7 @@ class World:
                 )
                 connection.execute(
                     "insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, "
-                    "effective_at) values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+                    "effective_at, recorded_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
                     [
                         version.tenant_id,
                         version.adr_id,
@@ -176,6 +177,7 @@ class World:
                         version.title,
                         version.status,
                         version.body,
+                        version.effective_at,
                         version.effective_at,
                     ],
                 )
@@ -218,6 +220,10 @@ class World:
     @property
     def index(self) -> Index:
         return Index()
+
+    @property
+    def activity(self) -> Activity:
+        return Activity()
 
     @property
     def embed(self) -> Embed:

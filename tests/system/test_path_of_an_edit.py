@@ -86,3 +86,21 @@ def _finds(tenant: Tenant, mode: str, adr_ids: list[str]) -> bool:
 def _snippets(tenant: Tenant, q: str) -> str:
     hits = tenant.http.get("/v1/search", params={"q": q, "mode": "words"}).json()["hits"]
     return " ".join(hit["snippet"]["text"] for hit in hits)
+
+
+def test_the_feed_and_the_counts_follow_a_write_and_a_search_waits_for_one(world: World, tenant: Tenant) -> None:
+    answer = tenant.http.post("/v1/adrs", json={"body": "# Count the herons\n\nEvery spring.\n"})
+    position = answer.headers["adriatic-position"]
+    found = tenant.http.get(
+        "/v1/search", params={"q": "herons", "mode": "words"}, headers={"adriatic-position": position}
+    )
+    assert [hit["adr_id"] for hit in found.json()["hits"]] == [answer.json()["adr_id"]], found.text
+    feed = "select change, title from mv.activity where tenant_id = %s"
+    assert eventually("the feed", lambda: world.rows(feed, tenant.tenant_id)) == [("create", "Count the herons")]
+    assert world.rows(
+        "select kind, sum(count)::int from mv.entity_counts where tenant_id = %s group by kind order by 1",
+        tenant.tenant_id,
+    ) == [("adrs", 1), ("versions", 1)]
+    assert world.run("verify", "--tenant", tenant.slug).returncode == 0
+    stopped = world.rows("select table_name from ops.cdc_tables where state = 'stopped'")
+    assert stopped == []

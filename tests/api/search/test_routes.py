@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from litestar.testing import AsyncTestClient
 
 from adriatic.errors import DependencyUnavailable
 from adriatic.settings import Settings
+from api import watermarks
 from api.app import Api, create_app
 from api.search.embedding import QueryEmbedder
 from connectors.embedders import Embedder, EmbeddingSpace, Vector
@@ -54,11 +57,14 @@ class Client:
         self._http = http
         self._headers = {"authorization": f"Bearer {token}"}
 
-    async def post(self, **body: Any) -> Any:
-        return await self._http.post("/v1/search", json=body, headers=self._headers)
+    def _sent(self, position: str | None) -> dict[str, str]:
+        return self._headers | ({"adriatic-position": position} if position else {})
 
-    async def get(self, **query: Any) -> Any:
-        return await self._http.get("/v1/search", params=query, headers=self._headers)
+    async def post(self, position: str | None = None, **body: Any) -> Any:
+        return await self._http.post("/v1/search", json=body, headers=self._sent(position))
+
+    async def get(self, position: str | None = None, **query: Any) -> Any:
+        return await self._http.get("/v1/search", params=query, headers=self._sent(position))
 
     async def search(self, q: str, **more: Any) -> dict[str, Any]:
         answer = await self.post(q=q, **more)
@@ -261,6 +267,45 @@ async def test_the_model_in_the_process_is_what_the_settings_build(fresh_databas
     """No stand-in: the weights load, and their space is not the one of the stand-in's vectors."""
     async with clients(fresh_database, tenant) as (client,):
         assert "minilm/all-MiniLM-L6-v2-int8@" in (await client.search("dual write"))["degraded"][0]["detail"]
+
+
+async def test_a_read_waits_for_the_position_of_a_write(
+    fresh_database: Settings, corpus: Corpus, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The corpus has its watermark at 0/1A2B3C8."""
+    monkeypatch.setattr(watermarks, "POSITION_WAIT_S", 0.3)
+    async with clients(fresh_database, tenant, embedder=corpus.embedder) as (client,):
+        assert (await client.get(q="dual write", position="0/1A2B3C8")).status_code == 200
+        assert (await client.post(q="dual write", position="0/1a2b3c7")).status_code == 200
+        for late in (await client.get(q="dual", position="0/1A2B3C9"), await client.post(q="dual", position="1/0")):
+            assert (late.status_code, late.json()["code"]) == (503, "behind")
+            assert "retry-after" in late.headers
+        assert (await client.get(q="dual", position="yesterday")).status_code == 400
+
+        monkeypatch.setattr(watermarks, "POSITION_WAIT_S", 30.0)
+        # All partitions but one are there already: the slowest counts. The client holds this thread while it waits.
+        corpus.connection.execute("update mv.watermarks set lsn = '0/2000000' where partition > 0")
+        last = "update mv.watermarks set lsn = '0/2000000'"
+        timer = threading.Timer(0.3, corpus.connection.execute, [last])
+        timer.start()
+        began_s = time.monotonic()
+        answer = await client.get(q="dual write", position="0/2000000")
+        timer.join()
+        assert time.monotonic() - began_s >= 0.25, "it did not wait"
+        assert (answer.status_code, answer.json()["as_of"]["words"]["lsn"]) == (200, "0/2000000")
+
+
+async def test_a_search_by_meaning_waits_for_vectors_of_its_own_tenant(
+    fresh_database: Settings, corpus: Corpus, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watermarks, "POSITION_WAIT_S", 0.3)
+    other = corpus.tenant("other")
+    corpus.connection.execute("update mv.search_state set meaning_version = null")
+    async with clients(fresh_database, tenant, other, embedder=corpus.embedder) as (client, stranger):
+        late = await client.get(q="dual", mode="meaning", position="0/1")
+        assert (late.status_code, "by meaning" in late.json()["detail"]) == (503, True)
+        assert (await client.get(q="dual", mode="hybrid", position="0/1")).status_code == 200
+        assert (await stranger.get(q="dual", mode="meaning", position="0/1")).status_code == 200
 
 
 async def test_what_was_never_indexed_is_unknown(fresh_database: Settings) -> None:

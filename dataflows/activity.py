@@ -1,0 +1,195 @@
+"""The flow `activity`: what happened in a tenant, newest first, and how many things it has.
+
+Reads `adriatic.app.adr_versions`; keeps `mv.activity` and `mv.entity_counts`. Refuses texts: a feed names an ADR, and
+does not show it.
+
+Ledger, then aggregate. `mv.activity_ledger` has a row for each version that was counted; counts move by what a batch
+changed in it, and the feed is the ledger's newest rows. So order and repetition are indifferent, and an erased version
+makes room for the one before it. A tenant's records are in one partition, so no other transaction moves its counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from adriatic.errors import Unprocessable
+from connectors.postgres.sink import Connection
+from dataflows.flow import Event, Flow
+from dataflows.index import VERSIONS_TOPIC
+
+EVENTS_MAX = 200
+"""Versions that a tenant's feed keeps: some screens full. The whole history of an ADR is its versions."""
+
+COLUMNS = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
+NEWEST_FIRST = "recorded_at desc, effective_at desc, adr_id desc, version desc"
+"""A total order: two feeds of the same versions are equal, whatever order they came in."""
+
+
+class Key(NamedTuple):
+    """Which version. Sorts in lock order."""
+
+    tenant_id: UUID
+    adr_id: UUID
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One version, as far as feed and counts need it."""
+
+    key: Key
+    change: str
+    title: str
+    status: str
+    author: str
+    effective_at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What the batch leaves of each version that it names: a row, or none. Each sorted by key, none in both."""
+
+    happened: tuple[Happened, ...]
+    erased: tuple[Key, ...]
+
+
+class Activity(Flow[Effects]):
+    name = "activity"
+    topics = (VERSIONS_TOPIC,)
+    views = ("activity", "entity_counts")
+
+    def transform(self, events: Sequence[Event]) -> Effects:
+        last: dict[Key, Happened | None] = {}
+        for event in events:
+            match event.value["op"]:
+                case "c" | "r" | "u":
+                    happened = _happened(event.value["after"])
+                    last[happened.key] = happened
+                case "d":
+                    last[_key(event.value["before"])] = None
+                case other:
+                    raise Unprocessable(f"a change of kind {other} on a table that only grows")
+        return Effects(
+            happened=tuple(row for _, row in sorted(last.items(), key=lambda item: item[0]) if row is not None),
+            erased=tuple(sorted(key for key, row in last.items() if row is None)),
+        )
+
+    def apply(self, connection: Connection, effects: Effects) -> None:
+        keys = [*(row.key for row in effects.happened), *effects.erased]
+        before = _counts(connection, keys)
+        changed = _write_ledger(connection, effects.happened) | _erase_ledger(connection, effects.erased)
+        if not changed:
+            return
+        _move_counts(connection, _counts(connection, keys), before)
+        for tenant_id in sorted(changed):
+            _write_feed(connection, tenant_id)
+
+
+def _happened(row: Any) -> Happened:
+    return Happened(
+        key=_key(row),
+        change=row["change"],
+        title=row["title"],
+        status=row["status"],
+        author=row["author"],
+        effective_at=datetime.fromisoformat(row["effective_at"]),
+        recorded_at=datetime.fromisoformat(row["recorded_at"]),
+    )
+
+
+def _key(row: Any) -> Key:
+    return Key(UUID(row["tenant_id"]), UUID(row["adr_id"]), row["version"])
+
+
+# --- SQL ------------------------------------------------------------------------------------------------------------
+
+Count = tuple[UUID, str, str]
+"""Tenant, kind, label."""
+
+
+def _counts(connection: Connection, keys: Sequence[Key]) -> Counter[Count]:
+    """What the ADRs of `keys` add to the counts, by the ledger as it is now."""
+    adrs = sorted({(key.tenant_id, key.adr_id) for key in keys})
+    rows = connection.execute(
+        "with versions as materialized (select l.* from mv.activity_ledger l "
+        "join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id)) "
+        "select tenant_id, 'versions', change, count(*) from versions group by tenant_id, change "
+        "union all "
+        "select tenant_id, kind, status, count(*) from (select distinct on (tenant_id, adr_id) tenant_id, status, "
+        "case when change = 'delete' then 'deleted_adrs' else 'adrs' end as kind "
+        "from versions order by tenant_id, adr_id, version desc) newest group by tenant_id, kind, status",
+        [[tenant_id for tenant_id, _ in adrs], [adr_id for _, adr_id in adrs]],
+    )
+    return Counter({(tenant_id, kind, label): count for tenant_id, kind, label, count in rows})
+
+
+def _write_ledger(connection: Connection, happened: Sequence[Happened]) -> set[UUID]:
+    """Returns the tenants of rows that are new, or not as they were."""
+    rows = connection.execute(
+        f"insert into mv.activity_ledger as l ({COLUMNS}) "  # noqa: S608 - constants
+        "select * from unnest(%s::uuid[], %s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], "
+        "%s::timestamptz[], %s::timestamptz[]) "
+        "on conflict (tenant_id, adr_id, version) do update set change = excluded.change, title = excluded.title, "
+        "status = excluded.status, author = excluded.author, effective_at = excluded.effective_at, "
+        "recorded_at = excluded.recorded_at where l is distinct from excluded returning l.tenant_id",
+        [
+            [row.key.tenant_id for row in happened],
+            [row.key.adr_id for row in happened],
+            [row.key.version for row in happened],
+            [row.change for row in happened],
+            [row.title for row in happened],
+            [row.status for row in happened],
+            [row.author for row in happened],
+            [row.effective_at for row in happened],
+            [row.recorded_at for row in happened],
+        ],
+    )
+    return {tenant_id for (tenant_id,) in rows}
+
+
+def _erase_ledger(connection: Connection, erased: Sequence[Key]) -> set[UUID]:
+    """Returns the tenants of rows that were there."""
+    rows = connection.execute(
+        "delete from mv.activity_ledger l using unnest(%s::uuid[], %s::uuid[], %s::int[]) "
+        "as e (tenant_id, adr_id, version) where l.tenant_id = e.tenant_id and l.adr_id = e.adr_id "
+        "and l.version = e.version returning l.tenant_id",
+        [[key.tenant_id for key in erased], [key.adr_id for key in erased], [key.version for key in erased]],
+    )
+    return {tenant_id for (tenant_id,) in rows}
+
+
+def _move_counts(connection: Connection, after: Counter[Count], before: Counter[Count]) -> None:
+    """By the difference. A count that comes to zero loses its row."""
+    after.subtract(before)
+    moved = sorted((*count, by) for count, by in after.items() if by)
+    connection.cursor().executemany(
+        "insert into mv.entity_counts as c (tenant_id, kind, label, count) values (%s, %s, %s, %s) "
+        "on conflict (tenant_id, kind, label) do update set count = c.count + excluded.count",
+        moved,
+    )
+    connection.cursor().executemany(
+        "delete from mv.entity_counts where tenant_id = %s and kind = %s and label = %s and count = 0",
+        [row[:3] for row in moved if row[3] < 0],
+    )
+
+
+def _write_feed(connection: Connection, tenant_id: UUID) -> None:
+    """The ledger's newest rows. Rows that stay as they are are not written, so they make no change in the topic."""
+    connection.execute(
+        f"with newest as materialized (select {COLUMNS} from mv.activity_ledger where "  # noqa: S608 - constants
+        "tenant_id = %(tenant_id)s "
+        f"order by {NEWEST_FIRST} limit %(max)s), "
+        "gone as (delete from mv.activity a where a.tenant_id = %(tenant_id)s and not exists "
+        "(select from newest n where n.adr_id = a.adr_id and n.version = a.version)) "
+        f"insert into mv.activity as a ({COLUMNS}) select {COLUMNS} from newest order by adr_id, version "
+        "on conflict (tenant_id, adr_id, version) do update set change = excluded.change, title = excluded.title, "
+        "status = excluded.status, author = excluded.author, effective_at = excluded.effective_at, "
+        "recorded_at = excluded.recorded_at where a is distinct from excluded",
+        {"tenant_id": tenant_id, "max": EVENTS_MAX},
+    )
