@@ -26,7 +26,7 @@ from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
 from dataflows.index import Index
-from dataflows.oracle_activity import unlike
+from dataflows.oracle_activity import RIGHT, unlike
 from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
@@ -37,6 +37,21 @@ COSINE_MIN = 0.9999
 """Two computations of one vector: equal but for rounding on another kind of processor."""
 ADRS_AT_ONCE = 200
 POLL_S = 0.1
+
+COMPARED: Mapping[str, str] = {
+    "mv.search_state": "the newest version of each ADR, column by column",
+    "mv.chunks": "that version cut anew: text, place, hash, words; and nothing beside it",
+    "mv.embeddings": "a vector for each passage, equal to one that is computed anew",
+    **{table: "a plain query over what the flow read, row by row" for table in RIGHT},
+}
+"""Every table that a flow keeps, and what it is held against. A table that is neither here nor in `NOT_COMPARED` fails
+`tests/dataflows/test_oracle.py`, and so does one here whose damage `verify` would not see."""
+NOT_COMPARED: Mapping[str, str] = {
+    "mv.watermarks": "how far each flow is; `verify` waits for them, and compares with what they claim",
+    "mv.embedding_spaces": "written once by the flow that embeds, from its settings; no function of a topic",
+    "mv.embedding_stats": "what was known when each version came: a replay or a redrive cannot find that out again",
+}
+"""Tables of the schema `mv` that hold no view, and why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
 
 from adriatic.deadline import Deadline
 from adriatic.errors import DependencyUnavailable, NotFound
-from dataflows.oracle import Report, verify
+from dataflows.oracle import COMPARED, NOT_COMPARED, Report, verify
 from tests.dataflows.world import Outbox, Version, World
 
 pytestmark = pytest.mark.stack
@@ -91,6 +92,25 @@ KEPT = (
     "mv.embeddings",
     "ops.consumer_offsets",
 )
+
+
+def test_every_table_that_a_flow_keeps_is_compared(world: World) -> None:
+    found = {
+        f"mv.{name}"
+        for (name,) in world.rows(
+            "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+            "where n.nspname = 'mv' and c.relkind in ('r', 'p') and not c.relispartition"
+        )
+    }
+    assert found == set(COMPARED) | set(NOT_COMPARED), "add it to `verify`, or say why it cannot be compared"
+    assert not set(COMPARED) & set(NOT_COMPARED)
+
+
+@pytest.mark.parametrize("table", sorted(COMPARED))
+def test_damage_is_done_to_every_table_that_is_compared(table: str) -> None:
+    """Being in the registry is a claim; `test_damage_of_every_kind_is_found` holds `verify` to it."""
+    assert any(re.search(rf"(update|delete from|insert into) {re.escape(table)}\b", damage) for _, damage in DAMAGE)
+    assert table in KEPT
 
 
 def test_damage_of_every_kind_is_found(clean: World) -> None:
