@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make up` and `make test`. Needs make, git and a Python; gets everything else by itself.
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status check format test bench docs lock
+.PHONY: help up down reset status check format test bench crash docs lock
 
 # uv from the PATH, else a copy of our own, pinned by hash.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -39,6 +39,9 @@ test: $(READY)  ## run all tests; starts what they need (ARGS="-k word": some of
 
 bench: $(READY)  ## measure the running system: latency, throughput, memory, start times
 	@$(BIN)/python -m bench $(ARGS)
+
+crash: $(READY)  ## kill and hang everything at random on a copy, at length (ARGS="--seeds 20 --minutes 5")
+	@$(BIN)/python -m tests.crash $(ARGS)
 
 docs: $(READY)  ## write the reference pages anew
 	@$(BIN)/python -m adriatic.cli.reference

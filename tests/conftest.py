@@ -18,7 +18,7 @@ import tempfile
 import time
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,15 +50,21 @@ def stack() -> Iterator[Settings]:
         with _home() as home:
             yield Settings(**{**tomllib.loads(Path(named).read_text()), "home": home})
         return
-    with _running(INFRASTRUCTURE) as settings:
-        yield settings
+    with running_copy(INFRASTRUCTURE) as copy:
+        yield copy.settings
 
 
 @pytest.fixture(scope="session")
-def system() -> Iterator[Settings]:
-    """Settings of the whole system, running under its supervisor."""
-    with _running(()) as settings:
-        yield settings
+def system_copy() -> Iterator[Copy]:
+    """The whole system, running under its supervisor."""
+    with running_copy() as copy:
+        yield copy
+
+
+@pytest.fixture(scope="session")
+def system(system_copy: Copy) -> Settings:
+    """Settings of the whole system."""
+    return system_copy.settings
 
 
 @pytest.fixture(scope="session")
@@ -125,37 +131,61 @@ def _home() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _running(only: tuple[str, ...]) -> Iterator[Settings]:
-    """A copy of its own of `only` these parts (none named: all), ended with this process whatever happens to it."""
-    with _home() as home:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ADRIATIC_")}
-        environment |= {"ADRIATIC_HOME": str(home)}
-        files = Files(home)
-        files.make()
-        supervisor = process.start(
-            [
-                sys.executable,
-                "-m",
-                "adriatic",
-                "up",
-                "--foreground",
-                *(word for name in only for word in ("--only", name)),
-            ],
-            environment=environment,
-            log=files.log("supervisor"),
+class Copy:
+    """A copy of its own of `only` these parts (none named: all), with a home of its own. Use on the main thread.
+
+    It ends with this process whatever happens to it. `extra` goes into the environment of everything that runs.
+    """
+
+    def __init__(self, home: Path, only: tuple[str, ...] = (), extra: Mapping[str, str] | None = None) -> None:
+        self.files = Files(home)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("ADRIATIC_")}
+        self.environment |= {"ADRIATIC_HOME": str(home)}
+        self._extra = dict(extra or {})
+        self._words = [word for name in only for word in ("--only", name)]
+        self._supervisor: subprocess.Popen[bytes] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        return settings_of(self.files.run.parent)
+
+    def start(self) -> None:
+        """Start its supervisor, also in the place of one that is dead."""
+        self.files.make()
+        if self._supervisor is not None:
+            self._supervisor.wait(STOP_MAX_S)
+        self._supervisor = process.start(
+            [sys.executable, "-m", "adriatic", "up", "--foreground", *self._words],
+            environment=self.environment | self._extra,
+            log=self.files.log("supervisor"),
             user=None,
             death_signal=signal.SIGTERM,
         )
+
+    def await_ready(self) -> None:
+        assert self._supervisor is not None
+        _await_ready(self._supervisor, self.files)
+
+    def end(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.terminate()
+            self._supervisor.wait(STOP_MAX_S)
+        subprocess.run(
+            [sys.executable, "-m", "adriatic", "reset", "--yes"], env=self.environment, check=False, capture_output=True
+        )
+
+
+@contextmanager
+def running_copy(only: tuple[str, ...] = (), extra: Mapping[str, str] | None = None) -> Iterator[Copy]:
+    """A copy that is ready, and deleted afterwards."""
+    with _home() as home:
+        copy = Copy(home, only, extra)
         try:
-            _await_ready(supervisor, files)
-            yield settings_of(home)
+            copy.start()
+            copy.await_ready()
+            yield copy
         finally:
-            supervisor.terminate()
-            supervisor.wait(STOP_MAX_S)
-            subprocess.run(
-                [sys.executable, "-m", "adriatic", "reset", "--yes"], env=environment, check=False, capture_output=True
-            )
+            copy.end()
 
 
 def _await_ready(supervisor: subprocess.Popen[bytes], files: Files) -> None:

@@ -1,6 +1,6 @@
 """Which process is hit when, and how: a schedule is data, and a function of its seed alone.
 
-Owns drawing one, and the text that it is printed and replayed by. Refuses to hit anything: `tests/crash/running.py` does.
+Owns drawing one, and the text that it is printed and replayed by. Refuses to hit anything: `running.py` does.
 """
 
 from __future__ import annotations
@@ -36,6 +36,13 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.at_s:g} {self.kind} {self.target}" + (f" {self.lasts_s:g}" if self.lasts_s else "")
+
+
+class Hit(NamedTuple):
+    """A fault that happened, and when: seconds since 1970."""
+
+    at: float
+    fault: Fault
 
 
 def schedule(seed: int, duration_s: float, targets: Sequence[str]) -> list[Fault]:

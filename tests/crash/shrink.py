@@ -1,13 +1,14 @@
 """From a schedule that fails to a smallest one that still does: delta debugging, then shorter hangs.
 
-Owns the search. It asks `fails` and nothing else, so with a `fails` that is a function of its argument the result is one
-too. Refuses to run anything by itself.
+Owns the search. It asks `fails` and nothing else, so with a `fails` that is a function of its argument the result is
+one too. Refuses to run anything by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.crash.schedule import HANG_S, Fault
 
@@ -61,7 +62,7 @@ def _minimal(faults: list[Fault], fails: _Budget) -> list[Fault]:
 
 def _candidates(faults: list[Fault], parts: int) -> Iterator[list[Fault]]:
     bounds = [round(index * len(faults) / parts) for index in range(parts + 1)]
-    pieces = [(low, high) for low, high in zip(bounds, bounds[1:], strict=False) if low < high]
+    pieces = [(low, high) for low, high in pairwise(bounds) if low < high]
     yield from (faults[low:high] for low, high in pieces)
     if len(pieces) > 2:  # of two, everything but one is the other
         yield from (faults[:low] + faults[high:] for low, high in pieces)

@@ -57,7 +57,7 @@ def test_where_only_the_whole_fails_the_whole_is_kept() -> None:
     assert shrink(faults, lambda some: [fault.at_s for fault in some] == [fault.at_s for fault in faults])[:1] == [
         faults[0]
     ]
-    assert len(shrink(faults, Asked([fault for fault in faults]), runs_max=0)) == 5
+    assert len(shrink(faults, Asked(faults), runs_max=0)) == 5
 
 
 def test_it_stops_asking_at_its_bound_and_keeps_what_fails() -> None:

@@ -1,0 +1,111 @@
+"""A running copy of the system, as the ring sees it: which processes it has, and how they are hit.
+
+Owns finding a process by the supervisor's report, and the signals. Refuses every process that this report does not name
+with its time of creation: nothing that was not started here is ever hit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+import psutil
+
+from adriatic.clock import SYSTEM_CLOCK
+from adriatic.deadline import Deadline
+from adriatic.supervisor import process
+from adriatic.supervisor.supervisor import running
+from tests.conftest import Copy
+from tests.crash.schedule import SUPERVISOR, Action, Fault, Hit, actions
+
+CATCH_S_MAX = 15.0
+"""A target that is being started again is waited for, so long that a process comes back, and short beside a run."""
+POLL_S = 0.05
+
+
+class Hits:
+    """Hits the processes of `copy`. `done` are the faults that happened, `missed` those whose target did not run."""
+
+    def __init__(self, copy: Copy) -> None:
+        self._copy = copy
+        self._hung: dict[Fault, list[psutil.Process]] = {}
+        self.done: list[Hit] = []
+        self.missed: list[Fault] = []
+
+    def targets(self) -> list[str]:
+        """Every process that the supervisor keeps, and the supervisor."""
+        report = running(self._copy.files)
+        assert report is not None, "the supervisor is gone"
+        return [*(part.name for part in report.parts if part.kind == "service"), SUPERVISOR]
+
+    def run(self, faults: Sequence[Fault], until_s: float) -> None:
+        """All of `faults` in their time, then until `until_s`; whatever happens, nothing is left hanging. On the main
+        thread: a supervisor that is started anew ends with the thread that started it."""
+        began_s = time.monotonic()
+        try:
+            for action in actions(faults):
+                time.sleep(max(0.0, began_s + action.at_s - time.monotonic()))
+                self._do(action)
+            time.sleep(max(0.0, began_s + until_s - time.monotonic()))
+        finally:
+            for fault in list(self._hung):
+                self._go_on(fault)
+
+    def _do(self, action: Action) -> None:
+        fault = action.fault
+        if not action.begins:
+            self._go_on(fault)
+        elif fault.target == SUPERVISOR:
+            self._note(fault)
+            self._kill_supervisor()
+        elif (victim := self._catch(fault.target)) is None:
+            self.missed.append(fault)
+        elif fault.kind == "kill":
+            self._note(fault)
+            _signal([victim], signal.SIGKILL)
+        else:
+            self._note(fault)
+            self._hung[fault] = _family(victim)
+            _signal(self._hung[fault], signal.SIGSTOP)
+
+    def _note(self, fault: Fault) -> None:
+        self.done.append(Hit(SYSTEM_CLOCK.now().timestamp(), fault))
+
+    def _go_on(self, fault: Fault) -> None:
+        _signal(self._hung.pop(fault, []), signal.SIGCONT)
+
+    def _kill_supervisor(self) -> None:
+        report = running(self._copy.files)
+        if report is not None and process.is_alive(report.pid, report.started_at):
+            os.kill(report.pid, signal.SIGKILL)
+            process.wait_gone(report.pid, report.started_at, CATCH_S_MAX)
+        self._copy.start()
+
+    def _catch(self, target: str) -> psutil.Process | None:
+        deadline = Deadline.after(CATCH_S_MAX)
+        while True:
+            report = running(self._copy.files)
+            for part in report.parts if report else ():
+                if part.name == target and part.pid and process.is_alive(part.pid, part.started_at):
+                    with contextlib.suppress(psutil.Error):
+                        return psutil.Process(part.pid)
+            if deadline.passed:
+                return None
+            time.sleep(POLL_S)
+
+
+def _family(victim: psutil.Process) -> list[psutil.Process]:
+    """A process and those below it, itself first: Postgres serves every connection with a child."""
+    with contextlib.suppress(psutil.Error):
+        return [victim, *victim.children(recursive=True)]
+    return [victim]
+
+
+def _signal(processes: Sequence[psutil.Process], what: signal.Signals) -> None:
+    """psutil compares the time of creation first, so an id that was used again is not hit."""
+    for each in processes:
+        with contextlib.suppress(psutil.Error):
+            each.send_signal(what)
