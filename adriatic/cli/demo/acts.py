@@ -1,0 +1,326 @@
+"""The acts of `adriatic demo`, in their order: what a day at a company with decision records does to the system.
+
+Each act is a function of the stage that says in a few numbers what happened. What the system should have done otherwise
+is noted at the stage, and the day goes on. Only `/v1` is used, as any client may.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import msgspec
+
+from adriatic.cli.demo import story
+from adriatic.cli.demo.stage import Facts, Stage
+from adriatic.cli.remote import REQUEST_S_MAX, connect, error_of
+from adriatic.cli.sending import send
+from adriatic.errors import AdriaticError
+from connectors.history import Change, Fault, SourceKind
+
+FEED_BATCH = 40
+"""Notices in one request: a few requests, so that its status can be seen to move."""
+EDITED = 4
+"""Records that get a review."""
+NEAREST = 5
+"""Of the related records, so many are looked at."""
+PAGE = 100
+OVER = frozenset(("succeeded", "failed", "cancelled"))
+SETTLED = frozenset(("processed", "refused"))
+
+Act = Callable[[Stage], Facts]
+
+
+@dataclass
+class History:
+    """The story's history as a source, see `connectors.history.model.Source`."""
+
+    name: str = story.NAME
+    kind: SourceKind = "git"
+    snapshot: bool = False
+
+    def count(self) -> int:
+        return len(story.history())
+
+    def changes(self) -> Iterator[Change | Fault]:
+        for each in story.history():
+            yield Change(
+                ref=each.ref,
+                committed_at=each.at,
+                author=each.author,
+                subject=each.subject,
+                change=each.change,
+                path=each.path,
+                old_path=each.old_path,
+                content=None if each.text is None else each.text.encode(),
+            )
+
+    def notes(self) -> list[str]:
+        return []
+
+
+def bring_in(stage: Stage) -> Facts:
+    """The history of the log, with its dates and authors."""
+    limit = stage.settings.api.import_bytes_max
+    sent = send(stage.remote, History(), "main", stage.clock, lambda _: None, bytes_max=limit)
+    assert sent.finished is not None
+    report, totals = sent.finished.report, sent.finished.totals
+    if report.refused:
+        stage.faults.append(f"changes were refused: {', '.join(report.refused)}")
+    stage.facts["since"] = sent.started.started_at.isoformat()
+    return {
+        "changes": report.events,
+        "adrs": totals.live,
+        "versions": totals.versions,
+        "links": totals.links,
+        "links_resolved": totals.links_resolved,
+    }
+
+
+def upload(stage: Stage) -> Facts:
+    """Documents of several types, one of them broken, and one that is sent twice."""
+    made: dict[str, str] = {}
+    headers = {"authorization": f"Bearer {stage.token}"}
+    with httpx.Client(base_url=stage.url, headers=headers, timeout=REQUEST_S_MAX) as client:
+        for document in (*stage.day.document, stage.day.document[0]):
+            file = (document.name, document.text.lstrip("\n").encode(), document.media_type)
+            answer = client.post("/v1/documents", files={"file": file})
+            if not answer.is_success:
+                raise error_of(answer.status_code, answer.content)
+            document_id = answer.json()["id"]
+            if made.setdefault(document.name, document_id) != document_id:
+                stage.faults.append(f"{document.name} was stored twice")
+    stage.facts["document_ids"] = made
+    return {"sent": len(stage.day.document) + 1, "stored": len(set(made.values()))}
+
+
+def produce(stage: Stage) -> Facts:
+    """A producer with a key of its own sends notices: some twice, some in the wrong order, one broken."""
+    feed = stage.day.feed
+    made = stage.post("/v1/feeds", msgspec.json.encode({"slug": feed.slug, "name": feed.name}))
+    items = list(story.notices(feed))
+    with connect(stage.url, made["key"]["key"]) as producer:
+        for start in range(0, len(items), FEED_BATCH):
+            body = msgspec.json.encode({"items": items[start : start + FEED_BATCH]})
+            producer.request("POST", f"/v1/feeds/{feed.slug}", dict[str, Any], body=body)
+    stage.facts["feed_items"] = len(items)
+    return {"items": len(items)}
+
+
+def edit(stage: Stage) -> Facts:
+    """People change decisions: reviews, one rolled back, one deleted and restored, one that supersedes another."""
+    adrs = stage.get("/v1/adrs", limit=PAGE, sort="created")["items"]
+    versions = 0
+    for summary in adrs[:EDITED]:
+        adr = stage.get(f"/v1/adrs/{summary['adr_id']}")
+        body = f"{adr['body'].rstrip()}\n\n## Review\n\nLooked at again this morning. It holds.\n"
+        change = {"body": body, "expected_version": adr["version"], "message": "Reviewed"}
+        _patch(stage, adr["adr_id"], change)
+        versions += 1
+    first = stage.get(f"/v1/adrs/{adrs[0]['adr_id']}")
+    back = {"to_version": first["version"] - 1, "expected_version": first["version"], "message": "Too early"}
+    stage.post(f"/v1/adrs/{first['adr_id']}/rollback", msgspec.json.encode(back))
+    last = stage.get(f"/v1/adrs/{adrs[-1]['adr_id']}")
+    stage.remote.request("DELETE", f"/v1/adrs/{last['adr_id']}", dict[str, Any], expected_version=last["version"])
+    restore = {"expected_version": last["version"] + 1, "message": "By mistake"}
+    stage.post(f"/v1/adrs/{last['adr_id']}/restore", msgspec.json.encode(restore))
+    stage.post("/v1/adrs", msgspec.json.encode({"body": story.SUCCESSOR}))
+    return {"versions": versions + 4}
+
+
+def _patch(stage: Stage, adr_id: str, change: Facts) -> None:
+    stage.remote.request("PATCH", f"/v1/adrs/{adr_id}", dict[str, Any], body=msgspec.json.encode(change))
+
+
+def start_job(stage: Stage) -> Facts:
+    """A job: look whether any record lacks its vectors."""
+    job = stage.post("/v1/jobs", msgspec.json.encode({"kind": "reindex"}))
+    stage.facts["job_id"] = job["job_id"]
+    return {"asked": job["kind"]}
+
+
+def ask(stage: Stage) -> Facts:
+    """Questions, answered from the records; the last one is stopped in the middle."""
+    answered = cited = stopped = 0
+    for number, question in enumerate(stage.day.questions):
+        leave = number == len(stage.day.questions) - 1
+        ended, citations = _answer(stage, question, leave=leave)
+        answered += ended == "done"
+        stopped += ended == "left"
+        cited += citations
+    if not cited:
+        stage.faults.append("no answer cited a source")
+    stage.facts["attempts"] = answered + stopped
+    return {"answered": answered, "stopped": stopped, "cited": cited}
+
+
+def _answer(stage: Stage, question: str, *, leave: bool) -> tuple[str, int]:
+    """How the answer ended, and how many sources it cited."""
+    cited = 0
+    with stage.remote.events("/v1/chat/stream", msgspec.json.encode({"question": question})) as events:
+        for event in events:
+            if event.name == "delta" and leave:
+                return "left", cited
+            if event.name == "citations":
+                cited = len(msgspec.json.decode(event.data)["cited"])
+            if event.name == "error":
+                problem = msgspec.json.decode(event.data)
+                raise error_of(problem["status"], event.data)
+            if event.name == "done":
+                return "done", cited
+    return "broke off", cited
+
+
+def settle(stage: Stage) -> Facts:
+    """Everything that was written arrives everywhere."""
+    freshness: Facts = {}
+
+    def findable() -> bool:
+        freshness.update(stage.get("/v1/freshness", since=stage.facts["since"]))
+        return not freshness["words"]["waiting"] and not freshness["meaning"]["waiting"]
+
+    stage.until("every record is findable by words and by meaning", findable)
+    return {
+        **{f"{arm}_{name}": freshness[arm][name] for arm in ("words", "meaning") for name in ("p50_s", "p95_s")},
+        "embeddings_avoided": freshness["embeddings"]["avoided"],
+        "embedded": freshness["embeddings"]["embedded"],
+    }
+
+
+def uploaded(stage: Stage) -> Facts:
+    """Each document is processed, or refused with its reason."""
+    states: dict[str, Facts] = {}
+
+    def over() -> bool:
+        for name, document_id in stage.facts["document_ids"].items():
+            if states.get(name, {}).get("state") not in SETTLED:
+                states[name] = stage.get(f"/v1/documents/{document_id}")
+        return all(each["state"] in SETTLED for each in states.values())
+
+    stage.until("every document is processed or refused", over)
+    for document in stage.day.document:
+        state, expected = states[document.name]["state"], "refused" if document.refused else "processed"
+        if state != expected:
+            stage.faults.append(f"{document.name} is {state}, and should be {expected}")
+    refused = Counter(each["reason"]["code"] for each in states.values() if each["state"] == "refused")
+    return {"processed": sum(each["state"] == "processed" for each in states.values()), "refused": dict(refused)}
+
+
+def received(stage: Stage) -> Facts:
+    """Every notice is counted as what it was."""
+    feed: Facts = {}
+
+    def counted() -> bool:
+        feed.update(stage.get(f"/v1/feeds/{stage.day.feed.slug}")["feed"])
+        done = feed["accepted"] + feed["duplicates"] + feed["superseded"] + sum(feed["rejected"].values())
+        return bool(done >= stage.facts["feed_items"])
+
+    stage.until("every notice is counted", counted)
+    if sum(feed["rejected"].values()) != 1:
+        stage.faults.append(f"one notice was broken, and rejected are {feed['rejected']}")
+    return {name: feed[name] for name in ("received", "accepted", "deleted", "duplicates", "superseded", "rejected")}
+
+
+def done(stage: Stage) -> Facts:
+    """The jobs are over."""
+    job: Facts = {}
+
+    def over() -> bool:
+        job.update(stage.get(f"/v1/jobs/{stage.facts['job_id']}"))
+        return str(job["state"]) in OVER
+
+    stage.until("the job is over", over)
+    if job["state"] != "succeeded":
+        stage.faults.append(f"the job {job['state']}: {job['last_error']}")
+    return {"state": job["state"], "done": job["done"], "unit": job["unit"]}
+
+
+def relate(stage: Stage) -> Facts:
+    """What is near what: are records that link to each other among the nearest of each other?"""
+    adrs = stage.get("/v1/adrs", limit=PAGE)["items"]
+    found = linked = hit = 0
+    reasons: Counter[str] = Counter()
+    for adr in adrs:
+        related = stage.get(f"/v1/adrs/{adr['adr_id']}/related")["related"]
+        found += bool(related)
+        reasons.update(reason["kind"] for each in related[:NEAREST] for reason in each["reasons"])
+        near = {each["id"] for each in related[:NEAREST]}
+        links = stage.get(f"/v1/adrs/{adr['adr_id']}/links")["links"]
+        targets = {link["target_id"] for link in links if link["target_id"]}
+        linked, hit = linked + len(targets), hit + len(targets & near)
+    if found < len(adrs):
+        stage.faults.append(f"{len(adrs) - found} of {len(adrs)} records have no related one")
+    return {"records": len(adrs), "links": linked, f"links_in_first_{NEAREST}": hit, "reasons": dict(reasons)}
+
+
+def bill(stage: Stage) -> Facts:
+    """What the day's answers used, from the ledger."""
+    usage: Facts = {}
+
+    def complete() -> bool:
+        usage.update(stage.get("/v1/usage", by="model"))
+        return bool(usage["totals"]["attempts"] >= stage.facts["attempts"])
+
+    stage.until("every answer is in the usage", complete)
+    return dict(usage["totals"])
+
+
+def watch(stage: Stage) -> Facts:
+    """What the live views show is what a plain read says."""
+    live = len(stage.get("/v1/adrs", limit=PAGE)["items"])
+
+    def same() -> bool:
+        counts = stage.rows("entity_counts")
+        return int(sum(row["count"] for row in counts if row["kind"] == "adrs")) == live
+
+    stage.until("the live counts are those of the log", same)
+    for reader in stage.readers.values():
+        stage.faults.extend(reader.faults)
+        if not reader.picture.complete:
+            stage.faults.append(f"the live view {reader.view} has no snapshot")
+    return {
+        view: {"rows": len(reader.picture.rows), "changes": reader.picture.changes}
+        for view, reader in stage.readers.items()
+    }
+
+
+def clear_up(stage: Stage) -> None:
+    """Delete what the day made. What is gone already is not missed."""
+    for adr in stage.get("/v1/adrs", limit=PAGE)["items"]:
+        path = f"/v1/adrs/{adr['adr_id']}"
+        stage.remote.request("DELETE", path, dict[str, Any], expected_version=adr["version"])
+    for document_id in set(stage.facts.get("document_ids", {}).values()):
+        _quietly(stage, f"/v1/documents/{document_id}")
+    if "feed_items" in stage.facts:
+        _quietly(stage, f"/v1/feeds/{stage.day.feed.slug}")
+
+
+def _quietly(stage: Stage, path: str) -> None:
+    with httpx.Client(base_url=stage.url, headers={"authorization": f"Bearer {stage.token}"}) as client:
+        answer = client.delete(path, timeout=REQUEST_S_MAX)
+    if not answer.is_success and answer.status_code not in (404, 410):
+        error: AdriaticError = error_of(answer.status_code, answer.content)
+        stage.faults.append(f"{path} could not be deleted: {error.detail}")
+
+
+PLAN: tuple[tuple[str, str, Act], ...] = (
+    ("import", "the log of decisions is brought in", bring_in),
+    ("uploads", "people upload documents", upload),
+    ("feed", "a producer sends notices", produce),
+    ("edits", "decisions are reviewed, rolled back, superseded", edit),
+    ("job", "a job is asked for", start_job),
+    ("chats", "people ask", ask),
+    ("freshness", "everything becomes findable", settle),
+    ("documents", "documents are processed or refused", uploaded),
+    ("notices", "every notice is accounted for", received),
+    ("jobs", "the job is over", done),
+    ("related", "what is near what", relate),
+    ("usage", "what the answers used", bill),
+    ("live", "the live views agree", watch),
+)
+"""Name in the summary, what it is to people, and the act."""
+VIEWS = ("activity", "entity_counts", "job_status", "usage_by_model", "related", "feed_status")
+"""Live views that the screen shows while the acts play."""
