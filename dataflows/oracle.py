@@ -22,11 +22,13 @@ from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from connectors.kafka.source import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
+from dataflows import job_status, oracle_usage
 from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
-from dataflows.index import Index
-from dataflows.oracle_activity import unlike
+from dataflows.index import VERSIONS_TOPIC, Index
+from dataflows.oracle_activity import RIGHT, unlike
+from dataflows.usage import EVENTS_TOPIC, USAGE_VIEWS, Usage
 from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
@@ -37,6 +39,14 @@ COSINE_MIN = 0.9999
 """Two computations of one vector: equal but for rounding on another kind of processor."""
 ADRS_AT_ONCE = 200
 POLL_S = 0.1
+
+WAITED_FOR: Mapping[str, str] = {
+    "search.words": VERSIONS_TOPIC,
+    **dict.fromkeys(Activity.views, VERSIONS_TOPIC),
+    **dict.fromkeys(USAGE_VIEWS, EVENTS_TOPIC),
+    job_status.VIEW: job_status.TOPIC,
+}
+"""Views that must have reached the present before they are compared, each with the topic that it is made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +130,8 @@ def verify(
             report.tenants.append(each)
             _compare_tenant(connection, report, each)
             _compare_vectors(connection, report, each, space, embedder, sample)
-            for kind, table, where in unlike(connection, tenant_id):
-                report.add(each, kind, f"{slug} {where}", f"{table} is not what the versions give")
+            for kind, table, where in unlike(connection, tenant_id, {**RIGHT, **oracle_usage.RIGHT}):
+                report.add(each, kind, f"{slug} {where}", f"{table} is not what its source gives")
     _compare_offsets(settings, report, topics or {})
     return report
 
@@ -135,8 +145,8 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.autocommit = True
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
         if wait is not None:
-            for view in ("search.words", *Activity.views):
-                _wait_for_view(connection, view, report.lsn, wait)
+            for view, topic in WAITED_FOR.items():
+                _wait_for_view(connection, view, topic, report.lsn, wait)
             _wait_for_meaning(connection, wait)
         connection.autocommit = False
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -145,9 +155,9 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.rollback()
 
 
-def _wait_for_view(connection: Connection, view: str, lsn: str, wait: Deadline) -> None:
-    """Both flows read the versions, so a view has one watermark for each partition of that topic."""
-    partitions = catalog.load()[Index.topics[0]].partitions
+def _wait_for_view(connection: Connection, view: str, topic: str, lsn: str, wait: Deadline) -> None:
+    """A view has one watermark for each partition of the topic that it is made from."""
+    partitions = catalog.load()[topic].partitions
     while True:
         reached = _one(
             connection, "select count(*) from mv.watermarks where view = %s and lsn >= %s::pg_lsn", [view, lsn]
@@ -380,7 +390,7 @@ def _compare_offsets(settings: Settings, report: Report, renamed: Mapping[str, s
     topic than it thinks."""
     offsets = Offsets(settings.kafka)
     flows: tuple[tuple[str, tuple[str, ...]], ...] = tuple(
-        (flow.name, flow.topics) for flow in (Index, Embed, Activity)
+        (flow.name, flow.topics) for flow in (Index, Embed, Activity, Usage)
     )
     with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
         committed = {
