@@ -1,11 +1,15 @@
-"""The flow `activity`: what happened in a tenant, newest first, and how many things it has.
+"""The flow `activity`: what happened in a tenant, newest first, how many things it has, and who was active.
 
-Reads `adriatic.app.adr_versions`; keeps `mv.activity` and `mv.entity_counts`. Refuses texts: a feed names an ADR, and
-does not show it.
+Reads `adriatic.app.adr_versions`; keeps `mv.activity`, `mv.entity_counts` and `mv.daily_active_users`. Refuses texts: a
+feed names an ADR, and does not show it.
 
 Ledger, then aggregate. `mv.activity_ledger` has a row for each version that was counted; counts move by what a batch
-changed in it, and the feed is the ledger's newest rows. So order and repetition are indifferent, and an erased version
-makes room for the one before it. A tenant's records are in one partition, so no other transaction moves its counts.
+changed in it, the feed is the ledger's newest rows, and the users of a day are counted anew when a version of that day
+changed. So order and repetition are indifferent, and an erased version makes room for the one before it. A tenant's
+records are in one partition, so no other transaction moves its counts.
+
+A user is active on a day when a version of theirs took effect on it, in UTC; a user is an author's name, and a version
+without one counts nobody. A day has a row when it has a user, so there are never more days than days with versions.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -28,6 +32,10 @@ EVENTS_MAX = 200
 COLUMNS = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
 NEWEST_FIRST = "recorded_at desc, effective_at desc, adr_id desc, version desc"
 """A total order: two feeds of the same versions are equal, whatever order they came in."""
+
+
+DAY = "(effective_at at time zone 'UTC')::date"
+"""On which day a version took effect, as the ledger's index has it."""
 
 
 class Key(NamedTuple):
@@ -62,7 +70,7 @@ class Effects:
 class Activity(Flow[Effects]):
     name = "activity"
     topics = (VERSIONS_TOPIC,)
-    views = ("activity", "entity_counts")
+    views = ("activity", "entity_counts", "daily_active_users")
 
     def transform(self, events: Sequence[Event]) -> Effects:
         last: dict[Key, Happened | None] = {}
@@ -82,11 +90,12 @@ class Activity(Flow[Effects]):
 
     def apply(self, connection: Connection, effects: Effects) -> None:
         keys = [*(row.key for row in effects.happened), *effects.erased]
-        before = _counts(connection, keys)
+        before, days = _counts(connection, keys), _days(connection, keys)
         changed = _write_ledger(connection, effects.happened) | _erase_ledger(connection, effects.erased)
         if not changed:
             return
         _move_counts(connection, _counts(connection, keys), before)
+        _write_days(connection, days | _days(connection, keys))
         for tenant_id in sorted(changed):
             _write_feed(connection, tenant_id)
 
@@ -176,6 +185,34 @@ def _move_counts(connection: Connection, after: Counter[Count], before: Counter[
     connection.cursor().executemany(
         "delete from mv.entity_counts where tenant_id = %s and kind = %s and label = %s and count = 0",
         [row[:3] for row in moved if row[3] < 0],
+    )
+
+
+def _days(connection: Connection, keys: Sequence[Key]) -> set[tuple[UUID, date]]:
+    """The days of the versions `keys`, by the ledger as it is now."""
+    rows = connection.execute(
+        f"select distinct tenant_id, {DAY} from mv.activity_ledger "  # noqa: S608 - constants
+        "join unnest(%s::uuid[], %s::uuid[], %s::int[]) as k (tenant_id, adr_id, version) "
+        "using (tenant_id, adr_id, version)",
+        [[key.tenant_id for key in keys], [key.adr_id for key in keys], [key.version for key in keys]],
+    )
+    return {(tenant_id, day) for tenant_id, day in rows}
+
+
+def _write_days(connection: Connection, days: set[tuple[UUID, date]]) -> None:
+    """Count the users of `days` anew. A day that stays as it is is not written; one without users loses its row."""
+    ordered = sorted(days)
+    connection.execute(
+        "with counted as materialized (select d.tenant_id, d.day, "  # noqa: S608 - constants
+        "(select count(distinct author) from mv.activity_ledger l "
+        f"where l.tenant_id = d.tenant_id and {DAY} = d.day and author <> '') as users "
+        "from unnest(%s::uuid[], %s::date[]) as d (tenant_id, day)), "
+        "gone as (delete from mv.daily_active_users u using counted c "
+        "where u.tenant_id = c.tenant_id and u.day = c.day and c.users = 0) "
+        "insert into mv.daily_active_users as u (tenant_id, day, users) "
+        "select tenant_id, day, users from counted where users > 0 order by tenant_id, day "
+        "on conflict (tenant_id, day) do update set users = excluded.users where u.users <> excluded.users",
+        [[tenant_id for tenant_id, _ in ordered], [day for _, day in ordered]],
     )
 
 

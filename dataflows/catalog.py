@@ -13,12 +13,18 @@ FLOWS: dict[str, str] = {
     "index": "versions of ADRs → passages, searchable by words",
     "embed": "texts → vectors, searchable by meaning",
     "activity": "versions of ADRs → what happened, newest first, and counts",
+    "usage": "what models were asked → tokens and money by hour, day, model, user, key; what jobs are at",
 }
 
 
 def build(name: str, settings: Settings) -> Flow[Any]:
     """A flow, ready to run. Raises `NotFound`, and what its parts raise (weights that are not there)."""
-    makers: dict[str, Callable[[Settings], Flow[Any]]] = {"index": _index, "embed": _embed, "activity": _activity}
+    makers: dict[str, Callable[[Settings], Flow[Any]]] = {
+        "index": _index,
+        "embed": _embed,
+        "activity": _activity,
+        "usage": _usage,
+    }
     if name not in makers:
         raise NotFound(f"there is no flow {name}", hint=f"one of {', '.join(FLOWS)}")
     return makers[name](settings)
@@ -34,6 +40,12 @@ def _activity(_settings: Settings) -> Flow[Any]:
     from dataflows.activity import Activity
 
     return Activity()
+
+
+def _usage(_settings: Settings) -> Flow[Any]:
+    from dataflows.usage import Usage
+
+    return Usage()
 
 
 def _embed(settings: Settings) -> Flow[Any]:

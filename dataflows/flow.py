@@ -47,6 +47,11 @@ class Flow(ABC, Generic[Effects]):
         """Once, before the first record, in a transaction of its own. Raises `DependencyUnavailable` to be called again
         later, `Halted` when the flow must not run."""
 
+    def views_of(self, topic: str) -> tuple[str, ...]:
+        """Those of `views` that are made from this topic, by contract name: whose watermarks its records move."""
+        del topic
+        return self.views
+
     @abstractmethod
     def transform(self, events: Sequence[Event]) -> Effects:
         """Events to effects: no I/O, no clock, no random. Whatever it raises is taken for an event's fault: the batch

@@ -23,11 +23,13 @@ from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from connectors.kafka.source import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
+from dataflows import job_status, oracle_usage
 from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
 from dataflows.index import Index
 from dataflows.oracle_activity import RIGHT, unlike
+from dataflows.usage import EVENTS_TOPIC, USAGE_VIEWS, Usage
 from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
@@ -43,7 +45,7 @@ COMPARED: Mapping[str, str] = {
     "mv.search_state": "the newest version of each ADR, column by column",
     "mv.chunks": "that version cut anew: text, place, hash, words; and nothing beside it",
     "mv.embeddings": "a vector for each passage, equal to one that is computed anew",
-    **{table: "a plain query over what the flow read, row by row" for table in RIGHT},
+    **dict.fromkeys(RIGHT, "a plain query over what the flow read, row by row"),
 }
 """Every table that a flow keeps, and what it is held against. A table that is neither here nor in `NOT_COMPARED` fails
 `tests/dataflows/test_oracle.py`, and so does one here whose damage `verify` would not see."""
@@ -53,6 +55,13 @@ NOT_COMPARED: Mapping[str, str] = {
     "mv.embedding_stats": "what was known when each version came: a replay or a redrive cannot find that out again",
 }
 """Tables of the schema `mv` that hold no view, and why."""
+WAITED_FOR: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(Index.views, Index.topics),
+    **dict.fromkeys(Activity.views, Activity.topics),
+    **dict.fromkeys(USAGE_VIEWS, (EVENTS_TOPIC,)),
+    job_status.VIEW: (job_status.TOPIC,),
+}
+"""Views that must have reached the present before they are compared, each with the topic that it is made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +152,8 @@ def verify(
             report.tenants.append(each)
             _compare_tenant(connection, report, each)
             _compare_vectors(connection, report, each, space, embedder, sample)
-            for kind, table, where in unlike(connection, tenant_id):
-                report.add(each, kind, f"{slug} {where}", f"{table} is not what the versions give")
+            for kind, table, where in unlike(connection, tenant_id, {**RIGHT, **oracle_usage.RIGHT}):
+                report.add(each, kind, f"{slug} {where}", f"{table} is not what its source gives")
     _compare_offsets(settings, report, topics or {})
     return report
 
@@ -158,9 +167,8 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.autocommit = True
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
         if wait is not None:
-            for flow in (Index, Activity):
-                for view in flow.views:
-                    _wait_for_view(connection, view, flow.topics, report.lsn, wait)
+            for view, topics in WAITED_FOR.items():
+                _wait_for_view(connection, view, topics, report.lsn, wait)
             _wait_for_meaning(connection, wait)
         connection.autocommit = False
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -423,7 +431,7 @@ def _compare_offsets(settings: Settings, report: Report, renamed: Mapping[str, s
     topic than it thinks."""
     offsets = Offsets(settings.kafka)
     flows: tuple[tuple[str, tuple[str, ...]], ...] = tuple(
-        (flow.name, flow.topics) for flow in (Index, Embed, Activity)
+        (flow.name, flow.topics) for flow in (Index, Embed, Activity, Usage)
     )
     with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
         committed = {

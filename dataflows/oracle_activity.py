@@ -1,11 +1,12 @@
-"""The plain recomputation of feed and counts, for `adriatic verify`: SQL over app.adr_versions, without ledger or
-deltas.
+"""The plain recomputation of feed, counts and active users, for `adriatic verify`: SQL over app.adr_versions, without
+ledger or deltas.
 
 Read next: `dataflows/oracle.py`, which says what is compared when; `dataflows/activity.py`, which keeps the tables.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -13,6 +14,10 @@ from connectors.postgres.sink import Connection
 from dataflows.activity import COLUMNS, EVENTS_MAX, NEWEST_FIRST
 
 COUNTS = "tenant_id, kind, label, count"
+DAYS = "tenant_id, day, users"
+
+Right = Mapping[str, tuple[str, str]]
+"""Of each table: its columns, and the query that says what is right."""
 
 
 class Unlike(NamedTuple):
@@ -23,7 +28,7 @@ class Unlike(NamedTuple):
     where: str
 
 
-RIGHT = {
+RIGHT: Right = {
     "mv.activity_ledger": (COLUMNS, f"select {COLUMNS} from app.adr_versions where tenant_id = %(tenant_id)s"),  # noqa: S608 - constants
     "mv.activity": (
         COLUMNS,
@@ -39,17 +44,22 @@ RIGHT = {
         "select max(version) from app.adr_versions w where w.tenant_id = v.tenant_id and w.adr_id = v.adr_id)"
         ") newest group by tenant_id, kind, status",
     ),
+    "mv.daily_active_users": (
+        DAYS,
+        "select tenant_id, (effective_at at time zone 'UTC')::date, count(distinct author) from app.adr_versions "
+        "where tenant_id = %(tenant_id)s and author <> '' group by 1, 2",
+    ),
 }
 """Of each table: what to compare, and the query that says what is right."""
 SHOWN_MAX = 50
 """Rows of one kind, table and tenant that are named; ids and labels alone, never a title or a name."""
 
 
-def unlike(connection: Connection, tenant_id: UUID) -> list[Unlike]:
+def unlike(connection: Connection, tenant_id: UUID, tables: Right = RIGHT) -> list[Unlike]:
     """Every row that is not as it should be, up to `SHOWN_MAX` of a kind. A row with a wrong value is both kinds."""
     return [
         Unlike(kind, table, " ".join(map(str, row[1:3])))
-        for table, (columns, right) in RIGHT.items()
+        for table, (columns, right) in tables.items()
         for kind, query in _queries(table, columns, right)
         for row in connection.execute(query, {"tenant_id": tenant_id, "max": SHOWN_MAX})
     ]

@@ -128,7 +128,8 @@ class Runner(Generic[Effects]):
             self._settings.kafka, f"adriatic.{self.flow.name}", start, self._life, self.flow.limits
         )
         self._consumer = consumer
-        sampler = Sampler(self._settings, self.flow.name, self.flow.views, offsets, consumer, self._life)
+        views = {topic: self.flow.views_of(contract) for topic, contract in self._contract_of.items()}
+        sampler = Sampler(self._settings, self.flow.name, views, offsets, consumer, self._life)
         sampler.start()
         self._life.health.ready()
         log.info("reading", flow=self.flow.name, partitions={str(source): at for source, at in start.items()})
@@ -255,8 +256,9 @@ class Runner(Generic[Effects]):
         if letters:
             self._refuse_flood(connection, source, items, letters)
             write_dead_letters(connection, self.flow.name, letters)
-        if self.flow.views and (mark := _busy_watermark(items)):
-            advance_watermarks(connection, self.flow.views, source, mark)
+        views = self.flow.views_of(self._contract_of[source.topic])
+        if views and (mark := _busy_watermark(items)):
+            advance_watermarks(connection, views, source, mark)
 
     def _refuse_flood(
         self,

@@ -36,13 +36,13 @@ themselves. Twenty intervals, so that a busy machine is not taken for one that h
 
 
 class Sampler:
-    """Samples until stopped. One per flow process."""
+    """Samples until stopped. One per flow process. `views` says which are made from each topic that is read."""
 
     def __init__(
         self,
         settings: Settings,
         flow: str,
-        views: Sequence[str],
+        views: Mapping[str, Sequence[str]],
         offsets: Offsets,
         consumer: PartitionedConsumer,
         life: Lifecycle,
@@ -82,10 +82,11 @@ class Sampler:
         """One look. Raises `DependencyUnavailable`."""
         progress = self._ask("select lsn::text, committed_at from ops.cdc_progress where slot = %s", [self._slot])
         ends = self._offsets.end(self._consumer.partitions)
-        if progress and self._views:
-            lsn, committed_at = progress[0]
-            with mapped():
-                advance_idle_watermarks(self._connected(), self._flow, self._views, ends, lsn, committed_at)
+        for topic, views in self._views.items():
+            if progress and views:
+                of_topic = {source: end for source, end in ends.items() if source.topic == topic}
+                with mapped():
+                    advance_idle_watermarks(self._connected(), self._flow, views, of_topic, *progress[0])
         committed = {
             TopicPartition(topic, partition): at
             for topic, partition, at in self._ask(
@@ -125,7 +126,7 @@ class Sampler:
     def _publish_watermarks(self) -> None:
         rows = self._ask(
             "select view, min(lsn)::text, min(source_at) from mv.watermarks where view = any(%s) group by view",
-            [list(self._views)],
+            [[view for views in self._views.values() for view in views]],
         )
         facts: dict[str, Any] = {}
         for view, lsn, source_at in rows:

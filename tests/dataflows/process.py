@@ -21,6 +21,7 @@ from dataflows.embed import Embed
 from dataflows.flow import Flow
 from dataflows.index import Index
 from dataflows.runner import Runner
+from dataflows.usage import Usage
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 
@@ -34,6 +35,7 @@ def main(name: str) -> None:
         "index": Index,
         "embed": lambda: Embed(FakeEmbedder()),
         "activity": Activity,
+        "usage": Usage,
     }
     Runner(makers[name](), Settings(**world), life, topics=topics).run()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import Any
 
 import psycopg
@@ -18,7 +19,7 @@ from connectors.postgres.sink import Connection, connect
 from dataflows import activity
 from dataflows.activity import Activity, Key
 from dataflows.flow import Event
-from tests.dataflows.world import Version, envelope
+from tests.dataflows.world import EPOCH, Version, envelope
 
 TENANTS = [uuid.UUID(int=number) for number in (1, 2)]
 ADRS = [uuid.UUID(int=number) for number in (11, 12)]
@@ -73,6 +74,17 @@ def counts(connection: Connection, tenant_id: uuid.UUID) -> dict[tuple[str, str]
     return {(kind, label): count for kind, label, count in rows}
 
 
+def users(connection: Connection, tenant_id: uuid.UUID) -> dict[date, int]:
+    rows = connection.execute("select day, users from mv.daily_active_users where tenant_id = %s", [tenant_id])
+    return dict(rows.fetchall())
+
+
+def active(versions: list[Version]) -> dict[date, int]:
+    """By going through all of them, too."""
+    days = {version.effective_at.date() for version in versions if version.author}
+    return {day: len({one.author for one in versions if one.author and one.effective_at.date() == day}) for day in days}
+
+
 def recounted(versions: list[Version]) -> dict[tuple[str, str], int]:
     """The simplest there is: go through all of them."""
     newest = {version.adr_id: version for version in sorted(versions, key=lambda one: one.version)}
@@ -98,7 +110,8 @@ def histories(draw: st.DrawFn) -> list[Version]:
             for number in range(draw(st.integers(0, 4))):
                 change = draw(st.sampled_from(["update", "delete", "restore"])) if number else "create"
                 status = draw(st.sampled_from(["proposed", "accepted"]))
-                versions.append(Version(tenant, adr, number + 1, change=change, status=status))
+                author, days = draw(st.sampled_from(["", "ada", "bob"])), draw(st.integers(0, 2))
+                versions.append(Version(tenant, adr, number + 1, "T", "", change, status, author, timedelta(days)))
     return versions
 
 
@@ -124,6 +137,24 @@ def test_any_order_and_repetition_ends_at_the_recount(
             own = [version for version in left if version.tenant_id == tenant]
             assert counts(connection, tenant) == recounted(own)
             assert feed(connection, tenant) == newest_first(own)
+            assert users(connection, tenant) == active(own)
+
+
+@pytest.mark.stack
+def test_a_day_is_counted_in_utc_and_by_name(connection: Connection) -> None:
+    late = timedelta(hours=23, minutes=58)
+    written_by = [
+        Version(TENANTS[0], ADRS[0], number, author=author, later=late)
+        for number, author in enumerate(["ada", "ada", "bob", ""], 1)
+    ]
+    connection.execute("set local timezone = 'Pacific/Kiritimati'")
+    step(connection, [written(version) for version in written_by])
+    first, second = EPOCH.date(), EPOCH.date() + timedelta(days=1)
+    assert users(connection, TENANTS[0]) == {first: 1, second: 2}
+    step(connection, [erased(written_by[1])])
+    assert users(connection, TENANTS[0]) == {first: 1, second: 1}
+    step(connection, [erased(written_by[2]), erased(written_by[3])])
+    assert users(connection, TENANTS[0]) == {first: 1}, "a day that nobody is left of has no row"
 
 
 @pytest.mark.stack
@@ -132,7 +163,7 @@ def test_a_replay_writes_nothing(connection: Connection) -> None:
     step(connection, [written(version) for version in history])
     connection.commit()
     query = "select xmin::text from {} order by 1"
-    tables = ("mv.activity", "mv.activity_ledger", "mv.entity_counts")
+    tables = ("mv.activity", "mv.activity_ledger", "mv.entity_counts", "mv.daily_active_users")
 
     def writers() -> list[Any]:
         return [connection.execute(query.format(table)).fetchall() for table in tables]
@@ -162,11 +193,12 @@ def test_a_tenant_sees_its_own_rows_and_the_api_writes_none(fresh_database: Sett
     step(connection, [written(Version(tenant, ADRS[0], 1, title=str(tenant))) for tenant in TENANTS])
     connection.commit()
     with psycopg.connect(fresh_database.postgres.dsn("api")) as api:
-        for table in ("mv.activity", "mv.entity_counts"):
+        for table in ("mv.activity", "mv.entity_counts", "mv.daily_active_users"):
             assert api.execute(f"select count(*) from {table}").fetchone() == (0,)
         api.execute("select set_config('app.tenant_id', %s, true)", [str(TENANTS[1])])
         assert api.execute("select tenant_id, title from mv.activity").fetchall() == [(TENANTS[1], str(TENANTS[1]))]
         assert api.execute("select distinct tenant_id from mv.entity_counts").fetchall() == [(TENANTS[1],)]
+        assert api.execute("select tenant_id from mv.daily_active_users").fetchall() == [(TENANTS[1],)]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             api.execute("select from mv.activity_ledger")
         api.rollback()

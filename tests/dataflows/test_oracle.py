@@ -10,7 +10,8 @@ import pytest
 from adriatic.deadline import Deadline
 from adriatic.errors import DependencyUnavailable, NotFound
 from dataflows.oracle import COMPARED, NOT_COMPARED, Report, verify
-from tests.dataflows.world import DocumentVersion, Outbox, Version, World
+from dataflows.usage import Spent
+from tests.dataflows.world import EPOCH, DocumentVersion, Outbox, Version, World
 
 pytestmark = pytest.mark.stack
 
@@ -40,10 +41,18 @@ def clean(world: World, outbox: Outbox) -> World:
             DocumentVersion(other, withdrawn, 2, kind="delete"),
         ]
     )
+    world.attempts([spent(tenant, 7), spent(tenant, None), spent(other, 8)])
+    world.jobs(tenant)
     world.run_until_done(world.index, world.activity)
     outbox.carry()
-    world.run_until_done(world.embed)
+    world.run_until_done(world.embed, world.usage)
     return world
+
+
+def spent(tenant: uuid.UUID, cost: int | None) -> Spent:
+    return Spent(
+        *(tenant, uuid.uuid4(), EPOCH, tenant, None, "openai", "m", "completed", "provider", 1, 2, 3, 4, 5, 6, cost)
+    )
 
 
 def check(world: World, sample: int | None = None) -> Report:
@@ -94,6 +103,23 @@ DAMAGE = [
     ("missing", "update mv.entity_counts set count = count + 1"),
     ("extra", "update mv.entity_counts set kind = 'x' where kind = 'deleted_adrs'"),
     ("missing", "delete from mv.activity_ledger"),
+    ("missing", "delete from mv.daily_active_users"),
+    ("extra", "update mv.daily_active_users set users = users + 1"),
+    ("missing", "delete from mv.usage_ledger"),
+    ("extra", "update mv.usage_ledger set cost_micro_usd = 0 where cost_micro_usd is null"),
+    ("missing", "delete from mv.usage_by_hour"),
+    ("extra", "update mv.usage_by_hour set hour = hour + interval '1 hour'"),
+    ("extra", "update mv.usage_by_day set attempts = attempts + 1"),
+    ("missing", "update mv.usage_by_day set unpriced = 0 where unpriced > 0"),
+    ("extra", "update mv.usage_by_model set cost_micro_usd = cost_micro_usd + 1"),
+    ("missing", "update mv.usage_by_user set reasoning = 0"),
+    ("extra", "update mv.usage_by_key set key_id = 'x'"),
+    ("missing", "delete from mv.job_status where state = 'running'"),
+    ("missing", "delete from mv.job_status where state = 'succeeded'"),
+    ("extra", "update mv.job_status set sequence = sequence + 100 where state = 'running'"),
+    ("extra", "update mv.job_status set state = 'failed' where state = 'running'"),
+    ("extra", "update mv.job_status set done = done + 1 where state = 'succeeded'"),
+    ("extra", "update mv.job_status set job_id = gen_random_uuid()"),
     ("offset", "update ops.consumer_offsets set next_offset = 1000000"),
     ("offset", "delete from ops.consumer_offsets where flow = 'embed'"),
 ]  # fmt: skip
@@ -101,6 +127,14 @@ KEPT = (
     "mv.activity_ledger",
     "mv.activity",
     "mv.entity_counts",
+    "mv.daily_active_users",
+    "mv.usage_ledger",
+    "mv.usage_by_hour",
+    "mv.usage_by_day",
+    "mv.usage_by_model",
+    "mv.usage_by_user",
+    "mv.usage_by_key",
+    "mv.job_status",
     "mv.search_state",
     "mv.chunks",
     "mv.embeddings",

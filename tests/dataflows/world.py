@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,9 @@ from dataflows.activity import Activity
 from dataflows.embed import Embed
 from dataflows.flow import Flow
 from dataflows.index import DOCUMENTS_TOPIC, REQUESTS_TOPIC, VERSIONS_TOPIC, Index
+from dataflows.job_status import TOPIC as PROGRESS_TOPIC
 from dataflows.runner import Runner
+from dataflows.usage import EVENTS_TOPIC, Spent, Usage
 from schemas import catalog
 from schemas.codec import Encoder, SchemaLookup
 from tests.connectors.embedders.stand_in import FakeEmbedder
@@ -57,10 +59,12 @@ class Version:
     body: str = "# Use a log\n\nBecause order matters.\n"
     change: str = "update"
     status: str = "accepted"
+    author: str = "ada"
+    later: timedelta = timedelta()
 
     @property
     def effective_at(self) -> datetime:
-        return EPOCH + timedelta(minutes=self.version)
+        return EPOCH + timedelta(minutes=self.version) + self.later
 
 
 def envelope(version: Version, op: str = "c") -> dict[str, Any]:
@@ -75,7 +79,7 @@ def envelope(version: Version, op: str = "c") -> dict[str, Any]:
         "body": version.body,
         "original": None,
         "message": "",
-        "author": "",
+        "author": version.author,
         "author_id": None,
         "source_key": None,
         "source_ref": None,
@@ -112,6 +116,14 @@ class DocumentVersion:
             "effective_at": EPOCH.isoformat(),
             "recorded_at": EPOCH.isoformat(),
         }
+def usage_envelope(spent: Spent, op: str = "c") -> dict[str, Any]:
+    """What capture makes of the insert of an attempt: ids and times are texts, and there are columns that no aggregate
+    needs."""
+    ids = {name: str(getattr(spent, name)) for name in ("tenant_id", "attempt_id", "user_id")}
+    times = {"started_at": spent.started_at.isoformat(), "finished_at": spent.started_at.isoformat()}
+    row = {**asdict(spent), **ids, **times, "session_id": str(spent.user_id), "code": "", "first_token_ms": None}
+    source = {"version": "1", "connector": "postgresql", "name": "adriatic", "ts_ms": 0, "db": "d", "schema": "app"}
+    return {"before": None, "after": row, "source": {**source, "table": "usage_events"}, "op": op}
 
 
 @dataclass
@@ -187,6 +199,40 @@ class World:
             self.produce(DOCUMENTS_TOPIC, version.tenant_id, self.encoder(DOCUMENTS_TOPIC).encode(value))
         self.flush()
 
+    def attempts(self, attempts: Sequence[Spent]) -> None:
+        """Insert the rows, and produce what capture makes of them. Tenants must be there."""
+        with self.admin() as connection:
+            for spent in attempts:
+                connection.execute(
+                    "insert into app.users (tenant_id, user_id, subject) values (%s, %s, %s) on conflict do nothing",
+                    [spent.tenant_id, spent.user_id, str(spent.user_id)],
+                )
+                row = {**asdict(spent), "session_id": spent.user_id, "finished_at": spent.started_at}
+                connection.execute(
+                    f"insert into app.usage_events ({', '.join(row)}) "
+                    f"values ({', '.join(f'%({name})s' for name in row)})",
+                    row,
+                )
+        for spent in attempts:
+            value = self.encoder(EVENTS_TOPIC).encode(usage_envelope(spent))
+            self.produce(EVENTS_TOPIC, spent.tenant_id, value)
+        self.flush()
+
+    def jobs(self, tenant_id: uuid.UUID) -> None:
+        """One job that is over and one that is open, which has gone on since it said something last. The outbox carries
+        what they say."""
+        with self.admin() as connection:
+            for state, sequence in (("succeeded", 3), ("running", 2)):
+                job_id = connection.execute(
+                    "insert into app.jobs (tenant_id, job_id, kind, state, sequence, done, finished_at) "
+                    "values (%s, gen_random_uuid(), 'reindex', %s, %s, 1, case when %s = 'succeeded' then now() end) "
+                    "returning job_id",
+                    [tenant_id, state, sequence, state],
+                ).fetchone()
+                assert job_id is not None
+                connection.execute("select app.emit_job_progress(%s, %s)", [tenant_id, job_id[0]])
+            connection.execute("update app.jobs set sequence = 3, done = 2 where state = 'running'")
+
     def insert(self, versions: Sequence[Version]) -> None:
         with self.admin() as connection:
             for version in versions:
@@ -212,8 +258,8 @@ class World:
                     ],
                 )
                 connection.execute(
-                    "insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, "
-                    "effective_at, recorded_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+                    "insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, author, "
+                    "effective_at, recorded_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
                     [
                         version.tenant_id,
                         version.adr_id,
@@ -222,6 +268,7 @@ class World:
                         version.title,
                         version.status,
                         version.body,
+                        version.author,
                         version.effective_at,
                         version.effective_at,
                     ],
@@ -269,6 +316,10 @@ class World:
     @property
     def activity(self) -> Activity:
         return Activity()
+
+    @property
+    def usage(self) -> Usage:
+        return Usage()
 
     @property
     def embed(self) -> Embed:
@@ -412,6 +463,7 @@ def made(settings: Settings) -> Iterator[World]:
     """A world whose topics are deleted afterwards."""
     prefix = f"flows-{uuid.uuid4().hex[:8]}-"
     topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, DOCUMENTS_TOPIC, REQUESTS_TOPIC)}
+    topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, REQUESTS_TOPIC, EVENTS_TOPIC, PROGRESS_TOPIC)}
     admin = AdminClient({**settings.kafka.client_config()})
     config = {"max.message.bytes": "4194304"}
     _await(admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config) for name in topics.values()]))

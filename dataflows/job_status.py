@@ -1,0 +1,75 @@
+"""What each job is at: `mv.job_status`, from the topic `job.progress`.
+
+Owns the rule that the newest sequence of a job wins, and the bound on jobs that are over. A part of the flow `usage`
+(`dataflows/usage.py`), which reads the topic. Refuses the table of jobs: what a job is at is what it said last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from connectors.postgres.sink import Connection
+
+TOPIC = "job.progress"
+VIEW = "job_status"
+FINISHED_MAX = 500
+"""Jobs of a tenant that are over and still shown: some weeks of them. All of them are in app.jobs."""
+FINISHED = ("succeeded", "failed", "cancelled")
+COLUMNS = "tenant_id, job_id, kind, state, stage, done, total, unit, code, message, sequence, occurred_at"
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """A row, in the order of `COLUMNS`."""
+
+    tenant_id: UUID
+    job_id: UUID
+    kind: str
+    state: str
+    stage: str
+    done: int
+    total: int | None
+    unit: str
+    code: str
+    message: str
+    sequence: int
+    occurred_at: datetime
+
+
+def newest(values: Sequence[Any]) -> tuple[JobStatus, ...]:
+    """The last word of each job, sorted by key. Pure."""
+    last: dict[tuple[UUID, UUID], JobStatus] = {}
+    for value in values:
+        status = JobStatus(
+            *(value["tenant_id"], value["job_id"], value["job_kind"], value["state"], value["stage"]),
+            *(value["done"], value["total"], value["unit"], value["code"], value["message"]),
+            *(value["sequence"], value["occurred_at"]),
+        )
+        known = last.get((status.tenant_id, status.job_id))
+        if known is None or known.sequence < status.sequence:
+            last[status.tenant_id, status.job_id] = status
+    return tuple(status for _, status in sorted(last.items()))
+
+
+def apply(connection: Connection, statuses: Sequence[JobStatus]) -> None:
+    connection.cursor().executemany(
+        f"insert into mv.job_status as s ({COLUMNS}) "  # noqa: S608 - constants
+        "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (tenant_id, job_id) do update "
+        "set kind = excluded.kind, state = excluded.state, stage = excluded.stage, done = excluded.done, "
+        "total = excluded.total, unit = excluded.unit, code = excluded.code, message = excluded.message, "
+        "sequence = excluded.sequence, occurred_at = excluded.occurred_at where s.sequence < excluded.sequence",
+        [astuple(status) for status in statuses],
+    )
+    connection.cursor().executemany(
+        "delete from mv.job_status where tenant_id = %(tenant_id)s and state = any(%(finished)s) and job_id <= "
+        "(select job_id from mv.job_status where tenant_id = %(tenant_id)s and state = any(%(finished)s) "
+        "order by job_id desc offset %(max)s limit 1)",
+        [
+            {"tenant_id": tenant_id, "finished": list(FINISHED), "max": FINISHED_MAX}
+            for tenant_id in sorted({status.tenant_id for status in statuses if status.state in FINISHED})
+        ],
+    )

@@ -1,0 +1,209 @@
+"""The flow `usage`: what was asked of language models and what that cost, by hour, day, model, user and credential.
+
+Reads `adriatic.app.usage_events`; keeps `mv.usage_by_hour`, `_day`, `_model`, `_user` and `_key`. Reads `job.progress`
+too, and keeps `mv.job_status` (`dataflows/job_status.py`): two light topics share one process. Refuses prices: what an
+attempt cost is in its row, or not known, and then it is counted as unpriced and never as free.
+
+Ledger, then aggregates, in one statement. `mv.usage_ledger` has a row for each attempt that was counted; only what is
+new in it, or gone from it, moves the aggregates. So order and repetition are indifferent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from adriatic.errors import Unprocessable
+from connectors.postgres.sink import Connection
+from dataflows import job_status
+from dataflows.flow import Event, Flow
+from dataflows.job_status import JobStatus
+
+EVENTS_TOPIC = "adriatic.app.usage_events"
+USAGE_VIEWS = ("usage_by_hour", "usage_by_day", "usage_by_model", "usage_by_user", "usage_by_key")
+
+_DAY = "(started_at at time zone 'UTC')::date"
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "usage_by_hour": {"hour": "date_trunc('hour', started_at, 'UTC')"},
+    "usage_by_day": {"day": _DAY},
+    "usage_by_model": {"day": _DAY, "provider": "provider", "model": "model"},
+    "usage_by_user": {"day": _DAY, "user_id": "user_id"},
+    "usage_by_key": {"day": _DAY, "key_id": "coalesce(key_id, '')"},
+}
+"""Of each view: the columns that it is by, and what an attempt has there. An attempt counts when it began."""
+MEASURES: Mapping[str, str] = {
+    "attempts": "1",
+    "completed": "(outcome = 'completed')::int",
+    "failed": "(outcome = 'failed')::int",
+    "cancelled": "(outcome = 'cancelled')::int",
+    "input_uncached": "input_uncached",
+    "cache_read": "cache_read",
+    "cache_write_5m": "cache_write_5m",
+    "cache_write_1h": "cache_write_1h",
+    "output_visible": "output_visible",
+    "reasoning": "reasoning",
+    "cost_micro_usd": "coalesce(cost_micro_usd, 0)",
+    "unpriced": "(cost_micro_usd is null)::int",
+    "partial": "(usage_source = 'partial')::int",
+    "estimated": "(usage_source = 'estimated')::int",
+}
+"""What one attempt adds to each count."""
+
+
+class Key(NamedTuple):
+    """Which attempt. Sorts in lock order."""
+
+    tenant_id: UUID
+    attempt_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """One attempt, as far as the aggregates need it."""
+
+    tenant_id: UUID
+    attempt_id: UUID
+    started_at: datetime
+    user_id: UUID
+    key_id: str | None
+    provider: str
+    model: str
+    outcome: str
+    usage_source: str
+    input_uncached: int
+    cache_read: int
+    cache_write_5m: int
+    cache_write_1h: int
+    output_visible: int
+    reasoning: int
+    cost_micro_usd: int | None
+
+    @property
+    def key(self) -> Key:
+        return Key(self.tenant_id, self.attempt_id)
+
+
+LEDGER: Mapping[str, str] = {
+    "tenant_id": "uuid",
+    "attempt_id": "uuid",
+    "started_at": "timestamptz",
+    "user_id": "uuid",
+    "key_id": "text",
+    **dict.fromkeys(("provider", "model", "outcome", "usage_source"), "text"),
+    **dict.fromkeys(("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h"), "bigint"),
+    **dict.fromkeys(("output_visible", "reasoning", "cost_micro_usd"), "bigint"),
+}
+"""Columns of `mv.usage_ledger`, in the order of `Spent`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What the batch leaves of each attempt that it names, a row or none, and the newest of each job. All sorted by
+    key."""
+
+    spent: tuple[Spent, ...]
+    erased: tuple[Key, ...]
+    jobs: tuple[JobStatus, ...]
+
+
+class Usage(Flow[Effects]):
+    name = "usage"
+    topics = (EVENTS_TOPIC, job_status.TOPIC)
+    views = (*USAGE_VIEWS, job_status.VIEW)
+
+    def views_of(self, topic: str) -> tuple[str, ...]:
+        return USAGE_VIEWS if topic == EVENTS_TOPIC else (job_status.VIEW,)
+
+    def transform(self, events: Sequence[Event]) -> Effects:
+        captured = [event.value for event in events if "op" in event.value]
+        told = [event.value for event in events if "op" not in event.value]
+        last: dict[Key, Spent | None] = {}
+        for value in captured:
+            match value["op"]:
+                case "c" | "r" | "u":
+                    spent = _spent(value["after"])
+                    last[spent.key] = spent
+                case "d":
+                    last[_key(value["before"])] = None
+                case other:
+                    raise Unprocessable(f"a change of kind {other} on a table that only grows")
+        return Effects(
+            spent=tuple(row for _, row in sorted(last.items(), key=lambda item: item[0]) if row is not None),
+            erased=tuple(sorted(key for key, row in last.items() if row is None)),
+            jobs=job_status.newest(told),
+        )
+
+    def apply(self, connection: Connection, effects: Effects) -> None:
+        if effects.spent or effects.erased:
+            _count(connection, effects.spent, effects.erased)
+        if effects.jobs:
+            job_status.apply(connection, effects.jobs)
+
+
+def _key(row: Any) -> Key:
+    return Key(UUID(row["tenant_id"]), UUID(row["attempt_id"]))
+
+
+def _spent(row: Any) -> Spent:
+    same = {name: row[name] for name in LEDGER}
+    return Spent(
+        **same
+        | {name: UUID(row[name]) for name in ("tenant_id", "attempt_id", "user_id")}
+        | {"started_at": datetime.fromisoformat(row["started_at"])}
+    )
+
+
+# --- SQL ------------------------------------------------------------------------------------------------------------
+
+
+def _count(connection: Connection, spent: Sequence[Spent], erased: Sequence[Key]) -> None:
+    """One statement. A row that counts nothing any more is deleted by a second one."""
+    rows = [astuple(row) for row in spent]
+    connection.execute(
+        _STATEMENT,
+        {
+            "gone_tenants": [key.tenant_id for key in erased],
+            "gone_attempts": [key.attempt_id for key in erased],
+            **{name: [row[at] for row in rows] for at, name in enumerate(LEDGER)},
+        },
+    )
+    tenants = sorted({key.tenant_id for key in erased})
+    for view in GROUPS if tenants else ():
+        connection.execute(
+            f"delete from mv.{view} where tenant_id = any(%s) and attempts = 0",  # noqa: S608 - a constant
+            [tenants],
+        )
+
+
+def _statement() -> str:
+    """The ledger, and what is new in it or gone from it into every aggregate. Rows are locked in the order of keys."""
+    columns = ", ".join(LEDGER)
+    values = ", ".join(f"%({name})s::{kind}[]" for name, kind in LEDGER.items())
+    aggregates = ", ".join(_aggregate(view, by) for view, by in GROUPS.items())
+    return (
+        "with gone as (delete from mv.usage_ledger l "  # noqa: S608 - constants
+        "using unnest(%(gone_tenants)s::uuid[], %(gone_attempts)s::uuid[]) as e (tenant_id, attempt_id) "
+        "where l.tenant_id = e.tenant_id and l.attempt_id = e.attempt_id returning l.*), "
+        f"new as (insert into mv.usage_ledger ({columns}) select * from unnest({values}) "
+        "on conflict (tenant_id, attempt_id) do nothing returning *), "
+        f"moved as (select 1 as by, {columns} from new union all select -1, {columns} from gone), "
+        f"{aggregates} select count(*) from moved"
+    )
+
+
+def _aggregate(view: str, by: Mapping[str, str]) -> str:
+    key = ("tenant_id", *by)
+    sums = ", ".join(f"sum(by * {added})::bigint" for added in MEASURES.values())
+    moves = ", ".join(f"{name} = a.{name} + excluded.{name}" for name in MEASURES)
+    places = ", ".join(str(place) for place in range(1, len(key) + 1))
+    return (
+        f"{view} as (insert into mv.{view} as a ({', '.join((*key, *MEASURES))}) "  # noqa: S608 - constants
+        f"select tenant_id, {', '.join(by.values())}, {sums} from moved group by {places} order by {places} "
+        f"on conflict ({', '.join(key)}) do update set {moves})"
+    )
+
+
+_STATEMENT = _statement()
