@@ -13,12 +13,18 @@ FLOWS: dict[str, str] = {
     "index": "versions of ADRs → passages, searchable by words",
     "embed": "texts → vectors, searchable by meaning",
     "activity": "versions of ADRs → what happened, newest first, and counts",
+    "related": "what is findable, and links → the nearest other ADRs of each, and why",
 }
 
 
 def build(name: str, settings: Settings) -> Flow[Any]:
     """A flow, ready to run. Raises `NotFound`, and what its parts raise (weights that are not there)."""
-    makers: dict[str, Callable[[Settings], Flow[Any]]] = {"index": _index, "embed": _embed, "activity": _activity}
+    makers: dict[str, Callable[[Settings], Flow[Any]]] = {
+        "index": _index,
+        "embed": _embed,
+        "activity": _activity,
+        "related": _related,
+    }
     if name not in makers:
         raise NotFound(f"there is no flow {name}", hint=f"one of {', '.join(FLOWS)}")
     return makers[name](settings)
@@ -34,6 +40,12 @@ def _activity(_settings: Settings) -> Flow[Any]:
     from dataflows.activity import Activity
 
     return Activity()
+
+
+def _related(_settings: Settings) -> Flow[Any]:
+    from dataflows.related import Related
+
+    return Related()
 
 
 def _embed(settings: Settings) -> Flow[Any]:

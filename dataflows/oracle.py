@@ -26,7 +26,8 @@ from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
 from dataflows.index import Index
-from dataflows.oracle_activity import unlike
+from dataflows.related import Related
+from dataflows import oracle_activity, oracle_related
 from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
@@ -120,8 +121,10 @@ def verify(
             report.tenants.append(each)
             _compare_tenant(connection, report, each)
             _compare_vectors(connection, report, each, space, embedder, sample)
-            for kind, table, where in unlike(connection, tenant_id):
+            for kind, table, where in oracle_activity.unlike(connection, tenant_id):
                 report.add(each, kind, f"{slug} {where}", f"{table} is not what the versions give")
+            for kind, table, where in oracle_related.unlike(connection, space, tenant_id):
+                report.add(each, kind, f"{slug} {where}", f"{table} is not what texts, vectors and links give")
     _compare_offsets(settings, report, topics or {})
     return report
 
@@ -136,8 +139,12 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
         if wait is not None:
             for view in ("search.words", *Activity.views):
-                _wait_for_view(connection, view, report.lsn, wait)
+                _wait_for_view(connection, view, Index.topics, report.lsn, wait)
             _wait_for_meaning(connection, wait)
+            # It is made from what the others wrote meanwhile.
+            report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
+            for view in Related.views:
+                _wait_for_view(connection, view, Related.topics, report.lsn, wait)
         connection.autocommit = False
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
@@ -145,9 +152,9 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.rollback()
 
 
-def _wait_for_view(connection: Connection, view: str, lsn: str, wait: Deadline) -> None:
-    """Both flows read the versions, so a view has one watermark for each partition of that topic."""
-    partitions = catalog.load()[Index.topics[0]].partitions
+def _wait_for_view(connection: Connection, view: str, topics: Sequence[str], lsn: str, wait: Deadline) -> None:
+    """A view has one watermark for each partition of the topics that it is made from."""
+    partitions = sum(catalog.load()[topic].partitions for topic in topics)
     while True:
         reached = _one(
             connection, "select count(*) from mv.watermarks where view = %s and lsn >= %s::pg_lsn", [view, lsn]
@@ -380,7 +387,7 @@ def _compare_offsets(settings: Settings, report: Report, renamed: Mapping[str, s
     topic than it thinks."""
     offsets = Offsets(settings.kafka)
     flows: tuple[tuple[str, tuple[str, ...]], ...] = tuple(
-        (flow.name, flow.topics) for flow in (Index, Embed, Activity)
+        (flow.name, flow.topics) for flow in (Index, Embed, Activity, Related)
     )
     with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
         committed = {

@@ -20,6 +20,7 @@ from dataflows.activity import Activity
 from dataflows.embed import Embed
 from dataflows.flow import Flow
 from dataflows.index import Index
+from dataflows.related import Related
 from dataflows.runner import Runner
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
@@ -34,6 +35,7 @@ def main(name: str) -> None:
         "index": Index,
         "embed": lambda: Embed(FakeEmbedder()),
         "activity": Activity,
+        "related": Related,
     }
     Runner(makers[name](), Settings(**world), life, topics=topics).run()
 

@@ -36,6 +36,7 @@ from dataflows.activity import Activity
 from dataflows.embed import Embed
 from dataflows.flow import Flow
 from dataflows.index import REQUESTS_TOPIC, VERSIONS_TOPIC, Index
+from dataflows.related import LINKS_TOPIC, STATE_TOPIC, Related
 from dataflows.runner import Runner
 from schemas import catalog
 from schemas.codec import Encoder, SchemaLookup
@@ -226,6 +227,10 @@ class World:
         return Activity()
 
     @property
+    def related(self) -> Related:
+        return Related()
+
+    @property
     def embed(self) -> Embed:
         return Embed(self.embedder)
 
@@ -366,7 +371,7 @@ def _message(data: bytes) -> tuple[str, bytes]:
 def made(settings: Settings) -> Iterator[World]:
     """A world whose topics are deleted afterwards."""
     prefix = f"flows-{uuid.uuid4().hex[:8]}-"
-    topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, REQUESTS_TOPIC)}
+    topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, REQUESTS_TOPIC, STATE_TOPIC, LINKS_TOPIC)}
     admin = AdminClient({**settings.kafka.client_config()})
     config = {"max.message.bytes": "4194304"}
     _await(admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config) for name in topics.values()]))

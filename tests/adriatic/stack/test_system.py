@@ -19,7 +19,7 @@ from adriatic.supervisor.supervisor import Files, running
 
 pytestmark = pytest.mark.stack
 
-SERVICES = ("postgres", "kafka", "registry", "cdc", "index", "embed", "activity", "api")
+SERVICES = ("postgres", "kafka", "registry", "cdc", "index", "embed", "activity", "related", "api")
 RESIDENT_BYTES_MAX = 2_000_000_000
 HEAL_MAX_S = 200.0
 """Eight processes that start at once on a machine that may be busy."""
