@@ -14,6 +14,7 @@ FLOWS: dict[str, str] = {
     "embed": "texts → vectors, searchable by meaning",
     "activity": "versions of ADRs → what happened, newest first, and counts",
     "usage": "what models were asked → tokens and money by hour, day, model, user, key; what jobs are at",
+    "related": "what is findable, and links → the nearest other ADRs of each, and why",
 }
 
 
@@ -24,6 +25,7 @@ def build(name: str, settings: Settings) -> Flow[Any]:
         "embed": _embed,
         "activity": _activity,
         "usage": _usage,
+        "related": _related,
     }
     if name not in makers:
         raise NotFound(f"there is no flow {name}", hint=f"one of {', '.join(FLOWS)}")
@@ -46,6 +48,12 @@ def _usage(_settings: Settings) -> Flow[Any]:
     from dataflows.usage import Usage
 
     return Usage()
+
+
+def _related(_settings: Settings) -> Flow[Any]:
+    from dataflows.related import Related
+
+    return Related()
 
 
 def _embed(settings: Settings) -> Flow[Any]:

@@ -23,12 +23,13 @@ from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from connectors.kafka.source import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
-from dataflows import job_status, oracle_usage
+from dataflows import job_status, oracle_related, oracle_usage
 from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
 from dataflows.index import Index
 from dataflows.oracle_activity import RIGHT, unlike
+from dataflows.related import Related
 from dataflows.usage import EVENTS_TOPIC, USAGE_VIEWS, Usage
 from topics import catalog
 
@@ -154,6 +155,8 @@ def verify(
             _compare_vectors(connection, report, each, space, embedder, sample)
             for kind, table, where in unlike(connection, tenant_id, {**RIGHT, **oracle_usage.RIGHT}):
                 report.add(each, kind, f"{slug} {where}", f"{table} is not what its source gives")
+            for kind, table, where in oracle_related.unlike(connection, space, tenant_id):
+                report.add(each, kind, f"{slug} {where}", f"{table} is not what texts, vectors and links give")
     _compare_offsets(settings, report, topics or {})
     return report
 
@@ -170,6 +173,10 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
             for view, topics in WAITED_FOR.items():
                 _wait_for_view(connection, view, topics, report.lsn, wait)
             _wait_for_meaning(connection, wait)
+            # It is made from what the others wrote meanwhile.
+            report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
+            for view in Related.views:
+                _wait_for_view(connection, view, Related.topics, report.lsn, wait)
         connection.autocommit = False
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
@@ -431,7 +438,7 @@ def _compare_offsets(settings: Settings, report: Report, renamed: Mapping[str, s
     topic than it thinks."""
     offsets = Offsets(settings.kafka)
     flows: tuple[tuple[str, tuple[str, ...]], ...] = tuple(
-        (flow.name, flow.topics) for flow in (Index, Embed, Activity, Usage)
+        (flow.name, flow.topics) for flow in (Index, Embed, Activity, Usage, Related)
     )
     with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
         committed = {

@@ -174,6 +174,13 @@ def _ours(settings: Settings) -> list[Part]:
             ["migrate", "topics", "schemas"],
             "flow: ledger and jobs to usage and status",
         ),
+        _service(
+            settings,
+            "related",
+            ["flow", "run", "related"],
+            ["migrate", "topics", "schemas"],
+            "flow: the nearest ADRs of each",
+        ),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]

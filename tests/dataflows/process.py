@@ -20,6 +20,7 @@ from dataflows.activity import Activity
 from dataflows.embed import Embed
 from dataflows.flow import Flow
 from dataflows.index import Index
+from dataflows.related import Related
 from dataflows.runner import Runner
 from dataflows.usage import Usage
 from tests.connectors.embedders.stand_in import FakeEmbedder
@@ -36,6 +37,7 @@ def main(name: str) -> None:
         "embed": lambda: Embed(FakeEmbedder()),
         "activity": Activity,
         "usage": Usage,
+        "related": Related,
     }
     Runner(makers[name](), Settings(**world), life, topics=topics).run()
 

@@ -37,6 +37,7 @@ from dataflows.embed import Embed
 from dataflows.flow import Flow
 from dataflows.index import DOCUMENTS_TOPIC, REQUESTS_TOPIC, VERSIONS_TOPIC, Index
 from dataflows.job_status import TOPIC as PROGRESS_TOPIC
+from dataflows.related import LINKS_TOPIC, STATE_TOPIC, Related
 from dataflows.runner import Runner
 from dataflows.usage import EVENTS_TOPIC, Spent, Usage
 from schemas import catalog
@@ -320,6 +321,8 @@ class World:
     @property
     def usage(self) -> Usage:
         return Usage()
+    def related(self) -> Related:
+        return Related()
 
     @property
     def embed(self) -> Embed:
@@ -464,6 +467,7 @@ def made(settings: Settings) -> Iterator[World]:
     prefix = f"flows-{uuid.uuid4().hex[:8]}-"
     topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, DOCUMENTS_TOPIC, REQUESTS_TOPIC)}
     topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, REQUESTS_TOPIC, EVENTS_TOPIC, PROGRESS_TOPIC)}
+    topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, REQUESTS_TOPIC, STATE_TOPIC, LINKS_TOPIC)}
     admin = AdminClient({**settings.kafka.client_config()})
     config = {"max.message.bytes": "4194304"}
     _await(admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config) for name in topics.values()]))

@@ -1,0 +1,301 @@
+"""The lists are what each pair by itself gives, whatever the order, repetition, edits, deletes and links."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adriatic.errors import Unprocessable
+from adriatic.settings import Settings
+from connectors.kafka.records import Record
+from connectors.postgres.sink import Connection
+from dataflows import nearness, oracle_related, related
+from dataflows.embed import Embed
+from dataflows.flow import Event
+from dataflows.index import Adr, Index
+from dataflows.related import Related
+from tests.connectors.embedders.stand_in import FakeEmbedder
+from tests.dataflows.world import Version, envelope
+
+TENANTS = [uuid.UUID(int=number) for number in (1, 2)]
+ADRS = [uuid.UUID(int=number) for number in range(11, 17)]
+BODIES = [
+    "Kafka keeps partitions of a ledger.",
+    "Kafka keeps offsets; a ledger counts.",
+    "Postgres isolates tenants by policies.",
+    "Tenants share one budget ledger in Postgres.",
+    "# Status\n\nAccepted\n",
+]
+
+
+def event(value: Any) -> Event:
+    return Event(Record("t", 0, 0, 0, None, b""), value)
+
+
+def state(tenant_id: uuid.UUID, adr_id: uuid.UUID, *, words: int = 1, meaning: int | None = 1, op: str = "u") -> Event:
+    """A change of mv.search_state, as far as the flow reads it."""
+    row = {"tenant_id": str(tenant_id), "adr_id": str(adr_id), "words_version": words, "meaning_version": meaning}
+    return event({"op": op, "before": None, "after": row | {"deleted": False}})
+
+
+def link(tenant_id: uuid.UUID, adr_id: uuid.UUID, op: str = "c") -> Event:
+    row = {"tenant_id": str(tenant_id), "adr_id": str(adr_id), "kind": "amends", "target": "x"}
+    return event({"op": op, "before": row if op == "d" else None, "after": None if op == "d" else row})
+
+
+def test_a_version_counts_once_it_is_complete_and_links_count_at_once() -> None:
+    tenant, one, other = TENANTS[0], ADRS[0], ADRS[1]
+    effects = Related().transform(
+        [state(tenant, one, words=2, meaning=1), state(tenant, other), state(tenant, other), link(tenant, one)]
+    )
+    assert effects == related.Effects((Adr(tenant, other),), (Adr(tenant, one),))
+    gone = {"tenant_id": str(tenant), "adr_id": str(one), "words_version": 0}
+    assert Related().transform([event({"op": "d", "before": gone, "after": None}), link(tenant, other, "d")]) == (
+        related.Effects((Adr(tenant, one),), (Adr(tenant, other),))
+    )
+    deleted = state(tenant, one, words=3, meaning=1)
+    deleted.value["after"]["deleted"] = True
+    assert Related().transform([deleted]).texts == (Adr(tenant, one),)
+
+
+def test_a_change_that_cannot_be_is_the_fault_of_its_event() -> None:
+    with pytest.raises(Unprocessable, match="kind t"):
+        Related().transform([event({"op": "t"})])
+
+
+# --- on a database --------------------------------------------------------------------------------------------------
+
+
+class Tables:
+    """What the flow reads, as the flows before it and the API write it; and the flow, step by step."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.embed = Embed(FakeEmbedder())
+        self.embed.start(connection)
+        self.versions: dict[tuple[uuid.UUID, uuid.UUID], int] = {}
+
+    def write(self, tenant_id: uuid.UUID, adr_id: uuid.UUID, body: str, change: str = "update") -> Event:
+        """The next version, findable by words and meaning."""
+        number = self.versions[tenant_id, adr_id] = self.versions.get((tenant_id, adr_id), 0) + 1
+        version = Version(tenant_id, adr_id, number, title=body[:30] or "Untitled", body=body, change=change)
+        index = Index()
+        index.apply(self.connection, index.transform([event(envelope(version))]))
+        for chunk in index.transform([event(envelope(version))]).versions[0].chunks:
+            vector = self.embed._embedder.embed([chunk.text])[0]
+            self.embed._store(self.connection, {(tenant_id, chunk.text_hash): vector})
+        self.embed._complete(self.connection, [Adr(tenant_id, adr_id)])
+        return state(tenant_id, adr_id)
+
+    def delete(self, tenant_id: uuid.UUID, adr_id: uuid.UUID) -> Event:
+        return self.write(tenant_id, adr_id, "", "delete")
+
+    def link(self, tenant_id: uuid.UUID, adr_id: uuid.UUID, target_id: uuid.UUID, kind: str = "amends") -> Event:
+        with as_api(self.connection, tenant_id):
+            for one in (adr_id, target_id):
+                _head(self.connection, tenant_id, one)
+            self.connection.execute(
+                "insert into app.adr_links (tenant_id, adr_id, kind, target, target_id) values (%s, %s, %s, %s, %s) "
+                "on conflict do nothing",
+                [tenant_id, adr_id, kind, str(target_id), target_id],
+            )
+        return link(tenant_id, adr_id)
+
+    def unlink(self, tenant_id: uuid.UUID, adr_id: uuid.UUID) -> Event:
+        with as_api(self.connection, tenant_id):
+            self.connection.execute("delete from app.adr_links where adr_id = %s", [adr_id])
+        return link(tenant_id, adr_id, "d")
+
+    def step(self, events: list[Event]) -> None:
+        flow = Related()
+        flow.apply(self.connection, flow.transform(events))
+
+    def differences(self) -> list[Any]:
+        space = self.embed._embedder.space.name
+        return [one for tenant in TENANTS for one in oracle_related.unlike(self.connection, space, tenant)]
+
+    def near(self, tenant_id: uuid.UUID, adr_id: uuid.UUID) -> list[Any]:
+        query = (
+            "select related_id, links_to, links_from, terms from mv.related where tenant_id = %s and adr_id = %s "
+            "order by score desc, related_id"
+        )
+        return self.connection.execute(query, [tenant_id, adr_id]).fetchall()
+
+
+class as_api:  # noqa: N801 - reads as a sentence
+    """Statements of the API within a transaction of the flows' role: the test's connection is an administrator's."""
+
+    def __init__(self, connection: Connection, tenant_id: uuid.UUID) -> None:
+        self._connection, self._tenant_id = connection, tenant_id
+
+    def __enter__(self) -> None:
+        self._connection.execute("select set_config('app.tenant_id', %s, true)", [str(self._tenant_id)])
+        self._connection.execute("set local role none")
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.execute("set local role adriatic_flows")
+
+
+def _head(connection: Connection, tenant_id: uuid.UUID, adr_id: uuid.UUID) -> None:
+    connection.execute(
+        "insert into app.tenants (tenant_id, slug, name) values (%s, %s, 'n') on conflict do nothing",
+        [tenant_id, f"t-{tenant_id.hex[-12:]}"],
+    )
+    connection.execute(
+        "insert into app.logs (tenant_id, log_id, slug, name) values (%s, %s, 'l', 'l') on conflict do nothing",
+        [tenant_id, tenant_id],
+    )
+    connection.execute(
+        "insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at) "
+        "values (%s, %s, %s, 't', 's', 1, now(), now()) on conflict do nothing",
+        [tenant_id, adr_id, tenant_id],
+    )
+
+
+@pytest.fixture
+def connection(fresh_database: Settings) -> Iterator[Connection]:
+    with psycopg.connect(fresh_database.postgres.dsn("admin")) as opened:
+        yield opened
+        opened.rollback()
+
+
+def start(connection: Connection) -> Tables:
+    connection.rollback()
+    connection.execute("set local role adriatic_flows")
+    return Tables(connection)
+
+
+MOVES = ("write", "write", "write", "delete", "link", "unlink")
+
+
+@pytest.mark.stack
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_history_in_any_order_ends_where_every_pair_by_itself_ends(
+    connection: Connection, data: st.DataObject
+) -> None:
+    tables = start(connection)
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (nearness, related, oracle_related):
+            patched.setattr(module, "RELATED_MAX", 2)
+        pending: list[Event] = []
+        for _ in range(data.draw(st.integers(1, 14))):
+            tenant, adr = data.draw(st.sampled_from(TENANTS)), data.draw(st.sampled_from(ADRS))
+            match data.draw(st.sampled_from(MOVES)):
+                case "write":
+                    pending.append(tables.write(tenant, adr, data.draw(st.sampled_from(BODIES))))
+                case "delete":
+                    pending.append(tables.delete(tenant, adr))
+                case "link":
+                    kind = data.draw(st.sampled_from(["amends", "supersedes"]))
+                    pending.append(tables.link(tenant, adr, data.draw(st.sampled_from(ADRS)), kind))
+                case _:
+                    pending.append(tables.unlink(tenant, adr))
+            if data.draw(st.booleans()):
+                some = data.draw(st.permutations(pending))
+                tables.step(some)
+                pending = data.draw(st.lists(st.sampled_from(some), max_size=2))  # they come again
+        if pending:
+            tables.step(pending)
+        assert tables.differences() == []
+
+
+@pytest.mark.stack
+def test_a_link_puts_an_adr_first_in_both_lists_and_says_its_kind(connection: Connection) -> None:
+    tables = start(connection)
+    tenant, (one, other, third, *_) = TENANTS[0], ADRS
+    tables.step([tables.write(tenant, adr, body) for adr, body in zip((one, other, third), BODIES, strict=False)])
+    assert [row[0] for row in tables.near(tenant, one)] == [other, third]
+    assert tables.near(tenant, one)[0][3][:2] == ["kafka", "keeps"]
+    tables.step([tables.link(tenant, one, third, "supersedes")])
+    assert tables.near(tenant, one)[0][:3] == (third, ["supersedes"], [])
+    assert tables.near(tenant, third)[0][:3] == (one, [], ["supersedes"])
+    tables.step([tables.unlink(tenant, one)])
+    assert [row[0] for row in tables.near(tenant, one)] == [other, third]
+    assert tables.differences() == []
+
+
+@pytest.mark.stack
+def test_an_edit_of_either_side_moves_both_lists_and_a_deleted_adr_leaves_all(connection: Connection) -> None:
+    tables = start(connection)
+    tenant, (one, other, third, *_) = TENANTS[0], ADRS
+    tables.step([tables.write(tenant, adr, body) for adr, body in zip((one, other, third), BODIES, strict=False)])
+    tables.step([tables.write(tenant, other, BODIES[3])])
+    assert [row[0] for row in tables.near(tenant, third)] == [other, one]
+    tables.step([tables.delete(tenant, other)])
+    assert [row[0] for row in tables.near(tenant, third)] == [one]
+    assert tables.near(tenant, other) == []
+    assert connection.execute("select count(*) from mv.related_features").fetchone() == (2,)
+    tables.step([tables.write(tenant, other, BODIES[3])])
+    assert [row[0] for row in tables.near(tenant, third)] == [other, one]
+
+
+@pytest.mark.stack
+def test_a_replay_writes_nothing_and_an_edit_writes_only_its_own_pairs(connection: Connection) -> None:
+    tables = start(connection)
+    tenant = TENANTS[0]
+    events = [
+        tables.write(tenant, uuid.UUID(int=100 + number), f"{BODIES[number % 4]} Word{number} apart.")
+        for number in range(30)
+    ]
+    tables.step(events)
+    writers = "select adr_id, related_id, xmin::text, ctid::text from mv.related order by 1, 2"
+    before = connection.execute(writers).fetchall()
+    assert len(before) == 300
+    tables.step(events)
+    assert connection.execute(writers).fetchall() == before
+    edited = uuid.UUID(int=105)
+    tables.step([tables.write(tenant, edited, "Budgets of agents are leases.")])
+    after = connection.execute(writers).fetchall()
+    moved = {row[:2] for row in set(before) ^ set(after)}
+    holders = {row[0] for row in before if row[1] == edited}
+    assert moved
+    assert all(adr_id == edited or related_id == edited or adr_id in holders for adr_id, related_id in moved)
+    assert tables.differences() == []
+
+
+@pytest.mark.stack
+def test_an_unfinished_version_changes_nothing_until_it_is_complete(connection: Connection) -> None:
+    tables = start(connection)
+    tenant, one, other = TENANTS[0], ADRS[0], ADRS[1]
+    tables.step([tables.write(tenant, one, BODIES[0]), tables.write(tenant, other, BODIES[1])])
+    before = tables.near(tenant, one)
+    version = Version(tenant, one, 2, body="Something about budgets.")
+    index = Index()
+    index.apply(connection, index.transform([event(envelope(version))]))
+    tables.step([state(tenant, one)])
+    assert tables.near(tenant, one) == before
+
+
+@pytest.mark.stack
+def test_tenants_with_the_same_texts_do_not_meet(connection: Connection) -> None:
+    tables = start(connection)
+    tables.step([tables.write(tenant, adr, BODIES[0]) for tenant in TENANTS for adr in ADRS[:2]])
+    rows = connection.execute("select tenant_id, adr_id, related_id from mv.related order by 1, 2").fetchall()
+    assert rows == [(tenant, one, other) for tenant in TENANTS for one, other in (ADRS[:2], ADRS[1::-1])]
+
+
+@pytest.mark.stack
+def test_the_api_sees_its_tenants_rows_and_of_the_features_the_version_alone(
+    fresh_database: Settings, connection: Connection
+) -> None:
+    tables = start(connection)
+    tables.step([tables.write(tenant, adr, BODIES[0]) for tenant in TENANTS for adr in ADRS[:2]])
+    connection.commit()
+    with psycopg.connect(fresh_database.postgres.dsn("api")) as api:
+        assert api.execute("select count(*) from mv.related").fetchone() == (0,)
+        api.execute("select set_config('app.tenant_id', %s, true)", [str(TENANTS[1])])
+        assert api.execute("select distinct tenant_id from mv.related").fetchall() == [(TENANTS[1],)]
+        assert api.execute("select distinct tenant_id, version from mv.related_features").fetchall() == [
+            (TENANTS[1], 1)
+        ]
+        for statement in ("select terms from mv.related_features", "delete from mv.related"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                api.execute(statement)
+            api.rollback()
