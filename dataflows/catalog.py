@@ -12,13 +12,19 @@ from dataflows.flow import Flow
 FLOWS: dict[str, str] = {
     "index": "versions of ADRs → passages, searchable by words",
     "embed": "texts → vectors, searchable by meaning",
+    "feeds": "what outside producers send → versions of documents",
     "activity": "versions of ADRs → what happened, newest first, and counts",
 }
 
 
 def build(name: str, settings: Settings) -> Flow[Any]:
     """A flow, ready to run. Raises `NotFound`, and what its parts raise (weights that are not there)."""
-    makers: dict[str, Callable[[Settings], Flow[Any]]] = {"index": _index, "embed": _embed, "activity": _activity}
+    makers: dict[str, Callable[[Settings], Flow[Any]]] = {
+        "index": _index,
+        "embed": _embed,
+        "activity": _activity,
+        "feeds": _feeds,
+    }
     if name not in makers:
         raise NotFound(f"there is no flow {name}", hint=f"one of {', '.join(FLOWS)}")
     return makers[name](settings)
@@ -34,6 +40,13 @@ def _activity(_settings: Settings) -> Flow[Any]:
     from dataflows.activity import Activity
 
     return Activity()
+
+
+def _feeds(settings: Settings) -> Flow[Any]:
+    from connectors.registry import RegistryClient
+    from dataflows.feeds import Feeds
+
+    return Feeds(RegistryClient(settings.registry))
 
 
 def _embed(settings: Settings) -> Flow[Any]:

@@ -19,10 +19,10 @@ from adriatic.supervisor.supervisor import Files, running
 
 pytestmark = pytest.mark.stack
 
-SERVICES = ("postgres", "kafka", "registry", "cdc", "index", "embed", "activity", "api")
+SERVICES = ("postgres", "kafka", "registry", "cdc", "index", "embed", "activity", "feeds", "api")
 RESIDENT_BYTES_MAX = 2_000_000_000
 HEAL_MAX_S = 200.0
-"""Eight processes that start at once on a machine that may be busy."""
+"""Nine processes that start at once on a machine that may be busy."""
 
 
 def adriatic(system: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
