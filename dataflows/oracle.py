@@ -22,11 +22,11 @@ from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from connectors.kafka.source import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
+from dataflows import oracle_activity, oracle_feeds
 from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
 from dataflows.index import Index
-from dataflows.oracle_activity import unlike
 from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
@@ -120,8 +120,10 @@ def verify(
             report.tenants.append(each)
             _compare_tenant(connection, report, each)
             _compare_vectors(connection, report, each, space, embedder, sample)
-            for kind, table, where in unlike(connection, tenant_id):
+            for kind, table, where in oracle_activity.unlike(connection, tenant_id):
                 report.add(each, kind, f"{slug} {where}", f"{table} is not what the versions give")
+            for kind, table, where in oracle_feeds.unlike(connection, tenant_id):
+                report.add(each, kind, f"{slug} {where}", f"{table} is not what the feeds' ledger gives")
     _compare_offsets(settings, report, topics or {})
     return report
 

@@ -16,11 +16,14 @@ from adriatic import logs
 from adriatic.lifecycle import Lifecycle
 from adriatic.ops import Health
 from adriatic.settings import Settings, TelemetrySettings
+from connectors.registry import RegistryClient
 from dataflows.activity import Activity
 from dataflows.embed import Embed
+from dataflows.feeds import Feeds
 from dataflows.flow import Flow
 from dataflows.index import Index
 from dataflows.runner import Runner
+from schemas.feeds import RECEIVED_TOPIC
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 
@@ -28,14 +31,16 @@ def main(name: str) -> None:
     world = json.loads(os.environ["WORLD"])
     topics = world.pop("topics")
     logs.configure(name, TelemetrySettings())
+    settings = Settings(**world)
     life = Lifecycle(Health())
     signal.signal(signal.SIGTERM, lambda *_: life.stop())
     makers: dict[str, Callable[[], Flow[Any]]] = {
         "index": Index,
         "embed": lambda: Embed(FakeEmbedder()),
         "activity": Activity,
+        "feeds": lambda: Feeds(RegistryClient(settings.registry), topics[RECEIVED_TOPIC]),
     }
-    Runner(makers[name](), Settings(**world), life, topics=topics).run()
+    Runner(makers[name](), settings, life, topics=topics).run()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -53,8 +54,8 @@ def value(**changes: Any) -> dict[str, Any]:
     }
 
 
-def record(content: bytes = b"value", key: feeds.Key = KEY, **changes: str | None) -> Record:
-    headers = {**key.headers(content), **changes}
+def record(content: bytes = b"value", changes: Mapping[str, str | None] | None = None) -> Record:
+    headers = {**KEY.headers(content), **(changes or {})}
     return Record(
         "t",
         0,
@@ -94,7 +95,7 @@ def test_what_nobody_proves_is_not_even_decoded(changes: dict[str, str | None], 
     def decode(_: bytes) -> Any:
         raise AssertionError("a stranger's bytes were decoded")
 
-    assert verdict(judge(record(**changes), KEYS, decode)) == (False, reason)
+    assert verdict(judge(record(changes=changes), KEYS, decode)) == (False, reason)
 
 
 @pytest.mark.parametrize(

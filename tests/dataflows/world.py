@@ -363,12 +363,12 @@ def _message(data: bytes) -> tuple[str, bytes]:
 
 
 @contextmanager
-def made(settings: Settings) -> Iterator[World]:
+def made(settings: Settings, contracts: Sequence[str] = (VERSIONS_TOPIC, REQUESTS_TOPIC)) -> Iterator[World]:
     """A world whose topics are deleted afterwards."""
     prefix = f"flows-{uuid.uuid4().hex[:8]}-"
-    topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, REQUESTS_TOPIC)}
+    topics = {topic: prefix + topic for topic in contracts}
     admin = AdminClient({**settings.kafka.client_config()})
-    config = {"max.message.bytes": "4194304"}
+    config = {"max.message.bytes": "4194304", "message.timestamp.type": "LogAppendTime"}
     _await(admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config) for name in topics.values()]))
     with RegistryClient(settings.registry) as registry:
         for topic in topics:
