@@ -18,13 +18,18 @@ from litestar.params import HeaderParameter
 from adriatic.deadline import Deadline
 from adriatic.errors import Behind
 from api.db import Connection, Database, tenant_transaction
+from schemas import feeds
 from topics import catalog
 
 State = Literal["fresh", "stale", "unknown"]
 
 WORDS_VIEW = "search.words"
-TOPIC_OF = {WORDS_VIEW: "adriatic.app.adr_versions"}
-"""What each view is made from: all of that topic's partitions must have reported."""
+FEEDS_VIEW = "feed_status"
+TOPICS_OF = {
+    WORDS_VIEW: ("adriatic.app.adr_versions", "adriatic.app.document_versions"),
+    FEEDS_VIEW: (feeds.TOPIC, feeds.RECEIVED_TOPIC),
+}
+"""What each view is made from: all of these topics' partitions must have reported."""
 
 FRESH_S_MAX = 10.0
 """Heartbeats pass the whole path about once a second, a batch takes a second or two; ten says that something waits."""
@@ -87,18 +92,22 @@ def judge(lsn: str | None, time: datetime | None, now: datetime, *, complete: bo
     return AsOf(state, lsn, time, round(age_s, 3))
 
 
+def partitions_of(view: str) -> int:
+    topics = catalog.load()
+    return sum(topics[name].partitions for name in TOPICS_OF[view])
+
+
 async def read(connection: Connection, view: str) -> AsOf:
     """The watermark of `view`: that of its slowest partition; unknown while one has not reported at all.
 
     Use the connection that reads the view, in a read-only `tenant_transaction`: then both are of one snapshot.
     """
-    expected = catalog.load()[TOPIC_OF[view]].partitions
     row = await connection.fetchrow(
         "select min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions, clock_timestamp() as now "
         "from mv.watermarks where view = $1",
         view,
     )
-    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= expected)
+    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= partitions_of(view))
 
 
 async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
@@ -141,7 +150,7 @@ async def _lacking(
         there = await connection.fetchval(
             "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", WORDS_VIEW, position
         )
-        if there < catalog.load()[TOPIC_OF[WORDS_VIEW]].partitions:
+        if there < partitions_of(WORDS_VIEW):
             return "words"
         if meaning and await connection.fetchval(
             "select exists (select from mv.search_state "

@@ -29,6 +29,8 @@ from dataflows.index import REQUESTS_TOPIC, Adr
 Text = tuple[UUID, bytes]
 """A tenant and the hash of a text: what a vector is stored under, within a space."""
 
+KINDS = ("adr", "document")
+"""Of the things whose texts this flow embeds (`source_kind`); others are somebody else's."""
 _SPACES_LOCK = 4_271_001
 """Advisory lock under which the first space becomes the active one."""
 
@@ -97,7 +99,7 @@ class Embed(Flow[Effects]):
         self._complete(connection, sorted({request.adr for request in effects.requests}))
 
     def _is_mine(self, value: Any) -> bool:
-        return bool(value["source_kind"] == "adr" and value["space"] == self._embedder.space.name)
+        return bool(value["source_kind"] in KINDS and value["space"] == self._embedder.space.name)
 
     def _known(self, connection: Connection, texts: Iterable[Text]) -> set[Text]:
         by_tenant: dict[UUID, list[bytes]] = {}

@@ -1,21 +1,25 @@
-"""The flow `index`: a version of an ADR becomes passages that are searchable by words, and a request for their vectors.
+"""The flow `index`: a version of an ADR or a document becomes passages that are searchable by words, and a request for
+their vectors.
 
-Reads `adriatic.app.adr_versions`; keeps `mv.chunks` and `mv.search_state` (view `search.words`); emits
-`embeddings.requested` for texts that have no vector yet. Refuses to embed: `dataflows.embed` does, and completes the
-view by meaning.
+Reads `adriatic.app.adr_versions` and `adriatic.app.document_versions`; keeps `mv.chunks` and `mv.search_state` (view
+`search.words`); emits `embeddings.requested` for texts that have no vector yet. Refuses to embed: `dataflows.embed`
+does, and completes the view by meaning.
 
 Versions make it indifferent to order and repetition: only a version above the one in `mv.search_state` changes
 anything. Passages of the version that is still findable by meaning stay until the new one's vectors are all there.
+
+A document's version is its source's, and may be a time in milliseconds. Rows and requests number its versions by
+themselves, in the order in which they were applied; `source_version` is what order and repetition are decided by.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 from adriatic.errors import DependencyUnavailable, Unprocessable
@@ -26,6 +30,7 @@ from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.flow import Event, Flow
 
 VERSIONS_TOPIC = "adriatic.app.adr_versions"
+DOCUMENTS_TOPIC = "adriatic.app.document_versions"
 REQUESTS_TOPIC = "embeddings.requested"
 
 ITEMS_MAX = 64
@@ -37,8 +42,11 @@ _EVENT_IDS = UUID("6b1f3c3e-5d0c-5f0a-9c55-0b9d6f6c2a11")
 """Namespace of request ids: a replay asks under the same id."""
 
 
+Kind = Literal["adr", "document"]
+
+
 class Adr(NamedTuple):
-    """Whose, and which. Sorts in lock order."""
+    """Whose, and which. Sorts in lock order. A document lies where an ADR does: its id is in `adr_id`."""
 
     tenant_id: UUID
     adr_id: UUID
@@ -46,7 +54,10 @@ class Adr(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of an ADR as it is to be found. A deleted one has no passages."""
+    """One version of an ADR or a document as it is to be found. A deleted one has no passages.
+
+    `version` of a document is 0 until `numbered` gave it a number.
+    """
 
     adr: Adr
     version: int
@@ -57,11 +68,26 @@ class Version:
     recorded_at: datetime
     traceparent: str | None
     chunks: tuple[Chunk, ...]
+    kind: Kind = "adr"
+    source_version: int | None = None
+    """Of a document; None for an ADR, whose own version is the order."""
+
+    @property
+    def order(self) -> int:
+        return self.version if self.source_version is None else self.source_version
+
+
+class Known(NamedTuple):
+    """The version that something is found by now: its number, and what a newer one must be above."""
+
+    version: int
+    order: int
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """Every version of the batch, sorted by ADR and version, and those whose rows were erased at the source."""
+    """Every version of the batch, sorted by ADR and order, and the orders of those whose rows were erased at the
+    source."""
 
     versions: tuple[Version, ...]
     erased: tuple[tuple[Adr, int], ...]
@@ -69,7 +95,7 @@ class Effects:
 
 class Index(Flow[Effects]):
     name = "index"
-    topics = (VERSIONS_TOPIC,)
+    topics = (VERSIONS_TOPIC, DOCUMENTS_TOPIC)
     views = ("search.words",)
     limits = BatchLimits(records_max=200, bytes_max=2_097_152)
 
@@ -83,7 +109,7 @@ class Index(Flow[Effects]):
             match event.value["op"]:
                 case "c" | "r" | "u":
                     version = _version(event)
-                    versions[version.adr, version.version] = version
+                    versions[version.adr, version.order] = version
                 case "d":
                     before = event.value["before"]
                     erased.append((_adr(before), before["version"]))
@@ -94,7 +120,7 @@ class Index(Flow[Effects]):
     def apply(self, connection: Connection, effects: Effects) -> None:
         space = active_space(connection)
         known = _words_versions(connection, [version.adr for version in effects.versions])
-        news = [version for version in effects.versions if version.version > known.get(version.adr, 0)]
+        news = numbered([version for version in effects.versions if version.order > _order(known, version)], known)
         newest = list({version.adr: version for version in news}.values())
         if news:
             _count(connection, space, known, news)
@@ -102,9 +128,29 @@ class Index(Flow[Effects]):
             _delete_superseded(connection, newest)
             _write_chunks(connection, newest)
             make_findable_by_meaning(connection, space, newest)
-        if again := [version for version in effects.versions if version.version == known.get(version.adr)]:
+        if again := [
+            replace(version, version=known[version.adr].version)
+            for version in effects.versions
+            if version.order == _order(known, version)
+        ]:
             make_findable_by_meaning(connection, space, lacking_meaning(connection, again))
         _erase(connection, effects.erased)
+
+
+def numbered(versions: Sequence[Version], known: Mapping[Adr, Known]) -> list[Version]:
+    """`versions`, which are news and sorted, with the numbers of the documents' among them: one more than the last."""
+    last = {adr: version.version for adr, version in known.items()}
+    found: list[Version] = []
+    for version in versions:
+        if version.source_version is not None:
+            version = replace(version, version=last.get(version.adr, 0) + 1)
+        last[version.adr] = version.version
+        found.append(version)
+    return found
+
+
+def _order(known: Mapping[Adr, Known], version: Version) -> int:
+    return known[version.adr].order if version.adr in known else 0
 
 
 def make_findable_by_meaning(connection: Connection, space: str, versions: Sequence[Version]) -> None:
@@ -127,38 +173,41 @@ def active_space(connection: Connection) -> str:
 
 def _version(event: Event) -> Version:
     row = event.value["after"]
-    deleted = row["change"] == "delete"
+    document = "document_id" in row
+    deleted = row["kind" if document else "change"] == "delete"
     title = shown_title(row["title"])
     return Version(
         adr=_adr(row),
-        version=row["version"],
+        version=0 if document else row["version"],
         deleted=deleted,
         title=row["title"],
-        status=row["status"],
+        status="" if document else row["status"],
         effective_at=datetime.fromisoformat(row["effective_at"]),
         recorded_at=event.record.committed_at or datetime.fromisoformat(row["recorded_at"]),
         traceparent=event.record.header(TRACE_HEADER) or row.get("traceparent"),
         chunks=() if deleted else tuple(chunk(title, row["body"])),
+        kind="document" if document else "adr",
+        source_version=row["version"] if document else None,
     )
 
 
 def _adr(row: Any) -> Adr:
-    return Adr(UUID(row["tenant_id"]), UUID(row["adr_id"]))
+    return Adr(UUID(row["tenant_id"]), UUID(row["document_id"] if "document_id" in row else row["adr_id"]))
 
 
 # --- SQL ------------------------------------------------------------------------------------------------------------
 
 
-def _words_versions(connection: Connection, adrs: Iterable[Adr]) -> dict[Adr, int]:
+def _words_versions(connection: Connection, adrs: Iterable[Adr]) -> dict[Adr, Known]:
     """The version that each ADR is found by now. Locks the rows, in the order that every flow locks them in."""
     tenants, ids = _columns(sorted(set(adrs)))
     rows = connection.execute(
-        "select s.tenant_id, s.adr_id, s.words_version from mv.search_state s "
-        "join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id) "
+        "select s.tenant_id, s.adr_id, s.words_version, coalesce(s.source_version, s.words_version) "
+        "from mv.search_state s join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id) "
         "order by s.tenant_id, s.adr_id for update of s",
         [tenants, ids],
     )
-    return {Adr(tenant_id, adr_id): version for tenant_id, adr_id, version in rows}
+    return {Adr(tenant_id, adr_id): Known(version, order) for tenant_id, adr_id, version, order in rows}
 
 
 def lacking_meaning(connection: Connection, versions: Sequence[Version]) -> list[Version]:
@@ -178,11 +227,13 @@ def lacking_meaning(connection: Connection, versions: Sequence[Version]) -> list
 def _write_state(connection: Connection, versions: Sequence[Version]) -> None:
     connection.cursor().executemany(
         "insert into mv.search_state as s (tenant_id, adr_id, words_version, deleted, title, status, effective_at, "
-        "recorded_at, words_at, chunks) values (%s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s) "
+        "recorded_at, words_at, chunks, kind, source_version) "
+        "values (%s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s, %s, %s) "
         "on conflict (tenant_id, adr_id) do update set words_version = excluded.words_version, "
         "deleted = excluded.deleted, title = excluded.title, status = excluded.status, "
         "effective_at = excluded.effective_at, recorded_at = excluded.recorded_at, words_at = excluded.words_at, "
-        "meaning_at = null, chunks = excluded.chunks where s.words_version < excluded.words_version",
+        "meaning_at = null, chunks = excluded.chunks, source_version = excluded.source_version "
+        "where s.words_version < excluded.words_version",
         [
             (
                 *version.adr,
@@ -193,6 +244,8 @@ def _write_state(connection: Connection, versions: Sequence[Version]) -> None:
                 version.effective_at,
                 version.recorded_at,
                 len(version.chunks),
+                version.kind,
+                version.source_version,
             )
             for version in versions
         ],
@@ -215,12 +268,12 @@ def _write_chunks(connection: Connection, versions: Sequence[Version]) -> None:
     rows = [(version, part) for version in versions for part in version.chunks]
     connection.execute(
         "insert into mv.chunks (tenant_id, adr_id, version, ordinal, heading_path, body, char_start, char_end, "
-        "text_hash, tsv, length) "
+        "text_hash, tsv, length, source_version) "
         "select c.tenant_id, c.adr_id, c.version, c.ordinal, c.heading_path, c.body, c.char_start, c.char_end, "
-        "c.text_hash, v.tsv, mv.chunk_length(v.tsv) "
+        "c.text_hash, v.tsv, mv.chunk_length(v.tsv), c.source_version "
         "from unnest(%s::uuid[], %s::uuid[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[], %s::int[], "
-        "%s::int[], %s::bytea[]) "
-        "as c (tenant_id, adr_id, version, ordinal, title, heading_path, body, char_start, char_end, text_hash), "
+        "%s::int[], %s::bytea[], %s::bigint[]) as c (tenant_id, adr_id, version, ordinal, title, heading_path, body, "
+        "char_start, char_end, text_hash, source_version), "
         "lateral (select mv.chunk_tsv(c.ordinal, c.title, c.heading_path, c.body) as tsv offset 0) v "
         "on conflict do nothing",
         [
@@ -234,6 +287,7 @@ def _write_chunks(connection: Connection, versions: Sequence[Version]) -> None:
             [part.char_start for _, part in rows],
             [part.char_end for _, part in rows],
             [part.text_hash for _, part in rows],
+            [version.source_version for version, _ in rows],
         ],
     )
 
@@ -286,7 +340,7 @@ def _requests(space: str, version: Version, missing: set[bytes]) -> Iterator[tup
             "event_id": str(uuid5(_EVENT_IDS, f"{space} {tenant_id} {adr_id} {version.version} {number}")),
             "tenant_id": tenant_id,
             "space": space,
-            "source_kind": "adr",
+            "source_kind": version.kind,
             "source_id": adr_id,
             "version": version.version,
             "items": [{"text_hash": _base64(text_hash), "text": text} for text_hash, text in items],
@@ -308,7 +362,7 @@ def _bundles(texts: dict[bytes, str]) -> Iterator[list[tuple[bytes, str]]]:
         yield bundle
 
 
-def _count(connection: Connection, space: str, known: dict[Adr, int], versions: Sequence[Version]) -> None:
+def _count(connection: Connection, space: str, known: Mapping[Adr, Known], versions: Sequence[Version]) -> None:
     """How many passages came by, and how many of them had a text that this tenant had already: what content addressing
     saves. Split into first versions and edits."""
     present = _present(
@@ -363,8 +417,9 @@ def _erase(connection: Connection, erased: Sequence[tuple[Adr, int]]) -> None:
     tenants, ids = _columns([adr for adr, _version in erased])
     connection.execute(
         "update mv.search_state s set deleted = true, title = '', meaning_version = words_version, chunks = 0 "
-        "from unnest(%s::uuid[], %s::uuid[], %s::int[]) as a (tenant_id, adr_id, version) "
-        "where s.tenant_id = a.tenant_id and s.adr_id = a.adr_id and s.words_version = a.version",
+        "from unnest(%s::uuid[], %s::uuid[], %s::bigint[]) as a (tenant_id, adr_id, version) "
+        "where s.tenant_id = a.tenant_id and s.adr_id = a.adr_id "
+        "and coalesce(s.source_version, s.words_version) = a.version",
         [tenants, ids, [version for _adr, version in erased]],
     )
     connection.execute(

@@ -1,6 +1,7 @@
 """The plain recomputation that every row that a flow keeps is held against: `adriatic verify`.
 
-Owns what "right" means, in the simplest form there is: take the newest version of each ADR, cut it, embed it, compare.
+Owns what "right" means, in the simplest form there is: take the newest version of each ADR and
+document, cut it, embed it, compare.
 Shares the pure parts with the flows (chunker, embedder) and nothing else: no offsets, batches, versions in flight.
 Refuses to repair. Reads as `adriatic_flows`, in one snapshot.
 """
@@ -26,6 +27,7 @@ from dataflows import oracle_activity, oracle_feeds
 from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
+from dataflows.feeds import Feeds
 from dataflows.index import Index
 from topics import catalog
 
@@ -55,6 +57,7 @@ class TenantReport:
     tenant_id: UUID
     slug: str
     adrs: int = 0
+    documents: int = 0
     deleted: int = 0
     chunks: int = 0
     vectors: int = 0
@@ -86,7 +89,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """The newest version of an ADR, and its passages as they must be."""
+    """The newest version of an ADR or a document, and its passages as they must be.
+
+    `version` is the one that rows name. A document's is a count of what was applied, which no recomputation knows: it
+    is taken from `mv.search_state` (0 without a row), and `source_version` is compared instead.
+    """
 
     adr_id: UUID
     version: int
@@ -95,6 +102,8 @@ class _Expected:
     status: str
     effective_at: Any
     chunks: tuple[Chunk, ...]
+    kind: str = "adr"
+    source_version: int | None = None
 
 
 def verify(
@@ -137,8 +146,9 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.autocommit = True
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
         if wait is not None:
-            for view in ("search.words", *Activity.views):
-                _wait_for_view(connection, view, report.lsn, wait)
+            for flow in (Index, Activity, Feeds):
+                for view in flow.views:
+                    _wait_for_view(connection, view, flow.topics, report.lsn, wait)
             _wait_for_meaning(connection, wait)
         connection.autocommit = False
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -147,9 +157,10 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.rollback()
 
 
-def _wait_for_view(connection: Connection, view: str, lsn: str, wait: Deadline) -> None:
-    """Both flows read the versions, so a view has one watermark for each partition of that topic."""
-    partitions = catalog.load()[Index.topics[0]].partitions
+def _wait_for_view(connection: Connection, view: str, topics: Sequence[str], lsn: str, wait: Deadline) -> None:
+    """A view has one watermark for each partition of its topics."""
+    declared = catalog.load()
+    partitions = sum(declared[topic].partitions for topic in topics)
     while True:
         reached = _one(
             connection, "select count(*) from mv.watermarks where view = %s and lsn >= %s::pg_lsn", [view, lsn]
@@ -201,6 +212,18 @@ def _expected(connection: Connection, tenant_id: UUID) -> Iterator[_Expected]:
         for adr_id, version, deleted, title, status, effective_at, body in cursor:
             chunks = () if deleted else tuple(chunk(title, body))
             yield _Expected(adr_id, version, deleted, title, status, effective_at, chunks)
+    with connection.cursor(name="newest_documents") as cursor:
+        cursor.itersize = ADRS_AT_ONCE
+        cursor.execute(
+            "select distinct on (d.document_id) d.document_id, coalesce(s.words_version, 0), d.kind = 'delete', "
+            "d.title, d.effective_at, d.body, d.version from app.document_versions d left join mv.search_state s "
+            "on s.tenant_id = d.tenant_id and s.adr_id = d.document_id "
+            "where d.tenant_id = %s order by d.document_id, d.version desc",
+            [tenant_id],
+        )
+        for document_id, version, deleted, title, effective_at, body, source_version in cursor:
+            chunks = () if deleted else tuple(chunk(title, body))
+            yield _Expected(document_id, version, deleted, title, "", effective_at, chunks, "document", source_version)
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -210,7 +233,8 @@ def _compare_tenant(connection: Connection, report: Report, tenant: TenantReport
     states = {
         row[0]: row[1:]
         for row in connection.execute(
-            "select adr_id, words_version, deleted, title, status, effective_at, chunks, meaning_version "
+            "select adr_id, words_version, deleted, title, status, effective_at, chunks, kind, source_version, "
+            "meaning_version "
             "from mv.search_state where tenant_id = %s",
             [tenant.tenant_id],
         )
@@ -232,13 +256,17 @@ def _compare_tenant(connection: Connection, report: Report, tenant: TenantReport
 
 def _compare_state(report: Report, tenant: TenantReport, adr: _Expected, state: Any) -> None:
     where = f"{tenant.slug} {adr.adr_id} v{adr.version}"
-    tenant.adrs += not adr.deleted
+    tenant.adrs += adr.kind == "adr" and not adr.deleted
+    tenant.documents += adr.kind == "document" and not adr.deleted
     tenant.deleted += adr.deleted
     if state is None:
         report.add(tenant, "missing", where, "is not in mv.search_state")
         return
-    names = ("words_version", "deleted", "title", "status", "effective_at", "chunks")
-    wanted = (adr.version, adr.deleted, adr.title, adr.status, adr.effective_at, len(adr.chunks))
+    names = ("words_version", "deleted", "title", "status", "effective_at", "chunks", "kind", "source_version")
+    wanted = (
+        *(adr.version, adr.deleted, adr.title, adr.status, adr.effective_at, len(adr.chunks)),
+        *(adr.kind, adr.source_version),
+    )
     for name, have, want in zip(names, state, wanted, strict=False):
         if have != want:
             report.add(tenant, "different", where, f"search_state.{name} is not what the version says")
@@ -251,7 +279,8 @@ def _stored_chunks(
 ) -> dict[UUID, dict[tuple[int, int], Any]]:
     stored: dict[UUID, dict[tuple[int, int], Any]] = {}
     for adr_id, version, ordinal, *rest in connection.execute(
-        "select adr_id, version, ordinal, heading_path, body, char_start, char_end, text_hash from mv.chunks "
+        "select adr_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, source_version "
+        "from mv.chunks "
         "where tenant_id = %s and adr_id = any(%s)",
         [tenant_id, list(adr_ids)],
     ):
@@ -267,8 +296,8 @@ def _compare_chunks(report: Report, tenant: TenantReport, adr: _Expected, stored
         if have is None:
             report.add(tenant, "missing", where, "is not in mv.chunks")
             continue
-        names = ("heading_path", "body", "char_start", "char_end", "text_hash")
-        wanted = (part.heading_path, part.body, part.char_start, part.char_end, part.text_hash)
+        names = ("heading_path", "body", "char_start", "char_end", "text_hash", "source_version")
+        wanted = (part.heading_path, part.body, part.char_start, part.char_end, part.text_hash, adr.source_version)
         for name, old, new in zip(names, have, wanted, strict=True):
             if old != new:
                 report.add(tenant, "different", where, f"chunks.{name} is not what the text gives")

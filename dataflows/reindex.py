@@ -1,7 +1,8 @@
 """The job `reindex`: asks for the vectors that a tenant's passages lack, in case the requests for them were lost.
 
-Owns the walk over the tenant's ADRs. Refuses to embed, and to ask for a vector that is there: what to ask, and when an
-ADR is findable by meaning at once, is what `dataflows/index.py` does for a new version. Repeating it changes nothing.
+Owns the walk over the tenant's ADRs and documents. Refuses to embed, and to ask for a vector that is there: what to
+ask, and when a text is findable by meaning at once, is what `dataflows/index.py` does for a new version. Repeating it
+changes nothing.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def _page(connection: Connection, tenant_id: UUID, after: UUID | None) -> list[V
     """The next ADRs as they are found by words now, with their passages. Locks their rows, in the order of all
     flows."""
     states = connection.execute(
-        "select adr_id, words_version, title, status, effective_at, recorded_at from mv.search_state "
-        "where tenant_id = %s and not deleted and (%s::uuid is null or adr_id > %s) "
+        "select adr_id, words_version, title, status, effective_at, recorded_at, kind, source_version "
+        "from mv.search_state where tenant_id = %s and not deleted and (%s::uuid is null or adr_id > %s) "
         "order by adr_id limit %s for update",
         [tenant_id, after, after, ADRS_MAX],
     ).fetchall()
@@ -76,6 +77,8 @@ def _page(connection: Connection, tenant_id: UUID, after: UUID | None) -> list[V
             recorded_at=recorded_at,
             traceparent=None,
             chunks=tuple(passages[adr_id]),
+            kind=kind,
+            source_version=source_version,
         )
-        for adr_id, version, title, status, effective_at, recorded_at in states
+        for adr_id, version, title, status, effective_at, recorded_at, kind, source_version in states
     ]

@@ -157,7 +157,7 @@ def fault(item: Mapping[str, Any]) -> str | None:
         f"document_id has 1 to {EXTERNAL_ID_CHARS_MAX} characters": 1
         <= len(item["document_id"])
         <= EXTERNAL_ID_CHARS_MAX,
-        "source_version is not negative": 0 <= item["source_version"] <= VERSION_MAX,
+        "source_version is at least 1": 1 <= item["source_version"] <= VERSION_MAX,
         f"title has at most {TITLE_CHARS_MAX} characters": len(item["title"]) <= TITLE_CHARS_MAX,
         f"text has at most {TEXT_BYTES_MAX} bytes": len(item["text"].encode()) <= TEXT_BYTES_MAX,
         f"uri has at most {URI_CHARS_MAX} characters": len(item["uri"] or "") <= URI_CHARS_MAX,

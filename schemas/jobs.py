@@ -12,7 +12,7 @@ import msgspec
 
 
 class ReindexParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing to choose: all of the tenant's ADRs."""
+    """Nothing to choose: all of the tenant's ADRs and documents."""
 
 
 REINDEX = "reindex"

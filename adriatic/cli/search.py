@@ -28,6 +28,7 @@ LINE_CHARS_MAX = 100
 @click.command("search")
 @click.argument("query", nargs=-1, required=True)
 @click.option("--mode", type=click.Choice(["hybrid", "words", "meaning"]), default="hybrid", show_default=True)
+@click.option("--kind", type=click.Choice(["adr", "document"]), help="ADRs only, or documents only.")
 @click.option("--status", multiple=True, help="Only this status; repeat it for several.")
 @click.option("--tag", multiple=True, help="Only ADRs with this tag; repeat it to ask for all of several.")
 @click.option("--log", metavar="SLUG", help="Only this log.")
@@ -43,6 +44,7 @@ LINE_CHARS_MAX = 100
 def search(
     query: tuple[str, ...],
     mode: Any,
+    kind: Any,
     status: tuple[str, ...],
     tag: tuple[str, ...],
     log: str | None,
@@ -56,7 +58,7 @@ def search(
     token: str | None,
     as_json: bool,
 ) -> None:
-    """Search the decision records of a tenant, by words and by meaning.
+    """Search the decision records and documents of a tenant, by words and by meaning.
 
     \b
     adriatic search "why is there no dual write"
@@ -70,7 +72,7 @@ def search(
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token go together")
     request = SearchRequest(
-        " ".join(query), mode, list(status), list(tag), log, author, _day(since), _day(until), limit, explain
+        " ".join(query), mode, list(status), list(tag), log, author, _day(since), _day(until), limit, explain, kind
     )
     settings = load()
     given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
@@ -114,7 +116,7 @@ def _why_nothing(remote: Remote, request: SearchRequest) -> str:
 
     if not remote.request("GET", "/v1/adrs", AdrPage, limit=1).items:
         return "nothing is here yet: `adriatic import docs/decisions` brings a folder in"
-    filtered = (request.status, request.tag, request.log, request.author, request.since, request.until)
+    filtered = (request.status, request.tag, request.log, request.author, request.since, request.until, request.kind)
     return "nothing found: " + (
         "drop a filter" if any(filtered) or '"' in request.q or " -" in request.q else "try other words"
     )
@@ -126,8 +128,7 @@ def _why_nothing(remote: Remote, request: SearchRequest) -> str:
 def lines(result: SearchResult) -> Iterator[str]:
     """The hits, best first, a blank line between them."""
     for place, hit in enumerate(result.hits, 1):
-        name = f"ADR-{hit.number}" if hit.number is not None else "ADR"
-        where = " · ".join((hit.status, hit.log, *hit.tags))
+        name, where = _named(hit)
         yield f"{place}. {click.style(f'{name}  {hit.title}', bold=True)}  {click.style(where, dim=True)}"
         if hit.chunk.heading_path:
             yield click.style(f"   {hit.chunk.heading_path}", dim=True)
@@ -137,6 +138,14 @@ def lines(result: SearchResult) -> Iterator[str]:
             yield click.style(f"   {_explained(hit)}", dim=True)
         if place < len(result.hits):
             yield ""
+
+
+def _named(hit: Hit) -> tuple[str, str]:
+    """What is written before and after the title."""
+    if hit.document is not None:
+        return "Document", " · ".join((hit.document.origin, hit.document.uri or hit.document.media_type))
+    name = f"ADR-{hit.number}" if hit.number is not None else "ADR"
+    return name, " · ".join((hit.status, hit.log or "", *hit.tags))
 
 
 def _highlighted(hit: Hit) -> list[str]:

@@ -62,13 +62,19 @@ def _print(report: Report) -> None:
     console = Console(soft_wrap=True)
     if not console.is_terminal:
         console.width = PIPED_COLUMNS  # rich takes 80 for a pipe, and would cut names
-    columns = ("tenant", "ADRs", "deleted", "passages", "with vector", "vectors recomputed", "differences")
+    columns = (
+        *("tenant", "ADRs", "documents", "deleted"),
+        *("passages", "with vector", "vectors recomputed", "differences"),
+    )
     table = Table(box=None, pad_edge=False)
     table.add_column(columns[0], overflow="fold")
     for column in columns[1:]:
         table.add_column(column, justify="right")
     for row in report.tenants:
-        counts = (row.adrs, row.deleted, row.chunks, row.vectors, row.vectors_recomputed, row.differences)
+        counts = (
+            *(row.adrs, row.documents, row.deleted),
+            *(row.chunks, row.vectors, row.vectors_recomputed, row.differences),
+        )
         table.add_row(row.slug, *map(str, counts))
     console.print(table)
     for difference in report.differences:

@@ -65,7 +65,9 @@ async def ground(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
     words = " ".join(_SYNTAX.sub(" ", request.question).split())
     if not _WORD.search(words):
         raise InvalidInput("the question has no words", hint="ask it in your own words")
-    found = await searching.search(database, embedder, tenant_id, SearchRequest(words, limit=request.sources))
+    found = await searching.search(
+        database, embedder, tenant_id, SearchRequest(words, limit=request.sources, kind="adr")
+    )
     rows: list[Any] = []
     if found.hits:
         chunks = [hit.chunk for hit in found.hits]
@@ -85,6 +87,8 @@ async def ground(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
 
 
 def _source(number: int, hit: Hit, row: Any) -> Source:
+    assert hit.adr_id is not None, "only ADRs were asked for"
+    assert hit.log is not None, "an ADR is in a log"
     return Source(
         number=number,
         adr_id=hit.adr_id,

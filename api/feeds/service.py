@@ -20,9 +20,7 @@ from api.auth.users import Principal
 from api.db import Connection
 from api.watermarks import AsOf
 from schemas import feeds as contract
-from topics import catalog
 
-VIEW = "feed_status"
 NAME_CHARS_MAX = 200
 FEEDS_MAX = 100
 """Of one tenant. A feed is a system that produces, and a list of them is read at once."""
@@ -71,7 +69,7 @@ class NewItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(min_length=1, max_length=contract.EXTERNAL_ID_CHARS_MAX, description="At its source.")]
     version: Annotated[
         int,
-        Meta(ge=0, le=contract.VERSION_MAX, description="Grows with every change: a counter, or a time in ms."),
+        Meta(ge=1, le=contract.VERSION_MAX, description="Grows with every change: a counter, or a time in ms."),
     ]
     title: Annotated[str, Meta(max_length=contract.TITLE_CHARS_MAX)] = ""
     text: Annotated[str, Meta(description=f"At most {contract.TEXT_BYTES_MAX} bytes. Empty when deleted.")] = ""
@@ -183,27 +181,15 @@ _SELECT = (
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-async def as_of(connection: Connection) -> AsOf:
-    """How far the counts are, for both ways that items come."""
-    topics = catalog.load()
-    partitions = sum(topics[topic].partitions for topic in (contract.TOPIC, contract.RECEIVED_TOPIC))
-    row = await connection.fetchrow(
-        "select min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions, clock_timestamp() as now "
-        "from mv.watermarks where view = $1",
-        VIEW,
-    )
-    return watermarks.judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= partitions)
-
-
 async def list_all(connection: Connection, tenant_id: UUID) -> FeedList:
-    mark = await as_of(connection)
+    mark = await watermarks.read(connection, watermarks.FEEDS_VIEW)
     rows = await connection.fetch(f"{_SELECT} order by f.slug limit {FEEDS_MAX}", tenant_id)
     return FeedList([_feed(row, mark) for row in rows], mark)
 
 
 async def read(connection: Connection, tenant_id: UUID, slug: str) -> FeedDetail:
     feed_id = await _find(connection, tenant_id, slug)
-    mark = await as_of(connection)
+    mark = await watermarks.read(connection, watermarks.FEEDS_VIEW)
     row = await connection.fetchrow(f"{_SELECT} and f.feed_id = $2", tenant_id, feed_id)
     keys = await connection.fetch(
         "select key_id, name, created_at, revoked_at from app.feed_keys where tenant_id = $1 and feed_id = $2 "

@@ -24,6 +24,7 @@ from api.search.schemas import (
     LIMIT_MAX,
     VALUE_CHARS_MAX,
     VALUES_MAX,
+    Kind,
     Mode,
     SearchRequest,
     SearchResult,
@@ -36,6 +37,7 @@ _RESULT = {
     "mode": "hybrid",
     "hits": [
         {
+            "kind": "adr",
             "adr_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
             "number": 2,
             "log": "main",
@@ -125,13 +127,14 @@ class SearchController(Controller):
         ] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT,
         explain: Annotated[bool, QueryParameter(description="Say how each hit got its place.")] = False,
+        kind: Annotated[Kind | None, QueryParameter(description="ADRs only, or documents only.")] = None,
         position: watermarks.Position = None,
     ) -> Response[SearchResult]:
         """Statuses are alternatives, tags are all required, and filters are joined by and."""
         for name, value in (("since", since), ("until", until)):
             if value is not None and value.tzinfo is None:
                 raise InvalidInput(f"{name} has no time zone", hint="write it like 2026-01-15T09:00:00Z")
-        request = SearchRequest(q, mode, status or [], tag or [], log, author, since, until, limit, explain)
+        request = SearchRequest(q, mode, status or [], tag or [], log, author, since, until, limit, explain, kind)
         await _reached(database, principal, position, mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, request))
 

@@ -14,6 +14,7 @@ from api.watermarks import AsOf
 
 Mode = Literal["words", "meaning", "hybrid"]
 Arm = Literal["words", "meaning"]
+Kind = Literal["adr", "document"]
 
 LIMIT_DEFAULT = 10
 LIMIT_MAX = 50
@@ -26,7 +27,7 @@ _Text = Annotated[str, Meta(max_length=VALUE_CHARS_MAX)]
 
 
 class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A query, how to rank, and which ADRs may be found at all. Filters are joined by and."""
+    """A query, how to rank, and what may be found at all. Filters are joined by and."""
 
     q: Annotated[
         str,
@@ -45,6 +46,7 @@ class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until: Annotated[datetime, Meta(description="In effect before this time.", tz=True)] | None = None
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT
     explain: Annotated[bool, Meta(description="Say how each hit got its place.")] = False
+    kind: Annotated[Kind | None, Meta(description="ADRs only, or documents only. Null: both.")] = None
 
 
 class Snippet(msgspec.Struct, frozen=True):
@@ -56,7 +58,7 @@ class Snippet(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Where in the ADR's text the snippet is from: characters [start, end) of this version's body."""
+    """Where in the text the snippet is from: characters [start, end) of this version's body."""
 
     version: int
     ordinal: int
@@ -67,7 +69,8 @@ class Chunk(msgspec.Struct, frozen=True):
 
 class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
     """A hit's place in one arm. `score` is BM25's, or the cosine similarity; `contribution` is its part of the hit's
-    score. `terms` are the words that matched, as they are indexed."""
+    score. `terms` are the words that matched, as they are indexed. `version` of a document counts those that were
+    indexed."""
 
     rank: int
     score: float
@@ -85,12 +88,25 @@ class HitExplanation(msgspec.Struct, frozen=True):
     named: bool
 
 
-class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One ADR. Title, status and time are those of the version that is searchable by words."""
+class Document(msgspec.Struct, frozen=True):
+    """What a hit that is a document has beside its text. `uri`: where its original is, when that is not here."""
 
-    adr_id: UUID
+    document_id: UUID
+    origin: Literal["upload", "feed"]
+    media_type: str
+    uri: str | None
+
+
+class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One ADR or document. Title, status and time are those of the version that is searchable by words.
+
+    `adr_id` is null for a document, which has `document` instead, and neither number, log, status nor tags.
+    """
+
+    kind: Kind
+    adr_id: UUID | None
     number: int | None
-    log: str
+    log: str | None
     title: str
     status: str
     tags: list[str]
@@ -99,6 +115,7 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     score: float
     snippet: Snippet
     chunk: Chunk
+    document: Document | None = None
     explain: HitExplanation | None = None
 
 

@@ -23,6 +23,7 @@ from api.search.schemas import (
     ArmRank,
     Chunk,
     Degraded,
+    Document,
     Hit,
     HitExplanation,
     SearchExplanation,
@@ -112,11 +113,11 @@ async def _other_space(connection: Connection, space: EmbeddingSpace) -> Depende
 
 
 async def _allowed(connection: Connection, request: SearchRequest, query: queries.Query) -> list[UUID] | None:
-    """The ADRs that pass the filters; None when there is none."""
+    """What passes the filters; None when there is none."""
     filters = (request.status, request.tag, request.log, request.author, request.since, request.until)
-    if not any((*filters, query.required, query.excluded)):
+    if not any((*filters, query.required, query.excluded, request.kind)):
         return None
-    rows = await connection.fetch(sql.ALLOWED, *filters, list(query.required), list(query.excluded))
+    rows = await connection.fetch(sql.ALLOWED, *filters, list(query.required), list(query.excluded), request.kind)
     return [row["adr_id"] for row in rows]
 
 
@@ -155,8 +156,11 @@ async def _freshness(connection: Connection, request: SearchRequest, by_meaning:
 
 
 def _hit(row: Any, explain: bool) -> Hit:
+    of_document = row["kind"] == "document"
+    identity = UUID(str(row["adr_id"]))
     return Hit(
-        adr_id=UUID(str(row["adr_id"])),
+        kind=row["kind"],
+        adr_id=None if of_document else identity,
         number=row["number"],
         log=row["log"],
         title=row["title"],
@@ -166,7 +170,8 @@ def _hit(row: Any, explain: bool) -> Hit:
         effective_at=row["effective_at"],
         score=row["score"],
         snippet=_snippet(row["headline"]),
-        chunk=Chunk(row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
+        chunk=Chunk(row["chunk_version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
+        document=Document(identity, row["origin"], row["media_type"], row["uri"]) if of_document else None,
         explain=HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"]) if explain else None,
     )
 

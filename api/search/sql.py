@@ -23,8 +23,9 @@ with required as (
      where numnode(websearch_to_tsquery('pg_catalog.english', wanted.text)) > 0
 )
 select s.adr_id
-  from mv.search_state s join app.adrs a using (tenant_id, adr_id)
- where tenant_id = app.current_tenant() and not s.deleted
+  from mv.search_state s left join app.adrs a on a.tenant_id = s.tenant_id and a.adr_id = s.adr_id
+ where s.tenant_id = app.current_tenant() and not s.deleted
+   and ($9::text is null or s.kind = $9)
    and (cardinality($1::text[]) = 0 or s.status = any ($1))
    and (cardinality($2::text[]) = 0 or not exists (
         select from unnest($2) as wanted (tag) where not exists (
@@ -41,7 +42,8 @@ select s.adr_id
         select r.adr_id from required r group by r.adr_id having count(*) = (select n from demanded)))
    and s.adr_id not in (select x.adr_id from excluded x)
 """
-"""The ADRs that pass the filters: statuses, tags, log, author, since, until, required phrases, excluded ones.
+"""What passes the filters: statuses, tags, log, author, since, until, required phrases, excluded ones, kind. A document
+has no status, tag, log or author, so none passes a filter by one.
 
 A phrase of nothing but stop words asks for nothing.
 """
@@ -74,12 +76,16 @@ with words as materialized (
            case when by_meaning then meaning_ordinal else coalesce(words_ordinal, named_ordinal) end as ordinal
       from fused
 ), best as materialized (
-    select f.*, s.tenant_id, s.title, s.status, s.effective_at, s.words_version as shown_version, a.number, a.log_id
+    select f.*, s.tenant_id, s.kind, s.title, s.status, s.effective_at,
+           coalesce(s.source_version, s.words_version) as shown_version, s.source_version, a.number, a.log_id
       from scored f
       join mv.search_state s on s.tenant_id = app.current_tenant() and s.adr_id = f.adr_id
-      join app.adrs a on a.tenant_id = s.tenant_id and a.adr_id = s.adr_id
+      left join app.adrs a on a.tenant_id = s.tenant_id and a.adr_id = s.adr_id
      -- A delete is seen at once, whatever the flow has done with it.
-     where a.deleted_at is null
+     where case s.kind when 'adr' then a.adr_id is not null and a.deleted_at is null
+           else not exists (
+               select from app.document_versions d where d.tenant_id = s.tenant_id and d.document_id = s.adr_id
+                  and d.version > s.source_version and d.kind = 'delete') end
      order by f.score desc, f.adr_id
      limit $7
 ), terms as (
@@ -87,6 +93,7 @@ with words as materialized (
       from unnest(mv.search_terms($1)) as lexeme
 )
 select best.*, l.slug as log, c.heading_path, c.char_start, c.char_end,
+       coalesce(c.source_version, c.version) as chunk_version, d.media_type, d.uri, d.origin,
        array(select t.tag from app.adr_tags t
               where t.tenant_id = best.tenant_id and t.adr_id = best.adr_id order by t.tag) as tags,
        (select count(*) from words) as words_candidates,
@@ -96,9 +103,11 @@ select best.*, l.slug as log, c.heading_path, c.char_start, c.char_end,
            coalesce(nullif(btrim(regexp_replace(c.body, '^ {0,3}#+ .*$', '', 'gn'), E' \n\r\t'), ''), c.body),
            $11, ''), terms.query, $12) as headline
   from best
-  join app.logs l on l.tenant_id = best.tenant_id and l.log_id = best.log_id
+  left join app.logs l on l.tenant_id = best.tenant_id and l.log_id = best.log_id
   join mv.chunks c on c.tenant_id = best.tenant_id and c.adr_id = best.adr_id and c.version = best.version
       and c.ordinal = best.ordinal
+  left join app.document_versions d on d.tenant_id = best.tenant_id and d.document_id = best.adr_id
+      and d.version = best.source_version
  cross join terms
  order by best.score desc, best.adr_id
 """

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.dataflows.world import Outbox, Version, World
+from tests.dataflows.world import DocumentVersion, Outbox, Version, World
 
 pytestmark = pytest.mark.stack
 
@@ -39,3 +39,35 @@ def test_a_request_that_was_lost_with_a_slot_is_made_again_when_its_version_come
     world.versions([version])
     world.run_until_done(world.index)
     assert outbox.carry() == [], "what is findable asks for nothing"
+
+
+def test_a_document_becomes_findable_whatever_its_source_counts_by(world: World, outbox: Outbox) -> None:
+    """Versions of a feed may be times in milliseconds, come in any order and twice; the newest is what is found."""
+    tenant, document = uuid.uuid4(), uuid.uuid4()
+    world.run_until_done(world.embed)
+    first, second, third = (1_790_000_000_000 + n for n in range(3))
+    world.versions([Version(tenant, uuid.uuid4(), 1, change="create")])
+    world.documents([DocumentVersion(tenant, document, second, body="Second.")])
+    world.run_until_done(world.index)
+    world.documents(
+        [
+            DocumentVersion(tenant, document, first, body="First."),
+            DocumentVersion(tenant, document, third, body="Third."),
+            DocumentVersion(tenant, document, second, body="Second."),
+        ]
+    )
+    world.run_until_done(world.index)
+    outbox.carry()
+    world.run_until_done(world.embed)
+    found = (
+        "select words_version, meaning_version, source_version, deleted from mv.search_state where kind = 'document'"
+    )
+    assert world.rows(found) == [(2, 2, third, False)]
+    chunks = "select version, source_version, body from mv.chunks where adr_id = %s"
+    assert world.rows(chunks, document) == [(2, third, "Third.")]
+    world.documents([DocumentVersion(tenant, document, third + 1, kind="delete")])
+    world.documents([DocumentVersion(tenant, document, third, body="Third.")])
+    world.run_until_done(world.index)
+    assert world.rows(found) == [(3, 3, third + 1, True)]
+    assert world.rows(chunks, document) == []
+    assert world.rows("select words_version, source_version from mv.search_state where kind = 'adr'") == [(1, None)]

@@ -9,7 +9,7 @@ import pytest
 from adriatic.deadline import Deadline
 from adriatic.errors import DependencyUnavailable, NotFound
 from dataflows.oracle import Report, verify
-from tests.dataflows.world import Outbox, Version, World
+from tests.dataflows.world import DocumentVersion, Outbox, Version, World
 
 pytestmark = pytest.mark.stack
 
@@ -31,6 +31,14 @@ def clean(world: World, outbox: Outbox) -> World:
             Version(other, uuid.uuid4(), 1, body=LONG),
         ]
     )
+    withdrawn = uuid.uuid4()
+    world.documents(
+        [
+            DocumentVersion(tenant, uuid.uuid4(), 1_790_000_000_000, body=LONG),
+            DocumentVersion(other, withdrawn, 1),
+            DocumentVersion(other, withdrawn, 2, kind="delete"),
+        ]
+    )
     world.run_until_done(world.index, world.activity)
     outbox.carry()
     world.run_until_done(world.embed)
@@ -44,7 +52,8 @@ def check(world: World, sample: int | None = None) -> Report:
 def test_a_healthy_system_is_clean(clean: World) -> None:
     report = check(clean)
     assert report.clean, report.differences
-    assert [(row.adrs, row.deleted) for row in sorted(report.tenants, key=lambda row: row.deleted)] == [(1, 0), (1, 1)]
+    counts = [(row.adrs, row.documents, row.deleted) for row in report.tenants]
+    assert sorted(counts) == [(1, 0, 1), (1, 1, 1)]
     for row in report.tenants:
         assert row.chunks == row.vectors > 2
         assert row.vectors_recomputed == row.vectors
@@ -61,6 +70,11 @@ DAMAGE = [
     ("different", "update mv.chunks set char_end = char_end + 1 where ordinal = 0"),
     ("different", "update mv.chunks set heading_path = 'x' where ordinal = 1"),
     ("different", "update mv.chunks set text_hash = '\\x00' where ordinal = 0"),
+    ("different", "update mv.search_state set source_version = source_version + 1 where kind = 'document'"),
+    ("different", "update mv.chunks set source_version = source_version + 1 where source_version is not null"),
+    ("missing", "delete from mv.search_state where kind = 'document'"),
+    ("missing", "delete from mv.chunks where source_version is not null"),
+    ("extra", "update mv.search_state set adr_id = gen_random_uuid() where kind = 'document' and not deleted"),
     ("words", "update mv.chunks set tsv = '' where ordinal = 0"),
     ("words", "update mv.chunks set length = length + 1 where ordinal = 0"),
     ("extra", "update mv.chunks set ordinal = 99 where ordinal = 0"),

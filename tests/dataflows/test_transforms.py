@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from adriatic.errors import Undecodable, Unprocessable
 from connectors.kafka.records import Record
 from dataflows import catalog, index
+from dataflows.activity import Activity
 from dataflows.chunker import text_hash
 from dataflows.embed import Embed, vector_literal
 from dataflows.flow import Event, Flow
@@ -92,7 +94,7 @@ def test_a_request_is_taken() -> None:
     assert request.texts == {text_hash("a"): "a"}
 
 
-@pytest.mark.parametrize("changes", [{"space": "another"}, {"source_kind": "document"}])
+@pytest.mark.parametrize("changes", [{"space": "another"}, {"source_kind": "page"}])
 def test_a_request_for_others_is_left_to_them(changes: dict[str, Any]) -> None:
     assert Embed(FakeEmbedder()).transform([event(requested(**changes))]).requests == ()
 
@@ -114,9 +116,20 @@ def test_every_flow_is_wired_to_topics_that_exist() -> None:
     from topics import catalog as topics
 
     known = topics.load()
-    flows: list[Flow[Any]] = [Index(), Embed(FakeEmbedder())]
+    flows: list[Flow[Any]] = [Index(), Embed(FakeEmbedder()), Activity()]
     assert {flow.name for flow in flows} == set(catalog.FLOWS)
     for flow in flows:
         for topic in flow.topics:
             assert flow.name in known[topic].consumers
             assert known[topic].dlq is not None, "a consumed topic has a dead-letter topic"
+
+
+def test_versions_of_a_document_are_numbered_from_what_is_known_and_those_of_an_adr_are_not() -> None:
+    document = Adr(TENANT, uuid.uuid4())
+    (adr,) = Index().transform([event(envelope(Version(TENANT, ADR, 3)))]).versions
+    news = [
+        replace(adr, adr=document, version=0, kind="document", source_version=order) for order in (500, 700, 90_000)
+    ]
+    numbers = [version.version for version in index.numbered([adr, *news], {document: index.Known(4, 400)})]
+    assert numbers == [3, 5, 6, 7]
+    assert [version.version for version in index.numbered(news, {})] == [1, 2, 3]

@@ -35,7 +35,7 @@ from connectors.registry import RegistryClient
 from dataflows.activity import Activity
 from dataflows.embed import Embed
 from dataflows.flow import Flow
-from dataflows.index import REQUESTS_TOPIC, VERSIONS_TOPIC, Index
+from dataflows.index import DOCUMENTS_TOPIC, REQUESTS_TOPIC, VERSIONS_TOPIC, Index
 from dataflows.runner import Runner
 from schemas import catalog
 from schemas.codec import Encoder, SchemaLookup
@@ -85,6 +85,33 @@ def envelope(version: Version, op: str = "c") -> dict[str, Any]:
     }
     source = {"version": "1", "connector": "postgresql", "name": "adriatic", "ts_ms": 0, "db": "d", "schema": "app"}
     return {"before": None, "after": row, "source": {**source, "table": "adr_versions"}, "op": op}
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentVersion:
+    """A row of app.document_versions."""
+
+    tenant_id: uuid.UUID
+    document_id: uuid.UUID
+    version: int
+    title: str = "The manual"
+    body: str = "# The manual\n\nTurn it on.\n"
+    kind: str = "update"
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return {
+            "tenant_id": str(self.tenant_id),
+            "document_id": str(self.document_id),
+            "version": self.version,
+            "kind": self.kind,
+            "origin": "upload",
+            "title": self.title,
+            "media_type": "text/markdown",
+            "body": "" if self.kind == "delete" else self.body,
+            "effective_at": EPOCH.isoformat(),
+            "recorded_at": EPOCH.isoformat(),
+        }
 
 
 @dataclass
@@ -140,6 +167,24 @@ class World:
         self.insert(versions)
         for version in versions:
             self.produce(VERSIONS_TOPIC, version.tenant_id, self.encoder(VERSIONS_TOPIC).encode(envelope(version)))
+        self.flush()
+
+    def documents(self, versions: Sequence[DocumentVersion]) -> None:
+        """Insert the rows, and produce what capture makes of them."""
+        source = envelope(Version(uuid.UUID(int=1), uuid.UUID(int=1), 1))["source"] | {"table": "document_versions"}
+        for version in versions:
+            with self.admin() as connection:
+                connection.execute(
+                    "insert into app.tenants (tenant_id, slug, name) values (%s, %s, 'n') on conflict do nothing",
+                    [version.tenant_id, f"t-{version.tenant_id.hex[-12:]}"],
+                )
+                connection.execute(
+                    "insert into app.document_versions "
+                    "select * from jsonb_populate_record(null::app.document_versions, %s) on conflict do nothing",
+                    [json.dumps(version.row)],
+                )
+            value = {"before": None, "after": version.row, "source": source, "op": "c"}
+            self.produce(DOCUMENTS_TOPIC, version.tenant_id, self.encoder(DOCUMENTS_TOPIC).encode(value))
         self.flush()
 
     def insert(self, versions: Sequence[Version]) -> None:
@@ -363,7 +408,9 @@ def _message(data: bytes) -> tuple[str, bytes]:
 
 
 @contextmanager
-def made(settings: Settings, contracts: Sequence[str] = (VERSIONS_TOPIC, REQUESTS_TOPIC)) -> Iterator[World]:
+def made(
+    settings: Settings, contracts: Sequence[str] = (VERSIONS_TOPIC, DOCUMENTS_TOPIC, REQUESTS_TOPIC)
+) -> Iterator[World]:
     """A world whose topics are deleted afterwards."""
     prefix = f"flows-{uuid.uuid4().hex[:8]}-"
     topics = {topic: prefix + topic for topic in contracts}

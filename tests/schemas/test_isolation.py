@@ -77,6 +77,7 @@ def test_the_catalogue_has_no_hole(walk: Callable[[Connection], list[str]], data
         ("grant select on app.tenants to public", catalogue.rights_that_nobody_needs),
         ("grant truncate on app.adr_tags to adriatic_api", catalogue.rights_that_nobody_needs),
         ("grant update on app.adr_versions to adriatic_api", catalogue.rights_that_nobody_needs),
+        ("grant delete on app.document_versions to adriatic_flows", catalogue.rights_that_nobody_needs),
         ("grant delete on mv.chunks to adriatic_api", catalogue.rights_that_nobody_needs),
         (
             "create function app.leak() returns bigint language sql security definer "

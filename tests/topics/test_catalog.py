@@ -72,16 +72,18 @@ def test_every_contract_has_a_topic() -> None:
 
 def test_capture_topics_keep_the_newest_of_each_key_for_ever() -> None:
     captured = [topic for topic in TOPICS.values() if topic.kind == "capture"]
-    assert len(captured) == 10
+    assert len(captured) == 11
     assert {topic.cleanup for topic in captured} == {"compact"}
     assert {topic.retention_ms for topic in captured} == {FOREVER_MS}
-    assert "version" in TOPICS["adriatic.app.adr_versions"].key, "or compaction would drop history"
+    for name in ("adriatic.app.adr_versions", "adriatic.app.document_versions"):
+        assert "version" in TOPICS[name].key, "or compaction would drop history"
 
 
 def test_a_topic_that_is_read_from_the_start_fits_the_largest_text() -> None:
     from adriatic.settings import ApiSettings
 
     assert int(TOPICS["adriatic.app.adr_versions"].extra["max.message.bytes"]) > 2 * ApiSettings().adr_bytes_max
+    assert int(TOPICS["adriatic.app.document_versions"].extra["max.message.bytes"]) > 1_048_576 + 65_536
 
 
 def test_the_broker_is_told_by_its_own_names() -> None:

@@ -16,11 +16,22 @@ from click.testing import CliRunner
 from adriatic.cli.search import freshness, lines, search
 from adriatic.errors import DependencyUnavailable
 from adriatic.ids import new_id
-from api.search.schemas import ArmRank, Chunk, Degraded, Hit, HitExplanation, SearchFreshness, SearchResult, Snippet
+from api.search.schemas import (
+    ArmRank,
+    Chunk,
+    Degraded,
+    Document,
+    Hit,
+    HitExplanation,
+    SearchFreshness,
+    SearchResult,
+    Snippet,
+)
 from api.watermarks import UNKNOWN, AsOf
 
 AT = datetime(2026, 1, 15, 9, tzinfo=UTC)
 HIT = Hit(
+    kind="adr",
     adr_id=new_id(),
     number=2,
     log="default",
@@ -207,3 +218,9 @@ def test_an_api_that_is_down(answers: Answers, monkeypatch: pytest.MonkeyPatch) 
 )
 def test_wrong_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(search, arguments).exit_code == 2
+
+
+def test_a_document_says_where_it_is_from() -> None:
+    about = Document(new_id(), "feed", "text/html", "https://wiki.example/7")
+    hit = msgspec.structs.replace(HIT, kind="document", adr_id=None, number=None, log=None, tags=[], document=about)
+    assert shown(hit)[0] == "1. Document  Nobody writes twice  feed · https://wiki.example/7"

@@ -104,6 +104,35 @@ class Corpus:
             self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
         return adr_id
 
+    def document(self, tenant_id: UUID, title: str, text: str, *, version: int = 1_790_000_000_000) -> UUID:
+        """The first version that is here of a new document, findable by words and by meaning."""
+        document_id = new_id()
+        execute = self.connection.execute
+        execute(
+            "insert into app.document_versions (tenant_id, document_id, version, kind, origin, title, media_type, uri, "
+            "body, effective_at) values (%s, %s, %s, 'create', 'upload', %s, 'text/markdown', %s, %s, %s)",
+            [tenant_id, document_id, version, title, "https://docs.example/" + title.split()[0], text, BEGINNING],
+        )
+        parts = chunk(title, text)
+        execute(
+            "insert into mv.search_state (tenant_id, adr_id, words_version, meaning_version, title, status, "
+            "effective_at, recorded_at, words_at, meaning_at, chunks, kind, source_version) "
+            "values (%s, %s, 1, 1, %s, '', %s, %s, %s, %s, %s, 'document', %s)",
+            [tenant_id, document_id, title, *[BEGINNING] * 4, len(parts), version],
+        )
+        for part in parts:
+            execute(
+                _CHUNKS,
+                [
+                    *(tenant_id, document_id, 1),
+                    *(part.ordinal, part.heading_path, part.body, part.char_start, part.char_end, part.text_hash),
+                    title,
+                ],
+            )
+        execute("update mv.chunks set source_version = %s where adr_id = %s", [version, document_id])
+        self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
+        return document_id
+
     def embed(self, tenant_id: UUID, texts: Sequence[tuple[bytes, str]]) -> None:
         vectors = self.embedder.embed([text for _, text in texts])
         for (text_hash, _), vector in zip(texts, vectors, strict=True):
@@ -116,7 +145,8 @@ class Corpus:
         """Everything committed up to `at` is searchable by words."""
         self.connection.execute(
             "insert into mv.watermarks (view, topic, partition, lsn, source_at) "
-            "select 'search.words', 'adriatic.app.adr_versions', p, '0/1A2B3C8', %s from generate_series(0, 7) p",
+            "select 'search.words', topic, p, '0/1A2B3C8', %s from generate_series(0, 7) p, "
+            "unnest(array['adriatic.app.adr_versions', 'adriatic.app.document_versions']) topic",
             [at],
         )
 

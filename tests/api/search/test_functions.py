@@ -131,6 +131,31 @@ def test_a_filter_narrows_and_does_not_rescore(fresh_database: Settings, corpus:
         assert connection.execute(WORDS, ["kafka", [], 100]).fetchall() == []
 
 
+def test_documents_leave_the_scores_and_the_places_of_adrs_as_they_were(
+    fresh_database: Settings, corpus: Corpus
+) -> None:
+    tenant_id = corpus.tenant("one")
+    ids = {corpus.adr(tenant_id, title, text) for title, text in TEXTS.items()}
+    (vector,) = corpus.embedder.embed(["a broker like kafka"])
+    meaning = [corpus.embedder.space.name, str(vector.tolist()), None, 2]
+    queries = ("kafka broker", "rivers", "part item broker log")
+    with reading(fresh_database, tenant_id) as connection:
+        before = [connection.execute(WORDS, [query, None, 100]).fetchall() for query in queries]
+        near = connection.execute(MEANING, meaning).fetchall()
+    manuals = {
+        corpus.document(tenant_id, f"Kafka manual {n}", "# Kafka\n\n" + "A broker like kafka, a log. " * 2_000)
+        for n in range(3)
+    }
+    with reading(fresh_database, tenant_id) as connection:
+        for query, rows in zip(queries, before, strict=True):
+            after = connection.execute(WORDS, [query, None, 100]).fetchall()
+            assert [row for row in after if row[0] in ids] == rows, query
+        assert manuals <= {row[0] for row in connection.execute(WORDS, ["kafka broker", None, 100])}
+        after = connection.execute(MEANING, meaning).fetchall()
+        assert [row for row in after if row[0] in ids] == near != []
+        assert manuals & {row[0] for row in after}
+
+
 @pytest.mark.parametrize("query", ["", "the and of", "?!", "nobodyeverwrotethis"])
 def test_nothing_matches_nothing(fresh_database: Settings, corpus: Corpus, query: str) -> None:
     tenant_id = corpus.tenant("one")

@@ -152,6 +152,38 @@ async def test_a_hit_has_all_that_is_shown_of_it(fresh_database: Settings, tenan
     assert answer.headers["adriatic-as-of-state"] == "fresh"
 
 
+async def test_documents_are_found_beside_adrs_and_each_hit_says_what_it_is(
+    fresh_database: Settings, corpus: Corpus, tenant: UUID
+) -> None:
+    manual = "# Kafka in practice\n\nNever a dual write.\n"
+    document_id = corpus.document(tenant, "Kafka in practice", manual, version=1_790_000_000_000)
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        both = (await client.search("dual write"))["hits"]
+        assert {hit["title"]: hit["kind"] for hit in both if "dual" in hit["snippet"]["text"]} == {
+            "Nobody writes twice": "adr",
+            "Kafka in practice": "document",
+        }
+        (hit,) = (await client.search("dual write", kind="document"))["hits"]
+        assert hit["document"] == {
+            "document_id": str(document_id),
+            "origin": "upload",
+            "media_type": "text/markdown",
+            "uri": "https://docs.example/Kafka",
+        }
+        assert (hit["adr_id"], hit["number"], hit["log"], hit["tags"]) == (None, None, None, [])
+        assert hit["version"] == hit["chunk"]["version"] == 1_790_000_000_000
+        assert (await client.get(q="dual write", kind="document")).json()["hits"] == [hit]
+        assert "Kafka in practice" not in await client.titles("dual write", kind="adr")
+        assert "Kafka in practice" not in await client.titles("dual write", status=["accepted"])
+        assert (await client.get(q="dual", kind="tweet")).status_code == 400
+        corpus.connection.execute(
+            "insert into app.document_versions (tenant_id, document_id, version, kind, origin, title, media_type, "
+            "body, effective_at) select tenant_id, document_id, version + 1, 'delete', origin, title, media_type, '', "
+            "effective_at from app.document_versions"
+        )
+        assert await client.titles("dual write", kind="document") == [], "a delete is seen at once"
+
+
 async def test_a_link_answers_like_a_document(fresh_database: Settings, tenant: UUID) -> None:
     query: dict[str, Any] = {"q": "kafka", "status": ["accepted", "superseded"], "tag": ["kafka"], "limit": 5}
     async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
