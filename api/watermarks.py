@@ -19,13 +19,16 @@ from adriatic.deadline import Deadline
 from adriatic.errors import Behind
 from api.db import Connection, Database, tenant_transaction
 from api.live.views import VIEWS
+from schemas import feeds
 from topics import catalog
 
 State = Literal["fresh", "stale", "unknown"]
 
 WORDS_VIEW = "search.words"
+FEEDS_VIEW = "feed_status"
 TOPICS_OF: dict[str, tuple[str, ...]] = {
     WORDS_VIEW: ("adriatic.app.adr_versions", "adriatic.app.document_versions"),
+    FEEDS_VIEW: (feeds.TOPIC, feeds.RECEIVED_TOPIC),
     **{view.watermark: view.made_from for view in VIEWS},
 }
 """What each view is made from: all partitions of these topics must have reported."""

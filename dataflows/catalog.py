@@ -12,6 +12,7 @@ from dataflows.flow import Flow
 FLOWS: dict[str, str] = {
     "index": "versions of ADRs → passages, searchable by words",
     "embed": "texts → vectors, searchable by meaning",
+    "feeds": "what outside producers send → versions of documents",
     "activity": "versions of ADRs → what happened, newest first, and counts",
     "usage": "what models were asked → tokens and money by hour, day, model, user, key; what jobs are at",
     "related": "what is findable, and links → the nearest other ADRs of each, and why",
@@ -26,6 +27,7 @@ def build(name: str, settings: Settings) -> Flow[Any]:
         "activity": _activity,
         "usage": _usage,
         "related": _related,
+        "feeds": _feeds,
     }
     if name not in makers:
         raise NotFound(f"there is no flow {name}", hint=f"one of {', '.join(FLOWS)}")
@@ -54,6 +56,13 @@ def _related(_settings: Settings) -> Flow[Any]:
     from dataflows.related import Related
 
     return Related()
+
+
+def _feeds(settings: Settings) -> Flow[Any]:
+    from connectors.registry import RegistryClient
+    from dataflows.feeds import Feeds
+
+    return Feeds(RegistryClient(settings.registry))
 
 
 def _embed(settings: Settings) -> Flow[Any]:

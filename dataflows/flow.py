@@ -21,7 +21,8 @@ Effects = TypeVar("Effects")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A decoded record. Tombstones (no value) never become one: they only move the offset."""
+    """A decoded record. Tombstones (no value) never become one: they only move the offset. Of a flow that takes its
+    records `raw`, every record becomes one, and `value` is None."""
 
     record: Record
     value: Any
@@ -42,6 +43,8 @@ class Flow(ABC, Generic[Effects]):
     views: tuple[str, ...] = ()
     """Whose watermarks this flow moves."""
     limits: BatchLimits = BatchLimits()
+    raw: bool = False
+    """Records come as they are, not decoded: whoever reads what strangers write looks at who wrote it first."""
 
     def start(self, connection: Connection) -> None:
         """Once, before the first record, in a transaction of its own. Raises `DependencyUnavailable` to be called again
@@ -51,6 +54,11 @@ class Flow(ABC, Generic[Effects]):
         """Those of `views` that are made from this topic, by contract name: whose watermarks its records move."""
         del topic
         return self.views
+
+    def redriving(self) -> Flow[Effects]:
+        """The flow for dead letters that a person decided to process again. It raises where it must not be taken for
+        done."""
+        return self
 
     @abstractmethod
     def transform(self, events: Sequence[Event]) -> Effects:

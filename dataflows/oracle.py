@@ -23,10 +23,11 @@ from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from connectors.kafka.source import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
-from dataflows import job_status, oracle_related, oracle_usage
+from dataflows import job_status, oracle_feeds, oracle_related, oracle_usage
 from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
+from dataflows.feeds import Feeds
 from dataflows.index import Index
 from dataflows.oracle_activity import RIGHT, unlike
 from dataflows.related import Related
@@ -61,6 +62,7 @@ WAITED_FOR: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(Activity.views, Activity.topics),
     **dict.fromkeys(USAGE_VIEWS, (EVENTS_TOPIC,)),
     job_status.VIEW: (job_status.TOPIC,),
+    **dict.fromkeys(Feeds.views, Feeds.topics),
 }
 """Views that must have reached the present before they are compared, each with the topic that it is made from."""
 
@@ -157,6 +159,8 @@ def verify(
                 report.add(each, kind, f"{slug} {where}", f"{table} is not what its source gives")
             for kind, table, where in oracle_related.unlike(connection, space, tenant_id):
                 report.add(each, kind, f"{slug} {where}", f"{table} is not what texts, vectors and links give")
+            for kind, table, where in oracle_feeds.unlike(connection, tenant_id):
+                report.add(each, kind, f"{slug} {where}", f"{table} is not what the feeds' ledger gives")
     _compare_offsets(settings, report, topics or {})
     return report
 
@@ -438,7 +442,7 @@ def _compare_offsets(settings: Settings, report: Report, renamed: Mapping[str, s
     topic than it thinks."""
     offsets = Offsets(settings.kafka)
     flows: tuple[tuple[str, tuple[str, ...]], ...] = tuple(
-        (flow.name, flow.topics) for flow in (Index, Embed, Activity, Usage, Related)
+        (flow.name, flow.topics) for flow in (Index, Embed, Activity, Usage, Related, Feeds)
     )
     with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
         committed = {

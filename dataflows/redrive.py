@@ -198,13 +198,17 @@ class Redriver:
 
     def _mark_failed(self, at: Coordinates, failed: DeadLetter) -> None:
         self._connection.execute(
-            "update ops.dlq set attempts = attempts + 1, stage = %s, code = %s, detail = %s, hint = %s, "
+            # A rejection stays one: it says what its producer did, not that something of ours fails.
+            "update ops.dlq set attempts = attempts + 1, stage = case when stage = 'reject' then stage else %s end, "
+            "code = case when stage = 'reject' then code else %s end, detail = %s, hint = %s, "
             "failed_at = now() where flow = %s and topic = %s and partition = %s and record_offset = %s",
             [failed.stage, failed.code, storable(failed.detail), storable(failed.hint), *at],
         )
 
     def _decoded(self, letter: Letter) -> Event:
         topic = letter.at.topic
+        if self._flow(letter).raw:
+            return Event(letter.record, None)
         if topic not in self._decoders:
             subject = schema_catalog.subject_of(self._contract(topic), "value")
             self._decoders[topic] = Decoder(self._lookup, subject)
@@ -213,7 +217,7 @@ class Redriver:
     def _flow(self, letter: Letter) -> Flow[Any]:
         name = letter.at.flow
         if name not in self._flows:
-            self._flows[name] = self._build(name)
+            self._flows[name] = self._build(name).redriving()
         return self._flows[name]
 
     def _contract(self, topic: str) -> str:

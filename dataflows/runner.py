@@ -51,6 +51,7 @@ from dataflows.isolation import isolate
 from dataflows.sampler import Sampler
 from schemas import catalog as schema_catalog
 from schemas.codec import Decoder, SchemaLookup
+from topics import catalog as topic_catalog
 
 log = get_logger("flow")
 
@@ -101,6 +102,8 @@ class Runner(Generic[Effects]):
             topic: limit_of(contract) if dead_letter_limit else NO_LIMIT
             for topic, contract in self._contract_of.items()
         }
+        kinds = topic_catalog.load()
+        self._captured = {topic for topic, contract in self._contract_of.items() if kinds[contract].kind != "feed"}
         self._sink = TransactionalSink(settings.postgres, flow.name, life)
         self._consumer: PartitionedConsumer | None = None
         self._dropping = False
@@ -167,6 +170,9 @@ class Runner(Generic[Effects]):
         letters: list[DeadLetter] = []
         for record in batch.records:
             value = record.value
+            if self.flow.raw:
+                events.append(Event(record, None))
+                continue
             if value is None:
                 metrics.FLOW_TOMBSTONES.labels(self.flow.name, batch.topic).inc()
                 continue
@@ -257,7 +263,7 @@ class Runner(Generic[Effects]):
             self._refuse_flood(connection, source, items, letters)
             write_dead_letters(connection, self.flow.name, letters)
         views = self.flow.views_of(self._contract_of[source.topic])
-        if views and (mark := _busy_watermark(items)):
+        if views and source.topic in self._captured and (mark := _busy_watermark(items)):
             advance_watermarks(connection, views, source, mark)
 
     def _refuse_flood(

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "search": "adriatic.cli.search:search",
     "chat": "adriatic.cli.chat:chat",
     "demo": "adriatic.cli.demo:demo",
+    "feed": "adriatic.cli.feeds:feed",
     "tenant": "adriatic.cli.tenants:tenant",
     "token": "adriatic.cli.tenants:token",
     "verify": "adriatic.cli.verify:verify",

@@ -65,6 +65,10 @@ class Remote:
             self._clock.sleep(pause_s)
         raise AssertionError("back-off never ends")
 
+    def send(self, method: str, path: str) -> None:
+        """A call that has no answer but that it was done. Repeated as `request` is."""
+        self.request(method, path, bytes)
+
     def _once(self, method: str, path: str, answer: type[T], body: bytes | None, query: dict[str, Any]) -> T:
         headers = {"content-type": "application/json"} if body is not None else None
         params = {name: value for name, value in query.items() if value is not None}
@@ -72,6 +76,8 @@ class Remote:
             response = self._client.request(method, path, content=body, headers=headers, params=params)
         except httpx.HTTPError as error:
             raise self._away(error) from error
+        if response.status_code == 204:
+            return answer()
         if response.is_success:
             return msgspec.json.decode(response.content, type=answer)
         raise error_of(response.status_code, response.content)

@@ -181,6 +181,13 @@ def _ours(settings: Settings) -> list[Part]:
             ["migrate", "topics", "schemas"],
             "flow: the nearest ADRs of each",
         ),
+        _service(
+            settings,
+            "feeds",
+            ["flow", "run", "feeds"],
+            ["migrate", "topics", "schemas"],
+            "flow: outside producers to documents",
+        ),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]

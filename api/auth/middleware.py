@@ -11,7 +11,12 @@ import structlog
 from litestar.connection import ASGIConnection
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult, DefineMiddleware
 
+from api.auth import feed_keys
+from schemas.feeds import KEY_PREFIX
+
 PUBLIC = {"public": True}
+FEED_KEY = {"feed_key": True}
+"""Of a route that takes a feed's key in the place of a token."""
 
 
 class RequireToken(AbstractAuthenticationMiddleware):
@@ -19,10 +24,21 @@ class RequireToken(AbstractAuthenticationMiddleware):
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
         state = connection.app.state
+        if presented := _feed_key(connection):
+            sender = await feed_keys.identify(state.database, presented)
+            structlog.contextvars.bind_contextvars(tenant_id=str(sender.tenant_id), user_id=sender.subject)
+            return AuthenticationResult(user=sender, auth=None)
         claims = await state.tokens.check(connection.headers.get("authorization"))
         principal = await state.users.identify(claims)
         structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id), user_id=str(principal.user_id))
         return AuthenticationResult(user=principal, auth=claims)
+
+
+def _feed_key(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
+    """The key, where one is presented to a route that takes it. Elsewhere it is a token like any other that is none."""
+    scheme, _, presented = connection.headers.get("authorization", "").partition(" ")
+    is_key = scheme.lower() == "bearer" and presented.strip().startswith(KEY_PREFIX)
+    return presented.strip() if is_key and connection.route_handler.opt.get("feed_key") else None
 
 
 def require_token() -> DefineMiddleware:

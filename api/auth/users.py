@@ -30,12 +30,14 @@ _UPSERT = """
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who acts, and for which tenant. `shown` is what the history says."""
+    """Who acts, and for which tenant. `shown` is what the history says. `feed`: a feed's key may send to that feed, and
+    nothing else."""
 
     tenant_id: UUID
     user_id: UUID
     subject: str
     shown: str
+    feed: str | None = None
 
 
 class Users:

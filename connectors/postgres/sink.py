@@ -280,10 +280,11 @@ def advance_idle_watermarks(
 def recent_dead_letters(
     connection: Connection, flow: str, source: TopicPartition, since: int, before: int
 ) -> list[int]:
-    """Offsets of undecided dead letters of a partition in `since ≤ offset < before`, ascending."""
+    """Offsets of undecided dead letters of a partition in `since ≤ offset < before`, ascending. Not those that a flow
+    rejected on purpose: what a stranger sends must not stop everybody."""
     rows = connection.execute(
         "select record_offset from ops.dlq where flow = %s and topic = %s and partition = %s "
-        "and record_offset >= %s and record_offset < %s and state = 'new' order by record_offset",
+        "and record_offset >= %s and record_offset < %s and state = 'new' and stage <> 'reject' order by record_offset",
         [flow, *source, since, before],
     )
     return [row[0] for row in rows]

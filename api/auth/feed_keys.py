@@ -1,0 +1,41 @@
+"""From a feed's key in the place of a token to who is calling: the one feed that it may send to.
+
+Owns the check. The database has the public half of each key, and whoever presents the seed can be held against it.
+Refuses to tell apart a key that never was, one that was revoked, and one whose feed is gone.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from adriatic.errors import Unauthenticated
+from api.auth.users import Principal
+from api.db import Database, tenant_transaction
+from schemas.feeds import Key, tenant_of
+
+
+async def identify(database: Database, presented: str) -> Principal:
+    """Raises `Unauthenticated`."""
+    try:
+        key = Key.parse(presented)
+    except ValueError:
+        raise _refused() from None
+    tenant_id = tenant_of(key.key_id)
+    assert tenant_id is not None
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        row = await connection.fetchrow(
+            "select k.public_key, f.feed_id, f.slug from app.feed_keys k join app.feeds f using (tenant_id, feed_id) "
+            "where tenant_id = $1 and key_id = $2 and k.revoked_at is null and f.deleted_at is null",
+            *(tenant_id, key.key_id),
+        )
+    if row is None or not hmac.compare_digest(bytes(row["public_key"]), key.public):
+        raise _refused()
+    return Principal(tenant_id, row["feed_id"], f"feed-key:{key.key_id}", row["slug"], feed=row["slug"])
+
+
+def _refused() -> Unauthenticated:
+    return Unauthenticated(
+        "the feed's key is not valid",
+        hint="make a new one with `adriatic feed key create`",
+        coordinates={"presented": True},
+    )

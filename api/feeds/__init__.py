@@ -1,0 +1,1 @@
+"""Feeds: documents of outside producers, their keys and their counts."""
