@@ -93,6 +93,7 @@ class LiveReader:
         self.cuts = 0
         self.faults: list[str] = []
         self._stop = threading.Event()
+        self._cut = threading.Event()
         self._client = httpx.Client(
             base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=httpx.Timeout(READ_S_MAX)
         )
@@ -100,6 +101,10 @@ class LiveReader:
 
     def start(self) -> None:
         self._thread.start()
+
+    def cut(self) -> None:
+        """Break the stream at its next event; it goes on from there."""
+        self._cut.set()
 
     def close(self) -> None:
         """Ends the stream at its next event, a second at most."""
@@ -130,5 +135,7 @@ class LiveReader:
             for part in answer.iter_raw():
                 for event in decoder.feed(part):
                     self.picture.take(event)
-                if self._stop.is_set():
+                if self._stop.is_set() or self._cut.is_set():
+                    self.cuts += self._cut.is_set()
+                    self._cut.clear()
                     return

@@ -1,0 +1,54 @@
+"""`adriatic demo` plays its day on the whole system: everything that it says is so, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from adriatic.cli.demo import story
+from tests.system.conftest import World
+
+pytestmark = pytest.mark.stack
+
+
+def test_a_day_is_played_verified_and_cleared_up(world: World) -> None:
+    done = world.run("demo", "--json", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    day = json.loads(done.stdout)
+    assert day["faults"] == []
+    assert day["verify"]["clean"]
+    assert day["import"]["changes"] == len(story.history())
+    assert day["import"]["links"] == day["import"]["links_resolved"] > 0
+    assert day["documents"]["processed"] == len([each for each in story.day().document if not each.refused])
+    feed = day["notices"]
+    assert feed["received"] == len(list(story.notices(story.day().feed)))
+    assert (feed["duplicates"], feed["deleted"]) == (story.day().feed.duplicates, story.day().feed.deleted)
+    assert feed["superseded"] > 0
+    assert sum(feed["rejected"].values()) == 1
+    assert (day["chats"]["answered"], day["chats"]["stopped"]) == (2, 1)
+    assert day["usage"]["attempts"] == 3
+    assert day["jobs"]["state"] == "succeeded"
+    assert day["related"]["links_in_first_5"] > 0
+    for view in day["live"].values():
+        assert view["rows"] > 0
+    live = "select count(*) from app.adrs a join app.tenants t using (tenant_id) where slug = %s and deleted_at is null"
+    assert world.rows(live, day["tenant"]) == [(0,)]
+
+
+def test_without_a_system_it_says_so(world: World, tmp_path: object) -> None:
+    import os
+    import subprocess
+    import sys
+
+    nothing = {**os.environ, "ADRIATIC_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "adriatic", "demo"],
+        env=nothing,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "adriatic up" in done.stderr
