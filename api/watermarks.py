@@ -23,7 +23,13 @@ from topics import catalog
 State = Literal["fresh", "stale", "unknown"]
 
 WORDS_VIEW = "search.words"
-TOPIC_OF = {WORDS_VIEW: "adriatic.app.adr_versions"}
+_VERSIONS, _USAGE = "adriatic.app.adr_versions", "adriatic.app.usage_events"
+TOPIC_OF = {
+    WORDS_VIEW: _VERSIONS,
+    **dict.fromkeys(("activity", "entity_counts", "daily_active_users"), _VERSIONS),
+    **dict.fromkeys(("usage_by_hour", "usage_by_day", "usage_by_model", "usage_by_user", "usage_by_key"), _USAGE),
+    "job_status": "job.progress",
+}
 """What each view is made from: all of that topic's partitions must have reported."""
 
 FRESH_S_MAX = 10.0
@@ -124,13 +130,36 @@ async def reached(database: Database, tenant_id: UUID, position: str, deadline: 
     watermarks only grow, and the flow moves them in the transaction of the rows.
     """
     while (waits := await _lacking(database, tenant_id, position, meaning)) is not None:
-        if deadline.passed:
-            raise Behind(
-                f"search by {waits} has not reached {position} yet",
-                hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
-                "`as_of` and `GET /v1/freshness` say how far behind it is",
-            )
-        await asyncio.sleep(min(POLL_S, deadline.left_s))
+        await _wait(f"search by {waits}", position, deadline)
+
+
+async def view_reached(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
+    """The same for one view of `TOPIC_OF`, for `POSITION_WAIT_S`. Without a position there is nothing to wait for."""
+    if position is None:
+        return
+    deadline = Deadline.after(POSITION_WAIT_S)
+    while True:
+        async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+            if await _shows(connection, view, position):
+                return
+        await _wait(f"the view {view}", position, deadline)
+
+
+async def _wait(what: str, position: str, deadline: Deadline) -> None:
+    if deadline.passed:
+        raise Behind(
+            f"{what} has not reached {position} yet",
+            hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
+            "`as_of` and `GET /v1/freshness` say how far behind it is",
+        )
+    await asyncio.sleep(min(POLL_S, deadline.left_s))
+
+
+async def _shows(connection: Connection, view: str, position: str) -> bool:
+    there = await connection.fetchval(
+        "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", view, position
+    )
+    return bool(there >= catalog.load()[TOPIC_OF[view]].partitions)
 
 
 async def _lacking(
@@ -138,10 +167,7 @@ async def _lacking(
 ) -> Literal["words", "meaning"] | None:
     """What has not reached `position`."""
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        there = await connection.fetchval(
-            "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", WORDS_VIEW, position
-        )
-        if there < catalog.load()[TOPIC_OF[WORDS_VIEW]].partitions:
+        if not await _shows(connection, WORDS_VIEW, position):
             return "words"
         if meaning and await connection.fetchval(
             "select exists (select from mv.search_state "

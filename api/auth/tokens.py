@@ -20,6 +20,11 @@ TOKEN_CHARS_MAX = 8192
 """Tokens of real providers have one to three thousand characters; parsing more is work for strangers."""
 SUBJECT_CHARS_MAX = 255
 """OpenID Connect Core, section 2."""
+KEY_CLAIMS = ("client_id", "azp", "jti")
+"""With which credential a caller came, best first: the client that the token was given to (RFC 9068; `azp` in OpenID
+Connect), which stays the same when tokens are renewed; else the token itself, as for those of the local issuer."""
+KEY_CHARS_MAX = 255
+"""The ledger's bound. A longer one is not cut, which could make two of them one: it counts as not known."""
 SHOWN_CHARS_MAX = 200
 """Of a name or an email address that is stored with the user."""
 
@@ -32,6 +37,7 @@ class Claims:
     subject: str
     name: str
     email: str
+    key_id: str | None = None
 
 
 class TokenChecker:
@@ -102,7 +108,7 @@ class TokenChecker:
             raise Forbidden(
                 f"the token's claim {name!r} is not the id of a tenant", hint="it must be the tenant's UUID"
             ) from None
-        return Claims(tenant_id, subject, _shown(claims.get("name")), _shown(claims.get("email")))
+        return Claims(tenant_id, subject, _shown(claims.get("name")), _shown(claims.get("email")), _key_id(claims))
 
 
 def _bearer(authorization: str | None) -> str:
@@ -122,6 +128,14 @@ def _header(token: str) -> dict[str, Any]:
         return jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, TypeError):
         raise _refused("that is no JSON web token", "send what the issuer gave, whole") from None
+
+
+def _key_id(claims: dict[str, Any]) -> str | None:
+    for name in KEY_CLAIMS:
+        value = claims.get(name)
+        if isinstance(value, str) and 1 <= len(value) <= KEY_CHARS_MAX and "\0" not in value:
+            return value
+    return None
 
 
 def _shown(value: Any) -> str:

@@ -30,12 +30,13 @@ _UPSERT = """
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who acts, and for which tenant. `shown` is what the history says."""
+    """Who acts, and for which tenant. `shown` is what the history says, `key_id` the credential, where it is known."""
 
     tenant_id: UUID
     user_id: UUID
     subject: str
     shown: str
+    key_id: str | None = None
 
 
 class Users:
@@ -60,7 +61,7 @@ class Users:
                 f"there is no tenant {claims.tenant_id} here", hint="`adriatic tenant list` shows the ones that exist"
             ) from None
         principal = Principal(
-            claims.tenant_id, UUID(str(row["user_id"])), claims.subject, row["name"] or claims.subject
+            claims.tenant_id, UUID(str(row["user_id"])), claims.subject, row["name"] or claims.subject, claims.key_id
         )
         self._seen[claims] = principal
         if len(self._seen) > USERS_MAX:
