@@ -50,14 +50,14 @@ def stack() -> Iterator[Settings]:
         with _home() as home:
             yield Settings(**{**tomllib.loads(Path(named).read_text()), "home": home})
         return
-    with _running(INFRASTRUCTURE) as settings:
+    with running_system(only=INFRASTRUCTURE) as settings:
         yield settings
 
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[Settings]:
     """Settings of the whole system, running under its supervisor."""
-    with _running(()) as settings:
+    with running_system() as settings:
         yield settings
 
 
@@ -126,13 +126,17 @@ def _home() -> Iterator[Path]:
 
 
 @contextmanager
-def _running(only: tuple[str, ...]) -> Iterator[Settings]:
-    """A copy of its own of `only` these parts (none named: all), ended with this process whatever happens to it."""
+def running_system(toml: str = "", only: tuple[str, ...] = (), **more: str) -> Iterator[Settings]:
+    """A copy of its own of `only` these parts (none named: all), ended with this process whatever happens to it.
+
+    `toml` is its settings file, `more` what else its processes find in their environment.
+    """
     with _home() as home:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ADRIATIC_")}
-        environment |= {"ADRIATIC_HOME": str(home)}
+        environment |= {"ADRIATIC_HOME": str(home), **more}
         files = Files(home)
         files.make()
+        (home.parent / "adriatic.toml").write_text(toml)
         supervisor = process.start(
             [
                 sys.executable,
