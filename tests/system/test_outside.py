@@ -100,9 +100,8 @@ def test_an_embedder_that_hangs_for_half_a_minute_leaves_words_and_then_meaning(
         lambda: tenant.http.get("/v1/freshness").json()["meaning"]["waiting"] == 0,
         HEALED_MAX_S,
     )
-    eventually(
-        "found by meaning again", lambda: len(tenant.search("zebra", "meaning", limit=50)) == min(50, number + 1)
-    )
+    found = min(50, number + 1)
+    eventually("found by meaning again", lambda: len(tenant.search("zebra", "meaning", limit=50)) == found)
     _settle(world, tenant, letters)
 
 
@@ -161,7 +160,7 @@ def test_a_release_that_cannot_do_anything_stops_at_the_limit_and_says_what_to_d
         assert "in a row cannot be processed" in report["reasons"]["operator"]
         for advice in ("adriatic dlq list", "fix the release", "start again"):
             assert advice in report["reasons"]["operator"]
-        # The rest goes on, the topic is as it was, and it stays that way: starting the same release again would not help.
+        # The rest goes on, the topic is as it was, and stays so: starting the same release again would not help.
         eventually("search goes on", lambda: _indexed(world, tenant) == made, HEALED_MAX_S)
         drained = world.dead_letters() - letters
         assert 0 <= drained <= dlq.consecutive_max
