@@ -23,6 +23,7 @@ from adriatic.clock import SYSTEM_CLOCK, Clock
 from adriatic.ops import Health
 from adriatic.settings import Settings
 from api import openapi, problems
+from api.activity.controller import ActivityController
 from api.adrs.controller import AdrController
 from api.adrs.history import HistoryController
 from api.adrs.relations import RelationController
@@ -47,6 +48,7 @@ from api.ops.readiness import Readiness
 from api.requests import ApiRequest, refuse_unknown_query
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
+from api.usage.controller import UsageController
 from connectors import embedders, llm
 from connectors.jwks import JwksClient
 
@@ -61,6 +63,8 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     RelationController,
     ChatController,
     LiveController,
+    ActivityController,
+    UsageController,
 )
 """The routes whose bounds are fixed; `routes` has them all."""
 

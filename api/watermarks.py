@@ -29,6 +29,9 @@ FEEDS_VIEW = "feed_status"
 TOPICS_OF: dict[str, tuple[str, ...]] = {
     WORDS_VIEW: ("adriatic.app.adr_versions", "adriatic.app.document_versions"),
     FEEDS_VIEW: (feeds.TOPIC, feeds.RECEIVED_TOPIC),
+    **dict.fromkeys(("activity", "entity_counts", "daily_active_users"), ("adriatic.app.adr_versions",)),
+    **dict.fromkeys(("usage_by_hour", "usage_by_day", "usage_by_model", "usage_by_user", "usage_by_key"), ("adriatic.app.usage_events",)),
+    "job_status": ("job.progress",),
     **{view.watermark: view.made_from for view in VIEWS},
 }
 """What each view is made from: all partitions of these topics must have reported."""
@@ -144,22 +147,42 @@ async def reached(
     watermarks only grow, and the flow moves them in the transaction of the rows.
     """
     while (waits := await _lacking(database, tenant_id, view, position, meaning)) is not None:
-        if deadline.passed:
-            raise Behind(
-                f"{waits} has not reached {position} yet",
-                hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
-                "`as_of` and `GET /v1/freshness` say how far behind it is",
-            )
-        await asyncio.sleep(min(POLL_S, deadline.left_s))
+        await _wait(waits, position, deadline)
+
+
+async def view_reached(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
+    """The same for one view of `TOPIC_OF`, for `POSITION_WAIT_S`. Without a position there is nothing to wait for."""
+    if position is None:
+        return
+    deadline = Deadline.after(POSITION_WAIT_S)
+    while True:
+        async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+            if await _shows(connection, view, position):
+                return
+        await _wait(f"the view {view}", position, deadline)
+
+
+async def _wait(what: str, position: str, deadline: Deadline) -> None:
+    if deadline.passed:
+        raise Behind(
+            f"{what} has not reached {position} yet",
+            hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
+            "`as_of` and `GET /v1/freshness` say how far behind it is",
+        )
+    await asyncio.sleep(min(POLL_S, deadline.left_s))
+
+
+async def _shows(connection: Connection, view: str, position: str) -> bool:
+    there = await connection.fetchval(
+        "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", view, position
+    )
+    return bool(there >= partitions_of(view))
 
 
 async def _lacking(database: Database, tenant_id: UUID, view: str, position: str, meaning: bool) -> str | None:
     """What has not reached `position`."""
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        there = await connection.fetchval(
-            "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", view, position
-        )
-        if there < partitions_of(view):
+        if not await _shows(connection, view, position):
             return "search by words" if view == WORDS_VIEW else f"the view {view}"
         if meaning and await connection.fetchval(
             "select exists (select from mv.search_state "

@@ -18,7 +18,7 @@ from adriatic.errors import NotFound
 from adriatic.settings import Settings, load
 from adriatic.supervisor.supervisor import Files
 from api.adrs.document import parse
-from bench import cdc, path, search
+from bench import cdc, chat, path, search, usage
 
 Figures = list[dict[str, Any]]
 
@@ -74,6 +74,18 @@ def searches(settings: Settings) -> Figures:
     ]
 
 
+def chats(settings: Settings) -> Figures:
+    """POST /v1/chat/stream in the tenant `demo`, one at a time."""
+    titles = [parse(file.read_text()).title for file in sorted(path.DECISIONS.glob("0*.md"))]
+    with path.client(settings, path.tenant_id(settings, "demo")) as http:
+        return [asdict(spread) for spread in chat.measure(http, titles, settings.llm.provider)]
+
+
+def usage_events(settings: Settings) -> Figures:
+    """Attempts in the ledger, until usage by hour, day, model, user and key has them."""
+    return [asdict(usage.measure(settings))]
+
+
 PARTS: dict[str, Callable[[Settings], Figures]] = {
     "start": start,
     "memory": memory,
@@ -81,6 +93,8 @@ PARTS: dict[str, Callable[[Settings], Figures]] = {
     "import": imports,
     "cdc": capture,
     "search": searches,
+    "chat": chats,
+    "usage": usage_events,
 }
 
 

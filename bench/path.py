@@ -128,9 +128,8 @@ def imports(settings: Settings) -> Imported:
 
 def searches(settings: Settings, titles: list[str], rounds: int = 5) -> list[Spread]:
     """Over HTTP, one at a time, in the tenant of this project's decisions; a first round warms up."""
-    tenant_id = asyncio.run(_tenant_id(settings, "demo"))
     spreads = []
-    with client(settings, tenant_id) as http:
+    with client(settings, tenant_id(settings, "demo")) as http:
         for mode in ("words", "meaning", "hybrid"):
             took: list[float] = []
             for round_ in range(rounds):
@@ -154,9 +153,12 @@ def new_tenant(settings: Settings) -> tuple[str, uuid.UUID]:
     return slug, asyncio.run(make())
 
 
-async def _tenant_id(settings: Settings, slug: str) -> uuid.UUID:
-    async with service.owner(settings.postgres) as connection:
-        return next(each.tenant_id for each in await service.list_all(connection) if each.slug == slug)
+def tenant_id(settings: Settings, slug: str) -> uuid.UUID:
+    async def find() -> uuid.UUID:
+        async with service.owner(settings.postgres) as connection:
+            return next(each.tenant_id for each in await service.list_all(connection) if each.slug == slug)
+
+    return asyncio.run(find())
 
 
 @contextmanager

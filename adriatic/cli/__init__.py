@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "chat": "adriatic.cli.chat:chat",
     "demo": "adriatic.cli.demo:demo",
     "feed": "adriatic.cli.feeds:feed",
+    "usage": "adriatic.cli.usage:usage",
     "tenant": "adriatic.cli.tenants:tenant",
     "token": "adriatic.cli.tenants:token",
     "verify": "adriatic.cli.verify:verify",

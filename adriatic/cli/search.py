@@ -187,10 +187,11 @@ def _explained(hit: Hit) -> str:
 def freshness(result: SearchResult) -> str:
     """One line: how much of what was written this answer has seen."""
     arms = (("by words", result.as_of.words), ("by meaning", result.as_of.meaning))
-    return "complete " + ", ".join(f"{name} {_up_to(as_of)}" for name, as_of in arms if as_of is not None)
+    return "complete " + ", ".join(f"{name} {up_to(as_of)}" for name, as_of in arms if as_of is not None)
 
 
-def _up_to(as_of: AsOf) -> str:
+def up_to(as_of: AsOf) -> str:
+    """How far a view is, in words. A time that is old is never shown as if it were of now."""
     if as_of.time is None or as_of.age_s is None:
         return "up to an unknown time (does `adriatic status` show the flows?)"
     shown = f"up to {as_of.time.astimezone():%H:%M:%S} ({as_of.age_s:.1f} s ago)"

@@ -21,6 +21,11 @@ TOKEN_CHARS_MAX = 8192
 """Tokens of real providers have one to three thousand characters; parsing more is work for strangers."""
 SUBJECT_CHARS_MAX = 255
 """OpenID Connect Core, section 2."""
+KEY_CLAIMS = ("client_id", "azp", "jti")
+"""With which credential a caller came, best first: the client that the token was given to (RFC 9068; `azp` in OpenID
+Connect), which stays the same when tokens are renewed; else the token itself, as for those of the local issuer."""
+KEY_CHARS_MAX = 255
+"""The ledger's bound. A longer one is not cut, which could make two of them one: it counts as not known."""
 SHOWN_CHARS_MAX = 200
 """Of a name or an email address that is stored with the user."""
 
@@ -36,6 +41,7 @@ class Claims:
     expires_at: datetime | None = field(default=None, compare=False)
     """When the token stops being good, the forgiven clock difference included. The same claims with a later end are the
     same caller."""
+    key_id: str | None = None
 
 
 class TokenChecker:
@@ -107,7 +113,7 @@ class TokenChecker:
                 f"the token's claim {name!r} is not the id of a tenant", hint="it must be the tenant's UUID"
             ) from None
         expires_at = _time(claims["exp"], self._settings.leeway_s)
-        return Claims(tenant_id, subject, _shown(claims.get("name")), _shown(claims.get("email")), expires_at)
+        return Claims(tenant_id, subject, _shown(claims.get("name")), _shown(claims.get("email")), expires_at, _key_id(claims))
 
 
 def _time(seconds: Any, leeway_s: int) -> datetime | None:
@@ -135,6 +141,14 @@ def _header(token: str) -> dict[str, Any]:
         return jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, TypeError):
         raise _refused("that is no JSON web token", "send what the issuer gave, whole") from None
+
+
+def _key_id(claims: dict[str, Any]) -> str | None:
+    for name in KEY_CLAIMS:
+        value = claims.get(name)
+        if isinstance(value, str) and 1 <= len(value) <= KEY_CHARS_MAX and "\0" not in value:
+            return value
+    return None
 
 
 def _shown(value: Any) -> str:

@@ -38,6 +38,7 @@ class Principal(msgspec.Struct, frozen=True):
     subject: str
     shown: str
     feed: str | None = None
+    key_id: str | None = None
 
 
 class Users:
@@ -62,7 +63,7 @@ class Users:
                 f"there is no tenant {claims.tenant_id} here", hint="`adriatic tenant list` shows the ones that exist"
             ) from None
         principal = Principal(
-            claims.tenant_id, UUID(str(row["user_id"])), claims.subject, row["name"] or claims.subject
+            claims.tenant_id, UUID(str(row["user_id"])), claims.subject, row["name"] or claims.subject, claims.key_id
         )
         self._seen[claims] = principal
         if len(self._seen) > USERS_MAX:

@@ -76,6 +76,7 @@ class ChatController(Controller):
             attempt_id=new_id(),
             request_id=request.scope.get("state", {}).get("request_id", ""),
             path=request.scope["path"],
+            key_id=principal.key_id,
         )
         stream = streams.start(attempt, grounding)
         if data.session_id is None:

@@ -24,8 +24,8 @@ _INSERT = """
 insert into app.usage_events (
     tenant_id, attempt_id, session_id, user_id, provider, model, input_uncached, cache_read, cache_write_5m,
     cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, outcome, code, first_token_ms, started_at,
-    finished_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+    finished_at, key_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 on conflict (tenant_id, attempt_id) do nothing
 """
 
@@ -39,6 +39,7 @@ class Attempt(msgspec.Struct, frozen=True):
     attempt_id: UUID
     request_id: str
     path: str
+    key_id: str | None = None
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -127,5 +128,5 @@ async def record(database: Database, entry: Entry) -> None:
             *(attempt.tenant_id, attempt.attempt_id, attempt.session_id, attempt.user_id, entry.provider, entry.model),
             *msgspec.structs.astuple(entry.tokens),
             *(entry.cost_micro_usd, entry.usage_source, entry.outcome, entry.code, entry.first_token_ms),
-            *(entry.started_at, entry.finished_at),
+            *(entry.started_at, entry.finished_at, attempt.key_id),
         )

@@ -56,6 +56,7 @@ class Household:
             caller.tenant_id, f"Found {word}", f"# Found {word}\n\nWhat {word} means.\n", tags=[word], author=word
         )
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
+        corpus.views(caller.tenant_id)
         self.path |= {
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
@@ -65,7 +66,7 @@ class Household:
 
 NOBODY = Household(None, "nobody")
 NOBODY.path |= {"adr_id": str(uuid4()), "import_id": str(uuid4()), "job_id": str(uuid4())}
-WITHOUT_WORDS = ("getFreshness", "listJobs", "getJob")
+WITHOUT_WORDS = ("getFreshness", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage")
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 
 

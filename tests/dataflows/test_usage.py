@@ -19,7 +19,7 @@ from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows.flow import Event
 from dataflows.usage import GROUPS, Key, Spent, Usage
-from tests.dataflows.world import usage_envelope
+from tests.dataflows.world import Version, World, usage_envelope
 
 TENANTS = [uuid.UUID(int=number) for number in (1, 2)]
 USERS = [uuid.UUID(int=number) for number in (21, 22)]
@@ -213,3 +213,14 @@ def test_a_tenant_sees_its_own_rows_and_the_api_writes_none(fresh_database: Sett
         api.rollback()
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             api.execute("delete from mv.usage_by_day")
+
+
+@pytest.mark.stack
+def test_a_running_flow_counts_what_capture_brings_and_says_how_far_each_view_is(world: World) -> None:
+    tenant = uuid.uuid4()
+    world.insert([Version(tenant, uuid.uuid4(), 1)])
+    world.attempts([replace(ONE, tenant_id=tenant, attempt_id=uuid.uuid4(), user_id=tenant) for _ in range(5)])
+    world.run_until_done(world.usage)
+    assert world.rows("select attempts, cost_micro_usd from mv.usage_by_day") == [(5, 35)]
+    # Nothing was said of jobs: a busy partition moves the watermarks of what is made from its topic, and no others.
+    assert world.rows("select distinct view from mv.watermarks order by 1") == [(view,) for view in sorted(GROUPS)]

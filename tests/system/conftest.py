@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,9 +99,10 @@ def world(system: Settings) -> World:
     return World(system, environment | {"ADRIATIC_HOME": str(system.home)})
 
 
-@pytest.fixture
-def new_tenant(world: World) -> Iterator[Callable[[], Tenant]]:
-    clients: list[httpx.Client] = []
+@contextmanager
+def clients(world: World) -> Iterator[Callable[[], Tenant]]:
+    """Makes tenants, each with a client, which is closed afterwards."""
+    made: list[httpx.Client] = []
 
     def make() -> Tenant:
         slug = f"t-{uuid.uuid4().hex[:12]}"
@@ -113,12 +115,18 @@ def new_tenant(world: World) -> Iterator[Callable[[], Tenant]]:
             timeout=30,
             transport=httpx.HTTPTransport(retries=2),
         )
-        clients.append(client)
+        made.append(client)
         return Tenant(slug, tenant_id, token, client)
 
     yield make
-    for client in clients:
+    for client in made:
         client.close()
+
+
+@pytest.fixture
+def new_tenant(world: World) -> Iterator[Callable[[], Tenant]]:
+    with clients(world) as make:
+        yield make
 
 
 @pytest.fixture

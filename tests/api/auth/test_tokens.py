@@ -59,6 +59,23 @@ async def test_a_good_token_says_who_and_for_whom(algorithm: str) -> None:
     assert (claims.tenant_id, claims.subject, claims.name, claims.email) == (TENANT, "ada", "Ada", "ada@example.org")
 
 
+@pytest.mark.parametrize(
+    ("more", "key_id"),
+    [
+        ({}, None),
+        ({"jti": "t1"}, "t1"),
+        ({"jti": "t1", "azp": "web"}, "web"),
+        ({"jti": "t1", "azp": "web", "client_id": "app"}, "app"),
+        ({"jti": "t1", "client_id": ""}, "t1"),
+        ({"jti": "t1", "client_id": 7}, "t1"),
+        ({"jti": "x" * 256}, None),
+        ({"jti": "x\0"}, None),
+    ],
+)
+async def test_a_credential_is_the_client_else_the_token_else_not_known(more: dict[str, Any], key_id: Any) -> None:
+    assert (await checker().check(f"Bearer {SIGNERS['ES256'].token(**more)}")).key_id == key_id
+
+
 async def test_clocks_may_differ_a_little() -> None:
     late = SIGNERS["ES256"].token(exp=now() - timedelta(seconds=10))
     early = SIGNERS["ES256"].token(nbf=now() + timedelta(seconds=10), iat=now() + timedelta(seconds=10))

@@ -141,6 +141,30 @@ class Corpus:
                 [tenant_id, self.embedder.space.name, text_hash, str(vector.tolist())],
             )
 
+    def views(self, tenant_id: UUID) -> None:
+        """What flows keep beside the search, of the tenant's ADRs and of one answer that it asked for."""
+        columns = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
+        self.connection.execute(
+            f"insert into mv.activity ({columns}) select {columns} from app.adr_versions where tenant_id = %s",
+            [tenant_id],
+        )
+        self.connection.execute("insert into mv.entity_counts values (%s, 'adrs', 'accepted', 2)", [tenant_id])
+        self.connection.execute("insert into mv.daily_active_users values (%s, current_date, 1)", [tenant_id])
+        self.connection.execute(
+            "insert into mv.job_status values "
+            "(%s, gen_random_uuid(), 'reindex', 'running', '', 0, null, 'ADRs', '', '', 1, now())",
+            [tenant_id],
+        )
+        counts = "1, 1, 0, 0, 10, 0, 0, 0, 5, 0, 7, 0, 0, 0"
+        for by, key in (
+            ("hour", "date_trunc('hour', now())"),
+            ("day", "current_date"),
+            ("model", "current_date, 'p', 'm'"),
+            ("user", "current_date, gen_random_uuid()"),
+            ("key", "current_date, ''"),
+        ):
+            self.connection.execute(f"insert into mv.usage_by_{by} values (%s, {key}, {counts})", [tenant_id])
+
     def watermark(self, at: datetime) -> None:
         """Everything committed up to `at` is searchable by words."""
         self.connection.execute(

@@ -1,0 +1,136 @@
+"""`adriatic usage`: what was asked of language models, and what that cost.
+
+Owns how tokens and money look in a terminal. Refuses to add up by itself: what it shows is what any client of the API
+gets.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from api.usage.service import By, Spent, Usage, UsageRow
+
+OUTAGE_S_MAX = 5.0
+"""A person waits for this command; a restart of the API is over by then."""
+MICRO_USD = 1_000_000
+PIPED_COLUMNS = 200
+"""Width of the table where nobody looks at a terminal: the longest model, and the counts."""
+
+
+@click.command("usage")
+@click.option(
+    "--by",
+    type=click.Choice(["hour", "day", "model", "user", "key"]),
+    default="day",
+    show_default=True,
+    help="What a row is of. A key is the credential that a request came with.",
+)
+@click.option("--from", "first", metavar="TIME", help="Hours or days that begin then or later (2026-01-15, in UTC).")
+@click.option("--to", "end", metavar="TIME", help="Hours or days that begin before.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=31, show_default=True, help="Rows at most.")
+@click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant.")
+@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
+@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer of the API as JSON.")
+def usage(
+    by: Any,
+    first: str | None,
+    end: str | None,
+    limit: int,
+    tenant: str,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Tokens and money of a tenant's chats, as the ledger adds up.
+
+    Money is in US dollars. `at least` stands before a sum that lacks attempts whose price is not known; a sum of which
+    no price is known is `unknown`, and never $0.
+
+    \b
+    adriatic usage                                   by day, the newest first
+    adriatic usage --by model --from 2026-01-01      by model, the dearest first
+    """
+    from adriatic.cli.remote import connect, local_url
+    from adriatic.cli.search import local_token_of
+    from adriatic.settings import load
+    from api.usage.service import Usage
+
+    if (url is None) != (token is None):
+        raise click.UsageError("--url and --token go together")
+    query = {"by": by, "from": _time(first), "to": _time(end), "limit": limit}
+    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
+    with connect(url or local_url(load()), given or local_token_of(tenant), outage_s=OUTAGE_S_MAX) as remote:
+        found = remote.request("GET", "/v1/usage", Usage, **query)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    _print(found)
+
+
+def _time(text: str | None) -> str | None:
+    """In UTC where no zone is named, as the buckets are."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a time; write it like 2026-01-15 or 2026-01-15T09:00Z") from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
+
+
+def _print(found: Usage) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from adriatic.cli.search import up_to
+
+    if not found.rows:
+        click.echo("nothing was asked", err=True)
+    else:
+        console = Console(soft_wrap=True)
+        if not console.is_terminal:
+            console.width = PIPED_COLUMNS  # rich takes 80 for a pipe, and would cut names
+        table = Table(box=None, pad_edge=False)
+        table.add_column(found.by, overflow="fold")
+        for column in ("attempts", "failed", "cancelled", "in", "cached", "out", "cost"):
+            table.add_column(column, justify="right")
+        for row in found.rows:
+            table.add_row(named(row, found.by), *cells(row.spent))
+        table.add_row("all" if found.more else "total", *cells(found.totals), style="bold")
+        console.print(table)
+    if found.more:
+        click.echo("there are more rows: narrow --from and --to, or raise --limit", err=True)
+    click.echo(f"complete {up_to(found.as_of)}", err=True)
+
+
+def named(row: UsageRow, by: By) -> str:
+    """What a row is of, in one cell."""
+    if row.begins is not None:
+        return f"{row.begins:%Y-%m-%d %H:%MZ}" if by == "hour" else f"{row.begins:%Y-%m-%d}"
+    if row.model is not None:
+        return f"{row.provider} {row.model}"
+    if row.user_id is not None:
+        return row.user or str(row.user_id)
+    return row.key_id or "not known"
+
+
+def cells(spent: Spent) -> list[str]:
+    tokens = spent.tokens
+    cached = tokens.cache_read + tokens.cache_write_5m + tokens.cache_write_1h
+    counts = (spent.attempts, spent.failed, spent.cancelled, tokens.input_uncached, cached)
+    return [*(f"{count:,}" for count in (*counts, tokens.output_visible + tokens.reasoning)), money(spent)]
+
+
+def money(spent: Spent) -> str:
+    """US dollars to the millionth, exactly: no binary fraction is in between."""
+    if spent.cost_micro_usd is None:
+        return "unknown" if spent.attempts else "-"
+    whole, micro = divmod(spent.cost_micro_usd, MICRO_USD)
+    return f"{'at least ' if spent.unpriced else ''}${whole:,}.{micro:06d}"

@@ -1,0 +1,1 @@
+"""What happened in a tenant, how much it has, and who was active."""

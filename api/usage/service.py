@@ -1,0 +1,146 @@
+"""The aggregates of usage, read for a caller: `mv.usage_by_*`, which the flow `usage` keeps.
+
+Owns the range of time, the order of rows, the totals, and what is said about money that is not known. Refuses to
+compute from the ledger: what a read shows is what the view has, and `as_of` says how much that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from api import watermarks
+from api.db import Connection, Database, tenant_transaction
+
+By = Literal["hour", "day", "model", "user", "key"]
+
+ROWS_DEFAULT, ROWS_MAX = 100, 1000
+"""Of one answer: a thousand are six weeks of hours, and stay below a megabyte."""
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """Disjoint buckets: their sum is all tokens, each counted once."""
+
+    input_uncached: int = 0
+    cache_read: int = 0
+    cache_write_5m: int = 0
+    cache_write_1h: int = 0
+    output_visible: int = 0
+    reasoning: int = 0
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What a number of attempts came to. An attempt whose price is not known is counted in `unpriced`, and is not free:
+    `cost_micro_usd` is that of the others, and null when there are none."""
+
+    attempts: int
+    completed: int
+    failed: int
+    cancelled: int
+    tokens: Tokens
+    cost_micro_usd: Annotated[int | None, Meta(description="Millionths of a US dollar.")]
+    unpriced: int
+    partial: Annotated[int, Meta(description="Attempts whose output was counted here, not by the provider.")]
+    estimated: Annotated[int, Meta(description="Attempts whose input was counted here, too.")]
+
+
+class UsageRow(msgspec.Struct, frozen=True):
+    """What it is by is set, the rest is null. `key_id` is empty where the credential is not known."""
+
+    begins: Annotated[datetime | None, Meta(description="Of the hour or the day, in UTC.")]
+    provider: str | None
+    model: str | None
+    user_id: UUID | None
+    user: Annotated[str | None, Meta(description="Name of the user, else the token's subject.")]
+    key_id: str | None
+    spent: Spent
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """`totals` are of the whole range, also when there are `more` rows than were asked for."""
+
+    by: By
+    rows: list[UsageRow]
+    more: bool
+    totals: Spent
+    as_of: watermarks.AsOf
+
+
+class _Shape(NamedTuple):
+    """How a view is read: the column with its time, the columns of `UsageRow` that it is by, the order of rows."""
+
+    time: str
+    columns: Mapping[str, str]
+    order: str
+
+
+_DEAREST = "cost_micro_usd desc, attempts desc"
+_SHAPES: Mapping[By, _Shape] = {
+    "hour": _Shape("hour", {"begins": "hour"}, "begins desc"),
+    "day": _Shape("day", {"begins": "day::timestamp at time zone 'UTC'"}, "begins desc"),
+    "model": _Shape("day", {"provider": "provider", "model": "model"}, f"{_DEAREST}, provider, model"),
+    "user": _Shape("day", {"user_id": "user_id"}, f"{_DEAREST}, user_id"),
+    "key": _Shape("day", {"key_id": "key_id"}, f"{_DEAREST}, key_id"),
+}
+_COUNTS = (
+    *("attempts", "completed", "failed", "cancelled"),
+    *Tokens.__struct_fields__,
+    *("cost_micro_usd", "unpriced", "partial", "estimated"),
+)
+_SUMS = ", ".join(f"coalesce(sum({name}), 0)::bigint as {name}" for name in _COUNTS)
+
+
+def _queries(by: By) -> tuple[str, str]:
+    """Rows, and totals. Both take the range, the tenant of the transaction sees its own."""
+    shape = _SHAPES[by]
+    # A day is compared as the moment at which it begins in UTC, so that the index serves the range.
+    first, end = (f"${n}::timestamptz" if by == "hour" else f"(${n}::timestamptz at time zone 'UTC')" for n in (1, 2))
+    within = (
+        f"from mv.usage_by_{by} where {shape.time} >= coalesce({first}, '-infinity') "
+        f"and {shape.time} < coalesce({end}, 'infinity')"
+    )
+    named = ", ".join(f"{column} as {name}" for name, column in shape.columns.items())
+    grouped = ", ".join(str(place) for place in range(1, len(shape.columns) + 1))
+    return (
+        f"select {named}, {_SUMS} {within} group by {grouped} order by {shape.order} limit $3",
+        f"select {_SUMS} {within}",
+    )
+
+
+async def read(
+    database: Database, tenant_id: UUID, by: By, first: datetime | None, end: datetime | None, limit: int
+) -> Usage:
+    """Hours or days that begin at or after `first` and before `end`; by model, user or key the sums over such days."""
+    rows_query, totals_query = _queries(by)
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        found = await connection.fetch(rows_query, first, end, limit + 1)
+        totals = await connection.fetchrow(totals_query, first, end)
+        names = await _names(connection, [row["user_id"] for row in found]) if by == "user" else {}
+        as_of = await watermarks.read(connection, f"usage_by_{by}")
+    rows = [_row(row, names) for row in found[:limit]]
+    return Usage(by, rows, len(found) > limit, _spent(totals), as_of)
+
+
+async def _names(connection: Connection, user_ids: list[UUID]) -> dict[UUID, str]:
+    rows = await connection.fetch(
+        "select user_id, coalesce(nullif(name, ''), subject) as name from app.users where user_id = any($1)", user_ids
+    )
+    return {row["user_id"]: row["name"] for row in rows}
+
+
+def _row(row: Any, names: Mapping[UUID, str]) -> UsageRow:
+    found = {name: row.get(name) for name in ("begins", "provider", "model", "user_id", "key_id")}
+    return UsageRow(**found, user=names.get(found["user_id"]), spent=_spent(row))
+
+
+def _spent(row: Any) -> Spent:
+    counts = {name: row[name] for name in _COUNTS}
+    tokens = Tokens(**{name: counts.pop(name) for name in Tokens.__struct_fields__})
+    # Zero would say that it was free; when no price is known, nothing is said.
+    known = counts["unpriced"] < counts["attempts"]
+    return Spent(**counts | {"tokens": tokens, "cost_micro_usd": counts["cost_micro_usd"] if known else None})
