@@ -23,8 +23,12 @@ from topics import catalog
 State = Literal["fresh", "stale", "unknown"]
 
 WORDS_VIEW = "search.words"
-TOPIC_OF = {WORDS_VIEW: "adriatic.app.adr_versions"}
-"""What each view is made from: all of that topic's partitions must have reported."""
+RELATED_VIEW = "related"
+TOPICS_OF = {
+    WORDS_VIEW: ("adriatic.app.adr_versions",),
+    RELATED_VIEW: ("adriatic.mv.search_state", "adriatic.app.adr_links"),
+}
+"""What each view is made from: all of these topics' partitions must have reported."""
 
 FRESH_S_MAX = 10.0
 """Heartbeats pass the whole path about once a second, a batch takes a second or two; ten says that something waits."""
@@ -92,7 +96,7 @@ async def read(connection: Connection, view: str) -> AsOf:
 
     Use the connection that reads the view, in a read-only `tenant_transaction`: then both are of one snapshot.
     """
-    expected = catalog.load()[TOPIC_OF[view]].partitions
+    expected = _partitions(view)
     row = await connection.fetchrow(
         "select min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions, clock_timestamp() as now "
         "from mv.watermarks where view = $1",
@@ -115,6 +119,57 @@ async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
         return words
     # No position is known for a moment in time; the one of `words` would claim too much.
     return judge(None, min(row["time"], words.time), row["now"])
+
+
+async def read_related(connection: Connection) -> AsOf:
+    """How far the lists of related ADRs are, for the tenant of the transaction.
+
+    They are made from what search wrote, so a position of theirs says nothing of the versions below it; what does is
+    which version of each ADR they compare. They are as far as search by words and their links are, when they have all
+    of the newest; otherwise as far as the oldest that they lack was written.
+    """
+    parts = (await read(connection, WORDS_VIEW), await read(connection, RELATED_VIEW))
+    base = min(parts, key=lambda part: part.time.timestamp() if part.time else 0.0)
+    row = await connection.fetchrow(
+        f"select min(s.recorded_at) as time, clock_timestamp() as now {_NOT_RELATED}"  # noqa: S608 - a constant
+    )
+    if row["time"] is None or base.time is None:
+        return base
+    return judge(None, min(row["time"], base.time), row["now"])
+
+
+_NOT_RELATED = (
+    "from mv.search_state s left join (select tenant_id, adr_id, version from mv.related_features) f "
+    "using (tenant_id, adr_id) where f.version is distinct from case when not s.deleted then s.words_version end"
+)
+"""Versions that search by words shows and the lists do not, or deleted ADRs that they still have."""
+
+
+async def reached_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
+    """As `reached`, for the lists of related ADRs: text and links up to `position` are in them."""
+    await reached(database, tenant_id, position, deadline, meaning=False)
+    while not await _related_has(database, tenant_id, position):
+        if deadline.passed:
+            raise Behind(
+                f"the related ADRs have not reached {position} yet",
+                hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
+                "they follow search by meaning, and `as_of` says how far behind they are",
+            )
+        await asyncio.sleep(min(POLL_S, deadline.left_s))
+
+
+async def _related_has(database: Database, tenant_id: UUID, position: str) -> bool:
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        there = await connection.fetchval(
+            "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", RELATED_VIEW, position
+        )
+        if there < _partitions(RELATED_VIEW):
+            return False
+        return not await connection.fetchval(f"select exists (select {_NOT_RELATED})")  # noqa: S608 - a constant
+
+
+def _partitions(view: str) -> int:
+    return sum(catalog.load()[topic].partitions for topic in TOPICS_OF[view])
 
 
 async def reached(database: Database, tenant_id: UUID, position: str, deadline: Deadline, *, meaning: bool) -> None:
@@ -141,7 +196,7 @@ async def _lacking(
         there = await connection.fetchval(
             "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", WORDS_VIEW, position
         )
-        if there < catalog.load()[TOPIC_OF[WORDS_VIEW]].partitions:
+        if there < _partitions(WORDS_VIEW):
             return "words"
         if meaning and await connection.fetchval(
             "select exists (select from mv.search_state "
