@@ -25,6 +25,7 @@ from topics import catalog
 State = Literal["fresh", "stale", "unknown"]
 
 WORDS_VIEW = "search.words"
+RELATED_VIEW = "related"
 FEEDS_VIEW = "feed_status"
 TOPICS_OF: dict[str, tuple[str, ...]] = {
     WORDS_VIEW: ("adriatic.app.adr_versions", "adriatic.app.document_versions"),
@@ -32,6 +33,7 @@ TOPICS_OF: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("activity", "entity_counts", "daily_active_users"), ("adriatic.app.adr_versions",)),
     **dict.fromkeys(("usage_by_hour", "usage_by_day", "usage_by_model", "usage_by_user", "usage_by_key"), ("adriatic.app.usage_events",)),
     "job_status": ("job.progress",),
+    RELATED_VIEW: ("adriatic.mv.search_state", "adriatic.app.adr_links"),
     **{view.watermark: view.made_from for view in VIEWS},
 }
 """What each view is made from: all partitions of these topics must have reported."""
@@ -130,6 +132,53 @@ async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
         return words
     # No position is known for a moment in time; the one of `words` would claim too much.
     return judge(None, min(row["time"], words.time), row["now"])
+
+
+async def read_related(connection: Connection) -> AsOf:
+    """How far the lists of related ADRs are, for the tenant of the transaction.
+
+    They are made from what search wrote, so a position of theirs says nothing of the versions below it; what does is
+    which version of each ADR they compare. They are as far as search by words and their links are, when they have all
+    of the newest; otherwise as far as the oldest that they lack was written.
+    """
+    parts = (await read(connection, WORDS_VIEW), await read(connection, RELATED_VIEW))
+    base = min(parts, key=lambda part: part.time.timestamp() if part.time else 0.0)
+    row = await connection.fetchrow(
+        f"select min(s.recorded_at) as time, clock_timestamp() as now {_NOT_RELATED}"  # noqa: S608 - a constant
+    )
+    if row["time"] is None or base.time is None:
+        return base
+    return judge(None, min(row["time"], base.time), row["now"])
+
+
+_NOT_RELATED = (
+    "from mv.search_state s left join (select tenant_id, adr_id, version from mv.related_features) f "
+    "using (tenant_id, adr_id) where f.version is distinct from case when not s.deleted then s.words_version end"
+)
+"""Versions that search by words shows and the lists do not, or deleted ADRs that they still have."""
+
+
+async def reached_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
+    """As `reached`, for the lists of related ADRs: text and links up to `position` are in them."""
+    await reached(database, tenant_id, position, deadline, meaning=False)
+    while not await _related_has(database, tenant_id, position):
+        if deadline.passed:
+            raise Behind(
+                f"the related ADRs have not reached {position} yet",
+                hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
+                "they follow search by meaning, and `as_of` says how far behind they are",
+            )
+        await asyncio.sleep(min(POLL_S, deadline.left_s))
+
+
+async def _related_has(database: Database, tenant_id: UUID, position: str) -> bool:
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        there = await connection.fetchval(
+            "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", RELATED_VIEW, position
+        )
+        if there < partitions_of(RELATED_VIEW):
+            return False
+        return not await connection.fetchval(f"select exists (select {_NOT_RELATED})")  # noqa: S608 - a constant
 
 
 async def reached(

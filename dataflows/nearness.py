@@ -162,10 +162,10 @@ def near(one: Features, other: Features) -> Nearness:
     """How near two ADRs are, without links; the same for both."""
     _, mine, theirs = np.intersect1d(one.hashes, other.hashes, assume_unique=True, return_indices=True)
     words = int(np.dot(one.weights[mine].astype(np.int64), other.weights[theirs].astype(np.int64)))
-    products = (one.passages.astype(np.int64) @ other.passages.astype(np.int64).T).ravel()
+    products = (one.passages.astype(np.float32) @ other.passages.astype(np.float32).T).ravel()
     count = min(PAIRS, products.size)
-    total = int(np.partition(products, products.size - count)[products.size - count :].sum())
-    return Nearness(*(float(part) for part in _score(np.float64(words), np.float64(total), np.float64(count))))
+    total = np.partition(products, products.size - count)[products.size - count :].sum(dtype=np.float64)
+    return Nearness(*(float(part) for part in _score(np.float64(words), total, np.float64(count))))
 
 
 def shared(one: Features, other: Features) -> tuple[str, ...]:
@@ -241,9 +241,9 @@ class Corpus:
     def _meaning(self, position: int) -> tuple[Floats, Floats]:
         starts = self._passage_starts
         mine = self._passages[starts[position] : starts[position + 1]]
-        products = mine @ self._passages.T
+        products = self._passages @ mine.T
         if len(mine) > PAIRS:  # of each passage of the others, no more than so many pairs can count
-            products = np.partition(products, len(mine) - PAIRS, axis=0)[-PAIRS:]
+            products = np.partition(products, len(mine) - PAIRS, axis=1)[:, -PAIRS:]
         return _sum_of_largest(products, starts)
 
     def related(self, adr_id: UUID, linked: Set[UUID] = frozenset()) -> list[Key]:
@@ -273,9 +273,9 @@ class Corpus:
 
 
 def _sum_of_largest(products: npt.NDArray[np.float32], starts: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """For each segment of columns the sum of its `PAIRS` largest values, and how many there were (fewer than `PAIRS`
-    where the segment is smaller). Round by round takes the largest that is left of every segment at once."""
-    columns = np.sort(products, axis=0)[::-1]
+    """For each segment of rows the sum of its `PAIRS` largest values, and how many there were (fewer than `PAIRS` where
+    the segment is smaller). Round by round takes the largest that is left of every segment at once."""
+    columns = np.ascontiguousarray(np.sort(products, axis=1)[:, ::-1].T)
     depth, width = columns.shape
     heads = np.zeros(width, dtype=np.intp)
     current = columns[0].copy()

@@ -46,6 +46,29 @@ LINKS: dict[str, Any] = {
     "incoming": [{"kind": "relates-to", "adr_id": OTHER_ID, "title": "Keep ledgers append-only", "origin": "text"}],
     "truncated": False,
 }
+RELATED: dict[str, Any] = {
+    "related": [
+        {
+            "id": OTHER_ID,
+            "label": "ADR-7",
+            "log": "main",
+            "title": "Keep ledgers append-only",
+            "status": "accepted",
+            "score": 1.4321,
+            "reasons": [
+                {"kind": "link", "text": "this ADR supersedes it", "link": "supersedes", "direction": "to"},
+                {
+                    "kind": "words",
+                    "text": "both speak of ledger, rows",
+                    "words": ["ledger", "rows"],
+                    "share": 0.4127,
+                },
+                {"kind": "meaning", "text": "passages alike in meaning, cosine 0.46", "cosine": 0.4612},
+            ],
+        }
+    ],
+    "as_of": {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-02-01T12:30:04Z", "age_s": 0.8},
+}
 DIFF: dict[str, Any] = {
     "adr_id": ADR_ID,
     "from_version": 2,

@@ -1,4 +1,4 @@
-"""`/v1/adrs/{adr_id}/tags` and `/links`: what people put beside an ADR. No version is made.
+"""`/v1/adrs/{adr_id}/tags`, `/links` and `/related`: what stands beside an ADR. No version is made.
 
 Owns the HTTP of it. Each write locks the head for its transaction, so that bounds hold and deleted ADRs stay so.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Controller, delete, get, put
+from litestar import Controller, Response, delete, get, put
 from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
 from litestar.params import Body, PathParameter, QueryParameter
 
-from api.adrs import examples, links, queries, service, tags
+from adriatic.deadline import Deadline
+from api import watermarks
+from api.adrs import examples, links, queries, related, service, tags
 from api.adrs.document import TARGET_CHARS_MAX, LinkKind
 from api.adrs.schemas import TAG_PATTERN, Link, Links, NewLink, NewTags
 from api.auth.users import Principal
@@ -33,7 +35,7 @@ async def _lock(connection: Connection, principal: Principal, adr_id: AdrId) -> 
 
 
 class RelationController(Controller):
-    """Tags and links of one ADR."""
+    """Tags, links and nearest others of one ADR."""
 
     path = "/v1/adrs/{adr_id:uuid}"
     tags = ("tags and links",)
@@ -151,3 +153,22 @@ class RelationController(Controller):
             await _lock(connection, principal, adr_id)
             await links.remove(connection, principal.tenant_id, adr_id, kind, target)
             return await links.read(connection, principal.tenant_id, adr_id)
+
+    @get(
+        "/related",
+        operation_id="listRelated",
+        summary="The nearest other ADRs, and why",
+        responses=answers(related.RelatedAdrs, examples.RELATED, description="Nearest first.", errors=(404,)),
+    )
+    async def list_related(
+        self, database: Db, principal: By, adr_id: AdrId, position: watermarks.Position = None
+    ) -> Response[related.RelatedAdrs]:
+        """At most ten: what links lead to or come from first, then by shared words and by meaning. Superseded ADRs
+        are among them, with their status; deleted ones are not."""
+        if position is not None:
+            deadline = Deadline.after(watermarks.POSITION_WAIT_S)
+            await watermarks.reached_related(database, principal.tenant_id, position, deadline)
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            await queries.require_adr(connection, principal.tenant_id, adr_id)
+            found = await related.read(connection, principal.tenant_id, adr_id)
+        return Response(found, headers=found.as_of.headers())

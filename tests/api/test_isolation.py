@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
@@ -52,9 +52,10 @@ class Household:
         )
         started = await caller.post("/v1/imports", {"source": word, "log": f"log{word}"})
         corpus.log(caller.tenant_id, "default")
-        corpus.adr(
+        found = corpus.adr(
             caller.tenant_id, f"Found {word}", f"# Found {word}\n\nWhat {word} means.\n", tags=[word], author=word
         )
+        corpus.near(caller.tenant_id, UUID(adr["adr_id"]), found)
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
         corpus.views(caller.tenant_id)
         self.path |= {

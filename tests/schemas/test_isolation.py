@@ -101,6 +101,8 @@ VALUES = {
     "text": "'x' || gen_random_uuid()",
     "integer": "1",
     "bigint": "1",
+    "double precision": "1",
+    "text[]": "'{x}'",
     "boolean": "false",
     "bytea": "'\\x01'",
     "jsonb": "'[]'",
