@@ -80,6 +80,8 @@ class Look:
 
     wal: int
     marks: dict[str, tuple[str, datetime, int]]
+    stopped: frozenset[str]
+    """Tables whose changes are not captured any more."""
 
 
 @dataclass
@@ -381,12 +383,13 @@ class Hub:
                 "select view, min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions "
                 "from mv.watermarks group by view"
             )
+            stopped = await connection.fetch("select table_name from ops.cdc_tables where state = 'stopped'")
         seen = Seen.parse(row["seen"], parse(row["wal"]), self.newest_wal)
         self.newest_wal = seen.lsn
         for lane in self._lanes.values():
             lane.ring.look(seen)
         marks = {each["view"]: (each["lsn"], each["time"], each["partitions"]) for each in found}
-        self._looks.append(Look(seen.lsn, marks))
+        self._looks.append(Look(seen.lsn, marks, frozenset(each["table_name"] for each in stopped)))
         return parse(row["progress"]) if row["progress"] else 0
 
     def _ask_broker(self, sources: Sequence[TopicPartition]) -> tuple[dict[TopicPartition, int], dict[str, str]]:
@@ -406,7 +409,8 @@ class Hub:
 
 def _mark(view: View, offset: int, look: Look) -> Mark:
     lsn, time, partitions = look.marks.get(view.watermark, (None, None, 0))
-    return Mark(offset, look.wal, lsn, time, partitions >= watermarks.partitions_of(view.watermark))
+    complete = partitions >= watermarks.partitions_of(view.watermark) and view.table not in look.stopped
+    return Mark(offset, look.wal, lsn, time, complete)
 
 
 def _xid(envelope: Any) -> int | None:
