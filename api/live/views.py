@@ -58,6 +58,42 @@ VIEWS: tuple[View, ...] = (
         made_from=(VERSIONS,),
         about="How many ADRs there are by status, deleted ones too, and how many versions by kind of change.",
     ),
+    View(
+        name="usage_by_model",
+        table="mv.usage_by_model",
+        key=("day", "provider", "model"),
+        columns=("attempts",),
+        watermark="usage_by_model",
+        made_from=("adriatic.app.usage_events",),
+        about="Attempts, tokens and money by day and model.",
+    ),
+    View(
+        name="job_status",
+        table="mv.job_status",
+        key=("job_id",),
+        columns=("kind", "state", "stage", "done", "total", "unit", "code", "message", "occurred_at"),
+        watermark="job_status",
+        made_from=("job.progress",),
+        about="What each job said last.",
+    ),
+    View(
+        name="related",
+        table="mv.related",
+        key=("adr_id", "related_id"),
+        columns=("score", "words", "terms", "meaning", "links_to", "links_from"),
+        watermark="related",
+        made_from=("adriatic.mv.search_state", "adriatic.app.adr_links"),
+        about="The nearest other ADRs of each.",
+    ),
+    View(
+        name="feed_status",
+        table="mv.feed_status",
+        key=("feed_id",),
+        columns=("received", "accepted", "deleted", "duplicates", "superseded", "rejected"),
+        watermark="feed_status",
+        made_from=("feed.documents", "feed.items.received"),
+        about="What became of the items of each feed.",
+    ),
 )
 
 
