@@ -62,7 +62,7 @@ VIEWS: tuple[View, ...] = (
         name="usage_by_model",
         table="mv.usage_by_model",
         key=("day", "provider", "model"),
-        columns=("attempts",),
+        columns=("attempts", "completed", "failed", "cancelled"),
         watermark="usage_by_model",
         made_from=("adriatic.app.usage_events",),
         about="Attempts, tokens and money by day and model.",
@@ -91,7 +91,7 @@ VIEWS: tuple[View, ...] = (
         key=("feed_id",),
         columns=("received", "accepted", "deleted", "duplicates", "superseded", "rejected"),
         watermark="feed_status",
-        made_from=("feed.documents", "feed.items.received"),
+        made_from=("feed.documents", "feed.received"),
         about="What became of the items of each feed.",
     ),
 )
