@@ -50,8 +50,8 @@ def stack() -> Iterator[Settings]:
         with _home() as home:
             yield Settings(**{**tomllib.loads(Path(named).read_text()), "home": home})
         return
-    with running_copy(INFRASTRUCTURE) as copy:
-        yield copy.settings
+    with running_system(only=INFRASTRUCTURE) as settings:
+        yield settings
 
 
 @pytest.fixture(scope="session")
@@ -134,14 +134,14 @@ def _home() -> Iterator[Path]:
 class Copy:
     """A copy of its own of `only` these parts (none named: all), with a home of its own. Use on the main thread.
 
-    It ends with this process whatever happens to it. `extra` goes into the environment of everything that runs.
+    It ends with this process whatever happens to it. `more` goes into the environment of everything that runs.
     """
 
-    def __init__(self, home: Path, only: tuple[str, ...] = (), extra: Mapping[str, str] | None = None) -> None:
+    def __init__(self, home: Path, only: tuple[str, ...], more: Mapping[str, str]) -> None:
         self.files = Files(home)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("ADRIATIC_")}
         self.environment |= {"ADRIATIC_HOME": str(home)}
-        self._extra = dict(extra or {})
+        self._more = dict(more)
         self._words = [word for name in only for word in ("--only", name)]
         self._supervisor: subprocess.Popen[bytes] | None = None
 
@@ -156,7 +156,7 @@ class Copy:
             self._supervisor.wait(STOP_MAX_S)
         self._supervisor = process.start(
             [sys.executable, "-m", "adriatic", "up", "--foreground", *self._words],
-            environment=self.environment | self._extra,
+            environment=self.environment | self._more,
             log=self.files.log("supervisor"),
             user=None,
             death_signal=signal.SIGTERM,
@@ -176,10 +176,21 @@ class Copy:
 
 
 @contextmanager
-def running_copy(only: tuple[str, ...] = (), extra: Mapping[str, str] | None = None) -> Iterator[Copy]:
-    """A copy that is ready, and deleted afterwards."""
+def running_system(toml: str = "", only: tuple[str, ...] = (), **more: str) -> Iterator[Settings]:
+    """Settings of a copy of its own of `only` these parts (none named: all), which ends with the block.
+
+    `toml` is its settings file, `more` what else its processes find in their environment.
+    """
+    with running_copy(toml, only, **more) as copy:
+        yield copy.settings
+
+
+@contextmanager
+def running_copy(toml: str = "", only: tuple[str, ...] = (), **more: str) -> Iterator[Copy]:
+    """The copy itself, for who ends processes and starts them anew."""
     with _home() as home:
-        copy = Copy(home, only, extra)
+        (home.parent / "adriatic.toml").write_text(toml)
+        copy = Copy(home, only, more)
         try:
             copy.start()
             copy.await_ready()

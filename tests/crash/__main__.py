@@ -39,7 +39,7 @@ class Ring:
 
     def run(self, seed: int, duration_s: float, faults: Sequence[Fault] | None = None) -> Outcome:
         if self._copy is None:
-            self._copy = self._stack.enter_context(running_copy(extra=self._extra))
+            self._copy = self._stack.enter_context(running_copy(**self._extra))
         outcome = run(self._copy, seed, duration_s, faults)
         if outcome.problems:
             self._stack.close()
