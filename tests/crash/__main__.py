@@ -31,7 +31,7 @@ class Ring:
 
     def __init__(self, stack: ExitStack, mutant: str | None) -> None:
         self._stack = stack
-        self._extra = {}
+        self._extra: dict[str, str] = {}
         if mutant is not None:
             folder = Path(__file__).parent / "mutants"
             self._extra = {"PYTHONPATH": str(folder), "CRASH_MUTANT": mutant}
@@ -39,7 +39,7 @@ class Ring:
 
     def run(self, seed: int, duration_s: float, faults: Sequence[Fault] | None = None) -> Outcome:
         if self._copy is None:
-            self._copy = self._stack.enter_context(running_copy(**self._extra))
+            self._copy = self._stack.enter_context(running_copy("", (), **self._extra))
         outcome = run(self._copy, seed, duration_s, faults)
         if outcome.problems:
             self._stack.close()
