@@ -56,15 +56,25 @@ class Household:
             caller.tenant_id, f"Found {word}", f"# Found {word}\n\nWhat {word} means.\n", tags=[word], author=word
         )
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
+        made = await caller.post("/v1/feeds", {"slug": f"feed{word}", "name": word})
+        await caller.post(f"/v1/feeds/feed{word}", {"items": [{"id": word, "version": 1, "text": word}]})
         self.path |= {
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
             "job_id": job.json()["job_id"],
+            "feed": f"feed{word}",
+            "key_id": made.json()["key"]["key_id"],
         }
 
 
 NOBODY = Household(None, "nobody")
-NOBODY.path |= {"adr_id": str(uuid4()), "import_id": str(uuid4()), "job_id": str(uuid4())}
+NOBODY.path |= {
+    "adr_id": str(uuid4()),
+    "import_id": str(uuid4()),
+    "job_id": str(uuid4()),
+    "feed": "feednobody",
+    "key_id": "nobody",
+}
 WITHOUT_WORDS = ("getFreshness", "listJobs", "getJob")
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 
@@ -151,7 +161,7 @@ def secrets_in(text: str, owner: Household) -> list[str]:
     secrets = [f"{before}{owner.word}" for before in ("About ", "Found ", "Still ", "log", "tag")]
     return [
         secret
-        for secret in (*secrets, *(owner.path[name] for name in ("adr_id", "import_id", "job_id")))
+        for secret in (*secrets, *(owner.path[name] for name in ("adr_id", "import_id", "job_id", "key_id")))
         if secret in text
     ]
 

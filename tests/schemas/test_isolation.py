@@ -107,6 +107,7 @@ VALUES = {
     "tsvector": "'x'",
     "vector": "'[1]'",
     "timestamp with time zone": "now()",
+    "date": "current_date",
 }
 """Something for each type that a tenant table has."""
 
