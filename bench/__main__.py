@@ -18,7 +18,7 @@ from adriatic.errors import NotFound
 from adriatic.settings import Settings, load
 from adriatic.supervisor.supervisor import Files
 from api.adrs.document import parse
-from bench import cdc, path, search
+from bench import cdc, feed, path, search
 
 Figures = list[dict[str, Any]]
 
@@ -74,12 +74,18 @@ def searches(settings: Settings) -> Figures:
     ]
 
 
+def feeds(settings: Settings) -> Figures:
+    """A feed of 100 000 signed records, with duplicates, reordering, deletes and poison, until the last is counted."""
+    return feed.figures(settings)
+
+
 PARTS: dict[str, Callable[[Settings], Figures]] = {
     "start": start,
     "memory": memory,
     "latency": latency,
     "import": imports,
     "cdc": capture,
+    "feed": feeds,
     "search": searches,
 }
 
