@@ -36,8 +36,7 @@ from api.chat.controller import ChatController
 from api.chat.streams import Streams
 from api.db import Database
 from api.edge import Edge
-from api.feeds import service as feeds
-from api.feeds.controller import FeedController, FeedItemController
+from api.feeds.controller import FeedController
 from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
 from api.live.controller import LiveController
@@ -82,7 +81,6 @@ def routes(settings: Settings) -> list[ControllerRouterHandler]:
     return [
         *CONTROLLERS,
         Router("/", route_handlers=[AdrController], request_max_body_size=text_bytes_max),
-        Router("/", route_handlers=[FeedItemController], request_max_body_size=feeds.BODY_BYTES_MAX),
         Router("/", route_handlers=[ImportController], request_max_body_size=settings.api.import_bytes_max),
     ]
 

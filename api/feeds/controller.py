@@ -210,17 +210,11 @@ class FeedController(Controller):
 
         await write(database, principal.tenant_id, work)
 
-
-class FeedItemController(Controller):
-    """The way in over HTTP, with a body that may be larger than others'."""
-
-    path = "/v1/feeds"
-    tags = ("feeds",)
-
     @post(
         "/{feed:str}",
         status_code=202,
         opt=FEED_KEY,
+        request_max_body_size=service.BODY_BYTES_MAX,
         operation_id="sendFeedItems",
         summary="Send items to a feed",
         responses=answers(

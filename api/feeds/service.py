@@ -394,9 +394,9 @@ async def _pass_door(connection: Connection, tenant_id: UUID, feed: Any, items: 
         "ceil(60 - extract(second from now()))::int as minute_left_s, "
         "ceil(extract(epoch from date_trunc('day', now(), 'UTC') + interval '1 day' - now()))::int as day_left_s, "
         "coalesce((select u.items from mv.feed_days u where u.tenant_id = d.tenant_id and u.feed_id = d.feed_id "
-        "and u.day = excluded.day), 0) + $3 as counted_items, "
+        "and u.day = d.day), 0) + $3 as counted_items, "
         "coalesce((select u.bytes from mv.feed_days u where u.tenant_id = d.tenant_id and u.feed_id = d.feed_id "
-        "and u.day = excluded.day), 0) + $4 as counted_bytes",
+        "and u.day = d.day), 0) + $4 as counted_bytes",
         *(tenant_id, feed["feed_id"], items, size),
     )
     if row["minute_items"] > feed["items_per_minute"]:

@@ -9,13 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from adriatic.settings import Settings
 from dataflows.feeds import Feeds
+from schemas.codec import Encoder
 from schemas.feeds import RECEIVED_TOPIC, TOPIC, Key
 from tests.dataflows import world as worlds
 from tests.dataflows.world import World
+
+TEXTS = [(f"Topic {number}", f"What is said of topic {number}. " * 30) for number in range(40)]
+"""About a kilobyte each, and few: what reads the documents afterwards embeds each text once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,12 @@ class Producer:
     feed_id: uuid.UUID
     slug: str
     key: Key
+
+
+class Encoders(Protocol):
+    """What is needed of a world to make records."""
+
+    def encoder(self, topic: str) -> Encoder: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ def producer(world: World, tenant: int = 1, slug: str = "wiki", items_per_day: i
     return Producer(tenant_id, feed_id, slug, key)
 
 
-def encoded(world: World, by: Producer, external_id: str, version: int, **says: Any) -> bytes:
+def encoded(world: Encoders, by: Producer, external_id: str, version: int, **says: Any) -> bytes:
     value = {
         "tenant_id": by.tenant_id,
         "feed": by.slug,
@@ -87,12 +97,12 @@ def signed(value: bytes, key: Key) -> Sent:
     return Sent(value, tuple((name, text.encode()) for name, text in key.headers(value).items()))
 
 
-def item(world: World, by: Producer, external_id: str, version: int, **says: Any) -> Sent:
+def item(world: Encoders, by: Producer, external_id: str, version: int, **says: Any) -> Sent:
     sent = signed(encoded(world, by, external_id, version, **says), by.key)
     return replace(sent, item=(external_id, version, bool(says.get("deleted"))))
 
 
-def poison(world: World, by: Producer, kind: int) -> Sent:
+def poison(world: Encoders, by: Producer, kind: int) -> Sent:
     """Something that is refused, of one of six kinds."""
     good = encoded(world, by, f"poison-{kind}", 1)
     made: Sequence[Sent] = (
@@ -106,7 +116,7 @@ def poison(world: World, by: Producer, kind: int) -> Sent:
     return made[kind % len(made)]
 
 
-def traffic(world: World, by: Producer, count: int, chance: random.Random) -> list[Sent]:
+def traffic(world: Encoders, by: Producer, count: int, chance: random.Random) -> list[Sent]:
     """A history as producers send it: items edited and deleted, some sent again, all a little out of order, and 1 %
     that is poison."""
     versions: Counter[str] = Counter()
@@ -120,7 +130,9 @@ def traffic(world: World, by: Producer, count: int, chance: random.Random) -> li
         else:
             name = f"page-{chance.randrange(max(1, count // 4))}"
             versions[name] += 1
-            sent.append(item(world, by, name, versions[name], deleted=chance.random() < 0.1))
+            title, text = TEXTS[chance.randrange(len(TEXTS))]
+            says = {"title": title, "text": text, "deleted": chance.random() < 0.1}
+            sent.append(item(world, by, name, versions[name], **says))
     places = {number: number + chance.uniform(0, 40) for number in range(count)}
     return [sent[number] for number in sorted(places, key=places.__getitem__)]
 
