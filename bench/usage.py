@@ -1,7 +1,7 @@
 """What it costs to keep usage: rows of the ledger, until every aggregate has them.
 
-Owns the load (bounded, on a tenant of its own, in transactions of `ROWS_AT_ONCE`) and the reading of the clock. Rows are
-written straight into the ledger, as the API's role: asking so many questions would measure the search.
+Owns the load (bounded, on a tenant of its own, in transactions of `ROWS_AT_ONCE`) and the reading of the clock. Rows
+are written straight into the ledger, as the API's role: asking so many questions would measure the search.
 """
 
 from __future__ import annotations

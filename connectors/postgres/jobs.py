@@ -93,7 +93,8 @@ def claim(connection: Connection, owner: str, kinds: Collection[str], tenant_run
     connection.execute("select pg_advisory_xact_lock(%s)", [_CLAIM_LOCK])
     row = connection.execute(
         "select j.tenant_id, j.job_id, j.kind, j.params, j.position, j.done, j.total, "
-        "j.attempts + (j.lease_owner is not null)::int, j.cancel_requested_at is not null from app.jobs j "
+        "j.attempts + (j.lease_owner is not null)::int, j.cancel_requested_at is not null, j.state = 'queued' "
+        "from app.jobs j "
         "cross join lateral (select count(*) as running from app.jobs r where r.tenant_id = j.tenant_id "
         "and r.state = 'running' and r.lease_until > clock_timestamp()) at_work "
         "where j.state in ('queued', 'running') and j.due_at <= clock_timestamp() and j.kind = any(%s) "
@@ -103,7 +104,7 @@ def claim(connection: Connection, owner: str, kinds: Collection[str], tenant_run
     ).fetchone()
     if row is None:
         return None
-    tenant_id, job_id, kind, params, position, done, total, attempts, cancel = row
+    tenant_id, job_id, kind, params, position, done, total, attempts, cancel, begins = row
     job = Job(tenant_id, job_id, kind, params, position, done, total, attempts, owner, cancel)
     connection.execute(
         "update app.jobs set state = 'running', lease_owner = %s, "
@@ -112,6 +113,8 @@ def claim(connection: Connection, owner: str, kinds: Collection[str], tenant_run
         "started_at = coalesce(started_at, clock_timestamp()) where tenant_id = %s and job_id = %s",
         [owner, LEASE_S, attempts, job.tenant_id, job.job_id],
     )
+    if begins:
+        _emit(connection, job)
     return job
 
 
