@@ -131,7 +131,7 @@ async def read_related(connection: Connection) -> AsOf:
     parts = (await read(connection, WORDS_VIEW), await read(connection, RELATED_VIEW))
     base = min(parts, key=lambda part: part.time.timestamp() if part.time else 0.0)
     row = await connection.fetchrow(
-        f"select min(s.recorded_at) as time, clock_timestamp() as now {_NOT_RELATED}"  # noqa: S608 - a constant
+        f"select min(s.recorded_at) as time, clock_timestamp() as now {_NOT_RELATED}"
     )
     if row["time"] is None or base.time is None:
         return base
@@ -165,7 +165,7 @@ async def _related_has(database: Database, tenant_id: UUID, position: str) -> bo
         )
         if there < _partitions(RELATED_VIEW):
             return False
-        return not await connection.fetchval(f"select exists (select {_NOT_RELATED})")  # noqa: S608 - a constant
+        return not await connection.fetchval(f"select exists (select {_NOT_RELATED})")
 
 
 def _partitions(view: str) -> int:

@@ -22,12 +22,12 @@ from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from connectors.kafka.source import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
+from dataflows import oracle_activity, oracle_related
 from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
 from dataflows.index import Index
 from dataflows.related import Related
-from dataflows import oracle_activity, oracle_related
 from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]

@@ -126,8 +126,8 @@ class Corpus:
     ) -> None:
         """A row of `mv.related`."""
         self.connection.execute(
-            "insert into mv.related (tenant_id, adr_id, related_id, score, words, terms, meaning, links_to, links_from) "
-            "values (%s, %s, %s, %s, 0.5, %s, %s, %s, %s)",
+            "insert into mv.related (tenant_id, adr_id, related_id, score, words, terms, meaning, links_to, "
+            "links_from) values (%s, %s, %s, %s, 0.5, %s, %s, %s, %s)",
             [tenant_id, adr_id, related_id, score, list(terms), meaning, list(links_to), list(links_from)],
         )
 
