@@ -236,7 +236,7 @@ class Corpus:
         mine = np.zeros(count, dtype=np.int64)
         mine[numbers[start:end]] = weights[start:end]
         # As float64, which holds these integers exactly: a word adds at most 10⁶, and there are 1 000.
-        return np.bincount(owners, weights=mine[numbers] * weights, minlength=len(self.all))
+        return np.bincount(owners, weights=mine[numbers] * weights, minlength=len(self.all)).astype(np.float64)
 
     def _meaning(self, position: int) -> tuple[Floats, Floats]:
         starts = self._passage_starts

@@ -1,4 +1,4 @@
-"""The plain recomputation of the nearest ADRs, for `adriatic verify`: every feature from its text and vectors, and every
+"""The plain recomputation of the nearest ADRs, for `adriatic verify`: every feature from its text and vectors, every
 pair of a tenant by itself, without arrays over all, without lists before.
 
 Read next: `dataflows/oracle.py`, which says what is compared when; `dataflows/related.py`, which keeps the table.
@@ -52,7 +52,8 @@ def _features(connection: Connection, space: str, tenant_id: UUID) -> dict[UUID,
 
 def _links(connection: Connection, tenant_id: UUID) -> dict[tuple[UUID, UUID], list[str]]:
     rows = connection.execute(
-        "select adr_id, target_id, kind from app.adr_links where tenant_id = %s and target_id is not null order by kind",
+        "select adr_id, target_id, kind from app.adr_links where tenant_id = %s and target_id is not null "
+        "order by kind",
         [tenant_id],
     )
     links: dict[tuple[UUID, UUID], list[str]] = {}
@@ -101,11 +102,13 @@ def _plain(row: Row) -> tuple[object, ...]:
 
 
 def _compare_features(connection: Connection, tenant_id: UUID, right: dict[UUID, Features]) -> list[Unlike]:
-    wanted = {(tenant_id, adr_id, one.words_packed, one.terms, one.passages_packed) for adr_id, one in right.items()}
+    wanted: set[tuple[object, ...]] = {
+        (tenant_id, adr_id, one.words_packed, one.terms, one.passages_packed) for adr_id, one in right.items()
+    }
     rows = connection.cursor(binary=True).execute(
         "select tenant_id, adr_id, words, terms, passages from mv.related_features where tenant_id = %s", [tenant_id]
     )
-    have = {(row[0], row[1], row[2], tuple(row[3]), row[4]) for row in rows}
+    have: set[tuple[object, ...]] = {(row[0], row[1], row[2], tuple(row[3]), row[4]) for row in rows}
     return _compare(FEATURES, wanted, have)
 
 

@@ -352,9 +352,7 @@ def read_corpus(connection: Connection, tenant_id: UUID) -> Corpus:
     return Corpus(tuple(ids), tuple(every))
 
 
-def rows_of(
-    connection: Connection, tenant_id: UUID, corpus: Corpus, pairs: Sequence[tuple[UUID, Key]]
-) -> list[Row]:
+def rows_of(connection: Connection, tenant_id: UUID, corpus: Corpus, pairs: Sequence[tuple[UUID, Key]]) -> list[Row]:
     """The rows of these pairs: each with its reasons. `pairs` are sorted by ADR."""
     terms: dict[UUID, list[str]] = dict(
         connection.execute(

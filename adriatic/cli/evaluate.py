@@ -47,7 +47,7 @@ class Corpus:
 
 @click.group("eval")
 def evaluate() -> None:
-    """Measure how well search finds things."""
+    """Measure how well the running system finds things."""
 
 
 @evaluate.command("known-item")
@@ -71,19 +71,19 @@ def known_item(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     Prints nDCG@10 for search by words, by meaning, and both. Each corpus gets a tenant, whose ADRs are deleted again.
     """
     settings = load()
-    corpora = [corpus for path in paths or _default() for corpus in _read(settings, path)]
+    corpora = [corpus for path in paths or default_paths() for corpus in _read(settings, path)]
     if not any(corpus.queries for corpus in corpora):
         raise InvalidInput(
             "there is no ADR with a title of its own", hint="name a folder of decision records by --data"
         )
     ranks: dict[str, dict[str, list[int | None]]] = {}
     with ExitStack() as stack:
-        remotes = [stack.enter_context(_tenant(settings, corpus)) for corpus in corpora]
+        remotes = [stack.enter_context(tenant_of(settings, corpus)) for corpus in corpora]
         for remote in remotes:
-            _empty(remote)
+            emptied(remote)
             if not keep:
-                stack.callback(_empty, remote)
-        _import(settings, corpora, remotes)
+                stack.callback(emptied, remote)
+        imported(settings, corpora, remotes)
         for corpus, remote in zip(corpora, remotes, strict=True):
             ranks[corpus.name] = _ask(corpus, remote)
     click.echo(_as_json(corpora, ranks) if as_json else "\n".join(_table(corpora, ranks)))
@@ -92,7 +92,7 @@ def known_item(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
 # --- corpora --------------------------------------------------------------------------------------------------------
 
 
-def _default() -> list[Path]:
+def default_paths() -> list[Path]:
     folder = Path("docs/decisions")
     if not folder.is_dir():
         raise click.UsageError("there is no docs/decisions here; name a folder of decision records by --data")
@@ -142,12 +142,12 @@ class _Texts:
 # --- the system -----------------------------------------------------------------------------------------------------
 
 
-def _tenant(settings: Settings, corpus: Corpus) -> Any:
+def tenant_of(settings: Settings, corpus: Corpus, prefix: str = "") -> Any:
     """A connection as the corpus's tenant, made when it is missing."""
     from adriatic.cli.remote import connect, local_token, local_url
     from api.tenants import service
 
-    slug = (TENANT_PREFIX + corpus.name)[:63].rstrip("-")
+    slug = (TENANT_PREFIX + prefix + corpus.name)[:63].rstrip("-")
 
     async def made() -> service.Tenant:
         async with service.owner(settings.postgres) as connection:
@@ -156,7 +156,7 @@ def _tenant(settings: Settings, corpus: Corpus) -> Any:
     return connect(local_url(settings), local_token(settings, asyncio.run(made()).tenant_id))
 
 
-def _empty(remote: Remote) -> None:
+def emptied(remote: Remote) -> None:
     """Delete every ADR of the tenant, those of a run that was cut short included."""
     from api.adrs.schemas import Adr, AdrPage
 
@@ -168,7 +168,7 @@ def _empty(remote: Remote) -> None:
                 continue  # a repeated request whose first answer was lost
 
 
-def _import(settings: Settings, corpora: Sequence[Corpus], remotes: Sequence[Remote]) -> None:
+def imported(settings: Settings, corpora: Sequence[Corpus], remotes: Sequence[Remote]) -> None:
     """Bring every corpus in, and wait until all of it can be found by words and by meaning."""
     from adriatic.cli import import_view as view
     from adriatic.cli.searchable import Watched, await_searchable

@@ -32,6 +32,8 @@ _LABEL = re.compile(r"\bADR[-_ #]{0,2}0{0,4}(\d{1,5})\b", re.IGNORECASE)
 _INLINE_LINK = re.compile(r"(?<!!)\[([^\[\]]{0,400})\]\(<?([^()\s<>]{1,1000})>?(?:\s+[\"'][^\"')]{0,200}[\"'])?\)")
 _REFERENCE = re.compile(r" {0,3}\[([^\[\]]{1,200})\]:\s{1,8}<?(\S{1,1000}?)>?(?:\s|$)")
 _MARKDOWN_PATH = re.compile(r"\.(?:md|markdown)(?:[?#]|$)", re.IGNORECASE)
+_MARKDOWN_NAME = re.compile(r"[^\s()<>\[\]]{1,1000}\.(?:md|markdown)\b[^\s()<>\[\]]{0,200}", re.IGNORECASE)
+_SPELLED_LABEL = re.compile(r"\b(?:ADR|(?:architecture )?decision(?: record)?)s?[-_ #]{0,3}\d{1,5}\b", re.IGNORECASE)
 _EMPHASIS = re.compile(r"\*\*|__")
 
 _LINK_WORDS: Final[tuple[tuple[LinkKind, str], ...]] = (
@@ -107,6 +109,27 @@ def _mentions(out: Outline) -> Iterator[Link]:
     for line in out.prose:
         if "[" in line or "ADR" in line or "adr" in line:
             yield from _line_links(line)
+
+
+def without_mentions(text: str) -> str:
+    """`text` without what refers to another record: links to Markdown files and to labels with their words, labels,
+    file names, relations in front matter. Titles that are quoted as words stay: only who knows them finds them.
+
+    For evaluations that ask whether two records belong together without being told.
+    """
+    return "\n".join(_without_mentions(line) for line in text.split("\n") if not _is_mention(line))
+
+
+def _is_mention(line: str) -> bool:
+    """Whether nothing but a reference is in the line: a link definition, or a relation of front matter."""
+    definition = _REFERENCE.match(line)
+    key = line.partition(":")[0].strip().lower().replace("_", "-").replace(" ", "-")
+    return key in _RELATION_KEYS or (definition is not None and bool(_record_target(definition[2], definition[1])))
+
+
+def _without_mentions(line: str) -> str:
+    line = _INLINE_LINK.sub(lambda match: " " if _record_target(match[2], match[1]) else match[0], line)
+    return _MARKDOWN_NAME.sub(" ", _SPELLED_LABEL.sub(" ", line))
 
 
 _RELATION_KEYS: Final[dict[str, LinkKind]] = {

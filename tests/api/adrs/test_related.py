@@ -1,4 +1,4 @@
-"""The nearest ADRs over HTTP: in order, with reasons to read, never a deleted one, and honest about how far they are."""
+"""The nearest ADRs over HTTP: in order, with reasons to read, never a deleted one, and how far they are is said."""
 
 from __future__ import annotations
 

@@ -1,0 +1,221 @@
+"""`adriatic eval related`: does the running system find what people linked, when the links are taken out?
+
+Owns the tenants of this evaluation (`eval-rel-…`) and its table. The ADRs go in without their links, by the import that
+everybody uses, and their lists are read over HTTP: what is measured is the system. Then the links are set through the
+API, and the lists are read again: what links add. Refuses to tune anything. The task is in `api/adrs/linked.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import click
+import msgspec
+
+from adriatic.cli.evaluate import PAGE, Corpus, default_paths, emptied, evaluate, imported, tenant_of
+from adriatic.clock import SYSTEM_CLOCK
+from adriatic.deadline import Deadline
+from adriatic.errors import DependencyUnavailable, InvalidInput
+from adriatic.settings import Settings, load
+
+if TYPE_CHECKING:
+    from adriatic.cli.remote import Remote
+    from api.adrs.linked import Item, Measured, Scores
+
+PREFIX: Final = "rel-"
+WAYS: Final = ("bm25", "blind", "linked")
+"""Plain BM25; what the system serves without knowing the links; and knowing them."""
+WAIT_S_MAX: Final = 120.0
+"""For the lists to follow what search shows. A list takes milliseconds; longer than this, the flow is down."""
+POLL_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class History:
+    """One history: its items, what was measured by way, and the corpus that goes in."""
+
+    corpus: Corpus
+    items: list[Item]
+    found: dict[str, list[Measured]] = field(default_factory=dict)
+
+    @property
+    def links(self) -> int:
+        return sum(len(item.links) for item in self.items)
+
+
+@evaluate.command("related")
+@click.option(
+    "--data",
+    "paths",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A folder of JSONL histories, one JSONL history, a folder of Markdown, or a git repository; may be repeated.  "
+    "[default: docs/decisions]",
+)
+@click.option("--keep", is_flag=True, help="Leave the ADRs in the evaluation's tenants, to look at them.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
+    """Find the ADRs that each ADR is linked with, after the links were taken out of all texts.
+
+    \b
+    adriatic eval related                              this project's own decisions
+    adriatic eval related --data histories/            every .jsonl(.gz) file in it, each as a history of its own
+
+    Prints recall@5 and MRR of plain BM25, of the lists that the system serves without the links (blind), and with them.
+    Each history gets a tenant, whose ADRs are deleted again.
+    """
+    from api.adrs.linked import bm25, measured
+
+    settings = load()
+    histories = [one for path in paths or default_paths() for one in _read(settings, path)]
+    if not any(one.links for one in histories):
+        raise InvalidInput("no ADR links to another one", hint="name a folder of decision records by --data")
+    with ExitStack() as stack:
+        remotes = [stack.enter_context(tenant_of(settings, one.corpus, PREFIX)) for one in histories]
+        for remote in remotes:
+            emptied(remote)
+            if not keep:
+                stack.callback(emptied, remote)
+        imported(settings, [one.corpus for one in histories], remotes)
+        ids = [_ids(remote) for remote in remotes]
+        for one, remote, of in zip(histories, remotes, ids, strict=True):
+            one.found["bm25"] = measured(one.items, bm25(one.items))
+            one.found["blind"] = measured(one.items, _lists(one, remote, of))
+        for one, remote, of in zip(histories, remotes, ids, strict=True):
+            _set_links(one, remote, of)
+            one.found["linked"] = measured(one.items, _lists(one, remote, of))
+    click.echo(_as_json(histories) if as_json else "\n".join(table(histories)))
+
+
+def _read(settings: Settings, path: Path) -> Iterator[History]:
+    from adriatic.cli.imports import tenant_slug
+    from api.adrs.linked import items
+    from api.search.known_item import Item as Text
+    from connectors.history import open_source
+    from connectors.history.jsonl import is_jsonl
+
+    files = sorted(file for file in path.iterdir() if is_jsonl(file)) if path.is_dir() else []
+    for file in files or [path]:
+        found = items(open_source(file, content_bytes_max=settings.api.adr_bytes_max).changes())
+        if found:
+            texts = [Text(item.path, None, item.text) for item in found]
+            yield History(Corpus(tenant_slug(file.resolve()), texts), found)
+
+
+# --- the system -----------------------------------------------------------------------------------------------------
+
+
+def _ids(remote: Remote) -> dict[int, UUID]:
+    """Which ADR each item became, by the number that its file name had."""
+    from api.adrs.schemas import AdrPage
+
+    ids: dict[int, UUID] = {}
+    cursor = None
+    while True:
+        page = remote.request("GET", "/v1/adrs", AdrPage, limit=PAGE, cursor=cursor)
+        ids |= {adr.number - 1: adr.adr_id for adr in page.items if adr.number is not None}
+        cursor = page.next_cursor
+        if cursor is None:
+            return ids
+
+
+def _lists(one: History, remote: Remote, ids: Mapping[int, UUID]) -> list[list[int]]:
+    """The list of each item, as it is served once everything written before now is in it."""
+    from adriatic.cli import import_view as view
+    from api.adrs.related import RelatedAdrs
+
+    _await(remote, ids[0], datetime.now(UTC))
+    items = {adr_id: at for at, adr_id in ids.items()}
+    lists: list[list[int]] = []
+    with view.progress(f"asking {one.corpus.name}", len(one.items)) as progress:
+        for at in range(len(one.items)):
+            answer = remote.request("GET", f"/v1/adrs/{ids[at]}/related", RelatedAdrs)
+            lists.append([items[each.id] for each in answer.related])
+            progress(1)
+    return lists
+
+
+def _await(remote: Remote, adr_id: UUID, written: datetime) -> None:
+    from api.adrs.related import RelatedAdrs
+
+    deadline = Deadline.after(WAIT_S_MAX)
+    while True:
+        as_of = remote.request("GET", f"/v1/adrs/{adr_id}/related", RelatedAdrs).as_of
+        if as_of.time is not None and as_of.time >= written:
+            return
+        if deadline.passed:
+            raise DependencyUnavailable(
+                "the lists of related ADRs do not follow", hint="`adriatic status` shows which part waits"
+            )
+        SYSTEM_CLOCK.sleep(POLL_S)
+
+
+def _set_links(one: History, remote: Remote, ids: Mapping[int, UUID]) -> None:
+    from api.adrs.schemas import Link, NewLink
+
+    for at, item in enumerate(one.items):
+        for other, kind in item.links:
+            link = msgspec.json.encode(NewLink(kind, str(ids[other])))
+            remote.request("PUT", f"/v1/adrs/{ids[at]}/links", Link, body=link)
+
+
+# --- the result -----------------------------------------------------------------------------------------------------
+
+
+def _of(histories: Sequence[History]) -> dict[str, Scores]:
+    from api.adrs.linked import scores
+
+    return {way: scores([each for one in histories for each in one.found[way]]) for way in WAYS}
+
+
+def _as_json(histories: Sequence[History]) -> bytes:
+    def figures(some: Sequence[History]) -> dict[str, Any]:
+        return {
+            "adrs": sum(len(one.items) for one in some),
+            "links": sum(one.links for one in some),
+            **_of(some),
+        }
+
+    return msgspec.json.encode(
+        {
+            "task": "related",
+            "histories": [{"name": one.corpus.name, **figures([one])} for one in histories],
+            "overall": figures(histories),
+        }
+    )
+
+
+def table(histories: Sequence[History]) -> Iterator[str]:
+    width = max(len("recall@5 / MRR"), *(len(one.corpus.name) for one in histories))
+    yield f"{'recall@5 / MRR':<{width}}  {'ADRs':>5}  {'links':>5}  {'asked':>5}" + "".join(
+        f"  {way:>13}" for way in WAYS
+    )
+    for one in histories:
+        yield _row(one.corpus.name, width, [one])
+    yield _row("overall", width, histories)
+    overall = _of(histories)
+    yield ""
+    for way in WAYS:
+        each = overall[way]
+        yield (
+            f"{way:<6} recall@5 {each.recall:.3f} (95 % of resamples: {each.low:.3f} to {each.high:.3f}), "
+            f"MRR {each.mrr:.3f}"
+        )
+    blind, plain, linked = overall["blind"], overall["bm25"], overall["linked"]
+    yield (
+        f"blind to BM25: recall@5 {blind.recall - plain.recall:+.3f}, MRR {blind.mrr - plain.mrr:+.3f}; "
+        f"without the links against with them: {blind.recall - linked.recall:+.3f}, {blind.mrr - linked.mrr:+.3f}"
+    )
+
+
+def _row(name: str, width: int, some: Sequence[History]) -> str:
+    of = _of(some)
+    adrs, links = sum(len(one.items) for one in some), sum(one.links for one in some)
+    cells = "".join(f"  {of[way].recall:.3f} / {of[way].mrr:.3f}" for way in WAYS)
+    return f"{name:<{width}}  {adrs:>5}  {links:>5}  {of['bm25'].queries:>5}{cells}"

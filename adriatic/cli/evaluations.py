@@ -1,0 +1,8 @@
+"""`adriatic eval` with all its commands: each of them is a module that adds itself to the group."""
+
+from __future__ import annotations
+
+from adriatic.cli import evaluate_related  # noqa: F401 - it adds its command
+from adriatic.cli.evaluate import evaluate
+
+__all__ = ["evaluate"]
