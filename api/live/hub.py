@@ -58,6 +58,8 @@ HELD_BYTES_MAX = 67_108_864
 """Snapshots that are not sent yet, of all readers of the process: 64 MiB."""
 STALL_S_MAX = 60.0
 """A reader who takes nothing for so long, while there is something, is cut."""
+CLOSE_S_MAX = 2.0
+"""At the end of the process, for a look that is under way."""
 NOBODY = UUID(int=0)
 
 log = get_logger("live")
@@ -147,6 +149,7 @@ class Hub:
         self._room = BoundedSemaphore(HANDED_OVER_MAX)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
 
     # --- starting and stopping --------------------------------------------------------------------------------------
 
@@ -156,6 +159,8 @@ class Hub:
         for lane in self._lanes.values():
             lane.wake()
         if self._looking is not None:
+            self._stop.set()
+            await asyncio.wait({self._looking}, timeout=CLOSE_S_MAX)
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
         if self._tail is not None:
@@ -339,8 +344,7 @@ class Hub:
     async def _look_on(self) -> None:
         now_s = self.clock.monotonic()
         self._answered_s = {"database": now_s, "kafka": now_s}
-        while True:
-            await asyncio.sleep(LOOK_S)
+        while not await self._stopped_within(LOOK_S):
             self._forget_idle()
             for reader in tuple(self._open):
                 reader.cut_if_stalled()
@@ -356,6 +360,14 @@ class Hub:
                 log.exception("unexpected exception")
             self.looked.set()
             self.looked.clear()
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _look(self) -> None:
         progress = await self._ask_database()

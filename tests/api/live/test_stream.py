@@ -16,7 +16,6 @@ import httpx
 import psycopg
 import pytest
 
-from adriatic.settings import Settings
 from api.auth.issuer import LocalIssuer
 from api.live.join import Token
 from api.live.views import View, by_name
@@ -31,12 +30,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 SEED = int(os.environ.get("ADRIATIC_TEST_SEED", "20261124"))
 CUTS = 50
 COUNTS = by_name()["entity_counts"]
-
-
-@pytest.fixture
-def world(fresh_database: Settings) -> Iterator[World]:
-    with worlds.made(fresh_database) as made:
-        yield made
 
 
 @pytest.fixture
@@ -161,7 +154,7 @@ def test_a_reader_that_is_cut_fifty_times_sees_each_change_once_and_in_order(wor
         client.read(lambda picture: picture.whole)
         for _ in range(CUTS):
             # In the middle of an event as often as not; sometimes the reader stays away for a while.
-            client.read(lambda _: False, bytes_max=chance.randrange(1, 20_000))
+            client.read(lambda _: False, bytes_max=chance.randrange(1, 12_000))
             if chance.random() < 0.2:
                 time.sleep(chance.random() * 2)
     finally:

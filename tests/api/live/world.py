@@ -87,6 +87,12 @@ class World:
             with suppress(KafkaException):  # it was never made
                 future.result(30)
 
+    def topics_there(self) -> list[str]:
+        return list(self._kafka.list_topics(timeout=10).topics)
+
+    def schema(self, subject: str) -> Schema:
+        return self._schemas[subject]
+
     def start_capture(self) -> None:
         contracts = Contracts(self.topics, self.registry, self._schemas.__getitem__)
         self._capture = Capture(self.settings, contracts)
