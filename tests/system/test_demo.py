@@ -25,7 +25,7 @@ def test_a_day_is_played_verified_and_cleared_up(world: World) -> None:
     assert feed["received"] == len(list(story.notices(story.day().feed)))
     assert (feed["duplicates"], feed["deleted"]) == (story.day().feed.duplicates, story.day().feed.deleted)
     assert feed["superseded"] > 0
-    assert sum(feed["rejected"].values()) == 1
+    assert (feed["rejected"], day["feed"]["refused"]) == ({}, {"invalid-input": 1})
     assert (day["chats"]["answered"], day["chats"]["stopped"]) == (2, 1)
     assert day["usage"]["attempts"] == 3
     assert day["jobs"]["state"] == "succeeded"
