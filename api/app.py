@@ -34,6 +34,7 @@ from api.auth.users import Principal, Users
 from api.chat.controller import ChatController
 from api.chat.streams import Streams
 from api.db import Database
+from api.documents.controller import DocumentController
 from api.edge import Edge
 from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
@@ -45,6 +46,7 @@ from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
 from connectors import embedders, llm
 from connectors.jwks import JwksClient
+from connectors.objects import Objects
 
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
@@ -73,6 +75,11 @@ def routes(settings: Settings) -> list[ControllerRouterHandler]:
         *CONTROLLERS,
         Router("/", route_handlers=[AdrController], request_max_body_size=text_bytes_max),
         Router("/", route_handlers=[ImportController], request_max_body_size=settings.api.import_bytes_max),
+        Router(
+            "/",
+            route_handlers=[DocumentController],
+            request_max_body_size=settings.api.upload_bytes_max + SMALL_BODY_BYTES_MAX,
+        ),
     ]
 
 
@@ -128,7 +135,7 @@ def _dependencies() -> Mapping[str, Provide]:
 
         return Provide(provide, sync_to_thread=False)
 
-    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams")
+    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams", "objects")
     return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
 
 
@@ -145,6 +152,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.tokens = TokenChecker(settings.auth, keys)
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
+    state.objects = Objects(settings)
     state.streams = Streams(state.database, settings.llm, llm.build(settings.llm), state.clock)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)
     watch = asyncio.create_task(state.readiness.run(), name="readiness")
