@@ -57,6 +57,8 @@ IMPORT_BYTES_MAX = 67_108_864
 """Largest `api.import_bytes_max`, in bytes: a request is held in memory while it is worked on."""
 BYTES_MIN = 1_000
 """Smallest limit of a size, in bytes: below it not even short texts fit, and somebody meant kilobytes."""
+UPLOAD_BYTES_MAX = 104_857_600
+"""Largest `api.upload_bytes_max`, in bytes: an upload is on disk while it arrives, and is read whole by a parser."""
 CONNECTIONS_MAX = 262_143
 """Upper end of Postgres's own max_connections."""
 REPLICATION_MAX = 32_767
@@ -174,7 +176,30 @@ class ApiSettings(_Section):
         256, gt=0, le=10_000, description="Live reads that one API process streams at a time."
     )
     live_readers_per_tenant_max: int = Field(32, gt=0, description="Of these, for one tenant.")
+    upload_bytes_max: int = Field(
+        33_554_432, ge=BYTES_MIN, le=UPLOAD_BYTES_MAX, description="Largest file of an upload, in bytes."
+    )
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API; none is off.")
+
+
+class ObjectSettings(_Section):
+    """Where the originals of uploaded documents are kept. The API and the jobs must see the same place."""
+
+    kind: Literal["folder", "s3"] = Field(
+        "folder", description="`folder` on a disk; `s3` is anything that speaks its API."
+    )
+    folder: Path | None = Field(None, description="For `folder`; empty is `objects` in the state directory.")
+    bucket: str = Field("", description="For `s3`; it exists already.")
+    endpoint: OptionalUrl = Field("", description="For `s3`: base of the API; empty is Amazon's.")
+    region: Name = Field("us-east-1", description="For `s3`.")
+    access_key_id: str = Field("", description="For `s3`; empty asks the machine's own role.")
+    secret_access_key: SecretStr = Field(SecretStr(""), description="For `s3`.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> ObjectSettings:
+        if self.kind == "s3" and not self.bucket:
+            raise ValueError("objects.kind s3 needs objects.bucket")
+        return self
 
 
 class AuthSettings(_Section):
@@ -308,6 +333,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     api: ApiSettings = ApiSettings()
+    objects: ObjectSettings = ObjectSettings()
     auth: AuthSettings = AuthSettings()
     embedder: EmbedderSettings = EmbedderSettings()
     llm: LlmSettings = LlmSettings()

@@ -35,6 +35,7 @@ from api.auth.users import Principal, Users
 from api.chat.controller import ChatController
 from api.chat.streams import Streams
 from api.db import Database
+from api.documents.controller import DocumentController
 from api.edge import Edge
 from api.feeds.controller import FeedController
 from api.imports.controller import FreshnessController, ImportController
@@ -50,6 +51,7 @@ from api.search.embedding import QueryEmbedder
 from api.usage.controller import UsageController
 from connectors import embedders, llm
 from connectors.jwks import JwksClient
+from connectors.objects import Objects
 
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
@@ -82,6 +84,11 @@ def routes(settings: Settings) -> list[ControllerRouterHandler]:
         *CONTROLLERS,
         Router("/", route_handlers=[AdrController], request_max_body_size=text_bytes_max),
         Router("/", route_handlers=[ImportController], request_max_body_size=settings.api.import_bytes_max),
+        Router(
+            "/",
+            route_handlers=[DocumentController],
+            request_max_body_size=settings.api.upload_bytes_max + SMALL_BODY_BYTES_MAX,
+        ),
     ]
 
 
@@ -137,7 +144,7 @@ def _dependencies() -> Mapping[str, Provide]:
 
         return Provide(provide, sync_to_thread=False)
 
-    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams", "live")
+    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams", "live", "objects")
     return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
 
 
@@ -154,6 +161,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.tokens = TokenChecker(settings.auth, keys)
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
+    state.objects = Objects(settings)
     state.streams = Streams(state.database, settings.llm, llm.build(settings.llm), state.clock)
     state.live = Hub(settings, state.database, state.clock)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)

@@ -34,9 +34,12 @@ def run(name: str, dead_letter_limit: bool) -> None:
     Starts without its dependencies and says at /health/ready what it waits for. One that must not go on (too many dead
     letters) stays up, not ready, with the reason.
     """
+    from connectors.objects import Objects
+    from connectors.parsers.pool import Parsers
     from dataflows.reindex import Reindex
     from streams.agent import AgentRunner
     from streams.announcements import Announcements
+    from streams.documents import EraseOriginal, ParseDocument
     from streams.worker import Worker
 
     if name != Announcements.name:
@@ -54,7 +57,9 @@ def run(name: str, dead_letter_limit: bool) -> None:
         signal.signal(number, stop)
     if settings.telemetry.ops_port:
         ops.serve(settings.telemetry.ops_host, settings.telemetry.ops_port, health)
-    worker = Worker({kind.name: kind for kind in (Reindex(),)}, settings.postgres, life)
+    objects, parsers = Objects(settings), Parsers()
+    kinds = (Reindex(), ParseDocument(objects, parsers), EraseOriginal(objects))
+    worker = Worker({kind.name: kind for kind in kinds}, settings.postgres, life)
     worker.start()
     try:
         AgentRunner(Announcements(worker.wake), settings, life, dead_letter_limit=dead_letter_limit).run()
@@ -62,4 +67,5 @@ def run(name: str, dead_letter_limit: bool) -> None:
         health.wait_for("operator", str(error))
         life.wait_for_stop()
     finally:
+        parsers.close()
         worker.join(STOP_S_MAX)

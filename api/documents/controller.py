@@ -1,0 +1,200 @@
+"""`/v1/documents`: upload, list, read, the original, delete.
+
+Owns the HTTP of it: how a file arrives (on disk, never whole in memory) and leaves. Refuses SQL and rules: `service`
+has them. An original is always a download of no type: whatever somebody uploaded, no browser shows it as a page of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
+
+from litestar import Controller, Response, delete, get, post
+from litestar.datastructures import UploadFile
+from litestar.di import NamedDependency
+from litestar.enums import RequestEncodingType
+from litestar.params import Body, PathParameter, QueryParameter
+from litestar.response import Stream
+
+from adriatic.errors import TooLarge
+from adriatic.settings import Settings
+from api import paging
+from api.auth.users import Principal
+from api.db import Connection, Database, tenant_transaction, write
+from api.documents import service
+from api.documents.service import Document, DocumentPage, State
+from api.edge import traceparent
+from api.openapi import answers
+from api.watermarks import POSITION_HEADER
+from connectors.objects import Objects, key_of
+
+_DOCUMENT = {
+    "id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
+    "job_id": "0199f0c2-a1b3-7c3d-8e4f-5a6b7c8d9e0f",
+    "state": "processed",
+    "reason": None,
+    "file_name": "handbook.pdf",
+    "title": "Operations handbook",
+    "media_type": "application/pdf",
+    "size_bytes": 184320,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "pages": 24,
+    "version": 1,
+    "created_at": "2026-01-15T09:00:00Z",
+    "updated_at": "2026-01-15T09:00:02Z",
+}
+_STORED = _DOCUMENT | {"state": "stored", "title": "", "media_type": "", "pages": None, "version": 0}
+
+Db = NamedDependency[Database]
+By = NamedDependency[Principal]
+DocumentId = Annotated[UUID, PathParameter(description="The document's id.")]
+
+
+@dataclass
+class UploadForm:
+    """One part, named `file`, with a file name."""
+
+    file: UploadFile
+
+
+class DocumentController(Controller):
+    """Documents that are uploaded, made text of, and searched beside ADRs."""
+
+    path = "/v1/documents"
+    tags = ("documents",)
+
+    @post(
+        operation_id="uploadDocument",
+        status_code=202,
+        summary="Upload a document",
+        responses=answers(
+            Document,
+            _STORED,
+            status=202,
+            description="It is stored, and waits to be parsed. 200 with the same document when these bytes are here.",
+            errors=(413, 415),
+        )
+        | {200: answers(Document, _DOCUMENT, description="These bytes are here already.")[200]},
+    )
+    async def upload_document(
+        self,
+        database: Db,
+        principal: By,
+        settings: NamedDependency[Settings],
+        objects: NamedDependency[Objects],
+        data: Annotated[UploadForm, Body(media_type=RequestEncodingType.MULTI_PART)],
+    ) -> Response[Document]:
+        """Markdown, HTML, plain text, DOCX, or PDF with text; the bytes decide, not the name. What becomes of it is in
+        `state` and `reason`; a file that cannot be read is taken, and refused with the reason."""
+        try:
+            upload = await asyncio.to_thread(service.received, data.file.file, data.file.filename)
+            if upload.size_bytes > settings.api.upload_bytes_max:
+                raise TooLarge(
+                    f"the file has {upload.size_bytes} bytes", hint=f"at most {settings.api.upload_bytes_max}; split it"
+                )
+            async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+                there = await service.known(connection, principal.tenant_id, upload.content_hash)
+            if there is not None:
+                return _answer(there, 200)
+            await asyncio.to_thread(service.put, objects, principal.tenant_id, upload)
+            trace = traceparent()
+
+            async def work(connection: Connection) -> tuple[Document, bool]:
+                return await service.create(connection, principal, upload, objects, trace)
+
+            (document, made), _lsn = await write(database, principal.tenant_id, work)
+        finally:
+            await data.file.close()
+        return _answer(document, 202 if made else 200)
+
+    @get(
+        operation_id="listDocuments",
+        summary="List documents",
+        responses=answers(
+            DocumentPage, {"items": [_DOCUMENT], "next_cursor": None}, description="Documents, newest first."
+        ),
+    )
+    async def list_documents(
+        self,
+        database: Db,
+        principal: By,
+        in_state: Annotated[State | None, QueryParameter(name="state", description="Only those in this state.")] = None,
+        limit: paging.Limit = paging.LIMIT_DEFAULT,
+        cursor: paging.Cursor = None,
+    ) -> DocumentPage:
+        """What was uploaded. Take `next_cursor` of a page to get the next one."""
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            return await service.page(connection, principal.tenant_id, in_state, limit, cursor)
+
+    @get(
+        "/{document_id:uuid}",
+        operation_id="getDocument",
+        summary="Read a document",
+        responses=answers(Document, _DOCUMENT, description="The document as it is now.", errors=(404,)),
+    )
+    async def get_document(self, database: Db, principal: By, document_id: DocumentId) -> Document:
+        """What became of it. Its text is found by `GET /v1/search`, its bytes under `original`."""
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            return await service.read(connection, principal.tenant_id, document_id)
+
+    @get(
+        "/{document_id:uuid}/original",
+        operation_id="getDocumentOriginal",
+        summary="Download the original",
+        responses=answers(
+            bytes,
+            "the bytes",
+            description="The bytes as they were uploaded.",
+            errors=(404,),
+            media_type="application/octet-stream",
+        ),
+    )
+    async def get_original(
+        self, database: Db, principal: By, objects: NamedDependency[Objects], document_id: DocumentId
+    ) -> Stream:
+        """Byte for byte what was uploaded, as a download."""
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            document = await service.read(connection, principal.tenant_id, document_id)
+        parts = objects.read(key_of(principal.tenant_id, bytes.fromhex(document.sha256)))
+        # The first part before the answer begins: what is not there, or does not answer, is still an error then.
+        first = await asyncio.to_thread(next, parts, b"")
+        headers = {
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(document.file_name, safe='')}",
+            "content-length": str(document.size_bytes),
+            "x-content-type-options": "nosniff",
+            "etag": f'"{document.sha256}"',
+        }
+        return Stream(_streamed(first, parts), headers=headers, media_type="application/octet-stream")
+
+    @delete(
+        "/{document_id:uuid}",
+        status_code=200,
+        operation_id="deleteDocument",
+        summary="Delete a document",
+        responses=answers(Document, _DOCUMENT, description="The document as it was.", errors=(404,)),
+    )
+    async def delete_document(self, database: Db, principal: By, document_id: DocumentId) -> Response[Document]:
+        """It is found no more at once, and its original is erased. The same file can be uploaded again."""
+        trace = traceparent()
+
+        async def work(connection: Connection) -> Document:
+            document = await service.read(connection, principal.tenant_id, document_id)
+            await service.delete(connection, principal, document_id, trace)
+            return document
+
+        document, lsn = await write(database, principal.tenant_id, work)
+        return Response(document, headers={POSITION_HEADER: lsn} if lsn else {})
+
+
+def _answer(document: Document, status: int) -> Response[Document]:
+    return Response(document, headers={"location": f"/v1/documents/{document.id}"}, status_code=status)
+
+
+async def _streamed(first: bytes, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    while part := await asyncio.to_thread(next, parts, b""):
+        yield part

@@ -1,0 +1,210 @@
+"""The rows of uploaded documents as a tenant sees them, and the order of storing bytes and rows.
+
+Owns that the same bytes are one document, and that a document's original is there as long as the document is. Bytes are
+stored before the row that refers to them and erased after it, under one lock for each content; what a crash leaves
+behind is an object that nobody refers to, never a reference to nothing. Refuses to parse, and to know HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from adriatic.errors import NotFound
+from adriatic.ids import new_id
+from api import paging
+from api.auth.users import Principal
+from api.db import Connection
+from api.jobs import service as jobs
+from api.jobs.service import NewJob
+from connectors.objects import Objects, key_of
+from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
+
+State = Literal["stored", "processing", "processed", "refused"]
+FILE_NAME_CHARS_MAX = 255
+READ_BYTES = 1_048_576
+"""At a time, of an upload that is hashed."""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    code: str
+    detail: str
+    hint: str
+
+
+class Document(msgspec.Struct, frozen=True):
+    """`state` ends as processed or refused; `reason` says why it was refused. `id` is what a search result names."""
+
+    id: UUID
+    job_id: Annotated[UUID, Meta(description="The job that parses it: GET /v1/jobs/{job_id}.")]
+    state: State
+    reason: Reason | None
+    file_name: str
+    title: str
+    media_type: Annotated[str, Meta(description="What the bytes are; empty until they were looked at.")]
+    size_bytes: int
+    sha256: str
+    pages: int | None
+    version: Annotated[int, Meta(description="Of its text; 0 while there is none.")]
+    created_at: datetime
+    updated_at: datetime
+
+
+class DocumentPage(msgspec.Struct, frozen=True):
+    items: list[Document]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that has arrived, at its beginning."""
+
+    file: IO[bytes]
+    file_name: str
+    size_bytes: int
+    content_hash: bytes
+
+
+# A job that failed or was cancelled leaves its document as it was: then the job's own reason is shown.
+_SELECT = """
+select d.document_id as id, d.job_id, d.file_name, d.title, d.media_type, d.size_bytes, d.pages, d.version,
+       encode(d.content_hash, 'hex') as sha256, d.created_at, d.updated_at, d.content_hash,
+       case when open and j.state in ('failed', 'cancelled') then 'refused' else d.state end as state,
+       case when open and j.state = 'failed' then j.last_error
+            when open and j.state = 'cancelled' then jsonb_build_object('code', 'cancelled', 'detail',
+                'its job was cancelled', 'hint', 'POST /v1/jobs with the kind parse_document parses it')
+            else d.reason end as reason
+  from app.documents d join app.jobs j on j.tenant_id = d.tenant_id and j.job_id = d.job_id,
+       lateral (select d.state in ('stored', 'processing') as open) o
+ where d.tenant_id = $1 and d.deleted_at is null
+"""
+
+
+def received(file: IO[bytes], file_name: str) -> Upload:
+    """Reads it once. Blocks."""
+    digest = hashlib.sha256()
+    size = 0
+    file.seek(0)
+    while part := file.read(READ_BYTES):
+        digest.update(part)
+        size += len(part)
+    file.seek(0)
+    return Upload(file, _shown(file_name), size, digest.digest())
+
+
+def _shown(file_name: str) -> str:
+    """The last part of a path, as browsers of old sent it, without what cannot be shown."""
+    name = file_name.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(filter(str.isprintable, name))[-FILE_NAME_CHARS_MAX:].strip() or "document"
+
+
+async def known(connection: Connection, tenant_id: UUID, content_hash: bytes) -> Document | None:
+    row = await connection.fetchrow(_SELECT + "and d.content_hash = $2", tenant_id, content_hash)
+    return _document(row) if row else None
+
+
+async def create(
+    connection: Connection, principal: Principal, upload: Upload, objects: Objects, traceparent: str | None
+) -> tuple[Document, bool]:
+    """Row, job and events in the caller's transaction. False when these bytes were here already."""
+    tenant_id = principal.tenant_id
+    key = key_of(tenant_id, upload.content_hash)
+    await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", key)
+    if there := await known(connection, tenant_id, upload.content_hash):
+        return there, False
+    if not await asyncio.to_thread(objects.exists, key):  # a delete of the same bytes was faster
+        await asyncio.to_thread(_put, objects, key, upload.file)
+    document_id = new_id()
+    wanted = NewJob(PARSE_DOCUMENT, {"document_id": str(document_id)})
+    job_id, _ = await jobs.create(connection, principal, wanted, None, traceparent)
+    await connection.execute(
+        "insert into app.documents (tenant_id, document_id, job_id, content_hash, size_bytes, file_name, uploaded_by, "
+        "traceparent) values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        *(tenant_id, document_id, job_id, upload.content_hash, upload.size_bytes, upload.file_name),
+        *(principal.user_id, traceparent),
+    )
+    await _announce(connection, tenant_id, document_id, key)
+    return await read(connection, tenant_id, document_id), True
+
+
+def put(objects: Objects, tenant_id: UUID, upload: Upload) -> None:
+    """Store the bytes, before anything refers to them. Blocks."""
+    _put(objects, key_of(tenant_id, upload.content_hash), upload.file)
+
+
+def _put(objects: Objects, key: str, file: IO[bytes]) -> None:
+    file.seek(0)
+    objects.put(key, file)
+
+
+async def _announce(connection: Connection, tenant_id: UUID, document_id: UUID, key: str) -> None:
+    await connection.execute(
+        "select app.emit('document.uploaded', jsonb_build_object('tenant_id', tenant_id, 'id', document_id), "
+        "tenant_id, jsonb_build_object('event_id', gen_random_uuid(), 'tenant_id', tenant_id, "
+        "'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'document_id', document_id, "
+        "'version', 1, 'file_name', file_name, 'media_type', 'application/octet-stream', 'size_bytes', size_bytes, "
+        "'sha256', encode(content_hash, 'base64'), 'storage_uri', 'objects:' || $3::text, 'origin', 'upload', "
+        "'title', null, 'language', null, 'uploaded_by', uploaded_by, 'attributes', '{}'::jsonb), "
+        "case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end) "
+        "from app.documents where tenant_id = $1 and document_id = $2",
+        *(tenant_id, document_id, key),
+    )
+
+
+async def read(connection: Connection, tenant_id: UUID, document_id: UUID) -> Document:
+    row = await connection.fetchrow(_SELECT + "and d.document_id = $2", tenant_id, document_id)
+    if row is None:
+        raise NotFound(f"there is no document {document_id}", hint="GET /v1/documents lists them")
+    return _document(row)
+
+
+async def page(
+    connection: Connection, tenant_id: UUID, state: State | None, limit: int, cursor: str | None
+) -> DocumentPage:
+    """Newest first."""
+    filters = paging.fingerprint("documents", state)
+    after = paging.decode(cursor, filters, tuple[datetime, UUID])
+    rows = await connection.fetch(
+        f"select * from ({_SELECT}) d where ($2::text is null or state = $2) "  # noqa: S608 - a text of ours
+        "and ($3::timestamptz is null or (created_at, id) < ($3, $4::uuid)) "
+        "order by created_at desc, id desc limit $5",
+        *(tenant_id, state, *(after or (None, None)), limit + 1),
+    )
+    shown, more = paging.split(rows, limit)
+    items = [_document(row) for row in shown]
+    return DocumentPage(items, paging.encode(filters, items[-1].created_at, items[-1].id) if more else None)
+
+
+async def delete(connection: Connection, principal: Principal, document_id: UUID, traceparent: str | None) -> None:
+    """The row is kept and hidden; its text gets a version that says so; a job erases the original."""
+    tenant_id = principal.tenant_id
+    row = await connection.fetchrow(
+        "update app.documents set deleted_at = now(), updated_at = now(), version = version + (version > 0)::int "
+        "where tenant_id = $1 and document_id = $2 and deleted_at is null returning content_hash, version, media_type",
+        *(tenant_id, document_id),
+    )
+    if row is None:
+        raise NotFound(f"there is no document {document_id}", hint="GET /v1/documents lists them")
+    if row["version"] > 0:
+        await connection.execute(
+            "insert into app.document_versions (tenant_id, document_id, version, kind, origin, title, media_type, "
+            "body, effective_at, traceparent) values ($1, $2, $3, 'delete', 'upload', '', $4, '', now(), $5)",
+            *(tenant_id, document_id, row["version"], row["media_type"], traceparent),
+        )
+    wanted = NewJob(ERASE_ORIGINAL, {"content_hash": row["content_hash"].hex()})
+    await jobs.create(connection, principal, wanted, None, traceparent)
+
+
+def _document(row: Any) -> Document:
+    values = dict(row)
+    values.pop("content_hash", None)
+    if isinstance(values["reason"], str):
+        values["reason"] = msgspec.json.decode(values["reason"])
+    return msgspec.convert(values, Document)

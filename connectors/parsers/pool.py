@@ -1,0 +1,169 @@
+"""Parser processes: started on demand, given one document at a time, ended at their bounds and after a number of them.
+
+Owns how many there are and whose turn it is: a tenant has one at a time, so a slow document holds up none of another
+tenant's. Refuses to know what is parsed. Whatever a document does to its process, this one goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from adriatic.lifecycle import StopRequested
+from connectors.parsers import Limits, Parsed, Refused, Request
+
+PROCESSES_MAX = 2
+"""At once. Each has 0.3 GB resident with the language model, and takes a core."""
+DOCUMENTS_MAX = 100
+"""After so many a process is replaced: libraries leak."""
+IDLE_S = 60.0
+"""Unused for so long, a process gives its memory back. The next one needs some seconds to load."""
+WAIT_S = 0.5
+"""Between two looks whether the worker is to stop."""
+TRIES = 2
+"""A process that dies with a document may have had its own reasons; one that dies with it again has not."""
+
+Answer = Parsed | Refused
+COMMAND = (sys.executable, "-m", "connectors.parsers.child")
+
+
+class Parsers:
+    """The processes of one worker. `parse` is called by many threads, and blocks."""
+
+    def __init__(self, limits: Limits | None = None, command: Sequence[str] = COMMAND) -> None:
+        self._limits = limits or Limits()
+        self._command = command
+        self._changed = threading.Condition()
+        self._busy: set[UUID] = set()
+        self._idle: list[_Process] = []
+        self._reaper: threading.Timer | None = None
+        self._closed = False
+
+    def parse(self, tenant_id: UUID, path: Path, file_name: str) -> Answer:
+        """What is in the file at `path`, or why not. Raises `StopRequested` when this is closed meanwhile."""
+        request = Request(str(path), file_name, self._limits)
+        with self._turn(tenant_id):
+            for _ in range(TRIES):
+                answer = self._ask(request)
+                if answer is not None:
+                    return answer
+                if self._closed:
+                    raise StopRequested
+        return Refused("crashed", "the parser process died of it, twice")
+
+    def close(self) -> None:
+        """End every process, also those at work."""
+        with self._changed:
+            self._closed = True
+            if self._reaper is not None:
+                self._reaper.cancel()
+            for process in self._idle:
+                process.end()
+            self._idle.clear()
+            self._changed.notify_all()
+
+    @contextmanager
+    def _turn(self, tenant_id: UUID) -> Iterator[None]:
+        with self._changed:
+            while len(self._busy) >= PROCESSES_MAX or tenant_id in self._busy:
+                if self._closed:
+                    raise StopRequested
+                self._changed.wait(WAIT_S)
+            self._busy.add(tenant_id)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy.discard(tenant_id)
+                self._changed.notify_all()
+
+    def _ask(self, request: Request) -> Answer | None:
+        """None when the process died without an answer, and not at a bound."""
+        with self._changed:
+            if self._closed:
+                raise StopRequested
+            process = self._idle.pop() if self._idle else _Process(self._command)
+        answer = process.ask(request)
+        with self._changed:
+            if not process.spent and not self._closed:
+                self._idle.append(process)
+                self._reap_later()
+                return answer
+        process.end()
+        return answer
+
+    def _reap_later(self) -> None:
+        if self._reaper is not None:
+            self._reaper.cancel()
+        self._reaper = threading.Timer(IDLE_S, self._reap)
+        self._reaper.daemon = True
+        self._reaper.start()
+
+    def _reap(self) -> None:
+        with self._changed:
+            idle, self._idle = self._idle, []
+        for process in idle:
+            process.end()
+
+
+class _Process:
+    """One parser process, used by one thread at a time."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._popen = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, close_fds=True
+        )
+        self._documents = 0
+
+    @property
+    def spent(self) -> bool:
+        return self._documents >= DOCUMENTS_MAX or self._popen.poll() is not None
+
+    def ask(self, request: Request) -> Answer | None:
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        self._documents += 1
+        late = threading.Event()
+
+        def kill() -> None:
+            late.set()
+            self._popen.kill()
+
+        timer = threading.Timer(request.limits.seconds_max, kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            self._popen.stdin.write(msgspec.json.encode(request) + b"\n")
+            self._popen.stdin.flush()
+            line = self._popen.stdout.readline()
+        except OSError:
+            line = b""
+        finally:
+            timer.cancel()
+        if line.endswith(b"\n"):
+            answer: Answer = msgspec.json.decode(line, type=Answer)
+            if isinstance(answer, Refused) and answer.code == "memory":
+                self.end()  # what it holds may not come back
+            return answer
+        self.end()
+        if late.is_set() or self._popen.returncode == -signal.SIGXCPU:
+            return Refused("timeout", f"it took longer than {request.limits.seconds_max:g} s")
+        return None
+
+    def end(self) -> None:
+        self._popen.kill()
+        self._popen.wait()
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:
+                    continue

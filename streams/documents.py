@@ -1,0 +1,163 @@
+"""The jobs of uploaded documents: `parse_document` makes text of one or says why not; `erase_original` removes bytes.
+
+Owns what a document's row says on the way from stored to processed or refused, and the version that the index
+reads. Refuses to parse: a process of `connectors.parsers` does, within its bounds, and whatever it dies of, this worker
+goes on.
+
+The text, the row's state and the event `document.processed` are one transaction, that of the job's step. A refusal is
+an end like any other: the job has done its work.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from adriatic.errors import NotFound
+from connectors.objects import Objects, key_of
+from connectors.parsers import Parsed, Refused
+from connectors.parsers.pool import Parsers
+from connectors.postgres.jobs import Job, JobKind, Progress
+from connectors.postgres.sink import Connection
+from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
+
+UNIT = "documents"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What parsing one needs of its row."""
+
+    tenant_id: UUID
+    document_id: UUID
+    content_hash: bytes
+    file_name: str
+
+
+class ParseDocument(JobKind):
+    """Two steps: say that it is at it, then do it. A document that was deleted or processed meanwhile is left alone."""
+
+    name = PARSE_DOCUMENT
+
+    def __init__(self, objects: Objects, parsers: Parsers) -> None:
+        self._objects = objects
+        self._parsers = parsers
+
+    def prepare(self, connection: Connection, job: Job) -> Parsed | Refused | None:
+        document = _document(connection, job)
+        if document is None or not job.position:
+            return None
+        with tempfile.NamedTemporaryFile(prefix="adriatic-") as copy:
+            for part in self._objects.read(key_of(document.tenant_id, document.content_hash)):
+                copy.write(part)
+            copy.flush()
+            return self._parsers.parse(document.tenant_id, Path(copy.name), document.file_name)
+
+    def apply(self, connection: Connection, job: Job, prepared: Parsed | Refused | None) -> Progress:
+        if not _lock(connection, job):
+            return Progress("nothing to do", 1, 1, UNIT, finished=True)
+        if prepared is None:
+            _set(connection, job, {"state": "processing", "reason": None, "job_id": job.job_id})
+            return Progress("parsing", 0, 1, UNIT, {"stage": "parsing"})
+        if isinstance(prepared, Refused):
+            refuse(connection, job, prepared.reason(), prepared.media_type)
+            return Progress("refused", 1, 1, UNIT, finished=True)
+        _store(connection, job, prepared)
+        return Progress("indexing", 1, 1, UNIT, finished=True)
+
+
+class EraseOriginal(JobKind):
+    """One step, under the lock that an upload of the same bytes takes: whoever comes first, the bytes that a document
+    refers to are there."""
+
+    name = ERASE_ORIGINAL
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def apply(self, connection: Connection, job: Job, prepared: Any) -> Progress:
+        del prepared
+        content_hash = bytes.fromhex(job.params["content_hash"])
+        connection.execute(
+            "select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key_of(job.tenant_id, content_hash)]
+        )
+        wanted = connection.execute(
+            "select from app.documents where tenant_id = %s and content_hash = %s and deleted_at is null",
+            [job.tenant_id, content_hash],
+        ).fetchone()
+        if wanted is None:
+            self._objects.delete(key_of(job.tenant_id, content_hash))
+        return Progress("kept" if wanted else "erased", 1, 1, "objects", finished=True)
+
+
+def _document(connection: Connection, job: Job) -> Document | None:
+    """None when there is nothing to do any more. Raises `NotFound` for one that never was."""
+    row = connection.execute(
+        "select document_id, content_hash, file_name, state = 'processed' or deleted_at is not null "
+        "from app.documents where tenant_id = %s and document_id = %s",
+        [job.tenant_id, job.params["document_id"]],
+    ).fetchone()
+    if row is None:
+        raise NotFound("there is no such document", hint="GET /v1/documents lists them")
+    document_id, content_hash, file_name, over = row
+    return None if over else Document(job.tenant_id, document_id, content_hash, file_name)
+
+
+def _lock(connection: Connection, job: Job) -> bool:
+    """Whether it still waits for this. Locks the row: a delete comes before this step or after it."""
+    row = connection.execute(
+        "select state = 'processed' or deleted_at is not null from app.documents "
+        "where tenant_id = %s and document_id = %s for update",
+        [job.tenant_id, job.params["document_id"]],
+    ).fetchone()
+    return row is not None and not row[0]
+
+
+def refuse(connection: Connection, job: Job, reason: Mapping[str, str], media_type: str) -> None:
+    _set(connection, job, {"state": "refused", "reason": Jsonb(dict(reason)), "media_type": media_type})
+    _emit(connection, job)
+
+
+def _store(connection: Connection, job: Job, parsed: Parsed) -> None:
+    connection.execute(
+        "insert into app.document_versions (tenant_id, document_id, version, kind, origin, title, media_type, body, "
+        "effective_at, traceparent) select tenant_id, document_id, version + 1, "
+        "case version when 0 then 'create' else 'update' end, 'upload', %s, %s, %s, created_at, traceparent "
+        "from app.documents where tenant_id = %s and document_id = %s",
+        [parsed.title, parsed.media_type, parsed.text, job.tenant_id, job.params["document_id"]],
+    )
+    connection.execute(
+        "update app.documents set version = version + 1 where tenant_id = %s and document_id = %s",
+        [job.tenant_id, job.params["document_id"]],
+    )
+    changes = {"media_type": parsed.media_type, "title": parsed.title, "pages": parsed.pages}
+    _set(connection, job, {"state": "processed", "reason": None, **changes})
+    _emit(connection, job)
+
+
+def _set(connection: Connection, job: Job, changes: Mapping[str, Any]) -> None:
+    columns = ", ".join(f"{name} = %s" for name in changes)
+    connection.execute(
+        f"update app.documents set {columns}, updated_at = clock_timestamp() "  # noqa: S608 - names of ours
+        "where tenant_id = %s and document_id = %s".encode(),
+        [*changes.values(), job.tenant_id, job.params["document_id"]],
+    )
+
+
+def _emit(connection: Connection, job: Job) -> None:
+    connection.execute(
+        "select app.emit('document.processed', jsonb_build_object('tenant_id', tenant_id, 'id', document_id), "
+        "tenant_id, jsonb_build_object('event_id', gen_random_uuid(), 'tenant_id', tenant_id, "
+        "'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'document_id', document_id, "
+        "'state', state, 'version', version, 'media_type', media_type, 'code', coalesce(reason ->> 'code', ''), "
+        "'detail', coalesce(reason ->> 'detail', '')), "
+        "case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end) "
+        "from app.documents where tenant_id = %s and document_id = %s",
+        [job.tenant_id, job.params["document_id"]],
+    )
