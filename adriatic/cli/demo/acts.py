@@ -246,21 +246,34 @@ def done(stage: Stage) -> Facts:
 
 
 def relate(stage: Stage) -> Facts:
-    """What is near what: are records that link to each other among the nearest of each other?"""
-    adrs = stage.get("/v1/adrs", limit=PAGE)["items"]
-    found = linked = hit = 0
-    reasons: Counter[str] = Counter()
-    for adr in adrs:
-        related = stage.get(f"/v1/adrs/{adr['adr_id']}/related")["related"]
-        found += bool(related)
-        reasons.update(reason["kind"] for each in related[:NEAREST] for reason in each["reasons"])
-        near = {each["id"] for each in related[:NEAREST]}
-        links = stage.get(f"/v1/adrs/{adr['adr_id']}/links")["links"]
-        targets = {link["target_id"] for link in links if link["target_id"]}
-        linked, hit = linked + len(targets), hit + len(targets & near)
-    if found < len(adrs):
-        stage.faults.append(f"{len(adrs) - found} of {len(adrs)} records have no related one")
-    return {"records": len(adrs), "links": linked, f"links_in_first_{NEAREST}": hit, "reasons": dict(reasons)}
+    """What is near what: each record has its nearest others, and what it links to is among the first of them."""
+    adrs = [adr["adr_id"] for adr in stage.get("/v1/adrs", limit=PAGE)["items"]]
+    links = {adr: _targets(stage, adr) for adr in adrs}
+    near: dict[str, list[Facts]] = {}
+
+    def complete() -> bool:
+        for adr in adrs:
+            if not near.get(adr) or not links[adr] <= _ids(near[adr]):
+                near[adr] = stage.get(f"/v1/adrs/{adr}/related")["related"][:NEAREST]
+        return all(near[adr] and links[adr] <= _ids(near[adr]) for adr in adrs)
+
+    stage.until("every record has related ones, and those that it links to first", complete)
+    reasons = Counter(reason["kind"] for each in near.values() for related in each for reason in related["reasons"])
+    return {
+        "records": len(adrs),
+        "links": sum(map(len, links.values())),
+        f"links_in_first_{NEAREST}": sum(len(links[adr] & _ids(near[adr])) for adr in adrs),
+        "reasons": dict(reasons),
+    }
+
+
+def _targets(stage: Stage, adr: str) -> set[str]:
+    outgoing = stage.get(f"/v1/adrs/{adr}/links")["outgoing"]
+    return {link["target_id"] for link in outgoing if link["target_id"]}
+
+
+def _ids(related: list[Facts]) -> set[str]:
+    return {each["id"] for each in related}
 
 
 def bill(stage: Stage) -> Facts:
