@@ -23,14 +23,14 @@ from topics import catalog
 State = Literal["fresh", "stale", "unknown"]
 
 WORDS_VIEW = "search.words"
-_VERSIONS, _USAGE = "adriatic.app.adr_versions", "adriatic.app.usage_events"
-TOPIC_OF = {
+_VERSIONS, _USAGE = ("adriatic.app.adr_versions",), ("adriatic.app.usage_events",)
+TOPICS_OF: dict[str, tuple[str, ...]] = {
     WORDS_VIEW: _VERSIONS,
     **dict.fromkeys(("activity", "entity_counts", "daily_active_users"), _VERSIONS),
     **dict.fromkeys(("usage_by_hour", "usage_by_day", "usage_by_model", "usage_by_user", "usage_by_key"), _USAGE),
-    "job_status": "job.progress",
+    "job_status": ("job.progress",),
 }
-"""What each view is made from: all of that topic's partitions must have reported."""
+"""What each view is made from: all partitions of these topics must have reported."""
 
 FRESH_S_MAX = 10.0
 """Heartbeats pass the whole path about once a second, a batch takes a second or two; ten says that something waits."""
@@ -93,18 +93,23 @@ def judge(lsn: str | None, time: datetime | None, now: datetime, *, complete: bo
     return AsOf(state, lsn, time, round(age_s, 3))
 
 
+def partitions_of(view: str) -> int:
+    """How many partitions must have reported before anything is said of `view`."""
+    topics = catalog.load()
+    return sum(topics[topic].partitions for topic in TOPICS_OF[view])
+
+
 async def read(connection: Connection, view: str) -> AsOf:
     """The watermark of `view`: that of its slowest partition; unknown while one has not reported at all.
 
     Use the connection that reads the view, in a read-only `tenant_transaction`: then both are of one snapshot.
     """
-    expected = catalog.load()[TOPIC_OF[view]].partitions
     row = await connection.fetchrow(
         "select min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions, clock_timestamp() as now "
         "from mv.watermarks where view = $1",
         view,
     )
-    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= expected)
+    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= partitions_of(view))
 
 
 async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
@@ -123,55 +128,47 @@ async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
     return judge(None, min(row["time"], words.time), row["now"])
 
 
-async def reached(database: Database, tenant_id: UUID, position: str, deadline: Deadline, *, meaning: bool) -> None:
-    """Return once search by words shows every commit up to `position`, an LSN; with `meaning`, search by meaning too.
+async def reached(
+    database: Database,
+    tenant_id: UUID,
+    position: str,
+    deadline: Deadline,
+    *,
+    view: str = WORDS_VIEW,
+    meaning: bool = False,
+) -> None:
+    """Return once `view` shows every commit up to `position`, an LSN; with `meaning`, search by meaning too.
 
     Raises `Behind` when the time is over. A read after it, in whatever transaction, shows at least that much:
     watermarks only grow, and the flow moves them in the transaction of the rows.
     """
-    while (waits := await _lacking(database, tenant_id, position, meaning)) is not None:
-        await _wait(f"search by {waits}", position, deadline)
+    while (waits := await _lacking(database, tenant_id, view, position, meaning)) is not None:
+        if deadline.passed:
+            raise Behind(
+                f"{waits} has not reached {position} yet",
+                hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
+                "`as_of` and `GET /v1/freshness` say how far behind it is",
+            )
+        await asyncio.sleep(min(POLL_S, deadline.left_s))
 
 
-async def view_reached(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
-    """The same for one view of `TOPIC_OF`, for `POSITION_WAIT_S`. Without a position there is nothing to wait for."""
-    if position is None:
-        return
-    deadline = Deadline.after(POSITION_WAIT_S)
-    while True:
-        async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-            if await _shows(connection, view, position):
-                return
-        await _wait(f"the view {view}", position, deadline)
-
-
-async def _wait(what: str, position: str, deadline: Deadline) -> None:
-    if deadline.passed:
-        raise Behind(
-            f"{what} has not reached {position} yet",
-            hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
-            "`as_of` and `GET /v1/freshness` say how far behind it is",
-        )
-    await asyncio.sleep(min(POLL_S, deadline.left_s))
-
-
-async def _shows(connection: Connection, view: str, position: str) -> bool:
-    there = await connection.fetchval(
-        "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", view, position
-    )
-    return bool(there >= catalog.load()[TOPIC_OF[view]].partitions)
-
-
-async def _lacking(
-    database: Database, tenant_id: UUID, position: str, meaning: bool
-) -> Literal["words", "meaning"] | None:
+async def _lacking(database: Database, tenant_id: UUID, view: str, position: str, meaning: bool) -> str | None:
     """What has not reached `position`."""
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        if not await _shows(connection, WORDS_VIEW, position):
-            return "words"
+        there = await connection.fetchval(
+            "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", view, position
+        )
+        if there < partitions_of(view):
+            return "search by words" if view == WORDS_VIEW else f"the view {view}"
         if meaning and await connection.fetchval(
             "select exists (select from mv.search_state "
             "where not deleted and meaning_version is distinct from words_version)"
         ):
-            return "meaning"
+            return "search by meaning"
     return None
+
+
+async def shown(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
+    """`reached` for a request that may bring a position. Without one there is nothing to wait for."""
+    if position is not None:
+        await reached(database, tenant_id, position, Deadline.after(POSITION_WAIT_S), view=view)

@@ -22,13 +22,13 @@ from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from connectors.kafka.source import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
-from dataflows import job_status, oracle_usage
+from dataflows import oracle_usage
 from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
-from dataflows.index import VERSIONS_TOPIC, Index
+from dataflows.index import Index
 from dataflows.oracle_activity import RIGHT, unlike
-from dataflows.usage import EVENTS_TOPIC, USAGE_VIEWS, Usage
+from dataflows.usage import Usage
 from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
@@ -39,14 +39,6 @@ COSINE_MIN = 0.9999
 """Two computations of one vector: equal but for rounding on another kind of processor."""
 ADRS_AT_ONCE = 200
 POLL_S = 0.1
-
-WAITED_FOR: Mapping[str, str] = {
-    "search.words": VERSIONS_TOPIC,
-    **dict.fromkeys(Activity.views, VERSIONS_TOPIC),
-    **dict.fromkeys(USAGE_VIEWS, EVENTS_TOPIC),
-    job_status.VIEW: job_status.TOPIC,
-}
-"""Views that must have reached the present before they are compared, each with the topic that it is made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +137,10 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.autocommit = True
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
         if wait is not None:
-            for view, topic in WAITED_FOR.items():
-                _wait_for_view(connection, view, topic, report.lsn, wait)
+            for flow in (Index(), Activity(), Usage()):
+                for view in flow.views:
+                    made_from = [topic for topic in flow.topics if view in flow.views_of(topic)]
+                    _wait_for_view(connection, view, made_from, report.lsn, wait)
             _wait_for_meaning(connection, wait)
         connection.autocommit = False
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -155,9 +149,10 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.rollback()
 
 
-def _wait_for_view(connection: Connection, view: str, topic: str, lsn: str, wait: Deadline) -> None:
-    """A view has one watermark for each partition of the topic that it is made from."""
-    partitions = catalog.load()[topic].partitions
+def _wait_for_view(connection: Connection, view: str, topics: Sequence[str], lsn: str, wait: Deadline) -> None:
+    """A view has one watermark for each partition of its topics."""
+    declared = catalog.load()
+    partitions = sum(declared[topic].partitions for topic in topics)
     while True:
         reached = _one(
             connection, "select count(*) from mv.watermarks where view = %s and lsn >= %s::pg_lsn", [view, lsn]
