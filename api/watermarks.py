@@ -27,11 +27,12 @@ State = Literal["fresh", "stale", "unknown"]
 WORDS_VIEW = "search.words"
 RELATED_VIEW = "related"
 FEEDS_VIEW = "feed_status"
+_VERSIONS, _USAGE = ("adriatic.app.adr_versions",), ("adriatic.app.usage_events",)
 TOPICS_OF: dict[str, tuple[str, ...]] = {
-    WORDS_VIEW: ("adriatic.app.adr_versions", "adriatic.app.document_versions"),
+    WORDS_VIEW: (*_VERSIONS, "adriatic.app.document_versions"),
     FEEDS_VIEW: (feeds.TOPIC, feeds.RECEIVED_TOPIC),
-    **dict.fromkeys(("activity", "entity_counts", "daily_active_users"), ("adriatic.app.adr_versions",)),
-    **dict.fromkeys(("usage_by_hour", "usage_by_day", "usage_by_model", "usage_by_user", "usage_by_key"), ("adriatic.app.usage_events",)),
+    **dict.fromkeys(("activity", "entity_counts", "daily_active_users"), _VERSIONS),
+    **dict.fromkeys(("usage_by_hour", "usage_by_day", "usage_by_model", "usage_by_user", "usage_by_key"), _USAGE),
     "job_status": ("job.progress",),
     RELATED_VIEW: ("adriatic.mv.search_state", "adriatic.app.adr_links"),
     **{view.watermark: view.made_from for view in VIEWS},
@@ -199,18 +200,6 @@ async def reached(
         await _wait(waits, position, deadline)
 
 
-async def view_reached(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
-    """The same for one view of `TOPIC_OF`, for `POSITION_WAIT_S`. Without a position there is nothing to wait for."""
-    if position is None:
-        return
-    deadline = Deadline.after(POSITION_WAIT_S)
-    while True:
-        async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-            if await _shows(connection, view, position):
-                return
-        await _wait(f"the view {view}", position, deadline)
-
-
 async def _wait(what: str, position: str, deadline: Deadline) -> None:
     if deadline.passed:
         raise Behind(
@@ -239,3 +228,9 @@ async def _lacking(database: Database, tenant_id: UUID, view: str, position: str
         ):
             return "search by meaning"
     return None
+
+
+async def shown(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
+    """`reached` for a request that may bring a position. Without one there is nothing to wait for."""
+    if position is not None:
+        await reached(database, tenant_id, position, Deadline.after(POSITION_WAIT_S), view=view)

@@ -23,7 +23,7 @@ from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from connectors.kafka.source import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
-from dataflows import job_status, oracle_feeds, oracle_related, oracle_usage
+from dataflows import oracle_feeds, oracle_related, oracle_usage
 from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.embed import Embed
@@ -31,7 +31,7 @@ from dataflows.feeds import Feeds
 from dataflows.index import Index
 from dataflows.oracle_activity import RIGHT, unlike
 from dataflows.related import Related
-from dataflows.usage import EVENTS_TOPIC, USAGE_VIEWS, Usage
+from dataflows.usage import Usage
 from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
@@ -57,15 +57,6 @@ NOT_COMPARED: Mapping[str, str] = {
     "mv.embedding_stats": "what was known when each version came: a replay or a redrive cannot find that out again",
 }
 """Tables of the schema `mv` that hold no view, and why."""
-WAITED_FOR: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(Index.views, Index.topics),
-    **dict.fromkeys(Activity.views, Activity.topics),
-    **dict.fromkeys(USAGE_VIEWS, (EVENTS_TOPIC,)),
-    job_status.VIEW: (job_status.TOPIC,),
-    **dict.fromkeys(Feeds.views, Feeds.topics),
-}
-"""Views that must have reached the present before they are compared, each with the topic that it is made from."""
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -174,8 +165,10 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.autocommit = True
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
         if wait is not None:
-            for view, topics in WAITED_FOR.items():
-                _wait_for_view(connection, view, topics, report.lsn, wait)
+            for flow in (Index(), Activity(), Usage(), Feeds()):
+                for view in flow.views:
+                    made_from = [topic for topic in flow.topics if view in flow.views_of(topic)]
+                    _wait_for_view(connection, view, made_from, report.lsn, wait)
             _wait_for_meaning(connection, wait)
             # It is made from what the others wrote meanwhile.
             report.lsn = _one(connection, "select pg_current_wal_lsn()::text")

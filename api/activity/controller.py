@@ -53,7 +53,7 @@ class ActivityController(Controller):
         position: watermarks.Position = None,
     ) -> Response[Feed]:
         """The newest versions of the tenant's ADRs. The whole history of one is `GET /v1/adrs/{adr_id}/versions`."""
-        await watermarks.view_reached(database, principal.tenant_id, "activity", position)
+        await watermarks.shown(database, principal.tenant_id, "activity", position)
         found = await service.feed(database, principal.tenant_id, limit)
         return Response(found, headers=found.as_of.headers())
 
@@ -70,7 +70,7 @@ class ActivityController(Controller):
         position: watermarks.Position = None,
     ) -> Response[Counts]:
         """ADRs and deleted ADRs by status, versions by kind of change."""
-        await watermarks.view_reached(database, principal.tenant_id, "entity_counts", position)
+        await watermarks.shown(database, principal.tenant_id, "entity_counts", position)
         found = await service.counts(database, principal.tenant_id)
         return Response(found, headers=found.as_of.headers())
 
@@ -92,6 +92,6 @@ class ActivityController(Controller):
         position: watermarks.Position = None,
     ) -> Response[ActiveDays]:
         """How many authors, by name, have versions that took effect on each day, in UTC."""
-        await watermarks.view_reached(database, principal.tenant_id, "daily_active_users", position)
+        await watermarks.shown(database, principal.tenant_id, "daily_active_users", position)
         found = await service.active_days(database, principal.tenant_id, limit)
         return Response(found, headers=found.as_of.headers())

@@ -5,18 +5,21 @@ from __future__ import annotations
 import random
 import time
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from dataflows.oracle import verify
-from tests.dataflows.world import Outbox, Process, Version, World, until
+from dataflows.usage import Spent
+from tests.dataflows.world import EPOCH, Outbox, Process, Version, World, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.crash]
 
 KILLS = 5
 ADRS = 60
 VERSIONS = 6
+ATTEMPTS = 100
 
 
 def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_path: Path) -> None:
@@ -31,10 +34,12 @@ def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_
         for tenant, adr in adrs
     ]
     world.run_until_done(world.embed)
-    parts = {name: Process(world, name, tmp_path / name) for name in ("index", "embed", "activity")}
+    parts = {name: Process(world, name, tmp_path / name) for name in ("index", "embed", "activity", "usage")}
     share = len(history) // KILLS
     for start in range(0, len(history), share):
         world.versions(history[start : start + share])
+        world.attempts([_spent(chance, chance.choice(tenants)) for _ in range(ATTEMPTS // KILLS)])
+        world.jobs(tenants[0])
         time.sleep(chance.uniform(0.3, 1.2))
         name = chance.choice(sorted(parts))
         parts[name].kill()
@@ -42,17 +47,27 @@ def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_
         parts[name] = Process(world, name, tmp_path / name)
     until(lambda: world.done(world.index) and world.done(world.activity))
     outbox.carry()
-    until(lambda: world.done(world.embed))
+    until(lambda: world.done(world.embed) and world.done(world.usage))
     for part in parts.values():
         assert part.terminate() == 0
 
     report = verify(world.settings, world.embedder, topics=world.topics)
     assert report.clean, report.differences
     assert report.dead_letters == 0
+    assert world.rows("select sum(attempts)::int from mv.usage_by_key") == [(ATTEMPTS,)]
+    assert world.rows("select count(*) from mv.job_status") == [(2 * KILLS,)]
     counted = "select sum(firsts), sum(edits), sum(first_chunks + edit_chunks) from mv.embedding_stats"
     assert world.rows(counted) == [(len(adrs), len(history) - len(adrs), sum(_passages(v) for v in history))]
     assert world.rows("select sum(embedded) from mv.embedding_stats") == world.rows(
         "select count(*) from mv.embeddings"
+    )
+
+
+def _spent(chance: random.Random, tenant: uuid.UUID) -> Spent:
+    attempt, at = uuid.UUID(int=chance.getrandbits(128)), EPOCH + timedelta(minutes=chance.randrange(9_999))
+    key, model = chance.choice(["a", None]), chance.choice("mn")
+    return Spent(
+        *(tenant, attempt, at, tenant, key, "openai", model, "completed", "provider", 1, 2, 3, 4, 5, 6, 7),
     )
 
 
