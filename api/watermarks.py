@@ -144,9 +144,7 @@ async def read_related(connection: Connection) -> AsOf:
     """
     parts = (await read(connection, WORDS_VIEW), await read(connection, RELATED_VIEW))
     base = min(parts, key=lambda part: part.time.timestamp() if part.time else 0.0)
-    row = await connection.fetchrow(
-        f"select min(s.recorded_at) as time, clock_timestamp() as now {_NOT_RELATED}"
-    )
+    row = await connection.fetchrow(f"select min(s.recorded_at) as time, clock_timestamp() as now {_NOT_RELATED}")
     if row["time"] is None or base.time is None:
         return base
     return judge(None, min(row["time"], base.time), row["now"])

@@ -168,7 +168,7 @@ def made_features(
     return {
         adr_id: (versions[adr_id], features(words[adr_id], stems, vectors[adr_id]))
         for adr_id in versions
-        if not any(vector is None for vector in vectors[adr_id])
+        if vectors.get(adr_id) and not any(vector is None for vector in vectors[adr_id])
     }
 
 

@@ -34,7 +34,8 @@ def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_
         for tenant, adr in adrs
     ]
     world.run_until_done(world.embed)
-    parts = {name: Process(world, name, tmp_path / name) for name in ("index", "embed", "activity", "usage")}
+    names = ("index", "embed", "activity", "usage", "related")
+    parts = {name: Process(world, name, tmp_path / name) for name in names}
     share = len(history) // KILLS
     for start in range(0, len(history), share):
         world.versions(history[start : start + share])
@@ -44,10 +45,13 @@ def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_
         name = chance.choice(sorted(parts))
         parts[name].kill()
         outbox.carry()
+        world.capture()
         parts[name] = Process(world, name, tmp_path / name)
     until(lambda: world.done(world.index) and world.done(world.activity))
     outbox.carry()
     until(lambda: world.done(world.embed) and world.done(world.usage))
+    world.capture()
+    until(lambda: world.done(world.related))
     for part in parts.values():
         assert part.terminate() == 0
 

@@ -31,6 +31,7 @@ def clean(world: World, outbox: Outbox) -> World:
             Version(tenant, gone, 1),
             Version(tenant, gone, 2, change="delete"),
             Version(other, uuid.uuid4(), 1, body=LONG),
+            Version(other, uuid.uuid4(), 1, title="Use a ledger", body=LONG),
         ]
     )
     withdrawn = uuid.uuid4()
@@ -46,6 +47,8 @@ def clean(world: World, outbox: Outbox) -> World:
     world.run_until_done(world.index, world.activity)
     outbox.carry()
     world.run_until_done(world.embed, world.usage)
+    world.capture()
+    world.run_until_done(world.related)
     return world
 
 
@@ -63,7 +66,7 @@ def test_a_healthy_system_is_clean(clean: World) -> None:
     report = check(clean)
     assert report.clean, report.differences
     counts = [(row.adrs, row.documents, row.deleted) for row in report.tenants]
-    assert sorted(counts) == [(1, 0, 1), (1, 1, 1)]
+    assert sorted(counts) == [(1, 1, 1), (2, 0, 1)]
     for row in report.tenants:
         assert row.chunks == row.vectors > 2
         assert row.vectors_recomputed == row.vectors
@@ -120,10 +123,20 @@ DAMAGE = [
     ("extra", "update mv.job_status set state = 'failed' where state = 'running'"),
     ("extra", "update mv.job_status set done = done + 1 where state = 'succeeded'"),
     ("extra", "update mv.job_status set job_id = gen_random_uuid()"),
+    ("missing", "delete from mv.related"),
+    ("extra", "insert into mv.related select tenant_id, adr_id, adr_id, 0, 0, '{}', 0, '{}', '{}' from mv.related"),
+    ("missing", "update mv.related set score = score + 0.000001"),
+    ("missing", "update mv.related set terms = '{x}'"),
+    ("missing", "update mv.related set links_to = '{amends}'"),
+    ("missing", "update mv.related_features set words = words || words"),
+    ("missing", "update mv.related_features set passages = '\\x0001', dimension = 1"),
+    ("extra", "update mv.related_features set adr_id = gen_random_uuid()"),
     ("offset", "update ops.consumer_offsets set next_offset = 1000000"),
     ("offset", "delete from ops.consumer_offsets where flow = 'embed'"),
 ]  # fmt: skip
 KEPT = (
+    "mv.related",
+    "mv.related_features",
     "mv.activity_ledger",
     "mv.activity",
     "mv.entity_counts",

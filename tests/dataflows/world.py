@@ -26,7 +26,7 @@ import psycopg
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from adriatic.errors import AdriaticError
+from adriatic.errors import AdriaticError, DependencyUnavailable
 from adriatic.lifecycle import Lifecycle
 from adriatic.ops import Health
 from adriatic.settings import Settings
@@ -138,6 +138,7 @@ class World:
     lsn: int = 1000
     _producer: Producer = field(init=False)
     _encoders: dict[str, Encoder] = field(default_factory=dict)
+    _captured: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._producer = Producer({**self.settings.kafka.client_config(), "linger.ms": 1})
@@ -234,6 +235,32 @@ class World:
                 connection.execute("select app.emit_job_progress(%s, %s)", [tenant_id, job_id[0]])
             connection.execute("update app.jobs set sequence = 3, done = 2 where state = 'running'")
 
+    def capture(self) -> int:
+        """Produce what capture makes of the rows of `mv.search_state` and `app.adr_links` that are not as they were at
+        the last call. Returns how many records that were."""
+        produced = 0
+        for topic, key in ((STATE_TOPIC, ("adr_id",)), (LINKS_TOPIC, ("adr_id", "kind", "target"))):
+            table = topic.removeprefix("adriatic.")
+            seen = {at for at in self._captured if at[0] == topic}
+            for (row,) in self.rows(f"select to_jsonb(t) from {table} t order by 1"):
+                at = (topic, row["tenant_id"], *(row[name] for name in key))
+                seen.discard(at)
+                if self._captured.get(at) != row:
+                    self._captured[at] = row
+                    produced += self._captured_row(topic, {"op": "u", "before": None, "after": row}, row["tenant_id"])
+            for at in sorted(seen):
+                row = self._captured.pop(at)
+                gone = {name: row[name] for name in ("tenant_id", *key)}
+                produced += self._captured_row(topic, {"op": "d", "before": gone, "after": None}, row["tenant_id"])
+        self.flush()
+        return produced
+
+    def _captured_row(self, topic: str, change: dict[str, Any], tenant_id: str) -> int:
+        source = {"version": "1", "connector": "postgresql", "name": "adriatic", "ts_ms": 0, "db": "d", "schema": "mv"}
+        value = {**change, "source": {**source, "table": topic.rpartition(".")[2]}}
+        self.produce(topic, uuid.UUID(tenant_id), self.encoder(topic).encode(value))
+        return 1
+
     def insert(self, versions: Sequence[Version]) -> None:
         with self.admin() as connection:
             for version in versions:
@@ -288,6 +315,13 @@ class World:
 
         offsets = Offsets(self.settings.kafka)
         return sum(offsets.end(offsets.partitions([self.topics[topic]])).values())
+
+    def has_leaders(self) -> bool:
+        """Whether the broker answers for every topic: a new partition has no leader for a moment."""
+        try:
+            return all(self.end(topic) == 0 for topic in self.topics)
+        except DependencyUnavailable:
+            return False
 
     def done(self, flow: Flow[Any]) -> bool:
         """Whether `flow` has committed everything that its topics hold."""
@@ -474,7 +508,9 @@ def made(settings: Settings) -> Iterator[World]:
     with RegistryClient(settings.registry) as registry:
         for topic in topics:
             registry.register(f"{topic}-value", catalog.schema(f"{topic}-value"))
-        yield World(settings, registry, topics)
+        world = World(settings, registry, topics)
+        until(world.has_leaders)
+        yield world
     _await(admin.delete_topics(list(topics.values())))
 
 
