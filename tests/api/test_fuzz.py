@@ -94,10 +94,10 @@ def request(
 async def furnished(tenant: Caller) -> dict[str, str]:
     adr = await tenant.create(tags=["x"])
     started = await tenant.post("/v1/imports", {"source": "x"})
-    made = await tenant.post("/v1/feeds", {"slug": "x"})
     job = await tenant.post("/v1/jobs", {"kind": "reindex"})
-    ids = {"feed": "x", "key_id": made.json()["key"]["key_id"], "job_id": job.json()["job_id"]}
-    return ids | {"adr_id": adr["adr_id"], "import_id": started.json()["import_id"], "version": "1", "tag": "x"}
+    made = {"adr_id": adr["adr_id"], "import_id": started.json()["import_id"], "job_id": job.json()["job_id"]}
+    feed = await tenant.post("/v1/feeds", {"slug": "x"})
+    return made | {"version": "1", "tag": "x", "feed": "x", "key_id": feed.json()["key"]["key_id"]}
 
 
 async def test_every_answer_is_documented(world: World, tenant: Caller) -> None:
