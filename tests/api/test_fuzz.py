@@ -96,7 +96,8 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     started = await tenant.post("/v1/imports", {"source": "x"})
     job = await tenant.post("/v1/jobs", {"kind": "reindex"})
     made = {"adr_id": adr["adr_id"], "import_id": started.json()["import_id"], "job_id": job.json()["job_id"]}
-    return made | {"version": "1", "tag": "x"}
+    feed = await tenant.post("/v1/feeds", {"slug": "x"})
+    return made | {"version": "1", "tag": "x", "feed": "x", "key_id": feed.json()["key"]["key_id"]}
 
 
 async def test_every_answer_is_documented(world: World, tenant: Caller) -> None:
