@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "demo": "adriatic.cli.demo:demo",
     "feed": "adriatic.cli.feeds:feed",
     "usage": "adriatic.cli.usage:usage",
+    "live": "adriatic.cli.live:live",
     "tenant": "adriatic.cli.tenants:tenant",
     "token": "adriatic.cli.tenants:token",
     "verify": "adriatic.cli.verify:verify",

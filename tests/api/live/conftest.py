@@ -11,7 +11,8 @@ from tests.api.live import world as worlds
 from tests.api.live.world import World
 
 
-@pytest.fixture
-def world(fresh_database: Settings) -> Iterator[World]:
-    with worlds.made(fresh_database) as made:
+@pytest.fixture(scope="module")
+def world(shared_database: Settings) -> Iterator[World]:
+    """Shared by the tests of a file: each has tenants of its own."""
+    with worlds.made(shared_database) as made:
         yield made
