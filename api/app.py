@@ -39,6 +39,7 @@ from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
 from api.logs.controller import LogController
 from api.ops.controller import OpsController
+from api.ops.pipeline import PipelineController
 from api.ops.readiness import Readiness
 from api.requests import ApiRequest, refuse_unknown_query
 from api.search.controller import SearchController
@@ -48,6 +49,7 @@ from connectors.jwks import JwksClient
 
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
+    PipelineController,
     LogController,
     JobController,
     SearchController,
