@@ -5,8 +5,8 @@ Owns the order of a look, the bounded windows that trends come from, the minutes
 (`adriatic/watch`), and to change anything that it looks at. What cannot be asked is written down as unknown, with the
 reason; when nothing can be written, its readers see how old the last picture is (law 5).
 
-Committed offsets and the marks of freshness are read first, then the broker is asked for ends, on a thread of its own: a
-broker that hangs must not keep quiet what the database knows.
+Committed offsets and the marks of freshness are read first, then the broker is asked for ends, on a thread of its own:
+a broker that hangs must not keep quiet what the database knows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the broker knows of consumers: groups, their committed offsets, and how old the records are that wait for them.
 
-Owns the admin calls and one consumer that reads single records by offset. It joins no group and commits nothing. Refuses
-to judge (`adriatic/watch/lag.py`). Committed offsets are asked for before ends, so that no lag is negative.
+Owns the admin calls and one consumer that reads single records by offset. It joins no group and commits nothing.
+Refuses to judge (`adriatic/watch/lag.py`). Committed offsets are asked for before ends, so that no lag is negative.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPosition
-from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # it exports it, without saying so
+from confluent_kafka.admin import AdminClient
 
 from adriatic.errors import DependencyUnavailable
 from adriatic.settings import KafkaSettings
@@ -135,7 +135,7 @@ class Broker:
         until_s = time.monotonic() + RECORDS_S_MAX
         left = sorted(wanted - set(self._ages))[:AGES_MAX]
         while left and time.monotonic() < until_s:
-            turn = {source: offset for source, offset in reversed(left)}
+            turn = dict(reversed(left))
             found = self._read(turn, ranges, until_s)
             self._ages.update({(source, turn[source]): at for source, at in found.items()})
             left = [place for place in left if turn.get(place[0]) != place[1]]
