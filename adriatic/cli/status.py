@@ -1,7 +1,7 @@
 """`adriatic status`: the system on one screen, worst first.
 
-Owns the questions, each bounded and all asked at once, and the exit code. The judgement is `adriatic/watch/overview.py`,
-the layout `adriatic/cli/status_view.py`.
+Owns the questions, each bounded and all asked at once, and the exit code. The judgement is
+`adriatic/watch/overview.py`, the layout `adriatic/cli/status_view.py`.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _embedded(settings: Settings) -> bool:
 
 
 def ask(questions: Mapping[str, Callable[[], Any]], seconds_max: float = PROBES_S_MAX) -> dict[str, Any]:
-    """Every answer, or a text that says why there is none. Whoever hangs is left behind: threads that nobody waits for."""
+    """Every answer, or a text that says why there is none. Whoever hangs is left behind, on a thread of its own."""
     answers: dict[str, Any] = {}
 
     def put(name: str, question: Callable[[], Any]) -> None:

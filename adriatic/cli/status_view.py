@@ -1,7 +1,7 @@
 """The screen of `adriatic status`, and the tables that `adriatic lag` shows too. Pure: a value in, text out.
 
-Owns wording and layout: worst first, numbers with their units to the right, nothing wider than the terminal. Colour only
-repeats what a word says.
+Owns wording and layout: worst first, numbers with their units to the right, nothing wider than the terminal. Colour
+only repeats what a word says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import click
 
 from adriatic.supervisor.assessment import Row, Verdict
-from adriatic.watch.freshness import NAMES, STAGES, ViewFreshness
+from adriatic.watch.freshness import STAGES, ViewFreshness
 from adriatic.watch.lag import GroupLag
 from adriatic.watch.overview import Overview, Spend
 from adriatic.watch.pipeline import DeadLetters, Slot
@@ -23,7 +23,7 @@ WIDTH_MIN = 80
 PROBLEMS_MAX = 8
 """Shown in words. More of them are one problem, and the tables have them all."""
 GROUPS_MAX = 30
-NAME_CHARS = 26
+NAME_CHARS = 25
 COLOURS: dict[Verdict, str] = {"ok": "green", "degraded": "red", "unknown": "yellow"}
 GROUP_COLOURS = {"ok": "green", "catching-up": "cyan", "unknown": "yellow"}
 STATE_COLOURS = {"fresh": "green", "unknown": "yellow"}
@@ -66,14 +66,14 @@ def _problems(found: Overview, width: int) -> list[str]:
 
 def groups(found: Sequence[GroupLag], paint: Paint) -> list[str]:
     """Five numbers and a word for each group."""
-    head = f"{'GROUP':<{NAME_CHARS}} {'STATUS':<12}{'RECORDS':>9}{'LAG':>9}{'TREND':>10}{'ETA':>7}{'OF LOG':>7}"
+    head = f"{'GROUP':<{NAME_CHARS}} {'STATUS':<12}{'RECORDS':>8}{'LAG':>9}{'TREND':>11}{'ETA':>7}{'LOG':>6}"
     lines = [head]
     for group in found[:GROUPS_MAX]:
         name = group.group if group.ours else f"{group.group} (other)"
         status = paint(f"{group.status:<12}", GROUP_COLOURS.get(group.status, "red"))
         lines.append(
-            f"{_cut(name, NAME_CHARS):<{NAME_CHARS}} {status}{_count(group.lag_records):>9}"
-            f"{_seconds(group.lag_s):>9}{_trend(group):>10}{_eta(group):>7}{_share(group.retention_share):>7}"
+            f"{_cut(name, NAME_CHARS):<{NAME_CHARS}} {status}{_count(group.lag_records):>8}"
+            f"{_seconds(group.lag_s):>9}{_trend(group):>11}{_eta(group):>7}{_share(group.retention_share):>6}"
         )
     if len(found) > GROUPS_MAX:
         lines.append(f"and {len(found) - GROUPS_MAX} more: `adriatic lag`")
@@ -81,16 +81,14 @@ def groups(found: Sequence[GroupLag], paint: Paint) -> list[str]:
 
 
 def views(found: Sequence[ViewFreshness], paint: Paint) -> list[str]:
-    """Age and where it is spent, now; and the 95th percentile of the last hour."""
-    stages = "".join(f"{stage:>9}" for stage in STAGES)
-    lines = [f"{'VIEW':<20} {'STATE':<9}{'AGE':>9}{stages}{'P95 1H':>9}"]
+    """Age, and the stages that it is spent in, now; and the 95th percentile of the last hour's worst minute."""
+    stages = "".join(f"{stage:>8}" for stage in STAGES)
+    lines = [f"{'VIEW':<20} {'STATE':<9}{'AGE':>8}{stages}{'P95 1H':>8}"]
     for view in found:
         state = paint(f"{view.state:<9}", STATE_COLOURS.get(view.state, "red"))
-        spent = "".join(f"{_seconds(view.stages.get(stage)):>9}" for stage in STAGES)
+        spent = "".join(f"{_seconds(view.stages.get(stage)):>8}" for stage in STAGES)
         p95 = _seconds(view.last_hour.p95_s if view.last_hour else None)
-        lines.append(f"{_cut(view.view, 20):<20} {state}{_seconds(view.age_s):>9}{spent}{p95:>9}")
-    if found:
-        lines.append("  " + ", ".join(f"{stage} = {NAMES[stage]}" for stage in STAGES))
+        lines.append(f"{_cut(view.view, 20):<20} {state}{_seconds(view.age_s):>8}{spent}{p95:>8}")
     return lines
 
 
@@ -183,7 +181,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _trend(group: GroupLag) -> str:
-    if group.trend is None:
+    if group.trend is None or not group.lag_records:
         return "-"
     return "even" if abs(group.trend) < 0.05 else f"{group.trend:+.1f}/s"
 

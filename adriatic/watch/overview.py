@@ -75,9 +75,8 @@ def overview(
     spend: Spend | None,
 ) -> Overview:
     """`pipeline`: as it may be believed now, see `pipeline.believed`."""
-    problems = sorted(
-        [*_of_parts(parts), *_of_checks(checks), *_of_pipeline(pipeline)], key=lambda problem: RANK[problem.verdict]
-    )
+    found = _joined([*_of_parts(parts), *_of_checks(checks), *_of_pipeline(pipeline)])
+    problems = sorted(found, key=lambda problem: RANK[problem.verdict])
     verdict: Verdict = problems[0].verdict if problems else "ok"
     return Overview(
         verdict=verdict,
@@ -92,6 +91,18 @@ def overview(
         checks=checks,
         spend=spend,
     )
+
+
+def _joined(problems: Sequence[Problem]) -> list[Problem]:
+    """Each thing once: what a process says of itself comes before what others say of it."""
+    joined: dict[str, Problem] = {}
+    for each in problems:
+        first = joined.get(each.what)
+        if first is None:
+            joined[each.what] = each
+        elif each.detail not in first.detail:
+            joined[each.what] = msgspec.structs.replace(first, detail=f"{first.detail}; {each.detail}")
+    return list(joined.values())
 
 
 def _summary(verdict: Verdict, problems: Sequence[Problem], parts: Assessment | None) -> str:
@@ -118,10 +129,10 @@ def _of_pipeline(found: Pipeline | None) -> Iterator[Problem]:
     if found is None:
         return  # the check of the database says why
     if found.reason:
-        yield Problem("watch", "unknown", found.reason)
+        yield Problem("groups", "unknown", found.reason)
     else:
         yield from _of_groups(found.groups)
-        yield from _of_views(found.views)
+    yield from _of_views([view for view in found.views if view.reason != found.reason])
     if found.slot is not None:
         yield from _of_slot(found.slot)
     if count := sum(each.open for each in found.dead_letters):
@@ -133,15 +144,24 @@ def _of_groups(groups: Sequence[GroupLag]) -> Iterator[Problem]:
     for group in groups:
         if group.ours and group.status not in WELL:
             verdict: Verdict = "unknown" if group.status == "unknown" else "degraded"
-            yield Problem(group.group, verdict, f"{group.status}: {group.reason}", lag.ADVICE[group.status])
+            advice = lag.ADVICE[group.status].format(name=group.group.removeprefix("adriatic."))
+            yield Problem(group.group, verdict, f"{group.status}: {group.reason}", advice)
 
 
 def _of_views(views: Sequence[ViewFreshness]) -> Iterator[Problem]:
+    """Views that are held up at the same place, together: it is one fault."""
+    alike: dict[tuple[str, str | None], list[ViewFreshness]] = {}
     for view in views:
         if view.state != "fresh":
-            verdict: Verdict = "unknown" if view.age_s is None else "degraded"
-            age = "" if view.age_s is None else f" by {view.age_s:.0f} s, most of it in the stage {view.slowest}"
-            yield Problem(view.view, verdict, f"{view.state}{age}", view.reason)
+            alike.setdefault((view.state, view.slowest), []).append(view)
+    for (state, slowest), held in alike.items():
+        oldest_s = max((view.age_s or 0.0 for view in held), default=0.0)
+        what = "view " + ", ".join(view.view for view in held)
+        if slowest is None:
+            yield Problem(what, "unknown", "unknown", held[0].reason)
+        else:
+            detail = f"{state}, {oldest_s:.0f} s behind, most of it in the stage {slowest}"
+            yield Problem(what, "degraded", detail, held[0].reason)
 
 
 def _of_slot(slot: Slot) -> Iterator[Problem]:

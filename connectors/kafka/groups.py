@@ -147,7 +147,9 @@ class Broker:
         """The timestamp of the first record at or after each offset."""
         reader = self._reader = self._reader or Consumer(self._config(), logger=librdkafka_log())
         found: dict[TopicPartition, float | None] = {}
-        reader.assign([KafkaPosition(source.topic, source.partition, at) for source, at in turn.items()])
+        places = [KafkaPosition(source.topic, source.partition, at) for source, at in turn.items()]
+        reader.assign(places)
+        reader.resume(places)  # what an earlier read paused stays so, beyond its assignment
         while len(found) < len(turn) and (left_s := until_s - time.monotonic()) > 0:
             message = reader.poll(left_s)
             if message is None:
