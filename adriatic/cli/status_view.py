@@ -43,7 +43,8 @@ def render(found: Overview, width: int, *, colour: bool) -> str:
         lines += ["", *groups(found.pipeline.groups, paint), "", *views(found.pipeline.views, paint)]
         if found.pipeline.groups_left_out:
             lines.append(f"{found.pipeline.groups_left_out} more groups of others are not looked at")
-    lines += ["", *_facts(found, width)]
+    if facts := _facts(found, width):
+        lines += ["", *facts]
     if found.parts:
         lines += ["", *_parts(found, width, paint)]
     elif not found.supervised and found.checks:
