@@ -55,12 +55,13 @@ def list_(flow_name: str | None, topic: str | None, code: str | None, state: str
     """The newest dead letters, and how many there are of each kind."""
     arguments = {"flow": flow_name, "topic": topic, "code": code, "state": state, "limit": limit}
     kinds = _rows(
-        "select flow, topic, stage, code, count(*) as records, min(failed_at) as first, max(failed_at) as last "
+        "select flow, topic, stage, code, count(*) as records, min(failed_at) as first, max(failed_at) as last "  # noqa: S608
         f"from ops.dlq where {FITS} group by 1, 2, 3, 4 order by records desc",
         arguments,
     )
     letters = _rows(
-        "select flow, topic, partition, record_offset as offset, tenant_id, stage, code, detail, attempts, failed_at "
+        "select flow, topic, partition, record_offset as offset, tenant_id, stage, code, "  # noqa: S608
+        "detail, attempts, failed_at "
         f"from ops.dlq where {FITS} "
         "order by failed_at desc, topic, partition, record_offset limit %(limit)s",
         arguments,

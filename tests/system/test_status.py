@@ -1,4 +1,4 @@
-"""`adriatic status` on the running system: a broken path is seen while every process is up, and silence is no health."""
+"""`adriatic status` on the running system: a broken path is seen while processes are up, and silence is no health."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -30,10 +30,8 @@ def frozen(world: World, part: str) -> Iterator[None]:
     try:
         yield
     finally:
-        try:
+        with suppress(ProcessLookupError):  # its supervisor did not want to wait any longer
             os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pass  # its supervisor did not want to wait any longer
 
 
 def look(world: World) -> dict[str, Any]:
