@@ -44,6 +44,7 @@ from api.live.controller import LiveController
 from api.live.hub import Hub
 from api.logs.controller import LogController
 from api.ops.controller import OpsController
+from api.ops.pipeline import PipelineController
 from api.ops.readiness import Readiness
 from api.requests import ApiRequest, refuse_unknown_query
 from api.search.controller import SearchController
@@ -55,6 +56,7 @@ from connectors.objects import Objects
 
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
+    PipelineController,
     LogController,
     JobController,
     FeedController,

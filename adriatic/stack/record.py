@@ -20,9 +20,8 @@ from adriatic.stack import ports, registry
 FILE = "stack.toml"
 PORT_NAMES = (
     *("postgres", "kafka", "kafka_controller", "registry", "registry_management"),
-    *("api", "api_ops", "cdc_ops", "index_ops", "embed_ops", "activity_ops", "related_ops", "jobs_ops"),
-    "usage_ops",
-    "feeds_ops",
+    *("api", "api_ops", "cdc_ops", "index_ops", "embed_ops", "activity_ops", "usage_ops", "related_ops", "feeds_ops"),
+    *("jobs_ops", "watch_ops"),
 )
 """Every listener of the system on this machine. Order matters only for how readable the numbers are."""
 PASSWORD_BYTES = 18

@@ -188,6 +188,7 @@ def _ours(settings: Settings) -> list[Part]:
             ["migrate", "topics", "schemas"],
             "flow: outside producers to documents",
         ),
+        _service(settings, "watch", ["watch", "run"], ["migrate"], "watcher: lag of groups, freshness of views"),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]

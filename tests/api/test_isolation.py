@@ -67,7 +67,9 @@ class Household:
 
 NOBODY = Household(None, "nobody")
 NOBODY.path |= {"adr_id": str(uuid4()), "import_id": str(uuid4()), "job_id": str(uuid4())}
-WITHOUT_WORDS = ("getFreshness", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage")
+WITHOUT_WORDS = (
+    *("getFreshness", "getPipeline", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage"),
+)
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 
 

@@ -14,6 +14,7 @@ from adriatic.cli.settings import fields, variable
 from adriatic.settings import Settings, StackSettings
 from adriatic.stack import postgres, system
 from adriatic.stack.kafka import RECORD_BYTES_MAX
+from adriatic.stack.record import PORT_NAMES
 
 ROOT = Path(__file__).parents[2]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "redpanda-compose.yml").read_text())
@@ -53,8 +54,7 @@ def test_command_exists(name: str) -> None:
 
 
 def test_runs_the_same_parts_as_the_supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    names = ("api", "cdc", "index", "embed", "activity", "usage", "jobs")
-    ports = dict.fromkeys((f"{name}_ops" for name in names), 1)
+    ports = dict.fromkeys((name for name in PORT_NAMES if name.endswith("_ops")), 1)
     stack = {"postgres": "external", "kafka": "external", "registry": "external", "ports": ports}
     settings = Settings(home=tmp_path, stack=StackSettings.model_validate(stack))
     parts = system.parts(settings, system.Fetched(None, None, None, None))
