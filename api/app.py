@@ -40,6 +40,8 @@ from api.jobs.controller import JobController
 from api.logs.controller import LogController
 from api.ops.controller import OpsController
 from api.ops.readiness import Readiness
+from api.page.assets import Assets
+from api.page.controller import PageController
 from api.requests import ApiRequest, refuse_unknown_query
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
@@ -48,6 +50,7 @@ from connectors.jwks import JwksClient
 
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
+    PageController,
     LogController,
     JobController,
     SearchController,
@@ -109,7 +112,7 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, health: Healt
         openapi_config=openapi.config(),
         cors_config=_cors(settings),
         lifespan=[_lifespan],
-        state=State({"settings": settings, "clock": clock, "health": health or Health()}),
+        state=State({"settings": settings, "clock": clock, "health": health or Health(), "assets": Assets.load()}),
         logging_config=None,
     )
     openapi.state_body_limits(app)
@@ -128,7 +131,7 @@ def _dependencies() -> Mapping[str, Provide]:
 
         return Provide(provide, sync_to_thread=False)
 
-    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams")
+    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams", "assets")
     return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
 
 

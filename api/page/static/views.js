@@ -1,0 +1,156 @@
+// What each answer of /v1 looks like. Owns one function for each `data-view` of the page: JSON in, nodes out. Refuses to
+// ask: htmx does, when an element's `hx-trigger` says so, and page.js hands the answer over.
+
+import { chip, count, h, plural, refused, seconds, settle, stamp, when } from "./parts.js";
+
+const DIFF_LINES_MAX = 400; // more is read in an editor
+
+/** Where a hit leads, and what j, k and the arrows walk over. */
+function hit(adrId, values, extra = {}) {
+  const { root, slots } = stamp("hit", values);
+  const query = new URLSearchParams(location.search).get("q");
+  const address = new URLSearchParams({ ...(query ? { q: query } : {}), adr: adrId });
+  slots.link.href = `/?${address}`;
+  Object.assign(slots.link.dataset, { adr: adrId, ...extra });
+  return root;
+}
+
+const label = (row) => row.label ?? (row.number === null || row.number === undefined ? row.log : `ADR-${row.number}`);
+
+function marked(snippet) {
+  // Positions count characters as the server does, by code point.
+  const characters = [...snippet.text];
+  const nodes = [];
+  let at = 0;
+  for (const [start, end] of snippet.highlights) {
+    nodes.push(characters.slice(at, start).join(""), h("mark", {}, characters.slice(start, end).join("")));
+    at = end;
+  }
+  return [...nodes, characters.slice(at).join("")];
+}
+
+const ARMS = { words: "words", meaning: "meaning" };
+
+/** What a reader has to know about how complete an answer is, in one sentence. */
+function worth(result) {
+  const arms = Object.entries(result.as_of).filter(([arm, asOf]) => ARMS[arm] && asOf);
+  const said = arms.map(([arm, asOf]) => (asOf.state === "unknown" ? `${arm}: nobody knows what is missing` : `${arm} as of ${seconds(asOf.age_s)} ago${asOf.state === "stale" ? ", so the newest is missing" : ""}`));
+  for (const arm of result.degraded) said.push(`without ${arm.arm}: ${arm.detail}`);
+  return said.join("; ");
+}
+
+function results(answer, form) {
+  const list = document.getElementById("results");
+  settle(list, answer.hits.map((each) => hit(each.adr_id, {
+    label: each.kind === "document" ? "document" : label(each), status: each.status ? chip(each.status) : null, title: each.title || "without a title",
+    text: marked(each.snippet), foot: [each.chunk.heading_path, ...each.tags].filter(Boolean).join(" · "),
+  }, { heading: each.chunk.heading_path, kind: each.kind ?? "adr" })));
+  found(`${answer.hits.length === 0 ? "Nothing found" : plural(answer.hits.length, "result")}. ${capital(worth(answer))}.`, answer.degraded.length > 0);
+  show(true);
+  form.dispatchEvent(new CustomEvent("shown"));
+}
+results.failed = (error) => { document.getElementById("results").replaceChildren(refused(error)); found("The search could not be made.", true); show(true); };
+
+function found(text, warn) {
+  const status = document.getElementById("found");
+  if (status.textContent !== text) status.textContent = text;
+  status.classList.toggle("warn", warn);
+}
+
+/** Results, or what changed last. */
+export function show(searching) {
+  document.getElementById("results").hidden = !searching;
+  document.getElementById("latest").hidden = searching;
+  if (!searching) found("", false);
+}
+
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+function recent(answer, list) {
+  settle(list, answer.items.map((each) => hit(each.adr_id, {
+    label: label(each), status: chip(each.status), title: each.title, text: null, foot: [`version ${each.version}, `, when(each.updated_at)],
+  })));
+  if (answer.items.length === 0) list.replaceChildren(h("li", { class: "small" }, "No decisions yet. `adriatic import docs/decisions` brings the first ones."));
+}
+
+const REASONS = { link: "linked", words: "same words", meaning: "same meaning" };
+
+function related(answer, section) {
+  const items = answer.related.map((each) => h("li", {},
+    h("a", { href: `/?adr=${encodeURIComponent(each.id)}`, "data-adr": each.id }, each.title || each.label || "without a title"), " ", each.status ? chip(each.status) : null,
+    h("span", { class: "small why" }, each.reasons.map((reason) => REASONS[reason.kind] ?? reason.kind).join(", "))));
+  const state = answer.as_of?.state ?? "unknown";
+  const note = state === "fresh" ? null : h("p", { class: "small warn" }, state === "stale" ? "The newest may be missing." : "Nobody knows what is missing here.");
+  body(section, [items.length ? h("ol", { class: "plain" }, ...items) : h("p", { class: "small" }, "None is near."), note]);
+}
+
+const CHANGES = { create: "written", update: "changed", rename: "moved", rollback: "rolled back", delete: "deleted", restore: "restored" };
+
+function history(answer, section) {
+  const items = answer.items.map((each) => {
+    const path = `/v1/adrs/${each.adr_id}/diff?to=${each.version}`;
+    const { root, slots } = stamp("version", {
+      version: `Version ${each.version}`, change: `${CHANGES[each.change] ?? each.change}${each.author ? ` by ${each.author}` : ""}`,
+      when: when(each.effective_at), message: each.message || null, shown: [],
+    });
+    slots.read.dataset.version = each.version;
+    slots.read.setAttribute("aria-label", `Read version ${each.version}`);
+    slots.shown.id = `diff-${each.version}`;
+    if (each.version === 1) slots.diff.remove();
+    else {
+      slots.diff.setAttribute("hx-get", path);
+      slots.diff.setAttribute("aria-controls", slots.shown.id);
+      slots.diff.setAttribute("aria-label", `Show what version ${each.version} changed`);
+    }
+    return root;
+  });
+  const more = answer.next_cursor ? h("p", { class: "small" }, "Older versions are not shown here.") : null;
+  body(section, [h("ol", { class: "plain versions" }, ...items), more]);
+  htmx.process(section);
+}
+
+const OPERATIONS = { "+": "ins", "-": "del", " ": "span" };
+const SPOKEN = { "+": "added: ", "-": "removed: " };
+
+function diff(answer, button) {
+  const target = document.getElementById(button.getAttribute("aria-controls"));
+  const lines = answer.hunks.flatMap((hunk) => [null, ...hunk.lines]).slice(1, DIFF_LINES_MAX);
+  const fields = answer.fields.map((each) => h("p", { class: "small" }, `${each.field}: `, h("del", {}, each.old), " → ", h("ins", {}, each.new)));
+  const text = lines.map((line) => (line === null ? h("hr") : h(OPERATIONS[line.op], { class: "line" }, SPOKEN[line.op] ? h("span", { class: "hidden" }, SPOKEN[line.op]) : null, line.text || " ")));
+  const note = answer.truncated || answer.coarse || lines.length === DIFF_LINES_MAX - 1 ? h("p", { class: "small" }, "There is more than is shown here.") : null;
+  target.replaceChildren(...fields, text.length ? h("div", { class: "diff", tabindex: "0", role: "group", "aria-label": `Changes of version ${answer.to_version}` }, ...text) : h("p", { class: "small" }, "The text is the same."), ...(note ? [note] : []));
+  target.hidden = false;
+  button.setAttribute("aria-expanded", "true");
+  button.textContent = "Hide";
+  button.removeAttribute("hx-get"); // it is there now; the button only hides and shows
+}
+diff.failed = (error, button) => { const target = document.getElementById(button.getAttribute("aria-controls")); target.replaceChildren(refused(error)); target.hidden = false; };
+
+// --- what is happening ------------------------------------------------------------------------------------------------
+
+/** A row of a panel: a name, its state as a word, and a line below. */
+const row = (name, word, below, more = null) => h("li", {}, h("p", { class: "pair" }, h("span", { class: "name" }, name), word ? chip(word) : null), below ? h("p", { class: "small" }, ...[below].flat()) : null, more);
+
+function jobs(answer, panel) {
+  const items = answer.items.map((job) => {
+    const share = job.total ? h("progress", { max: job.total, value: job.done, "aria-label": `${job.kind}: done` }) : null;
+    const done = job.total ? `${count(job.done)} of ${count(job.total)} ${job.unit}` : job.done ? `${count(job.done)} ${job.unit}` : "";
+    const says = job.last_error && job.state !== "done" ? `${job.last_error.detail ?? job.last_error.code ?? ""}` : [job.phase, done].filter(Boolean).join(": ");
+    return row(job.kind, job.state, [says ? `${says} · ` : "", when(job.finished_at ?? job.heartbeat_at ?? job.created_at)], job.state === "running" ? share : null);
+  });
+  body(panel, items.length ? [h("ol", { class: "plain" }, ...items)] : [h("p", { class: "small" }, "No jobs yet.")]);
+}
+
+function body(section, nodes) {
+  settle(section.querySelector(".panel-body"), nodes.filter(Boolean));
+  section.querySelector(".panel-body").setAttribute("aria-busy", "false");
+}
+
+/** How a section says that it has no answer now. */
+export function failed(error, section) {
+  const place = section.querySelector(".panel-body") ?? section;
+  place.replaceChildren(refused(error));
+  place.setAttribute("aria-busy", "false");
+}
+
+export const VIEWS = { results, recent, related, history, diff, jobs };
