@@ -88,6 +88,13 @@ IMPORT_CHANGES = Counter(
 )
 ADRS_CREATED = Counter("adrs_created_total", "ADRs created.")
 
+# --- live reads -----------------------------------------------------------------------------------------------------
+LIVE_READERS = Gauge("adriatic_live_readers", "Live reads being streamed. Must come back to 0.")
+LIVE_DELTAS = Counter("adriatic_live_deltas_total", "Changes sent to live readers.", ["view"])
+LIVE_RESETS = Counter(
+    "adriatic_live_resets_total", "Live readers that had to start anew, by the reason that they were told.", ["reason"]
+)
+
 # --- chat -----------------------------------------------------------------------------------------------------------
 CHATS = Counter(
     "adriatic_chats_total", "Answers by how they ended: completed, failed, cancelled.", ["provider", "outcome"]

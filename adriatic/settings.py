@@ -170,6 +170,10 @@ class ApiSettings(_Section):
     import_bytes_max: int = Field(
         8_388_608, ge=BYTES_MIN, le=IMPORT_BYTES_MAX, description="Largest request of an import, in bytes."
     )
+    live_readers_max: int = Field(
+        256, gt=0, le=10_000, description="Live reads that one API process streams at a time."
+    )
+    live_readers_per_tenant_max: int = Field(32, gt=0, description="Of these, for one tenant.")
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API; none is off.")
 
 

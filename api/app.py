@@ -37,6 +37,8 @@ from api.db import Database
 from api.edge import Edge
 from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
+from api.live.controller import LiveController
+from api.live.hub import Hub
 from api.logs.controller import LogController
 from api.ops.controller import OpsController
 from api.ops.readiness import Readiness
@@ -58,6 +60,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     HistoryController,
     RelationController,
     ChatController,
+    LiveController,
 )
 """The routes whose bounds are fixed; `routes` has them all."""
 
@@ -131,7 +134,7 @@ def _dependencies() -> Mapping[str, Provide]:
 
         return Provide(provide, sync_to_thread=False)
 
-    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams", "assets")
+    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams", "live", "assets")
     return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
 
 
@@ -149,6 +152,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
     state.streams = Streams(state.database, settings.llm, llm.build(settings.llm), state.clock)
+    state.live = Hub(settings, state.database, state.clock)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)
     watch = asyncio.create_task(state.readiness.run(), name="readiness")
     try:
@@ -156,6 +160,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
+        await state.live.close()
         await state.streams.close()
         await state.embedder.close()
         await keys.close()
@@ -193,7 +198,16 @@ def _cors(settings: Settings) -> CORSConfig | None:
     return CORSConfig(
         allow_origins=list(settings.api.cors_origins),
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "traceparent"],
-        expose_headers=["etag", "location", "retry-after", "x-request-id", "adriatic-as-of-state"],
+        allow_headers=[
+            "authorization",
+            "content-type",
+            "if-match",
+            "if-none-match",
+            "idempotency-key",
+            "traceparent",
+            "last-event-id",
+            "adriatic-position",
+        ],
+        expose_headers=["etag", "location", "retry-after", "x-request-id", "adriatic-as-of-state", "adriatic-position"],
         allow_credentials=False,
     )

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -201,6 +202,25 @@ class Database:
                 await connection.close(timeout=CONNECT_S_MAX)
 
 
+class Wrote:
+    """What the request in hand has written: an LSN at or after its last commit, None while there was none."""
+
+    lsn: str | None = None
+
+
+WROTE: ContextVar[Wrote | None] = ContextVar("wrote", default=None)
+"""The edge puts one there for each request that may write, and shows it in the answer."""
+
+
+async def _note(connection: Connection) -> None:
+    """After a commit. A server that went away right after it leaves the position unknown: the write stands all the
+    same."""
+    if (wrote := WROTE.get()) is not None:
+        wrote.lsn = None
+        with contextlib.suppress(asyncpg.PostgresError, *_DIED, TimeoutError):
+            wrote.lsn = await connection.fetchval("select pg_current_wal_insert_lsn()::text")
+
+
 @asynccontextmanager
 async def tenant_transaction(
     database: Database, tenant_id: UUID, *, read_only: bool = False
@@ -211,7 +231,8 @@ async def tenant_transaction(
     them belong together. Never hold one while a response is streamed.
     """
     with translated():
-        async with database.begun(tenant_id, read_only=read_only) as connection:
+        committed = None if read_only else _note
+        async with database.begun(tenant_id, read_only=read_only, committed=committed) as connection:
             yield connection
 
 
@@ -223,17 +244,24 @@ async def write(
     A view whose `as_of.lsn` has reached that LSN shows the write. None when the server went away right after the
     commit: the write stands all the same.
     """
-    lsn: str | None = None
-
-    async def committed(connection: Connection) -> None:
-        nonlocal lsn
-        with contextlib.suppress(asyncpg.PostgresError, *_DIED, TimeoutError):
-            lsn = await connection.fetchval("select pg_current_wal_insert_lsn()::text")
-
-    with translated():
-        async with database.begun(tenant_id, read_only=False, committed=committed) as connection:
+    wrote = Wrote()
+    with _writing(wrote):
+        async with tenant_transaction(database, tenant_id) as connection:
             result = await work(connection)
-    return result, lsn
+    return result, wrote.lsn
+
+
+@contextmanager
+def _writing(wrote: Wrote) -> Iterator[None]:
+    """Notes what is written inside in `wrote`, and in the request's own too."""
+    outer = WROTE.get()
+    token = WROTE.set(wrote)
+    try:
+        yield
+    finally:
+        WROTE.reset(token)
+        if outer is not None and wrote.lsn is not None:
+            outer.lsn = wrote.lsn
 
 
 _SESSION = {

@@ -23,14 +23,20 @@ from adriatic.clock import SYSTEM_CLOCK, Clock
 from adriatic.ids import new_id
 from adriatic.logs import get_logger
 from adriatic.telemetry import tracer
+from api.db import WROTE, Wrote
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 """A caller's own request id, taken over when it cannot break a log line or fill a disk."""
 UNMATCHED = "unmatched"
 """One label for all paths without a route: a scanner must not make a metric per path."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+POSITION_HEADER = b"adriatic-position"
+"""Of the answer to each write: an LSN at or after its commit, to be sent with a read that must show it."""
 CLIENT_GONE = 499
 """The status that the log and the metrics show when the caller hung up first; nobody receives it."""
+HEAD_STATE = "adriatic_head"
+"""In the state of a request that came as HEAD: an answer without end must not begin."""
 DRAIN_BYTES_MAX = 128 * 1024 * 1024
 """Of a body that was refused. The largest mistakes that people make (a video, a dump) still get their answer."""
 DRAIN_S_MAX = 10.0
@@ -74,7 +80,11 @@ class Edge:
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
         if answer.head:
             scope["method"] = "GET"
+            scope["state"][HEAD_STATE] = True
+        wrote = None if method in READS else Wrote()
+        answer.wrote = wrote
         began_s = self._clock.monotonic()
+        context = WROTE.set(wrote)
         parent = _parent(headers)
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id, tenant_id=None, user_id=None),
@@ -86,6 +96,7 @@ class Edge:
                 answer.status = answer.status or CLIENT_GONE
                 raise
             finally:
+                WROTE.reset(context)
                 self._record(scope, method, answer, self._clock.monotonic() - began_s, span)
 
     def _record(self, scope: Scope, method: str, answer: _Answer, took_s: float, span: trace.Span) -> None:
@@ -152,6 +163,7 @@ class _Answer:
         self._body = body
         self._request_id = request_id.encode()
         self.head = head
+        self.wrote: Wrote | None = None
         self.allow: Callable[[], frozenset[str]] = frozenset
         self.status = 0
         self.size_bytes = 0
@@ -162,6 +174,8 @@ class _Answer:
             if self.status >= 400:
                 await self._body.drain()
             message["headers"] = [*self._allowing(message["headers"]), (b"x-request-id", self._request_id)]
+            if self.wrote is not None and self.wrote.lsn is not None and self.status < 400:
+                message["headers"] = [*message["headers"], (POSITION_HEADER, self.wrote.lsn.encode())]
         elif message["type"] == "http.response.body":
             self.size_bytes += len(message["body"])
             if self.head:

@@ -18,13 +18,17 @@ from litestar.params import HeaderParameter
 from adriatic.deadline import Deadline
 from adriatic.errors import Behind
 from api.db import Connection, Database, tenant_transaction
+from api.live.views import VIEWS
 from topics import catalog
 
 State = Literal["fresh", "stale", "unknown"]
 
 WORDS_VIEW = "search.words"
-TOPIC_OF = {WORDS_VIEW: "adriatic.app.adr_versions"}
-"""What each view is made from: all of that topic's partitions must have reported."""
+TOPICS_OF: dict[str, tuple[str, ...]] = {
+    WORDS_VIEW: ("adriatic.app.adr_versions",),
+    **{view.watermark: view.made_from for view in VIEWS},
+}
+"""What each view is made from: all partitions of these topics must have reported."""
 
 FRESH_S_MAX = 10.0
 """Heartbeats pass the whole path about once a second, a batch takes a second or two; ten says that something waits."""
@@ -87,18 +91,23 @@ def judge(lsn: str | None, time: datetime | None, now: datetime, *, complete: bo
     return AsOf(state, lsn, time, round(age_s, 3))
 
 
+def partitions_of(view: str) -> int:
+    """How many partitions must have reported before anything is said of `view`."""
+    topics = catalog.load()
+    return sum(topics[topic].partitions for topic in TOPICS_OF[view])
+
+
 async def read(connection: Connection, view: str) -> AsOf:
     """The watermark of `view`: that of its slowest partition; unknown while one has not reported at all.
 
     Use the connection that reads the view, in a read-only `tenant_transaction`: then both are of one snapshot.
     """
-    expected = catalog.load()[TOPIC_OF[view]].partitions
     row = await connection.fetchrow(
         "select min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions, clock_timestamp() as now "
         "from mv.watermarks where view = $1",
         view,
     )
-    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= expected)
+    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= partitions_of(view))
 
 
 async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
@@ -117,35 +126,41 @@ async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
     return judge(None, min(row["time"], words.time), row["now"])
 
 
-async def reached(database: Database, tenant_id: UUID, position: str, deadline: Deadline, *, meaning: bool) -> None:
-    """Return once search by words shows every commit up to `position`, an LSN; with `meaning`, search by meaning too.
+async def reached(
+    database: Database,
+    tenant_id: UUID,
+    position: str,
+    deadline: Deadline,
+    *,
+    view: str = WORDS_VIEW,
+    meaning: bool = False,
+) -> None:
+    """Return once `view` shows every commit up to `position`, an LSN; with `meaning`, search by meaning too.
 
     Raises `Behind` when the time is over. A read after it, in whatever transaction, shows at least that much:
     watermarks only grow, and the flow moves them in the transaction of the rows.
     """
-    while (waits := await _lacking(database, tenant_id, position, meaning)) is not None:
+    while (waits := await _lacking(database, tenant_id, view, position, meaning)) is not None:
         if deadline.passed:
             raise Behind(
-                f"search by {waits} has not reached {position} yet",
+                f"{waits} has not reached {position} yet",
                 hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
                 "`as_of` and `GET /v1/freshness` say how far behind it is",
             )
         await asyncio.sleep(min(POLL_S, deadline.left_s))
 
 
-async def _lacking(
-    database: Database, tenant_id: UUID, position: str, meaning: bool
-) -> Literal["words", "meaning"] | None:
+async def _lacking(database: Database, tenant_id: UUID, view: str, position: str, meaning: bool) -> str | None:
     """What has not reached `position`."""
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         there = await connection.fetchval(
-            "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", WORDS_VIEW, position
+            "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", view, position
         )
-        if there < catalog.load()[TOPIC_OF[WORDS_VIEW]].partitions:
-            return "words"
+        if there < partitions_of(view):
+            return "search by words" if view == WORDS_VIEW else f"the view {view}"
         if meaning and await connection.fetchval(
             "select exists (select from mv.search_state "
             "where not deleted and meaning_version is distinct from words_version)"
         ):
-            return "meaning"
+            return "search by meaning"
     return None

@@ -37,7 +37,6 @@ from api.edge import traceparent
 from api.logs import service as logs
 from api.openapi import answers
 from api.requests import require_zone
-from api.watermarks import POSITION_HEADER
 
 PARSE_HERE_CHARS_MAX = 65_536
 """A text up to this long is parsed in a few milliseconds; longer ones on a thread, so that other requests go on."""
@@ -349,7 +348,7 @@ async def _change(
 def _answer(adr: Adr, lsn: str | None, headers: dict[str, str], status_code: int = 200) -> Response[Any]:
     headers = headers | {"etag": preconditions.etag(adr)}
     if lsn is not None:
-        headers |= {POSITION_HEADER: lsn, "adriatic-commit-lsn": lsn}
+        headers |= {"adriatic-commit-lsn": lsn}
     return Response(adr, status_code=status_code, headers=headers)
 
 

@@ -6,7 +6,8 @@ that does not say until when it is good. Holds no key: `keys` does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +33,9 @@ class Claims:
     subject: str
     name: str
     email: str
+    expires_at: datetime | None = field(default=None, compare=False)
+    """When the token stops being good, the forgiven clock difference included. The same claims with a later end are the
+    same caller."""
 
 
 class TokenChecker:
@@ -102,7 +106,16 @@ class TokenChecker:
             raise Forbidden(
                 f"the token's claim {name!r} is not the id of a tenant", hint="it must be the tenant's UUID"
             ) from None
-        return Claims(tenant_id, subject, _shown(claims.get("name")), _shown(claims.get("email")))
+        expires_at = _time(claims["exp"], self._settings.leeway_s)
+        return Claims(tenant_id, subject, _shown(claims.get("name")), _shown(claims.get("email")), expires_at)
+
+
+def _time(seconds: Any, leeway_s: int) -> datetime | None:
+    """None for a time that is further away than a calendar goes."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC) + timedelta(seconds=leeway_s)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _bearer(authorization: str | None) -> str:

@@ -45,7 +45,7 @@ def test_headers_say_what_the_body_says() -> None:
 async def test_a_view_is_as_far_as_its_slowest_partition_and_one_silent_makes_it_unknown(
     world: World, fresh_database: Settings
 ) -> None:
-    topic = watermarks.TOPIC_OF[watermarks.WORDS_VIEW]
+    (topic,) = watermarks.TOPICS_OF[watermarks.WORDS_VIEW]
     tenant = await world.tenant()
 
     async def read() -> AsOf:

@@ -1,0 +1,100 @@
+"""`GET /v1/live/{view}`: a view's rows and each change of them, as server-sent events.
+
+Owns what happens before the first byte: an unknown view, a token that is none, and everything that keeps a read from
+beginning are problem responses. Refuses Litestar's `ServerSentEvent`, whose generator is not closed when a caller
+leaves early.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Controller, Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
+from litestar.response import Stream
+
+from adriatic.deadline import Deadline
+from adriatic.errors import NotFound
+from api import watermarks
+from api.auth.users import Principal
+from api.chat.controller import HEADERS, MEDIA_TYPE
+from api.db import Database
+from api.edge import HEAD_STATE
+from api.live.hub import Hub
+from api.live.join import TOKEN_CHARS_MAX
+from api.live.reader import Reader, checked
+from api.live.views import VIEWS
+from api.openapi import answers
+
+_EXAMPLE = """\
+id: WzEsImVudGl0eV9jb3VudHMiLDQyXQ
+event: snapshot
+data: {"rows":[{"kind":"adrs","label":"accepted","count":12}],"more":false,"as_of":{"state":"fresh","lsn":"0/1A2B3C8",\
+"time":"2026-01-15T09:00:00Z","age_s":0.8}}
+
+id: WzEsImVudGl0eV9jb3VudHMiLDQzXQ
+event: delta
+data: {"op":"upsert","key":{"kind":"adrs","label":"accepted"},"row":{"kind":"adrs","label":"accepted","count":13}}
+
+"""
+_DESCRIPTION = """Server-sent events, without end. `snapshot`: at most 500 rows each, `more` until the last. `delta`: \
+one change, `op` is `upsert` or `delete`; a column that is not in `row` did not change. `watermark`: about once a \
+second, how far the picture is (`as_of`), and what does not answer (`waits_for`). `reset`: forget every row, a \
+snapshot follows; `reason` says why. `end`: the last event, with its `reason`; ask again with the last `id`. The `id` of each \
+event resumes there."""
+_VIEWS = "One of: " + " ".join(f"`{view.name}` ({view.about})" for view in VIEWS)
+
+_Token = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Last-Event-ID",
+        max_length=TOKEN_CHARS_MAX,
+        description="The `id` of the last event that was seen: go on behind it. Where that cannot be, `reset` comes.",
+    ),
+]
+_TokenInQuery = Annotated[
+    str | None, QueryParameter(max_length=TOKEN_CHARS_MAX, description="The same, for clients that cannot set headers.")
+]
+
+
+class LiveController(Controller):
+    """Views that move."""
+
+    path = "/v1/live"
+    tags = ("live",)
+
+    @get(
+        "/{view:str}",
+        operation_id="readLive",
+        summary="Read a view, and each change of it",
+        responses=answers(str, _EXAMPLE, description=_DESCRIPTION, errors=(404, 413, 429), media_type=MEDIA_TYPE),
+    )
+    async def read_live(
+        self,
+        request: Request[Any, Any, Any],
+        database: NamedDependency[Database],
+        live: NamedDependency[Hub],
+        principal: NamedDependency[Principal],
+        view: Annotated[str, PathParameter(description=_VIEWS)],
+        token: _Token = None,
+        last_event_id: _TokenInQuery = None,
+        position: watermarks.Position = None,
+    ) -> Response[Any]:
+        """Each change is shown once, in order, and the rows with all changes applied are the table.
+
+        A change that a newer one of the same row replaced while nobody read may be left out when the topic is
+        compacted. The stream ends when the bearer token does.
+        """
+        found = live.views.get(view)
+        if found is None:
+            raise NotFound(f"there is no view {view[:64]!r}", hint=f"there are: {', '.join(sorted(live.views))}")
+        last = checked(token or last_event_id)
+        if request.scope["state"].get(HEAD_STATE):
+            return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
+        if position is not None:
+            deadline = Deadline.after(watermarks.POSITION_WAIT_S)
+            await watermarks.reached(database, principal.tenant_id, position, deadline, view=found.watermark)
+        reader = Reader(live, found, principal.tenant_id, request.auth.expires_at)
+        await reader.begin(last)
+        return Stream(reader.frames(), media_type=MEDIA_TYPE, headers=HEADERS)

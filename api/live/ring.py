@@ -1,0 +1,163 @@
+"""The newest records of one partition, kept once for all readers of it. Pure.
+
+Owns the bound on them, and what falls out: of each watched tenant how far, and whether a snapshot could miss it.
+Refuses to decode a record by itself: what it needs to know of one it asks of the function that it is given.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from api.live.join import Seen
+from connectors.kafka.records import Record
+
+RECORDS_MAX = 10_000
+"""Of one partition: what a reader may be behind before it is cut, and how far back a reconnect is free."""
+BYTES_MAX = 4_194_304
+"""Of the same. A change of a view has some hundred bytes."""
+
+
+class Unknowable(Exception):
+    """A record cannot be decoded right now."""
+
+
+@dataclass(slots=True)
+class Change:
+    """One record. What it decodes to, and its bytes as an event, are kept: readers of one tenant share them."""
+
+    record: Record
+    tenant_id: UUID | None
+    lsn: int
+    decoded: Any = None
+    data: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, record: Record) -> Change:
+        return cls(record, record.tenant_id, record.lsn or 0)
+
+
+class Ring:
+    """Records from `first` on; reading goes on at `next`. `xid_of` says which transaction made a change, None for a
+    copy; it raises `Unknowable` when that cannot be told."""
+
+    def __init__(
+        self,
+        start: int,
+        xid_of: Callable[[Change], int | None],
+        records_max: int = RECORDS_MAX,
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
+        self.first = self.next = start
+        self.blind = False
+        """Something fell out of which nobody can tell whether a snapshot sees it: no reader may begin here."""
+        self.watched: Counter[UUID] = Counter()
+        self._xid_of = xid_of
+        self._records_max, self._bytes_max = records_max, bytes_max
+        self._bytes = 0
+        self._all: deque[Change] = deque()
+        self._of_tenant: dict[UUID, deque[Change]] = {}
+        self._lost: dict[UUID, int] = {}
+        self._newest: Seen | None = None
+        self._unseen: dict[int, int | None] = {}
+        self._joining = 0
+        self._known: tuple[int, int | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def extend(self, records: Sequence[Record], position: int) -> set[UUID]:
+        """Take what was read; returns whose changes are among it."""
+        news: set[UUID] = set()
+        for record in records:
+            if record.value is None:
+                continue  # a tombstone says again what the delete before it said
+            change = Change.of(record)
+            self._all.append(change)
+            self._bytes += record.size_bytes
+            if change.tenant_id is not None:
+                self._of_tenant.setdefault(change.tenant_id, deque()).append(change)
+                news.add(change.tenant_id)
+        self.next = max(self.next, position)
+        while self._all and (len(self._all) > self._records_max or self._bytes > self._bytes_max):
+            self._drop()
+        return news
+
+    def _drop(self) -> None:
+        change = self._all.popleft()
+        self._bytes -= change.record.size_bytes
+        self.first = self._all[0].record.offset if self._all else self.next
+        if change.tenant_id is not None:
+            lane = self._of_tenant[change.tenant_id]
+            lane.popleft()
+            if not lane:
+                del self._of_tenant[change.tenant_id]
+            if change.tenant_id in self.watched:
+                self._lost[change.tenant_id] = change.record.offset
+        if self._known is None or self._known[0] != change.lsn:
+            # All the records of a commit are of one transaction: one of them is looked into.
+            try:
+                self._known = (change.lsn, self._xid_of(change))
+            except Unknowable:
+                self.blind = True
+                return
+        xid = self._known[1]
+        if self._joining or self._newest is None or not self._newest.has(xid, change.lsn):
+            self._unseen[change.lsn] = xid
+
+    # --- joining a snapshot -----------------------------------------------------------------------------------------
+
+    def look(self, seen: Seen) -> None:
+        """A snapshot that was just taken: what it sees, later ones see too."""
+        self._newest = seen
+        if not self._joining:
+            self._unseen = {lsn: xid for lsn, xid in self._unseen.items() if not seen.has(xid, lsn)}
+
+    def begin_join(self) -> None:
+        """Call before a snapshot is taken, and `end_join` when `place` was asked: what falls out meanwhile is kept in
+        mind."""
+        self._joining += 1
+
+    def end_join(self) -> None:
+        self._joining -= 1
+
+    def place(self, tenant_id: UUID, seen: Seen) -> int | None:
+        """The first offset with a change of the tenant that `seen` does not see; None when one such may be missing
+        here."""
+        if self.blind or not all(seen.has(xid, lsn) for lsn, xid in self._unseen.items()):
+            return None
+        for change in self._of_tenant.get(tenant_id, ()):
+            try:
+                if not seen.has(self._xid_of(change), change.lsn):
+                    return change.record.offset
+            except Unknowable:
+                return change.record.offset  # whoever reads it will know
+        return self.next
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def watch(self, tenant_id: UUID) -> None:
+        self.watched[tenant_id] += 1
+
+    def unwatch(self, tenant_id: UUID) -> None:
+        self.watched[tenant_id] -= 1
+        if self.watched[tenant_id] <= 0:
+            del self.watched[tenant_id]
+            self._lost.pop(tenant_id, None)
+
+    def has_lost(self, tenant_id: UUID, offset: int) -> bool:
+        """Whether a change of a watched tenant at or after `offset` fell out."""
+        return self._lost.get(tenant_id, -1) >= offset
+
+    def since(self, tenant_id: UUID, offset: int, changes_max: int) -> list[Change]:
+        """The tenant's first changes at and after `offset`, oldest first."""
+        found: list[Change] = []
+        for change in reversed(self._of_tenant.get(tenant_id, ())):
+            if change.record.offset < offset:
+                break
+            found.append(change)
+        found.reverse()
+        return found[:changes_max]

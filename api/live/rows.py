@@ -1,0 +1,119 @@
+"""What a row of a live view looks like, the same from the table and from the topic.
+
+Owns the way from a row of asyncpg, and from a decoded record of change capture, to the same JSON. Pure, but for
+`read`, which reads a view's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from adriatic.errors import TooLarge
+from api.db import Connection
+from api.live.views import View
+
+ROWS_MAX = 20_000
+"""Rows of one tenant in one view. A live read is what a page shows; more is for a consumer of the topic."""
+PAGE_ROWS_MAX = 500
+PAGE_BYTES_MAX = 262_144
+"""Of one `snapshot` event, at least one row aside. Clients hold an event in memory before they see it."""
+
+Convert = Callable[[Any], Any]
+_EPOCH = date(1970, 1, 1)
+_ENCODER = msgspec.json.Encoder()
+
+
+async def read(connection: Connection, view: View, tenant_id: Any, rows_max: int = ROWS_MAX) -> list[bytes]:
+    """The rows of the tenant as JSON, by key. Raises `TooLarge` when they are too many."""
+    statement = await connection.prepare(
+        f"select {', '.join(view.shown)} from {view.table} where tenant_id = $1 "  # noqa: S608 - constants of ours
+        f"order by {', '.join(view.key)} limit {rows_max + 1}"
+    )
+    json_columns = {each.name for each in statement.get_attributes() if each.type.name in ("json", "jsonb")}
+    found = await statement.fetch(tenant_id)
+    if len(found) > rows_max:
+        raise TooLarge(
+            f"{view.name} has more than {rows_max} rows for this tenant",
+            hint=f"read its topic with a consumer: it has every row of {view.table}",
+        )
+    return [_ENCODER.encode(_from_table(row, json_columns)) for row in found]
+
+
+def _from_table(row: Mapping[str, Any], json_columns: set[str]) -> dict[str, Any]:
+    return {name: _json(value) if name in json_columns else value for name, value in row.items()}
+
+
+def pages(rows: Sequence[bytes]) -> list[bytes]:
+    """JSON arrays of at most a page each; one that is empty when there is no row."""
+    found: list[bytes] = []
+    page: list[bytes] = []
+    size = 0
+    for row in rows:
+        if page and (len(page) == PAGE_ROWS_MAX or size + len(row) > PAGE_BYTES_MAX):
+            found.append(b"[" + b",".join(page) + b"]")
+            page, size = [], 0
+        page.append(row)
+        size += len(row)
+    found.append(b"[" + b",".join(page) + b"]")
+    return found
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """One change. The columns that an update left out, as they did not change, are not in `row`."""
+
+    op: str
+    key: dict[str, Any]
+    row: dict[str, Any] | None
+
+
+def delta(view: View, envelope: Mapping[str, Any], kinds: Mapping[str, Convert]) -> bytes:
+    """One change as JSON, from change capture's envelope. `kinds`: of `kinds_of` its schema."""
+    if envelope["op"] == "d":
+        return _ENCODER.encode(Delta("delete", _picked(view.key, envelope["before"], kinds), None))
+    unchanged = set(envelope.get("unchanged") or ())
+    names = [name for name in view.shown if name not in unchanged]
+    row = _picked(names, envelope["after"], kinds)
+    return _ENCODER.encode(Delta("upsert", {name: row[name] for name in view.key}, row))
+
+
+def _picked(names: Sequence[str], row: Mapping[str, Any], kinds: Mapping[str, Convert]) -> dict[str, Any]:
+    """A column that the writer's schema does not have is null: it was added later."""
+    return {name: kinds[name](row.get(name)) if name in kinds else row.get(name) for name in names}
+
+
+def kinds_of(schema: Mapping[str, Any]) -> dict[str, Convert]:
+    """For each column of an envelope's row, how its Avro value becomes what the table would give."""
+    before = next(field["type"] for field in schema["fields"] if field["name"] == "before")
+    row = next(branch for branch in before if isinstance(branch, dict))
+    found: dict[str, Convert] = {}
+    for field in row["fields"]:
+        branches = field["type"] if isinstance(field["type"], list) else [field["type"]]
+        for branch in branches:
+            meaning = str(branch.get("connect.name", "")).rpartition(".")[2] if isinstance(branch, dict) else ""
+            if meaning in _BY_MEANING:
+                found[field["name"]] = _BY_MEANING[meaning]
+    return found
+
+
+def _timestamp(value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:  # infinity, and years that Python has no word for
+        return value
+
+
+def _date(value: Any) -> Any:
+    return None if value is None else _EPOCH + timedelta(days=value)
+
+
+def _json(value: Any) -> Any:
+    return None if value is None else msgspec.Raw(value.encode())
+
+
+_BY_MEANING: dict[str, Convert] = {"ZonedTimestamp": _timestamp, "Date": _date, "Json": _json}

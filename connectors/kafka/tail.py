@@ -1,0 +1,230 @@
+"""The end of topics, as it grows, for many readers in one process: one consumer, whatever partitions are wanted now.
+
+Owns the consumer, its thread, its bounds, and the reading of a bounded stretch of a partition for a reader that was
+away (`Stretch`). Refuses to decode, to join a group, to commit, and to remember a record: `deliver` gets each one once,
+in the order of its partition, on the consumer's thread, and may block it, which is the back-pressure.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection
+from confluent_kafka import TopicPartition as KafkaPosition
+from confluent_kafka.admin import AdminClient
+
+from adriatic.errors import DependencyUnavailable
+from adriatic.logs import get_logger
+from adriatic.settings import KafkaSettings
+from connectors.kafka.records import Record, TopicPartition
+from connectors.kafka.source import REQUEST_TIMEOUT_S, client_config, librdkafka_log, record_of
+
+log = get_logger("kafka")
+
+POLL_S = 0.1
+"""How long one call waits for a first record, and so late a new partition is taken up."""
+BATCH_RECORDS_MAX = 500
+"""Handed over at once."""
+QUEUED_KIB_MAX = 8_192
+"""What the client fetches ahead, for all partitions together."""
+FETCH_WAIT_MS = 100
+"""How long the broker may hold an answer back while nothing is new; a record that arrives ends it at once."""
+STOP_S_MAX = 10.0
+GROUP = "adriatic-live"
+"""The client demands a name. Nothing joins this group and nothing is committed under it."""
+STRETCH_S_MAX = 5.0
+"""For one piece of a stretch: a broker that takes longer is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tailed:
+    """What was read of one partition at once. `position`: where reading goes on; past the last record, or past what is
+    there for others (markers of transactions, what compaction left)."""
+
+    source: TopicPartition
+    records: Sequence[Record]
+    position: int
+    lost: bool = False
+    """The log does not have the offset any more, or not yet: reading of this partition has ended."""
+
+
+class Tail:
+    """`start`, then `follow` and `leave` from any thread, at last `stop`. Outages are waited out by the client."""
+
+    def __init__(self, settings: KafkaSettings, deliver: Callable[[Sequence[Tailed]], None]) -> None:
+        self._settings = settings
+        self._deliver = deliver
+        self._lock = threading.Lock()
+        self._wanted: dict[TopicPartition, int] = {}
+        """Where each partition goes on."""
+        self._changed = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="live-tail", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def follow(self, source: TopicPartition, offset: int) -> None:
+        """Read `source` from `offset` on."""
+        with self._lock:
+            self._wanted[source] = offset
+        self._changed.set()
+
+    def leave(self, source: TopicPartition) -> None:
+        with self._lock:
+            self._wanted.pop(source, None)
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Blocks until the thread has ended, for a moment at most."""
+        self._stopping.set()
+        self._changed.set()
+        self._thread.join(STOP_S_MAX)
+
+    # --- on the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        consumer: Consumer | None = None
+        try:
+            while not self._stopping.is_set():
+                with self._lock:
+                    idle = not self._wanted
+                if idle:
+                    if consumer is not None:
+                        consumer.close()
+                        consumer = None
+                    self._changed.wait()
+                    self._changed.clear()
+                    continue
+                if consumer is None:
+                    consumer = Consumer(_config(self._settings), logger=librdkafka_log())
+                    self._changed.set()
+                self._step(consumer)
+        except Exception:
+            log.exception("live reads have no records any more")
+            raise
+        finally:
+            if consumer is not None:
+                consumer.close()
+
+    def _step(self, consumer: Consumer) -> None:
+        if self._changed.is_set():
+            self._changed.clear()
+            with self._lock:
+                wanted = [KafkaPosition(source.topic, source.partition, at) for source, at in self._wanted.items()]
+            consumer.assign(wanted)
+        first = consumer.poll(POLL_S)
+        if first is None:
+            return
+        found = self._sorted([first, *consumer.consume(BATCH_RECORDS_MAX - 1, 0)])
+        if found:
+            self._deliver(found)
+
+    def _sorted(self, messages: Sequence[Message]) -> list[Tailed]:
+        """By partition. Moves on where each one goes on."""
+        records: dict[TopicPartition, list[Record]] = {}
+        lost: set[TopicPartition] = set()
+        position: dict[TopicPartition, int] = {}
+        for message in messages:
+            source = TopicPartition(message.topic() or "", message.partition() or 0)
+            offset = message.offset() or 0
+            error = message.error()
+            if error is None:
+                records.setdefault(source, []).append(record_of(message))
+                position[source] = offset + 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                position[source] = max(offset, position.get(source, 0))
+            elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                lost.add(source)
+            else:
+                log.info("broker error", code=error.name(), detail=error.str())
+        tailed = []
+        with self._lock:
+            for source in records.keys() | position.keys() | lost:
+                at = self._wanted.get(source)
+                if at is None:
+                    continue  # nobody wants it any more
+                # After a change of partitions the client may hand out again what it had fetched before.
+                fresh = [record for record in records.get(source, ()) if record.offset >= at]
+                at = self._wanted[source] = max(at, position.get(source, at))
+                if source in lost:
+                    del self._wanted[source]
+                    self._changed.set()
+                tailed.append(Tailed(source, fresh, at, source in lost))
+        return tailed
+
+
+class Stretch:
+    """A partition from an offset on, in pieces, for one reader. Close it, from whatever thread."""
+
+    def __init__(self, settings: KafkaSettings, source: TopicPartition, offset: int) -> None:
+        self._source = source
+        self.position = offset
+        self._lock = threading.Lock()
+        self._closed = False
+        self._consumer = Consumer(_config(settings), logger=librdkafka_log())
+        self._consumer.assign([KafkaPosition(source.topic, source.partition, offset)])
+
+    def read(self) -> Tailed:
+        """The next piece. Raises `DependencyUnavailable` when the broker does not answer."""
+        with self._lock:
+            return Tailed(self._source, (), self.position) if self._closed else self._read()
+
+    def _read(self) -> Tailed:
+        first = self._consumer.poll(STRETCH_S_MAX)
+        if first is None:
+            raise DependencyUnavailable(f"the broker does not send {self._source}", coordinates={"dependency": "kafka"})
+        records: list[Record] = []
+        for message in (first, *self._consumer.consume(BATCH_RECORDS_MAX - 1, 0)):
+            error = message.error()
+            if error is None:
+                records.append(record_of(message))
+                self.position = (message.offset() or 0) + 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self.position = max(self.position, message.offset() or 0)
+            elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                return Tailed(self._source, records, self.position, lost=True)
+            else:
+                log.info("broker error", code=error.name(), detail=error.str())
+        return Tailed(self._source, records, self.position)
+
+    def close(self) -> None:
+        """Waits for a piece that is being read."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._consumer.close()
+
+
+def topic_ids(settings: KafkaSettings, topics: Sequence[str]) -> Mapping[str, str]:
+    """The broker's own id of each topic: another one after it was deleted and made anew. Empty from a broker that
+    gives none. Raises `DependencyUnavailable`, also for a topic that is not there."""
+    admin = AdminClient(client_config(settings), logger=librdkafka_log())
+    try:
+        asked = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
+        return {name: str(future.result(REQUEST_TIMEOUT_S).topic_id or "") for name, future in asked.items()}
+    except (KafkaException, TimeoutError) as error:
+        raise DependencyUnavailable(
+            f"the broker does not describe {', '.join(topics)}: {error}",
+            hint="is it running, and were the topics made (`adriatic topics apply`)?",
+            coordinates={"dependency": "kafka"},
+        ) from None
+
+
+def _config(settings: KafkaSettings) -> dict[str, Any]:
+    return {
+        **client_config(settings),
+        "group.id": GROUP,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "allow.auto.create.topics": False,
+        "queued.max.messages.kbytes": QUEUED_KIB_MAX,
+        "fetch.wait.max.ms": FETCH_WAIT_MS,
+        "error_cb": lambda error: log.info("broker error", code=error.name(), detail=error.str()),
+    }
