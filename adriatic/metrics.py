@@ -59,6 +59,63 @@ CONSUMER_LAG_SECONDS = Gauge(
     ["group", "topic", "partition"],
 )
 
+# --- the whole pipeline: exported by the watcher alone, so that nothing is counted twice ---------------------------
+GROUP_OFFSET = Gauge(
+    "kafka_consumergroup_group_offset", "Committed offset of a group.", ["group", "topic", "partition"]
+)
+GROUP_LAG = Gauge(
+    "kafka_consumergroup_group_lag",
+    "Records between the committed offset and the end.",
+    ["group", "topic", "partition"],
+)
+GROUP_LAG_SECONDS = Gauge(
+    "kafka_consumergroup_group_lag_seconds",
+    "Age of the record at the committed offset; 0 at the end, not a number when it is not known.",
+    ["group", "topic", "partition"],
+)
+GROUP_MAX_LAG = Gauge("kafka_consumergroup_group_max_lag", "Lag of a group's worst partition, in records.", ["group"])
+GROUP_MAX_LAG_SECONDS = Gauge(
+    "kafka_consumergroup_group_max_lag_seconds", "Lag of a group's worst partition, in seconds.", ["group"]
+)
+GROUP_SUM_LAG = Gauge("kafka_consumergroup_group_sum_lag", "Lag of all partitions of a group, in records.", ["group"])
+GROUP_TOPIC_SUM_LAG = Gauge(
+    "kafka_consumergroup_group_topic_sum_lag", "Lag of a group in one topic, in records.", ["group", "topic"]
+)
+GROUP_STATUS = Gauge(
+    "adriatic_group_status", "1 for the word that a group has now, 0 for the others.", ["group", "status"]
+)
+GROUP_TREND = Gauge(
+    "adriatic_group_lag_trend", "Records a second by which a group's lag grows; negative while it shrinks.", ["group"]
+)
+GROUP_ETA_SECONDS = Gauge(
+    "adriatic_group_eta_seconds", "Until a group has caught up, if it goes on like this; else not a number.", ["group"]
+)
+GROUP_RETENTION_SHARE = Gauge(
+    "adriatic_group_retention_share",
+    "How much of what the log holds waits for a group; at 1 the next record to expire is unread.",
+    ["group"],
+)
+VIEW_AGE_SECONDS = Gauge(
+    "adriatic_view_age_seconds", "How far a view is behind the source; not a number when unknown.", ["view"]
+)
+VIEW_STAGE_SECONDS = Gauge(
+    "adriatic_view_stage_seconds", "The part of a view's age that one stage of its path has.", ["view", "stage"]
+)
+DEAD_LETTERS_OPEN = Gauge(
+    "adriatic_dead_letters_open", "Dead letters that wait for a decision.", ["flow", "topic", "code"]
+)
+SLOT_ACTIVE = Gauge("adriatic_slot_active", "1: somebody reads the replication slot.", ["slot"])
+SLOT_RETAINED_BYTES = Gauge("adriatic_slot_retained_bytes", "WAL that Postgres keeps for the slot.", ["slot"])
+SLOT_SAFE_BYTES = Gauge(
+    "adriatic_slot_safe_bytes",
+    "WAL that may be written before Postgres gives the slot up; not a number where there is no limit, or no slot.",
+    ["slot"],
+)
+WATCH_SAMPLED_SECONDS = Gauge(
+    "adriatic_watch_sampled_timestamp_seconds",
+    "When the watcher last looked at everything. Old: nothing here is of now.",
+)
+
 # --- embeddings -----------------------------------------------------------------------------------------------------
 EMBED_TEXTS = Counter(
     "adriatic_embed_texts_total",

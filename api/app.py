@@ -41,6 +41,7 @@ from api.live.controller import LiveController
 from api.live.hub import Hub
 from api.logs.controller import LogController
 from api.ops.controller import OpsController
+from api.ops.pipeline import PipelineController
 from api.ops.readiness import Readiness
 from api.page.assets import Assets
 from api.page.controller import PageController
@@ -53,6 +54,7 @@ from connectors.jwks import JwksClient
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
     PageController,
+    PipelineController,
     LogController,
     JobController,
     SearchController,

@@ -17,6 +17,7 @@ from litestar.params import HeaderParameter
 
 from adriatic.deadline import Deadline
 from adriatic.errors import Behind
+from adriatic.watch import freshness
 from api.db import Connection, Database, tenant_transaction
 from api.live.views import VIEWS
 from topics import catalog
@@ -30,11 +31,8 @@ TOPICS_OF: dict[str, tuple[str, ...]] = {
 }
 """What each view is made from: all partitions of these topics must have reported."""
 
-FRESH_S_MAX = 10.0
-"""Heartbeats pass the whole path about once a second, a batch takes a second or two; ten says that something waits."""
-KNOWN_S_MAX = 900.0
-"""A watermark older than this is of no use to a reader: a quarter of an hour of edits may be missing."""
-
+FRESH_S_MAX = freshness.FRESH_S_MAX
+KNOWN_S_MAX = freshness.KNOWN_S_MAX
 
 POSITION_HEADER = "adriatic-position"
 """In the answer to a write: an LSN at or after its commit. In a request for a view: show everything up to it."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from adriatic.errors import NotFound
@@ -14,6 +17,29 @@ FLOWS: dict[str, str] = {
     "embed": "texts → vectors, searchable by meaning",
     "activity": "versions of ADRs → what happened, newest first, and counts",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a flow reads and keeps, known without building it."""
+
+    topics: tuple[str, ...]
+    views: tuple[str, ...]
+
+
+def shapes(settings: Settings) -> Mapping[str, Shape]:
+    """Every flow of `FLOWS`. From its class where a module in here has it, so that no model is loaded for it."""
+    classes = {kind.name: kind for kind in _classes() if isinstance(getattr(kind, "name", None), str)}
+    found = {name: classes.get(name) or build(name, settings) for name in FLOWS}
+    return {name: Shape(tuple(flow.topics), tuple(flow.views)) for name, flow in found.items()}
+
+
+def _classes() -> Iterator[type[Flow[Any]]]:
+    package = importlib.import_module("dataflows")
+    for module in pkgutil.iter_modules(package.__path__, "dataflows."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and issubclass(value, Flow):
+                yield value
 
 
 def build(name: str, settings: Settings) -> Flow[Any]:

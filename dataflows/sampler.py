@@ -24,6 +24,7 @@ from adriatic.settings import Settings
 from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import Offsets, PartitionedConsumer, age_s
 from connectors.postgres.sink import Connection, advance_idle_watermarks, connect, mapped
+from connectors.postgres.watch import write_progress
 
 log = get_logger("sampler")
 
@@ -55,6 +56,7 @@ class Sampler:
         self._life = life
         self._connection: Connection | None = None
         self._behind_since: dict[TopicPartition, float] = {}
+        self._seen_at: dict[TopicPartition, datetime] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
@@ -86,6 +88,7 @@ class Sampler:
             lsn, committed_at = progress[0]
             with mapped():
                 advance_idle_watermarks(self._connected(), self._flow, self._views, ends, lsn, committed_at)
+        self._publish_progress(ends, progress[0][1] if progress else None)
         committed = {
             TopicPartition(topic, partition): at
             for topic, partition, at in self._ask(
@@ -98,6 +101,20 @@ class Sampler:
     @property
     def _slot(self) -> str:
         return self._settings.cdc.slot
+
+    def _publish_progress(self, ends: Mapping[TopicPartition, int], in_kafka_at: datetime | None) -> None:
+        """Up to which commit everything was taken from the topics, by the slowest partition. A partition that was
+        fetched to its end has all that was in Kafka before the end was asked for."""
+        for source, end in ends.items():
+            fetched, newest = self._consumer.fetched(source)
+            at = in_kafka_at if fetched >= end else newest.committed_at if newest else None
+            if at is not None:
+                self._seen_at[source] = max(at, self._seen_at.get(source, at))
+        seen = [self._seen_at.get(source) for source in ends]
+        known = [at for at in seen if at is not None]
+        with mapped():
+            complete = bool(known) and len(known) == len(seen)
+            write_progress(self._connected(), self._flow, min(known) if complete else None)
 
     def _publish_lag(self, ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> None:
         group = f"adriatic.{self._flow}"

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "down": "adriatic.cli.stack:down",
     "reset": "adriatic.cli.stack:reset",
     "status": "adriatic.cli.status:status",
+    "lag": "adriatic.cli.lag:lag",
     "logs": "adriatic.cli.stack:logs",
     "import": "adriatic.cli.imports:import_",
     "search": "adriatic.cli.search:search",
@@ -39,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "cdc": "adriatic.cli.cdc:cdc",
     "flow": "adriatic.cli.flow:flow",
     "stream": "adriatic.cli.stream:stream",
+    "watch": "adriatic.cli.watch:watch",
     "settings": "adriatic.cli.settings:settings",
     "completion": "adriatic.cli.completion:completion",
 }

@@ -20,7 +20,7 @@ from adriatic.stack import ports, registry
 FILE = "stack.toml"
 PORT_NAMES = (
     *("postgres", "kafka", "kafka_controller", "registry", "registry_management"),
-    *("api", "api_ops", "cdc_ops", "index_ops", "embed_ops", "activity_ops", "jobs_ops"),
+    *("api", "api_ops", "cdc_ops", "index_ops", "embed_ops", "activity_ops", "jobs_ops", "watch_ops"),
 )
 """Every listener of the system on this machine. Order matters only for how readable the numbers are."""
 PASSWORD_BYTES = 18

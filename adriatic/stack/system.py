@@ -167,6 +167,7 @@ def _ours(settings: Settings) -> list[Part]:
             ["migrate", "topics", "schemas"],
             "flow: versions to feed and counts",
         ),
+        _service(settings, "watch", ["watch", "run"], ["migrate"], "watcher: lag of groups, freshness of views"),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]

@@ -66,6 +66,8 @@ class _Partition:
     committed: int
     buffered: deque[Record]
     end_seen: int = -1
+    fetched: int = -1
+    newest: Record | None = None
     in_flight: deque[tuple[int, int | None]] = None  # type: ignore[assignment]  # (next_offset, first timestamp)
 
     def __post_init__(self) -> None:
@@ -73,7 +75,7 @@ class _Partition:
 
 
 class PartitionedConsumer:
-    """One librdkafka consumer over fixed partitions. Used from one thread, but for `oldest_ms`."""
+    """One librdkafka consumer over fixed partitions. Used from one thread, but for `oldest_ms` and `fetched`."""
 
     def __init__(
         self,
@@ -137,6 +139,11 @@ class PartitionedConsumer:
             except IndexError:
                 return None
 
+    def fetched(self, source: TopicPartition) -> tuple[int, Record | None]:
+        """Up to which offset everything was fetched, committed or not, and the newest record of it. From any thread."""
+        state = self._partitions[source]
+        return max(state.next_offset, state.fetched, state.end_seen), state.newest
+
     def close(self) -> None:
         self._commit_to_broker(now_s=float("inf"), asynchronous=False)
         self._consumer.close()
@@ -172,7 +179,9 @@ class PartitionedConsumer:
             self._on_message_error(source, error, message.offset())
             return
         record = record_of(message)
-        self._partitions[source].buffered.append(record)
+        state = self._partitions[source]
+        state.buffered.append(record)
+        state.newest, state.fetched = record, record.offset + 1
         self._buffered_bytes += record.size_bytes
 
     def _on_message_error(self, source: TopicPartition, error: KafkaError, offset: int | None) -> None:

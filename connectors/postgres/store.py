@@ -159,8 +159,9 @@ class Store:
             show(snapshot_lsn),
         )
 
-    def beat(self, confirmed: Confirmed | None, *, heartbeat: bool) -> None:
-        """Write down progress that moved, and a heartbeat into the WAL. Durable when this returns."""
+    def beat(self, confirmed: Confirmed | None, *, heartbeat: bool, read_at_us: int = 0) -> None:
+        """Write down progress that moved, and a heartbeat into the WAL. Durable when this returns. `read_at_us`: the
+        newest commit or heartbeat that was read, whether or not it is in Kafka; written with a heartbeat."""
         with boundary("write progress"), self._connection.transaction():
             if confirmed is not None:
                 written = self._connection.execute(
@@ -171,6 +172,11 @@ class Store:
                 if written.rowcount != 1:
                     raise DependencyUnavailable("change capture was reset", hint="it starts again by itself")
             if heartbeat:
+                if read_at_us:
+                    self._connection.execute(
+                        "update ops.cdc_progress set read_at = greatest(read_at, %s) where slot = %s",
+                        [_time(read_at_us), self._slot],
+                    )
                 self._connection.execute(
                     "select pg_logical_emit_message(false, %s, "
                     "(extract(epoch from clock_timestamp()) * 1000000)::bigint::text)",

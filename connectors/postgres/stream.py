@@ -88,6 +88,7 @@ class Stream:
         self._snapshot_lsn = snapshot_lsn
         self._tracker = Tracker(start)
         self._written = start
+        self._read_at_us = start.committed_at_us
         self._marked = start.lsn
         self._origin: Origin | None = None
         self._transaction: Transaction | None = None
@@ -139,7 +140,7 @@ class Stream:
         confirmed = self._tracker.confirmed()
         moved = confirmed.lsn > self._written.lsn
         if moved or heartbeat:
-            self._parts.store.beat(confirmed if moved else None, heartbeat=heartbeat)
+            self._parts.store.beat(confirmed if moved else None, heartbeat=heartbeat, read_at_us=self._read_at_us)
         if moved:
             self._written = confirmed
             self._parts.transport.acknowledge(confirmed.lsn)
@@ -171,6 +172,7 @@ class Stream:
             self._mark(message.end, 0)
 
     def _mark(self, lsn: int, at_us: int) -> None:
+        self._read_at_us = max(self._read_at_us, at_us)
         if not self._tracker.in_transaction:
             self._marked = lsn
             self._tracker.mark(Confirmed(lsn, at_us))
@@ -186,6 +188,7 @@ class Stream:
             self._asking = not self._parts.ledger.passed(message.commit_lsn)
         elif isinstance(message, Commit):
             self._tracker.commit(Confirmed(message.end_lsn, message.committed_at_us))
+            self._read_at_us = max(self._read_at_us, message.committed_at_us)
             self._marked = message.end_lsn
             self._origin = self._transaction = None
         elif isinstance(message, Message):

@@ -53,7 +53,7 @@ def test_command_exists(name: str) -> None:
 
 
 def test_runs_the_same_parts_as_the_supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ports = dict.fromkeys(("api_ops", "cdc_ops", "index_ops", "embed_ops", "activity_ops", "jobs_ops"), 1)
+    ports = dict.fromkeys(("api_ops", "cdc_ops", "index_ops", "embed_ops", "activity_ops", "jobs_ops", "watch_ops"), 1)
     stack = {"postgres": "external", "kafka": "external", "registry": "external", "ports": ports}
     settings = Settings(home=tmp_path, stack=StackSettings.model_validate(stack))
     parts = system.parts(settings, system.Fetched(None, None, None, None))

@@ -9,7 +9,13 @@ import psycopg
 SCHEMAS = ["app", "mv", "ops"]
 SHARED = {"mv.watermarks", "mv.embedding_spaces"}
 """Tables that the API reads and that hold nothing of any tenant."""
-OPEN_TO_THE_API = {"ops.consumer_offsets", "ops.cdc_progress", "ops.migrations"}
+OPEN_TO_THE_API = {
+    "ops.consumer_offsets",
+    "ops.cdc_progress",
+    "ops.migrations",
+    "ops.pipeline",
+    "ops.freshness_minute",
+}
 """Of ops, what `as_of`, lag and readiness are computed from."""
 AMONG_ALL_TENANTS = {"app.tenants_slug_key"}
 """Indexes that are about all tenants: no two of them have the same slug. Only the owner, who makes tenants, meets

@@ -81,7 +81,7 @@ class World:
 
     # the store
 
-    def beat(self, confirmed: Confirmed | None, *, heartbeat: bool) -> None:
+    def beat(self, confirmed: Confirmed | None, *, heartbeat: bool, read_at_us: int = 0) -> None:
         if confirmed is not None:
             self.did.append(("written", confirmed.lsn))
 

@@ -1,0 +1,199 @@
+"""What the broker knows of consumers: groups, their committed offsets, and how old the records are that wait for them.
+
+Owns the admin calls and one consumer that reads single records by offset. It joins no group and commits nothing. Refuses
+to judge (`adriatic/watch/lag.py`). Committed offsets are asked for before ends, so that no lag is negative.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaPosition
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # it exports it, without saying so
+
+from adriatic.errors import DependencyUnavailable
+from adriatic.settings import KafkaSettings
+from connectors.kafka.records import TopicPartition
+from connectors.kafka.source import Offsets, client_config, librdkafka_log, record_of
+
+GROUPS_MAX = 100
+"""Groups of others that are looked at, by name. Each is a request of its own, every two seconds."""
+REQUEST_S_MAX = 4.0
+"""One request, in seconds."""
+RECORDS_S_MAX = 2.0
+"""For the records at all committed offsets together, in seconds. Those that do not come have no age this time."""
+RECORD_BYTES = 65_536
+"""Fetched at most of a partition to see one timestamp; the broker gives at least one batch."""
+AGES_MAX = 10_000
+"""Remembered timestamps, one a partition and offset."""
+READER = "adriatic-watch"
+"""The client demands a name. Nothing joins this group and nothing is committed under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group as its coordinator knows it. `members` None: it does not say."""
+
+    name: str
+    members: int | None
+    committed: Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Offsets that a partition holds: `low` is the oldest, `end` one past the newest."""
+
+    low: int
+    end: int
+
+
+@dataclass(slots=True)
+class Look:
+    """What one look at the broker found. `left_out`: groups beyond `GROUPS_MAX`."""
+
+    groups: list[Group]
+    ranges: dict[TopicPartition, Range]
+    timestamps_s: dict[tuple[TopicPartition, int], float | None] = field(default_factory=dict)
+    """By partition and offset, when the record there was made. None: there is no record at or after it."""
+    left_out: int = 0
+
+
+class Broker:
+    """One cluster, looked at again and again from one thread. Raises `DependencyUnavailable`."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._offsets = Offsets(settings)
+        self._admin = AdminClient({**client_config(settings), "log_level": 0}, logger=librdkafka_log())
+        self._reader: Consumer | None = None
+        self._ages: dict[tuple[TopicPartition, int], float | None] = {}
+
+    def look(self, ours: Mapping[str, Mapping[TopicPartition, int]]) -> Look:
+        """`ours`: what our own groups have committed, read before this call."""
+        groups, left_out = self._groups()
+        committed = [*ours.values(), *(group.committed for group in groups)]
+        wanted = {source for offsets in committed for source in offsets}
+        known = self._offsets.topics()
+        there = sorted(source for source in wanted if source.partition in known.get(source.topic, ()))
+        low, end = self._offsets.first(there), self._offsets.end(there)
+        ranges = {source: Range(low[source], end[source]) for source in there}
+        waiting = {
+            (source, max(at, ranges[source].low))
+            for offsets in committed
+            for source, at in offsets.items()
+            if source in ranges and at < ranges[source].end
+        }
+        return Look(groups, ranges, self._timestamps(waiting, ranges), left_out)
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    # --- groups -----------------------------------------------------------------------------------------------------
+
+    def _groups(self) -> tuple[list[Group], int]:
+        try:
+            listed = self._admin.list_consumer_groups(request_timeout=REQUEST_S_MAX).result(REQUEST_S_MAX + 1)
+            names = sorted(group.group_id for group in listed.valid)
+            kept = names[:GROUPS_MAX]
+            members = self._members(kept)
+            asked = {
+                name: self._admin.list_consumer_group_offsets(
+                    [ConsumerGroupTopicPartitions(name)], request_timeout=REQUEST_S_MAX
+                )[name]
+                for name in kept
+            }
+            groups = [Group(name, members.get(name), _committed(asked[name])) for name in kept]
+        except (KafkaException, TimeoutError) as error:
+            raise DependencyUnavailable(f"the broker does not tell its groups: {_said(error)}") from error
+        return groups, len(names) - len(kept)
+
+    def _members(self, names: list[str]) -> dict[str, int | None]:
+        if not names:
+            return {}
+        asked = self._admin.describe_consumer_groups(names, request_timeout=REQUEST_S_MAX)
+        found: dict[str, int | None] = {}
+        for name, future in asked.items():
+            try:
+                found[name] = len(future.result(REQUEST_S_MAX + 1).members)
+            except KafkaException:  # its coordinator moves, or it ended a moment ago
+                found[name] = None
+        return found
+
+    # --- records ----------------------------------------------------------------------------------------------------
+
+    def _timestamps(
+        self, wanted: set[tuple[TopicPartition, int]], ranges: Mapping[TopicPartition, Range]
+    ) -> dict[tuple[TopicPartition, int], float | None]:
+        """Timestamps of records do not change, so each is read once. One read a partition at a time: several groups may
+        stand at different offsets of it."""
+        self._ages = {place: age for place, age in self._ages.items() if place in wanted and age is not None}
+        until_s = time.monotonic() + RECORDS_S_MAX
+        left = sorted(wanted - set(self._ages))[:AGES_MAX]
+        while left and time.monotonic() < until_s:
+            turn = {source: offset for source, offset in reversed(left)}
+            found = self._read(turn, ranges, until_s)
+            self._ages.update({(source, turn[source]): at for source, at in found.items()})
+            left = [place for place in left if turn.get(place[0]) != place[1]]
+        return dict(self._ages)
+
+    def _read(
+        self, turn: Mapping[TopicPartition, int], ranges: Mapping[TopicPartition, Range], until_s: float
+    ) -> dict[TopicPartition, float | None]:
+        """The timestamp of the first record at or after each offset."""
+        reader = self._reader = self._reader or Consumer(self._config(), logger=librdkafka_log())
+        found: dict[TopicPartition, float | None] = {}
+        reader.assign([KafkaPosition(source.topic, source.partition, at) for source, at in turn.items()])
+        while len(found) < len(turn) and (left_s := until_s - time.monotonic()) > 0:
+            message = reader.poll(left_s)
+            if message is None:
+                continue
+            source = TopicPartition(message.topic() or "", message.partition() or 0)
+            if (error := message.error()) is not None:
+                if error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= ranges[source].end:
+                    found.setdefault(source, None)
+                continue
+            if source not in found:
+                at_ms = record_of(message).timestamp_ms
+                if at_ms is not None:
+                    found[source] = at_ms / 1000
+                reader.pause([KafkaPosition(source.topic, source.partition)])
+        reader.unassign()
+        return found
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            **client_config(self._settings),
+            "group.id": READER,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "allow.auto.create.topics": False,
+            "max.partition.fetch.bytes": RECORD_BYTES,
+            "queued.max.messages.kbytes": 1_024,
+            "fetch.wait.max.ms": 10,
+            "log_level": 0,
+        }
+
+
+def _committed(asked: Any) -> dict[TopicPartition, int]:
+    answer = asked.result(REQUEST_S_MAX + 1)
+    return {
+        TopicPartition(position.topic, position.partition): position.offset
+        for position in _positions(answer.topic_partitions)
+        if position.error is None and position.offset >= 0
+    }
+
+
+def _positions(found: Iterable[Any] | None) -> Iterable[Any]:
+    return found or ()
+
+
+def _said(error: BaseException) -> str:
+    return error.args[0].str() if isinstance(error, KafkaException) else f"no answer within {REQUEST_S_MAX:g} s"

@@ -1,0 +1,248 @@
+"""What the database knows of the pipeline, and the place where the watcher writes what it found.
+
+Owns the SQL, for the watcher and for `adriatic status`. Each look is a handful of short statements as adriatic_flows, which
+sees all tenants; what comes back are counts and positions. Refuses to judge (`adriatic/watch`) and to wait:
+`STATEMENT_MS` bounds every statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import msgspec
+
+from adriatic.settings import Settings
+from adriatic.watch.freshness import TOTAL, Percentiles
+from adriatic.watch.pipeline import DeadLetters, Pipeline, Slot, decode
+from connectors.kafka.records import TopicPartition
+from connectors.postgres.sink import Connection, connect, mapped
+
+STATEMENT_MS = 3_000
+"""Every statement here takes milliseconds. A longer one means that the database is in trouble, and the look has failed."""
+KEPT_DAYS = 3
+"""Of minutes of freshness: ten views make 216 000 rows in that time."""
+KINDS_MAX = 200
+"""Kinds of dead letters in one picture. More than that is one fault with many names."""
+SESSION = "adriatic-flow-"
+"""How sessions of flows and agents are called; their names follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How far one flow's views and its reading are. Times in seconds since 1970, by the source's clock."""
+
+    seen_at_s: float | None
+    sampled_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """Of one view: its slowest partition, and how many have reported."""
+
+    source_at_s: float
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One look. `now_s` is the database's clock, which stamps everything else."""
+
+    now_s: float
+    read_at_s: float | None
+    in_kafka_at_s: float | None
+    committed: Mapping[str, Mapping[TopicPartition, int]]
+    progress: Mapping[str, Marks]
+    watermarks: Mapping[str, Watermarks]
+    sessions: Mapping[str, int]
+    dead_letters: Sequence[DeadLetters]
+    slot: Slot
+
+
+class Watch:
+    """One session. Raises `DependencyUnavailable`; close it, or use it as a context manager."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._slot = settings.cdc.slot
+        self._connection: Connection = connect(settings.postgres, name=name)
+        self._connection.autocommit = True
+        with mapped():
+            self._connection.execute("select set_config('statement_timeout', %s, false)", [f"{STATEMENT_MS}ms"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def facts(self) -> Facts:
+        """Committed offsets, positions and counts. Whoever asks the broker for ends does so afterwards."""
+        now_s, read_at_s, in_kafka_at_s = self._clocks()
+        return Facts(
+            now_s,
+            read_at_s,
+            in_kafka_at_s,
+            self._committed(),
+            self._progress(),
+            self._watermarks(),
+            self._sessions(),
+            self.dead_letters(),
+            self.slot(),
+        )
+
+    def _clocks(self) -> tuple[float, float | None, float | None]:
+        rows = self._rows(
+            "select extract(epoch from clock_timestamp())::float8, extract(epoch from read_at)::float8, "
+            "extract(epoch from committed_at)::float8 from (select 1) as one "
+            "left join ops.cdc_progress on slot = %s",
+            self._slot,
+        )
+        now_s, read_at_s, in_kafka_at_s = rows[0]
+        return now_s, read_at_s, in_kafka_at_s
+
+    def _committed(self) -> dict[str, dict[TopicPartition, int]]:
+        found: dict[str, dict[TopicPartition, int]] = {}
+        for flow, topic, partition, at in self._rows(
+            "select flow, topic, partition, next_offset from ops.consumer_offsets"
+        ):
+            found.setdefault(flow, {})[TopicPartition(topic, partition)] = at
+        return found
+
+    def _progress(self) -> dict[str, Marks]:
+        rows = self._rows(
+            "select flow, extract(epoch from seen_at)::float8, extract(epoch from sampled_at)::float8 "
+            "from ops.flow_progress"
+        )
+        return {flow: Marks(seen_at_s, sampled_at_s) for flow, seen_at_s, sampled_at_s in rows}
+
+    def _watermarks(self) -> dict[str, Watermarks]:
+        rows = self._rows(
+            "select view, extract(epoch from min(source_at))::float8, count(*) from mv.watermarks group by view"
+        )
+        return {view: Watermarks(at_s, partitions) for view, at_s, partitions in rows}
+
+    def _sessions(self) -> dict[str, int]:
+        """By flow or agent, how many sessions it has: who has one is there, even if it does nothing."""
+        rows = self._rows(
+            "select regexp_replace(application_name, '^adriatic-flow-(.*?)(-sampler)?$', '\\1'), count(*) "
+            "from pg_stat_activity where datname = current_database() and application_name like 'adriatic-flow-%%' "
+            "group by 1"
+        )
+        return dict(rows)
+
+    def dead_letters(self) -> list[DeadLetters]:
+        rows = self._rows(
+            "select flow, topic, code, count(*) filter (where state = 'new'), count(*) filter (where state <> 'new') "
+            "from ops.dlq group by 1, 2, 3 order by 4 desc, 1, 2, 3 limit %s",
+            KINDS_MAX,
+        )
+        return [DeadLetters(*row) for row in rows]
+
+    def slot(self) -> Slot:
+        rows = self._rows(
+            "select coalesce(s.active, false), coalesce(s.wal_status, case when s.slot_name is null then 'missing' "
+            "else 'lost' end), (pg_current_wal_lsn() - s.restart_lsn)::bigint, s.safe_wal_size, "
+            "extract(epoch from clock_timestamp() - p.committed_at)::float8 from (select %(slot)s::text as name) as n "
+            "left join pg_replication_slots s on s.slot_name = n.name left join ops.cdc_progress p on p.slot = n.name",
+            {"slot": self._slot},
+        )
+        active, status, retained, safe, behind_s = rows[0]
+        stopped = self._rows(
+            "select table_name from ops.cdc_tables where slot = %s and state = 'stopped' order by 1", self._slot
+        )
+        return Slot(
+            name=self._slot,
+            active=active,
+            status=status,
+            retained_bytes=retained,
+            safe_bytes=safe,
+            behind_s=None if behind_s is None else round(max(0.0, behind_s), 3),
+            stopped_tables=[name for (name,) in stopped],
+        )
+
+    def picture(self) -> tuple[Pipeline | None, float]:
+        """What the watcher last wrote, and the time now by the same clock. None: nothing, or of another release."""
+        rows = self._rows(
+            "select found::text, extract(epoch from clock_timestamp())::float8 from (select 1) as one "
+            "left join ops.pipeline on true"
+        )
+        text, now_s = rows[0]
+        try:
+            return (None if text is None else decode(text.encode())), now_s
+        except msgspec.DecodeError:
+            return None, now_s
+
+    def spend_today(self) -> tuple[int, int, int]:
+        """Since midnight UTC: attempts, micro-USD of those whose price is known, and those whose price is not."""
+        rows = self._rows(
+            "select count(*), coalesce(sum(cost_micro_usd), 0)::bigint, count(*) filter (where cost_micro_usd is null) "
+            "from app.usage_events where started_at >= date_trunc('day', now(), 'UTC')"
+        )
+        attempts, micro_usd, unpriced = rows[0]
+        return attempts, micro_usd, unpriced
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def write(self, found: Pipeline) -> None:
+        """Replace the picture."""
+        self._run(
+            "insert into ops.pipeline (sampled_at, found) values (%s, %s::jsonb) on conflict (only_row) do update "
+            "set sampled_at = excluded.sampled_at, found = excluded.found",
+            datetime.fromtimestamp(found.sampled_at_s, UTC),
+            msgspec.json.encode(found).decode(),
+        )
+
+    def write_minute(self, minute_s: int, found: Mapping[tuple[str, str], Percentiles]) -> None:
+        """Keep one minute of freshness, and forget what is too old. Of a minute that two wrote (a restart) the one with
+        more looks is kept."""
+        with mapped(), self._connection.transaction():
+            self._connection.cursor().executemany(
+                "insert into ops.freshness_minute as m (view, stage, minute, samples, p50_s, p95_s, p99_s, max_s) "
+                "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (view, stage, minute) do update "
+                "set samples = excluded.samples, p50_s = excluded.p50_s, p95_s = excluded.p95_s, "
+                "p99_s = excluded.p99_s, max_s = greatest(m.max_s, excluded.max_s) where m.samples <= excluded.samples",
+                [
+                    (view, stage, datetime.fromtimestamp(minute_s, UTC), *msgspec.structs.astuple(each))
+                    for (view, stage), each in sorted(found.items())
+                ],
+            )
+            self._connection.execute(
+                "delete from ops.freshness_minute where minute < now() - make_interval(days => %s)", [KEPT_DAYS]
+            )
+
+    def last_hour(self) -> dict[str, Percentiles]:
+        """By view, over the minutes of the last hour: the median of the medians, the worst of the other figures."""
+        rows = self._rows(
+            "select view, sum(samples)::int, percentile_disc(0.5) within group (order by p50_s), max(p95_s), max(p99_s), "
+            "max(max_s) from ops.freshness_minute where stage = %s and minute >= now() - interval '1 hour' group by view",
+            TOTAL,
+        )
+        return {view: Percentiles(*figures) for view, *figures in rows}
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _rows(self, query: Any, *values: Any) -> list[Any]:
+        arguments = values[0] if values and isinstance(values[0], dict) else values
+        with mapped():
+            return self._connection.execute(query, arguments).fetchall()
+
+    def _run(self, query: Any, *values: Any) -> None:
+        with mapped():
+            self._connection.execute(query, values)
+
+
+def write_progress(connection: Connection, flow: str, seen_at: datetime | None) -> None:
+    """What a flow's own sampler says: that it lives, and up to which commit it has taken everything."""
+    connection.execute(
+        "insert into ops.flow_progress as p (flow, seen_at, sampled_at) values (%s, %s, clock_timestamp()) "
+        "on conflict (flow) do update set seen_at = greatest(p.seen_at, excluded.seen_at), "
+        "sampled_at = excluded.sampled_at",
+        [flow, seen_at],
+    )

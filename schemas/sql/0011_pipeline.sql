@@ -1,0 +1,38 @@
+-- How the pipeline is: what the watcher (dataflows/watcher.py) last saw, and how fresh views were, minute by minute.
+-- No tenant's data: names of groups, topics and views, and numbers.
+
+-- One row. Whoever reads it looks at sampled_at first: an old look says nothing about now.
+create table ops.pipeline (
+    only_row   boolean primary key default true check (only_row),
+    sampled_at timestamptz not null,
+    found      jsonb not null                      -- adriatic/watch/pipeline.py: Pipeline
+);
+
+-- What each flow's own sampler saw: every commit up to seen_at was taken from its topics, whether or not it is in the view.
+create table ops.flow_progress (
+    flow       text primary key,
+    seen_at    timestamptz,                        -- the source's clock; null: not known yet
+    sampled_at timestamptz not null default clock_timestamp()
+);
+
+-- Seconds that a view was behind, in all and by stage, over the looks of one minute. The watcher deletes what is older than
+-- KEPT_DAYS (connectors/postgres/watch.py).
+create table ops.freshness_minute (
+    view    text not null,
+    stage   text not null check (stage in ('total', 'wal', 'capture', 'topic', 'flow')),
+    minute  timestamptz not null,
+    samples integer not null check (samples > 0),
+    p50_s   double precision not null,
+    p95_s   double precision not null,
+    p99_s   double precision not null,
+    max_s   double precision not null,
+    primary key (view, stage, minute)
+);
+create index freshness_minute_age on ops.freshness_minute (minute);
+
+-- How far capture has read the WAL, by the source's clock; committed_at is how far all of it is in Kafka.
+alter table ops.cdc_progress add column read_at timestamptz;
+
+grant select, insert, update on ops.pipeline, ops.flow_progress to adriatic_flows;
+grant select, insert, update, delete on ops.freshness_minute to adriatic_flows;
+grant select on ops.pipeline, ops.freshness_minute to adriatic_api;
