@@ -117,10 +117,11 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, health: Healt
         openapi_config=openapi.config(),
         cors_config=_cors(settings),
         lifespan=[_lifespan],
-        state=State({"settings": settings, "clock": clock, "health": health or Health(), "assets": Assets.load()}),
+        state=State({"settings": settings, "clock": clock, "health": health or Health()}),
         logging_config=None,
     )
     openapi.state_body_limits(app)
+    app.state.assets = Assets.load({route.path_format for route in app.routes if isinstance(route, HTTPRoute)})
     return app
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Set
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -16,7 +17,6 @@ from importlib.resources.abc import Traversable
 import jinja2
 
 from adriatic import __version__
-from api.chat.schemas import SOURCES_MAX
 from api.search.query import QUERY_CHARS_MAX
 
 PREFIX = "/assets"
@@ -52,8 +52,11 @@ class Assets:
     document: Asset
 
     @classmethod
-    def load(cls) -> Assets:
-        """Read, pack and render everything: some 30 ms, once for each process."""
+    def load(cls, paths: Set[str]) -> Assets:
+        """Read, pack and render everything, once for each process.
+
+        `paths` are the templates of the API's routes: the page has a panel for what can be asked.
+        """
         static = resources.files("api.page") / "static"
         bodies = dict(sorted(_walk(static, "")))
         digest = hashlib.sha256()
@@ -61,7 +64,7 @@ class Assets:
             digest.update(f"{name}\0{len(body)}\0".encode() + body)
         address = digest.hexdigest()[:DIGEST_CHARS]
         files = {name: _asset(body, MEDIA_TYPES[_suffix(name)]) for name, body in bodies.items()}
-        return cls(address, files, _asset(_document(address), "text/html; charset=utf-8"))
+        return cls(address, files, _asset(_document(address, paths), "text/html; charset=utf-8"))
 
 
 def _walk(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
@@ -87,15 +90,15 @@ def _asset(body: bytes, media_type: str) -> Asset:
     return Asset(body, packed if packed and len(packed) < len(body) else None, media_type, etag)
 
 
-def _document(digest: str) -> bytes:
+def _document(digest: str, paths: Set[str]) -> bytes:
     """The page. It is the same for everybody, so it is rendered once; what is whose comes by `/v1`."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("api.page"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     page = templates.get_template("page.html").render(
         assets=f"{PREFIX}/{digest}",
+        paths=paths,
         version=__version__,
         query_chars_max=QUERY_CHARS_MAX,
-        sources_max=SOURCES_MAX,
     )
     return page.encode()

@@ -8,9 +8,6 @@ export class Refusal extends Error {
     super(detail);
     Object.assign(this, { status, code, hint, retryAfterS });
   }
-
-  /** The route itself is not there (an older server), which is not the same as: it knows no such thing. */
-  get absent() { return this.code === "no-such-route" || this.code === "method-not-allowed"; }
 }
 
 /** What a response that is no success says. It may come from a proxy that speaks HTML. */

@@ -4,7 +4,8 @@
 import { seconds } from "./parts.js";
 
 const SECONDS_MAX = 180;
-const HEIGHT_PX = 56;
+const HEIGHT_PX = 60;
+const ROOM = 1.15; // above the largest value
 const SPOKEN_EVERY_S = 10; // a label that changes each second would be read out without end
 
 export class Chart {
@@ -42,15 +43,17 @@ export class Chart {
   }
 
   #options(width) {
-    const colour = (name) => () => getComputedStyle(this.element).getPropertyValue(name) || "currentColor";
+    // A canvas knows no custom properties: the style sheet puts the two colours where they can be read as such.
     const ink = () => getComputedStyle(this.element).color;
+    const faint = () => getComputedStyle(this.element).caretColor;
+    const soft = () => getComputedStyle(this.element.parentElement).color;
     return {
-      width, height: HEIGHT_PX, pxAlign: 1, legend: { show: false }, cursor: { show: false }, padding: [6, 2, 2, 2],
-      scales: { x: { time: false }, y: { range: (_, __, max) => [0, Math.max(1, (max ?? 0) * 1.15)] } },
+      width, height: HEIGHT_PX, pxAlign: 1, legend: { show: false }, cursor: { show: false }, padding: [6, 2, 7, 2],
+      scales: { x: { time: false }, y: { range: (_, __, max) => [0, Math.max(1, max ?? 0) * ROOM] } },
       axes: [
         { show: false },
-        { side: 1, size: 34, gap: 4, font: "11px system-ui, sans-serif", stroke: ink, ticks: { show: false },
-          grid: { stroke: colour("--line-drawn"), width: 1 }, splits: (plot) => [0, plot.scales.y.max / 1.15],
+        { side: 1, size: 34, gap: 4, font: "11px system-ui, sans-serif", stroke: soft, ticks: { show: false },
+          grid: { stroke: faint, width: 1 }, splits: (plot) => [0, plot.scales.y.max / ROOM],
           values: (_, splits) => splits.map((value) => (value >= 10 ? Math.round(value) : Math.round(value * 10) / 10)) },
       ],
       series: [{}, { stroke: ink, width: 1.5, spanGaps: false, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) }],

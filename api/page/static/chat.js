@@ -3,6 +3,7 @@
 
 import { open, Refusal } from "./api.js";
 import { eventsOf } from "./events.js";
+import { markdown } from "./markdown.js";
 import { h, plural, refused, stamp } from "./parts.js";
 
 const TURNS_MAX = 50; // of one visit; older ones leave the page, not the ledger
@@ -120,12 +121,12 @@ class Turn {
 
   #show() {
     this.#frame = 0;
-    // Cut at line breaks and at numbers in brackets; everything stays text.
-    const paragraphs = this.#text.split(/\n{2,}/).filter((each) => each.trim() !== "");
-    this.slots.answer.replaceChildren(...paragraphs.map((paragraph) => {
-      const pieces = paragraph.split(/\[(\d{1,3})\]/);
-      return h("p", {}, ...pieces.map((piece, index) => (index % 2 ? this.#citation(Number(piece)) : piece)));
-    }));
+    this.slots.answer.replaceChildren(...markdown(this.#text, { words: (piece) => this.#words(piece) }));
+  }
+
+  /** Numbers in brackets are citations; everything else stays text. */
+  #words(piece) {
+    return piece.split(/\[(\d{1,3})\]/).map((part, index) => (index % 2 ? this.#citation(Number(part)) : part));
   }
 
   #citation(number) {

@@ -91,8 +91,8 @@ export async function follow(path, hear, signal) {
       pauseMs = parser.retryMs;
     } catch (error) {
       if (signal.aborted) break;
-      if (error.absent) return hear.state("absent", error);
       if (error.status === 401 || error.status === 403) return hear.state("refused", error);
+      if (error.status === 404 || error.status === 413) return hear.state("absent", error); // asking again changes nothing
       if (error.status === 400 && seen.lastId) seen.lastId = null; // a place that it no longer knows: begin anew
       if (error.retryAfterS) pauseMs = error.retryAfterS * 1000;
     } finally {

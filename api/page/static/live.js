@@ -16,6 +16,7 @@ export class Picture {
   rows = new Map();
   complete = false;
   asOf = null;
+  waitsFor = [];
   #heardMs = 0;
 
   constructor(keys) { this.keys = keys; }
@@ -29,11 +30,15 @@ export class Picture {
       this.#watermark(data.as_of);
       return true;
     }
-    if (type === "watermark") { this.#watermark(data.as_of ?? data); return false; }
+    if (type === "watermark") {
+      this.waitsFor = data.waits_for ?? [];
+      this.#watermark(data.as_of);
+      return false;
+    }
     if (type !== "delta") return false;
     const key = this.#key(data.key ?? data.row);
     if (data.op === "delete") return this.rows.delete(key);
-    this.rows.set(key, data.row);
+    this.rows.set(key, { ...this.rows.get(key), ...data.row }); // a column that is not there did not change
     return true;
   }
 
@@ -129,18 +134,19 @@ export class Live {
     const states = Object.values(this.#states);
     const worst = ["refused", "waiting", "connecting", "absent", "live"].find((state) => states.includes(state));
     const leftS = Math.max(0, Math.ceil((this.#wait - performance.now()) / 1000));
+    const waitsFor = [...new Set(Object.values(this.#pictures).flatMap((picture) => picture.waitsFor))];
     const words = {
-      live: "live", connecting: "connecting", refused: "not allowed", absent: "not live: reload to see changes",
+      live: waitsFor.length ? `live, but waits for ${waitsFor.join(" and ")}` : "live", connecting: "connecting", refused: "not allowed", absent: "not live: reload to see changes",
       waiting: navigator.onLine ? `cut off, next try in ${leftS} s` : "offline",
     };
     const element = document.getElementById("connection");
     if (element.textContent !== words[worst]) element.textContent = words[worst];
-    element.dataset.state = worst === "live" ? "fresh" : worst === "waiting" || worst === "refused" ? "stale" : "unknown";
+    element.dataset.state = worst === "live" ? (waitsFor.length ? "stale" : "fresh") : worst === "waiting" || worst === "refused" ? "stale" : "unknown";
   }
 
   #second() {
     this.#arms();
-    if (this.#states.activity === "waiting" || this.#states.entity_counts === "waiting") this.#connection();
+    this.#connection();
     const counts = this.#pictures.entity_counts;
     const live = this.#states.entity_counts === "live" && counts.complete;
     const versions = live ? total(counts, "versions") : null;

@@ -6,17 +6,19 @@ import { h } from "./parts.js";
 
 const TEXT_CHARS_MAX = 300_000; // the longest decision of real histories has a third; longer ones make a browser stop
 const ELEMENTS = new Set(["p", "blockquote", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "strong", "em", "s", "hr", "br"]);
+const FRONT_MATTER = /^\uFEFF?---\r?\n[\s\S]{0,10000}?\n---\r?\n\s*/; // title, status and date are shown above the text
 const LINK = /^(https?:|mailto:)/i;
 
 const reader = markdownit({ html: false, linkify: false, typographer: false });
 
-/** Nodes of `text`. The first heading is left out when it only repeats `title`. */
-export function markdown(text, title = "") {
+/** Nodes of `text`. The first heading is left out when it only repeats `title`. `words` makes nodes of a piece of plain text. */
+export function markdown(text, { title = "", words = (piece) => [piece] } = {}) {
+  text = text.replace(FRONT_MATTER, "");
   const cut = text.length > TEXT_CHARS_MAX;
   const tokens = reader.parse(cut ? text.slice(0, TEXT_CHARS_MAX) : text, {});
   if (tokens[0]?.type === "heading_open" && tokens[0].tag === "h1" && repeats(tokens[1].content, title)) tokens.splice(0, 3);
   const root = document.createDocumentFragment();
-  build(tokens, root);
+  build(tokens, root, words);
   if (cut) root.append(h("p", { class: "small" }, "The text is longer than is shown here."));
   return [...root.childNodes];
 }
@@ -24,7 +26,7 @@ export function markdown(text, title = "") {
 const plain = (words) => words.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim();
 const repeats = (heading, title) => title !== "" && plain(heading).endsWith(plain(title));
 
-function build(tokens, root) {
+function build(tokens, root, words) {
   const path = [root];
   for (const token of tokens) {
     const here = path.at(-1);
@@ -36,7 +38,9 @@ function build(tokens, root) {
     } else if (token.nesting === -1) {
       path.pop();
     } else if (token.type === "inline") {
-      build(token.children, here);
+      build(token.children, here, words);
+    } else if (token.type === "text") {
+      here.append(...words(token.content));
     } else {
       here.append(leaf(token));
     }
@@ -56,7 +60,6 @@ function opened(token) {
 
 function leaf(token) {
   switch (token.type) {
-    case "text": return document.createTextNode(token.content);
     case "softbreak": return document.createTextNode("\n");
     case "code_inline": return h("code", {}, token.content);
     case "fence":

@@ -22,7 +22,7 @@ document.addEventListener("htmx:config:request", (event) => {
   const { ctx } = event.detail;
   const view = ctx.sourceElement.dataset.view;
   const idle = document.hidden && ctx.sourceEvent?.type === "every"; // nobody looks
-  if (!session.present() || idle || ctx.sourceElement.dataset.absent) return event.preventDefault();
+  if (!session.present() || idle) return event.preventDefault();
   ctx.request.headers = { Accept: "application/json", Authorization: session.authorization() };
   ctx.request.credentials = "omit";
   ctx.request.cache = "no-store";
@@ -44,7 +44,6 @@ document.addEventListener("htmx:after:request", (event) => {
   if (ctx.response.status >= 400) return failure(element, refusal(ctx.response.status, ctx.text, ctx.response.headers));
   if (name === "freshness") return live.freshness(JSON.parse(ctx.text));
   VIEWS[name](JSON.parse(ctx.text), element);
-  if (element.classList.contains("panel")) element.hidden = false;
 });
 
 document.addEventListener("htmx:error", (event) => {
@@ -55,11 +54,6 @@ document.addEventListener("htmx:error", (event) => {
 function failure(element, error) {
   const name = element.dataset.view;
   if (error.status === 401) return signOut(error);
-  if (error.absent && element.id !== "search") {
-    element.dataset.absent = "true"; // this server has no such route; it is not asked again
-    element.hidden = true;
-    return undefined;
-  }
   if (name === "freshness") return live.freshness(null);
   return (VIEWS[name]?.failed ?? failed)(error, element);
 }
@@ -72,7 +66,6 @@ function signIn() {
   byId("sign-out").hidden = false;
   live.start();
   document.body.dispatchEvent(new Event("signed-in"));
-  probeKinds();
   read();
 }
 
@@ -112,11 +105,6 @@ byId("sign-in-form").addEventListener("submit", async (event) => {
   }
 });
 byId("sign-out").addEventListener("click", () => { signOut(); history.replaceState(null, "", "/"); });
-
-/** Kinds can be told apart where documents are; an older server refuses the filter. */
-async function probeKinds() {
-  byId("kinds").hidden = await ask("/v1/documents?limit=1").then(() => false, () => true);
-}
 
 // --- the address: ?q= is searched, ?adr= is read --------------------------------------------------------------------------
 
@@ -225,9 +213,9 @@ class Reading {
     const { root, slots } = stamp("adr", {
       label, status: chip(shown.status), title: shown.title, version: `version ${shown.version}${old ? ` of ${adr.version}` : ""}`,
       byline: [shown.author ? `${shown.author}, ` : "", when(shown.effective_at), ...adr.tags.map((tag) => h("span", { class: "tag" }, tag))],
-      body: markdown(shown.body, shown.title),
+      body: markdown(shown.body, { title: shown.title }),
     });
-    for (const [slot, path] of [["related", "related"], ["history", "versions?limit=50"]]) slots[slot].setAttribute("hx-get", `/v1/adrs/${adr.adr_id}/${path}`);
+    for (const [slot, path] of [["related", "related"], ["history", "versions?limit=50"]]) slots[slot]?.setAttribute("hx-get", `/v1/adrs/${adr.adr_id}/${path}`);
     slots.back.addEventListener("click", back);
     slots.history.addEventListener("click", (event) => this.#version_(event));
     byId("reading").replaceChildren(root);

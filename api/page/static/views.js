@@ -6,12 +6,12 @@ import { chip, count, h, plural, refused, seconds, settle, stamp, when } from ".
 const DIFF_LINES_MAX = 400; // more is read in an editor
 
 /** Where a hit leads, and what j, k and the arrows walk over. */
-function hit(adrId, values, extra = {}) {
+function hit(adrId, values) {
   const { root, slots } = stamp("hit", values);
   const query = new URLSearchParams(location.search).get("q");
   const address = new URLSearchParams({ ...(query ? { q: query } : {}), adr: adrId });
   slots.link.href = `/?${address}`;
-  Object.assign(slots.link.dataset, { adr: adrId, ...extra });
+  slots.link.dataset.adr = adrId;
   return root;
 }
 
@@ -33,10 +33,15 @@ const ARMS = { words: "words", meaning: "meaning" };
 
 /** What a reader has to know about how complete an answer is, in one sentence. */
 function worth(result) {
-  const arms = Object.entries(result.as_of).filter(([arm, asOf]) => ARMS[arm] && asOf);
-  const said = arms.map(([arm, asOf]) => (asOf.state === "unknown" ? `${arm}: nobody knows what is missing` : `${arm} as of ${seconds(asOf.age_s)} ago${asOf.state === "stale" ? ", so the newest is missing" : ""}`));
-  for (const arm of result.degraded) said.push(`without ${arm.arm}: ${arm.detail}`);
-  return said.join("; ");
+  const said = new Map(); // the same words of two arms are said once
+  for (const [arm, asOf] of Object.entries(result.as_of)) {
+    if (!ARMS[arm] || !asOf) continue;
+    const age = asOf.state === "unknown" ? "nobody knows what is missing" : `as of ${seconds(asOf.age_s)} ago${asOf.state === "stale" ? ", the newest may be missing" : ""}`;
+    said.set(age, [...(said.get(age) ?? []), ARMS[arm]]);
+  }
+  const sentences = [...said].map(([age, arms]) => `${capital(arms.join(" and "))}: ${age}.`);
+  for (const arm of result.degraded) sentences.push(`Without ${ARMS[arm.arm]}: ${arm.detail}.`);
+  return sentences.join(" ");
 }
 
 function results(answer, form) {
@@ -44,8 +49,8 @@ function results(answer, form) {
   settle(list, answer.hits.map((each) => hit(each.adr_id, {
     label: each.kind === "document" ? "document" : label(each), status: each.status ? chip(each.status) : null, title: each.title || "without a title",
     text: marked(each.snippet), foot: [each.chunk.heading_path, ...each.tags].filter(Boolean).join(" · "),
-  }, { heading: each.chunk.heading_path, kind: each.kind ?? "adr" })));
-  found(`${answer.hits.length === 0 ? "Nothing found" : plural(answer.hits.length, "result")}. ${capital(worth(answer))}.`, answer.degraded.length > 0);
+  })));
+  found(`${answer.hits.length === 0 ? "Nothing found" : plural(answer.hits.length, "result")}. ${worth(answer)}`, answer.degraded.length > 0);
   show(true);
   form.dispatchEvent(new CustomEvent("shown"));
 }
@@ -141,6 +146,56 @@ function jobs(answer, panel) {
   body(panel, items.length ? [h("ol", { class: "plain" }, ...items)] : [h("p", { class: "small" }, "No jobs yet.")]);
 }
 
+const STAGES = { wal: "the database's log", capture: "capture", topic: "the topic", flow: "the flow" };
+const FINE = new Set(["ok", "fresh"]);
+
+function pipeline(answer, panel) {
+  const groups = answer.groups.map((each) => row(each.group.replace(/^adriatic\./, ""), each.status, [
+    each.lag_records === null ? "lag not known" : each.lag_records === 0 ? "nothing waits" : `${plural(each.lag_records, "record")} behind${each.lag_s === null ? "" : `, ${seconds(each.lag_s)}`}`,
+    each.eta_s ? `, done in ${seconds(each.eta_s)}` : "",
+  ].join("")));
+  const views = answer.views.map((each) => row(each.view, each.state, each.age_s === null ? each.reason || "age not known"
+    : `${seconds(each.age_s)} behind${!FINE.has(each.state) && each.slowest ? `, mostly in ${STAGES[each.slowest] ?? each.slowest}` : ""}`));
+  const open = answer.dead_letters.open;
+  const letters = row("dead letters", open === null ? "unknown" : open === 0 ? "none" : "open", open ? `${plural(open, "record")} for a person to decide` : null);
+  const slot = answer.slot ? row("capture slot", answer.slot.active ? "ok" : "stopped", answer.slot.behind_s === null ? null : `${seconds(answer.slot.behind_s)} behind`) : row("capture slot", "unknown", null);
+  const all = [...groups, ...views, letters, slot];
+  const bad = answer.groups.filter((each) => !FINE.has(each.status)).length + answer.views.filter((each) => !FINE.has(each.state)).length + (open === 0 ? 0 : 1);
+  const summary = answer.sampled_at === null ? `Not known: ${(answer.reason || "nobody has looked").replace(/\W+$/, "")}.` : bad === 0 ? "Everything keeps up." : `${plural(bad, "part")} of ${all.length} to look at.`;
+  // Open or closed is the reader's: only its inside is replaced.
+  let details = panel.querySelector("details");
+  if (!details) {
+    details = h("details", {}, h("summary", { class: "small" }), h("ol", { class: "plain" }));
+    panel.querySelector(".panel-body").replaceChildren(details);
+  }
+  const line = details.querySelector("summary");
+  line.textContent = summary;
+  line.classList.toggle("warn", bad > 0 || answer.sampled_at === null);
+  settle(details.querySelector("ol"), all);
+}
+
+function documents(answer, panel) {
+  const items = answer.items.map((each) => row(each.title || each.name || each.filename || "without a title", each.state, each.reason ? each.reason.detail : each.media_type ?? null));
+  body(panel, items.length ? [h("ol", { class: "plain" }, ...items)] : [h("p", { class: "small" }, "No documents yet.")]);
+}
+
+function feeds(answer, panel) {
+  const items = (answer.items ?? []).map((each) => {
+    const rejected = Object.values(each.rejected).reduce((sum, number) => sum + number, 0);
+    const word = each.paused ? "stopped" : each.behind_s === null ? "unknown" : each.behind_s > 60 ? "stale" : "ok";
+    return row(each.name || each.slug, word, `${count(each.received)} received, ${count(each.accepted)} accepted, ${count(rejected)} rejected${each.behind_s === null ? "" : `, ${seconds(each.behind_s)} behind`}`);
+  });
+  body(panel, items.length ? [h("ol", { class: "plain" }, ...items)] : [h("p", { class: "small" }, "No feeds yet.")]);
+}
+
+function usage(answer, panel) {
+  const { totals, as_of: asOf } = answer;
+  const tokens = (totals.tokens_in ?? totals.input_tokens ?? 0) + (totals.tokens_out ?? totals.output_tokens ?? 0);
+  const money = totals.cost_micro_usd === null || totals.cost_micro_usd === undefined ? "not known" : `$${(totals.cost_micro_usd / 1e6).toFixed(2)}`;
+  const numbers = h("dl", { class: "numbers" }, h("dt", {}, "asked"), h("dd", {}, count(totals.requests ?? totals.attempts ?? 0)), h("dt", {}, "tokens"), h("dd", {}, count(tokens)), h("dt", {}, "spent"), h("dd", {}, money));
+  body(panel, [numbers, asOf?.state === "fresh" ? null : h("p", { class: "small warn" }, asOf?.state === "stale" ? "The newest is missing." : "Nobody knows what is missing.")]);
+}
+
 function body(section, nodes) {
   settle(section.querySelector(".panel-body"), nodes.filter(Boolean));
   section.querySelector(".panel-body").setAttribute("aria-busy", "false");
@@ -153,4 +208,4 @@ export function failed(error, section) {
   place.setAttribute("aria-busy", "false");
 }
 
-export const VIEWS = { results, recent, related, history, diff, jobs };
+export const VIEWS = { results, recent, related, history, diff, jobs, pipeline, documents, feeds, usage };
