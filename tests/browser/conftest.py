@@ -1,4 +1,5 @@
-"""The page in a real browser: Debian's Chromium, without a window. Where there is none the tests are skipped, and say so.
+"""The page in a real browser: Debian's Chromium, without a window. Where there is none the tests are skipped, and say
+so.
 
 `site` is the API as a process on a database of its own, with decisions that can be found. Live reads need a broker and
 flows, so here their answers are scripted, byte by byte; `test_live_page.py` has the whole system.
@@ -10,6 +11,7 @@ import asyncio
 import json
 import shutil
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
@@ -35,7 +38,8 @@ MOBILE = {"width": 320, "height": 700}
 
 VIOLATIONS = """
 window.violations = [];
-addEventListener("securitypolicyviolation", (e) => violations.push(`${e.effectiveDirective} ${e.blockedURI} ${e.sample}`));
+addEventListener("securitypolicyviolation", (event) =>
+    violations.push(`${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));
 """
 
 
@@ -76,11 +80,15 @@ class Visit:
 
     def eventually(self, expression: str) -> None:
         """Wait until a JavaScript expression is true. The page's policy forbids `eval`, so it is asked from outside."""
+        self.until(lambda: bool(self.page.evaluate(expression)), expression)
+
+    def until(self, check: Callable[[], bool], what: str) -> None:
+        """Wait for something outside of the page, while the page goes on."""
         for _ in range(WAIT_MS // 50):
-            if self.page.evaluate(expression):
+            if check():
                 return
             self.page.wait_for_timeout(50)
-        raise AssertionError(f"never true: {expression}")
+        raise AssertionError(f"never: {what}")
 
     def clean(self) -> None:
         """Nothing was refused by the policy, and the console is empty."""
@@ -116,7 +124,6 @@ class Site:
     """A running API, its tenant, and the way in."""
 
     server: Server
-    settings: Settings
     corpus: Corpus
     tenant_id: UUID
     token: str
@@ -151,6 +158,7 @@ def visit(browser: Browser, pictures: Path) -> Iterator[Callable[..., Visit]]:
 
     yield begin
     for context in contexts:
+        context.unroute_all(behavior="ignoreErrors")
         context.close()
 
 
@@ -176,24 +184,48 @@ def standing_in_thread() -> Iterator[StandIn]:
         thread.join(10)
 
 
-@pytest.fixture
-def site(fresh_database: Settings, tmp_path: Path, visit: Callable[..., Visit]) -> Iterator[Site]:
-    with writing(fresh_database) as corpus, standing_in_thread() as provider:
-        tenant_id = corpus.tenant("lagoon")
-        corpus.watermark(datetime.now(UTC))
+@dataclass(frozen=True)
+class House:
+    """What the tests of a module share: an API as a process, its database, its provider."""
+
+    server: Server
+    settings: Settings
+    corpus: Corpus
+    provider: StandIn
+
+
+@pytest.fixture(scope="module")
+def house(stack: Settings, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    name = f"browser_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True) as admin:
+        admin.execute(f'create database "{name}" template "{template_database}"'.encode())
+    settings = stack.model_copy(update={"postgres": stack.postgres.model_copy(update={"database": name})})
+    with writing(settings) as corpus, standing_in_thread() as provider:
         variables = {
             "ADRIATIC_LLM__PROVIDER": "anthropic",
             "ADRIATIC_LLM__MODEL": "claude-test-1",
             "ADRIATIC_LLM__API_KEY": "key",
             "ADRIATIC_LLM__BASE_URL": provider.url,
         }
-        with serving(fresh_database, tmp_path, **variables) as server:
-            token = LocalIssuer.open(fresh_database.home, fresh_database.auth).mint(tenant_id, subject="ada", ttl_s=600)
-            live = Live()
+        with serving(settings, tmp_path_factory.mktemp("api"), **variables) as server:
+            yield House(server, settings, corpus, provider)
+    with psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True) as admin:
+        admin.execute(f'drop database "{name}" with (force)'.encode())
 
-            def scripted(**options: Any) -> Visit:
-                made = visit(**options)
-                made.context.route("**/v1/live/*", live.answer)
-                return made
 
-            yield Site(server, fresh_database, corpus, tenant_id, token.text, provider, live, scripted)
+@pytest.fixture
+def site(house: House, visit: Callable[..., Visit]) -> Site:
+    """A tenant of its own, whose views have just reported."""
+    tenant_id = house.corpus.tenant(f"lagoon-{uuid.uuid4().hex[:8]}")
+    house.corpus.connection.execute("delete from mv.watermarks")
+    house.corpus.watermark(datetime.now(UTC))
+    house.provider.closed.clear()
+    token = LocalIssuer.open(house.settings.home, house.settings.auth).mint(tenant_id, subject="ada", ttl_s=3600)
+    live = Live()
+
+    def scripted(**options: Any) -> Visit:
+        made = visit(**options)
+        made.context.route("**/v1/live/*", live.answer)
+        return made
+
+    return Site(house.server, house.corpus, tenant_id, token.text, house.provider, live, scripted)

@@ -1,4 +1,4 @@
-"""What the page is made of: whole, ours or named as somebody else's, and without anything that its policy would refuse."""
+"""What the page is made of: whole, ours or named as somebody else's, and without what its policy would refuse."""
 
 from __future__ import annotations
 
