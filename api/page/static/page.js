@@ -22,7 +22,8 @@ document.addEventListener("htmx:config:request", (event) => {
   const { ctx } = event.detail;
   const view = ctx.sourceElement.dataset.view;
   const idle = document.hidden && ctx.sourceEvent?.type === "every"; // nobody looks
-  if (!session.present() || idle) return event.preventDefault();
+  const answered = !ctx.sourceElement.hasAttribute("hx-get"); // a difference that is there is only hidden and shown
+  if (!session.present() || idle || answered) return event.preventDefault();
   ctx.request.headers = { Accept: "application/json", Authorization: session.authorization() };
   ctx.request.credentials = "omit";
   ctx.request.cache = "no-store";
