@@ -46,6 +46,8 @@ from api.logs.controller import LogController
 from api.ops.controller import OpsController
 from api.ops.pipeline import PipelineController
 from api.ops.readiness import Readiness
+from api.page.assets import Assets
+from api.page.controller import PageController
 from api.requests import ApiRequest, refuse_unknown_query
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
@@ -56,6 +58,7 @@ from connectors.objects import Objects
 
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
+    PageController,
     PipelineController,
     LogController,
     JobController,
@@ -131,6 +134,7 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, health: Healt
         logging_config=None,
     )
     openapi.state_body_limits(app)
+    app.state.assets = Assets.load({route.path_format for route in app.routes if isinstance(route, HTTPRoute)})
     return app
 
 
@@ -146,7 +150,7 @@ def _dependencies() -> Mapping[str, Provide]:
 
         return Provide(provide, sync_to_thread=False)
 
-    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams", "live", "objects")
+    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams", "live", "objects", "assets")
     return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
 
 

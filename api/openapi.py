@@ -135,14 +135,17 @@ class _PlainYaml(YamlRenderPlugin):
 
 
 class DocumentRouter(Router):
-    """Serves the document at `/`, `/openapi.json` and `/openapi.yaml`, and nothing else.
+    """Serves the document at `/openapi.json` and `/openapi.yaml`, and nothing else.
 
-    Litestar adds a page for unknown documents to this router; at the root it would answer for every unknown path.
+    Litestar adds a page for unknown documents to this router, which at the root would answer for every unknown path,
+    and the document at the root itself, where our page is.
     """
 
     def register(self, value: ControllerRouterHandler) -> list[BaseRoute]:
-        if isinstance(value, HTTPRouteHandler) and "/{path:str}" in value.paths:
-            return []
+        if isinstance(value, HTTPRouteHandler):
+            if "/{path:str}" in value.paths:
+                return []
+            value.paths.discard("/")
         return super().register(value)
 
 

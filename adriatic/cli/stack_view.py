@@ -161,7 +161,9 @@ def screen(settings: Settings, report: Report, token: str | None) -> None:
             start = f"{part.start_s:.1f} s" if part.start_s is not None else ""
             size = f"{(resident[part.name] or 0) / 1e6:.0f} MB"
             echo(f"  {part.name:<10} {start:>7} {size:>7}  {part.about}")
-    echo(f"\n  API        {api}/v1")
+    # The fragment stays in the browser: no server and no log sees the token.
+    echo(f"\n  page       {api}/" + (f"#token={token}" if token else ""))
+    echo(f"  API        {api}/v1")
     echo(f"  API docs   {api}/openapi.json")
     echo(f"  health     {api}/health/ready")
     echo(f"  state      {settings.home.resolve()}")
