@@ -58,6 +58,7 @@ NOT_COMPARED: Mapping[str, str] = {
 }
 """Tables of the schema `mv` that hold no view, and why."""
 
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One thing that is not as the recomputation has it. `where` holds ids, never text."""

@@ -117,6 +117,8 @@ class DocumentVersion:
             "effective_at": EPOCH.isoformat(),
             "recorded_at": EPOCH.isoformat(),
         }
+
+
 def usage_envelope(spent: Spent, op: str = "c") -> dict[str, Any]:
     """What capture makes of the insert of an attempt: ids and times are texts, and there are columns that no aggregate
     needs."""
@@ -355,6 +357,8 @@ class World:
     @property
     def usage(self) -> Usage:
         return Usage()
+
+    @property
     def related(self) -> Related:
         return Related()
 
@@ -496,14 +500,17 @@ def _message(data: bytes) -> tuple[str, bytes]:
 
 
 @contextmanager
-def made(settings: Settings) -> Iterator[World]:
+def made(
+    settings: Settings,
+    contracts: Sequence[str] = (
+        *(VERSIONS_TOPIC, DOCUMENTS_TOPIC, REQUESTS_TOPIC, EVENTS_TOPIC, PROGRESS_TOPIC, STATE_TOPIC, LINKS_TOPIC),
+    ),
+) -> Iterator[World]:
     """A world whose topics are deleted afterwards."""
     prefix = f"flows-{uuid.uuid4().hex[:8]}-"
-    topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, DOCUMENTS_TOPIC, REQUESTS_TOPIC)}
-    topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, REQUESTS_TOPIC, EVENTS_TOPIC, PROGRESS_TOPIC)}
-    topics = {topic: prefix + topic for topic in (VERSIONS_TOPIC, REQUESTS_TOPIC, STATE_TOPIC, LINKS_TOPIC)}
+    topics = {topic: prefix + topic for topic in contracts}
     admin = AdminClient({**settings.kafka.client_config()})
-    config = {"max.message.bytes": "4194304"}
+    config = {"max.message.bytes": "4194304", "message.timestamp.type": "LogAppendTime"}
     _await(admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config) for name in topics.values()]))
     with RegistryClient(settings.registry) as registry:
         for topic in topics:

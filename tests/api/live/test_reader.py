@@ -45,7 +45,7 @@ PATIENCE_S = 60.0
 @pytest.fixture(autouse=True)
 def new_tenants() -> None:
     """Both in one partition, so that each reader meets the other's records."""
-    global A, B  # noqa: PLW0603 - what every test of this file is about
+    global A, B
     A = uuid.uuid4()
     others = (uuid.uuid4() for _ in range(1_000))
     B = next(other for other in others if partition_for(str(other), 8) == partition_for(str(A), 8))

@@ -141,6 +141,25 @@ class Corpus:
                 [tenant_id, self.embedder.space.name, text_hash, str(vector.tolist())],
             )
 
+    def near(
+        self,
+        tenant_id: UUID,
+        adr_id: UUID,
+        related_id: UUID,
+        *,
+        score: float = 0.5,
+        meaning: float = 0.5,
+        terms: Sequence[str] = ("ledger",),
+        links_to: Sequence[str] = (),
+        links_from: Sequence[str] = (),
+    ) -> None:
+        """A row of `mv.related`."""
+        self.connection.execute(
+            "insert into mv.related (tenant_id, adr_id, related_id, score, words, terms, meaning, links_to, "
+            "links_from) values (%s, %s, %s, %s, 0.5, %s, %s, %s, %s)",
+            [tenant_id, adr_id, related_id, score, list(terms), meaning, list(links_to), list(links_from)],
+        )
+
     def views(self, tenant_id: UUID) -> None:
         """What flows keep beside the search, of the tenant's ADRs and of one answer that it asked for."""
         columns = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
