@@ -1,4 +1,4 @@
-"""`adriatic verify`: is everything that can be found what the versions say?
+"""`adriatic verify`: is every view what its source says?
 
 Exit codes: 0 clean, 1 differences (printed), 3 cannot tell (a dependency does not answer, the flows are too far
 behind).
@@ -37,7 +37,11 @@ PIPED_COLUMNS = 200
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(tenant: str | None, sample: int | None, wait_s: float, as_json: bool) -> None:
-    """Recompute every passage and vector from the newest versions, and compare. Repairs nothing."""
+    """Recompute what the flows keep, and compare. Repairs nothing.
+
+    Passages and vectors are made anew from the newest versions; feed, counts and active users from all versions; usage
+    from the ledger of attempts; what jobs are at from the jobs.
+    """
     from connectors.embedders import build
     from dataflows.oracle import verify as compare
 

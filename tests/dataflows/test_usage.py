@@ -19,7 +19,7 @@ from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows.flow import Event
 from dataflows.usage import GROUPS, Key, Spent, Usage
-from tests.dataflows.world import Version, World, usage_envelope
+from tests.dataflows.world import EPOCH, PARTITIONS, Running, Version, World, until, usage_envelope
 
 TENANTS = [uuid.UUID(int=number) for number in (1, 2)]
 USERS = [uuid.UUID(int=number) for number in (21, 22)]
@@ -224,3 +224,13 @@ def test_a_running_flow_counts_what_capture_brings_and_says_how_far_each_view_is
     assert world.rows("select attempts, cost_micro_usd from mv.usage_by_day") == [(5, 35)]
     # Nothing was said of jobs: a busy partition moves the watermarks of what is made from its topic, and no others.
     assert world.rows("select distinct view from mv.watermarks order by 1") == [(view,) for view in sorted(GROUPS)]
+
+
+@pytest.mark.stack
+def test_an_idle_flow_says_of_each_view_how_far_its_own_topic_is(world: World) -> None:
+    world.rows("insert into ops.cdc_progress values ('adriatic', '1', '0/500', %s) returning 1", EPOCH)
+    flow = world.usage
+    expected = sorted((view, world.topics[topic], PARTITIONS) for topic in flow.topics for view in flow.views_of(topic))
+    reached = "select view, topic, count(*) from mv.watermarks where lsn >= '0/500' group by 1, 2 order by 1, 2"
+    with Running(world, flow):
+        until(lambda: world.rows(reached) == expected)
