@@ -40,7 +40,9 @@ def unlike(connection: Connection, space: str | None, tenant_id: UUID) -> list[U
 
 def _features(connection: Connection, space: str, tenant_id: UUID) -> dict[UUID, Features]:
     alive = connection.execute(
-        "select adr_id from mv.search_state where tenant_id = %s and not deleted", [tenant_id]
+        "select adr_id from mv.search_state join app.adrs using (tenant_id, adr_id) where tenant_id = %s "
+        "and not deleted",
+        [tenant_id],
     ).fetchall()
     ids = [row[0] for row in alive]
     return {

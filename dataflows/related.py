@@ -152,6 +152,7 @@ def made_features(
     versions: dict[UUID, int] = {}
     for adr_id, version, title, ordinal, body, vector in connection.cursor(binary=True).execute(
         "select s.adr_id, s.words_version, s.title, c.ordinal, c.body, e.embedding::real[] from mv.search_state s "
+        "join app.adrs a on a.tenant_id = s.tenant_id and a.adr_id = s.adr_id "  # nothing else that can be found
         "join mv.chunks c on c.tenant_id = s.tenant_id and c.adr_id = s.adr_id and c.version = s.words_version "
         "left join mv.embeddings e on c.ordinal < %s and e.tenant_id = c.tenant_id and e.space = %s "
         "and e.text_hash = c.text_hash "

@@ -85,6 +85,8 @@ class Tables:
         """The next version, findable by words and meaning."""
         number = self.versions[tenant_id, adr_id] = self.versions.get((tenant_id, adr_id), 0) + 1
         version = Version(tenant_id, adr_id, number, title=body[:30] or "Untitled", body=body, change=change)
+        with as_api(self.connection, tenant_id):
+            _head(self.connection, tenant_id, adr_id)
         index = Index()
         index.apply(self.connection, index.transform([event(envelope(version))]))
         for chunk in index.transform([event(envelope(version))]).versions[0].chunks:
@@ -271,6 +273,18 @@ def test_an_unfinished_version_changes_nothing_until_it_is_complete(connection: 
     index.apply(connection, index.transform([event(envelope(version))]))
     tables.step([state(tenant, one)])
     assert tables.near(tenant, one) == before
+
+
+@pytest.mark.stack
+def test_what_can_be_found_and_is_no_adr_is_in_no_list(connection: Connection) -> None:
+    tables = start(connection)
+    tenant, one, other, document = TENANTS[0], *ADRS[:3]
+    events = [tables.write(tenant, adr, BODIES[0]) for adr in (one, other, document)]
+    with as_api(connection, tenant):
+        connection.execute("delete from app.adrs where adr_id = %s", [document])
+    tables.step(events)
+    assert [row[0] for row in tables.near(tenant, one)] == [other]
+    assert tables.near(tenant, document) == []
 
 
 @pytest.mark.stack
