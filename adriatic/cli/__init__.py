@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "status": "adriatic.cli.status:status",
     "logs": "adriatic.cli.stack:logs",
     "import": "adriatic.cli.imports:import_",
+    "upload": "adriatic.cli.upload:upload",
     "search": "adriatic.cli.search:search",
     "chat": "adriatic.cli.chat:chat",
     "tenant": "adriatic.cli.tenants:tenant",

@@ -1,7 +1,7 @@
 """`/v1/documents`: upload, list, read, the original, delete.
 
 Owns the HTTP of it: how a file arrives (on disk, never whole in memory) and leaves. Refuses SQL and rules: `service`
-has them. An original is always a download of no type: whatever somebody uploaded, no browser shows it as a page of ours.
+has them. An original is always a download of no type: whatever somebody uploaded, no browser shows it as our page.
 """
 
 from __future__ import annotations
