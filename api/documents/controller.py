@@ -17,6 +17,7 @@ from litestar import Controller, Response, delete, get, post
 from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency
 from litestar.enums import RequestEncodingType
+from litestar.openapi.spec import Example
 from litestar.params import Body, PathParameter, QueryParameter
 from litestar.response import Stream
 
@@ -86,7 +87,13 @@ class DocumentController(Controller):
         principal: By,
         settings: NamedDependency[Settings],
         objects: NamedDependency[Objects],
-        data: Annotated[UploadForm, Body(media_type=RequestEncodingType.MULTI_PART)],
+        data: Annotated[
+            UploadForm,
+            Body(
+                media_type=RequestEncodingType.MULTI_PART,
+                examples=[Example("A file", value={"file": "# Notes\n\nThe bytes of notes.md.\n"})],
+            ),
+        ],
     ) -> Response[Document]:
         """Markdown, HTML, plain text, DOCX, or PDF with text; the bytes decide, not the name. What becomes of it is in
         `state` and `reason`; a file that cannot be read is taken, and refused with the reason."""

@@ -131,7 +131,7 @@ async def test_what_is_no_upload_is_refused_with_the_reason(tenant: Caller, worl
         ({"json": {"file": "x"}}, (400, 415)),
         ({"content": b"--x", "headers": {"content-type": "multipart/form-data; boundary=y"}}, 400),
     ):
-        answer = await tenant.request("POST", "/v1/documents", **asked)  # type: ignore[arg-type]
+        answer = await tenant.request("POST", "/v1/documents", **asked)
         wanted = status if isinstance(status, tuple) else (status,)
         assert answer.status_code in wanted, (asked.keys(), answer.text)
         assert answer.json()["detail"]
