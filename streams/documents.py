@@ -93,7 +93,7 @@ class EraseOriginal(JobKind):
         ).fetchone()
         if wanted is None:
             self._objects.delete(key_of(job.tenant_id, content_hash))
-        return Progress("kept" if wanted else "erased", 1, 1, "objects", finished=True)
+        return Progress("erased" if wanted is None else "kept", 1, 1, "objects", finished=True)
 
 
 def _document(connection: Connection, job: Job) -> Document | None:

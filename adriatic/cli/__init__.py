@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "lag": "adriatic.cli.lag:lag",
     "logs": "adriatic.cli.stack:logs",
     "import": "adriatic.cli.imports:import_",
+    "upload": "adriatic.cli.upload:upload",
     "search": "adriatic.cli.search:search",
     "related": "adriatic.cli.related:related",
     "chat": "adriatic.cli.chat:chat",

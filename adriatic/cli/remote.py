@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -81,6 +82,28 @@ class Remote:
         if response.is_success:
             return msgspec.json.decode(response.content, type=answer)
         raise error_of(response.status_code, response.content)
+
+    def upload(self, path: str, file: Path, answer: type[T]) -> tuple[T, int]:
+        """Send a file as the part `file`, read from the disk as it goes, and again while the other side is away.
+
+        Returns the answer and its status.
+        """
+        deadline = Deadline.after(self._outage_s, self._clock)
+        for pause_s in backoff_s():
+            try:
+                with file.open("rb") as content:
+                    response = self._client.post(path, files={"file": (file.name, content)})
+                if response.is_success:
+                    return msgspec.json.decode(response.content, type=answer), response.status_code
+                raise error_of(response.status_code, response.content)
+            except httpx.HTTPError as error:
+                if deadline.left_s <= pause_s:
+                    raise self._away(error) from error
+            except errors.DependencyUnavailable:
+                if deadline.left_s <= pause_s:
+                    raise
+            self._clock.sleep(pause_s)
+        raise AssertionError("back-off never ends")
 
     @contextmanager
     def events(self, path: str, body: bytes) -> Iterator[Iterator[ServerEvent]]:

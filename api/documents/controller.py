@@ -1,7 +1,7 @@
 """`/v1/documents`: upload, list, read, the original, delete.
 
 Owns the HTTP of it: how a file arrives (on disk, never whole in memory) and leaves. Refuses SQL and rules: `service`
-has them. An original is always a download of no type: whatever somebody uploaded, no browser shows it as a page of ours.
+has them. An original is always a download of no type: whatever somebody uploaded, no browser shows it as our page.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from litestar import Controller, Response, delete, get, post
 from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency
 from litestar.enums import RequestEncodingType
+from litestar.openapi.spec import Example
 from litestar.params import Body, PathParameter, QueryParameter
 from litestar.response import Stream
 
@@ -86,7 +87,13 @@ class DocumentController(Controller):
         principal: By,
         settings: NamedDependency[Settings],
         objects: NamedDependency[Objects],
-        data: Annotated[UploadForm, Body(media_type=RequestEncodingType.MULTI_PART)],
+        data: Annotated[
+            UploadForm,
+            Body(
+                media_type=RequestEncodingType.MULTI_PART,
+                examples=[Example("A file", value={"file": "# Notes\n\nThe bytes of notes.md.\n"})],
+            ),
+        ],
     ) -> Response[Document]:
         """Markdown, HTML, plain text, DOCX, or PDF with text; the bytes decide, not the name. What becomes of it is in
         `state` and `reason`; a file that cannot be read is taken, and refused with the reason."""

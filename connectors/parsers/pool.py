@@ -44,6 +44,7 @@ class Parsers:
         self._changed = threading.Condition()
         self._busy: set[UUID] = set()
         self._idle: list[_Process] = []
+        self._working: set[_Process] = set()
         self._reaper: threading.Timer | None = None
         self._closed = False
 
@@ -65,6 +66,8 @@ class Parsers:
             self._closed = True
             if self._reaper is not None:
                 self._reaper.cancel()
+            for process in self._working:
+                process.kill()
             for process in self._idle:
                 process.end()
             self._idle.clear()
@@ -91,8 +94,10 @@ class Parsers:
             if self._closed:
                 raise StopRequested
             process = self._idle.pop() if self._idle else _Process(self._command)
+            self._working.add(process)
         answer = process.ask(request)
         with self._changed:
+            self._working.discard(process)
             if not process.spent and not self._closed:
                 self._idle.append(process)
                 self._reap_later()
@@ -157,6 +162,10 @@ class _Process:
         if late.is_set() or self._popen.returncode == -signal.SIGXCPU:
             return Refused("timeout", f"it took longer than {request.limits.seconds_max:g} s")
         return None
+
+    def kill(self) -> None:
+        """From any thread; whoever waits for its answer gets none."""
+        self._popen.kill()
 
     def end(self) -> None:
         self._popen.kill()

@@ -80,7 +80,12 @@ def request(
     if rng.random() < 0.15:
         made["url"] += f"?{rng.choice(RAW_QUERIES)}"
         del made["params"]
-    if "requestBody" in operation:
+    if "multipart/form-data" in operation.get("requestBody", {}).get("content", ()):
+        name = rng.choice(STRANGE_TEXT) if rng.random() < 0.5 else "file"
+        made["files"] = {name: (rng.choice(STRANGE_TEXT), rng.choice(STRANGE_TEXT).encode())}
+        if rng.random() < 0.3:
+            headers[b"content-type"] = rng.choice([b"multipart/form-data; boundary=x", b"text/plain", b"\xff"])
+    elif "requestBody" in operation:
         (content,) = operation["requestBody"]["content"].values()
         body = json.dumps(spoiled(rng, content["schema"]["examples"][0])).encode()
         if rng.random() < 0.15:
@@ -95,9 +100,18 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     adr = await tenant.create(tags=["x"])
     started = await tenant.post("/v1/imports", {"source": "x"})
     job = await tenant.post("/v1/jobs", {"kind": "reindex"})
-    made = {"adr_id": adr["adr_id"], "import_id": started.json()["import_id"], "job_id": job.json()["job_id"]}
     feed = await tenant.post("/v1/feeds", {"slug": "x"})
-    return made | {"version": "1", "tag": "x", "feed": "x", "key_id": feed.json()["key"]["key_id"]}
+    document = await tenant.request("POST", "/v1/documents", files={"file": ("x.txt", b"x")})
+    return {
+        "adr_id": adr["adr_id"],
+        "import_id": started.json()["import_id"],
+        "job_id": job.json()["job_id"],
+        "document_id": document.json()["id"],
+        "version": "1",
+        "tag": "x",
+        "feed": "x",
+        "key_id": feed.json()["key"]["key_id"],
+    }
 
 
 async def test_every_answer_is_documented(world: World, tenant: Caller) -> None:

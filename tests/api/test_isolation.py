@@ -22,6 +22,7 @@ from tests.api.world import Caller, World, running
 pytestmark = pytest.mark.stack
 
 METHODS = ("get", "post", "put", "patch", "delete")
+UPLOAD = "multipart/form-data"
 
 
 class Household:
@@ -58,15 +59,19 @@ class Household:
         corpus.near(caller.tenant_id, UUID(adr["adr_id"]), found)
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
         corpus.views(caller.tenant_id)
+        uploaded = await caller.request(
+            "POST", "/v1/documents", files={"file": (f"Found {word}.md", f"# Found {word}\n".encode())}
+        )
         self.path |= {
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
             "job_id": job.json()["job_id"],
+            "document_id": uploaded.json()["id"],
         }
 
 
 NOBODY = Household(None, "nobody")
-NOBODY.path |= {"adr_id": str(uuid4()), "import_id": str(uuid4()), "job_id": str(uuid4())}
+NOBODY.path |= {"adr_id": str(uuid4()), "import_id": str(uuid4()), "job_id": str(uuid4()), "document_id": str(uuid4())}
 WITHOUT_WORDS = (
     *("getFreshness", "getPipeline", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage"),
 )
@@ -119,7 +124,9 @@ def asking(operation: Any, household: Household) -> dict[str, Any]:
         "params": {name: known[name] for name in required},
         "headers": {"if-match": "*"} if has_header(operation, "If-Match") else {},
     }
-    if "requestBody" in operation:
+    if "requestBody" in operation and UPLOAD in operation["requestBody"]["content"]:
+        asked["files"] = {"file": (f"{household.word}.txt", household.word.encode())}
+    elif "requestBody" in operation:
         (content,) = operation["requestBody"]["content"].values()
         example = content["schema"]["examples"][0]
         body = {name: value for name, value in example.items() if name != "expected_version"}
@@ -155,7 +162,7 @@ def secrets_in(text: str, owner: Household) -> list[str]:
     secrets = [f"{before}{owner.word}" for before in ("About ", "Found ", "Still ", "log", "tag")]
     return [
         secret
-        for secret in (*secrets, *(owner.path[name] for name in ("adr_id", "import_id", "job_id")))
+        for secret in (*secrets, *(owner.path[name] for name in ("adr_id", "import_id", "job_id", "document_id")))
         if secret in text
     ]
 

@@ -1,0 +1,181 @@
+"""`adriatic upload`: hand documents in, wait for what becomes of each, and say it.
+
+Owns finding the files, sending them, and the exit code: 0 all processed, 1 one was refused, 3 it cannot tell. Refuses
+to judge a file: what it is, and whether it can be read, is said by the other side.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from adriatic.clock import SYSTEM_CLOCK, Clock
+from adriatic.deadline import Deadline
+from adriatic.errors import CallerError, DependencyUnavailable
+
+if TYPE_CHECKING:
+    from adriatic.cli.remote import Remote
+
+POLL_S = 0.3
+"""Between two looks at what is still under way."""
+WAIT_S = 300.0
+"""For all files together, after the last one was sent: several times the bound of a single one."""
+FILES_MAX = 10_000
+"""Of one call. More than that is an archive, and wants a look first."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One file. `state` is that of the document, or `not-sent`."""
+
+    file: str
+    id: str = ""
+    state: str = "not-sent"
+    code: str = ""
+    detail: str = ""
+    hint: str = ""
+    again: bool = False
+    """These bytes were there already."""
+
+
+@click.command("upload")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant.")
+@click.option("--wait/--no-wait", default=True, help="Wait until each is processed or refused.")
+@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
+@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome of each file as JSON.")
+def upload(paths: tuple[Path, ...], tenant: str, wait: bool, url: str | None, token: str | None, as_json: bool) -> None:
+    """Upload documents: Markdown, HTML, plain text, DOCX, and PDF with text.
+
+    \b
+    adriatic upload handbook.pdf notes.md
+    adriatic upload docs/manuals                    a folder with all below it, hidden files left out
+    adriatic search "restart the pump" --kind document
+
+    The bytes say what a file is, not its name. Uploading the same file again changes nothing. Ends with 1 when one was
+    refused; the reason is printed.
+    """
+    from adriatic.cli.remote import connect, local_url
+    from adriatic.cli.search import local_token_of
+    from adriatic.settings import load
+
+    if (url is None) != (token is None):
+        raise click.UsageError("--url and --token go together")
+    files = list(found(paths))
+    if not files:
+        raise click.UsageError("there is no file in these folders")
+    if len(files) > FILES_MAX:
+        raise click.UsageError(f"{len(files)} files, at most {FILES_MAX} in one call")
+    settings = load()
+    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
+    with connect(url or local_url(settings), given or local_token_of(tenant)) as remote:
+        outcomes = send(remote, files)
+        if wait:
+            follow(remote, outcomes, SYSTEM_CLOCK)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode([asdict(outcome) for outcome in outcomes]))
+    else:
+        for outcome in outcomes:
+            click.echo(line(outcome))
+        click.echo(summary(outcomes), err=True)
+    sys.exit(exit_code(outcomes, waited=wait))
+
+
+def found(paths: Sequence[Path]) -> Iterator[Path]:
+    """Files as they are named; of a folder all below it, sorted, hidden ones and links left out."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                file = Path(folder) / name
+                if not name.startswith(".") and file.is_file() and not file.is_symlink():
+                    yield file
+
+
+def send(remote: Remote, files: Sequence[Path]) -> list[Outcome]:
+    """One file after the other; one that is refused at the door does not stop the others."""
+    from api.documents.service import Document
+
+    outcomes: list[Outcome] = []
+    with click.progressbar(files, label="uploading", file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
+        for file in shown:
+            outcome = Outcome(str(file))
+            outcomes.append(outcome)
+            try:
+                document, status = remote.upload("/v1/documents", file, Document)
+            except CallerError as error:
+                outcome.state, outcome.code = "refused", error.code
+                outcome.detail, outcome.hint = error.detail, error.hint
+                continue
+            except OSError as error:
+                outcome.code, outcome.detail = "unreadable", error.strerror or type(error).__name__
+                continue
+            outcome.id, outcome.again = str(document.id), status == 200
+            _note(outcome, document)
+    return outcomes
+
+
+def follow(remote: Remote, outcomes: Sequence[Outcome], clock: Clock) -> None:
+    """Until each is processed or refused. Raises `DependencyUnavailable` when that takes too long."""
+    from api.documents.service import Document
+
+    deadline = Deadline.after(WAIT_S, clock)
+    open_ = [outcome for outcome in outcomes if outcome.id and outcome.state in ("stored", "processing")]
+    total = len(open_)
+    with click.progressbar(length=total, label="parsing  ", file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
+        while open_:
+            for outcome in open_:
+                _note(outcome, remote.request("GET", f"/v1/documents/{outcome.id}", Document))
+            left = [outcome for outcome in open_ if outcome.state in ("stored", "processing")]
+            shown.update(len(open_) - len(left))
+            open_ = left
+            if open_ and deadline.passed:
+                raise DependencyUnavailable(
+                    f"{len(open_)} of {total} documents are not parsed after {WAIT_S:g} s",
+                    hint="`adriatic status`: does `jobs` run? They go on; call this again to see them",
+                )
+            if open_:
+                clock.sleep(POLL_S)
+
+
+def _note(outcome: Outcome, document: object) -> None:
+    from api.documents.service import Document
+
+    assert isinstance(document, Document)
+    outcome.state = document.state
+    if document.reason is not None:
+        outcome.code, outcome.detail = document.reason.code, document.reason.detail
+        outcome.hint = document.reason.hint
+
+
+def line(outcome: Outcome) -> str:
+    if outcome.state == "processed":
+        return f"{outcome.file}: processed" + (" (it was here already)" if outcome.again else "")
+    if outcome.code:
+        hint = f" ({outcome.hint})" if outcome.hint else ""
+        return f"{outcome.file}: {outcome.state}: {outcome.code}: {outcome.detail}{hint}"
+    return f"{outcome.file}: {outcome.state}"
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        counts[outcome.state] = counts.get(outcome.state, 0) + 1
+    return f"{len(outcomes)} files: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+
+def exit_code(outcomes: Sequence[Outcome], *, waited: bool) -> int:
+    fine = ("processed",) if waited else ("processed", "stored", "processing")
+    return 0 if all(outcome.state in fine for outcome in outcomes) else 1
