@@ -24,7 +24,7 @@ def invoke(command: Any, *arguments: str) -> Result:
 
 def test_flows_are_listed() -> None:
     names = {row["name"] for row in json.loads(invoke(flow, "list", "--json").output)}
-    assert names == {"index", "embed", "activity"}
+    assert names == {"index", "embed", "activity", "feeds"}
     assert all(name in invoke(flow, "list").output for name in names)
 
 
