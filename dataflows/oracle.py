@@ -140,7 +140,7 @@ def verify(
     """
     report = Report()
     with _snapshot(settings, wait, report) as connection:
-        report.dead_letters = _one(connection, "select count(*) from ops.dlq where state = 'new'")
+        report.dead_letters = _one(connection, "select count(*) from ops.dlq where state = 'new' and stage <> 'reject'")
         space = _one(connection, "select space from mv.embedding_spaces where active")
         for tenant_id, slug in _tenants(connection, tenant):
             each = TenantReport(tenant_id, slug)

@@ -151,7 +151,10 @@ class Sampler:
             metrics.FLOW_WATERMARK_SECONDS.labels(view).set(at.timestamp())
             facts[view] = {"lsn": lsn, "source_at": at.isoformat()}
         self._life.health.set_fact("watermarks", facts, FRESH_S)
-        letters = self._ask("select count(*) from ops.dlq where flow = %s and state = 'new'", [self._flow])
+        # What a flow rejected is its producer's to mend, and is in the counts of the feed.
+        letters = self._ask(
+            "select count(*) from ops.dlq where flow = %s and state = 'new' and stage <> 'reject'", [self._flow]
+        )
         self._life.health.set_fact("dead_letters", letters[0][0], FRESH_S)
         self._life.health.set_fact("retries", self._life.retries)
 

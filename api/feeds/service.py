@@ -315,7 +315,12 @@ async def revoke_key(connection: Connection, tenant_id: UUID, slug: str, key_id:
 
 
 async def receive(
-    connection: Connection, principal: Principal, slug: str, items: list[NewItem], traceparent: str | None
+    connection: Connection,
+    principal: Principal,
+    slug: str,
+    items: list[NewItem],
+    now: datetime,
+    traceparent: str | None,
 ) -> Received:
     """Hand items on, all or none of them."""
     if principal.feed is not None and principal.feed != slug:
@@ -329,7 +334,6 @@ async def receive(
         raise NotFound(f"there is no feed {slug[:63]}", hint="GET /v1/feeds lists them")
     if row["paused"]:
         raise Conflict("the feed is paused", hint="PATCH it with paused: false, or wait until somebody does")
-    now = datetime.now(UTC)
     values = [_value(principal.tenant_id, slug, item, now, at) for at, item in enumerate(items)]
     content = msgspec.json.encode(values)
     await _pass_door(connection, principal.tenant_id, row, len(items), len(content))

@@ -16,6 +16,7 @@ from adriatic.errors import DependencyUnavailable, InvalidInput, NotFound, Undec
 from adriatic.settings import Settings
 from connectors.kafka.records import Record
 from connectors.postgres.sink import DeadLetter, connect, write_dead_letters
+from dataflows import catalog
 
 
 def invoke(command: Any, *arguments: str) -> Result:
@@ -24,7 +25,7 @@ def invoke(command: Any, *arguments: str) -> Result:
 
 def test_flows_are_listed() -> None:
     names = {row["name"] for row in json.loads(invoke(flow, "list", "--json").output)}
-    assert names == {"index", "embed", "activity", "usage"}
+    assert names == set(catalog.FLOWS)
     assert all(name in invoke(flow, "list").output for name in names)
 
 
