@@ -22,7 +22,11 @@ from tests.system.conftest import Tenant, World
 READ_S_MAX = 60.0
 """For all topics of a ring, some ten thousand records."""
 SHOWN_MAX = 5
-APPEND_ONLY = {"adriatic.app.adr_versions": "app.adr_versions"}
+APPEND_ONLY = {
+    "adriatic.app.adr_versions": "app.adr_versions",
+    "adriatic.app.document_versions": "app.document_versions",
+    "adriatic.app.usage_events": "app.usage_events",
+}
 """Topics whose table only grows: as many records of a tenant as it has rows."""
 
 
