@@ -22,7 +22,11 @@ from tests.system.conftest import Tenant, World
 READ_S_MAX = 60.0
 """For all topics of a ring, some ten thousand records."""
 SHOWN_MAX = 5
-APPEND_ONLY = {"adriatic.app.adr_versions": "app.adr_versions"}
+APPEND_ONLY = {
+    "adriatic.app.adr_versions": "app.adr_versions",
+    "adriatic.app.document_versions": "app.document_versions",
+    "adriatic.app.usage_events": "app.usage_events",
+}
 """Topics whose table only grows: as many records of a tenant as it has rows."""
 
 
@@ -100,10 +104,15 @@ def topics(world: World, tenant: Tenant) -> Iterator[str]:
 
 def counted_once(world: World, tenant: Tenant) -> Iterator[str]:
     """What content addressing saved is counted once for each version: a second time shows here alone."""
-    stats = world.rows("select firsts + edits from mv.embedding_stats where tenant_id = %s", tenant.tenant_id)
-    versions = world.rows("select count(*) from app.adr_versions where tenant_id = %s", tenant.tenant_id)
-    if stats != versions:
-        yield f"mv.embedding_stats counted {stats} versions of {versions}"
+    ((counted, versions),) = world.rows(
+        "select (select firsts + edits from mv.embedding_stats where tenant_id = t.tenant_id), "
+        "(select count(*) from app.adr_versions where tenant_id = t.tenant_id) "
+        "+ (select count(*) from app.document_versions where tenant_id = t.tenant_id) "
+        "from app.tenants t where tenant_id = %s",
+        tenant.tenant_id,
+    )
+    if counted != versions:
+        yield f"mv.embedding_stats counted {counted} versions of {versions}"
 
 
 def healed(world: World) -> Iterator[str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from tests.conftest import Copy
-from tests.crash import checks, drivers
+from tests.crash import checks, drivers, outside
 from tests.crash.load import REQUEST_S_MAX, Driver, Load
 from tests.crash.running import Hits
 from tests.crash.schedule import Fault, Hit, schedule, show
@@ -25,7 +25,10 @@ TAIL_S = 3.0
 """The load goes on so long after the last fault: what is broken then must not depend on being left alone."""
 
 Maker = Callable[[Tenant, World, int], Driver]
-DRIVERS: tuple[Maker, ...] = (drivers.Edits, drivers.Imports, drivers.Chats, drivers.Jobs)
+DRIVERS: tuple[Maker, ...] = (
+    *(drivers.Edits, drivers.Imports, drivers.Chats, drivers.Jobs),
+    *(outside.Uploads, outside.Feeds, outside.Readers),
+)
 
 
 @dataclass

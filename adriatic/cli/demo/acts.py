@@ -285,7 +285,13 @@ def bill(stage: Stage) -> Facts:
         return bool(usage["totals"]["attempts"] >= stage.facts["attempts"])
 
     stage.until("every answer is in the usage", complete)
-    return dict(usage["totals"])
+    totals = usage["totals"]
+    return {
+        "attempts": totals["attempts"],
+        "tokens": sum(totals["tokens"].values()),
+        "cost_micro_usd": totals["cost_micro_usd"],
+        "unpriced": totals["unpriced"],
+    }
 
 
 def watch(stage: Stage) -> Facts:
