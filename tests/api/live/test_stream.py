@@ -169,3 +169,62 @@ def test_a_reader_that_is_cut_fifty_times_sees_each_change_once_and_in_order(wor
     assert picture.snapshots == 1
     assert shown(picture) == logged(world, own, picture.joined_id)
     assert len(picture.deltas) > 100
+
+
+def test_what_cannot_begin_is_a_problem_and_a_head_ends(world: World, server: Server) -> None:
+    client = Client(world, server, tenant(world), COUNTS)
+    for path, headers, status, code in (
+        ("nothing", {}, 404, "not-found"),
+        ("entity_counts", {"last-event-id": "nonsense"}, 400, "invalid-input"),
+        ("entity_counts", {"adriatic-position": "nonsense"}, 400, "invalid-input"),
+        ("entity_counts", {"authorization": "Bearer x"}, 401, "unauthenticated"),
+        ("entity_counts", {"adriatic-position": "FFFFFFFF/0"}, 503, "behind"),
+    ):
+        answer = client.http.get(f"/v1/live/{path}", headers=client.headers | headers)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+        assert answer.json()["hint"]
+    head = client.http.head("/v1/live/entity_counts", headers=client.headers)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"].startswith("text/event-stream")
+
+
+def test_the_token_goes_into_the_query_too(world: World, server: Server) -> None:
+    client = Client(world, server, tenant(world), COUNTS)
+    client.read(lambda picture: picture.whole)
+    last = client.picture.last_id
+    with client.http.stream(
+        "GET", f"/v1/live/{COUNTS.name}", params={"last_event_id": last}, headers=client.headers
+    ) as response:
+        (event, *_) = SseDecoder().feed(next(response.iter_raw()))
+    assert event.name == "watermark", "it goes on, without a snapshot"
+
+
+def test_a_reader_who_leaves_gives_its_place_back_at_once_and_too_many_are_refused(
+    world: World, tmp_path: Path
+) -> None:
+    with serving(world.settings, tmp_path, **variables(world), ADRIATIC_API__LIVE_READERS_PER_TENANT_MAX="2") as server:
+        client = Client(world, server, tenant(world), COUNTS)
+        for _ in range(5):
+            with client.stream() as first, client.stream() as second:
+                assert (first.status_code, second.status_code) == (200, 200)
+                refused = client.http.get("/v1/live/entity_counts", headers=client.headers)
+                assert (refused.status_code, refused.json()["code"]) == (429, "rate-limited")
+            # Both have left; the server has seen it when the next one gets in.
+            world.until(lambda: client.http.head("/health/live").status_code == 200 and admitted(client))
+        assert server.stop() == 0
+
+
+def admitted(client: Client) -> bool:
+    with client.stream() as response:
+        return response.status_code == 200
+
+
+def test_a_process_that_ends_says_so_to_its_readers(world: World, server: Server) -> None:
+    client = Client(world, server, tenant(world), COUNTS)
+    client.read(lambda picture: picture.whole)
+    stopping = threading.Timer(1.0, server.process.terminate)
+    stopping.start()
+    client.read(lambda _: False)
+    stopping.join()
+    assert client.picture.ends == ["closing"]
+    assert server.process.wait(30) == 0
