@@ -174,7 +174,9 @@ class Watcher:
             group = told.get(name, Group(name, None, {}))
             if name in ours:
                 group = self._ours(name.removeprefix(PREFIX), facts, group)
-            if name in ours or group.committed:
+            if name not in ours and group.committed is None:
+                found.append(lag.unknown(name, "the broker does not tell its offsets", ours=False))
+            elif name in ours or group.committed:
                 windows = self._note(group, look, facts.now_s, _beat(name, facts))
                 found.append(lag.judge(name, windows, facts.now_s, ours=name in ours))
         return sorted(found, key=_rank)
@@ -190,7 +192,7 @@ class Watcher:
     ) -> Mapping[Place, Sequence[Sample]]:
         """Add one sample a partition, and forget what is older than the window."""
         windows = self._windows.setdefault(group.name, {})
-        places = {source: at for source, at in group.committed.items() if source in look.ranges}
+        places = {source: at for source, at in (group.committed or {}).items() if source in look.ranges}
         for gone in set(windows) - {tuple(source) for source in places}:
             del windows[gone]
         for source, at in places.items():

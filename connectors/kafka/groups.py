@@ -36,11 +36,11 @@ READER = "adriatic-watch"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group as its coordinator knows it. `members` None: it does not say."""
+    """A group as its coordinator knows it. None: it does not say, or we may not know."""
 
     name: str
     members: int | None
-    committed: Mapping[TopicPartition, int]
+    committed: Mapping[TopicPartition, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Broker:
     def look(self, ours: Mapping[str, Mapping[TopicPartition, int]]) -> Look:
         """`ours`: what our own groups have committed, read before this call."""
         groups, left_out = self._groups()
-        committed = [*ours.values(), *(group.committed for group in groups)]
+        committed = [*ours.values(), *(group.committed for group in groups if group.committed)]
         wanted = {source for offsets in committed for source in offsets}
         known = self._offsets.topics()
         there = sorted(source for source in wanted if source.partition in known.get(source.topic, ()))
@@ -184,8 +184,12 @@ class Broker:
         }
 
 
-def _committed(asked: Any) -> dict[TopicPartition, int]:
-    answer = asked.result(REQUEST_S_MAX + 1)
+def _committed(asked: Any) -> dict[TopicPartition, int] | None:
+    """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us."""
+    try:
+        answer = asked.result(REQUEST_S_MAX + 1)
+    except KafkaException:
+        return None
     return {
         TopicPartition(position.topic, position.partition): position.offset
         for position in _positions(answer.topic_partitions)
