@@ -176,6 +176,10 @@ class Database:
                     if tries_left == 0 or deadline.passed:
                         raise
                     continue
+                except BaseException:
+                    # A caller who left in the middle of a statement: the connection's state is nobody's business.
+                    connection.terminate()
+                    raise
                 try:
                     yield connection
                 except BaseException:

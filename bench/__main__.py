@@ -18,7 +18,7 @@ from adriatic.errors import NotFound
 from adriatic.settings import Settings, load
 from adriatic.supervisor.supervisor import Files
 from api.adrs.document import parse
-from bench import cdc, path, search
+from bench import cdc, live, path, search
 
 Figures = list[dict[str, Any]]
 
@@ -55,6 +55,11 @@ def capture(settings: Settings) -> Figures:
     return [asdict(cdc.measure(settings))]
 
 
+def lives(settings: Settings) -> Figures:
+    """Live reads: from the commit of a view's row to the change at a client."""
+    return [asdict(spread) for spread in live.deltas(settings)]
+
+
 def searches(settings: Settings) -> Figures:
     """Over HTTP in the tenant `demo`, and inside the API for tenants of 500 and 20 000 passages."""
     titles = [parse(file.read_text()).title for file in sorted(path.DECISIONS.glob("0*.md"))]
@@ -79,6 +84,7 @@ PARTS: dict[str, Callable[[Settings], Figures]] = {
     "memory": memory,
     "latency": latency,
     "import": imports,
+    "live": lives,
     "cdc": capture,
     "search": searches,
 }

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "import": "adriatic.cli.imports:import_",
     "search": "adriatic.cli.search:search",
     "chat": "adriatic.cli.chat:chat",
+    "live": "adriatic.cli.live:live",
     "tenant": "adriatic.cli.tenants:tenant",
     "token": "adriatic.cli.tenants:token",
     "verify": "adriatic.cli.verify:verify",

@@ -91,6 +91,19 @@ class Remote:
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
+    @contextmanager
+    def follow(self, path: str, last_event_id: str) -> Iterator[Iterator[ServerEvent]]:
+        """The server-sent events of a GET, from behind `last_event_id` on. Raises as `request` does, also while
+        reading; going on is for the caller, who knows the last event."""
+        headers = {"accept": "text/event-stream"} | ({"last-event-id": last_event_id} if last_event_id else {})
+        try:
+            with self._client.stream("GET", path, headers=headers) as response:
+                if not response.is_success:
+                    raise error_of(response.status_code, response.read())
+                yield self._decoded(response.iter_raw())
+        except httpx.HTTPError as error:
+            raise self._away(error) from error
+
     def _decoded(self, parts: Iterator[bytes]) -> Iterator[ServerEvent]:
         decoder = SseDecoder()
         for part in parts:

@@ -41,8 +41,8 @@ data: {"op":"upsert","key":{"kind":"adrs","label":"accepted"},"row":{"kind":"adr
 _DESCRIPTION = """Server-sent events, without end. `snapshot`: at most 500 rows each, `more` until the last. `delta`: \
 one change, `op` is `upsert` or `delete`; a column that is not in `row` did not change. `watermark`: about once a \
 second, how far the picture is (`as_of`), and what does not answer (`waits_for`). `reset`: forget every row, a \
-snapshot follows; `reason` says why. `end`: the last event, with its `reason`; ask again with the last `id`. The `id` of each \
-event resumes there."""
+snapshot follows; `reason` says why. `end`: the last event, with its `reason`; ask again with the last `id`. The `id` \
+of each event resumes there."""
 _VIEWS = "One of: " + " ".join(f"`{view.name}` ({view.about})" for view in VIEWS)
 
 _Token = Annotated[

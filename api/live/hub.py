@@ -34,12 +34,12 @@ from api.live.ring import Change, Ring, Unknowable
 from api.live.views import VIEWS, View
 from api.watermarks import UNKNOWN, AsOf, judge
 from connectors.kafka.partitioner import partition_for
-from connectors.kafka.records import TopicPartition
+from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import Offsets
 from connectors.kafka.tail import Stretch, Tail, Tailed, topic_ids
 from connectors.postgres.lsn import parse
 from connectors.registry import RegistryClient
-from schemas.codec import Decoder, schema_id_of
+from schemas.codec import HEADER, Decoder, schema_id_of
 from topics import catalog
 
 SETTLE_S = 60.0
@@ -48,6 +48,8 @@ LOOK_S = 1.0
 """Between two looks at database and broker; so old is what a watermark says, at least."""
 LOOKS_MAX = 64
 """Looks that wait until change capture has passed them: a minute of an outage. Later ones then take their place."""
+SCHEMAS_MAX = 1024
+"""Schemas that are remembered as asked for."""
 SILENT_S_MAX = 3.0
 """After so long without an answer a dependency is said to be away."""
 LINGER_S = 60.0
@@ -58,6 +60,8 @@ HELD_BYTES_MAX = 67_108_864
 """Snapshots that are not sent yet, of all readers of the process: 64 MiB."""
 STALL_S_MAX = 60.0
 """A reader who takes nothing for so long, while there is something, is cut."""
+CLOSE_S_MAX = 2.0
+"""At the end of the process, for a look that is under way."""
 NOBODY = UUID(int=0)
 
 log = get_logger("live")
@@ -80,6 +84,8 @@ class Look:
 
     wal: int
     marks: dict[str, tuple[str, datetime, int]]
+    stopped: frozenset[str]
+    """Tables whose changes are not captured any more."""
 
 
 @dataclass
@@ -133,6 +139,8 @@ class Hub:
         self._registry = RegistryClient(settings.registry)
         self._decoder = Decoder(self._registry)
         self._kinds: dict[int, dict[str, rows.Convert]] = {}
+        self._heads: set[bytes] = set()
+        self._asking: set[asyncio.Task[None]] = set()
         self._lanes: dict[TopicPartition, Lane] = {}
         self._starting: dict[TopicPartition, asyncio.Lock] = {}
         self._of_tenant: Counter[UUID] = Counter()
@@ -145,6 +153,7 @@ class Hub:
         self._room = BoundedSemaphore(HANDED_OVER_MAX)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
 
     # --- starting and stopping --------------------------------------------------------------------------------------
 
@@ -154,8 +163,13 @@ class Hub:
         for lane in self._lanes.values():
             lane.wake()
         if self._looking is not None:
+            self._stop.set()
+            await asyncio.wait({self._looking}, timeout=CLOSE_S_MAX)
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
         if self._tail is not None:
             self._loop = None  # what the thread still has is dropped
             with contextlib.suppress(ValueError):
@@ -289,9 +303,29 @@ class Hub:
             lane = self._lanes.get(each.source)
             if lane is None or lane.lost:
                 continue
+            self._learn(each.records)
             news = lane.ring.extend(each.records, each.position)
             lane.lost = each.lost
             lane.wake(None if each.lost else news)
+
+    def _learn(self, records: Sequence[Record]) -> None:
+        """Ask for schemas that were never seen, before somebody has to wait for them."""
+        for record in records:
+            value = record.value
+            if value is None or (head := value[: HEADER.size]) in self._heads:
+                continue
+            self._heads.add(head)
+            if len(self._heads) > SCHEMAS_MAX:
+                self._heads.clear()
+            task = asyncio.create_task(self._ask(value), name="live schema")
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    async def _ask(self, value: bytes) -> None:
+        try:
+            await self._kinds_of(schema_id_of(value))
+        except AdriaticError:
+            self._heads.discard(value[: HEADER.size])  # the next record asks again
 
     def xid_of(self, change: Change) -> int | None:
         """Raises `Unknowable` when its schema was never seen."""
@@ -308,7 +342,12 @@ class Hub:
         """Makes `change.decoded`; returns how its values are shown. Raises `DataError` when it cannot be read, and
         `DependencyUnavailable` when the registry does not say how."""
         value = change.record.value or b""
-        schema_id = schema_id_of(value)
+        kinds = await self._kinds_of(schema_id_of(value))
+        if change.decoded is None:
+            change.decoded = self._decoder.decode(value)
+        return kinds
+
+    async def _kinds_of(self, schema_id: int) -> dict[str, rows.Convert]:
         if schema_id not in self._kinds:
             try:
                 schema = await asyncio.to_thread(self._registry.schema, schema_id)
@@ -317,8 +356,6 @@ class Hub:
                 raise
             self._kinds[schema_id] = rows.kinds_of(schema)
         self._undecoded = None
-        if change.decoded is None:
-            change.decoded = self._decoder.decode(value)
         return self._kinds[schema_id]
 
     # --- how far everything is --------------------------------------------------------------------------------------
@@ -337,8 +374,7 @@ class Hub:
     async def _look_on(self) -> None:
         now_s = self.clock.monotonic()
         self._answered_s = {"database": now_s, "kafka": now_s}
-        while True:
-            await asyncio.sleep(LOOK_S)
+        while not await self._stopped_within(LOOK_S):
             self._forget_idle()
             for reader in tuple(self._open):
                 reader.cut_if_stalled()
@@ -354,6 +390,14 @@ class Hub:
                 log.exception("unexpected exception")
             self.looked.set()
             self.looked.clear()
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _look(self) -> None:
         progress = await self._ask_database()
@@ -381,12 +425,13 @@ class Hub:
                 "select view, min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions "
                 "from mv.watermarks group by view"
             )
+            stopped = await connection.fetch("select table_name from ops.cdc_tables where state = 'stopped'")
         seen = Seen.parse(row["seen"], parse(row["wal"]), self.newest_wal)
         self.newest_wal = seen.lsn
         for lane in self._lanes.values():
             lane.ring.look(seen)
         marks = {each["view"]: (each["lsn"], each["time"], each["partitions"]) for each in found}
-        self._looks.append(Look(seen.lsn, marks))
+        self._looks.append(Look(seen.lsn, marks, frozenset(each["table_name"] for each in stopped)))
         return parse(row["progress"]) if row["progress"] else 0
 
     def _ask_broker(self, sources: Sequence[TopicPartition]) -> tuple[dict[TopicPartition, int], dict[str, str]]:
@@ -406,7 +451,8 @@ class Hub:
 
 def _mark(view: View, offset: int, look: Look) -> Mark:
     lsn, time, partitions = look.marks.get(view.watermark, (None, None, 0))
-    return Mark(offset, look.wal, lsn, time, partitions >= watermarks.partitions_of(view.watermark))
+    complete = partitions >= watermarks.partitions_of(view.watermark) and view.table not in look.stopped
+    return Mark(offset, look.wal, lsn, time, complete)
 
 
 def _xid(envelope: Any) -> int | None:

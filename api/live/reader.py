@@ -72,6 +72,7 @@ class Reader:
         self._entered = self._closed = False
         self._waiting_since_s: float | None = None
         self._watermark_s = 0.0
+        self._said_watermark = False
         self._again_s = 0.0
 
     async def begin(self, last_event_id: str | None) -> None:
@@ -145,9 +146,11 @@ class Reader:
         clock = self._hub.clock
         while not self._hub.closing:
             now_s = clock.monotonic()
-            if now_s - self._watermark_s >= LOOK_S:
-                self._watermark_s = now_s
+            # Changes have their turn in between, however slowly the pieces are taken.
+            if now_s - self._watermark_s >= LOOK_S and not self._said_watermark:
+                self._watermark_s, self._said_watermark = now_s, True
                 return self._watermark()
+            self._said_watermark = False
             try:
                 if now_s >= self._again_s:
                     if not self._joined:

@@ -21,6 +21,10 @@ BYTES_MAX = 4_194_304
 """Of the same. A change of a view has some hundred bytes."""
 
 
+UNDECIDED_MAX = 1_000
+"""Records that fell out before their schema was known, which takes a moment; more when the registry is away."""
+
+
 class Unknowable(Exception):
     """A record cannot be decoded right now."""
 
@@ -64,6 +68,7 @@ class Ring:
         self._newest: Seen | None = None
         self._unseen: dict[int, int | None] = {}
         self._joining = 0
+        self._undecided: list[Change] = []
         self._known: tuple[int, int | None] | None = None
 
     def __len__(self) -> int:
@@ -102,7 +107,10 @@ class Ring:
             try:
                 self._known = (change.lsn, self._xid_of(change))
             except Unknowable:
-                self.blind = True
+                if len(self._undecided) < UNDECIDED_MAX:
+                    self._undecided.append(change)
+                else:
+                    self.blind = True
                 return
         xid = self._known[1]
         if self._joining or self._newest is None or not self._newest.has(xid, change.lsn):
@@ -113,8 +121,18 @@ class Ring:
     def look(self, seen: Seen) -> None:
         """A snapshot that was just taken: what it sees, later ones see too."""
         self._newest = seen
+        self._decide()
         if not self._joining:
             self._unseen = {lsn: xid for lsn, xid in self._unseen.items() if not seen.has(xid, lsn)}
+
+    def _decide(self) -> None:
+        """Look again into what fell out while nobody knew its schema."""
+        undecided, self._undecided = self._undecided, []
+        for change in undecided:
+            try:
+                self._unseen[change.lsn] = self._xid_of(change)
+            except Unknowable:
+                self._undecided.append(change)
 
     def begin_join(self) -> None:
         """Call before a snapshot is taken, and `end_join` when `place` was asked: what falls out meanwhile is kept in
@@ -127,7 +145,8 @@ class Ring:
     def place(self, tenant_id: UUID, seen: Seen) -> int | None:
         """The first offset with a change of the tenant that `seen` does not see; None when one such may be missing
         here."""
-        if self.blind or not all(seen.has(xid, lsn) for lsn, xid in self._unseen.items()):
+        self._decide()
+        if self.blind or self._undecided or not all(seen.has(xid, lsn) for lsn, xid in self._unseen.items()):
             return None
         for change in self._of_tenant.get(tenant_id, ()):
             try:

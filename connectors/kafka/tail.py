@@ -58,8 +58,10 @@ class Tail:
         self._settings = settings
         self._deliver = deliver
         self._lock = threading.Lock()
+        self._asked: dict[TopicPartition, int | None] = {}
+        """What the thread has not taken up yet: from which offset on, None to leave."""
         self._wanted: dict[TopicPartition, int] = {}
-        """Where each partition goes on."""
+        """Where each partition goes on. The thread's own."""
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live-tail", daemon=True)
@@ -70,12 +72,12 @@ class Tail:
     def follow(self, source: TopicPartition, offset: int) -> None:
         """Read `source` from `offset` on."""
         with self._lock:
-            self._wanted[source] = offset
+            self._asked[source] = offset
         self._changed.set()
 
     def leave(self, source: TopicPartition) -> None:
         with self._lock:
-            self._wanted.pop(source, None)
+            self._asked[source] = None
         self._changed.set()
 
     def stop(self) -> None:
@@ -90,19 +92,17 @@ class Tail:
         consumer: Consumer | None = None
         try:
             while not self._stopping.is_set():
-                with self._lock:
-                    idle = not self._wanted
-                if idle:
+                if self._taken_up():
+                    if consumer is None and self._wanted:
+                        consumer = Consumer(_config(self._settings), logger=librdkafka_log())
                     if consumer is not None:
-                        consumer.close()
-                        consumer = None
+                        places = self._wanted.items()
+                        # Whatever the client has fetched by then is dropped: positions are ours alone.
+                        consumer.assign([KafkaPosition(source.topic, source.partition, at) for source, at in places])
+                if self._wanted and consumer is not None:
+                    self._step(consumer)
+                else:
                     self._changed.wait()
-                    self._changed.clear()
-                    continue
-                if consumer is None:
-                    consumer = Consumer(_config(self._settings), logger=librdkafka_log())
-                    self._changed.set()
-                self._step(consumer)
         except Exception:
             log.exception("live reads have no records any more")
             raise
@@ -110,12 +110,19 @@ class Tail:
             if consumer is not None:
                 consumer.close()
 
+    def _taken_up(self) -> bool:
+        """Whether there was something to take up."""
+        self._changed.clear()
+        with self._lock:
+            asked, self._asked = self._asked, {}
+        for source, offset in asked.items():
+            if offset is None:
+                self._wanted.pop(source, None)
+            else:
+                self._wanted[source] = offset
+        return bool(asked)
+
     def _step(self, consumer: Consumer) -> None:
-        if self._changed.is_set():
-            self._changed.clear()
-            with self._lock:
-                wanted = [KafkaPosition(source.topic, source.partition, at) for source, at in self._wanted.items()]
-            consumer.assign(wanted)
         first = consumer.poll(POLL_S)
         if first is None:
             return
@@ -142,18 +149,13 @@ class Tail:
             else:
                 log.info("broker error", code=error.name(), detail=error.str())
         tailed = []
-        with self._lock:
-            for source in records.keys() | position.keys() | lost:
-                at = self._wanted.get(source)
-                if at is None:
-                    continue  # nobody wants it any more
-                # After a change of partitions the client may hand out again what it had fetched before.
-                fresh = [record for record in records.get(source, ()) if record.offset >= at]
-                at = self._wanted[source] = max(at, position.get(source, at))
-                if source in lost:
-                    del self._wanted[source]
-                    self._changed.set()
-                tailed.append(Tailed(source, fresh, at, source in lost))
+        for source in records.keys() | position.keys() | lost:
+            if source not in self._wanted:
+                continue  # nobody wants it any more
+            at = self._wanted[source] = max(self._wanted[source], position.get(source, 0))
+            tailed.append(Tailed(source, records.get(source, ()), at, source in lost))
+            if source in lost:
+                self.leave(source)
         return tailed
 
 

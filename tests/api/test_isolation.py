@@ -30,7 +30,7 @@ class Household:
     def __init__(self, caller: Caller | None, word: str) -> None:
         self._caller = caller
         self.word = word
-        self.path: dict[str, str] = {"version": "1", "tag": f"tag{word}"}
+        self.path: dict[str, str] = {"version": "1", "tag": f"tag{word}", "view": "activity"}
 
     @property
     def caller(self) -> Caller:
@@ -91,12 +91,18 @@ async def households(private_world: World, corpus: Corpus) -> list[Household]:
     return made
 
 
-def operations(world: World) -> Iterator[tuple[str, str, Any]]:
+ENDLESS = ("readLive",)
+"""Answers that never end: `tests/api/live` has their isolation, on change capture that runs."""
+
+
+def operations(world: World, *, endless: bool = False) -> Iterator[tuple[str, str, Any]]:
     """Method, path and documentation of every route that needs a token."""
     schema = world.app.openapi_schema.to_schema()
     for path, item in schema["paths"].items():
         for method in METHODS:
-            if path.startswith("/v1") and method in item:
+            if not path.startswith("/v1") or method not in item:
+                continue
+            if endless or item[method]["operationId"] not in ENDLESS:
                 yield method.upper(), path, item[method]
 
 
@@ -210,7 +216,7 @@ async def test_every_route_shows_a_tenant_its_own(private_world: World, househol
 
 
 async def test_every_route_needs_a_token(private_world: World, households: list[Household]) -> None:
-    for method, path, operation in operations(private_world):
+    for method, path, operation in operations(private_world, endless=True):
         for headers in ({}, {"authorization": "Bearer x.y.z"}):
             asked = asking(operation, households[0]) | {"headers": headers}
             response = await private_world.http.request(method, filled(path, households[0]), **asked)
