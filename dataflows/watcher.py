@@ -5,8 +5,8 @@ Owns the order of a look, the bounded windows that trends come from, the minutes
 (`adriatic/watch`), and to change anything that it looks at. What cannot be asked is written down as unknown, with the
 reason; when nothing can be written, its readers see how old the last picture is (law 5).
 
-Committed offsets and the marks of freshness are read first, then the broker is asked for ends, on a thread of its own: a
-broker that hangs must not keep quiet what the database knows.
+Committed offsets and the marks of freshness are read first, then the broker is asked for ends, on a thread of its own:
+a broker that hangs must not keep quiet what the database knows.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ from adriatic.watch.pipeline import Pipeline
 from connectors.kafka.groups import Broker, Group, Look, Range
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.watch import Facts, Watch
-from dataflows.catalog import Shape, shapes
-from topics import catalog as topics
+from dataflows.catalog import shapes
 
 log = get_logger("watcher")
 
@@ -59,7 +58,6 @@ class Watcher:
         self._life = life
         self._clock = clock
         self._flows = shapes(settings)
-        self._partitions = {topic.name: topic.partitions for topic in topics.load().values()}
         self._windows: Windows = {}
         self._minutes = Minutes()
         self._last_hour: dict[str, Percentiles] = {}
@@ -75,7 +73,7 @@ class Watcher:
                 self._turn()
                 self._life.sleep(INTERVAL_S)
         except StopRequested:
-            self._end()
+            self.close()
 
     def _turn(self) -> None:
         """One look, and what becomes of it. Raises nothing: a watcher that ended would see nothing any more."""
@@ -84,12 +82,12 @@ class Watcher:
             self._life.health.clear("postgres")
             self._life.health.ready()
         except DependencyUnavailable as error:
-            self._lost(str(error))
+            self.lost(str(error))
         except Exception as error:
             log.exception("look failed")
-            self._lost(f"{type(error).__name__}: {error}")
+            self.lost(f"{type(error).__name__}: {error}")
 
-    def _lost(self, why: str) -> None:
+    def lost(self, why: str) -> None:
         """No database: nothing can be known or written, and nothing old is exported as if it were of now."""
         self._life.health.wait_for("postgres", why)
         self._forget_metrics(set())
@@ -97,7 +95,8 @@ class Watcher:
             self._watch.close()
             self._watch = None
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """Write what is left of the minute, and let go of everything."""
         if self._watch is not None and (minute := self._minutes.end()):
             try:
                 self._watch.write_minute(*minute)
@@ -175,7 +174,9 @@ class Watcher:
             group = told.get(name, Group(name, None, {}))
             if name in ours:
                 group = self._ours(name.removeprefix(PREFIX), facts, group)
-            if name in ours or group.committed:
+            if name not in ours and group.committed is None:
+                found.append(lag.unknown(name, "the broker does not tell its offsets", ours=False))
+            elif name in ours or group.committed:
                 windows = self._note(group, look, facts.now_s, _beat(name, facts))
                 found.append(lag.judge(name, windows, facts.now_s, ours=name in ours))
         return sorted(found, key=_rank)
@@ -191,7 +192,7 @@ class Watcher:
     ) -> Mapping[Place, Sequence[Sample]]:
         """Add one sample a partition, and forget what is older than the window."""
         windows = self._windows.setdefault(group.name, {})
-        places = {source: at for source, at in group.committed.items() if source in look.ranges}
+        places = {source: at for source, at in (group.committed or {}).items() if source in look.ranges}
         for gone in set(windows) - {tuple(source) for source in places}:
             del windows[gone]
         for source, at in places.items():
@@ -218,12 +219,10 @@ class Watcher:
             progress.seen_at_s if progress else None,
             shown.source_at_s if shown else None,
         )
-        complete = shown is not None and shown.partitions >= self._expected(self._flows.get(flow))
+        # A flow has an offset for each of its partitions from its first start on.
+        complete = shown is not None and shown.partitions >= len(facts.committed.get(flow, ()))
         found = freshness.judge(view, flow, facts.now_s, marks, complete=complete)
         return _with_hour(found, self._last_hour.get(view))
-
-    def _expected(self, flow: Shape | None) -> int:
-        return sum(self._partitions.get(topic, 1) for topic in flow.topics) if flow else 1
 
     # --- what is said -----------------------------------------------------------------------------------------------
 

@@ -31,6 +31,11 @@ PREVIEW_BYTES = 256
 DECIDED_MAX = 10_000
 """Of one redrive or drop. Each is a transaction of a few milliseconds, and each holds up its flow's partition."""
 
+FITS = (
+    "state = %(state)s and (%(flow)s::text is null or flow = %(flow)s) "
+    "and (%(topic)s::text is null or topic = %(topic)s) and (%(code)s::text is null or code = %(code)s)"
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -41,21 +46,23 @@ def dlq() -> None:
 
 @dlq.command("list")
 @click.option("--flow", "flow_name", help="Only of this flow.")
+@click.option("--topic", help="Only of this topic.")
+@click.option("--code", help="Only with this reason.")
 @click.option("--state", type=click.Choice(["new", "redriven", "dropped"]), default="new", show_default=True)
 @click.option("--limit", type=click.IntRange(1, ROWS_MAX), default=50, show_default=True)
 @json_option
-def list_(flow_name: str | None, state: str, limit: int, as_json: bool) -> None:
+def list_(flow_name: str | None, topic: str | None, code: str | None, state: str, limit: int, as_json: bool) -> None:
     """The newest dead letters, and how many there are of each kind."""
-    arguments = {"flow": flow_name, "state": state, "limit": limit}
+    arguments = {"flow": flow_name, "topic": topic, "code": code, "state": state, "limit": limit}
     kinds = _rows(
-        "select flow, topic, stage, code, count(*) as records, min(failed_at) as first, max(failed_at) as last "
-        "from ops.dlq where state = %(state)s and (%(flow)s::text is null or flow = %(flow)s) "
-        "group by 1, 2, 3, 4 order by records desc",
+        "select flow, topic, stage, code, count(*) as records, min(failed_at) as first, max(failed_at) as last "  # noqa: S608
+        f"from ops.dlq where {FITS} group by 1, 2, 3, 4 order by records desc",
         arguments,
     )
     letters = _rows(
-        "select flow, topic, partition, record_offset as offset, tenant_id, stage, code, detail, attempts, failed_at "
-        "from ops.dlq where state = %(state)s and (%(flow)s::text is null or flow = %(flow)s) "
+        "select flow, topic, partition, record_offset as offset, tenant_id, stage, code, "  # noqa: S608
+        "detail, attempts, failed_at "
+        f"from ops.dlq where {FITS} "
         "order by failed_at desc, topic, partition, record_offset limit %(limit)s",
         arguments,
     )

@@ -1,30 +1,44 @@
 """`adriatic status`: the system on one screen, worst first.
 
-Owns collecting and layout; the judgement is `adriatic.supervisor.assessment`.
+Owns the questions, each bounded and all asked at once, and the exit code. The judgement is
+`adriatic/watch/overview.py`, the layout `adriatic/cli/status_view.py`.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 import msgspec
 
+from adriatic.cli.remote import local_url
+from adriatic.cli.status_view import render
+from adriatic.errors import AdriaticError
 from adriatic.settings import Settings, load
 from adriatic.stack import system
 from adriatic.supervisor import process
-from adriatic.supervisor.assessment import Assessment, Row, Verdict, assess
+from adriatic.supervisor.assessment import Assessment, Verdict, assess
 from adriatic.supervisor.supervisor import REPORT_STALE_S, Files, running
+from adriatic.watch import overview
+from adriatic.watch.overview import Check, Overview, Spend
+from adriatic.watch.pipeline import Pipeline, believed
 
 WATCH_S = 2.0
-"""Between two screens: as often as the supervisor reports."""
+"""Between two screens: as often as the supervisor and the watcher report."""
+PROBES_S_MAX = 6.0
+"""For everything together, in seconds. What has not answered by then is unknown."""
+ASK_S_MAX = 3.0
+"""For one question, in seconds."""
 EXIT: dict[Verdict, int] = {"ok": 0, "degraded": 1, "unknown": 3}
-DETAIL_CHARS_MAX = 90
-COLOURS: dict[Verdict, str] = {"ok": "green", "degraded": "red", "unknown": "yellow"}
+NOT_RUNNING = "not running: `adriatic up` starts it"
 
 
 @click.command()
@@ -33,7 +47,11 @@ COLOURS: dict[Verdict, str] = {"ok": "green", "degraded": "red", "unknown": "yel
 def status(as_json: bool, watch: bool) -> None:
     """What runs, how far behind, what needs you. Worst first.
 
-    Ends with 0 when everything is ready, 1 when something is not, 3 when that cannot be told.
+    Processes, lag of every consumer group, freshness of every view by stage, dead letters, the replication slot, what
+    language models cost today, disks. Works from anywhere that the settings reach the database, the broker and the
+    registry from; what does not answer within a few seconds is shown as unknown, with the reason.
+
+    Ends with 0 when everything is well, 1 when something needs you, 3 when it does not run or cannot be told.
     """
     settings = load()
     while True:
@@ -42,13 +60,141 @@ def status(as_json: bool, watch: bool) -> None:
             click.clear()
         _show(found, as_json=as_json)
         if not watch:
-            sys.exit(EXIT[found.verdict] if found else 1)
+            sys.exit(EXIT[found.verdict])
         time.sleep(WATCH_S)
 
 
-def collect(settings: Settings) -> Assessment | None:
-    """Ask the supervisor's report and each of our processes. None when no supervisor runs here."""
-    report = running(Files(settings.home.resolve()))
+def collect(settings: Settings) -> Overview:
+    """Ask everybody at once."""
+    files = Files(settings.home.resolve())
+    supervised = running(files) is not None
+    if not supervised and _embedded(settings):
+        return Overview(verdict="unknown", summary=NOT_RUNNING, as_of=time.time(), problems=[], supervised=False)
+    questions: dict[str, Callable[[], Any]] = {
+        "database": lambda: _ask_database(settings),
+        "broker": lambda: _ask_broker(settings),
+        "registry": lambda: _ask_registry(settings),
+    }
+    if supervised:
+        questions["processes"] = lambda: _ask_processes(settings, files)
+        questions["disk"] = lambda: _ask_disk(settings)
+    else:
+        questions["api"] = lambda: _ask_api(settings)
+    answers = ask(questions)
+    database = answers["database"]
+    known = database if isinstance(database, _Database) else None
+    checks = [_check(name, answer) for name, answer in answers.items() if name != "processes"]
+    parts = answers.get("processes")
+    if isinstance(parts, str):
+        checks.append(Check("processes", "unknown", parts))
+    return overview.overview(
+        time.time(),
+        parts if isinstance(parts, Assessment) else None,
+        known.pipeline if known else None,
+        checks,
+        known.spend if known else None,
+    )
+
+
+def _embedded(settings: Settings) -> bool:
+    """Whether this machine is meant to run the system itself."""
+    return "embedded" in (settings.stack.postgres, settings.stack.kafka, settings.stack.registry)
+
+
+def ask(questions: Mapping[str, Callable[[], Any]], seconds_max: float = PROBES_S_MAX) -> dict[str, Any]:
+    """Every answer, or a text that says why there is none. Whoever hangs is left behind, on a thread of its own."""
+    answers: dict[str, Any] = {}
+
+    def put(name: str, question: Callable[[], Any]) -> None:
+        try:
+            answers[name] = question()
+        except AdriaticError as error:
+            answers[name] = error.detail
+        except Exception as error:  # a probe that trips is a probe that could not tell
+            answers[name] = f"{type(error).__name__}: {error}"
+
+    threads = [threading.Thread(target=put, args=item, daemon=True) for item in questions.items()]
+    for thread in threads:
+        thread.start()
+    until_s = time.monotonic() + seconds_max
+    for thread in threads:
+        thread.join(max(0.0, until_s - time.monotonic()))
+    return {name: answers.get(name, f"no answer within {seconds_max:g} s") for name in questions}
+
+
+def _check(name: str, answer: Any) -> Check:
+    if isinstance(answer, Check):
+        return answer
+    if isinstance(answer, _Database):
+        return Check(name, "ok", answer.detail)
+    return Check(name, "unknown", str(answer))
+
+
+# --- the questions --------------------------------------------------------------------------------------------------
+
+
+class _Database(NamedTuple):
+    pipeline: Pipeline
+    spend: Spend
+    detail: str
+
+
+def _ask_database(settings: Settings) -> _Database:
+    """The watcher's picture, and what can be seen without it."""
+    from connectors.postgres.watch import Watch
+
+    began_s = time.monotonic()
+    with Watch(settings, "adriatic-status") as watch:
+        took_ms = (time.monotonic() - began_s) * 1000
+        picture, now_s = watch.picture()
+        found = msgspec.structs.replace(believed(picture, now_s), dead_letters=watch.dead_letters(), slot=watch.slot())
+        spend = Spend(*watch.spend_today())
+    return _Database(found, spend, f"{settings.postgres.host}:{settings.postgres.port} answers in {took_ms:.0f} ms")
+
+
+def _ask_broker(settings: Settings) -> Check:
+    from connectors.kafka.admin import KafkaAdmin
+    from topics import catalog
+
+    there = KafkaAdmin(settings.kafka, timeout_s=ASK_S_MAX).topics(())
+    missing = sorted(set(catalog.load()) - set(there))
+    if missing:
+        return Check("broker", "degraded", f"lacks {len(missing)} topics ({missing[0]} …): `adriatic topics apply`")
+    return Check("broker", "ok", f"{settings.kafka.bootstrap_servers} has all {len(catalog.load())} topics")
+
+
+def _ask_registry(settings: Settings) -> Check:
+    from connectors.registry import RegistryClient
+
+    bounded = settings.registry.model_copy(update={"timeout_s": min(ASK_S_MAX, settings.registry.timeout_s)})
+    with RegistryClient(bounded) as registry:
+        subjects = registry.subjects()
+    if not subjects:
+        return Check("registry", "degraded", "has no schema: `adriatic schemas register`")
+    return Check("registry", "ok", f"{settings.registry.url} has {len(subjects)} subjects")
+
+
+def _ask_api(settings: Settings) -> Check:
+    url = local_url(settings)
+    found = system.http_report(f"{url}/health/ready")
+    if isinstance(found, str):
+        return Check("api", "unknown", f"{url} does not answer: {found}")
+    if found.get("status") != "ready":
+        return Check("api", "degraded", f"{url} is not ready: {found.get('reasons')}")
+    return Check("api", "ok", f"{url} is ready")
+
+
+def _ask_disk(settings: Settings) -> Check:
+    """The fullest disk that holds anything of this machine's system."""
+    folders = {settings.home.resolve(), settings.stack.postgres_data or settings.home.resolve()}
+    usages = [shutil.disk_usage(folder if folder.exists() else Path("/")) for folder in folders]
+    fullest = min(usages, key=lambda usage: usage.free)
+    return overview.disk("disk", fullest.free, fullest.total)
+
+
+def _ask_processes(settings: Settings, files: Files) -> Assessment | None:
+    """The supervisor's report and what each of our processes says. None when no supervisor runs here."""
+    report = running(files)
     if report is None:
         return None
     urls = {part.name: system.report_url(settings, part.name) for part in report.parts if part.pid}
@@ -59,50 +205,14 @@ def collect(settings: Settings) -> Assessment | None:
     return assess(report, answers, resident, time.time(), REPORT_STALE_S)
 
 
-def _show(found: Assessment | None, *, as_json: bool) -> None:
+def _show(found: Overview, *, as_json: bool) -> None:
     if as_json:
-        nothing = {"verdict": "degraded", "summary": "not running", "parts": []}
-        click.echo(msgspec.json.encode(found if found is not None else nothing))
+        click.echo(msgspec.json.encode(found))
         return
-    if found is None:
-        click.echo("not running: `adriatic up` starts it")
-        return
-    click.echo(_coloured(found.summary, found.verdict))
-    click.echo(f"{'PART':<18}{'STATE':<10}{'SINCE':>8}{'RESTARTS':>10}{'MB':>7}  {'LAG':<32}DETAIL")
-    for row in found.parts:
-        if row.state == "done":
-            continue
-        click.echo(_line(row))
-    done = [row.name for row in found.parts if row.state == "done"]
-    if done:
-        click.echo(f"steps done: {', '.join(done)}")
-    age_s = time.time() - found.as_of
-    started = f", first ready after {found.ready_s:.1f} s" if found.ready_s is not None else ""
-    click.echo(
-        f"{found.resident_bytes / 1e6:.0f} MB resident in all{started}; as of {_clock(found.as_of)}, {age_s:.0f} s ago"
-    )
-    for row in found.parts:
-        if row.last_error and row.last_error_at:
-            click.echo(f"last error of {row.name}, {_clock(row.last_error_at)}: {row.last_error}")
+    width = shutil.get_terminal_size().columns
+    click.echo(render(found, width, colour=_colour()))
 
 
-def _line(row: Row) -> str:
-    size = f"{row.resident_bytes / 1e6:.0f}" if row.resident_bytes is not None else "-"
-    state = _coloured(f"{row.state:<10}", row.verdict)
-    since = _span(time.time() - row.since)
-    detail = row.detail[:DETAIL_CHARS_MAX]
-    return f"{row.name:<18}{state}{since:>8}{row.restarts:>10}{size:>7}  {row.lag:<32}{detail}"
-
-
-def _coloured(text: str, verdict: Verdict) -> str:
-    return text if os.environ.get("NO_COLOR") else click.style(text, fg=COLOURS[verdict])
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
-
-
-def _clock(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%H:%M:%SZ}"
+def _colour() -> bool:
+    """Only where somebody looks, and did not ask for none."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -27,6 +27,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     since: float
     restarts: int
+    pid: int | None = None
     resident_bytes: int | None
     detail: str
     lag: str = ""
@@ -96,6 +97,7 @@ def _row(part: PartReport, answer: Mapping[str, Any] | str | None, resident: int
         state="unknown" if stale else part.state,
         since=part.since,
         restarts=part.restarts,
+        pid=part.pid,
         resident_bytes=resident,
         detail=detail,
         lag=lag,

@@ -1,7 +1,7 @@
 """How old a view is, split into the stages of its path. Pure.
 
-Owns the stages, what fresh and stale mean, and the percentiles of a minute. A heartbeat passes the whole path about once
-a second, so an idle system stays fresh and a broken path does not.
+Owns the stages, what fresh and stale mean, and the percentiles of a minute. A heartbeat passes the whole path about
+once a second, so an idle system stays fresh and a broken path does not.
 
 Each place on the way knows up to which commit it has everything, by the source's clock. The differences of these times,
 one place after the other, add up to the view's age, so they say where its time is spent, now:
@@ -84,16 +84,20 @@ def judge(view: str, flow: str, now_s: float, marks: Sequence[float | None], *, 
         return unknown(view, flow, "its flow has not reported for all partitions yet")
     age_s = sum(stages.values())
     state: State = "fresh" if age_s <= FRESH_S_MAX else "stale" if age_s <= KNOWN_S_MAX else "unknown"
-    slowest = None if state == "fresh" else max(STAGES, key=lambda stage: stages[stage])
+    slowest: Stage | None = None if state == "fresh" else _slowest(stages)
     return ViewFreshness(
         view=view,
         flow=flow,
         state=state,
         age_s=round(age_s, 3),
-        stages={stage: round(seconds, 3) for stage, seconds in stages.items()},
+        stages={str(stage): round(seconds, 3) for stage, seconds in stages.items()},
         slowest=slowest,
         reason="" if slowest is None else BLAME[slowest],
     )
+
+
+def _slowest(stages: Mapping[Stage, float]) -> Stage:
+    return max(STAGES, key=lambda stage: stages[stage])
 
 
 def unknown(view: str, flow: str, reason: str) -> ViewFreshness:

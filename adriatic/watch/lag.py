@@ -39,14 +39,14 @@ STATUSES: tuple[Status, ...] = (
 """Worst first: of a group's partitions the worst one speaks for it."""
 RANK: Mapping[Status, int] = {status: rank for rank, status in enumerate(STATUSES)}
 
-ADVICE: Mapping[Status, str] = {
+ADVICE: Mapping[Status, str] = {  # `{name}`: of the flow or the agent
     "losing-data": "records expired unread: start the consumer, then see docs/how-to/recover.md",
     "rewound": "somebody set its offsets back: it reads again from there, and replays change nothing",
-    "stopped": "start its process: `adriatic status` lists them, `adriatic logs NAME` says why it ended",
-    "stalled": "its process is there and does nothing: `adriatic logs NAME`, then end it: it is started again",
-    "unknown": "nobody can tell: see the reason, and whether the process `watch` runs",
-    "no-commits": "it never committed: was it ever started?",
-    "slow": "it reads slower than others write: `adriatic lag GROUP` shows which partition",
+    "stopped": "`adriatic logs {name}` says why its process ended; it must run",
+    "stalled": "`adriatic logs {name}`; a process that hangs is ended and started again by the supervisor",
+    "unknown": "is the process `watch` there, and does the broker answer?",
+    "no-commits": "was its process ever started? `adriatic logs {name}`",
+    "slow": "`adriatic lag {name}` shows which partition; it reads slower than others write",
     "catching-up": "wait: the column ETA says how long",
     "ok": "",
 }

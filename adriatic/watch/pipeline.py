@@ -29,7 +29,7 @@ class DeadLetters(msgspec.Struct, frozen=True):
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
     """The replication slot. `safe_bytes`: how much more WAL may be kept before Postgres gives the slot up; null is no
-    limit, or lost already. `status` as Postgres says it: reserved, extended, unreserved, lost; `missing` without one."""
+    limit, or lost already. `status` as Postgres says it: reserved, extended, unreserved, lost; `missing`: no slot."""
 
     name: str
     active: bool

@@ -1,7 +1,7 @@
 """`GET /v1/pipeline`: how far behind everything is, for any member of any tenant.
 
-Owns what a member may see of the watcher's picture: our own groups, every view, counts of dead letters, the slot. Refuses
-to show groups of others (their names are other people's), partitions, and a picture that is too old.
+Owns what a member may see of the watcher's picture: our own groups, every view, counts of dead letters, the slot.
+Refuses to show groups of others (their names are other people's), partitions, and a picture that is too old.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the broker knows of consumers: groups, their committed offsets, and how old the records are that wait for them.
 
-Owns the admin calls and one consumer that reads single records by offset. It joins no group and commits nothing. Refuses
-to judge (`adriatic/watch/lag.py`). Committed offsets are asked for before ends, so that no lag is negative.
+Owns the admin calls and one consumer that reads single records by offset. It joins no group and commits nothing.
+Refuses to judge (`adriatic/watch/lag.py`). Committed offsets are asked for before ends, so that no lag is negative.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPosition
-from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # it exports it, without saying so
+from confluent_kafka.admin import AdminClient
 
 from adriatic.errors import DependencyUnavailable
 from adriatic.settings import KafkaSettings
@@ -36,11 +36,11 @@ READER = "adriatic-watch"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group as its coordinator knows it. `members` None: it does not say."""
+    """A group as its coordinator knows it. None: it does not say, or we may not know."""
 
     name: str
     members: int | None
-    committed: Mapping[TopicPartition, int]
+    committed: Mapping[TopicPartition, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Broker:
     def look(self, ours: Mapping[str, Mapping[TopicPartition, int]]) -> Look:
         """`ours`: what our own groups have committed, read before this call."""
         groups, left_out = self._groups()
-        committed = [*ours.values(), *(group.committed for group in groups)]
+        committed = [*ours.values(), *(group.committed for group in groups if group.committed)]
         wanted = {source for offsets in committed for source in offsets}
         known = self._offsets.topics()
         there = sorted(source for source in wanted if source.partition in known.get(source.topic, ()))
@@ -135,7 +135,7 @@ class Broker:
         until_s = time.monotonic() + RECORDS_S_MAX
         left = sorted(wanted - set(self._ages))[:AGES_MAX]
         while left and time.monotonic() < until_s:
-            turn = {source: offset for source, offset in reversed(left)}
+            turn = dict(reversed(left))
             found = self._read(turn, ranges, until_s)
             self._ages.update({(source, turn[source]): at for source, at in found.items()})
             left = [place for place in left if turn.get(place[0]) != place[1]]
@@ -147,7 +147,9 @@ class Broker:
         """The timestamp of the first record at or after each offset."""
         reader = self._reader = self._reader or Consumer(self._config(), logger=librdkafka_log())
         found: dict[TopicPartition, float | None] = {}
-        reader.assign([KafkaPosition(source.topic, source.partition, at) for source, at in turn.items()])
+        places = [KafkaPosition(source.topic, source.partition, at) for source, at in turn.items()]
+        reader.assign(places)
+        reader.resume(places)  # what an earlier read paused stays so, beyond its assignment
         while len(found) < len(turn) and (left_s := until_s - time.monotonic()) > 0:
             message = reader.poll(left_s)
             if message is None:
@@ -182,8 +184,12 @@ class Broker:
         }
 
 
-def _committed(asked: Any) -> dict[TopicPartition, int]:
-    answer = asked.result(REQUEST_S_MAX + 1)
+def _committed(asked: Any) -> dict[TopicPartition, int] | None:
+    """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us."""
+    try:
+        answer = asked.result(REQUEST_S_MAX + 1)
+    except KafkaException:
+        return None
     return {
         TopicPartition(position.topic, position.partition): position.offset
         for position in _positions(answer.topic_partitions)

@@ -1,7 +1,7 @@
 """What the database knows of the pipeline, and the place where the watcher writes what it found.
 
-Owns the SQL, for the watcher and for `adriatic status`. Each look is a handful of short statements as adriatic_flows, which
-sees all tenants; what comes back are counts and positions. Refuses to judge (`adriatic/watch`) and to wait:
+Owns the SQL, for the watcher and for `adriatic status`. Each look is a handful of short statements as adriatic_flows,
+which sees all tenants; what comes back are counts and positions. Refuses to judge (`adriatic/watch`) and to wait:
 `STATEMENT_MS` bounds every statement.
 """
 
@@ -21,7 +21,7 @@ from connectors.kafka.records import TopicPartition
 from connectors.postgres.sink import Connection, connect, mapped
 
 STATEMENT_MS = 3_000
-"""Every statement here takes milliseconds. A longer one means that the database is in trouble, and the look has failed."""
+"""Every statement here takes milliseconds. A longer one means that the database is in trouble: the look has failed."""
 KEPT_DAYS = 3
 """Of minutes of freshness: ten views make 216 000 rows in that time."""
 KINDS_MAX = 200
@@ -220,8 +220,9 @@ class Watch:
     def last_hour(self) -> dict[str, Percentiles]:
         """By view, over the minutes of the last hour: the median of the medians, the worst of the other figures."""
         rows = self._rows(
-            "select view, sum(samples)::int, percentile_disc(0.5) within group (order by p50_s), max(p95_s), max(p99_s), "
-            "max(max_s) from ops.freshness_minute where stage = %s and minute >= now() - interval '1 hour' group by view",
+            "select view, sum(samples)::int, percentile_disc(0.5) within group (order by p50_s), "
+            "max(p95_s), max(p99_s), max(max_s) from ops.freshness_minute "
+            "where stage = %s and minute >= now() - interval '1 hour' group by view",
             TOTAL,
         )
         return {view: Percentiles(*figures) for view, *figures in rows}

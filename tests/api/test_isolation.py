@@ -65,7 +65,7 @@ class Household:
 
 NOBODY = Household(None, "nobody")
 NOBODY.path |= {"adr_id": str(uuid4()), "import_id": str(uuid4()), "job_id": str(uuid4())}
-WITHOUT_WORDS = ("getFreshness", "listJobs", "getJob")
+WITHOUT_WORDS = ("getFreshness", "getPipeline", "listJobs", "getJob")
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 
 

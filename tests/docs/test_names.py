@@ -18,7 +18,7 @@ PATH = re.compile(rf"(?:{'|'.join(ROOMS)})/[\w.<>*…/-]*")
 COMMAND = re.compile(r"(?:^|\$\()adriatic (?P<arguments>[a-z][^)`]*)")
 TARGET = re.compile(r"^make (?P<target>[a-z-]+)")
 VARIABLE = re.compile(r"ADRIATIC_[A-Z_]+")
-METRIC = re.compile(r"adriatic_(?:cdc|flow|embed|http)_[a-z_]+")
+METRIC = re.compile(r"adriatic_(?:cdc|flow|embed|http|group|view|slot|watch|dead_letters)_[a-z_]+")
 
 
 def code(page: Page) -> Iterator[str]:

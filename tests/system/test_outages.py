@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.crash, pytest.mark.timeout(600)]
 OUTAGE_S = 30.0
 HEALED_MAX_S = 120.0
 TEXT = "# Decision {n}\n\n## Context\n\nThe zebra numbered {n} is striped.\n\n## Decision\n\nCount zebra{n}.\n"
-SERVICES = ("cdc", "index", "embed", "activity", "api", "registry", "kafka", "postgres")
+SERVICES = ("cdc", "index", "embed", "activity", "watch", "api", "registry", "kafka", "postgres")
 
 
 def _create_until(stop: threading.Event, tenant: Tenant, made: dict[str, int]) -> None:

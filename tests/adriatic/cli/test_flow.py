@@ -63,6 +63,8 @@ def test_a_dead_letter_is_listed_and_shown_with_its_bytes(letter: bytes) -> None
     assert "600 bytes" in invoke(dlq, "show", "index/topic/2/7").output
     assert isinstance(invoke(dlq, "show", "index/topic/2/8").exception, NotFound)
     assert "no dead letters" in invoke(dlq, "list", "--flow", "embed").output
+    assert "no dead letters" in invoke(dlq, "list", "--topic", "another").output
+    assert "no dead letters" in invoke(dlq, "list", "--code", "another").output
     assert "no dead letters" in invoke(dlq, "list", "--state", "dropped").output
 
 

@@ -19,10 +19,10 @@ from adriatic.supervisor.supervisor import Files, running
 
 pytestmark = pytest.mark.stack
 
-SERVICES = ("postgres", "kafka", "registry", "cdc", "index", "embed", "activity", "api")
+SERVICES = ("postgres", "kafka", "registry", "cdc", "index", "embed", "activity", "watch", "api")
 RESIDENT_BYTES_MAX = 2_000_000_000
 HEAL_MAX_S = 200.0
-"""Eight processes that start at once on a machine that may be busy."""
+"""Nine processes that start at once on a machine that may be busy."""
 
 
 def adriatic(system: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -49,8 +49,16 @@ def status(system: Settings) -> tuple[int, dict[str, Any]]:
     return done.returncode, found
 
 
+def status_when_well(system: Settings) -> tuple[int, dict[str, Any]]:
+    """The first that says ok: processes are ready a little before the first heartbeat has passed the whole path."""
+    until = time.monotonic() + HEAL_MAX_S
+    while (found := status(system))[0] != 0 and time.monotonic() < until:
+        time.sleep(0.5)
+    return found
+
+
 def test_status_says_ok_and_how_much_memory(system: Settings) -> None:
-    code, found = status(system)
+    code, found = status_when_well(system)
     assert (code, found["verdict"]) == (0, "ok"), found["summary"]
     parts = {part["name"]: part for part in found["parts"]}
     assert set(SERVICES) <= set(parts)
@@ -61,8 +69,9 @@ def test_status_says_ok_and_how_much_memory(system: Settings) -> None:
 
 
 def test_status_on_a_screen_names_every_service(system: Settings) -> None:
+    status_when_well(system)
     lines = adriatic(system, "status").stdout.splitlines()
-    assert lines[0] == "ok: everything is ready"
+    assert lines[0].startswith("ok: everything is ready")
     assert set(SERVICES) <= {line.split()[0] for line in lines if line}
 
 
@@ -113,5 +122,5 @@ def test_heals_when_everything_is_killed_at_once(system: Settings) -> None:
         time.sleep(0.2)
     assert sorted(healed) == sorted(SERVICES)
     assert all(after[name].restarts >= 1 for name in SERVICES)
-    code, found = status(system)
+    code, found = status_when_well(system)
     assert code == 0, found["summary"]

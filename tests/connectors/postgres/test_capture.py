@@ -198,3 +198,18 @@ def test_a_new_column_without_a_contract_is_left_out(world: World) -> None:
     (record,) = world.read("app.item")
     assert record.value["after"]["title"] == "one"
     assert "later" not in record.value["after"]
+
+
+def test_how_far_the_wal_is_read_is_written_down_also_without_writes(world: World) -> None:
+    """What the age of a view is split by: read_at is never before what is in Kafka by more than a heartbeat."""
+    with world.capturing():
+        world.streaming()
+
+        def read_at() -> list[tuple[object, ...]]:
+            return world.sql(
+                "select read_at from ops.cdc_progress where slot = %s and read_at is not null", world.name
+            )
+
+        world.until(read_at)
+        ((first,),) = read_at()
+        world.until(lambda: world.sql("select true from ops.cdc_progress where read_at > %s", first))

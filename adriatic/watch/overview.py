@@ -1,0 +1,184 @@
+"""Everything that an operator is told at once, and one word for all of it. Pure.
+
+Owns what counts as a fault, which fault comes first, and what to do about each. Refuses to take silence for health: a
+probe that did not answer, a picture that is too old, a process that says nothing are unknown. Read next:
+`adriatic/cli/status.py` (collects it), `adriatic/cli/status_view.py` (shows it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from adriatic.supervisor.assessment import RANK, Assessment, Row, Verdict
+from adriatic.watch import lag
+from adriatic.watch.freshness import ViewFreshness
+from adriatic.watch.lag import GroupLag
+from adriatic.watch.pipeline import Pipeline, Slot
+
+DISK_SHARE_MIN = 0.05
+"""Less of a disk free than this needs somebody, at the latest: databases stop when it is full."""
+DISK_BYTES_MIN = 2_000_000_000
+"""And less than this, on a small disk: half of what the slot may keep."""
+WELL: frozenset[lag.Status] = frozenset({"ok", "catching-up"})
+"""Words of groups that need nobody. That a view is old is said by the view."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """Something that was asked: the database, the broker, the registry, the API, the disk."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+
+
+class Spend(msgspec.Struct, frozen=True):
+    """Since midnight UTC. `unpriced` attempts are not in `micro_usd`: their price is not known, and not 0."""
+
+    attempts: int
+    micro_usd: int
+    unpriced: int
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What needs somebody, why, and what to do first."""
+
+    what: str
+    verdict: Verdict
+    detail: str
+    do: str = ""
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """One screen. `parts` are processes on this machine; without a supervisor here there are none, and `supervised`
+    is false. `pipeline` and `spend` are null when the database does not answer. Times in seconds since 1970."""
+
+    verdict: Verdict
+    summary: str
+    as_of: float
+    problems: Sequence[Problem]
+    supervised: bool
+    parts: Sequence[Row] = ()
+    resident_bytes: int = 0
+    ready_s: float | None = None
+    pipeline: Pipeline | None = None
+    checks: Sequence[Check] = ()
+    spend: Spend | None = None
+
+
+def overview(
+    now_s: float,
+    parts: Assessment | None,
+    pipeline: Pipeline | None,
+    checks: Sequence[Check],
+    spend: Spend | None,
+) -> Overview:
+    """`pipeline`: as it may be believed now, see `pipeline.believed`."""
+    found = _joined([*_of_parts(parts), *_of_checks(checks), *_of_pipeline(pipeline)])
+    problems = sorted(found, key=lambda problem: RANK[problem.verdict])
+    verdict: Verdict = problems[0].verdict if problems else "ok"
+    return Overview(
+        verdict=verdict,
+        summary=_summary(verdict, problems, parts),
+        as_of=now_s,
+        problems=problems,
+        supervised=parts is not None,
+        parts=parts.parts if parts else (),
+        resident_bytes=parts.resident_bytes if parts else 0,
+        ready_s=parts.ready_s if parts else None,
+        pipeline=pipeline,
+        checks=checks,
+        spend=spend,
+    )
+
+
+def _joined(problems: Sequence[Problem]) -> list[Problem]:
+    """Each thing once: what a process says of itself comes before what others say of it."""
+    joined: dict[str, Problem] = {}
+    for each in problems:
+        first = joined.get(each.what)
+        if first is None:
+            joined[each.what] = each
+        elif each.detail not in first.detail:
+            joined[each.what] = msgspec.structs.replace(first, detail=f"{first.detail}; {each.detail}")
+    return list(joined.values())
+
+
+def _summary(verdict: Verdict, problems: Sequence[Problem], parts: Assessment | None) -> str:
+    if verdict == "ok":
+        return "ok: everything is ready, the path from the WAL to every view is open"
+    if parts is not None and (parts.summary.startswith("cannot tell") or parts.summary == "stopping"):
+        return parts.summary
+    return f"{verdict}: {', '.join(dict.fromkeys(each.what for each in problems if each.verdict == verdict))}"
+
+
+def _of_parts(parts: Assessment | None) -> Iterator[Problem]:
+    for row in parts.parts if parts else ():
+        if row.verdict != "ok" and "dead letters" not in row.detail:  # counted once, from the table
+            yield Problem(row.name, row.verdict, f"{row.state}: {row.detail}", f"`adriatic logs {row.name}`")
+
+
+def _of_checks(checks: Sequence[Check]) -> Iterator[Problem]:
+    for check in checks:
+        if check.verdict != "ok":
+            yield Problem(check.name, check.verdict, check.detail)
+
+
+def _of_pipeline(found: Pipeline | None) -> Iterator[Problem]:
+    if found is None:
+        return  # the check of the database says why
+    if found.reason:
+        yield Problem("groups", "unknown", found.reason)
+    else:
+        yield from _of_groups(found.groups)
+    yield from _of_views([view for view in found.views if view.reason != found.reason])
+    if found.slot is not None:
+        yield from _of_slot(found.slot)
+    if count := sum(each.open for each in found.dead_letters):
+        yield Problem("dead letters", "degraded", f"{count} wait for a decision", "`adriatic dlq list`")
+
+
+def _of_groups(groups: Sequence[GroupLag]) -> Iterator[Problem]:
+    """Ours alone: what others do with the topics is theirs to judge, and is only shown."""
+    for group in groups:
+        if group.ours and group.status not in WELL:
+            verdict: Verdict = "unknown" if group.status == "unknown" else "degraded"
+            advice = lag.ADVICE[group.status].format(name=group.group.removeprefix("adriatic."))
+            yield Problem(group.group, verdict, f"{group.status}: {group.reason}", advice)
+
+
+def _of_views(views: Sequence[ViewFreshness]) -> Iterator[Problem]:
+    """Views that are held up at the same place, together: it is one fault."""
+    alike: dict[tuple[str, str | None], list[ViewFreshness]] = {}
+    for view in views:
+        if view.state != "fresh":
+            alike.setdefault((view.state, view.slowest), []).append(view)
+    for (state, slowest), held in alike.items():
+        oldest_s = max((view.age_s or 0.0 for view in held), default=0.0)
+        what = "view " + ", ".join(view.view for view in held)
+        if slowest is None:
+            yield Problem(what, "unknown", "unknown", held[0].reason)
+        else:
+            detail = f"{state}, {oldest_s:.0f} s behind, most of it in the stage {slowest}"
+            yield Problem(what, "degraded", detail, held[0].reason)
+
+
+def _of_slot(slot: Slot) -> Iterator[Problem]:
+    recover = "docs/how-to/recover.md"
+    if slot.status in ("missing", "lost"):
+        yield Problem("slot", "degraded", f"{slot.name} is {slot.status}", f"changes are not captured: {recover}")
+    elif not slot.active:
+        yield Problem("slot", "degraded", f"nobody reads {slot.name}; it keeps WAL", "is the process `cdc` there?")
+    elif slot.status != "reserved":
+        yield Problem("slot", "degraded", f"{slot.name} is {slot.status}: it will be given up soon", recover)
+    for table in slot.stopped_tables:
+        yield Problem(f"table {table}", "degraded", "stopped: its changes are not captured", "`adriatic cdc status`")
+
+
+def disk(name: str, free_bytes: int, total_bytes: int) -> Check:
+    """Whether a disk has room."""
+    share = free_bytes / total_bytes if total_bytes else 0.0
+    low = share < DISK_SHARE_MIN or free_bytes < DISK_BYTES_MIN
+    detail = f"{free_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB free ({share:.0%})"
+    return Check(name, "degraded" if low else "ok", detail)
