@@ -206,9 +206,7 @@ def test_how_far_the_wal_is_read_is_written_down_also_without_writes(world: Worl
         world.streaming()
 
         def read_at() -> list[tuple[object, ...]]:
-            return world.sql(
-                "select read_at from ops.cdc_progress where slot = %s and read_at is not null", world.name
-            )
+            return world.sql("select read_at from ops.cdc_progress where slot = %s and read_at is not null", world.name)
 
         world.until(read_at)
         ((first,),) = read_at()
