@@ -1,7 +1,7 @@
 // The page, put together: token, address, keys, and the one place where htmx's answers become what is seen.
 // Read next: session.js (the token), api.js (how /v1 is asked), views.js (what answers look like), live.js (what moves).
 
-import { ask, refusal, Refusal } from "./api.js";
+import { ask, open, refusal, Refusal } from "./api.js";
 import { Chat } from "./chat.js";
 import { Live } from "./live.js";
 import { markdown } from "./markdown.js";
@@ -10,6 +10,7 @@ import * as session from "./session.js";
 import { failed, show, VIEWS } from "./views.js";
 
 const byId = (id) => document.getElementById(id);
+const REVOKE_AFTER_MS = 60_000; // the browser has taken the bytes long before
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 const known = session.adopt(); // before anything is asked: the address must not keep it
@@ -141,6 +142,21 @@ document.addEventListener("click", (event) => {
   address({ adr });
   history.replaceState({ version, heading, kind }, "");
   reading.open(adr, { version, heading, kind });
+});
+/** An upload needs the token, so a plain link cannot fetch it. */
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[data-original]");
+  if (!link) return;
+  event.preventDefault();
+  try {
+    const file = await (await open(link.getAttribute("href"))).blob();
+    const address = URL.createObjectURL(file);
+    h("a", { href: address, download: link.dataset.original }).click();
+    setTimeout(() => URL.revokeObjectURL(address), REVOKE_AFTER_MS);
+  } catch (error) {
+    byId("announce").textContent = error.message;
+    byId("found").textContent = `It could not be fetched: ${error.message}.`;
+  }
 });
 document.querySelector(".brand").addEventListener("click", (event) => {
   if (!session.present()) return;

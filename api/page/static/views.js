@@ -5,13 +5,21 @@ import { chip, count, h, plural, refused, seconds, settle, stamp, when } from ".
 
 const DIFF_LINES_MAX = 400; // more is read in an editor
 
-/** Where a hit leads, and what j, k and the arrows walk over. */
-function hit(adrId, values) {
+/** What j, k and the arrows walk over. A decision is read here, an upload is fetched, an item of a feed is where it came from. */
+function hit({ adr_id: adrId, document: file }, values) {
   const { root, slots } = stamp("hit", values);
-  const query = new URLSearchParams(location.search).get("q");
-  const address = new URLSearchParams({ ...(query ? { q: query } : {}), adr: adrId });
-  slots.link.href = `/?${address}`;
-  slots.link.dataset.adr = adrId;
+  if (adrId) {
+    const query = new URLSearchParams(location.search).get("q");
+    slots.link.href = `/?${new URLSearchParams({ ...(query ? { q: query } : {}), adr: adrId })}`;
+    slots.link.dataset.adr = adrId;
+  } else if (file.origin === "upload") {
+    slots.link.href = `/v1/documents/${encodeURIComponent(file.document_id)}/original`;
+    slots.link.dataset.original = values.title;
+  } else if (/^https?:/i.test(file.uri ?? "")) {
+    Object.assign(slots.link, { href: file.uri, target: "_blank", rel: "noopener noreferrer nofollow" });
+  } else {
+    slots.link.tabIndex = 0;
+  }
   return root;
 }
 
@@ -46,9 +54,9 @@ function worth(result) {
 
 function results(answer, form) {
   const list = document.getElementById("results");
-  settle(list, answer.hits.map((each) => hit(each.adr_id, {
+  settle(list, answer.hits.map((each) => hit(each, {
     label: each.kind === "document" ? "document" : label(each), status: each.status ? chip(each.status) : null, title: each.title || "without a title",
-    text: marked(each.snippet), foot: [each.chunk.heading_path, ...each.tags].filter(Boolean).join(" · "),
+    text: marked(each.snippet), foot: [each.chunk.heading_path, ...(each.tags ?? []), each.document?.media_type].filter(Boolean).join(" · "),
   })));
   found(`${answer.hits.length === 0 ? "Nothing found" : plural(answer.hits.length, "result")}. ${worth(answer)}`, answer.degraded.length > 0);
   show(true);
@@ -72,18 +80,16 @@ export function show(searching) {
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function recent(answer, list) {
-  settle(list, answer.items.map((each) => hit(each.adr_id, {
+  settle(list, answer.items.map((each) => hit(each, {
     label: label(each), status: chip(each.status), title: each.title, text: null, foot: [`version ${each.version}, `, when(each.updated_at)],
   })));
   if (answer.items.length === 0) list.replaceChildren(h("li", { class: "small" }, "No decisions yet. `adriatic import docs/decisions` brings the first ones."));
 }
 
-const REASONS = { link: "linked", words: "same words", meaning: "same meaning" };
-
 function related(answer, section) {
   const items = answer.related.map((each) => h("li", {},
     h("a", { href: `/?adr=${encodeURIComponent(each.id)}`, "data-adr": each.id }, each.title || each.label || "without a title"), " ", each.status ? chip(each.status) : null,
-    h("span", { class: "small why" }, each.reasons.map((reason) => REASONS[reason.kind] ?? reason.kind).join(", "))));
+    h("span", { class: "small why" }, each.reasons.map((reason) => reason.text ?? reason.kind).join("; "))));
   const state = answer.as_of?.state ?? "unknown";
   const note = state === "fresh" ? null : h("p", { class: "small warn" }, state === "stale" ? "The newest may be missing." : "Nobody knows what is missing here.");
   body(section, [items.length ? h("ol", { class: "plain" }, ...items) : h("p", { class: "small" }, "None is near."), note]);
@@ -175,12 +181,12 @@ function pipeline(answer, panel) {
 }
 
 function documents(answer, panel) {
-  const items = answer.items.map((each) => row(each.title || each.name || each.filename || "without a title", each.state, each.reason ? each.reason.detail : each.media_type ?? null));
+  const items = answer.items.map((each) => row(each.title || each.file_name, each.state, each.reason ? each.reason.detail : each.media_type ?? null));
   body(panel, items.length ? [h("ol", { class: "plain" }, ...items)] : [h("p", { class: "small" }, "No documents yet.")]);
 }
 
 function feeds(answer, panel) {
-  const items = (answer.items ?? []).map((each) => {
+  const items = answer.items.map((each) => {
     const rejected = Object.values(each.rejected).reduce((sum, number) => sum + number, 0);
     const word = each.paused ? "stopped" : each.behind_s === null ? "unknown" : each.behind_s > 60 ? "stale" : "ok";
     return row(each.name || each.slug, word, `${count(each.received)} received, ${count(each.accepted)} accepted, ${count(rejected)} rejected${each.behind_s === null ? "" : `, ${seconds(each.behind_s)} behind`}`);
@@ -190,10 +196,12 @@ function feeds(answer, panel) {
 
 function usage(answer, panel) {
   const { totals, as_of: asOf } = answer;
-  const tokens = (totals.tokens_in ?? totals.input_tokens ?? 0) + (totals.tokens_out ?? totals.output_tokens ?? 0);
-  const money = totals.cost_micro_usd === null || totals.cost_micro_usd === undefined ? "not known" : `$${(totals.cost_micro_usd / 1e6).toFixed(2)}`;
-  const numbers = h("dl", { class: "numbers" }, h("dt", {}, "asked"), h("dd", {}, count(totals.requests ?? totals.attempts ?? 0)), h("dt", {}, "tokens"), h("dd", {}, count(tokens)), h("dt", {}, "spent"), h("dd", {}, money));
-  body(panel, [numbers, asOf?.state === "fresh" ? null : h("p", { class: "small warn" }, asOf?.state === "stale" ? "The newest is missing." : "Nobody knows what is missing.")]);
+  const tokens = Object.values(totals.tokens).reduce((sum, number) => sum + number, 0);
+  // A price that is not known is not free: it is said beside the sum.
+  const spent = totals.cost_micro_usd === null ? "not known" : `$${(totals.cost_micro_usd / 1e6).toFixed(2)}`;
+  const pairs = [["asked", count(totals.attempts)], ["tokens", count(tokens)], ["spent", spent], ...(totals.unpriced ? [["of unknown price", count(totals.unpriced)]] : [])];
+  const numbers = h("dl", { class: "numbers" }, ...pairs.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  body(panel, [numbers, asOf.state === "fresh" ? null : h("p", { class: "small warn" }, asOf.state === "stale" ? "The newest may be missing." : "Nobody knows what is missing.")]);
 }
 
 function body(section, nodes) {
