@@ -50,10 +50,11 @@ class Flow(ABC, Generic[Effects]):
         """Once, before the first record, in a transaction of its own. Raises `DependencyUnavailable` to be called again
         later, `Halted` when the flow must not run."""
 
-    def views_of(self, topic: str) -> tuple[str, ...]:
+    @classmethod
+    def views_of(cls, topic: str) -> tuple[str, ...]:
         """Those of `views` that are made from this topic, by contract name: whose watermarks its records move."""
         del topic
-        return self.views
+        return cls.views
 
     def redriving(self) -> Flow[Effects]:
         """The flow for dead letters that a person decided to process again. It raises where it must not be taken for

@@ -166,7 +166,7 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.autocommit = True
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
         if wait is not None:
-            for flow in (Index(), Activity(), Usage(), Feeds()):
+            for flow in (Index, Activity, Usage, Feeds):
                 for view in flow.views:
                     made_from = [topic for topic in flow.topics if view in flow.views_of(topic)]
                     _wait_for_view(connection, view, made_from, report.lsn, wait)

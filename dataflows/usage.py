@@ -114,7 +114,8 @@ class Usage(Flow[Effects]):
     topics = (EVENTS_TOPIC, job_status.TOPIC)
     views = (*USAGE_VIEWS, job_status.VIEW)
 
-    def views_of(self, topic: str) -> tuple[str, ...]:
+    @classmethod
+    def views_of(cls, topic: str) -> tuple[str, ...]:
         return USAGE_VIEWS if topic == EVENTS_TOPIC else (job_status.VIEW,)
 
     def transform(self, events: Sequence[Event]) -> Effects:

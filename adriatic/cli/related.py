@@ -76,14 +76,14 @@ def labelled(remote: Remote, number: int, log: str | None) -> UUID:
 
     request = SearchRequest(f"ADR-{number}", "words", log=log, limit=CANDIDATES_MAX)
     result = remote.request("POST", "/v1/search", SearchResult, body=msgspec.json.encode(request))
-    hits = [hit for hit in result.hits if hit.number == number]
+    hits = {hit.adr_id: hit.log or "" for hit in result.hits if hit.adr_id is not None and hit.number == number}
     if not hits:
         where = f" in the log {log}" if log else ""
         raise NotFound(f"there is no ADR-{number}{where}", hint="`adriatic search` finds ADRs by what they say")
     if len(hits) > 1:
-        logs = ", ".join(sorted(hit.log for hit in hits))
+        logs = ", ".join(sorted(hits.values()))
         raise InvalidInput(f"several logs have an ADR-{number}: {logs}", hint="name one by --log")
-    return hits[0].adr_id
+    return next(iter(hits))
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------

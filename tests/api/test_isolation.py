@@ -23,6 +23,7 @@ pytestmark = pytest.mark.stack
 
 METHODS = ("get", "post", "put", "patch", "delete")
 UPLOAD = "multipart/form-data"
+IDS = ("adr_id", "import_id", "job_id", "document_id", "key_id")
 
 
 class Household:
@@ -62,16 +63,20 @@ class Household:
         uploaded = await caller.request(
             "POST", "/v1/documents", files={"file": (f"Found {word}.md", f"# Found {word}\n".encode())}
         )
+        made = await caller.post("/v1/feeds", {"slug": f"feed{word}", "name": word})
+        await caller.post(f"/v1/feeds/feed{word}", {"items": [{"id": word, "version": 1, "text": word}]})
         self.path |= {
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
             "job_id": job.json()["job_id"],
             "document_id": uploaded.json()["id"],
+            "feed": f"feed{word}",
+            "key_id": made.json()["key"]["key_id"],
         }
 
 
 NOBODY = Household(None, "nobody")
-NOBODY.path |= {"adr_id": str(uuid4()), "import_id": str(uuid4()), "job_id": str(uuid4()), "document_id": str(uuid4())}
+NOBODY.path |= {name: str(uuid4()) for name in IDS} | {"feed": "feednobody"}
 WITHOUT_WORDS = (
     *("getFreshness", "getPipeline", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage"),
 )
@@ -166,11 +171,7 @@ async def state_of(world: World, household: Household) -> str:
 def secrets_in(text: str, owner: Household) -> list[str]:
     """What `text` has of `owner`. The bare word may come back: the caller asked with it."""
     secrets = [f"{before}{owner.word}" for before in ("About ", "Found ", "Still ", "log", "tag")]
-    return [
-        secret
-        for secret in (*secrets, *(owner.path[name] for name in ("adr_id", "import_id", "job_id", "document_id")))
-        if secret in text
-    ]
+    return [secret for secret in (*secrets, *(owner.path[name] for name in IDS)) if secret in text]
 
 
 def unnamed(response: httpx.Response, owner: Household) -> dict[str, Any]:

@@ -16,13 +16,16 @@ from adriatic import logs
 from adriatic.lifecycle import Lifecycle
 from adriatic.ops import Health
 from adriatic.settings import Settings, TelemetrySettings
+from connectors.registry import RegistryClient
 from dataflows.activity import Activity
 from dataflows.embed import Embed
+from dataflows.feeds import Feeds
 from dataflows.flow import Flow
 from dataflows.index import Index
 from dataflows.related import Related
 from dataflows.runner import Runner
 from dataflows.usage import Usage
+from schemas.feeds import RECEIVED_TOPIC
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 
@@ -30,6 +33,7 @@ def main(name: str) -> None:
     world = json.loads(os.environ["WORLD"])
     topics = world.pop("topics")
     logs.configure(name, TelemetrySettings())
+    settings = Settings(**world)
     life = Lifecycle(Health())
     signal.signal(signal.SIGTERM, lambda *_: life.stop())
     makers: dict[str, Callable[[], Flow[Any]]] = {
@@ -38,8 +42,9 @@ def main(name: str) -> None:
         "activity": Activity,
         "usage": Usage,
         "related": Related,
+        "feeds": lambda: Feeds(RegistryClient(settings.registry), topics[RECEIVED_TOPIC]),
     }
-    Runner(makers[name](), Settings(**world), life, topics=topics).run()
+    Runner(makers[name](), settings, life, topics=topics).run()
 
 
 if __name__ == "__main__":
