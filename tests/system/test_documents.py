@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,9 +50,8 @@ def test_what_is_uploaded_is_found_or_refused_with_its_reason(world: World, tena
         "letter.docx": "brown",
         "manual.pdf": "white",
     }
-    for name, colour in colours.items():
-        expected = [outcomes[name]["id"]]
-        eventually(f"{name} is found", partial(lambda colour, expected: found(colour) == expected, colour, expected))
+    expected = {colour: [outcomes[name]["id"]] for name, colour in colours.items()}
+    eventually("each is found", lambda: {colour: found(colour) for colour in expected} == expected)
     again = world.run("upload", str(tmp_path / "manual.pdf"), "--tenant", tenant.slug)
     assert again.stdout == f"{tmp_path / 'manual.pdf'}: processed (it was here already)\n"
     address = f"/v1/documents/{outcomes['manual.pdf']['id']}"
