@@ -22,7 +22,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Route, expect, sync_playwright
 
 from adriatic.settings import Settings
 from api.auth.issuer import LocalIssuer
@@ -49,6 +49,7 @@ def browser() -> Iterator[Browser]:
     executable = next((found for name in NAMES if (found := shutil.which(name))), None)
     if executable is None:
         pytest.skip("no Chromium here (apt-get install chromium)")
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         # Without the sandbox: CI runs as root, where Chromium refuses to have one. It only sees pages of ours.
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])

@@ -103,12 +103,8 @@ FEED = {
     "behind_s": None,
 }
 TOKENS = {"input_uncached": 4210, "cache_read": 18000, "output_visible": 2100}
-USAGE: dict[str, Any] = {
-    "by": "day",
-    "rows": [],
-    "more": False,
-    "totals": {"attempts": 12, "tokens": TOKENS, "cost_micro_usd": 58210},
-}
+TOTALS = {"attempts": 12, "tokens": TOKENS, "cost_micro_usd": 58210, "unpriced": 1}
+USAGE = {"by": "day", "rows": [], "more": False, "totals": TOTALS, "as_of": UNKNOWN}
 HIT: dict[str, Any] = {
     "score": 0.03,
     "version": 1,
@@ -150,13 +146,22 @@ RELATED: dict[str, Any] = {
 }
 
 
+QUIET: dict[str, Any] = {
+    "/v1/pipeline": PIPELINE,
+    "/v1/documents": {"items": [], "next_cursor": None},
+    "/v1/feeds": {"items": [], "as_of": FRESH},
+    "/v1/usage": USAGE,
+}
+"""What is answered where a test says nothing else."""
+
+
 def scripted(site: Site, answers: dict[str, Any], **options: Any) -> Visit:
     """A visit to the page that has every panel; each route answers what `answers` has, a number is a status."""
     document = Assets.load(PATHS).document.body.decode()
 
     def answer(route: Route) -> None:
         path = route.request.url.removeprefix(site.server.url).split("?")[0]
-        found = answers.get(path)
+        found = answers.get(path, QUIET.get(path))
         if isinstance(found, int):
             problem = {
                 "code": "dependency-unavailable",

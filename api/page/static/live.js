@@ -168,7 +168,8 @@ export class Live {
     const words = aged(answer?.as_of, heardMs);
     arm("arm-words", words, answer?.words);
     // By meaning nothing is further than by words; what waits for a vector says how much is missing.
-    const meaning = answer && words.state !== "unknown" && answer.meaning.waiting > 0 ? { ...words, state: "stale" } : words;
+    const waiting = answer && words.state !== "unknown" ? answer.meaning.waiting : 0;
+    const meaning = waiting > 0 ? { state: "stale", says: `${count(waiting)} waiting for a vector` } : words;
     arm("arm-meaning", meaning, answer?.meaning);
   }
 
@@ -222,11 +223,11 @@ function figure(id, picture, kind) {
   document.getElementById(`${id}-note`).textContent = by.slice(0, 3).map((row) => `${count(Number(row.count))} ${row.label}`).join(", ");
 }
 
-function arm(id, { state, ageS }, counted) {
+function arm(id, { state, ageS, says }, counted) {
   const element = document.getElementById(id);
   element.dataset.state = state;
-  element.querySelector(".state").textContent = state === "unknown" ? "unknown" : `${state}, ${seconds(ageS)} behind`;
-  const waiting = counted?.waiting ? `${count(counted.waiting)} waiting` : "nothing waits";
-  const usual = counted?.p95_s === null || counted?.p95_s === undefined ? "" : `, 95 of 100 within ${seconds(counted.p95_s)}`;
-  element.querySelector(".small").textContent = !counted ? "no answer yet" : `${waiting}${usual}`;
+  element.querySelector(".state").textContent = says ?? (state === "unknown" ? "unknown" : `${state}, ${seconds(ageS)} behind`);
+  const waiting = says ? [] : [counted?.waiting ? `${count(counted.waiting)} waiting` : "nothing waits"];
+  const usual = counted?.p95_s === null || counted?.p95_s === undefined ? [] : [`95 of 100 within ${seconds(counted.p95_s)}`];
+  element.querySelector(".small").textContent = !counted ? "no answer yet" : [...waiting, ...usual].join(", ");
 }
