@@ -42,7 +42,7 @@ COMPARED: Mapping[str, str] = {
     "mv.search_state": "the newest version of each ADR, column by column",
     "mv.chunks": "that version cut anew: text, place, hash, words; and nothing beside it",
     "mv.embeddings": "a vector for each passage, equal to one that is computed anew",
-    **{table: "a plain query over what the flow read, row by row" for table in RIGHT},
+    **dict.fromkeys(RIGHT, "a plain query over what the flow read, row by row"),
 }
 """Every table that a flow keeps, and what it is held against. A table that is neither here nor in `NOT_COMPARED` fails
 `tests/dataflows/test_oracle.py`, and so does one here whose damage `verify` would not see."""
