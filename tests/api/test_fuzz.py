@@ -94,7 +94,9 @@ def request(
 async def furnished(tenant: Caller) -> dict[str, str]:
     adr = await tenant.create(tags=["x"])
     started = await tenant.post("/v1/imports", {"source": "x"})
-    return {"adr_id": adr["adr_id"], "import_id": started.json()["import_id"], "version": "1", "tag": "x"}
+    job = await tenant.post("/v1/jobs", {"kind": "reindex"})
+    made = {"adr_id": adr["adr_id"], "import_id": started.json()["import_id"], "job_id": job.json()["job_id"]}
+    return made | {"version": "1", "tag": "x"}
 
 
 async def test_every_answer_is_documented(world: World, tenant: Caller) -> None:

@@ -77,9 +77,10 @@ def test_records_that_cannot_be_read_or_processed_are_kept_and_the_partition_goe
     for (topic, partition, offset), (flow, stage, code, value) in sent.items():
         rows = eventually(
             f"a dead letter for {code}",
-            lambda t=topic, p=partition, o=offset: world.rows(  # type: ignore[misc]
+            lambda f=flow, t=topic, p=partition, o=offset: world.rows(  # type: ignore[misc]
                 "select flow, stage, code, value, key from ops.dlq "
-                "where topic = %s and partition = %s and record_offset = %s",
+                "where flow = %s and topic = %s and partition = %s and record_offset = %s",
+                f,
                 t,
                 p,
                 o,

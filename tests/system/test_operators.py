@@ -16,6 +16,7 @@ from connectors.registry import RegistryClient
 from schemas.codec import Encoder
 from tests.dataflows.world import Version, envelope
 from tests.system.conftest import Tenant, World, eventually
+from topics import catalog as topics
 
 pytestmark = pytest.mark.stack
 
@@ -60,13 +61,17 @@ def test_dead_letters_are_tried_again_beside_the_running_flow(world: World, tena
     with RegistryClient(world.settings.registry) as registry:
         mended = Encoder(registry, f"{VERSIONS}-value").encode(envelope(good))
     assert _replace_value(world, letter, mended)
-    assert world.run("dlq", "redrive", "--code", "unprocessable", "--topic", VERSIONS, "--yes").returncode == 0
+    assert world.run("dlq", "redrive", "--flow", "index", "--topic", VERSIONS, "--yes").returncode == 0
     eventually("its words are found", _found(world, str(good.adr_id)))
     shown = json.loads(world.run("dlq", "show", letter, "--json").stdout)
     assert (shown["state"], shown["attempts"]) == ("redriven", 3)
     assert world.run("dlq", "redrive", letter, "--yes").stdout == ""
     audit = world.rows("select action, result from ops.audit where target = %s order by audit_id", letter)
     assert audit == [("dlq.redrive", "failed"), ("dlq.redrive", "done")]
+    # Every other flow that reads the topic has kept the record for itself, and decides for itself.
+    readers = set(topics.load()[VERSIONS].consumers)
+    eventually("each has its own letter", lambda: _keepers(world, letter) == readers)
+    assert world.run("dlq", "drop", "--topic", VERSIONS, "--reason", "a test", "--yes").returncode == 0
     _forget(world, tenant, str(good.adr_id))
 
 
@@ -87,15 +92,20 @@ def _produce(world: World, tenant: Tenant, value: bytes) -> str:
 
 
 def _replace_value(world: World, letter: str, value: bytes) -> bool:
-    _, topic, partition, offset = letter.split("/")
     import psycopg
 
     with psycopg.connect(world.settings.postgres.dsn("flows")) as connection:
         changed = connection.execute(
-            "update ops.dlq set value = %s where topic = %s and partition = %s and record_offset = %s",
-            [value, topic, int(partition), int(offset)],
+            "update ops.dlq set value = %s where flow = %s and topic = %s and partition = %s and record_offset = %s",
+            [value, *letter.split("/")],
         )
         return changed.rowcount == 1
+
+
+def _keepers(world: World, letter: str) -> set[object]:
+    _, *place = letter.split("/")
+    rows = world.rows("select flow from ops.dlq where topic = %s and partition = %s and record_offset = %s", *place)
+    return {flow for (flow,) in rows}
 
 
 def _found(world: World, adr_id: str) -> Callable[[], bool]:
