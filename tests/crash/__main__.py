@@ -21,7 +21,7 @@ import click
 
 from tests.conftest import Copy, running_copy
 from tests.crash.mutants.sitecustomize import MUTANTS
-from tests.crash.ring import Outcome, run
+from tests.crash.ring import DRIVERS, Outcome, run
 from tests.crash.schedule import Fault, parse, show
 from tests.crash.shrink import RUNS_MAX, shrink
 
@@ -29,8 +29,9 @@ from tests.crash.shrink import RUNS_MAX, shrink
 class Ring:
     """Runs on one copy of the system, and on a new one after a failure: what failed may be broken for good."""
 
-    def __init__(self, stack: ExitStack, mutant: str | None) -> None:
+    def __init__(self, stack: ExitStack, mutant: str | None, only: Sequence[str]) -> None:
         self._stack = stack
+        self._only = only
         self._extra: dict[str, str] = {}
         if mutant is not None:
             folder = Path(__file__).parent / "mutants"
@@ -40,7 +41,7 @@ class Ring:
     def run(self, seed: int, duration_s: float, faults: Sequence[Fault] | None = None) -> Outcome:
         if self._copy is None:
             self._copy = self._stack.enter_context(running_copy("", (), **self._extra))
-        outcome = run(self._copy, seed, duration_s, faults)
+        outcome = run(self._copy, seed, duration_s, faults, self._only)
         if outcome.problems:
             self._stack.close()
             self._copy = None
@@ -53,13 +54,24 @@ class Ring:
 @click.option("--seed", type=int, help="The first seed.  [default: random, and printed]")
 @click.option("--schedule", "text", help="One run with these faults, as a run printed them.")
 @click.option("--mutant", type=click.Choice(sorted(MUTANTS)), help="Break this law on purpose.")
+@click.option(
+    "--driver", "only", multiple=True, type=click.Choice([kind.name for kind in DRIVERS]), help="Only this use."
+)
 @click.option("--shrink-runs", default=RUNS_MAX, show_default=True, help="At most so many runs to shrink; 0: do not.")
-def main(seeds: int, minutes: float, seed: int | None, text: str | None, mutant: str | None, shrink_runs: int) -> None:
+def main(
+    seeds: int,
+    minutes: float,
+    seed: int | None,
+    text: str | None,
+    mutant: str | None,
+    only: tuple[str, ...],
+    shrink_runs: int,
+) -> None:
     """Kill and hang every process in turn under a mixed load; afterwards nothing is lost, doubled or dead."""
     first = random.randrange(2**31) if seed is None else seed
     given = parse(text) if text is not None else None
     outcomes: list[Outcome] = []
-    with _ring(mutant) as ring:
+    with _ring(mutant, only) as ring:
         for number in range(first, first + (1 if given is not None else seeds)):
             outcome = ring.run(number, minutes * 60, given)
             outcomes.append(outcome)
@@ -71,9 +83,9 @@ def main(seeds: int, minutes: float, seed: int | None, text: str | None, mutant:
 
 
 @contextmanager
-def _ring(mutant: str | None) -> Iterator[Ring]:
+def _ring(mutant: str | None, only: Sequence[str]) -> Iterator[Ring]:
     with ExitStack() as stack:
-        yield Ring(stack, mutant)
+        yield Ring(stack, mutant, only)
 
 
 def _shrunk(ring: Ring, outcome: Outcome, duration_s: float, runs_max: int) -> None:

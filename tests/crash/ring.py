@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -24,8 +24,7 @@ from tests.system.conftest import Tenant, World
 TAIL_S = 3.0
 """The load goes on so long after the last fault: what is broken then must not depend on being left alone."""
 
-Maker = Callable[[Tenant, World, int], Driver]
-DRIVERS: tuple[Maker, ...] = (
+DRIVERS: tuple[type[Driver], ...] = (
     *(drivers.Edits, drivers.Imports, drivers.Chats, drivers.Jobs),
     *(outside.Uploads, outside.Feeds, outside.Readers),
 )
@@ -69,8 +68,10 @@ def made_tenant(world: World) -> Iterator[Tenant]:
         yield Tenant(slug, tenant_id, token, client)
 
 
-def run(copy: Copy, seed: int, duration_s: float, faults: Sequence[Fault] | None = None) -> Outcome:
-    """One run. `faults` None: those of the seed."""
+def run(
+    copy: Copy, seed: int, duration_s: float, faults: Sequence[Fault] | None = None, only: Sequence[str] = ()
+) -> Outcome:
+    """One run. `faults` None: those of the seed. `only`: names of drivers, none for all."""
     world = World(copy.settings, copy.environment)
     hits = Hits(copy)
     if faults is None:
@@ -79,7 +80,7 @@ def run(copy: Copy, seed: int, duration_s: float, faults: Sequence[Fault] | None
     began_s = time.monotonic()
     with made_tenant(world) as tenant:
         letters = world.dead_letters()
-        load = Load([make(tenant, world, seed) for make in DRIVERS])
+        load = Load([kind(tenant, world, seed) for kind in DRIVERS if not only or kind.name in only])
         with load:
             hits.run(faults, max((fault.over_s for fault in faults), default=0.0) + TAIL_S)
         over_s = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -169,9 +170,11 @@ def test_every_table_that_a_flow_keeps_is_compared(world: World) -> None:
 
 @pytest.mark.parametrize("table", sorted(COMPARED))
 def test_damage_is_done_to_every_table_that_is_compared(table: str) -> None:
-    """Being in the registry is a claim; `test_damage_of_every_kind_is_found` holds `verify` to it."""
-    assert any(re.search(rf"(update|delete from|insert into) {re.escape(table)}\b", damage) for _, damage in DAMAGE)
-    assert table in KEPT
+    """Being in the registry is a claim. A module of tests beside this one that uses an oracle damages the table, and
+    holds `verify` to it."""
+    sources = [file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_*.py")]
+    damage = rf"(update|delete from|insert into) {re.escape(table)}\b"
+    assert any(re.search(damage, source) for source in sources if "dataflows.oracle" in source or "oracle_" in source)
 
 
 def test_damage_of_every_kind_is_found(clean: World) -> None:
