@@ -1,7 +1,7 @@
 """How near two ADRs are: the features of each, the score of a pair, and the pairs of one with all others. Pure.
 
 Owns the formula. The score of a pair depends on these two ADRs and on nothing else: no frequency in the corpus, no
-rank. So an edit changes only the pairs of the ADR that was edited (docs/decisions/0019). It is symmetric, and exact:
+rank. So an edit changes only the pairs of the ADR that was edited (docs/decisions/0022). It is symmetric, and exact:
 features are small integers, whose products add up to the same sum in any order, so that two computations of a score are
 equal and `adriatic verify` may compare them as they are. Refuses I/O: `dataflows/related.py` reads and writes.
 

@@ -7,7 +7,7 @@ A record only says what to look at: `apply` reads the tables as they are by then
 indifferent. The score of a pair depends on these two alone, so what changed moves the pairs of its ADR and no others:
 its own list is made anew, each other list takes it in or not. Only a list out of which it fell is made anew as well.
 What a change costs is one read of the tenant's features and one comparison with all for each list made anew
-(docs/decisions/0019 has figures).
+(docs/decisions/0022 has figures).
 
 A version counts once it is findable by words and by meaning; until then the one before it does, as in a search.
 """

@@ -1,5 +1,5 @@
 -- The nearest ADRs of each ADR, and why: kept by the flow `related`, a function of mv.search_state, mv.chunks,
--- mv.embeddings and app.adr_links. docs/decisions/0019 says how, and why so.
+-- mv.embeddings and app.adr_links. docs/decisions/0022 says how, and why so.
 
 -- What the flow compares, in a form that it can read for a whole tenant at once: about 15 kB an ADR. Of the version that is
 -- findable by words and by meaning; the old one's stay until the new one is complete. A deleted ADR has no row.
