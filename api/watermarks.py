@@ -19,8 +19,7 @@ from adriatic.deadline import Deadline
 from adriatic.errors import Behind
 from adriatic.watch import freshness
 from api.db import Connection, Database, tenant_transaction
-from api.live.views import VIEWS
-from schemas import feeds
+from api.live.views import VERSIONS, VIEWS
 from topics import catalog
 
 State = Literal["fresh", "stale", "unknown"]
@@ -28,14 +27,8 @@ State = Literal["fresh", "stale", "unknown"]
 WORDS_VIEW = "search.words"
 RELATED_VIEW = "related"
 FEEDS_VIEW = "feed_status"
-_VERSIONS, _USAGE = ("adriatic.app.adr_versions",), ("adriatic.app.usage_events",)
 TOPICS_OF: dict[str, tuple[str, ...]] = {
-    WORDS_VIEW: (*_VERSIONS, "adriatic.app.document_versions"),
-    FEEDS_VIEW: (feeds.TOPIC, feeds.RECEIVED_TOPIC),
-    **dict.fromkeys(("activity", "entity_counts", "daily_active_users"), _VERSIONS),
-    **dict.fromkeys(("usage_by_hour", "usage_by_day", "usage_by_model", "usage_by_user", "usage_by_key"), _USAGE),
-    "job_status": ("job.progress",),
-    RELATED_VIEW: ("adriatic.mv.search_state", "adriatic.app.adr_links"),
+    WORDS_VIEW: (VERSIONS, "adriatic.app.document_versions"),
     **{view.watermark: view.made_from for view in VIEWS},
 }
 """What each view is made from: all partitions of these topics must have reported."""

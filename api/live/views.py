@@ -38,6 +38,26 @@ class View:
 
 
 VERSIONS = "adriatic.app.adr_versions"
+COUNTS = (
+    *("attempts", "completed", "failed", "cancelled"),
+    *("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "output_visible", "reasoning"),
+    *("cost_micro_usd", "unpriced", "partial", "estimated"),
+)
+"""What each view of usage counts: `mv.usage_counts`."""
+
+
+def _usage(by: str, key: tuple[str, ...]) -> View:
+    name = f"usage_by_{by}"
+    return View(
+        name=name,
+        table=f"mv.{name}",
+        key=key,
+        columns=COUNTS,
+        watermark=name,
+        made_from=("adriatic.app.usage_events",),
+        about=f"Attempts, tokens and money in millionths of a dollar by {by}.",
+    )
+
 
 VIEWS: tuple[View, ...] = (
     View(
@@ -59,14 +79,19 @@ VIEWS: tuple[View, ...] = (
         about="How many ADRs there are by status, deleted ones too, and how many versions by kind of change.",
     ),
     View(
-        name="usage_by_model",
-        table="mv.usage_by_model",
-        key=("day", "provider", "model"),
-        columns=("attempts", "completed", "failed", "cancelled"),
-        watermark="usage_by_model",
-        made_from=("adriatic.app.usage_events",),
-        about="Attempts, tokens and money by day and model.",
+        name="daily_active_users",
+        table="mv.daily_active_users",
+        key=("day",),
+        columns=("users",),
+        watermark="daily_active_users",
+        made_from=(VERSIONS,),
+        about="How many people wrote versions on each day.",
     ),
+    _usage("hour", ("hour",)),
+    _usage("day", ("day",)),
+    _usage("model", ("day", "provider", "model")),
+    _usage("user", ("day", "user_id")),
+    _usage("key", ("day", "key_id")),
     View(
         name="job_status",
         table="mv.job_status",
@@ -89,7 +114,10 @@ VIEWS: tuple[View, ...] = (
         name="feed_status",
         table="mv.feed_status",
         key=("feed_id",),
-        columns=("received", "accepted", "deleted", "duplicates", "superseded", "rejected"),
+        columns=(
+            *("received", "accepted", "deleted", "duplicates", "superseded", "rejected", "rejected_by"),
+            *("redriven", "not_kept", "last_item_at", "last_accepted_at"),
+        ),
         watermark="feed_status",
         made_from=("feed.documents", "feed.received"),
         about="What became of the items of each feed.",
