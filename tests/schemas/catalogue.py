@@ -12,6 +12,7 @@ SHARED = {"mv.watermarks", "mv.embedding_spaces"}
 OPEN_TO_THE_API = {
     "ops.consumer_offsets",
     "ops.cdc_progress",
+    "ops.cdc_tables",
     "ops.migrations",
     "ops.pipeline",
     "ops.freshness_minute",
