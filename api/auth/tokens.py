@@ -108,7 +108,8 @@ class TokenChecker:
             raise Forbidden(
                 f"the token's claim {name!r} is not the id of a tenant", hint="it must be the tenant's UUID"
             ) from None
-        return Claims(tenant_id, subject, _shown(claims.get("name")), _shown(claims.get("email")), _key_id(claims))
+        shown = {name: _shown(claims.get(name)) for name in ("name", "email")}
+        return Claims(tenant_id, subject, **shown, key_id=_key_id(claims))
 
 
 def _bearer(authorization: str | None) -> str:
