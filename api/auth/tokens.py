@@ -113,9 +113,8 @@ class TokenChecker:
                 f"the token's claim {name!r} is not the id of a tenant", hint="it must be the tenant's UUID"
             ) from None
         expires_at = _time(claims["exp"], self._settings.leeway_s)
-        return Claims(
-            tenant_id, subject, _shown(claims.get("name")), _shown(claims.get("email")), expires_at, _key_id(claims)
-        )
+        shown = {name: _shown(claims.get(name)) for name in ("name", "email")}
+        return Claims(tenant_id, subject, **shown, expires_at=expires_at, key_id=_key_id(claims))
 
 
 def _time(seconds: Any, leeway_s: int) -> datetime | None:

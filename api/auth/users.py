@@ -63,7 +63,11 @@ class Users:
                 f"there is no tenant {claims.tenant_id} here", hint="`adriatic tenant list` shows the ones that exist"
             ) from None
         principal = Principal(
-            claims.tenant_id, UUID(str(row["user_id"])), claims.subject, row["name"] or claims.subject, claims.key_id
+            claims.tenant_id,
+            UUID(str(row["user_id"])),
+            claims.subject,
+            row["name"] or claims.subject,
+            key_id=claims.key_id,
         )
         self._seen[claims] = principal
         if len(self._seen) > USERS_MAX:
