@@ -117,9 +117,13 @@ def unpack(words: bytes, terms: Sequence[str], passages: bytes, dimension: int) 
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, in lower case, in order, as far as they can count."""
+    """The words of a text, in lower case, in order, as far as they can count; numbers do not."""
     found = (word.lower() for word in _WORD.findall(text))
-    return [word for word in found if 1 < len(word) <= WORD_CHARS_MAX and word not in FORM_WORDS]
+    return [
+        word
+        for word in found
+        if 1 < len(word) <= WORD_CHARS_MAX and not word.isdigit() and word not in FORM_WORDS  # "11" tells nobody why
+    ]
 
 
 def features(words: Sequence[str], stems: Mapping[str, str], vectors: Sequence[Sequence[float]] | Any) -> Features:
