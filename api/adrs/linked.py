@@ -31,8 +31,7 @@ RECALL_AT: Final = 5
 DEPTH: Final = 10
 """Places that are looked at: as long as a list is."""
 LIST_LINKS_MIN: Final = 13
-"""Others that a text links to before it is a list: real decisions that were seen link to eight at most, lists to fifty
-and more."""
+"""Others that a text links to before it is a list. A decision has a few; lists that were seen have fifty and more."""
 RESAMPLES: Final = 1_000
 
 BM25_K1: Final = 1.2

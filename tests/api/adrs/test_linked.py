@@ -47,7 +47,7 @@ def test_links_count_both_ways_and_leave_no_trace() -> None:
             ("adr/0003-count.md", "# 3. Count\n\nHerons.\n"),
         ]
     )
-    assert (one.linked, other.linked, third.linked) == (frozenset({1}), frozenset({0}), frozenset())
+    assert [sorted(each.linked) for each in (one, other, third)] == [[1], [0], []]
     assert (one.links, other.links) == (((1, "relates-to"),), ((0, "relates-to"),))
     assert one.text.split() == ["#", "Use", "Kafka", "Because", "of", "."]
     assert other.text.split() == ["#", "Keep", "a", "ledger", ",", "as", "we", "do.", "says", "why."]
