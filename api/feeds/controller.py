@@ -12,7 +12,6 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
 from litestar.params import Body, PathParameter
 
-from adriatic.clock import Clock
 from api.auth.middleware import FEED_KEY
 from api.auth.users import Principal
 from api.db import Connection, Database, tenant_transaction, write
@@ -226,7 +225,6 @@ class FeedController(Controller):
         self,
         database: Db,
         principal: By,
-        clock: NamedDependency[Clock],
         feed: Slug,
         data: Annotated[NewItems, Body(examples=[Example("One item", value={"items": [_ITEM]})])],
     ) -> Received:
@@ -235,7 +233,7 @@ class FeedController(Controller):
         trace = traceparent()
 
         async def work(connection: Connection) -> Received:
-            return await service.receive(connection, principal, feed, data.items, clock.now(), trace)
+            return await service.receive(connection, principal, feed, data.items, trace)
 
         received, _lsn = await write(database, principal.tenant_id, work)
         return received

@@ -319,7 +319,6 @@ async def receive(
     principal: Principal,
     slug: str,
     items: list[NewItem],
-    now: datetime,
     traceparent: str | None,
 ) -> Received:
     """Hand items on, all or none of them."""
@@ -334,27 +333,27 @@ async def receive(
         raise NotFound(f"there is no feed {slug[:63]}", hint="GET /v1/feeds lists them")
     if row["paused"]:
         raise Conflict("the feed is paused", hint="PATCH it with paused: false, or wait until somebody does")
-    values = [_value(principal.tenant_id, slug, item, now, at) for at, item in enumerate(items)]
+    values = [_value(principal.tenant_id, slug, item, at) for at, item in enumerate(items)]
     content = msgspec.json.encode(values)
     await _pass_door(connection, principal.tenant_id, row, len(items), len(content))
     headers = msgspec.json.encode({"traceparent": traceparent} if traceparent else {}).decode()
     await connection.execute(
         "select count(app.emit('feed.received', jsonb_build_object('tenant_id', e -> 'tenant_id', 'feed', e -> 'feed', "
-        "'document_id', e -> 'document_id'), $1, e, $3::text::jsonb)) "
+        "'document_id', e -> 'document_id'), $1, "
+        "e || jsonb_build_object('occurred_at', (extract(epoch from now()) * 1000000)::bigint), $3::text::jsonb)) "
         "from jsonb_array_elements($2::text::jsonb) as e",
         *(principal.tenant_id, content.decode(), headers),
     )
     return Received(len(items))
 
 
-def _value(tenant_id: UUID, slug: str, item: NewItem, now: datetime, at: int) -> dict[str, Any]:
+def _value(tenant_id: UUID, slug: str, item: NewItem, at: int) -> dict[str, Any]:
     if item.published_at is not None and item.published_at.tzinfo is None:
         raise _bad_item(at, "published_at", "the time has no zone")
     value = {
         "tenant_id": str(tenant_id),
         "feed": slug,
         "document_id": item.id,
-        "occurred_at": _micros(now),
         "source_version": item.version,
         "deleted": item.deleted,
         "title": item.title,
