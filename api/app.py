@@ -94,6 +94,12 @@ class Api(Litestar):
             self._edge = Edge(super().__call__, self._methods(), self.state.clock)
         await self._edge(scope, receive, send)
 
+    def end_streams(self) -> None:
+        """End what would never end by itself. Call it before the server waits for its responses."""
+        live: Hub | None = self.state.get("live")
+        if live is not None:
+            live.end_readers()
+
     def _methods(self) -> dict[str, frozenset[str]]:
         """What each path takes, by its template."""
         methods: dict[str, frozenset[str]] = {}

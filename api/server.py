@@ -48,8 +48,13 @@ async def serve(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         log_enabled=False,
     )
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        app.end_streams()
+        server.stop()  # type: ignore[no-untyped-call]  # the library has no annotations
+
     for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, server.stop)
+        loop.add_signal_handler(each, stop)
     telemetry = settings.telemetry
     with contextlib.ExitStack() as stack:
         if telemetry.ops_port:

@@ -149,7 +149,7 @@ def _key(key: dict[str, Any]) -> bytes:
 
 
 def _show(view: str, events: Iterator[ServerEvent]) -> None:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
 
     console, rows = Console(), Rows()
@@ -157,18 +157,19 @@ def _show(view: str, events: Iterator[ServerEvent]) -> None:
         for event in events:
             rows.take(event)
         console.print(table(view, rows))
+        console.print(caption(rows), soft_wrap=True)
         return
-    with Live(table(view, rows), console=console, refresh_per_second=REFRESH_PER_S) as screen:
+    with Live(console=console, refresh_per_second=REFRESH_PER_S) as screen:
         for event in events:
             rows.take(event)
-            screen.update(table(view, rows))
+            screen.update(Group(table(view, rows), caption(rows)))
 
 
 def table(view: str, rows: Rows) -> Table:
     from rich.table import Table
 
     shown = rows.newest(ROWS_SHOWN_MAX)
-    made = Table(title=view, caption=_caption(rows, len(shown)), caption_justify="left", title_justify="left")
+    made = Table(title=view, title_justify="left")
     for name in shown[0] if shown else ("no rows",):
         made.add_column(name)
     for row in shown:
@@ -176,7 +177,9 @@ def table(view: str, rows: Rows) -> Table:
     return made
 
 
-def _caption(rows: Rows, shown: int) -> str:
+def caption(rows: Rows) -> str:
+    """How much there is, and how far it is."""
+    shown = min(len(rows), ROWS_SHOWN_MAX)
     age = rows.as_of.get("age_s")
     state = rows.as_of["state"] + (f", {age:.1f} s old" if age is not None else "")
     away = f", waits for {', '.join(rows.waits_for)}" if rows.waits_for else ""

@@ -157,11 +157,15 @@ class Hub:
 
     # --- starting and stopping --------------------------------------------------------------------------------------
 
-    async def close(self) -> None:
-        """Readers end by themselves, now. Nothing of theirs is left behind."""
+    def end_readers(self) -> None:
+        """Every read says that it ends, and does. A server waits for open responses before it ends its application."""
         self.closing = True
         for lane in self._lanes.values():
             lane.wake()
+
+    async def close(self) -> None:
+        """Readers end by themselves, now. Nothing of theirs is left behind."""
+        self.end_readers()
         if self._looking is not None:
             self._stop.set()
             await asyncio.wait({self._looking}, timeout=CLOSE_S_MAX)

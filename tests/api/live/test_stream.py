@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,16 @@ def tenant(world: World) -> uuid.UUID:
     return asyncio.run(make())
 
 
+Open = Callable[..., "Client"]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Makes clients, and closes them."""
+    with ExitStack() as stack:
+        yield lambda *arguments: stack.enter_context(closing(Client(*arguments)))
+
+
 class Client:
     """A reader of one view that keeps its picture over any number of connections."""
 
@@ -69,6 +79,9 @@ class Client:
         token = LocalIssuer.open(settings.home, settings.auth).mint(tenant_id, subject="ada", ttl_s=ttl_s).text
         self.headers = {"authorization": f"Bearer {token}"}
         self.http = httpx.Client(base_url=server.url, timeout=30)
+
+    def close(self) -> None:
+        self.http.close()
 
     @contextmanager
     def stream(self, **headers: str) -> Iterator[httpx.Response]:
@@ -139,14 +152,16 @@ def shown(picture: Picture) -> list[tuple[str, str, int | None]]:
     return [(each["op"], each["key"]["label"], each["row"] and each["row"]["count"]) for each in picture.deltas]
 
 
-def test_a_reader_that_is_cut_fifty_times_sees_each_change_once_and_in_order(world: World, server: Server) -> None:
+def test_a_reader_that_is_cut_fifty_times_sees_each_change_once_and_in_order(
+    world: World, server: Server, opened: Open
+) -> None:
     print(f"seed {SEED}")
     chance, stop = random.Random(SEED), threading.Event()
     own, other = tenant(world), tenant(world)
     with world.connect() as connection, connection.transaction():
         for number in range(700):  # more than one page
             connection.execute(worlds.COUNT, [own, "versions", f"base-{number}", number + 1])
-    client = Client(world, server, own, COUNTS)
+    client = opened(world, server, own, COUNTS)
     threads = writers(world, [own, own, other], stop)
     for thread in threads:
         thread.start()
@@ -171,8 +186,8 @@ def test_a_reader_that_is_cut_fifty_times_sees_each_change_once_and_in_order(wor
     assert len(picture.deltas) > 100
 
 
-def test_what_cannot_begin_is_a_problem_and_a_head_ends(world: World, server: Server) -> None:
-    client = Client(world, server, tenant(world), COUNTS)
+def test_what_cannot_begin_is_a_problem_and_a_head_ends(world: World, server: Server, opened: Open) -> None:
+    client = opened(world, server, tenant(world), COUNTS)
     for path, headers, status, code in (
         ("nothing", {}, 404, "not-found"),
         ("entity_counts", {"last-event-id": "nonsense"}, 400, "invalid-input"),
@@ -188,8 +203,8 @@ def test_what_cannot_begin_is_a_problem_and_a_head_ends(world: World, server: Se
     assert head.headers["content-type"].startswith("text/event-stream")
 
 
-def test_the_token_goes_into_the_query_too(world: World, server: Server) -> None:
-    client = Client(world, server, tenant(world), COUNTS)
+def test_the_token_goes_into_the_query_too(world: World, server: Server, opened: Open) -> None:
+    client = opened(world, server, tenant(world), COUNTS)
     client.read(lambda picture: picture.whole)
     last = client.picture.last_id
     with client.http.stream(
@@ -200,10 +215,10 @@ def test_the_token_goes_into_the_query_too(world: World, server: Server) -> None
 
 
 def test_a_reader_who_leaves_gives_its_place_back_at_once_and_too_many_are_refused(
-    world: World, tmp_path: Path
+    world: World, opened: Open, tmp_path: Path
 ) -> None:
     with serving(world.settings, tmp_path, **variables(world), ADRIATIC_API__LIVE_READERS_PER_TENANT_MAX="2") as server:
-        client = Client(world, server, tenant(world), COUNTS)
+        client = opened(world, server, tenant(world), COUNTS)
         for _ in range(5):
             with client.stream() as first, client.stream() as second:
                 assert (first.status_code, second.status_code) == (200, 200)
@@ -219,8 +234,8 @@ def admitted(client: Client) -> bool:
         return response.status_code == 200
 
 
-def test_a_process_that_ends_says_so_to_its_readers(world: World, server: Server) -> None:
-    client = Client(world, server, tenant(world), COUNTS)
+def test_a_process_that_ends_says_so_to_its_readers(world: World, server: Server, opened: Open) -> None:
+    client = opened(world, server, tenant(world), COUNTS)
     client.read(lambda picture: picture.whole)
     stopping = threading.Timer(1.0, server.process.terminate)
     stopping.start()
