@@ -7,6 +7,7 @@ import { chip, count, h, plural, seconds, settle, when } from "./parts.js";
 
 const FEED_ROWS_MAX = 12; // what is seen without scrolling; the view itself has the newest 200
 const DRAW_EVERY_MS = 250; // an import changes hundreds of rows a second: draw what is, not each step
+const AGE_EVERY_S = 10; // "just now" must not stay
 const SAY_EVERY_S = 20; // for screen readers: sums, not a stream
 const FRESH_S_MAX = 10; // the server's own bounds (api/watermarks.py), for an answer that grows old here
 const KNOWN_S_MAX = 900;
@@ -145,6 +146,7 @@ export class Live {
   }
 
   #second() {
+    this.#dirty ||= this.#ticks % AGE_EVERY_S === 0;
     this.#arms();
     this.#connection();
     const counts = this.#pictures.entity_counts;
