@@ -138,9 +138,10 @@ class Watch:
         return dict(rows)
 
     def dead_letters(self) -> list[DeadLetters]:
+        """By kind, without what a flow rejected on purpose: that is its producer's to mend, and is counted by feed."""
         rows = self._rows(
             "select flow, topic, code, count(*) filter (where state = 'new'), count(*) filter (where state <> 'new') "
-            "from ops.dlq group by 1, 2, 3 order by 4 desc, 1, 2, 3 limit %s",
+            "from ops.dlq where stage <> 'reject' group by 1, 2, 3 order by 4 desc, 1, 2, 3 limit %s",
             KINDS_MAX,
         )
         return [DeadLetters(*row) for row in rows]

@@ -76,6 +76,17 @@ def test_a_flow_from_never_run_to_caught_up_to_gone(world: World, watcher: Watch
     until(lambda: group(watcher.look(), "adriatic.activity").status == "stopped")
 
 
+def test_what_a_flow_rejected_on_purpose_waits_for_nobody(world: World, watcher: Watcher) -> None:
+    for offset, stage in enumerate(("reject", "process")):
+        world.rows(
+            "insert into ops.dlq (flow, topic, partition, record_offset, stage, code, detail) "
+            "values ('feeds', 't', 0, %s, %s, 'invalid', 'x') returning 1",
+            offset,
+            stage,
+        )
+    assert [(each.flow, each.open) for each in watcher.look().dead_letters] == [("feeds", 1)]
+
+
 def test_records_that_wait_for_a_group_of_others_have_a_number_and_an_age(world: World, watcher: Watcher) -> None:
     world.versions([Version(tenant, uuid.uuid4(), 1) for tenant in _tenants(world) for _ in range(10)])
     name = f"analyst-{uuid.uuid4().hex[:8]}"
