@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from adriatic.errors import NotFound
 from adriatic.settings import Settings
+from connectors.kafka.records import TopicPartition
 from dataflows.flow import Flow
 
 FLOWS: dict[str, str] = {
@@ -27,14 +28,24 @@ class Shape:
     """What a flow reads and keeps, known without building it."""
 
     topics: tuple[str, ...]
-    views: tuple[str, ...]
+    views: Mapping[str, tuple[str, ...]]
+    """Each with the topics that it is made from."""
+
+    def partitions_of(self, view: str, read: Iterable[TopicPartition]) -> int:
+        """How many of the partitions that the flow reads must report before the watermark of `view` says anything."""
+        of_others = set(self.topics).difference(self.views[view])
+        return sum(source.topic not in of_others for source in read)
 
 
 def shapes(settings: Settings) -> Mapping[str, Shape]:
     """Every flow of `FLOWS`. From its class where a module in here has it, so that no model is loaded for it."""
     classes = {kind.name: kind for kind in _classes() if isinstance(getattr(kind, "name", None), str)}
     found = {name: classes.get(name) or build(name, settings) for name in FLOWS}
-    return {name: Shape(tuple(flow.topics), tuple(flow.views)) for name, flow in found.items()}
+    return {name: Shape(tuple(flow.topics), _views(flow)) for name, flow in found.items()}
+
+
+def _views(flow: type[Flow[Any]] | Flow[Any]) -> Mapping[str, tuple[str, ...]]:
+    return {view: tuple(topic for topic in flow.topics if view in flow.views_of(topic)) for view in flow.views}
 
 
 def _classes() -> Iterator[type[Flow[Any]]]:

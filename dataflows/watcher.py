@@ -220,7 +220,8 @@ class Watcher:
             shown.source_at_s if shown else None,
         )
         # A flow has an offset for each of its partitions from its first start on.
-        complete = shown is not None and shown.partitions >= len(facts.committed.get(flow, ()))
+        expected = self._flows[flow].partitions_of(view, facts.committed.get(flow, ())) if flow else 0
+        complete = shown is not None and shown.partitions >= expected
         found = freshness.judge(view, flow, facts.now_s, marks, complete=complete)
         return _with_hour(found, self._last_hour.get(view))
 

@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
+from confluent_kafka import TopicPartition as At
 from prometheus_client import REGISTRY
 
 from adriatic.lifecycle import Lifecycle
@@ -16,6 +17,7 @@ from adriatic.watch.freshness import Percentiles
 from adriatic.watch.lag import GroupLag
 from adriatic.watch.pipeline import Pipeline, believed
 from connectors.kafka.partitioner import partition_for
+from connectors.kafka.records import TopicPartition
 from connectors.postgres.watch import Watch
 from dataflows.catalog import FLOWS, build, shapes
 from dataflows.index import VERSIONS_TOPIC
@@ -50,7 +52,16 @@ def test_shapes_are_those_of_the_flows_that_are_built(world: World) -> None:
     assert set(found) == set(FLOWS)
     for name in set(FLOWS) - {"embed"}:  # that one would load its model
         flow = build(name, world.settings)
-        assert (found[name].topics, found[name].views) == (flow.topics, flow.views)
+        assert (found[name].topics, tuple(found[name].views)) == (flow.topics, flow.views)
+        for view, made_from in found[name].views.items():
+            assert made_from == tuple(topic for topic in flow.topics if view in flow.views_of(topic))
+
+
+def test_a_view_waits_for_the_partitions_of_its_own_topics_alone(world: World) -> None:
+    usage = shapes(world.settings)["usage"]
+    read = [TopicPartition(topic, number) for topic in usage.topics for number in range(8)]
+    assert {usage.partitions_of(view, read) for view in usage.views} == {8}
+    assert {usage.partitions_of(view, read[:8]) for view in usage.views} == {0, 8}
 
 
 def test_a_flow_from_never_run_to_caught_up_to_gone(world: World, watcher: Watcher) -> None:
@@ -118,9 +129,7 @@ def _commit(world: World, name: str, offsets: dict[int, int]) -> None:
     """As somebody outside does."""
     topic = world.topics[VERSIONS_TOPIC]
     consumer = Consumer({**world.settings.kafka.client_config(), "group.id": name, "enable.auto.commit": False})
-    consumer.commit(
-        offsets=[TopicPartition(topic, partition, at) for partition, at in offsets.items()], asynchronous=False
-    )
+    consumer.commit(offsets=[At(topic, partition, at) for partition, at in offsets.items()], asynchronous=False)
     consumer.close()
 
 
