@@ -31,6 +31,10 @@ from adriatic.settings import Settings
 from adriatic.supervisor import process
 from adriatic.supervisor.supervisor import Files, running
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in the background of a shell's script. Every child would inherit it, and no test could press Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 INFRASTRUCTURE = ("postgres", "kafka", "registry")
 READY_MAX_S = 300.0
 """A cold start on a machine that runs other things; a download comes on top only the first time."""
