@@ -47,13 +47,19 @@ COMPARED: Mapping[str, str] = {
     "mv.search_state": "the newest version of each ADR, column by column",
     "mv.chunks": "that version cut anew: text, place, hash, words; and nothing beside it",
     "mv.embeddings": "a vector for each passage, equal to one that is computed anew",
-    **dict.fromkeys(RIGHT, "a plain query over what the flow read, row by row"),
+    **dict.fromkeys((*RIGHT, *oracle_usage.RIGHT), "a plain query over what the flow read, row by row"),
+    "mv.related_features": "words and vectors of each ADR, made anew",
+    "mv.related": "every pair of a tenant, compared one by one",
+    "mv.feed_ledger": "the versions of documents that feeds wrote, and none that was passed over",
+    "mv.feed_status": "a recount of the ledger, and of rejections",
 }
 """Every table that a flow keeps, and what it is held against. A table that is neither here nor in `NOT_COMPARED` fails
 `tests/dataflows/test_oracle.py`, and so does one here whose damage `verify` would not see."""
 NOT_COMPARED: Mapping[str, str] = {
     "mv.watermarks": "how far each flow is; `verify` waits for them, and compares with what they claim",
     "mv.embedding_spaces": "written once by the flow that embeds, from its settings; no function of a topic",
+    "mv.feed_rejections": "the newest refusals, which nothing else keeps; how many there were is in mv.feed_status",
+    "mv.feed_days": "what counts against the quota of a day, by the broker's clock",
     "mv.embedding_stats": "what was known when each version came: a replay or a redrive cannot find that out again",
 }
 """Tables of the schema `mv` that hold no view, and why."""

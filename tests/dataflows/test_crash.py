@@ -34,7 +34,7 @@ def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_
         for tenant, adr in adrs
     ]
     world.run_until_done(world.embed)
-    names = ("index", "embed", "activity", "usage", "related")
+    names = ("index", "embed", "activity", "usage", "related", "feeds")
     parts = {name: Process(world, name, tmp_path / name) for name in names}
     share = len(history) // KILLS
     for start in range(0, len(history), share):
@@ -47,7 +47,7 @@ def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_
         outbox.carry()
         world.capture()
         parts[name] = Process(world, name, tmp_path / name)
-    until(lambda: world.done(world.index) and world.done(world.activity))
+    until(lambda: world.done(world.index) and world.done(world.activity) and world.done(world.feeds))
     outbox.carry()
     until(lambda: world.done(world.embed) and world.done(world.usage))
     world.capture()

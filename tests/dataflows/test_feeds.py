@@ -285,6 +285,8 @@ def test_the_oracle_finds_what_is_wrong(world: World) -> None:
         ("delete from app.document_versions where version = 1", "app.document_versions"),
         ("update mv.feed_status set duplicates = 1, accepted = 1", "mv.feed_status"),
         ("update mv.feed_status set received = 9", "mv.feed_status"),
+        ("update mv.feed_ledger set outcome = 'superseded' where version = 2", "mv.feed_ledger"),
+        ("delete from mv.feed_ledger where version = 2", "app.document_versions"),
         ("delete from ops.dlq", "ops.dlq"),
         ("delete from mv.feed_status", "mv.feed_status"),
     ):

@@ -45,7 +45,7 @@ def clean(world: World, outbox: Outbox) -> World:
     )
     world.attempts([spent(tenant, 7), spent(tenant, None), spent(other, 8)])
     world.jobs(tenant)
-    world.run_until_done(world.index, world.activity)
+    world.run_until_done(world.index, world.activity, world.feeds)
     outbox.carry()
     world.run_until_done(world.embed, world.usage)
     world.capture()

@@ -34,6 +34,7 @@ from connectors.kafka.partitioner import partition_for
 from connectors.registry import RegistryClient
 from dataflows.activity import Activity
 from dataflows.embed import Embed
+from dataflows.feeds import Feeds
 from dataflows.flow import Flow
 from dataflows.index import DOCUMENTS_TOPIC, REQUESTS_TOPIC, VERSIONS_TOPIC, Index
 from dataflows.job_status import TOPIC as PROGRESS_TOPIC
@@ -42,6 +43,8 @@ from dataflows.runner import Runner
 from dataflows.usage import EVENTS_TOPIC, Spent, Usage
 from schemas import catalog
 from schemas.codec import Encoder, SchemaLookup
+from schemas.feeds import RECEIVED_TOPIC
+from schemas.feeds import TOPIC as FEEDS_TOPIC
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 PARTITIONS = 3
@@ -359,6 +362,10 @@ class World:
         return Usage()
 
     @property
+    def feeds(self) -> Feeds:
+        return Feeds(self.registry, self.topics[RECEIVED_TOPIC])
+
+    @property
     def related(self) -> Related:
         return Related()
 
@@ -504,6 +511,7 @@ def made(
     settings: Settings,
     contracts: Sequence[str] = (
         *(VERSIONS_TOPIC, DOCUMENTS_TOPIC, REQUESTS_TOPIC, EVENTS_TOPIC, PROGRESS_TOPIC, STATE_TOPIC, LINKS_TOPIC),
+        *(FEEDS_TOPIC, RECEIVED_TOPIC),
     ),
 ) -> Iterator[World]:
     """A world whose topics are deleted afterwards."""
