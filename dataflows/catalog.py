@@ -33,7 +33,7 @@ class Shape:
 
     def partitions_of(self, view: str, read: Iterable[TopicPartition]) -> int:
         """How many of the partitions that the flow reads must report before the watermark of `view` says anything."""
-        of_others = set(self.topics).difference(self.views[view])
+        of_others = set(self.topics).difference(self.views.get(view, self.topics))
         return sum(source.topic not in of_others for source in read)
 
 

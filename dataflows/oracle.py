@@ -201,7 +201,7 @@ def _wait_for_view(connection: Connection, view: str, topics: Sequence[str], lsn
         if wait.passed:
             raise DependencyUnavailable(
                 f"the view {view} has reached {lsn} in {reached} of {partitions} partitions",
-                hint="are change capture and the flows running? See `adriatic status`",
+                hint="`adriatic status` says whether capture and the flows run; behind a large import, wait longer",
             )
         wait.clock.sleep(POLL_S)
 

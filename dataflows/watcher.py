@@ -31,8 +31,9 @@ from adriatic.watch.lag import GroupLag, Place, Sample
 from adriatic.watch.pipeline import Pipeline
 from connectors.kafka.groups import Broker, Group, Look, Range
 from connectors.kafka.records import TopicPartition
-from connectors.postgres.watch import Facts, Watch
+from connectors.postgres.watch import MEANING_VIEW, Facts, Watch
 from dataflows.catalog import shapes
+from dataflows.embed import Embed
 
 log = get_logger("watcher")
 
@@ -206,7 +207,9 @@ class Watcher:
 
     def _views(self, facts: Facts) -> list[ViewFreshness]:
         """Every view that a flow of this release keeps, and every other one that has a watermark; worst first."""
-        keeper = {view: flow for flow, shape in self._flows.items() for view in shape.views}
+        keeper = {view: flow for flow, shape in self._flows.items() for view in shape.views} | {
+            MEANING_VIEW: Embed.name
+        }
         found = [self._view(view, keeper.get(view, ""), facts) for view in {*keeper, *facts.watermarks}]
         order = ("unknown", "stale", "fresh")
         return sorted(found, key=lambda view: (order.index(view.state), -(view.age_s or 0.0), view.view))

@@ -24,6 +24,7 @@ STATEMENT_MS = 3_000
 """Every statement here takes milliseconds. A longer one means that the database is in trouble: the look has failed."""
 KEPT_DAYS = 3
 """Of minutes of freshness: ten views make 216 000 rows in that time."""
+WORDS_VIEW, MEANING_VIEW, RELATED_VIEW = "search.words", "search.meaning", "related"
 KINDS_MAX = 200
 """Kinds of dead letters in one picture. More than that is one fault with many names."""
 SESSION = "adriatic-flow-"
@@ -126,7 +127,25 @@ class Watch:
         rows = self._rows(
             "select view, extract(epoch from min(source_at))::float8, count(*) from mv.watermarks group by view"
         )
-        return {view: Watermarks(at_s, partitions) for view, at_s, partitions in rows}
+        found = {view: Watermarks(at_s, partitions) for view, at_s, partitions in rows}
+        return found | self._by_meaning(found)
+
+    def _by_meaning(self, found: Mapping[str, Watermarks]) -> dict[str, Watermarks]:
+        """What waits for vectors: search by meaning has no watermark of its own, and that of the related ADRs says how
+        far they follow the search, not how far the search is. Neither is further than the oldest version that waits."""
+        rows = self._rows(
+            "select extract(epoch from min(recorded_at))::float8 from mv.search_state "
+            "where not deleted and meaning_version is distinct from words_version"
+        )
+        waiting_s = rows[0][0]
+        followers = {MEANING_VIEW: found.get(WORDS_VIEW), RELATED_VIEW: found.get(RELATED_VIEW)}
+        return {
+            view: Watermarks(
+                mark.source_at_s if waiting_s is None else min(mark.source_at_s, waiting_s), mark.partitions
+            )
+            for view, mark in followers.items()
+            if mark is not None
+        }
 
     def _sessions(self) -> dict[str, int]:
         """By flow or agent, how many sessions it has: who has one is there, even if it does nothing."""

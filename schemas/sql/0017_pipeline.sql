@@ -36,3 +36,7 @@ alter table ops.cdc_progress add column read_at timestamptz;
 grant select, insert, update on ops.pipeline, ops.flow_progress to adriatic_flows;
 grant select, insert, update, delete on ops.freshness_minute to adriatic_flows;
 grant select on ops.pipeline, ops.freshness_minute to adriatic_api;
+
+-- What waits for its vectors: looked at every two seconds, and nearly always empty.
+create index search_state_waiting on mv.search_state (tenant_id, recorded_at)
+    where not deleted and meaning_version is distinct from words_version;

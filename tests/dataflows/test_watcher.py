@@ -64,6 +64,26 @@ def test_a_view_waits_for_the_partitions_of_its_own_topics_alone(world: World) -
     assert {usage.partitions_of(view, read[:8]) for view in usage.views} == {0, 8}
 
 
+def test_search_by_meaning_is_as_far_as_what_waits_for_its_vectors(world: World, watcher: Watcher) -> None:
+    captured(world)
+    world.rows(
+        "insert into mv.watermarks (view, topic, partition, lsn, source_at) select view, 't', p, pg_current_wal_lsn(), "
+        "clock_timestamp() from generate_series(0, 7) p, unnest('{search.words,related}'::text[]) view returning 1"
+    )
+
+    def states() -> dict[str, str]:
+        names = ("search.words", "search.meaning", "related")
+        return {each.view: each.state for each in watcher.look().views if each.view in names}
+
+    assert set(states().values()) == {"fresh"}
+    world.rows(
+        "insert into mv.search_state (tenant_id, adr_id, words_version, title, status, effective_at, recorded_at, "
+        "words_at, chunks) values (gen_random_uuid(), gen_random_uuid(), 1, '', '', now(), now() - interval '100 s', now(), 1) "
+        "returning 1"
+    )
+    assert states() == {"search.words": "fresh", "search.meaning": "stale", "related": "stale"}
+
+
 def test_a_flow_from_never_run_to_caught_up_to_gone(world: World, watcher: Watcher) -> None:
     found = watcher.look()
     assert {group(found, f"adriatic.{name}").status for name in FLOWS} == {"no-commits"}

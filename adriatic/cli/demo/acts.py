@@ -321,7 +321,18 @@ def clear_up(stage: Stage) -> None:
     for document_id in set(stage.facts.get("document_ids", {}).values()):
         _quietly(stage, f"/v1/documents/{document_id}")
     if "feed_items" in stage.facts:
+        _take_back(stage)
         _quietly(stage, f"/v1/feeds/{stage.day.feed.slug}")
+
+
+def _take_back(stage: Stage) -> None:
+    """Deleting a feed leaves what it brought, so every notice is deleted first, and counted before the feed is gone."""
+    path = f"/v1/feeds/{stage.day.feed.slug}"
+    body = msgspec.json.encode({"items": list(story.taken_back(stage.day.feed))})
+    before = stage.get(path)["feed"]["received"]
+    stage.remote.request("POST", path, dict[str, Any], body=body)
+    counted = before + stage.day.feed.items
+    stage.until("every notice is taken back", lambda: stage.get(path)["feed"]["received"] >= counted)
 
 
 def _quietly(stage: Stage, path: str) -> None:

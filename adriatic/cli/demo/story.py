@@ -146,6 +146,12 @@ def notices(feed: Feed) -> Iterator[Mapping[str, Any]]:
         yield {"id": f"notice-{number:03}", "version": 2, "deleted": True}
 
 
+def taken_back(feed: Feed) -> Iterator[Mapping[str, Any]]:
+    """The newest version of every notice: that there is none."""
+    for number in range(feed.items):
+        yield {"id": f"notice-{number:03}", "version": 9, "deleted": True}
+
+
 def _notice(feed: Feed, number: int, version: int) -> Mapping[str, Any]:
     place = feed.places[number % len(feed.places)]
     cause = feed.causes[(number + version) % len(feed.causes)]
