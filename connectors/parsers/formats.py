@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import os
 import re
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,10 @@ def _docx(path: Path) -> tuple[str, str]:
     _prepare_unstructured()
     from unstructured.partition.docx import partition_docx
 
-    title = docx.Document(str(path)).core_properties.title or ""
+    with zipfile.ZipFile(path) as parts:
+        named = any(name.endswith("core.xml") for name in parts.namelist())
+    # Of a file without properties the library makes some up, a title too.
+    title = docx.Document(str(path)).core_properties.title or "" if named else ""
     return title, markdown(partition_docx(filename=str(path), languages=["eng"]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,19 @@ def word(title: str, paragraphs: Sequence[str]) -> bytes:
     table.cell(0, 0).text, table.cell(0, 1).text = "left cell", "right cell"
     out = io.BytesIO()
     document.save(out)
+    return out.getvalue()
+
+
+def without_properties(document: bytes) -> bytes:
+    """The same DOCX as a program writes it that says nothing about its files."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(document)) as before, zipfile.ZipFile(out, "w") as after:
+        for name in before.namelist():
+            content = before.read(name)
+            if name == "_rels/.rels":
+                content = re.sub(rb"<Relationship [^>]*core-properties[^>]*/>", b"", content)
+            if name != "docProps/core.xml":
+                after.writestr(name, content)
     return out.getvalue()
 
 

@@ -41,6 +41,11 @@ def test_html_becomes_its_headings_paragraphs_and_lists(tmp_path: Path) -> None:
     assert "track()" not in found.text
 
 
+def test_a_docx_that_says_nothing_of_itself_is_called_by_its_heading(tmp_path: Path) -> None:
+    document = samples.without_properties(samples.word("On call", ["Somebody answers."]))
+    assert parsed(tmp_path, document, "on-call.docx").title == "On call"
+
+
 def test_a_docx_becomes_its_headings_paragraphs_lists_and_tables(tmp_path: Path) -> None:
     found = parsed(tmp_path, samples.word("On call", ["Somebody answers within five minutes."]), "on-call.docx")
     assert (found.media_type, found.title) == (sniff.DOCX, "On call")
