@@ -23,6 +23,15 @@ from adriatic.supervisor.part import Health, Part
 
 INFRASTRUCTURE = ("postgres", "kafka", "registry")
 PROBE_TIMEOUT_S = 3.0
+FLOWS = {
+    "index": "versions to chunks",
+    "embed": "chunks to vectors",
+    "activity": "versions to feed and counts",
+    "usage": "ledger and jobs to usage and status",
+    "related": "the nearest ADRs of each",
+    "feeds": "outside producers to documents",
+}
+"""Each a process of its own."""
 TENANT = "demo"
 """The tenant that a new system begins with."""
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
@@ -146,48 +155,14 @@ def _infrastructure(settings: Settings, fetched: Fetched) -> list[Part]:
 
 def _ours(settings: Settings) -> list[Part]:
     api = f"http://{settings.api.host}:{settings.api.port}"
+    after = ["migrate", "topics", "schemas"]
     return [
         _step(settings, "migrate", ["migrate"], ["postgres"], "database schema"),
         _step(settings, "topics", ["topics", "apply"], ["kafka"], "topics as in topics/"),
         _step(settings, "schemas", ["schemas", "register"], ["registry"], "schemas as in schemas/avro/"),
-        _service(settings, "cdc", ["cdc", "run"], ["migrate", "topics", "schemas"], "change capture: WAL to topics"),
-        _service(
-            settings, "index", ["flow", "run", "index"], ["migrate", "topics", "schemas"], "flow: versions to chunks"
-        ),
-        _service(
-            settings, "embed", ["flow", "run", "embed"], ["migrate", "topics", "schemas"], "flow: chunks to vectors"
-        ),
-        _service(
-            settings, "jobs", ["stream", "run", "jobs"], ["migrate", "topics", "schemas"], "agent: does what takes long"
-        ),
-        _service(
-            settings,
-            "activity",
-            ["flow", "run", "activity"],
-            ["migrate", "topics", "schemas"],
-            "flow: versions to feed and counts",
-        ),
-        _service(
-            settings,
-            "usage",
-            ["flow", "run", "usage"],
-            ["migrate", "topics", "schemas"],
-            "flow: ledger and jobs to usage and status",
-        ),
-        _service(
-            settings,
-            "related",
-            ["flow", "run", "related"],
-            ["migrate", "topics", "schemas"],
-            "flow: the nearest ADRs of each",
-        ),
-        _service(
-            settings,
-            "feeds",
-            ["flow", "run", "feeds"],
-            ["migrate", "topics", "schemas"],
-            "flow: outside producers to documents",
-        ),
+        _service(settings, "cdc", ["cdc", "run"], after, "change capture: WAL to topics"),
+        *(_service(settings, name, ["flow", "run", name], after, f"flow: {about}") for name, about in FLOWS.items()),
+        _service(settings, "jobs", ["stream", "run", "jobs"], after, "agent: does what takes long"),
         _service(settings, "watch", ["watch", "run"], ["migrate"], "watcher: lag of groups, freshness of views"),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
