@@ -1,8 +1,5 @@
-"""The runtime that every part of Adriatic stands on: settings, errors, clock, logs, metrics, and the supervisor.
+"""The application: the command line, the stack on one machine, the supervisor, and the judgement behind `status`.
 
-Owns what is true of every process. Refuses domain logic: nothing in here knows what an ADR is. The command line
-(`adriatic.cli`) is the one exception to "nothing below imports anything above": it is the composition root, where the
-rooms are wired together.
+Owns how the rooms are put together; it imports all of them, and none of them imports it. Refuses domain logic: what an
+ADR is, and what is done to one, is decided below.
 """
-
-__version__ = "0.1.0"

@@ -19,9 +19,6 @@ from litestar.di import Provide
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.ops import Health
-from adriatic.settings import Settings
 from api import openapi, problems
 from api.activity.controller import ActivityController
 from api.adrs.controller import AdrController
@@ -55,6 +52,9 @@ from api.usage.controller import UsageController
 from connectors import embedders, llm
 from connectors.jwks import JwksClient
 from connectors.objects import Objects
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.ops import Health
+from runtime.settings import Settings
 
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,

@@ -18,9 +18,9 @@ from uuid import UUID
 
 import asyncpg
 
-from adriatic.deadline import Deadline
-from adriatic.errors import Conflict, DependencyUnavailable, InvalidInput
-from adriatic.settings import PostgresSettings, Role
+from runtime.deadline import Deadline
+from runtime.errors import Conflict, DependencyUnavailable, InvalidInput
+from runtime.settings import PostgresSettings, Role
 
 Result = TypeVar("Result")
 Connection = Any

@@ -18,12 +18,12 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from adriatic import metrics
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.ids import new_id
-from adriatic.logs import get_logger
-from adriatic.telemetry import tracer
 from api.db import WROTE, Wrote
+from runtime import metrics
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.ids import new_id
+from runtime.logs import get_logger
+from runtime.telemetry import tracer
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 """A caller's own request id, taken over when it cannot break a log line or fill a disk."""

@@ -23,9 +23,9 @@ from litestar.openapi.spec.base import BaseSchemaObject
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ControllerRouterHandler
 
-from adriatic import __version__
 from api.auth.middleware import PUBLIC
 from api.problems import MEDIA_TYPE, TYPE_PREFIX, Problem
+from runtime import __version__
 
 ALWAYS = (400, 401, 403, 503)
 """What every route that needs a token can answer; the others can answer 400."""

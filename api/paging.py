@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from litestar.params import QueryParameter
 
-from adriatic.errors import InvalidInput
+from runtime.errors import InvalidInput
 
 Key = TypeVar("Key")
 

@@ -17,9 +17,9 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from adriatic.errors import AdriaticError, CallerError, OperatingError, Unauthenticated
-from adriatic.logs import get_logger
 from api.db import RETRY_AFTER_S
+from runtime.errors import AdriaticError, CallerError, OperatingError, Unauthenticated
+from runtime.logs import get_logger
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:adriatic:problem:"

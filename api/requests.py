@@ -15,7 +15,7 @@ import msgspec
 from litestar import Request
 from litestar.exceptions import ClientException
 
-from adriatic.errors import InvalidInput, UnsupportedMedia
+from runtime.errors import InvalidInput, UnsupportedMedia
 
 JSON_TYPES = ("application/json",)
 _POSITION = re.compile(r"\(byte (\d+)\)")

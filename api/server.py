@@ -15,12 +15,12 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from adriatic import ops
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import Misconfigured
-from adriatic.logs import get_logger
-from adriatic.settings import Settings
 from api.app import create_app
+from runtime import ops
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import Misconfigured
+from runtime.logs import get_logger
+from runtime.settings import Settings
 
 BACKLOG_CONNECTIONS = 16_384
 """Connections that the kernel queues, and requests that are accepted at once. Granian's own default stops at 512

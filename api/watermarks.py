@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from litestar.params import HeaderParameter
 
-from adriatic.deadline import Deadline
-from adriatic.errors import Behind
-from adriatic.watch import freshness
 from api.db import Connection, Database, tenant_transaction
 from api.live.views import VERSIONS, VIEWS
+from runtime.deadline import Deadline
+from runtime.errors import Behind
+from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX, State
 from topics import catalog
-
-State = Literal["fresh", "stale", "unknown"]
 
 WORDS_VIEW = "search.words"
 RELATED_VIEW = "related"
@@ -33,8 +31,6 @@ TOPICS_OF: dict[str, tuple[str, ...]] = {
 }
 """What each view is made from: all partitions of these topics must have reported."""
 
-FRESH_S_MAX = freshness.FRESH_S_MAX
-KNOWN_S_MAX = freshness.KNOWN_S_MAX
 
 POSITION_HEADER = "adriatic-position"
 """In the answer to a write: an LSN at or after its commit. In a request for a view: show everything up to it."""

@@ -14,11 +14,11 @@ from typing import Any
 import click
 
 from adriatic.cli.status import collect
-from adriatic.errors import NotFound
-from adriatic.settings import Settings, load
 from adriatic.supervisor.supervisor import Files
 from api.adrs.document import parse
 from bench import cdc, chat, feed, live, path, search, usage
+from runtime.errors import NotFound
+from runtime.settings import Settings, load
 
 Figures = list[dict[str, Any]]
 

@@ -14,17 +14,17 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.deadline import Deadline
-from adriatic.ops import Health
-from adriatic.settings import Settings, load
-from connectors.postgres import pgoutput
-from connectors.postgres.encoder import Origin, TableEncoder
+from connectors.capture import pgoutput
+from connectors.capture.encoder import Origin, TableEncoder
+from connectors.capture.store import Store
+from connectors.capture.transport import Data, Transport
 from connectors.postgres.lsn import Lsn
 from connectors.postgres.provision import provision
-from connectors.postgres.store import Store
-from connectors.postgres.transport import Data, Transport
-from tests.connectors.postgres.world import World, made
+from runtime.clock import SYSTEM_CLOCK
+from runtime.deadline import Deadline
+from runtime.ops import Health
+from runtime.settings import Settings, load
+from tests.connectors.capture.world import World, made
 
 ROWS = 100_000
 ROWS_PER_TRANSACTION = 500

@@ -26,14 +26,14 @@ from uuid import UUID
 import psycopg
 from confluent_kafka import Producer as KafkaProducer
 
-from adriatic.deadline import Deadline
-from adriatic.settings import Settings, load
 from adriatic.supervisor.supervisor import Files, running
 from bench.path import client, new_tenant
 from connectors.kafka.partitioner import partition_for
 from connectors.postgres.sink import connect
 from connectors.registry import RegistryClient
 from dataflows import oracle_feeds
+from runtime.deadline import Deadline
+from runtime.settings import Settings, load
 from schemas.codec import Encoder
 from schemas.feeds import TOPIC, Key
 from tests.dataflows.feed_world import COUNTS, Model, Producer, Sent, traffic

@@ -17,12 +17,12 @@ from typing import Any
 import httpx
 from confluent_kafka import Consumer, TopicPartition
 
-from adriatic.deadline import Deadline
-from adriatic.settings import Settings
 from bench.path import Spread, client, new_tenant
 from connectors.kafka.partitioner import partition_for
-from connectors.kafka.records import COMMITTED_AT_HEADER, TENANT_HEADER
 from connectors.llm.sse import SseDecoder
+from runtime.deadline import Deadline
+from runtime.settings import Settings
+from schemas.headers import COMMITTED_AT_HEADER, TENANT_HEADER
 
 TOPIC = "adriatic.mv.activity"
 PARTITIONS = 8

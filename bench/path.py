@@ -28,11 +28,11 @@ import psycopg
 from confluent_kafka import Consumer, TopicPartition
 
 from adriatic.cli.remote import local_token, local_url
-from adriatic.deadline import Deadline
-from adriatic.settings import Settings
 from api.tenants import service
 from connectors.kafka.partitioner import partition_for
-from connectors.kafka.records import COMMITTED_AT_HEADER, TENANT_HEADER
+from runtime.deadline import Deadline
+from runtime.settings import Settings
+from schemas.headers import COMMITTED_AT_HEADER, TENANT_HEADER
 
 VERSIONS = "adriatic.app.adr_versions"
 PARTITIONS = 8

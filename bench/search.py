@@ -22,9 +22,6 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from adriatic.deadline import Deadline
-from adriatic.ids import new_id
-from adriatic.settings import EmbedderSettings, PostgresSettings, load
 from api.adrs.document import parse
 from api.db import Database
 from api.search import service
@@ -33,6 +30,9 @@ from api.search.schemas import Mode, SearchRequest
 from connectors.embedders import EmbeddingSpace, build
 from connectors.postgres.provision import provision
 from dataflows.chunker import chunk
+from runtime.deadline import Deadline
+from runtime.ids import new_id
+from runtime.settings import EmbedderSettings, PostgresSettings, load
 
 DECISIONS = Path(__file__).resolve().parents[1] / "docs" / "decisions"
 SIZES = (500, 20_000)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import psycopg
 
-from adriatic.deadline import Deadline
-from adriatic.settings import Settings
 from bench.path import new_tenant
+from runtime.deadline import Deadline
+from runtime.settings import Settings
 
 EVENTS = 50_000
 """Some seconds of work; a tenant that asks a question a minute needs a month for as many."""

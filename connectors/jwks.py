@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from adriatic.errors import DependencyUnavailable, Misconfigured
+from runtime.errors import DependencyUnavailable, Misconfigured
 
 TIMEOUT_S = 5.0
 """For the whole request: a caller may be waiting for it."""

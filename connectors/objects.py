@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from uuid import UUID
 
-from adriatic.errors import DependencyUnavailable, NotFound
-from adriatic.settings import Settings
+from runtime.errors import DependencyUnavailable, NotFound
+from runtime.settings import Settings
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

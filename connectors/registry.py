@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 import httpx
 
-from adriatic.errors import Conflict, DependencyUnavailable, InvalidInput, Misconfigured, Undecodable, UnknownSchema
-from adriatic.settings import RegistrySettings
+from runtime.errors import Conflict, DependencyUnavailable, InvalidInput, Misconfigured, Undecodable, UnknownSchema
+from runtime.settings import RegistrySettings
 from schemas.catalog import Schema
 
 Level = Literal[

@@ -21,10 +21,10 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from adriatic.errors import Unprocessable
 from connectors.postgres.sink import Connection
 from dataflows.flow import Event, Flow
 from dataflows.index import VERSIONS_TOPIC
+from runtime.errors import Unprocessable
 
 EVENTS_MAX = 200
 """Versions that a tenant's feed keeps: some screens full. The whole history of an ADR is its versions."""

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adriatic.errors import NotFound
-from adriatic.settings import Settings
 from connectors.kafka.records import TopicPartition
 from dataflows.flow import Flow
+from runtime.errors import NotFound
+from runtime.settings import Settings
 
 FLOWS: dict[str, str] = {
     "index": "versions of ADRs → passages, searchable by words",

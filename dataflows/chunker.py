@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from adriatic.errors import Unprocessable
+from runtime.errors import Unprocessable
 
 BODY_CHARS_MIN = 150
 """Sections shorter than this join short neighbours: a lone "## Status: accepted" is noise to every ranking."""

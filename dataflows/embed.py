@@ -17,14 +17,14 @@ from uuid import UUID
 
 import numpy as np
 
-from adriatic import metrics
-from adriatic.errors import Halted, Undecodable
 from connectors.embedders import Embedder, Vector
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from dataflows.chunker import text_hash
 from dataflows.flow import Event, Flow
 from dataflows.index import REQUESTS_TOPIC, Adr
+from runtime import metrics
+from runtime.errors import Halted, Undecodable
 
 Text = tuple[UUID, bytes]
 """A tenant and the hash of a text: what a vector is stored under, within a space."""

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from adriatic.errors import DataError
 from connectors.kafka.records import Record
+from runtime.errors import DataError
 from schemas import feeds
 from schemas.feeds import Reason
 

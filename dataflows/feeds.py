@@ -22,8 +22,7 @@ from uuid import UUID
 
 import msgspec
 
-from adriatic.errors import Unprocessable
-from connectors.kafka.records import TRACE_HEADER, Record, TopicPartition
+from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection, DeadLetter, write_dead_letters
 from dataflows.feed_rules import (
@@ -43,9 +42,11 @@ from dataflows.feed_rules import (
     tally,
 )
 from dataflows.flow import Event, Flow
+from runtime.errors import Unprocessable
 from schemas import catalog as schema_catalog
 from schemas import feeds as contract
 from schemas.codec import Decoder, SchemaLookup
+from schemas.headers import TRACEPARENT_HEADER
 
 BATCH_RECORDS_MAX = 1_000
 """Fixed costs of a transaction are then below a tenth of a batch."""
@@ -279,7 +280,7 @@ def _version(one: Settled) -> tuple[Any, ...]:
         item.uri,
         item.text,
         item.effective_at,
-        one.judged.record.header(TRACE_HEADER) if one.judged.over_http else None,
+        one.judged.record.header(TRACEPARENT_HEADER) if one.judged.over_http else None,
     )
 
 

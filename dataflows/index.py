@@ -22,12 +22,12 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
-from adriatic.errors import DependencyUnavailable, Unprocessable
-from connectors.kafka.records import TRACE_HEADER
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.flow import Event, Flow
+from runtime.errors import DependencyUnavailable, Unprocessable
+from schemas.headers import TRACEPARENT_HEADER
 
 VERSIONS_TOPIC = "adriatic.app.adr_versions"
 DOCUMENTS_TOPIC = "adriatic.app.document_versions"
@@ -184,7 +184,7 @@ def _version(event: Event) -> Version:
         status="" if document else row["status"],
         effective_at=datetime.fromisoformat(row["effective_at"]),
         recorded_at=event.record.committed_at or datetime.fromisoformat(row["recorded_at"]),
-        traceparent=event.record.header(TRACE_HEADER) or row.get("traceparent"),
+        traceparent=event.record.header(TRACEPARENT_HEADER) or row.get("traceparent"),
         chunks=() if deleted else tuple(chunk(title, row["body"])),
         kind="document" if document else "adr",
         source_version=row["version"] if document else None,
@@ -334,7 +334,7 @@ def _requests(space: str, version: Version, missing: set[bytes]) -> Iterator[tup
     """The arguments of `app.emit` for each request."""
     tenant_id, adr_id = str(version.adr.tenant_id), str(version.adr.adr_id)
     texts = {part.text_hash: part.text for part in version.chunks if part.text_hash in missing}
-    headers = {TRACE_HEADER: version.traceparent} if version.traceparent else {}
+    headers = {TRACEPARENT_HEADER: version.traceparent} if version.traceparent else {}
     for number, items in enumerate(_bundles(texts)):
         value = {
             "event_id": str(uuid5(_EVENT_IDS, f"{space} {tenant_id} {adr_id} {version.version} {number}")),

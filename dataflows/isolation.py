@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from adriatic.errors import OperatingError
+from runtime.errors import OperatingError
 
 T = TypeVar("T")
 R = TypeVar("R")

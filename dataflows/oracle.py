@@ -17,9 +17,6 @@ from uuid import UUID
 import numpy as np
 import psycopg
 
-from adriatic.deadline import Deadline
-from adriatic.errors import DependencyUnavailable, NotFound
-from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from connectors.kafka.source import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
@@ -32,6 +29,9 @@ from dataflows.index import Index
 from dataflows.oracle_activity import RIGHT, unlike
 from dataflows.related import Related
 from dataflows.usage import Usage
+from runtime.deadline import Deadline
+from runtime.errors import DependencyUnavailable, NotFound
+from runtime.settings import Settings
 from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import NotFound, OperatingError
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, DeadLetter, mapped, storable
 from dataflows.flow import Event, Flow
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import NotFound, OperatingError
 from schemas import catalog as schema_catalog
 from schemas.codec import Decoder, SchemaLookup
 

@@ -21,7 +21,6 @@ from uuid import UUID
 
 import numpy as np
 
-from adriatic.errors import Unprocessable
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from dataflows.flow import Event, Flow
@@ -39,6 +38,7 @@ from dataflows.nearness import (
     unpack,
     words_of,
 )
+from runtime.errors import Unprocessable
 
 STATE_TOPIC = "adriatic.mv.search_state"
 LINKS_TOPIC = "adriatic.app.adr_links"

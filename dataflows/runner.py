@@ -25,11 +25,6 @@ import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main  # the name says testing; it is the one-worker engine
 
-from adriatic import metrics
-from adriatic.errors import Halted, OperatingError
-from adriatic.lifecycle import Lifecycle, StopRequested
-from adriatic.logs import get_logger
-from adriatic.settings import Settings
 from connectors.kafka.dead_letters import NO_LIMIT, limit_of
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import EPOCH, KafkaSource, Offsets, PartitionedConsumer, part_name
@@ -49,6 +44,11 @@ from connectors.registry import RegistryClient
 from dataflows.flow import Effects, Event, Flow
 from dataflows.isolation import isolate
 from dataflows.sampler import Sampler
+from runtime import metrics
+from runtime.errors import Halted, OperatingError
+from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.logs import get_logger
+from runtime.settings import Settings
 from schemas import catalog as schema_catalog
 from schemas.codec import Decoder, SchemaLookup
 from topics import catalog as topic_catalog

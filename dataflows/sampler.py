@@ -16,15 +16,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from adriatic import metrics
-from adriatic.errors import DependencyUnavailable
-from adriatic.lifecycle import Lifecycle
-from adriatic.logs import get_logger
-from adriatic.settings import Settings
 from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import Offsets, PartitionedConsumer, age_s
 from connectors.postgres.sink import Connection, advance_idle_watermarks, connect, mapped
 from connectors.postgres.watch import write_progress
+from runtime import metrics
+from runtime.errors import DependencyUnavailable
+from runtime.lifecycle import Lifecycle
+from runtime.logs import get_logger
+from runtime.settings import Settings
 
 log = get_logger("sampler")
 

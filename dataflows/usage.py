@@ -16,11 +16,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from adriatic.errors import Unprocessable
 from connectors.postgres.sink import Connection
 from dataflows import job_status
 from dataflows.flow import Event, Flow
 from dataflows.job_status import JobStatus
+from runtime.errors import Unprocessable
 
 EVENTS_TOPIC = "adriatic.app.usage_events"
 USAGE_VIEWS = ("usage_by_hour", "usage_by_day", "usage_by_model", "usage_by_user", "usage_by_key")

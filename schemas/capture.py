@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adriatic.errors import InvalidInput
+from runtime.errors import InvalidInput
 
 Avro = dict[str, Any]
 

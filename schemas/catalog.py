@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from adriatic.errors import NotFound
+from runtime.errors import NotFound
 
 AVRO_FOLDER = Path(__file__).parent / "avro"
 SUFFIX = ".avsc"

@@ -18,8 +18,8 @@ import fastavro
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import Undecodable, Unencodable, UnknownSchema
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import Undecodable, Unencodable, UnknownSchema
 from schemas import catalog
 from schemas.catalog import Schema
 from schemas.compatibility import problems

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adriatic.errors import DependencyUnavailable, Halted
+from runtime.errors import DependencyUnavailable, Halted
 
 if TYPE_CHECKING:
     import psycopg

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from adriatic.errors import Unencodable
+from runtime.errors import Unencodable
 
 Convert = Callable[[Any], Any]
 

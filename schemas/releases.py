@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adriatic.errors import DependencyUnavailable, NotFound
+from runtime.errors import DependencyUnavailable, NotFound
 from schemas.catalog import AVRO_FOLDER, SUFFIX
 
 GIT_MAX_S = 30.0

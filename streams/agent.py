@@ -24,12 +24,6 @@ from typing import Any
 import faust
 from faust.types.auth import SASLMechanism
 
-from adriatic import metrics
-from adriatic.deadline import backoff_s
-from adriatic.errors import Fenced, Halted, Misconfigured, OperatingError
-from adriatic.lifecycle import Lifecycle, StopRequested
-from adriatic.logs import get_logger
-from adriatic.settings import KafkaSettings, Settings
 from connectors.kafka.dead_letters import NO_LIMIT, limit_of
 from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import Offsets
@@ -43,6 +37,12 @@ from connectors.postgres.sink import (
     write_dead_letters,
 )
 from connectors.registry import RegistryClient
+from runtime import metrics
+from runtime.deadline import backoff_s
+from runtime.errors import Fenced, Halted, Misconfigured, OperatingError
+from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.logs import get_logger
+from runtime.settings import KafkaSettings, Settings
 from schemas import catalog as schema_catalog
 from schemas.codec import Decoder, SchemaLookup
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from adriatic.errors import Unprocessable
 from connectors.postgres import jobs
 from connectors.postgres.sink import Connection
+from runtime.errors import Unprocessable
 from streams.agent import Agent, Event
 
 TOPIC = "agent.task.submitted"

@@ -17,15 +17,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from uuid import uuid4
 
-from adriatic import metrics
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import DependencyUnavailable, Fenced, Unprocessable
-from adriatic.lifecycle import Lifecycle, StopRequested
-from adriatic.logs import get_logger
-from adriatic.settings import PostgresSettings
 from connectors.postgres import jobs
 from connectors.postgres.jobs import Job, JobKind
 from connectors.postgres.sink import TransactionalSink
+from runtime import metrics
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import DependencyUnavailable, Fenced, Unprocessable
+from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.logs import get_logger
+from runtime.settings import PostgresSettings
 
 log = get_logger("jobs")
 

@@ -26,10 +26,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from adriatic.deadline import Deadline
-from adriatic.settings import Settings
 from adriatic.supervisor import process
 from adriatic.supervisor.supervisor import Files, running
+from runtime.deadline import Deadline
+from runtime.settings import Settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in the background of a shell's script. Every child would inherit it, and no test could press Ctrl-C.

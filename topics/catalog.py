@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from adriatic.errors import Misconfigured
+from runtime.errors import Misconfigured
 
 FOLDER = Path(__file__).parent
 DLQ_SUFFIX = ".dlq"

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import click
 
-from adriatic import __version__
-from adriatic.errors import AdriaticError, DependencyUnavailable
+from runtime import __version__
+from runtime.errors import AdriaticError, DependencyUnavailable
 
 COMMANDS: dict[str, str] = {
     # name: "module:attribute", in the order that help lists them
@@ -86,8 +86,8 @@ def _hint(error: AdriaticError, words: Sequence[str]) -> str:
     """What to do next. Trying again does not help where nothing was started, and whoever fails cannot know that."""
     if not isinstance(error, DependencyUnavailable) or any(word.partition("=")[0] == "--url" for word in words):
         return error.hint
-    from adriatic.settings import load
     from adriatic.supervisor.supervisor import Files, running
+    from runtime.settings import load
 
     try:
         settings = load()

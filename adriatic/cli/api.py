@@ -6,8 +6,8 @@ import asyncio
 
 import click
 
-from adriatic import logs, telemetry
-from adriatic.settings import load
+from runtime import logs, telemetry
+from runtime.settings import load
 
 
 @click.group()

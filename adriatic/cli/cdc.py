@@ -1,6 +1,6 @@
 """`adriatic cdc`: change capture, from the WAL of Postgres to the topics.
 
-Owns the wiring, signals and what is printed. The work is in `connectors/postgres/source.py`.
+Owns the wiring, signals and what is printed. The work is in `connectors/capture/source.py`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from adriatic import logs, ops, telemetry
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.deadline import Deadline, backoff_s
-from adriatic.errors import DependencyUnavailable, InvalidInput
-from adriatic.settings import Settings, load
+from runtime import logs, ops, telemetry
+from runtime.clock import SYSTEM_CLOCK
+from runtime.deadline import Deadline, backoff_s
+from runtime.errors import DependencyUnavailable, InvalidInput
+from runtime.settings import Settings, load
 
 
 @click.group()
@@ -30,8 +30,8 @@ def run() -> None:
     Starts and waits when Postgres, Kafka or the registry are away; health and metrics are on telemetry.ops_port.
     On its first start it copies every published table.
     """
-    from connectors.postgres.source import Capture
-    from connectors.postgres.tables import Contracts
+    from connectors.capture.source import Capture
+    from connectors.capture.tables import Contracts
     from connectors.registry import RegistryClient
     from topics import catalog
 
@@ -77,8 +77,8 @@ def _reason(table: dict[str, Any]) -> str:
 
 
 def _status(settings: Settings) -> dict[str, Any]:
+    from connectors.capture.store import Store
     from connectors.postgres.lsn import show
-    from connectors.postgres.store import Store
 
     with Store(settings.postgres, settings.cdc.slot) as store:
         slot, progress = store.slot(), store.progress()
@@ -130,8 +130,8 @@ def reset(yes: bool, drop_slot: bool) -> None:
 
 def _reset(settings: Settings, *, drop_slot: bool) -> bool:
     """Returns whether the slot was kept."""
-    from connectors.postgres import checks
-    from connectors.postgres.store import Store
+    from connectors.capture import checks
+    from connectors.capture.store import Store
 
     deadline = Deadline.after(RESET_MAX_S)
     with Store(settings.postgres, settings.cdc.slot) as store:

@@ -46,8 +46,8 @@ def chat(
     """
     from adriatic.cli.remote import connect, local_url
     from adriatic.cli.search import local_token_of
-    from adriatic.settings import load
     from api.chat.schemas import ChatRequest
+    from runtime.settings import load
 
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token go together")
@@ -109,7 +109,7 @@ def _footnotes(sources: list[dict[str, Any]], cited: list[int], unsupported: lis
 
 
 def _broke_off() -> Exception:
-    from adriatic.errors import DependencyUnavailable
+    from runtime.errors import DependencyUnavailable
 
     return DependencyUnavailable("the answer broke off", hint="ask again")
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from adriatic.errors import InvalidInput, NotFound
-from adriatic.settings import Settings, load
+from runtime.errors import InvalidInput, NotFound
+from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from connectors.postgres.sink import Connection

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.errors import DependencyUnavailable, InvalidInput, NotFound
-from adriatic.settings import Settings, load
+from runtime.clock import SYSTEM_CLOCK
+from runtime.errors import DependencyUnavailable, InvalidInput, NotFound
+from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote

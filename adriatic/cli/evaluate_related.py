@@ -19,10 +19,10 @@ import click
 import msgspec
 
 from adriatic.cli.evaluate import PAGE, Corpus, default_paths, emptied, evaluate, imported, tenant_of
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.deadline import Deadline
-from adriatic.errors import DependencyUnavailable, InvalidInput
-from adriatic.settings import Settings, load
+from runtime.clock import SYSTEM_CLOCK
+from runtime.deadline import Deadline
+from runtime.errors import DependencyUnavailable, InvalidInput
+from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote

@@ -16,8 +16,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from adriatic.errors import InvalidInput
-from adriatic.settings import load
+from runtime.errors import InvalidInput
+from runtime.settings import load
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote

@@ -9,10 +9,10 @@ from types import FrameType
 
 import click
 
-from adriatic import logs, ops, telemetry
-from adriatic.errors import Fenced, Halted
-from adriatic.lifecycle import Lifecycle
-from adriatic.settings import load
+from runtime import logs, ops, telemetry
+from runtime.errors import Fenced, Halted
+from runtime.lifecycle import Lifecycle
+from runtime.settings import load
 
 
 @click.group()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.errors import InvalidInput
-from adriatic.settings import Settings, load
+from runtime.clock import SYSTEM_CLOCK
+from runtime.errors import InvalidInput
+from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from adriatic.cli.import_view import Outcome

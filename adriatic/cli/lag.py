@@ -9,11 +9,10 @@ import click
 import msgspec
 
 from adriatic.cli.status_view import groups
-from adriatic.errors import NotFound
-from adriatic.settings import load
 from adriatic.watch import overview
-from adriatic.watch.lag import GroupLag
-from adriatic.watch.pipeline import believed
+from runtime.errors import NotFound
+from runtime.settings import load
+from schemas.pipeline import GroupLag, believed
 
 
 @click.command()

@@ -44,7 +44,7 @@ def live(view: str, for_s: float, tenant: str, url: str | None, token: str | Non
     """
     from adriatic.cli.remote import connect, local_url
     from adriatic.cli.search import local_token_of
-    from adriatic.settings import load
+    from runtime.settings import load
 
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token go together")
@@ -67,9 +67,9 @@ def followed(remote: Remote, view: str, for_s: float) -> Iterator[ServerEvent]:
     from urllib.parse import quote
 
     from adriatic.cli.remote import OUTAGE_S_MAX
-    from adriatic.clock import SYSTEM_CLOCK
-    from adriatic.deadline import Deadline, backoff_s
-    from adriatic.errors import DependencyUnavailable
+    from runtime.clock import SYSTEM_CLOCK
+    from runtime.deadline import Deadline, backoff_s
+    from runtime.errors import DependencyUnavailable
 
     ends = Deadline.after(for_s) if for_s else None
     last, pauses, patience = "", backoff_s(), Deadline.after(OUTAGE_S_MAX)

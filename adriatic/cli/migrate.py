@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from adriatic.deadline import Deadline
-from adriatic.settings import load
+from runtime.deadline import Deadline
+from runtime.settings import load
 
 
 @click.command()

@@ -30,7 +30,7 @@ def metrics() -> str:
     """Every metric in the registry file, in its order."""
     from prometheus_client.metrics import MetricWrapperBase
 
-    from adriatic import metrics as registry
+    from runtime import metrics as registry
 
     lines = [
         "# Metrics",
@@ -52,7 +52,7 @@ def metrics() -> str:
 
 def errors() -> str:
     """Every class of the error tree, by family."""
-    from adriatic import errors as tree
+    from runtime import errors as tree
 
     lines = [
         "# Error codes",

@@ -14,7 +14,7 @@ from uuid import UUID
 import click
 import msgspec
 
-from adriatic.errors import InvalidInput, NotFound
+from runtime.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
@@ -41,8 +41,8 @@ def related(adr: str, log: str | None, tenant: str, url: str | None, token: str 
     """
     from adriatic.cli.remote import connect, local_url
     from adriatic.cli.search import OUTAGE_S_MAX, local_token_of
-    from adriatic.settings import load
     from api.adrs.related import RelatedAdrs
+    from runtime.settings import load
 
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token go together")

@@ -15,11 +15,11 @@ from uuid import UUID
 import httpx
 import msgspec
 
-from adriatic import errors
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.deadline import Deadline, backoff_s
-from adriatic.settings import Settings
 from connectors.llm.sse import ServerEvent, SseDecoder
+from runtime import errors
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.deadline import Deadline, backoff_s
+from runtime.settings import Settings
 
 OUTAGE_S_MAX = 60.0
 """How long the API, or what it depends on, may be away before a command gives up. A restart takes a few seconds."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adriatic.cli.waiting import answered, wait_option
-from adriatic.deadline import Deadline
-from adriatic.errors import NotFound
-from adriatic.settings import Settings, load
+from runtime.deadline import Deadline
+from runtime.errors import NotFound
+from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from connectors.registry import RegistryClient
@@ -68,7 +68,7 @@ def generate(only_check: bool) -> None:
 
 def captured(settings: Settings) -> dict[str, Schema]:
     """The contracts of every published table, by subject."""
-    from connectors.postgres.relations import published
+    from connectors.capture.relations import published
     from schemas import capture, catalog
 
     prefix = settings.cdc.prefix

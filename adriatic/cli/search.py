@@ -66,8 +66,8 @@ def search(
     adriatic search ADR-12 --explain                   an ADR by its name, and how it got its place
     """
     from adriatic.cli.remote import connect, local_url
-    from adriatic.settings import load
     from api.search.schemas import SearchRequest, SearchResult
+    from runtime.settings import load
 
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token go together")
@@ -104,7 +104,7 @@ def local_token_of(tenant: str) -> str:
     """A token of this machine's issuer for a tenant by its slug or id."""
     from adriatic.cli.remote import local_token
     from adriatic.cli.tenants import tenant_id_of
-    from adriatic.settings import load
+    from runtime.settings import load
 
     settings = load()
     return local_token(settings, asyncio.run(tenant_id_of(settings, tenant)))

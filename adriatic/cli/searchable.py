@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from adriatic.cli.remote import Remote
-from adriatic.clock import Clock
 from api.imports.freshness import Freshness
+from runtime.clock import Clock
 
 POLL_S = 0.25
 """Between two looks: the resolution of the times that are printed, and four cheap reads a second."""

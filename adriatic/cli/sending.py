@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from adriatic.cli.remote import Remote
-from adriatic.clock import Clock
 from api.imports.schemas import (
     EXAMPLES_MAX,
     BatchResult,
@@ -23,6 +22,7 @@ from api.imports.schemas import (
     Tally,
 )
 from connectors.history import Change, Fault, Source
+from runtime.clock import Clock
 
 BATCH_EVENTS_MAX = 200
 """Changes in one request: about half a second of work for the API, so progress moves and a retry costs little."""

@@ -17,8 +17,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from adriatic.settings import ENV_PREFIX, Settings, load, sources, unknown_variables
-from adriatic.settings import check as require_faultless
+from runtime.settings import ENV_PREFIX, Settings, load, sources, unknown_variables
+from runtime.settings import check as require_faultless
 
 MASK = "********"
 MEANING_WIDTH = 96

@@ -22,11 +22,11 @@ import click
 from rich.console import Console
 
 from adriatic.cli import stack_view as view
-from adriatic.errors import AdriaticError, DependencyUnavailable, InvalidInput
-from adriatic.settings import Settings, load
 from adriatic.supervisor import process
 from adriatic.supervisor.part import GOOD, PartReport, Report
 from adriatic.supervisor.supervisor import Files, Supervisor, end_leftovers, only_one, running
+from runtime.errors import AdriaticError, DependencyUnavailable, InvalidInput
+from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from adriatic.stack.system import Fetched
@@ -140,8 +140,8 @@ def stop(files: Files) -> None:
 
 def _supervise(files: Files, only: frozenset[str]) -> None:
     """Be the supervisor."""
-    from adriatic import logs as logging
     from adriatic.stack import system
+    from runtime import logs as logging
 
     with only_one(files):
         settings, fetched = _prepare(files, only)

@@ -29,9 +29,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from adriatic.settings import Settings
 from adriatic.stack.artifacts import Progress as ArtifactProgress
 from adriatic.supervisor.part import GOOD, PartReport, Report, State
+from runtime.settings import Settings
 
 PLAIN_EVERY_S = 5.0
 """Between two lines about one download where nothing can move in place."""

@@ -21,15 +21,15 @@ import msgspec
 
 from adriatic.cli.remote import local_url
 from adriatic.cli.status_view import render
-from adriatic.errors import AdriaticError
-from adriatic.settings import Settings, load
 from adriatic.stack import system
 from adriatic.supervisor import process
 from adriatic.supervisor.assessment import Assessment, Verdict, assess
 from adriatic.supervisor.supervisor import REPORT_STALE_S, Files, running
 from adriatic.watch import overview
 from adriatic.watch.overview import Check, Overview, Spend
-from adriatic.watch.pipeline import Pipeline, believed
+from runtime.errors import AdriaticError
+from runtime.settings import Settings, load
+from schemas.pipeline import Pipeline, believed
 
 WATCH_S = 2.0
 """Between two screens: as often as the supervisor and the watcher report."""

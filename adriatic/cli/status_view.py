@@ -13,10 +13,8 @@ from datetime import UTC, datetime
 import click
 
 from adriatic.supervisor.assessment import Row, Verdict
-from adriatic.watch.freshness import STAGES, ViewFreshness
-from adriatic.watch.lag import GroupLag
 from adriatic.watch.overview import Overview, Spend
-from adriatic.watch.pipeline import DeadLetters, Slot
+from schemas.pipeline import STAGES, DeadLetters, GroupLag, Slot, ViewFreshness
 
 WIDTH_MIN = 80
 """Narrower terminals wrap; the columns need as much."""

@@ -7,10 +7,10 @@ from types import FrameType
 
 import click
 
-from adriatic import logs, ops, telemetry
-from adriatic.errors import Halted, NotFound
-from adriatic.lifecycle import Lifecycle
-from adriatic.settings import load
+from runtime import logs, ops, telemetry
+from runtime.errors import Halted, NotFound
+from runtime.lifecycle import Lifecycle
+from runtime.settings import load
 
 STOP_S_MAX = 15.0
 """For the steps under way; a job whose step takes longer is taken up again when its lease runs out."""

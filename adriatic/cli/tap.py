@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 import click
 
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.settings import load
 from connectors.kafka.shown import (
     NO_MASKS,
     SIDES,
@@ -25,6 +23,8 @@ from connectors.kafka.shown import (
 )
 from connectors.kafka.tap import Account, Bound, Reading, Stopped, Tap
 from connectors.registry import RegistryClient
+from runtime.clock import SYSTEM_CLOCK
+from runtime.settings import load
 from schemas.codec import Decoder
 from topics import catalog
 

@@ -10,8 +10,8 @@ from uuid import UUID
 import click
 import msgspec
 
-from adriatic.errors import CallerError, InvalidInput
-from adriatic.settings import Settings, load
+from runtime.errors import CallerError, InvalidInput
+from runtime.settings import Settings, load
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adriatic.cli.waiting import answered, wait_option
-from adriatic.deadline import Deadline
-from adriatic.settings import load
+from runtime.deadline import Deadline
+from runtime.settings import load
 
 if TYPE_CHECKING:
     from connectors.kafka.admin import KafkaAdmin

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.deadline import Deadline
-from adriatic.errors import CallerError, DependencyUnavailable
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.deadline import Deadline
+from runtime.errors import CallerError, DependencyUnavailable
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
@@ -64,7 +64,7 @@ def upload(paths: tuple[Path, ...], tenant: str, wait: bool, url: str | None, to
     """
     from adriatic.cli.remote import connect, local_url
     from adriatic.cli.search import local_token_of
-    from adriatic.settings import load
+    from runtime.settings import load
 
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token go together")

@@ -59,8 +59,8 @@ def usage(
     """
     from adriatic.cli.remote import connect, local_url
     from adriatic.cli.search import local_token_of
-    from adriatic.settings import load
     from api.usage.service import Usage
+    from runtime.settings import load
 
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token go together")

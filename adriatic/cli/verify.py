@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adriatic.deadline import Deadline
-from adriatic.settings import load
+from runtime.deadline import Deadline
+from runtime.settings import load
 
 if TYPE_CHECKING:
     from dataflows.oracle import Report

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from adriatic.deadline import Deadline, backoff_s
-from adriatic.errors import DependencyUnavailable
+from runtime.deadline import Deadline, backoff_s
+from runtime.errors import DependencyUnavailable
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])

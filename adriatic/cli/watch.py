@@ -7,9 +7,9 @@ from types import FrameType
 
 import click
 
-from adriatic import logs, ops, telemetry
-from adriatic.lifecycle import Lifecycle
-from adriatic.settings import load
+from runtime import logs, ops, telemetry
+from runtime.lifecycle import Lifecycle
+from runtime.settings import load
 
 
 @click.group()
@@ -25,7 +25,7 @@ def run() -> None:
     metrics. One such process is enough; without it these say unknown. Starts without its dependencies and says at
     /health/ready what it waits for.
     """
-    from dataflows.watcher import Watcher
+    from adriatic.watch.watcher import Watcher
 
     settings = load()
     logs.configure("watch", settings.telemetry)

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from adriatic.deadline import backoff_s
-from adriatic.errors import DependencyUnavailable, Halted
+from runtime.deadline import backoff_s
+from runtime.errors import DependencyUnavailable, Halted
 
 if TYPE_CHECKING:
     import httpx

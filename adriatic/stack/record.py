@@ -1,4 +1,4 @@
-"""What the embedded stack decided once: `<home>/stack.toml`, which `adriatic.settings` reads as any other source.
+"""What the embedded stack decided once: `<home>/stack.toml`, which `runtime.settings` reads as any other source.
 
 Owns that file: ports, passwords, the name of this copy. Refuses to decide twice: what is recorded stays, except a port
 that somebody else has taken. The file holds passwords, so only its owner can read it.
@@ -14,8 +14,8 @@ from typing import Any
 
 import tomli_w
 
-from adriatic.settings import Settings, StackSettings
 from adriatic.stack import ports, registry
+from runtime.settings import Settings, StackSettings
 
 FILE = "stack.toml"
 PORT_NAMES = (

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from adriatic.settings import Settings
 from adriatic.stack import artifacts, jvm, ports
+from runtime.settings import Settings
 
 VERSION = "3.3.3"
 ARCHIVE = artifacts.Pinned(

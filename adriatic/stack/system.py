@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adriatic.errors import Misconfigured
-from adriatic.settings import Settings
 from adriatic.stack import artifacts, kafka, ports, postgres, registry
 from adriatic.supervisor.part import Health, Part
+from runtime.errors import Misconfigured
+from runtime.settings import Settings
 
 INFRASTRUCTURE = ("postgres", "kafka", "registry")
 PROBE_TIMEOUT_S = 3.0

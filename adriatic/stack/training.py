@@ -15,8 +15,8 @@ from pathlib import Path
 
 import click
 
-from adriatic.settings import Settings, load
 from adriatic.stack import artifacts, jvm, kafka, registry
+from runtime.settings import Settings, load
 
 LOWEST_PRIORITY = 19
 

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import psutil
 
-from adriatic.clock import Clock
-from adriatic.deadline import backoff_s
-from adriatic.errors import AdriaticError
-from adriatic.logs import get_logger
 from adriatic.supervisor import process
 from adriatic.supervisor.part import GOOD, Health, Part, PartReport, State
+from runtime.clock import Clock
+from runtime.deadline import backoff_s
+from runtime.errors import AdriaticError
+from runtime.logs import get_logger
 
 BACKOFF_FIRST_S = 0.2
 """A process that was killed is back before anybody notices."""

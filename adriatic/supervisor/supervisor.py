@@ -18,12 +18,12 @@ from pathlib import Path
 
 import msgspec
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import Conflict
-from adriatic.logs import get_logger
 from adriatic.supervisor import process
 from adriatic.supervisor.keeper import Keeper
 from adriatic.supervisor.part import GOOD, Part, PartReport, Report
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import Conflict
+from runtime.logs import get_logger
 
 REPORT_EVERY_S = 2.0
 """How often the report is written when nothing changes, so that a reader can tell a dead supervisor from a calm one."""

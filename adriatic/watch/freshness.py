@@ -13,54 +13,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
-import msgspec
+from schemas.pipeline import (
+    BLAME,
+    FRESH_S_MAX,
+    KNOWN_S_MAX,
+    STAGES,
+    TOTAL,
+    Percentiles,
+    Stage,
+    State,
+    ViewFreshness,
+    unknown_view,
+)
 
-Stage = Literal["wal", "capture", "topic", "flow"]
-STAGES: tuple[Stage, ...] = ("wal", "capture", "topic", "flow")
 NAMES: Mapping[Stage, str] = {
     "wal": "WAL → capture",
     "capture": "capture → topic",
     "topic": "topic → flow",
     "flow": "flow → table",
 }
-BLAME: Mapping[Stage, str] = {
-    "wal": "capture does not read the WAL: is the process `cdc` there, and Postgres?",
-    "capture": "what capture has read does not reach Kafka: is the broker there?",
-    "topic": "the flow does not take what is in its topics: is its process there?",
-    "flow": "the flow has it and does not commit it: see its log",
-}
-State = Literal["fresh", "stale", "unknown"]
-TOTAL = "total"
-
-FRESH_S_MAX = 10.0
-"""Heartbeats pass the whole path about once a second, a batch takes a second or two; ten says that something waits."""
-KNOWN_S_MAX = 900.0
-"""A watermark older than this is of no use to a reader: a quarter of an hour of edits may be missing."""
-
-
-class Percentiles(msgspec.Struct, frozen=True):
-    """Of the looks of one minute, or of one hour, in seconds."""
-
-    samples: int
-    p50_s: float
-    p95_s: float
-    p99_s: float
-    max_s: float
-
-
-class ViewFreshness(msgspec.Struct, frozen=True, kw_only=True):
-    """One view. `stages` add up to `age_s`; `slowest` names the one that has most of it, when the view is not fresh."""
-
-    view: str
-    flow: str
-    state: State
-    age_s: float | None = None
-    stages: Mapping[str, float] = msgspec.field(default_factory=dict)
-    slowest: str | None = None
-    reason: str = ""
-    last_hour: Percentiles | None = None
 
 
 def split(now_s: float, marks: Sequence[float | None]) -> dict[Stage, float] | None:
@@ -81,7 +53,7 @@ def judge(view: str, flow: str, now_s: float, marks: Sequence[float | None], *, 
     """How fresh a view is. `complete`: all of its partitions have reported."""
     stages = split(now_s, marks)
     if stages is None or not complete:
-        return unknown(view, flow, "its flow has not reported for all partitions yet")
+        return unknown_view(view, flow, "its flow has not reported for all partitions yet")
     age_s = sum(stages.values())
     state: State = "fresh" if age_s <= FRESH_S_MAX else "stale" if age_s <= KNOWN_S_MAX else "unknown"
     slowest: Stage | None = None if state == "fresh" else _slowest(stages)
@@ -98,10 +70,6 @@ def judge(view: str, flow: str, now_s: float, marks: Sequence[float | None], *, 
 
 def _slowest(stages: Mapping[Stage, float]) -> Stage:
     return max(STAGES, key=lambda stage: stages[stage])
-
-
-def unknown(view: str, flow: str, reason: str) -> ViewFreshness:
-    return ViewFreshness(view=view, flow=flow, state="unknown", reason=reason)
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles:

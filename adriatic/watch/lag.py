@@ -20,23 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import msgspec
+from schemas.pipeline import STATUSES, GroupLag, PartitionLag, Status, unknown_group
 
-Status = Literal["losing-data", "rewound", "stopped", "stalled", "unknown", "no-commits", "slow", "catching-up", "ok"]
-STATUSES: tuple[Status, ...] = (
-    "losing-data",
-    "rewound",
-    "stopped",
-    "stalled",
-    "unknown",
-    "no-commits",
-    "slow",
-    "catching-up",
-    "ok",
-)
-"""Worst first: of a group's partitions the worst one speaks for it."""
 RANK: Mapping[Status, int] = {status: rank for rank, status in enumerate(STATUSES)}
 
 ADVICE: Mapping[Status, str] = {  # `{name}`: of the flow or the agent
@@ -100,36 +86,6 @@ class Sample:
         if self.committed is None:
             return None
         return self.records / (self.end - self.low) if self.end > self.low else 0.0
-
-
-class PartitionLag(msgspec.Struct, frozen=True):
-    """One partition, as last looked at. Offsets are null where the group has committed none."""
-
-    topic: str
-    partition: int
-    status: Status
-    committed: int | None
-    end: int
-    lag_records: int | None
-    lag_s: float | None
-
-
-class GroupLag(msgspec.Struct, frozen=True, kw_only=True):
-    """The five numbers of a group, and their word. `ours`: a flow or an agent, which must run at all times."""
-
-    group: str
-    status: Status
-    ours: bool
-    reason: str = ""
-    lag_records: int | None = None
-    lag_s: float | None = None
-    trend: float | None = None
-    """Records a second by which the lag grows; negative while it shrinks."""
-    eta_s: float | None = None
-    """Until nothing waits, if it goes on like this; null while it does not shrink."""
-    retention_share: float | None = None
-    members: int | None = None
-    partitions: Sequence[PartitionLag] = ()
 
 
 Place = tuple[str, int]
@@ -205,7 +161,7 @@ def judge(
     place, status = min(words.items(), key=lambda item: (RANK[item[1]], item[0]))
     newest = [window[-1] for window in windows.values() if window]
     if status == "unknown" or not newest:
-        return unknown(group, "its partitions were not looked at lately", ours=ours)
+        return unknown_group(group, "its partitions were not looked at lately", ours=ours)
     slope = trend(_sums(windows))
     records = sum(sample.records for sample in newest)
     told = [sample.members for sample in newest if sample.members is not None]
@@ -222,11 +178,6 @@ def judge(
         members=max(told) if told else None,
         partitions=[_partition(at, words[at], window[-1]) for at, window in sorted(windows.items()) if window],
     )
-
-
-def unknown(group: str, reason: str, *, ours: bool) -> GroupLag:
-    """No number is shown as if it were of now."""
-    return GroupLag(group=group, status="unknown", ours=ours, reason=reason)
 
 
 def _sums(windows: Mapping[Place, Sequence[Sample]]) -> list[tuple[float, float]]:

@@ -13,15 +13,13 @@ import msgspec
 
 from adriatic.supervisor.assessment import RANK, Assessment, Row, Verdict
 from adriatic.watch import lag
-from adriatic.watch.freshness import ViewFreshness
-from adriatic.watch.lag import GroupLag
-from adriatic.watch.pipeline import Pipeline, Slot
+from schemas.pipeline import GroupLag, Pipeline, Slot, Status, ViewFreshness
 
 DISK_SHARE_MIN = 0.05
 """Less of a disk free than this needs somebody, at the latest: databases stop when it is full."""
 DISK_BYTES_MIN = 2_000_000_000
 """And less than this, on a small disk: half of what the slot may keep."""
-WELL: frozenset[lag.Status] = frozenset({"ok", "catching-up"})
+WELL: frozenset[Status] = frozenset({"ok", "catching-up"})
 """Words of groups that need nobody. That a view is old is said by the view."""
 
 

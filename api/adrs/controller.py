@@ -16,8 +16,6 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
 from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 
-from adriatic import metrics
-from adriatic.settings import Settings
 from api import paging
 from api.adrs import examples, preconditions, queries, service
 from api.adrs.document import Document, Status, parse
@@ -37,6 +35,8 @@ from api.edge import traceparent
 from api.logs import service as logs
 from api.openapi import answers
 from api.requests import require_zone
+from runtime import metrics
+from runtime.settings import Settings
 
 PARSE_HERE_CHARS_MAX = 65_536
 """A text up to this long is parsed in a few milliseconds; longer ones on a thread, so that other requests go on."""

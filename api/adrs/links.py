@@ -12,10 +12,10 @@ from uuid import UUID
 
 import msgspec
 
-from adriatic.errors import Conflict, NotFound
 from api.adrs import document
 from api.adrs.schemas import IncomingLink, Link, Links, NewLink
 from api.db import Connection
+from runtime.errors import Conflict, NotFound
 
 USER_LINKS_MAX = 200
 """Set by people on one ADR."""

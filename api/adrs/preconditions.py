@@ -7,9 +7,9 @@ import re
 
 import msgspec
 
-from adriatic.errors import InvalidInput
 from api.adrs.schemas import VERSION_MAX, Adr
 from api.adrs.service import ANY_VERSION
+from runtime.errors import InvalidInput
 
 _TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:-[0-9a-f]+)?"')
 

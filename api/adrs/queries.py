@@ -12,12 +12,12 @@ from uuid import UUID
 
 import msgspec
 
-from adriatic.errors import Gone, NotFound
 from api import paging
 from api.adrs import service
 from api.adrs.document import Status
 from api.adrs.schemas import Adr, AdrPage, AdrSummary, Version, VersionPage, VersionSummary
 from api.db import Connection
+from runtime.errors import Gone, NotFound
 
 Order = Literal["updated", "created"]
 

@@ -13,7 +13,6 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
 from litestar.params import Body, PathParameter, QueryParameter
 
-from adriatic.deadline import Deadline
 from api import watermarks
 from api.adrs import examples, links, queries, related, service, tags
 from api.adrs.document import TARGET_CHARS_MAX, LinkKind
@@ -21,6 +20,7 @@ from api.adrs.schemas import TAG_PATTERN, Link, Links, NewLink, NewTags
 from api.auth.users import Principal
 from api.db import Connection, Database, tenant_transaction
 from api.openapi import answers
+from runtime.deadline import Deadline
 
 Db = NamedDependency[Database]
 By = NamedDependency[Principal]

@@ -15,13 +15,13 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from adriatic.errors import Conflict, Gone, InvalidInput, NotFound, PreconditionRequired, TooLarge
-from adriatic.ids import new_id
 from api.adrs import links, tags
 from api.adrs.document import Document, Status
 from api.adrs.schemas import Change, NewAdr
 from api.db import Connection
 from api.logs import service as logs
+from runtime.errors import Conflict, Gone, InvalidInput, NotFound, PreconditionRequired, TooLarge
+from runtime.ids import new_id
 
 ANY_VERSION = 0
 """Expected version of a caller that takes whatever is there (`If-Match: *`)."""

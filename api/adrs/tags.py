@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from adriatic.errors import Conflict
 from api.adrs.schemas import TAGS_MAX
 from api.db import Connection
+from runtime.errors import Conflict
 
 
 async def read(connection: Connection, tenant_id: UUID, adr_id: UUID) -> list[str]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hmac
 
-from adriatic.errors import Unauthenticated
 from api.auth.users import Principal
 from api.db import Database, tenant_transaction
+from runtime.errors import Unauthenticated
 from schemas.feeds import Key, tenant_of
 
 

@@ -21,10 +21,10 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import InvalidInput, Misconfigured
-from adriatic.ids import new_id
-from adriatic.settings import AuthSettings
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import InvalidInput, Misconfigured
+from runtime.ids import new_id
+from runtime.settings import AuthSettings
 
 KEY_FILE = "issuer-key.pem"
 ALGORITHM = "ES256"

@@ -15,9 +15,9 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import DependencyUnavailable
-from adriatic.logs import get_logger
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import DependencyUnavailable
+from runtime.logs import get_logger
 
 Fetch = Callable[[], Awaitable[Mapping[str, Any]]]
 

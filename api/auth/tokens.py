@@ -13,9 +13,9 @@ from uuid import UUID
 
 import jwt
 
-from adriatic.errors import Forbidden, Unauthenticated
-from adriatic.settings import AuthSettings
 from api.auth.keys import ALGORITHMS, KeyStore
+from runtime.errors import Forbidden, Unauthenticated
+from runtime.settings import AuthSettings
 
 TOKEN_CHARS_MAX = 8192
 """Tokens of real providers have one to three thousand characters; parsing more is work for strangers."""

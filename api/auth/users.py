@@ -12,10 +12,10 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from adriatic.errors import Forbidden
-from adriatic.ids import new_id
 from api.auth.tokens import Claims
 from api.db import Database, tenant_transaction
+from runtime.errors import Forbidden
+from runtime.ids import new_id
 
 USERS_MAX = 10_000
 """Remembered by one process, some 3 MB. A forgotten one costs a statement, nothing else."""

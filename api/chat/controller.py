@@ -15,8 +15,6 @@ from litestar.openapi.spec import Example
 from litestar.params import Body
 from litestar.response import Stream
 
-from adriatic import metrics
-from adriatic.ids import new_id
 from api.auth.users import Principal
 from api.chat.grounding import ground
 from api.chat.ledger import Attempt
@@ -26,6 +24,8 @@ from api.db import Database
 from api.edge import CLIENT_GONE
 from api.openapi import answers
 from api.search.embedding import QueryEmbedder
+from runtime import metrics
+from runtime.ids import new_id
 
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}

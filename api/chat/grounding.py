@@ -13,13 +13,13 @@ from uuid import UUID
 
 import msgspec
 
-from adriatic.errors import InvalidInput
 from api.chat.schemas import ChatRequest, Source
 from api.db import Database, tenant_transaction
 from api.search import service as searching
 from api.search.embedding import QueryEmbedder
 from api.search.schemas import Degraded, Hit, SearchFreshness, SearchRequest
 from connectors.llm import Passage, Prompt
+from runtime.errors import InvalidInput
 
 PASSAGE_CHARS_MAX = 4_000
 """Of one source that a model reads: a page. Chunks are mostly far shorter."""

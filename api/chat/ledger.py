@@ -12,11 +12,11 @@ from uuid import UUID
 
 import msgspec
 
-from adriatic import metrics
-from adriatic.clock import Clock
 from api.chat.schemas import UsageSource
 from api.db import Database, tenant_transaction
 from connectors.llm import BYTES_PER_TOKEN, Tokens, Usage
+from runtime import metrics
+from runtime.clock import Clock
 
 Outcome = Literal["completed", "failed", "cancelled"]
 

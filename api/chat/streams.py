@@ -19,12 +19,6 @@ from uuid import UUID
 
 import msgspec
 
-from adriatic import metrics
-from adriatic.clock import Clock
-from adriatic.deadline import Deadline, backoff_s
-from adriatic.errors import AdriaticError, DependencyUnavailable, OperatingError, RateLimited
-from adriatic.logs import get_logger
-from adriatic.settings import LlmSettings
 from api import problems
 from api.chat import ledger
 from api.chat.citations import CitationCheck
@@ -44,6 +38,12 @@ from api.chat.schemas import (
 from api.db import Database
 from connectors.llm import Delta, Done, Event, Prompt, Provider, Quoted, Started, Usage
 from connectors.llm.extractive import ExtractiveProvider
+from runtime import metrics
+from runtime.clock import Clock
+from runtime.deadline import Deadline, backoff_s
+from runtime.errors import AdriaticError, DependencyUnavailable, OperatingError, RateLimited
+from runtime.logs import get_logger
+from runtime.settings import LlmSettings
 
 FRAMES_MAX = 256
 """Events that wait for a slow reader. A full queue stops the reading of the provider: back-pressure."""

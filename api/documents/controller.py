@@ -21,8 +21,6 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, PathParameter, QueryParameter
 from litestar.response import Stream
 
-from adriatic.errors import TooLarge
-from adriatic.settings import Settings
 from api import paging
 from api.auth.users import Principal
 from api.db import Connection, Database, tenant_transaction, write
@@ -32,6 +30,8 @@ from api.edge import traceparent
 from api.openapi import answers
 from api.watermarks import POSITION_HEADER
 from connectors.objects import Objects, key_of
+from runtime.errors import TooLarge
+from runtime.settings import Settings
 
 _DOCUMENT = {
     "id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",

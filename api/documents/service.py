@@ -17,14 +17,14 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from adriatic.errors import NotFound
-from adriatic.ids import new_id
 from api import paging
 from api.auth.users import Principal
 from api.db import Connection
 from api.jobs import service as jobs
 from api.jobs.service import NewJob
 from connectors.objects import Objects, key_of
+from runtime.errors import NotFound
+from runtime.ids import new_id
 from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
 
 State = Literal["stored", "processing", "processed", "refused"]

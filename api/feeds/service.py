@@ -13,12 +13,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from adriatic.errors import Conflict, Forbidden, InvalidInput, NotFound, RateLimited
-from adriatic.ids import new_id
 from api import watermarks
 from api.auth.users import Principal
 from api.db import Connection
 from api.watermarks import AsOf
+from runtime.errors import Conflict, Forbidden, InvalidInput, NotFound, RateLimited
+from runtime.ids import new_id
 from schemas import feeds as contract
 
 NAME_CHARS_MAX = 200

@@ -11,13 +11,13 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, Parameter
 
-from adriatic.errors import InvalidInput
-from adriatic.settings import Settings
 from api.auth.users import Principal
 from api.db import Database
 from api.imports import freshness, service
 from api.imports.schemas import BatchResult, Events, FinishedImport, Import, StartImport
 from api.openapi import answers
+from runtime.errors import InvalidInput
+from runtime.settings import Settings
 
 _REMARK = {"path": "docs/adr/0007-a.md", "ref": "9f2c1e…", "code": "number-taken", "detail": "7 is the number of 'B'"}
 _IMPORT = {

@@ -21,7 +21,6 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from adriatic.ids import new_id
 from api.adrs.document import Document, Link, number_of_path, parse
 from api.imports.schemas import (
     AUTHOR_CHARS_MAX,
@@ -31,6 +30,7 @@ from api.imports.schemas import (
     Event,
     Remark,
 )
+from runtime.ids import new_id
 
 _UNREADABLE = re.compile("[\\0\ufffd]+")
 

@@ -12,8 +12,6 @@ from uuid import UUID
 
 import asyncpg
 
-from adriatic import metrics
-from adriatic.logs import get_logger
 from api.adrs.document import number_of_path
 from api.auth.users import Principal
 from api.db import Connection, Database, reason, tenant_transaction
@@ -22,6 +20,8 @@ from api.imports import store
 from api.imports.links import KnownAdr, Resolver
 from api.imports.plan import Plan, Prepared, plan, prepare, remark
 from api.imports.schemas import BatchResult, Event, FinishedImport, Import, Remark, StartImport
+from runtime import metrics
+from runtime.logs import get_logger
 
 log = get_logger("api.imports")
 

@@ -14,14 +14,14 @@ from uuid import UUID
 
 import msgspec
 
-from adriatic.errors import NotFound
-from adriatic.ids import new_id
 from api.adrs.document import number_of_path
 from api.db import Connection
 from api.imports.links import KnownAdr
 from api.imports.plan import Head, Plan, Prepared, State, Version
 from api.imports.schemas import EXAMPLES_MAX, Import, LogTotals, Remark, StartImport, Tally
 from api.logs import service as logs
+from runtime.errors import NotFound
+from runtime.ids import new_id
 
 # ------------------------------------------------------------------------------------------------- the import itself
 

@@ -14,11 +14,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from adriatic.errors import Conflict, InvalidInput, NotFound
-from adriatic.ids import new_id
 from api import paging
 from api.auth.users import Principal
 from api.db import Connection
+from runtime.errors import Conflict, InvalidInput, NotFound
+from runtime.ids import new_id
 from schemas.jobs import KINDS
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]

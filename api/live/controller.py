@@ -14,8 +14,6 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from litestar.response import Stream
 
-from adriatic.deadline import Deadline
-from adriatic.errors import NotFound
 from api import watermarks
 from api.auth.users import Principal
 from api.chat.controller import HEADERS, MEDIA_TYPE
@@ -26,6 +24,8 @@ from api.live.join import TOKEN_CHARS_MAX
 from api.live.reader import Reader, checked
 from api.live.views import VIEWS
 from api.openapi import answers
+from runtime.deadline import Deadline
+from runtime.errors import NotFound
 
 _EXAMPLE = """\
 id: WzEsImVudGl0eV9jb3VudHMiLDQyXQ

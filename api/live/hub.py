@@ -21,11 +21,6 @@ from threading import BoundedSemaphore
 from typing import Any, Protocol
 from uuid import UUID
 
-from adriatic import metrics
-from adriatic.clock import Clock
-from adriatic.errors import AdriaticError, DependencyUnavailable, OperatingError, RateLimited
-from adriatic.logs import get_logger
-from adriatic.settings import Settings
 from api import watermarks
 from api.db import Database, tenant_transaction
 from api.live import rows
@@ -39,6 +34,11 @@ from connectors.kafka.source import Offsets
 from connectors.kafka.tail import Stretch, Tail, Tailed, topic_ids
 from connectors.postgres.lsn import parse
 from connectors.registry import RegistryClient
+from runtime import metrics
+from runtime.clock import Clock
+from runtime.errors import AdriaticError, DependencyUnavailable, OperatingError, RateLimited
+from runtime.logs import get_logger
+from runtime.settings import Settings
 from schemas.codec import HEADER, Decoder, schema_id_of
 from topics import catalog
 

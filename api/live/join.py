@@ -18,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from adriatic.errors import InvalidInput
+from runtime.errors import InvalidInput
 
 XID_BITS = 32
 """The WAL names transactions by the lower half of their id."""

@@ -16,9 +16,6 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from adriatic import metrics
-from adriatic.errors import DataError, DependencyUnavailable, TooLarge
-from adriatic.logs import get_logger
 from api import watermarks
 from api.db import tenant_transaction
 from api.live import events, rows
@@ -28,6 +25,9 @@ from api.live.ring import Change
 from api.live.views import View
 from connectors.kafka.tail import Stretch
 from connectors.postgres.lsn import parse
+from runtime import metrics
+from runtime.errors import DataError, DependencyUnavailable, TooLarge
+from runtime.logs import get_logger
 
 CHANGES_MAX = 200
 """Changes in one piece of the response."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from adriatic.errors import TooLarge
 from api.db import Connection
 from api.live.views import View
+from runtime.errors import TooLarge
 
 ROWS_MAX = 20_000
 """Rows of one tenant in one view. A live read is what a page shows; more is for a consumer of the topic."""

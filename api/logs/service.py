@@ -11,10 +11,10 @@ from uuid import UUID
 
 import msgspec
 
-from adriatic.errors import Conflict, InvalidInput, NotFound
-from adriatic.ids import new_id
 from api import paging
 from api.db import Connection
+from runtime.errors import Conflict, InvalidInput, NotFound
+from runtime.ids import new_id
 
 DEFAULT = "main"
 """The log of an ADR whose creator names none. The only one that is made on demand."""

@@ -10,11 +10,11 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
-from adriatic.errors import NotFound
 from api.auth.issuer import LocalIssuer
 from api.auth.middleware import PUBLIC
 from api.openapi import answers
 from api.ops.readiness import Readiness
+from runtime.errors import NotFound
 
 
 class Live(msgspec.Struct, frozen=True):

@@ -13,10 +13,11 @@ import msgspec
 from litestar import Controller, get
 from litestar.di import NamedDependency
 
-from adriatic.watch import freshness, lag, pipeline
 from api.auth.users import Principal
 from api.db import Database, tenant_transaction
 from api.openapi import answers
+from schemas import pipeline
+from schemas.pipeline import BLAME, GroupLag, Percentiles, State, Status, ViewFreshness
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ class Group(msgspec.Struct, frozen=True):
     """
 
     group: str
-    status: lag.Status
+    status: Status
     lag_records: int | None
     lag_s: float | None
     trend: float | None
@@ -41,11 +42,11 @@ class View(msgspec.Struct, frozen=True):
 
     view: str
     flow: str
-    state: freshness.State
+    state: State
     age_s: float | None
     stages: Mapping[str, float]
     slowest: str | None
-    last_hour: freshness.Percentiles | None
+    last_hour: Percentiles | None
     reason: str
 
 
@@ -100,7 +101,7 @@ _EXAMPLE = {
             "stages": {"wal": 0.4, "capture": 0.3, "topic": 14.1, "flow": 0.3},
             "slowest": "topic",
             "last_hour": {"samples": 1800, "p50_s": 0.9, "p95_s": 2.1, "p99_s": 15.1, "max_s": 15.1},
-            "reason": freshness.BLAME["topic"],
+            "reason": BLAME["topic"],
         }
     ],
     "dead_letters": {
@@ -160,7 +161,7 @@ def report(found: pipeline.Pipeline) -> PipelineReport:
     )
 
 
-def _group(each: lag.GroupLag) -> Group:
+def _group(each: GroupLag) -> Group:
     return Group(
         each.group,
         each.status,
@@ -173,5 +174,5 @@ def _group(each: lag.GroupLag) -> Group:
     )
 
 
-def _view(each: freshness.ViewFreshness) -> View:
+def _view(each: ViewFreshness) -> View:
     return View(each.view, each.flow, each.state, each.age_s, each.stages, each.slowest, each.last_hour, each.reason)

@@ -12,12 +12,12 @@ from typing import Any
 
 import asyncpg
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import AdriaticError, OperatingError
-from adriatic.ops import Health
 from api import watermarks
 from api.auth.keys import KeyStore
 from api.db import Database
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import AdriaticError, OperatingError
+from runtime.ops import Health
 from schemas import migrations
 
 CHECK_EVERY_S = 2.0

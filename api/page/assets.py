@@ -16,8 +16,8 @@ from importlib.resources.abc import Traversable
 
 import jinja2
 
-from adriatic import __version__
 from api.search.query import QUERY_CHARS_MAX
+from runtime import __version__
 
 PREFIX = "/assets"
 MEDIA_TYPES = {

@@ -13,11 +13,11 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
-from adriatic.errors import NotFound
 from api.auth.middleware import PUBLIC
 from api.openapi import answers
 from api.page.assets import PREFIX, Asset, Assets
 from api.search.query import QUERY_CHARS_MAX
+from runtime.errors import NotFound
 
 POLICY = "; ".join(
     (

@@ -10,8 +10,6 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
 from litestar.params import Body, QueryParameter
 
-from adriatic.deadline import Deadline
-from adriatic.errors import InvalidInput
 from api import watermarks
 from api.auth.users import Principal
 from api.db import Database
@@ -29,6 +27,8 @@ from api.search.schemas import (
     SearchRequest,
     SearchResult,
 )
+from runtime.deadline import Deadline
+from runtime.errors import InvalidInput
 
 _REQUEST = {"q": "why is there no dual write", "mode": "hybrid", "status": ["accepted"], "limit": 5, "explain": True}
 _AS_OF = {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-01-15T09:00:00Z", "age_s": 0.8}

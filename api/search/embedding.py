@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 from uuid import UUID
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import AdriaticError, DependencyUnavailable
 from connectors.embedders import Embedder, EmbeddingSpace, Vector
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import AdriaticError, DependencyUnavailable
 
 Result = TypeVar("Result")
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from adriatic.errors import InvalidInput
+from runtime.errors import InvalidInput
 
 QUERY_CHARS_MAX = 1_000
 """A paragraph. The embedder reads 256 word pieces, the search by words 32 different words."""

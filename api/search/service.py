@@ -11,8 +11,6 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID
 
-from adriatic import metrics
-from adriatic.errors import AdriaticError, DependencyUnavailable
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.search import query as queries
@@ -34,6 +32,8 @@ from api.search.schemas import (
 )
 from api.search.snippet import START, STOP, snippet
 from connectors.embedders import EmbeddingSpace, Vector
+from runtime import metrics
+from runtime.errors import AdriaticError, DependencyUnavailable
 
 CANDIDATES_MAX = 100
 """Of each arm, before fusion (DESIGN: two arms of a hundred)."""

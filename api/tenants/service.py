@@ -15,10 +15,10 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from adriatic.errors import Conflict, InvalidInput, NotFound
-from adriatic.ids import new_id
-from adriatic.settings import PostgresSettings
 from api.db import CONNECT_S_MAX, Connection, translated
+from runtime.errors import Conflict, InvalidInput, NotFound
+from runtime.ids import new_id
+from runtime.settings import PostgresSettings
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """As the table's check has it: fits a host name and a path segment."""

@@ -9,13 +9,13 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from adriatic.errors import InvalidInput
 from api import watermarks
 from api.auth.users import Principal
 from api.db import Database
 from api.openapi import answers
 from api.usage import service
 from api.usage.service import ROWS_DEFAULT, ROWS_MAX, By, Usage
+from runtime.errors import InvalidInput
 
 _SPENT = {
     "attempts": 12,

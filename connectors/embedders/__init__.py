@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from adriatic.errors import Unprocessable
-from adriatic.settings import EmbedderSettings
+from runtime.errors import Unprocessable
+from runtime.settings import EmbedderSettings
 
 Vector = npt.NDArray[np.float32]
 """One embedding: float32, shape (dimension,), finite, of length 1, so that a dot product is a cosine."""

@@ -20,9 +20,9 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-from adriatic.errors import Halted, Misconfigured
-from adriatic.settings import EmbedderSettings
 from connectors.embedders import EmbeddingSpace, Vector, refuse_blank
+from runtime.errors import Halted, Misconfigured
+from runtime.settings import EmbedderSettings
 
 MODEL: Final = "all-MiniLM-L6-v2-int8"
 DIMENSION: Final = 384

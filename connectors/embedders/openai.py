@@ -19,11 +19,11 @@ import msgspec
 import numpy as np
 import openai
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.deadline import Deadline
-from adriatic.errors import DependencyUnavailable, Halted, Unprocessable
-from adriatic.settings import EmbedderSettings
 from connectors.embedders import EmbeddingSpace, Vector, refuse_blank
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.deadline import Deadline
+from runtime.errors import DependencyUnavailable, Halted, Unprocessable
+from runtime.settings import EmbedderSettings
 
 REQUEST_CHARS_MAX: Final = 200_000
 """Characters of all texts of a request. OpenAI takes 300 000 tokens; a token is mostly four characters."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from adriatic.errors import InvalidInput
 from connectors.history.model import Change, Fault, SourceKind, is_markdown, symbolic_link
+from runtime.errors import InvalidInput
 
 FILES_MAX = 100_000
 """More Markdown files than this under one folder is somebody's home directory, not a log of decisions."""

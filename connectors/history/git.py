@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from adriatic.errors import InvalidInput
 from connectors.history.model import Change, ChangeKind, Fault, SourceKind, is_markdown, symbolic_link
+from runtime.errors import InvalidInput
 
 ADR_FOLDERS = frozenset(
     (

@@ -15,8 +15,8 @@ from typing import IO, cast
 
 import msgspec
 
-from adriatic.errors import InvalidInput
 from connectors.history.model import Change, ChangeKind, Fault, SourceKind
+from runtime.errors import InvalidInput
 
 LINE_BYTES_MAX = 8_388_608
 """A change with the largest content that is accepted anywhere, escaped. A longer line is passed over without being held

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adriatic.errors import InvalidInput
 from connectors.history.folder import FolderSource
 from connectors.history.git import GitSource
 from connectors.history.jsonl import JsonlSource, is_jsonl
 from connectors.history.model import Source
+from runtime.errors import InvalidInput
 
 
 def open_source(path: Path, *, content_bytes_max: int) -> Source:

@@ -22,10 +22,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it exports 
     NewTopic,
 )
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.deadline import Deadline, backoff_s
-from adriatic.errors import AdriaticError, DependencyUnavailable, Halted, Misconfigured
-from adriatic.settings import KafkaSettings
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.deadline import Deadline, backoff_s
+from runtime.errors import AdriaticError, DependencyUnavailable, Halted, Misconfigured
+from runtime.settings import KafkaSettings
 from topics.catalog import Topic
 from topics.plan import Actual, Change, Plan, normalised
 

@@ -15,10 +15,10 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, 
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient
 
-from adriatic.errors import DependencyUnavailable
-from adriatic.settings import KafkaSettings
 from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import Offsets, client_config, librdkafka_log, record_of
+from runtime.errors import DependencyUnavailable
+from runtime.settings import KafkaSettings
 
 GROUPS_MAX = 100
 """Groups of others that are looked at, by name. Each is a request of its own, every two seconds."""

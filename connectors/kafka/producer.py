@@ -6,7 +6,7 @@ told and to know what a record means. One thread each.
 
 A record fails only when this producer is at its end: then nothing later in the same partition may overtake it. Yet
 librdkafka drops what waits for longer than `delivery.timeout.ms`, even while a younger record of the same partition
-still goes out. So `Deliveries` notes where that happened, for whoever continues (`connectors/postgres/source.py`), and
+still goes out. So `Deliveries` notes where that happened, for whoever continues (`connectors/capture/source.py`), and
 the caller gives up on a silent broker well before that time-out.
 """
 
@@ -19,10 +19,10 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from adriatic.clock import Clock
-from adriatic.errors import AdriaticError, DependencyUnavailable, Fenced, Halted, Misconfigured, RecordTooLarge
-from adriatic.logs import get_logger
-from adriatic.settings import KafkaSettings
+from runtime.clock import Clock
+from runtime.errors import AdriaticError, DependencyUnavailable, Fenced, Halted, Misconfigured, RecordTooLarge
+from runtime.logs import get_logger
+from runtime.settings import KafkaSettings
 
 log = get_logger("kafka")
 LIBRARY_LOG = logging.getLogger("librdkafka")

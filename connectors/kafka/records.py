@@ -12,10 +12,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-POSITION_HEADER = "adriatic.pos"
-COMMITTED_AT_HEADER = "adriatic.committed_at"
-TENANT_HEADER = "adriatic.tenant"
-TRACE_HEADER = "traceparent"
+from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER
 
 Headers = tuple[tuple[str, bytes | None], ...]
 

@@ -17,8 +17,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from adriatic.errors import DataError, InvalidInput
 from connectors.kafka.records import Record
+from runtime.errors import DataError, InvalidInput
 from schemas.codec import HEADER
 from topics.catalog import DLQ_SUFFIX, Topic
 

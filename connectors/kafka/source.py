@@ -24,12 +24,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.errors import DependencyUnavailable, Fenced, Halted
-from adriatic.lifecycle import Lifecycle
-from adriatic.logs import get_logger
-from adriatic.settings import KafkaSettings
 from connectors.kafka.records import Batch, Record, TopicPartition
+from runtime.clock import SYSTEM_CLOCK
+from runtime.errors import DependencyUnavailable, Fenced, Halted
+from runtime.lifecycle import Lifecycle
+from runtime.logs import get_logger
+from runtime.settings import KafkaSettings
 
 log = get_logger("kafka")
 

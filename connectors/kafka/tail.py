@@ -16,11 +16,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient
 
-from adriatic.errors import DependencyUnavailable
-from adriatic.logs import get_logger
-from adriatic.settings import KafkaSettings
 from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import REQUEST_TIMEOUT_S, client_config, librdkafka_log, record_of
+from runtime.errors import DependencyUnavailable
+from runtime.logs import get_logger
+from runtime.settings import KafkaSettings
 
 log = get_logger("kafka")
 

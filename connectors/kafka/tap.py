@@ -19,12 +19,12 @@ from typing import Any, Literal
 from confluent_kafka import Consumer, KafkaError, Message
 from confluent_kafka import TopicPartition as KafkaPosition
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import DependencyUnavailable, InvalidInput, NotFound
-from adriatic.logs import get_logger
-from adriatic.settings import KafkaSettings
 from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import FETCH_RECORDS_MAX, Offsets, client_config, librdkafka_log, record_of
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import DependencyUnavailable, InvalidInput, NotFound
+from runtime.logs import get_logger
+from runtime.settings import KafkaSettings
 
 log = get_logger("tap")
 

@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from adriatic.errors import AdriaticError
-from adriatic.settings import LlmSettings
+from runtime.errors import AdriaticError
+from runtime.settings import LlmSettings
 
 BYTES_PER_TOKEN = 4
 """Of English text, roughly. Only used where a provider did not say, and then the ledger says `estimated`."""

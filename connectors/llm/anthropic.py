@@ -11,11 +11,11 @@ from collections.abc import AsyncGenerator, Sequence
 import anthropic
 import msgspec
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import AdriaticError, DependencyUnavailable
-from adriatic.settings import LlmSettings
 from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, Usage, remote
 from connectors.llm.sse import ServerEvent
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import AdriaticError, DependencyUnavailable
+from runtime.settings import LlmSettings
 
 BASE_URL = "https://api.anthropic.com"
 _FINISH: dict[str, Finish] = {

@@ -12,11 +12,11 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 import openai
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.errors import AdriaticError, DependencyUnavailable
-from adriatic.settings import LlmSettings
 from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, Usage, remote
 from connectors.llm.sse import ServerEvent
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import AdriaticError, DependencyUnavailable
+from runtime.settings import LlmSettings
 
 BASE_URL = "https://api.openai.com/v1"
 _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "content_filter": "refused"}

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from adriatic.clock import Clock
-from adriatic.deadline import Deadline
-from adriatic.errors import AdriaticError, DependencyUnavailable
-from adriatic.settings import LlmSettings
 from connectors.llm import Delta, Done, Event, Failed
 from connectors.llm.sse import ServerEvent, SseDecoder
+from runtime.clock import Clock
+from runtime.deadline import Deadline
+from runtime.errors import AdriaticError, DependencyUnavailable
+from runtime.settings import LlmSettings
 
 REASON_CHARS_MAX = 300
 """Of what a provider says about an error: enough for a sentence or two."""

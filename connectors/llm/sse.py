@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from adriatic.errors import DependencyUnavailable
+from runtime.errors import DependencyUnavailable
 
 EVENT_BYTES_MAX = 1_048_576
 """One event. A piece of an answer has some hundred bytes, a list of sources some ten thousand."""

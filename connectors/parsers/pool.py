@@ -17,8 +17,8 @@ from uuid import UUID
 
 import msgspec
 
-from adriatic.lifecycle import StopRequested
 from connectors.parsers import Limits, Parsed, Refused, Request
+from runtime.lifecycle import StopRequested
 
 PROCESSES_MAX = 2
 """At once. Each has 0.3 GB resident with the language model, and takes a core."""

@@ -19,8 +19,8 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from adriatic.errors import AdriaticError, CallerError, DataError, Fenced, OperatingError
 from connectors.postgres.sink import DETAIL_CHARS_MAX, Connection
+from runtime.errors import AdriaticError, CallerError, DataError, Fenced, OperatingError
 
 Outcome = Literal["retry", "failed"]
 

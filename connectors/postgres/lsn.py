@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, NewType
 
-from adriatic.errors import Undecodable
+from runtime.errors import Undecodable
 
 Lsn = NewType("Lsn", int)
 
@@ -52,11 +52,3 @@ class Pos(NamedTuple):
             raise Undecodable(
                 f"{header[:64]!r} is not a position", hint="only change capture may write to this topic"
             ) from None
-
-
-POS_HEADER = "adriatic.pos"
-COMMITTED_AT_HEADER = "adriatic.committed_at"
-TENANT_HEADER = "adriatic.tenant"
-TRACEPARENT_HEADER = "traceparent"
-SNAPSHOT_HEADER = "adriatic.snapshot"
-"""On records of a snapshot: the position that it was taken at, as 16 hex digits."""

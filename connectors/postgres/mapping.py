@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors as pg
 
-from adriatic.errors import AdriaticError, DependencyUnavailable, Halted, Misconfigured
+from runtime.errors import AdriaticError, DependencyUnavailable, Halted, Misconfigured
 
 _AWAY = (
     pg.OperationalError,  # connection lost or refused, 57P01 shutdown, 57P03 starting, 53xxx out of resources

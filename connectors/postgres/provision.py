@@ -15,9 +15,9 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from adriatic.deadline import Deadline, backoff_s
-from adriatic.errors import DependencyUnavailable, Halted, Misconfigured
-from adriatic.settings import PostgresSettings, Role
+from runtime.deadline import Deadline, backoff_s
+from runtime.errors import DependencyUnavailable, Halted, Misconfigured
+from runtime.settings import PostgresSettings, Role
 from schemas import migrations
 
 POSTGRES_MIN = 160_000

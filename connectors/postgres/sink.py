@@ -23,11 +23,12 @@ from uuid import UUID
 import psycopg
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
-from adriatic.errors import DataError, DependencyUnavailable, Fenced, Unprocessable
-from adriatic.lifecycle import Lifecycle
-from adriatic.settings import PostgresSettings, Role
-from connectors.kafka.records import POSITION_HEADER, TRACE_HEADER, Record, TopicPartition
+from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import part_name
+from runtime.errors import DataError, DependencyUnavailable, Fenced, Unprocessable
+from runtime.lifecycle import Lifecycle
+from runtime.settings import PostgresSettings, Role
+from schemas.headers import POSITION_HEADER, TRACEPARENT_HEADER
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Item = TypeVar("Item")
@@ -354,7 +355,7 @@ def dead_letter_headers(flow: str, letter: DeadLetter) -> dict[str, str]:
         "dlq.stage": letter.stage,
         "dlq.code": letter.code,
         "dlq.detail": storable(letter.detail),
-        TRACE_HEADER: record.header(TRACE_HEADER) or "",
+        TRACEPARENT_HEADER: record.header(TRACEPARENT_HEADER) or "",
     }
     return headers | {name: value for name, value in own.items() if value}
 

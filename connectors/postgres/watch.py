@@ -14,11 +14,10 @@ from typing import Any, Self
 
 import msgspec
 
-from adriatic.settings import Settings
-from adriatic.watch.freshness import TOTAL, Percentiles
-from adriatic.watch.pipeline import DeadLetters, Pipeline, Slot, decode
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.sink import Connection, connect, mapped
+from runtime.settings import Settings
+from schemas.pipeline import TOTAL, DeadLetters, Percentiles, Pipeline, Slot, decode
 
 STATEMENT_MS = 3_000
 """Every statement here takes milliseconds. A longer one means that the database is in trouble: the look has failed."""

@@ -1,4 +1,4 @@
--- How the pipeline is: what the watcher (dataflows/watcher.py) last saw, and how fresh views were, minute by minute.
+-- How the pipeline is: what the watcher (adriatic/watch/watcher.py) last saw, and how fresh views were, minute by minute.
 -- No tenant's data: names of groups, topics and views, and numbers.
 
 -- One row. Whoever reads it looks at sampled_at first: an old look says nothing about now.

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adriatic.settings import PostgresSettings, Settings
+from runtime.settings import PostgresSettings, Settings
 from tests.api.world import Caller, World, running
 
 

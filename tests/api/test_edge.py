@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import REGISTRY
 from structlog.testing import LogCapture
 
-from adriatic.settings import ApiSettings, PostgresSettings, Settings
 from api.edge import Edge, traceparent
+from runtime.settings import ApiSettings, PostgresSettings, Settings
 from tests.api.world import World, running
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adriatic.deadline import Deadline
-from adriatic.ids import new_id
-from adriatic.settings import AuthSettings, PostgresSettings, Settings
 from api import db
 from api.ops.readiness import REUSE_S
 from connectors.postgres.provision import provision
+from runtime.deadline import Deadline
+from runtime.ids import new_id
+from runtime.settings import AuthSettings, PostgresSettings, Settings
 from tests.api.world import World, running
 
 

@@ -15,7 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
-from adriatic.settings import Settings
+from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
 from tests.api.world import Caller, World, running
 

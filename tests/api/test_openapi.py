@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from yaml import safe_load  # type: ignore[import-untyped]
 
-from adriatic.settings import Settings
 from api.app import create_app
 from api.openapi import ALWAYS
+from runtime.settings import Settings
 from tests.api.world import World
 
 METHODS = ("get", "post", "put", "patch", "delete")

@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from adriatic.watch.freshness import judge
-from adriatic.watch.lag import GroupLag, PartitionLag
-from adriatic.watch.pipeline import DeadLetters, Pipeline, Slot
+from schemas.pipeline import DeadLetters, GroupLag, PartitionLag, Pipeline, Slot
 from tests.api.world import Caller, World
 
 pytestmark = pytest.mark.stack

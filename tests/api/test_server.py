@@ -19,8 +19,8 @@ import httpx
 import psutil
 import pytest
 
-from adriatic.settings import Settings
 from api.auth.issuer import LocalIssuer
+from runtime.settings import Settings
 from tests.api.world import Caller, World
 
 START_S_MAX = 60.0

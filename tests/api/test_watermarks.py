@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adriatic.settings import Settings
 from api import watermarks
 from api.db import tenant_transaction
-from api.watermarks import FRESH_S_MAX, KNOWN_S_MAX, AsOf, judge
+from api.watermarks import AsOf, judge
+from runtime.settings import Settings
+from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX
 from tests.api.world import World
 from topics import catalog
 

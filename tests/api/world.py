@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 
-from adriatic.clock import SYSTEM_CLOCK, Clock
-from adriatic.settings import Settings
 from api.app import Api, create_app
 from api.auth.issuer import LocalIssuer
 from api.tenants import service as tenants
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.settings import Settings
 
 TEXT = "# Use Postgres\n\n## Status\n\nAccepted\n\n## Context\n\nOne source of truth.\n"
 

@@ -24,8 +24,8 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Route, expect, sync_playwright
 
-from adriatic.settings import Settings
 from api.auth.issuer import LocalIssuer
+from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
 from tests.api.test_server import Server, serving
 from tests.connectors.llm.stand_in import StandIn, standing_in

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from adriatic.settings import Settings
+from runtime.settings import Settings
 from tests.browser.conftest import Visit
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(480)]

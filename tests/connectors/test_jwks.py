@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
-from adriatic.errors import DependencyUnavailable, Misconfigured
 from connectors.jwks import JWKS_BYTES_MAX, JwksClient
+from runtime.errors import DependencyUnavailable, Misconfigured
 
 URL = "https://id.example/keys"
 

@@ -16,10 +16,10 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from adriatic.errors import DependencyUnavailable, NotFound
-from adriatic.settings import ObjectSettings, Settings
 from connectors import objects
 from connectors.objects import Objects, key_of
+from runtime.errors import DependencyUnavailable, NotFound
+from runtime.settings import ObjectSettings, Settings
 
 
 class Bucket(BaseHTTPRequestHandler):

@@ -11,7 +11,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from adriatic.errors import (
+from connectors import registry as module
+from connectors.registry import RegistryClient
+from runtime.errors import (
     AdriaticError,
     Conflict,
     DependencyUnavailable,
@@ -20,9 +22,7 @@ from adriatic.errors import (
     Undecodable,
     UnknownSchema,
 )
-from adriatic.settings import RegistrySettings, Settings
-from connectors import registry as module
-from connectors.registry import RegistryClient
+from runtime.settings import RegistrySettings, Settings
 from schemas.codec import Decoder, Encoder
 
 SETTINGS = RegistrySettings(url="http://registry.test/apis/ccompat/v7")

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from adriatic.deadline import Deadline
-from adriatic.errors import AdriaticError
-from connectors.postgres.lsn import POS_HEADER, TENANT_HEADER, Pos
+from connectors.postgres.lsn import Pos
+from runtime.deadline import Deadline
+from runtime.errors import AdriaticError
+from schemas.headers import POSITION_HEADER, TENANT_HEADER
 from tests.crash.load import HEALED_S_MAX
 from tests.system.conftest import Tenant, World
 
@@ -83,9 +84,9 @@ def _read(consumer: Consumer) -> Iterator[Seen]:
         if message is not None and message.error() is None:
             headers: dict[str, Any] = dict(message.headers() or ())
             place = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
-            if POS_HEADER in headers:
+            if POSITION_HEADER in headers:
                 tenant = (headers.get(TENANT_HEADER) or b"").decode()
-                yield Seen(*place, Pos.parse(headers[POS_HEADER]), tenant)
+                yield Seen(*place, Pos.parse(headers[POSITION_HEADER]), tenant)
         for at in consumer.position([TopicPartition(*each) for each in left]):
             if at.offset >= ends[at.topic, at.partition]:
                 left.discard((at.topic, at.partition))

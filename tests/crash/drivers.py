@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import httpx
 import msgspec
 
-from adriatic.clock import SYSTEM_CLOCK
 from api.chat.streams import SETTLE_S_MAX
 from connectors.history import Change, Fault, SourceKind
 from connectors.llm.sse import SseDecoder
+from runtime.clock import SYSTEM_CLOCK
 from tests.crash.load import HEALED_S_MAX, Away, Driver
 from tests.crash.schedule import SUPERVISOR, Hit
 

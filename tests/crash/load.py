@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 
 import httpx
 
-from adriatic.deadline import Deadline
+from runtime.deadline import Deadline
 from tests.crash.schedule import Hit
 from tests.system.conftest import Tenant, World
 

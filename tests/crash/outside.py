@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from adriatic.cli.demo.live import LiveReader, Picture, Row
-from adriatic.deadline import Deadline
 from connectors.llm.sse import ServerEvent
+from runtime.deadline import Deadline
 from tests.crash.drivers import WORDS, text_of
 from tests.crash.load import HEALED_S_MAX, PAUSE_S, Driver
 from tests.crash.schedule import Hit

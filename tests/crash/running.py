@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 import psutil
 
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.deadline import Deadline
 from adriatic.supervisor import process
 from adriatic.supervisor.supervisor import running
+from runtime.clock import SYSTEM_CLOCK
+from runtime.deadline import Deadline
 from tests.conftest import Copy
 from tests.crash.schedule import SUPERVISOR, Action, Fault, Hit, actions
 

@@ -13,7 +13,7 @@ from tests.crash.mutants.sitecustomize import MUTANTS
 
 FOLDER = Path(__file__).parent / "mutants"
 ASK = {
-    "no-ledger": "from connectors.postgres.ledger import Ledger as c; print(c.has.__qualname__)",
+    "no-ledger": "from connectors.capture.ledger import Ledger as c; print(c.has.__qualname__)",
     "offsets-first": "from connectors.postgres.sink import TransactionalSink as c; print(c.commit.__qualname__)",
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adriatic.settings import Settings
+from runtime.settings import Settings
 from tests.dataflows import world as worlds
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from adriatic.settings import Settings
 from dataflows.feeds import Feeds
+from runtime.settings import Settings
 from schemas.codec import Encoder
 from schemas.feeds import RECEIVED_TOPIC, TOPIC, Key
 from tests.dataflows import world as worlds

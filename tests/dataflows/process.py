@@ -12,10 +12,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from adriatic import logs
-from adriatic.lifecycle import Lifecycle
-from adriatic.ops import Health
-from adriatic.settings import Settings, TelemetrySettings
 from connectors.registry import RegistryClient
 from dataflows.activity import Activity
 from dataflows.embed import Embed
@@ -25,6 +21,10 @@ from dataflows.index import Index
 from dataflows.related import Related
 from dataflows.runner import Runner
 from dataflows.usage import Usage
+from runtime import logs
+from runtime.lifecycle import Lifecycle
+from runtime.ops import Health
+from runtime.settings import Settings, TelemetrySettings
 from schemas.feeds import RECEIVED_TOPIC
 from tests.connectors.embedders.stand_in import FakeEmbedder
 

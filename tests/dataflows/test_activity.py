@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adriatic.errors import Unprocessable
-from adriatic.settings import Settings
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows import activity
 from dataflows.activity import Activity, Key
 from dataflows.flow import Event
+from runtime.errors import Unprocessable
+from runtime.settings import Settings
 from tests.dataflows.world import EPOCH, Version, envelope
 
 TENANTS = [uuid.UUID(int=number) for number in (1, 2)]

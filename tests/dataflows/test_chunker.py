@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adriatic.errors import Unprocessable
 from dataflows import chunker
 from dataflows.chunker import BODY_CHARS_MAX, BODY_CHARS_TARGET, Chunk, chunk, embedded_text, text_hash
+from runtime.errors import Unprocessable
 
 SENTENCE = "The log is the only place where the order of two writes can be seen by everybody. "
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adriatic.settings import Settings
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows.embed import Embed
 from dataflows.flow import Event
 from dataflows.index import Adr, Effects, Index, _requests, without_vector
+from runtime.settings import Settings
 from tests.connectors.embedders.stand_in import FakeEmbedder
 from tests.dataflows.world import Version, envelope
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adriatic.errors import Undecodable
 from connectors.kafka.records import Record
 from dataflows.feed_rules import (
     Feed,
@@ -28,6 +27,7 @@ from dataflows.feed_rules import (
     settle,
     tally,
 )
+from runtime.errors import Undecodable
 from schemas import feeds
 
 TENANT, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)

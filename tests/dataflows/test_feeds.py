@@ -14,13 +14,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from adriatic.errors import Halted
-from adriatic.settings import Settings
 from connectors.kafka.records import Record
 from connectors.postgres.sink import connect
 from dataflows import feeds as flows
 from dataflows import oracle_feeds
 from dataflows.redrive import Coordinates, Redriver
+from runtime.errors import Halted
+from runtime.settings import Settings
 from schemas.feeds import RECEIVED_TOPIC, TOPIC, document_id
 from tests.dataflows import feed_world
 from tests.dataflows.feed_world import (

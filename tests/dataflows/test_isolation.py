@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adriatic.errors import DependencyUnavailable
 from dataflows.isolation import isolate
+from runtime.errors import DependencyUnavailable
 
 
 @given(st.lists(st.booleans(), max_size=60))

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adriatic.settings import Settings
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows import job_status
 from dataflows.flow import Event
 from dataflows.usage import Usage
+from runtime.settings import Settings
 
 TENANTS = [uuid.UUID(int=number) for number in (1, 2)]
 AT = datetime(2026, 3, 1, 9, tzinfo=UTC)

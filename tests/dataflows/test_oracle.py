@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from adriatic.deadline import Deadline
-from adriatic.errors import DependencyUnavailable, NotFound
 from dataflows.oracle import COMPARED, NOT_COMPARED, Report, verify
 from dataflows.usage import Spent
+from runtime.deadline import Deadline
+from runtime.errors import DependencyUnavailable, NotFound
 from tests.dataflows.world import EPOCH, DocumentVersion, Outbox, Version, World
 
 pytestmark = pytest.mark.stack

@@ -12,14 +12,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from adriatic.clock import ManualClock
-from adriatic.errors import DependencyUnavailable, NotFound, Undecodable
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, DeadLetter, connect, write_dead_letters
 from dataflows import redrive
 from dataflows.flow import Event, Flow
 from dataflows.index import VERSIONS_TOPIC, Index
 from dataflows.redrive import ATTEMPTS_MAX, Account, Coordinates, Redriver, Result, Selection, each, find, read
+from runtime.clock import ManualClock
+from runtime.errors import DependencyUnavailable, NotFound, Undecodable
 from tests.dataflows.world import Outbox, Running, Version, World, envelope, until
 
 AT = Coordinates("index", "topic", 0, 1)

@@ -11,8 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adriatic.errors import Unprocessable
-from adriatic.settings import Settings
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection
 from dataflows import nearness, oracle_related, related
@@ -20,6 +18,8 @@ from dataflows.embed import Embed
 from dataflows.flow import Event
 from dataflows.index import Adr, Index
 from dataflows.related import Related
+from runtime.errors import Unprocessable
+from runtime.settings import Settings
 from tests.connectors.embedders.stand_in import FakeEmbedder
 from tests.dataflows.world import Version, envelope
 

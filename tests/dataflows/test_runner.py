@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from adriatic.errors import DependencyUnavailable, Fenced, Halted
-from adriatic.lifecycle import Lifecycle
-from adriatic.ops import Health
-from adriatic.settings import KafkaSettings, PostgresSettings, Settings
 from connectors.postgres.sink import Connection
 from dataflows.flow import Event
 from dataflows.index import VERSIONS_TOPIC, Effects, Index
 from dataflows.runner import Runner
+from runtime.errors import DependencyUnavailable, Fenced, Halted
+from runtime.lifecycle import Lifecycle
+from runtime.ops import Health
+from runtime.settings import KafkaSettings, PostgresSettings, Settings
 from schemas.catalog import Schema
 from tests.dataflows.world import EPOCH, Outbox, Process, Running, Version, World, envelope, until
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adriatic.errors import Undecodable, Unprocessable
-from adriatic.settings import Settings
 from connectors.kafka.records import Record
 from dataflows import catalog, index
 from dataflows.chunker import text_hash
 from dataflows.embed import Embed, vector_literal
 from dataflows.flow import Event, Flow
 from dataflows.index import Adr, Index
+from runtime.errors import Undecodable, Unprocessable
+from runtime.settings import Settings
 from tests.connectors.embedders.stand_in import FakeEmbedder
 from tests.dataflows.world import Version, envelope
 

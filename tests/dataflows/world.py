@@ -26,10 +26,6 @@ import psycopg
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from adriatic.errors import AdriaticError, DependencyUnavailable
-from adriatic.lifecycle import Lifecycle
-from adriatic.ops import Health
-from adriatic.settings import Settings
 from connectors.kafka.partitioner import partition_for
 from connectors.registry import RegistryClient
 from dataflows.activity import Activity
@@ -41,6 +37,10 @@ from dataflows.job_status import TOPIC as PROGRESS_TOPIC
 from dataflows.related import LINKS_TOPIC, STATE_TOPIC, Related
 from dataflows.runner import Runner
 from dataflows.usage import EVENTS_TOPIC, Spent, Usage
+from runtime.errors import AdriaticError, DependencyUnavailable
+from runtime.lifecycle import Lifecycle
+from runtime.ops import Health
+from runtime.settings import Settings
 from schemas import catalog
 from schemas.codec import Encoder, SchemaLookup
 from schemas.feeds import RECEIVED_TOPIC

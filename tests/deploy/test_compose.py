@@ -11,10 +11,10 @@ import yaml  # type: ignore[import-untyped]
 
 from adriatic.cli import cli
 from adriatic.cli.settings import fields, variable
-from adriatic.settings import Settings, StackSettings
 from adriatic.stack import postgres, system
 from adriatic.stack.kafka import RECORD_BYTES_MAX
 from adriatic.stack.record import PORT_NAMES
+from runtime.settings import Settings, StackSettings
 
 ROOT = Path(__file__).parents[2]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "redpanda-compose.yml").read_text())

@@ -20,6 +20,7 @@ ROOMS = (
     "dataflows",
     "deploy",
     "docs",
+    "runtime",
     "schemas",
     "streams",
     "tests",

@@ -12,7 +12,7 @@ import pytest
 
 from tests.docs.markdown import ROOT, tracked
 
-ROOMS = ("adriatic", "api", "connectors", "dataflows", "schemas", "streams", "topics")
+ROOMS = ("adriatic", "api", "connectors", "dataflows", "runtime", "schemas", "streams", "topics")
 SOURCES = [name for room in ROOMS for name in tracked(f"{room}/*.py")]
 SHELL = {"dataflows/runner.py", "dataflows/sampler.py", "dataflows/oracle.py"}
 """What drives the flows and checks them. Everything else in the room is pure, but for the SQL on the connection that it
@@ -45,12 +45,12 @@ def test_only_change_capture_produces() -> None:
     }
     using = users("connectors.kafka.producer.IdempotentProducer", "connectors.kafka.producer.TransactionalProducer")
     assert using
-    assert {name for name in using if not name.startswith("connectors/postgres/")} == set()
+    assert {name for name in using if not name.startswith("connectors/capture/")} == set()
 
 
 def test_only_the_settings_read_a_setting_from_the_environment() -> None:
     reading = {name for name in SOURCES if SETTING_READ.search((ROOT / name).read_text(encoding="utf-8"))}
-    assert reading == {"adriatic/settings.py"}
+    assert reading == {"runtime/settings.py"}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_only_the_settings_read_a_setting_from_the_environment() -> None:
 )
 def test_only_the_clock_and_the_command_line_read_the_time(call: str) -> None:
     reading = {name for name in users(call) if not name.startswith("adriatic/cli/")}
-    assert reading <= {"adriatic/clock.py", "adriatic/ops.py"}
+    assert reading <= {"runtime/clock.py", "runtime/ops.py"}
 
 
 @pytest.mark.parametrize("library", ["psycopg", "asyncpg", "confluent_kafka", "httpx", "openai", "socket"])

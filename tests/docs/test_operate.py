@@ -7,8 +7,7 @@ import re
 import pytest
 
 from adriatic.cli.status import EXIT
-from adriatic.watch.freshness import STAGES
-from adriatic.watch.lag import STATUSES
+from schemas.pipeline import STAGES, STATUSES
 from tests.docs.markdown import ROOT
 
 TEXT = (ROOT / "docs" / "how-to" / "operate.md").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adriatic.errors import DependencyUnavailable, UnknownSchema
+from runtime.errors import DependencyUnavailable, UnknownSchema
 from schemas.catalog import Schema
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import fastavro
 import pytest
 
-from adriatic.errors import InvalidInput
-from adriatic.settings import Settings
+from runtime.errors import InvalidInput
+from runtime.settings import Settings
 from schemas import catalog
 from schemas.capture import ARRAYS, TYPES, Column, envelope_schema, key_schema
 

@@ -8,7 +8,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from adriatic.errors import NotFound
+from runtime.errors import NotFound
 from schemas import catalog
 
 EVENTS = [subject for subject in catalog.subjects() if not subject.startswith("adriatic.")]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adriatic.clock import ManualClock
-from adriatic.errors import DataError, DependencyUnavailable, Undecodable, Unencodable, UnknownSchema
+from runtime.clock import ManualClock
+from runtime.errors import DataError, DependencyUnavailable, Undecodable, Unencodable, UnknownSchema
 from schemas import catalog, codec
 from schemas.codec import Decoder, Encoder
 from tests.schemas.avro import values

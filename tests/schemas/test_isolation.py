@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from adriatic.settings import Role, Settings
+from runtime.settings import Role, Settings
 from tests.schemas import catalogue
 
 pytestmark = pytest.mark.stack

@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adriatic.deadline import Deadline
-from adriatic.errors import DependencyUnavailable, Halted
-from adriatic.settings import Settings
 from connectors.postgres.provision import provision
+from runtime.deadline import Deadline
+from runtime.errors import DependencyUnavailable, Halted
+from runtime.settings import Settings
 from schemas import migrations
 from schemas.migrations import Applied, Migration
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adriatic.errors import Unencodable
+from runtime.errors import Unencodable
 from schemas import catalog
 from schemas.codec import Decoder, Encoder
 from schemas.outbox import converter

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adriatic.errors import DependencyUnavailable, NotFound
+from runtime.errors import DependencyUnavailable, NotFound
 from schemas.releases import History
 
 

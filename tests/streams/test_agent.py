@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 import pytest
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
-from adriatic.errors import Halted, Misconfigured
-from adriatic.lifecycle import Lifecycle
-from adriatic.ops import Health
-from adriatic.settings import KafkaSettings
 from connectors.kafka.dead_letters import DeadLetterLimit
+from runtime.errors import Halted, Misconfigured
+from runtime.lifecycle import Lifecycle
+from runtime.ops import Health
+from runtime.settings import KafkaSettings
 from schemas import catalog
 from streams.agent import AgentRunner, credentials, make_app
 from streams.announcements import TOPIC, Announcements

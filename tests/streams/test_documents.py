@@ -17,13 +17,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from adriatic import logs
-from adriatic.lifecycle import Lifecycle
-from adriatic.ops import Health
-from adriatic.settings import Settings, TelemetrySettings
 from connectors.objects import Objects, key_of
 from connectors.parsers import Limits
 from connectors.parsers.pool import Parsers
+from runtime import logs
+from runtime.lifecycle import Lifecycle
+from runtime.ops import Health
+from runtime.settings import Settings, TelemetrySettings
 from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
 from streams.documents import EraseOriginal, ParseDocument
 from streams.worker import Worker

@@ -19,13 +19,13 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from adriatic import logs
-from adriatic.errors import DependencyUnavailable, Unprocessable
-from adriatic.lifecycle import Lifecycle
-from adriatic.ops import Health
-from adriatic.settings import Settings, TelemetrySettings
 from connectors.postgres.jobs import Job, JobKind, Progress
 from connectors.postgres.sink import Connection
+from runtime import logs
+from runtime.errors import DependencyUnavailable, Unprocessable
+from runtime.lifecycle import Lifecycle
+from runtime.ops import Health
+from runtime.settings import Settings, TelemetrySettings
 from streams.worker import Worker
 
 COUNT = "count"

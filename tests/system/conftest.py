@@ -17,9 +17,9 @@ import httpx
 import psycopg
 import pytest
 
-from adriatic.deadline import Deadline
-from adriatic.settings import Settings
 from adriatic.supervisor.supervisor import Files, running
+from runtime.deadline import Deadline
+from runtime.settings import Settings
 
 FINDABLE_MAX_S = 60.0
 """Far above what it takes; the machine may be busy with other things."""

@@ -10,7 +10,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from adriatic.deadline import Deadline
+from runtime.deadline import Deadline
 from tests.system.conftest import Tenant, World
 
 pytestmark = pytest.mark.stack

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adriatic.errors import Misconfigured, NotFound
+from runtime.errors import Misconfigured, NotFound
 from schemas import catalog as contracts
 from topics.catalog import FOREVER_MS, Topic, duration_ms, load
 
@@ -80,7 +80,7 @@ def test_capture_topics_keep_the_newest_of_each_key_for_ever() -> None:
 
 
 def test_a_topic_that_is_read_from_the_start_fits_the_largest_text() -> None:
-    from adriatic.settings import ApiSettings
+    from runtime.settings import ApiSettings
 
     assert int(TOPICS["adriatic.app.adr_versions"].extra["max.message.bytes"]) > 2 * ApiSettings().adr_bytes_max
     assert int(TOPICS["adriatic.app.document_versions"].extra["max.message.bytes"]) > 1_048_576 + 65_536

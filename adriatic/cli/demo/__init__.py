@@ -18,7 +18,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from adriatic.cli.demo.stage import Facts, Stage
-    from adriatic.settings import Settings
+    from runtime.settings import Settings
 
 PLAY_S_MAX = 180.0
 """The acts. On two cores they take about half a minute; what has not arrived by then is said."""
@@ -43,7 +43,7 @@ def demo(keep: bool, as_json: bool) -> None:
     with 0 when every table is what it should be, with 1 when something is not, with 3 when something does not answer.
     """
     from adriatic.cli.demo import acts, screen
-    from adriatic.settings import load
+    from runtime.settings import load
 
     settings = load()
     tenant = f"demo-{secrets.token_hex(SUFFIX_BYTES)}"
@@ -72,9 +72,9 @@ def _stage(stack: ExitStack, settings: Settings, tenant: str) -> Stage:
     from adriatic.cli.demo import story
     from adriatic.cli.demo.stage import Stage
     from adriatic.cli.remote import connect, local_token, local_url
-    from adriatic.clock import SYSTEM_CLOCK
-    from adriatic.deadline import Deadline
     from api.tenants import service
+    from runtime.clock import SYSTEM_CLOCK
+    from runtime.deadline import Deadline
 
     async def made() -> service.Tenant:
         async with service.owner(settings.postgres) as connection:
@@ -111,9 +111,9 @@ def _play(stage: Stage, titles: dict[str, str]) -> Facts:
 
 def _verify(stage: Stage) -> Facts:
     """`adriatic verify` for the day's tenant."""
-    from adriatic.deadline import Deadline
     from connectors.embedders import build
     from dataflows.oracle import verify
+    from runtime.deadline import Deadline
 
     embedder = build(stage.settings.embedder)
     try:

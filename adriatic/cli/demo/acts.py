@@ -18,8 +18,8 @@ from adriatic.cli.demo import story
 from adriatic.cli.demo.stage import Facts, Stage
 from adriatic.cli.remote import REQUEST_S_MAX, connect, error_of
 from adriatic.cli.sending import send
-from adriatic.errors import AdriaticError, CallerError
 from connectors.history import Change, Fault, SourceKind
+from runtime.errors import AdriaticError, CallerError
 
 FEED_BATCH = 40
 """Notices in one request: a few requests, so that its status can be seen to move."""

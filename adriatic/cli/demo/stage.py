@@ -13,9 +13,9 @@ from typing import Any
 from adriatic.cli.demo.live import LiveReader
 from adriatic.cli.demo.story import Day
 from adriatic.cli.remote import Remote
-from adriatic.clock import Clock
-from adriatic.deadline import Deadline
-from adriatic.settings import Settings
+from runtime.clock import Clock
+from runtime.deadline import Deadline
+from runtime.settings import Settings
 
 POLL_S = 0.25
 Facts = dict[str, Any]

@@ -17,12 +17,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adriatic.cli.chat import chat
-from adriatic.errors import DependencyUnavailable, RateLimited
 from api.chat.schemas import ChatEvent, Citations, DoneEvent, Source, Sources, Start, TextDelta, UsageSpent, encode
 from api.problems import Problem
 from api.search.schemas import Degraded, SearchFreshness
 from api.watermarks import UNKNOWN
 from connectors.llm import Tokens
+from runtime.errors import DependencyUnavailable, RateLimited
 from tests.api.search.corpus import BEGINNING
 
 ID = UUID("0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f")

@@ -16,8 +16,8 @@ from confluent_kafka.admin import AdminClient
 
 from adriatic import cli
 from adriatic.cli.schemas import register_all
-from adriatic.settings import Settings
 from connectors.registry import RegistryClient
+from runtime.settings import Settings
 from schemas import catalog, releases
 from topics import catalog as topics
 

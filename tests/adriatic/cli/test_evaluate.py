@@ -11,9 +11,9 @@ import msgspec
 from click.testing import CliRunner
 
 from adriatic.cli.evaluate import Corpus, _as_json, _read, _table, _Texts, evaluate
-from adriatic.settings import Settings
 from api.search.known_item import Item
 from connectors.history import Change
+from runtime.settings import Settings
 
 AT = datetime(2026, 1, 15, tzinfo=UTC)
 CORPORA = [

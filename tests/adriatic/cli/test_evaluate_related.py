@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from adriatic.cli.evaluate import Corpus
 from adriatic.cli.evaluate_related import History, _as_json, _read, table
 from adriatic.cli.evaluations import evaluate
-from adriatic.errors import InvalidInput
-from adriatic.settings import Settings
 from api.adrs.linked import Item
+from runtime.errors import InvalidInput
+from runtime.settings import Settings
 
 ITEMS = [Item("a", "A", "", ((1, "amends"),), frozenset({1})), Item("b", "B", "", (), frozenset({0}))]
 HISTORIES = [

@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 from adriatic.cli.dlq import dlq
 from adriatic.cli.flow import flow
 from adriatic.cli.verify import verify
-from adriatic.errors import DependencyUnavailable, InvalidInput, NotFound, Undecodable
-from adriatic.settings import Settings
 from connectors.kafka.records import Record
 from connectors.postgres.sink import DeadLetter, connect, write_dead_letters
 from dataflows import catalog
+from runtime.errors import DependencyUnavailable, InvalidInput, NotFound, Undecodable
+from runtime.settings import Settings
 
 
 def invoke(command: Any, *arguments: str) -> Result:

@@ -9,9 +9,9 @@ import pytest
 
 from adriatic.cli.import_view import _search
 from adriatic.cli.searchable import Watched, await_searchable
-from adriatic.clock import ManualClock
 from api.imports.freshness import Arm, Embeddings, Freshness
 from api.watermarks import UNKNOWN
+from runtime.clock import ManualClock
 
 SINCE = datetime(2024, 1, 1, tzinfo=UTC)
 

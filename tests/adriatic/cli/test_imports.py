@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adriatic.settings import Settings
+from runtime.settings import Settings
 from tests.connectors.history.repository import Repository
 
 pytestmark = pytest.mark.stack

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 
 from adriatic.cli import live as command
 from adriatic.cli.live import Rows, live, table
-from adriatic.errors import NotFound
 from api.live.events import frame
 from connectors.llm.sse import ServerEvent, SseDecoder
+from runtime.errors import NotFound
 
 SNAPSHOT = {"rows": [{"k": 1, "v": "a"}, {"k": 2, "v": "b"}], "more": False, "as_of": {"state": "fresh", "age_s": 1.0}}
 UPSERT = {"op": "upsert", "key": {"k": 1}, "row": {"k": 1, "v": "A"}}

@@ -10,9 +10,9 @@ import click
 import pytest
 
 from adriatic import cli
-from adriatic import settings as values
-from adriatic.errors import CallerError, DependencyUnavailable
 from adriatic.supervisor import supervisor
+from runtime import settings as values
+from runtime.errors import CallerError, DependencyUnavailable
 
 AGAIN = "try again in 2 s"
 

@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 from adriatic.cli.related import _wanted, freshness, labelled, lines, related
 from adriatic.cli.remote import Remote
-from adriatic.errors import InvalidInput, NotFound
-from adriatic.ids import new_id
 from api.adrs.related import Reason, RelatedAdr, RelatedAdrs
 from api.search.schemas import SearchResult
 from api.watermarks import UNKNOWN, AsOf
+from runtime.errors import InvalidInput, NotFound
+from runtime.ids import new_id
 from tests.adriatic.cli.test_search import HIT
 
 AT = datetime(2026, 1, 15, 9, tzinfo=UTC)

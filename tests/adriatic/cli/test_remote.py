@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from adriatic.cli.remote import OUTAGE_S_MAX, Remote, local_url
-from adriatic.clock import ManualClock
-from adriatic.errors import AdriaticError, DependencyUnavailable, NotFound, OperatingError, TooLarge, Unauthenticated
-from adriatic.settings import ApiSettings, Settings
+from runtime.clock import ManualClock
+from runtime.errors import AdriaticError, DependencyUnavailable, NotFound, OperatingError, TooLarge, Unauthenticated
+from runtime.settings import ApiSettings, Settings
 
 
 def remote(answer: Callable[[httpx.Request], httpx.Response]) -> tuple[Remote, ManualClock]:

@@ -14,8 +14,6 @@ import pytest
 from click.testing import CliRunner
 
 from adriatic.cli.search import freshness, lines, search
-from adriatic.errors import DependencyUnavailable
-from adriatic.ids import new_id
 from api.search.schemas import (
     ArmRank,
     Chunk,
@@ -28,6 +26,8 @@ from api.search.schemas import (
     Snippet,
 )
 from api.watermarks import UNKNOWN, AsOf
+from runtime.errors import DependencyUnavailable
+from runtime.ids import new_id
 
 AT = datetime(2026, 1, 15, 9, tzinfo=UTC)
 HIT = Hit(

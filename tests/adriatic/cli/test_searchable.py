@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adriatic.cli.searchable import STILL_S_MAX, WAIT_S_MAX, Watched, await_searchable
-from adriatic.clock import ManualClock
 from api.imports.freshness import Arm, Embeddings, Freshness
 from api.watermarks import UNKNOWN
+from runtime.clock import ManualClock
 
 SINCE = datetime(2024, 1, 1, tzinfo=UTC)
 

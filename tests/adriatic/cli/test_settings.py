@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from adriatic import settings as values
 from adriatic.cli.settings import MASK, describe, fields, settings
-from adriatic.errors import Misconfigured
+from runtime import settings as values
+from runtime.errors import Misconfigured
 
 
 @pytest.fixture(autouse=True)

@@ -15,14 +15,13 @@ from click.testing import CliRunner
 from adriatic.cli import cli
 from adriatic.cli import status as command
 from adriatic.cli.status_view import render
-from adriatic.errors import DependencyUnavailable
 from adriatic.supervisor.assessment import Assessment, assess
 from adriatic.supervisor.part import PartReport, Report
 from adriatic.watch import overview
-from adriatic.watch.freshness import Percentiles, judge
-from adriatic.watch.lag import GroupLag
+from adriatic.watch.freshness import judge
 from adriatic.watch.overview import Check, Overview, Spend
-from adriatic.watch.pipeline import DeadLetters, Pipeline, Slot
+from runtime.errors import DependencyUnavailable
+from schemas.pipeline import DeadLetters, GroupLag, Percentiles, Pipeline, Slot
 
 NOW = 1_768_467_600.0
 SCREENS = Path(__file__).parent / "screens"

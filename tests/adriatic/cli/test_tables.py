@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from adriatic.cli.tenants import list_tenants
 from adriatic.cli.verify import _print
-from adriatic.ids import new_id
 from api.tenants import service
 from dataflows.oracle import Report, TenantReport
+from runtime.ids import new_id
 
 LONGEST = "a" * 63
 """As long as a slug may be."""

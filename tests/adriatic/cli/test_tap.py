@@ -19,10 +19,10 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from adriatic.cli.tap import tap
-from adriatic.errors import InvalidInput, NotFound
-from adriatic.settings import Settings
 from connectors.kafka.shown import FIELDS, MASKED
 from connectors.registry import RegistryClient
+from runtime.errors import InvalidInput, NotFound
+from runtime.settings import Settings
 from schemas import catalog as contracts
 from schemas.codec import Encoder
 from tests.dataflows.world import Version, envelope

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 
 from adriatic.cli import cli
 from adriatic.cli.tenants import Duration
-from adriatic.errors import CallerError, Conflict, DependencyUnavailable, InvalidInput, NotFound
-from adriatic.settings import Settings
+from runtime.errors import CallerError, Conflict, DependencyUnavailable, InvalidInput, NotFound
+from runtime.settings import Settings
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from adriatic.cli import upload as command
 from adriatic.cli.remote import Remote
 from adriatic.cli.upload import Outcome, exit_code, found, line, send, summary
-from adriatic.clock import ManualClock
-from adriatic.errors import DependencyUnavailable
+from runtime.clock import ManualClock
+from runtime.errors import DependencyUnavailable
 
 DOCUMENT: dict[str, Any] = {
     "id": str(uuid4()),

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from adriatic.cli.usage import cells, money, named, usage
-from adriatic.ids import new_id
 from api.usage.service import Spent, Tokens, Usage, UsageRow
 from api.watermarks import AsOf
+from runtime.ids import new_id
 
 AT = datetime(2026, 1, 15, tzinfo=UTC)
 SPENT = Spent(3, 1, 1, 1, Tokens(1000, 20, 30, 40, 500, 60), 1_234_567, 0, 0, 0)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from adriatic.errors import DependencyUnavailable, Halted
 from adriatic.stack import artifacts, kafka
 from adriatic.stack.artifacts import Pinned
+from runtime.errors import DependencyUnavailable, Halted
 
 CONTENT = bytes(range(256)) * 4_000
 GOOD = Pinned("org.example", "thing", "1.0", hashlib.sha256(CONTENT).hexdigest())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from adriatic.settings import Settings
 from adriatic.stack import registry
+from runtime.settings import Settings
 
 pytestmark = pytest.mark.stack
 

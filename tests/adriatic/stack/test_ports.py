@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adriatic.errors import Misconfigured
 from adriatic.stack import ports
+from runtime.errors import Misconfigured
 
 NAMES = ("postgres", "kafka", "api")
 HOME = Path("/nowhere/adriatic/.adriatic")

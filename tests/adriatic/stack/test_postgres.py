@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adriatic.errors import Halted
 from adriatic.stack import postgres
+from runtime.errors import Halted
 
 
 def stranger() -> pwd.struct_passwd:

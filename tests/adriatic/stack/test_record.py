@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from adriatic.settings import Settings, StackSettings
 from adriatic.stack import ports, record
+from runtime.settings import Settings, StackSettings
 
 
 def settings(home: Path, **stack: Any) -> Settings:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from adriatic.settings import Settings
 from adriatic.supervisor.part import Report
 from adriatic.supervisor.supervisor import Files, running
+from runtime.settings import Settings
 
 pytestmark = pytest.mark.stack
 

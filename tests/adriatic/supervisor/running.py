@@ -74,8 +74,8 @@ def gone(part: PartReport) -> bool:
 SCRIPT = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from adriatic import logs
-from adriatic.settings import TelemetrySettings
+from runtime import logs
+from runtime.settings import TelemetrySettings
 from adriatic.supervisor.part import Health, Part
 from adriatic.supervisor.supervisor import Supervisor, end_leftovers, only_one
 

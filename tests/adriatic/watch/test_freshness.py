@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adriatic.watch import freshness
-from adriatic.watch.freshness import BLAME, FRESH_S_MAX, KNOWN_S_MAX, NAMES, STAGES, Minutes, judge, percentiles, split
+from adriatic.watch.freshness import NAMES, Minutes, judge, percentiles, split
+from schemas.pipeline import BLAME, FRESH_S_MAX, KNOWN_S_MAX, STAGES, Percentiles, ViewFreshness, unknown_view
 
 NOW = 1_000_000.0
 MARK = st.none() | st.floats(NOW - 5_000, NOW + 1)
@@ -63,14 +63,14 @@ def test_a_view_that_has_not_reported_is_unknown_and_has_no_number() -> None:
 def test_percentiles_are_values_that_were_measured() -> None:
     found = percentiles([float(n) for n in range(1, 101)])
     assert (found.samples, found.p50_s, found.p95_s, found.p99_s, found.max_s) == (100, 50, 95, 99, 100)
-    assert percentiles([3.0]) == freshness.Percentiles(1, 3.0, 3.0, 3.0, 3.0)
+    assert percentiles([3.0]) == Percentiles(1, 3.0, 3.0, 3.0, 3.0)
 
 
 def test_a_minute_is_given_once_when_it_is_over() -> None:
     minutes = Minutes()
 
-    def look(age_s: float) -> list[freshness.ViewFreshness]:
-        return [judge("v", "f", NOW, [NOW, NOW, NOW, NOW - age_s]), freshness.unknown("w", "f", "why")]
+    def look(age_s: float) -> list[ViewFreshness]:
+        return [judge("v", "f", NOW, [NOW, NOW, NOW, NOW - age_s]), unknown_view("w", "f", "why")]
 
     assert minutes.add(60.0, look(1)) is None
     assert minutes.add(119.9, look(3)) is None

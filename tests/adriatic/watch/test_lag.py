@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adriatic.watch import lag
-from adriatic.watch.lag import ADVICE, RANK, STATUSES, Sample, Status, classify, judge, trend
+from adriatic.watch.lag import ADVICE, RANK, Sample, classify, judge, trend
+from schemas.pipeline import STATUSES, Status
 
 NOW = 1_000_000.0
 STEP_S = 2.0

@@ -10,11 +10,10 @@ import pytest
 
 from adriatic.supervisor.assessment import assess
 from adriatic.supervisor.part import PartReport, Report
-from adriatic.watch import lag, overview
+from adriatic.watch import overview
 from adriatic.watch.freshness import judge
-from adriatic.watch.lag import STATUSES, GroupLag
 from adriatic.watch.overview import Check, Overview, disk
-from adriatic.watch.pipeline import DeadLetters, Pipeline, Slot, believed
+from schemas.pipeline import STATUSES, DeadLetters, GroupLag, Pipeline, Slot, Status, believed
 
 NOW = 1_000_000.0
 WELL_SLOT = Slot(name="adriatic", active=True, status="reserved", retained_bytes=1, safe_bytes=None, behind_s=0.5)
@@ -36,7 +35,7 @@ class Given:
         return overview.overview(NOW, None, found, self.checks, None)
 
 
-def group(status: lag.Status, *, ours: bool = True) -> GroupLag:
+def group(status: Status, *, ours: bool = True) -> GroupLag:
     return GroupLag(group="adriatic.x" if ours else "analyst", status=status, ours=ours, reason="why")
 
 
@@ -45,7 +44,7 @@ def test_nothing_wrong_is_ok() -> None:
 
 
 @pytest.mark.parametrize("status", [status for status in STATUSES if status not in overview.WELL])
-def test_a_group_of_ours_counts_and_one_of_others_does_not(status: lag.Status) -> None:
+def test_a_group_of_ours_counts_and_one_of_others_does_not(status: Status) -> None:
     found = Given(groups=(group(status),)).judged()
     assert found.verdict == ("unknown" if status == "unknown" else "degraded")
     assert found.problems[0].detail == f"{status}: why"

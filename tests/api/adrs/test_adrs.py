@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from adriatic.settings import Settings
+from runtime.settings import Settings
 from tests.api.world import TEXT, Caller, World, running
 
 pytestmark = pytest.mark.stack

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from adriatic.errors import InvalidInput
 from api.adrs import examples
 from api.adrs.preconditions import etag, expected_version, matches
 from api.adrs.schemas import Adr
 from api.adrs.service import ANY_VERSION
+from runtime.errors import InvalidInput
 
 ADR = msgspec.convert(examples.ADR, Adr)
 

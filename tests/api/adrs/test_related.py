@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from adriatic.settings import Settings
 from api import watermarks
 from api.adrs.related import reasons
+from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
 from tests.api.world import Caller, running
 

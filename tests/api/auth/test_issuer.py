@@ -10,11 +10,11 @@ from typing import Any
 import jwt
 import pytest
 
-from adriatic.clock import ManualClock
-from adriatic.errors import InvalidInput, Misconfigured
-from adriatic.ids import new_id
-from adriatic.settings import AuthSettings
 from api.auth.issuer import ALGORITHM, KEY_FILE, TTL_S_MAX, LocalIssuer
+from runtime.clock import ManualClock
+from runtime.errors import InvalidInput, Misconfigured
+from runtime.ids import new_id
+from runtime.settings import AuthSettings
 
 AUTH = AuthSettings()
 UNTIMED: Any = {"verify_exp": False, "verify_aud": False, "verify_iat": False, "verify_nbf": False}

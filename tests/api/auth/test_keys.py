@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from adriatic.clock import ManualClock
-from adriatic.errors import DependencyUnavailable
 from api.auth.keys import AGE_S_MAX, ASK_AGAIN_S, ASK_EVERY_S_MIN, KeyStore, parse
+from runtime.clock import ManualClock
+from runtime.errors import DependencyUnavailable
 from tests.api.auth.signers import Signer
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from adriatic.clock import ManualClock
-from adriatic.settings import AuthSettings, Settings
 from api.auth import keys
+from runtime.clock import ManualClock
+from runtime.settings import AuthSettings, Settings
 from tests.api.auth.signers import Signer
 from tests.api.world import Caller, running
 

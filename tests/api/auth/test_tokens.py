@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from adriatic.errors import Forbidden, Unauthenticated
-from adriatic.settings import AuthSettings
 from api.auth.keys import KeyStore
 from api.auth.tokens import TOKEN_CHARS_MAX, TokenChecker
+from runtime.errors import Forbidden, Unauthenticated
+from runtime.settings import AuthSettings
 from tests.api.auth.signers import TENANT, Signer, good
 
 SETTINGS = AuthSettings(issuer="https://id.example", jwks_url="https://id.example/keys")

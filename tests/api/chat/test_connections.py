@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from adriatic.settings import Settings
+from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
 from tests.api.test_server import client, serving
 from tests.api.world import running

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from adriatic.clock import ManualClock
-from adriatic.ids import new_id
 from api.chat.ledger import Attempt, Meter
 from connectors.llm import Tokens, Usage
+from runtime.clock import ManualClock
+from runtime.ids import new_id
 
 ATTEMPT = Attempt(new_id(), new_id(), new_id(), new_id(), "request", "/v1/chat/stream")
 READ = Tokens(input_uncached=25, cache_read=1000, output_visible=1)

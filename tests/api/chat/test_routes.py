@@ -15,10 +15,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from adriatic.settings import LlmSettings, Settings
 from api.chat.streams import Streams
 from connectors.llm.extractive import NOTHING, OPENING
 from connectors.llm.sse import ServerEvent, SseDecoder
+from runtime.settings import LlmSettings, Settings
 from tests.api.search.corpus import Corpus, writing
 from tests.api.world import Caller, World, running
 from tests.connectors.llm import stand_in as recorded
@@ -340,8 +340,8 @@ async def test_slots_are_bounded_for_a_tenant_and_for_the_process(
 async def test_the_row_waits_for_a_database_that_is_away(
     fresh_database: Settings, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adriatic.errors import DependencyUnavailable
     from api.chat import ledger as book
+    from runtime.errors import DependencyUnavailable
 
     record, failures = book.record, iter([True, True])
 

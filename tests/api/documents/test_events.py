@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from adriatic.settings import Settings
 from connectors.objects import Objects
 from connectors.parsers import Parsed, Refused
 from connectors.postgres.jobs import Job
 from connectors.postgres.sink import connect
 from connectors.registry import RegistryClient
+from runtime.settings import Settings
 from schemas import catalog
 from schemas.codec import Encoder
 from streams.documents import ParseDocument

@@ -17,11 +17,11 @@ from litestar.testing import TestClient
 from adriatic.cli.imports import tenant_slug
 from adriatic.cli.remote import Remote, local_token
 from adriatic.cli.sending import Sent, send
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.ids import new_id
-from adriatic.settings import Settings
 from api.app import create_app
 from connectors.history import Change, Source, open_source
+from runtime.clock import SYSTEM_CLOCK
+from runtime.ids import new_id
+from runtime.settings import Settings
 from tests.api.imports.counting import Expected, expect
 from tests.connectors.history.repository import Repository
 

@@ -10,14 +10,14 @@ from uuid import UUID
 
 import pytest
 
-from adriatic.errors import NotFound
-from adriatic.ids import new_id
-from adriatic.settings import Settings
 from api.auth.users import Principal
 from api.db import Database, tenant_transaction
 from api.imports import service
 from api.imports.schemas import BatchResult, Event, FinishedImport, StartImport
 from api.tenants import service as tenants
+from runtime.errors import NotFound
+from runtime.ids import new_id
+from runtime.settings import Settings
 
 pytestmark = pytest.mark.stack
 

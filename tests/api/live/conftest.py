@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adriatic.settings import Settings
+from runtime.settings import Settings
 from tests.api.live import world as worlds
 from tests.api.live.world import World
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adriatic.errors import InvalidInput
 from api.live.join import TOKEN_CHARS_MAX, XIP_MAX, Seen, Token, token
+from runtime.errors import InvalidInput
 
 TENANT = uuid.UUID(int=1)
 EPOCH = 1 << 32

@@ -17,8 +17,6 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.errors import DependencyUnavailable, InvalidInput, RateLimited, TooLarge
 from api.db import Database
 from api.live import hub as hubs
 from api.live import reader as readers
@@ -29,6 +27,8 @@ from api.live.reader import Reader
 from api.live.views import VIEWS, View, by_name
 from connectors.kafka.partitioner import partition_for
 from connectors.llm.sse import SseDecoder
+from runtime.clock import SYSTEM_CLOCK
+from runtime.errors import DependencyUnavailable, InvalidInput, RateLimited, TooLarge
 from schemas.codec import Encoder
 from tests.api.live import world as worlds
 from tests.api.live.world import Picture, World

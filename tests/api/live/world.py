@@ -20,12 +20,12 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # it exports them, silently
 
-from adriatic.settings import Settings
 from api.live.views import VIEWS, View
+from connectors.capture.source import Capture
+from connectors.capture.tables import Contracts
 from connectors.llm.sse import ServerEvent
-from connectors.postgres.source import Capture
-from connectors.postgres.tables import Contracts
 from connectors.registry import RegistryClient
+from runtime.settings import Settings
 from schemas import capture as capture_schemas
 from schemas.catalog import Schema, subject_of
 from schemas.codec import Decoder

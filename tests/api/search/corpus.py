@@ -10,10 +10,10 @@ from uuid import UUID
 
 import psycopg
 
-from adriatic.ids import new_id
-from adriatic.settings import Settings
 from connectors.embedders import Embedder
 from dataflows.chunker import chunk
+from runtime.ids import new_id
+from runtime.settings import Settings
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 BEGINNING = datetime(2026, 1, 15, 9, tzinfo=UTC)

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from adriatic.clock import ManualClock
-from adriatic.errors import DependencyUnavailable, Halted
-from adriatic.ids import new_id
 from api.search import embedding
 from api.search.embedding import PAUSE_S, QueryEmbedder
 from connectors.embedders import Vector
+from runtime.clock import ManualClock
+from runtime.errors import DependencyUnavailable, Halted
+from runtime.ids import new_id
 from tests.connectors.embedders.stand_in import FakeEmbedder, hashed_words
 
 TENANT, OTHER = new_id(), new_id()

@@ -15,7 +15,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from adriatic.settings import Settings
+from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
 
 pytestmark = pytest.mark.stack

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adriatic.errors import InvalidInput
 from api.search.query import CLAUSES_MAX, QUERY_CHARS_MAX, parse
+from runtime.errors import InvalidInput
 
 
 @pytest.mark.parametrize(

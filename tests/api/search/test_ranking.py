@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from adriatic.settings import EmbedderSettings, Settings
 from api.db import Database
 from api.search import service
 from api.search.embedding import QueryEmbedder
@@ -14,6 +13,7 @@ from api.search.known_item import items, scores
 from api.search.schemas import Mode, SearchRequest
 from connectors.embedders import build
 from connectors.history.folder import FolderSource
+from runtime.settings import EmbedderSettings, Settings
 from tests.api.search.corpus import writing
 
 pytestmark = pytest.mark.stack

@@ -13,12 +13,12 @@ from uuid import UUID
 import pytest
 from litestar.testing import AsyncTestClient
 
-from adriatic.errors import DependencyUnavailable
-from adriatic.settings import Settings
 from api import watermarks
 from api.app import Api, create_app
 from api.search.embedding import QueryEmbedder
 from connectors.embedders import Embedder, EmbeddingSpace, Vector
+from runtime.errors import DependencyUnavailable
+from runtime.settings import Settings
 from tests.api.search.corpus import BEGINNING, Corpus, writing
 from tests.connectors.embedders.stand_in import FakeEmbedder
 

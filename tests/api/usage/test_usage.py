@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from adriatic.ids import new_id
 from api import watermarks
 from connectors.postgres.sink import connect
 from dataflows.usage import USAGE_VIEWS, Effects, Spent, Usage
+from runtime.ids import new_id
 from tests.api.world import Caller, World
 
 pytestmark = pytest.mark.stack

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from adriatic.errors import Unprocessable
-from adriatic.settings import EmbedderSettings
 from connectors.embedders import Embedder, build
+from runtime.errors import Unprocessable
+from runtime.settings import EmbedderSettings
 from tests.connectors.embedders.stand_in import DIMENSION, FakeEmbedder, StandIn
 
 TEXTS = [

@@ -9,10 +9,10 @@ import numpy as np
 import psutil
 import pytest
 
-from adriatic.errors import Halted, Misconfigured
-from adriatic.settings import EmbedderSettings
 from connectors.embedders import build
 from connectors.embedders.minilm import MODEL_SHA256, WEIGHTS, MiniLM
+from runtime.errors import Halted, Misconfigured
+from runtime.settings import EmbedderSettings
 
 
 @pytest.fixture(scope="module")

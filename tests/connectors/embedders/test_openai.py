@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from adriatic.errors import DependencyUnavailable, Halted, Unprocessable
-from adriatic.settings import EmbedderSettings
 from connectors.embedders.openai import PLAIN_WORD, REQUEST_CHARS_MAX, OpenAIEmbedder, batches
+from runtime.errors import DependencyUnavailable, Halted, Unprocessable
+from runtime.settings import EmbedderSettings
 from tests.connectors.embedders.stand_in import DIMENSION, Reply, StandIn, answer, hashed_words, refusal
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adriatic.errors import InvalidInput
 from connectors.history import Change, Fault, Source, open_source
+from runtime.errors import InvalidInput
 from tests.connectors.history.repository import Repository
 
 BYTES_MAX = 10_000

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from adriatic.errors import InvalidInput
 from connectors.history import Change, Fault, jsonl, open_source
+from runtime.errors import InvalidInput
 
 LINE = {
     "commit": "c1",

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from adriatic.errors import DependencyUnavailable, Misconfigured
-from adriatic.settings import KafkaSettings, Settings
 from connectors.kafka.admin import KafkaAdmin
+from runtime.errors import DependencyUnavailable, Misconfigured
+from runtime.settings import KafkaSettings, Settings
 from topics.catalog import Topic, load
 from topics.plan import Change, Plan, plan
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from adriatic.clock import SYSTEM_CLOCK
-from adriatic.errors import RecordTooLarge
-from adriatic.settings import KafkaSettings
 from connectors.kafka.producer import RECORD_OVERHEAD_BYTES, IdempotentProducer, size_bytes
+from runtime.clock import SYSTEM_CLOCK
+from runtime.errors import RecordTooLarge
+from runtime.settings import KafkaSettings
 
 NOBODY = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 

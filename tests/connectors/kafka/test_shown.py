@@ -11,10 +11,10 @@ from uuid import UUID
 
 import pytest
 
-from adriatic.errors import DependencyUnavailable, InvalidInput, Undecodable
 from connectors.kafka import shown
 from connectors.kafka.records import Record
 from connectors.kafka.shown import MASKED, NO_MASKS, SIDES, Condition, Masks, Selection, at, show
+from runtime.errors import DependencyUnavailable, InvalidInput, Undecodable
 from topics import catalog
 
 TENANT = UUID("01939c5e-0000-7000-8000-000000000001")

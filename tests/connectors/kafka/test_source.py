@@ -13,10 +13,6 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from adriatic.errors import DependencyUnavailable, Halted
-from adriatic.lifecycle import Lifecycle
-from adriatic.ops import Health
-from adriatic.settings import KafkaSettings, Settings
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import (
     BatchLimits,
@@ -27,6 +23,10 @@ from connectors.kafka.source import (
     part_name,
     part_source,
 )
+from runtime.errors import DependencyUnavailable, Halted
+from runtime.lifecycle import Lifecycle
+from runtime.ops import Health
+from runtime.settings import KafkaSettings, Settings
 
 
 def record(*headers: tuple[str, bytes | None]) -> Record:

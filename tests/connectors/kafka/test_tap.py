@@ -12,10 +12,10 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from adriatic.errors import DependencyUnavailable, InvalidInput, NotFound
-from adriatic.settings import KafkaSettings, Settings
 from connectors.kafka.records import Record
 from connectors.kafka.tap import Account, Bound, Reading, Tap, span
+from runtime.errors import DependencyUnavailable, InvalidInput, NotFound
+from runtime.settings import KafkaSettings, Settings
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 BEGINNING, END = Bound(edge="beginning"), Bound(edge="end")

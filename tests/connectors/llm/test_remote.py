@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from adriatic.errors import AdriaticError, DependencyUnavailable
-from adriatic.settings import LlmSettings
 from connectors.llm import Delta, Done, Event, Failed, Prompt, Provider, Started, Tokens, Usage, build
+from runtime.errors import AdriaticError, DependencyUnavailable
+from runtime.settings import LlmSettings
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import StandIn, Step, standing_in
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adriatic.errors import DependencyUnavailable
 from connectors.llm.sse import EVENT_BYTES_MAX, ServerEvent, SseDecoder
+from runtime.errors import DependencyUnavailable
 
 STREAM = (
     b": hello\n\nid: a.1\nevent: delta\ndata: one\n\ndata: two\r\ndata:three\r\n\r\nevent: nothing\n\ndata: last\n\n"

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from adriatic.lifecycle import StopRequested
 from connectors.parsers import Limits, Parsed, Refused, pool
 from connectors.parsers.pool import Parsers
+from runtime.lifecycle import StopRequested
 from tests.connectors.parsers import samples
 
 HOSTILE = (sys.executable, "-m", "tests.connectors.parsers.hostile")

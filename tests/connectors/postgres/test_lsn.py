@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adriatic.errors import Undecodable
 from connectors.postgres.lsn import Lsn, Pos, parse, show
+from runtime.errors import Undecodable
 
 positions = st.builds(Pos, st.integers(0, 2**64 - 1).map(Lsn), st.integers(0, 99_999_999))
 

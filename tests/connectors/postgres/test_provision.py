@@ -13,12 +13,12 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
-from adriatic.clock import ManualClock
-from adriatic.deadline import Deadline
-from adriatic.errors import DependencyUnavailable, Halted, Misconfigured
-from adriatic.settings import PostgresSettings, Settings
 from connectors.postgres import provision as module
 from connectors.postgres.provision import check_pgvector, provision
+from runtime.clock import ManualClock
+from runtime.deadline import Deadline
+from runtime.errors import DependencyUnavailable, Halted, Misconfigured
+from runtime.settings import PostgresSettings, Settings
 from schemas import migrations
 
 NOWHERE = PostgresSettings(host="127.0.0.1", port=1)

@@ -14,13 +14,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from adriatic.errors import DependencyUnavailable, Fenced, Undecodable, Unprocessable
-from adriatic.lifecycle import Lifecycle, StopRequested
-from adriatic.ops import Health
-from adriatic.settings import Settings
 from connectors.kafka.records import Record, TopicPartition
 from connectors.postgres import sink
 from connectors.postgres.sink import Connection, DeadLetter, Step, TransactionalSink, Watermark
+from runtime.errors import DependencyUnavailable, Fenced, Undecodable, Unprocessable
+from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.ops import Health
+from runtime.settings import Settings
 
 SOURCE = TopicPartition("topic", 3)
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -17,7 +17,7 @@ SLOW_S = 0.15
 
 def no_ledger() -> None:
     """Capture forgets what a partition has already (law 1, R8): a restart produces again what was not acknowledged."""
-    from connectors.postgres import ledger
+    from connectors.capture import ledger
 
     ledger.Ledger.has = lambda *_: False  # type: ignore[method-assign]
 

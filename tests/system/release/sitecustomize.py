@@ -13,8 +13,8 @@ from typing import Any
 
 
 def install(flow: str) -> None:
-    from adriatic.settings import Settings
     from dataflows.catalog import build
+    from runtime.settings import Settings
 
     def transform(_flow: Any, _events: Sequence[Any]) -> Any:
         raise RuntimeError("this release cannot do anything")

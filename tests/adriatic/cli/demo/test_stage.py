@@ -15,11 +15,11 @@ from adriatic.cli.demo import acts, screen, story
 from adriatic.cli.demo.live import LiveReader
 from adriatic.cli.demo.stage import Stage
 from adriatic.cli.remote import Remote
-from adriatic.clock import ManualClock
-from adriatic.deadline import Deadline
-from adriatic.errors import NotFound
-from adriatic.settings import Settings
 from connectors.llm.sse import ServerEvent
+from runtime.clock import ManualClock
+from runtime.deadline import Deadline
+from runtime.errors import NotFound
+from runtime.settings import Settings
 
 Answer = Callable[[httpx.Request], httpx.Response]
 

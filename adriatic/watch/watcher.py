@@ -1,0 +1,307 @@
+"""Looks at the whole pipeline every two seconds, and writes down how it is.
+
+Owns the order of a look, the bounded windows that trends come from, the minutes of freshness, and every metric of
+`runtime/metrics.py` that speaks of all groups. One process does it: `adriatic watch run`. Refuses to judge
+(`adriatic/watch`), and to change anything that it looks at. What cannot be asked is written down as unknown, with the
+reason; when nothing can be written, its readers see how old the last picture is (law 5).
+
+Committed offsets and the marks of freshness are read first, then the broker is asked for ends, on a thread of its own:
+a broker that hangs must not keep quiet what the database knows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillBusy
+
+import msgspec
+from prometheus_client import Gauge
+
+from adriatic.watch import freshness, lag
+from adriatic.watch.freshness import Minutes
+from adriatic.watch.lag import Place, Sample
+from connectors.kafka.groups import Broker, Group, Look, Range
+from connectors.kafka.records import TopicPartition
+from connectors.postgres.watch import MEANING_VIEW, Facts, Watch
+from dataflows.catalog import shapes
+from dataflows.embed import Embed
+from runtime import metrics
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import DependencyUnavailable
+from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.logs import get_logger
+from runtime.settings import Settings
+from schemas.pipeline import STAGES, STATUSES, GroupLag, Percentiles, Pipeline, ViewFreshness, unknown_group
+
+log = get_logger("watcher")
+
+INTERVAL_S = 2.0
+"""Between two looks. Each costs a dozen small statements and as many requests to the broker."""
+BROKER_S_MAX = 4.0
+"""So long a look waits for the broker; a slower answer is one for the next look."""
+SAMPLES_MAX = 240
+"""Of one partition's window. More than `lag.WINDOW_S` holds at this pace."""
+NAME = "adriatic-watch"
+PREFIX = "adriatic."
+
+Say = Callable[..., None]
+"""Of a gauge, its value (None: not known) and its labels."""
+Windows = dict[str, dict[Place, deque[Sample]]]
+
+
+class Watcher:
+    """One process. `run` blocks until asked to stop."""
+
+    def __init__(self, settings: Settings, life: Lifecycle, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._settings = settings
+        self._life = life
+        self._clock = clock
+        self._flows = shapes(settings)
+        self._windows: Windows = {}
+        self._minutes = Minutes()
+        self._last_hour: dict[str, Percentiles] = {}
+        self._watch: Watch | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="broker")
+        self._broker: Broker | None = None
+        self._asked: Future[Look] | None = None
+        self._exported: set[tuple[Gauge, tuple[str, ...]]] = set()
+
+    def run(self) -> None:
+        try:
+            while True:
+                self._turn()
+                self._life.sleep(INTERVAL_S)
+        except StopRequested:
+            self.close()
+
+    def _turn(self) -> None:
+        """One look, and what becomes of it. Raises nothing: a watcher that ended would see nothing any more."""
+        try:
+            self.publish(self.look())
+            self._life.health.clear("postgres")
+            self._life.health.ready()
+        except DependencyUnavailable as error:
+            self.lost(str(error))
+        except Exception as error:
+            log.exception("look failed")
+            self.lost(f"{type(error).__name__}: {error}")
+
+    def lost(self, why: str) -> None:
+        """No database: nothing can be known or written, and nothing old is exported as if it were of now."""
+        self._life.health.wait_for("postgres", why)
+        self._forget_metrics(set())
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def close(self) -> None:
+        """Write what is left of the minute, and let go of everything."""
+        if self._watch is not None and (minute := self._minutes.end()):
+            try:
+                self._watch.write_minute(*minute)
+            except DependencyUnavailable as error:
+                log.warning("the last minute is not written", detail=error.detail)
+        if self._watch is not None:
+            self._watch.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._broker is not None:
+            self._broker.close()
+
+    # --- a look -----------------------------------------------------------------------------------------------------
+
+    def look(self) -> Pipeline:
+        """Raises `DependencyUnavailable` when the database does not answer."""
+        if self._watch is None:
+            self._watch = Watch(self._settings, NAME)
+            self._last_hour = self._watch.last_hour()
+        facts = self._watch.facts()
+        look, reason = self._ask_broker(facts)
+        views = self._views(facts)
+        if minute := self._minutes.add(facts.now_s, views):
+            self._watch.write_minute(*minute)
+            self._last_hour = self._watch.last_hour()
+        return Pipeline(
+            sampled_at_s=facts.now_s,
+            reason=reason,
+            groups=self._groups(facts, look, reason),
+            views=views,
+            dead_letters=facts.dead_letters,
+            slot=facts.slot,
+            groups_left_out=look.left_out if look else 0,
+        )
+
+    def _ask_broker(self, facts: Facts) -> tuple[Look | None, str]:
+        """What the broker says, or why it does not. An answer that comes too late is dropped: its offsets are old."""
+        if self._asked is not None:
+            if not self._asked.done():
+                return self._no_broker("the broker has not answered yet")
+            self._asked = None
+        self._asked = self._pool.submit(self._look_at_broker, facts.committed)
+        try:
+            look = self._asked.result(BROKER_S_MAX)
+        except StillBusy:
+            return self._no_broker(f"the broker has not answered within {BROKER_S_MAX:g} s")
+        except DependencyUnavailable as error:
+            self._asked = None
+            return self._no_broker(error.detail)
+        self._asked = None
+        self._life.health.clear("kafka")
+        return look, ""
+
+    def _no_broker(self, why: str) -> tuple[None, str]:
+        self._life.health.wait_for("kafka", why)
+        return None, why
+
+    def _look_at_broker(self, committed: Mapping[str, Mapping[TopicPartition, int]]) -> Look:
+        if self._broker is None:
+            self._broker = Broker(self._settings.kafka)
+        return self._broker.look(committed)
+
+    # --- groups -----------------------------------------------------------------------------------------------------
+
+    def _groups(self, facts: Facts, look: Look | None, reason: str) -> list[GroupLag]:
+        """Ours, whether or not they ever ran, then what else the broker knows; worst first."""
+        ours = {f"{PREFIX}{name}" for name in {*self._flows, *facts.committed}}
+        if look is None:
+            known = {*ours, *self._windows}
+            return sorted((unknown_group(name, reason, ours=name in ours) for name in known), key=_rank)
+        told = {group.name: group for group in look.groups}
+        for name in {*self._windows} - ours - {*told}:
+            del self._windows[name]  # the broker forgot it
+        found = []
+        for name in {*ours, *told}:
+            group = told.get(name, Group(name, None, {}))
+            if name in ours:
+                group = self._ours(name.removeprefix(PREFIX), facts, group)
+            if name not in ours and group.committed is None:
+                found.append(unknown_group(name, "the broker does not tell its offsets", ours=False))
+            elif name in ours or group.committed:
+                windows = self._note(group, look, facts.now_s, _beat(name, facts))
+                found.append(lag.judge(name, windows, facts.now_s, ours=name in ours))
+        return sorted(found, key=_rank)
+
+    @staticmethod
+    def _ours(flow: str, facts: Facts, told: Group) -> Group:
+        """Our offsets are in Postgres; a flow joins no group, so who is there is seen by its session."""
+        members = max(facts.sessions.get(flow, 0), told.members or 0)
+        return Group(told.name, members, facts.committed.get(flow, {}))
+
+    def _note(
+        self, group: Group, look: Look, now_s: float, beat_at_s: float | None
+    ) -> Mapping[Place, Sequence[Sample]]:
+        """Add one sample a partition, and forget what is older than the window."""
+        windows = self._windows.setdefault(group.name, {})
+        places = {source: at for source, at in (group.committed or {}).items() if source in look.ranges}
+        for gone in set(windows) - {tuple(source) for source in places}:
+            del windows[gone]
+        for source, at in places.items():
+            window = windows.setdefault((source.topic, source.partition), deque(maxlen=SAMPLES_MAX))
+            window.append(_sample(source, at, look, now_s, group.members, beat_at_s))
+            while window[0].at_s < now_s - lag.WINDOW_S:
+                window.popleft()
+        return windows
+
+    # --- views ------------------------------------------------------------------------------------------------------
+
+    def _views(self, facts: Facts) -> list[ViewFreshness]:
+        """Every view that a flow of this release keeps, and every other one that has a watermark; worst first."""
+        keeper = {view: flow for flow, shape in self._flows.items() for view in shape.views} | {
+            MEANING_VIEW: Embed.name
+        }
+        found = [self._view(view, keeper.get(view, ""), facts) for view in {*keeper, *facts.watermarks}]
+        order = ("unknown", "stale", "fresh")
+        return sorted(found, key=lambda view: (order.index(view.state), -(view.age_s or 0.0), view.view))
+
+    def _view(self, view: str, flow: str, facts: Facts) -> ViewFreshness:
+        shown, progress = facts.watermarks.get(view), facts.progress.get(flow)
+        marks = (
+            facts.read_at_s,
+            facts.in_kafka_at_s,
+            progress.seen_at_s if progress else None,
+            shown.source_at_s if shown else None,
+        )
+        # A flow has an offset for each of its partitions from its first start on.
+        expected = self._flows[flow].partitions_of(view, facts.committed.get(flow, ())) if flow else 0
+        complete = shown is not None and shown.partitions >= expected
+        found = freshness.judge(view, flow, facts.now_s, marks, complete=complete)
+        return _with_hour(found, self._last_hour.get(view))
+
+    # --- what is said -----------------------------------------------------------------------------------------------
+
+    def publish(self, found: Pipeline) -> None:
+        """To the table that everybody reads, and as metrics."""
+        assert self._watch is not None, "there was a look"
+        self._watch.write(found)
+        metrics.WATCH_SAMPLED_SECONDS.set(found.sampled_at_s)
+        exported: set[tuple[Gauge, tuple[str, ...]]] = set()
+
+        def say(gauge: Gauge, value: float | None, *labels: str) -> None:
+            gauge.labels(*labels).set(float("nan") if value is None else value)
+            exported.add((gauge, labels))
+
+        for group in found.groups:
+            _say_group(say, group)
+        for view in found.views:
+            say(metrics.VIEW_AGE_SECONDS, view.age_s, view.view)
+            for stage in STAGES:
+                say(metrics.VIEW_STAGE_SECONDS, view.stages.get(stage), view.view, stage)
+        for letters in found.dead_letters:
+            say(metrics.DEAD_LETTERS_OPEN, letters.open, letters.flow, letters.topic, letters.code)
+        if found.slot is not None:
+            say(metrics.SLOT_ACTIVE, float(found.slot.active), found.slot.name)
+            say(metrics.SLOT_RETAINED_BYTES, found.slot.retained_bytes, found.slot.name)
+            say(metrics.SLOT_SAFE_BYTES, found.slot.safe_bytes, found.slot.name)
+        self._forget_metrics(exported)
+
+    def _forget_metrics(self, said: set[tuple[Gauge, tuple[str, ...]]]) -> None:
+        """A series that was not said this time is of something that is gone, or not known: it ends."""
+        for gauge, labels in self._exported - said:
+            gauge.remove(*labels)
+        self._exported = said
+
+
+def _say_group(say: Say, group: GroupLag) -> None:
+    for status in STATUSES:
+        say(metrics.GROUP_STATUS, float(group.status == status), group.group, status)
+    say(metrics.GROUP_TREND, group.trend, group.group)
+    say(metrics.GROUP_ETA_SECONDS, group.eta_s, group.group)
+    say(metrics.GROUP_RETENTION_SHARE, group.retention_share, group.group)
+    say(metrics.GROUP_SUM_LAG, group.lag_records, group.group)
+    say(metrics.GROUP_MAX_LAG_SECONDS, group.lag_s, group.group)
+    worst = max((each.lag_records or 0 for each in group.partitions), default=None)
+    say(metrics.GROUP_MAX_LAG, None if group.lag_records is None else worst, group.group)
+    of_topic: dict[str, int] = {}
+    for each in group.partitions:
+        labels = (group.group, each.topic, str(each.partition))
+        say(metrics.GROUP_OFFSET, each.committed, *labels)
+        say(metrics.GROUP_LAG, each.lag_records, *labels)
+        say(metrics.GROUP_LAG_SECONDS, each.lag_s, *labels)
+        of_topic[each.topic] = of_topic.get(each.topic, 0) + (each.lag_records or 0)
+    for topic, records in of_topic.items():
+        say(metrics.GROUP_TOPIC_SUM_LAG, records, group.group, topic)
+
+
+def _sample(
+    source: TopicPartition, committed: int, look: Look, now_s: float, members: int | None, beat_at_s: float | None
+) -> Sample:
+    held: Range = look.ranges[source]
+    place = (source, max(committed, held.low))
+    end = held.end
+    if place in look.timestamps_s and look.timestamps_s[place] is None:
+        end = max(held.low, committed)  # what is left are markers of transactions, which nobody reads
+    return Sample(now_s, committed, held.low, end, look.timestamps_s.get(place), members, beat_at_s)
+
+
+def _beat(group: str, facts: Facts) -> float | None:
+    progress = facts.progress.get(group.removeprefix(PREFIX)) if group.startswith(PREFIX) else None
+    return progress.sampled_at_s if progress else None
+
+
+def _rank(group: GroupLag) -> tuple[int, int, str]:
+    return (lag.RANK[group.status], -(group.lag_records or 0), group.group)
+
+
+def _with_hour(view: ViewFreshness, hour: Percentiles | None) -> ViewFreshness:
+    return msgspec.structs.replace(view, last_hour=hour) if hour else view

@@ -1,0 +1,258 @@
+"""The replication connection: bytes of the WAL in, acknowledgements out.
+
+Owns the streaming replication protocol over libpq (PostgreSQL documentation, "Streaming Replication Protocol"): the
+session's settings (R9), CREATE_REPLICATION_SLOT, START_REPLICATION, the frames inside COPY BOTH, and status updates
+that go out on time (R2). Non-blocking: `receive` gives what has arrived, `wait` waits for more. One thread only.
+Refuses to know what the bytes mean (`pgoutput.py`) and what may be acknowledged (`tracker.py`).
+"""
+
+from __future__ import annotations
+
+import select
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+import psycopg
+from psycopg import pq, sql
+
+from connectors.capture.pgoutput import POSTGRES_EPOCH_US
+from connectors.postgres import lsn
+from connectors.postgres.mapping import boundary
+from runtime.clock import Clock
+from runtime.errors import DependencyUnavailable, Halted
+from runtime.settings import PostgresSettings
+
+SESSION = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "datestyle=ISO,YMD",
+        "intervalstyle=iso_8601",
+        "timezone=UTC",
+        "extra_float_digits=3",
+        "bytea_output=hex",
+        "client_encoding=UTF8",
+        "statement_timeout=0",
+        "lock_timeout=0",
+        "idle_session_timeout=0",
+        "idle_in_transaction_session_timeout=0",
+    )
+)
+"""R9: values are text, and text must not depend on how somebody set the server."""
+CONNECT_TIMEOUT_S = 5
+STATUS_EVERY_S = 10.0
+"""We speak at least this often, unasked; more often when the server's patience is shorter (R2)."""
+RECEIVE_MESSAGES_MAX = 500
+"""Messages handed over at once: some 10 ms of encoding, after which the caller looks at its other duties."""
+CREATE_WAIT_S = 0.2
+"""Between two looks whether a slot has been made: it takes as long as the longest transaction that runs."""
+
+Meanwhile = Callable[[], None]
+
+_XLOG = struct.Struct(">QQQ")
+_KEEPALIVE = struct.Struct(">QQB")
+_STATUS = struct.Struct(">cQQQqB")
+
+
+class Data(NamedTuple):
+    """A message of the plugin. `start`: where in the WAL it comes from."""
+
+    start: int
+    payload: bytes
+
+
+class Keepalive(NamedTuple):
+    """The server has decoded and sent everything up to `end`."""
+
+    end: int
+    sent_at_us: int
+
+
+class Snapshot(NamedTuple):
+    """What the database was at `point`: it shows every transaction that committed before, and no other. `name` can be
+    imported until this connection does anything else."""
+
+    point: int
+    name: str
+
+
+class Identity(NamedTuple):
+    system_id: str
+    timeline: int
+
+
+class Transport:
+    """One replication connection."""
+
+    def __init__(self, settings: PostgresSettings, clock: Clock) -> None:
+        self._clock = clock
+        with boundary("connect for replication"):
+            self._connection: psycopg.Connection[Any] = psycopg.connect(
+                settings.dsn("cdc"),
+                autocommit=True,
+                replication="database",
+                options=SESSION,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                application_name="adriatic-cdc",
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+                prepare_threshold=None,
+            )
+        self._pgconn = self._connection.pgconn
+        self.sender_timeout_s = self._read_sender_timeout_s()
+        self._status_every_s = min(STATUS_EVERY_S, self.sender_timeout_s / 2 or STATUS_EVERY_S)
+        self._status_at = 0.0
+        self._received = 0
+        self._flushed = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection: the server gives up the slot at once."""
+        self._connection.close()
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    def identify(self) -> Identity:
+        with boundary("IDENTIFY_SYSTEM"):
+            row = self._connection.execute("IDENTIFY_SYSTEM").fetchone()
+        assert row is not None
+        return Identity(str(row[0]), int(row[1]))
+
+    @property
+    def backend_pid(self) -> int:
+        return self._pgconn.backend_pid
+
+    def create_slot(self, name: str, meanwhile: Meanwhile) -> int:
+        """Returns where its stream starts. Waits for every transaction that is running now, and calls `meanwhile`
+        several times a second, which may raise."""
+        template = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'nothing')")
+        return self._create(name, template, meanwhile).point
+
+    def export_snapshot(self, name: str, meanwhile: Meanwhile) -> Snapshot:
+        """By a temporary slot `name`, which goes with this connection: that is how Postgres gives a snapshot together
+        with its exact position in the WAL. Waits as `create_slot` does."""
+        template = sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')")
+        return self._create(name, template, meanwhile)
+
+    def _create(self, name: str, template: sql.SQL, meanwhile: Meanwhile) -> Snapshot:
+        pgconn = self._pgconn
+        with boundary(f"create the slot {name}"):
+            pgconn.send_query(template.format(sql.Identifier(name)).as_bytes(self._connection))
+            while pgconn.flush() == 1 or pgconn.is_busy():
+                select.select([pgconn.socket], [], [], CREATE_WAIT_S)
+                pgconn.consume_input()
+                meanwhile()
+            result = pgconn.get_result()
+            assert result is not None
+            if result.status != pq.ExecStatus.TUPLES_OK:
+                raise psycopg.errors.error_from_result(result)
+            while pgconn.get_result() is not None:
+                pass
+        point, snapshot = result.get_value(0, 1), result.get_value(0, 2)
+        assert point is not None
+        return Snapshot(lsn.parse(point.decode()), (snapshot or b"").decode())
+
+    def start(self, slot: str, publication: str) -> None:
+        """START_REPLICATION. The server sends what was committed since the position that it has as confirmed."""
+        command = sql.SQL(
+            "START_REPLICATION SLOT {} LOGICAL 0/0 (proto_version '1', messages 'true', publication_names {})"
+        ).format(sql.Identifier(slot), sql.Literal(_quoted(publication)))
+        with boundary(f"start replication from slot {slot}"):
+            self._connection.execute(command)
+        self._pgconn.nonblocking = 1
+        self.send_status()
+
+    def _read_sender_timeout_s(self) -> float:
+        with boundary("read wal_sender_timeout"):
+            row = self._connection.execute(
+                "select setting::bigint from pg_settings where name = 'wal_sender_timeout'"
+            ).fetchone()
+        assert row is not None
+        return float(row[0]) / 1000
+
+    # --- the stream -------------------------------------------------------------------------------------------------
+
+    def receive(self, messages_max: int = RECEIVE_MESSAGES_MAX) -> list[Data | Keepalive]:
+        """What has arrived, possibly nothing. Answers the server's questions on the way. Raises
+        `DependencyUnavailable` when the stream has ended."""
+        with boundary("read the WAL"):
+            messages: list[Data | Keepalive] = []
+            may_read = True
+            while len(messages) < messages_max:
+                length, frame = self._pgconn.get_copy_data(1)
+                if length > 0:
+                    messages.append(self._frame(bytes(frame)))
+                elif length == 0 and may_read:
+                    # Only now: what libpq holds is taken out first, or it would grow without end.
+                    self._pgconn.consume_input()
+                    may_read = False
+                elif length == 0:
+                    break
+                else:
+                    self._raise_end()
+            return messages
+
+    def wait(self, timeout_s: float) -> None:
+        """Until something arrives, for at most `timeout_s`."""
+        select.select([self._pgconn.socket], [], [], timeout_s)
+
+    def keep_alive(self) -> None:
+        """Call often: sends the status when it is due."""
+        if self._clock.monotonic() >= self._status_at:
+            self.send_status()
+
+    def acknowledge(self, flushed: int) -> None:
+        """Everything committed before `flushed` is durable elsewhere: the server may forget it. Never moves back."""
+        if flushed > self._flushed:
+            self._flushed = flushed
+            self.send_status()
+
+    def send_status(self, *, reply: bool = False) -> None:
+        now_us = int(self._clock.now().timestamp() * 1_000_000) - POSTGRES_EPOCH_US
+        received = max(self._received, self._flushed)
+        message = _STATUS.pack(b"r", received, self._flushed, self._flushed, now_us, reply)
+        self._status_at = self._clock.monotonic() + self._status_every_s
+        with boundary("acknowledge"):
+            while self._pgconn.put_copy_data(message) == 0:
+                self._wait_writable()
+            while self._pgconn.flush() == 1:
+                self._wait_writable()
+
+    def _wait_writable(self) -> None:
+        """The server does not read. It may itself wait for us to read, so take in what is there."""
+        readable, writable, _ = select.select([self._pgconn.socket], [self._pgconn.socket], [], CONNECT_TIMEOUT_S)
+        if readable:
+            self._pgconn.consume_input()
+        if not readable and not writable:
+            raise DependencyUnavailable("Postgres neither reads nor writes", hint="is its machine frozen?")
+
+    def _frame(self, frame: bytes) -> Data | Keepalive:
+        kind = frame[0]
+        if kind == 0x77:  # w
+            start, end, _sent_at = _XLOG.unpack_from(frame, 1)
+            self._received = max(self._received, start, end)
+            return Data(start, frame[1 + _XLOG.size :])
+        if kind == 0x6B:  # k
+            end, sent_at, wants_reply = _KEEPALIVE.unpack_from(frame, 1)
+            self._received = max(self._received, end)
+            if wants_reply:
+                self.send_status()
+            return Keepalive(end, sent_at + POSTGRES_EPOCH_US)
+        raise Halted(f"the server sent a frame of kind {frame[:1]!r}", hint="is it a Postgres that we know?")
+
+    def _raise_end(self) -> None:
+        """COPY is over: the server says why."""
+        result = self._pgconn.get_result()
+        if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result, encoding="utf-8")
+        raise DependencyUnavailable("Postgres ended the stream", hint="it is probably shutting down")
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'

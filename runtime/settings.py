@@ -1,0 +1,427 @@
+"""The settings of a process: one frozen value, read once at the start.
+
+Owns names, defaults, meaning and validation. Refuses to be a global: `load()` is called by the composition root
+(`adriatic.cli`), the value is passed down, and no other module reads the environment or a settings file.
+
+Sources, the first that names a setting wins: environment (`ADRIATIC_KAFKA__BOOTSTRAP_SERVERS`), the file
+`adriatic.toml` beside the state directory, the record that the embedded stack keeps of its ports and passwords
+(`<home>/stack.toml`), the defaults below. All faults are reported together. Secrets are masked when printed.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from runtime.errors import Misconfigured
+
+ENV_PREFIX = "ADRIATIC_"
+
+Role = Literal["admin", "owner", "api", "flows", "cdc"]
+"""Who connects to Postgres: `admin` makes roles and the database, `owner` migrates, the others serve one room each."""
+
+PORT_MAX = 65_535
+"""TCP has 16 bits for it."""
+WAIT_S_MAX = 3_600.0
+"""Upper end of every wait that can be set, in seconds: who waits an hour for one answer has mistaken the unit."""
+HEARTBEAT_S_MIN = 0.1
+"""Each heartbeat is a commit: ten a second are already more than most histories have, in seconds."""
+LEEWAY_S_MAX = 600
+"""Clocks that are ten minutes apart are to be set right, not forgiven, in seconds."""
+DIMENSION_MAX = 16_000
+"""The longest vector that pgvector stores."""
+TEXT_BYTES_MAX = 2_031_616
+"""Largest `api.adr_bytes_max`, in bytes: a change can hold a text twice, and its topic takes records of 4 MiB."""
+IMPORT_BYTES_MAX = 67_108_864
+"""Largest `api.import_bytes_max`, in bytes: a request is held in memory while it is worked on."""
+BYTES_MIN = 1_000
+"""Smallest limit of a size, in bytes: below it not even short texts fit, and somebody meant kilobytes."""
+UPLOAD_BYTES_MAX = 104_857_600
+"""Largest `api.upload_bytes_max`, in bytes: an upload is on disk while it arrives, and is read whole by a parser."""
+CONNECTIONS_MAX = 262_143
+"""Upper end of Postgres's own max_connections."""
+REPLICATION_MAX = 32_767
+"""Kafka's protocol has 15 bits for it."""
+TEXTS_MAX = 2_048
+"""Texts that the endpoints take in one request, at most."""
+THREADS_MAX = 1_024
+"""More than any machine has cores that one model could use."""
+
+
+def _web_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, a port beyond 65535
+        whole = False
+    if not whole or any(character.isspace() for character in text):
+        raise ValueError("should be an address like https://host:8081/path")
+    return text
+
+
+def _web_address_or_none(text: str) -> str:
+    return _web_address(text) if text else text
+
+
+Port = Annotated[int, Field(ge=1, le=PORT_MAX)]
+Name = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[float, Field(gt=0, le=WAIT_S_MAX, allow_inf_nan=False)]
+Url = Annotated[str, AfterValidator(_web_address)]
+OptionalUrl = Annotated[str, AfterValidator(_web_address_or_none)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PostgresSettings(_Section):
+    """Where the database is, and a password for each of our roles."""
+
+    host: Name = Field("127.0.0.1", description="Name or address of the server.")
+    port: Port = Field(5432, description="Port of the server.")
+    database: Name = Field("adriatic", description="Database of this system; `adriatic migrate` makes it.")
+    sslmode: Literal["disable", "prefer", "require", "verify-full"] = Field(
+        "prefer", description="As libpq knows it; `verify-full` over any network that is not yours."
+    )
+    admin_user: Name = Field("postgres", description="May create roles and databases; only `adriatic migrate` uses it.")
+    admin_password: SecretStr = Field(SecretStr(""), description="Password of `admin_user`.")
+    owner_password: SecretStr = Field(
+        SecretStr(""), description="Password of adriatic_owner, which owns the schemas and migrates."
+    )
+    api_password: SecretStr = Field(
+        SecretStr(""), description="Password of adriatic_api, which sees one tenant a transaction."
+    )
+    flows_password: SecretStr = Field(
+        SecretStr(""), description="Password of adriatic_flows, which maintains the views."
+    )
+    cdc_password: SecretStr = Field(SecretStr(""), description="Password of adriatic_cdc, which reads the WAL.")
+    api_pool_max: int = Field(10, ge=1, le=CONNECTIONS_MAX, description="Connections that one API process may hold.")
+
+    def user(self, role: Role) -> str:
+        return self.admin_user if role == "admin" else f"adriatic_{role}"
+
+    def dsn(self, role: Role, database: str | None = None) -> str:
+        """A libpq URL for `role`. It holds the password: never log it."""
+        password: SecretStr = getattr(self, f"{role}_password")
+        return (
+            f"postgresql://{self.user(role)}:{password.get_secret_value()}@{self.host}:{self.port}"
+            f"/{database or self.database}?sslmode={self.sslmode}"
+        )
+
+
+class KafkaSettings(_Section):
+    """Any broker that speaks the Kafka protocol."""
+
+    bootstrap_servers: Name = Field(
+        "127.0.0.1:9092", description="Brokers to ask first: host:port, separated by commas."
+    )
+    replication_factor: int = Field(
+        1, ge=1, le=REPLICATION_MAX, description="Of topics that `adriatic topics apply` creates; 3 on a cluster."
+    )
+    client: dict[str, str] = Field(
+        default_factory=dict, description="Further librdkafka properties: security.protocol, sasl.mechanism …"
+    )
+    client_secrets: dict[str, SecretStr] = Field(
+        default_factory=dict, description="librdkafka properties that must not be printed: sasl.password …"
+    )
+
+    def client_config(self) -> dict[str, str]:
+        """What every librdkafka client of ours starts from."""
+        secrets = {key: value.get_secret_value() for key, value in self.client_secrets.items()}
+        return {"bootstrap.servers": self.bootstrap_servers, **self.client, **secrets}
+
+
+class RegistrySettings(_Section):
+    """A schema registry that speaks Confluent's API (Redpanda, Confluent, Apicurio's ccompat)."""
+
+    url: Url = Field("http://127.0.0.1:8081", description="Base of the API, up to where `/subjects` follows.")
+    username: str = Field("", description="For basic authentication; empty is none.")
+    password: SecretStr = Field(SecretStr(""), description="For basic authentication.")
+    timeout_s: Seconds = Field(5.0, description="One request, in seconds.")
+
+
+class ApiSettings(_Section):
+    """The HTTP API: where it listens, and its limits."""
+
+    host: Name = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(8080, description="Port to listen on.")
+    adr_bytes_max: int = Field(
+        1_048_576, ge=BYTES_MIN, le=TEXT_BYTES_MAX, description="Largest text of one ADR version, in bytes of UTF-8."
+    )
+    import_bytes_max: int = Field(
+        8_388_608, ge=BYTES_MIN, le=IMPORT_BYTES_MAX, description="Largest request of an import, in bytes."
+    )
+    live_readers_max: int = Field(
+        256, gt=0, le=10_000, description="Live reads that one API process streams at a time."
+    )
+    live_readers_per_tenant_max: int = Field(32, gt=0, description="Of these, for one tenant.")
+    upload_bytes_max: int = Field(
+        33_554_432, ge=BYTES_MIN, le=UPLOAD_BYTES_MAX, description="Largest file of an upload, in bytes."
+    )
+    cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API; none is off.")
+
+
+class ObjectSettings(_Section):
+    """Where the originals of uploaded documents are kept. The API and the jobs must see the same place."""
+
+    kind: Literal["folder", "s3"] = Field(
+        "folder", description="`folder` on a disk; `s3` is anything that speaks its API."
+    )
+    folder: Path | None = Field(None, description="For `folder`; empty is `objects` in the state directory.")
+    bucket: str = Field("", description="For `s3`; it exists already.")
+    endpoint: OptionalUrl = Field("", description="For `s3`: base of the API; empty is Amazon's.")
+    region: Name = Field("us-east-1", description="For `s3`.")
+    access_key_id: str = Field("", description="For `s3`; empty asks the machine's own role.")
+    secret_access_key: SecretStr = Field(SecretStr(""), description="For `s3`.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> ObjectSettings:
+        if self.kind == "s3" and not self.bucket:
+            raise ValueError("objects.kind s3 needs objects.bucket")
+        return self
+
+
+class AuthSettings(_Section):
+    """Who signs the bearer tokens. Without `jwks_url`, the local issuer does (its key is in the state directory)."""
+
+    issuer: Name = Field("adriatic-local", description="What `iss` of a token must be.")
+    audience: Name = Field("adriatic", description="What `aud` of a token must contain.")
+    jwks_url: OptionalUrl = Field(
+        "", description="Where the identity provider publishes its keys; empty uses the local issuer."
+    )
+    tenant_claim: Name = Field("tenant_id", description="The claim that names the tenant.")
+    leeway_s: int = Field(30, ge=0, le=LEEWAY_S_MAX, description="Clock difference that is forgiven, in seconds.")
+
+
+class EmbedderSettings(_Section):
+    """What turns text into vectors. `minilm` runs in the process; `openai` is any endpoint that speaks its API."""
+
+    kind: Literal["minilm", "openai"] = Field(
+        "minilm", description="`minilm` is the model that comes along; `openai` asks an endpoint."
+    )
+    model: Name = Field("all-MiniLM-L6-v2-int8", description="Name of the model; part of the embedding space.")
+    dimension: int = Field(384, ge=1, le=DIMENSION_MAX, description="Length of a vector; part of the embedding space.")
+    base_url: Url = Field("https://api.openai.com/v1", description="Base of the endpoint's API, for `openai`.")
+    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint, for `openai`.")
+    batch_max: int = Field(64, ge=1, le=TEXTS_MAX, description="Texts in one request to an endpoint.")
+    timeout_s: Seconds = Field(30.0, description="One request to an endpoint, in seconds.")
+    send_dimension: bool = Field(
+        False, description="Ask the endpoint for `dimension`, which models of variable length need and others refuse."
+    )
+    threads: int = Field(
+        0, ge=0, le=THREADS_MAX, description="Threads of the in-process model; 0 takes the number of cores."
+    )
+
+
+class LlmSettings(_Section):
+    """Who answers in the chat. `extractive` quotes passages and needs no model; the others ask one, with a key."""
+
+    provider: Literal["extractive", "anthropic", "openai"] = Field(
+        "extractive",
+        description="`extractive` quotes what the search finds; `openai` is any endpoint that speaks its API.",
+    )
+    model: str = Field("", description="Name of the model, for `anthropic` and `openai`.")
+    base_url: OptionalUrl = Field("", description="Base of the endpoint's API; empty is the provider's own.")
+    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint.")
+    connect_s: float = Field(5.0, gt=0, description="To open a connection, in seconds.")
+    first_token_s: float = Field(20.0, gt=0, description="Until the answer begins, in seconds.")
+    idle_s: float = Field(20.0, gt=0, description="Between two pieces of an answer, in seconds.")
+    total_s: float = Field(300.0, gt=0, description="One whole answer, in seconds.")
+    output_tokens_max: int = Field(2_048, gt=0, description="Longest answer, in tokens of the model.")
+    streams_max: int = Field(
+        256, gt=0, le=1_000, description="Answers that one API process streams at a time (connections of an SDK: 1000)."
+    )
+    streams_per_tenant_max: int = Field(16, gt=0, description="Of these, for one tenant.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> LlmSettings:
+        if self.provider != "extractive" and not self.model:
+            raise ValueError(f"llm.provider {self.provider} needs llm.model")
+        if self.provider == "anthropic" and not self.api_key.get_secret_value():
+            raise ValueError("llm.provider anthropic needs llm.api_key")
+        return self
+
+
+class CdcSettings(_Section):
+    """Change capture: WAL to topics."""
+
+    slot: str = Field("adriatic", pattern=r"^[a-z0-9_]{1,63}$", description="Name of the replication slot.")
+    publication: Name = Field("adriatic", description="Name of the publication that the slot reads.")
+    prefix: str = Field(
+        "adriatic", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="First part of every capture topic's name."
+    )
+    heartbeat_s: float = Field(
+        1.0,
+        ge=HEARTBEAT_S_MIN,
+        le=WAIT_S_MAX,
+        allow_inf_nan=False,
+        description="How often a heartbeat is written to the WAL; bounds freshness.",
+    )
+    kafka_down_max_s: Seconds = Field(
+        20.0,
+        description="After this long without the broker the replication connection is closed, so that Postgres "
+        "can shut down (it waits for our acknowledgement).",
+    )
+
+
+class TelemetrySettings(_Section):
+    """Logs, traces, and the operators' port of one process."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe line that is written."
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="`json` is one object a line; `console` is for eyes."
+    )
+    otlp_endpoint: OptionalUrl = Field("", description="OpenTelemetry collector over HTTP; empty is off.")
+    ops_host: Name = Field("127.0.0.1", description="Address of this process's health and metrics.")
+    ops_port: int = Field(0, ge=0, le=PORT_MAX, description="Port of this process's health and metrics; 0 is none.")
+
+
+class StackSettings(_Section):
+    """Which outside components this machine runs itself, and what was decided once for them (kept in `stack.toml`)."""
+
+    postgres: Literal["embedded", "external"] = Field(
+        "embedded", description="`external`: nothing is started here, `postgres.*` says where the server is."
+    )
+    kafka: Literal["embedded", "external"] = Field("embedded", description="`external`: `kafka.*` says where it is.")
+    registry: Literal["embedded", "external"] = Field(
+        "embedded", description="`external`: `registry.*` says where it is; `embedded` needs an embedded Postgres."
+    )
+    instance: str = Field("", description="Recorded: names this copy's state where it lies outside the home.")
+    postgres_data: Path | None = Field(None, description="Recorded: the embedded server's data directory.")
+    registry_password: SecretStr = Field(SecretStr(""), description="Recorded: of the registry's database role.")
+    ports: dict[str, Port] = Field(default_factory=dict, description="Recorded: one loopback port a listener.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. See the module docstring for where it comes from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    home: Path = Field(
+        Path(".adriatic"), description="State directory: what the embedded stack keeps, and the local key."
+    )
+    postgres: PostgresSettings = PostgresSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
+    api: ApiSettings = ApiSettings()
+    objects: ObjectSettings = ObjectSettings()
+    auth: AuthSettings = AuthSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
+    llm: LlmSettings = LlmSettings()
+    cdc: CdcSettings = CdcSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    stack: StackSettings = StackSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        tomls = (TomlConfigSettingsSource(settings_cls, file) for file in _files() if file.is_file())
+        return (init_settings, env_settings, *tomls)
+
+
+def _files() -> tuple[Path, Path]:
+    home = find_home()
+    return (home.parent / "adriatic.toml", home / "stack.toml")
+
+
+def sources() -> list[tuple[str, dict[str, Any]]]:
+    """What each source says, as nested values that are not validated; the first that names a setting wins."""
+    said = [("environment", EnvSettingsSource(Settings)())]
+    said += [(file.name, TomlConfigSettingsSource(Settings, file)()) for file in _files() if file.is_file()]
+    return said
+
+
+def unknown_variables() -> list[str]:
+    """Environment variables that look like settings and are none: most likely a name with a slip."""
+    sections = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(ENV_PREFIX)
+        and not name.startswith(f"{ENV_PREFIX}TEST_")
+        and name.partition("__")[0].upper() not in sections
+    )
+
+
+def find_home() -> Path:
+    """The state directory: `ADRIATIC_HOME`, else the nearest `.adriatic` at or above the working directory, else a new
+    one beside the source tree that this package runs from, else in the working directory."""
+    if named := os.environ.get("ADRIATIC_HOME"):
+        return Path(named).resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".adriatic").is_dir():
+            return folder / ".adriatic"
+    source = Path(__file__).resolve().parent.parent
+    return (source if (source / "pyproject.toml").is_file() else here) / ".adriatic"
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings once. A variable that is no setting does not end a process that is otherwise well set.
+
+    Raises `Misconfigured` with every fault, one a line; then also with the variables that are no settings.
+    """
+    try:
+        return Settings(**{"home": find_home(), **overrides})
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {_why(fault['msg'])}" for fault in error.errors()]
+    except (SettingsError, tomllib.TOMLDecodeError) as error:
+        faults = [f"{error}: {error.__cause__}" if error.__cause__ else str(error)]
+    raise _misconfigured(faults)
+
+
+def check() -> Settings:
+    """Like `load`, and refuses variables that look like settings and are none."""
+    values = load()
+    if unknown_variables():
+        raise _misconfigured([])
+    return values
+
+
+def _misconfigured(faults: list[str]) -> Misconfigured:
+    faults = [*faults, *(f"{name}: no such setting" for name in unknown_variables())]
+    listed = "\n".join(f"  {fault}" for fault in faults)
+    return Misconfigured(
+        f"{len(faults)} setting(s) are wrong:\n{listed}",
+        hint="`adriatic settings --markdown` lists names and meanings; sections end in __",
+    )
+
+
+def _why(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]

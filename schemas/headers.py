@@ -1,0 +1,22 @@
+"""Names of the headers that our records carry, and what each one holds.
+
+Owns the names alone: change capture writes these headers, and whoever reads a topic reads them. What outside
+producers write is beside their contract, in `schemas/feeds.py`.
+"""
+
+from __future__ import annotations
+
+POSITION_HEADER = "adriatic.pos"
+"""Commit LSN and ordinal in its transaction: `%016X/%08d`. Grows in each partition."""
+COMMITTED_AT_HEADER = "adriatic.committed_at"
+"""When the source committed it, in microseconds since 1970, by the source's clock."""
+TENANT_HEADER = "adriatic.tenant"
+"""Whose it is: a UUID as text."""
+TRACEPARENT_HEADER = "traceparent"
+"""W3C trace context of the request that wrote it."""
+SNAPSHOT_HEADER = "adriatic.snapshot"
+"""On records of a snapshot: the position that it was taken at, as 16 hex digits."""
+NEW_KEY_HEADER = "__debezium.newkey"
+"""On the delete of a row whose key changed: the new key. Debezium's name."""
+OLD_KEY_HEADER = "__debezium.oldkey"
+"""On the create that follows it: the old key. Debezium's name."""

@@ -1,0 +1,16 @@
+"""Fixtures of change capture's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from runtime.settings import Settings
+from tests.connectors.capture import world as worlds
+
+
+@pytest.fixture
+def world(fresh_database: Settings) -> Iterator[worlds.World]:
+    with worlds.made(fresh_database) as made:
+        yield made
