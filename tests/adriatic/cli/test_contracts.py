@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -198,6 +199,21 @@ def test_migrate_twice(fresh_database: Settings, run: Run, monkeypatch: pytest.M
     code, out, _ = run("migrate", "--no-bootstrap", "--json")
     assert code == 0
     assert json.loads(out)["applied"] == []
+
+
+@pytest.mark.stack
+def test_a_database_from_before_the_baseline_is_told_what_to_do(
+    fresh_database: Settings, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(fresh_database, monkeypatch)
+    with psycopg.connect(fresh_database.postgres.dsn("owner"), autocommit=True) as owner:
+        owner.execute("update ops.migrations set name = 'adrs', checksum = 'of another file' where number = 2")
+    code, out, err = run("migrate")
+    assert (code, out) == (1, "")
+    assert err.splitlines() == [
+        "halted: this database was made before the baseline of 0.1.0, and has another 0002_adrs",
+        "hint: it cannot be migrated: delete it (`adriatic reset`), then import what was in it again",
+    ]
 
 
 @pytest.mark.stack
