@@ -18,7 +18,7 @@ import numpy as np
 import psycopg
 
 from connectors.embedders import Embedder
-from connectors.kafka.source import Offsets
+from connectors.kafka.offsets import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
 from dataflows import oracle_feeds, oracle_related, oracle_usage
 from dataflows.activity import Activity
