@@ -18,8 +18,9 @@ from uuid import UUID
 
 import asyncpg
 
+from connectors.postgres.errors import translate
 from runtime.deadline import Deadline
-from runtime.errors import Conflict, DependencyUnavailable, InvalidInput
+from runtime.errors import Conflict, InvalidInput, LostRace, Unprocessable
 from runtime.settings import PostgresSettings, Role
 
 Result = TypeVar("Result")
@@ -38,23 +39,11 @@ COMMAND_S_MAX = STATEMENT_S_MAX + 2.0
 """Time for one round trip, on our side: only reached when the server cannot even say that it gave up."""
 IDLE_IN_TRANSACTION_S_MAX = 30.0
 """A transaction that does nothing for this long has lost its process; the server takes its locks back."""
+NOT_STORABLE = "text holds no U+0000, times lie in the years 1 to 9999, and a name is not there twice"
+"""What a request can get past our own checks with, as a hint."""
 RETRY_AFTER_S = 2
 """What a 503 tells the caller: a restart of Postgres takes about this long."""
 
-_UNAVAILABLE = (
-    asyncpg.PostgresConnectionError,  # class 08
-    asyncpg.OperatorInterventionError,  # class 57: shutting down, starting up, statement time-out
-    asyncpg.InsufficientResourcesError,  # class 53: too many connections, out of disk or memory
-    asyncpg.InvalidAuthorizationSpecificationError,  # class 28: our password or role is not (yet) known
-    asyncpg.InvalidCatalogNameError,  # the database is not there yet
-    asyncpg.UndefinedTableError,  # not migrated yet
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InterfaceError,  # the connection went away under us
-    asyncpg.InternalClientError,  # likewise, in the middle of the protocol
-)
 _DIED = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -63,45 +52,19 @@ _DIED = (
     asyncpg.InternalClientError,
     OSError,
 )
-_NOT_STORABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
-_LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn asyncpg's exceptions into ours. What a service catches itself (a unique violation) does not get here."""
+    """Turn asyncpg's exceptions into ours (`connectors/postgres/errors.py`), and say what they are to a caller: a value
+    that cannot be stored is the request's fault, and a lost race is a conflict."""
     try:
-        yield
-    except TimeoutError as error:
-        raise DependencyUnavailable(
-            f"the database did not answer in time (a connection is waited for {ACQUIRE_S_MAX:g} s, "
-            f"a statement {STATEMENT_S_MAX:g} s)",
-            hint=f"try again in {RETRY_AFTER_S} s",
-        ) from error
-    except _NOT_STORABLE as error:
-        raise InvalidInput(
-            "a value holds a character that text in Postgres cannot", hint="remove U+0000 from it"
-        ) from error
-    except asyncpg.DataError as error:
-        # Only what asyncpg itself could not encode is the caller's value; what the server refuses may be our statement.
-        if type(error) is not asyncpg.DataError:
-            raise
-        raise InvalidInput(
-            "a value is outside of what can be stored", hint="times lie in the years 1 to 9999"
-        ) from error
-    except _LOST_RACE as error:
+        with translate("the database cannot serve right now", network=True):
+            yield
+    except LostRace as error:
         raise Conflict("another write to the same rows came first", hint="read again and repeat the request") from error
-    except (*_UNAVAILABLE, OSError) as error:
-        raise DependencyUnavailable(
-            f"the database cannot serve right now: {reason(error)}", hint=f"try again in {RETRY_AFTER_S} s"
-        ) from error
-
-
-def reason(error: BaseException) -> str:
-    """One line for an operator, without values of anybody's data: the server's own message and its code."""
-    sqlstate = getattr(error, "sqlstate", None)
-    text = str(error).partition("\n")[0] or type(error).__name__
-    return f"{text} [{sqlstate}]" if sqlstate else text
+    except Unprocessable as error:
+        raise InvalidInput(f"the database does not take a value: {error.detail}", hint=NOT_STORABLE) from error
 
 
 class Database:

@@ -29,7 +29,7 @@ from confluent_kafka import Producer as KafkaProducer
 from adriatic.supervisor.supervisor import Files, running
 from bench.path import client, new_tenant
 from connectors.kafka.partitioner import partition_for
-from connectors.postgres.sink import connect
+from connectors.postgres.connections import connect
 from connectors.registry import RegistryClient
 from dataflows import oracle_feeds
 from runtime.deadline import Deadline

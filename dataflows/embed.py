@@ -19,7 +19,7 @@ import numpy as np
 
 from connectors.embedders import Embedder, Vector
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.chunker import text_hash
 from dataflows.flow import Event, Flow
 from dataflows.index import REQUESTS_TOPIC, Adr

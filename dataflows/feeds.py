@@ -24,7 +24,8 @@ import msgspec
 
 from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection, DeadLetter, write_dead_letters
+from connectors.postgres.connections import Connection
+from connectors.postgres.sink import DeadLetter, write_dead_letters
 from dataflows.feed_rules import (
     NOBODY,
     Feed,

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from connectors.kafka.records import Record
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 
 Effects = TypeVar("Effects")
 

@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.chunker import Chunk, chunk, shown_title
 from dataflows.flow import Event, Flow
 from runtime.errors import DependencyUnavailable, Unprocessable

@@ -19,7 +19,8 @@ import psycopg
 
 from connectors.embedders import Embedder
 from connectors.kafka.offsets import Offsets
-from connectors.postgres.sink import Connection, connect, mapped
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.errors import translate
 from dataflows import oracle_feeds, oracle_related, oracle_usage
 from dataflows.activity import Activity
 from dataflows.chunker import Chunk, chunk, shown_title
@@ -168,7 +169,7 @@ def verify(
 
 @contextmanager
 def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iterator[Connection]:
-    with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
+    with translate(), connect(settings.postgres, name="adriatic-verify") as connection:
         connection.autocommit = True
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
         if wait is not None:
@@ -444,7 +445,7 @@ def _compare_offsets(settings: Settings, report: Report, renamed: Mapping[str, s
     flows: tuple[tuple[str, tuple[str, ...]], ...] = tuple(
         (flow.name, flow.topics) for flow in (Index, Embed, Activity, Usage, Related, Feeds)
     )
-    with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
+    with translate(), connect(settings.postgres, name="adriatic-verify") as connection:
         committed = {
             (flow, topic, partition): at
             for flow, topic, partition, at in connection.execute(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.activity import COLUMNS, EVENTS_MAX, NEWEST_FIRST
 
 COUNTS = "tenant_id, kind, label, count"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.oracle_activity import SHOWN_MAX, Unlike
 
 LEDGER = "mv.feed_ledger where tenant_id = %(tenant_id)s"

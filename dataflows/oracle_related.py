@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.nearness import LINKED, RELATED_MAX, Features, Nearness, near, shared
 from dataflows.oracle_activity import Unlike
 from dataflows.related import COLUMNS, Row, made_features

@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection, DeadLetter, mapped, storable
+from connectors.postgres.connections import Connection
+from connectors.postgres.errors import translate
+from connectors.postgres.sink import DeadLetter, storable
 from dataflows.flow import Event, Flow
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import NotFound, OperatingError
@@ -140,7 +142,7 @@ class Redriver:
 
     def redrive(self, at: Coordinates, actor: str) -> Result:
         """One letter, in one transaction. Raises `OperatingError` with nothing written."""
-        with mapped(), self._connection.transaction():
+        with translate(), self._connection.transaction():
             self._take_turn(at)
             letter = lock(self._connection, at)
             if letter is None:
@@ -185,7 +187,7 @@ class Redriver:
             event = self._decoded(letter)
             stage = "process"
             flow = self._flow(letter)
-            with mapped(), self._connection.transaction():  # a savepoint: a failure undoes the effects alone
+            with translate(), self._connection.transaction():  # a savepoint: a failure undoes the effects alone
                 flow.apply(self._connection, flow.prepare(self._connection, flow.transform([event])))
         except OperatingError:
             raise
@@ -227,7 +229,7 @@ class Redriver:
 
 def drop(connection: Connection, at: Coordinates, actor: str, reason: str) -> Result:
     """Decide that a record is not processed, in one transaction with the audit. Its bytes stay."""
-    with mapped(), connection.transaction():
+    with translate(), connection.transaction():
         letter = lock(connection, at)
         if letter is None:
             return Result(at, "skipped", "", "decided already")
@@ -260,7 +262,7 @@ def find(connection: Connection, selection: Selection, limit: int) -> tuple[Acco
         "offsets": [letter.offset for letter in wanted],
         "limit": limit,
     }
-    with mapped():
+    with translate():
         counts = connection.execute(
             f"select count(*), count(*) filter (where state = 'new') from ops.dlq where {FITS}",  # noqa: S608
             arguments,
@@ -277,7 +279,7 @@ def find(connection: Connection, selection: Selection, limit: int) -> tuple[Acco
 
 def read(connection: Connection, at: Coordinates) -> Letter | None:
     """An undecided letter, without a lock."""
-    with mapped():
+    with translate():
         return _letter(connection, at, "")
 
 

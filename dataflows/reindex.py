@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import Job, JobKind, Progress
-from connectors.postgres.sink import Connection
 from dataflows.chunker import Chunk, embedded_text, text_hash
 from dataflows.index import Adr, Version, active_space, lacking_meaning, make_findable_by_meaning, without_vector
 from schemas.jobs import REINDEX

@@ -29,15 +29,15 @@ from connectors.kafka.dead_letters import NO_LIMIT, limit_of
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import EPOCH, KafkaSource, PartitionedConsumer, part_name
+from connectors.postgres.connections import Connection
+from connectors.postgres.errors import translate
 from connectors.postgres.sink import (
-    Connection,
     DeadLetter,
     PostgresSink,
     Step,
     TransactionalSink,
     Watermark,
     advance_watermarks,
-    mapped,
     recent_dead_letters,
     write_dead_letters,
 )
@@ -251,7 +251,7 @@ class Runner(Generic[Effects]):
         events = [event for item in items for event in item.events if event.record.offset not in condemned]
 
         def apply(some: Sequence[Event]) -> None:
-            with mapped(), connection.transaction():
+            with translate(), connection.transaction():
                 self.flow.apply(connection, self.flow.prepare(connection, self.flow.transform(some)))
 
         _done, failed = isolate(events, apply)

@@ -19,7 +19,9 @@ from typing import Any
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import PartitionedConsumer, age_s
-from connectors.postgres.sink import Connection, advance_idle_watermarks, connect, mapped
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.errors import translate
+from connectors.postgres.sink import advance_idle_watermarks
 from connectors.postgres.watch import write_progress
 from runtime import metrics
 from runtime.errors import DependencyUnavailable
@@ -88,7 +90,7 @@ class Sampler:
         for topic, views in self._views.items():
             if progress and views:
                 of_topic = {source: end for source, end in ends.items() if source.topic == topic}
-                with mapped():
+                with translate():
                     advance_idle_watermarks(self._connected(), self._flow, views, of_topic, *progress[0])
         self._publish_progress(ends, progress[0][1] if progress else None)
         committed = {
@@ -114,7 +116,7 @@ class Sampler:
                 self._seen_at[source] = max(at, self._seen_at.get(source, at))
         seen = [self._seen_at.get(source) for source in ends]
         known = [at for at in seen if at is not None]
-        with mapped():
+        with translate():
             complete = bool(known) and len(known) == len(seen)
             write_progress(self._connected(), self._flow, min(known) if complete else None)
 
@@ -172,11 +174,11 @@ class Sampler:
                 gauge.labels(f"adriatic.{self._flow}", source.topic, str(source.partition)).set(float("nan"))
 
     def _ask(self, query: Any, arguments: Sequence[Any]) -> list[Any]:
-        with mapped():
+        with translate():
             return self._connected().execute(query, arguments).fetchall()
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._settings.postgres, name=f"adriatic-flow-{self._flow}-sampler")
-            self._connection.autocommit = True
+            name = f"adriatic-flow-{self._flow}-sampler"
+            self._connection = connect(self._settings.postgres, name=name, autocommit=True)
         return self._connection

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows import job_status
 from dataflows.flow import Event, Flow
 from dataflows.job_status import JobStatus

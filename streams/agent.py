@@ -27,15 +27,9 @@ from faust.types.auth import SASLMechanism
 from connectors.kafka.dead_letters import NO_LIMIT, limit_of
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Record, TopicPartition
-from connectors.postgres.sink import (
-    Connection,
-    DeadLetter,
-    Step,
-    TransactionalSink,
-    mapped,
-    recent_dead_letters,
-    write_dead_letters,
-)
+from connectors.postgres.connections import Connection
+from connectors.postgres.errors import translate
+from connectors.postgres.sink import DeadLetter, Step, TransactionalSink, recent_dead_letters, write_dead_letters
 from connectors.registry import RegistryClient
 from runtime import metrics
 from runtime.deadline import backoff_s
@@ -254,7 +248,7 @@ class AgentRunner:
         letters: list[DeadLetter] = []
         for event in events:
             try:
-                with mapped(), connection.transaction():
+                with translate(), connection.transaction():
                     self.agent.process(connection, event)
             except OperatingError:
                 raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connectors.postgres import jobs
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from runtime.errors import Unprocessable
 from streams.agent import Agent, Event
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import psycopg
-
-from connectors.postgres.mapping import boundary
+from connectors.postgres.connections import connect
+from connectors.postgres.errors import translate
 from runtime.errors import NotFound
 from runtime.settings import PostgresSettings
 from schemas.capture import Column
-
-CONNECT_TIMEOUT_S = 5
 
 COLUMNS_SQL = """
 select n.nspname, c.relname, a.attname, a.atttypid, a.atttypmod,
@@ -41,10 +38,10 @@ class Relation:
 
 
 def published(settings: PostgresSettings, publication: str) -> list[Relation]:
-    """Every table of `publication`. Raises `NotFound` when there is none, and what `mapping.boundary` says."""
+    """Every table of `publication`. Raises `NotFound` when there is none, and what `errors.py` says."""
     with (
-        boundary(f"reading the columns of publication {publication} at {settings.host}:{settings.port}"),
-        psycopg.connect(settings.dsn("owner"), connect_timeout=CONNECT_TIMEOUT_S) as connection,
+        translate(f"read the columns of publication {publication}"),
+        connect(settings, "watch", "owner", name="adriatic-contracts") as connection,
     ):
         rows = connection.execute(COLUMNS_SQL, [publication]).fetchall()
     if not rows:

@@ -2,7 +2,7 @@
 
 Owns the SQL, for the watcher and for `adriatic status`. Each look is a handful of short statements as adriatic_flows,
 which sees all tenants; what comes back are counts and positions. Refuses to judge (`adriatic/watch`) and to wait:
-`STATEMENT_MS` bounds every statement.
+every statement is bounded (`connectors/postgres/connections.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import Any, Self
 import msgspec
 
 from connectors.kafka.records import TopicPartition
-from connectors.postgres.sink import Connection, connect, mapped
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.errors import translate
 from runtime.settings import Settings
 from schemas.pipeline import TOTAL, DeadLetters, Percentiles, Pipeline, Slot, decode
 
-STATEMENT_MS = 3_000
-"""Every statement here takes milliseconds. A longer one means that the database is in trouble: the look has failed."""
 KEPT_DAYS = 3
 """Of minutes of freshness: ten views make 216 000 rows in that time."""
 WORDS_VIEW, MEANING_VIEW, RELATED_VIEW = "search.words", "search.meaning", "related"
@@ -66,10 +65,7 @@ class Watch:
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._slot = settings.cdc.slot
-        self._connection: Connection = connect(settings.postgres, name=name)
-        self._connection.autocommit = True
-        with mapped():
-            self._connection.execute("select set_config('statement_timeout', %s, false)", [f"{STATEMENT_MS}ms"])
+        self._connection = connect(settings.postgres, "watch", name=name, autocommit=True)
 
     def __enter__(self) -> Self:
         return self
@@ -221,7 +217,7 @@ class Watch:
     def write_minute(self, minute_s: int, found: Mapping[tuple[str, str], Percentiles]) -> None:
         """Keep one minute of freshness, and forget what is too old. Of a minute that two wrote (a restart) the one with
         more looks is kept."""
-        with mapped(), self._connection.transaction():
+        with translate(), self._connection.transaction():
             self._connection.cursor().executemany(
                 "insert into ops.freshness_minute as m (view, stage, minute, samples, p50_s, p95_s, p99_s, max_s) "
                 "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (view, stage, minute) do update "
@@ -250,11 +246,11 @@ class Watch:
 
     def _rows(self, query: Any, *values: Any) -> list[Any]:
         arguments = values[0] if values and isinstance(values[0], dict) else values
-        with mapped():
+        with translate():
             return self._connection.execute(query, arguments).fetchall()
 
     def _run(self, query: Any, *values: Any) -> None:
-        with mapped():
+        with translate():
             self._connection.execute(query, values)
 
 

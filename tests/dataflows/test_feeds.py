@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import connect
+from connectors.postgres.connections import connect
 from dataflows import feeds as flows
 from dataflows import oracle_feeds
 from dataflows.redrive import Coordinates, Redriver

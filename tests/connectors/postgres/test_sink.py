@@ -16,7 +16,8 @@ import pytest
 
 from connectors.kafka.records import Record, TopicPartition
 from connectors.postgres import sink
-from connectors.postgres.sink import Connection, DeadLetter, Step, TransactionalSink, Watermark
+from connectors.postgres.connections import Connection
+from connectors.postgres.sink import DeadLetter, Step, TransactionalSink, Watermark
 from runtime.errors import DependencyUnavailable, Fenced, Undecodable, Unprocessable
 from runtime.lifecycle import Lifecycle, StopRequested
 from runtime.ops import Health
