@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adriatic.cli.waiting import answered, wait_option
+from adriatic.cli.waiting import retry_until, wait_option
 from runtime.deadline import Deadline
 from runtime.errors import NotFound
 from runtime.settings import Settings, load
@@ -54,8 +54,8 @@ def generate(only_check: bool) -> None:
     """Write the contracts of captured tables from a migrated database."""
     from schemas import catalog
 
-    wanted = captured(load())
-    stale = [subject for subject, schema in wanted.items() if _committed(subject) != schema]
+    wanted = read_contracts(load())
+    stale = [subject for subject, schema in wanted.items() if _load_committed(subject) != schema]
     for subject in stale:
         file = catalog.AVRO_FOLDER / f"{subject}{catalog.SUFFIX}"
         if not only_check:
@@ -66,7 +66,7 @@ def generate(only_check: bool) -> None:
     sys.exit(1 if stale and only_check else 0)
 
 
-def captured(settings: Settings) -> dict[str, Schema]:
+def read_contracts(settings: Settings) -> dict[str, Schema]:
     """The contracts of every published table, by subject."""
     from connectors.capture.relations import published
     from schemas import capture, catalog
@@ -81,7 +81,7 @@ def captured(settings: Settings) -> dict[str, Schema]:
     return contracts
 
 
-def _committed(subject: str) -> Any:
+def _load_committed(subject: str) -> Any:
     """What the file says now; None without one."""
     from schemas import catalog
 
@@ -146,7 +146,7 @@ def _echo_findings(findings: Sequence[Finding]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RegisterOutcome:
     """One subject after `register`: `state` is registered, unchanged or refused."""
 
     subject: str
@@ -169,7 +169,7 @@ def register(wait_s: float, as_json: bool) -> None:
 
     contracts = catalog.load()
     with RegistryClient(load().registry) as registry:
-        outcomes = answered(Deadline.after(wait_s), lambda: register_all(registry, contracts))
+        outcomes = retry_until(Deadline.after(wait_s), lambda: register_all(registry, contracts))
     refused = any(outcome.state == "refused" for outcome in outcomes)
     if as_json:
         click.echo(json.dumps([asdict(outcome) for outcome in outcomes]))
@@ -178,7 +178,7 @@ def register(wait_s: float, as_json: bool) -> None:
     sys.exit(1 if refused else 0)
 
 
-def register_all(registry: RegistryClient, contracts: Mapping[str, Schema]) -> list[Outcome]:
+def register_all(registry: RegistryClient, contracts: Mapping[str, Schema]) -> list[RegisterOutcome]:
     """Check all, then register all. Running it again after an interruption completes it."""
     from connectors.registry import LEVEL
 
@@ -187,13 +187,13 @@ def register_all(registry: RegistryClient, contracts: Mapping[str, Schema]) -> l
         subject: _reasons(registry, subject, contracts[subject]) for subject, id_ in known.items() if id_ is None
     }
     if any(reasons.values()):
-        return [Outcome(subject, "refused", reasons=tuple(why)) for subject, why in reasons.items() if why]
+        return [RegisterOutcome(subject, "refused", reasons=tuple(why)) for subject, why in reasons.items() if why]
     outcomes = []
     for subject, schema in contracts.items():
         registered = registry.register(subject, schema) if known[subject] is None else None
         registry.set_level(subject)
         schema_id = registered.schema_id if registered else known[subject]
-        outcomes.append(Outcome(subject, "registered" if registered else "unchanged", schema_id, LEVEL))
+        outcomes.append(RegisterOutcome(subject, "registered" if registered else "unchanged", schema_id, LEVEL))
     return outcomes
 
 
@@ -205,7 +205,7 @@ def _reasons(registry: RegistryClient, subject: str, schema: Schema) -> list[str
     return registry.check(subject, schema)
 
 
-def _echo_outcomes(outcomes: Sequence[Outcome]) -> None:
+def _echo_outcomes(outcomes: Sequence[RegisterOutcome]) -> None:
     width = max((len(outcome.subject) for outcome in outcomes), default=0)
     for outcome in outcomes:
         shown: Any = "-" if outcome.schema_id is None else outcome.schema_id
