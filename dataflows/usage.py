@@ -119,8 +119,8 @@ class Usage(Flow[Effects]):
         return USAGE_VIEWS if topic == EVENTS_TOPIC else (job_status.VIEW,)
 
     def transform(self, events: Sequence[Event]) -> Effects:
-        captured = [event.value for event in events if "op" in event.value]
-        told = [event.value for event in events if "op" not in event.value]
+        captured = [event.value for event in events if event.contract == EVENTS_TOPIC]
+        told = [event.value for event in events if event.contract == job_status.TOPIC]
         last: dict[Key, Spent | None] = {}
         for value in captured:
             match value["op"]:

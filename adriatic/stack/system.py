@@ -155,6 +155,7 @@ def _infrastructure(settings: Settings, fetched: Fetched) -> list[Part]:
 
 def _ours(settings: Settings) -> list[Part]:
     api = f"http://{settings.api.host}:{settings.api.port}"
+    alone = settings.api.workers == 1  # several answer for themselves there, and for all on the operators' port
     after = ["migrate", "topics", "schemas"]
     return [
         _step(settings, "migrate", ["migrate"], ["postgres"], "database schema"),
@@ -164,7 +165,7 @@ def _ours(settings: Settings) -> list[Part]:
         *(_service(settings, name, ["flow", "run", name], after, f"flow: {about}") for name, about in FLOWS.items()),
         _service(settings, "jobs", ["stream", "run", "jobs"], after, "agent: does what takes long"),
         _service(settings, "watch", ["watch", "run"], ["migrate"], "watcher: lag of groups, freshness of views"),
-        _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
+        _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready" if alone else ""),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]
 

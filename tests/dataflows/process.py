@@ -25,7 +25,6 @@ from runtime import logs
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings, TelemetrySettings
-from schemas.feeds import RECEIVED_TOPIC
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 
@@ -42,7 +41,7 @@ def main(name: str) -> None:
         "activity": Activity,
         "usage": Usage,
         "related": Related,
-        "feeds": lambda: Feeds(RegistryClient(settings.registry), topics[RECEIVED_TOPIC]),
+        "feeds": lambda: Feeds(RegistryClient(settings.registry)),
     }
     Runner(makers[name](), settings, life, topics=topics).run()
 

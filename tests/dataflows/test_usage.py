@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows.flow import Event
-from dataflows.usage import GROUPS, Key, Spent, Usage
+from dataflows.usage import EVENTS_TOPIC, GROUPS, Key, Spent, Usage
 from runtime.errors import Unprocessable
 from runtime.settings import Settings
 from tests.dataflows.world import EPOCH, PARTITIONS, Running, Version, World, until, usage_envelope
@@ -48,7 +48,7 @@ BUCKETS = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "
 
 
 def event(value: Any) -> Event:
-    return Event(Record("t", 0, 0, 0, None, b""), value)
+    return Event(Record("t", 0, 0, 0, None, b""), value, EVENTS_TOPIC)
 
 
 def written(spent: Spent, op: str = "c") -> Event:
