@@ -31,10 +31,26 @@ PREVIEW_BYTES = 256
 DECIDED_MAX = 10_000
 """Of one redrive or drop. Each is a transaction of a few milliseconds, and each holds up its flow's partition."""
 
-FITS = (
-    "state = %(state)s and (%(flow)s::text is null or flow = %(flow)s) "
-    "and (%(topic)s::text is null or topic = %(topic)s) and (%(code)s::text is null or code = %(code)s)"
-)
+COUNT_KINDS = """
+  select flow, topic, stage, code, count(*) as records, min(failed_at) as first, max(failed_at) as last
+  from ops.dlq
+  where state = %(state)s
+    and (%(flow)s::text is null or flow = %(flow)s)
+    and (%(topic)s::text is null or topic = %(topic)s)
+    and (%(code)s::text is null or code = %(code)s)
+  group by 1, 2, 3, 4
+  order by records desc
+"""
+LIST_NEWEST = """
+  select flow, topic, partition, record_offset as offset, tenant_id, stage, code, detail, attempts, failed_at
+  from ops.dlq
+  where state = %(state)s
+    and (%(flow)s::text is null or flow = %(flow)s)
+    and (%(topic)s::text is null or topic = %(topic)s)
+    and (%(code)s::text is null or code = %(code)s)
+  order by failed_at desc, topic, partition, record_offset
+  limit %(limit)s
+"""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -54,18 +70,8 @@ def dlq() -> None:
 def list_(flow_name: str | None, topic: str | None, code: str | None, state: str, limit: int, as_json: bool) -> None:
     """The newest dead letters, and how many there are of each kind."""
     arguments = {"flow": flow_name, "topic": topic, "code": code, "state": state, "limit": limit}
-    kinds = _rows(
-        "select flow, topic, stage, code, count(*) as records, min(failed_at) as first, max(failed_at) as last "  # noqa: S608
-        f"from ops.dlq where {FITS} group by 1, 2, 3, 4 order by records desc",
-        arguments,
-    )
-    letters = _rows(
-        "select flow, topic, partition, record_offset as offset, tenant_id, stage, code, "  # noqa: S608
-        "detail, attempts, failed_at "
-        f"from ops.dlq where {FITS} "
-        "order by failed_at desc, topic, partition, record_offset limit %(limit)s",
-        arguments,
-    )
+    kinds = _rows(COUNT_KINDS, arguments)
+    letters = _rows(LIST_NEWEST, arguments)
     if as_json:
         click.echo(json.dumps({"kinds": kinds, "letters": letters}, default=str))
         return
@@ -92,10 +98,7 @@ _READ_RECORD = """
 @json_option
 def show(coordinates: str, as_json: bool) -> None:
     """One dead letter: why, and the record itself. With --json its bytes are complete, in base64."""
-    found = _rows(
-        _READ_RECORD,
-        _coordinates(coordinates),
-    )
+    found = _rows(_READ_RECORD, _coordinates(coordinates))
     if not found:
         raise NotFound(f"no dead letter at {coordinates}", hint="`adriatic dlq list` prints coordinates")
     letter = found[0]
