@@ -27,7 +27,7 @@ import psycopg
 from confluent_kafka import Producer as KafkaProducer
 from psycopg.rows import dict_row
 
-from adriatic.supervisor.supervisor import Files, running
+from adriatic.supervisor.supervisor import Files, read_running
 from bench.path import client, new_tenant
 from connectors.kafka.partitioner import partition_for
 from connectors.postgres.sink import connect
@@ -138,7 +138,7 @@ def _until_counted(settings: Settings, by: Producer, items: int, kills: int) -> 
 
 
 def _kill(settings: Settings) -> int:
-    report = running(Files(settings.home.resolve()))
+    report = read_running(Files(settings.home.resolve()))
     pids = [part.pid for part in report.parts if part.name == "feeds" and part.pid] if report else []
     for pid in pids:
         os.kill(pid, signal.SIGKILL)

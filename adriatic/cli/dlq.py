@@ -106,10 +106,10 @@ def show(coordinates: str, as_json: bool) -> None:
         click.echo(json.dumps(letter, default=_json))
         return
     for name, value in letter.items():
-        click.echo(f"{name:14} {_shown(value)}")
+        click.echo(f"{name:14} {_format(value)}")
 
 
-def selecting(command: Command) -> Command:
+def add_selection(command: Command) -> Command:
     """Arguments and options that say which letters, and how many."""
     for option in (
         json_option,
@@ -126,7 +126,7 @@ def selecting(command: Command) -> Command:
 
 
 @dlq.command()
-@selecting
+@add_selection
 @click.option("--rate", type=click.FloatRange(min=0), default=0, help="Records a second at most.  [default: no limit]")
 def redrive(rate: float, yes: bool, as_json: bool, limit: int, **selected: Any) -> None:
     """Process dead letters again, by the flow that could not.
@@ -142,7 +142,7 @@ def redrive(rate: float, yes: bool, as_json: bool, limit: int, **selected: Any) 
 
     selection = _selection(**selected)
     settings = load()
-    with _connected(settings) as connection, RegistryClient(settings.registry) as registry:
+    with _connect(settings) as connection, RegistryClient(settings.registry) as registry:
         redriver = Redriver(connection, lambda name: build(name, settings), registry)
 
         def plan(at: Coordinates) -> Result:
@@ -155,7 +155,7 @@ def redrive(rate: float, yes: bool, as_json: bool, limit: int, **selected: Any) 
 
 
 @dlq.command()
-@selecting
+@add_selection
 @click.option("--reason", required=True, help="Why, for whoever reads ops.audit.")
 def drop(reason: str, yes: bool, as_json: bool, limit: int, **selected: Any) -> None:
     """Decide that dead letters are not processed. Their rows and bytes stay.
@@ -168,7 +168,7 @@ def drop(reason: str, yes: bool, as_json: bool, limit: int, **selected: Any) -> 
     if not reason.strip():
         raise click.UsageError("--reason is empty")
     selection = _selection(**selected)
-    with _connected(load()) as connection:
+    with _connect(load()) as connection:
 
         def plan(at: Coordinates) -> Result:
             letter = read(connection, at)
@@ -244,7 +244,7 @@ def _actor() -> str:
     return f"{user}@{platform.node()}"
 
 
-def _connected(settings: Settings) -> Connection:
+def _connect(settings: Settings) -> Connection:
     """Not in a transaction: each letter has its own."""
     from connectors.postgres.sink import connect
 
@@ -274,7 +274,7 @@ def _json(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, bytes):
         more = " …" if len(value) > PREVIEW_BYTES else ""
         return f"{len(value)} bytes: {value[:PREVIEW_BYTES]!r}{more}"
