@@ -1,7 +1,8 @@
 """The API's connections to Postgres, and the only way to use one: inside a transaction that has a tenant.
 
-Owns the pool (role `adriatic_api`, which row security binds), its bounds, and the translation of what asyncpg raises
-into our errors. Starts without a database and heals by itself when one appears. Refuses SQL: services have it.
+Owns the pool (role `adriatic_api`, which row security binds), its bounds, and what an error of the database is to a
+caller (what it means is in `connectors/postgres/errors.py`). Starts without a database and heals by itself when one
+appears. Refuses SQL: services have it.
 
 Read next: `schemas/sql/0001_foundation.sql`, where the tenant of a transaction becomes a policy.
 """
@@ -11,17 +12,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
 
-from connectors.postgres.errors import translate
+from connectors.postgres.errors import map_error
 from runtime.deadline import Deadline
-from runtime.errors import Conflict, InvalidInput, LostRace, Unprocessable
+from runtime.errors import AdriaticError, Conflict, DependencyUnavailable, InvalidInput, LostRace, Unprocessable
+from runtime.logs import get_logger
 from runtime.settings import PostgresSettings, Role
+
+log = get_logger("api")
 
 Result = TypeVar("Result")
 Connection = Any
@@ -39,8 +43,8 @@ COMMAND_S_MAX = STATEMENT_S_MAX + 2.0
 """Time for one round trip, on our side: only reached when the server cannot even say that it gave up."""
 IDLE_IN_TRANSACTION_S_MAX = 30.0
 """A transaction that does nothing for this long has lost its process; the server takes its locks back."""
-NOT_STORABLE = "text holds no U+0000, times lie in the years 1 to 9999, and a name is not there twice"
-"""What a request can get past our own checks with, as a hint."""
+NOT_STORABLE = "text holds no U+0000, and times lie in the years 1 to 9999"
+"""What the API's own checks let through, mostly."""
 RETRY_AFTER_S = 2
 """What a 503 tells the caller: a restart of Postgres takes about this long."""
 
@@ -55,16 +59,26 @@ _DIED = (
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn asyncpg's exceptions into ours (`connectors/postgres/errors.py`), and say what they are to a caller: a value
-    that cannot be stored is the request's fault, and a lost race is a conflict."""
+def translate_for_caller() -> Iterator[None]:
+    """Turn asyncpg's exceptions into ours. What a service catches itself (a unique violation) does not get here."""
     try:
-        with translate("the database cannot serve right now", network=True):
-            yield
-    except LostRace as error:
-        raise Conflict("another write to the same rows came first", hint="read again and repeat the request") from error
-    except Unprocessable as error:
-        raise InvalidInput(f"the database does not take a value: {error.detail}", hint=NOT_STORABLE) from error
+        yield
+    except Exception as error:
+        if (ours := map_error(error, "the database cannot serve right now")) is None:
+            raise
+        raise _tell_caller(ours) from error
+
+
+def _tell_caller(error: AdriaticError) -> AdriaticError:
+    """What the error is to somebody who made a request: the values in hand are the request's."""
+    if isinstance(error, Unprocessable):
+        log.warning("a value was not refused before", detail=error.detail)
+        return InvalidInput(f"the database does not take a value: {error.detail}", hint=NOT_STORABLE)
+    if isinstance(error, LostRace):
+        return Conflict("another write to the same rows came first", hint="read again and repeat the request")
+    if isinstance(error, DependencyUnavailable):
+        return type(error)(error.detail, hint=f"try again in {RETRY_AFTER_S} s")
+    return error
 
 
 class Database:
@@ -104,7 +118,7 @@ class Database:
         Raises `DependencyUnavailable` when none is free or none can be opened.
         """
         assert self._pool is not None, "used before `open` or after `close`"
-        with translated():
+        with translate_for_caller():
             async with self._pool.acquire(timeout=ACQUIRE_S_MAX) as connection:
                 yield connection
 
@@ -156,17 +170,22 @@ class Database:
             finally:
                 await self._pool.release(connection)
 
-    @asynccontextmanager
-    async def single(self) -> AsyncIterator[Connection]:
+    def single(self) -> AbstractAsyncContextManager[Connection]:
         """A connection outside the pool, for probes, which must not depend on how busy the pool is."""
-        with translated():
-            connection = await asyncpg.connect(
-                self._dsn, timeout=CONNECT_S_MAX, command_timeout=CONNECT_S_MAX, server_settings=_SESSION
-            )
-            try:
-                yield connection
-            finally:
-                await connection.close(timeout=CONNECT_S_MAX)
+        return single(self._dsn, CONNECT_S_MAX)
+
+
+@asynccontextmanager
+async def single(dsn: str, command_s: float) -> AsyncIterator[Connection]:
+    """A connection of its own for the length of the block, which sees no tenant's rows."""
+    with translate_for_caller():
+        connection = await asyncpg.connect(
+            dsn, timeout=CONNECT_S_MAX, command_timeout=command_s, server_settings=_SESSION
+        )
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=CONNECT_S_MAX)
 
 
 class Wrote:
@@ -197,7 +216,7 @@ async def tenant_transaction(
     `read_only` gives one snapshot for all statements of the block, so that rows and the watermark that is shown with
     them belong together. Never hold one while a response is streamed.
     """
-    with translated():
+    with translate_for_caller():
         committed = None if read_only else _note
         async with database.begun(tenant_id, read_only=read_only, committed=committed) as connection:
             yield connection

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from connectors.postgres.connections import Connection, connect
 from connectors.postgres.errors import translate
 from connectors.postgres.sink import advance_idle_watermarks
 from connectors.postgres.watch import write_progress
+from connectors.replaceable import ReplaceableClient
 from runtime import metrics
 from runtime.errors import DependencyUnavailable
 from runtime.lifecycle import Lifecycle
@@ -33,6 +34,8 @@ log = get_logger("sampler")
 
 INTERVAL_S = 0.5
 """Half the heartbeat of capture, so that an idle view is at most about 1.5 s behind."""
+ANSWER_S_MAX = 5.0
+"""One statement, in seconds; after a slower one the session is a new one."""
 STOP_TIMEOUT_S = 5.0
 FRESH_S = 10.0
 """How long a sample is good for. A database or broker that hangs, hangs this thread too: then the figures expire by
@@ -57,7 +60,7 @@ class Sampler:
         self._offsets = offsets
         self._consumer = consumer
         self._life = life
-        self._connection: Connection | None = None
+        self._database = ReplaceableClient("postgres", self._connect, ANSWER_S_MAX, close=Connection.close)
         self._behind_since: dict[TopicPartition, float] = {}
         self._seen_at: dict[TopicPartition, datetime] = {}
         self._stop = threading.Event()
@@ -80,8 +83,7 @@ class Sampler:
             except Exception as error:  # a thread that dies silently would freeze the figures
                 log.exception("sample failed")
                 self._unknown(f"{type(error).__name__}: {error}")
-        if self._connection is not None:
-            self._connection.close()
+        self._database.close()
 
     def sample(self) -> None:
         """One look. Raises `DependencyUnavailable`."""
@@ -90,8 +92,7 @@ class Sampler:
         for topic, views in self._views.items():
             if progress and views:
                 of_topic = {source: end for source, end in ends.items() if source.topic == topic}
-                with translate():
-                    advance_idle_watermarks(self._connected(), self._flow, views, of_topic, *progress[0])
+                self._advance(views, of_topic, *progress[0])
         self._publish_progress(ends, progress[0][1] if progress else None)
         committed = {
             TopicPartition(topic, partition): at
@@ -106,6 +107,11 @@ class Sampler:
     def _slot(self) -> str:
         return self._settings.cdc.slot
 
+    def _advance(
+        self, views: Sequence[str], ends: Mapping[TopicPartition, int], lsn: str, committed_at: datetime
+    ) -> None:
+        self._tell(lambda connection: advance_idle_watermarks(connection, self._flow, views, ends, lsn, committed_at))
+
     def _publish_progress(self, ends: Mapping[TopicPartition, int], in_kafka_at: datetime | None) -> None:
         """Up to which commit everything was taken from the topics, by the slowest partition. A partition that was
         fetched to its end has all that was in Kafka before the end was asked for."""
@@ -116,9 +122,9 @@ class Sampler:
                 self._seen_at[source] = max(at, self._seen_at.get(source, at))
         seen = [self._seen_at.get(source) for source in ends]
         known = [at for at in seen if at is not None]
-        with translate():
-            complete = bool(known) and len(known) == len(seen)
-            write_progress(self._connected(), self._flow, min(known) if complete else None)
+        complete = bool(known) and len(known) == len(seen)
+        seen_at = min(known) if complete else None
+        self._tell(lambda connection: write_progress(connection, self._flow, seen_at))
 
     def _publish_lag(self, ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> None:
         group = f"adriatic.{self._flow}"
@@ -175,10 +181,11 @@ class Sampler:
 
     def _ask(self, query: Any, arguments: Sequence[Any]) -> list[Any]:
         with translate():
-            return self._connected().execute(query, arguments).fetchall()
+            return self._database.ask(lambda connection: connection.execute(query, arguments).fetchall())
 
-    def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            name = f"adriatic-flow-{self._flow}-sampler"
-            self._connection = connect(self._settings.postgres, name=name, autocommit=True)
-        return self._connection
+    def _tell(self, write: Callable[[Connection], None]) -> None:
+        with translate():
+            self._database.ask(write)
+
+    def _connect(self) -> Connection:
+        return connect(self._settings.postgres, name=f"adriatic-flow-{self._flow}-sampler", autocommit=True)

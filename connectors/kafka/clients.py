@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.errors import translate
+from connectors.replaceable import ReplaceableClient
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
 
@@ -29,6 +30,9 @@ Use = Literal["flow", "live", "tap", "watch", "ledger"]
 
 REQUEST_S_MAX = 5.0
 """Of a metadata or offset request, in seconds: also the longest that a request to stop waits for one."""
+ANSWER_S_MAX = 1.0
+"""An admin client that takes longer for an answer is replaced: one that lived through an outage may stay slow for ever,
+and a new one costs milliseconds."""
 RECONNECT_MS_MAX = 1_000
 """Longest pause between attempts to connect: an outage that ends is noticed this late."""
 
@@ -105,28 +109,24 @@ def make_producer(settings: KafkaSettings, bounds: Mapping[str, Any], on_error: 
 
 
 class Admin:
-    """Calls of one administration client. Safe for any thread.
+    """Calls of administration, each with a client that may be replaced. Safe for any thread.
 
-    After a call that failed the next one has a new client: the old one asks with what it learnt before (leader epochs,
-    addresses), and after the broker was away that is refused, or waited for, each time.
+    A client keeps what it learnt (leader epochs, addresses) and asks with it for ever: after the broker was away, that
+    is refused each time. A new one learns anew.
     """
 
     def __init__(self, settings: KafkaSettings, timeout_s: float = REQUEST_S_MAX) -> None:
         self.timeout_s = timeout_s
-        self._settings = settings
-        self._client: AdminClient | None = None
+        self._where = settings.bootstrap_servers
+        self._client = ReplaceableClient(
+            "kafka", lambda: AdminClient(_common(settings, quiet=True), logger=_LIBRARY_LOG), ANSWER_S_MAX
+        )
 
     def call(self, doing: str, request: Callable[[AdminClient], T]) -> T:
-        """What `request` returns. It bounds its own calls by `timeout_s`. Raises what `errors.py` says."""
-        if self._client is None:  # not `or`: a client with nothing in its queue is false
-            self._client = AdminClient(_common(self._settings, quiet=True), logger=_LIBRARY_LOG)
-        client = self._client
-        try:
-            with translate(f"{doing} at {self._settings.bootstrap_servers}"):
-                return request(client)
-        except Exception:
-            self._client = None
-            raise
+        """What `request` returns, which may be called twice. It bounds its own calls by `timeout_s`. Raises what
+        `errors.py` says."""
+        with translate(f"{doing} at {self._where}"):
+            return self._client.ask(request)
 
     def result(self, future: Future[T]) -> T:
         """What the client promised. A little later than the client's own time-out, which says more."""

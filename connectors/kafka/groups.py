@@ -16,6 +16,7 @@ from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.clients import Admin, make_consumer
+from connectors.kafka.errors import meaning_of
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition, record_of
 from runtime.settings import KafkaSettings
@@ -59,9 +60,14 @@ class Look:
 
 
 class Broker:
-    """One cluster, looked at again and again from one thread. Raises `DependencyUnavailable`."""
+    """One cluster, looked at again and again from one thread. Raises `DependencyUnavailable`.
+
+    `fit` becomes False when a group was not told: its coordinator does not answer now, or answers this client never
+    again, which cannot be told apart. Then look with a new one.
+    """
 
     def __init__(self, settings: KafkaSettings) -> None:
+        self.fit = True
         self._settings = settings
         self._offsets = Offsets(settings, REQUEST_S_MAX)
         self._admin = Admin(settings, REQUEST_S_MAX)
@@ -105,7 +111,7 @@ class Broker:
             )[name]
             for name in kept
         }
-        groups = [Group(name, members.get(name), _committed(asked[name])) for name in kept]
+        groups = [Group(name, members.get(name), self._committed(asked[name])) for name in kept]
         return groups, len(names) - len(kept)
 
     def _members(self, client: AdminClient, names: list[str]) -> dict[str, int | None]:
@@ -116,9 +122,28 @@ class Broker:
         for name, future in asked.items():
             try:
                 found[name] = len(self._admin.result(future).members)
-            except KafkaException:  # its coordinator moves, or it ended a moment ago
+            except KafkaException as error:  # its coordinator moves, or it ended a moment ago
+                self._doubt(error)
                 found[name] = None
         return found
+
+    def _committed(self, asked: Any) -> dict[TopicPartition, int] | None:
+        """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us."""
+        try:
+            answer = self._admin.result(asked)
+        except KafkaException as error:
+            self._doubt(error)
+            return None
+        return {
+            TopicPartition(position.topic, position.partition): position.offset
+            for position in _positions(answer.topic_partitions)
+            if position.error is None and position.offset >= 0
+        }
+
+    def _doubt(self, error: KafkaException) -> None:
+        """Of one group that is not for us no other client would be told either."""
+        if meaning_of(error.args[0].code()) != "unprepared":
+            self.fit = False
 
     # --- records ----------------------------------------------------------------------------------------------------
 
@@ -164,19 +189,6 @@ class Broker:
                 reader.pause([KafkaPosition(source.topic, source.partition)])
         reader.unassign()
         return found
-
-
-def _committed(asked: Any) -> dict[TopicPartition, int] | None:
-    """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us."""
-    try:
-        answer = asked.result(REQUEST_S_MAX + 1)
-    except KafkaException:
-        return None
-    return {
-        TopicPartition(position.topic, position.partition): position.offset
-        for position in _positions(answer.topic_partitions)
-        if position.error is None and position.offset >= 0
-    }
 
 
 def _positions(found: Iterable[Any] | None) -> Iterable[Any]:

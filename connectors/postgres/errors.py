@@ -185,12 +185,12 @@ def map_error(error: BaseException, doing: str) -> AdriaticError | None:
 
 
 @contextmanager
-def translate(doing: str = "Postgres", *, network: bool = False) -> Iterator[None]:
-    """Run a block that talks to Postgres through a driver. With `network` also an `OSError` is the driver's."""
+def translate(doing: str = "Postgres") -> Iterator[None]:
+    """Run a block that talks to Postgres through a driver. An `OSError` may be anybody's, and passes."""
     try:
         yield
     except Exception as error:
-        if (isinstance(error, OSError) and not network) or (ours := map_error(error, doing)) is None:
+        if isinstance(error, OSError) or (ours := map_error(error, doing)) is None:
             raise
         raise ours from error
 
@@ -212,6 +212,8 @@ def describe_fault(error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """The server's own message; of a failed connection, what was said first."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     text: Any = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
     return text.strip().partition("\n")[0][:DETAIL_CHARS_MAX] or type(error).__name__
 
