@@ -32,7 +32,6 @@ from dataflows.usage import Usage
 from runtime.deadline import Deadline
 from runtime.errors import DependencyUnavailable, NotFound
 from runtime.settings import Settings
-from topics import catalog
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
 
@@ -174,13 +173,12 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         if wait is not None:
             for flow in (Index, Activity, Usage, Feeds):
                 for view in flow.views:
-                    made_from = [topic for topic in flow.topics if view in flow.views_of(topic)]
-                    _wait_for_view(connection, view, made_from, report.lsn, wait)
+                    _wait_for_view(connection, view.name, report.lsn, wait)
             _wait_for_meaning(connection, wait)
             # It is made from what the others wrote meanwhile.
             report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
             for view in Related.views:
-                _wait_for_view(connection, view, Related.topics, report.lsn, wait)
+                _wait_for_view(connection, view.name, report.lsn, wait)
         connection.autocommit = False
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
@@ -188,15 +186,18 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
         connection.rollback()
 
 
-def _wait_for_view(connection: Connection, view: str, topics: Sequence[str], lsn: str, wait: Deadline) -> None:
-    """A view has one watermark for each partition of its topics."""
-    declared = catalog.load()
-    partitions = sum(declared[topic].partitions for topic in topics)
+REACHED = """
+select count(*) filter (where lsn >= %s::pg_lsn), count(*)
+from mv.watermarks
+where view = %s
+"""
+
+
+def _wait_for_view(connection: Connection, view: str, lsn: str, wait: Deadline) -> None:
+    """A view has one watermark for each partition that it is made from, from the first start of its flow on."""
     while True:
-        reached = _one(
-            connection, "select count(*) from mv.watermarks where view = %s and lsn >= %s::pg_lsn", [view, lsn]
-        )
-        if reached >= partitions:
+        reached, partitions = _row(connection, REACHED, [lsn, view])
+        if reached == partitions > 0:
             return
         if wait.passed:
             raise DependencyUnavailable(
@@ -230,6 +231,10 @@ def _tenants(connection: Connection, tenant: str | None) -> list[tuple[UUID, str
 def _one(connection: Connection, query: Any, arguments: Sequence[Any] = ()) -> Any:
     row = connection.execute(query, arguments or None).fetchone()
     return row[0] if row else None
+
+
+def _row(connection: Connection, query: Any, arguments: Sequence[Any]) -> Any:
+    return connection.execute(query, arguments).fetchone()
 
 
 def _expected(connection: Connection, tenant_id: UUID) -> Iterator[_Expected]:

@@ -97,6 +97,7 @@ def cli() -> str:
 
 def topics() -> str:
     """Every topic of the catalogue."""
+    from adriatic.consumers import consumers_of
     from topics.catalog import load
 
     lines = [
@@ -116,7 +117,7 @@ def topics() -> str:
             "cleanup": topic.cleanup,
             "retention": _duration(topic.retention_ms),
             "written by": ", ".join(topic.producers),
-            "read by": ", ".join(topic.consumers) or "nobody here",
+            "read by": ", ".join(consumers_of(name)) or "nobody here",
             "personal data": _codes(topic.pii) or "none",
             "dead letters": f"`{topic.dlq.topic}`" if topic.dlq else "",
         }

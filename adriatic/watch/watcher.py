@@ -24,9 +24,8 @@ from adriatic.watch.freshness import Minutes
 from adriatic.watch.lag import Place, Sample
 from connectors.kafka.groups import Broker, Group, Look, Range
 from connectors.kafka.records import TopicPartition
-from connectors.postgres.watch import MEANING_VIEW, Facts, Watch
-from dataflows.catalog import shapes
-from dataflows.embed import Embed
+from connectors.postgres.watch import Facts, Watch
+from dataflows import catalog
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import DependencyUnavailable
@@ -58,7 +57,7 @@ class Watcher:
         self._settings = settings
         self._life = life
         self._clock = clock
-        self._flows = shapes(settings)
+        self._flows = catalog.flows()
         self._windows: Windows = {}
         self._minutes = Minutes()
         self._last_hour: dict[str, Percentiles] = {}
@@ -114,7 +113,7 @@ class Watcher:
     def look(self) -> Pipeline:
         """Raises `DependencyUnavailable` when the database does not answer."""
         if self._watch is None:
-            self._watch = Watch(self._settings, NAME)
+            self._watch = Watch(self._settings, NAME, catalog.views())
             self._last_hour = self._watch.last_hour()
         facts = self._watch.facts()
         look, reason = self._ask_broker(facts)
@@ -207,9 +206,7 @@ class Watcher:
 
     def _views(self, facts: Facts) -> list[ViewFreshness]:
         """Every view that a flow of this release keeps, and every other one that has a watermark; worst first."""
-        keeper = {view: flow for flow, shape in self._flows.items() for view in shape.views} | {
-            MEANING_VIEW: Embed.name
-        }
+        keeper = {view.name: name for name, flow in self._flows.items() for view in flow.views}
         found = [self._view(view, keeper.get(view, ""), facts) for view in {*keeper, *facts.watermarks}]
         order = ("unknown", "stale", "fresh")
         return sorted(found, key=lambda view: (order.index(view.state), -(view.age_s or 0.0), view.view))
@@ -222,9 +219,7 @@ class Watcher:
             progress.seen_at_s if progress else None,
             shown.source_at_s if shown else None,
         )
-        # A flow has an offset for each of its partitions from its first start on.
-        expected = self._flows[flow].partitions_of(view, facts.committed.get(flow, ())) if flow else 0
-        complete = shown is not None and shown.partitions >= expected
+        complete = shown is not None and shown.complete
         found = freshness.judge(view, flow, facts.now_s, marks, complete=complete)
         return _with_hour(found, self._last_hour.get(view))
 
