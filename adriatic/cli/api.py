@@ -21,10 +21,11 @@ def api() -> None:
 def run(host: str | None, port: int | None) -> None:
     """Serve the API until SIGTERM. Starts without a database, and says at /health/ready what it waits for."""
     from api.server import serve
+    from dataflows.catalog import views
 
     settings = load()
     named = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = settings.model_copy(update={"api": settings.api.model_copy(update=named)})
     logs.configure("api", settings.telemetry)
     telemetry.configure("api", settings.telemetry)
-    asyncio.run(serve(settings))
+    asyncio.run(serve(settings, views()))
