@@ -154,6 +154,13 @@ def _counts(settings: Settings, by: Producer) -> tuple[dict[str, int], dict[str,
     return dict(zip(COUNTS, row[1:], strict=True)), row[0]
 
 
+_READ_NEWEST = """
+  select external_id, version, kind = 'delete'
+  from app.document_versions
+  where tenant_id = %s and feed_id = %s
+"""
+
+
 def _differences(
     settings: Settings, by: Producer, model: Model, found: dict[str, int], rejected: dict[str, int]
 ) -> list[str]:
@@ -163,11 +170,7 @@ def _differences(
     if rejected != dict(model.rejected):
         wrong.append(f"rejected: {rejected} instead of {dict(model.rejected)}")
     with connect(settings.postgres) as connection:
-        rows = connection.execute(
-            "select external_id, version, kind = 'delete' from app.document_versions "
-            "where tenant_id = %s and feed_id = %s",
-            [by.tenant_id, by.feed_id],
-        ).fetchall()
+        rows = connection.execute(_READ_NEWEST, [by.tenant_id, by.feed_id]).fetchall()
         wrong += [f"{each.table}: {each.kind} {each.where}" for each in oracle_feeds.unlike(connection, by.tenant_id)]
     there = Counter((name, version, deleted) for name, version, deleted in rows)
     wrong += [f"version {item} is missing" for item in sorted(model.written - there.keys())]

@@ -194,16 +194,19 @@ def _watch(settings: Settings, tenant_id: str, arrivals: list[float], stop: thre
         consumer.close()
 
 
+_READ_DELAYS = """
+  select
+    extract(epoch from words_at - recorded_at)::float8, extract(epoch from meaning_at - recorded_at)::float8
+  from mv.search_state
+  where tenant_id = %s and meaning_at is not null
+"""
+
+
 def _findable(settings: Settings, tenant_id: uuid.UUID, count: int) -> tuple[list[float], list[float]]:
     deadline = Deadline.after(SETTLE_MAX_S)
     with psycopg.connect(settings.postgres.dsn("flows"), autocommit=True) as connection:
         while not deadline.passed:
-            rows = connection.execute(
-                "select extract(epoch from words_at - recorded_at)::float8, "
-                "extract(epoch from meaning_at - recorded_at)::float8 from mv.search_state "
-                "where tenant_id = %s and meaning_at is not null",
-                [tenant_id],
-            ).fetchall()
+            rows = connection.execute(_READ_DELAYS, [tenant_id]).fetchall()
             if len(rows) >= count:
                 return [row[0] for row in rows], [row[1] for row in rows]
             time.sleep(0.1)

@@ -117,6 +117,28 @@ def _texts(chance: random.Random) -> Iterator[tuple[str, str]]:
             yield parse(text).title, "".join(chance.choice(other) if chance.random() < 0.33 else word for word in own)
 
 
+_INSERT_ADRS = """
+  insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at)
+  values (%s, %s, %s, %s, 'accepted', 1, now(), now())
+"""
+
+_INSERT_STATES = """
+  insert into mv.search_state (
+    tenant_id, adr_id, words_version, meaning_version, title, status, effective_at, recorded_at, words_at,
+    chunks
+  )
+  values (%s, %s, 1, 1, %s, 'accepted', now(), now(), now(), %s)
+"""
+
+_INSERT_CHUNKS = """
+  insert into mv.chunks
+  select %s, %s, 1, c.*, t.tsv, mv.chunk_length(t.tsv)
+  from
+    (select %s::int as ordinal, %s as heading_path, %s as body, %s::int, %s::int, %s::bytea) c,
+    lateral (select mv.chunk_tsv(c.ordinal, %s, c.heading_path, c.body) as tsv) t
+"""
+
+
 def _fill(connection: psycopg.Connection[Any], space: EmbeddingSpace, size: int) -> UUID:
     chance, normal = random.Random(size), np.random.default_rng(size)
     tenant_id, log_id = new_id(), new_id()
@@ -132,21 +154,16 @@ def _fill(connection: psycopg.Connection[Any], space: EmbeddingSpace, size: int)
         for title, text in _texts(chance):
             adr_id, parts = new_id(), chunk(title, text)[: size - filled]
             execute(
-                "insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at) "
-                "values (%s, %s, %s, %s, 'accepted', 1, now(), now())",
+                _INSERT_ADRS,
                 [tenant_id, adr_id, log_id, title],
             )
             execute(
-                "insert into mv.search_state (tenant_id, adr_id, words_version, meaning_version, title, status, "
-                "effective_at, recorded_at, words_at, chunks) "
-                "values (%s, %s, 1, 1, %s, 'accepted', now(), now(), now(), %s)",
+                _INSERT_STATES,
                 [tenant_id, adr_id, title, len(parts)],
             )
             with connection.cursor() as cursor:
                 cursor.executemany(
-                    "insert into mv.chunks select %s, %s, 1, c.*, t.tsv, mv.chunk_length(t.tsv) "
-                    "from (select %s::int as ordinal, %s as heading_path, %s as body, %s::int, %s::int, %s::bytea) c, "
-                    "lateral (select mv.chunk_tsv(c.ordinal, %s, c.heading_path, c.body) as tsv) t",
+                    _INSERT_CHUNKS,
                     [
                         (tenant_id, adr_id, part.ordinal, part.heading_path, part.body, part.char_start, part.char_end,
                          part.text_hash, title)

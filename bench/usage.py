@@ -22,12 +22,15 @@ ROWS_AT_ONCE = 500
 SETTLE_MAX_S = 300.0
 POLL_S = 0.02
 _INSERT = """
-insert into app.usage_events (tenant_id, attempt_id, session_id, user_id, provider, model, input_uncached, cache_read,
-    cache_write_5m, cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, outcome, started_at,
-    finished_at, key_id)
-select %(tenant)s, gen_random_uuid(), %(user)s, %(user)s, 'bench', 'model-' || n %% 5, n, 0, 0, 0, n, 0,
+  insert into app.usage_events (
+    tenant_id, attempt_id, session_id, user_id, provider, model, input_uncached, cache_read, cache_write_5m,
+    cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, outcome, started_at, finished_at,
+    key_id
+  )
+  select
+    %(tenant)s, gen_random_uuid(), %(user)s, %(user)s, 'bench', 'model-' || n %% 5, n, 0, 0, 0, n, 0,
     nullif(n %% 4, 0), 'provider', 'completed', at, at, 'key-' || n %% 10
-from generate_series(1, %(rows)s) n, lateral (select now() - n * interval '10 min' as at) t
+  from generate_series(1, %(rows)s) n, lateral (select now() - n * interval '10 min' as at) t
 """
 """Over the hours of some days, five models and ten keys: as many rows of aggregates as a real tenant's."""
 

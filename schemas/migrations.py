@@ -24,6 +24,9 @@ SQL_FOLDER = Path(__file__).parent / "sql"
 BOOTSTRAP_FILE = SQL_FOLDER / "bootstrap.sql"
 FILE_NAME = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 
+BASELINE = 15
+"""The last file that 0.1.0 begins with. Nothing was released before it, so there is no way from what was there then."""
+
 LOCK_ID = 0x6164_7269_6174_6963
 """Advisory lock of whoever migrates: the ASCII of "adriatic". Advisory locks are per database."""
 
@@ -77,16 +80,22 @@ def pending(available: Sequence[Migration], applied: Sequence[Applied]) -> tuple
 
     A database that is ahead of these files (a newer release migrated it) is fine: migrations expand before they
     contract, so the release before still runs. Raises `Halted` when an applied file has changed or a number was
-    skipped.
+    skipped, and for a database that is older than the baseline.
     """
     for file, row in zip(available, applied, strict=False):
-        if (file.number, file.checksum) != (row.number, row.checksum):
+        if (file.number, file.checksum) == (row.number, row.checksum):
+            continue
+        if row.number <= BASELINE:
             raise Halted(
-                f"migration {row.number:04d}_{row.name} was applied with checksum {row.checksum[:12]}, "
-                f"and the file {file.title} has {file.checksum[:12]}",
-                hint="applied files never change: restore the file and put the change into a new one; "
-                "before the first release, `adriatic reset` starts again",
+                f"this database was made before the baseline of 0.1.0, and has another {row.number:04d}_{row.name}",
+                hint="it cannot be migrated: delete it (`adriatic reset`), then import what was in it again",
             )
+        raise Halted(
+            f"migration {row.number:04d}_{row.name} was applied with checksum {row.checksum[:12]}, "
+            f"and the file {file.title} has {file.checksum[:12]}",
+            hint="applied files never change: restore the file and put the change into a new one; "
+            "before the first release, `adriatic reset` starts again",
+        )
     return tuple(available[len(applied) :])
 
 

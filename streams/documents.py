@@ -96,26 +96,33 @@ class EraseOriginal(JobKind):
         return Progress("erased" if wanted is None else "kept", 1, 1, "objects", finished=True)
 
 
+_READ_DOCUMENT = """
+  select document_id, content_hash, file_name, state = 'processed' or deleted_at is not null
+  from app.documents
+  where tenant_id = %s and document_id = %s
+"""
+
+
 def _document(connection: Connection, job: Job) -> Document | None:
     """None when there is nothing to do any more. Raises `NotFound` for one that never was."""
-    row = connection.execute(
-        "select document_id, content_hash, file_name, state = 'processed' or deleted_at is not null "
-        "from app.documents where tenant_id = %s and document_id = %s",
-        [job.tenant_id, job.params["document_id"]],
-    ).fetchone()
+    row = connection.execute(_READ_DOCUMENT, [job.tenant_id, job.params["document_id"]]).fetchone()
     if row is None:
         raise NotFound("there is no such document", hint="GET /v1/documents lists them")
     document_id, content_hash, file_name, over = row
     return None if over else Document(job.tenant_id, document_id, content_hash, file_name)
 
 
+_LOCK_DOCUMENT = """
+  select state = 'processed' or deleted_at is not null
+  from app.documents
+  where tenant_id = %s and document_id = %s
+  for update
+"""
+
+
 def _lock(connection: Connection, job: Job) -> bool:
     """Whether it still waits for this. Locks the row: a delete comes before this step or after it."""
-    row = connection.execute(
-        "select state = 'processed' or deleted_at is not null from app.documents "
-        "where tenant_id = %s and document_id = %s for update",
-        [job.tenant_id, job.params["document_id"]],
-    ).fetchone()
+    row = connection.execute(_LOCK_DOCUMENT, [job.tenant_id, job.params["document_id"]]).fetchone()
     return row is not None and not row[0]
 
 

@@ -80,14 +80,20 @@ def list_(flow_name: str | None, topic: str | None, code: str | None, state: str
         click.echo(f"{letter['failed_at']:%Y-%m-%d %H:%M:%S}  {where_}  {letter['code']}: {letter['detail']}")
 
 
+_READ_RECORD = """
+  select *
+  from ops.dlq
+  where flow = %(flow)s and topic = %(topic)s and partition = %(partition)s and record_offset = %(offset)s
+"""
+
+
 @dlq.command()
 @click.argument("coordinates", metavar="FLOW/TOPIC/PARTITION/OFFSET")
 @json_option
 def show(coordinates: str, as_json: bool) -> None:
     """One dead letter: why, and the record itself. With --json its bytes are complete, in base64."""
     found = _rows(
-        "select * from ops.dlq where flow = %(flow)s and topic = %(topic)s and partition = %(partition)s "
-        "and record_offset = %(offset)s",
+        _READ_RECORD,
         _coordinates(coordinates),
     )
     if not found:

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,19 +52,28 @@ def list_(as_json: bool) -> None:
 @schemas.command()
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; end with 1 when a file is out of date.")
 def generate(only_check: bool) -> None:
-    """Write the contracts of captured tables from a migrated database."""
-    from schemas import catalog
-
-    wanted = captured(load())
-    stale = [subject for subject, schema in wanted.items() if _committed(subject) != schema]
-    for subject in stale:
-        file = catalog.AVRO_FOLDER / f"{subject}{catalog.SUFFIX}"
+    """Write the contracts of captured tables, and schemas/sql/schema.sql, from a migrated database."""
+    wanted = derive_files(load())
+    stale = [file for file, text in wanted.items() if not file.is_file() or file.read_text() != text]
+    for file in stale:
         if not only_check:
-            file.write_text(catalog.dumps(wanted[subject]))
+            file.write_text(wanted[file])
         click.echo(f"{'out of date' if only_check else 'wrote'} {file.name}")
     if not stale:
         click.echo("up to date")
     sys.exit(1 if stale and only_check else 0)
+
+
+def derive_files(settings: Settings) -> dict[Path, str]:
+    """What each file that is made from the database ought to say."""
+    from connectors.postgres.provision import describe
+    from schemas import catalog, state
+
+    contracts = {
+        catalog.AVRO_FOLDER / f"{subject}{catalog.SUFFIX}": catalog.dumps(schema)
+        for subject, schema in captured(settings).items()
+    }
+    return contracts | {state.STATE_FILE: describe(settings.postgres)}
 
 
 def captured(settings: Settings) -> dict[str, Schema]:
@@ -79,14 +89,6 @@ def captured(settings: Settings) -> dict[str, Schema]:
         contracts[catalog.subject_of(topic, "key")] = capture.key_schema(*arguments)
         contracts[catalog.subject_of(topic, "value")] = capture.envelope_schema(*arguments)
     return contracts
-
-
-def _committed(subject: str) -> Any:
-    """What the file says now; None without one."""
-    from schemas import catalog
-
-    file = catalog.AVRO_FOLDER / f"{subject}{catalog.SUFFIX}"
-    return json.loads(file.read_text()) if file.is_file() else None
 
 
 @schemas.command()

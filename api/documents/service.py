@@ -74,16 +74,23 @@ class Upload:
 
 # A job that failed or was cancelled leaves its document as it was: then the job's own reason is shown.
 _SELECT = """
-select d.document_id as id, d.job_id, d.file_name, d.title, d.media_type, d.size_bytes, d.pages, d.version,
-       encode(d.content_hash, 'hex') as sha256, d.created_at, d.updated_at, d.content_hash,
-       case when open and j.state in ('failed', 'cancelled') then 'refused' else d.state end as state,
-       case when open and j.state = 'failed' then j.last_error
-            when open and j.state = 'cancelled' then jsonb_build_object('code', 'cancelled', 'detail',
-                'its job was cancelled', 'hint', 'POST /v1/jobs with the kind parse_document parses it')
-            else d.reason end as reason
-  from app.documents d join app.jobs j on j.tenant_id = d.tenant_id and j.job_id = d.job_id,
-       lateral (select d.state in ('stored', 'processing') as open) o
- where d.tenant_id = $1 and d.deleted_at is null
+  select
+    d.document_id as id, d.job_id, d.file_name, d.title, d.media_type, d.size_bytes, d.pages, d.version,
+    encode(d.content_hash, 'hex') as sha256, d.created_at, d.updated_at, d.content_hash,
+    case when open and j.state in ('failed', 'cancelled') then 'refused' else d.state end as state,
+    case
+      when open and j.state = 'failed' then j.last_error
+      when open and j.state = 'cancelled' then
+        jsonb_build_object(
+          'code', 'cancelled', 'detail', 'its job was cancelled',
+          'hint', 'POST /v1/jobs with the kind parse_document parses it'
+        )
+      else d.reason
+    end as reason
+  from app.documents d
+  join app.jobs j on j.tenant_id = d.tenant_id
+    and j.job_id = d.job_id, lateral (select d.state in ('stored', 'processing') as open) o
+  where d.tenant_id = $1 and d.deleted_at is null
 """
 
 
@@ -110,6 +117,14 @@ async def known(connection: Connection, tenant_id: UUID, content_hash: bytes) ->
     return _document(row) if row else None
 
 
+_INSERT_DOCUMENT = """
+  insert into app.documents (
+    tenant_id, document_id, job_id, content_hash, size_bytes, file_name, uploaded_by, traceparent
+  )
+  values ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+
+
 async def create(
     connection: Connection, principal: Principal, upload: Upload, objects: Objects, traceparent: str | None
 ) -> tuple[Document, bool]:
@@ -125,8 +140,7 @@ async def create(
     wanted = NewJob(PARSE_DOCUMENT, {"document_id": str(document_id)})
     job_id, _ = await jobs.create(connection, principal, wanted, None, traceparent)
     await connection.execute(
-        "insert into app.documents (tenant_id, document_id, job_id, content_hash, size_bytes, file_name, uploaded_by, "
-        "traceparent) values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        _INSERT_DOCUMENT,
         *(tenant_id, document_id, job_id, upload.content_hash, upload.size_bytes, upload.file_name),
         *(principal.user_id, traceparent),
     )
@@ -182,21 +196,30 @@ async def page(
     return DocumentPage(items, paging.encode(filters, items[-1].created_at, items[-1].id) if more else None)
 
 
+_DELETE_DOCUMENT = """
+  update app.documents
+  set deleted_at = now(), updated_at = now(), version = version + (version > 0)::int
+  where tenant_id = $1 and document_id = $2 and deleted_at is null
+  returning content_hash, version, media_type
+"""
+
+_INSERT_TOMBSTONE = """
+  insert into app.document_versions (
+    tenant_id, document_id, version, kind, origin, title, media_type, body, effective_at, traceparent
+  )
+  values ($1, $2, $3, 'delete', 'upload', '', $4, '', now(), $5)
+"""
+
+
 async def delete(connection: Connection, principal: Principal, document_id: UUID, traceparent: str | None) -> None:
     """The row is kept and hidden; its text gets a version that says so; a job erases the original."""
     tenant_id = principal.tenant_id
-    row = await connection.fetchrow(
-        "update app.documents set deleted_at = now(), updated_at = now(), version = version + (version > 0)::int "
-        "where tenant_id = $1 and document_id = $2 and deleted_at is null returning content_hash, version, media_type",
-        *(tenant_id, document_id),
-    )
+    row = await connection.fetchrow(_DELETE_DOCUMENT, tenant_id, document_id)
     if row is None:
         raise NotFound(f"there is no document {document_id}", hint="GET /v1/documents lists them")
     if row["version"] > 0:
         await connection.execute(
-            "insert into app.document_versions (tenant_id, document_id, version, kind, origin, title, media_type, "
-            "body, effective_at, traceparent) values ($1, $2, $3, 'delete', 'upload', '', $4, '', now(), $5)",
-            *(tenant_id, document_id, row["version"], row["media_type"], traceparent),
+            _INSERT_TOMBSTONE, tenant_id, document_id, row["version"], row["media_type"], traceparent
         )
     wanted = NewJob(ERASE_ORIGINAL, {"content_hash": row["content_hash"].hex()})
     await jobs.create(connection, principal, wanted, None, traceparent)

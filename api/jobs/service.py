@@ -78,6 +78,16 @@ def checked(wanted: NewJob) -> None:
         raise InvalidInput(f"the parameters do not fit: {error}", hint=(params.__doc__ or "").strip()) from None
 
 
+_INSERT_JOB = """
+  insert into app.jobs (
+    tenant_id, job_id, kind, params, idempotency_key, request_hash, requested_by, traceparent
+  )
+  values ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8)
+  on conflict (tenant_id, idempotency_key) do nothing
+  returning job_id
+"""
+
+
 async def create(
     connection: Connection, principal: Principal, wanted: NewJob, key: str | None, traceparent: str | None
 ) -> tuple[UUID, bool]:
@@ -89,10 +99,7 @@ async def create(
     request_hash = hashlib.sha256(msgspec.json.encode(wanted)).digest()
     params = msgspec.json.encode(wanted.params).decode()
     made = await connection.fetchval(
-        "insert into app.jobs (tenant_id, job_id, kind, params, idempotency_key, request_hash, requested_by, "
-        "traceparent) values ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8) "
-        "on conflict (tenant_id, idempotency_key) do nothing returning job_id",
-        *(tenant_id, job_id, wanted.kind, params, key, request_hash, principal.user_id, traceparent),
+        _INSERT_JOB, tenant_id, job_id, wanted.kind, params, key, request_hash, principal.user_id, traceparent
     )
     if made is None:
         row = await connection.fetchrow(
@@ -142,18 +149,29 @@ async def page(connection: Connection, tenant_id: UUID, state: State | None, lim
     return JobPage(items, paging.encode(filters, items[-1].created_at, items[-1].job_id) if more else None)
 
 
+_CANCEL_JOB = """
+  update app.jobs
+  set
+    cancel_requested_at = coalesce(cancel_requested_at, now()),
+    sequence = sequence + 1,
+    state = case when idle then 'cancelled' else state end,
+    finished_at = case when idle then now() end,
+    lease_owner = case when idle then null else lease_owner end,
+    lease_until = case when idle then null else lease_until end
+  from (
+    select job_id as id, lease_until is null or lease_until <= now() as idle
+    from app.jobs
+    where tenant_id = $1 and job_id = $2 and state in ('queued', 'running')
+    for update
+  ) found
+  where tenant_id = $1 and job_id = found.id
+  returning job_id
+"""
+
+
 async def cancel(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job:
     """At once when nobody works on it, else after the step under way. One that is over stays as it ended."""
-    row = await connection.fetchrow(
-        "update app.jobs set cancel_requested_at = coalesce(cancel_requested_at, now()), sequence = sequence + 1, "
-        "state = case when idle then 'cancelled' else state end, finished_at = case when idle then now() end, "
-        "lease_owner = case when idle then null else lease_owner end, "
-        "lease_until = case when idle then null else lease_until end "
-        "from (select job_id as id, lease_until is null or lease_until <= now() as idle from app.jobs "
-        "where tenant_id = $1 and job_id = $2 and state in ('queued', 'running') for update) found "
-        "where tenant_id = $1 and job_id = found.id returning job_id",
-        *(tenant_id, job_id),
-    )
+    row = await connection.fetchrow(_CANCEL_JOB, tenant_id, job_id)
     if row is not None:
         await connection.execute("select app.emit_job_progress($1, $2)", tenant_id, job_id)
     return await read(connection, tenant_id, job_id)

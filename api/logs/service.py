@@ -40,10 +40,14 @@ class LogPage(msgspec.Struct, frozen=True):
 
 
 _SELECT = """
-    select log_id, slug, name, next_number, created_at,
-           (select count(*) from app.adrs a
-             where a.tenant_id = l.tenant_id and a.log_id = l.log_id and a.deleted_at is null) as adrs
-      from app.logs l
+  select
+    log_id, slug, name, next_number, created_at,
+    (
+      select count(*)
+      from app.adrs a
+      where a.tenant_id = l.tenant_id and a.log_id = l.log_id and a.deleted_at is null
+    ) as adrs
+  from app.logs l
 """
 
 
@@ -96,6 +100,14 @@ async def page(connection: Connection, tenant_id: UUID, limit: int, cursor: str 
     return LogPage(items, paging.encode(of, items[-1].slug) if more else None)
 
 
+_TAKE_NUMBER = """
+  update app.logs
+  set next_number = next_number + 1
+  where tenant_id = $1 and log_id = $2
+  returning next_number - 1 as number, clock_timestamp() as at
+"""
+
+
 async def take_number(connection: Connection, tenant_id: UUID, log_id: UUID) -> tuple[int, datetime]:
     """The next number of a log, and the time at which it was given.
 
@@ -103,26 +115,22 @@ async def take_number(connection: Connection, tenant_id: UUID, log_id: UUID) -> 
 
     Waits for other transactions that took a number of the same log and are not done: that is what makes them gapless.
     """
-    row = await connection.fetchrow(
-        "update app.logs set next_number = next_number + 1 where tenant_id = $1 and log_id = $2 "
-        "returning next_number - 1 as number, clock_timestamp() as at",
-        tenant_id,
-        log_id,
-    )
+    row = await connection.fetchrow(_TAKE_NUMBER, tenant_id, log_id)
     if row is None:
         raise NotFound("there is no such log", hint="GET /v1/logs lists them")
     return row["number"], row["at"]
 
 
+_INSERT_LOG = """
+  insert into app.logs (tenant_id, log_id, slug, name)
+  values ($1, $2, $3, $4)
+  on conflict (tenant_id, slug) do nothing
+  returning log_id
+"""
+
+
 async def _insert(connection: Connection, tenant_id: UUID, slug: str, name: str) -> UUID | None:
-    made: UUID | None = await connection.fetchval(
-        "insert into app.logs (tenant_id, log_id, slug, name) values ($1, $2, $3, $4) "
-        "on conflict (tenant_id, slug) do nothing returning log_id",
-        tenant_id,
-        new_id(),
-        slug,
-        name,
-    )
+    made: UUID | None = await connection.fetchval(_INSERT_LOG, tenant_id, new_id(), slug, name)
     return made
 
 

@@ -1,7 +1,7 @@
 """A search, in one read-only transaction of the tenant: filters, the arms, their fusion, the snippets, the watermarks.
 
 Owns the rule for an arm that cannot take part: a hybrid search goes on by words and says so, a search by meaning alone
-is a 503. Refuses to rank: the functions of `schemas/sql/0006_search_functions.sql` do. Holds no connection while a
+is a 503. Refuses to rank: the functions of `schemas/sql/0010_search_functions.sql` do. Holds no connection while a
 query is embedded. Read next: `sql`.
 """
 

@@ -1,6 +1,6 @@
 """The SQL of a search. Both statements run with the API's rights, in the tenant's transaction.
 
-Read next: `schemas/sql/0006_search_functions.sql`, whose functions find and rank.
+Read next: `schemas/sql/0010_search_functions.sql`, whose functions find and rank.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from psycopg import sql
 from runtime.deadline import Deadline, backoff_s
 from runtime.errors import DependencyUnavailable, Halted, Misconfigured
 from runtime.settings import PostgresSettings, Role
-from schemas import migrations
+from schemas import migrations, state
 
 POSTGRES_MIN = 160_000
 """Oldest server: 16. The publication, the messages of logical decoding and role grants with options need it."""
@@ -65,6 +65,12 @@ def provision(
             applied.append(migration.title)
         has = len(migrations.applied(connection))
     return Report(settings.database, created, pgvector, applied, has, max(0, has - len(files)))
+
+
+def describe(settings: PostgresSettings) -> str:
+    """What the migrations made of this database, as `schemas/sql/schema.sql` tells it."""
+    with _connected(settings, "owner", settings.database, Deadline.after(CONNECT_TIMEOUT_S)) as connection:
+        return state.describe(connection)
 
 
 def check_pgvector(connection: psycopg.Connection[Any]) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from connectors.postgres.provision import provision
-from runtime.deadline import Deadline
 from runtime.errors import DependencyUnavailable, Halted
 from runtime.settings import Settings
-from schemas import migrations
+from schemas import migrations, state
 from schemas.migrations import Applied, Migration
 
 
@@ -55,11 +52,26 @@ def test_a_database_that_is_ahead_is_left_alone() -> None:
     assert migrations.pending([migration(1)], [row(1), row(2)]) == ()
 
 
-@pytest.mark.parametrize("rows", [[row(1, "other")], [row(2)], [row(1), row(3)]])
+NEXT = migrations.BASELINE + 1
+
+
+@pytest.mark.parametrize("rows", [[row(NEXT, "other")], [row(NEXT + 1)], [row(NEXT), row(NEXT + 2)]])
 def test_drift_is_refused_with_what_to_do(rows: list[Applied]) -> None:
     with pytest.raises(Halted) as raised:
-        migrations.pending([migration(1), migration(2)], rows)
+        migrations.pending([migration(NEXT), migration(NEXT + 1)], rows)
     assert "applied files never change" in raised.value.hint
+
+
+@pytest.mark.parametrize("rows", [[row(1, "other")], [row(1), row(2, "other")]])
+def test_a_database_from_before_the_baseline_is_told_what_to_do(rows: list[Applied]) -> None:
+    with pytest.raises(Halted, match="made before the baseline") as raised:
+        migrations.pending([migration(1), migration(2)], rows)
+    assert "`adriatic reset`" in raised.value.hint
+    assert "import" in raised.value.hint
+
+
+def test_the_baseline_is_there() -> None:
+    assert len(migrations.load()) >= migrations.BASELINE
 
 
 def owner(settings: Settings) -> psycopg.Connection[tuple[object, ...]]:
@@ -113,47 +125,7 @@ def test_a_table_in_use_is_waited_for_a_bounded_time(fresh_database: Settings, m
 
 
 @pytest.mark.stack
-def test_what_was_there_before_its_table_was_published_is_written_again(
-    stack: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No copy is taken of a table that joins the publication later, so its topic would lack the rows that it has."""
-    files = migrations.load()
-    number = next(file.number for file in files if file.name == "usage")
-    settings = stack.postgres.model_copy(update={"database": f"before_{uuid.uuid4().hex[:12]}"})
-    with monkeypatch.context() as patched:
-        patched.setattr(migrations, "load", lambda: files[: number - 1])
-        provision(settings, Deadline.after(60))
-    tenant = uuid.uuid4()
-    with psycopg.connect(settings.dsn("admin"), autocommit=True) as admin:
-        admin.execute("insert into app.tenants (tenant_id, slug, name) values (%s, 't', 't')", [tenant])
-        admin.execute("insert into app.users (tenant_id, user_id, subject) values (%s, %s, 'u')", [tenant, tenant])
-        admin.execute(
-            "insert into app.usage_events (tenant_id, attempt_id, session_id, user_id, provider, model, "
-            "input_uncached, cache_read, cache_write_5m, cache_write_1h, output_visible, reasoning, usage_source, "
-            "outcome, started_at, finished_at) select %(t)s, gen_random_uuid(), %(t)s, %(t)s, 'p', 'm', 1, 0, 0, 0, "
-            "n, 0, 'provider', 'completed', now(), now() from generate_series(1, 3) n",
-            {"t": tenant},
-        )
-        admin.execute(
-            "insert into mv.activity_ledger select %s, gen_random_uuid(), 1, 'create', 't', 'accepted', author, "
-            "'2026-01-01T23:59Z', now() from unnest(array['ada', 'ada', 'bob', '']) as a (author)",
-            [tenant],
-        )
-        admin.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", [settings.database])
-        provision(settings, Deadline.after(60))
-        changes = admin.execute(
-            "select data from pg_logical_slot_get_binary_changes(%s, null, null, 'proto_version', '1', "
-            "'publication_names', 'adriatic')",
-            [settings.database],
-        ).fetchall()
-        admin.execute("select pg_drop_replication_slot(%s)", [settings.database])
-        updates = [data for (data,) in changes if data[:1] == b"U"]
-        assert len(updates) == 3
-        assert all(str(tenant).encode() in data for data in updates)
-        days = admin.execute("select day::text, users from mv.daily_active_users").fetchall()
-        assert days == [("2026-01-01", 2)]
-        forced = admin.execute(
-            "select bool_and(relforcerowsecurity) from pg_class where oid in "
-            "('app.usage_events'::regclass, 'mv.activity_ledger'::regclass)"
-        ).fetchone()
-        assert forced == (True,), "the owner is bound again"
+def test_the_state_in_the_files_is_what_the_migrations_make(fresh_database: Settings) -> None:
+    """After a change: `adriatic schemas generate`, with a database that is migrated."""
+    with owner(fresh_database) as connection:
+        assert state.describe(connection) == state.STATE_FILE.read_text()

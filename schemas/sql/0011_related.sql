@@ -7,14 +7,17 @@ create table mv.related_features (
     tenant_id uuid not null,
     adr_id    uuid not null,
     version   integer not null,                    -- of which these are
-    words     bytea not null,                      -- per word: 8 bytes hash, in ascending order; then 2 bytes weight each
+    -- Numbers that look like chance: compressing them would cost time and save nothing.
+    words     bytea storage external not null,     -- per word: 8 bytes hash, in ascending order; then 2 bytes weight each
     terms     text[] not null,                     -- the words of these hashes, as the text writes them
-    passages  bytea not null,                      -- vectors of the first 64 passages, 2 bytes a component
+    passages  bytea storage external not null,     -- vectors of the first 64 passages, 2 bytes a component
     dimension integer not null,                    -- components of a vector
     primary key (tenant_id, adr_id)
 );
--- Numbers that look like chance: compressing them would cost time and save nothing.
-alter table mv.related_features alter column words set storage external, alter column passages set storage external;
+call app.protect('mv.related_features');
+-- Which version is in the view says how far the view is; the rest is of no use to a reader.
+grant select (tenant_id, adr_id, version) on mv.related_features to adriatic_api;
+grant insert, update, delete on mv.related_features to adriatic_flows;
 
 -- At most ten rows an ADR; nearest first by score, then related_id.
 create table mv.related (
@@ -30,13 +33,6 @@ create table mv.related (
     primary key (tenant_id, adr_id, related_id)
 );
 create index related_back on mv.related (tenant_id, related_id);
-
-call app.protect('mv.related_features');
 call app.protect('mv.related');
 grant select on mv.related to adriatic_api;
--- Which version is in the view says how far the view is; the rest is of no use to a reader.
-grant select (tenant_id, adr_id, version) on mv.related_features to adriatic_api;
-grant insert, update, delete on mv.related_features, mv.related to adriatic_flows;
-
--- Empty here, so no copy is needed: every row that it will have comes after this in the WAL.
-alter publication adriatic add table mv.related;
+grant insert, update, delete on mv.related to adriatic_flows;

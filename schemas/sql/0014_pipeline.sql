@@ -7,6 +7,8 @@ create table ops.pipeline (
     sampled_at timestamptz not null,
     found      jsonb not null                      -- adriatic/watch/pipeline.py: Pipeline
 );
+grant select, insert, update on ops.pipeline to adriatic_flows;
+grant select on ops.pipeline to adriatic_api;
 
 -- What each flow's own sampler saw: every commit up to seen_at was taken from its topics, whether or not it is in the view.
 create table ops.flow_progress (
@@ -14,6 +16,7 @@ create table ops.flow_progress (
     seen_at    timestamptz,                        -- the source's clock; null: not known yet
     sampled_at timestamptz not null default clock_timestamp()
 );
+grant select, insert, update on ops.flow_progress to adriatic_flows;
 
 -- Seconds that a view was behind, in all and by stage, over the looks of one minute. The watcher deletes what is older than
 -- KEPT_DAYS (connectors/postgres/watch.py).
@@ -29,14 +32,5 @@ create table ops.freshness_minute (
     primary key (view, stage, minute)
 );
 create index freshness_minute_age on ops.freshness_minute (minute);
-
--- How far capture has read the WAL, by the source's clock; committed_at is how far all of it is in Kafka.
-alter table ops.cdc_progress add column read_at timestamptz;
-
-grant select, insert, update on ops.pipeline, ops.flow_progress to adriatic_flows;
 grant select, insert, update, delete on ops.freshness_minute to adriatic_flows;
-grant select on ops.pipeline, ops.freshness_minute to adriatic_api;
-
--- What waits for its vectors: looked at every two seconds, and nearly always empty.
-create index search_state_waiting on mv.search_state (tenant_id, recorded_at)
-    where not deleted and meaning_version is distinct from words_version;
+grant select on ops.freshness_minute to adriatic_api;

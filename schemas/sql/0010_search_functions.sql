@@ -10,10 +10,6 @@
 -- 3. nobody inherits the role's rights, not even the owner, and only the API may call the functions.
 -- Plans are made for the tenant and the words at hand: a rare word goes through the index, a small tenant through its key.
 
-alter policy tenant on mv.chunks to adriatic_api;
-create policy search on mv.chunks for select to adriatic_search using (true);
-comment on policy search on mv.chunks is 'Only through the functions of 0006_search_functions.sql, which name the tenant.';
-
 -- The words of a query, as they are indexed, in the order in which they were written; at most 32, since a query is a
 -- sentence and each of them costs a look-up.
 create function mv.search_terms(query text) returns text[]
@@ -44,6 +40,7 @@ create function mv.lexeme_count_buckets() returns double precision[]
 -- does not change a score. The chunk named is the one that the words are in most.
 -- Measured on 357 ADRs of six repositories, nDCG@10 of finding an ADR by its removed title: ADRs as documents 0.882, chunks
 -- as documents 0.870.
+-- Each kind has the frequencies and lengths of its own: a thousand pages of manuals leave every score of an ADR as it was.
 create function mv.search_words(query text, allowed uuid[], adrs_max integer)
     returns table (adr_id uuid, version integer, ordinal integer, score double precision, terms text[])
     language plpgsql stable security definer rows 100
@@ -66,14 +63,15 @@ begin
     end if;
     return query
     with lengths as materialized (
-        select c.adr_id, sum(c.length)::double precision as length
+        select c.adr_id, s.kind, sum(c.length)::double precision as length
         from mv.chunks c
         join mv.search_state s on s.tenant_id = c.tenant_id and s.adr_id = c.adr_id and s.words_version = c.version
         where c.tenant_id = tenant and not s.deleted
-        group by c.adr_id
+        group by c.adr_id, s.kind
     ),
     corpus as materialized (
-        select count(*)::double precision as adrs, greatest(avg(length), 1) as length from lengths
+        select kind, count(*)::double precision as texts, greatest(avg(length), 1) as length
+        from lengths group by kind
     ),
     matching as materialized (
         select c.adr_id, c.version, c.ordinal, c.length, term.lexeme,
@@ -88,24 +86,25 @@ begin
         join unnest(wanted, queries, in_titles) as term (lexeme, query, in_title) on c.tsv @@ term.query
     ),
     found as materialized (
-        select m.*
+        select m.*, s.kind
         from matching m
         join mv.search_state s on s.tenant_id = tenant and s.adr_id = m.adr_id and s.words_version = m.version
         where not s.deleted
     ),
     counts as (
-        select adr_id, lexeme, sum(count)::double precision as count from found group by adr_id, lexeme
+        select adr_id, kind, lexeme, sum(count)::double precision as count
+        from found group by adr_id, kind, lexeme
     ),
     rarity as materialized (
-        select lexeme, ln(1 + (min(corpus.adrs) - count(*) + 0.5) / (count(*) + 0.5)) as idf
-        from counts cross join corpus group by lexeme
+        select kind, lexeme, ln(1 + (min(corpus.texts) - count(*) + 0.5) / (count(*) + 0.5)) as idf
+        from counts join corpus using (kind) group by kind, lexeme
     ),
     ranked as materialized (
         -- Rounded, so that the order in which a plan adds up cannot decide a tie.
         select adr_id, array_agg(lexeme order by lexeme) as terms, round(sum(
                    idf * count * (k1 + 1) / (count + k1 * (1 - b + b * lengths.length / corpus.length))
                )::numeric, 9)::double precision as score
-        from counts join rarity using (lexeme) join lengths using (adr_id) cross join corpus
+        from counts join rarity using (kind, lexeme) join lengths using (adr_id, kind) join corpus using (kind)
         where allowed is null or adr_id = any (allowed)
         group by adr_id
         order by score desc, adr_id
@@ -116,7 +115,7 @@ begin
         -- A chunk that is hardly more than a heading says nothing to whoever reads it.
         select ranked.adr_id, ranked.score, ranked.terms, version, ordinal, length < 20 as short,
                round(sum(idf * count / (count + k1))::numeric, 9) as weight
-        from ranked join found using (adr_id) join rarity using (lexeme)
+        from ranked join found using (adr_id) join rarity using (kind, lexeme)
         group by ranked.adr_id, ranked.score, ranked.terms, version, ordinal, length
     ) chunk
     order by score desc, adr_id, short, weight desc, ordinal;
@@ -150,6 +149,7 @@ $$;
 -- the caller's rights: ordering is no condition, so row security costs it nothing. `+ 0` keeps an approximate index out of
 -- the plan, which would find neighbours among all tenants first and filter afterwards. A tenant that outgrows the exact
 -- scan gets its branch here.
+-- The nearest chunks are taken of each kind: one long document about a matter is not to leave the ADRs about it without a place.
 create function mv.search_meaning(embedding_space text, embedding vector, allowed uuid[], chunks_max integer)
     returns table (adr_id uuid, version integer, ordinal integer, score double precision)
     language plpgsql stable rows 100
@@ -160,23 +160,25 @@ declare
     tenant constant uuid := app.current_tenant();
 begin
     return query
-    with nearest as materialized (
-        select c.adr_id, c.version, c.ordinal, e.embedding <=> search_meaning.embedding as distance
+    with candidates as not materialized (
+        select s.kind, c.adr_id, c.version, c.ordinal, (e.embedding <=> search_meaning.embedding) + 0 as distance
         from mv.search_state s
         join mv.chunks c on c.tenant_id = s.tenant_id and c.adr_id = s.adr_id and c.version = s.meaning_version
         join mv.embeddings e on e.tenant_id = c.tenant_id and e.text_hash = c.text_hash
         where s.tenant_id = tenant and c.tenant_id = tenant and e.tenant_id = tenant
             and e.space = embedding_space and not s.deleted
             and (allowed is null or s.adr_id = any (allowed))
-        order by (e.embedding <=> search_meaning.embedding) + 0, c.adr_id, c.ordinal
-        limit chunks_max
+    ),
+    nearest as (
+        (select * from candidates where kind = 'adr' order by distance, adr_id, ordinal limit chunks_max)
+        union all
+        (select * from candidates where kind = 'document' order by distance, adr_id, ordinal limit chunks_max)
     )
     select distinct on (adr_id) adr_id, version, ordinal, 1 - distance
     from nearest order by adr_id, distance, ordinal;
 end
 $$;
 
-grant usage on schema app to adriatic_search;
 revoke execute on function mv.search_words(text, uuid[], integer), mv.search_adrs_with(tsquery) from public;
 grant execute on function mv.search_words(text, uuid[], integer), mv.search_adrs_with(tsquery) to adriatic_api;
 

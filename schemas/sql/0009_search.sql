@@ -1,4 +1,4 @@
--- Searchable text. Maintained by the flows `index` and `embed`; a function of app.adr_versions alone.
+-- Searchable text of ADRs and documents. Maintained by the flows `index` and `embed`, a function of the version tables alone.
 
 -- Which version each arm of the search shows. An old version stays findable by meaning until every vector of the new one
 -- is there. The row outlives the ADR (deleted), so that a replay of an old version cannot bring it back.
@@ -15,8 +15,18 @@ create table mv.search_state (
     words_at        timestamptz not null,          -- when it became findable by words
     meaning_at      timestamptz,                   -- when words_version became findable by meaning
     chunks          integer not null,              -- of words_version
-    primary key (tenant_id, adr_id)
+    kind            text not null default 'adr' check (kind in ('adr', 'document')),
+    source_version  bigint,                        -- of words_version, at the source of a document; null for an ADR
+    primary key (tenant_id, adr_id),
+    check ((kind = 'document') = (source_version is not null))
 );
+create index search_state_kind on mv.search_state (tenant_id, adr_id) where kind = 'document';
+-- What waits for its vectors: looked at every two seconds, and nearly always empty.
+create index search_state_waiting on mv.search_state (tenant_id, recorded_at)
+    where not deleted and meaning_version is distinct from words_version;
+call app.protect('mv.search_state');
+grant select on mv.search_state to adriatic_api, adriatic_search;
+grant insert, update, delete on mv.search_state to adriatic_flows;
 
 -- What a chunk is found by: its own text, the headings above it, and, for the first chunk of a text, the ADR's title. The
 -- title is counted once for the ADR and not once a chunk. Labels A and B tell title and headings from the text.
@@ -44,12 +54,20 @@ create table mv.chunks (
     -- In the row itself as long as it fits: ranking reads it of every match, the body only of what is shown.
     tsv          tsvector storage main not null,   -- mv.chunk_tsv(ordinal, title, heading_path, body)
     length       integer not null,                 -- mv.chunk_length(tsv)
+    source_version bigint,                         -- likewise
     primary key (tenant_id, adr_id, version, ordinal)
 );
 create index chunks_tsv on mv.chunks using gin (tsv);
 -- Both arms of the search walk all chunks of a tenant, for lengths and for vectors: from these indexes alone.
 create index chunks_length on mv.chunks (tenant_id, adr_id, version) include (length);
 create index chunks_hash on mv.chunks (tenant_id, text_hash) include (adr_id, version, ordinal);
+call app.protect('mv.chunks');
+-- The tenant's own rows for the API alone: 0010_search_functions.sql says why its role sees all of them, and what binds it.
+alter policy tenant on mv.chunks to adriatic_api;
+create policy search on mv.chunks for select to adriatic_search using (true);
+comment on policy search on mv.chunks is 'Only through the functions of 0010_search_functions.sql, which name the tenant.';
+grant select on mv.chunks to adriatic_api, adriatic_search;
+grant insert, update, delete on mv.chunks to adriatic_flows;
 
 -- An embedding space is a provider, model, revision, dimension and prefix rule. Spaces are never mixed in one query.
 create table mv.embedding_spaces (
@@ -62,6 +80,8 @@ create table mv.embedding_spaces (
     created_at timestamptz not null default now()
 );
 create unique index embedding_spaces_active on mv.embedding_spaces (active) where active;
+grant select on mv.embedding_spaces to adriatic_api, adriatic_search;
+grant select, insert, update on mv.embedding_spaces to adriatic_flows;
 
 -- Content-addressed: the same text of a tenant is embedded once, whatever version or ADR it is in. Never shared between
 -- tenants: a hit would tell one that another has the same text.
@@ -73,6 +93,9 @@ create table mv.embeddings (
     created_at timestamptz not null default now(),
     primary key (tenant_id, space, text_hash)
 );
+call app.protect('mv.embeddings');
+grant select on mv.embeddings to adriatic_api, adriatic_search;
+grant insert, update, delete on mv.embeddings to adriatic_flows;
 
 -- What content addressing saves, counted in the transactions that index and embed. "Known" passages had a text that the
 -- tenant had already, in whatever version or ADR. Avoided on edits = edit_chunks_known / edit_chunks.
@@ -87,13 +110,6 @@ create table mv.embedding_stats (
     embedded           bigint not null default 0,  -- texts that went through the model
     reused             bigint not null default 0   -- texts that were requested, and had a vector by then
 );
-
-call app.protect('mv.search_state');
-call app.protect('mv.chunks');
-call app.protect('mv.embeddings');
 call app.protect('mv.embedding_stats');
-
-grant select on mv.search_state, mv.chunks, mv.embeddings, mv.embedding_spaces to adriatic_api, adriatic_search;
 grant select on mv.embedding_stats to adriatic_api;
-grant insert, update, delete on mv.search_state, mv.chunks, mv.embeddings, mv.embedding_stats to adriatic_flows;
-grant select, insert, update on mv.embedding_spaces to adriatic_flows;
+grant insert, update, delete on mv.embedding_stats to adriatic_flows;

@@ -1,4 +1,4 @@
--- What keeps topic → table exactly once: offsets, dead letters, watermarks (law 2).
+-- What keeps topic → table exactly once: offsets, dead letters, watermarks (law 2); and what operators did by hand.
 
 -- The fence. A flow moves its offset with `where next_offset = $expected`: zero rows means that another writer was here.
 create table ops.consumer_offsets (
@@ -9,6 +9,8 @@ create table ops.consumer_offsets (
     updated_at  timestamptz not null default now(),
     primary key (flow, topic, partition)
 );
+grant select, insert, update on ops.consumer_offsets to adriatic_flows;
+grant select on ops.consumer_offsets to adriatic_cdc, adriatic_api;
 
 -- One row per record that could not be processed, written in the transaction that moves the offset past it.
 create table ops.dlq (
@@ -31,29 +33,13 @@ create table ops.dlq (
     primary key (flow, topic, partition, record_offset)
 );
 create index dlq_state on ops.dlq (state, failed_at);
-
--- How far change capture is: every commit up to (lsn, committed_at) is in Kafka.
-create table ops.cdc_progress (
-    slot         text primary key,
-    system_id    text not null,
-    lsn          pg_lsn not null,
-    committed_at timestamptz not null,             -- the source's clock, at a heartbeat or a commit
-    snapshot_after pg_lsn not null default '0/0',  -- a snapshot that was taken later than this is wanted
-    snapshot_lsn pg_lsn,                           -- and is in Kafka, with the rows as of here; null: not yet
-    updated_at   timestamptz not null default now()
-);
-
--- A table that capture stopped (R11), and why; the others go on.
-create table ops.cdc_tables (
-    slot       text not null,
-    table_name text not null,
-    state      text not null check (state in ('streaming', 'snapshot', 'stopped')),
-    code       text not null default '',
-    detail     text not null default '',
-    hint       text not null default '',
-    since      timestamptz not null default now(),
-    primary key (slot, table_name)
-);
+-- Dead letters carry tenants' bytes. No policy for the API's role: it sees none of them.
+alter table ops.dlq enable row level security;
+alter table ops.dlq force row level security;
+create policy flows on ops.dlq to adriatic_flows using (true) with check (true);
+create policy cdc on ops.dlq to adriatic_cdc using (true) with check (true);
+grant select, insert, update on ops.dlq to adriatic_flows;
+grant select, insert on ops.dlq to adriatic_cdc;
 
 -- Every commit up to (lsn, source_at) that reached this partition is in the view.
 create table mv.watermarks (
@@ -65,17 +51,19 @@ create table mv.watermarks (
     applied_at timestamptz not null default now(),
     primary key (view, topic, partition)
 );
-
--- Dead letters carry tenants' bytes. No policy for the API's role: it sees none of them.
-alter table ops.dlq enable row level security;
-alter table ops.dlq force row level security;
-create policy flows on ops.dlq to adriatic_flows using (true) with check (true);
-create policy cdc on ops.dlq to adriatic_cdc using (true) with check (true);
-
-grant select, insert, update on ops.consumer_offsets, ops.dlq, mv.watermarks to adriatic_flows;
-grant select on ops.cdc_progress, ops.cdc_tables to adriatic_flows;
-grant select, insert, update, delete on ops.cdc_progress, ops.cdc_tables to adriatic_cdc;
-grant select, insert on ops.dlq to adriatic_cdc;
-grant select on ops.consumer_offsets to adriatic_cdc;
+grant select, insert, update on mv.watermarks to adriatic_flows;
 grant select on mv.watermarks to adriatic_api, adriatic_search;
-grant select on ops.cdc_progress, ops.consumer_offsets to adriatic_api;
+
+-- What people did by hand, and what came of it. Append-only, by right: nobody may update or delete.
+create table ops.audit (
+    audit_id bigint generated always as identity primary key,
+    at       timestamptz not null default clock_timestamp(),
+    actor    text not null,                        -- user@host of whoever ran the command
+    action   text not null,                        -- dlq.redrive | dlq.drop | …
+    target   text not null,                        -- what it was done to; a dead letter: flow/topic/partition/offset
+    result   text not null check (result in ('done', 'failed')),
+    reason   text not null default '',             -- why, in the words of who did it
+    detail   jsonb not null default '{}'           -- never payload values
+);
+create index audit_target on ops.audit (target, at);
+grant select, insert on ops.audit to adriatic_flows;

@@ -14,6 +14,8 @@ create table app.feeds (
     primary key (tenant_id, feed_id),
     unique (tenant_id, slug)
 );
+call app.protect('app.feeds');
+grant select, insert, update on app.feeds to adriatic_api;
 
 -- The public half of each key: nobody who reads this can write to a feed.
 create table app.feed_keys (
@@ -28,6 +30,8 @@ create table app.feed_keys (
     foreign key (tenant_id, feed_id) references app.feeds
 );
 create index feed_keys_feed on app.feed_keys (tenant_id, feed_id);
+call app.protect('app.feed_keys');
+grant select, insert, update on app.feed_keys to adriatic_api;
 
 -- What came in over HTTP: the minute and the day that are under way, by feed.
 create table app.feed_doors (
@@ -41,6 +45,8 @@ create table app.feed_doors (
     primary key (tenant_id, feed_id),
     foreign key (tenant_id, feed_id) references app.feeds
 );
+call app.protect('app.feed_doors');
+grant select, insert, update on app.feed_doors to adriatic_api;
 
 -- The ledger: one row for each version of each item that came, and how often it came again.
 create table mv.feed_ledger (
@@ -53,6 +59,8 @@ create table mv.feed_ledger (
     repeats     bigint not null default 0,
     primary key (tenant_id, feed_id, external_id, version)
 );
+call app.protect('mv.feed_ledger');
+grant insert, update, delete on mv.feed_ledger to adriatic_flows;
 
 -- What a producer wants to know. received + redriven = accepted + duplicates + superseded + rejected.
 create table mv.feed_status (
@@ -71,6 +79,9 @@ create table mv.feed_status (
     last_accepted_at timestamptz,
     primary key (tenant_id, feed_id)
 );
+call app.protect('mv.feed_status');
+grant select on mv.feed_status to adriatic_api;
+grant insert, update, delete on mv.feed_status to adriatic_flows;
 
 -- The newest rejections of each feed and reason (dataflows/feeds.py: REJECTIONS_MAX). No text of an item.
 create table mv.feed_rejections (
@@ -87,6 +98,9 @@ create table mv.feed_rejections (
     received_at   timestamptz not null,
     primary key (tenant_id, feed_id, topic, partition, record_offset)
 );
+call app.protect('mv.feed_rejections');
+grant select on mv.feed_rejections to adriatic_api;
+grant insert, update, delete on mv.feed_rejections to adriatic_flows;
 
 -- What counts against the quota of a day (UTC, by the broker's clock).
 create table mv.feed_days (
@@ -97,6 +111,9 @@ create table mv.feed_days (
     bytes     bigint not null,
     primary key (tenant_id, feed_id, day)
 );
+call app.protect('mv.feed_days');
+grant select on mv.feed_days to adriatic_api;
+grant insert, update, delete on mv.feed_days to adriatic_flows;
 
 -- Up to where each partition was counted: a record below was counted already, and is read again.
 create table ops.feed_positions (
@@ -105,6 +122,7 @@ create table ops.feed_positions (
     counted_to bigint not null,
     primary key (topic, partition)
 );
+grant select, insert, update, delete on ops.feed_positions to adriatic_flows;
 
 -- How many rejected records of a day were kept as dead letters. feed_id zero: nobody's.
 create table ops.feed_letters (
@@ -115,18 +133,4 @@ create table ops.feed_letters (
     dropped bigint not null,
     primary key (day, feed_id, proven)
 );
-
-call app.protect('app.feeds');
-call app.protect('app.feed_keys');
-call app.protect('app.feed_doors');
-call app.protect('mv.feed_ledger');
-call app.protect('mv.feed_status');
-call app.protect('mv.feed_rejections');
-call app.protect('mv.feed_days');
-grant select, insert, update on app.feeds, app.feed_keys, app.feed_doors to adriatic_api;
-grant select on mv.feed_status, mv.feed_rejections, mv.feed_days to adriatic_api;
-grant insert, update, delete on mv.feed_ledger, mv.feed_status, mv.feed_rejections, mv.feed_days to adriatic_flows;
-grant select, insert, update, delete on ops.feed_positions, ops.feed_letters to adriatic_flows;
-
--- Empty here, so no copy of it is needed.
-alter publication adriatic add table mv.feed_status;
+grant select, insert, update, delete on ops.feed_letters to adriatic_flows;

@@ -16,6 +16,9 @@ create table mv.activity_ledger (
 );
 create index activity_ledger_newest
     on mv.activity_ledger (tenant_id, recorded_at desc, effective_at desc, adr_id desc, version desc);
+create index activity_ledger_day on mv.activity_ledger (tenant_id, ((effective_at at time zone 'UTC')::date), author);
+call app.protect('mv.activity_ledger');
+grant insert, update, delete on mv.activity_ledger to adriatic_flows;
 
 -- The newest 200 versions of each tenant (dataflows/activity.py: EVENTS_MAX), newest first by recorded_at, then effective_at.
 create table mv.activity (
@@ -30,6 +33,9 @@ create table mv.activity (
     recorded_at  timestamptz not null,             -- when it was written here
     primary key (tenant_id, adr_id, version)
 );
+call app.protect('mv.activity');
+grant select on mv.activity to adriatic_api;
+grant insert, update, delete on mv.activity to adriatic_flows;
 
 -- No row counts zero: it is deleted then.
 create table mv.entity_counts (
@@ -39,12 +45,18 @@ create table mv.entity_counts (
     count     bigint not null,
     primary key (tenant_id, kind, label)
 );
-
-call app.protect('mv.activity_ledger');
-call app.protect('mv.activity');
 call app.protect('mv.entity_counts');
-grant select on mv.activity, mv.entity_counts to adriatic_api;
-grant insert, update, delete on mv.activity_ledger, mv.activity, mv.entity_counts to adriatic_flows;
+grant select on mv.entity_counts to adriatic_api;
+grant insert, update, delete on mv.entity_counts to adriatic_flows;
 
--- Both are empty here, so no copy of them is needed: every row that they will have comes after this in the WAL.
-alter publication adriatic add table mv.activity, mv.entity_counts;
+-- Of each day (UTC) with versions that took effect: how many authors they have, by name. Versions without one count nobody.
+-- By when they took effect, so that an imported history shows when its authors worked, and not when it was imported.
+create table mv.daily_active_users (
+    tenant_id uuid not null,
+    day       date not null,
+    users     bigint not null check (users > 0),
+    primary key (tenant_id, day)
+);
+call app.protect('mv.daily_active_users');
+grant select on mv.daily_active_users to adriatic_api;
+grant insert, update, delete on mv.daily_active_users to adriatic_flows;

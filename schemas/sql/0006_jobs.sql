@@ -35,7 +35,6 @@ create table app.jobs (
 );
 create index jobs_recent on app.jobs (tenant_id, created_at desc, job_id desc);
 create index jobs_open on app.jobs (tenant_id, due_at) where state in ('queued', 'running');
-
 call app.protect('app.jobs');
 grant select, insert, update on app.jobs to adriatic_api;
 grant update on app.jobs to adriatic_flows;
@@ -57,3 +56,24 @@ create function app.emit_job_progress(of_tenant uuid, of_job uuid) returns pg_ls
         case when j.traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', j.traceparent) end)
     from app.jobs j where j.tenant_id = of_tenant and j.job_id = of_job;
     end;
+
+-- What job.progress said last of each job: all that are open, and of those that are over the newest 500 of each tenant
+-- (dataflows/job_status.py: FINISHED_MAX), by their id, which begins with the time at which they were asked for.
+create table mv.job_status (
+    tenant_id   uuid not null,
+    job_id      uuid not null,
+    kind        text not null,
+    state       text not null,                     -- queued | running | succeeded | failed | cancelled
+    stage       text not null,                     -- what it is at, in the kind's own words
+    done        bigint not null,                   -- in `unit`
+    total       bigint,                            -- in `unit`; null: not known yet
+    unit        text not null,
+    code        text not null,                     -- why it failed, for machines; else empty
+    message     text not null,                     -- and for people
+    sequence    bigint not null,                   -- of the event; a smaller one is old news
+    occurred_at timestamptz not null,              -- when that was so
+    primary key (tenant_id, job_id)
+);
+call app.protect('mv.job_status');
+grant select on mv.job_status to adriatic_api;
+grant insert, update, delete on mv.job_status to adriatic_flows;
