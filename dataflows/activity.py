@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from connectors.postgres.sink import Connection
+from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
 from dataflows.index import VERSIONS_TOPIC
 from runtime.errors import Unprocessable
@@ -99,6 +100,12 @@ class Activity(Flow[Effects]):
             columns=("users",),
         ),
     )
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        from dataflows.oracle_activity import RIGHT  # it is written in terms of this module
+
+        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, RIGHT))
 
     def transform(self, events: Sequence[Event]) -> Effects:
         last: dict[Key, Happened | None] = {}

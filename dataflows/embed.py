@@ -21,7 +21,9 @@ from connectors.embedders import Embedder, Vector
 from connectors.embedders import build as build_embedder
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
+from dataflows import oracle_search
 from dataflows.chunker import text_hash
+from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.index import REQUESTS_TOPIC, WAITING_FOR_VECTORS, WORDS_VIEW, Adr
 from runtime import metrics
@@ -60,6 +62,7 @@ class Embed(Flow[Effects]):
     about = "texts → vectors, searchable by meaning"
     topics = (REQUESTS_TOPIC,)
     tables = (
+        KeptTable("mv.search_state", compared="findable by meaning is the newest version, once it has all vectors"),
         KeptTable("mv.embeddings", compared="a vector for each passage, equal to one that is computed anew"),
         KeptTable(
             "mv.embedding_spaces",
@@ -84,6 +87,10 @@ class Embed(Flow[Effects]):
     @classmethod
     def build(cls, settings: Settings) -> Embed:
         return cls(build_embedder(settings.embedder))
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        oracle_search.compare_vectors(comparison)
 
     def start(self, connection: Connection) -> None:
         """Make the embedder's space known, and active when it is the first. Vectors of two spaces are never mixed."""

@@ -26,6 +26,8 @@ from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from connectors.registry import RegistryClient
+from dataflows import oracle_feeds
+from dataflows.comparison import Comparison
 from dataflows.feed_rejections import DAYS_KEPT, FLOW, forget_rejections, keep_letters, write_rejections
 from dataflows.feed_rules import (
     Feed,
@@ -71,6 +73,7 @@ class Feeds(Flow[Effects]):
     about = "what outside producers send → versions of documents"
     topics = (contract.TOPIC, contract.RECEIVED_TOPIC)
     tables = (
+        KeptTable("app.document_versions", compared="those of feeds are what the ledger has as accepted"),
         KeptTable(
             "mv.feed_ledger", compared="the versions of documents that feeds wrote, and none that was passed over"
         ),
@@ -108,6 +111,11 @@ class Feeds(Flow[Effects]):
     @classmethod
     def build(cls, settings: Settings) -> Feeds:
         return cls(RegistryClient(settings.registry))
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        found = oracle_feeds.unlike(comparison.connection, comparison.tenant.tenant_id)
+        comparison.add_unlike(found, "is not what the feeds' ledger gives")
 
     def redriving(self) -> Feeds:
         return Feeds(self._lookup, self._received, strict=True)

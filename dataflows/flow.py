@@ -17,6 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 from connectors.kafka.records import Record
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
+from dataflows.comparison import Comparison, unlike
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
 
@@ -75,6 +76,13 @@ class Flow(ABC, Generic[Effects]):
         """The flow for dead letters that a person decided to process again. It raises where it must not be taken for
         done."""
         return self
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        """For `adriatic verify`: add every row of the tenant that is not what its sources give. A flow whose tables all
+        have a query that says what is right needs nothing of its own."""
+        right = {table.name: (table.columns, table.right) for table in cls.tables if table.right}
+        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, right))
 
     @abstractmethod
     def transform(self, events: Sequence[Event]) -> Effects:

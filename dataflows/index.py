@@ -24,7 +24,9 @@ from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
+from dataflows import oracle_search
 from dataflows.chunker import Chunk, chunk, shown_title
+from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from runtime.errors import DependencyUnavailable, Unprocessable
 from schemas.flows import KeptTable, KeptView
@@ -115,6 +117,10 @@ class Index(Flow[Effects]):
     )
     views = (KeptView(WORDS_VIEW, "ADRs and documents that a search by words finds."),)
     limits = BatchLimits(records_max=200, bytes_max=2_097_152)
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        oracle_search.compare_words(comparison)
 
     def start(self, connection: Connection) -> None:
         active_space(connection)

@@ -23,6 +23,7 @@ import numpy as np
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
+from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.index import WAITING_FOR_VECTORS, Adr, active_space
 from dataflows.nearness import (
@@ -90,6 +91,13 @@ class Related(Flow[Effects]):
     )
     limits = BatchLimits(records_max=100, bytes_max=524_288)
     """At 5 000 ADRs a list takes about 50 ms to make anew: a batch of the largest size takes some seconds."""
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        from dataflows.oracle_related import unlike  # it is written in terms of this module
+
+        found = unlike(comparison.connection, comparison.space, comparison.tenant.tenant_id)
+        comparison.add_unlike(found, "is not what texts, vectors and links give")
 
     def start(self, connection: Connection) -> None:
         active_space(connection)

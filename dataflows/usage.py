@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from connectors.postgres.sink import Connection
-from dataflows import job_status
+from dataflows import job_status, oracle_usage
+from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
 from dataflows.job_status import JobStatus
 from runtime.errors import Unprocessable
@@ -135,6 +136,10 @@ class Usage(Flow[Effects]):
         ),
         job_status.VIEW,
     )
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, oracle_usage.RIGHT))
 
     def transform(self, events: Sequence[Event]) -> Effects:
         captured = [event.value for event in events if "op" in event.value]
