@@ -63,11 +63,12 @@ class Effects:
     """Records of one partition, and what is to be thought of them, once somebody has looked at the keys."""
 
     records: tuple[Record, ...]
+    contract: str
     judged: tuple[Judged, ...] = ()
 
 
 class Feeds(Flow[Effects]):
-    """`received_topic` is the name under which `feed.received` is read. `strict` raises what it would reject."""
+    """`strict` raises what it would reject."""
 
     name = FLOW
     about = "what outside producers send → versions of documents"
@@ -99,11 +100,8 @@ class Feeds(Flow[Effects]):
     limits = BatchLimits(records_max=BATCH_RECORDS_MAX)
     raw = True
 
-    def __init__(
-        self, lookup: SchemaLookup, received_topic: str = contract.RECEIVED_TOPIC, *, strict: bool = False
-    ) -> None:
+    def __init__(self, lookup: SchemaLookup, *, strict: bool = False) -> None:
         self._lookup = lookup
-        self._received = received_topic
         self._strict = strict
         self._decode_outside = Decoder(lookup, schema_catalog.subject_of(contract.TOPIC, "value")).decode
         self._decode_received = Decoder(lookup, schema_catalog.subject_of(contract.RECEIVED_TOPIC, "value")).decode
@@ -118,16 +116,15 @@ class Feeds(Flow[Effects]):
         comparison.add_unlike(found, "is not what the feeds' ledger gives")
 
     def redriving(self) -> Feeds:
-        return Feeds(self._lookup, self._received, strict=True)
+        return Feeds(self._lookup, strict=True)
 
     def transform(self, events: Sequence[Event]) -> Effects:
-        return Effects(tuple(event.record for event in events))
+        return Effects(tuple(event.record for event in events), events[0].contract if events else "")
 
     def prepare(self, connection: Connection, effects: Effects) -> Effects:
-        outside = [record for record in effects.records if record.topic != self._received]
-        if outside:
-            keys = _keys(connection, {record.header(contract.KEY_HEADER) or "" for record in outside})
-            judged = [judge(record, keys, self._decode_outside) for record in outside]
+        if effects.contract == contract.TOPIC:
+            keys = _keys(connection, {record.header(contract.KEY_HEADER) or "" for record in effects.records})
+            judged = [judge(record, keys, self._decode_outside) for record in effects.records]
         else:
             decoded = [self._decode_received(record.value or b"") for record in effects.records]
             found = _feeds(connection, {(value["tenant_id"], value["feed"]) for value in decoded})

@@ -27,10 +27,12 @@ Effects = TypeVar("Effects")
 @dataclass(frozen=True, slots=True)
 class Event:
     """A decoded record. Tombstones (no value) never become one: they only move the offset. Of a flow that takes its
-    records `raw`, every record becomes one, and `value` is None."""
+    records `raw`, every record becomes one, and `value` is None. `contract` is the contract name of its topic: what a
+    value speaks of, nobody guesses from its fields."""
 
     record: Record
     value: Any
+    contract: str
 
 
 class Flow(ABC, Generic[Effects]):

@@ -169,18 +169,19 @@ class Runner(Generic[Effects]):
 
     def _decode(self, batch: Batch) -> tuple[list[Event], list[DeadLetter]]:
         decode = self._decoders[batch.topic].decode
+        contract = self._contract_of[batch.topic]
         events: list[Event] = []
         letters: list[DeadLetter] = []
         for record in batch.records:
             value = record.value
             if self.flow.raw:
-                events.append(Event(record, None))
+                events.append(Event(record, None, contract))
                 continue
             if value is None:
                 metrics.FLOW_TOMBSTONES.labels(self.flow.name, batch.topic).inc()
                 continue
             try:
-                events.append(Event(record, self._retry("registry", partial(decode, value))))
+                events.append(Event(record, self._retry("registry", partial(decode, value)), contract))
             except OperatingError:
                 raise
             except Exception as error:  # a decoder that trips over hostile bytes is the record's fault too

@@ -142,8 +142,8 @@ class Usage(Flow[Effects]):
         comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, oracle_usage.RIGHT))
 
     def transform(self, events: Sequence[Event]) -> Effects:
-        captured = [event.value for event in events if "op" in event.value]
-        told = [event.value for event in events if "op" not in event.value]
+        captured = [event.value for event in events if event.contract == EVENTS_TOPIC]
+        told = [event.value for event in events if event.contract == job_status.TOPIC]
         last: dict[Key, Spent | None] = {}
         for value in captured:
             match value["op"]:

@@ -151,6 +151,7 @@ def _infrastructure(settings: Settings, fetched: Fetched) -> list[Part]:
 
 def _ours(settings: Settings) -> list[Part]:
     api = f"http://{settings.api.host}:{settings.api.port}"
+    alone = settings.api.workers == 1  # several answer for themselves there, and for all on the operators' port
     after = ["migrate", "topics", "schemas"]
 
     def flow(kind: type[Flow[Any]]) -> Part:
@@ -167,7 +168,7 @@ def _ours(settings: Settings) -> list[Part]:
         *map(flow, flows().values()),
         *map(agent, agents().values()),
         _service(settings, "watch", ["watch", "run"], ["migrate"], "watcher: lag of groups, freshness of views"),
-        _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
+        _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready" if alone else ""),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]
 

@@ -47,7 +47,7 @@ log = get_logger("supervisor")
 class Keeper:
     """The life of one part. Use: `await run()` once; `request_stop()` from the same loop."""
 
-    def __init__(self, part: Part, log_file: Path, cwd: Path, clock: Clock, changed: Callable[[], None]) -> None:
+    def __init__(self, part: Part, log_file: Path | None, cwd: Path, clock: Clock, changed: Callable[[], None]) -> None:
         self.part = part
         self.dependencies: Sequence[Keeper] = ()
         self.dependents: Sequence[Keeper] = ()
@@ -257,13 +257,15 @@ class Keeper:
             self._changed()
 
 
-def _size(log_file: Path) -> int:
-    return log_file.stat().st_size if log_file.exists() else 0
+def _size(log_file: Path | None) -> int:
+    return log_file.stat().st_size if log_file and log_file.exists() else 0
 
 
-def last_words(log_file: Path, since_bytes: int = 0) -> str:
+def last_words(log_file: Path | None, since_bytes: int = 0) -> str:
     """The line at the end of a log that most likely says why its process ended: the last one that speaks of an error,
     else the last one. `since_bytes`: where this process began to write; what is before is about another."""
+    if log_file is None:
+        return ""
     try:
         with log_file.open("rb") as file:
             size = _size(log_file)

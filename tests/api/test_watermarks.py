@@ -11,7 +11,6 @@ from api.db import tenant_transaction
 from api.watermarks import AsOf, judge
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.sink import connect, expect_watermarks
-from runtime.settings import Settings
 from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX
 from tests.api.world import World
 
@@ -44,9 +43,7 @@ def test_headers_say_what_the_body_says() -> None:
 
 
 @pytest.mark.stack
-async def test_a_view_is_as_far_as_its_slowest_partition_and_one_silent_makes_it_unknown(
-    world: World, fresh_database: Settings
-) -> None:
+async def test_a_view_is_as_far_as_its_slowest_partition_and_one_silent_makes_it_unknown(world: World) -> None:
     parts = [TopicPartition(topic, number) for topic in ("versions", "documents") for number in range(8)]
     tenant = await world.tenant()
 
@@ -57,7 +54,7 @@ async def test_a_view_is_as_far_as_its_slowest_partition_and_one_silent_makes_it
     async with world.admin() as admin:
         await admin.execute("delete from mv.watermarks")
         assert (await read()).state == "unknown"
-        with connect(fresh_database.postgres) as connection:
+        with connect(world.settings.postgres) as connection:
             expect_watermarks(connection, dict.fromkeys(parts, (watermarks.WORDS_VIEW,)))
         for topic, partition in parts:
             assert await read() == watermarks.UNKNOWN, partition

@@ -22,7 +22,6 @@ from runtime import logs
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings, TelemetrySettings
-from schemas.feeds import RECEIVED_TOPIC
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 
@@ -35,7 +34,7 @@ def main(name: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: life.stop())
     makers: dict[str, Callable[[], Flow[Any]]] = {
         "embed": lambda: Embed(FakeEmbedder()),
-        "feeds": lambda: Feeds(RegistryClient(settings.registry), topics[RECEIVED_TOPIC]),
+        "feeds": lambda: Feeds(RegistryClient(settings.registry)),
     }
     flow = makers[name]() if name in makers else build(name, settings)
     Runner(flow, settings, life, topics=topics).run()

@@ -26,7 +26,7 @@ TENANT, ADR = uuid.uuid4(), uuid.uuid4()
 
 
 def event(value: Any, offset: int = 0, headers: tuple[tuple[str, bytes], ...] = ()) -> Event:
-    return Event(Record("topic", 0, offset, 0, b"k", b"v", headers), value)
+    return Event(Record("topic", 0, offset, 0, b"k", b"v", headers), value, "topic")
 
 
 def test_a_version_becomes_its_passages() -> None:

@@ -363,7 +363,7 @@ class World:
 
     @property
     def feeds(self) -> Feeds:
-        return Feeds(self.registry, self.topics[RECEIVED_TOPIC])
+        return Feeds(self.registry)
 
     @property
     def related(self) -> Related:
