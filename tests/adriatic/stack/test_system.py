@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from adriatic.supervisor.part import Report
-from adriatic.supervisor.supervisor import Files, running
+from adriatic.supervisor.part import SystemReport
+from adriatic.supervisor.supervisor import Files, read_running
 from dataflows.catalog import flows
 from runtime.settings import Settings
 from streams.catalog import agents
@@ -39,8 +39,8 @@ def adriatic(system: Settings, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
-def report_of(system: Settings) -> Report:
-    report = running(Files(system.home))
+def report_of(system: Settings) -> SystemReport:
+    report = read_running(Files(system.home))
     assert report is not None
     return report
 

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as At
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from adriatic.supervisor.supervisor import running
+from adriatic.supervisor.supervisor import read_running
 from adriatic.watch.watcher import BROKER_S_MAX
 from connectors.kafka.groups import Broker, Look
 from connectors.kafka.records import TopicPartition
@@ -83,7 +83,7 @@ def test_a_broker_that_was_away_is_seen_again(copy: Copy, hit: Callable[[psutil.
 
 
 def _broker(copy: Copy) -> psutil.Process:
-    report = running(copy.files)
+    report = read_running(copy.files)
     assert report is not None
     return psutil.Process(next(part.pid for part in report.parts if part.name == "kafka" and part.pid))
 
