@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 
 from connectors.embedders import Embedder
-from connectors.kafka.source import Offsets
+from connectors.kafka.offsets import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
 from dataflows.catalog import flows
 from dataflows.comparison import Comparison, Report, TenantReport

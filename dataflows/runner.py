@@ -26,8 +26,9 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main  # the name says testing; it is the one-worker engine
 
 from connectors.kafka.dead_letters import NO_LIMIT, limit_of
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
-from connectors.kafka.source import EPOCH, KafkaSource, Offsets, PartitionedConsumer, part_name
+from connectors.kafka.source import EPOCH, KafkaSource, PartitionedConsumer, part_name
 from connectors.postgres.sink import (
     Connection,
     DeadLetter,

@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
-from connectors.kafka.source import Offsets, PartitionedConsumer, age_s
+from connectors.kafka.source import PartitionedConsumer, age_s
 from connectors.postgres.sink import Connection, advance_idle_watermarks, connect, mapped
 from connectors.postgres.watch import write_progress
 from connectors.replaceable import ReplaceableClient

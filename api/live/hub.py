@@ -26,9 +26,9 @@ from api.live import rows
 from api.live.join import Seen
 from api.live.ring import Change, Ring, Unknowable
 from api.watermarks import UNKNOWN, AsOf, judge
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.partitioner import partition_for
 from connectors.kafka.records import Record, TopicPartition
-from connectors.kafka.source import Offsets
 from connectors.kafka.tail import Stretch, Tail, Tailed, topic_ids
 from connectors.postgres.lsn import parse
 from connectors.registry import RegistryClient
