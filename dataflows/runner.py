@@ -38,6 +38,7 @@ from connectors.postgres.sink import (
     TransactionalSink,
     Watermark,
     advance_watermarks,
+    expect_watermarks,
     recent_dead_letters,
     write_dead_letters,
 )
@@ -127,7 +128,7 @@ class Runner(Generic[Effects]):
         sources = self._life.retry("kafka", lambda: offsets.partitions(list(self._contract_of)))
         first = self._life.retry("kafka", lambda: offsets.first(sources))
         start = self._life.retry("postgres", lambda: self._sink.load_offsets(first))
-        self._life.retry("start-up", self._start_flow)
+        self._life.retry("start-up", lambda: self._start_flow(sources))
         consumer = PartitionedConsumer(
             self._settings.kafka, f"adriatic.{self.flow.name}", start, self._life, self.flow.limits
         )
@@ -151,9 +152,11 @@ class Runner(Generic[Effects]):
         op.output("write", keyed, PostgresSink(consumer.partitions, self.write))
         return graph
 
-    def _start_flow(self) -> None:
+    def _start_flow(self, sources: Sequence[TopicPartition]) -> None:
+        views = {source: self.flow.views_of(self._contract_of[source.topic]) for source in sources}
         with self._sink.transaction() as connection:
             self.flow.start(connection)
+            expect_watermarks(connection, views)
 
     # --- before the transaction -------------------------------------------------------------------------------------
 

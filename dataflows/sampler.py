@@ -151,7 +151,8 @@ class Sampler:
 
     def _publish_watermarks(self) -> None:
         rows = self._ask(
-            "select view, min(lsn)::text, min(source_at) from mv.watermarks where view = any(%s) group by view",
+            "select view, min(lsn)::text, min(source_at) from mv.watermarks where view = any(%s) group by view "
+            "having min(lsn) > '0/0'",
             [[view for views in self._views.values() for view in views]],
         )
         facts: dict[str, Any] = {}

@@ -73,6 +73,8 @@ class Agent(ABC):
 
     name: str
     """In `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
+    about: str
+    """What it does, in a few words for people."""
     topic: str
     """By contract name."""
 
