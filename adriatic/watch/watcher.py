@@ -42,7 +42,7 @@ BROKER_S_MAX = 4.0
 """So long a look waits for the broker. A later answer is dropped: its offsets are old."""
 DATABASE_S_MAX = 8.0
 """So long a look waits for what the database knows, or for the picture to be written: a dozen statements, each of which
-the server itself ends after `the bounds of a session that watches`. Less than the age at which a picture is not
+the server itself ends at the bounds of a session that watches. Less than the age at which a picture is not
 believed any more."""
 SAMPLES_MAX = 240
 """Of one partition's window. More than `lag.WINDOW_S` holds at this pace."""
