@@ -27,10 +27,11 @@ from psycopg import pq, sql
 
 from connectors.capture.encoder import ORDINALS_PER_CHANGE, Origin, TableEncoder
 from connectors.capture.pgoutput import Insert, Tuple
-from connectors.capture.store import EPOCH, Published
+from connectors.capture.publication import Published
+from connectors.capture.store import EPOCH
 from connectors.capture.transport import Snapshot
 from connectors.kafka.producer import TransactionalProducer
-from connectors.postgres.connections import connect
+from connectors.postgres.connections import Session, connect
 from connectors.postgres.errors import translate
 from connectors.postgres.lsn import Lsn
 from runtime.clock import Clock
@@ -92,23 +93,17 @@ def copy(
         return rows, reader.taken_at_us, faults
 
 
-class _Reader:
+class _Reader(Session):
     """A transaction that sees exactly the snapshot."""
 
     def __init__(self, settings: PostgresSettings, snapshot: str) -> None:
-        self._connection = connect(settings, "wal", "cdc", name="adriatic-cdc-snapshot", autocommit=True)
+        super().__init__(connect(settings, "wal", "cdc", name="adriatic-cdc-snapshot", autocommit=True))
         with translate("begin the snapshot"):
             self._connection.execute("begin isolation level repeatable read read only")
             self._connection.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot)))
             row = self._connection.execute("select now()").fetchone()
             assert row is not None
             self.taken_at_us = int((row[0] - EPOCH).total_seconds() * 1_000_000)
-
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
     def rows(self, table: Published) -> Iterator[Tuple]:
         """Every row, each column as the text that the WAL would have."""

@@ -8,14 +8,13 @@ statement or transaction: the caller reads the WAL in the same thread, so each i
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 from connectors.capture.checks import Progress, Server, SlotState
-from connectors.capture.pgoutput import Column, Relation
+from connectors.capture.publication import Published, read_published
 from connectors.capture.tracker import Confirmed
-from connectors.postgres.connections import connect
+from connectors.postgres.connections import Session, connect
 from connectors.postgres.errors import DETAIL_CHARS_MAX, translate
 from connectors.postgres.lsn import parse, show
 from runtime.errors import AdriaticError, DependencyUnavailable
@@ -32,33 +31,12 @@ NO_PARTITION = -1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A table of the publication, as the WAL will show it."""
-
-    relation: Relation
-    row_filter: str | None
-
-    @property
-    def name(self) -> str:
-        return self.relation.name
-
-
-class Store:
+class Store(Session):
     """One session with the database, as adriatic_cdc. Close it, or use it as a context manager."""
 
     def __init__(self, settings: PostgresSettings, slot: str) -> None:
         self._slot = slot
-        self._connection = connect(settings, "capture", "cdc", name="adriatic-cdc-state", autocommit=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._connection.close()
+        super().__init__(connect(settings, "capture", "cdc", name="adriatic-cdc-state", autocommit=True))
 
     def lock(self) -> None:
         """Be the only capture of this slot until this connection ends. Raises `DependencyUnavailable`."""
@@ -94,28 +72,9 @@ class Store:
         return list(self._one("select pg_blocking_pids(%s)", pid)[0])
 
     def published(self, publication: str) -> list[Published]:
-        """The publication's tables, each with the columns that it publishes, in the table's order."""
-        rows = self._all(
-            "select t.schemaname, t.tablename, c.oid::bigint, c.relreplident::text, t.rowfilter, a.attname, "
-            "  a.atttypid::bigint, a.atttypmod, "
-            "  coalesce(a.attnum = any(i.indkey), false) or c.relreplident = 'f' "
-            "from pg_publication_tables t "
-            "join pg_namespace n on n.nspname = t.schemaname "
-            "join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename "
-            "join pg_attribute a on a.attrelid = c.oid and a.attname = any(t.attnames) "
-            "left join pg_index i on i.indrelid = c.oid "
-            "  and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end "
-            "where t.pubname = %s order by 1, 2, a.attnum",
-            publication,
-        )
-        tables: dict[str, Published] = {}
-        for schema, table, oid, identity, row_filter, *column in rows:
-            name = f"{schema}.{table}"
-            known = tables.get(name)
-            before = known.relation.columns if known else ()
-            columns = (*before, Column(column[0], column[1], column[2], column[3]))
-            tables[name] = Published(Relation(oid, schema, table, identity, columns), row_filter)
-        return list(tables.values())
+        """The publication's tables."""
+        with translate("read the catalogue"):
+            return read_published(self._connection, publication)
 
     # --- our account ------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from connectors.capture.checks import RESET
 from connectors.capture.encoder import TableEncoder
 from connectors.capture.pgoutput import Relation
 from connectors.capture.values import Misfit
-from runtime.errors import AdriaticError, DependencyUnavailable, Halted, NotFound
+from runtime.errors import AdriaticError, Halted, NotFound
 from runtime.logs import get_logger
 from schemas import catalog
 from schemas.catalog import Schema
@@ -25,9 +25,6 @@ log = get_logger("cdc")
 
 OnStopped = Callable[[str, AdriaticError], None]
 """Called with the table's name and why. Returns when that is written down."""
-
-
-REGISTRY = {"dependency": "registry"}
 
 
 class NoContract(Halted):
@@ -69,10 +66,8 @@ class Contracts:
             Encoder(self.lookup, subject, self.schemas(subject))
             for subject in (catalog.subject_of(topic, "key"), catalog.subject_of(topic, "value"))
         )
-        try:
-            _ = key.header, value.header
-        except DependencyUnavailable as error:
-            raise DependencyUnavailable(error.detail, hint=error.hint, coordinates=REGISTRY) from error
+        key.fetch_header()
+        value.fetch_header()
         self._known[topic] = key, value
         return key, value
 

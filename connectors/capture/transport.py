@@ -11,14 +11,14 @@ from __future__ import annotations
 import select
 import struct
 from collections.abc import Callable
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import psycopg
 from psycopg import pq, sql
 
 from connectors.capture.pgoutput import POSTGRES_EPOCH_US
 from connectors.postgres import lsn
-from connectors.postgres.connections import connect
+from connectors.postgres.connections import Session, connect
 from connectors.postgres.errors import translate
 from runtime.clock import Clock
 from runtime.errors import DependencyUnavailable, Halted
@@ -62,30 +62,19 @@ class Snapshot(NamedTuple):
     name: str
 
 
-class Transport:
+class Transport(Session):
     """One replication connection."""
 
     def __init__(self, settings: PostgresSettings, clock: Clock) -> None:
         self._clock = clock
-        self._connection = connect(
-            settings, "wal", "cdc", name="adriatic-cdc", autocommit=True, replication="database", prepare_threshold=None
-        )
+        more = {"replication": "database", "prepare_threshold": None}
+        super().__init__(connect(settings, "wal", "cdc", name="adriatic-cdc", autocommit=True, **more))
         self._pgconn = self._connection.pgconn
         self.sender_timeout_s = self._read_sender_timeout_s()
         self._status_every_s = min(STATUS_EVERY_S, self.sender_timeout_s / 2 or STATUS_EVERY_S)
         self._status_at = 0.0
         self._received = 0
         self._flushed = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the connection: the server gives up the slot at once."""
-        self._connection.close()
 
     # --- commands ---------------------------------------------------------------------------------------------------
 

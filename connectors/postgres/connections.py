@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import psycopg
 
@@ -100,3 +100,20 @@ def connect(
             options=" ".join(f"-c {setting}={value}" for setting, value in session.items()),
             **more,
         )
+
+
+class Session:
+    """Something that works on one connection of its own, and closes it with the block that uses it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The server gives up a slot, a lock or a transaction of it at once. Again is nothing."""
+        self._connection.close()

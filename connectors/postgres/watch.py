@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from connectors.kafka.records import TopicPartition
-from connectors.postgres.connections import Connection, connect
+from connectors.postgres.connections import Connection, Session, connect
 from connectors.postgres.errors import translate
 from runtime.settings import Settings
 from schemas.flows import KeptView
@@ -67,23 +67,14 @@ group by view
 """
 
 
-class Watch:
+class Watch(Session):
     """One session. Raises `DependencyUnavailable`; close it, or use it as a context manager. `views`: those whose
     declarations say more than their watermarks do."""
 
     def __init__(self, settings: Settings, name: str, views: Sequence[KeptView] = ()) -> None:
         self._slot = settings.cdc.slot
         self._views = [view for view in views if view.follows or view.waiting]
-        self._connection = connect(settings.postgres, "watch", name=name, autocommit=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._connection.close()
+        super().__init__(connect(settings.postgres, "watch", name=name, autocommit=True))
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
