@@ -68,7 +68,7 @@ def outline(text: str) -> Outline:
     lines = split_lines(text.removeprefix("\ufeff"))
     front_end, unclosed = _front_matter_end(lines)
     front_matter, relations = _front_matter(lines[1 : front_end - 1]) if front_end else ({}, ())
-    prose = _without_comments([""] * front_end + _without_code(lines[front_end:]))
+    prose = _blank_comments([""] * front_end + _blank_code(lines[front_end:]))
     return Outline(
         lines=tuple(lines),
         prose=tuple(prose),
@@ -140,7 +140,7 @@ def unquote(value: str) -> str:
     return value.split(" #", 1)[0].rstrip()
 
 
-def _without_code(lines: list[str]) -> list[str]:
+def _blank_code(lines: list[str]) -> list[str]:
     """The lines, fenced code blanked. A fence that never closes is no fence: an open one would hide the rest."""
     result = list(lines)
     opened: tuple[str, int] | None = None
@@ -157,7 +157,7 @@ def _without_code(lines: list[str]) -> list[str]:
     return result
 
 
-def _without_comments(lines: list[str]) -> list[str]:
+def _blank_comments(lines: list[str]) -> list[str]:
     """The lines, HTML comments blanked. As with fences, a comment that never closes is none."""
     joined = "\n".join(lines)
     parts: list[str] = []

@@ -27,7 +27,7 @@ from runtime.deadline import Deadline, backoff_s
 from runtime.errors import AdriaticError, DependencyUnavailable, Halted, Misconfigured
 from runtime.settings import KafkaSettings
 from topics.catalog import Topic
-from topics.plan import Actual, Change, Plan, normalised
+from topics.plan import Actual, TopicChange, TopicPlan, normalise
 
 CALL_MAX_S = 15.0
 """One call. Creating topics on a busy single node takes seconds, not more."""
@@ -78,12 +78,12 @@ class KafkaAdmin:
             for name, topic in metadata.items()
         }
 
-    def apply(self, plan: Plan, topics: Mapping[str, Topic], done: Callable[[Change], None]) -> None:
+    def apply(self, plan: TopicPlan, topics: Mapping[str, Topic], done: Callable[[TopicChange], None]) -> None:
         """Carry out every change that is not refused, and call `done` after each. Refused ones are left alone.
 
         Returns when the broker shows what was done: the controller answers before the others have heard of it.
         """
-        steps: dict[str, Callable[[Change, Topic], Any]] = {
+        steps: dict[str, Callable[[TopicChange, Topic], Any]] = {
             "create": self._create,
             "grow": self._grow,
             "alter": self._alter,
@@ -94,7 +94,7 @@ class KafkaAdmin:
             done(change)
         self._settle(made, topics)
 
-    def _settle(self, made: list[Change], topics: Mapping[str, Topic]) -> None:
+    def _settle(self, made: list[TopicChange], topics: Mapping[str, Topic]) -> None:
         deadline = Deadline.after(self._timeout_s, self._clock)
         for pause_s in backoff_s(first_s=0.02, max_s=0.5):
             actual = self.topics({change.topic for change in made}) if made else {}
@@ -105,21 +105,21 @@ class KafkaAdmin:
                 raise DependencyUnavailable(f"the cluster does not show {unseen[0].topic} as it was made")
             self._clock.sleep(pause_s)
 
-    def _create(self, change: Change, topic: Topic) -> None:
+    def _create(self, change: TopicChange, topic: Topic) -> None:
         new = NewTopic(topic.name, topic.partitions, self._settings.replication_factor, config=dict(topic.config))
         futures = self._call(
             lambda: self._client.create_topics([new], request_timeout=self._timeout_s), f"create {topic.name}"
         )
         self._wait(futures, f"create {topic.name}", fine=KafkaError.TOPIC_ALREADY_EXISTS)
 
-    def _grow(self, change: Change, topic: Topic) -> None:
+    def _grow(self, change: TopicChange, topic: Topic) -> None:
         new = NewPartitions(topic.name, topic.partitions)
         what = f"give {topic.name} {topic.partitions} partitions"
         self._wait(
             self._call(lambda: self._client.create_partitions([new], request_timeout=self._timeout_s), what), what
         )
 
-    def _alter(self, change: Change, topic: Topic) -> None:
+    def _alter(self, change: TopicChange, topic: Topic) -> None:
         entry = ConfigEntry(change.setting, change.after, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic.name, incremental_configs=[entry])
         what = f"set {change.setting} of {topic.name}"
@@ -188,11 +188,11 @@ def _effective(entries: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[st
     return values, overrides
 
 
-def _shows(actual: Actual | None, change: Change, topic: Topic) -> bool:
+def _shows(actual: Actual | None, change: TopicChange, topic: Topic) -> bool:
     """A topic that somebody else made first may differ; the next plan says so."""
     if actual is None or actual.partitions == 0:
         return False
     if change.action == "grow":
         return actual.partitions >= topic.partitions
     before = actual.config.get(change.setting, "")
-    return change.action != "alter" or normalised(change.setting, before) == normalised(change.setting, change.after)
+    return change.action != "alter" or normalise(change.setting, before) == normalise(change.setting, change.after)
