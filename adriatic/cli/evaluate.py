@@ -114,7 +114,7 @@ def _read(settings: Settings, path: Path) -> Iterator[EvaluatedHistory]:
 
 
 class _Texts:
-    """A corpus as a source of an import (`connectors.history.HistorySource`): titles gone, file names that say nothing."""
+    """A corpus as an import reads it (`connectors.history.HistorySource`): titles gone, file names that say nothing."""
 
     kind: SourceKind = "folder"
     snapshot = False
