@@ -47,8 +47,9 @@ sections) has about 14 000."""
 PREFIX_VERSION = b"1\n"
 """Hashed in front of the text: a new rule for composing the embedded text must change every hash."""
 
-_MARKDOWN: Final = MarkdownIt("commonmark").enable("table").disable(["reference", "inline", "text_join"])
-"""A parser of blocks alone: words are not its business. A link definition is a paragraph, as it is text to find."""
+_MARKDOWN: Final = MarkdownIt("commonmark").disable(["reference", "inline", "text_join"])
+"""A parser of blocks alone: words are not its business. A link definition is a paragraph, as it is text to find, and a
+table is one too, as it has no blank lines."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _FRONT_MATTER = re.compile(r"---[ \t]*\r?\n")
 _FRONT_MATTER_END = re.compile(r"^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
