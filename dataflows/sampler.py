@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
-from connectors.kafka.source import Offsets, PartitionedConsumer, age_s
+from connectors.kafka.source import PartitionedConsumer, age_s
 from connectors.postgres.sink import Connection, advance_idle_watermarks, connect, mapped
 from connectors.postgres.watch import write_progress
 from connectors.replaceable import ReplaceableClient
@@ -148,7 +149,8 @@ class Sampler:
 
     def _publish_watermarks(self) -> None:
         rows = self._ask(
-            "select view, min(lsn)::text, min(source_at) from mv.watermarks where view = any(%s) group by view",
+            "select view, min(lsn)::text, min(source_at) from mv.watermarks where view = any(%s) group by view "
+            "having min(lsn) > '0/0'",
             [[view for views in self._views.values() for view in views]],
         )
         facts: dict[str, Any] = {}

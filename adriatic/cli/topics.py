@@ -163,8 +163,10 @@ def _plan_json(found: Plan, cluster: str) -> dict[str, Any]:
 def _topic_json(topic: Topic) -> dict[str, Any]:
     import msgspec
 
+    from adriatic.consumers import consumers_of
+
     built: dict[str, Any] = msgspec.to_builtins(topic)
-    return built
+    return built | {"consumers": consumers_of(topic.name)}
 
 
 def _days(retention_ms: int) -> str:

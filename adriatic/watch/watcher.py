@@ -23,10 +23,9 @@ from adriatic.watch.freshness import Minutes
 from adriatic.watch.lag import Place, Sample
 from connectors.kafka.groups import Broker, Group, Look, Range
 from connectors.kafka.records import TopicPartition
-from connectors.postgres.watch import MEANING_VIEW, Facts, Watch
+from connectors.postgres.watch import Facts, Watch
 from connectors.replaceable import ReplaceableClient
-from dataflows.catalog import shapes
-from dataflows.embed import Embed
+from dataflows import catalog
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import DependencyUnavailable
@@ -60,12 +59,12 @@ class Watcher:
 
     def __init__(self, settings: Settings, life: Lifecycle, clock: Clock = SYSTEM_CLOCK) -> None:
         self._life = life
-        self._flows = shapes(settings)
+        self._flows = catalog.flows()
         self._windows: Windows = {}
         self._minutes = Minutes()
         self._last_hour: dict[str, Percentiles] | None = None
         self._database = ReplaceableClient(
-            "postgres", lambda: Watch(settings, NAME), DATABASE_S_MAX, close=Watch.close, clock=clock
+            "postgres", lambda: Watch(settings, NAME, catalog.views()), DATABASE_S_MAX, close=Watch.close, clock=clock
         )
         self._broker = ReplaceableClient(
             "kafka",
@@ -192,9 +191,7 @@ class Watcher:
 
     def _views(self, facts: Facts) -> list[ViewFreshness]:
         """Every view that a flow of this release keeps, and every other one that has a watermark; worst first."""
-        keeper = {view: flow for flow, shape in self._flows.items() for view in shape.views} | {
-            MEANING_VIEW: Embed.name
-        }
+        keeper = {view.name: name for name, flow in self._flows.items() for view in flow.views}
         found = [self._view(view, keeper.get(view, ""), facts) for view in {*keeper, *facts.watermarks}]
         order = ("unknown", "stale", "fresh")
         return sorted(found, key=lambda view: (order.index(view.state), -(view.age_s or 0.0), view.view))
@@ -207,9 +204,7 @@ class Watcher:
             progress.seen_at_s if progress else None,
             shown.source_at_s if shown else None,
         )
-        # A flow has an offset for each of its partitions from its first start on.
-        expected = self._flows[flow].partitions_of(view, facts.committed.get(flow, ())) if flow else 0
-        complete = shown is not None and shown.partitions >= expected
+        complete = shown is not None and shown.complete
         found = freshness.judge(view, flow, facts.now_s, marks, complete=complete)
         return _with_hour(found, (self._last_hour or {}).get(view))
 
