@@ -1,31 +1,21 @@
-"""What a flow is: the contract that `dataflows.runner` runs.
+"""What a flow is: the `Processor` that `dataflows.runner` runs.
 
 A new flow is a module with one subclass of `Flow` and a line in `dataflows/catalog.py`. It says which topics it reads
 and which views it keeps, turns events into effects (pure), and writes effects with SQL. Reading, decoding, retries,
-dead letters, offsets, watermarks, lag and health are the runner's.
+dead letters, offsets, watermarks, lag and health are the core's and the runner's.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic
 
-from connectors.kafka.records import Record
+from connectors.consumer.contract import Effects, Event
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 
-Effects = TypeVar("Effects")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A decoded record. Tombstones (no value) never become one: they only move the offset. Of a flow that takes its
-    records `raw`, every record becomes one, and `value` is None."""
-
-    record: Record
-    value: Any
+__all__ = ["Effects", "Event", "Flow"]
 
 
 class Flow(ABC, Generic[Effects]):
