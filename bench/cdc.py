@@ -30,13 +30,19 @@ ROWS = 100_000
 ROWS_PER_TRANSACTION = 500
 
 
+_WRITE_ITEMS = """
+  insert into app.item (tenant_id, id, title, body, number, at, data)
+  select
+    md5((i %% 50)::text)::uuid, i, 'Decision ' || i, repeat(md5(i::text), 4), i * 1.37, now(),
+    jsonb_build_object('owner', 'user' || i %% 97, 'score', i %% 1000)
+  from generate_series(%s::int, %s) i
+"""
+
+
 def _write(world: World, rows: int) -> None:
     for start in range(0, rows, ROWS_PER_TRANSACTION):
         world.sql(
-            "insert into app.item (tenant_id, id, title, body, number, at, data) "
-            "select md5((i %% 50)::text)::uuid, i, 'Decision ' || i, repeat(md5(i::text), 4), i * 1.37, now(), "
-            "jsonb_build_object('owner', 'user' || i %% 97, 'score', i %% 1000) "
-            "from generate_series(%s::int, %s) i",
+            _WRITE_ITEMS,
             start,
             start + ROWS_PER_TRANSACTION - 1,
         )

@@ -194,32 +194,40 @@ def _watch(settings: Settings, tenant_id: str, arrivals: list[float], stop: thre
         consumer.close()
 
 
+_READ_DELAYS = """
+  select
+    extract(epoch from words_at - recorded_at)::float8, extract(epoch from meaning_at - recorded_at)::float8
+  from mv.search_state
+  where tenant_id = %s and meaning_at is not null
+"""
+
+
 def _findable(settings: Settings, tenant_id: uuid.UUID, count: int) -> tuple[list[float], list[float]]:
     deadline = Deadline.after(SETTLE_MAX_S)
     with psycopg.connect(settings.postgres.dsn("flows"), autocommit=True) as connection:
         while not deadline.passed:
-            rows = connection.execute(
-                "select extract(epoch from words_at - recorded_at)::float8, "
-                "extract(epoch from meaning_at - recorded_at)::float8 from mv.search_state "
-                "where tenant_id = %s and meaning_at is not null",
-                [tenant_id],
-            ).fetchall()
+            rows = connection.execute(_READ_DELAYS, [tenant_id]).fetchall()
             if len(rows) >= count:
                 return [row[0] for row in rows], [row[1] for row in rows]
             time.sleep(0.1)
     raise SystemExit(f"not findable within {SETTLE_MAX_S} s; see `adriatic status`")
 
 
+_COUNT_WAITING = """
+  select count(*)
+  from app.adrs a
+  left join mv.search_state s using (tenant_id, adr_id)
+  where a.tenant_id = %s
+    and case when %s then s.meaning_version else s.words_version end is distinct from a.version
+"""
+
+
 def _until(settings: Settings, tenant_id: uuid.UUID, column: str, since: float) -> float:
     """Seconds from `since` until every ADR is findable in its newest version."""
     deadline = Deadline.after(SETTLE_MAX_S)
-    query = (
-        "select count(*) from app.adrs a left join mv.search_state s using (tenant_id, adr_id) "
-        f"where a.tenant_id = %s and s.{column} is distinct from a.version"
-    )
     with psycopg.connect(settings.postgres.dsn("flows"), autocommit=True) as connection:
         while not deadline.passed:
-            if connection.execute(query.encode(), [tenant_id]).fetchone() == (0,):
+            if connection.execute(_COUNT_WAITING, [tenant_id, column == "meaning_version"]).fetchone() == (0,):
                 return time.monotonic() - since
             time.sleep(0.05)
     raise SystemExit(f"not findable within {SETTLE_MAX_S} s; see `adriatic status`")

@@ -117,36 +117,52 @@ def _texts(chance: random.Random) -> Iterator[tuple[str, str]]:
             yield parse(text).title, "".join(chance.choice(other) if chance.random() < 0.33 else word for word in own)
 
 
+_INSERT_ADRS = """
+  insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at)
+  values (%s, %s, %s, %s, 'accepted', 1, now(), now())
+"""
+
+_INSERT_STATES = """
+  insert into mv.search_state (
+    tenant_id, adr_id, words_version, meaning_version, title, status, effective_at, recorded_at, words_at,
+    chunks
+  )
+  values (%s, %s, 1, 1, %s, 'accepted', now(), now(), now(), %s)
+"""
+
+_INSERT_CHUNKS = """
+  insert into mv.chunks
+  select %s, %s, 1, c.*, t.tsv, mv.chunk_length(t.tsv)
+  from
+    (select %s::int as ordinal, %s as heading_path, %s as body, %s::int, %s::int, %s::bytea) c,
+    lateral (select mv.chunk_tsv(c.ordinal, %s, c.heading_path, c.body) as tsv) t
+"""
+
+
 def _fill(connection: psycopg.Connection[Any], space: EmbeddingSpace, size: int) -> UUID:
     chance, normal = random.Random(size), np.random.default_rng(size)
     tenant_id, log_id = new_id(), new_id()
-    execute = connection.execute
     with connection.transaction():
-        execute("insert into app.tenants values (%s, %s, 'bench')", [tenant_id, f"bench-{size}"])
-        execute("insert into app.logs values (%s, %s, 'default', 'bench')", [tenant_id, log_id])
-        execute(
+        connection.execute("insert into app.tenants values (%s, %s, 'bench')", [tenant_id, f"bench-{size}"])
+        connection.execute("insert into app.logs values (%s, %s, 'default', 'bench')", [tenant_id, log_id])
+        connection.execute(
             "insert into mv.embedding_spaces values (%s, %s, %s, %s, %s, true) on conflict do nothing",
             [space.name, space.provider, space.model, space.revision, space.dimension],
         )
         filled = 0
         for title, text in _texts(chance):
             adr_id, parts = new_id(), chunk(title, text)[: size - filled]
-            execute(
-                "insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at) "
-                "values (%s, %s, %s, %s, 'accepted', 1, now(), now())",
+            connection.execute(
+                _INSERT_ADRS,
                 [tenant_id, adr_id, log_id, title],
             )
-            execute(
-                "insert into mv.search_state (tenant_id, adr_id, words_version, meaning_version, title, status, "
-                "effective_at, recorded_at, words_at, chunks) "
-                "values (%s, %s, 1, 1, %s, 'accepted', now(), now(), now(), %s)",
+            connection.execute(
+                _INSERT_STATES,
                 [tenant_id, adr_id, title, len(parts)],
             )
             with connection.cursor() as cursor:
                 cursor.executemany(
-                    "insert into mv.chunks select %s, %s, 1, c.*, t.tsv, mv.chunk_length(t.tsv) "
-                    "from (select %s::int as ordinal, %s as heading_path, %s as body, %s::int, %s::int, %s::bytea) c, "
-                    "lateral (select mv.chunk_tsv(c.ordinal, %s, c.heading_path, c.body) as tsv) t",
+                    _INSERT_CHUNKS,
                     [
                         (tenant_id, adr_id, part.ordinal, part.heading_path, part.body, part.char_start, part.char_end,
                          part.text_hash, title)

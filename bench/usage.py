@@ -22,12 +22,15 @@ ROWS_AT_ONCE = 500
 SETTLE_MAX_S = 300.0
 POLL_S = 0.02
 _INSERT = """
-insert into app.usage_events (tenant_id, attempt_id, session_id, user_id, provider, model, input_uncached, cache_read,
-    cache_write_5m, cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, outcome, started_at,
-    finished_at, key_id)
-select %(tenant)s, gen_random_uuid(), %(user)s, %(user)s, 'bench', 'model-' || n %% 5, n, 0, 0, 0, n, 0,
+  insert into app.usage_events (
+    tenant_id, attempt_id, session_id, user_id, provider, model, input_uncached, cache_read, cache_write_5m,
+    cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, outcome, started_at, finished_at,
+    key_id
+  )
+  select
+    %(tenant)s, gen_random_uuid(), %(user)s, %(user)s, 'bench', 'model-' || n %% 5, n, 0, 0, 0, n, 0,
     nullif(n %% 4, 0), 'provider', 'completed', at, at, 'key-' || n %% 10
-from generate_series(1, %(rows)s) n, lateral (select now() - n * interval '10 min' as at) t
+  from generate_series(1, %(rows)s) n, lateral (select now() - n * interval '10 min' as at) t
 """
 """Over the hours of some days, five models and ten keys: as many rows of aggregates as a real tenant's."""
 
@@ -66,13 +69,15 @@ def _write(settings: Settings, tenant_id: uuid.UUID) -> None:
             connection.execute(_INSERT, {"tenant": tenant_id, "user": user, "rows": ROWS_AT_ONCE})
 
 
+_COUNT = "select coalesce(sum(attempts), 0)::bigint from mv.usage_by_hour where tenant_id = %s"
+
+
 def _await_all(settings: Settings, tenant_id: uuid.UUID) -> None:
     """All five are moved in one statement, so one of them tells of all."""
     deadline = Deadline.after(SETTLE_MAX_S)
-    query = "select coalesce(sum(attempts), 0)::bigint from mv.usage_by_hour where tenant_id = %s"
     with psycopg.connect(settings.postgres.dsn("flows"), autocommit=True) as connection:
         while not deadline.passed:
-            if connection.execute(query, [tenant_id]).fetchone() == (EVENTS,):
+            if connection.execute(_COUNT, [tenant_id]).fetchone() == (EVENTS,):
                 return
             time.sleep(POLL_S)
     raise SystemExit(f"not counted within {SETTLE_MAX_S} s; see `adriatic status`")

@@ -230,12 +230,13 @@ class Redriver:
 
     def _decoded(self, letter: Letter) -> Event:
         topic = letter.at.topic
+        contract = self._contract(topic)
         if self._flow(letter).raw:
-            return Event(letter.record, None)
+            return Event(letter.record, None, contract)
         if topic not in self._decoders:
-            subject = schema_catalog.subject_of(self._contract(topic), "value")
+            subject = schema_catalog.subject_of(contract, "value")
             self._decoders[topic] = Decoder(self._lookup, subject)
-        return Event(letter.record, self._decoders[topic].decode(letter.record.value or b""))
+        return Event(letter.record, self._decoders[topic].decode(letter.record.value or b""), contract)
 
     def _flow(self, letter: Letter) -> Flow[Any]:
         name = letter.at.flow

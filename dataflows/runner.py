@@ -30,8 +30,9 @@ from bytewax.testing import run_main  # the name says testing; it is the one-wor
 from connectors.consumer import instances
 from connectors.consumer.contract import Effects
 from connectors.consumer.core import ConsumerCore
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, TopicPartition
-from connectors.kafka.source import GroupConsumer, Offsets
+from connectors.kafka.source import GroupConsumer
 from dataflows.flow import Flow
 from dataflows.sampler import Sampler
 from runtime.errors import Fenced, Halted, OperatingError
@@ -87,8 +88,8 @@ class Runner(Generic[Effects]):
 
     def _run(self) -> None:
         offsets = Offsets(self._settings.kafka)
-        self._core.retry("kafka", partial(offsets.partitions, self._core.topics))
-        self._core.retry("start-up", self._start_flow)
+        sources = self._core.retry("kafka", partial(offsets.partitions, self._core.topics))
+        self._core.retry("start-up", partial(self._core.start, sources, self.flow.start))
         with instances.claim(self._settings.home, self._core.group) as instance:
             consumer = GroupConsumer(
                 *(self._settings.kafka, self._core.group, instance, self._core.begin, self._life, self.flow.limits)
@@ -119,10 +120,6 @@ class Runner(Generic[Effects]):
         keyed = op.map("key", batches, lambda batch: (part_name(batch.source), batch))
         op.output("write", keyed, PostgresSink(consumer.assignment, partial(self.write, consumer)))
         return graph
-
-    def _start_flow(self) -> None:
-        with self._core.transaction() as connection:
-            self.flow.start(connection)
 
     def write(self, consumer: GroupConsumer, batches: Sequence[Batch]) -> None:
         """Prepare and commit batches of one partition, in order.

@@ -27,8 +27,9 @@ from faust.types.auth import SASLMechanism
 from connectors.consumer import instances
 from connectors.consumer.contract import Event
 from connectors.consumer.core import ConsumerCore
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
-from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S, Offsets
+from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
 from connectors.postgres.sink import Connection
 from runtime.deadline import backoff_s
 from runtime.errors import Fenced, Halted, Misconfigured, OperatingError
@@ -58,6 +59,8 @@ class Agent(ABC):
 
     name: str
     """In `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
+    about: str
+    """What it does, in a few words for people."""
     topics: tuple[str, ...]
     """By contract name."""
     raw: bool = False

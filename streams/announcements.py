@@ -19,6 +19,7 @@ TOPIC = "agent.task.submitted"
 
 class Announcements(Agent):
     name = "jobs"
+    about = "does what takes long"
     topics = (TOPIC,)
 
     def __init__(self, wake: Callable[[], None]) -> None:

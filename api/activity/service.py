@@ -68,13 +68,17 @@ class ActiveDays(msgspec.Struct, frozen=True):
     as_of: watermarks.AsOf
 
 
+_READ_ACTIVITY = """
+  select adr_id, version, change, title, status, author, effective_at, recorded_at
+  from mv.activity
+  order by recorded_at desc, effective_at desc, adr_id desc, version desc
+  limit $1
+"""
+
+
 async def feed(database: Database, tenant_id: UUID, limit: int) -> Feed:
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        rows = await connection.fetch(
-            "select adr_id, version, change, title, status, author, effective_at, recorded_at from mv.activity "
-            "order by recorded_at desc, effective_at desc, adr_id desc, version desc limit $1",
-            limit,
-        )
+        rows = await connection.fetch(_READ_ACTIVITY, limit)
         as_of = await watermarks.read(connection, "activity")
     return Feed([Happening(**dict(row)) for row in rows], as_of)
 

@@ -23,19 +23,28 @@ INCOMING_MAX = 500
 OUTGOING_MAX = USER_LINKS_MAX + document.LINKS_MAX
 
 
+_READ_OUTGOING = """
+  select kind, target, target_id, origin
+  from app.adr_links
+  where tenant_id = $1 and adr_id = $2
+  order by kind, target
+  limit $3
+"""
+
+_READ_INCOMING = """
+  select l.kind, l.adr_id, a.title, l.origin
+  from app.adr_links l
+  join app.adrs a using (tenant_id, adr_id)
+  where l.tenant_id = $1 and l.target_id = $2 and l.adr_id <> $2 and a.deleted_at is null
+  order by l.kind, a.title, l.adr_id
+  limit $3
+"""
+
+
 async def read(connection: Connection, tenant_id: UUID, adr_id: UUID) -> Links:
     """Both directions. Links from deleted ADRs are not shown: nobody reads those."""
-    outgoing = await connection.fetch(
-        "select kind, target, target_id, origin from app.adr_links where tenant_id = $1 and adr_id = $2 "
-        "order by kind, target limit $3",
-        *(tenant_id, adr_id, OUTGOING_MAX + 1),
-    )
-    incoming = await connection.fetch(
-        "select l.kind, l.adr_id, a.title, l.origin from app.adr_links l join app.adrs a using (tenant_id, adr_id) "
-        "where l.tenant_id = $1 and l.target_id = $2 and l.adr_id <> $2 and a.deleted_at is null "
-        "order by l.kind, a.title, l.adr_id limit $3",
-        *(tenant_id, adr_id, INCOMING_MAX + 1),
-    )
+    outgoing = await connection.fetch(_READ_OUTGOING, tenant_id, adr_id, OUTGOING_MAX + 1)
+    incoming = await connection.fetch(_READ_INCOMING, tenant_id, adr_id, INCOMING_MAX + 1)
     return Links(
         msgspec.convert([dict(row) for row in outgoing[:OUTGOING_MAX]], list[Link]),
         msgspec.convert([dict(row) for row in incoming[:INCOMING_MAX]], list[IncomingLink]),
@@ -43,15 +52,18 @@ async def read(connection: Connection, tenant_id: UUID, adr_id: UUID) -> Links:
     )
 
 
+_ADD_LINK = """
+  insert into app.adr_links as l (tenant_id, adr_id, kind, target, target_id, origin)
+  values ($1, $2, $3, $4, $5, 'user')
+  on conflict (tenant_id, adr_id, kind, target)
+  do update set origin = 'user', target_id = coalesce(excluded.target_id, l.target_id)
+"""
+
+
 async def put(connection: Connection, tenant_id: UUID, adr_id: UUID, log_id: UUID, link: NewLink) -> Link:
     """Set a link; one that is there already becomes the user's own. The caller holds the head's lock."""
     target_id = await _resolve(connection, tenant_id, log_id, link.target)
-    await connection.execute(
-        "insert into app.adr_links as l (tenant_id, adr_id, kind, target, target_id, origin) "
-        "values ($1, $2, $3, $4, $5, 'user') on conflict (tenant_id, adr_id, kind, target) "
-        "do update set origin = 'user', target_id = coalesce(excluded.target_id, l.target_id)",
-        *(tenant_id, adr_id, link.kind, link.target, target_id),
-    )
+    await connection.execute(_ADD_LINK, tenant_id, adr_id, link.kind, link.target, target_id)
     count = await connection.fetchval(
         "select count(*) from app.adr_links where tenant_id = $1 and adr_id = $2 and origin = 'user'", tenant_id, adr_id
     )
@@ -76,29 +88,57 @@ async def remove(connection: Connection, tenant_id: UUID, adr_id: UUID, kind: st
     )
 
 
+_DROP_FROM_TEXT = """
+  delete from app.adr_links l
+  where tenant_id = $1
+    and adr_id = $2
+    and origin = 'text'
+    and not exists (
+      select
+      from unnest($3::text[], $4::text[]) as n (kind, target)
+      where n.kind = l.kind and n.target = l.target
+    )
+"""
+
+_ADD_FROM_TEXT = """
+  insert into app.adr_links (tenant_id, adr_id, kind, target, target_id)
+  select
+    $1, $2, n.kind, n.target,
+    (
+      select a.adr_id
+      from app.adrs a
+      where a.tenant_id = $1
+        and a.log_id = $3
+        and a.adr_id <> $2
+        and (a.source_key = n.target or a.number = n.number)
+      order by a.source_key is not distinct from n.target desc, a.deleted_at is not null
+      limit 1
+    )
+  from unnest($4::text[], $5::text[], $6::int[]) as n (kind, target, number)
+  on conflict do nothing
+"""
+
+
 async def replace_from_text(
     connection: Connection, tenant_id: UUID, adr_id: UUID, log_id: UUID, found: Iterable[document.Link]
 ) -> None:
     """Make the `text` links what the newest text says. The ones that stay are not written again."""
     wanted = {(link.kind, link.target): link.number for link in found if "\0" not in link.target}
     kinds, targets = [kind for kind, _ in wanted], [target for _, target in wanted]
-    await connection.execute(
-        "delete from app.adr_links l where tenant_id = $1 and adr_id = $2 and origin = 'text' and not exists "
-        "(select from unnest($3::text[], $4::text[]) as n (kind, target) "
-        "where n.kind = l.kind and n.target = l.target)",
-        *(tenant_id, adr_id, kinds, targets),
-    )
+    await connection.execute(_DROP_FROM_TEXT, tenant_id, adr_id, kinds, targets)
     if not wanted:
         return
     # A path is more certain than the number in it; an ADR's link to itself says nothing.
-    await connection.execute(
-        "insert into app.adr_links (tenant_id, adr_id, kind, target, target_id) "
-        "select $1, $2, n.kind, n.target, (select a.adr_id from app.adrs a where a.tenant_id = $1 and a.log_id = $3 "
-        "and a.adr_id <> $2 and (a.source_key = n.target or a.number = n.number) "
-        "order by a.source_key is not distinct from n.target desc, a.deleted_at is not null limit 1) "
-        "from unnest($4::text[], $5::text[], $6::int[]) as n (kind, target, number) on conflict do nothing",
-        *(tenant_id, adr_id, log_id, kinds, targets, list(wanted.values())),
-    )
+    await connection.execute(_ADD_FROM_TEXT, tenant_id, adr_id, log_id, kinds, targets, list(wanted.values()))
+
+
+_FIND_TARGET = """
+  select adr_id
+  from app.adrs
+  where tenant_id = $1 and log_id = $2 and (source_key = $3 or number = $4)
+  order by source_key is not distinct from $3 desc, deleted_at is not null
+  limit 1
+"""
 
 
 async def _resolve(connection: Connection, tenant_id: UUID, log_id: UUID, target: str) -> UUID | None:
@@ -107,11 +147,7 @@ async def _resolve(connection: Connection, tenant_id: UUID, log_id: UUID, target
         wanted = UUID(target)
     except ValueError:
         number = document.Link("relates-to", target).number
-        found: UUID | None = await connection.fetchval(
-            "select adr_id from app.adrs where tenant_id = $1 and log_id = $2 and (source_key = $3 or number = $4) "
-            "order by source_key is not distinct from $3 desc, deleted_at is not null limit 1",
-            *(tenant_id, log_id, target, number),
-        )
+        found: UUID | None = await connection.fetchval(_FIND_TARGET, tenant_id, log_id, target, number)
         return found
     if not await connection.fetchval(
         "select true from app.adrs where tenant_id = $1 and adr_id = $2", tenant_id, wanted

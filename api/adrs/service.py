@@ -92,6 +92,12 @@ def require_fitting(body: str, bytes_max: int) -> None:
         )
 
 
+_INSERT_ADR = """
+  insert into app.adrs (tenant_id, adr_id, log_id, number, title, status, version, created_at, updated_at)
+  values ($1, $2, $3, $4, $5, $6, 1, $7, $7)
+"""
+
+
 async def create(
     connection: Connection,
     tenant_id: UUID,
@@ -105,17 +111,30 @@ async def create(
     # One clock for all versions, read after a lock was taken: a later version is never effective earlier.
     number, now = await logs.take_number(connection, tenant_id, log_id)
     adr_id = new_id()
-    await connection.execute(
-        "insert into app.adrs (tenant_id, adr_id, log_id, number, title, status, version, created_at, updated_at) "
-        "values ($1, $2, $3, $4, $5, $6, 1, $7, $7)",
-        *(tenant_id, adr_id, log_id, number, content.title, content.status, now),
-    )
+    await connection.execute(_INSERT_ADR, tenant_id, adr_id, log_id, number, content.title, content.status, now)
     await _append(connection, tenant_id, adr_id, 1, "create", content, wanted.message, by, now, None)
     if wanted.tags:
         await tags.replace(connection, tenant_id, adr_id, wanted.tags)
     if document.links:
         await links.replace_from_text(connection, tenant_id, adr_id, log_id, document.links)
     return Written(adr_id, 1)
+
+
+_FORGET_OLD_KEYS = """
+  delete from app.idempotency_keys
+  where tenant_id = $1
+    and created_at < now() - $2::interval
+    and (
+      key = $3
+      or key in (
+        select key
+        from app.idempotency_keys
+        where tenant_id = $1 and created_at < now() - $2::interval
+        order by created_at
+        limit $4
+      )
+    )
+"""
 
 
 async def create_once(connection: Connection, tenant_id: UUID, key: str, wanted: NewAdr) -> UUID | None:
@@ -126,12 +145,7 @@ async def create_once(connection: Connection, tenant_id: UUID, key: str, wanted:
     """
     if not 1 <= len(key) <= KEY_CHARS_MAX or "\0" in key:
         raise InvalidInput("the Idempotency-Key is not usable", hint=f"1 to {KEY_CHARS_MAX} characters")
-    await connection.execute(
-        "delete from app.idempotency_keys where tenant_id = $1 and created_at < now() - $2::interval and (key = $3 or "
-        "key in (select key from app.idempotency_keys where tenant_id = $1 and created_at < now() - $2::interval "
-        "order by created_at limit $4))",
-        *(tenant_id, KEY_AGE_MAX, key, KEYS_PURGED_MAX),
-    )
+    await connection.execute(_FORGET_OLD_KEYS, tenant_id, KEY_AGE_MAX, key, KEYS_PURGED_MAX)
     # The lock lives as long as the transaction. The row itself can only be written when the ADR has its id.
     await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tenant_id}/{key}")
     row = await connection.fetchrow(
@@ -159,13 +173,17 @@ def _request_hash(wanted: NewAdr) -> bytes:
     return hashlib.sha256(msgspec.json.encode(wanted)).digest()
 
 
+_LOCK_ADR = """
+  select adr_id, log_id, version, title, status, source_key, deleted_at
+  from app.adrs
+  where tenant_id = $1 and adr_id = $2
+  for update
+"""
+
+
 async def lock(connection: Connection, tenant_id: UUID, adr_id: UUID, expected_version: int | None) -> Head:
     """The head, locked, at the version that the caller worked from. Raises `NotFound`, `Conflict`, or 428."""
-    row = await connection.fetchrow(
-        "select adr_id, log_id, version, title, status, source_key, deleted_at from app.adrs "
-        "where tenant_id = $1 and adr_id = $2 for update",
-        *(tenant_id, adr_id),
-    )
+    row = await connection.fetchrow(_LOCK_ADR, tenant_id, adr_id)
     if row is None:
         no_such_adr(adr_id)
     head = msgspec.convert(dict(row), Head)
@@ -247,13 +265,16 @@ async def restore(connection: Connection, tenant_id: UUID, head: Head, message: 
         ) from None
 
 
+_READ_TEXT = """
+  select title, status, body, original
+  from app.adr_versions
+  where tenant_id = $1 and adr_id = $2 and version = $3
+"""
+
+
 async def content_at(connection: Connection, tenant_id: UUID, adr_id: UUID, version: int) -> Content:
     """What a version says. Raises `NotFound`."""
-    row = await connection.fetchrow(
-        "select title, status, body, original from app.adr_versions "
-        "where tenant_id = $1 and adr_id = $2 and version = $3",
-        *(tenant_id, adr_id, version),
-    )
+    row = await connection.fetchrow(_READ_TEXT, tenant_id, adr_id, version)
     if row is None:
         no_such_version(adr_id, version)
     return msgspec.convert(dict(row), Content)
@@ -267,6 +288,13 @@ def no_such_version(adr_id: UUID, version: int) -> NoReturn:
     raise NotFound(f"the ADR has no version {version}", hint=f"GET /v1/adrs/{adr_id}/versions lists them")
 
 
+_UPDATE_ADR = """
+  update app.adrs
+  set title = $3, status = $4, version = $5, updated_at = $6, deleted_at = $7
+  where tenant_id = $1 and adr_id = $2
+"""
+
+
 async def _advance(
     connection: Connection, tenant_id: UUID, head: Head, change: Change, content: Content, message: str, by: Actor
 ) -> int:
@@ -274,11 +302,19 @@ async def _advance(
     now = await connection.fetchval("select clock_timestamp()")
     await _append(connection, tenant_id, head.adr_id, version, change, content, message, by, now, head.source_key)
     await connection.execute(
-        "update app.adrs set title = $3, status = $4, version = $5, updated_at = $6, deleted_at = $7 "
-        "where tenant_id = $1 and adr_id = $2",
+        _UPDATE_ADR,
         *(tenant_id, head.adr_id, content.title, content.status, version, now, now if change == "delete" else None),
     )
     return version
+
+
+_INSERT_VERSION = """
+  insert into app.adr_versions (
+    tenant_id, adr_id, version, change, title, status, body, original, message, author, author_id, source_key,
+    traceparent, effective_at
+  )
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+"""
 
 
 async def _append(
@@ -297,9 +333,4 @@ async def _append(
         *(tenant_id, adr_id, version, change, content.title, content.status, content.body, content.original),
         *(message, by.name, by.user_id, source_key, by.traceparent, effective_at),
     )
-    await connection.execute(
-        "insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, original, "
-        "message, author, author_id, source_key, traceparent, effective_at) "
-        "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-        *values,
-    )
+    await connection.execute(_INSERT_VERSION, *values)

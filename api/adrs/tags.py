@@ -20,6 +20,13 @@ async def read(connection: Connection, tenant_id: UUID, adr_id: UUID) -> list[st
     return [row["tag"] for row in rows]
 
 
+_ADD_TAGS = """
+  insert into app.adr_tags (tenant_id, adr_id, tag)
+  select $1, $2, unnest($3::text[])
+  on conflict do nothing
+"""
+
+
 async def replace(connection: Connection, tenant_id: UUID, adr_id: UUID, tags: Iterable[str]) -> list[str]:
     """Make them exactly `tags`. The ones that stay are not written again: each row change is an event."""
     wanted = sorted(set(tags))
@@ -27,11 +34,7 @@ async def replace(connection: Connection, tenant_id: UUID, adr_id: UUID, tags: I
         "delete from app.adr_tags where tenant_id = $1 and adr_id = $2 and not tag = any($3)", tenant_id, adr_id, wanted
     )
     if wanted:
-        await connection.execute(
-            "insert into app.adr_tags (tenant_id, adr_id, tag) select $1, $2, unnest($3::text[]) "
-            "on conflict do nothing",
-            *(tenant_id, adr_id, wanted),
-        )
+        await connection.execute(_ADD_TAGS, tenant_id, adr_id, wanted)
     return await read(connection, tenant_id, adr_id)
 
 

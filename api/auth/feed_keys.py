@@ -13,6 +13,13 @@ from api.db import Database, tenant_transaction
 from runtime.errors import Unauthenticated
 from schemas.feeds import Key, tenant_of
 
+_FIND_KEY = """
+  select k.public_key, f.feed_id, f.slug
+  from app.feed_keys k
+  join app.feeds f using (tenant_id, feed_id)
+  where tenant_id = $1 and key_id = $2 and k.revoked_at is null and f.deleted_at is null
+"""
+
 
 async def identify(database: Database, presented: str) -> Principal:
     """Raises `Unauthenticated`."""
@@ -23,11 +30,7 @@ async def identify(database: Database, presented: str) -> Principal:
     tenant_id = tenant_of(key.key_id)
     assert tenant_id is not None
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        row = await connection.fetchrow(
-            "select k.public_key, f.feed_id, f.slug from app.feed_keys k join app.feeds f using (tenant_id, feed_id) "
-            "where tenant_id = $1 and key_id = $2 and k.revoked_at is null and f.deleted_at is null",
-            *(tenant_id, key.key_id),
-        )
+        row = await connection.fetchrow(_FIND_KEY, tenant_id, key.key_id)
     if row is None or not hmac.compare_digest(bytes(row["public_key"]), key.public):
         raise _refused()
     return Principal(tenant_id, row["feed_id"], f"feed-key:{key.key_id}", row["slug"], feed=row["slug"])

@@ -21,11 +21,13 @@ USERS_MAX = 10_000
 """Remembered by one process, some 3 MB. A forgotten one costs a statement, nothing else."""
 
 _UPSERT = """
-    insert into app.users as known (tenant_id, user_id, subject, name, email) values ($1, $2, $3, $4, $5)
-    on conflict (tenant_id, subject) do update
-       set name = coalesce(nullif(excluded.name, ''), known.name),
-           email = coalesce(nullif(excluded.email, ''), known.email)
-    returning user_id, name
+  insert into app.users as known (tenant_id, user_id, subject, name, email)
+  values ($1, $2, $3, $4, $5)
+  on conflict (tenant_id, subject)
+  do update set
+    name = coalesce(nullif(excluded.name, ''), known.name),
+    email = coalesce(nullif(excluded.email, ''), known.email)
+  returning user_id, name
 """
 
 

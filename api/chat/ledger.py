@@ -21,12 +21,13 @@ from runtime.clock import Clock
 Outcome = Literal["completed", "failed", "cancelled"]
 
 _INSERT = """
-insert into app.usage_events (
+  insert into app.usage_events (
     tenant_id, attempt_id, session_id, user_id, provider, model, input_uncached, cache_read, cache_write_5m,
-    cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, outcome, code, first_token_ms, started_at,
-    finished_at, key_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
-on conflict (tenant_id, attempt_id) do nothing
+    cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, outcome, code, first_token_ms,
+    started_at, finished_at, key_id
+  )
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+  on conflict (tenant_id, attempt_id) do nothing
 """
 
 

@@ -165,17 +165,24 @@ class MadeFeed(msgspec.Struct, frozen=True):
     key: ShownKey
 
 
-_SELECT = (
-    "select f.slug, f.name, f.tenant_id, f.paused, f.items_per_day, f.bytes_per_day, f.items_per_minute, "
-    "f.created_at, coalesce(s.received, 0) as received, coalesce(s.accepted, 0) as accepted, "
-    "coalesce(s.deleted, 0) as deleted, coalesce(s.duplicates, 0) as duplicates, "
-    "coalesce(s.superseded, 0) as superseded, coalesce(s.rejected_by, '{}') as rejected, "
-    "coalesce(s.redriven, 0) as redriven, coalesce(s.not_kept, 0) as not_kept, "
-    "coalesce(d.items, 0) as items_today, coalesce(d.bytes, 0) as bytes_today, s.last_item_at, s.last_accepted_at "
-    "from app.feeds f left join mv.feed_status s using (tenant_id, feed_id) "
-    "left join mv.feed_days d on d.tenant_id = f.tenant_id and d.feed_id = f.feed_id "
-    "and d.day = (now() at time zone 'UTC')::date where f.tenant_id = $1 and f.deleted_at is null"
-)
+_READ_FEEDS = """
+  select
+    f.slug, f.name, f.tenant_id, f.paused, f.items_per_day, f.bytes_per_day, f.items_per_minute, f.created_at,
+    coalesce(s.received, 0) as received, coalesce(s.accepted, 0) as accepted,
+    coalesce(s.deleted, 0) as deleted, coalesce(s.duplicates, 0) as duplicates,
+    coalesce(s.superseded, 0) as superseded, coalesce(s.rejected_by, '{}') as rejected,
+    coalesce(s.redriven, 0) as redriven, coalesce(s.not_kept, 0) as not_kept,
+    coalesce(d.items, 0) as items_today, coalesce(d.bytes, 0) as bytes_today, s.last_item_at,
+    s.last_accepted_at
+  from app.feeds f
+  left join mv.feed_status s using (tenant_id, feed_id)
+  left join mv.feed_days d on d.tenant_id = f.tenant_id
+    and d.feed_id = f.feed_id
+    and d.day = (now() at time zone 'UTC')::date
+  where f.tenant_id = $1 and f.deleted_at is null and ($2::uuid is null or f.feed_id = $2)
+  order by f.slug
+  limit $3
+"""
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -183,25 +190,33 @@ _SELECT = (
 
 async def list_all(connection: Connection, tenant_id: UUID) -> FeedList:
     mark = await watermarks.read(connection, watermarks.FEEDS_VIEW)
-    rows = await connection.fetch(f"{_SELECT} order by f.slug limit {FEEDS_MAX}", tenant_id)
+    rows = await connection.fetch(_READ_FEEDS, tenant_id, None, FEEDS_MAX)
     return FeedList([_feed(row, mark) for row in rows], mark)
+
+
+_READ_KEYS = """
+  select key_id, name, created_at, revoked_at
+  from app.feed_keys
+  where tenant_id = $1 and feed_id = $2
+  order by revoked_at is not null, created_at desc, key_id
+"""
+
+_READ_REJECTIONS = """
+  select
+    reason, detail, received_at, topic, partition, record_offset as offset, key_id, external_id as id, version
+  from mv.feed_rejections
+  where tenant_id = $1 and feed_id = $2
+  order by received_at desc, topic, partition, record_offset desc
+  limit $3
+"""
 
 
 async def read(connection: Connection, tenant_id: UUID, slug: str) -> FeedDetail:
     feed_id = await _find(connection, tenant_id, slug)
     mark = await watermarks.read(connection, watermarks.FEEDS_VIEW)
-    row = await connection.fetchrow(f"{_SELECT} and f.feed_id = $2", tenant_id, feed_id)
-    keys = await connection.fetch(
-        "select key_id, name, created_at, revoked_at from app.feed_keys where tenant_id = $1 and feed_id = $2 "
-        "order by revoked_at is not null, created_at desc, key_id",
-        *(tenant_id, feed_id),
-    )
-    rejections = await connection.fetch(
-        "select reason, detail, received_at, topic, partition, record_offset as offset, key_id, external_id as id, "
-        "version from mv.feed_rejections where tenant_id = $1 and feed_id = $2 "
-        "order by received_at desc, topic, partition, record_offset desc limit $3",
-        *(tenant_id, feed_id, REJECTIONS_SHOWN_MAX),
-    )
+    row = await connection.fetchrow(_READ_FEEDS, tenant_id, feed_id, 1)
+    keys = await connection.fetch(_READ_KEYS, tenant_id, feed_id)
+    rejections = await connection.fetch(_READ_REJECTIONS, tenant_id, feed_id, REJECTIONS_SHOWN_MAX)
     return FeedDetail(
         _feed(row, mark),
         [FeedKey(**dict(key)) for key in keys],
@@ -217,20 +232,34 @@ def _feed(row: Any, mark: AsOf) -> Feed:
     return msgspec.convert({**values, "behind_s": mark.age_s}, Feed)
 
 
-FIND = "select feed_id from app.feeds where tenant_id = $1 and slug = $2 and deleted_at is null"
+_FIND = "select feed_id from app.feeds where tenant_id = $1 and slug = $2 and deleted_at is null"
+_FIND_AND_LOCK = "select feed_id from app.feeds where tenant_id = $1 and slug = $2 and deleted_at is null for update"
 
 
 async def _find(connection: Connection, tenant_id: UUID, slug: str, *, lock: bool = False) -> UUID:
-    feed_id: UUID | None = await connection.fetchval(
-        FIND + (" for update" if lock else ""),
-        *(tenant_id, slug),
-    )
+    feed_id: UUID | None = await connection.fetchval(_FIND_AND_LOCK if lock else _FIND, tenant_id, slug)
     if feed_id is None:
         raise NotFound(f"there is no feed {slug[:63]}", hint="GET /v1/feeds lists them")
     return feed_id
 
 
 # --- changing -------------------------------------------------------------------------------------------------------
+
+
+_INSERT_FEED = """
+  insert into app.feeds as f (tenant_id, feed_id, slug, name, items_per_day, bytes_per_day, items_per_minute)
+  values ($1, $2, $3, $4, $5, $6, $7)
+  on conflict (tenant_id, slug)
+  do update set
+    name = excluded.name,
+    items_per_day = excluded.items_per_day,
+    bytes_per_day = excluded.bytes_per_day,
+    items_per_minute = excluded.items_per_minute,
+    paused = false,
+    deleted_at = null
+  where f.deleted_at is not null
+  returning feed_id
+"""
 
 
 async def create(connection: Connection, tenant_id: UUID, wanted: NewFeed) -> MadeFeed:
@@ -241,11 +270,7 @@ async def create(connection: Connection, tenant_id: UUID, wanted: NewFeed) -> Ma
     if there >= FEEDS_MAX:
         raise Conflict(f"the tenant has {FEEDS_MAX} feeds, which is the limit", hint="delete one that is not used")
     feed_id = await connection.fetchval(
-        "insert into app.feeds as f (tenant_id, feed_id, slug, name, items_per_day, bytes_per_day, items_per_minute) "
-        "values ($1, $2, $3, $4, $5, $6, $7) on conflict (tenant_id, slug) do update set name = excluded.name, "
-        "items_per_day = excluded.items_per_day, bytes_per_day = excluded.bytes_per_day, "
-        "items_per_minute = excluded.items_per_minute, paused = false, deleted_at = null "
-        "where f.deleted_at is not null returning feed_id",
+        _INSERT_FEED,
         *(tenant_id, new_id(), wanted.slug, wanted.name or wanted.slug),
         *(wanted.items_per_day, wanted.bytes_per_day, wanted.items_per_minute),
     )
@@ -255,12 +280,22 @@ async def create(connection: Connection, tenant_id: UUID, wanted: NewFeed) -> Ma
     return MadeFeed((await read(connection, tenant_id, wanted.slug)).feed, key)
 
 
+_UPDATE_FEED = """
+  update app.feeds
+  set
+    name = coalesce($3, name),
+    items_per_day = coalesce($4, items_per_day),
+    bytes_per_day = coalesce($5, bytes_per_day),
+    items_per_minute = coalesce($6, items_per_minute),
+    paused = coalesce($7, paused)
+  where tenant_id = $1 and feed_id = $2
+"""
+
+
 async def change(connection: Connection, tenant_id: UUID, slug: str, wanted: FeedChange) -> FeedDetail:
     feed_id = await _find(connection, tenant_id, slug, lock=True)
     await connection.execute(
-        "update app.feeds set name = coalesce($3, name), items_per_day = coalesce($4, items_per_day), "
-        "bytes_per_day = coalesce($5, bytes_per_day), items_per_minute = coalesce($6, items_per_minute), "
-        "paused = coalesce($7, paused) where tenant_id = $1 and feed_id = $2",
+        _UPDATE_FEED,
         *(tenant_id, feed_id, wanted.name, wanted.items_per_day, wanted.bytes_per_day, wanted.items_per_minute),
         wanted.paused,
     )
@@ -299,19 +334,44 @@ async def _new_key(connection: Connection, tenant_id: UUID, feed_id: UUID, name:
     return ShownKey(key.key_id, str(key))
 
 
+_REVOKE_KEY = """
+  update app.feed_keys
+  set revoked_at = coalesce(revoked_at, now())
+  where tenant_id = $1 and feed_id = $2 and key_id = $3
+  returning key_id
+"""
+
+
 async def revoke_key(connection: Connection, tenant_id: UUID, slug: str, key_id: str) -> None:
     """At once over HTTP; over Kafka for every record that is not processed yet."""
     feed_id = await _find(connection, tenant_id, slug, lock=True)
-    found = await connection.fetchval(
-        "update app.feed_keys set revoked_at = coalesce(revoked_at, now()) "
-        "where tenant_id = $1 and feed_id = $2 and key_id = $3 returning key_id",
-        *(tenant_id, feed_id, key_id),
-    )
+    found = await connection.fetchval(_REVOKE_KEY, tenant_id, feed_id, key_id)
     if found is None:
         raise NotFound("the feed has no such key", hint=f"GET /v1/feeds/{slug} lists its keys")
 
 
 # --- the door -------------------------------------------------------------------------------------------------------
+
+
+_READ_LIMITS = """
+  select feed_id, paused, items_per_day, bytes_per_day, items_per_minute
+  from app.feeds
+  where tenant_id = $1 and slug = $2 and deleted_at is null
+"""
+
+_EMIT_ITEMS = """
+  select count(
+    app.emit(
+      'feed.received',
+      jsonb_build_object(
+        'tenant_id', e -> 'tenant_id', 'feed', e -> 'feed', 'document_id', e -> 'document_id'
+      ),
+      $1, e || jsonb_build_object('occurred_at', (extract(epoch from now()) * 1000000)::bigint),
+      $3::text::jsonb
+    )
+  )
+  from jsonb_array_elements($2::text::jsonb) as e
+"""
 
 
 async def receive(
@@ -324,11 +384,7 @@ async def receive(
     """Hand items on, all or none of them."""
     if principal.feed is not None and principal.feed != slug:
         raise Forbidden("the key is another feed's", hint="each feed has keys of its own")
-    row = await connection.fetchrow(
-        "select feed_id, paused, items_per_day, bytes_per_day, items_per_minute from app.feeds "
-        "where tenant_id = $1 and slug = $2 and deleted_at is null",
-        *(principal.tenant_id, slug),
-    )
+    row = await connection.fetchrow(_READ_LIMITS, principal.tenant_id, slug)
     if row is None:
         raise NotFound(f"there is no feed {slug[:63]}", hint="GET /v1/feeds lists them")
     if row["paused"]:
@@ -337,13 +393,7 @@ async def receive(
     content = msgspec.json.encode(values)
     await _pass_door(connection, principal.tenant_id, row, len(items), len(content))
     headers = msgspec.json.encode({"traceparent": traceparent} if traceparent else {}).decode()
-    await connection.execute(
-        "select count(app.emit('feed.received', jsonb_build_object('tenant_id', e -> 'tenant_id', 'feed', e -> 'feed', "
-        "'document_id', e -> 'document_id'), $1, "
-        "e || jsonb_build_object('occurred_at', (extract(epoch from now()) * 1000000)::bigint), $3::text::jsonb)) "
-        "from jsonb_array_elements($2::text::jsonb) as e",
-        *(principal.tenant_id, content.decode(), headers),
-    )
+    await connection.execute(_EMIT_ITEMS, principal.tenant_id, content.decode(), headers)
     return Received(len(items))
 
 
@@ -383,25 +433,42 @@ def _micros(time: datetime) -> int:
     return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
+_COUNT_AT_DOOR = """
+  insert into app.feed_doors as d (tenant_id, feed_id, minute, minute_items, day, day_items, day_bytes)
+  values ($1, $2, date_trunc('minute', now()), $3, (now() at time zone 'UTC')::date, $3, $4)
+  on conflict (tenant_id, feed_id)
+  do update set
+    minute_items = excluded.minute_items + case
+      when d.minute = excluded.minute then d.minute_items
+      else 0
+    end,
+    day_items = excluded.day_items + case when d.day = excluded.day then d.day_items else 0 end,
+    day_bytes = excluded.day_bytes + case when d.day = excluded.day then d.day_bytes else 0 end,
+    minute = excluded.minute,
+    day = excluded.day
+  returning
+    minute_items, day_items, day_bytes, ceil(60 - extract(second from now()))::int as minute_left_s,
+    ceil(extract(epoch from date_trunc('day', now(), 'UTC') + interval '1 day' - now()))::int as day_left_s,
+    coalesce(
+      (
+        select u.items
+        from mv.feed_days u
+        where u.tenant_id = d.tenant_id and u.feed_id = d.feed_id and u.day = d.day
+      ), 0
+    ) + $3 as counted_items,
+    coalesce(
+      (
+        select u.bytes
+        from mv.feed_days u
+        where u.tenant_id = d.tenant_id and u.feed_id = d.feed_id and u.day = d.day
+      ), 0
+    ) + $4 as counted_bytes
+"""
+
+
 async def _pass_door(connection: Connection, tenant_id: UUID, feed: Any, items: int, size: int) -> None:
     """Count them against the minute and the day. What came over Kafka today counts too, as far as it is known."""
-    row = await connection.fetchrow(
-        "insert into app.feed_doors as d (tenant_id, feed_id, minute, minute_items, day, day_items, day_bytes) "
-        "values ($1, $2, date_trunc('minute', now()), $3, (now() at time zone 'UTC')::date, $3, $4) "
-        "on conflict (tenant_id, feed_id) do update set "
-        "minute_items = excluded.minute_items + case when d.minute = excluded.minute then d.minute_items else 0 end, "
-        "day_items = excluded.day_items + case when d.day = excluded.day then d.day_items else 0 end, "
-        "day_bytes = excluded.day_bytes + case when d.day = excluded.day then d.day_bytes else 0 end, "
-        "minute = excluded.minute, day = excluded.day "
-        "returning minute_items, day_items, day_bytes, "
-        "ceil(60 - extract(second from now()))::int as minute_left_s, "
-        "ceil(extract(epoch from date_trunc('day', now(), 'UTC') + interval '1 day' - now()))::int as day_left_s, "
-        "coalesce((select u.items from mv.feed_days u where u.tenant_id = d.tenant_id and u.feed_id = d.feed_id "
-        "and u.day = d.day), 0) + $3 as counted_items, "
-        "coalesce((select u.bytes from mv.feed_days u where u.tenant_id = d.tenant_id and u.feed_id = d.feed_id "
-        "and u.day = d.day), 0) + $4 as counted_bytes",
-        *(tenant_id, feed["feed_id"], items, size),
-    )
+    row = await connection.fetchrow(_COUNT_AT_DOOR, tenant_id, feed["feed_id"], items, size)
     if row["minute_items"] > feed["items_per_minute"]:
         raise _over(f"{feed['items_per_minute']} items a minute", max(1, row["minute_left_s"]))
     if max(row["day_items"], row["counted_items"]) > feed["items_per_day"]:

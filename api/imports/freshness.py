@@ -53,26 +53,35 @@ class Freshness(msgspec.Struct, frozen=True):
 
 
 _ARMS = """
-    with shown as (
-        select a.version, s.words_version, s.meaning_version, s.deleted,
-               case when s.recorded_at >= coalesce($1::timestamptz, '-infinity') then s.recorded_at end as recorded_at,
-               s.words_at, s.meaning_at
-        from app.adrs a left join mv.search_state s using (tenant_id, adr_id)
-    ), times as (
-        select *, extract(epoch from words_at - recorded_at)::float8 as words_s,
-               case when not deleted and meaning_version = words_version
-                    then extract(epoch from meaning_at - recorded_at)::float8 end as meaning_s
-        from shown
-    )
-    select count(*) filter (where words_version is distinct from version) as words_waiting,
-           count(*) filter (where words_version is distinct from version
-                            or (not deleted and meaning_version is distinct from words_version)) as meaning_waiting,
-           count(words_s) as words_counted, count(meaning_s) as meaning_counted,
-           percentile_cont(array[0.5, 0.95, 0.99, 1]) within group (order by words_s) as words,
-           percentile_cont(array[0.5, 0.95, 0.99, 1]) within group (order by meaning_s) as meaning,
-           max(words_at) filter (where words_s is not null) as words_last,
-           max(meaning_at) filter (where meaning_s is not null) as meaning_last
-    from times
+  with shown as (
+    select
+      a.version, s.words_version, s.meaning_version, s.deleted,
+      case when s.recorded_at >= coalesce($1::timestamptz, '-infinity') then s.recorded_at end as recorded_at,
+      s.words_at, s.meaning_at
+    from app.adrs a
+    left join mv.search_state s using (tenant_id, adr_id)
+  ),
+  times as (
+    select
+      *, extract(epoch from words_at - recorded_at)::float8 as words_s,
+      case
+        when not deleted and meaning_version = words_version then
+          extract(epoch from meaning_at - recorded_at)::float8
+      end as meaning_s
+    from shown
+  )
+  select
+    count(*) filter (where words_version is distinct from version) as words_waiting,
+    count(*) filter (
+      where words_version is distinct from version
+      or (not deleted and meaning_version is distinct from words_version)
+    ) as meaning_waiting,
+    count(words_s) as words_counted, count(meaning_s) as meaning_counted,
+    percentile_cont(array[0.5, 0.95, 0.99, 1]) within group (order by words_s) as words,
+    percentile_cont(array[0.5, 0.95, 0.99, 1]) within group (order by meaning_s) as meaning,
+    max(words_at) filter (where words_s is not null) as words_last,
+    max(meaning_at) filter (where meaning_s is not null) as meaning_last
+  from times
 """
 _EMBEDDINGS = "select edits, edit_chunks, edit_chunks_known, embedded from mv.embedding_stats"
 

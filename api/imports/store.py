@@ -42,8 +42,10 @@ async def start(connection: Connection, tenant_id: UUID, wanted: StartImport) ->
 
 
 _READ = """
-    select i.*, l.slug from app.imports i join app.logs l using (tenant_id, log_id)
-    where i.import_id = $1
+  select i.*, l.slug
+  from app.imports i
+  join app.logs l using (tenant_id, log_id)
+  where i.import_id = $1
 """
 
 
@@ -60,12 +62,25 @@ async def lock_log(connection: Connection, log_id: UUID) -> None:
     await connection.execute("select 1 from app.logs where log_id = $1 for update", log_id)
 
 
+_ADD_COUNTS = """
+  update app.imports
+  set
+    events = events + $2,
+    applied = applied + $3,
+    skipped = skipped + $4,
+    versions = versions + $5,
+    refused = $6,
+    odd = $7,
+    finished_at = null
+  where import_id = $1
+"""
+
+
 async def count(connection: Connection, import_id: UUID, plan: Plan, received: int) -> None:
     """Add a batch to the import's row."""
     row = await connection.fetchrow("select refused, odd from app.imports where import_id = $1 for update", import_id)
     await connection.execute(
-        "update app.imports set events = events + $2, applied = applied + $3, skipped = skipped + $4, "
-        "versions = versions + $5, refused = $6, odd = $7, finished_at = null where import_id = $1",
+        _ADD_COUNTS,
         import_id,
         received,
         plan.applied,
@@ -83,20 +98,20 @@ async def finish(connection: Connection, import_id: UUID, odd: Sequence[Remark])
     )
 
 
+_SUMMARIZE_LOG = """
+  with mine as (select adr_id, number, version, deleted_at from app.adrs where log_id = $1)
+  select
+    count(*) filter (where deleted_at is null) as live,
+    count(*) filter (where deleted_at is not null) as deleted, coalesce(sum(version), 0)::bigint as versions,
+    count(*) filter (where number is not null and deleted_at is null) as numbered,
+    (select count(*) from app.adr_links join mine using (adr_id)) as links,
+    (select count(target_id) from app.adr_links join mine using (adr_id)) as links_resolved
+  from mine
+"""
+
+
 async def totals(connection: Connection, log_id: UUID) -> LogTotals:
-    row = await connection.fetchrow(
-        """
-        with mine as (select adr_id, number, version, deleted_at from app.adrs where log_id = $1)
-        select count(*) filter (where deleted_at is null) as live,
-               count(*) filter (where deleted_at is not null) as deleted,
-               coalesce(sum(version), 0)::bigint as versions,
-               count(*) filter (where number is not null and deleted_at is null) as numbered,
-               (select count(*) from app.adr_links join mine using (adr_id)) as links,
-               (select count(target_id) from app.adr_links join mine using (adr_id)) as links_resolved
-        from mine
-        """,
-        log_id,
-    )
+    row = await connection.fetchrow(_SUMMARIZE_LOG, log_id)
     return msgspec.convert(dict(row), LogTotals)
 
 
@@ -132,7 +147,12 @@ def _import(row: Mapping[str, Any]) -> Import:
 # ------------------------------------------------------------------------------------------------------- a batch: in
 
 
-_HEADS = "adr_id, number, title, status, version, source_key, created_at, updated_at, deleted_at"
+_READ_HEADS = """
+  select adr_id, number, title, status, version, source_key, created_at, updated_at, deleted_at
+  from app.adrs
+  where log_id = $1 and (source_key = any($2) or number = any($3))
+  order by updated_at, adr_id
+"""
 
 
 async def load(connection: Connection, log_id: UUID, changes: Sequence[Prepared], *, snapshot: bool) -> State:
@@ -143,13 +163,8 @@ async def load(connection: Connection, log_id: UUID, changes: Sequence[Prepared]
     known, refused = await _seen(connection, log_id, changes)
     state = State(known=known, refused=refused)
     heads: dict[UUID, Head] = {}
-    for row in await connection.fetch(
-        f"select {_HEADS} from app.adrs where log_id = $1 "  # noqa: S608 - a constant
-        "and (source_key = any($2) or number = any($3)) order by updated_at, adr_id",
-        log_id,
-        paths,
-        sorted(number for number in numbers if number is not None),
-    ):
+    wanted = sorted(number for number in numbers if number is not None)
+    for row in await connection.fetch(_READ_HEADS, log_id, paths, wanted):
         head = heads.setdefault(row["adr_id"], _head(row))
         if head.source_key in paths:
             # In order of time: of several ADRs that were deleted at one path, the last one stays.
@@ -161,48 +176,58 @@ async def load(connection: Connection, log_id: UUID, changes: Sequence[Prepared]
     return state
 
 
+_READ_APPLIED = """
+  select v.source_key, v.source_ref
+  from app.adr_versions v
+  join app.adrs a using (tenant_id, adr_id)
+  where v.source_ref = any($1) and v.source_key = any($2) and a.log_id = $3
+"""
+
+_READ_REFUSED = """
+  select source_key, source_ref, code, detail
+  from app.import_refusals
+  where source_ref = any($1) and source_key = any($2) and log_id = $3
+"""
+
+
 async def _seen(
     connection: Connection, log_id: UUID, changes: Sequence[Prepared]
 ) -> tuple[set[tuple[str, str]], dict[tuple[str, str], Remark]]:
     """The (path, ref) of changes that were applied before, and of those that were refused."""
     keys = sorted({change.event.ref for change in changes}), sorted({change.event.path for change in changes})
-    applied = await connection.fetch(
-        "select v.source_key, v.source_ref from app.adr_versions v join app.adrs a using (tenant_id, adr_id) "
-        "where v.source_ref = any($1) and v.source_key = any($2) and a.log_id = $3",
-        *keys,
-        log_id,
-    )
-    refused = await connection.fetch(
-        "select source_key, source_ref, code, detail from app.import_refusals "
-        "where source_ref = any($1) and source_key = any($2) and log_id = $3",
-        *keys,
-        log_id,
-    )
+    applied = await connection.fetch(_READ_APPLIED, *keys, log_id)
+    refused = await connection.fetch(_READ_REFUSED, *keys, log_id)
     return {(row[0], row[1]) for row in applied}, {(row[0], row[1]): Remark(*row) for row in refused}
+
+
+_INSERT_REFUSALS = """
+  insert into app.import_refusals (tenant_id, log_id, source_ref, source_key, code, detail)
+  select $1, $2, *
+  from unnest($3::text[], $4::text[], $5::text[], $6::text[])
+  on conflict do nothing
+"""
 
 
 async def remember_refusals(connection: Connection, tenant_id: UUID, log_id: UUID, refused: Sequence[Remark]) -> None:
     """Keep what was refused, so that it stays refused."""
     if refused:
         columns = zip(*((each.ref, each.path, each.code, each.detail[:500]) for each in refused), strict=True)
-        await connection.execute(
-            "insert into app.import_refusals (tenant_id, log_id, source_ref, source_key, code, detail) "
-            "select $1, $2, * from unnest($3::text[], $4::text[], $5::text[], $6::text[]) on conflict do nothing",
-            tenant_id,
-            log_id,
-            *(list(column) for column in columns),
-        )
+        await connection.execute(_INSERT_REFUSALS, tenant_id, log_id, *(list(column) for column in columns))
+
+
+_READ_TEXTS = """
+  select v.adr_id, v.body, v.original
+  from app.adr_versions v
+  join app.adrs a using (tenant_id, adr_id, version)
+  where a.adr_id = any($1)
+"""
 
 
 async def _load_texts(connection: Connection, heads: Sequence[Head]) -> None:
     if not heads:
         return
     by_id = {head.adr_id: head for head in heads}
-    for row in await connection.fetch(
-        "select v.adr_id, v.body, v.original "
-        "from app.adr_versions v join app.adrs a using (tenant_id, adr_id, version) where a.adr_id = any($1)",
-        list(by_id),
-    ):
+    for row in await connection.fetch(_READ_TEXTS, list(by_id)):
         by_id[row["adr_id"]].body = row["body"]
         by_id[row["adr_id"]].original = row["original"]
 
@@ -215,27 +240,41 @@ def _head(row: Mapping[str, Any]) -> Head:
 
 
 _INSERT_ADRS = """
-    insert into app.adrs (tenant_id, log_id, adr_id, number, title, status, version, source_key,
-                          created_at, updated_at, deleted_at)
-    select $1, $2, * from unnest($3::uuid[], $4::int[], $5::text[], $6::text[], $7::int[], $8::text[],
-                                 $9::timestamptz[], $10::timestamptz[], $11::timestamptz[])
+  insert into app.adrs (
+    tenant_id, log_id, adr_id, number, title, status, version, source_key, created_at, updated_at, deleted_at
+  )
+  select $1, $2, *
+  from unnest(
+    $3::uuid[], $4::int[], $5::text[], $6::text[], $7::int[], $8::text[], $9::timestamptz[],
+    $10::timestamptz[], $11::timestamptz[]
+  )
 """
 _UPDATE_ADRS = """
-    update app.adrs a
-    set number = n.number, title = n.title, status = n.status, version = n.version, source_key = n.source_key,
-        updated_at = n.updated_at, deleted_at = n.deleted_at
-    from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $6::text[],
-                $7::timestamptz[], $8::timestamptz[])
-         as n (adr_id, number, title, status, version, source_key, updated_at, deleted_at)
-    where a.adr_id = n.adr_id
+  update app.adrs a
+  set
+    number = n.number,
+    title = n.title,
+    status = n.status,
+    version = n.version,
+    source_key = n.source_key,
+    updated_at = n.updated_at,
+    deleted_at = n.deleted_at
+  from unnest(
+    $1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $6::text[], $7::timestamptz[], $8::timestamptz[]
+  ) as n (adr_id, number, title, status, version, source_key, updated_at, deleted_at)
+  where a.adr_id = n.adr_id
 """
 _LET_GO = "update app.adrs set number = null, source_key = null where adr_id = any($1)"
 _INSERT_VERSIONS = """
-    insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, original, message, author,
-                                  source_key, source_ref, effective_at, author_id, traceparent)
-    select $1, v.*, $2, $3
-    from unnest($4::uuid[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::text[],
-                $12::text[], $13::text[], $14::text[], $15::timestamptz[]) as v
+  insert into app.adr_versions (
+    tenant_id, adr_id, version, change, title, status, body, original, message, author, source_key,
+    source_ref, effective_at, author_id, traceparent
+  )
+  select $1, v.*, $2, $3
+  from unnest(
+    $4::uuid[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::text[],
+    $12::text[], $13::text[], $14::text[], $15::timestamptz[]
+  ) as v
 """
 _VERSION_COLUMNS = tuple(field.name for field in dataclasses.fields(Version))
 
@@ -285,15 +324,20 @@ def _columns(heads: Sequence[Head], *, created: bool) -> list[list[Any]]:
 
 
 _DROP_LINKS = """
-    delete from app.adr_links l
-    where l.adr_id = any($1) and l.origin = 'text' and not exists (
-        select from unnest($2::uuid[], $3::text[], $4::text[]) as n (adr_id, kind, target)
-        where n.adr_id = l.adr_id and n.kind = l.kind and n.target = l.target)
+  delete from app.adr_links l
+  where l.adr_id = any($1)
+    and l.origin = 'text'
+    and not exists (
+      select
+      from unnest($2::uuid[], $3::text[], $4::text[]) as n (adr_id, kind, target)
+      where n.adr_id = l.adr_id and n.kind = l.kind and n.target = l.target
+    )
 """
 _ADD_LINKS = """
-    insert into app.adr_links (tenant_id, adr_id, kind, target)
-    select $1, * from unnest($2::uuid[], $3::text[], $4::text[])
-    on conflict do nothing
+  insert into app.adr_links (tenant_id, adr_id, kind, target)
+  select $1, *
+  from unnest($2::uuid[], $3::text[], $4::text[])
+  on conflict do nothing
 """
 
 
@@ -311,30 +355,35 @@ async def _write_links(connection: Connection, tenant_id: UUID, heads: Sequence[
 # ------------------------------------------------------------------------------------------------------------ the end
 
 
+_READ_PATHS = """
+  select
+    a.adr_id, a.number, a.source_key as path, a.deleted_at is null as live,
+    coalesce(array_agg(distinct v.source_key) filter (where v.source_key <> a.source_key), '{}') as former
+  from app.adrs a
+  left join app.adr_versions v using (tenant_id, adr_id)
+  where a.log_id = $1
+  group by a.tenant_id, a.adr_id
+  order by a.created_at, a.adr_id
+"""
+
+
 async def known_adrs(connection: Connection, log_id: UUID) -> list[KnownAdr]:
     """Every ADR of the log, with the paths that it has had."""
-    rows = await connection.fetch(
-        """
-        select a.adr_id, a.number, a.source_key as path, a.deleted_at is null as live,
-               coalesce(array_agg(distinct v.source_key) filter (where v.source_key <> a.source_key), '{}') as former
-        from app.adrs a left join app.adr_versions v using (tenant_id, adr_id)
-        where a.log_id = $1
-        group by a.tenant_id, a.adr_id
-        order by a.created_at, a.adr_id
-        """,
-        log_id,
-    )
+    rows = await connection.fetch(_READ_PATHS, log_id)
     return [KnownAdr(row["adr_id"], row["number"], row["path"], row["live"], tuple(row["former"])) for row in rows]
+
+
+_SET_NUMBERS = """
+  update app.adrs a
+  set number = n.number
+  from unnest($1::uuid[], $2::int[]) as n (adr_id, number)
+  where a.adr_id = n.adr_id
+"""
 
 
 async def set_numbers(connection: Connection, log_id: UUID, numbers: Mapping[UUID, int]) -> None:
     if numbers:
-        await connection.execute(
-            "update app.adrs a set number = n.number from unnest($1::uuid[], $2::int[]) as n (adr_id, number) "
-            "where a.adr_id = n.adr_id",
-            list(numbers),
-            list(numbers.values()),
-        )
+        await connection.execute(_SET_NUMBERS, list(numbers), list(numbers.values()))
         await connection.execute(
             "update app.logs set next_number = greatest(next_number, $2) where log_id = $1",
             log_id,
@@ -342,22 +391,29 @@ async def set_numbers(connection: Connection, log_id: UUID, numbers: Mapping[UUI
         )
 
 
+_READ_TEXT_LINKS = """
+  select l.adr_id, l.kind, l.target, l.target_id
+  from app.adr_links l
+  join app.adrs a using (tenant_id, adr_id)
+  where a.log_id = $1 and l.origin = 'text'
+"""
+
+
 async def text_links(connection: Connection, log_id: UUID) -> list[tuple[UUID, str, str, UUID | None]]:
     """(adr_id, kind, target, target_id) of every link that was read from a text of the log."""
-    rows = await connection.fetch(
-        "select l.adr_id, l.kind, l.target, l.target_id from app.adr_links l join app.adrs a using (tenant_id, adr_id) "
-        "where a.log_id = $1 and l.origin = 'text'",
-        log_id,
-    )
+    rows = await connection.fetch(_READ_TEXT_LINKS, log_id)
     return [(row["adr_id"], row["kind"], row["target"], row["target_id"]) for row in rows]
+
+
+_POINT_LINKS = """
+  update app.adr_links l
+  set target_id = n.target_id
+  from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[]) as n (adr_id, kind, target, target_id)
+  where l.adr_id = n.adr_id and l.kind = n.kind and l.target = n.target
+"""
 
 
 async def point_links(connection: Connection, links: Sequence[tuple[UUID, str, str, UUID | None]]) -> None:
     """Set what links resolve to."""
     if links:
-        await connection.execute(
-            "update app.adr_links l set target_id = n.target_id "
-            "from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[]) as n (adr_id, kind, target, target_id) "
-            "where l.adr_id = n.adr_id and l.kind = n.kind and l.target = n.target",
-            *(list(column) for column in zip(*links, strict=True)),
-        )
+        await connection.execute(_POINT_LINKS, *(list(column) for column in zip(*links, strict=True)))

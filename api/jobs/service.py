@@ -61,12 +61,6 @@ class JobPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-_COLUMNS = (
-    "job_id, kind, params, state, phase, done, total, unit, attempts, cancel_requested_at is not null as "
-    "cancel_requested, last_error, created_at, started_at, heartbeat_at, finished_at"
-)
-
-
 def checked(wanted: NewJob) -> None:
     """Raise `InvalidInput` unless there is such a kind and it takes these parameters."""
     params = KINDS.get(wanted.kind)
@@ -76,6 +70,16 @@ def checked(wanted: NewJob) -> None:
         msgspec.convert(wanted.params, params)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"the parameters do not fit: {error}", hint=(params.__doc__ or "").strip()) from None
+
+
+_INSERT_JOB = """
+  insert into app.jobs (
+    tenant_id, job_id, kind, params, idempotency_key, request_hash, requested_by, traceparent
+  )
+  values ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8)
+  on conflict (tenant_id, idempotency_key) do nothing
+  returning job_id
+"""
 
 
 async def create(
@@ -89,10 +93,7 @@ async def create(
     request_hash = hashlib.sha256(msgspec.json.encode(wanted)).digest()
     params = msgspec.json.encode(wanted.params).decode()
     made = await connection.fetchval(
-        "insert into app.jobs (tenant_id, job_id, kind, params, idempotency_key, request_hash, requested_by, "
-        "traceparent) values ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8) "
-        "on conflict (tenant_id, idempotency_key) do nothing returning job_id",
-        *(tenant_id, job_id, wanted.kind, params, key, request_hash, principal.user_id, traceparent),
+        _INSERT_JOB, tenant_id, job_id, wanted.kind, params, key, request_hash, principal.user_id, traceparent
     )
     if made is None:
         row = await connection.fetchrow(
@@ -105,55 +106,91 @@ async def create(
     return job_id, False
 
 
+_EMIT_SUBMITTED = """
+  select
+    app.emit(
+      'agent.task.submitted', jsonb_build_object('tenant_id', tenant_id, 'id', job_id), tenant_id,
+      jsonb_build_object(
+        'event_id', gen_random_uuid(), 'tenant_id', tenant_id,
+        'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'task_id', job_id,
+        'agent', kind, 'input', params::text, 'requested_by', requested_by
+      ),
+      case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end
+    ),
+    app.emit_job_progress(tenant_id, job_id)
+  from app.jobs
+  where tenant_id = $1 and job_id = $2
+"""
+
+
 async def _announce(connection: Connection, tenant_id: UUID, job_id: UUID) -> None:
-    await connection.execute(
-        "select app.emit('agent.task.submitted', jsonb_build_object('tenant_id', tenant_id, 'id', job_id), tenant_id, "
-        "jsonb_build_object('event_id', gen_random_uuid(), 'tenant_id', tenant_id, "
-        "'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'task_id', job_id, 'agent', kind, "
-        "'input', params::text, 'requested_by', requested_by), "
-        "case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end), "
-        "app.emit_job_progress(tenant_id, job_id) from app.jobs where tenant_id = $1 and job_id = $2",
-        *(tenant_id, job_id),
-    )
+    await connection.execute(_EMIT_SUBMITTED, tenant_id, job_id)
+
+
+_READ_JOB = """
+  select
+    job_id, kind, params, state, phase, done, total, unit, attempts,
+    cancel_requested_at is not null as cancel_requested, last_error, created_at, started_at, heartbeat_at,
+    finished_at
+  from app.jobs
+  where tenant_id = $1 and job_id = $2
+"""
 
 
 async def read(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job:
-    row = await connection.fetchrow(
-        f"select {_COLUMNS} from app.jobs where tenant_id = $1 and job_id = $2",  # noqa: S608 - names of ours
-        *(tenant_id, job_id),
-    )
+    row = await connection.fetchrow(_READ_JOB, tenant_id, job_id)
     if row is None:
         raise _no_such_job(job_id)
     return _job(row)
+
+
+_LIST_JOBS = """
+  select
+    job_id, kind, params, state, phase, done, total, unit, attempts,
+    cancel_requested_at is not null as cancel_requested, last_error, created_at, started_at, heartbeat_at,
+    finished_at
+  from app.jobs
+  where tenant_id = $1
+    and ($2::text is null or state = $2)
+    and ($3::timestamptz is null or (created_at, job_id) < ($3, $4::uuid))
+  order by created_at desc, job_id desc
+  limit $5
+"""
 
 
 async def page(connection: Connection, tenant_id: UUID, state: State | None, limit: int, cursor: str | None) -> JobPage:
     """Newest first."""
     filters = paging.fingerprint("jobs", state)
     after = paging.decode(cursor, filters, tuple[datetime, UUID])
-    rows = await connection.fetch(
-        f"select {_COLUMNS} from app.jobs where tenant_id = $1 and ($2::text is null or state = $2) "  # noqa: S608
-        "and ($3::timestamptz is null or (created_at, job_id) < ($3, $4::uuid)) "
-        "order by created_at desc, job_id desc limit $5",
-        *(tenant_id, state, *(after or (None, None)), limit + 1),
-    )
+    rows = await connection.fetch(_LIST_JOBS, tenant_id, state, *(after or (None, None)), limit + 1)
     shown, more = paging.split(rows, limit)
     items = [_job(row) for row in shown]
     return JobPage(items, paging.encode(filters, items[-1].created_at, items[-1].job_id) if more else None)
 
 
+_CANCEL_JOB = """
+  update app.jobs
+  set
+    cancel_requested_at = coalesce(cancel_requested_at, now()),
+    sequence = sequence + 1,
+    state = case when idle then 'cancelled' else state end,
+    finished_at = case when idle then now() end,
+    lease_owner = case when idle then null else lease_owner end,
+    lease_until = case when idle then null else lease_until end
+  from (
+    select job_id as id, lease_until is null or lease_until <= now() as idle
+    from app.jobs
+    where tenant_id = $1 and job_id = $2 and state in ('queued', 'running')
+    for update
+  ) found
+  where tenant_id = $1 and job_id = found.id
+  returning job_id
+"""
+
+
 async def cancel(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job:
     """At once when nobody works on it, else after the step under way. One that is over stays as it ended."""
-    row = await connection.fetchrow(
-        "update app.jobs set cancel_requested_at = coalesce(cancel_requested_at, now()), sequence = sequence + 1, "
-        "state = case when idle then 'cancelled' else state end, finished_at = case when idle then now() end, "
-        "lease_owner = case when idle then null else lease_owner end, "
-        "lease_until = case when idle then null else lease_until end "
-        "from (select job_id as id, lease_until is null or lease_until <= now() as idle from app.jobs "
-        "where tenant_id = $1 and job_id = $2 and state in ('queued', 'running') for update) found "
-        "where tenant_id = $1 and job_id = found.id returning job_id",
-        *(tenant_id, job_id),
-    )
+    row = await connection.fetchrow(_CANCEL_JOB, tenant_id, job_id)
     if row is not None:
         await connection.execute("select app.emit_job_progress($1, $2)", tenant_id, job_id)
     return await read(connection, tenant_id, job_id)

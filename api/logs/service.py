@@ -39,14 +39,6 @@ class LogPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-_SELECT = """
-    select log_id, slug, name, next_number, created_at,
-           (select count(*) from app.adrs a
-             where a.tenant_id = l.tenant_id and a.log_id = l.log_id and a.deleted_at is null) as adrs
-      from app.logs l
-"""
-
-
 async def create(connection: Connection, tenant_id: UUID, slug: str, name: str = "") -> Log:
     """Make a log. Raises `Conflict` when the tenant has one with this slug."""
     _check(slug, name)
@@ -81,19 +73,37 @@ async def by_slug(connection: Connection, tenant_id: UUID, slug: str) -> UUID:
     return found
 
 
+_LIST_LOGS = """
+  select
+    log_id, slug, name, next_number, created_at,
+    (
+      select count(*)
+      from app.adrs a
+      where a.tenant_id = l.tenant_id and a.log_id = l.log_id and a.deleted_at is null
+    ) as adrs
+  from app.logs l
+  where tenant_id = $1 and ($2::text is null or slug > $2)
+  order by slug
+  limit $3
+"""
+
+
 async def page(connection: Connection, tenant_id: UUID, limit: int, cursor: str | None) -> LogPage:
     """The tenant's logs, by slug."""
     of = paging.fingerprint("logs")
     after = paging.decode(cursor, of, tuple[str])
-    rows = await connection.fetch(
-        f"{_SELECT} where tenant_id = $1 and ($2::text is null or slug > $2) order by slug limit $3",
-        tenant_id,
-        after[0] if after else None,
-        limit + 1,
-    )
+    rows = await connection.fetch(_LIST_LOGS, tenant_id, after[0] if after else None, limit + 1)
     rows, more = paging.split(rows, limit)
     items = [msgspec.convert(dict(row), Log) for row in rows]
     return LogPage(items, paging.encode(of, items[-1].slug) if more else None)
+
+
+_TAKE_NUMBER = """
+  update app.logs
+  set next_number = next_number + 1
+  where tenant_id = $1 and log_id = $2
+  returning next_number - 1 as number, clock_timestamp() as at
+"""
 
 
 async def take_number(connection: Connection, tenant_id: UUID, log_id: UUID) -> tuple[int, datetime]:
@@ -103,26 +113,22 @@ async def take_number(connection: Connection, tenant_id: UUID, log_id: UUID) -> 
 
     Waits for other transactions that took a number of the same log and are not done: that is what makes them gapless.
     """
-    row = await connection.fetchrow(
-        "update app.logs set next_number = next_number + 1 where tenant_id = $1 and log_id = $2 "
-        "returning next_number - 1 as number, clock_timestamp() as at",
-        tenant_id,
-        log_id,
-    )
+    row = await connection.fetchrow(_TAKE_NUMBER, tenant_id, log_id)
     if row is None:
         raise NotFound("there is no such log", hint="GET /v1/logs lists them")
     return row["number"], row["at"]
 
 
+_INSERT_LOG = """
+  insert into app.logs (tenant_id, log_id, slug, name)
+  values ($1, $2, $3, $4)
+  on conflict (tenant_id, slug) do nothing
+  returning log_id
+"""
+
+
 async def _insert(connection: Connection, tenant_id: UUID, slug: str, name: str) -> UUID | None:
-    made: UUID | None = await connection.fetchval(
-        "insert into app.logs (tenant_id, log_id, slug, name) values ($1, $2, $3, $4) "
-        "on conflict (tenant_id, slug) do nothing returning log_id",
-        tenant_id,
-        new_id(),
-        slug,
-        name,
-    )
+    made: UUID | None = await connection.fetchval(_INSERT_LOG, tenant_id, new_id(), slug, name)
     return made
 
 

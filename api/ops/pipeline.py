@@ -120,6 +120,13 @@ _EXAMPLE = {
 }
 
 
+_READ_PICTURE = """
+  select found::text, extract(epoch from clock_timestamp())::float8 as now_s
+  from (select 1) as one
+  left join ops.pipeline on true
+"""
+
+
 class PipelineController(Controller):
     """The pipeline itself. It shows no tenant's data."""
 
@@ -137,10 +144,7 @@ class PipelineController(Controller):
         """Lag of every flow and agent, freshness of every view by stage, dead letters, the replication slot; worst
         first. A picture older than 10 s is not shown: everything is `unknown` then, with the reason."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
-            row = await connection.fetchrow(
-                "select found::text, extract(epoch from clock_timestamp())::float8 as now_s "
-                "from (select 1) as one left join ops.pipeline on true"
-            )
+            row = await connection.fetchrow(_READ_PICTURE)
         try:
             found = None if row["found"] is None else pipeline.decode(row["found"].encode())
         except msgspec.DecodeError:  # another release's watcher still runs

@@ -50,6 +50,14 @@ async def owner(settings: PostgresSettings) -> AsyncIterator[Connection]:
             await connection.close(timeout=CONNECT_S_MAX)
 
 
+_INSERT_TENANT = """
+  insert into app.tenants (tenant_id, slug, name)
+  values ($1, $2, $3)
+  on conflict (slug) do nothing
+  returning tenant_id, slug, name, created_at
+"""
+
+
 async def create(connection: Connection, slug: str, name: str = "", *, if_missing: bool = False) -> Tenant:
     """Make a tenant. One with this slug is a `Conflict`, or with `if_missing` the answer."""
     if not SLUG.fullmatch(slug):
@@ -59,13 +67,7 @@ async def create(connection: Connection, slug: str, name: str = "", *, if_missin
     name = name or slug
     if not 1 <= len(name) <= NAME_CHARS_MAX or "\0" in name:
         raise InvalidInput("the name is empty or too long", hint=f"1 to {NAME_CHARS_MAX} characters")
-    row = await connection.fetchrow(
-        "insert into app.tenants (tenant_id, slug, name) values ($1, $2, $3) "
-        "on conflict (slug) do nothing returning tenant_id, slug, name, created_at",
-        new_id(),
-        slug,
-        name,
-    )
+    row = await connection.fetchrow(_INSERT_TENANT, new_id(), slug, name)
     if row:
         return _tenant(row, created=True)
     if not if_missing:

@@ -19,10 +19,12 @@ Effects = TypeVar("Effects")
 @dataclass(frozen=True, slots=True)
 class Event:
     """A decoded record. Tombstones (no value) never become one: they only move the offset. Where records are taken
-    `raw`, every record becomes one, and `value` is None."""
+    `raw`, every record becomes one, and `value` is None. `contract` is the contract name of its topic: what a value
+    speaks of, nobody guesses from its fields."""
 
     record: Record
     value: Any
+    contract: str
 
 
 class Processor(Protocol[Effects]):

@@ -28,8 +28,8 @@ from connectors.consumer.contract import Effects, Event, Processor
 from connectors.consumer.isolation import isolate
 from connectors.consumer.visibility import Visibility
 from connectors.kafka.dead_letters import NO_LIMIT, limit_of
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, TopicPartition
-from connectors.kafka.source import Offsets
 from connectors.postgres.sink import (
     Connection,
     DeadLetter,
@@ -37,6 +37,7 @@ from connectors.postgres.sink import (
     TransactionalSink,
     Watermark,
     advance_watermarks,
+    expect_watermarks,
     mapped,
     recent_dead_letters,
     write_dead_letters,
@@ -147,11 +148,13 @@ class ConsumerCore(Generic[Effects]):
         if self._registry is not None:
             self._registry.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A transaction that moves no offset, for what happens before the first record."""
+    def start(self, sources: Sequence[TopicPartition], work: Callable[[Connection], None]) -> None:
+        """What comes before the first record, in a transaction that moves no offset. `sources` are all partitions,
+        whoever reads them: until each has reported, nobody can say how far a view is."""
+        views = self.views
         with self._sink.transaction() as connection:
-            yield connection
+            work(connection)
+            expect_watermarks(connection, {source: views[source.topic] for source in sources})
 
     def begin(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Where to read on. A partition that nobody read yet begins at its oldest record, and has a row from then on.
@@ -159,8 +162,14 @@ class ConsumerCore(Generic[Effects]):
         at = self.retry("postgres", partial(self._sink.offsets, sources))
         if new := [source for source in sources if source not in at]:
             first = self.retry("kafka", partial(self._first, new))
-            at |= self.retry("postgres", partial(self._sink.load_offsets, first))
+            at |= self.retry("postgres", partial(self._begin_new, first))
         return {source: at[source] for source in sources}
+
+    def _begin_new(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        views = self.views
+        with self._sink.transaction() as connection:
+            expect_watermarks(connection, {source: views[source.topic] for source in first})
+        return self._sink.load_offsets(first)
 
     def tolerate(self, error: Fenced, source: TopicPartition) -> None:
         """After a commit found the offset elsewhere: raises `error` when going on from there is of no use. Otherwise it
@@ -186,19 +195,19 @@ class ConsumerCore(Generic[Effects]):
         return Prepared(batch, tuple(events), tuple(shares), tuple(letters))
 
     def _decode(self, batch: Batch) -> tuple[list[Event], list[DeadLetter]]:
-        decode = self._decoders[batch.topic].decode
+        decode, contract = self._decoders[batch.topic].decode, self._contract_of[batch.topic]
         events: list[Event] = []
         letters: list[DeadLetter] = []
         for record in batch.records:
             value = record.value
             if self._processor.raw:
-                events.append(Event(record, None))
+                events.append(Event(record, None, contract))
                 continue
             if value is None:
                 metrics.FLOW_TOMBSTONES.labels(self._processor.name, batch.topic).inc()
                 continue
             try:
-                events.append(Event(record, self.retry("registry", partial(decode, value))))
+                events.append(Event(record, self.retry("registry", partial(decode, value)), contract))
             except OperatingError:
                 raise
             except Exception as error:  # a decoder that trips over hostile bytes is the record's fault too

@@ -55,7 +55,7 @@ def made(settings: Settings) -> Iterator[World]:
 
 
 def flow(world: World, *, strict: bool = False) -> Feeds:
-    return Feeds(world.registry, world.topics[RECEIVED_TOPIC], strict=strict)
+    return Feeds(world.registry, strict=strict)
 
 
 def producer(world: World, tenant: int = 1, slug: str = "wiki", items_per_day: int = 10**9) -> Producer:

@@ -26,7 +26,7 @@ ADRS = [uuid.UUID(int=number) for number in (11, 12)]
 
 
 def event(value: Any) -> Event:
-    return Event(Record("t", 0, 0, 0, None, b""), value)
+    return Event(Record("t", 0, 0, 0, None, b""), value, "t")
 
 
 def written(version: Version) -> Event:

@@ -61,7 +61,7 @@ class Listening(Index):
 
 
 def event(value: Any) -> Event:
-    return Event(Record("t", 0, 0, 0, None, b""), value)
+    return Event(Record("t", 0, 0, 0, None, b""), value, "t")
 
 
 def step(connection: Connection, flow: Any, events: list[Event]) -> None:

@@ -39,7 +39,7 @@ def said(tenant: uuid.UUID, job: int, sequence: int, state: str = "running", don
         "code": "",
         "message": "",
     }
-    return Event(Record(job_status.TOPIC, 0, 0, 0, None, b""), value)
+    return Event(Record(job_status.TOPIC, 0, 0, 0, None, b""), value, job_status.TOPIC)
 
 
 @pytest.fixture

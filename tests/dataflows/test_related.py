@@ -35,7 +35,7 @@ BODIES = [
 
 
 def event(value: Any) -> Event:
-    return Event(Record("t", 0, 0, 0, None, b""), value)
+    return Event(Record("t", 0, 0, 0, None, b""), value, "t")
 
 
 def state(tenant_id: uuid.UUID, adr_id: uuid.UUID, *, words: int = 1, meaning: int | None = 1, op: str = "u") -> Event:

@@ -46,7 +46,7 @@ def test_a_fence_names_its_language(page: Page) -> None:
 
 def event(adr_id: str, version: int, title: str, change: str = "update") -> Event:
     row = {"tenant_id": "t", "adr_id": adr_id, "version": version, "title": title, "change": change}
-    return Event(Record("topic", 0, version, None, b"", b""), {"before": None, "after": row, "op": "c"})
+    return Event(Record("topic", 0, version, None, b"", b""), {"before": None, "after": row, "op": "c"}, "topic")
 
 
 def test_the_example_of_a_dataflow_keeps_the_newest_title(monkeypatch: pytest.MonkeyPatch) -> None:

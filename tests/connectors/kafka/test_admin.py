@@ -16,6 +16,8 @@ from runtime.settings import KafkaSettings, Settings
 from topics.catalog import Topic, load
 from topics.plan import Change, Plan, plan
 
+DELETE_S_MAX = 60.0
+"""Longest wait for a topic of a test to be gone, in seconds."""
 WANTED = ("job.progress", "job.progress.dlq", "adriatic.app.adr_versions")
 
 
@@ -31,9 +33,10 @@ def wanted(stack: Settings) -> Iterator[dict[str, Topic]]:
     prefix = f"test-{uuid4().hex[:8]}."
     topics = {prefix + name: msgspec.structs.replace(load()[name], name=prefix + name) for name in WANTED}
     yield topics
-    futures = AdminClient({**stack.kafka.client_config()}).delete_topics(list(topics), operation_timeout=10)
-    for future in futures.values():
-        future.exception()
+    # The client must outlive its answers: of one that is collected meanwhile, none ever comes.
+    client = AdminClient({**stack.kafka.client_config()})
+    for future in client.delete_topics(list(topics), operation_timeout=10).values():
+        future.exception(DELETE_S_MAX)
 
 
 def planned(admin: KafkaAdmin, topics: dict[str, Topic], **options: bool) -> Plan:
