@@ -1,9 +1,8 @@
 """SQL migrations: ordered files, forward only, each applied once in a transaction of its own.
 
 Owns the files in `schemas/sql/`, the order, the record of what is applied (`ops.migrations`, made by the first file)
-and what counts as drift. Refuses to open a connection and to make roles or databases:
-`connectors/postgres/provision.py` does, and hands its connection in. An applied file never changes again; the next
-change is the next file.
+and what counts as drift. Refuses to talk to a database: `connectors/postgres/migrator.py` applies the files. An applied
+file never changes again; the next change is the next file.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def _read(file: Path, match: re.Match[str]) -> Migration:
     return Migration(int(match["number"]), match["name"], content.decode(), hashlib.sha256(content).hexdigest())
 
 
-def pending(available: Sequence[Migration], applied: Sequence[Applied]) -> tuple[Migration, ...]:
+def find_pending(available: Sequence[Migration], applied: Sequence[Applied]) -> tuple[Migration, ...]:
     """What is still to be applied, in order.
 
     A database that is ahead of these files (a newer release migrated it) is fine: migrations expand before they

@@ -14,7 +14,7 @@ import psycopg
 from connectors.postgres.connections import Connection
 from connectors.postgres.errors import first_line, map_error
 from runtime.errors import DependencyUnavailable, Halted, Unprepared
-from schemas.migrations import LOCK_ID, Applied, Migration, line_at, pending
+from schemas.migrations import LOCK_ID, Applied, Migration, find_pending, line_at
 
 STATEMENT_LOCK_MAX_MS: Final = 10_000
 """How long one statement of a migration may wait for a lock on a table, in milliseconds. A waiting ALTER TABLE blocks
@@ -46,7 +46,7 @@ def apply(
         ) from None
     try:
         set_lock_timeout(connection, lock_ms)
-        for migration in pending(available, read_applied(connection)):
+        for migration in find_pending(available, read_applied(connection)):
             _apply_one(connection, migration, lock_ms)
             yield migration
     finally:

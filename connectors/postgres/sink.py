@@ -6,7 +6,7 @@ flow's `work` is called with an open connection.
 
 The offset is moved first, so that of two writers one waits for the other and then finds that it is late. A commit whose
 answer never came is settled by trying again: if the offset is already where it was to go, that commit happened.
-Read next: `dataflows/runner.py`.
+Read next: `connectors/consumer/core.py`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
 from uuid import UUID
 
-from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
-
 from connectors.kafka.records import Record, TopicPartition
-from connectors.kafka.source import part_name
 from connectors.postgres.connections import Connection, connect
 from connectors.postgres.errors import DETAIL_CHARS_MAX, describe_fault, meaning_of, translate
 from runtime.errors import DataError, Fenced, OperatingError, Unprocessable
@@ -31,7 +27,11 @@ from runtime.lifecycle import Lifecycle
 from runtime.settings import PostgresSettings
 from schemas.headers import POSITION_HEADER, TRACEPARENT_HEADER
 
-Item = TypeVar("Item")
+OFFSETS = """
+    select topic, partition, next_offset
+    from ops.consumer_offsets
+    where flow = %s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,13 @@ class TransactionalSink:
         self._life = life
         self._connection: Connection | None = None
 
+    def offsets(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where the flow stands, without the partitions that it never saw."""
+        with self.reading() as connection:
+            known = connection.execute(OFFSETS, [self._flow]).fetchall()
+        at = {TopicPartition(topic, partition): offset for topic, partition, offset in known}
+        return {source: at[source] for source in sources if source in at}
+
     def load_offsets(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Where the flow stands. A partition that it never saw starts at `first`, and has a row from then on."""
         rows = [(self._flow, source.topic, source.partition, first[source]) for source in sorted(first)]
@@ -88,11 +95,7 @@ class TransactionalSink:
                 "on conflict do nothing",
                 rows,
             )
-            known = connection.execute(
-                "select topic, partition, next_offset from ops.consumer_offsets where flow = %s", [self._flow]
-            ).fetchall()
-        at = {TopicPartition(topic, partition): offset for topic, partition, offset in known}
-        return {source: at[source] for source in sorted(first)}
+        return self.offsets(sorted(first))
 
     def commit(self, step: Step, work: Callable[[Connection], None], on_retry: Callable[[], None]) -> None:
         """Move the offset and do `work`, together or not at all.
@@ -333,37 +336,3 @@ def _without_values(error: BaseException) -> str:
         frame = frame.tb_next
     where = f" in {frame.tb_frame.f_code.co_qualname}, line {frame.tb_lineno}" if frame else ""
     return f"{type(error).__name__}{where}"
-
-
-# --- Bytewax --------------------------------------------------------------------------------------------------------
-
-
-class PostgresSink(FixedPartitionedSink[Item, None], Generic[Item]):
-    """Hands what arrives for a partition to `write`, in order. The sink's partitions are the source's, so that order
-    and offsets line up: key every item with `part_name` of where it came from."""
-
-    def __init__(self, sources: Sequence[TopicPartition], write: Callable[[Sequence[Item]], None]) -> None:
-        self._parts = sorted(part_name(source) for source in sources)
-        self._index = {part: index for index, part in enumerate(self._parts)}
-        self._write = write
-
-    def list_parts(self) -> list[str]:
-        return self._parts
-
-    def part_fn(self, item_key: str) -> int:
-        return self._index[item_key]
-
-    def build_part(self, step_id: str, for_part: str, resume_state: None) -> _SinkPartition[Item]:
-        del step_id, for_part, resume_state
-        return _SinkPartition(self._write)
-
-
-class _SinkPartition(StatefulSinkPartition[Item, None], Generic[Item]):
-    def __init__(self, write: Callable[[Sequence[Item]], None]) -> None:
-        self._write = write
-
-    def write_batch(self, values: list[Item]) -> None:
-        self._write(values)
-
-    def snapshot(self) -> None:
-        return None
