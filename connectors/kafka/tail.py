@@ -30,7 +30,7 @@ BATCH_RECORDS_MAX = 500
 """Handed over at once."""
 STOP_S_MAX = 10.0
 STRETCH_S_MAX = 5.0
-"""For one piece of a stretch: a broker that takes longer is away."""
+"""Limit for one piece of a stretch: a broker that takes longer is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Tail:
             self._deliver(found)
 
     def _sorted(self, messages: Sequence[Message]) -> list[Tailed]:
-        """By partition. Moves on where each one goes on."""
+        """Sort by partition, and move on where each one goes on."""
         records: dict[TopicPartition, list[Record]] = {}
         lost: set[TopicPartition] = set()
         position: dict[TopicPartition, int] = {}
