@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
@@ -26,19 +25,14 @@ from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from connectors.registry import RegistryClient
-from dataflows import oracle_feeds
+from dataflows import feed_lookups, oracle_feeds
 from dataflows.comparison import Comparison
 from dataflows.feed_rejections import DAYS_KEPT, FLOW, forget_rejections, keep_letters, write_rejections
 from dataflows.feed_rules import (
-    Feed,
     FeedId,
     ItemId,
     Judged,
-    Known,
-    KnownKey,
-    Quota,
     Settled,
-    Used,
     judge,
     judge_received,
     settle,
@@ -123,11 +117,13 @@ class Feeds(Flow[Effects]):
 
     def prepare(self, connection: Connection, effects: Effects) -> Effects:
         if effects.contract == contract.TOPIC:
-            keys = _keys(connection, {record.header(contract.KEY_HEADER) or "" for record in effects.records})
+            keys = feed_lookups.read_keys(
+                connection, {record.header(contract.KEY_HEADER) or "" for record in effects.records}
+            )
             judged = [judge(record, keys, self._decode_outside) for record in effects.records]
         else:
             decoded = [self._decode_received(record.value or b"") for record in effects.records]
-            found = _feeds(connection, {(value["tenant_id"], value["feed"]) for value in decoded})
+            found = feed_lookups.read_feeds(connection, {(value["tenant_id"], value["feed"]) for value in decoded})
             pairs = zip(effects.records, decoded, strict=True)
             judged = [judge_received(record, found, value) for record, value in pairs]
         return replace(effects, judged=tuple(judged))
@@ -140,7 +136,7 @@ class Feeds(Flow[Effects]):
         source = TopicPartition(records[0].topic, records[0].partition)
         status = _lock_status(connection, _feeds_of(effects.judged))
         counted_to = _counted_to(connection, source)
-        settled = settle(effects.judged, _known(connection, effects.judged), counted_to)
+        settled = settle(effects.judged, feed_lookups.read_known(connection, effects.judged), counted_to)
         if self._strict:
             _raise_rejected(settled)
         first = [one for one in settled if one.judged.record.offset >= counted_to]
@@ -172,118 +168,7 @@ def _raise_rejected(settled: Sequence[Settled]) -> None:
             )
 
 
-# --- what is known --------------------------------------------------------------------------------------------------
-
-
-_READ_KEYS = """
-  select
-    k.key_id, k.public_key, k.revoked_at is not null, f.tenant_id, f.feed_id, f.slug, f.paused,
-    f.deleted_at is not null
-  from app.feed_keys k
-  join app.feeds f using (tenant_id, feed_id)
-  join unnest(%s::uuid[], %s::text[]) as n (tenant_id, key_id) using (tenant_id, key_id)
-"""
-
-
-def _keys(connection: Connection, key_ids: set[str]) -> dict[str, KnownKey]:
-    named = [(tenant_id, key_id) for key_id in key_ids if (tenant_id := contract.tenant_of(key_id)) is not None]
-    rows = connection.execute(_READ_KEYS, [[tenant_id for tenant_id, _ in named], [key_id for _, key_id in named]])
-    return {
-        key_id: KnownKey(Feed(FeedId(tenant_id, feed_id), slug, paused, deleted), contract.public_key(public), revoked)
-        for key_id, public, revoked, tenant_id, feed_id, slug, paused, deleted in rows
-    }
-
-
-_READ_FEEDS = """
-  select f.tenant_id, f.feed_id, f.slug, f.paused, f.deleted_at is not null
-  from app.feeds f
-  join unnest(%s::uuid[], %s::text[]) as n (tenant_id, slug) using (tenant_id, slug)
-"""
-
-
-def _feeds(connection: Connection, named: set[tuple[UUID, str]]) -> dict[tuple[UUID, str], Feed]:
-    rows = connection.execute(_READ_FEEDS, [[tenant_id for tenant_id, _ in named], [slug for _, slug in named]])
-    return {
-        (tenant_id, slug): Feed(FeedId(tenant_id, feed_id), slug, paused, deleted)
-        for tenant_id, feed_id, slug, paused, deleted in rows
-    }
-
-
-_READ_KNOWN = """
-  select
-    k.at,
-    (
-      select max(l.version)
-      from mv.feed_ledger l
-      where l.tenant_id = k.tenant_id and l.feed_id = k.feed_id and l.external_id = k.external_id
-    ),
-    exists (
-      select
-      from mv.feed_ledger l
-      where l.tenant_id = k.tenant_id
-        and l.feed_id = k.feed_id
-        and l.external_id = k.external_id
-        and l.version = k.version
-    )
-  from unnest(
-    %s::uuid[], %s::uuid[], %s::text[], %s::bigint[]
-  ) with ordinality as k (tenant_id, feed_id, external_id, version, at)
-"""
-
-
-def _known(connection: Connection, judged: Sequence[Judged]) -> Known:
-    known = Known()
-    items = [(one.feed.id, one.item, one.day) for one in judged if one.feed is not None and one.item is not None]
-    if not items:
-        return known
-    versions = sorted({(ItemId(feed, item.external_id), item.version) for feed, item, _ in items})
-    for at, head, there in connection.execute(
-        _READ_KNOWN,
-        [
-            [key.feed.tenant_id for key, _ in versions],
-            [key.feed.feed_id for key, _ in versions],
-            [key.external_id for key, _ in versions],
-            [version for _, version in versions],
-        ],
-    ):
-        if head is not None:
-            known.heads[versions[at - 1][0]] = head
-        if there:
-            known.versions.add(versions[at - 1])
-    feeds = sorted({feed for feed, _, _ in items})
-    known.quotas = _quotas(connection, feeds)
-    known.used = _used(connection, sorted({(feed, day) for feed, _, day in items}))
-    return known
-
-
-_READ_QUOTAS = """
-  select tenant_id, feed_id, items_per_day, bytes_per_day
-  from app.feeds
-  join unnest(%s::uuid[], %s::uuid[]) as n (tenant_id, feed_id) using (tenant_id, feed_id)
-"""
-
-
-def _quotas(connection: Connection, feeds: Sequence[FeedId]) -> dict[FeedId, Quota]:
-    rows = connection.execute(_READ_QUOTAS, _columns(feeds))
-    return {FeedId(tenant_id, feed_id): Quota(items, size) for tenant_id, feed_id, items, size in rows}
-
-
-_READ_USED = """
-  select tenant_id, feed_id, day, items, bytes
-  from mv.feed_days
-  join unnest(
-    %s::uuid[], %s::uuid[], %s::date[]
-  ) as n (tenant_id, feed_id, day) using (tenant_id, feed_id, day)
-"""
-
-
-def _used(connection: Connection, days: Sequence[tuple[FeedId, date]]) -> dict[tuple[FeedId, date], Used]:
-    rows = connection.execute(_READ_USED, [*_columns([feed for feed, _ in days]), [day for _, day in days]])
-    return {(FeedId(tenant_id, feed_id), day): Used(items, size) for tenant_id, feed_id, day, items, size in rows}
-
-
-def _columns(feeds: Sequence[FeedId]) -> list[list[UUID]]:
-    return [[feed.tenant_id for feed in feeds], [feed.feed_id for feed in feeds]]
+# --- positions -------------------------------------------------------------------------------------------------------
 
 
 def _counted_to(connection: Connection, source: TopicPartition) -> int:
@@ -416,8 +301,8 @@ _LOCK_STATUS = """
 def _lock_status(connection: Connection, feeds: Sequence[FeedId]) -> dict[FeedId, dict[str, Any]]:
     if not feeds:
         return {}
-    connection.execute(_INSERT_STATUS, _columns(feeds))
-    rows = connection.execute(_LOCK_STATUS, _columns(feeds))
+    connection.execute(_INSERT_STATUS, feed_lookups.columns(feeds))
+    rows = connection.execute(_LOCK_STATUS, feed_lookups.columns(feeds))
     names = ("rejected_by", "last_item_at", "last_accepted_at", *COUNTS)
     return {FeedId(row[0], row[1]): dict(zip(names, row[2:], strict=True)) for row in rows}
 
