@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from api.live.join import Seen
+from api.live.join import PgSnapshot
 from connectors.kafka.records import Record
 
 RECORDS_MAX = 10_000
@@ -30,7 +30,7 @@ class Unknowable(Exception):
 
 
 @dataclass(slots=True)
-class Change:
+class RowChange:
     """One record. What it decodes to, and its bytes as an event, are kept: readers of one tenant share them."""
 
     record: Record
@@ -40,7 +40,7 @@ class Change:
     data: bytes | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, record: Record) -> Change:
+    def of(cls, record: Record) -> RowChange:
         return cls(record, record.tenant_id, record.lsn or 0)
 
 
@@ -51,7 +51,7 @@ class Ring:
     def __init__(
         self,
         start: int,
-        xid_of: Callable[[Change], int | None],
+        xid_of: Callable[[RowChange], int | None],
         records_max: int = RECORDS_MAX,
         bytes_max: int = BYTES_MAX,
     ) -> None:
@@ -62,13 +62,13 @@ class Ring:
         self._xid_of = xid_of
         self._records_max, self._bytes_max = records_max, bytes_max
         self._bytes = 0
-        self._all: deque[Change] = deque()
-        self._of_tenant: dict[UUID, deque[Change]] = {}
+        self._all: deque[RowChange] = deque()
+        self._of_tenant: dict[UUID, deque[RowChange]] = {}
         self._lost: dict[UUID, int] = {}
-        self._newest: Seen | None = None
+        self._newest: PgSnapshot | None = None
         self._unseen: dict[int, int | None] = {}
         self._joining = 0
-        self._undecided: list[Change] = []
+        self._undecided: list[RowChange] = []
         self._known: tuple[int, int | None] | None = None
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class Ring:
         for record in records:
             if record.value is None:
                 continue  # a tombstone says again what the delete before it said
-            change = Change.of(record)
+            change = RowChange.of(record)
             self._all.append(change)
             self._bytes += record.size_bytes
             if change.tenant_id is not None:
@@ -96,9 +96,9 @@ class Ring:
         self._bytes -= change.record.size_bytes
         self.first = self._all[0].record.offset if self._all else self.next
         if change.tenant_id is not None:
-            lane = self._of_tenant[change.tenant_id]
-            lane.popleft()
-            if not lane:
+            kept = self._of_tenant[change.tenant_id]
+            kept.popleft()
+            if not kept:
                 del self._of_tenant[change.tenant_id]
             if change.tenant_id in self.watched:
                 self._lost[change.tenant_id] = change.record.offset
@@ -118,7 +118,7 @@ class Ring:
 
     # --- joining a snapshot -----------------------------------------------------------------------------------------
 
-    def look(self, seen: Seen) -> None:
+    def note_snapshot(self, seen: PgSnapshot) -> None:
         """A snapshot that was just taken: what it sees, later ones see too."""
         self._newest = seen
         self._decide()
@@ -135,14 +135,14 @@ class Ring:
                 self._undecided.append(change)
 
     def begin_join(self) -> None:
-        """Call before a snapshot is taken, and `end_join` when `place` was asked: what falls out meanwhile is kept in
-        mind."""
+        """Call before a snapshot is taken, and `end_join` when `find_start` was asked: what falls out meanwhile is kept
+        in mind."""
         self._joining += 1
 
     def end_join(self) -> None:
         self._joining -= 1
 
-    def place(self, tenant_id: UUID, seen: Seen) -> int | None:
+    def find_start(self, tenant_id: UUID, seen: PgSnapshot) -> int | None:
         """The first offset with a change of the tenant that `seen` does not see; None when one such may be missing
         here."""
         self._decide()
@@ -171,9 +171,9 @@ class Ring:
         """Whether a change of a watched tenant at or after `offset` fell out."""
         return self._lost.get(tenant_id, -1) >= offset
 
-    def since(self, tenant_id: UUID, offset: int, changes_max: int) -> list[Change]:
+    def since(self, tenant_id: UUID, offset: int, changes_max: int) -> list[RowChange]:
         """The tenant's first changes at and after `offset`, oldest first."""
-        found: list[Change] = []
+        found: list[RowChange] = []
         for change in reversed(self._of_tenant.get(tenant_id, ())):
             if change.record.offset < offset:
                 break

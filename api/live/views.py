@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class LiveView:
     """One view. Its table must have a `tenant_id` that leads its primary key, be in the publication, and be readable by
     the API's role."""
 
@@ -46,9 +46,9 @@ COUNTS = (
 """What each view of usage counts: `mv.usage_counts`."""
 
 
-def _usage(by: str, key: tuple[str, ...]) -> View:
+def _usage(by: str, key: tuple[str, ...]) -> LiveView:
     name = f"usage_by_{by}"
-    return View(
+    return LiveView(
         name=name,
         table=f"mv.{name}",
         key=key,
@@ -59,8 +59,8 @@ def _usage(by: str, key: tuple[str, ...]) -> View:
     )
 
 
-VIEWS: tuple[View, ...] = (
-    View(
+VIEWS: tuple[LiveView, ...] = (
+    LiveView(
         name="activity",
         table="mv.activity",
         key=("adr_id", "version"),
@@ -69,7 +69,7 @@ VIEWS: tuple[View, ...] = (
         made_from=(VERSIONS,),
         about="The newest 200 versions of ADRs: who changed what, how and when.",
     ),
-    View(
+    LiveView(
         name="entity_counts",
         table="mv.entity_counts",
         key=("kind", "label"),
@@ -78,7 +78,7 @@ VIEWS: tuple[View, ...] = (
         made_from=(VERSIONS,),
         about="How many ADRs there are by status, deleted ones too, and how many versions by kind of change.",
     ),
-    View(
+    LiveView(
         name="daily_active_users",
         table="mv.daily_active_users",
         key=("day",),
@@ -92,7 +92,7 @@ VIEWS: tuple[View, ...] = (
     _usage("model", ("day", "provider", "model")),
     _usage("user", ("day", "user_id")),
     _usage("key", ("day", "key_id")),
-    View(
+    LiveView(
         name="job_status",
         table="mv.job_status",
         key=("job_id",),
@@ -101,7 +101,7 @@ VIEWS: tuple[View, ...] = (
         made_from=("job.progress",),
         about="What each job said last.",
     ),
-    View(
+    LiveView(
         name="related",
         table="mv.related",
         key=("adr_id", "related_id"),
@@ -110,7 +110,7 @@ VIEWS: tuple[View, ...] = (
         made_from=("adriatic.mv.search_state", "adriatic.app.adr_links"),
         about="The nearest other ADRs of each.",
     ),
-    View(
+    LiveView(
         name="feed_status",
         table="mv.feed_status",
         key=("feed_id",),
@@ -125,5 +125,5 @@ VIEWS: tuple[View, ...] = (
 )
 
 
-def by_name(views: Iterable[View] = VIEWS) -> dict[str, View]:
+def by_name(views: Iterable[LiveView] = VIEWS) -> dict[str, LiveView]:
     return {view.name: view for view in views}
