@@ -265,6 +265,7 @@ async def test_a_reader_that_was_away_for_too_long_starts_anew(
 ) -> None:
     monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=2))
     monkeypatch.setattr(states, "AWAY_OFFSETS_MAX", 3)
+    monkeypatch.setattr(states, "JOIN_TRIES_MAX", 60)  # until the registry has given the schema of what fell out
     picture = await read(hub, lambda picture: picture.whole)
     for number in range(8):
         world.count(A, f"n{number}", number)
