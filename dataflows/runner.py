@@ -26,8 +26,9 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main  # the name says testing; it is the one-worker engine
 
 from connectors.kafka.dead_letters import NO_LIMIT, limit_of
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
-from connectors.kafka.source import EPOCH, KafkaSource, Offsets, PartitionedConsumer, part_name
+from connectors.kafka.source import EPOCH, KafkaSource, PartitionedConsumer, part_name
 from connectors.postgres.sink import (
     Connection,
     DeadLetter,
@@ -36,6 +37,7 @@ from connectors.postgres.sink import (
     TransactionalSink,
     Watermark,
     advance_watermarks,
+    expect_watermarks,
     mapped,
     recent_dead_letters,
     write_dead_letters,
@@ -126,7 +128,7 @@ class Runner(Generic[Effects]):
         sources = self._life.retry("kafka", lambda: offsets.partitions(list(self._contract_of)))
         first = self._life.retry("kafka", lambda: offsets.first(sources))
         start = self._life.retry("postgres", lambda: self._sink.load_offsets(first))
-        self._life.retry("start-up", self._start_flow)
+        self._life.retry("start-up", lambda: self._start_flow(sources))
         consumer = PartitionedConsumer(
             self._settings.kafka, f"adriatic.{self.flow.name}", start, self._life, self.flow.limits
         )
@@ -150,9 +152,11 @@ class Runner(Generic[Effects]):
         op.output("write", keyed, PostgresSink(consumer.partitions, self.write))
         return graph
 
-    def _start_flow(self) -> None:
+    def _start_flow(self, sources: Sequence[TopicPartition]) -> None:
+        views = {source: self.flow.views_of(self._contract_of[source.topic]) for source in sources}
         with self._sink.transaction() as connection:
             self.flow.start(connection)
+            expect_watermarks(connection, views)
 
     # --- before the transaction -------------------------------------------------------------------------------------
 

@@ -25,8 +25,8 @@ import faust
 from faust.types.auth import SASLMechanism
 
 from connectors.kafka.dead_letters import NO_LIMIT, limit_of
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Record, TopicPartition
-from connectors.kafka.source import Offsets
 from connectors.postgres.sink import (
     Connection,
     DeadLetter,
@@ -79,6 +79,8 @@ class Agent(ABC):
 
     name: str
     """In `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
+    about: str
+    """What it does, in a few words for people."""
     topic: str
     """By contract name."""
 

@@ -18,6 +18,7 @@ TOPIC = "agent.task.submitted"
 
 class Announcements(Agent):
     name = "jobs"
+    about = "does what takes long"
     topic = TOPIC
 
     def __init__(self, wake: Callable[[], None]) -> None:

@@ -71,7 +71,7 @@ def identity(user: str | None) -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def created_at(pid: int) -> float | None:
+def read_created_at(pid: int) -> float | None:
     """When this process was created (seconds since 1970), or None when there is none. A zombie has ended."""
     try:
         process = psutil.Process(pid)
@@ -84,7 +84,7 @@ def is_alive(pid: int | None, created: float | None) -> bool:
     """Whether this very process still runs."""
     if pid is None or created is None:
         return False
-    found = created_at(pid)
+    found = read_created_at(pid)
     return found is not None and abs(found - created) <= CREATION_SLACK_S
 
 

@@ -7,7 +7,7 @@ Owns the start with the first reader and the end with the process. Refuses the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from api.db import Database
 from api.live.admission import Admission
@@ -15,20 +15,20 @@ from api.live.decoding import ChangeDecoder
 from api.live.partitions import Partitions
 from api.live.polling import Poller
 from api.live.states import OffsetWatermark
-from api.live.views import VIEWS, LiveView
 from api.watermarks import UNKNOWN, AsOf, judge
 from runtime.clock import Clock
 from runtime.settings import Settings
+from schemas.flows import KeptView
 
 
 class Hub:
     """One of a process, on the event loop. Readers `begin` it; `close` at the end."""
 
-    def __init__(self, settings: Settings, database: Database, clock: Clock, views: Sequence[LiveView] = VIEWS) -> None:
+    def __init__(self, settings: Settings, database: Database, clock: Clock, views: Iterable[KeptView]) -> None:
         self.settings = settings
         self.database = database
         self.clock = clock
-        self.views = {view.name: view for view in views}
+        self.views = {view.name: view for view in views if view.live}
         self.admission = Admission(settings.api)
         self.decoder = ChangeDecoder(settings.registry)
         self.partitions = Partitions(settings.kafka, settings.cdc.prefix, self.decoder, clock)

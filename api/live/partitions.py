@@ -21,13 +21,13 @@ from uuid import UUID
 from api.live.decoding import ChangeDecoder
 from api.live.ring import Ring
 from api.live.states import OffsetWatermark
-from api.live.views import LiveView
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.partitioner import partition_for
 from connectors.kafka.records import TopicPartition
-from connectors.kafka.source import Offsets
 from connectors.kafka.tail import PartitionBatch, TopicTail, topic_ids
 from runtime.clock import Clock
 from runtime.settings import KafkaSettings
+from schemas.flows import KeptView
 from topics import catalog
 
 SETTLE_S = 60.0
@@ -44,7 +44,7 @@ HANDED_OVER_MAX = 4
 class WatchedPartition:
     """One partition of one view's topic."""
 
-    view: LiveView
+    view: KeptView
     source: TopicPartition
     topic_id: str
     ring: Ring
@@ -138,7 +138,7 @@ class Partitions:
 
     # --- for readers ------------------------------------------------------------------------------------------------
 
-    async def watch(self, view: LiveView, tenant_id: UUID, news: asyncio.Event) -> WatchedPartition:
+    async def watch(self, view: KeptView, tenant_id: UUID, news: asyncio.Event) -> WatchedPartition:
         """The partition with the tenant's records, read from now on at the latest. `news` is set when some arrive.
 
         Raises `DependencyUnavailable` when the broker does not answer. Give it back with `unwatch`.
@@ -174,7 +174,7 @@ class Partitions:
 
         return await asyncio.to_thread(ask)
 
-    async def _start(self, view: LiveView, source: TopicPartition) -> WatchedPartition:
+    async def _start(self, view: KeptView, source: TopicPartition) -> WatchedPartition:
         if self._tail is None:
             self._tail = TailOnLoop(self._settings, self._take)
         at_ms = int((self._clock.now().timestamp() - SETTLE_S) * 1000)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from api import watermarks
 from api.db import Database, tenant_transaction
 from api.live.join import PgSnapshot
 from api.live.partitions import Partitions, WatchedPartition
@@ -42,7 +41,7 @@ _SELECT_WATERMARKS = """
 select view,
   min(lsn)::text as lsn,
   min(source_at) as time,
-  count(*) as partitions
+  bool_and(lsn > '0/0') as complete
 from mv.watermarks
 group by view
 """
@@ -56,16 +55,15 @@ class DatabasePoll:
     """What the database said at once: how far each view was, all of it committed before `wal`."""
 
     wal: int
-    views: dict[str, tuple[str, datetime, int]]
+    views: dict[str, tuple[str, datetime, bool]]
     stopped: frozenset[str]
     """Tables whose changes are not captured any more."""
 
     def watermark(self, partition: WatchedPartition, end: int) -> OffsetWatermark:
         """What a reader of `partition` has who has read up to `end`."""
         view = partition.view
-        lsn, time, partitions = self.views.get(view.watermark, (None, None, 0))
-        complete = partitions >= watermarks.partitions_of(view.watermark) and view.table not in self.stopped
-        return OffsetWatermark(end, self.wal, lsn, time, complete)
+        lsn, time, complete = self.views.get(view.name, (None, None, False))
+        return OffsetWatermark(end, self.wal, lsn, time, complete and view.table not in self.stopped)
 
 
 class Poller:
@@ -164,6 +162,6 @@ class Poller:
         self.newest_wal = snapshot.lsn
         for partition in self._partitions.all():
             partition.ring.note_snapshot(snapshot)
-        views = {each["view"]: (each["lsn"], each["time"], each["partitions"]) for each in found}
+        views = {each["view"]: (each["lsn"], each["time"], each["complete"]) for each in found}
         self._polls.append(DatabasePoll(snapshot.lsn, views, frozenset(each["table_name"] for each in stopped)))
         return parse(now["progress"]) if now["progress"] else 0

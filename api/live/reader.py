@@ -23,12 +23,12 @@ from api.live.partitions import WatchedPartition
 from api.live.polling import POLL_S
 from api.live.ring import RowChange
 from api.live.states import CatchingUp, Ended, Following, Joining, OffsetWatermark, Position, ReaderEvent, Sending
-from api.live.views import LiveView
 from connectors.kafka.tail import PartitionReader
 from connectors.postgres.lsn import parse
 from runtime import metrics
 from runtime.errors import DataError, DependencyUnavailable, TooLarge
 from runtime.logs import get_logger
+from schemas.flows import KeptView
 
 CHANGES_MAX = 200
 """Changes in one piece of the response."""
@@ -74,7 +74,7 @@ class Pace:
 class Reader:
     """`begin`, then `frames`. `close` is called by `frames`, and by the hub when nobody reads."""
 
-    def __init__(self, hub: Hub, view: LiveView, tenant_id: UUID, until: datetime | None = None) -> None:
+    def __init__(self, hub: Hub, view: KeptView, tenant_id: UUID, until: datetime | None = None) -> None:
         self.state: states.ReaderState = Joining()
         self._hub = hub
         self._view = view
@@ -279,7 +279,7 @@ class Reader:
                 offset = partition.ring.find_start(self._tenant_id, seen)
                 if offset is not None:
                     found = await rows.read(connection, self._view, self._tenant_id)
-                    as_of = await watermarks.read(connection, self._view.watermark)
+                    as_of = await watermarks.read(connection, self._view.name)
         finally:
             partition.ring.end_join()
         if offset is not None and not partition.lost:

@@ -21,7 +21,9 @@ from connectors.capture.store import HEARTBEAT_PREFIX, Store
 from connectors.capture.tables import ContractMismatch, NoContract, Tables, Truncated
 from connectors.capture.tracker import Confirmed, Tracker, Transaction
 from connectors.capture.transport import Data, Keepalive, Transport
-from connectors.kafka.producer import DELIVERY_TIMEOUT_S, KAFKA, IdempotentProducer
+from connectors.kafka.errors import KAFKA
+from connectors.kafka.producer import DELIVERY_TIMEOUT_S, IdempotentProducer
+from connectors.kafka.records import TopicPartition
 from connectors.postgres.lsn import Lsn, Pos
 from runtime import metrics
 from runtime.clock import Clock
@@ -282,8 +284,8 @@ class Stream:
             )
 
     def _send(self, record: Record) -> None:
-        place = (record.topic, record.partition)
-        if self._asking and self._parts.ledger.has(place, record.pos):
+        source = TopicPartition(record.topic, record.partition)
+        if self._asking and self._parts.ledger.has(source, record.pos):
             metrics.CDC_SKIPPED.labels(topic=record.topic).inc()
             return
         transaction = self._transaction

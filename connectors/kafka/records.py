@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
+
+from confluent_kafka import Message
 
 from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER
 
@@ -97,3 +99,18 @@ class Batch:
     @property
     def source(self) -> TopicPartition:
         return TopicPartition(self.topic, self.partition)
+
+
+def record_of(message: Message) -> Record:
+    """A message without an error, as a record of ours."""
+    kind, timestamp = message.timestamp()
+    headers: Any = message.headers() or ()
+    return Record(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        timestamp_ms=timestamp if kind else None,
+        key=message.key(),
+        value=message.value(),
+        headers=tuple((name, value) for name, value in headers),
+    )

@@ -14,19 +14,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPosition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from connectors.kafka.records import Batch, Record, TopicPartition
+from connectors.kafka.clients import make_consumer
+from connectors.kafka.errors import is_lost
+from connectors.kafka.records import Batch, Record, TopicPartition, record_of
 from runtime.clock import SYSTEM_CLOCK
-from runtime.errors import DependencyUnavailable, Fenced, Halted
+from runtime.errors import Fenced, Halted
 from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
@@ -40,14 +40,10 @@ IDLE_WAIT_S = 0.025
 eight of them stay under a quarter of an epoch; a record that arrives ends it at once."""
 FETCH_RECORDS_MAX = 1_000
 """Records taken from librdkafka at once."""
-QUEUED_KIB_MAX = 8_192
-"""What librdkafka may fetch ahead, for the whole consumer. Its default is 64 MiB, more than the rest of the process."""
 BUFFERED_BYTES_MAX = 8_388_608
 """Records taken from librdkafka and not yet handed out. Above it nothing is taken."""
 BROKER_COMMIT_S = 1.0
 """How often offsets are told to the broker."""
-REQUEST_TIMEOUT_S = 5.0
-"""Of a metadata or offset request to the broker; so long may a request to stop have to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,7 @@ class PartitionedConsumer:
         self._empty_takes = 0
         self._to_commit: dict[TopicPartition, int] = {}
         self._commit_at_s = 0.0
-        self._consumer = Consumer(_config(settings, group, self._on_error), logger=librdkafka_log())
+        self._consumer = make_consumer(settings, "flow", group=group, on_error=self._on_error)
         self._consumer.assign([KafkaPosition(source.topic, source.partition, at) for source, at in start.items()])
 
     @property
@@ -185,10 +181,9 @@ class PartitionedConsumer:
         self._buffered_bytes += record.size_bytes
 
     def _on_message_error(self, source: TopicPartition, error: KafkaError, offset: int | None) -> None:
-        code = error.code()
-        if code == KafkaError._PARTITION_EOF:
+        if error.code() == KafkaError._PARTITION_EOF:
             self._partitions[source].end_seen = offset if offset is not None else -1
-        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        elif is_lost(error):
             self._life.fail(self._lost(source, error))
         else:
             self._on_error(error)
@@ -264,101 +259,6 @@ def part_name(source: TopicPartition) -> str:
 def part_source(name: str) -> TopicPartition:
     topic, _, partition = name.rpartition("/")
     return TopicPartition(topic, int(partition))
-
-
-class Offsets:
-    """What the broker says about offsets, asked afresh. Safe for any thread. Raises `DependencyUnavailable`."""
-
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._settings = settings
-        self._admin = self._client()
-
-    def _client(self) -> AdminClient:
-        return AdminClient(client_config(self._settings), logger=librdkafka_log())
-
-    def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        """Every partition of `topics`. A topic that is not there yet is the same as a broker that is not."""
-        known = self.topics()
-        if missing := sorted(set(topics) - set(known)):
-            raise DependencyUnavailable(f"no topic {', '.join(missing)}", hint="run `adriatic topics apply`")
-        return [TopicPartition(topic, partition) for topic in topics for partition in known[topic]]
-
-    def topics(self) -> dict[str, list[int]]:
-        """Partitions of every topic that the broker has."""
-        try:
-            known = self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
-        except KafkaException as error:
-            raise DependencyUnavailable(f"the broker does not answer: {error.args[0].str()}") from error
-        return {topic: sorted(known[topic].partitions) for topic in known}
-
-    def first(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Of the oldest record that each partition still has."""
-        return self._ask(sources, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-
-    def end(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """One past the newest committed record of each partition."""
-        return self._ask(sources, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-
-    def at(self, sources: Iterable[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
-        """Of the first record of each partition that is not older than `timestamp_ms`; -1 where there is none."""
-        return self._ask(sources, OffsetSpec.for_timestamp(timestamp_ms))
-
-    def _ask(self, sources: Iterable[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
-        request = {KafkaPosition(source.topic, source.partition): spec for source in sources}
-        try:
-            answers = self._admin.list_offsets(request, request_timeout=REQUEST_TIMEOUT_S)
-            return {
-                TopicPartition(position.topic, position.partition): answer.result(REQUEST_TIMEOUT_S).offset
-                for position, answer in answers.items()
-            }
-        except (KafkaException, TimeoutError) as error:
-            # The client keeps the leader epoch that it learnt, and asks with it for ever: after the broker was away,
-            # that is fenced each time. A new client learns anew.
-            self._admin = self._client()
-            raise DependencyUnavailable(f"the broker does not tell offsets: {error}") from error
-
-
-def record_of(message: Message) -> Record:
-    """A message without an error, as a record of ours."""
-    kind, timestamp = message.timestamp()
-    headers: Any = message.headers() or ()
-    return Record(
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
-        timestamp_ms=timestamp if kind else None,
-        key=message.key(),
-        value=message.value(),
-        headers=tuple((name, value) for name, value in headers),
-    )
-
-
-def _config(settings: KafkaSettings, group: str, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-    return {
-        **client_config(settings),
-        "group.id": group,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "enable.partition.eof": True,  # says how far a partition is read when its last entries are not records
-        "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
-        "allow.auto.create.topics": False,
-        "queued.max.messages.kbytes": QUEUED_KIB_MAX,
-        "fetch.wait.max.ms": 500,
-        "error_cb": on_error,
-    }
-
-
-def client_config(settings: KafkaSettings) -> dict[str, Any]:
-    """What every consumer and admin client of ours is told."""
-    return {**settings.client_config(), "socket.keepalive.enable": True, "reconnect.backoff.max.ms": 2_000}
-
-
-def librdkafka_log() -> Any:
-    """Where the library's own log lines go."""
-    import logging
-
-    return logging.getLogger("librdkafka")
 
 
 def age_s(timestamp_ms: int | None) -> float | None:

@@ -227,6 +227,22 @@ class TransactionalSink:
         )
 
 
+EXPECT_WATERMARKS = """
+insert into mv.watermarks (view, topic, partition, lsn, source_at)
+select view, topic, partition, '0/0', to_timestamp(0)
+from unnest(%s::text[], %s::text[], %s::int[]) as expected (view, topic, partition)
+order by 1, 2, 3
+on conflict do nothing
+"""
+
+
+def expect_watermarks(connection: Connection, views: Mapping[TopicPartition, Sequence[str]]) -> None:
+    """Say which partitions each view is made from, before any of them has reported: until all have, nobody can say how
+    far the view is. One that has not stands at 0/0, which is no position in Postgres either."""
+    rows = [(view, *source) for source, names in views.items() for view in names]
+    connection.execute(EXPECT_WATERMARKS, [[row[column] for row in rows] for column in range(3)])
+
+
 def advance_watermarks(connection: Connection, views: Sequence[str], source: TopicPartition, mark: Watermark) -> None:
     """Watermarks never go back, whoever sets them."""
     connection.cursor().executemany(

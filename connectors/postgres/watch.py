@@ -8,7 +8,7 @@ which sees all tenants; what comes back are counts and positions. Refuses to jud
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -17,13 +17,13 @@ import msgspec
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.sink import Connection, connect, mapped
 from runtime.settings import Settings
+from schemas.flows import KeptView
 from schemas.pipeline import TOTAL, DeadLetters, Percentiles, Pipeline, Slot, decode
 
 STATEMENT_MS = 3_000
 """Every statement here takes milliseconds. A longer one means that the database is in trouble: the look has failed."""
 KEPT_DAYS = 3
 """Of minutes of freshness: ten views make 216 000 rows in that time."""
-WORDS_VIEW, MEANING_VIEW, RELATED_VIEW = "search.words", "search.meaning", "related"
 KINDS_MAX = 200
 """Kinds of dead letters in one picture. More than that is one fault with many names."""
 SESSION = "adriatic-flow-"
@@ -40,10 +40,10 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """Of one view: its slowest partition, and how many have reported."""
+    """Of one view: its slowest partition, and whether all of them have reported."""
 
     source_at_s: float
-    partitions: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,20 @@ class Facts:
     slot: Slot
 
 
-class Watch:
-    """One session. Raises `DependencyUnavailable`; close it, or use it as a context manager."""
+WATERMARKS = """
+select view, extract(epoch from min(source_at))::float8, bool_and(lsn > '0/0')
+from mv.watermarks
+group by view
+"""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+
+class Watch:
+    """One session. Raises `DependencyUnavailable`; close it, or use it as a context manager. `views`: those whose
+    declarations say more than their watermarks do."""
+
+    def __init__(self, settings: Settings, name: str, views: Sequence[KeptView] = ()) -> None:
         self._slot = settings.cdc.slot
+        self._views = [view for view in views if view.follows or view.waiting]
         self._connection: Connection = connect(settings.postgres, name=name)
         self._connection.autocommit = True
         with mapped():
@@ -123,28 +132,16 @@ class Watch:
         return {flow: Marks(seen_at_s, sampled_at_s) for flow, seen_at_s, sampled_at_s in rows}
 
     def _watermarks(self) -> dict[str, Watermarks]:
-        rows = self._rows(
-            "select view, extract(epoch from min(source_at))::float8, count(*) from mv.watermarks group by view"
-        )
-        found = {view: Watermarks(at_s, partitions) for view, at_s, partitions in rows}
-        return found | self._by_meaning(found)
+        found = {view: Watermarks(at_s, complete) for view, at_s, complete in self._rows(WATERMARKS)}
+        oldest_s = {query: self._oldest_s(query) for query in {view.waiting for view in self._views if view.waiting}}
+        for view in self._views:
+            if (mark := found.get(view.follows or view.name)) is not None:
+                found[view.name] = _at_most(mark, oldest_s.get(view.waiting))
+        return found
 
-    def _by_meaning(self, found: Mapping[str, Watermarks]) -> dict[str, Watermarks]:
-        """What waits for vectors: search by meaning has no watermark of its own, and that of the related ADRs says how
-        far they follow the search, not how far the search is. Neither is further than the oldest version that waits."""
-        rows = self._rows(
-            "select extract(epoch from min(recorded_at))::float8 from mv.search_state "
-            "where not deleted and meaning_version is distinct from words_version"
-        )
-        waiting_s = rows[0][0]
-        followers = {MEANING_VIEW: found.get(WORDS_VIEW), RELATED_VIEW: found.get(RELATED_VIEW)}
-        return {
-            view: Watermarks(
-                mark.source_at_s if waiting_s is None else min(mark.source_at_s, waiting_s), mark.partitions
-            )
-            for view, mark in followers.items()
-            if mark is not None
-        }
+    def _oldest_s(self, waiting: str) -> float | None:
+        ((oldest,),) = self._rows(waiting.encode())
+        return None if oldest is None else oldest.timestamp()
 
     def _sessions(self) -> dict[str, int]:
         """By flow or agent, how many sessions it has: who has one is there, even if it does nothing."""
@@ -256,6 +253,10 @@ class Watch:
     def _run(self, query: Any, *values: Any) -> None:
         with mapped():
             self._connection.execute(query, values)
+
+
+def _at_most(mark: Watermarks, limit_s: float | None) -> Watermarks:
+    return mark if limit_s is None else replace(mark, source_at_s=min(mark.source_at_s, limit_s))
 
 
 def write_progress(connection: Connection, flow: str, seen_at: datetime | None) -> None:

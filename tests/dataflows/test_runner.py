@@ -224,7 +224,9 @@ def test_lag_and_watermarks_are_told_also_when_nothing_comes(world: World) -> No
 def test_a_busy_partition_is_known_up_to_before_its_newest_commit(world: World) -> None:
     world.versions([Version(uuid.uuid4(), uuid.uuid4(), 1)])
     world.run_until_done(world.index)
-    (row,) = world.rows("select ('0/0'::pg_lsn + %s::numeric)::text, lsn::text from mv.watermarks", world.lsn - 1)
+    (row,) = world.rows(
+        "select ('0/0'::pg_lsn + %s::numeric)::text, lsn::text from mv.watermarks where lsn > '0/0'", world.lsn - 1
+    )
     assert row[0] == row[1]
 
 
@@ -234,7 +236,7 @@ def test_a_snapshot_in_progress_claims_no_watermark(world: World) -> None:
     world.produce(VERSIONS_TOPIC, tenant, value)
     world.flush()
     world.run_until_done(world.index)
-    assert world.rows("select count(*) from mv.watermarks") == [(0,)]
+    assert world.rows("select distinct lsn::text from mv.watermarks") == [("0/0",)]
 
 
 def test_it_starts_waits_and_stops_without_its_dependencies() -> None:

@@ -316,7 +316,7 @@ class World:
 
     def end(self, topic: str) -> int:
         """Records of a topic, over its partitions."""
-        from connectors.kafka.source import Offsets
+        from connectors.kafka.offsets import Offsets
 
         offsets = Offsets(self.settings.kafka)
         return sum(offsets.end(offsets.partitions([self.topics[topic]])).values())

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from adriatic.supervisor.part import Report
-from adriatic.supervisor.supervisor import Files, running
+from adriatic.supervisor.part import SystemReport
+from adriatic.supervisor.supervisor import Files, read_running
+from dataflows.catalog import flows
 from runtime.settings import Settings
+from streams.catalog import agents
 
 pytestmark = pytest.mark.stack
 
-FLOWS = ("index", "embed", "activity", "usage", "related", "feeds")
-SERVICES = ("postgres", "kafka", "registry", "cdc", *FLOWS, "jobs", "watch", "api")
+SERVICES = ("postgres", "kafka", "registry", "cdc", *flows(), *agents(), "watch", "api")
 RESIDENT_BYTES_MAX = 2_000_000_000
 HEAL_MAX_S = 200.0
 """Nine processes that start at once on a machine that may be busy."""
@@ -38,8 +39,8 @@ def adriatic(system: Settings, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
-def report_of(system: Settings) -> Report:
-    report = running(Files(system.home))
+def report_of(system: Settings) -> SystemReport:
+    report = read_running(Files(system.home))
     assert report is not None
     return report
 

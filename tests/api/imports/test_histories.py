@@ -19,6 +19,7 @@ from adriatic.cli.remote import Remote, local_token
 from adriatic.cli.sending import Sent, send
 from api.app import create_app
 from connectors.history import Change, Source, open_source
+from dataflows.catalog import views
 from runtime.clock import SYSTEM_CLOCK
 from runtime.ids import new_id
 from runtime.settings import Settings
@@ -64,7 +65,7 @@ class Platform:
 
 @pytest.fixture
 def platform(fresh_database: Settings) -> Iterator[Platform]:
-    with TestClient(create_app(fresh_database)) as client:
+    with TestClient(create_app(fresh_database, views())) as client:
         yield Platform(fresh_database, client)
 
 

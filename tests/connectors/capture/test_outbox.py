@@ -34,7 +34,7 @@ class Lookup:
 def topic(name: str, kind: Kind, partitions: int = 8) -> Topic:
     return Topic(
         name=name, kind=kind, description="", owner="tests", partitions=partitions, key=("tenant_id", "id"),
-        partition_by="tenant_id", cleanup="delete", retention_ms=-1, producers=(), consumers=(), pii=(),
+        partition_by="tenant_id", cleanup="delete", retention_ms=-1, producers=(), pii=(),
         freshness_target_s=None, dlq=Dlq(""), extra={},
     )  # fmt: skip
 

@@ -13,17 +13,10 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
-from connectors.kafka.source import (
-    BatchLimits,
-    KafkaSource,
-    Offsets,
-    PartitionedConsumer,
-    age_s,
-    part_name,
-    part_source,
-)
-from runtime.errors import DependencyUnavailable, Halted
+from connectors.kafka.source import BatchLimits, KafkaSource, PartitionedConsumer, age_s, part_name, part_source
+from runtime.errors import Halted
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import KafkaSettings, Settings
@@ -65,15 +58,6 @@ def test_names_of_partitions_sort_like_partitions() -> None:
 def test_age_of_an_unknown_time_is_unknown() -> None:
     assert age_s(None) is None
     assert age_s(int(time.time() * 1000) + 60_000) == 0.0
-
-
-def test_a_broker_that_does_not_answer_is_a_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.kafka.source.REQUEST_TIMEOUT_S", 0.5)
-    offsets = Offsets(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
-    with pytest.raises(DependencyUnavailable):
-        offsets.partitions(["t"])
-    with pytest.raises(DependencyUnavailable):
-        offsets.end([TopicPartition("t", 0)])
 
 
 # --- on a broker ----------------------------------------------------------------------------------------------------
@@ -220,13 +204,6 @@ def test_the_broker_is_told_what_was_committed(kafka: KafkaSettings, topic: str)
     with closing(Consumer({**kafka.client_config(), "group.id": group})) as asked:
         (position,) = asked.committed([KafkaPosition(topic, 0)], timeout=30)
     assert position.offset == 10
-
-
-@pytest.mark.stack
-def test_a_missing_topic_is_waited_for(kafka: KafkaSettings) -> None:
-    with pytest.raises(DependencyUnavailable, match="no topic") as caught:
-        Offsets(kafka).partitions([f"none-{uuid.uuid4().hex}"])
-    assert "topics apply" in caught.value.hint
 
 
 @pytest.mark.stack
