@@ -77,7 +77,7 @@ class JobController(Controller):
     ) -> Response[Job]:
         """`reindex` asks again for the vectors that the tenant's ADRs lack; it changes nothing where none is
         missing."""
-        service.checked(data)
+        service.require_valid(data)
         trace = traceparent()
         async with tenant_transaction(database, principal.tenant_id) as connection:
             job_id, replayed = await service.create(connection, principal, data, idempotency_key, trace)

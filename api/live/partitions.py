@@ -57,7 +57,7 @@ class WatchedPartition:
     @property
     def usable(self) -> bool:
         """Whether a reader may begin here."""
-        return not (self.lost or self.ring.blind)
+        return not (self.lost or self.ring.dropped.blind)
 
     def wake(self, tenants: set[UUID] | None = None) -> None:
         """Readers of `tenants`; None: all of them."""

@@ -161,7 +161,7 @@ class Poller:
         snapshot = PgSnapshot.parse(now["snapshot"], parse(now["wal"]), self.newest_wal)
         self.newest_wal = snapshot.lsn
         for partition in self._partitions.all():
-            partition.ring.note_snapshot(snapshot)
+            partition.ring.dropped.note_snapshot(snapshot)
         views = {each["view"]: (each["lsn"], each["time"], each["complete"]) for each in found}
         self._polls.append(DatabasePoll(snapshot.lsn, views, frozenset(each["table_name"] for each in stopped)))
         return parse(now["progress"]) if now["progress"] else 0

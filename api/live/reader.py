@@ -271,7 +271,7 @@ class Reader:
         """Read the rows, and find the first change that they do not have."""
         partition = await self._find_partition()
         since = self._hub.poller.newest_wal
-        partition.ring.begin_join()
+        partition.ring.dropped.begin_join()
         try:
             async with tenant_transaction(self._hub.database, self._tenant_id, read_only=True) as connection:
                 row = await connection.fetchrow(_SELECT_SNAPSHOT)
@@ -281,7 +281,7 @@ class Reader:
                     found = await rows.read(connection, self._view, self._tenant_id)
                     as_of = await watermarks.read(connection, self._view.name)
         finally:
-            partition.ring.end_join()
+            partition.ring.dropped.end_join()
         if offset is not None and not partition.lost:
             base = OffsetWatermark(0, 0, as_of.lsn, as_of.time, as_of.time is not None)
             position = Position(partition.topic_id, offset, seen, base)

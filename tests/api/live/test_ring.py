@@ -79,21 +79,21 @@ def test_what_falls_out_unseen_keeps_readers_from_beginning_until_a_snapshot_see
     ring.extend([record(0, A, 5), record(1, A, 6)], 2)
     assert ring.find_start(A, seen(8, 5)) is None
     assert ring.find_start(A, seen(8)) == 2
-    ring.note_snapshot(seen(8))
-    ring.extend([record(2, A, 7)], 3)  # drops 6, which the look saw
+    ring.dropped.note_snapshot(seen(8))
+    ring.extend([record(2, A, 7)], 3)  # drops 6, which that snapshot saw
     assert ring.find_start(A, seen(8)) == 3
 
 
 def test_what_falls_out_while_a_snapshot_is_taken_is_compared_with_that_snapshot() -> None:
     ring = Ring(0, xid_of, records_max=1)
     ring.extend([record(0, A, 5)], 1)
-    ring.begin_join()
+    ring.dropped.begin_join()
     older = seen(8, 5)
-    ring.note_snapshot(seen(9))  # a younger one has it already
+    ring.dropped.note_snapshot(seen(9))  # a younger one has it already
     ring.extend([record(1, A, 8)], 2)
     assert ring.find_start(A, older) is None
-    ring.end_join()
-    ring.note_snapshot(seen(9))
+    ring.dropped.end_join()
+    ring.dropped.note_snapshot(seen(9))
     assert ring.find_start(A, seen(9)) == 2
 
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_decoded_when_it_falls_out_is_decided_when_it_can_be() ->
 def test_a_ring_with_too_much_that_cannot_be_decoded_is_blind() -> None:
     ring = Ring(0, xid_of, records_max=1)
     ring.extend([record(offset, A, offset, value=b"?") for offset in range(UNDECIDED_MAX + 2)], UNDECIDED_MAX + 2)
-    assert ring.blind
+    assert ring.dropped.blind
     assert ring.find_start(A, seen(1 << 20)) is None
 
 
@@ -148,7 +148,7 @@ def test_any_join_is_whole_or_refused() -> None:
             visible |= {each for each in hidden if chance.random() < 0.5}
             snapshot = seen(xid + 1, *(each for each in logged if each not in visible))
             if chance.random() < 0.3:
-                ring.note_snapshot(snapshot)
+                ring.dropped.note_snapshot(snapshot)
             if chance.random() < 0.3:
                 place = ring.find_start(A, snapshot)
                 if place is not None:
