@@ -91,7 +91,7 @@ class LiveController(Controller):
             return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
         if position is not None:
             deadline = Deadline.after(watermarks.POSITION_WAIT_S)
-            await watermarks.reached(database, principal.tenant_id, position, deadline, view=found.name)
+            await watermarks.wait_until_reached(database, principal.tenant_id, position, deadline, view=found.name)
         reader = Reader(live, found, principal.tenant_id, request.auth.expires_at)
         await reader.begin(last)
         return Stream(reader.frames(), media_type=MEDIA_TYPE, headers=HEADERS)
