@@ -32,15 +32,16 @@ UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 POSITION_HEADER = b"adriatic-position"
-"""Of the answer to each write: an LSN at or after its commit, to be sent with a read that must show it."""
+"""Header of the answer to each write: an LSN at or after its commit, to be sent with a read that must show it."""
 CLIENT_GONE = 499
 """The status that the log and the metrics show when the caller hung up first; nobody receives it."""
 HEAD_STATE = "adriatic_head"
-"""In the state of a request that came as HEAD: an answer without end must not begin."""
+"""Marks the state of a request that came as HEAD: an answer without end must not begin."""
 DRAIN_BYTES_MAX = 128 * 1024 * 1024
-"""Of a body that was refused. The largest mistakes that people make (a video, a dump) still get their answer."""
+"""Most bytes that are read of a body that was refused. The largest mistakes that people make (a video, a dump) still
+get their answer."""
 DRAIN_S_MAX = 10.0
-"""For the same: a caller on a line this slow gets a broken connection."""
+"""Longest time for the same: a caller on a line this slow gets a broken connection."""
 QUIET = ("/health", "/metrics")
 
 _TRACE_CONTEXT = TraceContextTextMapPropagator()

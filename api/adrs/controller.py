@@ -180,7 +180,8 @@ class AdrController(Controller):
         include_deleted: IncludeDeleted = False,
         if_none_match: IfNoneMatch = None,
     ) -> Response[Adr | None]:
-        """As it is now, or as it was at a time. The ETag is what a later change is made from; 304 when you have it."""
+        """Read an ADR as it is now, or as it was at a time. The ETag is what a later change is made from; 304 when you
+        have it."""
         require_zone("as_of", as_of)
         tenant_id = principal.tenant_id
         async with tenant_transaction(database, tenant_id, read_only=True) as connection:

@@ -163,7 +163,7 @@ class RelationController(Controller):
     async def list_related(
         self, database: Db, principal: By, adr_id: AdrId, position: watermarks.Position = None
     ) -> Response[related.RelatedAdrs]:
-        """At most ten: what links lead to or come from first, then by shared words and by meaning. Superseded ADRs
+        """List at most ten: what links lead to or come from first, then by shared words and by meaning. Superseded ADRs
         are among them, with their status; deleted ones are not."""
         if position is not None:
             deadline = Deadline.after(watermarks.POSITION_WAIT_S)

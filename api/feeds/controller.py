@@ -170,7 +170,7 @@ class FeedController(Controller):
         feed: Slug,
         data: Annotated[NewKey, Body(examples=[Example("New key", value={"name": "the wiki's exporter"})])],
     ) -> ShownKey:
-        """To rotate: make a second key, give it to the producer, revoke the first."""
+        """Make a key. To rotate, make a second one, give it to the producer, and revoke the first."""
         async with tenant_transaction(database, principal.tenant_id) as connection:
             return await service.create_key(connection, principal.tenant_id, feed, data.name)
 
@@ -210,8 +210,9 @@ class FeedController(Controller):
         feed: Slug,
         data: Annotated[NewItems, Body(examples=[Example("One item", value={"items": [_ITEM]})])],
     ) -> Received:
-        """At most 500 at once, all or none. A version that was sent before changes nothing, and an older one never
-        replaces a newer one, so a request can be repeated safely. Takes a token, or the feed's key in its place."""
+        """Send at most 500 items at once, all or none. A version that was sent before changes nothing, and an older
+        one never replaces a newer one, so a request can be repeated safely. Takes a token, or the feed's key in its
+        place."""
         trace = traceparent()
         async with tenant_transaction(database, principal.tenant_id) as connection:
             return await service.receive(connection, principal, feed, data.items, trace)

@@ -30,7 +30,7 @@ BATCH_RECORDS_MAX = 500
 """Handed over at once."""
 STOP_S_MAX = 10.0
 PIECE_S_MAX = 5.0
-"""For one piece of it: a broker that takes longer is away."""
+"""Limit for one piece of a partition: a broker that takes longer is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class TopicTail:
             self._deliver(found)
 
     def _group(self, messages: Sequence[Message]) -> list[PartitionBatch]:
-        """By partition. Moves on where each one goes on."""
+        """Sort by partition, and move on where each one goes on."""
         records: dict[TopicPartition, list[Record]] = {}
         lost: set[TopicPartition] = set()
         position: dict[TopicPartition, int] = {}
