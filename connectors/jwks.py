@@ -15,7 +15,7 @@ from connectors.http_errors import translate
 from runtime.errors import DependencyUnavailable, Misconfigured
 
 TIMEOUT_S = 5.0
-"""For the whole request: a caller may be waiting for it."""
+"""Limit for the whole request: a caller may be waiting for it."""
 HINT = "is auth.jwks_url right, and its host reachable from here?"
 JWKS_BYTES_MAX = 262_144
 """Providers publish two or three keys in a few kilobytes; this leaves room for certificate chains."""
