@@ -91,7 +91,7 @@ class AdrController(Controller):
         """It gets the next number of its log. The log `main` is made when it is missing, others are made first.
 
         The answer's header `Adriatic-Position` is at or after the commit: a search whose `as_of.lsn` has reached it
-        shows the ADR, and a search that is sent the header waits for that. `Adriatic-Commit-Lsn` is its former name.
+        shows the ADR, and a search that is sent the header waits for that.
         """
         service.require_fitting(data.body, settings.api.adr_bytes_max)
         document = await _parse(data.body)
@@ -112,11 +112,11 @@ class AdrController(Controller):
                 await service.remember(connection, tenant_id, idempotency_key, data, written.adr_id)
             return await queries.read(connection, tenant_id, written.adr_id), False
 
-        (adr, replayed), lsn = await write(database, tenant_id, work)
+        (adr, replayed), _ = await write(database, tenant_id, work)
         if not replayed:
             metrics.ADRS_CREATED.inc()
         headers = {"location": f"/v1/adrs/{adr.adr_id}"} | ({"idempotent-replay": "true"} if replayed else {})
-        return _answer(adr, lsn, headers, status_code=201)
+        return _answer(adr, headers, status_code=201)
 
     @get(
         operation_id="listAdrs",
@@ -342,15 +342,12 @@ async def _change(
         written = await work(connection, tenant_id, by)
         return await queries.read(connection, tenant_id, written.adr_id, include_deleted=True)
 
-    adr, lsn = await write(database, tenant_id, run)
-    return _answer(adr, lsn, {})
+    adr, _ = await write(database, tenant_id, run)
+    return _answer(adr, {})
 
 
-def _answer(adr: Adr, lsn: str | None, headers: dict[str, str], status_code: int = 200) -> Response[Any]:
-    headers = headers | {"etag": preconditions.etag(adr)}
-    if lsn is not None:
-        headers |= {"adriatic-commit-lsn": lsn}
-    return Response(adr, status_code=status_code, headers=headers)
+def _answer(adr: Adr, headers: dict[str, str], status_code: int = 200) -> Response[Any]:
+    return Response(adr, status_code=status_code, headers=headers | {"etag": preconditions.etag(adr)})
 
 
 async def _parse(body: str) -> ParsedAdr:
