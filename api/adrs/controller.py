@@ -30,7 +30,7 @@ from api.adrs.schemas import (
     Rollback,
 )
 from api.auth.users import Principal
-from api.db import Connection, Database, tenant_transaction, write
+from api.db import Connection, Database, tenant_transaction
 from api.edge import traceparent
 from api.logs import service as logs
 from api.openapi import answers
@@ -112,7 +112,8 @@ class AdrController(Controller):
                 await service.remember(connection, tenant_id, idempotency_key, data, written.adr_id)
             return await queries.read(connection, tenant_id, written.adr_id), False
 
-        (adr, replayed), _ = await write(database, tenant_id, work)
+        async with tenant_transaction(database, tenant_id) as connection:
+            adr, replayed = await work(connection)
         if not replayed:
             metrics.ADRS_CREATED.inc()
         headers = {"location": f"/v1/adrs/{adr.adr_id}"} | ({"idempotent-replay": "true"} if replayed else {})
@@ -337,12 +338,9 @@ async def _change(
 ) -> Response[Adr]:
     """Do `work` in one transaction, and answer with the ADR as it is then."""
     tenant_id, by = principal.tenant_id, actor(principal)
-
-    async def run(connection: Connection) -> Adr:
+    async with tenant_transaction(database, tenant_id) as connection:
         written = await work(connection, tenant_id, by)
-        return await queries.read(connection, tenant_id, written.adr_id, include_deleted=True)
-
-    adr, _ = await write(database, tenant_id, run)
+        adr = await queries.read(connection, tenant_id, written.adr_id, include_deleted=True)
     return _answer(adr, {})
 
 

@@ -167,7 +167,7 @@ class RelationController(Controller):
         are among them, with their status; deleted ones are not."""
         if position is not None:
             deadline = Deadline.after(watermarks.POSITION_WAIT_S)
-            await watermarks.reached_related(database, principal.tenant_id, position, deadline)
+            await watermarks.wait_until_related(database, principal.tenant_id, position, deadline)
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             await queries.require_adr(connection, principal.tenant_id, adr_id)
             found = await related.read(connection, principal.tenant_id, adr_id)

@@ -81,14 +81,12 @@ def test_only_the_settings_read_a_setting_from_the_environment() -> None:
     "call", ["datetime.now", "datetime.datetime.now", "time.time", "datetime.utcnow", "date.today"]
 )
 def test_only_the_clock_reads_the_time(call: str) -> None:
-    assert users(call) <= {"runtime/clock.py", "runtime/ops.py"}
+    assert users(call) <= {"runtime/clock.py"}
 
 
 @pytest.mark.parametrize("call", ["time.monotonic", "time.perf_counter", "time.sleep"])
 def test_only_the_clock_measures_time_and_sleeps(call: str) -> None:
-    assert users(call) - PENDING_TIME == {"runtime/clock.py"} - (
-        {"runtime/clock.py"} if call.endswith("counter") else set()
-    )
+    assert users(call) - PENDING_TIME <= {"runtime/clock.py"}
 
 
 @pytest.mark.parametrize("library", ["psycopg", "asyncpg", "confluent_kafka", "httpx", "openai", "socket"])
@@ -100,6 +98,8 @@ def test_what_flows_compute_does_no_input_or_output(library: str) -> None:
         for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8")))
         if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == library for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library)
+        # It makes statements of declared names, and opens nothing.
+        if ast.unparse(node) != "from psycopg import sql"
     }
     assert importing == set()
 
