@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from tests.conftest import Copy
+from tests.copies import Copy
 from tests.crash.ring import run
 from tests.crash.running import Hits
 from tests.crash.schedule import SUPERVISOR, schedule
