@@ -18,7 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from api.db import WROTE, Wrote
+from api.db import LAST_WRITE, LastWrite
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.ids import new_id
@@ -32,15 +32,16 @@ UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 POSITION_HEADER = b"adriatic-position"
-"""Of the answer to each write: an LSN at or after its commit, to be sent with a read that must show it."""
+"""Header of the answer to each write: an LSN at or after its commit, to be sent with a read that must show it."""
 CLIENT_GONE = 499
 """The status that the log and the metrics show when the caller hung up first; nobody receives it."""
 HEAD_STATE = "adriatic_head"
-"""In the state of a request that came as HEAD: an answer without end must not begin."""
+"""Marks the state of a request that came as HEAD: an answer without end must not begin."""
 DRAIN_BYTES_MAX = 128 * 1024 * 1024
-"""Of a body that was refused. The largest mistakes that people make (a video, a dump) still get their answer."""
+"""Most bytes that are read of a body that was refused. The largest mistakes that people make (a video, a dump) still
+get their answer."""
 DRAIN_S_MAX = 10.0
-"""For the same: a caller on a line this slow gets a broken connection."""
+"""Longest time for the same: a caller on a line this slow gets a broken connection."""
 QUIET = ("/health", "/metrics")
 
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
@@ -74,17 +75,16 @@ class Edge:
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         body = _Body(receive, headers)
-        answer = _Answer(send, request_id, body, head=scope["method"] == "HEAD")
+        answer = _CountedSend(send, request_id, body, head=scope["method"] == "HEAD")
         if scope["method"] == "OPTIONS":
             answer.allow = lambda: self._methods.get(str(scope.get("path_template")), frozenset())
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
         if answer.head:
             scope["method"] = "GET"
             scope["state"][HEAD_STATE] = True
-        wrote = None if method in READS else Wrote()
-        answer.wrote = wrote
+        answer.last_write = None if method in READS else LastWrite()
         began_s = self._clock.monotonic()
-        context = WROTE.set(wrote)
+        context = LAST_WRITE.set(answer.last_write)
         parent = _parent(headers)
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id, tenant_id=None, user_id=None),
@@ -96,10 +96,10 @@ class Edge:
                 answer.status = answer.status or CLIENT_GONE
                 raise
             finally:
-                WROTE.reset(context)
+                LAST_WRITE.reset(context)
                 self._record(scope, method, answer, self._clock.monotonic() - began_s, span)
 
-    def _record(self, scope: Scope, method: str, answer: _Answer, took_s: float, span: trace.Span) -> None:
+    def _record(self, scope: Scope, method: str, answer: _CountedSend, took_s: float, span: trace.Span) -> None:
         route = str(scope.get("path_template") or UNMATCHED)
         status = answer.status or 500
         metrics.HTTP_REQUESTS.labels(method, route, str(status)).inc()
@@ -155,7 +155,7 @@ class _Body:
             pass
 
 
-class _Answer:
+class _CountedSend:
     """The `send` of one request: adds the request id, counts, and leaves out the body of a HEAD."""
 
     def __init__(self, send: Send, request_id: str, body: _Body, *, head: bool) -> None:
@@ -163,7 +163,7 @@ class _Answer:
         self._body = body
         self._request_id = request_id.encode()
         self.head = head
-        self.wrote: Wrote | None = None
+        self.last_write: LastWrite | None = None
         self.allow: Callable[[], frozenset[str]] = frozenset
         self.status = 0
         self.size_bytes = 0
@@ -173,9 +173,9 @@ class _Answer:
             self.status = message["status"]
             if self.status >= 400:
                 await self._body.drain()
-            message["headers"] = [*self._allowing(message["headers"]), (b"x-request-id", self._request_id)]
-            if self.wrote is not None and self.wrote.lsn is not None and self.status < 400:
-                message["headers"] = [*message["headers"], (POSITION_HEADER, self.wrote.lsn.encode())]
+            message["headers"] = [*self._complete_allow(message["headers"]), (b"x-request-id", self._request_id)]
+            if self.last_write is not None and self.last_write.lsn is not None and self.status < 400:
+                message["headers"] = [*message["headers"], (POSITION_HEADER, self.last_write.lsn.encode())]
         elif message["type"] == "http.response.body":
             self.size_bytes += len(message["body"])
             if self.head:
@@ -184,7 +184,7 @@ class _Answer:
                 message["body"] = b""
         await self._send(message)
 
-    def _allowing(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    def _complete_allow(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         """Litestar's own answer to OPTIONS knows the first handler of a path only, and nothing knows HEAD."""
         for name, value in headers:
             if name == b"allow":

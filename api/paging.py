@@ -55,18 +55,18 @@ def decode(cursor: str | None, filters: str, key_type: type[Key]) -> Key | None:
         of, raw_key = msgspec.json.decode(token, type=tuple[str, msgspec.Raw])
         key = msgspec.json.decode(raw_key, type=key_type)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
-        raise _refused("the cursor is not one of ours") from None
+        raise _refusal("the cursor is not one of ours") from None
     if of != filters:
-        raise _refused("the cursor belongs to a list with other filters")
+        raise _refusal("the cursor belongs to a list with other filters")
     return key
 
 
 def split(rows: Sequence[Any], limit: int) -> tuple[Sequence[Any], bool]:
-    """Of `limit` + 1 rows asked for: those of this page, and whether there are more."""
+    """Divide `limit` + 1 rows asked for into those of this page, and whether there are more."""
     return rows[:limit], len(rows) > limit
 
 
-def _refused(detail: str) -> InvalidInput:
+def _refusal(detail: str) -> InvalidInput:
     return InvalidInput(
         detail,
         hint="take next_cursor from the page before, with the same filters, or start without a cursor",

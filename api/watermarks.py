@@ -16,22 +16,13 @@ import msgspec
 from litestar.params import HeaderParameter
 
 from api.db import Connection, Database, tenant_transaction
-from api.live.views import VERSIONS, VIEWS
 from runtime.deadline import Deadline
 from runtime.errors import Behind
 from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX, State
-from topics import catalog
 
 WORDS_VIEW = "search.words"
 RELATED_VIEW = "related"
 FEEDS_VIEW = "feed_status"
-TOPICS_OF: dict[str, tuple[str, ...]] = {
-    WORDS_VIEW: (VERSIONS, "adriatic.app.document_versions"),
-    **{view.watermark: view.made_from for view in VIEWS},
-}
-"""What each view is made from: all partitions of these topics must have reported."""
-
-
 POSITION_HEADER = "adriatic-position"
 """In the answer to a write: an LSN at or after its commit. In a request for a view: show everything up to it."""
 POSITION_WAIT_S = 5.0
@@ -87,23 +78,25 @@ def judge(lsn: str | None, time: datetime | None, now: datetime, *, complete: bo
     return AsOf(state, lsn, time, round(age_s, 3))
 
 
-def partitions_of(view: str) -> int:
-    """How many partitions must have reported before anything is said of `view`."""
-    topics = catalog.load()
-    return sum(topics[topic].partitions for topic in TOPICS_OF[view])
+WATERMARK = """
+select
+  min(lsn)::text as lsn,
+  min(source_at) as time,
+  bool_and(lsn > '0/0') as complete,
+  clock_timestamp() as now
+from mv.watermarks
+where view = $1
+"""
 
 
 async def read(connection: Connection, view: str) -> AsOf:
-    """The watermark of `view`: that of its slowest partition; unknown while one has not reported at all.
+    """The watermark of `view`: that of its slowest partition; unknown while one has not reported at all. Its flow
+    says at its start which partitions there are: each has a row, at 0/0 until it reports.
 
     Use the connection that reads the view, in a read-only `tenant_transaction`: then both are of one snapshot.
     """
-    row = await connection.fetchrow(
-        "select min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions, clock_timestamp() as now "
-        "from mv.watermarks where view = $1",
-        view,
-    )
-    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= partitions_of(view))
+    row = await connection.fetchrow(WATERMARK, view)
+    return judge(row["lsn"], row["time"], row["now"], complete=bool(row["complete"]))
 
 
 async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
@@ -145,9 +138,9 @@ _NOT_RELATED = (
 """Versions that search by words shows and the lists do not, or deleted ADRs that they still have."""
 
 
-async def reached_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
-    """As `reached`, for the lists of related ADRs: text and links up to `position` are in them."""
-    await reached(database, tenant_id, position, deadline, meaning=False)
+async def wait_until_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
+    """As `wait_until_reached`, for the lists of related ADRs: text and links up to `position` are in them."""
+    await wait_until_reached(database, tenant_id, position, deadline, meaning=False)
     while not await _related_has(database, tenant_id, position):
         if deadline.passed:
             raise Behind(
@@ -160,15 +153,12 @@ async def reached_related(database: Database, tenant_id: UUID, position: str, de
 
 async def _related_has(database: Database, tenant_id: UUID, position: str) -> bool:
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        there = await connection.fetchval(
-            "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", RELATED_VIEW, position
-        )
-        if there < partitions_of(RELATED_VIEW):
+        if not await _shows(connection, RELATED_VIEW, position):
             return False
         return not await connection.fetchval(f"select exists (select {_NOT_RELATED})")
 
 
-async def reached(
+async def wait_until_reached(
     database: Database,
     tenant_id: UUID,
     position: str,
@@ -182,7 +172,7 @@ async def reached(
     Raises `Behind` when the time is over. A read after it, in whatever transaction, shows at least that much:
     watermarks only grow, and the flow moves them in the transaction of the rows.
     """
-    while (waits := await _lacking(database, tenant_id, view, position, meaning)) is not None:
+    while (waits := await _find_lag(database, tenant_id, view, position, meaning)) is not None:
         await _wait(waits, position, deadline)
 
 
@@ -196,14 +186,18 @@ async def _wait(what: str, position: str, deadline: Deadline) -> None:
     await asyncio.sleep(min(POLL_S, deadline.left_s))
 
 
+REACHED = """
+select coalesce(bool_and(lsn >= $2::text::pg_lsn), false)
+from mv.watermarks
+where view = $1
+"""
+
+
 async def _shows(connection: Connection, view: str, position: str) -> bool:
-    there = await connection.fetchval(
-        "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", view, position
-    )
-    return bool(there >= partitions_of(view))
+    return bool(await connection.fetchval(REACHED, view, position))
 
 
-async def _lacking(database: Database, tenant_id: UUID, view: str, position: str, meaning: bool) -> str | None:
+async def _find_lag(database: Database, tenant_id: UUID, view: str, position: str, meaning: bool) -> str | None:
     """What has not reached `position`."""
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         if not await _shows(connection, view, position):
@@ -216,7 +210,7 @@ async def _lacking(database: Database, tenant_id: UUID, view: str, position: str
     return None
 
 
-async def shown(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
-    """`reached` for a request that may bring a position. Without one there is nothing to wait for."""
+async def wait_until_shown(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
+    """`wait_until_reached` for a request that may bring a position. Without one there is nothing to wait for."""
     if position is not None:
-        await reached(database, tenant_id, position, Deadline.after(POSITION_WAIT_S), view=view)
+        await wait_until_reached(database, tenant_id, position, Deadline.after(POSITION_WAIT_S), view=view)

@@ -28,7 +28,7 @@ REQUEST_S_MAX = 30
 RETRY_S_MAX = 20
 """The library repeats what failed for so long; then whoever asked says that the storage does not answer."""
 PART_BYTES = 8_388_608
-"""Of an upload or a download: what is in memory of an object at a time."""
+"""How much of an object is in memory at a time, while it is sent or read."""
 
 
 class Objects:
@@ -42,14 +42,14 @@ class Objects:
         """Store what `file` holds from its present position on. Again is the same."""
         import obstore
 
-        with mapped():
+        with map_errors():
             obstore.put(self._store, key, file, chunk_size=PART_BYTES)
 
     def exists(self, key: str) -> bool:
         import obstore
 
         try:
-            with mapped():
+            with map_errors():
                 obstore.head(self._store, key)
         except NotFound:
             return False
@@ -59,10 +59,10 @@ class Objects:
         """The object in parts. Raises `NotFound` before the first."""
         import obstore
 
-        with mapped():
+        with map_errors():
             stream = iter(obstore.get(self._store, key).stream(min_chunk_size=PART_BYTES))
         while True:
-            with mapped():
+            with map_errors():
                 part = next(stream, None)
             if part is None:
                 return
@@ -73,7 +73,7 @@ class Objects:
         import obstore
 
         try:
-            with mapped():
+            with map_errors():
                 obstore.delete(self._store, key)
         except NotFound:
             return
@@ -120,7 +120,7 @@ def _open(settings: Settings) -> ObjectStore:
 
 
 @contextmanager
-def mapped() -> Iterator[None]:
+def map_errors() -> Iterator[None]:
     """The library's errors as ours."""
     from obstore.exceptions import BaseError
 

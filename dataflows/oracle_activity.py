@@ -6,68 +6,59 @@ Read next: `dataflows/oracle.py`, which says what is compared when; `dataflows/a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
-from uuid import UUID
+from dataflows.comparison import Right
 
-from connectors.postgres.sink import Connection
-from dataflows.activity import COLUMNS, EVENTS_MAX, NEWEST_FIRST
+_VERSIONS = """
+  select tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at
+  from app.adr_versions
+  where tenant_id = %(tenant_id)s
+"""
 
-COUNTS = "tenant_id, kind, label, count"
-DAYS = "tenant_id, day, users"
+_NEWEST = """
+  select *
+  from (
+    select tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at
+    from app.adr_versions
+    where tenant_id = %(tenant_id)s
+    order by recorded_at desc, effective_at desc, adr_id desc, version desc
+    limit %(events_max)s
+  ) newest
+"""
 
-Right = Mapping[str, tuple[str, str]]
-"""Of each table: its columns, and the query that says what is right."""
+_COUNTS = """
+  select tenant_id, 'versions', change, count(*)
+  from app.adr_versions
+  where tenant_id = %(tenant_id)s
+  group by tenant_id, change
+  union all
+  select tenant_id, kind, status, count(*)
+  from (
+    select tenant_id, status, case when change = 'delete' then 'deleted_adrs' else 'adrs' end as kind
+    from app.adr_versions v
+    where tenant_id = %(tenant_id)s
+      and version = (
+        select max(version)
+        from app.adr_versions w
+        where w.tenant_id = v.tenant_id and w.adr_id = v.adr_id
+      )
+  ) newest
+  group by tenant_id, kind, status
+"""
+
+_DAYS = """
+  select tenant_id, (effective_at at time zone 'UTC')::date, count(distinct author)
+  from app.adr_versions
+  where tenant_id = %(tenant_id)s and author <> ''
+  group by 1, 2
+"""
 
 
-class Unlike(NamedTuple):
-    """A row that is in the table and should not be (`extra`), or the other way round (`missing`)."""
-
-    kind: Literal["missing", "extra"]
-    table: str
-    where: str
-
+_COLUMNS = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
 
 RIGHT: Right = {
-    "mv.activity_ledger": (COLUMNS, f"select {COLUMNS} from app.adr_versions where tenant_id = %(tenant_id)s"),  # noqa: S608 - constants
-    "mv.activity": (
-        COLUMNS,
-        f"select * from (select {COLUMNS} from app.adr_versions where tenant_id = %(tenant_id)s "  # noqa: S608 - constants
-        f"order by {NEWEST_FIRST} limit {EVENTS_MAX}) newest",
-    ),
-    "mv.entity_counts": (
-        COUNTS,
-        "select tenant_id, 'versions', change, count(*) from app.adr_versions where tenant_id = %(tenant_id)s "
-        "group by tenant_id, change union all select tenant_id, kind, status, count(*) from ("
-        "select tenant_id, status, case when change = 'delete' then 'deleted_adrs' else 'adrs' end as kind "
-        "from app.adr_versions v where tenant_id = %(tenant_id)s and version = ("
-        "select max(version) from app.adr_versions w where w.tenant_id = v.tenant_id and w.adr_id = v.adr_id)"
-        ") newest group by tenant_id, kind, status",
-    ),
-    "mv.daily_active_users": (
-        DAYS,
-        "select tenant_id, (effective_at at time zone 'UTC')::date, count(distinct author) from app.adr_versions "
-        "where tenant_id = %(tenant_id)s and author <> '' group by 1, 2",
-    ),
+    "mv.activity_ledger": (_COLUMNS, _VERSIONS),
+    "mv.activity": (_COLUMNS, _NEWEST),
+    "mv.entity_counts": ("tenant_id, kind, label, count", _COUNTS),
+    "mv.daily_active_users": ("tenant_id, day, users", _DAYS),
 }
 """Of each table: what to compare, and the query that says what is right."""
-SHOWN_MAX = 50
-"""Rows of one kind, table and tenant that are named; ids and labels alone, never a title or a name."""
-
-
-def unlike(connection: Connection, tenant_id: UUID, tables: Right = RIGHT) -> list[Unlike]:
-    """Every row that is not as it should be, up to `SHOWN_MAX` of a kind. A row with a wrong value is both kinds."""
-    return [
-        Unlike(kind, table, " ".join(map(str, row[1:3])))
-        for table, (columns, right) in tables.items()
-        for kind, query in _queries(table, columns, right)
-        for row in connection.execute(query, {"tenant_id": tenant_id, "max": SHOWN_MAX})
-    ]
-
-
-def _queries(table: str, columns: str, right: str) -> tuple[tuple[Literal["missing", "extra"], Any], ...]:
-    have = f"select {columns} from {table} where tenant_id = %(tenant_id)s"  # noqa: S608 - constants
-    return (
-        ("missing", f"({right}) except all ({have}) order by 1, 2, 3 limit %(max)s"),
-        ("extra", f"({have}) except all ({right}) order by 1, 2, 3 limit %(max)s"),
-    )

@@ -35,14 +35,14 @@ UNKNOWN_MAX = 1024
 """Unknown ids remembered by one decoder, so that a topic full of garbage does not become a registry full of
 requests."""
 UNKNOWN_S = 10.0
-"""For how long, in seconds. A schema is registered before it is used, so an id seldom becomes known later; when it does
-(a registry restored from a backup), this is how late we notice."""
+"""How long an id stays unknown, in seconds. A schema is registered before it is used, so an id seldom becomes known
+later; when it does (a registry restored from a backup), this is how late we notice."""
 DETAIL_CHARS_MAX = 200
-"""Of what is said about bytes that do not fit: names of schema, record and field, never a schema."""
+"""Longest text about bytes that do not fit: names of schema, record and field, never a schema."""
 NAME_CHARS_MAX = 60
-"""Of the name of a record that anybody may have registered, so that what is wrong still follows behind it."""
+"""Longest name of a record: anybody may have registered it, and what is wrong must still follow behind it."""
 ERROR_CHARS_MAX = 120
-"""Of a library's message that we repeat; such messages may quote the value, and values do not belong into logs."""
+"""Longest message of a library that we repeat: it may quote the value, and values do not belong into logs."""
 
 
 class SchemaLookup(Protocol):
@@ -132,7 +132,7 @@ class Decoder:
         try:
             value = fastavro.schemaless_reader(body, writer, reader)
         except SchemaResolutionError as error:
-            raise self._unresolved(schema_id, writer, reader) from error
+            raise self._explain_unresolved(schema_id, writer, reader) from error
         except Exception as error:  # fastavro raises whatever its readers meet: EOFError, IndexError, UnicodeError …
             raise Undecodable(
                 f"the bytes do not fit schema {schema_id} ({_name_of(writer)}): {_explain(error)}"[:DETAIL_CHARS_MAX],
@@ -145,7 +145,7 @@ class Decoder:
             )
         return value
 
-    def _unresolved(self, schema_id: int, writer: Any, reader: Any) -> Undecodable:
+    def _explain_unresolved(self, schema_id: int, writer: Any, reader: Any) -> Undecodable:
         """The library's own message quotes both schemas whole."""
         wanted = self._subject or _name_of(reader)
         try:

@@ -33,15 +33,15 @@ KEY_PREFIX = "adf_"
 """So that a key that was committed by mistake can be searched for."""
 KEY_ID_BYTES = 10
 SEED_BYTES = 32
-"""Of Ed25519."""
+"""Size of a seed of Ed25519."""
 
 EXTERNAL_ID_CHARS_MAX = 512
 TITLE_CHARS_MAX = 1_000
 URI_CHARS_MAX = 2_048
 TEXT_BYTES_MAX = 1_048_576
-"""As of an ADR (`api.adr_bytes_max`): larger texts are uploaded as documents."""
+"""The same as for an ADR (`api.adr_bytes_max`): larger texts are uploaded as documents."""
 RECORD_BYTES_MAX = 2_097_152
-"""Of a record's value: the largest text, and room for everything else that it says."""
+"""Largest value of a record: the largest text, and room for everything else that it says."""
 VERSION_MAX = 2**63 - 1
 MEDIA_TYPES = ("text/markdown", "text/plain")
 
@@ -77,7 +77,7 @@ HINTS: Mapping[Reason, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ProducerKey:
     """The whole of a key, as its producer has it. `str` is what is shown, once.
 
     The id names the tenant, so that a key is looked up among its tenant's alone.
@@ -87,12 +87,12 @@ class Key:
     seed: bytes
 
     @classmethod
-    def new(cls, tenant_id: UUID) -> Key:
+    def new(cls, tenant_id: UUID) -> ProducerKey:
         chosen = base64.b32encode(secrets.token_bytes(KEY_ID_BYTES)).decode().lower()
         return cls(f"{tenant_id.hex}.{chosen}", secrets.token_bytes(SEED_BYTES))
 
     @classmethod
-    def parse(cls, text: str) -> Key:
+    def parse(cls, text: str) -> ProducerKey:
         """Raises `ValueError`."""
         prefix, key_id, seed = text.strip().split("_", 2)
         if f"{prefix}_" != KEY_PREFIX or len(seed) != 2 * SEED_BYTES or tenant_of(key_id) is None:
@@ -103,7 +103,7 @@ class Key:
         return f"{KEY_PREFIX}{self.key_id}_{self.seed.hex()}"
 
     def __repr__(self) -> str:
-        return f"Key({self.key_id})"
+        return f"ProducerKey({self.key_id})"
 
     @property
     def public(self) -> bytes:
@@ -120,7 +120,7 @@ class Key:
 
 
 def tenant_of(key_id: str) -> UUID | None:
-    """Whose key it would be; None when it cannot be one."""
+    """Find whose key it would be; None when it cannot be one."""
     tenant, _, chosen = key_id.partition(".")
     if len(tenant) != 2 * 16 or not (chosen.isascii() and chosen.isalnum()):
         return None

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
     from api.feeds.service import Feed, FeedDetail, NewItem, ShownKey
     from schemas.codec import Encoder
-    from schemas.feeds import Key
+    from schemas.feeds import ProducerKey
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 BATCH_ITEMS_MAX = 500
-"""As much as the API takes at once."""
+"""The API takes this many at once."""
 BATCH_BYTES_MAX = 4_194_304
 """Half of what the API takes, so that a batch is closed before it is too large."""
 BAD_LINES_SHOWN_MAX = 20
 FILES_MAX = 10_000
-"""Of one `encode`: two files an item; more of them is work for a program."""
+"""Most files of one `encode`: two an item; more of them is work for a program."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 key_option = click.option(
@@ -217,10 +217,10 @@ def encode(slug: str, file: IO[bytes], folder: Path, key_file: IO[str]) -> None:
     """
     from connectors.registry import RegistryClient
     from schemas.codec import Encoder
-    from schemas.feeds import TOPIC, Key
+    from schemas.feeds import TOPIC, ProducerKey
 
     try:
-        key = Key.parse(key_file.readline())
+        key = ProducerKey.parse(key_file.readline())
     except ValueError:
         raise InvalidInput("that is no feed key", hint="it begins with adf_") from None
     folder.mkdir(parents=True, exist_ok=True)
@@ -324,7 +324,7 @@ def _batches(items: Iterator[NewItem]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _encode(encoder: Encoder, key: Key, slug: str, item: NewItem) -> bytes:
+def _encode(encoder: Encoder, key: ProducerKey, slug: str, item: NewItem) -> bytes:
     from schemas.feeds import tenant_of
 
     return encoder.encode(

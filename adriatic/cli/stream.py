@@ -13,7 +13,7 @@ from runtime.lifecycle import Lifecycle
 from runtime.settings import load
 
 STOP_S_MAX = 15.0
-"""For the steps under way; a job whose step takes longer is taken up again when its lease runs out."""
+"""Time that the steps under way get to end; a job whose step takes longer is taken up again when its lease runs out."""
 
 
 @click.group()
@@ -39,11 +39,12 @@ def run(name: str, dead_letter_limit: bool) -> None:
     from dataflows.reindex import Reindex
     from streams.agent import AgentRunner
     from streams.announcements import Announcements
+    from streams.catalog import agents
     from streams.documents import EraseOriginal, ParseDocument
     from streams.worker import Worker
 
-    if name != Announcements.name:
-        raise NotFound(f"no agent {name}", hint=f"there is: {Announcements.name}")
+    if name not in agents():
+        raise NotFound(f"no agent {name}", hint=f"there is: {', '.join(agents())}")
     settings = load()
     logs.configure(f"stream-{name}", settings.telemetry)
     telemetry.configure(f"stream-{name}", settings.telemetry)

@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 
 from api import watermarks
 from api.activity import service
-from api.activity.service import DAYS_DEFAULT, DAYS_MAX, FEED_DEFAULT, FEED_MAX, ActiveDays, Counts, Feed
+from api.activity.service import DAYS_DEFAULT, DAYS_MAX, FEED_DEFAULT, FEED_MAX, ActiveDays, ActivityFeed, Counts
 from api.auth.users import Principal
 from api.db import Database
 from api.openapi import answers
@@ -43,7 +43,9 @@ class ActivityController(Controller):
         "/activity",
         operation_id="getActivity",
         summary="What happened",
-        responses=answers(Feed, {"items": [_HAPPENING], "as_of": _AS_OF}, description="Versions, newest first."),
+        responses=answers(
+            ActivityFeed, {"items": [_HAPPENING], "as_of": _AS_OF}, description="Versions, newest first."
+        ),
     )
     async def get_activity(
         self,
@@ -51,9 +53,9 @@ class ActivityController(Controller):
         principal: NamedDependency[Principal],
         limit: Annotated[int, QueryParameter(ge=1, le=FEED_MAX, description="Versions at most.")] = FEED_DEFAULT,
         position: watermarks.Position = None,
-    ) -> Response[Feed]:
+    ) -> Response[ActivityFeed]:
         """The newest versions of the tenant's ADRs. The whole history of one is `GET /v1/adrs/{adr_id}/versions`."""
-        await watermarks.shown(database, principal.tenant_id, "activity", position)
+        await watermarks.wait_until_shown(database, principal.tenant_id, "activity", position)
         found = await service.feed(database, principal.tenant_id, limit)
         return Response(found, headers=found.as_of.headers())
 
@@ -70,7 +72,7 @@ class ActivityController(Controller):
         position: watermarks.Position = None,
     ) -> Response[Counts]:
         """ADRs and deleted ADRs by status, versions by kind of change."""
-        await watermarks.shown(database, principal.tenant_id, "entity_counts", position)
+        await watermarks.wait_until_shown(database, principal.tenant_id, "entity_counts", position)
         found = await service.counts(database, principal.tenant_id)
         return Response(found, headers=found.as_of.headers())
 
@@ -92,6 +94,6 @@ class ActivityController(Controller):
         position: watermarks.Position = None,
     ) -> Response[ActiveDays]:
         """How many authors, by name, have versions that took effect on each day, in UTC."""
-        await watermarks.shown(database, principal.tenant_id, "daily_active_users", position)
+        await watermarks.wait_until_shown(database, principal.tenant_id, "daily_active_users", position)
         found = await service.active_days(database, principal.tenant_id, limit)
         return Response(found, headers=found.as_of.headers())

@@ -18,7 +18,7 @@ from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 
 from api import paging
 from api.adrs import examples, preconditions, queries, service
-from api.adrs.document import Document, Status, parse
+from api.adrs.document import ParsedAdr, Status, parse
 from api.adrs.schemas import (
     MESSAGE_CHARS_MAX,
     VERSION_MAX,
@@ -30,7 +30,7 @@ from api.adrs.schemas import (
     Rollback,
 )
 from api.auth.users import Principal
-from api.db import Connection, Database, tenant_transaction, write
+from api.db import Connection, Database, tenant_transaction
 from api.edge import traceparent
 from api.logs import service as logs
 from api.openapi import answers
@@ -112,11 +112,12 @@ class AdrController(Controller):
                 await service.remember(connection, tenant_id, idempotency_key, data, written.adr_id)
             return await queries.read(connection, tenant_id, written.adr_id), False
 
-        (adr, replayed), lsn = await write(database, tenant_id, work)
+        async with tenant_transaction(database, tenant_id) as connection:
+            adr, replayed = await work(connection)
         if not replayed:
             metrics.ADRS_CREATED.inc()
         headers = {"location": f"/v1/adrs/{adr.adr_id}"} | ({"idempotent-replay": "true"} if replayed else {})
-        return _answer(adr, lsn, headers, status_code=201)
+        return _answer(adr, headers, status_code=201)
 
     @get(
         operation_id="listAdrs",
@@ -179,7 +180,8 @@ class AdrController(Controller):
         include_deleted: IncludeDeleted = False,
         if_none_match: IfNoneMatch = None,
     ) -> Response[Adr | None]:
-        """As it is now, or as it was at a time. The ETag is what a later change is made from; 304 when you have it."""
+        """Read an ADR as it is now, or as it was at a time. The ETag is what a later change is made from; 304 when you
+        have it."""
         require_zone("as_of", as_of)
         tenant_id = principal.tenant_id
         async with tenant_transaction(database, tenant_id, read_only=True) as connection:
@@ -208,13 +210,13 @@ class AdrController(Controller):
         if_match: IfMatch = None,
     ) -> Response[Adr]:
         """Makes a version, unless nothing differs. 409 with `current_version` when somebody else was faster."""
-        expected = preconditions.expected_version(if_match, data.expected_version)
+        expected = preconditions.read_expected(if_match, data.expected_version)
         document = None
         if data.body is not None:
             service.require_fitting(data.body, settings.api.adr_bytes_max)
             document = await _parse(data.body)
 
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.Written:
+        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
             head = await service.lock(connection, tenant_id, adr_id, expected)
             if data.body is not None and document is not None:
                 content = service.content_of(data.body, document, title=data.title, status=data.status, before=head)
@@ -248,14 +250,14 @@ class AdrController(Controller):
         if_match: IfMatch = None,
     ) -> Response[Adr]:
         """Makes a new version that says what an older one said. The versions in between stay in the history."""
-        expected = preconditions.expected_version(if_match, data.expected_version)
+        expected = preconditions.read_expected(if_match, data.expected_version)
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             # Versions never change, so this one can be read and parsed before the head is locked.
             await queries.require_adr(connection, principal.tenant_id, adr_id)
             content = await service.content_at(connection, principal.tenant_id, adr_id, data.to_version)
         document = await _parse(content.body)
 
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.Written:
+        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
             head = await service.lock(connection, tenant_id, adr_id, expected)
             return await service.rollback(connection, tenant_id, head, content, document, data.message, by)
 
@@ -286,9 +288,9 @@ class AdrController(Controller):
         if_match: IfMatch = None,
     ) -> Response[Adr]:
         """Soft: a version that says so. It leaves lists and search, its number stays taken, its history readable."""
-        expected = preconditions.expected_version(if_match, expected_version)
+        expected = preconditions.read_expected(if_match, expected_version)
 
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.Written:
+        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
             head = await service.lock(connection, tenant_id, adr_id, expected)
             return await service.delete(connection, tenant_id, head, message, by)
 
@@ -315,9 +317,9 @@ class AdrController(Controller):
         if_match: IfMatch = None,
     ) -> Response[Adr]:
         """Makes a version that says what the deleted one said."""
-        expected = preconditions.expected_version(if_match, data.expected_version)
+        expected = preconditions.read_expected(if_match, data.expected_version)
 
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.Written:
+        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
             head = await service.lock(connection, tenant_id, adr_id, expected)
             return await service.restore(connection, tenant_id, head, data.message, by)
 
@@ -332,27 +334,21 @@ def actor(principal: Principal) -> service.Actor:
 async def _change(
     database: Database,
     principal: Principal,
-    work: Callable[[Connection, UUID, service.Actor], Awaitable[service.Written]],
+    work: Callable[[Connection, UUID, service.Actor], Awaitable[service.WriteResult]],
 ) -> Response[Adr]:
     """Do `work` in one transaction, and answer with the ADR as it is then."""
     tenant_id, by = principal.tenant_id, actor(principal)
-
-    async def run(connection: Connection) -> Adr:
+    async with tenant_transaction(database, tenant_id) as connection:
         written = await work(connection, tenant_id, by)
-        return await queries.read(connection, tenant_id, written.adr_id, include_deleted=True)
-
-    adr, lsn = await write(database, tenant_id, run)
-    return _answer(adr, lsn, {})
+        adr = await queries.read(connection, tenant_id, written.adr_id, include_deleted=True)
+    return _answer(adr, {})
 
 
-def _answer(adr: Adr, lsn: str | None, headers: dict[str, str], status_code: int = 200) -> Response[Any]:
-    headers = headers | {"etag": preconditions.etag(adr)}
-    if lsn is not None:
-        headers |= {"adriatic-commit-lsn": lsn}
-    return Response(adr, status_code=status_code, headers=headers)
+def _answer(adr: Adr, headers: dict[str, str], status_code: int = 200) -> Response[Any]:
+    return Response(adr, status_code=status_code, headers=headers | {"etag": preconditions.etag(adr)})
 
 
-async def _parse(body: str) -> Document:
+async def _parse(body: str) -> ParsedAdr:
     if len(body) <= PARSE_HERE_CHARS_MAX:
         return parse(body)
     return await asyncio.to_thread(parse, body)

@@ -23,12 +23,11 @@ from litestar.response import Stream
 
 from api import paging
 from api.auth.users import Principal
-from api.db import Connection, Database, tenant_transaction, write
+from api.db import Database, tenant_transaction
 from api.documents import service
 from api.documents.service import Document, DocumentPage, State
 from api.edge import traceparent
 from api.openapi import answers
-from api.watermarks import POSITION_HEADER
 from connectors.objects import Objects, key_of
 from runtime.errors import TooLarge
 from runtime.settings import Settings
@@ -98,22 +97,19 @@ class DocumentController(Controller):
         """Markdown, HTML, plain text, DOCX, or PDF with text; the bytes decide, not the name. What becomes of it is in
         `state` and `reason`; a file that cannot be read is taken, and refused with the reason."""
         try:
-            upload = await asyncio.to_thread(service.received, data.file.file, data.file.filename)
+            upload = await asyncio.to_thread(service.receive, data.file.file, data.file.filename)
             if upload.size_bytes > settings.api.upload_bytes_max:
                 raise TooLarge(
                     f"the file has {upload.size_bytes} bytes", hint=f"at most {settings.api.upload_bytes_max}; split it"
                 )
             async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
-                there = await service.known(connection, principal.tenant_id, upload.content_hash)
+                there = await service.find_by_hash(connection, principal.tenant_id, upload.content_hash)
             if there is not None:
                 return _answer(there, 200)
             await asyncio.to_thread(service.put, objects, principal.tenant_id, upload)
             trace = traceparent()
-
-            async def work(connection: Connection) -> tuple[Document, bool]:
-                return await service.create(connection, principal, upload, objects, trace)
-
-            (document, made), _lsn = await write(database, principal.tenant_id, work)
+            async with tenant_transaction(database, principal.tenant_id) as connection:
+                document, made = await service.create(connection, principal, upload, objects, trace)
         finally:
             await data.file.close()
         return _answer(document, 202 if made else 200)
@@ -175,7 +171,7 @@ class DocumentController(Controller):
             "x-content-type-options": "nosniff",
             "etag": f'"{document.sha256}"',
         }
-        return Stream(_streamed(first, parts), headers=headers, media_type="application/octet-stream")
+        return Stream(_stream(first, parts), headers=headers, media_type="application/octet-stream")
 
     @delete(
         "/{document_id:uuid}",
@@ -184,24 +180,20 @@ class DocumentController(Controller):
         summary="Delete a document",
         responses=answers(Document, _DOCUMENT, description="The document as it was.", errors=(404,)),
     )
-    async def delete_document(self, database: Db, principal: By, document_id: DocumentId) -> Response[Document]:
+    async def delete_document(self, database: Db, principal: By, document_id: DocumentId) -> Document:
         """It is found no more at once, and its original is erased. The same file can be uploaded again."""
         trace = traceparent()
-
-        async def work(connection: Connection) -> Document:
+        async with tenant_transaction(database, principal.tenant_id) as connection:
             document = await service.read(connection, principal.tenant_id, document_id)
             await service.delete(connection, principal, document_id, trace)
-            return document
-
-        document, lsn = await write(database, principal.tenant_id, work)
-        return Response(document, headers={POSITION_HEADER: lsn} if lsn else {})
+        return document
 
 
 def _answer(document: Document, status: int) -> Response[Document]:
     return Response(document, headers={"location": f"/v1/documents/{document.id}"}, status_code=status)
 
 
-async def _streamed(first: bytes, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _stream(first: bytes, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     while part := await asyncio.to_thread(next, parts, b""):
         yield part

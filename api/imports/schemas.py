@@ -19,7 +19,7 @@ AUTHOR_CHARS_MAX = 200
 MESSAGE_CHARS_MAX = 2_000
 """The first line of a commit message; what is longer is cut, for it is a caption here and not a record."""
 EXAMPLES_MAX = 5
-"""Of each kind of refusal and oddity, that many are kept with their place; all are counted."""
+"""How many of each kind of refusal and oddity are kept with their place; all are counted."""
 
 Key = Annotated[str, Meta(min_length=1)]
 
@@ -35,7 +35,7 @@ class StartImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot: bool = False
 
 
-class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ImportEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One change of one file. `ref` and `path` identify it: sent again, it is skipped.
 
     The text comes as `content`, or as `content_base64` when it is not UTF-8 or holds U+0000. A text over the limit need
@@ -59,9 +59,9 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """In the order in which they happened. Keep the changes of one commit in one request where they fit."""
+    """Events in the order in which they happened. Keep the changes of one commit in one request where they fit."""
 
-    events: Annotated[tuple[Event, ...], Meta(max_length=EVENTS_MAX)]
+    events: Annotated[tuple[ImportEvent, ...], Meta(max_length=EVENTS_MAX)]
 
 
 class Remark(msgspec.Struct, frozen=True):

@@ -51,7 +51,7 @@ class _Row(msgspec.Struct):
     embedding: list[float]
 
 
-class _Answer(msgspec.Struct):
+class _Embeddings(msgspec.Struct):
     data: list[_Row]
 
 
@@ -100,8 +100,8 @@ class OpenAIEmbedder:
         self._client.close()
 
     def _embed_batch(self, texts: Sequence[str], first: int) -> list[Vector]:
-        """At most 2n − 1 requests for n texts, and that only if each of them is refused. `first` is texts[0]'s index in
-        the caller's sequence."""
+        """Make at most 2n − 1 requests for n texts, and that only if each is refused. `first` is the index of
+        `texts[0]` in the caller's sequence."""
         try:
             return self._request(texts)
         except _Refused as refused:
@@ -162,14 +162,14 @@ class OpenAIEmbedder:
 
     def _vectors(self, body: bytes, count: int) -> list[Vector]:
         try:
-            rows = msgspec.json.decode(body, type=_Answer).data
+            rows = msgspec.json.decode(body, type=_Embeddings).data
         except msgspec.DecodeError as error:
             raise DependencyUnavailable(f"the embedding endpoint's answer is not understood: {error}") from None
         if sorted(row.index for row in rows) != list(range(count)):
             raise DependencyUnavailable(f"the embedding endpoint sent {len(rows)} vectors for {count} texts")
-        return [self._checked(row.embedding) for row in sorted(rows, key=lambda row: row.index)]
+        return [self._check(row.embedding) for row in sorted(rows, key=lambda row: row.index)]
 
-    def _checked(self, numbers: list[float]) -> Vector:
+    def _check(self, numbers: list[float]) -> Vector:
         if len(numbers) != self._space.dimension:
             raise Halted(
                 f"the endpoint's vectors have {len(numbers)} dimensions, the settings say {self._space.dimension}",
@@ -208,7 +208,7 @@ def batches(sizes: Sequence[int], count_max: int) -> Iterator[tuple[int, int]]:
 
 
 def _from_status(error: openai.APIStatusError) -> DependencyUnavailable | _Refused:
-    """Whose fault is it? Ours to wait out, or this request's."""
+    """Judge whose fault it is: ours to wait out, or this request's."""
     status = error.status_code
     reason = f"HTTP {status}, {error.message[:300]}"
     too_long = bool(_TOO_LONG.search(error.message))  # some servers say it with a 500

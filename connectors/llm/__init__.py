@@ -16,7 +16,7 @@ from runtime.errors import AdriaticError
 from runtime.settings import LlmSettings
 
 BYTES_PER_TOKEN = 4
-"""Of English text, roughly. Only used where a provider did not say, and then the ledger says `estimated`."""
+"""Bytes of English text, roughly. Only used where a provider did not say, and then the ledger says `estimated`."""
 
 Finish = Literal["stop", "length", "refused", "other"]
 """Why the model ended: by itself, at the bound of its answer, because it refuses, or something that we do not know."""
@@ -78,7 +78,7 @@ class Quoted(msgspec.Struct, frozen=True):
     number: int
 
 
-class Usage(msgspec.Struct, frozen=True):
+class TokenUsage(msgspec.Struct, frozen=True):
     """All tokens so far, not those since the last time. `complete`: the provider will not count further."""
 
     tokens: Tokens
@@ -97,7 +97,7 @@ class Failed(msgspec.Struct, frozen=True):
     error: AdriaticError
 
 
-Event = Started | Delta | Quoted | Usage | Done | Failed
+Event = Started | Delta | Quoted | TokenUsage | Done | Failed
 
 
 class Provider(Protocol):

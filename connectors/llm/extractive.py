@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 
-from connectors.llm import Delta, Done, Event, Passage, Prompt, Quoted, Started, Tokens, Usage
+from connectors.llm import Delta, Done, Event, Passage, Prompt, Quoted, Started, Tokens, TokenUsage
 
 PASSAGES_MAX = 3
 """What a person reads before they open an ADR instead."""
 EXCERPT_CHARS_MAX = 700
-"""Of each: a paragraph or two."""
+"""Longest excerpt of each: a paragraph or two."""
 OPENING = "These passages fit your question best. They are quoted as they stand; no model was asked.\n\n"
 NOTHING = "No decision record here fits your question. No model was asked.\n"
 
@@ -28,7 +28,7 @@ def events(passages: tuple[Passage, ...]) -> Iterator[Event]:
         yield Delta(f" [{passage.number}]\n\n")
         yield from (Quoted(line, passage.number) for line in excerpt(passage.text).splitlines(keepends=True))
         yield Delta("\n\n")
-    yield Usage(Tokens(), complete=True)
+    yield TokenUsage(Tokens(), complete=True)
     yield Done("stop")
 
 

@@ -17,17 +17,17 @@ from uuid import UUID
 
 import msgspec
 
-from connectors.parsers import Limits, Parsed, Refused, Request
+from connectors.parsers import Limits, Parsed, ParseRequest, Refused
 from runtime.lifecycle import StopRequested
 
 PROCESSES_MAX = 2
-"""At once. Each has 0.3 GB resident with the language model, and takes a core."""
+"""Most processes at once. Each has 0.3 GB resident with the language model, and takes a core."""
 DOCUMENTS_MAX = 100
-"""After so many a process is replaced: libraries leak."""
+"""A process is replaced after so many: libraries leak."""
 IDLE_S = 60.0
 """Unused for so long, a process gives its memory back. The next one needs some seconds to load."""
 WAIT_S = 0.5
-"""Between two looks whether the worker is to stop."""
+"""Time between two looks whether the worker is to stop."""
 TRIES = 2
 """A process that dies with a document may have had its own reasons; one that dies with it again has not."""
 
@@ -50,7 +50,7 @@ class Parsers:
 
     def parse(self, tenant_id: UUID, path: Path, file_name: str) -> Answer:
         """What is in the file at `path`, or why not. Raises `StopRequested` when this is closed meanwhile."""
-        request = Request(str(path), file_name, self._limits)
+        request = ParseRequest(str(path), file_name, self._limits)
         with self._turn(tenant_id):
             for _ in range(TRIES):
                 answer = self._ask(request)
@@ -88,7 +88,7 @@ class Parsers:
                 self._busy.discard(tenant_id)
                 self._changed.notify_all()
 
-    def _ask(self, request: Request) -> Answer | None:
+    def _ask(self, request: ParseRequest) -> Answer | None:
         """None when the process died without an answer, and not at a bound."""
         with self._changed:
             if self._closed:
@@ -132,7 +132,7 @@ class _Process:
     def spent(self) -> bool:
         return self._documents >= DOCUMENTS_MAX or self._popen.poll() is not None
 
-    def ask(self, request: Request) -> Answer | None:
+    def ask(self, request: ParseRequest) -> Answer | None:
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         self._documents += 1
@@ -164,7 +164,7 @@ class _Process:
         return None
 
     def kill(self) -> None:
-        """From any thread; whoever waits for its answer gets none."""
+        """Called from any thread; whoever waits for its answer gets none."""
         self._popen.kill()
 
     def end(self) -> None:

@@ -27,7 +27,7 @@ PDF_HEAD_BYTES = 1_024
 ZIP_PARTS_MAX = 10_000
 """A long document with a picture on each page has a thousand."""
 PLAIN_TEXT_BYTES_MAX = 33_554_432
-"""Of a text file that is read whole: thirty times the text that a version may have."""
+"""Largest text file that is read whole: thirty times the text that a version may have."""
 
 _OTHERS: Sequence[tuple[bytes, str]] = (
     (b"\x89PNG", "a PNG picture"),
@@ -64,16 +64,16 @@ def media_type(path: Path, file_name: str, limits: Limits) -> str:
     if b"%PDF-" in head[:PDF_HEAD_BYTES]:
         return PDF
     if head.startswith(b"PK"):
-        return _packed(path, limits)
+        return _kind_of_archive(path, limits)
     if head.startswith(_OLE):
         raise _of_ole(path)
     for mark, what in _OTHERS:
         if head.startswith(mark):
             raise Refusal("unsupported-type", f"it is {what}")
-    return _kind_of_text(decoded(path), file_name)
+    return _kind_of_text(read_text(path), file_name)
 
 
-def decoded(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a file without its byte order mark. Raises `Refusal`."""
     if path.stat().st_size > PLAIN_TEXT_BYTES_MAX:
         raise Refusal("too-much-text", f"the text has more than {PLAIN_TEXT_BYTES_MAX} bytes")
@@ -87,8 +87,8 @@ def decoded(path: Path) -> str:
         raise Refusal("invalid-encoding", f"it is not {encoding.upper()}: byte {error.start}") from None
 
 
-def _packed(path: Path, limits: Limits) -> str:
-    """Of a ZIP archive: DOCX, or what else. The sizes in its list are held against the bound; one that lies is stopped
+def _kind_of_archive(path: Path, limits: Limits) -> str:
+    """Tell DOCX from other ZIP archives. The sizes in its list are held against the bound; one that lies is stopped
     by the parser's memory and time."""
     try:
         with zipfile.ZipFile(path) as archive:
