@@ -1,38 +1,26 @@
-"""What a flow is: the contract that `dataflows.runner` runs.
+"""What a flow is: the `Processor` that `dataflows.runner` runs.
 
 A new flow is a module with one subclass of `Flow` and a line in `dataflows/catalog.py`. The class declares the flow
 once: what it is called, reads, keeps and shows, how it is made, what is right. Everything else follows from that: its
 process and port, `adriatic flow`, `status`, the readers of its topics, live views, `verify`, the reference. It turns
 events into effects (pure), and writes effects with SQL. Reading, decoding, retries, dead letters, offsets, watermarks,
-lag and health are the runner's.
+lag and health are the core's and the runner's.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self
 
-from connectors.kafka.records import Record
+from connectors.consumer.contract import Effects, Event
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from dataflows.comparison import Comparison, unlike
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
 
-Effects = TypeVar("Effects")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A decoded record. Tombstones (no value) never become one: they only move the offset. Of a flow that takes its
-    records `raw`, every record becomes one, and `value` is None. `contract` is the contract name of its topic: what a
-    value speaks of, nobody guesses from its fields."""
-
-    record: Record
-    value: Any
-    contract: str
+__all__ = ["Effects", "Event", "Flow"]
 
 
 class Flow(ABC, Generic[Effects]):

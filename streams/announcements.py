@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from connectors.consumer.contract import Event
 from connectors.postgres import jobs
 from connectors.postgres.sink import Connection
 from runtime.errors import Unprocessable
-from streams.agent import Agent, Event
+from streams.agent import Agent
 
 TOPIC = "agent.task.submitted"
 
@@ -19,7 +20,7 @@ TOPIC = "agent.task.submitted"
 class Announcements(Agent):
     name = "jobs"
     about = "does what takes long"
-    topic = TOPIC
+    topics = (TOPIC,)
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake

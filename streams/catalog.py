@@ -37,4 +37,4 @@ def _agent_in(name: str) -> type[Agent]:
 
 def readers_of(topic: str) -> tuple[str, ...]:
     """Names of the agents that read a topic, by contract name."""
-    return tuple(name for name, agent in agents().items() if topic == agent.topic)
+    return tuple(name for name, agent in agents().items() if topic in agent.topics)

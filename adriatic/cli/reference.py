@@ -166,7 +166,7 @@ def flows() -> str:
             lines += ["", f"### View `{view.name}`", "", view.about, "", "| | |", "|---|---|"]
             lines += [f"| {fact} | {value} |" for fact, value in _facts(flow, view).items() if value]
     lines += ["", "## Agents", "", "| agent | reads | what it does |", "|---|---|---|"]
-    lines += [f"| `{name}` | `{agent.topic}` | {agent.about} |" for name, agent in agents().items()]
+    lines += [f"| `{name}` | {_codes(agent.topics)} | {agent.about} |" for name, agent in agents().items()]
     return "\n".join(lines) + "\n"
 
 

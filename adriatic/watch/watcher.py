@@ -162,18 +162,20 @@ class Watcher:
             if name not in ours and group.committed is None:
                 found.append(unknown_group(name, "the broker does not tell its offsets", ours=False))
             elif name in ours or group.committed:
-                windows = self._note(group, look, facts.now_s, _beat(name, facts))
+                windows = self._note(group, look, facts.now_s, _beats(name, facts))
                 found.append(lag.judge(name, windows, facts.now_s, ours=name in ours))
         return sorted(found, key=_rank)
 
     @staticmethod
     def _ours(flow: str, facts: Facts, told: Group) -> Group:
-        """Our offsets are in Postgres; a flow joins no group, so who is there is seen by its session."""
-        members = max(facts.sessions.get(flow, 0), told.members or 0)
+        """Our offsets are in Postgres. A process that ended is missed there at once, by its session; the broker says
+        how many there are, and misses one that was killed only after a while."""
+        sessions = facts.sessions.get(flow, 0)
+        members = (told.members or sessions) if sessions else 0
         return Group(told.name, members, facts.committed.get(flow, {}))
 
     def _note(
-        self, group: Group, look: Look, now_s: float, beat_at_s: float | None
+        self, group: Group, look: Look, now_s: float, beats: Mapping[TopicPartition, float]
     ) -> Mapping[Place, Sequence[Sample]]:
         """Add one sample a partition, and forget what is older than the window."""
         windows = self._windows.setdefault(group.name, {})
@@ -182,7 +184,7 @@ class Watcher:
             del windows[gone]
         for source, at in places.items():
             window = windows.setdefault((source.topic, source.partition), deque(maxlen=SAMPLES_MAX))
-            window.append(_sample(source, at, look, now_s, group.members, beat_at_s))
+            window.append(_sample(source, at, look, now_s, group.members, beats.get(source)))
             while window[0].at_s < now_s - lag.WINDOW_S:
                 window.popleft()
         return windows
@@ -273,9 +275,9 @@ def _sample(
     return Sample(now_s, committed, held.low, end, look.timestamps_s.get(place), members, beat_at_s)
 
 
-def _beat(group: str, facts: Facts) -> float | None:
+def _beats(group: str, facts: Facts) -> Mapping[TopicPartition, float]:
     progress = facts.progress.get(group.removeprefix(PREFIX)) if group.startswith(PREFIX) else None
-    return progress.sampled_at_s if progress else None
+    return progress.sampled_at_s if progress else {}
 
 
 def _rank(group: GroupLag) -> tuple[int, int, str]:

@@ -161,7 +161,8 @@ class Capture:
             parts = Parts(transport, producer, store, tables, events, book)
             start = Confirmed(progress.lsn, progress.committed_at_us)
             stream = Stream(
-                parts, settings.cdc, start, progress.snapshot_lsn, self._clock, lambda to: self._moved(store, to)
+                *(parts, settings.cdc, start, progress.snapshot_lsn, store.newest_xid(), self._clock),
+                lambda to: self._moved(store, to),
             )
             log.info("streaming", slot=settings.cdc.slot, since=show(progress.lsn))
             self._committed_at_us = start.committed_at_us or None

@@ -28,7 +28,7 @@ from runtime.deadline import Deadline, backoff_s
 from runtime.errors import DependencyUnavailable
 from runtime.settings import KafkaSettings
 from topics.catalog import Topic
-from topics.plan import Actual, Change, Plan, normalised
+from topics.plan import Actual, TopicChange, TopicPlan, normalise
 
 CALL_MAX_S = 15.0
 """One call. Creating topics on a busy single node takes seconds, not more."""
@@ -61,12 +61,12 @@ class KafkaAdmin:
             for name, topic in metadata.items()
         }
 
-    def apply(self, plan: Plan, topics: Mapping[str, Topic], done: Callable[[Change], None]) -> None:
+    def apply(self, plan: TopicPlan, topics: Mapping[str, Topic], done: Callable[[TopicChange], None]) -> None:
         """Carry out every change that is not refused, and call `done` after each. Refused ones are left alone.
 
         Returns when the broker shows what was done: the controller answers before the others have heard of it.
         """
-        steps: dict[str, Callable[[Change, Topic], Any]] = {
+        steps: dict[str, Callable[[TopicChange, Topic], Any]] = {
             "create": self._create,
             "grow": self._grow,
             "alter": self._alter,
@@ -77,7 +77,7 @@ class KafkaAdmin:
             done(change)
         self._settle(made, topics)
 
-    def _settle(self, made: list[Change], topics: Mapping[str, Topic]) -> None:
+    def _settle(self, made: list[TopicChange], topics: Mapping[str, Topic]) -> None:
         deadline = Deadline.after(self._timeout_s, self._clock)
         for pause_s in backoff_s(first_s=0.02, max_s=0.5):
             actual = self.topics({change.topic for change in made}) if made else {}
@@ -91,7 +91,7 @@ class KafkaAdmin:
     def _metadata(self) -> Any:
         return self._admin.call("list topics", lambda client: client.list_topics(timeout=self._timeout_s))
 
-    def _create(self, change: Change, topic: Topic) -> None:
+    def _create(self, change: TopicChange, topic: Topic) -> None:
         new = NewTopic(topic.name, topic.partitions, self._settings.replication_factor, config=dict(topic.config))
 
         def create(client: AdminClient) -> None:
@@ -104,14 +104,14 @@ class KafkaAdmin:
 
         self._admin.call(f"create {topic.name}", create)
 
-    def _grow(self, change: Change, topic: Topic) -> None:
+    def _grow(self, change: TopicChange, topic: Topic) -> None:
         new = NewPartitions(topic.name, topic.partitions)
         self._each(
             f"give {topic.name} {topic.partitions} partitions",
             lambda client: client.create_partitions([new], request_timeout=self._timeout_s),
         )
 
-    def _alter(self, change: Change, topic: Topic) -> None:
+    def _alter(self, change: TopicChange, topic: Topic) -> None:
         entry = ConfigEntry(change.setting, change.after, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic.name, incremental_configs=[entry])
         self._each(
@@ -144,11 +144,11 @@ def _effective(entries: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[st
     return values, overrides
 
 
-def _shows(actual: Actual | None, change: Change, topic: Topic) -> bool:
+def _shows(actual: Actual | None, change: TopicChange, topic: Topic) -> bool:
     """A topic that somebody else made first may differ; the next plan says so."""
     if actual is None or actual.partitions == 0:
         return False
     if change.action == "grow":
         return actual.partitions >= topic.partitions
     before = actual.config.get(change.setting, "")
-    return change.action != "alter" or normalised(change.setting, before) == normalised(change.setting, change.after)
+    return change.action != "alter" or normalise(change.setting, before) == normalise(change.setting, change.after)

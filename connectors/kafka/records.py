@@ -1,8 +1,8 @@
 """A record as it came from a topic, and what our headers say about it.
 
 Owns the value types that travel from the source through a flow, and the reading of the headers that change capture
-writes (`adriatic.pos`, `adriatic.committed_at`, `adriatic.tenant`, `traceparent`). Refuses to decode keys and values.
-Headers of other producers are never an error: what cannot be read is None.
+writes (`adriatic.pos`, `adriatic.committed_at`, `adriatic.tenant`, `adriatic.xid`, `traceparent`). Refuses to decode
+keys and values. Headers of other producers are never an error: what cannot be read is None.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from uuid import UUID
 
 from confluent_kafka import Message
 
-from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER
+from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER, TRANSACTION_HEADER
 
+XID_DIGITS_MAX = 18
+"""A billion transactions a second for thirty years; more digits would not fit Postgres' type."""
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
@@ -65,6 +67,12 @@ class Record:
             return int(text.split("/", 1)[0], 16) if text else None
         except ValueError:
             return None
+
+    @property
+    def xid(self) -> int | None:
+        """The whole id of the transaction that wrote it. None: it was not captured from a transaction."""
+        text = self.header(TRANSACTION_HEADER)
+        return int(text) if text and text.isascii() and text.isdigit() and len(text) <= XID_DIGITS_MAX else None
 
     @property
     def committed_at(self) -> datetime | None:

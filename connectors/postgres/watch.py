@@ -30,12 +30,38 @@ SESSION = "adriatic-flow-"
 """How sessions of flows and agents are called; their names follow."""
 
 
+PROGRESS = """
+    select flow, topic, partition, extract(epoch from seen_at)::float8, extract(epoch from sampled_at)::float8
+    from ops.flow_progress
+"""
+WRITE_PROGRESS = """
+    insert into ops.flow_progress as p (flow, topic, partition, seen_at, sampled_at)
+    select %s, topic, partition, seen_at, clock_timestamp()
+    from unnest(%s::text[], %s::integer[], %s::timestamptz[]) as mine (topic, partition, seen_at)
+    order by topic, partition
+    on conflict (flow, topic, partition) do update
+    set seen_at = greatest(p.seen_at, excluded.seen_at), sampled_at = excluded.sampled_at
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """How far one flow's views and its reading are. Times in seconds since 1970, by the source's clock."""
+    """How far one flow's reading is. Times in seconds since 1970, by the source's clock."""
 
     seen_at_s: float | None
-    sampled_at_s: float
+    """By its slowest partition."""
+    sampled_at_s: Mapping[TopicPartition, float]
+    """When the process that has a partition last said so. One that nobody has is not spoken for, whatever the others
+    say of theirs."""
+
+    @classmethod
+    def of(cls, times: Mapping[TopicPartition, tuple[float | None, float]]) -> Marks:
+        """From the two times of each partition."""
+        seen = [seen_at_s for seen_at_s, _ in times.values() if seen_at_s is not None]
+        return cls(
+            min(seen) if len(seen) == len(times) else None,
+            {source: sampled_at_s for source, (_, sampled_at_s) in times.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +151,10 @@ class Watch:
         return found
 
     def _progress(self) -> dict[str, Marks]:
-        rows = self._rows(
-            "select flow, extract(epoch from seen_at)::float8, extract(epoch from sampled_at)::float8 "
-            "from ops.flow_progress"
-        )
-        return {flow: Marks(seen_at_s, sampled_at_s) for flow, seen_at_s, sampled_at_s in rows}
+        found: dict[str, dict[TopicPartition, tuple[float | None, float]]] = {}
+        for flow, topic, partition, *times in self._rows(PROGRESS):
+            found.setdefault(flow, {})[TopicPartition(topic, partition)] = (times[0], times[1])
+        return {flow: Marks.of(times) for flow, times in found.items()}
 
     def _watermarks(self) -> dict[str, Watermarks]:
         found = {view: Watermarks(at_s, complete) for view, at_s, complete in self._rows(WATERMARKS)}
@@ -259,11 +284,9 @@ def _at_most(mark: Watermarks, limit_s: float | None) -> Watermarks:
     return mark if limit_s is None else replace(mark, source_at_s=min(mark.source_at_s, limit_s))
 
 
-def write_progress(connection: Connection, flow: str, seen_at: datetime | None) -> None:
-    """What a flow's own sampler says: that it lives, and up to which commit it has taken everything."""
-    connection.execute(
-        "insert into ops.flow_progress as p (flow, seen_at, sampled_at) values (%s, %s, clock_timestamp()) "
-        "on conflict (flow) do update set seen_at = greatest(p.seen_at, excluded.seen_at), "
-        "sampled_at = excluded.sampled_at",
-        [flow, seen_at],
-    )
+def write_progress(connection: Connection, flow: str, seen_at: Mapping[TopicPartition, datetime | None]) -> None:
+    """What a process says of the partitions that it has: that somebody reads them, and up to which commit everything
+    was taken from each."""
+    sources = sorted(seen_at)
+    columns = [[source.topic for source in sources], [source.partition for source in sources]]
+    connection.execute(WRITE_PROGRESS, [flow, *columns, [seen_at[source] for source in sources]])

@@ -15,7 +15,9 @@ from topics import catalog
 
 def test_what_is_read_exists_and_has_a_place_for_dead_letters() -> None:
     topics = catalog.load()
-    read = {topic for flow in flows().values() for topic in flow.topics} | {each.topic for each in agents().values()}
+    read = {topic for flow in flows().values() for topic in flow.topics} | {
+        topic for agent in agents().values() for topic in agent.topics
+    }
     assert {name for name in topics if consumers_of(name)} == read
     assert [name for name in sorted(read) if topics[name].dlq is None] == []
 

@@ -15,7 +15,7 @@ from connectors.postgres.sink import Connection
 from dataflows.flow import Event
 from dataflows.index import VERSIONS_TOPIC, Effects, Index
 from dataflows.runner import Runner
-from runtime.errors import DependencyUnavailable, Fenced, Halted
+from runtime.errors import DependencyUnavailable, Halted
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import KafkaSettings, PostgresSettings, Settings
@@ -119,20 +119,6 @@ def test_a_replay_from_the_beginning_changes_nothing(world: World, outbox: Outbo
     world.run_until_done(world.embed)
     assert everything() == before
     assert world.rows("select attempts from ops.dlq") == [(2,)]
-
-
-def test_a_second_writer_is_fenced(world: World) -> None:
-    tenant = uuid.uuid4()
-    with Running(world, world.index) as one, Running(world, world.index) as two:
-        count = 0
-        while one.error is None and two.error is None:
-            count += 1
-            world.versions([Version(tenant, uuid.uuid4(), 1)])
-            assert count < 500, "nobody was fenced"
-        until(lambda: world.done(world.index))
-        errors = [error for error in (one.error, two.error) if error is not None]
-    assert [type(error) for error in errors] == [Fenced]
-    assert world.rows("select count(*) from mv.search_state") == [(count,)]
 
 
 def test_a_database_outage_makes_lag_and_no_dead_letters(world: World) -> None:

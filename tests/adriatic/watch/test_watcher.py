@@ -20,7 +20,7 @@ from dataflows.job_status import TOPIC as PROGRESS_TOPIC
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings
-from schemas.pipeline import GroupLag, Percentiles, Pipeline, believed
+from schemas.pipeline import GroupLag, Percentiles, Pipeline, mask_stale
 from tests.dataflows.world import PARTITIONS, Running, Version, World, until
 
 pytestmark = pytest.mark.stack
@@ -177,7 +177,7 @@ def test_what_is_seen_is_written_and_exported_and_ends_with_the_database(world: 
     with Watch(world.settings, "test") as watch:
         read, now_s = watch.picture()
         assert read is not None
-        assert [each.group for each in believed(read, now_s).groups] == [each.group for each in found.groups]
+        assert [each.group for each in mask_stale(read, now_s).groups] == [each.group for each in found.groups]
     labels = {"group": "adriatic.activity"}
     assert REGISTRY.get_sample_value("kafka_consumergroup_group_sum_lag", labels) == 0
     said = {

@@ -48,7 +48,7 @@ class World:
         everything: Any = self
         parts = Parts(everything, everything, everything, self.tables, EventEncoder({}, {}), Ledger(last or {}))
         settings = CdcSettings(heartbeat_s=3_600)
-        self.stream = Stream(parts, settings, Confirmed(START, 0), snapshot_lsn, self.clock)
+        self.stream = Stream(parts, settings, Confirmed(START, 0), snapshot_lsn, 0, self.clock)
 
     def run(self, rounds: int = 3) -> None:
         """So many turns of the loop, a little more than a second each."""
