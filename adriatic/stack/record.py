@@ -15,9 +15,7 @@ from typing import Any
 import tomli_w
 
 from adriatic.stack import ports, registry
-from dataflows.catalog import flows
 from runtime.settings import Settings, StackSettings
-from streams.catalog import agents
 
 FILE = "stack.toml"
 PASSWORD_BYTES = 18
@@ -29,6 +27,9 @@ INSTANCE_BYTES = 4
 
 def port_names() -> tuple[str, ...]:
     """Every listener of the system on this machine. Order matters only for how readable the numbers are."""
+    from dataflows.catalog import flows  # imported here: see adriatic/stack/system.py
+    from streams.catalog import agents
+
     return (
         *("postgres", "kafka", "kafka_controller", "registry", "registry_management"),
         "api",
