@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
@@ -65,8 +65,16 @@ def step(connection: Connection, events: list[Event]) -> None:
 
 
 def feed(connection: Connection, tenant_id: uuid.UUID) -> list[Any]:
-    query = "select adr_id, version, change, title from mv.activity where tenant_id = %s order by "
-    return connection.execute(query + activity.NEWEST_FIRST, [tenant_id]).fetchall()
+    rows = connection.execute(
+        """
+        select adr_id, version, change, title
+        from mv.activity
+        where tenant_id = %s
+        order by recorded_at desc, effective_at desc, adr_id desc, version desc
+        """,
+        [tenant_id],
+    )
+    return rows.fetchall()
 
 
 def counts(connection: Connection, tenant_id: uuid.UUID) -> dict[tuple[str, str], int]:
@@ -116,7 +124,7 @@ def histories(draw: st.DrawFn) -> list[Version]:
 
 
 @pytest.mark.stack
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(history=histories(), data=st.data())
 def test_any_order_and_repetition_ends_at_the_recount(
     connection: Connection, history: list[Version], data: st.DataObject
