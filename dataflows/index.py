@@ -31,17 +31,11 @@ from dataflows.flow import Event, Flow
 from runtime.errors import DependencyUnavailable, Unprocessable
 from schemas.flows import KeptTable, KeptView
 from schemas.headers import TRACEPARENT_HEADER
+from schemas.search import WORDS_VIEW
 
 VERSIONS_TOPIC = "adriatic.app.adr_versions"
 DOCUMENTS_TOPIC = "adriatic.app.document_versions"
 REQUESTS_TOPIC = "embeddings.requested"
-WORDS_VIEW = "search.words"
-WAITING_FOR_VECTORS = """
-select min(recorded_at)
-from mv.search_state
-where not deleted and meaning_version is distinct from words_version
-"""
-"""When the oldest version was written that a search by words finds and one by meaning does not yet."""
 
 ITEMS_MAX = 64
 """Texts in one request; the contract's bound."""
