@@ -25,7 +25,7 @@ from uuid import UUID, uuid5
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
 from dataflows import oracle_search
-from dataflows.chunker import Chunk, chunk, shown_title
+from dataflows.chunker import Chunk, chunk, title_line
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from runtime.errors import DependencyUnavailable, Unprocessable
@@ -192,7 +192,7 @@ def _version(event: Event) -> Version:
     row = event.value["after"]
     document = "document_id" in row
     deleted = row["kind" if document else "change"] == "delete"
-    title = shown_title(row["title"])
+    title = title_line(row["title"])
     return Version(
         adr=_adr(row),
         version=0 if document else row["version"],
@@ -298,7 +298,7 @@ def _write_chunks(connection: Connection, versions: Sequence[Version]) -> None:
             [version.adr.adr_id for version, _ in rows],
             [version.version for version, _ in rows],
             [part.ordinal for _, part in rows],
-            [shown_title(version.title) for version, _ in rows],
+            [title_line(version.title) for version, _ in rows],
             [part.heading_path for _, part in rows],
             [part.body for _, part in rows],
             [part.char_start for _, part in rows],

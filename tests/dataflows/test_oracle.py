@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.catalog import flows
-from dataflows.comparison import Report
+from dataflows.comparison import VerifyReport
 from dataflows.oracle import NOT_KEPT_BY_A_FLOW, verify
 from dataflows.usage import Spent
 from runtime.deadline import Deadline
@@ -61,7 +61,7 @@ def spent(tenant: uuid.UUID, cost: int | None) -> Spent:
     )
 
 
-def check(world: World, sample: int | None = None) -> Report:
+def check(world: World, sample: int | None = None) -> VerifyReport:
     return verify(world.settings, world.embedder, sample=sample, topics=world.topics)
 
 
