@@ -25,8 +25,6 @@ KEPT_DAYS = 3
 """Of minutes of freshness: ten views make 216 000 rows in that time."""
 KINDS_MAX = 200
 """Kinds of dead letters in one picture. More than that is one fault with many names."""
-SESSION = "adriatic-flow-"
-"""How sessions of flows and agents are called; their names follow."""
 
 
 PROGRESS = """
