@@ -244,7 +244,7 @@ _ADD_COUNTS = """
 
 
 def _move_counts(connection: Connection, after: Counter[Count], before: Counter[Count]) -> None:
-    """By the difference. A count that comes to zero loses its row."""
+    """Move each count by the difference. A count that comes to zero loses its row."""
     after.subtract(before)
     moved = sorted((*count, by) for count, by in after.items() if by)
     connection.cursor().executemany(_ADD_COUNTS, moved)
