@@ -16,9 +16,10 @@ import msgspec
 from litestar.params import HeaderParameter
 
 from api.db import Connection, Database, tenant_transaction
-from api.live.views import VERSIONS, VIEWS
+from api.live.views import VIEWS
 from runtime.deadline import Deadline
 from runtime.errors import Behind
+from schemas import sources
 from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX, State
 from topics import catalog
 
@@ -26,7 +27,7 @@ WORDS_VIEW = "search.words"
 RELATED_VIEW = "related"
 FEEDS_VIEW = "feed_status"
 TOPICS_OF: dict[str, tuple[str, ...]] = {
-    WORDS_VIEW: (VERSIONS, "adriatic.app.document_versions"),
+    WORDS_VIEW: sources.contracts(),
     **{view.watermark: view.made_from for view in VIEWS},
 }
 """What each view is made from: all partitions of these topics must have reported."""
@@ -138,9 +139,10 @@ async def read_related(connection: Connection) -> AsOf:
 
 
 _NOT_RELATED = (
-    "from mv.search_state s join app.adrs using (tenant_id, adr_id) "
-    "left join (select tenant_id, adr_id, version from mv.related_features) f using (tenant_id, adr_id) "
-    "where f.version is distinct from case when not s.deleted then s.words_version end"
+    "from mv.search_state s "
+    "left join (select tenant_id, kind, source_id, version from mv.related_features) f "
+    "using (tenant_id, kind, source_id) "
+    "where s.kind = 'adr' and f.version is distinct from case when not s.deleted then s.words_version end"
 )
 """Versions that search by words shows and the lists do not, or deleted ADRs that they still have."""
 

@@ -217,7 +217,8 @@ def _until(settings: Settings, tenant_id: uuid.UUID, column: str, since: float) 
     """Seconds from `since` until every ADR is findable in its newest version."""
     deadline = Deadline.after(SETTLE_MAX_S)
     query = (
-        "select count(*) from app.adrs a left join mv.search_state s using (tenant_id, adr_id) "
+        "select count(*) from app.adrs a left join mv.search_state s "
+        "on s.tenant_id = a.tenant_id and s.kind = 'adr' and s.source_id = a.adr_id "
         f"where a.tenant_id = %s and s.{column} is distinct from a.version"
     )
     with psycopg.connect(settings.postgres.dsn("flows"), autocommit=True) as connection:

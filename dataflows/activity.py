@@ -23,9 +23,10 @@ from uuid import UUID
 
 from connectors.postgres.sink import Connection
 from dataflows.flow import Event, Flow
-from dataflows.index import VERSIONS_TOPIC
 from runtime.errors import Unprocessable
+from schemas import sources
 
+VERSIONS_TOPIC = sources.KINDS["adr"].contract
 EVENTS_MAX = 200
 """Versions that a tenant's feed keeps: some screens full. The whole history of an ADR is its versions."""
 

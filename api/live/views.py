@@ -104,7 +104,7 @@ VIEWS: tuple[View, ...] = (
     View(
         name="related",
         table="mv.related",
-        key=("adr_id", "related_id"),
+        key=("kind", "source_id", "related_id"),
         columns=("score", "words", "terms", "meaning", "links_to", "links_from"),
         watermark="related",
         made_from=("adriatic.mv.search_state", "adriatic.app.adr_links"),

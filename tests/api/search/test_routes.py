@@ -165,12 +165,12 @@ async def test_documents_are_found_beside_adrs_and_each_hit_says_what_it_is(
         }
         (hit,) = (await client.search("dual write", kind="document"))["hits"]
         assert hit["document"] == {
-            "document_id": str(document_id),
             "origin": "upload",
             "media_type": "text/markdown",
             "uri": "https://docs.example/Kafka",
         }
-        assert (hit["adr_id"], hit["number"], hit["log"], hit["tags"]) == (None, None, None, [])
+        assert (hit["source_id"], hit["number"], hit["log"], hit["tags"]) == (str(document_id), None, None, [])
+        assert hit["path"] == f"/v1/documents/{document_id}/original"
         assert hit["version"] == hit["chunk"]["version"] == 1_790_000_000_000
         assert (await client.get(q="dual write", kind="document")).json()["hits"] == [hit]
         assert "Kafka in practice" not in await client.titles("dual write", kind="adr")
