@@ -1,7 +1,7 @@
 """Serves the application with Granian, in this process, until it is told to stop.
 
-Owns the server's bounds and the way down: stop accepting, let what runs end, close the pool. Refuses to be more than
-one process: an operator who wants more starts more, each with its own port.
+Owns the server's bounds and the way down: stop accepting, let what runs end, close the pool. Refuses to know of other
+processes: with `api.workers` above 1 several of these listen on one address, and `adriatic/workers.py` keeps them.
 """
 
 from __future__ import annotations
@@ -23,18 +23,25 @@ from runtime.logs import get_logger
 from runtime.settings import Settings
 
 BACKLOG_CONNECTIONS = 16_384
-"""Connections that the kernel queues, and requests that are accepted at once. Granian's own default stops at 512
-requests a process, which a few hundred open streams reach; beyond this bound callers wait in the kernel."""
+"""Connections that the kernel queues, and requests that are accepted at once, by each process. Granian's own
+default stops at 512 requests a process, which a few hundred open streams reach; beyond this bound callers wait in the
+kernel."""
 HEADER_MS_MAX = 10_000
 """For a request's headers to arrive: a client that trickles them holds a connection and nothing else."""
 
 log = get_logger("api")
 
 
-async def serve(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Listen on `settings.api` until SIGTERM or SIGINT. Raises `Misconfigured` when the address cannot be had."""
-    _require_free(settings.api.host, settings.api.port)
+async def serve(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: int | None = None) -> None:
+    """Listen on `settings.api` until SIGTERM or SIGINT. `worker`: the number of this process, when others listen too.
+
+    Raises `Misconfigured` when it is alone and the address cannot be had.
+    """
     health = ops.Health()
+    if worker is None:
+        require_free(settings.api.host, settings.api.port)
+    else:
+        health.set_fact("worker", worker)
     app = create_app(settings, clock=clock, health=health)
     server = Server(
         app,
@@ -64,8 +71,9 @@ async def serve(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     log.info("stopped")
 
 
-def _require_free(host: str, port: int) -> None:
-    """Fail with a sentence: Granian binds with SO_REUSEPORT, and two servers would share the requests in silence."""
+def require_free(host: str, port: int) -> None:
+    """Raises `Misconfigured` when somebody listens there: Granian binds with SO_REUSEPORT, and two servers would share
+    the requests in silence."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:

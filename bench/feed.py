@@ -25,8 +25,9 @@ from uuid import UUID
 
 import psycopg
 from confluent_kafka import Producer as KafkaProducer
+from psycopg.rows import dict_row
 
-from adriatic.supervisor.supervisor import Files, running
+from adriatic.supervisor.supervisor import Files, read_running
 from bench.path import client, new_tenant
 from connectors.kafka.partitioner import partition_for
 from connectors.postgres.sink import connect
@@ -137,7 +138,7 @@ def _until_counted(settings: Settings, by: Producer, items: int, kills: int) -> 
 
 
 def _kill(settings: Settings) -> int:
-    report = running(Files(settings.home.resolve()))
+    report = read_running(Files(settings.home.resolve()))
     pids = [part.pid for part in report.parts if part.name == "feeds" and part.pid] if report else []
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -146,12 +147,12 @@ def _kill(settings: Settings) -> int:
 
 def _counts(settings: Settings, by: Producer) -> tuple[dict[str, int], dict[str, int]]:
     with psycopg.connect(settings.postgres.dsn("flows")) as connection:
-        row = connection.execute(
-            f"select rejected_by, {', '.join(COUNTS)} from mv.feed_status where tenant_id = %s and feed_id = %s",
-            [by.tenant_id, by.feed_id],
-        ).fetchone()
+        status = connection.cursor(row_factory=dict_row).execute(
+            "select * from mv.feed_status where tenant_id = %s and feed_id = %s", [by.tenant_id, by.feed_id]
+        )
+        row = status.fetchone()
     assert row is not None
-    return dict(zip(COUNTS, row[1:], strict=True)), row[0]
+    return {name: row[name] for name in COUNTS}, row["rejected_by"]
 
 
 _READ_NEWEST = """

@@ -213,17 +213,21 @@ def _findable(settings: Settings, tenant_id: uuid.UUID, count: int) -> tuple[lis
     raise SystemExit(f"not findable within {SETTLE_MAX_S} s; see `adriatic status`")
 
 
+_COUNT_WAITING = """
+  select count(*)
+  from app.adrs a
+  left join mv.search_state s on s.tenant_id = a.tenant_id and s.kind = 'adr' and s.source_id = a.adr_id
+  where a.tenant_id = %s
+    and case when %s then s.meaning_version else s.words_version end is distinct from a.version
+"""
+
+
 def _until(settings: Settings, tenant_id: uuid.UUID, column: str, since: float) -> float:
     """Seconds from `since` until every ADR is findable in its newest version."""
     deadline = Deadline.after(SETTLE_MAX_S)
-    query = (
-        "select count(*) from app.adrs a left join mv.search_state s "
-        "on s.tenant_id = a.tenant_id and s.kind = 'adr' and s.source_id = a.adr_id "
-        f"where a.tenant_id = %s and s.{column} is distinct from a.version"
-    )
     with psycopg.connect(settings.postgres.dsn("flows"), autocommit=True) as connection:
         while not deadline.passed:
-            if connection.execute(query.encode(), [tenant_id]).fetchone() == (0,):
+            if connection.execute(_COUNT_WAITING, [tenant_id, column == "meaning_version"]).fetchone() == (0,):
                 return time.monotonic() - since
             time.sleep(0.05)
     raise SystemExit(f"not findable within {SETTLE_MAX_S} s; see `adriatic status`")

@@ -147,23 +147,22 @@ _INSERT_CHUNKS = """
 def _fill(connection: psycopg.Connection[Any], space: EmbeddingSpace, size: int) -> UUID:
     chance, normal = random.Random(size), np.random.default_rng(size)
     tenant_id, log_id = new_id(), new_id()
-    execute = connection.execute
     with connection.transaction():
-        execute("insert into app.tenants values (%s, %s, 'bench')", [tenant_id, f"bench-{size}"])
-        execute("insert into app.logs values (%s, %s, 'default', 'bench')", [tenant_id, log_id])
-        execute(
+        connection.execute("insert into app.tenants values (%s, %s, 'bench')", [tenant_id, f"bench-{size}"])
+        connection.execute("insert into app.logs values (%s, %s, 'default', 'bench')", [tenant_id, log_id])
+        connection.execute(
             "insert into mv.embedding_spaces values (%s, %s, %s, %s, %s, true) on conflict do nothing",
             [space.name, space.provider, space.model, space.revision, space.dimension],
         )
         filled = 0
         for title, text in _texts(chance):
             adr_id, parts = new_id(), chunk(title, text)[: size - filled]
-            execute(
+            connection.execute(
                 _INSERT_ADRS,
                 [tenant_id, adr_id, log_id, title],
             )
-            execute(_INSERT_VERSIONS, [tenant_id, adr_id, title, text])
-            execute(
+            connection.execute(_INSERT_VERSIONS, [tenant_id, adr_id, title, text])
+            connection.execute(
                 _INSERT_STATES,
                 [tenant_id, adr_id, title, len(parts)],
             )

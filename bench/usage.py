@@ -69,13 +69,15 @@ def _write(settings: Settings, tenant_id: uuid.UUID) -> None:
             connection.execute(_INSERT, {"tenant": tenant_id, "user": user, "rows": ROWS_AT_ONCE})
 
 
+_COUNT = "select coalesce(sum(attempts), 0)::bigint from mv.usage_by_hour where tenant_id = %s"
+
+
 def _await_all(settings: Settings, tenant_id: uuid.UUID) -> None:
     """All five are moved in one statement, so one of them tells of all."""
     deadline = Deadline.after(SETTLE_MAX_S)
-    query = "select coalesce(sum(attempts), 0)::bigint from mv.usage_by_hour where tenant_id = %s"
     with psycopg.connect(settings.postgres.dsn("flows"), autocommit=True) as connection:
         while not deadline.passed:
-            if connection.execute(query, [tenant_id]).fetchone() == (EVENTS,):
+            if connection.execute(_COUNT, [tenant_id]).fetchone() == (EVENTS,):
                 return
             time.sleep(POLL_S)
     raise SystemExit(f"not counted within {SETTLE_MAX_S} s; see `adriatic status`")

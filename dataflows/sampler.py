@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import Offsets, PartitionedConsumer, age_s
 from connectors.postgres.sink import Connection, advance_idle_watermarks, connect, mapped
 from connectors.postgres.watch import write_progress
+from connectors.replaceable import ReplaceableClient
 from runtime import metrics
 from runtime.errors import DependencyUnavailable
 from runtime.lifecycle import Lifecycle
@@ -30,6 +31,8 @@ log = get_logger("sampler")
 
 INTERVAL_S = 0.5
 """Half the heartbeat of capture, so that an idle view is at most about 1.5 s behind."""
+ANSWER_S_MAX = 5.0
+"""One statement, in seconds; after a slower one the session is a new one."""
 STOP_TIMEOUT_S = 5.0
 FRESH_S = 10.0
 """How long a sample is good for. A database or broker that hangs, hangs this thread too: then the figures expire by
@@ -54,7 +57,7 @@ class Sampler:
         self._offsets = offsets
         self._consumer = consumer
         self._life = life
-        self._connection: Connection | None = None
+        self._database = ReplaceableClient("postgres", self._connect, ANSWER_S_MAX, close=Connection.close)
         self._behind_since: dict[TopicPartition, float] = {}
         self._seen_at: dict[TopicPartition, datetime] = {}
         self._stop = threading.Event()
@@ -77,8 +80,7 @@ class Sampler:
             except Exception as error:  # a thread that dies silently would freeze the figures
                 log.exception("sample failed")
                 self._unknown(f"{type(error).__name__}: {error}")
-        if self._connection is not None:
-            self._connection.close()
+        self._database.close()
 
     def sample(self) -> None:
         """One look. Raises `DependencyUnavailable`."""
@@ -87,8 +89,7 @@ class Sampler:
         for topic, views in self._views.items():
             if progress and views:
                 of_topic = {source: end for source, end in ends.items() if source.topic == topic}
-                with mapped():
-                    advance_idle_watermarks(self._connected(), self._flow, views, of_topic, *progress[0])
+                self._advance(views, of_topic, *progress[0])
         self._publish_progress(ends, progress[0][1] if progress else None)
         committed = {
             TopicPartition(topic, partition): at
@@ -103,6 +104,11 @@ class Sampler:
     def _slot(self) -> str:
         return self._settings.cdc.slot
 
+    def _advance(
+        self, views: Sequence[str], ends: Mapping[TopicPartition, int], lsn: str, committed_at: datetime
+    ) -> None:
+        self._tell(lambda connection: advance_idle_watermarks(connection, self._flow, views, ends, lsn, committed_at))
+
     def _publish_progress(self, ends: Mapping[TopicPartition, int], in_kafka_at: datetime | None) -> None:
         """Up to which commit everything was taken from the topics, by the slowest partition. A partition that was
         fetched to its end has all that was in Kafka before the end was asked for."""
@@ -113,9 +119,9 @@ class Sampler:
                 self._seen_at[source] = max(at, self._seen_at.get(source, at))
         seen = [self._seen_at.get(source) for source in ends]
         known = [at for at in seen if at is not None]
-        with mapped():
-            complete = bool(known) and len(known) == len(seen)
-            write_progress(self._connected(), self._flow, min(known) if complete else None)
+        complete = bool(known) and len(known) == len(seen)
+        seen_at = min(known) if complete else None
+        self._tell(lambda connection: write_progress(connection, self._flow, seen_at))
 
     def _publish_lag(self, ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> None:
         group = f"adriatic.{self._flow}"
@@ -172,10 +178,13 @@ class Sampler:
 
     def _ask(self, query: Any, arguments: Sequence[Any]) -> list[Any]:
         with mapped():
-            return self._connected().execute(query, arguments).fetchall()
+            return self._database.ask(lambda connection: connection.execute(query, arguments).fetchall())
 
-    def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self._settings.postgres, name=f"adriatic-flow-{self._flow}-sampler")
-            self._connection.autocommit = True
-        return self._connection
+    def _tell(self, write: Callable[[Connection], None]) -> None:
+        with mapped():
+            self._database.ask(write)
+
+    def _connect(self) -> Connection:
+        connection = connect(self._settings.postgres, name=f"adriatic-flow-{self._flow}-sampler")
+        connection.autocommit = True
+        return connection

@@ -26,8 +26,9 @@ def get_logger(room: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def configure(service: str, settings: TelemetrySettings) -> None:
-    """Set up logging for this process, once. Lines of third-party libraries take the same form."""
+def configure(service: str, settings: TelemetrySettings, **fields: object) -> None:
+    """Set up logging for this process, once; `fields` are in each line. Lines of third-party libraries take the same
+    form."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _add_trace,
@@ -44,10 +45,11 @@ def configure(service: str, settings: TelemetrySettings) -> None:
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line is one write: several processes may share the stream.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
+    structlog.contextvars.bind_contextvars(service=service, **fields)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],

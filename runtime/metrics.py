@@ -146,7 +146,9 @@ IMPORT_CHANGES = Counter(
 ADRS_CREATED = Counter("adrs_created_total", "ADRs created.")
 
 # --- live reads -----------------------------------------------------------------------------------------------------
-LIVE_READERS = Gauge("adriatic_live_readers", "Live reads being streamed. Must come back to 0.")
+LIVE_READERS = Gauge(
+    "adriatic_live_readers", "Live reads being streamed. Must come back to 0.", multiprocess_mode="livesum"
+)
 LIVE_DELTAS = Counter("adriatic_live_deltas_total", "Changes sent to live readers.", ["view"])
 LIVE_RESETS = Counter(
     "adriatic_live_resets_total", "Live readers that had to start anew, by the reason that they were told.", ["reason"]
@@ -157,9 +159,13 @@ CHATS = Counter(
     "adriatic_chats_total", "Answers by how they ended: completed, failed, cancelled.", ["provider", "outcome"]
 )
 CHAT_SESSIONS = Counter("chat_sessions_total", "Conversations that began.")
-CHATS_ACTIVE = Gauge("adriatic_chats_active", "Answers being streamed. Must come back to 0.")
+CHATS_ACTIVE = Gauge(
+    "adriatic_chats_active", "Answers being streamed. Must come back to 0.", multiprocess_mode="livesum"
+)
 CHATS_UNSETTLED = Gauge(
-    "adriatic_chats_unsettled", "Answers that ended and wait for their row in the ledger. Growing: no database."
+    "adriatic_chats_unsettled",
+    "Answers that ended and wait for their row in the ledger. Growing: no database.",
+    multiprocess_mode="livesum",
 )
 CHATS_UNRECORDED = Counter(
     "adriatic_chats_unrecorded_total", "Answers whose row was given up; the log has them. Not 0: money is missing."

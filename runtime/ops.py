@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from runtime import exposition
 from runtime.clock import SYSTEM_CLOCK, Clock
 
 
@@ -87,7 +88,13 @@ class _Fact:
         return self.value() if callable(self.value) else self.value
 
 
-def serve(host: str, port: int, health: Health, before_scrape: Callable[[], None] | None = None) -> ThreadingHTTPServer:
+def serve(
+    host: str,
+    port: int,
+    health: Health,
+    before_scrape: Callable[[], None] | None = None,
+    render: Callable[[], bytes] = exposition.render,
+) -> ThreadingHTTPServer:
     """Serve `health` and the metrics on a thread of its own until `.shutdown()`. `port` 0 takes a free one."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -103,7 +110,7 @@ def serve(host: str, port: int, health: Health, before_scrape: Callable[[], None
                     health.report()  # what went stale says so in the metrics too
                     if before_scrape:
                         before_scrape()
-                    self._reply(200, CONTENT_TYPE_LATEST, generate_latest(REGISTRY))
+                    self._reply(200, CONTENT_TYPE_LATEST, render())
                 case _:
                     self._reply(404, "text/plain", b"/health/live /health/ready /metrics\n")
 

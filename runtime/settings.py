@@ -47,6 +47,8 @@ WAIT_S_MAX = 3_600.0
 """Upper end of every wait that can be set, in seconds: who waits an hour for one answer has mistaken the unit."""
 HEARTBEAT_S_MIN = 0.1
 """Each heartbeat is a commit: ten a second are already more than most histories have, in seconds."""
+WORKERS_MAX = 64
+"""Processes of one API: on a larger machine the database is what ends first."""
 LEEWAY_S_MAX = 600
 """Clocks that are ten minutes apart are to be set right, not forgiven, in seconds."""
 DIMENSION_MAX = 16_000
@@ -166,6 +168,12 @@ class ApiSettings(_Section):
 
     host: Name = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8080, description="Port to listen on.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=WORKERS_MAX,
+        description="Processes that serve the port together; each has what is said to be of one API process.",
+    )
     adr_bytes_max: int = Field(
         1_048_576, ge=BYTES_MIN, le=TEXT_BYTES_MAX, description="Largest text of one ADR version, in bytes of UTF-8."
     )
@@ -175,7 +183,7 @@ class ApiSettings(_Section):
     live_readers_max: int = Field(
         256, gt=0, le=10_000, description="Live reads that one API process streams at a time."
     )
-    live_readers_per_tenant_max: int = Field(32, gt=0, description="Of these, for one tenant.")
+    live_readers_per_tenant_max: int = Field(32, gt=0, description="Of these, for one tenant, in one API process.")
     upload_bytes_max: int = Field(
         33_554_432, ge=BYTES_MIN, le=UPLOAD_BYTES_MAX, description="Largest file of an upload, in bytes."
     )
@@ -252,7 +260,7 @@ class LlmSettings(_Section):
     streams_max: int = Field(
         256, gt=0, le=1_000, description="Answers that one API process streams at a time (connections of an SDK: 1000)."
     )
-    streams_per_tenant_max: int = Field(16, gt=0, description="Of these, for one tenant.")
+    streams_per_tenant_max: int = Field(16, gt=0, description="Of these, for one tenant, in one API process.")
 
     @model_validator(mode="after")
     def _complete(self) -> LlmSettings:

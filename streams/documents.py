@@ -63,7 +63,7 @@ class ParseDocument(JobKind):
         if not _lock(connection, job):
             return Progress("nothing to do", 1, 1, UNIT, finished=True)
         if prepared is None:
-            _set(connection, job, {"state": "processing", "reason": None, "job_id": job.job_id})
+            connection.execute(_BEGIN, [job.job_id, job.tenant_id, job.params["document_id"]])
             return Progress("parsing", 0, 1, UNIT, {"stage": "parsing"})
         if isinstance(prepared, Refused):
             refuse(connection, job, prepared.reason(), prepared.media_type)
@@ -96,6 +96,12 @@ class EraseOriginal(JobKind):
         return Progress("erased" if wanted is None else "kept", 1, 1, "objects", finished=True)
 
 
+_BEGIN = """
+  update app.documents
+  set state = 'processing', reason = null, job_id = %s, updated_at = clock_timestamp()
+  where tenant_id = %s and document_id = %s
+"""
+
 _READ_DOCUMENT = """
   select document_id, content_hash, file_name, state = 'processed' or deleted_at is not null
   from app.documents
@@ -126,45 +132,69 @@ def _lock(connection: Connection, job: Job) -> bool:
     return row is not None and not row[0]
 
 
+_REFUSE = """
+  update app.documents
+  set state = 'refused', reason = %s, media_type = %s, updated_at = clock_timestamp()
+  where tenant_id = %s and document_id = %s
+"""
+
+
 def refuse(connection: Connection, job: Job, reason: Mapping[str, str], media_type: str) -> None:
-    _set(connection, job, {"state": "refused", "reason": Jsonb(dict(reason)), "media_type": media_type})
+    connection.execute(_REFUSE, [Jsonb(dict(reason)), media_type, job.tenant_id, job.params["document_id"]])
     _emit(connection, job)
+
+
+_INSERT_VERSION = """
+  insert into app.document_versions (
+    tenant_id, document_id, version, kind, origin, title, media_type, body, effective_at, traceparent
+  )
+  select
+    tenant_id, document_id, version + 1, case version when 0 then 'create' else 'update' end, 'upload', %s,
+    %s, %s, created_at, traceparent
+  from app.documents
+  where tenant_id = %s and document_id = %s
+"""
+
+
+_ACCEPT = """
+  update app.documents
+  set
+    state = 'processed',
+    reason = null,
+    media_type = %s,
+    title = %s,
+    pages = %s,
+    version = version + 1,
+    updated_at = clock_timestamp()
+  where tenant_id = %s and document_id = %s
+"""
 
 
 def _store(connection: Connection, job: Job, parsed: Parsed) -> None:
     connection.execute(
-        "insert into app.document_versions (tenant_id, document_id, version, kind, origin, title, media_type, body, "
-        "effective_at, traceparent) select tenant_id, document_id, version + 1, "
-        "case version when 0 then 'create' else 'update' end, 'upload', %s, %s, %s, created_at, traceparent "
-        "from app.documents where tenant_id = %s and document_id = %s",
-        [parsed.title, parsed.media_type, parsed.text, job.tenant_id, job.params["document_id"]],
+        _INSERT_VERSION, [parsed.title, parsed.media_type, parsed.text, job.tenant_id, job.params["document_id"]]
     )
     connection.execute(
-        "update app.documents set version = version + 1 where tenant_id = %s and document_id = %s",
-        [job.tenant_id, job.params["document_id"]],
+        _ACCEPT, [parsed.media_type, parsed.title, parsed.pages, job.tenant_id, job.params["document_id"]]
     )
-    changes = {"media_type": parsed.media_type, "title": parsed.title, "pages": parsed.pages}
-    _set(connection, job, {"state": "processed", "reason": None, **changes})
     _emit(connection, job)
 
 
-def _set(connection: Connection, job: Job, changes: Mapping[str, Any]) -> None:
-    columns = ", ".join(f"{name} = %s" for name in changes)
-    connection.execute(
-        f"update app.documents set {columns}, updated_at = clock_timestamp() "  # noqa: S608 - names of ours
-        "where tenant_id = %s and document_id = %s".encode(),
-        [*changes.values(), job.tenant_id, job.params["document_id"]],
-    )
+_EMIT_PROCESSED = """
+  select app.emit(
+    'document.processed', jsonb_build_object('tenant_id', tenant_id, 'id', document_id), tenant_id,
+    jsonb_build_object(
+      'event_id', gen_random_uuid(), 'tenant_id', tenant_id,
+      'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'document_id', document_id,
+      'state', state, 'version', version, 'media_type', media_type, 'code', coalesce(reason ->> 'code', ''),
+      'detail', coalesce(reason ->> 'detail', '')
+    ),
+    case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end
+  )
+  from app.documents
+  where tenant_id = %s and document_id = %s
+"""
 
 
 def _emit(connection: Connection, job: Job) -> None:
-    connection.execute(
-        "select app.emit('document.processed', jsonb_build_object('tenant_id', tenant_id, 'id', document_id), "
-        "tenant_id, jsonb_build_object('event_id', gen_random_uuid(), 'tenant_id', tenant_id, "
-        "'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'document_id', document_id, "
-        "'state', state, 'version', version, 'media_type', media_type, 'code', coalesce(reason ->> 'code', ''), "
-        "'detail', coalesce(reason ->> 'detail', '')), "
-        "case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end) "
-        "from app.documents where tenant_id = %s and document_id = %s",
-        [job.tenant_id, job.params["document_id"]],
-    )
+    connection.execute(_EMIT_PROCESSED, [job.tenant_id, job.params["document_id"]])

@@ -27,7 +27,7 @@ import pytest
 from psycopg import sql
 
 from adriatic.supervisor import process
-from adriatic.supervisor.supervisor import Files, running
+from adriatic.supervisor.supervisor import Files, read_running
 from runtime.deadline import Deadline
 from runtime.settings import Settings
 
@@ -206,7 +206,7 @@ def running_copy(toml: str = "", only: tuple[str, ...] = (), **more: str) -> Ite
 def _await_ready(supervisor: subprocess.Popen[bytes], files: Files) -> None:
     deadline = Deadline.after(READY_MAX_S)
     while not deadline.passed:
-        report = running(files)
+        report = read_running(files)
         if report is not None and report.pid == supervisor.pid and report.good:
             return
         if supervisor.poll() is not None:

@@ -86,7 +86,7 @@ def _hint(error: AdriaticError, words: Sequence[str]) -> str:
     """What to do next. Trying again does not help where nothing was started, and whoever fails cannot know that."""
     if not isinstance(error, DependencyUnavailable) or any(word.partition("=")[0] == "--url" for word in words):
         return error.hint
-    from adriatic.supervisor.supervisor import Files, running
+    from adriatic.supervisor.supervisor import Files, read_running
     from runtime.settings import load
 
     try:
@@ -94,7 +94,10 @@ def _hint(error: AdriaticError, words: Sequence[str]) -> str:
     except AdriaticError:
         return error.hint
     stack = settings.stack
-    if "embedded" in (stack.postgres, stack.kafka, stack.registry) and running(Files(settings.home.resolve())) is None:
+    if (
+        "embedded" in (stack.postgres, stack.kafka, stack.registry)
+        and read_running(Files(settings.home.resolve())) is None
+    ):
         return NOTHING_RUNS
     return error.hint
 

@@ -1,4 +1,4 @@
-"""`adriatic api`: the HTTP API as a process."""
+"""`adriatic api`: the HTTP API as a process, or as several that serve one port."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from runtime import logs, telemetry
+from runtime import exposition, logs, telemetry
 from runtime.settings import load
 
 
@@ -18,13 +18,27 @@ def api() -> None:
 @api.command()
 @click.option("--host", help="Address to listen on.  [default: setting api.host]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: setting api.port]")
-def run(host: str | None, port: int | None) -> None:
-    """Serve the API until SIGTERM. Starts without a database, and says at /health/ready what it waits for."""
-    from api.server import serve
+@click.option("--worker", type=int, hidden=True, help="Be this one of several workers.")
+def run(host: str | None, port: int | None, worker: int | None) -> None:
+    """Serve the API until SIGTERM. Starts without a database, and says at /health/ready what it waits for.
+
+    With api.workers above 1, so many processes serve the port; one that ends is started again.
+    """
+    if worker is not None:
+        exposition.become_worker(worker)
 
     settings = load()
     named = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = settings.model_copy(update={"api": settings.api.model_copy(update=named)})
-    logs.configure("api", settings.telemetry)
+    fields = {"worker": worker} if worker is not None else {}
+    logs.configure("api", settings.telemetry, **fields)
     telemetry.configure("api", settings.telemetry)
-    asyncio.run(serve(settings))
+    if worker is None and settings.api.workers > 1:
+        from adriatic import workers
+
+        options = [word for name, value in named.items() for word in (f"--{name}", str(value))]
+        asyncio.run(workers.serve(settings, options))
+    else:
+        from api import server
+
+        asyncio.run(server.serve(settings, worker=worker))

@@ -57,12 +57,12 @@ def chat(
         connect(url or local_url(load()), given or local_token_of(tenant), outage_s=OUTAGE_S_MAX) as remote,
         remote.events("/v1/chat/stream", msgspec.json.encode(request)) as events,
     ):
-        for text in json_lines(events) if as_json else shown(events):
+        for text in json_lines(events) if as_json else render_answer(events):
             click.echo(text, nl=False)
 
 
 def json_lines(events: Iterable[ServerEvent]) -> Iterator[str]:
-    """One line for each event, as it comes. Raises as `shown` does, after the last line."""
+    """One line for each event, as it comes. Raises as `render_answer` does, after the last line."""
     for event in events:
         data = msgspec.json.decode(event.data)
         yield msgspec.json.encode({"event": event.name, "id": event.id, "data": data}).decode() + "\n"
@@ -73,7 +73,7 @@ def json_lines(events: Iterable[ServerEvent]) -> Iterator[str]:
     raise _broke_off()
 
 
-def shown(events: Iterable[ServerEvent]) -> Iterator[str]:
+def render_answer(events: Iterable[ServerEvent]) -> Iterator[str]:
     """The answer in pieces, then its sources. Raises our error when it broke or has no end."""
     sources: list[dict[str, Any]] = []
     for event in events:

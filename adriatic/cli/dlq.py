@@ -31,10 +31,26 @@ PREVIEW_BYTES = 256
 DECIDED_MAX = 10_000
 """Of one redrive or drop. Each is a transaction of a few milliseconds, and each holds up its flow's partition."""
 
-FITS = (
-    "state = %(state)s and (%(flow)s::text is null or flow = %(flow)s) "
-    "and (%(topic)s::text is null or topic = %(topic)s) and (%(code)s::text is null or code = %(code)s)"
-)
+COUNT_KINDS = """
+  select flow, topic, stage, code, count(*) as records, min(failed_at) as first, max(failed_at) as last
+  from ops.dlq
+  where state = %(state)s
+    and (%(flow)s::text is null or flow = %(flow)s)
+    and (%(topic)s::text is null or topic = %(topic)s)
+    and (%(code)s::text is null or code = %(code)s)
+  group by 1, 2, 3, 4
+  order by records desc
+"""
+LIST_NEWEST = """
+  select flow, topic, partition, record_offset as offset, tenant_id, stage, code, detail, attempts, failed_at
+  from ops.dlq
+  where state = %(state)s
+    and (%(flow)s::text is null or flow = %(flow)s)
+    and (%(topic)s::text is null or topic = %(topic)s)
+    and (%(code)s::text is null or code = %(code)s)
+  order by failed_at desc, topic, partition, record_offset
+  limit %(limit)s
+"""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -54,18 +70,8 @@ def dlq() -> None:
 def list_(flow_name: str | None, topic: str | None, code: str | None, state: str, limit: int, as_json: bool) -> None:
     """The newest dead letters, and how many there are of each kind."""
     arguments = {"flow": flow_name, "topic": topic, "code": code, "state": state, "limit": limit}
-    kinds = _rows(
-        "select flow, topic, stage, code, count(*) as records, min(failed_at) as first, max(failed_at) as last "  # noqa: S608
-        f"from ops.dlq where {FITS} group by 1, 2, 3, 4 order by records desc",
-        arguments,
-    )
-    letters = _rows(
-        "select flow, topic, partition, record_offset as offset, tenant_id, stage, code, "  # noqa: S608
-        "detail, attempts, failed_at "
-        f"from ops.dlq where {FITS} "
-        "order by failed_at desc, topic, partition, record_offset limit %(limit)s",
-        arguments,
-    )
+    kinds = _rows(COUNT_KINDS, arguments)
+    letters = _rows(LIST_NEWEST, arguments)
     if as_json:
         click.echo(json.dumps({"kinds": kinds, "letters": letters}, default=str))
         return
@@ -92,10 +98,7 @@ _READ_RECORD = """
 @json_option
 def show(coordinates: str, as_json: bool) -> None:
     """One dead letter: why, and the record itself. With --json its bytes are complete, in base64."""
-    found = _rows(
-        _READ_RECORD,
-        _coordinates(coordinates),
-    )
+    found = _rows(_READ_RECORD, _coordinates(coordinates))
     if not found:
         raise NotFound(f"no dead letter at {coordinates}", hint="`adriatic dlq list` prints coordinates")
     letter = found[0]
@@ -103,10 +106,10 @@ def show(coordinates: str, as_json: bool) -> None:
         click.echo(json.dumps(letter, default=_json))
         return
     for name, value in letter.items():
-        click.echo(f"{name:14} {_shown(value)}")
+        click.echo(f"{name:14} {_format(value)}")
 
 
-def selecting(command: Command) -> Command:
+def add_selection(command: Command) -> Command:
     """Arguments and options that say which letters, and how many."""
     for option in (
         json_option,
@@ -123,7 +126,7 @@ def selecting(command: Command) -> Command:
 
 
 @dlq.command()
-@selecting
+@add_selection
 @click.option("--rate", type=click.FloatRange(min=0), default=0, help="Records a second at most.  [default: no limit]")
 def redrive(rate: float, yes: bool, as_json: bool, limit: int, **selected: Any) -> None:
     """Process dead letters again, by the flow that could not.
@@ -139,7 +142,7 @@ def redrive(rate: float, yes: bool, as_json: bool, limit: int, **selected: Any) 
 
     selection = _selection(**selected)
     settings = load()
-    with _connected(settings) as connection, RegistryClient(settings.registry) as registry:
+    with _connect(settings) as connection, RegistryClient(settings.registry) as registry:
         redriver = Redriver(connection, lambda name: build(name, settings), registry)
 
         def plan(at: Coordinates) -> Result:
@@ -152,7 +155,7 @@ def redrive(rate: float, yes: bool, as_json: bool, limit: int, **selected: Any) 
 
 
 @dlq.command()
-@selecting
+@add_selection
 @click.option("--reason", required=True, help="Why, for whoever reads ops.audit.")
 def drop(reason: str, yes: bool, as_json: bool, limit: int, **selected: Any) -> None:
     """Decide that dead letters are not processed. Their rows and bytes stay.
@@ -165,7 +168,7 @@ def drop(reason: str, yes: bool, as_json: bool, limit: int, **selected: Any) -> 
     if not reason.strip():
         raise click.UsageError("--reason is empty")
     selection = _selection(**selected)
-    with _connected(load()) as connection:
+    with _connect(load()) as connection:
 
         def plan(at: Coordinates) -> Result:
             letter = read(connection, at)
@@ -241,7 +244,7 @@ def _actor() -> str:
     return f"{user}@{platform.node()}"
 
 
-def _connected(settings: Settings) -> Connection:
+def _connect(settings: Settings) -> Connection:
     """Not in a transaction: each letter has its own."""
     from connectors.postgres.sink import connect
 
@@ -271,7 +274,7 @@ def _json(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, bytes):
         more = " …" if len(value) > PREVIEW_BYTES else ""
         return f"{len(value)} bytes: {value[:PREVIEW_BYTES]!r}{more}"

@@ -33,7 +33,7 @@ PAGE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class EvaluatedHistory:
     """One history at its end."""
 
     name: str
@@ -80,10 +80,10 @@ def known_item(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     with ExitStack() as stack:
         remotes = [stack.enter_context(tenant_of(settings, corpus)) for corpus in corpora]
         for remote in remotes:
-            emptied(remote)
+            delete_adrs(remote)
             if not keep:
-                stack.callback(emptied, remote)
-        imported(settings, corpora, remotes)
+                stack.callback(delete_adrs, remote)
+        import_corpora(settings, corpora, remotes)
         for corpus, remote in zip(corpora, remotes, strict=True):
             ranks[corpus.name] = _ask(corpus, remote)
     click.echo(_as_json(corpora, ranks) if as_json else "\n".join(_table(corpora, ranks)))
@@ -99,7 +99,7 @@ def default_paths() -> list[Path]:
     return [folder]
 
 
-def _read(settings: Settings, path: Path) -> Iterator[Corpus]:
+def _read(settings: Settings, path: Path) -> Iterator[EvaluatedHistory]:
     from adriatic.cli.imports import tenant_slug
     from api.search.known_item import items
     from connectors.history import open_source
@@ -110,7 +110,7 @@ def _read(settings: Settings, path: Path) -> Iterator[Corpus]:
         source = open_source(file, content_bytes_max=settings.api.adr_bytes_max)
         found = items(source.changes())
         if found:
-            yield Corpus(tenant_slug(file.resolve()), found)
+            yield EvaluatedHistory(tenant_slug(file.resolve()), found)
 
 
 class _Texts:
@@ -119,7 +119,7 @@ class _Texts:
     kind: SourceKind = "folder"
     snapshot = False
 
-    def __init__(self, corpus: Corpus, ref: str, at: datetime) -> None:
+    def __init__(self, corpus: EvaluatedHistory, ref: str, at: datetime) -> None:
         self.name = corpus.name
         self._items = corpus.items
         self._ref = ref
@@ -142,21 +142,21 @@ class _Texts:
 # --- the system -----------------------------------------------------------------------------------------------------
 
 
-def tenant_of(settings: Settings, corpus: Corpus, prefix: str = "") -> Any:
+def tenant_of(settings: Settings, corpus: EvaluatedHistory, prefix: str = "") -> Any:
     """A connection as the corpus's tenant, made when it is missing."""
     from adriatic.cli.remote import connect, local_token, local_url
     from api.tenants import service
 
     slug = (TENANT_PREFIX + prefix + corpus.name)[:63].rstrip("-")
 
-    async def made() -> service.Tenant:
+    async def make_tenant() -> service.Tenant:
         async with service.owner(settings.postgres) as connection:
             return await service.create(connection, slug, if_missing=True)
 
-    return connect(local_url(settings), local_token(settings, asyncio.run(made()).tenant_id))
+    return connect(local_url(settings), local_token(settings, asyncio.run(make_tenant()).tenant_id))
 
 
-def emptied(remote: Remote) -> None:
+def delete_adrs(remote: Remote) -> None:
     """Delete every ADR of the tenant, those of a run that was cut short included."""
     from api.adrs.schemas import Adr, AdrPage
 
@@ -168,7 +168,7 @@ def emptied(remote: Remote) -> None:
                 continue  # a repeated request whose first answer was lost
 
 
-def imported(settings: Settings, corpora: Sequence[Corpus], remotes: Sequence[Remote]) -> None:
+def import_corpora(settings: Settings, corpora: Sequence[EvaluatedHistory], remotes: Sequence[Remote]) -> None:
     """Bring every corpus in, and wait until all of it can be found by words and by meaning."""
     from adriatic.cli import import_view as view
     from adriatic.cli.searchable import Watched, await_searchable
@@ -183,7 +183,7 @@ def imported(settings: Settings, corpora: Sequence[Corpus], remotes: Sequence[Re
         with view.progress(corpus.name, source.count()) as progress:
             sent = send(remote, source, log, SYSTEM_CLOCK, progress, bytes_max=settings.api.import_bytes_max)
         watched.append(Watched(remote, sent.started.started_at, SYSTEM_CLOCK.monotonic()))
-    with view.waiting() as show:
+    with view.show_waiting() as show:
         await_searchable(watched, SYSTEM_CLOCK, show)
     if late := [corpus.name for corpus, each in zip(corpora, watched, strict=True) if not each.done]:
         raise DependencyUnavailable(
@@ -191,7 +191,7 @@ def imported(settings: Settings, corpora: Sequence[Corpus], remotes: Sequence[Re
         )
 
 
-def _ask(corpus: Corpus, remote: Remote) -> dict[str, list[int | None]]:
+def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, list[int | None]]:
     """The place of the right ADR, by mode and query."""
     from adriatic.cli import import_view as view
     from api.search.known_item import DEPTH
@@ -220,7 +220,7 @@ def _overall(ranks: dict[str, dict[str, list[int | None]]]) -> dict[str, Scores]
     return {mode: scores([rank for by_mode in ranks.values() for rank in by_mode[mode]]) for mode in MODES}
 
 
-def _as_json(corpora: Sequence[Corpus], ranks: dict[str, dict[str, list[int | None]]]) -> bytes:
+def _as_json(corpora: Sequence[EvaluatedHistory], ranks: dict[str, dict[str, list[int | None]]]) -> bytes:
     from api.search.known_item import scores
 
     return msgspec.json.encode(
@@ -239,7 +239,7 @@ def _as_json(corpora: Sequence[Corpus], ranks: dict[str, dict[str, list[int | No
     )
 
 
-def _table(corpora: Sequence[Corpus], ranks: dict[str, dict[str, list[int | None]]]) -> Iterator[str]:
+def _table(corpora: Sequence[EvaluatedHistory], ranks: dict[str, dict[str, list[int | None]]]) -> Iterator[str]:
     from api.search.known_item import scores
 
     width = max(len("overall"), *(len(corpus.name) for corpus in corpora))

@@ -18,7 +18,15 @@ from uuid import UUID
 import click
 import msgspec
 
-from adriatic.cli.evaluate import PAGE, Corpus, default_paths, emptied, evaluate, imported, tenant_of
+from adriatic.cli.evaluate import (
+    PAGE,
+    EvaluatedHistory,
+    default_paths,
+    delete_adrs,
+    evaluate,
+    import_corpora,
+    tenant_of,
+)
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline
 from runtime.errors import DependencyUnavailable, InvalidInput
@@ -37,10 +45,10 @@ POLL_S: Final = 0.25
 
 
 @dataclass(slots=True)
-class History:
+class LinkedHistory:
     """One history: its items, what was measured by way, and the corpus that goes in."""
 
-    corpus: Corpus
+    corpus: EvaluatedHistory
     items: list[Item]
     found: dict[str, list[Measured]] = field(default_factory=dict)
 
@@ -79,10 +87,10 @@ def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     with ExitStack() as stack:
         remotes = [stack.enter_context(tenant_of(settings, one.corpus, PREFIX)) for one in histories]
         for remote in remotes:
-            emptied(remote)
+            delete_adrs(remote)
             if not keep:
-                stack.callback(emptied, remote)
-        imported(settings, [one.corpus for one in histories], remotes)
+                stack.callback(delete_adrs, remote)
+        import_corpora(settings, [one.corpus for one in histories], remotes)
         ids = [_ids(remote) for remote in remotes]
         for one, remote, of in zip(histories, remotes, ids, strict=True):
             one.found["bm25"] = measured(one.items, bm25(one.items))
@@ -93,7 +101,7 @@ def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     click.echo(_as_json(histories) if as_json else "\n".join(table(histories)))
 
 
-def _read(settings: Settings, path: Path) -> Iterator[History]:
+def _read(settings: Settings, path: Path) -> Iterator[LinkedHistory]:
     from adriatic.cli.imports import tenant_slug
     from api.adrs.linked import items
     from api.search.known_item import Item as Text
@@ -105,7 +113,7 @@ def _read(settings: Settings, path: Path) -> Iterator[History]:
         found = items(open_source(file, content_bytes_max=settings.api.adr_bytes_max).changes())
         if found:
             texts = [Text(item.path, None, item.text) for item in found]
-            yield History(Corpus(tenant_slug(file.resolve()), texts), found)
+            yield LinkedHistory(EvaluatedHistory(tenant_slug(file.resolve()), texts), found)
 
 
 # --- the system -----------------------------------------------------------------------------------------------------
@@ -125,7 +133,7 @@ def _ids(remote: Remote) -> dict[int, UUID]:
             return ids
 
 
-def _lists(one: History, remote: Remote, ids: Mapping[int, UUID]) -> list[list[int]]:
+def _lists(one: LinkedHistory, remote: Remote, ids: Mapping[int, UUID]) -> list[list[int]]:
     """The list of each item, as it is served once everything written before now is in it."""
     from adriatic.cli import import_view as view
     from api.adrs.related import RelatedAdrs
@@ -156,7 +164,7 @@ def _await(remote: Remote, adr_id: UUID, written: datetime) -> None:
         SYSTEM_CLOCK.sleep(POLL_S)
 
 
-def _set_links(one: History, remote: Remote, ids: Mapping[int, UUID]) -> None:
+def _set_links(one: LinkedHistory, remote: Remote, ids: Mapping[int, UUID]) -> None:
     from api.adrs.schemas import Link, NewLink
 
     for at, item in enumerate(one.items):
@@ -168,14 +176,14 @@ def _set_links(one: History, remote: Remote, ids: Mapping[int, UUID]) -> None:
 # --- the result -----------------------------------------------------------------------------------------------------
 
 
-def _of(histories: Sequence[History]) -> dict[str, Scores]:
+def _of(histories: Sequence[LinkedHistory]) -> dict[str, Scores]:
     from api.adrs.linked import scores
 
     return {way: scores([each for one in histories for each in one.found[way]]) for way in WAYS}
 
 
-def _as_json(histories: Sequence[History]) -> bytes:
-    def figures(some: Sequence[History]) -> dict[str, Any]:
+def _as_json(histories: Sequence[LinkedHistory]) -> bytes:
+    def figures(some: Sequence[LinkedHistory]) -> dict[str, Any]:
         return {
             "adrs": sum(len(one.items) for one in some),
             "links": sum(one.links for one in some),
@@ -191,7 +199,7 @@ def _as_json(histories: Sequence[History]) -> bytes:
     )
 
 
-def table(histories: Sequence[History]) -> Iterator[str]:
+def table(histories: Sequence[LinkedHistory]) -> Iterator[str]:
     width = max(len("recall@5 / MRR"), *(len(one.corpus.name) for one in histories))
     yield f"{'recall@5 / MRR':<{width}}  {'ADRs':>5}  {'links':>5}  {'asked':>5}" + "".join(
         f"  {way:>13}" for way in WAYS
@@ -214,7 +222,7 @@ def table(histories: Sequence[History]) -> Iterator[str]:
     )
 
 
-def _row(name: str, width: int, some: Sequence[History]) -> str:
+def _row(name: str, width: int, some: Sequence[LinkedHistory]) -> str:
     of = _of(some)
     adrs, links = sum(len(one.items) for one in some), sum(one.links for one in some)
     cells = "".join(f"  {of[way].recall:.3f} / {of[way].mrr:.3f}" for way in WAYS)

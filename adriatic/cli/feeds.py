@@ -232,7 +232,7 @@ def encode(slug: str, file: IO[bytes], folder: Path, key_file: IO[str]) -> None:
             written += 1
             if written > FILES_MAX:
                 raise InvalidInput(f"more than {FILES_MAX} items", hint="split the file, or use `adriatic feed send`")
-            value = _encoded(encoder, key, slug, item)
+            value = _encode(encoder, key, slug, item)
             (folder / f"{written:06}.avro").write_bytes(value)
             headers = " ".join(f"-H {name}={text}" for name, text in key.headers(value).items())
             (folder / f"{written:06}.headers").write_text(headers + "\n")
@@ -324,7 +324,7 @@ def _batches(items: Iterator[NewItem]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _encoded(encoder: Encoder, key: Key, slug: str, item: NewItem) -> bytes:
+def _encode(encoder: Encoder, key: Key, slug: str, item: NewItem) -> bytes:
     from schemas.feeds import tenant_of
 
     return encoder.encode(

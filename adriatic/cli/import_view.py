@@ -31,7 +31,7 @@ TEXT_ODDITIES = frozenset((*get_args(Oddity), *get_args(Role)))
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ImportOutcome:
     """One source, imported. `search` is None when nobody waited."""
 
     tenant: str
@@ -80,7 +80,7 @@ def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def waiting() -> Iterator[Callable[[int, int], None]]:
+def show_waiting() -> Iterator[Callable[[int, int], None]]:
     """Yields what is called with how many ADRs cannot be found yet, by words and by meaning."""
     if sys.stderr.isatty():
         from rich.console import Console
@@ -104,11 +104,11 @@ def waiting() -> Iterator[Callable[[int, int], None]]:
 # ----------------------------------------------------------------------------------------------------------- summary
 
 
-def as_json(outcomes: list[Outcome]) -> bytes:
+def as_json(outcomes: list[ImportOutcome]) -> bytes:
     return msgspec.json.encode([_plain(outcome) for outcome in outcomes])
 
 
-def left_out(outcome: Outcome) -> int:
+def count_left_out(outcome: ImportOutcome) -> int:
     """Entries of the source that are not in the log and should be: refused by the server, or not readable here. A
     symbolic link is passed over by rule, in every run of the same history: that is reported, and no failure."""
     assert outcome.sent.finished is not None
@@ -117,7 +117,7 @@ def left_out(outcome: Outcome) -> int:
     return sum(tally.count for tally in tallies)
 
 
-def _plain(outcome: Outcome) -> dict[str, Any]:
+def _plain(outcome: ImportOutcome) -> dict[str, Any]:
     sent, search = outcome.sent, outcome.search
     assert sent.finished is not None
     return {
@@ -138,12 +138,12 @@ def _rate(sent: Sent) -> float:
     return round(sent.events / sent.took_s, 1) if sent.took_s else 0.0
 
 
-def as_text(outcomes: list[Outcome]) -> str:
+def as_text(outcomes: list[ImportOutcome]) -> str:
     parts = ["\n".join(_lines(outcome)) for outcome in outcomes]
     return "\n\n".join([*parts, "\n".join(_together(outcomes))] if len(outcomes) > 1 else parts)
 
 
-def _together(outcomes: list[Outcome]) -> Iterator[str]:
+def _together(outcomes: list[ImportOutcome]) -> Iterator[str]:
     """What adds up over several sources. Percentiles do not: each has its own above."""
     events = sum(outcome.sent.events for outcome in outcomes)
     took_s = sum(outcome.sent.took_s for outcome in outcomes)
@@ -160,7 +160,7 @@ def _together(outcomes: list[Outcome]) -> Iterator[str]:
         yield f"embeddings avoided on edits: {known / chunks:.1%} ({known} of {chunks} passages)"
 
 
-def _lines(outcome: Outcome) -> Iterator[str]:
+def _lines(outcome: ImportOutcome) -> Iterator[str]:
     sent = outcome.sent
     assert sent.finished is not None
     report, totals = sent.finished.report, sent.finished.totals
@@ -202,7 +202,7 @@ def _search(search: Watched) -> Iterator[str]:
         return
     if search.done and not (search.freshness.words.counted or search.freshness.meaning.counted):
         yield "  searchable  nothing new"  # the seconds would be those of looking, and not of becoming findable
-        yield from _saved(search.freshness)
+        yield from _say_saved(search.freshness)
         return
     found = [
         f"by {arm} {seconds:.1f} s" if seconds is not None else f"by {arm} not yet"
@@ -218,10 +218,10 @@ def _freshness(freshness: Freshness) -> Iterator[str]:
     yield f"  freshness   by words    {_percentiles(freshness.words)}"
     yield f"              by meaning  {_percentiles(freshness.meaning)}"
     yield "              (written → findable; versions that were replaced before they could be found are not counted)"
-    yield from _saved(freshness)
+    yield from _say_saved(freshness)
 
 
-def _saved(freshness: Freshness) -> Iterator[str]:
+def _say_saved(freshness: Freshness) -> Iterator[str]:
     saved = freshness.embeddings
     if saved.avoided is not None:
         yield (

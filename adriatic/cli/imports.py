@@ -18,12 +18,12 @@ from runtime.errors import InvalidInput
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
-    from adriatic.cli.import_view import Outcome
+    from adriatic.cli.import_view import ImportOutcome
     from connectors.history import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class LocalImport:
     """One source, and where it goes. `token` is that tenant's."""
 
     source: Source
@@ -78,7 +78,7 @@ def import_(
     paths = _expand(sources) if tenant_per_file else list(sources)
     if token is not None:
         given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
-        jobs = [Job(source, "", given) for source in _open(settings, paths)]
+        jobs = [LocalImport(source, "", given) for source in _open(settings, paths)]
     else:
         jobs = list(_local_jobs(settings, paths, tenant or "demo", create_tenant, tenant_per_file))
     try:
@@ -87,7 +87,7 @@ def import_(
         click.echo("what was sent stays, and the same command goes on from there", err=True)
         raise click.Abort from None
     click.echo(view.as_json(outcomes) if as_json else view.as_text(outcomes))
-    if left_out := sum(view.left_out(outcome) for outcome in outcomes):
+    if left_out := sum(view.count_left_out(outcome) for outcome in outcomes):
         click.echo(f"{left_out} change(s) were refused or unreadable; the others are in", err=True)
         sys.exit(1)
 
@@ -125,23 +125,23 @@ def _open(settings: Settings, paths: list[Path]) -> Iterator[Source]:
 
 def _local_jobs(
     settings: Settings, paths: list[Path], tenant: str, create: bool, tenant_per_file: bool
-) -> Iterator[Job]:
+) -> Iterator[LocalImport]:
     from adriatic.cli.remote import local_token
     from adriatic.cli.tenants import tenant_id_of
     from api.tenants import service
 
-    async def made(slug: str) -> None:
+    async def make_tenant(slug: str) -> None:
         async with service.owner(settings.postgres) as connection:
             await service.create(connection, slug, if_missing=True)
 
     for path, source in zip(paths, list(_open(settings, paths)), strict=True):
         name = tenant_slug(path) if tenant_per_file else tenant
         if create or tenant_per_file:
-            asyncio.run(made(name))
-        yield Job(source, name, local_token(settings, asyncio.run(tenant_id_of(settings, name))))
+            asyncio.run(make_tenant(name))
+        yield LocalImport(source, name, local_token(settings, asyncio.run(tenant_id_of(settings, name))))
 
 
-def _run(settings: Settings, jobs: list[Job], url: str, log: str, wait: bool) -> list[Outcome]:
+def _run(settings: Settings, jobs: list[LocalImport], url: str, log: str, wait: bool) -> list[ImportOutcome]:
     """Import every job, then wait for all of them: they become searchable side by side."""
     from adriatic.cli import import_view as view
     from adriatic.cli.remote import connect
@@ -156,8 +156,8 @@ def _run(settings: Settings, jobs: list[Job], url: str, log: str, wait: bool) ->
             with view.progress(title, job.source.count()) as progress:
                 sent = send(remote, job.source, log, SYSTEM_CLOCK, progress, bytes_max=settings.api.import_bytes_max)
             watched = Watched(remote, sent.started.started_at, SYSTEM_CLOCK.monotonic()) if wait else None
-            outcomes.append(view.Outcome(job.tenant, sent, watched))
+            outcomes.append(view.ImportOutcome(job.tenant, sent, watched))
         if wait:
-            with view.waiting() as show:
+            with view.show_waiting() as show:
                 await_searchable([each.search for each in outcomes if each.search], SYSTEM_CLOCK, show)
     return outcomes

@@ -50,7 +50,7 @@ def live(view: str, for_s: float, tenant: str, url: str | None, token: str | Non
         raise click.UsageError("--url and --token go together")
     given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
     with connect(url or local_url(load()), given or local_token_of(tenant)) as remote:
-        read = followed(remote, view, for_s)
+        read = follow(remote, view, for_s)
         if as_json:
             for event in read:
                 click.echo(json_line(event))
@@ -58,7 +58,7 @@ def live(view: str, for_s: float, tenant: str, url: str | None, token: str | Non
             _show(view, read)
 
 
-def followed(remote: Remote, view: str, for_s: float) -> Iterator[ServerEvent]:
+def follow(remote: Remote, view: str, for_s: float) -> Iterator[ServerEvent]:
     """Events over any number of connections, for so many seconds (0: for ever).
 
     Raises what the API says when it refuses, and `DependencyUnavailable` when it stays away for longer than a restart

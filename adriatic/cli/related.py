@@ -46,10 +46,10 @@ def related(adr: str, log: str | None, tenant: str, url: str | None, token: str 
 
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token go together")
-    wanted = _wanted(adr)
+    wanted = _parse_target(adr)
     given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
     with connect(url or local_url(load()), given or local_token_of(tenant), outage_s=OUTAGE_S_MAX) as remote:
-        adr_id = wanted if isinstance(wanted, UUID) else labelled(remote, wanted, log)
+        adr_id = wanted if isinstance(wanted, UUID) else find_by_number(remote, wanted, log)
         found = remote.request("GET", f"/v1/adrs/{adr_id}/related", RelatedAdrs)
     if as_json:
         click.echo(msgspec.json.encode(found))
@@ -59,7 +59,7 @@ def related(adr: str, log: str | None, tenant: str, url: str | None, token: str 
     click.echo(freshness(found), err=True)
 
 
-def _wanted(text: str) -> UUID | int:
+def _parse_target(text: str) -> UUID | int:
     """An id, or the number of a label."""
     try:
         return UUID(text)
@@ -70,7 +70,7 @@ def _wanted(text: str) -> UUID | int:
     return int(digits)
 
 
-def labelled(remote: Remote, number: int, log: str | None) -> UUID:
+def find_by_number(remote: Remote, number: int, log: str | None) -> UUID:
     """The ADR with this number. Raises `NotFound`, and `InvalidInput` where several logs have one."""
     from api.search.schemas import SearchRequest, SearchResult
 

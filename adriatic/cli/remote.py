@@ -116,7 +116,7 @@ class Remote:
             with self._client.stream("POST", path, content=body, headers=headers) as response:
                 if not response.is_success:
                     raise error_of(response.status_code, response.read())
-                yield self._decoded(response.iter_raw())
+                yield self._decode(response.iter_raw())
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
@@ -129,11 +129,11 @@ class Remote:
             with self._client.stream("GET", path, headers=headers) as response:
                 if not response.is_success:
                     raise error_of(response.status_code, response.read())
-                yield self._decoded(response.iter_raw())
+                yield self._decode(response.iter_raw())
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
-    def _decoded(self, parts: Iterator[bytes]) -> Iterator[ServerEvent]:
+    def _decode(self, parts: Iterator[bytes]) -> Iterator[ServerEvent]:
         decoder = SseDecoder()
         for part in parts:
             yield from decoder.feed(part)

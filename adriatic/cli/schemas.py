@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adriatic.cli.waiting import answered, wait_option
+from adriatic.cli.waiting import retry_until, wait_option
 from runtime.deadline import Deadline
 from runtime.errors import NotFound
 from runtime.settings import Settings, load
@@ -71,12 +71,12 @@ def derive_files(settings: Settings) -> dict[Path, str]:
 
     contracts = {
         catalog.AVRO_FOLDER / f"{subject}{catalog.SUFFIX}": catalog.dumps(schema)
-        for subject, schema in captured(settings).items()
+        for subject, schema in read_contracts(settings).items()
     }
     return contracts | {state.STATE_FILE: describe(settings.postgres)}
 
 
-def captured(settings: Settings) -> dict[str, Schema]:
+def read_contracts(settings: Settings) -> dict[str, Schema]:
     """The contracts of every published table, by subject."""
     from connectors.capture.relations import published
     from schemas import capture, catalog
@@ -148,7 +148,7 @@ def _echo_findings(findings: Sequence[Finding]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RegisterOutcome:
     """One subject after `register`: `state` is registered, unchanged or refused."""
 
     subject: str
@@ -171,7 +171,7 @@ def register(wait_s: float, as_json: bool) -> None:
 
     contracts = catalog.load()
     with RegistryClient(load().registry) as registry:
-        outcomes = answered(Deadline.after(wait_s), lambda: register_all(registry, contracts))
+        outcomes = retry_until(Deadline.after(wait_s), lambda: register_all(registry, contracts))
     refused = any(outcome.state == "refused" for outcome in outcomes)
     if as_json:
         click.echo(json.dumps([asdict(outcome) for outcome in outcomes]))
@@ -180,7 +180,7 @@ def register(wait_s: float, as_json: bool) -> None:
     sys.exit(1 if refused else 0)
 
 
-def register_all(registry: RegistryClient, contracts: Mapping[str, Schema]) -> list[Outcome]:
+def register_all(registry: RegistryClient, contracts: Mapping[str, Schema]) -> list[RegisterOutcome]:
     """Check all, then register all. Running it again after an interruption completes it."""
     from connectors.registry import LEVEL
 
@@ -189,13 +189,13 @@ def register_all(registry: RegistryClient, contracts: Mapping[str, Schema]) -> l
         subject: _reasons(registry, subject, contracts[subject]) for subject, id_ in known.items() if id_ is None
     }
     if any(reasons.values()):
-        return [Outcome(subject, "refused", reasons=tuple(why)) for subject, why in reasons.items() if why]
+        return [RegisterOutcome(subject, "refused", reasons=tuple(why)) for subject, why in reasons.items() if why]
     outcomes = []
     for subject, schema in contracts.items():
         registered = registry.register(subject, schema) if known[subject] is None else None
         registry.set_level(subject)
         schema_id = registered.schema_id if registered else known[subject]
-        outcomes.append(Outcome(subject, "registered" if registered else "unchanged", schema_id, LEVEL))
+        outcomes.append(RegisterOutcome(subject, "registered" if registered else "unchanged", schema_id, LEVEL))
     return outcomes
 
 
@@ -207,7 +207,7 @@ def _reasons(registry: RegistryClient, subject: str, schema: Schema) -> list[str
     return registry.check(subject, schema)
 
 
-def _echo_outcomes(outcomes: Sequence[Outcome]) -> None:
+def _echo_outcomes(outcomes: Sequence[RegisterOutcome]) -> None:
     width = max((len(outcome.subject) for outcome in outcomes), default=0)
     for outcome in outcomes:
         shown: Any = "-" if outcome.schema_id is None else outcome.schema_id

@@ -128,19 +128,19 @@ def _why_nothing(remote: Remote, request: SearchRequest) -> str:
 def lines(result: SearchResult) -> Iterator[str]:
     """The hits, best first, a blank line between them."""
     for place, hit in enumerate(result.hits, 1):
-        name, where = _named(hit)
+        name, where = _frame_title(hit)
         yield f"{place}. {click.style(f'{name}  {hit.title}', bold=True)}  {click.style(where, dim=True)}"
         if hit.chunk.heading_path:
             yield click.style(f"   {hit.chunk.heading_path}", dim=True)
-        for line in _wrapped(_highlighted(hit)):
+        for line in _wrap(_highlight(hit)):
             yield "   " + line
         if hit.explain:
-            yield click.style(f"   {_explained(hit)}", dim=True)
+            yield click.style(f"   {_explain(hit)}", dim=True)
         if place < len(result.hits):
             yield ""
 
 
-def _named(hit: Hit) -> tuple[str, str]:
+def _frame_title(hit: Hit) -> tuple[str, str]:
     """What is written before and after the title."""
     name = f"ADR-{hit.number}" if hit.number is not None else kind_word(hit.kind)
     if hit.document is not None:
@@ -153,7 +153,7 @@ def kind_word(kind: str) -> str:
     return "ADR" if kind == "adr" else kind.capitalize()
 
 
-def _highlighted(hit: Hit) -> list[str]:
+def _highlight(hit: Hit) -> list[str]:
     """The words of the snippet, those of the query emphasised."""
     text, marked, end = hit.snippet.text, "", 0
     for start, stop in hit.snippet.highlights:
@@ -164,7 +164,7 @@ def _highlighted(hit: Hit) -> list[str]:
     return (marked + text[end:]).split(" ")
 
 
-def _wrapped(words: list[str]) -> Iterator[str]:
+def _wrap(words: list[str]) -> Iterator[str]:
     line: list[str] = []
     length = 0
     for word in words:
@@ -178,7 +178,7 @@ def _wrapped(words: list[str]) -> Iterator[str]:
         yield " ".join(line)
 
 
-def _explained(hit: Hit) -> str:
+def _explain(hit: Hit) -> str:
     assert hit.explain
     words, meaning = hit.explain.words, hit.explain.meaning
     parts = ["asked for by its number"] if hit.explain.named else []

@@ -38,7 +38,7 @@ class Watched:
     def done(self) -> bool:
         return self.words_s is not None and self.meaning_s is not None
 
-    def seen(self) -> tuple[int, int, int]:
+    def measure(self) -> tuple[int, int, int]:
         """What moves: ADRs that wait for each arm, and texts that went through the model."""
         if self.freshness is None:
             return 0, 0, 0
@@ -57,7 +57,7 @@ def await_searchable(watched: Sequence[Watched], clock: Clock, show: Callable[[i
         for each in watched:
             if not each.done:
                 _look(each, clock)
-        seen = [each.seen() for each in watched]
+        seen = [each.measure() for each in watched]
         show(sum(words for words, _, _ in seen), sum(meaning for _, meaning, _ in seen))
         if all(each.done for each in watched):
             return

@@ -26,7 +26,7 @@ MEANING_WIDTH = 96
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SettingRow:
     """One setting. `value` and `default` are as printed: a secret is masked, or empty when it is not set."""
 
     name: str
@@ -70,11 +70,11 @@ def settings(as_json: bool, check: bool, markdown: bool, only: str | None) -> No
         click.echo(f"{name}: no such setting, ignored", err=True)
 
 
-def describe(values: Settings) -> list[Row]:
+def describe(values: Settings) -> list[SettingRow]:
     """Every setting of `values`, in the order of the sections."""
     said = sources()
     return [
-        Row(
+        SettingRow(
             name=".".join(path),
             variable=variable(path),
             value=_show(_get(values, path)),
@@ -164,7 +164,7 @@ def _show(value: Any) -> str:
             return str(value)
 
 
-def _lines(rows: list[Row]) -> Iterator[str]:
+def _lines(rows: list[SettingRow]) -> Iterator[str]:
     for row in rows:
         yield f"{click.style(row.name, bold=True)} = {row.value or '(not set)'}   [{row.source}]"
         yield from textwrap.wrap(row.meaning, MEANING_WIDTH, initial_indent="    ", subsequent_indent="    ")

@@ -23,8 +23,8 @@ from rich.console import Console
 
 from adriatic.cli import stack_view as view
 from adriatic.supervisor import process
-from adriatic.supervisor.part import GOOD, PartReport, Report
-from adriatic.supervisor.supervisor import Files, Supervisor, end_leftovers, only_one, running
+from adriatic.supervisor.part import GOOD, PartReport, SystemReport
+from adriatic.supervisor.supervisor import Files, Supervisor, end_leftovers, only_one, read_running
 from runtime.errors import AdriaticError, DependencyUnavailable, InvalidInput
 from runtime.settings import Settings, load
 
@@ -57,7 +57,7 @@ def up(foreground: bool, wait: bool, timeout_s: float, only: tuple[str, ...]) ->
         _supervise(files, frozenset(only))
         return
     with _one_at_a_time(files):
-        if running(files) is None:
+        if read_running(files) is None:
             _prepare(files, frozenset(only))
             _spawn(files, only)
     if wait:
@@ -118,16 +118,16 @@ def logs(part: str | None, follow: bool, lines: int) -> None:
 
 def stop(files: Files) -> None:
     """Stop the supervisor of `files`, and with it everything; end what a dead supervisor left."""
-    report = running(files)
+    report = read_running(files)
     if report is None:
         ended = end_leftovers(files, [])
         click.echo(f"ended leftovers: {', '.join(ended)}" if ended else "not running", err=True)
         return
     os.kill(report.pid, signal.SIGTERM)
-    with view.stopping(err) as show:
+    with view.show_stop(err) as show:
         until = time.monotonic() + DOWN_MAX_S
         while process.is_alive(report.pid, report.started_at):
-            if now := running(files):
+            if now := read_running(files):
                 show(now)
             if time.monotonic() > until:
                 raise DependencyUnavailable(
@@ -178,7 +178,7 @@ def _spawn(files: Files, only: tuple[str, ...]) -> None:
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd="/", start_new_session=True
         )
     until = time.monotonic() + DAEMON_START_MAX_S
-    while (report := running(files)) is None or report.pid != child.pid:
+    while (report := read_running(files)) is None or report.pid != child.pid:
         if child.poll() is not None or time.monotonic() > until:
             raise DependencyUnavailable(
                 "the supervisor did not start", hint=f"the end of {files.log('supervisor')} says why"
@@ -188,12 +188,12 @@ def _spawn(files: Files, only: tuple[str, ...]) -> None:
 
 def _wait_ready(files: Files, timeout_s: float) -> None:
     """Show every part until all are good. Raises when that does not come."""
-    if (at_once := running(files)) and at_once.good:
+    if (at_once := read_running(files)) and at_once.good:
         return
     until = time.monotonic() + timeout_s
-    with view.starting(err) as show:
+    with view.show_start(err) as show:
         while True:
-            report = running(files)
+            report = read_running(files)
             if report is None or report.stopping:
                 raise DependencyUnavailable("the supervisor ended", hint="see `adriatic logs supervisor`")
             show(report)
@@ -251,6 +251,6 @@ def _token(settings: Settings) -> str | None:
 
 
 def _screen(settings: Settings, files: Files) -> None:
-    report: Report | None = running(files)
+    report: SystemReport | None = read_running(files)
     if report is not None:
         view.screen(settings, report, _token(settings))

@@ -29,8 +29,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from adriatic.stack.artifacts import Progress as ArtifactProgress
-from adriatic.supervisor.part import GOOD, PartReport, Report, State
+from adriatic.stack.artifacts import DownloadProgress as ArtifactProgress
+from adriatic.supervisor.part import GOOD, PartReport, State, SystemReport
 from runtime.settings import Settings
 
 PLAIN_EVERY_S = 5.0
@@ -92,28 +92,28 @@ def downloads(console: Console) -> Iterator[Callable[[str], ArtifactProgress]]:
 
 
 @contextmanager
-def starting(console: Console) -> Iterator[Callable[[Report], None]]:
+def show_start(console: Console) -> Iterator[Callable[[SystemReport], None]]:
     """Shows parts as they get ready."""
     with _parts(console, GOOD | {"broken"}) as show:
         yield show
 
 
 @contextmanager
-def stopping(console: Console) -> Iterator[Callable[[Report], None]]:
+def show_stop(console: Console) -> Iterator[Callable[[SystemReport], None]]:
     """Shows parts as they stop."""
     with _parts(console, frozenset({"stopped"})) as show:
         yield show
 
 
 @contextmanager
-def _parts(console: Console, news: frozenset[State]) -> Iterator[Callable[[Report], None]]:
+def _parts(console: Console, news: frozenset[State]) -> Iterator[Callable[[SystemReport], None]]:
     if console.is_terminal and os.environ.get("TERM") != "dumb":
         with Live(console=console, refresh_per_second=8, transient=True) as live:
             yield lambda report: live.update(_table(report))
         return
     said: dict[str, str] = {}
 
-    def show(report: Report) -> None:
+    def show(report: SystemReport) -> None:
         for part in report.parts:
             line = _line(part)
             if not part.background and part.state in news and said.get(part.name) != line:
@@ -132,7 +132,7 @@ def _line(part: PartReport) -> str:
     return f"{part.name} {part.state}"
 
 
-def _table(report: Report) -> Table:
+def _table(report: SystemReport) -> Table:
     table = Table.grid(padding=(0, 2))
     now = time.time()
     for part in report.parts:
@@ -145,7 +145,7 @@ def _table(report: Report) -> Table:
     return table
 
 
-def screen(settings: Settings, report: Report, token: str | None) -> None:
+def screen(settings: Settings, report: SystemReport, token: str | None) -> None:
     """What runs where, and what to try."""
     from adriatic.stack.system import TENANT
     from adriatic.supervisor.process import resident_of

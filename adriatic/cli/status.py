@@ -24,7 +24,7 @@ from adriatic.cli.status_view import render
 from adriatic.stack import system
 from adriatic.supervisor import process
 from adriatic.supervisor.assessment import Assessment, Verdict, assess
-from adriatic.supervisor.supervisor import REPORT_STALE_S, Files, running
+from adriatic.supervisor.supervisor import REPORT_STALE_S, Files, read_running
 from adriatic.watch import overview
 from adriatic.watch.overview import Check, Overview, Spend
 from runtime.errors import AdriaticError
@@ -67,8 +67,8 @@ def status(as_json: bool, watch: bool) -> None:
 def collect(settings: Settings) -> Overview:
     """Ask everybody at once."""
     files = Files(settings.home.resolve())
-    supervised = running(files) is not None
-    if not supervised and _embedded(settings):
+    supervised = read_running(files) is not None
+    if not supervised and _is_embedded(settings):
         return Overview(verdict="unknown", summary=NOT_RUNNING, as_of=time.time(), problems=[], supervised=False)
     questions: dict[str, Callable[[], Any]] = {
         "database": lambda: _ask_database(settings),
@@ -96,7 +96,7 @@ def collect(settings: Settings) -> Overview:
     )
 
 
-def _embedded(settings: Settings) -> bool:
+def _is_embedded(settings: Settings) -> bool:
     """Whether this machine is meant to run the system itself."""
     return "embedded" in (settings.stack.postgres, settings.stack.kafka, settings.stack.registry)
 
@@ -194,7 +194,7 @@ def _ask_disk(settings: Settings) -> Check:
 
 def _ask_processes(settings: Settings, files: Files) -> Assessment | None:
     """The supervisor's report and what each of our processes says. None when no supervisor runs here."""
-    report = running(files)
+    report = read_running(files)
     if report is None:
         return None
     urls = {part.name: system.report_url(settings, part.name) for part in report.parts if part.pid}

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import click
 
-from adriatic.supervisor.assessment import Row, Verdict
+from adriatic.supervisor.assessment import PartAssessment, Verdict
 from adriatic.watch.overview import Overview, Spend
 from schemas.pipeline import STAGES, DeadLetters, GroupLag, Slot, ViewFreshness
 
@@ -47,7 +47,7 @@ def render(found: Overview, width: int, *, colour: bool) -> str:
         lines += ["", *_parts(found, width, paint)]
     elif not found.supervised and found.checks:
         lines.append("processes    not supervised on this machine; the figures above are the system's own")
-    lines.append(f"as of {_clock(found.as_of)}" + _sampled(found))
+    lines.append(f"as of {_clock(found.as_of)}" + _say_sampled(found))
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -152,7 +152,7 @@ def _parts(found: Overview, width: int, paint: Paint) -> list[str]:
     return lines
 
 
-def _part(row: Row, now_s: float, width: int, paint: Paint) -> str:
+def _part(row: PartAssessment, now_s: float, width: int, paint: Paint) -> str:
     size = f"{row.resident_bytes / 1e6:.0f}" if row.resident_bytes is not None else "-"
     state = paint(f"{row.state:<9}", COLOURS[row.verdict])
     pid = row.pid if row.pid is not None else "-"
@@ -209,7 +209,7 @@ def _clock(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%H:%M:%SZ}"
 
 
-def _sampled(found: Overview) -> str:
+def _say_sampled(found: Overview) -> str:
     if found.pipeline is None or not found.pipeline.sampled_at_s:
         return ""
     return f"; groups and views as of {_clock(found.pipeline.sampled_at_s)}"

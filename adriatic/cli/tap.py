@@ -99,18 +99,18 @@ def tap(
         until=Bound.parse(until, now),
         partition=partition,
         follow=follow,
-        records_max=_bound(max_records, 0 if follow else RECORDS_SCANNED_MAX),
-        seconds_max=_bound(timeout, 0.0 if follow else SECONDS_MAX),
+        records_max=_default(max_records, 0 if follow else RECORDS_SCANNED_MAX),
+        seconds_max=_default(timeout, 0.0 if follow else SECONDS_MAX),
     )
     if topic not in topics and masks.any:
         click.echo(f"no file in topics/ declares {topic}: all of it is masked, --unmask shows it", err=True)
     printer = Printer(columns.split(",") if columns else [], json)
-    stopped = _run(reading, selection, masks, printer, _bound(limit, 0 if follow else RECORDS_SHOWN))
+    stopped = _run(reading, selection, masks, printer, _default(limit, 0 if follow else RECORDS_SHOWN))
     if stopped == "interrupted" and not follow:
         sys.exit(130)
 
 
-def _bound(given: Bounded | None, default: Bounded) -> Bounded:
+def _default(given: Bounded | None, default: Bounded) -> Bounded:
     return default if given is None else given
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adriatic.cli.waiting import answered, wait_option
+from adriatic.cli.waiting import retry_until, wait_option
 from runtime.deadline import Deadline
 from runtime.settings import load
 
@@ -61,7 +61,7 @@ def list_(as_json: bool) -> None:
 @json_option
 def plan(allow_partition_growth: bool, wait_s: float, as_json: bool) -> None:
     """What `apply` would do. Ends with 0 when that is nothing, with 1 otherwise."""
-    _, found, cluster = _planned(allow_partition_growth, Deadline.after(wait_s))
+    _, found, cluster = _make_plan(allow_partition_growth, Deadline.after(wait_s))
     _show(found, cluster, as_json)
     sys.exit(0 if found.in_sync else 1)
 
@@ -71,7 +71,7 @@ def plan(allow_partition_growth: bool, wait_s: float, as_json: bool) -> None:
 @json_option
 def check(wait_s: float, as_json: bool) -> None:
     """`plan` without the details, for scripts: one line, and the exit code."""
-    _, found, cluster = _planned(False, Deadline.after(wait_s))
+    _, found, cluster = _make_plan(False, Deadline.after(wait_s))
     if as_json:
         _show(found, cluster, as_json=True)
     elif found.in_sync:
@@ -92,10 +92,10 @@ def apply(allow_partition_growth: bool, wait_s: float, as_json: bool) -> None:
     Ends with 1 when something had to be refused (the rest is done).
     """
     deadline = Deadline.after(wait_s)
-    admin, found, cluster = _planned(allow_partition_growth, deadline)
+    admin, found, cluster = _make_plan(allow_partition_growth, deadline)
     done: list[Change] = []
     # After an outage in the middle, the new plan has what is left; what is done stays done.
-    answered(deadline, lambda: _apply(admin, allow_partition_growth, done))
+    retry_until(deadline, lambda: _apply(admin, allow_partition_growth, done))
     if as_json:
         click.echo(json.dumps({**_plan_json(found, cluster), "done": [asdict(change) for change in done]}))
     else:
@@ -112,15 +112,15 @@ def _apply(admin: KafkaAdmin, allow_growth: bool, done: list[Change]) -> None:
     admin.apply(_compare(admin, desired, allow_growth), desired, done.append)
 
 
-def _planned(allow_growth: bool, deadline: Deadline) -> tuple[KafkaAdmin, Plan, str]:
+def _make_plan(allow_growth: bool, deadline: Deadline) -> tuple[KafkaAdmin, Plan, str]:
     from connectors.kafka.admin import KafkaAdmin
     from topics.catalog import load as load_topics
 
     desired = load_topics()
     # A time-out of its own for each attempt, short enough that a broker on its way up is noticed.
     admin = KafkaAdmin(load().kafka, timeout_s=max(1.0, min(10.0, deadline.left_s)))
-    found = answered(deadline, lambda: _compare(admin, desired, allow_growth))
-    return admin, found, answered(deadline, admin.cluster_id)
+    found = retry_until(deadline, lambda: _compare(admin, desired, allow_growth))
+    return admin, found, retry_until(deadline, admin.cluster_id)
 
 
 def _compare(admin: KafkaAdmin, desired: dict[str, Topic], allow_growth: bool) -> Plan:

@@ -31,7 +31,7 @@ FILES_MAX = 10_000
 
 
 @dataclass(slots=True)
-class Outcome:
+class UploadOutcome:
     """One file. `state` is that of the document, or `not-sent`."""
 
     file: str
@@ -68,7 +68,7 @@ def upload(paths: tuple[Path, ...], tenant: str, wait: bool, url: str | None, to
 
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token go together")
-    files = list(found(paths))
+    files = list(find_files(paths))
     if not files:
         raise click.UsageError("there is no file in these folders")
     if len(files) > FILES_MAX:
@@ -90,7 +90,7 @@ def upload(paths: tuple[Path, ...], tenant: str, wait: bool, url: str | None, to
     sys.exit(exit_code(outcomes, waited=wait))
 
 
-def found(paths: Sequence[Path]) -> Iterator[Path]:
+def find_files(paths: Sequence[Path]) -> Iterator[Path]:
     """Files as they are named; of a folder all below it, sorted, hidden ones and links left out."""
     for path in paths:
         if not path.is_dir():
@@ -104,14 +104,14 @@ def found(paths: Sequence[Path]) -> Iterator[Path]:
                     yield file
 
 
-def send(remote: Remote, files: Sequence[Path]) -> list[Outcome]:
+def send(remote: Remote, files: Sequence[Path]) -> list[UploadOutcome]:
     """One file after the other; one that is refused at the door does not stop the others."""
     from api.documents.service import Document
 
-    outcomes: list[Outcome] = []
+    outcomes: list[UploadOutcome] = []
     with click.progressbar(files, label="uploading", file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
         for file in shown:
-            outcome = Outcome(str(file))
+            outcome = UploadOutcome(str(file))
             outcomes.append(outcome)
             try:
                 document, status = remote.upload("/v1/documents", file, Document)
@@ -127,7 +127,7 @@ def send(remote: Remote, files: Sequence[Path]) -> list[Outcome]:
     return outcomes
 
 
-def follow(remote: Remote, outcomes: Sequence[Outcome], clock: Clock) -> None:
+def follow(remote: Remote, outcomes: Sequence[UploadOutcome], clock: Clock) -> None:
     """Until each is processed or refused. Raises `DependencyUnavailable` when that takes too long."""
     from api.documents.service import Document
 
@@ -150,7 +150,7 @@ def follow(remote: Remote, outcomes: Sequence[Outcome], clock: Clock) -> None:
                 clock.sleep(POLL_S)
 
 
-def _note(outcome: Outcome, document: object) -> None:
+def _note(outcome: UploadOutcome, document: object) -> None:
     from api.documents.service import Document
 
     assert isinstance(document, Document)
@@ -160,7 +160,7 @@ def _note(outcome: Outcome, document: object) -> None:
         outcome.hint = document.reason.hint
 
 
-def line(outcome: Outcome) -> str:
+def line(outcome: UploadOutcome) -> str:
     if outcome.state == "processed":
         return f"{outcome.file}: processed" + (" (it was here already)" if outcome.again else "")
     if outcome.code:
@@ -169,13 +169,13 @@ def line(outcome: Outcome) -> str:
     return f"{outcome.file}: {outcome.state}"
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
+def summary(outcomes: Sequence[UploadOutcome]) -> str:
     counts: dict[str, int] = {}
     for outcome in outcomes:
         counts[outcome.state] = counts.get(outcome.state, 0) + 1
     return f"{len(outcomes)} files: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
 
-def exit_code(outcomes: Sequence[Outcome], *, waited: bool) -> int:
+def exit_code(outcomes: Sequence[UploadOutcome], *, waited: bool) -> int:
     fine = ("processed",) if waited else ("processed", "stored", "processing")
     return 0 if all(outcome.state in fine for outcome in outcomes) else 1

@@ -102,7 +102,7 @@ def _print(found: Usage) -> None:
         for column in ("attempts", "failed", "cancelled", "in", "cached", "out", "cost"):
             table.add_column(column, justify="right")
         for row in found.rows:
-            table.add_row(named(row, found.by), *cells(row.spent))
+            table.add_row(name_row(row, found.by), *cells(row.spent))
         table.add_row("all" if found.more else "total", *cells(found.totals), style="bold")
         console.print(table)
     if found.more:
@@ -110,7 +110,7 @@ def _print(found: Usage) -> None:
     click.echo(f"complete {up_to(found.as_of)}", err=True)
 
 
-def named(row: UsageRow, by: By) -> str:
+def name_row(row: UsageRow, by: By) -> str:
     """What a row is of, in one cell."""
     if row.begins is not None:
         return f"{row.begins:%Y-%m-%d %H:%MZ}" if by == "hour" else f"{row.begins:%Y-%m-%d}"

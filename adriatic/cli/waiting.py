@@ -30,7 +30,7 @@ def wait_option(default_s: float) -> Callable[[F], F]:
     )
 
 
-def answered(deadline: Deadline, call: Callable[[], T]) -> T:
+def retry_until(deadline: Deadline, call: Callable[[], T]) -> T:
     """What `call` returns, repeated while it raises `DependencyUnavailable` and there is time left."""
     for pause_s in backoff_s(max_s=1.0):
         try:

@@ -51,7 +51,7 @@ class Pinned:
     classifier: str = ""
 
 
-class Progress(Protocol):
+class DownloadProgress(Protocol):
     """Told about a download. `advance` may be called from several threads."""
 
     def total(self, size_bytes: int) -> None: ...
@@ -65,7 +65,7 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "adriatic"
 
 
-def locked(path: Path) -> tuple[Pinned, ...]:
+def read_lock(path: Path) -> tuple[Pinned, ...]:
     """The files that a lock written by jgo names. Raises `Halted` for one without a checksum."""
     entries: list[dict[str, Any]] = tomllib.loads(path.read_text())["dependencies"]
     if lax := [entry["artifactId"] for entry in entries if not entry.get("sha256")]:
@@ -105,7 +105,9 @@ def _mirrors() -> list[str]:
     return found
 
 
-def directory(name: str, files: Sequence[Pinned], progress: Callable[[], Progress], *, unpack: bool = False) -> Path:
+def directory(
+    name: str, files: Sequence[Pinned], progress: Callable[[], DownloadProgress], *, unpack: bool = False
+) -> Path:
     """A directory of the cache that holds `files`, fetched when it is not there yet.
 
     `unpack`: the (one) file is an archive, and the directory holds its content. Raises `DependencyUnavailable` when no
@@ -122,8 +124,8 @@ def directory(name: str, files: Sequence[Pinned], progress: Callable[[], Progres
     return place
 
 
-def _build(place: Path, files: Sequence[Pinned], progress: Progress, *, unpack: bool) -> None:
-    with _draft(place) as draft, _fetched(files, progress) as paths:
+def _build(place: Path, files: Sequence[Pinned], progress: DownloadProgress, *, unpack: bool) -> None:
+    with _draft(place) as draft, _fetch_all(files, progress) as paths:
         for path in paths:
             if unpack:
                 with tarfile.open(path) as archive:
@@ -155,7 +157,7 @@ def _draft(place: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _fetched(files: Sequence[Pinned], progress: Progress) -> Iterator[list[Path]]:
+def _fetch_all(files: Sequence[Pinned], progress: DownloadProgress) -> Iterator[list[Path]]:
     """Verified copies of `files`, removed afterwards. An interrupted download is continued the next time."""
     downloads = cache_dir() / "downloads"
     downloads.mkdir(exist_ok=True)
@@ -175,7 +177,7 @@ def _fetched(files: Sequence[Pinned], progress: Progress) -> Iterator[list[Path]
         path.unlink(missing_ok=True)
 
 
-def _fetch(client: httpx.Client, file: Pinned, downloads: Path, progress: Progress) -> Path:
+def _fetch(client: httpx.Client, file: Pinned, downloads: Path, progress: DownloadProgress) -> Path:
     from jgo.constants import default_maven_repo
     from jgo.maven import MavenContext
 
@@ -202,7 +204,7 @@ def _fetch(client: httpx.Client, file: Pinned, downloads: Path, progress: Progre
     return target
 
 
-def _download(client: httpx.Client, path: str, part: Path, progress: Progress) -> None:
+def _download(client: httpx.Client, path: str, part: Path, progress: DownloadProgress) -> None:
     """The file at `path` of the first repository that has it, into `part`."""
     import httpx
 

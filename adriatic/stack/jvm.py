@@ -76,7 +76,7 @@ class Launch:
         heap = f"-Xmx{self.heap_mib_max}m"
         return [str(java()), *SMALL, heap, *self.flags, *more, *properties, "-cp", path, *self.main]
 
-    def training_command(self, output: Path) -> list[str]:
+    def command_to_train(self, output: Path) -> list[str]:
         return self._command([f"-XX:AOTCacheOutput={output}"])
 
     def start_cache(self) -> Path:
@@ -123,7 +123,7 @@ def make_start_cache(cache: Path, training: Callable[[Path], Training]) -> str:
 def _train(training: Training, folder: Path) -> Path:
     output = folder / "cache.aot"
     child = process.start(
-        training.launch.training_command(output),
+        training.launch.command_to_train(output),
         environment={**_plain(), **training.environment},
         log=folder / "log",
         user=None,

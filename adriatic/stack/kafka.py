@@ -37,9 +37,9 @@ RECORD_BYTES_MAX = 16 * 1024 * 1024
 """Largest record batch that a topic may allow; a topic's own file sets what it does allow."""
 
 
-def jars(progress: Callable[[], artifacts.Progress]) -> Path:
+def jars(progress: Callable[[], artifacts.DownloadProgress]) -> Path:
     """The directory of Kafka's jars, fetched when it is not in the cache."""
-    return artifacts.directory(f"kafka-{VERSION}", (*artifacts.locked(LOCK), LOG_BINDING), progress)
+    return artifacts.directory(f"kafka-{VERSION}", (*artifacts.read_lock(LOCK), LOG_BINDING), progress)
 
 
 def prepare(settings: Settings, jars: Path, say: Callable[[str], None] = lambda _: None) -> Path:

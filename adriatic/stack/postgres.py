@@ -48,7 +48,7 @@ INITDB_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class EmbeddedServer:
     """A server that can be started: its binaries, its data, and the OS user when it is another than ours."""
 
     binaries: Path
@@ -60,7 +60,7 @@ class Server:
         return (self.data / "PG_VERSION").is_file()
 
 
-def prepare(settings: Settings, say: Callable[[str], None] = lambda _: None) -> Server:
+def prepare(settings: Settings, say: Callable[[str], None] = lambda _: None) -> EmbeddedServer:
     """Locate the server, and make its cluster when there is none. Safe to repeat."""
     server = locate(settings)
     if not server.initialised:
@@ -69,18 +69,18 @@ def prepare(settings: Settings, say: Callable[[str], None] = lambda _: None) -> 
     return server
 
 
-def locate(settings: Settings) -> Server:
+def locate(settings: Settings) -> EmbeddedServer:
     """Where this copy's server is. Decides it once, and records the data directory."""
     wheel = _wheel_install()
     _require_pgvector(wheel)
     if os.geteuid() != 0:
-        return Server(wheel / "bin", _data(settings, settings.home.resolve() / "postgres"), None)
+        return EmbeddedServer(wheel / "bin", _data(settings, settings.home.resolve() / "postgres"), None)
     user = _os_user()
-    install = wheel if reachable(wheel, user) else _shared_install(wheel)
+    install = wheel if reachable(wheel, user) else _share_install(wheel)
     home = settings.home.resolve()
     near = home / "postgres"
     place = near if reachable(home, user) else DATA_SHARED / settings.stack.instance / "postgres"
-    return Server(install / "bin", _data(settings, place), user.pw_name)
+    return EmbeddedServer(install / "bin", _data(settings, place), user.pw_name)
 
 
 def _data(settings: Settings, place: Path) -> Path:
@@ -90,7 +90,7 @@ def _data(settings: Settings, place: Path) -> Path:
     return place
 
 
-def command(server: Server, port: int) -> list[str]:
+def command(server: EmbeddedServer, port: int) -> list[str]:
     """The command line of the server. Everything that we set is on it, so that `ps` shows it and an update takes
     effect at the next start."""
     options = {
@@ -196,7 +196,7 @@ def _os_user() -> pwd.struct_passwd:
     )
 
 
-def _shared_install(wheel: Path) -> Path:
+def _share_install(wheel: Path) -> Path:
     """A copy of the binaries that every user may read, for a checkout in a closed home directory.
 
     The wheel's libraries lie in a folder beside the package, and the binaries look for them there, so the copy has the
@@ -223,7 +223,7 @@ def _shared_install(wheel: Path) -> Path:
     return place / PACKAGE / wheel.name
 
 
-def _initdb(server: Server, password: str) -> None:
+def _initdb(server: EmbeddedServer, password: str) -> None:
     """Make the cluster beside its place and rename it, so that an interrupted attempt leaves nothing to trip over."""
     server.data.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix="postgres-", dir=server.data.parent))

@@ -28,7 +28,7 @@ PROBE_TIMEOUT_S = 5.0
 CONFLUENT_PATH = "/apis/ccompat/v7"
 
 
-def unpacked(progress: Callable[[], artifacts.Progress]) -> Path:
+def unpack(progress: Callable[[], artifacts.DownloadProgress]) -> Path:
     """The unpacked registry, fetched when it is not in the cache."""
     return artifacts.directory(f"registry-{VERSION}", [ARCHIVE], progress, unpack=True)
 

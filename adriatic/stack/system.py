@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adriatic.stack import artifacts, kafka, ports, postgres, registry
-from adriatic.supervisor.part import Health, Part
+from adriatic.supervisor.part import Part, ProbeResult
 from runtime.errors import Misconfigured
 from runtime.settings import Settings
 
@@ -42,7 +42,7 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH"
 class Fetched:
     """What was made ready before anything starts. None: that part is external, or not wanted."""
 
-    postgres: postgres.Server | None
+    postgres: postgres.EmbeddedServer | None
     kafka_jars: Path | None
     kafka_file: Path | None
     registry: Path | None
@@ -50,7 +50,7 @@ class Fetched:
 
 def prepare(
     settings: Settings,
-    progress: Callable[[str], artifacts.Progress],
+    progress: Callable[[str], artifacts.DownloadProgress],
     say: Callable[[str], None] = lambda _: None,
     only: frozenset[str] = frozenset(),
 ) -> Fetched:
@@ -66,13 +66,13 @@ def prepare(
     with ThreadPoolExecutor(len(INFRASTRUCTURE)) as pool:
         server = pool.submit(postgres.prepare, settings, say) if "postgres" in wanted else None
         broker = pool.submit(_prepare_kafka, settings, progress, say) if "kafka" in wanted else None
-        schemas = pool.submit(registry.unpacked, lambda: progress("registry")) if "registry" in wanted else None
+        schemas = pool.submit(registry.unpack, lambda: progress("registry")) if "registry" in wanted else None
     jars, file = broker.result() if broker else (None, None)
     return Fetched(server.result() if server else None, jars, file, schemas.result() if schemas else None)
 
 
 def _prepare_kafka(
-    settings: Settings, progress: Callable[[str], artifacts.Progress], say: Callable[[str], None]
+    settings: Settings, progress: Callable[[str], artifacts.DownloadProgress], say: Callable[[str], None]
 ) -> tuple[Path, Path]:
     jars = kafka.jars(lambda: progress("Kafka"))
     file = kafka.prepare(settings, jars, say)
@@ -86,17 +86,17 @@ def parts(settings: Settings, fetched: Fetched, only: frozenset[str] = frozenset
     if unknown := only - present - set(INFRASTRUCTURE):
         raise Misconfigured(f"no such part: {', '.join(sorted(unknown))}", hint=f"parts are {', '.join(present)}")
     if not only and (fetched.kafka_jars or fetched.registry):
-        everything.append(_training(settings, [part.name for part in everything]))
+        everything.append(_train_step(settings, [part.name for part in everything]))
     kept = [
         part
         for part in everything
         if not only or part.name in only or (part.name == "registry-database" and "registry" in only)
     ]
     names = {part.name for part in kept}
-    return [_without(part, names) for part in kept]
+    return [_drop_dependencies(part, names) for part in kept]
 
 
-def _without(part: Part, names: set[str]) -> Part:
+def _drop_dependencies(part: Part, names: set[str]) -> Part:
     """The part with dependencies on what runs elsewhere taken off."""
     return replace(part, depends_on=[name for name in part.depends_on if name in names])
 
@@ -155,6 +155,7 @@ def _infrastructure(settings: Settings, fetched: Fetched) -> list[Part]:
 
 def _ours(settings: Settings) -> list[Part]:
     api = f"http://{settings.api.host}:{settings.api.port}"
+    alone = settings.api.workers == 1  # several answer for themselves there, and for all on the operators' port
     after = ["migrate", "topics", "schemas"]
     return [
         _step(settings, "migrate", ["migrate"], ["postgres"], "database schema"),
@@ -164,12 +165,12 @@ def _ours(settings: Settings) -> list[Part]:
         *(_service(settings, name, ["flow", "run", name], after, f"flow: {about}") for name, about in FLOWS.items()),
         _service(settings, "jobs", ["stream", "run", "jobs"], after, "agent: does what takes long"),
         _service(settings, "watch", ["watch", "run"], ["migrate"], "watcher: lag of groups, freshness of views"),
-        _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready"),
+        _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready" if alone else ""),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
     ]
 
 
-def _training(settings: Settings, after: list[str]) -> Part:
+def _train_step(settings: Settings, after: list[str]) -> Part:
     """Makes the next start faster, once on a machine, after this one is over."""
     return Part(
         "start-caches",
@@ -225,22 +226,22 @@ def ops_url(port: int) -> str:
     return f"http://{ports.LOOPBACK}:{port}/health/ready"
 
 
-def _probe(answers: Callable[[], str | None]) -> Callable[[], Health]:
-    def probe() -> Health:
+def _probe(answers: Callable[[], str | None]) -> Callable[[], ProbeResult]:
+    def probe() -> ProbeResult:
         fault = answers()
-        return Health(answered=fault is None, ready=fault is None, reasons=fault or "")
+        return ProbeResult(answered=fault is None, ready=fault is None, reasons=fault or "")
 
     return probe
 
 
-def http_health(url: str) -> Health:
+def http_health(url: str) -> ProbeResult:
     """What one of our own processes says about itself."""
     report = http_report(url)
     if isinstance(report, str):
-        return Health(answered=False, reasons=report)
+        return ProbeResult(answered=False, reasons=report)
     reasons = report.get("reasons") or {}
     said = "; ".join(f"{what}: {why}" for what, why in reasons.items()) if isinstance(reasons, dict) else str(reasons)
-    return Health(answered=True, ready=report.get("status") == "ready", reasons=said)
+    return ProbeResult(answered=True, ready=report.get("status") == "ready", reasons=said)
 
 
 def http_report(url: str) -> dict[str, object] | str:

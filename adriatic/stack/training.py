@@ -47,7 +47,7 @@ def main(settings: Settings) -> None:
             cache = kafka.launch(jars, settings.home / "kafka" / kafka.PROPERTIES).start_cache()
             click.echo(jvm.make_start_cache(cache, lambda folder: kafka.train(settings, jars, folder)))
         if settings.stack.registry == "embedded":
-            unpacked = registry.unpacked(_Silent)
+            unpacked = registry.unpack(_Silent)
             cache = registry.launch(unpacked).start_cache()
             click.echo(jvm.make_start_cache(cache, lambda folder: registry.train(unpacked, folder)))
 

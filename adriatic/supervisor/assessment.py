@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from adriatic.supervisor.part import GOOD, PartReport, Report
+from adriatic.supervisor.part import GOOD, PartReport, SystemReport
 
 Verdict = Literal["ok", "degraded", "unknown"]
 RANK: dict[Verdict, int] = {"degraded": 0, "unknown": 1, "ok": 2}
 """Worst first. Degraded before unknown: it needs somebody for certain."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class PartAssessment(msgspec.Struct, frozen=True, kw_only=True):
     """One part. Sizes in bytes, times in seconds since 1970 (UTC)."""
 
     name: str
@@ -44,11 +44,11 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     as_of: float
     resident_bytes: int
     ready_s: float | None
-    parts: Sequence[Row]
+    parts: Sequence[PartAssessment]
 
 
 def assess(
-    report: Report,
+    report: SystemReport,
     answers: Mapping[str, Mapping[str, Any] | str],
     resident: Mapping[str, int | None],
     now: float,
@@ -80,7 +80,9 @@ def assess(
     )
 
 
-def _row(part: PartReport, answer: Mapping[str, Any] | str | None, resident: int | None, *, stale: bool) -> Row:
+def _row(
+    part: PartReport, answer: Mapping[str, Any] | str | None, resident: int | None, *, stale: bool
+) -> PartAssessment:
     facts: Mapping[str, Any] = {}
     lag, silent = "", ""
     if isinstance(answer, str):
@@ -90,7 +92,7 @@ def _row(part: PartReport, answer: Mapping[str, Any] | str | None, resident: int
         facts = found if isinstance(found, dict) else {}
         lag = _lag(facts)
     verdict, detail = _judge(part, facts, lag, silent, stale=stale)
-    return Row(
+    return PartAssessment(
         name=part.name,
         kind=part.kind,
         verdict=verdict,

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from adriatic.supervisor import process
-from adriatic.supervisor.part import GOOD, Health, Part, PartReport, State
+from adriatic.supervisor.part import GOOD, Part, PartReport, ProbeResult, State
 from runtime.clock import Clock
 from runtime.deadline import backoff_s
 from runtime.errors import AdriaticError
@@ -47,7 +47,7 @@ log = get_logger("supervisor")
 class Keeper:
     """The life of one part. Use: `await run()` once; `request_stop()` from the same loop."""
 
-    def __init__(self, part: Part, log_file: Path, cwd: Path, clock: Clock, changed: Callable[[], None]) -> None:
+    def __init__(self, part: Part, log_file: Path | None, cwd: Path, clock: Clock, changed: Callable[[], None]) -> None:
         self.part = part
         self.dependencies: Sequence[Keeper] = ()
         self.dependents: Sequence[Keeper] = ()
@@ -135,7 +135,7 @@ class Keeper:
             log.exception("step raised", part=self.part.name)
             self._broke(f"{type(error).__name__}: {error}")
             return False
-        self._done(self._clock.monotonic() - begun)
+        self._finish_step(self._clock.monotonic() - begun)
         return True
 
     async def _process(self) -> bool:
@@ -148,7 +148,7 @@ class Keeper:
             death_signal=self.part.stop_signal,
             cwd=self._cwd if self.part.user is None else Path("/"),
         )
-        self._become("starting", pid=child.pid, started_at=_created(child.pid), reasons="")
+        self._become("starting", pid=child.pid, started_at=_read_created_at(child.pid), reasons="")
         with _exit_event(child.pid) as exited:
             try:
                 if self.part.kind == "step":
@@ -161,7 +161,7 @@ class Keeper:
         if self._stop.is_set():
             return True
         if self.part.kind == "step" and code == 0:
-            self._done(self._clock.monotonic() - begun)
+            self._finish_step(self._clock.monotonic() - begun)
             return True
         if not hung:
             # A process that was killed had no last words; what it said before is about something else.
@@ -173,7 +173,9 @@ class Keeper:
         """Probe until the process ended, or is to stop, or hangs."""
         answered_at, ever = begun, False
         while not exited.is_set() and not self._stop.is_set():
-            health = await asyncio.to_thread(self.part.probe) if self.part.probe else Health(answered=True, ready=True)
+            health = (
+                await asyncio.to_thread(self.part.probe) if self.part.probe else ProbeResult(answered=True, ready=True)
+            )
             if exited.is_set() or self._stop.is_set():
                 return
             now = self._clock.monotonic()
@@ -185,7 +187,7 @@ class Keeper:
             self._judge(health, ever=ever, start_s=now - begun)
             await self._either(exited, PROBE_READY_S if health.ready else PROBE_STARTING_S)
 
-    def _judge(self, health: Health, *, ever: bool, start_s: float) -> None:
+    def _judge(self, health: ProbeResult, *, ever: bool, start_s: float) -> None:
         if health.ready:
             if self._report.state != "ready":
                 self._become("ready", start_s=round(start_s, 3), reasons="", attempts_failed=0)
@@ -223,7 +225,7 @@ class Keeper:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
 
-    def _done(self, seconds: float) -> None:
+    def _finish_step(self, seconds: float) -> None:
         self._become("done", pid=None, started_at=None, start_s=round(seconds, 3), reasons="", attempts_failed=0)
 
     def _broke(self, why: str) -> None:
@@ -257,13 +259,15 @@ class Keeper:
             self._changed()
 
 
-def _size(log_file: Path) -> int:
-    return log_file.stat().st_size if log_file.exists() else 0
+def _size(log_file: Path | None) -> int:
+    return log_file.stat().st_size if log_file and log_file.exists() else 0
 
 
-def last_words(log_file: Path, since_bytes: int = 0) -> str:
+def last_words(log_file: Path | None, since_bytes: int = 0) -> str:
     """The line at the end of a log that most likely says why its process ended: the last one that speaks of an error,
     else the last one. `since_bytes`: where this process began to write; what is before is about another."""
+    if log_file is None:
+        return ""
     try:
         with log_file.open("rb") as file:
             size = _size(log_file)
@@ -304,11 +308,11 @@ def _exit_event(pid: int) -> Iterator[asyncio.Event]:
     exited = asyncio.Event()
     descriptor = os.pidfd_open(pid)
 
-    def gone() -> None:
+    def on_exit() -> None:
         loop.remove_reader(descriptor)
         exited.set()
 
-    loop.add_reader(descriptor, gone)
+    loop.add_reader(descriptor, on_exit)
     try:
         yield exited
     finally:
@@ -316,7 +320,7 @@ def _exit_event(pid: int) -> Iterator[asyncio.Event]:
         os.close(descriptor)
 
 
-def _created(pid: int) -> float | None:
+def _read_created_at(pid: int) -> float | None:
     try:
         return psutil.Process(pid).create_time()
     except psutil.Error:

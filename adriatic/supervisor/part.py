@@ -24,7 +24,7 @@ GOOD: frozenset[State] = frozenset({"ready", "done"})
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class ProbeResult:
     """What a probe found. `answered` false: nobody there. `reasons`: why it is not ready."""
 
     answered: bool
@@ -32,7 +32,7 @@ class Health:
     reasons: str = ""
 
 
-Probe = Callable[[], Health]
+Probe = Callable[[], ProbeResult]
 """May block for some seconds; runs on a thread. Never raises."""
 
 
@@ -84,7 +84,7 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     """In a row, without a good moment between."""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class SystemReport(msgspec.Struct, frozen=True, kw_only=True):
     """How the system is, as its supervisor last saw it."""
 
     pid: int

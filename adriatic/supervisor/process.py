@@ -29,12 +29,13 @@ def start(
     command: Sequence[str],
     *,
     environment: Mapping[str, str],
-    log: Path,
+    log: Path | None,
     user: str | None,
     death_signal: signal.Signals,
     cwd: Path = Path("/"),
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own, both outputs appended to `log`.
+    """Start `command` in a session of its own, both outputs appended to `log`; None: to
+    ours.
 
     When our process dies, however it dies, the kernel sends it `death_signal`: nothing outlives its supervisor. Call
     it on the main thread, because the kernel watches the thread, not the process.
@@ -48,12 +49,12 @@ def start(
             os.kill(os.getpid(), death_signal)
 
     # Appending, so that the supervisor can cut the file short under a running writer.
-    with log.open("ab") as out:
+    with log.open("ab") if log else contextlib.nullcontext() as out:
         return subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if out else None,
             env=dict(environment),
             cwd=cwd,
             start_new_session=True,
@@ -70,7 +71,7 @@ def identity(user: str | None) -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def created_at(pid: int) -> float | None:
+def read_created_at(pid: int) -> float | None:
     """When this process was created (seconds since 1970), or None when there is none. A zombie has ended."""
     try:
         process = psutil.Process(pid)
@@ -83,7 +84,7 @@ def is_alive(pid: int | None, created: float | None) -> bool:
     """Whether this very process still runs."""
     if pid is None or created is None:
         return False
-    found = created_at(pid)
+    found = read_created_at(pid)
     return found is not None and abs(found - created) <= CREATION_SLACK_S
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from adriatic.supervisor import process
 from adriatic.supervisor.keeper import Keeper
-from adriatic.supervisor.part import GOOD, Part, PartReport, Report
+from adriatic.supervisor.part import GOOD, Part, PartReport, SystemReport
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import Conflict
 from runtime.logs import get_logger
@@ -67,15 +67,15 @@ def only_one(files: Files) -> Iterator[None]:
         yield
 
 
-def read_report(files: Files) -> Report | None:
+def read_report(files: Files) -> SystemReport | None:
     """The last report, however old; None when there is none that can be read."""
     try:
-        return msgspec.json.decode(files.report.read_bytes(), type=Report)
+        return msgspec.json.decode(files.report.read_bytes(), type=SystemReport)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
 
-def running(files: Files) -> Report | None:
+def read_running(files: Files) -> SystemReport | None:
     """The last report, when the supervisor that wrote it still runs."""
     report = read_report(files)
     return report if report and process.is_alive(report.pid, report.started_at) else None
@@ -111,7 +111,7 @@ class Supervisor:
         self._ready_s: float | None = None
         self._begun_at = clock.now().timestamp()
         self._begun_s = clock.monotonic()
-        self._created = process.created_at(os.getpid()) or 0.0
+        self._created = process.read_created_at(os.getpid()) or 0.0
         self._keepers = [
             Keeper(part, self.files.log(part.name), home, clock, self._wake.set) for part in in_order(parts)
         ]
@@ -150,8 +150,8 @@ class Supervisor:
             self._note_ready()
             self._write()
             for keeper in self._keepers:
-                bound(self.files.log(keeper.part.name))
-            bound(self.files.log("supervisor"))
+                rotate(self.files.log(keeper.part.name))
+            rotate(self.files.log("supervisor"))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), REPORT_EVERY_S)
             self._wake.clear()
@@ -166,7 +166,7 @@ class Supervisor:
 
     def _write(self) -> None:
         parts: list[PartReport] = [keeper.report for keeper in self._keepers]
-        report = Report(
+        report = SystemReport(
             pid=os.getpid(),
             started_at=self._created,
             written_at=self._clock.now().timestamp(),
@@ -199,7 +199,7 @@ def in_order(parts: Sequence[Part]) -> list[Part]:
     return ordered
 
 
-def bound(file: Path, bytes_max: int = LOG_BYTES_MAX) -> None:
+def rotate(file: Path, bytes_max: int = LOG_BYTES_MAX) -> None:
     """Move a log that is too long to its older file. The writer appends, so it goes on at the new beginning; a line
     that it writes during the copy may be lost."""
     try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from adriatic.supervisor.assessment import RANK, Assessment, Row, Verdict
+from adriatic.supervisor.assessment import RANK, Assessment, PartAssessment, Verdict
 from adriatic.watch import lag
 from schemas.pipeline import GroupLag, Pipeline, Slot, Status, ViewFreshness
 
@@ -57,7 +57,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     as_of: float
     problems: Sequence[Problem]
     supervised: bool
-    parts: Sequence[Row] = ()
+    parts: Sequence[PartAssessment] = ()
     resident_bytes: int = 0
     ready_s: float | None = None
     pipeline: Pipeline | None = None

@@ -5,16 +5,15 @@ Owns the order of a look, the bounded windows that trends come from, the minutes
 (`adriatic/watch`), and to change anything that it looks at. What cannot be asked is written down as unknown, with the
 reason; when nothing can be written, its readers see how old the last picture is (law 5).
 
-Committed offsets and the marks of freshness are read first, then the broker is asked for ends, on a thread of its own:
-a broker that hangs must not keep quiet what the database knows.
+Committed offsets and the marks of freshness are read first, then the broker is asked for ends. Both are asked on
+threads of their own: a broker that hangs must not keep quiet what the database knows, and a session that hangs must not
+keep this process from saying so. A client that fails or is late is replaced (`connectors/replaceable.py`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as StillBusy
 
 import msgspec
 from prometheus_client import Gauge
@@ -25,6 +24,7 @@ from adriatic.watch.lag import Place, Sample
 from connectors.kafka.groups import Broker, Group, Look, Range
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.watch import MEANING_VIEW, Facts, Watch
+from connectors.replaceable import ReplaceableClient
 from dataflows.catalog import shapes
 from dataflows.embed import Embed
 from runtime import metrics
@@ -40,7 +40,11 @@ log = get_logger("watcher")
 INTERVAL_S = 2.0
 """Between two looks. Each costs a dozen small statements and as many requests to the broker."""
 BROKER_S_MAX = 4.0
-"""So long a look waits for the broker; a slower answer is one for the next look."""
+"""So long a look waits for the broker. A later answer is dropped: its offsets are old."""
+DATABASE_S_MAX = 8.0
+"""So long a look waits for what the database knows, or for the picture to be written: a dozen statements, each of which
+the server itself ends after `connectors.postgres.watch.STATEMENT_MS`. Less than the age at which a picture is not
+believed any more."""
 SAMPLES_MAX = 240
 """Of one partition's window. More than `lag.WINDOW_S` holds at this pace."""
 NAME = "adriatic-watch"
@@ -55,17 +59,22 @@ class Watcher:
     """One process. `run` blocks until asked to stop."""
 
     def __init__(self, settings: Settings, life: Lifecycle, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._settings = settings
         self._life = life
-        self._clock = clock
         self._flows = shapes(settings)
         self._windows: Windows = {}
         self._minutes = Minutes()
-        self._last_hour: dict[str, Percentiles] = {}
-        self._watch: Watch | None = None
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="broker")
-        self._broker: Broker | None = None
-        self._asked: Future[Look] | None = None
+        self._last_hour: dict[str, Percentiles] | None = None
+        self._database = ReplaceableClient(
+            "postgres", lambda: Watch(settings, NAME), DATABASE_S_MAX, close=Watch.close, clock=clock
+        )
+        self._broker = ReplaceableClient(
+            "kafka",
+            lambda: Broker(settings.kafka),
+            BROKER_S_MAX,
+            close=Broker.close,
+            fit=lambda broker: broker.fit,
+            clock=clock,
+        )
         self._exported: set[tuple[Gauge, tuple[str, ...]]] = set()
 
     def run(self) -> None:
@@ -92,36 +101,29 @@ class Watcher:
         """No database: nothing can be known or written, and nothing old is exported as if it were of now."""
         self._life.health.wait_for("postgres", why)
         self._forget_metrics(set())
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
 
     def close(self) -> None:
         """Write what is left of the minute, and let go of everything."""
-        if self._watch is not None and (minute := self._minutes.end()):
+        if minute := self._minutes.end():
             try:
-                self._watch.write_minute(*minute)
+                self._database.ask_apart(lambda watch: watch.write_minute(*minute))
             except DependencyUnavailable as error:
                 log.warning("the last minute is not written", detail=error.detail)
-        if self._watch is not None:
-            self._watch.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        if self._broker is not None:
-            self._broker.close()
+        self._database.close()
+        self._broker.close()
 
     # --- a look -----------------------------------------------------------------------------------------------------
 
     def look(self) -> Pipeline:
         """Raises `DependencyUnavailable` when the database does not answer."""
-        if self._watch is None:
-            self._watch = Watch(self._settings, NAME)
-            self._last_hour = self._watch.last_hour()
-        facts = self._watch.facts()
+        if self._last_hour is None:
+            self._last_hour = self._database.ask_apart(Watch.last_hour)
+        facts = self._database.ask_apart(Watch.facts)
         look, reason = self._ask_broker(facts)
         views = self._views(facts)
         if minute := self._minutes.add(facts.now_s, views):
-            self._watch.write_minute(*minute)
-            self._last_hour = self._watch.last_hour()
+            self._database.ask_apart(lambda watch: watch.write_minute(*minute))
+            self._last_hour = self._database.ask_apart(Watch.last_hour)
         return Pipeline(
             sampled_at_s=facts.now_s,
             reason=reason,
@@ -133,31 +135,14 @@ class Watcher:
         )
 
     def _ask_broker(self, facts: Facts) -> tuple[Look | None, str]:
-        """What the broker says, or why it does not. An answer that comes too late is dropped: its offsets are old."""
-        if self._asked is not None:
-            if not self._asked.done():
-                return self._no_broker("the broker has not answered yet")
-            self._asked = None
-        self._asked = self._pool.submit(self._look_at_broker, facts.committed)
+        """What the broker says, or why it does not."""
         try:
-            look = self._asked.result(BROKER_S_MAX)
-        except StillBusy:
-            return self._no_broker(f"the broker has not answered within {BROKER_S_MAX:g} s")
+            look = self._broker.ask_apart(lambda broker: broker.look(facts.committed))
         except DependencyUnavailable as error:
-            self._asked = None
-            return self._no_broker(error.detail)
-        self._asked = None
+            self._life.health.wait_for("kafka", error.detail)
+            return None, error.detail
         self._life.health.clear("kafka")
         return look, ""
-
-    def _no_broker(self, why: str) -> tuple[None, str]:
-        self._life.health.wait_for("kafka", why)
-        return None, why
-
-    def _look_at_broker(self, committed: Mapping[str, Mapping[TopicPartition, int]]) -> Look:
-        if self._broker is None:
-            self._broker = Broker(self._settings.kafka)
-        return self._broker.look(committed)
 
     # --- groups -----------------------------------------------------------------------------------------------------
 
@@ -226,14 +211,13 @@ class Watcher:
         expected = self._flows[flow].partitions_of(view, facts.committed.get(flow, ())) if flow else 0
         complete = shown is not None and shown.partitions >= expected
         found = freshness.judge(view, flow, facts.now_s, marks, complete=complete)
-        return _with_hour(found, self._last_hour.get(view))
+        return _with_hour(found, (self._last_hour or {}).get(view))
 
     # --- what is said -----------------------------------------------------------------------------------------------
 
     def publish(self, found: Pipeline) -> None:
         """To the table that everybody reads, and as metrics."""
-        assert self._watch is not None, "there was a look"
-        self._watch.write(found)
+        self._database.ask_apart(lambda watch: watch.write(found))
         metrics.WATCH_SAMPLED_SECONDS.set(found.sampled_at_s)
         exported: set[tuple[Gauge, tuple[str, ...]]] = set()
 

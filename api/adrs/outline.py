@@ -1,25 +1,27 @@
 """The outline of a Markdown text: front matter, headings, and the lines that are prose.
 
-Owns a tolerant, linear-time reading of just as much Markdown as the recognition of a decision record needs: it is no
-Markdown parser, and it refuses to judge: any text has an outline. Next: `api/adrs/document.py`, which reads meaning in
-it.
+Owns a tolerant, linear-time reading of what the recognition of a decision record needs. Where headings and code are is
+said by CommonMark's rules, but for what would hide a text from its reader: a fence or a comment that never closes is
+none. Refuses to judge: any text has an outline. Next: `api/adrs/document.py`, which reads meaning in it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock, fence
+from markdown_it.token import Token
 
 FRONT_MATTER_LINES_MAX = 200
 """Front matter is a few lines; a text that opens with `---` and never closes it must not be swallowed whole."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+|$)(.*)")
-_ATX_CLOSE = re.compile(r"(?:^|[ \t])#{1,100}[ \t]*$")
-_SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_NOT_A_PARAGRAPH = re.compile(r"\s*(?:$|[-*+>|#]|\d{1,9}[.)]\s|`{3}|~{3})")
+_CLOSING_FENCE = re.compile(r"[ \t>]*(`{3,}|~{3,})[ \t]*$")
 _KEY = re.compile(r"([A-Za-z][\w .-]{0,60}?)[ \t]{0,8}:(?:\s+(.*)|$)")
 
 
@@ -68,11 +70,16 @@ def outline(text: str) -> Outline:
     lines = split_lines(text.removeprefix("\ufeff"))
     front_end, unclosed = _front_matter_end(lines)
     front_matter, relations = _front_matter(lines[1 : front_end - 1]) if front_end else ({}, ())
-    prose = _without_comments([""] * front_end + _without_code(lines[front_end:]))
+    prose = _without_comments([""] * front_end + lines[front_end:])
+    tokens = _BLOCKS.parse("\n".join(prose), {"closing": _closing_fences(prose)})
+    for token in tokens:
+        if token.type == "fence" and token.map:
+            start, end = token.map
+            prose[start:end] = [""] * (end - start)
     return Outline(
         lines=tuple(lines),
         prose=tuple(prose),
-        headings=tuple(_headings(prose)),
+        headings=tuple(_headings(tokens)),
         front_matter=front_matter,
         relations=relations,
         front_matter_lines=front_end,
@@ -140,25 +147,8 @@ def unquote(value: str) -> str:
     return value.split(" #", 1)[0].rstrip()
 
 
-def _without_code(lines: list[str]) -> list[str]:
-    """The lines, fenced code blanked. A fence that never closes is no fence: an open one would hide the rest."""
-    result = list(lines)
-    opened: tuple[str, int] | None = None
-    for index, line in enumerate(lines):
-        fence = _FENCE.match(line)
-        if fence is None:
-            continue
-        if opened is None:
-            if fence[1][0] == "~" or "`" not in line[fence.end() :]:
-                opened = fence[1], index
-        elif fence[1][0] == opened[0][0] and len(fence[1]) >= len(opened[0]) and not line[fence.end() :].strip():
-            result[opened[1] : index + 1] = [""] * (index + 1 - opened[1])
-            opened = None
-    return result
-
-
 def _without_comments(lines: list[str]) -> list[str]:
-    """The lines, HTML comments blanked. As with fences, a comment that never closes is none."""
+    """The lines, HTML comments blanked. One that never closes is none."""
     joined = "\n".join(lines)
     parts: list[str] = []
     at = 0
@@ -168,12 +158,46 @@ def _without_comments(lines: list[str]) -> list[str]:
     return "".join([*parts, joined[at:]]).split("\n")
 
 
-def _headings(prose: list[str]) -> Iterator[Heading]:
-    for index, line in enumerate(prose):
-        if atx := _ATX.match(line):
-            yield Heading(len(atx[1]), _ATX_CLOSE.sub("", atx[2].strip()).strip(), index)
-        elif index and (setext := _SETEXT.match(line)) and not _NOT_A_PARAGRAPH.match(prose[index - 1]):
-            above = prose[index - 2] if index > 1 else ""
-            if above.strip() and not _ATX.match(above) and not _SETEXT.match(above):
-                continue  # the last line of a longer paragraph: a rule drawn under it, not a heading
-            yield Heading(1 if setext[1][0] == "=" else 2, prose[index - 1].strip(), index - 1, 2)
+# ---------------------------------------------------------------------------------------------- headings and code
+
+
+def _closing_fences(lines: Sequence[str]) -> dict[str, list[int]]:
+    """For each mark of a fence, the length of the longest that could close one, at or after each line."""
+    longest = {"`": [0] * (len(lines) + 1), "~": [0] * (len(lines) + 1)}
+    for index in range(len(lines) - 1, -1, -1):
+        for after in longest.values():
+            after[index] = after[index + 1]
+        if closing := _CLOSING_FENCE.match(lines[index]):
+            after = longest[closing[1][0]]
+            after[index] = max(after[index], len(closing[1]))
+    return longest
+
+
+def _closed_fence(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
+    """CommonMark's rule, but for a fence that never closes: it would hide the rest of the text."""
+    at = state.bMarks[start_line] + state.tShift[start_line]
+    mark = state.src[at : at + 1]
+    longest = state.env["closing"].get(mark)
+    if longest is None or longest[start_line + 1] < state.skipCharsStr(at, mark) - at:
+        return False
+    return fence(state, start_line, end_line, silent)
+
+
+def _blocks() -> MarkdownIt:
+    """A parser of blocks alone. Comments are gone when it is asked, other HTML is text like any, and so is a link
+    definition."""
+    parser = MarkdownIt("commonmark").disable(["html_block", "reference", "inline", "text_join"])
+    parser.block.ruler.at("fence", _closed_fence, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    return parser
+
+
+_BLOCKS: Final = _blocks()
+
+
+def _headings(tokens: Sequence[Token]) -> Iterator[Heading]:
+    """Those of the text itself, not of a quotation or a list in it."""
+    for opening, inline in pairwise(tokens):
+        if opening.type != "heading_open" or opening.level or not opening.map or "\n" in inline.content:
+            continue  # with a line end: a longer paragraph with a rule drawn under it
+        start, end = opening.map
+        yield Heading(int(opening.tag[1:]), inline.content.strip(), start, end - start)

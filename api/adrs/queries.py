@@ -21,14 +21,6 @@ from runtime.errors import Gone, NotFound
 
 Order = Literal["updated", "created"]
 
-_HEAD = """
-    a.adr_id, l.slug as log, a.number, 'ADR-' || a.number as label, a.created_at, a.updated_at, a.deleted_at,
-    array(select tag from app.adr_tags t where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id order by tag) as tags
-"""
-_VERSION = """
-    v.version, v.title, v.status, v.message, v.author, v.author_id, v.change, v.effective_at, v.recorded_at,
-    v.source_key, v.source_ref, v.original is not null as has_original
-"""
 _LIVE: Literal["live"] = "live"
 Which = Literal["live", "deleted", "all"]
 
@@ -47,7 +39,7 @@ class Filters(msgspec.Struct, frozen=True):
 
 async def read(connection: Connection, tenant_id: UUID, adr_id: UUID, *, include_deleted: bool = False) -> Adr:
     """The newest version. Raises `NotFound`, or `Gone` for a deleted one."""
-    adr = await _one(connection, tenant_id, adr_id, "v.version = a.version")
+    adr = await _one(connection, tenant_id, adr_id, None)
     if adr is None:
         service.no_such_adr(adr_id)
     if adr.deleted_at is not None and not include_deleted:
@@ -67,14 +59,7 @@ async def read_at(
     The highest, not the latest by its time: clocks of imported commits can run backwards, and the present must be what
     the head says. Raises `NotFound` when there was none yet, `Gone` when it was deleted at that time.
     """
-    adr = await _one(
-        connection,
-        tenant_id,
-        adr_id,
-        "v.version = (select max(x.version) from app.adr_versions x where x.tenant_id = a.tenant_id "
-        "and x.adr_id = a.adr_id and x.effective_at <= $3)",
-        time,
-    )
+    adr = await _one(connection, tenant_id, adr_id, time)
     if adr is None:
         if not await connection.fetchval(
             "select true from app.adrs where tenant_id = $1 and adr_id = $2", tenant_id, adr_id
@@ -92,14 +77,120 @@ async def read_at(
     return adr
 
 
-async def _one(connection: Connection, tenant_id: UUID, adr_id: UUID, version: str, *more: Any) -> Adr | None:
-    row = await connection.fetchrow(
-        f"select {_HEAD}, {_VERSION}, v.body from app.adrs a "  # noqa: S608 - constants
-        "join app.logs l using (tenant_id, log_id) join app.adr_versions v using (tenant_id, adr_id) "
-        f"where a.tenant_id = $1 and a.adr_id = $2 and {version}",
-        *(tenant_id, adr_id, *more),
-    )
+_READ_ONE = """
+  select
+    a.adr_id, l.slug as log, a.number, 'ADR-' || a.number as label, a.created_at, a.updated_at, a.deleted_at,
+    array(
+      select tag
+      from app.adr_tags t
+      where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id
+      order by tag
+    ) as tags,
+    v.version, v.title, v.status, v.message, v.author, v.author_id, v.change, v.effective_at, v.recorded_at,
+    v.source_key, v.source_ref, v.original is not null as has_original, v.body
+  from app.adrs a
+  join app.logs l using (tenant_id, log_id)
+  join app.adr_versions v using (tenant_id, adr_id)
+  where a.tenant_id = $1
+    and a.adr_id = $2
+    and v.version = case
+      when $3::timestamptz is null then a.version
+      else (
+        select max(x.version)
+        from app.adr_versions x
+        where x.tenant_id = a.tenant_id and x.adr_id = a.adr_id and x.effective_at <= $3
+      )
+    end
+"""
+
+
+async def _one(connection: Connection, tenant_id: UUID, adr_id: UUID, time: datetime | None) -> Adr | None:
+    """The version that was effective at `time`; without one, the newest."""
+    row = await connection.fetchrow(_READ_ONE, tenant_id, adr_id, time)
     return msgspec.convert(dict(row), Adr) if row else None
+
+
+_LIST_BY_CREATED = """
+  select
+    a.adr_id, l.slug as log, a.number, 'ADR-' || a.number as label, a.created_at, a.updated_at, a.deleted_at,
+    array(
+      select tag
+      from app.adr_tags t
+      where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id
+      order by tag
+    ) as tags,
+    a.version, a.title, a.status
+  from app.adrs a
+  join app.logs l using (tenant_id, log_id)
+  where a.tenant_id = $1
+    and ($2::text = 'all' or ($2 = 'deleted') = (a.deleted_at is not null))
+    and (cardinality($3::text[]) = 0 or a.status = any($3))
+    and ($4::text is null or l.slug = $4)
+    and ($5::timestamptz is null or a.updated_at >= $5)
+    and ($6::text is null or a.title ilike $6)
+    and (
+      $7::text is null
+      or exists (
+        select
+        from app.adr_versions v
+        where v.tenant_id = a.tenant_id and v.adr_id = a.adr_id and v.author = $7
+      )
+    )
+    and not exists (
+      select
+      from unnest($8::text[]) as w (tag)
+      where not exists (
+        select
+        from app.adr_tags t
+        where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id and t.tag = w.tag
+      )
+    )
+    and a.adr_id < coalesce($9::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+  order by a.adr_id desc
+  limit $10
+"""
+
+_LIST_BY_UPDATED = """
+  select
+    a.adr_id, l.slug as log, a.number, 'ADR-' || a.number as label, a.created_at, a.updated_at, a.deleted_at,
+    array(
+      select tag
+      from app.adr_tags t
+      where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id
+      order by tag
+    ) as tags,
+    a.version, a.title, a.status
+  from app.adrs a
+  join app.logs l using (tenant_id, log_id)
+  where a.tenant_id = $1
+    and ($2::text = 'all' or ($2 = 'deleted') = (a.deleted_at is not null))
+    and (cardinality($3::text[]) = 0 or a.status = any($3))
+    and ($4::text is null or l.slug = $4)
+    and ($5::timestamptz is null or a.updated_at >= $5)
+    and ($6::text is null or a.title ilike $6)
+    and (
+      $7::text is null
+      or exists (
+        select
+        from app.adr_versions v
+        where v.tenant_id = a.tenant_id and v.adr_id = a.adr_id and v.author = $7
+      )
+    )
+    and not exists (
+      select
+      from unnest($8::text[]) as w (tag)
+      where not exists (
+        select
+        from app.adr_tags t
+        where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id and t.tag = w.tag
+      )
+    )
+    and (a.updated_at, a.adr_id) < (
+      coalesce($9::timestamptz, 'infinity'), coalesce($10::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    )
+  order by a.updated_at desc, a.adr_id desc
+  limit $11
+"""
 
 
 async def page(
@@ -111,22 +202,16 @@ async def page(
     that is updated meanwhile moves to the front, ahead of the pages that are still to come.
     """
     of = paging.fingerprint("adrs", order, filters)
-    where, values = _where(tenant_id, filters)
-    if order == "created":
-        if created := paging.decode(cursor, of, tuple[UUID]):
-            values += created
-            where.append(f"a.adr_id < ${len(values)}")
-        order_by = "a.adr_id desc"
-    else:
-        if updated := paging.decode(cursor, of, tuple[datetime, UUID]):
-            values += updated
-            where.append(f"(a.updated_at, a.adr_id) < (${len(values) - 1}, ${len(values)})")
-        order_by = "a.updated_at desc, a.adr_id desc"
-    rows = await connection.fetch(
-        f"select {_HEAD}, a.version, a.title, a.status from app.adrs a join app.logs l using (tenant_id, log_id) "  # noqa: S608 - values are parameters
-        f"where {' and '.join(where)} order by {order_by} limit ${len(values) + 1}",
-        *(*values, limit + 1),
+    values = (
+        *(tenant_id, filters.which, list(filters.status), filters.log or None, filters.updated_since),
+        *(_like(filters.title), filters.author or None, list(filters.tag)),
     )
+    if order == "created":
+        created = paging.decode(cursor, of, tuple[UUID]) or (None,)
+        rows = await connection.fetch(_LIST_BY_CREATED, *values, *created, limit + 1)
+    else:
+        updated = paging.decode(cursor, of, tuple[datetime, UUID]) or (None, None)
+        rows = await connection.fetch(_LIST_BY_UPDATED, *values, *updated, limit + 1)
     rows, more = paging.split(rows, limit)
     items = msgspec.convert([dict(row) for row in rows], list[AdrSummary])
     if not more:
@@ -134,36 +219,6 @@ async def page(
     last = items[-1]
     key = (last.adr_id,) if order == "created" else (last.updated_at, last.adr_id)
     return AdrPage(items, paging.encode(of, *key))
-
-
-def _where(tenant_id: UUID, filters: Filters) -> tuple[list[str], list[Any]]:
-    where = ["a.tenant_id = $1"]
-    values: list[Any] = [tenant_id]
-    if filters.which != "all":
-        where.append(f"a.deleted_at is {'not ' if filters.which == 'deleted' else ''}null")
-    for value, condition in (
-        (list(filters.status), "a.status = any(${})"),
-        (filters.log, "l.slug = ${}"),
-        (filters.updated_since, "a.updated_at >= ${}"),
-        (_like(filters.title), "a.title ilike ${}"),
-        (
-            filters.author,
-            "exists (select from app.adr_versions v where v.tenant_id = a.tenant_id and v.adr_id = a.adr_id "
-            "and v.author = ${})",
-        ),
-        *(
-            (
-                tag,
-                "exists (select from app.adr_tags t where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id "
-                "and t.tag = ${})",
-            )
-            for tag in filters.tag
-        ),
-    ):
-        if value:
-            values.append(value)
-            where.append(condition.format(len(values)))
-    return where, values
 
 
 def _like(part: str | None) -> str | None:
@@ -174,16 +229,23 @@ def _like(part: str | None) -> str | None:
     return f"%{escaped}%"
 
 
+_READ_HISTORY = """
+  select
+    v.adr_id, v.version, v.title, v.status, v.message, v.author, v.author_id, v.change, v.effective_at,
+    v.recorded_at, v.source_key, v.source_ref, v.original is not null as has_original,
+    octet_length(v.body) as size_bytes
+  from app.adr_versions v
+  where v.tenant_id = $1 and v.adr_id = $2 and ($3::int is null or v.version < $3)
+  order by v.version desc
+  limit $4
+"""
+
+
 async def history(connection: Connection, tenant_id: UUID, adr_id: UUID, limit: int, cursor: str | None) -> VersionPage:
     """The versions, newest first. Deleted ADRs keep their history."""
     of = paging.fingerprint("versions", adr_id)
     before = paging.decode(cursor, of, tuple[int])
-    rows = await connection.fetch(
-        f"select v.adr_id, {_VERSION}, octet_length(v.body) as size_bytes from app.adr_versions v "  # noqa: S608 - constants
-        "where v.tenant_id = $1 and v.adr_id = $2 and ($3::int is null or v.version < $3) "
-        "order by v.version desc limit $4",
-        *(tenant_id, adr_id, before[0] if before else None, limit + 1),
-    )
+    rows = await connection.fetch(_READ_HISTORY, tenant_id, adr_id, before[0] if before else None, limit + 1)
     if not rows and before is None:
         service.no_such_adr(adr_id)
     rows, more = paging.split(rows, limit)
@@ -191,13 +253,19 @@ async def history(connection: Connection, tenant_id: UUID, adr_id: UUID, limit: 
     return VersionPage(items, paging.encode(of, items[-1].version) if more else None)
 
 
+_READ_VERSION = """
+  select
+    v.adr_id, v.version, v.title, v.status, v.message, v.author, v.author_id, v.change, v.effective_at,
+    v.recorded_at, v.source_key, v.source_ref, v.original is not null as has_original,
+    octet_length(v.body) as size_bytes, v.body
+  from app.adr_versions v
+  where v.tenant_id = $1 and v.adr_id = $2 and v.version = $3
+"""
+
+
 async def version(connection: Connection, tenant_id: UUID, adr_id: UUID, number: int) -> Version:
     """One version with its text. Raises `NotFound`."""
-    row = await connection.fetchrow(
-        f"select v.adr_id, {_VERSION}, octet_length(v.body) as size_bytes, v.body from app.adr_versions v "  # noqa: S608 - constants
-        "where v.tenant_id = $1 and v.adr_id = $2 and v.version = $3",
-        *(tenant_id, adr_id, number),
-    )
+    row = await connection.fetchrow(_READ_VERSION, tenant_id, adr_id, number)
     if row is None:
         await require_adr(connection, tenant_id, adr_id)
         service.no_such_version(adr_id, number)

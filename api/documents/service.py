@@ -73,25 +73,36 @@ class Upload:
 
 
 # A job that failed or was cancelled leaves its document as it was: then the job's own reason is shown.
-_SELECT = """
-  select
-    d.document_id as id, d.job_id, d.file_name, d.title, d.media_type, d.size_bytes, d.pages, d.version,
-    encode(d.content_hash, 'hex') as sha256, d.created_at, d.updated_at, d.content_hash,
-    case when open and j.state in ('failed', 'cancelled') then 'refused' else d.state end as state,
-    case
-      when open and j.state = 'failed' then j.last_error
-      when open and j.state = 'cancelled' then
-        jsonb_build_object(
-          'code', 'cancelled', 'detail', 'its job was cancelled',
-          'hint', 'POST /v1/jobs with the kind parse_document parses it'
-        )
-      else d.reason
-    end as reason
-  from app.documents d
-  join app.jobs j on j.tenant_id = d.tenant_id
-    and j.job_id = d.job_id, lateral (select d.state in ('stored', 'processing') as open) o
-  where d.tenant_id = $1 and d.deleted_at is null
+_READ_DOCUMENTS = """
+  select *
+  from (
+    select
+      d.document_id as id, d.job_id, d.file_name, d.title, d.media_type, d.size_bytes, d.pages, d.version,
+      encode(d.content_hash, 'hex') as sha256, d.created_at, d.updated_at, d.content_hash,
+      case when open and j.state in ('failed', 'cancelled') then 'refused' else d.state end as state,
+      case
+        when open and j.state = 'failed' then j.last_error
+        when open and j.state = 'cancelled' then
+          jsonb_build_object(
+            'code', 'cancelled', 'detail', 'its job was cancelled',
+            'hint', 'POST /v1/jobs with the kind parse_document parses it'
+          )
+        else d.reason
+      end as reason
+    from app.documents d
+    join app.jobs j on j.tenant_id = d.tenant_id and j.job_id = d.job_id
+    cross join lateral (select d.state in ('stored', 'processing') as open) o
+    where d.tenant_id = $1
+      and d.deleted_at is null
+      and ($2::uuid is null or d.document_id = $2)
+      and ($3::bytea is null or d.content_hash = $3)
+  ) d
+  where ($4::text is null or state = $4) and ($5::timestamptz is null or (created_at, id) < ($5, $6::uuid))
+  order by created_at desc, id desc
+  limit $7
 """
+_ANY = (None, None, None)
+"""Whatever its state, from the beginning of the list."""
 
 
 def received(file: IO[bytes], file_name: str) -> Upload:
@@ -113,7 +124,7 @@ def _shown(file_name: str) -> str:
 
 
 async def known(connection: Connection, tenant_id: UUID, content_hash: bytes) -> Document | None:
-    row = await connection.fetchrow(_SELECT + "and d.content_hash = $2", tenant_id, content_hash)
+    row = await connection.fetchrow(_READ_DOCUMENTS, tenant_id, None, content_hash, *_ANY, 1)
     return _document(row) if row else None
 
 
@@ -158,22 +169,30 @@ def _put(objects: Objects, key: str, file: IO[bytes]) -> None:
     objects.put(key, file)
 
 
+_EMIT_UPLOADED = """
+  select app.emit(
+    'document.uploaded', jsonb_build_object('tenant_id', tenant_id, 'id', document_id), tenant_id,
+    jsonb_build_object(
+      'event_id', gen_random_uuid(), 'tenant_id', tenant_id,
+      'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'document_id', document_id,
+      'version', 1, 'file_name', file_name, 'media_type', 'application/octet-stream',
+      'size_bytes', size_bytes, 'sha256', encode(content_hash, 'base64'),
+      'storage_uri', 'objects:' || $3::text, 'origin', 'upload', 'title', null, 'language', null,
+      'uploaded_by', uploaded_by, 'attributes', '{}'::jsonb
+    ),
+    case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end
+  )
+  from app.documents
+  where tenant_id = $1 and document_id = $2
+"""
+
+
 async def _announce(connection: Connection, tenant_id: UUID, document_id: UUID, key: str) -> None:
-    await connection.execute(
-        "select app.emit('document.uploaded', jsonb_build_object('tenant_id', tenant_id, 'id', document_id), "
-        "tenant_id, jsonb_build_object('event_id', gen_random_uuid(), 'tenant_id', tenant_id, "
-        "'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'document_id', document_id, "
-        "'version', 1, 'file_name', file_name, 'media_type', 'application/octet-stream', 'size_bytes', size_bytes, "
-        "'sha256', encode(content_hash, 'base64'), 'storage_uri', 'objects:' || $3::text, 'origin', 'upload', "
-        "'title', null, 'language', null, 'uploaded_by', uploaded_by, 'attributes', '{}'::jsonb), "
-        "case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end) "
-        "from app.documents where tenant_id = $1 and document_id = $2",
-        *(tenant_id, document_id, key),
-    )
+    await connection.execute(_EMIT_UPLOADED, tenant_id, document_id, key)
 
 
 async def read(connection: Connection, tenant_id: UUID, document_id: UUID) -> Document:
-    row = await connection.fetchrow(_SELECT + "and d.document_id = $2", tenant_id, document_id)
+    row = await connection.fetchrow(_READ_DOCUMENTS, tenant_id, document_id, None, *_ANY, 1)
     if row is None:
         raise NotFound(f"there is no document {document_id}", hint="GET /v1/documents lists them")
     return _document(row)
@@ -185,12 +204,7 @@ async def page(
     """Newest first."""
     filters = paging.fingerprint("documents", state)
     after = paging.decode(cursor, filters, tuple[datetime, UUID])
-    rows = await connection.fetch(
-        f"select * from ({_SELECT}) d where ($2::text is null or state = $2) "  # noqa: S608 - a text of ours
-        "and ($3::timestamptz is null or (created_at, id) < ($3, $4::uuid)) "
-        "order by created_at desc, id desc limit $5",
-        *(tenant_id, state, *(after or (None, None)), limit + 1),
-    )
+    rows = await connection.fetch(_READ_DOCUMENTS, tenant_id, None, None, state, *(after or (None, None)), limit + 1)
     shown, more = paging.split(rows, limit)
     items = [_document(row) for row in shown]
     return DocumentPage(items, paging.encode(filters, items[-1].created_at, items[-1].id) if more else None)

@@ -165,7 +165,7 @@ class MadeFeed(msgspec.Struct, frozen=True):
     key: ShownKey
 
 
-_SELECT = """
+_READ_FEEDS = """
   select
     f.slug, f.name, f.tenant_id, f.paused, f.items_per_day, f.bytes_per_day, f.items_per_minute, f.created_at,
     coalesce(s.received, 0) as received, coalesce(s.accepted, 0) as accepted,
@@ -179,7 +179,9 @@ _SELECT = """
   left join mv.feed_days d on d.tenant_id = f.tenant_id
     and d.feed_id = f.feed_id
     and d.day = (now() at time zone 'UTC')::date
-  where f.tenant_id = $1 and f.deleted_at is null
+  where f.tenant_id = $1 and f.deleted_at is null and ($2::uuid is null or f.feed_id = $2)
+  order by f.slug
+  limit $3
 """
 
 
@@ -188,7 +190,7 @@ _SELECT = """
 
 async def list_all(connection: Connection, tenant_id: UUID) -> FeedList:
     mark = await watermarks.read(connection, watermarks.FEEDS_VIEW)
-    rows = await connection.fetch(f"{_SELECT} order by f.slug limit {FEEDS_MAX}", tenant_id)
+    rows = await connection.fetch(_READ_FEEDS, tenant_id, None, FEEDS_MAX)
     return FeedList([_feed(row, mark) for row in rows], mark)
 
 
@@ -212,7 +214,7 @@ _READ_REJECTIONS = """
 async def read(connection: Connection, tenant_id: UUID, slug: str) -> FeedDetail:
     feed_id = await _find(connection, tenant_id, slug)
     mark = await watermarks.read(connection, watermarks.FEEDS_VIEW)
-    row = await connection.fetchrow(f"{_SELECT} and f.feed_id = $2", tenant_id, feed_id)
+    row = await connection.fetchrow(_READ_FEEDS, tenant_id, feed_id, 1)
     keys = await connection.fetch(_READ_KEYS, tenant_id, feed_id)
     rejections = await connection.fetch(_READ_REJECTIONS, tenant_id, feed_id, REJECTIONS_SHOWN_MAX)
     return FeedDetail(
@@ -230,14 +232,12 @@ def _feed(row: Any, mark: AsOf) -> Feed:
     return msgspec.convert({**values, "behind_s": mark.age_s}, Feed)
 
 
-FIND = "select feed_id from app.feeds where tenant_id = $1 and slug = $2 and deleted_at is null"
+_FIND = "select feed_id from app.feeds where tenant_id = $1 and slug = $2 and deleted_at is null"
+_FIND_AND_LOCK = "select feed_id from app.feeds where tenant_id = $1 and slug = $2 and deleted_at is null for update"
 
 
 async def _find(connection: Connection, tenant_id: UUID, slug: str, *, lock: bool = False) -> UUID:
-    feed_id: UUID | None = await connection.fetchval(
-        FIND + (" for update" if lock else ""),
-        *(tenant_id, slug),
-    )
+    feed_id: UUID | None = await connection.fetchval(_FIND_AND_LOCK if lock else _FIND, tenant_id, slug)
     if feed_id is None:
         raise NotFound(f"there is no feed {slug[:63]}", hint="GET /v1/feeds lists them")
     return feed_id

@@ -147,7 +147,12 @@ def _import(row: Mapping[str, Any]) -> Import:
 # ------------------------------------------------------------------------------------------------------- a batch: in
 
 
-_HEADS = "adr_id, number, title, status, version, source_key, created_at, updated_at, deleted_at"
+_READ_HEADS = """
+  select adr_id, number, title, status, version, source_key, created_at, updated_at, deleted_at
+  from app.adrs
+  where log_id = $1 and (source_key = any($2) or number = any($3))
+  order by updated_at, adr_id
+"""
 
 
 async def load(connection: Connection, log_id: UUID, changes: Sequence[Prepared], *, snapshot: bool) -> State:
@@ -158,13 +163,8 @@ async def load(connection: Connection, log_id: UUID, changes: Sequence[Prepared]
     known, refused = await _seen(connection, log_id, changes)
     state = State(known=known, refused=refused)
     heads: dict[UUID, Head] = {}
-    for row in await connection.fetch(
-        f"select {_HEADS} from app.adrs where log_id = $1 "  # noqa: S608 - a constant
-        "and (source_key = any($2) or number = any($3)) order by updated_at, adr_id",
-        log_id,
-        paths,
-        sorted(number for number in numbers if number is not None),
-    ):
+    wanted = sorted(number for number in numbers if number is not None)
+    for row in await connection.fetch(_READ_HEADS, log_id, paths, wanted):
         head = heads.setdefault(row["adr_id"], _head(row))
         if head.source_key in paths:
             # In order of time: of several ADRs that were deleted at one path, the last one stays.

@@ -61,12 +61,6 @@ class JobPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-_COLUMNS = (
-    "job_id, kind, params, state, phase, done, total, unit, attempts, cancel_requested_at is not null as "
-    "cancel_requested, last_error, created_at, started_at, heartbeat_at, finished_at"
-)
-
-
 def checked(wanted: NewJob) -> None:
     """Raise `InvalidInput` unless there is such a kind and it takes these parameters."""
     params = KINDS.get(wanted.kind)
@@ -112,38 +106,63 @@ async def create(
     return job_id, False
 
 
+_EMIT_SUBMITTED = """
+  select
+    app.emit(
+      'agent.task.submitted', jsonb_build_object('tenant_id', tenant_id, 'id', job_id), tenant_id,
+      jsonb_build_object(
+        'event_id', gen_random_uuid(), 'tenant_id', tenant_id,
+        'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'task_id', job_id,
+        'agent', kind, 'input', params::text, 'requested_by', requested_by
+      ),
+      case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end
+    ),
+    app.emit_job_progress(tenant_id, job_id)
+  from app.jobs
+  where tenant_id = $1 and job_id = $2
+"""
+
+
 async def _announce(connection: Connection, tenant_id: UUID, job_id: UUID) -> None:
-    await connection.execute(
-        "select app.emit('agent.task.submitted', jsonb_build_object('tenant_id', tenant_id, 'id', job_id), tenant_id, "
-        "jsonb_build_object('event_id', gen_random_uuid(), 'tenant_id', tenant_id, "
-        "'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'task_id', job_id, 'agent', kind, "
-        "'input', params::text, 'requested_by', requested_by), "
-        "case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end), "
-        "app.emit_job_progress(tenant_id, job_id) from app.jobs where tenant_id = $1 and job_id = $2",
-        *(tenant_id, job_id),
-    )
+    await connection.execute(_EMIT_SUBMITTED, tenant_id, job_id)
+
+
+_READ_JOB = """
+  select
+    job_id, kind, params, state, phase, done, total, unit, attempts,
+    cancel_requested_at is not null as cancel_requested, last_error, created_at, started_at, heartbeat_at,
+    finished_at
+  from app.jobs
+  where tenant_id = $1 and job_id = $2
+"""
 
 
 async def read(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job:
-    row = await connection.fetchrow(
-        f"select {_COLUMNS} from app.jobs where tenant_id = $1 and job_id = $2",  # noqa: S608 - names of ours
-        *(tenant_id, job_id),
-    )
+    row = await connection.fetchrow(_READ_JOB, tenant_id, job_id)
     if row is None:
         raise _no_such_job(job_id)
     return _job(row)
+
+
+_LIST_JOBS = """
+  select
+    job_id, kind, params, state, phase, done, total, unit, attempts,
+    cancel_requested_at is not null as cancel_requested, last_error, created_at, started_at, heartbeat_at,
+    finished_at
+  from app.jobs
+  where tenant_id = $1
+    and ($2::text is null or state = $2)
+    and ($3::timestamptz is null or (created_at, job_id) < ($3, $4::uuid))
+  order by created_at desc, job_id desc
+  limit $5
+"""
 
 
 async def page(connection: Connection, tenant_id: UUID, state: State | None, limit: int, cursor: str | None) -> JobPage:
     """Newest first."""
     filters = paging.fingerprint("jobs", state)
     after = paging.decode(cursor, filters, tuple[datetime, UUID])
-    rows = await connection.fetch(
-        f"select {_COLUMNS} from app.jobs where tenant_id = $1 and ($2::text is null or state = $2) "  # noqa: S608
-        "and ($3::timestamptz is null or (created_at, job_id) < ($3, $4::uuid)) "
-        "order by created_at desc, job_id desc limit $5",
-        *(tenant_id, state, *(after or (None, None)), limit + 1),
-    )
+    rows = await connection.fetch(_LIST_JOBS, tenant_id, state, *(after or (None, None)), limit + 1)
     shown, more = paging.split(rows, limit)
     items = [_job(row) for row in shown]
     return JobPage(items, paging.encode(filters, items[-1].created_at, items[-1].job_id) if more else None)

@@ -39,18 +39,6 @@ class LogPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-_SELECT = """
-  select
-    log_id, slug, name, next_number, created_at,
-    (
-      select count(*)
-      from app.adrs a
-      where a.tenant_id = l.tenant_id and a.log_id = l.log_id and a.deleted_at is null
-    ) as adrs
-  from app.logs l
-"""
-
-
 async def create(connection: Connection, tenant_id: UUID, slug: str, name: str = "") -> Log:
     """Make a log. Raises `Conflict` when the tenant has one with this slug."""
     _check(slug, name)
@@ -85,16 +73,26 @@ async def by_slug(connection: Connection, tenant_id: UUID, slug: str) -> UUID:
     return found
 
 
+_LIST_LOGS = """
+  select
+    log_id, slug, name, next_number, created_at,
+    (
+      select count(*)
+      from app.adrs a
+      where a.tenant_id = l.tenant_id and a.log_id = l.log_id and a.deleted_at is null
+    ) as adrs
+  from app.logs l
+  where tenant_id = $1 and ($2::text is null or slug > $2)
+  order by slug
+  limit $3
+"""
+
+
 async def page(connection: Connection, tenant_id: UUID, limit: int, cursor: str | None) -> LogPage:
     """The tenant's logs, by slug."""
     of = paging.fingerprint("logs")
     after = paging.decode(cursor, of, tuple[str])
-    rows = await connection.fetch(
-        f"{_SELECT} where tenant_id = $1 and ($2::text is null or slug > $2) order by slug limit $3",
-        tenant_id,
-        after[0] if after else None,
-        limit + 1,
-    )
+    rows = await connection.fetch(_LIST_LOGS, tenant_id, after[0] if after else None, limit + 1)
     rows, more = paging.split(rows, limit)
     items = [msgspec.convert(dict(row), Log) for row in rows]
     return LogPage(items, paging.encode(of, items[-1].slug) if more else None)

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.auth.issuer import LocalIssuer
 from api.auth.middleware import PUBLIC
 from api.openapi import answers
 from api.ops.readiness import Readiness
+from runtime import exposition
 from runtime.errors import NotFound
 
 
@@ -88,8 +89,8 @@ class OpsController(Controller):
         ),
     )
     async def metrics(self) -> Response[bytes]:
-        """Every metric of this process, in the Prometheus text format."""
-        return Response(generate_latest(REGISTRY), headers={"content-type": CONTENT_TYPE_LATEST})
+        """Every metric of this process, in the Prometheus text format. Several workers: their sum."""
+        return Response(exposition.render(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     @get(
         "/.well-known/jwks.json",

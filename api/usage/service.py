@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
+from api.usage import sql
 
 By = Literal["hour", "day", "model", "user", "key"]
 
@@ -71,55 +72,19 @@ class Usage(msgspec.Struct, frozen=True):
     as_of: watermarks.AsOf
 
 
-class _Shape(NamedTuple):
-    """How a view is read: the column with its time, the columns of `UsageRow` that it is by, the order of rows."""
-
-    time: str
-    columns: Mapping[str, str]
-    order: str
-
-
-_DEAREST = "cost_micro_usd desc, attempts desc"
-_SHAPES: Mapping[By, _Shape] = {
-    "hour": _Shape("hour", {"begins": "hour"}, "begins desc"),
-    "day": _Shape("day", {"begins": "day::timestamp at time zone 'UTC'"}, "begins desc"),
-    "model": _Shape("day", {"provider": "provider", "model": "model"}, f"{_DEAREST}, provider, model"),
-    "user": _Shape("day", {"user_id": "user_id"}, f"{_DEAREST}, user_id"),
-    "key": _Shape("day", {"key_id": "key_id"}, f"{_DEAREST}, key_id"),
-}
 _COUNTS = (
     *("attempts", "completed", "failed", "cancelled"),
     *Tokens.__struct_fields__,
     *("cost_micro_usd", "unpriced", "partial", "estimated"),
 )
-_SUMS = ", ".join(f"coalesce(sum({name}), 0)::bigint as {name}" for name in _COUNTS)
-
-
-def _queries(by: By) -> tuple[str, str]:
-    """Rows, and totals. Both take the range, the tenant of the transaction sees its own."""
-    shape = _SHAPES[by]
-    # A day is compared as the moment at which it begins in UTC, so that the index serves the range.
-    first, end = (f"${n}::timestamptz" if by == "hour" else f"(${n}::timestamptz at time zone 'UTC')" for n in (1, 2))
-    within = (
-        f"from mv.usage_by_{by} where {shape.time} >= coalesce({first}, '-infinity') "
-        f"and {shape.time} < coalesce({end}, 'infinity')"
-    )
-    named = ", ".join(f"{column} as {name}" for name, column in shape.columns.items())
-    grouped = ", ".join(str(place) for place in range(1, len(shape.columns) + 1))
-    return (
-        f"select {named}, {_SUMS} {within} group by {grouped} order by {shape.order} limit $3",
-        f"select {_SUMS} {within}",
-    )
 
 
 async def read(
     database: Database, tenant_id: UUID, by: By, first: datetime | None, end: datetime | None, limit: int
 ) -> Usage:
     """Hours or days that begin at or after `first` and before `end`; by model, user or key the sums over such days."""
-    rows_query, totals_query = _queries(by)
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        found = await connection.fetch(rows_query, first, end, limit + 1)
-        totals = await connection.fetchrow(totals_query, first, end)
+        totals, *found = await connection.fetch(sql.QUERIES[by], first, end, limit + 2)
         names = await _names(connection, [row["user_id"] for row in found]) if by == "user" else {}
         as_of = await watermarks.read(connection, f"usage_by_{by}")
     rows = [_row(row, names) for row in found[:limit]]
@@ -139,7 +104,7 @@ def _row(row: Any, names: Mapping[UUID, str]) -> UsageRow:
 
 
 def _spent(row: Any) -> Spent:
-    counts = {name: row[name] for name in _COUNTS}
+    counts = {name: row[name] or 0 for name in _COUNTS}
     tokens = Tokens(**{name: counts.pop(name) for name in Tokens.__struct_fields__})
     # Zero would say that it was free; when no price is known, nothing is said.
     known = counts["unpriced"] < counts["attempts"]

@@ -30,6 +30,8 @@ RECORD_BYTES = 65_536
 """Fetched at most of a partition to see one timestamp; the broker gives at least one batch."""
 AGES_MAX = 10_000
 """Remembered timestamps, one a partition and offset."""
+REFUSALS = frozenset({KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED})
+"""Of one group: no other client would be told either."""
 READER = "adriatic-watch"
 """The client demands a name. Nothing joins this group and nothing is committed under it."""
 
@@ -63,9 +65,14 @@ class Look:
 
 
 class Broker:
-    """One cluster, looked at again and again from one thread. Raises `DependencyUnavailable`."""
+    """One cluster, looked at again and again from one thread. Raises `DependencyUnavailable`.
+
+    `fit` becomes False when a group was not told: its coordinator does not answer now, or answers this client never
+    again, which cannot be told apart. Then look with a new one.
+    """
 
     def __init__(self, settings: KafkaSettings) -> None:
+        self.fit = True
         self._settings = settings
         self._offsets = Offsets(settings)
         self._admin = AdminClient({**client_config(settings), "log_level": 0}, logger=librdkafka_log())
@@ -107,7 +114,7 @@ class Broker:
                 )[name]
                 for name in kept
             }
-            groups = [Group(name, members.get(name), _committed(asked[name])) for name in kept]
+            groups = [Group(name, members.get(name), self._committed(asked[name])) for name in kept]
         except (KafkaException, TimeoutError) as error:
             raise DependencyUnavailable(f"the broker does not tell its groups: {_said(error)}") from error
         return groups, len(names) - len(kept)
@@ -120,9 +127,27 @@ class Broker:
         for name, future in asked.items():
             try:
                 found[name] = len(future.result(REQUEST_S_MAX + 1).members)
-            except KafkaException:  # its coordinator moves, or it ended a moment ago
+            except KafkaException as error:  # its coordinator moves, or it ended a moment ago
+                self._doubt(error)
                 found[name] = None
         return found
+
+    def _committed(self, asked: Any) -> dict[TopicPartition, int] | None:
+        """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us."""
+        try:
+            answer = asked.result(REQUEST_S_MAX + 1)
+        except KafkaException as error:
+            self._doubt(error)
+            return None
+        return {
+            TopicPartition(position.topic, position.partition): position.offset
+            for position in _positions(answer.topic_partitions)
+            if position.error is None and position.offset >= 0
+        }
+
+    def _doubt(self, error: KafkaException) -> None:
+        if error.args[0].code() not in REFUSALS:
+            self.fit = False
 
     # --- records ----------------------------------------------------------------------------------------------------
 
@@ -182,19 +207,6 @@ class Broker:
             "fetch.wait.max.ms": 10,
             "log_level": 0,
         }
-
-
-def _committed(asked: Any) -> dict[TopicPartition, int] | None:
-    """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us."""
-    try:
-        answer = asked.result(REQUEST_S_MAX + 1)
-    except KafkaException:
-        return None
-    return {
-        TopicPartition(position.topic, position.partition): position.offset
-        for position in _positions(answer.topic_partitions)
-        if position.error is None and position.offset >= 0
-    }
 
 
 def _positions(found: Iterable[Any] | None) -> Iterable[Any]:

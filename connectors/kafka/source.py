@@ -25,6 +25,7 @@ from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from connectors.kafka.records import Batch, Record, TopicPartition
+from connectors.replaceable import ReplaceableClient
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import DependencyUnavailable, Fenced, Halted
 from runtime.lifecycle import Lifecycle
@@ -48,6 +49,9 @@ BROKER_COMMIT_S = 1.0
 """How often offsets are told to the broker."""
 REQUEST_TIMEOUT_S = 5.0
 """Of a metadata or offset request to the broker; so long may a request to stop have to wait."""
+ANSWER_S_MAX = 1.0
+"""An admin client that takes longer for an answer is replaced: one that lived through an outage may stay slow for ever,
+and a new one costs milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,11 +274,10 @@ class Offsets:
     """What the broker says about offsets, asked afresh. Safe for any thread. Raises `DependencyUnavailable`."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._settings = settings
-        self._admin = self._client()
+        def admin() -> AdminClient:
+            return AdminClient(client_config(settings), logger=librdkafka_log())
 
-    def _client(self) -> AdminClient:
-        return AdminClient(client_config(self._settings), logger=librdkafka_log())
+        self._admin = ReplaceableClient("kafka", admin, ANSWER_S_MAX)
 
     def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         """Every partition of `topics`. A topic that is not there yet is the same as a broker that is not."""
@@ -286,7 +289,7 @@ class Offsets:
     def topics(self) -> dict[str, list[int]]:
         """Partitions of every topic that the broker has."""
         try:
-            known = self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+            known = self._admin.ask(lambda admin: admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics)
         except KafkaException as error:
             raise DependencyUnavailable(f"the broker does not answer: {error.args[0].str()}") from error
         return {topic: sorted(known[topic].partitions) for topic in known}
@@ -305,16 +308,19 @@ class Offsets:
 
     def _ask(self, sources: Iterable[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
         request = {KafkaPosition(source.topic, source.partition): spec for source in sources}
-        try:
-            answers = self._admin.list_offsets(request, request_timeout=REQUEST_TIMEOUT_S)
+
+        def ask(admin: AdminClient) -> dict[TopicPartition, int]:
+            answers = admin.list_offsets(request, request_timeout=REQUEST_TIMEOUT_S)
             return {
                 TopicPartition(position.topic, position.partition): answer.result(REQUEST_TIMEOUT_S).offset
                 for position, answer in answers.items()
             }
+
+        try:
+            # A client keeps the leader epoch that it learnt, and asks with it for ever: after the broker was away, that
+            # is fenced each time.
+            return self._admin.ask(ask)
         except (KafkaException, TimeoutError) as error:
-            # The client keeps the leader epoch that it learnt, and asks with it for ever: after the broker was away,
-            # that is fenced each time. A new client learns anew.
-            self._admin = self._client()
             raise DependencyUnavailable(f"the broker does not tell offsets: {error}") from error
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import psutil
 
 from adriatic.supervisor import process
-from adriatic.supervisor.supervisor import running
+from adriatic.supervisor.supervisor import read_running
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline
 from tests.conftest import Copy
@@ -37,7 +37,7 @@ class Hits:
 
     def targets(self) -> list[str]:
         """Every process that the supervisor keeps, and the supervisor."""
-        report = running(self._copy.files)
+        report = read_running(self._copy.files)
         assert report is not None, "the supervisor is gone"
         return [*(part.name for part in report.parts if part.kind == "service"), SUPERVISOR]
 
@@ -78,7 +78,7 @@ class Hits:
         _signal(self._hung.pop(fault, []), signal.SIGCONT)
 
     def _kill_supervisor(self) -> None:
-        report = running(self._copy.files)
+        report = read_running(self._copy.files)
         if report is not None and process.is_alive(report.pid, report.started_at):
             os.kill(report.pid, signal.SIGKILL)
             process.wait_gone(report.pid, report.started_at, CATCH_S_MAX)
@@ -87,7 +87,7 @@ class Hits:
     def _catch(self, target: str) -> psutil.Process | None:
         deadline = Deadline.after(CATCH_S_MAX)
         while True:
-            report = running(self._copy.files)
+            report = read_running(self._copy.files)
             for part in report.parts if report else ():
                 if part.name == target and part.pid and process.is_alive(part.pid, part.started_at):
                     with contextlib.suppress(psutil.Error):

@@ -123,7 +123,7 @@ def test_a_table_without_a_key_and_a_type_without_a_mapping_are_refused() -> Non
 
 @pytest.mark.stack
 def test_the_committed_contracts_are_what_the_migrations_give(fresh_database: Settings) -> None:
-    from adriatic.cli.schemas import captured
+    from adriatic.cli.schemas import read_contracts
 
     committed = {subject: schema for subject, schema in catalog.load().items() if subject.startswith("adriatic.")}
-    assert captured(fresh_database) == committed, "run `adriatic schemas generate`"
+    assert read_contracts(fresh_database) == committed, "run `adriatic schemas generate`"

@@ -17,7 +17,7 @@ import httpx
 import psycopg
 import pytest
 
-from adriatic.supervisor.supervisor import Files, running
+from adriatic.supervisor.supervisor import Files, read_running
 from runtime.deadline import Deadline
 from runtime.settings import Settings
 
@@ -74,7 +74,7 @@ class World:
             return connection.execute(query.encode(), values).fetchall()
 
     def pid(self, part: str) -> int:
-        report = running(Files(self.settings.home))
+        report = read_running(Files(self.settings.home))
         assert report is not None, "the supervisor is gone"
         pid = next(each.pid for each in report.parts if each.name == part)
         assert pid is not None, f"{part} does not run"

@@ -76,11 +76,11 @@ def _stage(stack: ExitStack, settings: Settings, tenant: str) -> Stage:
     from runtime.clock import SYSTEM_CLOCK
     from runtime.deadline import Deadline
 
-    async def made() -> service.Tenant:
+    async def make_tenant() -> service.Tenant:
         async with service.owner(settings.postgres) as connection:
             return await service.create(connection, tenant, "Saltmarsh Ferries")
 
-    token = local_token(settings, asyncio.run(made()).tenant_id, subject="demo")
+    token = local_token(settings, asyncio.run(make_tenant()).tenant_id, subject="demo")
     url = local_url(settings)
     remote = stack.enter_context(connect(url, token))
     return Stage(settings, tenant, url, token, remote, SYSTEM_CLOCK, Deadline.after(PLAY_S_MAX), story.day())
@@ -98,7 +98,7 @@ def _play(stage: Stage, titles: dict[str, str]) -> Facts:
     try:
         for reader in stage.readers.values():
             reader.start()
-        with screen.shown():
+        with screen.show():
             for name, _title, act in acts.PLAN:
                 screen.begins(name)
                 results[name] = act(stage)

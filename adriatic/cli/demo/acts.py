@@ -35,7 +35,7 @@ Act = Callable[[Stage], Facts]
 
 
 @dataclass
-class History:
+class StorySource:
     """The story's history as a source, see `connectors.history.model.Source`."""
 
     name: str = story.NAME
@@ -65,7 +65,7 @@ class History:
 def bring_in(stage: Stage) -> Facts:
     """The history of the log, with its dates and authors."""
     limit = stage.settings.api.import_bytes_max
-    sent = send(stage.remote, History(), "main", stage.clock, lambda _: None, bytes_max=limit)
+    sent = send(stage.remote, StorySource(), "main", stage.clock, lambda _: None, bytes_max=limit)
     assert sent.finished is not None
     report, totals = sent.finished.report, sent.finished.totals
     if report.refused:
@@ -197,7 +197,7 @@ def settle(stage: Stage) -> Facts:
     }
 
 
-def uploaded(stage: Stage) -> Facts:
+def await_uploads(stage: Stage) -> Facts:
     """Each document is processed, or refused with its reason."""
     states: dict[str, Facts] = {}
 
@@ -216,22 +216,22 @@ def uploaded(stage: Stage) -> Facts:
     return {"processed": sum(each["state"] == "processed" for each in states.values()), "refused": dict(refused)}
 
 
-def received(stage: Stage) -> Facts:
+def await_notices(stage: Stage) -> Facts:
     """Every notice is counted as what it was."""
     feed: Facts = {}
 
-    def counted() -> bool:
+    def are_counted() -> bool:
         feed.update(stage.get(f"/v1/feeds/{stage.day.feed.slug}")["feed"])
         done = feed["accepted"] + feed["duplicates"] + feed["superseded"] + sum(feed["rejected"].values())
         return bool(done >= stage.facts["feed_items"])
 
-    stage.until("every notice is counted", counted)
+    stage.until("every notice is counted", are_counted)
     if feed["rejected"]:
         stage.faults.append(f"notices were rejected: {feed['rejected']}")
     return {name: feed[name] for name in ("received", "accepted", "deleted", "duplicates", "superseded", "rejected")}
 
 
-def done(stage: Stage) -> Facts:
+def await_jobs(stage: Stage) -> Facts:
     """The jobs are over."""
     job: Facts = {}
 
@@ -328,7 +328,7 @@ def clear_up(stage: Stage) -> None:
 def _take_back(stage: Stage) -> None:
     """Deleting a feed leaves what it brought, so every notice is deleted first, and counted before the feed is gone."""
     path = f"/v1/feeds/{stage.day.feed.slug}"
-    body = msgspec.json.encode({"items": list(story.taken_back(stage.day.feed))})
+    body = msgspec.json.encode({"items": list(story.withdrawals(stage.day.feed))})
     before = stage.get(path)["feed"]["received"]
     stage.remote.request("POST", path, dict[str, Any], body=body)
     counted = before + stage.day.feed.items
@@ -351,9 +351,9 @@ PLAN: tuple[tuple[str, str, Act], ...] = (
     ("job", "a job is asked for", start_job),
     ("chats", "people ask", ask),
     ("freshness", "everything becomes findable", settle),
-    ("documents", "documents are processed or refused", uploaded),
-    ("notices", "every notice is accounted for", received),
-    ("jobs", "the job is over", done),
+    ("documents", "documents are processed or refused", await_uploads),
+    ("notices", "every notice is accounted for", await_notices),
+    ("jobs", "the job is over", await_jobs),
     ("related", "what is near what", relate),
     ("usage", "what the answers used", bill),
     ("live", "the live views agree", watch),

@@ -44,7 +44,7 @@ class Screen:
         self._done[act] = facts
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
+    def show(self) -> Iterator[None]:
         """On a terminal the screen, elsewhere lines on standard error."""
         if sys.stderr.isatty():
             with Live(
@@ -127,14 +127,14 @@ class Screen:
 
 def inline(facts: Facts) -> str:
     """Numbers in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in facts.items())
+    return ", ".join(f"{name.replace('_', ' ')} {_format(value)}" for name, value in facts.items())
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
     if isinstance(value, dict):
-        return " ".join(f"{name} {_shown(each)}" for name, each in value.items()) or "none"
+        return " ".join(f"{name} {_format(each)}" for name, each in value.items()) or "none"
     return "unknown" if value is None else str(value)
 
 

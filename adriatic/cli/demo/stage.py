@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adriatic.cli.demo.live import LiveReader
-from adriatic.cli.demo.story import Day
+from adriatic.cli.demo.story import StoryDay
 from adriatic.cli.remote import Remote
 from runtime.clock import Clock
 from runtime.deadline import Deadline
@@ -32,7 +32,7 @@ class Stage:
     remote: Remote
     clock: Clock
     deadline: Deadline
-    day: Day
+    day: StoryDay
     readers: dict[str, LiveReader] = field(default_factory=dict)
     facts: Facts = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)

@@ -38,7 +38,7 @@ A model runs in the program. When it does not, names are still found.
 """What somebody decides during the day: it supersedes a record of the history."""
 
 
-class Step(msgspec.Struct, frozen=True, rename={"from_": "from"}, forbid_unknown_fields=True):
+class StoryStep(msgspec.Struct, frozen=True, rename={"from_": "from"}, forbid_unknown_fields=True):
     """One entry of `history.toml`."""
 
     at: datetime
@@ -51,7 +51,7 @@ class Step(msgspec.Struct, frozen=True, rename={"from_": "from"}, forbid_unknown
     deleted: bool = False
 
 
-class Written(msgspec.Struct, frozen=True):
+class StoryChange(msgspec.Struct, frozen=True):
     """One change of one record, with its whole text; none: it was deleted."""
 
     ref: str
@@ -64,7 +64,7 @@ class Written(msgspec.Struct, frozen=True):
     text: str | None
 
 
-class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StoryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file that somebody uploads. `refused`: it cannot be read, and the system must say so."""
 
     name: str
@@ -73,7 +73,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refused: bool = False
 
 
-class Feed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StoryFeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many notices a producer sends, and what they are made of."""
 
     slug: str
@@ -86,23 +86,23 @@ class Feed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     effects: tuple[str, ...]
 
 
-class Day(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StoryDay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     questions: tuple[str, ...]
-    document: tuple[Document, ...]
-    feed: Feed
+    document: tuple[StoryFile, ...]
+    feed: StoryFeed
 
 
-def history() -> list[Written]:
+def history() -> list[StoryChange]:
     """Every change, oldest first. Raises `ValueError` where an edit does not fit the text before it."""
     texts: dict[str, str] = {}
     return [
-        _written(texts, number, step)
-        for number, step in enumerate(_read("history.toml", dict[str, list[Step]])["change"])
+        _write(texts, number, step)
+        for number, step in enumerate(_read("history.toml", dict[str, list[StoryStep]])["change"])
     ]
 
 
-def day() -> Day:
-    read: Day = _read("day.toml", Day)
+def day() -> StoryDay:
+    read: StoryDay = _read("day.toml", StoryDay)
     return read
 
 
@@ -111,11 +111,11 @@ def _read(name: str, kind: Any) -> Any:
     return msgspec.convert(tomllib.loads(text), kind)
 
 
-def _written(texts: dict[str, str], number: int, step: Step) -> Written:
+def _write(texts: dict[str, str], number: int, step: StoryStep) -> StoryChange:
     ref = hashlib.sha256(f"{NAME} {number}".encode()).hexdigest()[:40]
     before = texts.pop(step.from_ or step.path, None)
     if step.deleted:
-        return Written(ref, step.at, step.author, step.subject, "D", step.path, None, None)
+        return StoryChange(ref, step.at, step.author, step.subject, "D", step.path, None, None)
     after = step.text.lstrip("\n") if step.text is not None else before
     if after is None:
         raise ValueError(f"{step.path} is edited before it is written")
@@ -125,14 +125,14 @@ def _written(texts: dict[str, str], number: int, step: Step) -> Written:
         after = after.replace(old, new, 1)
     texts[step.path] = after
     change: Literal["A", "M", "R"] = "R" if step.from_ else "A" if before is None else "M"
-    return Written(ref, step.at, step.author, step.subject, change, step.path, step.from_, after)
+    return StoryChange(ref, step.at, step.author, step.subject, change, step.path, step.from_, after)
 
 
 BROKEN_NOTICE: Mapping[str, Any] = {"id": "", "version": 1, "title": "Sailing", "text": "A notice without an id."}
 """One that the producer gets wrong."""
 
 
-def notices(feed: Feed) -> Iterator[Mapping[str, Any]]:
+def notices(feed: StoryFeed) -> Iterator[Mapping[str, Any]]:
     """What the producer sends, in its order: some twice, some newest first, some taken back. Each is an item of
     `POST /v1/feeds/{feed}`."""
     for number in range(feed.items):
@@ -146,13 +146,13 @@ def notices(feed: Feed) -> Iterator[Mapping[str, Any]]:
         yield {"id": f"notice-{number:03}", "version": 2, "deleted": True}
 
 
-def taken_back(feed: Feed) -> Iterator[Mapping[str, Any]]:
+def withdrawals(feed: StoryFeed) -> Iterator[Mapping[str, Any]]:
     """The newest version of every notice: that there is none."""
     for number in range(feed.items):
         yield {"id": f"notice-{number:03}", "version": 9, "deleted": True}
 
 
-def _notice(feed: Feed, number: int, version: int) -> Mapping[str, Any]:
+def _notice(feed: StoryFeed, number: int, version: int) -> Mapping[str, Any]:
     place = feed.places[number % len(feed.places)]
     cause = feed.causes[(number + version) % len(feed.causes)]
     effect = feed.effects[(number // 2 + version) % len(feed.effects)]

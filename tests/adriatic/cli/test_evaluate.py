@@ -10,15 +10,15 @@ from pathlib import Path
 import msgspec
 from click.testing import CliRunner
 
-from adriatic.cli.evaluate import Corpus, _as_json, _read, _table, _Texts, evaluate
+from adriatic.cli.evaluate import EvaluatedHistory, _as_json, _read, _table, _Texts, evaluate
 from api.search.known_item import Item
 from connectors.history import Change
 from runtime.settings import Settings
 
 AT = datetime(2026, 1, 15, tzinfo=UTC)
 CORPORA = [
-    Corpus("rivers", [Item("0001-a.md", "Use A", "first"), Item("README.md", None, "index")]),
-    Corpus("birds", [Item("0001-b.md", "Use B", "second"), Item("0002-c.md", "Use C", "third")]),
+    EvaluatedHistory("rivers", [Item("0001-a.md", "Use A", "first"), Item("README.md", None, "index")]),
+    EvaluatedHistory("birds", [Item("0001-b.md", "Use B", "second"), Item("0002-c.md", "Use C", "third")]),
 ]
 RANKS: dict[str, dict[str, list[int | None]]] = {
     "rivers": {"words": [2], "meaning": [None], "hybrid": [1]},

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from adriatic.cli.evaluate import Corpus
-from adriatic.cli.evaluate_related import History, _as_json, _read, table
+from adriatic.cli.evaluate import EvaluatedHistory
+from adriatic.cli.evaluate_related import LinkedHistory, _as_json, _read, table
 from adriatic.cli.evaluations import evaluate
 from api.adrs.linked import Item
 from runtime.errors import InvalidInput
@@ -18,13 +18,15 @@ from runtime.settings import Settings
 
 ITEMS = [Item("a", "A", "", ((1, "amends"),), frozenset({1})), Item("b", "B", "", (), frozenset({0}))]
 HISTORIES = [
-    History(
-        Corpus("rivers", []),
+    LinkedHistory(
+        EvaluatedHistory("rivers", []),
         ITEMS,
         {"bm25": [(0.5, 0.5), (0.5, 0.25)], "blind": [(1.0, 1.0), (0.5, 0.5)], "linked": [(1.0, 1.0), (1.0, 1.0)]},
     ),
-    History(
-        Corpus("birds", []), ITEMS, {"bm25": [(0.0, 0.0)] * 2, "blind": [(1.0, 1.0)] * 2, "linked": [(1.0, 1.0)] * 2}
+    LinkedHistory(
+        EvaluatedHistory("birds", []),
+        ITEMS,
+        {"bm25": [(0.0, 0.0)] * 2, "blind": [(1.0, 1.0)] * 2, "linked": [(1.0, 1.0)] * 2},
     ),
 ]
 

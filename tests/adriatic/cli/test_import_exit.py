@@ -11,15 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from adriatic.cli import import_view, imports
-from adriatic.cli.import_view import Outcome
+from adriatic.cli.import_view import ImportOutcome
 from adriatic.cli.sending import Sent
 from api.imports.schemas import FinishedImport, Import, Tally
 
 
-def outcome(refused: dict[str, Tally], unread: dict[str, Tally]) -> Outcome:
+def outcome(refused: dict[str, Tally], unread: dict[str, Tally]) -> ImportOutcome:
     report = Import(UUID(int=1), "main", "x", "finished", 3, 3, 0, 3, refused, {}, datetime(2026, 1, 1, tzinfo=UTC))
     finished = FinishedImport(report, cast("Any", None))
-    return Outcome("demo", Sent(cast("Any", None), report, unread, finished=finished), None)
+    return ImportOutcome("demo", Sent(cast("Any", None), report, unread, finished=finished), None)
 
 
 @pytest.mark.parametrize(

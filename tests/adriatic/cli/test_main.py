@@ -73,7 +73,7 @@ def test_where_all_is_elsewhere_there_is_nothing_to_start(
 
 @pytest.mark.usefixtures("failing")
 def test_where_it_runs_the_hint_stays(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(supervisor, "running", lambda files: object())
+    monkeypatch.setattr(supervisor, "read_running", lambda files: object())
     assert AGAIN in said(monkeypatch, capsys, "search")
 
 

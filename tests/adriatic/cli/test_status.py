@@ -16,7 +16,7 @@ from adriatic.cli import cli
 from adriatic.cli import status as command
 from adriatic.cli.status_view import render
 from adriatic.supervisor.assessment import Assessment, assess
-from adriatic.supervisor.part import PartReport, Report
+from adriatic.supervisor.part import PartReport, SystemReport
 from adriatic.watch import overview
 from adriatic.watch.freshness import judge
 from adriatic.watch.overview import Check, Overview, Spend
@@ -32,7 +32,7 @@ def part(name: str, **changes: Any) -> PartReport:
 
 
 def parts() -> Assessment:
-    report = Report(
+    report = SystemReport(
         pid=1,
         started_at=1.0,
         written_at=NOW - 1,

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from adriatic.cli import upload as command
 from adriatic.cli.remote import Remote
-from adriatic.cli.upload import Outcome, exit_code, found, line, send, summary
+from adriatic.cli.upload import UploadOutcome, exit_code, find_files, line, send, summary
 from runtime.clock import ManualClock
 from runtime.errors import DependencyUnavailable
 
@@ -51,8 +51,8 @@ def test_a_folder_is_taken_whole_and_hidden_files_and_links_are_not(tmp_path: Pa
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "link.md").symlink_to(tmp_path / "a.md")
-    assert [str(file.relative_to(tmp_path)) for file in found([tmp_path])] == ["a.md", "b.md", "sub/c.pdf"]
-    assert list(found([tmp_path / ".hidden"])) == [tmp_path / ".hidden"], "what is named is meant"
+    assert [str(file.relative_to(tmp_path)) for file in find_files([tmp_path])] == ["a.md", "b.md", "sub/c.pdf"]
+    assert list(find_files([tmp_path / ".hidden"])) == [tmp_path / ".hidden"], "what is named is meant"
 
 
 def test_each_file_gets_its_outcome_and_one_that_is_refused_stops_no_other(tmp_path: Path) -> None:
@@ -68,25 +68,25 @@ def test_each_file_gets_its_outcome_and_one_that_is_refused_stops_no_other(tmp_p
 
 
 def test_it_waits_until_each_is_over_and_says_when_that_takes_too_long() -> None:
-    outcome = Outcome("a", str(DOCUMENT["id"]), "stored")
+    outcome = UploadOutcome("a", str(DOCUMENT["id"]), "stored")
     command.follow(
         remote((200, DOCUMENT), (200, DOCUMENT | {"state": "processing"}), (200, REFUSED)), [outcome], ManualClock()
     )
     assert (outcome.state, outcome.code, outcome.hint) == ("refused", "no-text", "OCR")
     with pytest.raises(DependencyUnavailable, match="1 of 1"):
-        command.follow(remote((200, DOCUMENT)), [Outcome("a", str(DOCUMENT["id"]), "stored")], ManualClock())
+        command.follow(remote((200, DOCUMENT)), [UploadOutcome("a", str(DOCUMENT["id"]), "stored")], ManualClock())
 
 
 def test_what_is_printed_and_the_exit_code() -> None:
-    good, again = Outcome("a", "1", "processed"), Outcome("b", "1", "processed", again=True)
-    bad = Outcome("c", "2", "refused", "empty", "nothing is in it", "upload another")
+    good, again = UploadOutcome("a", "1", "processed"), UploadOutcome("b", "1", "processed", again=True)
+    bad = UploadOutcome("c", "2", "refused", "empty", "nothing is in it", "upload another")
     assert [line(one) for one in (good, again, bad)] == [
         "a: processed",
         "b: processed (it was here already)",
         "c: refused: empty: nothing is in it (upload another)",
     ]
     assert summary([good, again, bad]) == "3 files: 2 processed, 1 refused"
-    stored = Outcome("d", "3", "stored")
+    stored = UploadOutcome("d", "3", "stored")
     assert exit_code([good, again], waited=True) == 0
     assert exit_code([good, bad], waited=True) == exit_code([stored], waited=True) == 1
     assert exit_code([stored], waited=False) == 0

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from adriatic.cli.usage import cells, money, named, usage
+from adriatic.cli.usage import cells, money, name_row, usage
 from api.usage.service import Spent, Tokens, Usage, UsageRow
 from api.watermarks import AsOf
 from runtime.ids import new_id
@@ -48,13 +48,13 @@ def test_the_cells_are_of_disjoint_tokens() -> None:
 def test_a_row_is_named_by_what_it_is_of() -> None:
     replace = msgspec.structs.replace
     user = new_id()
-    assert named(replace(NOBODY, begins=AT), "day") == "2026-01-15"
-    assert named(replace(NOBODY, begins=AT), "hour") == "2026-01-15 00:00Z"
-    assert named(replace(NOBODY, provider="anthropic", model="m"), "model") == "anthropic m"
-    assert named(replace(NOBODY, user_id=user), "user") == str(user)
-    assert named(replace(NOBODY, user_id=user, user="Ada"), "user") == "Ada"
-    assert named(replace(NOBODY, key_id="web"), "key") == "web"
-    assert named(replace(NOBODY, key_id=""), "key") == "not known"
+    assert name_row(replace(NOBODY, begins=AT), "day") == "2026-01-15"
+    assert name_row(replace(NOBODY, begins=AT), "hour") == "2026-01-15 00:00Z"
+    assert name_row(replace(NOBODY, provider="anthropic", model="m"), "model") == "anthropic m"
+    assert name_row(replace(NOBODY, user_id=user), "user") == str(user)
+    assert name_row(replace(NOBODY, user_id=user, user="Ada"), "user") == "Ada"
+    assert name_row(replace(NOBODY, key_id="web"), "key") == "web"
+    assert name_row(replace(NOBODY, key_id=""), "key") == "not known"
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_mirror_of_maven_settings_comes_first(tmp_path: Path, monkeypatch: pytes
 
 
 def test_lock_pins_every_jar_of_kafka() -> None:
-    files = artifacts.locked(kafka.LOCK)
+    files = artifacts.read_lock(kafka.LOCK)
     assert ("kafka_2.13", kafka.VERSION) in {(file.name, file.version) for file in files}
     assert len(files) == len({file.name for file in files})
     assert all(len(file.sha256) == 64 for file in files)

@@ -55,7 +55,7 @@ def test_the_wheel_has_a_server_that_we_accept() -> None:
 
 
 def test_listens_on_loopback_only_and_keeps_fsync() -> None:
-    line = postgres.command(postgres.Server(Path("/b"), Path("/d"), None), 5)
+    line = postgres.command(postgres.EmbeddedServer(Path("/b"), Path("/d"), None), 5)
     assert "listen_addresses=127.0.0.1" in line
     assert "unix_socket_directories=" in line
     assert not [word for word in line if word.startswith("fsync")]

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from adriatic.supervisor.part import Report
-from adriatic.supervisor.supervisor import Files, running
+from adriatic.supervisor.part import SystemReport
+from adriatic.supervisor.supervisor import Files, read_running
 from runtime.settings import Settings
 
 pytestmark = pytest.mark.stack
@@ -38,8 +38,8 @@ def adriatic(system: Settings, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
-def report_of(system: Settings) -> Report:
-    report = running(Files(system.home))
+def report_of(system: Settings) -> SystemReport:
+    report = read_running(Files(system.home))
     assert report is not None
     return report
 

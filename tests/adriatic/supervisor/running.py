@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adriatic.supervisor import process
-from adriatic.supervisor.part import PartReport, Report
-from adriatic.supervisor.supervisor import Files, read_report, running
+from adriatic.supervisor.part import PartReport, SystemReport
+from adriatic.supervisor.supervisor import Files, read_report, read_running
 
 PATIENCE_S = 30.0
 """For a busy machine; what is waited for takes milliseconds on a calm one."""
@@ -36,18 +36,18 @@ class Running:
         assert self.child is not None
         return self.child.pid
 
-    def until(self, holds: Callable[[Report], bool]) -> Report:
+    def until(self, holds: Callable[[SystemReport], bool]) -> SystemReport:
         """The first report for which `holds` is true."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
-            report = running(self.files)
+            report = read_running(self.files)
             if report is not None and holds(report):
                 return report
             time.sleep(0.02)
         raise AssertionError(f"never: {read_report(self.files)}\n{self.files.log('supervisor').read_text()}")
 
     def part(self, name: str) -> PartReport:
-        report = running(self.files)
+        report = read_running(self.files)
         assert report is not None
         return next(part for part in report.parts if part.name == name)
 
@@ -63,7 +63,7 @@ class Running:
             self.child.wait(PATIENCE_S)
 
 
-def of(report: Report, name: str) -> PartReport:
+def of(report: SystemReport, name: str) -> PartReport:
     return next(part for part in report.parts if part.name == name)
 
 
@@ -76,7 +76,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from runtime import logs
 from runtime.settings import TelemetrySettings
-from adriatic.supervisor.part import Health, Part
+from adriatic.supervisor.part import ProbeResult, Part
 from adriatic.supervisor.supervisor import Supervisor, end_leftovers, only_one
 
 home = Path(sys.argv[1])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adriatic.supervisor.assessment import Assessment, assess
-from adriatic.supervisor.part import PartReport, Report
+from adriatic.supervisor.part import PartReport, SystemReport
 
 NOW = 1_000.0
 READY: dict[str, Any] = {"status": "ready", "facts": {"lag": {"t": {"records": 0, "seconds": 0.0}}}}
@@ -18,7 +18,7 @@ def part(name: str, **changes: Any) -> PartReport:
 
 
 def judged(*parts: PartReport, answers: dict[str, Any] | None = None, written_at: float = NOW - 1) -> Assessment:
-    report = Report(
+    report = SystemReport(
         pid=1, started_at=1.0, written_at=written_at, begun_at=1.0, ready_s=3.0, stopping=False, parts=list(parts)
     )
     return assess(report, answers or {}, {"supervisor": 10, **{each.name: 5 for each in parts}}, NOW, 15.0)

@@ -14,7 +14,7 @@ import pytest
 
 from adriatic.supervisor import process
 from adriatic.supervisor.part import Part
-from adriatic.supervisor.supervisor import Files, bound, end_leftovers, in_order, read_report, running
+from adriatic.supervisor.supervisor import Files, end_leftovers, in_order, read_report, read_running, rotate
 from tests.adriatic.supervisor.running import Running, gone, of
 
 Supervise = Callable[[str], Running]
@@ -24,7 +24,7 @@ def test_starts_after_what_it_depends_on(supervise: Supervise) -> None:
     system = supervise("""
 PARTS = [
     Part("server", command=sh("sleep 0.3; touch $HOME/up; exec sleep 600"), environment=ENV,
-         probe=lambda: Health(True, (home / "up").exists(), "warming up")),
+         probe=lambda: ProbeResult(True, (home / "up").exists(), "warming up")),
     Part("step", kind="step", command=sh("test -e $HOME/up && echo done >> $HOME/steps"), environment=ENV,
          depends_on=["server"]),
     Part("late", command=SLEEP, environment=ENV, depends_on=["step"]),
@@ -78,7 +78,7 @@ def test_hung_part_is_replaced(supervise: Supervise) -> None:
 import adriatic.supervisor.keeper as keeper
 keeper.HUNG_S = 0.5
 PARTS = [Part("server", command=SLEEP, environment=ENV,
-              probe=lambda: Health(not (home / "hang").exists(), True, "silence"))]
+              probe=lambda: ProbeResult(not (home / "hang").exists(), True, "silence"))]
 """).start()
     before = of(system.until(lambda report: report.good), "server")
     (system.home / "hang").touch()
@@ -92,7 +92,7 @@ PARTS = [Part("server", command=SLEEP, environment=ENV,
 def test_waiting_is_not_failing(supervise: Supervise) -> None:
     system = supervise("""
 PARTS = [Part("server", command=SLEEP, environment=ENV,
-              probe=lambda: Health(True, (home / "there").exists(), "kafka: not there"))]
+              probe=lambda: ProbeResult(True, (home / "there").exists(), "kafka: not there"))]
 """).start()
     report = system.until(lambda report: of(report, "server").state == "waiting")
     assert of(report, "server").reasons == "kafka: not there"
@@ -105,10 +105,10 @@ def test_stops_dependents_first(supervise: Supervise) -> None:
     system = supervise(f"""
 PARTS = [
     Part("database", command=sh({noted.format("database")!r}), environment=ENV,
-         probe=lambda: Health(True, (home / "database").exists())),
+         probe=lambda: ProbeResult(True, (home / "database").exists())),
     Part("step", kind="step", command=["true"], environment=ENV, depends_on=["database"]),
     Part("client", command=sh({noted.format("client")!r}), environment=ENV, depends_on=["step"],
-         probe=lambda: Health(True, (home / "client").exists())),
+         probe=lambda: ProbeResult(True, (home / "client").exists())),
 ]
 """).start()
     system.until(lambda report: report.good)
@@ -119,7 +119,7 @@ PARTS = [
 def test_stubborn_part_is_killed(supervise: Supervise) -> None:
     system = supervise("""
 PARTS = [Part("server", command=sh("trap '' TERM; touch $HOME/up; while :; do sleep 0.05; done"), environment=ENV,
-              stop_grace_s=0.3, probe=lambda: Health(True, (home / "up").exists()))]
+              stop_grace_s=0.3, probe=lambda: ProbeResult(True, (home / "up").exists()))]
 """).start()
     part = of(system.until(lambda report: report.good), "server")
     system.stop()
@@ -130,11 +130,11 @@ def test_nothing_outlives_a_killed_supervisor(supervise: Supervise) -> None:
     system = supervise("""
 PARTS = [Part("server", command=SLEEP, environment=ENV),
          Part("deaf", command=sh("trap '' TERM; touch $HOME/up; while :; do sleep 0.05; done"), environment=ENV,
-              stop_grace_s=0.3, probe=lambda: Health(True, (home / "up").exists()))]
+              stop_grace_s=0.3, probe=lambda: ProbeResult(True, (home / "up").exists()))]
 """).start()
     before = system.until(lambda report: report.good)
     system.kill()
-    assert running(system.files) is None
+    assert read_running(system.files) is None
     # The next one ends whoever did not listen, and starts everything anew.
     system.start()
     after = system.until(lambda report: report.good)
@@ -197,7 +197,7 @@ def test_logs_are_bounded_under_a_running_writer(tmp_path: Path) -> None:
     log = files.log("server")
     with log.open("ab", buffering=0) as writer:
         writer.write(b"x" * 2_000)
-        bound(log, bytes_max=1_000)
+        rotate(log, bytes_max=1_000)
         writer.write(b"after\n")
     assert log.read_bytes() == b"after\n"
     assert log.with_name("server.log.1").stat().st_size == 2_000

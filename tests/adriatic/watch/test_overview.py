@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from adriatic.supervisor.assessment import assess
-from adriatic.supervisor.part import PartReport, Report
+from adriatic.supervisor.part import PartReport, SystemReport
 from adriatic.watch import overview
 from adriatic.watch.freshness import judge
 from adriatic.watch.overview import Check, Overview, disk
@@ -104,7 +104,9 @@ def test_silence_is_unknown_and_a_fault_beside_it_comes_first() -> None:
 
 def test_a_process_and_what_it_causes_are_both_said_the_process_first() -> None:
     waiting = PartReport(name="index", kind="service", state="waiting", since=1.0, pid=7, reasons="kafka: away")
-    report = Report(pid=1, started_at=1.0, written_at=NOW, begun_at=1.0, ready_s=3.0, stopping=False, parts=[waiting])
+    report = SystemReport(
+        pid=1, started_at=1.0, written_at=NOW, begun_at=1.0, ready_s=3.0, stopping=False, parts=[waiting]
+    )
     parts = assess(report, {"index": {"facts": {"dead_letters": 2}}}, {}, NOW, 15.0)
     found = overview.overview(
         NOW, parts, Pipeline(sampled_at_s=NOW, groups=[group("slow")], slot=WELL_SLOT), [OK], None

@@ -48,7 +48,7 @@ def test_what_does_not_come_in_time_is_said_and_the_day_goes_on(tmp_path: Path) 
 
     with stage(tmp_path, never) as now:
         now.facts["job_id"] = "1"
-        acts.done(now)
+        acts.await_jobs(now)
         assert now.faults == ["in time: the job is over", "the job running: None"]
 
 
@@ -58,7 +58,7 @@ def test_a_document_that_ends_otherwise_is_a_fault(tmp_path: Path) -> None:
 
     with stage(tmp_path, all_processed) as now:
         now.facts["document_ids"] = {document.name: document.name for document in now.day.document}
-        facts = acts.uploaded(now)
+        facts = acts.await_uploads(now)
         assert facts == {"processed": len(now.day.document), "refused": {}}
         assert now.faults == ["lanes-of-the-marram.pdf is processed, and should be refused"]
 
@@ -70,10 +70,10 @@ def test_notices_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
 
     with stage(tmp_path, lambda _: httpx.Response(200, json={"feed": counts})) as now:
         now.facts["feed_items"] = 9
-        assert acts.received(now) == counts
+        assert acts.await_notices(now) == counts
         assert now.faults == []
         now.facts["feed_items"] = 10
-        acts.received(now)
+        acts.await_notices(now)
         assert now.faults == ["in time: every notice is counted"]
 
 
@@ -86,7 +86,7 @@ def test_an_answer_that_fails_is_raised_as_our_error(tmp_path: Path) -> None:
 
 
 def test_the_history_is_the_story() -> None:
-    source = acts.History()
+    source = acts.StorySource()
     changes = list(source.changes())
     assert source.count() == len(changes) == len(story.history())
     assert {change.ref for change in changes if hasattr(change, "ref")} == {each.ref for each in story.history()}

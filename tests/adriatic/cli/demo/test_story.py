@@ -55,11 +55,11 @@ def test_a_broken_story_is_refused() -> None:
     import pytest
 
     step = story.history()[0]
-    bad = story.Step(step.at, "", "", "adr/x.md", edits=(("a", "b"),))
+    bad = story.StoryStep(step.at, "", "", "adr/x.md", edits=(("a", "b"),))
     with pytest.raises(ValueError, match="before it is written"):
-        story._written({}, 0, bad)
+        story._write({}, 0, bad)
     with pytest.raises(ValueError, match="does not say"):
-        story._written({"adr/x.md": "c"}, 0, bad)
+        story._write({"adr/x.md": "c"}, 0, bad)
 
 
 def test_the_notices_come_twice_in_disorder_deleted_and_broken() -> None:

@@ -1,0 +1,16 @@
+"""Fixtures of the watcher's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from runtime.settings import Settings
+from tests.dataflows import world as worlds
+
+
+@pytest.fixture
+def world(fresh_database: Settings) -> Iterator[worlds.World]:
+    with worlds.made(fresh_database) as made:
+        yield made

@@ -1,0 +1,104 @@
+"""Looks at a broker that was killed, and at one that hung: the next ones see it again."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+from confluent_kafka import Consumer
+from confluent_kafka import TopicPartition as At
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from adriatic.supervisor.supervisor import read_running
+from adriatic.watch.watcher import BROKER_S_MAX
+from connectors.kafka.groups import Broker, Look
+from connectors.kafka.records import TopicPartition
+from connectors.kafka.source import Offsets
+from connectors.replaceable import ReplaceableClient
+from runtime.deadline import Deadline
+from runtime.errors import DependencyUnavailable
+from tests.conftest import Copy, running_copy
+
+pytestmark = [pytest.mark.stack, pytest.mark.crash]
+
+HEALED_S_MAX = 120.0
+"""A broker that was killed is started again within seconds, on any machine within this."""
+SOURCES = [TopicPartition("t", number) for number in range(8)]
+
+
+@pytest.fixture(scope="module")
+def copy() -> Iterator[Copy]:
+    """A broker of our own, to be hit."""
+    with running_copy(only=("kafka",)) as made:
+        admin = AdminClient({**made.settings.kafka.client_config()})
+        for future in admin.create_topics([NewTopic("t", len(SOURCES), 1)]).values():
+            future.result(60)
+        yield made
+
+
+def kill(broker: psutil.Process) -> Callable[[], None]:
+    broker.kill()
+    return lambda: None
+
+
+def hang(broker: psutil.Process) -> Callable[[], None]:
+    broker.suspend()
+    return broker.resume
+
+
+@pytest.mark.parametrize("hit", [kill, hang])
+def test_a_broker_that_was_away_is_seen_again(copy: Copy, hit: Callable[[psutil.Process], Callable[[], None]]) -> None:
+    name = _group(copy)
+    asked = ReplaceableClient(
+        "kafka",
+        lambda: Broker(copy.settings.kafka),
+        BROKER_S_MAX,
+        close=Broker.close,
+        fit=lambda broker: broker.fit,
+    )
+    offsets = Offsets(copy.settings.kafka)
+
+    def look() -> Look:
+        return asked.ask_apart(lambda broker: broker.look({}))
+
+    def sees() -> bool:
+        try:
+            groups = {group.name: group.committed for group in look().groups}
+            ends = offsets.end(SOURCES)
+        except DependencyUnavailable:
+            return False
+        return groups.get(name) == dict.fromkeys(SOURCES, 0) and len(ends) == len(SOURCES)
+
+    until(sees)
+    go_on = hit(_broker(copy))
+    try:
+        until(lambda: not sees())
+    finally:
+        go_on()
+    until(sees)
+    asked.close()
+
+
+def _broker(copy: Copy) -> psutil.Process:
+    report = read_running(copy.files)
+    assert report is not None
+    return psutil.Process(next(part.pid for part in report.parts if part.name == "kafka" and part.pid))
+
+
+def _group(copy: Copy) -> str:
+    """As somebody outside commits."""
+    name = f"analyst-{uuid.uuid4().hex[:8]}"
+    consumer = Consumer({**copy.settings.kafka.client_config(), "group.id": name, "enable.auto.commit": False})
+    consumer.commit(offsets=[At(*source, 0) for source in SOURCES], asynchronous=False)
+    consumer.close()
+    return name
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = Deadline.after(HEALED_S_MAX)
+    while not holds():
+        assert not deadline.passed, f"not within {HEALED_S_MAX:g} s"
+        time.sleep(0.1)
