@@ -8,7 +8,7 @@ Read next: `api/edge.py` (every request), `api/auth/middleware.py` (every reques
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,6 +55,7 @@ from connectors.objects import Objects
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.ops import Health
 from runtime.settings import Settings
+from schemas.flows import KeptView
 
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     OpsController,
@@ -123,8 +124,11 @@ class Api(Litestar):
         return methods
 
 
-def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, health: Health | None = None) -> Api:
-    """The application of one process. Nothing is opened before its lifespan starts."""
+def create_app(
+    settings: Settings, views: Sequence[KeptView], *, clock: Clock = SYSTEM_CLOCK, health: Health | None = None
+) -> Api:
+    """The application of one process. `views`: what the flows keep, as they declare it. Nothing is opened before its
+    lifespan starts."""
     app = Api(
         route_handlers=routes(settings),
         request_class=ApiRequest,
@@ -136,10 +140,11 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, health: Healt
         openapi_config=openapi.config(),
         cors_config=_cors(settings),
         lifespan=[_lifespan],
-        state=State({"settings": settings, "clock": clock, "health": health or Health()}),
+        state=State({"settings": settings, "views": views, "clock": clock, "health": health or Health()}),
         logging_config=None,
     )
     openapi.state_body_limits(app)
+    openapi.name_views(app, views)
     app.state.assets = Assets.load({route.path_format for route in app.routes if isinstance(route, HTTPRoute)})
     return app
 
@@ -175,7 +180,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
     state.objects = Objects(settings)
     state.streams = Streams(state.database, settings.llm, llm.build(settings.llm), state.clock)
-    state.live = Hub(settings, state.database, state.clock)
+    state.live = Hub(settings, state.database, state.clock, state.views)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)
     watch = asyncio.create_task(state.readiness.run(), name="readiness")
     try:

@@ -74,7 +74,7 @@ class Edge:
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         body = _Body(receive, headers)
-        answer = _Answer(send, request_id, body, head=scope["method"] == "HEAD")
+        answer = _CountedSend(send, request_id, body, head=scope["method"] == "HEAD")
         if scope["method"] == "OPTIONS":
             answer.allow = lambda: self._methods.get(str(scope.get("path_template")), frozenset())
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
@@ -99,7 +99,7 @@ class Edge:
                 WROTE.reset(context)
                 self._record(scope, method, answer, self._clock.monotonic() - began_s, span)
 
-    def _record(self, scope: Scope, method: str, answer: _Answer, took_s: float, span: trace.Span) -> None:
+    def _record(self, scope: Scope, method: str, answer: _CountedSend, took_s: float, span: trace.Span) -> None:
         route = str(scope.get("path_template") or UNMATCHED)
         status = answer.status or 500
         metrics.HTTP_REQUESTS.labels(method, route, str(status)).inc()
@@ -155,7 +155,7 @@ class _Body:
             pass
 
 
-class _Answer:
+class _CountedSend:
     """The `send` of one request: adds the request id, counts, and leaves out the body of a HEAD."""
 
     def __init__(self, send: Send, request_id: str, body: _Body, *, head: bool) -> None:
@@ -173,7 +173,7 @@ class _Answer:
             self.status = message["status"]
             if self.status >= 400:
                 await self._body.drain()
-            message["headers"] = [*self._allowing(message["headers"]), (b"x-request-id", self._request_id)]
+            message["headers"] = [*self._complete_allow(message["headers"]), (b"x-request-id", self._request_id)]
             if self.wrote is not None and self.wrote.lsn is not None and self.status < 400:
                 message["headers"] = [*message["headers"], (POSITION_HEADER, self.wrote.lsn.encode())]
         elif message["type"] == "http.response.body":
@@ -184,7 +184,7 @@ class _Answer:
                 message["body"] = b""
         await self._send(message)
 
-    def _allowing(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    def _complete_allow(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         """Litestar's own answer to OPTIONS knows the first handler of a path only, and nothing knows HEAD."""
         for name, value in headers:
             if name == b"allow":

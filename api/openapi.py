@@ -8,7 +8,7 @@ elsewhere: the document is served as JSON and as YAML.
 from __future__ import annotations
 
 import http
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
-from litestar.openapi.spec import Components, Example, License, RequestBody, SecurityScheme
+from litestar.openapi.spec import Components, Example, License, Parameter, RequestBody, SecurityScheme
 from litestar.openapi.spec.base import BaseSchemaObject
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ControllerRouterHandler
@@ -26,6 +26,7 @@ from litestar.types import ControllerRouterHandler
 from api.auth.middleware import PUBLIC
 from api.problems import MEDIA_TYPE, TYPE_PREFIX, Problem
 from runtime import __version__
+from schemas.flows import KeptView
 
 ALWAYS = (400, 401, 403, 503)
 """What every route that needs a token can answer; the others can answer 400."""
@@ -125,6 +126,16 @@ def state_body_limits(app: Litestar) -> None:
                 operation.responses[
                     "413"
                 ].description = f"The body has more than {limit} bytes, or a text is too large."
+
+
+def name_views(app: Litestar, views: Iterable[KeptView]) -> None:
+    """Write into the document which views can be read live."""
+    about = "One of: " + " ".join(f"`{view.name}` ({view.about})" for view in views if view.live)
+    for path in (app.openapi_schema.paths or {}).values():
+        if path.get is not None and path.get.operation_id == "readLive":
+            for parameter in path.get.parameters or ():
+                if isinstance(parameter, Parameter) and parameter.name == "view":
+                    parameter.description = about
 
 
 class _PlainYaml(YamlRenderPlugin):

@@ -55,9 +55,9 @@ def decode(cursor: str | None, filters: str, key_type: type[Key]) -> Key | None:
         of, raw_key = msgspec.json.decode(token, type=tuple[str, msgspec.Raw])
         key = msgspec.json.decode(raw_key, type=key_type)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
-        raise _refused("the cursor is not one of ours") from None
+        raise _refusal("the cursor is not one of ours") from None
     if of != filters:
-        raise _refused("the cursor belongs to a list with other filters")
+        raise _refusal("the cursor belongs to a list with other filters")
     return key
 
 
@@ -66,7 +66,7 @@ def split(rows: Sequence[Any], limit: int) -> tuple[Sequence[Any], bool]:
     return rows[:limit], len(rows) > limit
 
 
-def _refused(detail: str) -> InvalidInput:
+def _refusal(detail: str) -> InvalidInput:
     return InvalidInput(
         detail,
         hint="take next_cursor from the page before, with the same filters, or start without a cursor",

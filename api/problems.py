@@ -64,7 +64,7 @@ _ROUTING_HINTS = {
 
 def handlers() -> ExceptionHandlersMap:
     """What the app registers: every exception has exactly one way out."""
-    return {AdriaticError: _ours, HTTPException: _litestars, Exception: _unexpected}
+    return {AdriaticError: _ours, HTTPException: _litestars, Exception: _answer_unexpected}
 
 
 def problem_of(error: AdriaticError, path: str, request_id: str) -> Problem:
@@ -103,7 +103,7 @@ def _ours(request: Request[Any, Any, Any], error: AdriaticError) -> Response[dic
 def _litestars(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
     status = error.status_code
     if status >= 500:
-        return _unexpected(request, error)
+        return _answer_unexpected(request, error)
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if status == 400:
         faults = tuple(_fault(each) for each in error.extra) if isinstance(error.extra, list) else ()
@@ -128,7 +128,7 @@ def _too_large(request: Request[Any, Any, Any]) -> str:
     return f"the body {sent} this route takes at most {limit} bytes"
 
 
-def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+def _answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     log.error("unexpected exception", exc_info=error, route=request.scope.get("path_template"))
     return _answer(
         request,

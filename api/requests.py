@@ -52,7 +52,7 @@ def decode(body: bytes, wanted: Any) -> Any:
     try:
         value = msgspec.json.decode(body, type=wanted)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _explained(error, body, wanted) from None
+        raise _explain(error, body, wanted) from None
     if rb"\u0000" in body and (field := next(_nul_fields(msgspec.to_builtins(value)), None)):
         raise InvalidInput(
             f"{field} holds the character U+0000, which text in Postgres cannot",
@@ -62,7 +62,7 @@ def decode(body: bytes, wanted: Any) -> Any:
     return value
 
 
-def _explained(error: Exception, body: bytes, wanted: Any) -> InvalidInput:
+def _explain(error: Exception, body: bytes, wanted: Any) -> InvalidInput:
     """The decoder stops at the first thing that is wrong; that the body is not JSON at all is said before all else."""
     try:
         raw = msgspec.json.decode(body)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+from collections.abc import Sequence
 
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
@@ -21,6 +22,7 @@ from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import Misconfigured
 from runtime.logs import get_logger
 from runtime.settings import Settings
+from schemas.flows import KeptView
 
 BACKLOG_CONNECTIONS = 16_384
 """Connections that the kernel queues, and requests that are accepted at once, by each process. Granian's own
@@ -32,8 +34,11 @@ HEADER_MS_MAX = 10_000
 log = get_logger("api")
 
 
-async def serve(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: int | None = None) -> None:
-    """Listen on `settings.api` until SIGTERM or SIGINT. `worker`: the number of this process, when others listen too.
+async def serve(
+    settings: Settings, views: Sequence[KeptView], clock: Clock = SYSTEM_CLOCK, worker: int | None = None
+) -> None:
+    """Listen on `settings.api` until SIGTERM or SIGINT. `views`: what the flows keep. `worker`: the number of this
+    process, when others listen too.
 
     Raises `Misconfigured` when it is alone and the address cannot be had.
     """
@@ -42,7 +47,7 @@ async def serve(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: int | N
         require_free(settings.api.host, settings.api.port)
     else:
         health.set_fact("worker", worker)
-    app = create_app(settings, clock=clock, health=health)
+    app = create_app(settings, views, clock=clock, health=health)
     server = Server(
         app,
         address=settings.api.host,

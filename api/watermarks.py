@@ -16,23 +16,13 @@ import msgspec
 from litestar.params import HeaderParameter
 
 from api.db import Connection, Database, tenant_transaction
-from api.live.views import VIEWS
 from runtime.deadline import Deadline
 from runtime.errors import Behind
-from schemas import sources
 from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX, State
-from topics import catalog
 
 WORDS_VIEW = "search.words"
 RELATED_VIEW = "related"
 FEEDS_VIEW = "feed_status"
-TOPICS_OF: dict[str, tuple[str, ...]] = {
-    WORDS_VIEW: sources.contracts(),
-    **{view.watermark: view.made_from for view in VIEWS},
-}
-"""What each view is made from: all partitions of these topics must have reported."""
-
-
 POSITION_HEADER = "adriatic-position"
 """In the answer to a write: an LSN at or after its commit. In a request for a view: show everything up to it."""
 POSITION_WAIT_S = 5.0
@@ -88,23 +78,25 @@ def judge(lsn: str | None, time: datetime | None, now: datetime, *, complete: bo
     return AsOf(state, lsn, time, round(age_s, 3))
 
 
-def partitions_of(view: str) -> int:
-    """How many partitions must have reported before anything is said of `view`."""
-    topics = catalog.load()
-    return sum(topics[topic].partitions for topic in TOPICS_OF[view])
+WATERMARK = """
+select
+  min(lsn)::text as lsn,
+  min(source_at) as time,
+  bool_and(lsn > '0/0') as complete,
+  clock_timestamp() as now
+from mv.watermarks
+where view = $1
+"""
 
 
 async def read(connection: Connection, view: str) -> AsOf:
-    """The watermark of `view`: that of its slowest partition; unknown while one has not reported at all.
+    """The watermark of `view`: that of its slowest partition; unknown while one has not reported at all. Its flow
+    says at its start which partitions there are: each has a row, at 0/0 until it reports.
 
     Use the connection that reads the view, in a read-only `tenant_transaction`: then both are of one snapshot.
     """
-    row = await connection.fetchrow(
-        "select min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions, clock_timestamp() as now "
-        "from mv.watermarks where view = $1",
-        view,
-    )
-    return judge(row["lsn"], row["time"], row["now"], complete=row["partitions"] >= partitions_of(view))
+    row = await connection.fetchrow(WATERMARK, view)
+    return judge(row["lsn"], row["time"], row["now"], complete=bool(row["complete"]))
 
 
 async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
@@ -162,10 +154,7 @@ async def reached_related(database: Database, tenant_id: UUID, position: str, de
 
 async def _related_has(database: Database, tenant_id: UUID, position: str) -> bool:
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        there = await connection.fetchval(
-            "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", RELATED_VIEW, position
-        )
-        if there < partitions_of(RELATED_VIEW):
+        if not await _shows(connection, RELATED_VIEW, position):
             return False
         return not await connection.fetchval(f"select exists (select {_NOT_RELATED})")
 
@@ -198,11 +187,15 @@ async def _wait(what: str, position: str, deadline: Deadline) -> None:
     await asyncio.sleep(min(POLL_S, deadline.left_s))
 
 
+REACHED = """
+select coalesce(bool_and(lsn >= $2::text::pg_lsn), false)
+from mv.watermarks
+where view = $1
+"""
+
+
 async def _shows(connection: Connection, view: str, position: str) -> bool:
-    there = await connection.fetchval(
-        "select count(*) from mv.watermarks where view = $1 and lsn >= $2::text::pg_lsn", view, position
-    )
-    return bool(there >= partitions_of(view))
+    return bool(await connection.fetchval(REACHED, view, position))
 
 
 async def _lacking(database: Database, tenant_id: UUID, view: str, position: str, meaning: bool) -> str | None:

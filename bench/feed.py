@@ -36,7 +36,7 @@ from dataflows import oracle_feeds
 from runtime.deadline import Deadline
 from runtime.settings import Settings, load
 from schemas.codec import Encoder
-from schemas.feeds import TOPIC, Key
+from schemas.feeds import TOPIC, ProducerKey
 from tests.dataflows.feed_world import COUNTS, Model, Producer, Sent, traffic
 from topics import catalog
 
@@ -102,7 +102,7 @@ def _feed(settings: Settings, items: int) -> Producer:
         row = connection.execute("select feed_id from app.feeds where tenant_id = %s", [tenant_id]).fetchone()
     assert row is not None
     feed_id: UUID = row[0]
-    return Producer(tenant_id, feed_id, SLUG, Key.parse(made["key"]["key"]))
+    return Producer(tenant_id, feed_id, SLUG, ProducerKey.parse(made["key"]["key"]))
 
 
 def _send(settings: Settings, by: Producer, history: list[Sent]) -> None:

@@ -42,14 +42,14 @@ class Objects:
         """Store what `file` holds from its present position on. Again is the same."""
         import obstore
 
-        with mapped():
+        with map_errors():
             obstore.put(self._store, key, file, chunk_size=PART_BYTES)
 
     def exists(self, key: str) -> bool:
         import obstore
 
         try:
-            with mapped():
+            with map_errors():
                 obstore.head(self._store, key)
         except NotFound:
             return False
@@ -59,10 +59,10 @@ class Objects:
         """The object in parts. Raises `NotFound` before the first."""
         import obstore
 
-        with mapped():
+        with map_errors():
             stream = iter(obstore.get(self._store, key).stream(min_chunk_size=PART_BYTES))
         while True:
-            with mapped():
+            with map_errors():
                 part = next(stream, None)
             if part is None:
                 return
@@ -73,7 +73,7 @@ class Objects:
         import obstore
 
         try:
-            with mapped():
+            with map_errors():
                 obstore.delete(self._store, key)
         except NotFound:
             return
@@ -120,7 +120,7 @@ def _open(settings: Settings) -> ObjectStore:
 
 
 @contextmanager
-def mapped() -> Iterator[None]:
+def map_errors() -> Iterator[None]:
     """The library's errors as ours."""
     from obstore.exceptions import BaseError
 

@@ -118,7 +118,7 @@ class RegistryClient:
     def find(self, subject: str, schema: Schema) -> int | None:
         """The id of `schema` in `subject`, or None."""
         missing = (SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND)
-        answer = self._call("POST", f"/subjects/{_quoted(subject)}", _body(schema), missing=missing)
+        answer = self._call("POST", f"/subjects/{_quote(subject)}", _body(schema), missing=missing)
         return None if answer is None else int(answer["id"])
 
     def subjects(self) -> list[str]:
@@ -126,22 +126,22 @@ class RegistryClient:
 
     def versions(self, subject: str) -> list[int]:
         """The versions of `subject`, oldest first; empty when there is no such subject."""
-        return list(self._call("GET", f"/subjects/{_quoted(subject)}/versions", missing=(SUBJECT_NOT_FOUND,)) or ())
+        return list(self._call("GET", f"/subjects/{_quote(subject)}/versions", missing=(SUBJECT_NOT_FOUND,)) or ())
 
     def version(self, subject: str, version: int) -> Schema:
         """The schema that `subject` has in `version`, one of `versions`."""
-        answer = self._call("GET", f"/subjects/{_quoted(subject)}/versions/{version}")
+        answer = self._call("GET", f"/subjects/{_quote(subject)}/versions/{version}")
         return _avro(answer["id"], answer)
 
     def level(self, subject: str) -> str | None:
         """The subject's own compatibility level; None when it follows the registry's."""
         missing = (SUBJECT_NOT_FOUND, NO_LEVEL_OF_ITS_OWN)
-        answer = self._call("GET", f"/config/{_quoted(subject)}", missing=missing)
+        answer = self._call("GET", f"/config/{_quote(subject)}", missing=missing)
         return None if answer is None else str(answer["compatibilityLevel"])
 
     def check(self, subject: str, schema: Schema) -> list[str]:
         """Why the registry would refuse `schema` in `subject` at its level; empty when it would take it."""
-        path = f"/compatibility/subjects/{_quoted(subject)}/versions"
+        path = f"/compatibility/subjects/{_quote(subject)}/versions"
         missing = (SUBJECT_NOT_FOUND, VERSION_NOT_FOUND)
         answer = self._call("POST", f"{path}?verbose=true", _body(schema), missing=missing)
         if answer is None or answer["is_compatible"]:
@@ -156,14 +156,14 @@ class RegistryClient:
         schema_id = self.find(subject, schema)
         if schema_id is not None:
             return Registered(subject, schema_id, changed=False)
-        answer = self._call("POST", f"/subjects/{_quoted(subject)}/versions", _body(schema))
+        answer = self._call("POST", f"/subjects/{_quote(subject)}/versions", _body(schema))
         return Registered(subject, int(answer["id"]), changed=True)
 
     def set_level(self, subject: str, level: Level = LEVEL) -> bool:
         """Give `subject` its compatibility level. False when it had it."""
         if self.level(subject) == level:
             return False
-        self._call("PUT", f"/config/{_quoted(subject)}", {"compatibility": level})
+        self._call("PUT", f"/config/{_quote(subject)}", {"compatibility": level})
         return True
 
     # --- the wire ---------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class RegistryClient:
                 f"the schema registry at {self.url} does not answer: {type(error).__name__} {error}".rstrip(),
                 hint="is it running, and is registry.url right?",
             ) from None
-        answer = _parsed(response)
+        answer = _parse(response)
         if response.is_success and answer is not None:
             return answer
         code = answer.get("error_code") if isinstance(answer, dict) else None
@@ -203,7 +203,7 @@ class RegistryClient:
         )
 
 
-def _parsed(response: httpx.Response) -> Any:
+def _parse(response: httpx.Response) -> Any:
     """The body as JSON, or None when it is none."""
     if len(response.content) > SCHEMA_BYTES_MAX:
         return None
@@ -236,5 +236,5 @@ def _body(schema: Schema) -> dict[str, str]:
     return {"schema": json.dumps(schema, separators=(",", ":"), ensure_ascii=False)}
 
 
-def _quoted(subject: str) -> str:
+def _quote(subject: str) -> str:
     return quote(subject, safe="")

@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from connectors.postgres.sink import Connection
+from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
 from runtime.errors import Unprocessable
 from schemas import sources
+from schemas.flows import KeptTable, KeptView
 
 VERSIONS_TOPIC = sources.KINDS["adr"].contract
 EVENTS_MAX = 200
@@ -70,8 +72,41 @@ class Effects:
 
 class Activity(Flow[Effects]):
     name = "activity"
+    about = "versions of ADRs → what happened, newest first, and counts"
     topics = (VERSIONS_TOPIC,)
-    views = ("activity", "entity_counts", "daily_active_users")
+    tables = tuple(
+        KeptTable(f"mv.{name}", compared="a plain query over what the flow read, row by row")
+        for name in ("activity_ledger", "activity", "entity_counts", "daily_active_users")
+    )
+    views = (
+        KeptView(
+            "activity",
+            f"The newest {EVENTS_MAX} versions of ADRs: who changed what, how and when.",
+            table="mv.activity",
+            key=("adr_id", "version"),
+            columns=("change", "title", "status", "author", "effective_at", "recorded_at"),
+        ),
+        KeptView(
+            "entity_counts",
+            "How many ADRs there are by status, deleted ones too, and how many versions by kind of change.",
+            table="mv.entity_counts",
+            key=("kind", "label"),
+            columns=("count",),
+        ),
+        KeptView(
+            "daily_active_users",
+            "How many people wrote versions on each day.",
+            table="mv.daily_active_users",
+            key=("day",),
+            columns=("users",),
+        ),
+    )
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        from dataflows.oracle_activity import RIGHT  # it is written in terms of this module
+
+        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, RIGHT))
 
     def transform(self, events: Sequence[Event]) -> Effects:
         last: dict[Key, Happened | None] = {}

@@ -1,110 +1,61 @@
-"""The flows of this release, by name. A new flow is a module and a line here."""
+"""The flows of this release. A new flow is a module and a line in `MODULES`.
+
+Owns which flows there are, and what follows from all their declarations together: who reads a topic, which views there
+are. Refuses to know anything of a single one: that is in its class (`dataflows/flow.py`).
+"""
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from connectors.kafka.records import TopicPartition
 from dataflows.flow import Flow
 from runtime.errors import NotFound
 from runtime.settings import Settings
+from schemas.flows import KeptView
 
-FLOWS: dict[str, str] = {
-    "index": "versions of ADRs → passages, searchable by words",
-    "embed": "texts → vectors, searchable by meaning",
-    "feeds": "what outside producers send → versions of documents",
-    "activity": "versions of ADRs → what happened, newest first, and counts",
-    "usage": "what models were asked → tokens and money by hour, day, model, user, key; what jobs are at",
-    "related": "what is findable, and links → the nearest other ADRs of each, and why",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a flow reads and keeps, known without building it."""
-
-    topics: tuple[str, ...]
-    views: Mapping[str, tuple[str, ...]]
-    """Each with the topics that it is made from."""
-
-    def partitions_of(self, view: str, read: Iterable[TopicPartition]) -> int:
-        """How many of the partitions that the flow reads must report before the watermark of `view` says anything."""
-        of_others = set(self.topics).difference(self.views.get(view, self.topics))
-        return sum(source.topic not in of_others for source in read)
+MODULES = (
+    "dataflows.index",
+    "dataflows.embed",
+    "dataflows.activity",
+    "dataflows.usage",
+    "dataflows.related",
+    "dataflows.feeds",
+)
+"""Each has one flow."""
 
 
-def shapes(settings: Settings) -> Mapping[str, Shape]:
-    """Every flow of `FLOWS`. From its class where a module in here has it, so that no model is loaded for it."""
-    classes = {kind.name: kind for kind in _classes() if isinstance(getattr(kind, "name", None), str)}
-    found = {name: classes.get(name) or build(name, settings) for name in FLOWS}
-    return {name: Shape(tuple(flow.topics), _views(flow)) for name, flow in found.items()}
+def flows() -> Mapping[str, type[Flow[Any]]]:
+    """Every flow by name: its declaration, and the way to build it."""
+    return _flows(MODULES)
 
 
-def _views(flow: type[Flow[Any]] | Flow[Any]) -> Mapping[str, tuple[str, ...]]:
-    return {view: tuple(topic for topic in flow.topics if view in flow.views_of(topic)) for view in flow.views}
+@lru_cache(maxsize=8)
+def _flows(modules: tuple[str, ...]) -> Mapping[str, type[Flow[Any]]]:
+    found = [_flow_in(module) for module in modules]
+    return {flow.name: flow for flow in found}
 
 
-def _classes() -> Iterator[type[Flow[Any]]]:
-    package = importlib.import_module("dataflows")
-    for module in pkgutil.iter_modules(package.__path__, "dataflows."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, Flow):
-                yield value
+def _flow_in(name: str) -> type[Flow[Any]]:
+    values = vars(importlib.import_module(name)).values()
+    (flow,) = (kind for kind in values if isinstance(kind, type) and issubclass(kind, Flow) and kind.__module__ == name)
+    return flow
+
+
+def views() -> tuple[KeptView, ...]:
+    """Every view of every flow."""
+    return tuple(view for flow in flows().values() for view in flow.views)
+
+
+def readers_of(topic: str) -> tuple[str, ...]:
+    """Names of the flows that read a topic, by contract name."""
+    return tuple(name for name, flow in flows().items() if topic in flow.topics)
 
 
 def build(name: str, settings: Settings) -> Flow[Any]:
     """A flow, ready to run. Raises `NotFound`, and what its parts raise (weights that are not there)."""
-    makers: dict[str, Callable[[Settings], Flow[Any]]] = {
-        "index": _index,
-        "embed": _embed,
-        "activity": _activity,
-        "usage": _usage,
-        "related": _related,
-        "feeds": _feeds,
-    }
-    if name not in makers:
-        raise NotFound(f"there is no flow {name}", hint=f"one of {', '.join(FLOWS)}")
-    return makers[name](settings)
-
-
-def _index(_settings: Settings) -> Flow[Any]:
-    from dataflows.index import Index
-
-    return Index()
-
-
-def _activity(_settings: Settings) -> Flow[Any]:
-    from dataflows.activity import Activity
-
-    return Activity()
-
-
-def _usage(_settings: Settings) -> Flow[Any]:
-    from dataflows.usage import Usage
-
-    return Usage()
-
-
-def _related(_settings: Settings) -> Flow[Any]:
-    from dataflows.related import Related
-
-    return Related()
-
-
-def _feeds(settings: Settings) -> Flow[Any]:
-    from connectors.registry import RegistryClient
-    from dataflows.feeds import Feeds
-
-    return Feeds(RegistryClient(settings.registry))
-
-
-def _embed(settings: Settings) -> Flow[Any]:
-    # Imported here: only this flow pays for a model runtime.
-    from connectors.embedders import build as build_embedder
-    from dataflows.embed import Embed
-
-    return Embed(build_embedder(settings.embedder))
+    if name not in flows():
+        raise NotFound(f"there is no flow {name}", hint=f"one of {', '.join(flows())}")
+    return flows()[name].build(settings)

@@ -21,6 +21,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Final
+
+from markdown_it import MarkdownIt
 
 from runtime.errors import Unprocessable
 
@@ -44,11 +47,10 @@ sections) has about 14 000."""
 PREFIX_VERSION = b"1\n"
 """Hashed in front of the text: a new rule for composing the embedded text must change every hash."""
 
-_LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
-_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*\r?\n?$")
-_SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*\r?\n?$")
-_ITEM = re.compile(r" {0,3}(?:[-*+]|\d{1,9}[.)])[ \t]")
+_MARKDOWN: Final = MarkdownIt("commonmark").disable(["reference", "inline", "text_join"])
+"""A parser of blocks alone: words are not its business. A link definition is a paragraph, as it is text to find, and a
+table is one too, as it has no blank lines."""
+_LINE_END = re.compile(r"\r\n|\n|\r")
 _FRONT_MATTER = re.compile(r"---[ \t]*\r?\n")
 _FRONT_MATTER_END = re.compile(r"^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+")
@@ -144,79 +146,70 @@ def _sections(title: str, text: str) -> list[_Section]:
             sections.append(_Section(names, tuple(blocks)))
             blocks.clear()
 
-    for span, level in _blocks(text):
+    for span, level, name in _blocks(text):
         if level:
             close()
-            name = _heading_name(text[span.start : span.end])
             path = [*(entry for entry in path if entry[0] < level), (level, name)]
         blocks.append(span)
     close()
     return sections
 
 
-def _heading_name(raw: str) -> str:
-    atx = _ATX.match(raw)
-    return _one_line((atx.group(2) or "") if atx else raw.split("\n", 1)[0], HEADING_CHARS_MAX)
+def _blocks(text: str) -> Iterator[tuple[_Span, int, str]]:
+    """The outermost blocks, without white space around them, each with level and text of a heading, or 0 and "".
 
-
-def _blocks(text: str) -> Iterator[tuple[_Span, int]]:
-    """Spans without surrounding blank lines, each with its heading level or 0."""
-    lines = [(match.start(), match.group()) for match in _LINE.finditer(text, _body_start(text))]
-    index = 0
-    while index < len(lines):
-        start, line = lines[index]
-        if not line.strip():
-            index += 1
+    A list stands together with the sentence that introduces it, and so does whatever has no blank line between, but
+    for headings and fenced code.
+    """
+    start = _body_start(text)
+    bounds = [start, *(match.end() for match in _LINE_END.finditer(text, start)), len(text)]
+    open_: _Span | None = None
+    for first, last, level, name, alone in _outermost(text[start:], len(bounds) - 1):
+        span = _trimmed(text, bounds[first], bounds[last])
+        if span is None:
             continue
-        count, level = _block_lines([line for _start, line in lines[index : index + 2]], lines, index)
-        last_start, last_line = lines[index + count - 1]
-        yield _Span(start, last_start + len(last_line.rstrip())), level
-        index += count
+        if open_ is not None and (alone or _LINE_END.findall(text, open_.end, span.start)[1:]):
+            yield open_, 0, ""
+            open_ = None
+        if alone:
+            yield span, level, name
+        else:
+            open_ = _Span(open_.start if open_ else span.start, span.end)
+    if open_ is not None:
+        yield open_, 0, ""
 
 
-def _block_lines(two: Sequence[str], lines: Sequence[tuple[int, str]], index: int) -> tuple[int, int]:
-    """How many lines the block at `index` has, and its heading level."""
-    first = two[0]
-    if fence := _FENCE.match(first):
-        return _fence_lines(fence.group(1), lines, index), 0
-    if atx := _ATX.match(first):
-        return 1, len(atx.group(1))
-    if len(two) == 2 and (setext := _SETEXT.match(two[1])) and not _ITEM.match(first) and "|" not in first:
-        return 2, 1 if setext.group(1)[0] == "=" else 2
-    if _ITEM.match(first):
-        return _list_lines(lines, index), 0
-    count = 1
-    while index + count < len(lines) and not _starts_block(lines[index + count][1]):
-        count += 1
-    return count, 0
+def _outermost(body: str, lines: int) -> Iterator[tuple[int, int, int, str, bool]]:
+    """First line, line after the last, level and text of a heading, and whether it stands alone.
+
+    What the parser leaves out is there too: it stops at a depth of nesting that nobody writes.
+    """
+    tokens = _MARKDOWN.parse(body)
+    done = 0
+    for number, token in enumerate(tokens):
+        if token.level or not token.map:
+            continue
+        first, last = token.map
+        if first > done:
+            yield done, first, 0, "", False
+        # One of several lines is a paragraph with a rule drawn under it.
+        is_heading = token.type == "heading_open" and "\n" not in tokens[number + 1].content
+        level = int(token.tag[1:]) if is_heading else 0
+        name = _one_line(tokens[number + 1].content, HEADING_CHARS_MAX) if is_heading else ""
+        yield first, last, level, name, is_heading or token.type == "fence"
+        done = last
+    if lines > done:
+        yield done, lines, 0, "", False
 
 
-def _starts_block(line: str) -> bool:
-    return not line.strip() or bool(_FENCE.match(line) or _ATX.match(line))
-
-
-def _fence_lines(mark: str, lines: Sequence[tuple[int, str]], index: int) -> int:
-    """Up to the closing fence; one that is never closed runs to the end of the text, as CommonMark says."""
-    for count in range(1, len(lines) - index):
-        line = lines[index + count][1].strip()
-        if line.startswith(mark) and not line.strip(mark[0]):
-            return count + 1
-    return len(lines) - index
-
-
-def _list_lines(lines: Sequence[tuple[int, str]], index: int) -> int:
-    """A list goes on over blank lines as long as another item or an indented line follows."""
-    count = last = 1
-    while index + count < len(lines):
-        line = lines[index + count][1]
-        after_blank = not lines[index + count - 1][1].strip()
-        if line.strip():
-            continues = bool(_ITEM.match(line)) or line[0] in " \t"
-            if (after_blank and not continues) or (not continues and _starts_block(line)):
-                break
-            last = count + 1
-        count += 1
-    return last
+def _trimmed(text: str, start: int, end: int) -> _Span | None:
+    """The lines between two places, without the blank ones around them and without space at the end; if any."""
+    part = text[start:end]
+    if not part.strip():
+        return None
+    lead = len(part) - len(part.lstrip())
+    begin = max(part.rfind("\n", 0, lead), part.rfind("\r", 0, lead)) + 1
+    return _Span(start + begin, start + len(part.rstrip()))
 
 
 def _body_start(text: str) -> int:

@@ -18,14 +18,19 @@ from uuid import UUID
 import numpy as np
 
 from connectors.embedders import Embedder, Vector
+from connectors.embedders import build as build_embedder
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
+from dataflows import oracle_search
 from dataflows.chunker import text_hash
+from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import REQUESTS_TOPIC, columns_of
+from dataflows.index import REQUESTS_TOPIC, WAITING_FOR_VECTORS, WORDS_VIEW
 from runtime import metrics
 from runtime.errors import Halted, Undecodable
-from schemas.sources import SourceKey
+from runtime.settings import Settings
+from schemas.flows import KeptTable, KeptView
+from schemas.sources import SourceKey, columns_of
 
 Text = tuple[UUID, bytes]
 """A tenant and the hash of a text: what a vector is stored under, within a space."""
@@ -88,13 +93,38 @@ DELETE_OLDER = """
 
 class Embed(Flow[Effects]):
     name = "embed"
+    about = "texts → vectors, searchable by meaning"
     topics = (REQUESTS_TOPIC,)
+    tables = (
+        KeptTable("mv.search_state", compared="findable by meaning is the newest version, once it has all vectors"),
+        KeptTable("mv.embeddings", compared="a vector for each passage, equal to one that is computed anew"),
+        KeptTable(
+            "mv.embedding_spaces",
+            not_compared="written once by the flow that embeds, from its settings; no function of a topic",
+        ),
+    )
+    views = (
+        KeptView(
+            "search.meaning",
+            "Everything that a search by meaning finds.",
+            follows=WORDS_VIEW,
+            waiting=WAITING_FOR_VECTORS,
+        ),
+    )
     limits = BatchLimits(records_max=16, bytes_max=16_384)
     """Some fifty texts, about a second of the in-process model: so long does a small edit wait behind a batch, and a
     request to stop. A commit costs a hundredth of that."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
+
+    @classmethod
+    def build(cls, settings: Settings) -> Embed:
+        return cls(build_embedder(settings.embedder))
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        oracle_search.compare_vectors(comparison)
 
     def start(self, connection: Connection) -> None:
         """Make the embedder's space known, and active when it is the first. Vectors of two spaces are never mixed."""

@@ -24,9 +24,12 @@ import msgspec
 
 from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection, DeadLetter, write_dead_letters
+from connectors.postgres.sink import Connection
+from connectors.registry import RegistryClient
+from dataflows import oracle_feeds
+from dataflows.comparison import Comparison
+from dataflows.feed_rejections import DAYS_KEPT, FLOW, forget_rejections, keep_letters, write_rejections
 from dataflows.feed_rules import (
-    NOBODY,
     Feed,
     FeedId,
     ItemId,
@@ -43,22 +46,15 @@ from dataflows.feed_rules import (
 )
 from dataflows.flow import Event, Flow
 from runtime.errors import Unprocessable
+from runtime.settings import Settings
 from schemas import catalog as schema_catalog
 from schemas import feeds as contract
 from schemas.codec import Decoder, SchemaLookup
+from schemas.flows import KeptTable, KeptView
 from schemas.headers import TRACEPARENT_HEADER
 
 BATCH_RECORDS_MAX = 1_000
 """Fixed costs of a transaction are then below a tenth of a batch."""
-REJECTIONS_MAX = 50
-"""Of one feed and reason, the newest. All are counted; the records themselves are dead letters."""
-LETTERS_PER_DAY_MAX = 10_000
-"""Rejected records of one feed whose bytes are kept a day; so many again for those that somebody else sent in its name,
-and for those of nobody. At the contract's largest record this bounds what a flood writes; the topic has the rest."""
-DAYS_KEPT = 8
-"""Of used quota: one more than the topic's retention."""
-STAGE = "reject"
-"""Of the dead letters of this flow that are a producer's fault."""
 COUNTS = ("received", "accepted", "deleted", "duplicates", "superseded", "rejected", "redriven", "not_kept")
 
 
@@ -74,9 +70,33 @@ class Effects:
 class Feeds(Flow[Effects]):
     """`strict` raises what it would reject."""
 
-    name = "feeds"
+    name = FLOW
+    about = "what outside producers send → versions of documents"
     topics = (contract.TOPIC, contract.RECEIVED_TOPIC)
-    views = ("feed_status",)
+    tables = (
+        KeptTable("app.document_versions", compared="those of feeds are what the ledger has as accepted"),
+        KeptTable(
+            "mv.feed_ledger", compared="the versions of documents that feeds wrote, and none that was passed over"
+        ),
+        KeptTable("mv.feed_status", compared="a recount of the ledger, and of rejections"),
+        KeptTable(
+            "mv.feed_rejections",
+            not_compared="the newest refusals, which nothing else keeps; how many there were is in mv.feed_status",
+        ),
+        KeptTable("mv.feed_days", not_compared="what counts against the quota of a day, by the broker's clock"),
+    )
+    views = (
+        KeptView(
+            "feed_status",
+            "What became of the items of each feed.",
+            table="mv.feed_status",
+            key=("feed_id",),
+            columns=(
+                *("received", "accepted", "deleted", "duplicates", "superseded", "rejected", "rejected_by"),
+                *("redriven", "not_kept", "last_item_at", "last_accepted_at"),
+            ),
+        ),
+    )
     limits = BatchLimits(records_max=BATCH_RECORDS_MAX)
     raw = True
 
@@ -85,6 +105,15 @@ class Feeds(Flow[Effects]):
         self._strict = strict
         self._decode_outside = Decoder(lookup, schema_catalog.subject_of(contract.TOPIC, "value")).decode
         self._decode_received = Decoder(lookup, schema_catalog.subject_of(contract.RECEIVED_TOPIC, "value")).decode
+
+    @classmethod
+    def build(cls, settings: Settings) -> Feeds:
+        return cls(RegistryClient(settings.registry))
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        found = oracle_feeds.unlike(comparison.connection, comparison.tenant.tenant_id)
+        comparison.add_unlike(found, "is not what the feeds' ledger gives")
 
     def redriving(self) -> Feeds:
         return Feeds(self._lookup, strict=True)
@@ -119,10 +148,10 @@ class Feeds(Flow[Effects]):
         _write_versions(connection, [*again, *first])
         _write_ledger(connection, [*again, *first])
         _write_used(connection, first)
-        not_kept = _keep_letters(connection, [one for one in first if one.outcome == "rejected"])
+        not_kept = keep_letters(connection, [one for one in first if one.outcome == "rejected"])
         _write_status(connection, status, first, again, not_kept)
-        _write_rejections(connection, first)
-        _forget_rejections(connection, again, decided=self._strict)
+        write_rejections(connection, first)
+        forget_rejections(connection, again, decided=self._strict)
         _count(connection, source, records[-1].offset + 1)
 
 
@@ -394,100 +423,4 @@ def _write_used(connection: Connection, first: Sequence[Settled]) -> None:
             connection.execute(
                 "delete from mv.feed_days where tenant_id = %s and feed_id = %s and day < %s::date - %s::int",
                 [*feed, day, DAYS_KEPT],
-            )
-
-
-# --- rejections -----------------------------------------------------------------------------------------------------
-
-
-def _keep_letters(connection: Connection, rejected: Sequence[Settled]) -> Counter[FeedId]:
-    """Dead letters, up to the day's bound; returns how many of each feed were not kept."""
-    groups: dict[tuple[date, UUID, bool], list[Settled]] = defaultdict(list)
-    for one in rejected:
-        feed = one.judged.feed
-        groups[one.judged.day, feed.id.feed_id if feed else NOBODY, one.judged.proven].append(one)
-    not_kept: Counter[FeedId] = Counter()
-    for (day, feed_id, proven), group in sorted(groups.items(), key=lambda entry: entry[0]):
-        row = connection.execute(
-            "select kept from ops.feed_letters where day = %s and feed_id = %s and proven = %s", [day, feed_id, proven]
-        ).fetchone()
-        keep = group[: max(0, LETTERS_PER_DAY_MAX - (row[0] if row else 0))]
-        write_dead_letters(connection, Feeds.name, map(_letter, keep))
-        _count_letters(connection, day, feed_id, proven, len(keep), len(group) - len(keep))
-        not_kept.update(one.judged.feed.id for one in group[len(keep) :] if one.judged.feed is not None)
-    return not_kept
-
-
-def _count_letters(connection: Connection, day: date, feed_id: UUID, proven: bool, kept: int, dropped: int) -> None:
-    connection.execute(
-        "insert into ops.feed_letters as l (day, feed_id, proven, kept, dropped) values (%s, %s, %s, %s, %s) "
-        "on conflict (day, feed_id, proven) do update set kept = l.kept + excluded.kept, "
-        "dropped = l.dropped + excluded.dropped",
-        [day, feed_id, proven, kept, dropped],
-    )
-    connection.execute("delete from ops.feed_letters where day < %s::date - %s::int", [day, DAYS_KEPT])
-
-
-def _letter(one: Settled) -> DeadLetter:
-    assert one.reason is not None
-    feed = one.judged.feed
-    tenant_id = feed.id.tenant_id if feed is not None and one.judged.proven else None
-    detail = one.judged.detail or one.reason.replace("_", " ")
-    return DeadLetter(one.judged.record, STAGE, one.reason, detail, contract.HINTS[one.reason], tenant_id)
-
-
-def _write_rejections(connection: Connection, first: Sequence[Settled]) -> None:
-    newest: dict[tuple[FeedId, str], list[Settled]] = defaultdict(list)
-    for one in first:
-        if one.judged.feed is not None and one.reason is not None:
-            newest[one.judged.feed.id, one.reason].append(one)
-    for (feed, reason), group in sorted(newest.items(), key=lambda entry: entry[0]):
-        connection.cursor().executemany(
-            "insert into mv.feed_rejections (tenant_id, feed_id, topic, partition, record_offset, reason, detail, "
-            "key_id, external_id, version, received_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
-            "on conflict do nothing",
-            [_rejection(one) for one in group[-REJECTIONS_MAX:]],
-        )
-        connection.execute(
-            "delete from mv.feed_rejections r using (select topic, partition, record_offset from mv.feed_rejections "
-            "where tenant_id = %(tenant)s and feed_id = %(feed)s and reason = %(reason)s "
-            "order by received_at desc, topic, partition, record_offset desc offset %(max)s) old "
-            "where r.tenant_id = %(tenant)s and r.feed_id = %(feed)s and r.topic = old.topic "
-            "and r.partition = old.partition and r.record_offset = old.record_offset",
-            {"tenant": feed.tenant_id, "feed": feed.feed_id, "reason": reason, "max": REJECTIONS_MAX},
-        )
-
-
-def _rejection(one: Settled) -> tuple[Any, ...]:
-    judged = one.judged
-    assert judged.feed is not None
-    record, item = judged.record, judged.item
-    return (
-        *judged.feed.id,
-        *(record.topic, record.partition, record.offset),
-        one.reason,
-        judged.detail,
-        record.header(contract.KEY_HEADER),
-        item.external_id if item else None,
-        item.version if item else None,
-        judged.received_at,
-    )
-
-
-def _forget_rejections(connection: Connection, again: Sequence[Settled], *, decided: bool) -> None:
-    """Of records that were processed after all. `decided`: whoever redrives marks the dead letter."""
-    for one in again:
-        record = one.judged.record
-        at = [record.topic, record.partition, record.offset]
-        if one.judged.feed is not None:
-            connection.execute(
-                "delete from mv.feed_rejections where tenant_id = %s and feed_id = %s "
-                "and topic = %s and partition = %s and record_offset = %s",
-                [*one.judged.feed.id, *at],
-            )
-        if not decided:
-            connection.execute(
-                "update ops.dlq set state = 'redriven' where flow = %s and topic = %s and partition = %s "
-                "and record_offset = %s and state = 'new'",
-                [Feeds.name, *at],
             )

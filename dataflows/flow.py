@@ -1,33 +1,26 @@
-"""What a flow is: the contract that `dataflows.runner` runs.
+"""What a flow is: the `Processor` that `dataflows.runner` runs.
 
-A new flow is a module with one subclass of `Flow` and a line in `dataflows/catalog.py`. It says which topics it reads
-and which views it keeps, turns events into effects (pure), and writes effects with SQL. Reading, decoding, retries,
-dead letters, offsets, watermarks, lag and health are the runner's.
+A new flow is a module with one subclass of `Flow` and a line in `dataflows/catalog.py`. The class declares the flow
+once: what it is called, reads, keeps and shows, how it is made, what is right. Everything else follows from that: its
+process and port, `adriatic flow`, `status`, the readers of its topics, live views, `verify`, the reference. It turns
+events into effects (pure), and writes effects with SQL. Reading, decoding, retries, dead letters, offsets, watermarks,
+lag and health are the core's and the runner's.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, Self
 
-from connectors.kafka.records import Record
+from connectors.consumer.contract import Effects, Event
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
+from dataflows.comparison import Comparison, unlike
+from runtime.settings import Settings
+from schemas.flows import KeptTable, KeptView
 
-Effects = TypeVar("Effects")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A decoded record. Tombstones (no value) never become one: they only move the offset. Of a flow that takes its
-    records `raw`, every record becomes one, and `value` is None. `contract` is the contract name of its topic: what a
-    value speaks of, nobody guesses from its fields."""
-
-    record: Record
-    value: Any
-    contract: str
+__all__ = ["Effects", "Event", "Flow"]
 
 
 class Flow(ABC, Generic[Effects]):
@@ -40,13 +33,24 @@ class Flow(ABC, Generic[Effects]):
 
     name: str
     """Of the flow in `ops.consumer_offsets`, metrics and `adriatic flow run`; for ever, it names the offsets."""
+    about: str
+    """What it makes of what, in a few words for people."""
     topics: tuple[str, ...]
     """By contract name: the schema is that of `<topic>-value`."""
-    views: tuple[str, ...] = ()
-    """Whose watermarks this flow moves."""
+    tables: tuple[KeptTable, ...] = ()
+    """Every table that `apply` writes, and what is right in it."""
+    views: tuple[KeptView, ...] = ()
+    """What readers see of it, by names that have watermarks."""
     limits: BatchLimits = BatchLimits()
     raw: bool = False
     """Records come as they are, not decoded: whoever reads what strangers write looks at who wrote it first."""
+
+    @classmethod
+    def build(cls, settings: Settings) -> Self:
+        """The flow, ready to run. Raises what its parts raise (weights that are not there). What is slow to import is
+        imported in here: who only reads the declaration does not pay for a model runtime."""
+        del settings
+        return cls()
 
     def start(self, connection: Connection) -> None:
         """Once, before the first record, in a transaction of its own. Raises `DependencyUnavailable` to be called again
@@ -54,14 +58,21 @@ class Flow(ABC, Generic[Effects]):
 
     @classmethod
     def views_of(cls, topic: str) -> tuple[str, ...]:
-        """Those of `views` that are made from this topic, by contract name: whose watermarks its records move."""
-        del topic
-        return cls.views
+        """Names of those of `views` that are made from this topic, by contract name: its records move their
+        watermarks."""
+        return tuple(view.name for view in cls.views if not view.follows and topic in (view.made_from or cls.topics))
 
     def redriving(self) -> Flow[Effects]:
         """The flow for dead letters that a person decided to process again. It raises where it must not be taken for
         done."""
         return self
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        """For `adriatic verify`: add every row of the tenant that is not what its sources give. A flow whose tables all
+        have a query that says what is right needs nothing of its own."""
+        right = {table.name: (table.columns, table.right) for table in cls.tables if table.right}
+        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, right))
 
     @abstractmethod
     def transform(self, events: Sequence[Event]) -> Effects:

@@ -21,14 +21,24 @@ from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
+from dataflows import oracle_search
 from dataflows.chunker import Chunk, chunk, shown_title
+from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from runtime.errors import DependencyUnavailable, Unprocessable
 from schemas import sources
+from schemas.flows import KeptTable, KeptView
 from schemas.headers import TRACEPARENT_HEADER
-from schemas.sources import SourceKey
+from schemas.sources import SourceKey, columns_of
 
 REQUESTS_TOPIC = "embeddings.requested"
+WORDS_VIEW = "search.words"
+WAITING_FOR_VECTORS = """
+select min(recorded_at)
+from mv.search_state
+where not deleted and meaning_version is distinct from words_version
+"""
+"""When the oldest version was written that a search by words finds and one by meaning does not yet."""
 
 ITEMS_MAX = 64
 """Texts in one request; the contract's bound."""
@@ -65,9 +75,22 @@ class Effects:
 
 class Index(Flow[Effects]):
     name = "index"
+    about = "versions of sources → passages, searchable by words"
     topics = sources.contracts()
-    views = ("search.words",)
+    tables = (
+        KeptTable("mv.search_state", compared="the newest version of each source, column by column"),
+        KeptTable("mv.chunks", compared="that version cut anew: text, place, hash, words; and nothing beside it"),
+        KeptTable(
+            "mv.embedding_stats",
+            not_compared="what was known when each version came: a replay or a redrive cannot find that out again",
+        ),
+    )
+    views = (KeptView(WORDS_VIEW, "Everything that a search by words finds."),)
     limits = BatchLimits(records_max=200, bytes_max=2_097_152)
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        oracle_search.compare_words(comparison)
 
     def start(self, connection: Connection) -> None:
         active_space(connection)
@@ -435,11 +458,6 @@ def _erase(connection: Connection, erased: Sequence[tuple[SourceKey, int]]) -> N
     columns = columns_of([source for source, _version in erased])
     connection.execute(ERASE_STATE, [*columns, [version for _source, version in erased]])
     connection.execute(DELETE_SUPERSEDED, columns)
-
-
-def columns_of(keys: Sequence[SourceKey]) -> list[list[Any]]:
-    """The keys as arrays of their parts: what `unnest` takes."""
-    return [[key.tenant_id for key in keys], [key.kind for key in keys], [key.source_id for key in keys]]
 
 
 def _base64(data: bytes) -> str:

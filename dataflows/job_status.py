@@ -13,9 +13,17 @@ from typing import Any
 from uuid import UUID
 
 from connectors.postgres.sink import Connection
+from schemas.flows import KeptView
 
 TOPIC = "job.progress"
-VIEW = "job_status"
+VIEW = KeptView(
+    "job_status",
+    "What each job said last.",
+    made_from=(TOPIC,),
+    table="mv.job_status",
+    key=("job_id",),
+    columns=("kind", "state", "stage", "done", "total", "unit", "code", "message", "occurred_at"),
+)
 FINISHED_MAX = 500
 """Jobs of a tenant that are over and still shown: some weeks of them. All of them are in app.jobs."""
 FINISHED = ("succeeded", "failed", "cancelled")

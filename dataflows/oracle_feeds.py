@@ -8,7 +8,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from connectors.postgres.sink import Connection
-from dataflows.oracle_activity import SHOWN_MAX, Unlike
+from dataflows.comparison import SHOWN_MAX, Unlike
 
 LEDGER = "mv.feed_ledger where tenant_id = %(tenant_id)s"
 VERSIONS = "app.document_versions where tenant_id = %(tenant_id)s and origin = 'feed'"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from connectors.postgres.sink import Connection
+from dataflows.comparison import Unlike
 from dataflows.nearness import LINKED, RELATED_MAX, Features, Nearness, near, shared
-from dataflows.oracle_activity import Unlike
 from dataflows.related import KIND, Row, made_features
 
 TABLE, FEATURES = "mv.related", "mv.related_features"

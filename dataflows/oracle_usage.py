@@ -4,13 +4,13 @@ app.jobs.
 A job that is over must be in its table exactly as it ended. One that is open must be there as well, and may be behind:
 its steps are announced about once a second, so what the table has need only be something that the job has said.
 
-Read next: `dataflows/oracle_activity.py`, which compares; `dataflows/usage.py`, which keeps the tables.
+Read next: `dataflows/comparison.py`, which compares; `dataflows/usage.py`, which keeps the tables.
 """
 
 from __future__ import annotations
 
+from dataflows.comparison import Right
 from dataflows.job_status import FINISHED_MAX
-from dataflows.oracle_activity import Right
 
 LEDGER = (
     "tenant_id, attempt_id, started_at, user_id, key_id, provider, model, outcome, usage_source, input_uncached, "

@@ -6,9 +6,10 @@ mark commit together, so law 2 does, and whoever is killed half-way leaves lette
 not. Owns that transaction, the limit on attempts and the account. Refuses to say which flow processes what
 (`dataflows/catalog.py`).
 
-The transaction first locks the flow's offset row of the letter's partition, as the flow's own commits do: the two take
-turns, and a running flow need not be stopped. Order is lost, as with every dead letter: a newer version may be there
-already, and versioned effects then change nothing. What fails again stays, with the new reason.
+Decoding and preparing come before the transaction, as everywhere. It first locks the flow's offset row of the letter's
+partition, as the flow's own commits do: the two take turns, and a running flow need not be stopped. Order is lost, as
+with every dead letter: a newer version may be there already, and versioned effects then change nothing. What fails
+again stays, with the new reason.
 """
 
 from __future__ import annotations
@@ -105,6 +106,13 @@ class Letter:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What a letter comes to, before it is written."""
+
+    effects: Any
+
+
 class Redriver:
     """Processes letters again. `build` makes a flow by its name; `contracts` maps topics that are read instead of the
     flow's own to those, for tests and shadow runs. The connection's transactions are its own: hand in one that is in
@@ -139,15 +147,18 @@ class Redriver:
         return Result(letter.at, "would", letter.code, "would be processed again")
 
     def redrive(self, at: Coordinates, actor: str) -> Result:
-        """One letter, in one transaction. Raises `OperatingError` with nothing written."""
+        """One letter, prepared and then written in one transaction. Raises `OperatingError` with nothing written."""
+        letter = read(self._connection, at)
+        if letter is None:
+            return Result(at, "skipped", "", "decided already")
+        if (refused := self.refusal(letter)) is not None:
+            return refused
+        prepared = self._prepare(letter)
         with mapped(), self._connection.transaction():
             self._take_turn(at)
-            letter = lock(self._connection, at)
-            if letter is None:
-                return Result(at, "skipped", "", "decided already")
-            if (refused := self.refusal(letter)) is not None:
-                return refused
-            result = self._attempt(letter)
+            if lock(self._connection, at) != letter:
+                return Result(at, "skipped", "", "decided or tried by somebody else meanwhile")
+            result = self._attempt(letter, prepared)
             attempt = {"attempt": letter.attempts + 1, "code": result.code, "detail": storable(result.detail)}
             audit(self._connection, actor, "dlq.redrive", at, result.outcome, "", attempt)
             return result
@@ -179,22 +190,34 @@ class Redriver:
             [at.flow, at.topic, at.partition],
         )
 
-    def _attempt(self, letter: Letter) -> Result:
+    def _prepare(self, letter: Letter) -> _Share | DeadLetter:
+        """Everything before the transaction, which holds the flow's turn: a model must not compute under its lock."""
         stage = "decode"
         try:
             event = self._decoded(letter)
             stage = "process"
             flow = self._flow(letter)
-            with mapped(), self._connection.transaction():  # a savepoint: a failure undoes the effects alone
-                flow.apply(self._connection, flow.prepare(self._connection, flow.transform([event])))
+            with mapped():
+                return _Share(flow.prepare(self._connection, flow.transform([event])))
         except OperatingError:
             raise
         except Exception as error:
-            failed = DeadLetter.of(letter.record, stage, error)
-            self._mark_failed(letter.at, failed)
-            return Result(letter.at, "failed", failed.code, failed.detail)
-        decide(self._connection, letter.at, "redriven", attempts=1)
-        return Result(letter.at, "done", letter.code, "processed")
+            return DeadLetter.of(letter.record, stage, error)
+
+    def _attempt(self, letter: Letter, prepared: _Share | DeadLetter) -> Result:
+        try:
+            if isinstance(prepared, _Share):
+                with mapped(), self._connection.transaction():  # a savepoint: a failure undoes the effects alone
+                    self._flow(letter).apply(self._connection, prepared.effects)
+                decide(self._connection, letter.at, "redriven", attempts=1)
+                return Result(letter.at, "done", letter.code, "processed")
+            failed = prepared
+        except OperatingError:
+            raise
+        except Exception as error:
+            failed = DeadLetter.of(letter.record, "process", error)
+        self._mark_failed(letter.at, failed)
+        return Result(letter.at, "failed", failed.code, failed.detail)
 
     def _mark_failed(self, at: Coordinates, failed: DeadLetter) -> None:
         self._connection.execute(

@@ -17,13 +17,12 @@ from dataflows.chunker import Chunk, embedded_text, text_hash
 from dataflows.index import (
     SourceVersion,
     active_space,
-    columns_of,
     lacking_meaning,
     make_findable_by_meaning,
     without_vector,
 )
 from schemas.jobs import REINDEX
-from schemas.sources import SourceKey
+from schemas.sources import SourceKey, columns_of
 
 SOURCES_MAX = 50
 """Of one step: some thousand passages at most, about a second."""

@@ -23,8 +23,9 @@ import numpy as np
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
+from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import active_space
+from dataflows.index import WAITING_FOR_VECTORS, active_space
 from dataflows.nearness import (
     PASSAGES_MAX,
     RELATED_MAX,
@@ -40,6 +41,7 @@ from dataflows.nearness import (
 )
 from runtime.errors import Unprocessable
 from schemas import sources
+from schemas.flows import KeptTable, KeptView
 from schemas.sources import SourceKey
 
 STATE_TOPIC = "adriatic.mv.search_state"
@@ -74,10 +76,32 @@ class Row(NamedTuple):
 
 class Related(Flow[Effects]):
     name = "related"
+    about = "what is findable, and links → the nearest other ADRs of each, and why"
     topics = (STATE_TOPIC, LINKS_TOPIC)
-    views = ("related",)
+    tables = (
+        KeptTable("mv.related_features", compared="words and vectors of each ADR, made anew"),
+        KeptTable("mv.related", compared="every pair of a tenant, compared one by one"),
+    )
+    views = (
+        KeptView(
+            "related",
+            "The nearest other ADRs of each.",
+            table="mv.related",
+            key=("kind", "source_id", "related_id"),
+            columns=("score", "words", "terms", "meaning", "links_to", "links_from"),
+            # Its own watermark says how far it follows the search, not how far the search is.
+            waiting=WAITING_FOR_VECTORS,
+        ),
+    )
     limits = BatchLimits(records_max=100, bytes_max=524_288)
     """At 5 000 ADRs a list takes about 50 ms to make anew: a batch of the largest size takes some seconds."""
+
+    @classmethod
+    def compare(cls, comparison: Comparison) -> None:
+        from dataflows.oracle_related import unlike  # it is written in terms of this module
+
+        found = unlike(comparison.connection, comparison.space, comparison.tenant.tenant_id)
+        comparison.add_unlike(found, "is not what texts, vectors and links give")
 
     def start(self, connection: Connection) -> None:
         active_space(connection)

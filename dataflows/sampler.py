@@ -13,11 +13,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
-from connectors.kafka.source import Offsets, PartitionedConsumer, age_s
+from connectors.kafka.source import GroupConsumer, age_s
 from connectors.postgres.sink import Connection, advance_idle_watermarks, connect, mapped
 from connectors.postgres.watch import write_progress
 from connectors.replaceable import ReplaceableClient
@@ -40,7 +42,8 @@ themselves. Twenty intervals, so that a busy machine is not taken for one that h
 
 
 class Sampler:
-    """Samples until stopped. One per flow process. `views` says which are made from each topic that is read."""
+    """Samples until stopped. One per flow process: it speaks for the partitions that the process has,
+    and for no others. `views` says which are made from each topic that is read."""
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class Sampler:
         flow: str,
         views: Mapping[str, Sequence[str]],
         offsets: Offsets,
-        consumer: PartitionedConsumer,
+        consumer: GroupConsumer,
         life: Lifecycle,
     ) -> None:
         self._settings = settings
@@ -60,6 +63,7 @@ class Sampler:
         self._database = ReplaceableClient("postgres", self._connect, ANSWER_S_MAX, close=Connection.close)
         self._behind_since: dict[TopicPartition, float] = {}
         self._seen_at: dict[TopicPartition, datetime] = {}
+        self._shown: set[TopicPartition] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
@@ -85,7 +89,7 @@ class Sampler:
     def sample(self) -> None:
         """One look. Raises `DependencyUnavailable`."""
         progress = self._ask("select lsn::text, committed_at from ops.cdc_progress where slot = %s", [self._slot])
-        ends = self._offsets.end(self._consumer.partitions)
+        ends = self._offsets.end(self._assigned())
         for topic, views in self._views.items():
             if progress and views:
                 of_topic = {source: end for source, end in ends.items() if source.topic == topic}
@@ -100,6 +104,21 @@ class Sampler:
         self._publish_lag(ends, committed)
         self._publish_watermarks()
 
+    def _assigned(self) -> tuple[TopicPartition, ...]:
+        """The partitions that are ours now. What was said about others is taken back: somebody else speaks for them."""
+        assignment = self._consumer.assignment
+        for source in self._shown.difference(assignment):
+            self._behind_since.pop(source, None)
+            self._seen_at.pop(source, None)
+            for gauge in (metrics.CONSUMER_LAG, metrics.CONSUMER_LAG_SECONDS):
+                with suppress(KeyError):
+                    gauge.remove(*self._labels(source))
+        self._shown = set(assignment)
+        return assignment
+
+    def _labels(self, source: TopicPartition) -> tuple[str, str, str]:
+        return f"adriatic.{self._flow}", source.topic, str(source.partition)
+
     @property
     def _slot(self) -> str:
         return self._settings.cdc.slot
@@ -110,26 +129,22 @@ class Sampler:
         self._tell(lambda connection: advance_idle_watermarks(connection, self._flow, views, ends, lsn, committed_at))
 
     def _publish_progress(self, ends: Mapping[TopicPartition, int], in_kafka_at: datetime | None) -> None:
-        """Up to which commit everything was taken from the topics, by the slowest partition. A partition that was
-        fetched to its end has all that was in Kafka before the end was asked for."""
+        """Up to which commit everything was taken, by partition. One that was fetched to its end has all that was in
+        Kafka before the end was asked for."""
         for source, end in ends.items():
             fetched, newest = self._consumer.fetched(source)
             at = in_kafka_at if fetched >= end else newest.committed_at if newest else None
             if at is not None:
                 self._seen_at[source] = max(at, self._seen_at.get(source, at))
-        seen = [self._seen_at.get(source) for source in ends]
-        known = [at for at in seen if at is not None]
-        complete = bool(known) and len(known) == len(seen)
-        seen_at = min(known) if complete else None
+        seen_at = {source: self._seen_at.get(source) for source in ends}
         self._tell(lambda connection: write_progress(connection, self._flow, seen_at))
 
     def _publish_lag(self, ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> None:
-        group = f"adriatic.{self._flow}"
         facts: dict[str, dict[str, float]] = {}
         for source, end in ends.items():
             records = max(0, end - committed.get(source, 0))
             seconds = self._seconds_behind(source, records)
-            labels = (group, source.topic, str(source.partition))
+            labels = self._labels(source)
             metrics.CONSUMER_LAG.labels(*labels).set(records)
             metrics.CONSUMER_LAG_SECONDS.labels(*labels).set(seconds)
             of_topic = facts.setdefault(source.topic, {"records": 0, "seconds": 0.0})
@@ -148,7 +163,8 @@ class Sampler:
 
     def _publish_watermarks(self) -> None:
         rows = self._ask(
-            "select view, min(lsn)::text, min(source_at) from mv.watermarks where view = any(%s) group by view",
+            "select view, min(lsn)::text, min(source_at) from mv.watermarks where view = any(%s) group by view "
+            "having min(lsn) > '0/0'",
             [[view for views in self._views.values() for view in views]],
         )
         facts: dict[str, Any] = {}
@@ -173,8 +189,8 @@ class Sampler:
     def _forget(self) -> None:
         """The last good figures are not shown as if they were of now."""
         for gauge in (metrics.CONSUMER_LAG, metrics.CONSUMER_LAG_SECONDS):
-            for source in self._consumer.partitions:
-                gauge.labels(f"adriatic.{self._flow}", source.topic, str(source.partition)).set(float("nan"))
+            for source in self._shown:
+                gauge.labels(*self._labels(source)).set(float("nan"))
 
     def _ask(self, query: Any, arguments: Sequence[Any]) -> list[Any]:
         with mapped():

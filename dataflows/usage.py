@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from connectors.postgres.sink import Connection
-from dataflows import job_status
+from dataflows import job_status, oracle_usage
+from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
 from dataflows.job_status import JobStatus
 from runtime.errors import Unprocessable
+from schemas.flows import KeptTable, KeptView
 
 EVENTS_TOPIC = "adriatic.app.usage_events"
-USAGE_VIEWS = ("usage_by_hour", "usage_by_day", "usage_by_model", "usage_by_user", "usage_by_key")
 
 _DAY = "(started_at at time zone 'UTC')::date"
 GROUPS: Mapping[str, Mapping[str, str]] = {
@@ -109,14 +110,36 @@ class Effects:
     jobs: tuple[JobStatus, ...]
 
 
+COMPARED = "a plain query over what the flow read, row by row"
+
+
 class Usage(Flow[Effects]):
     name = "usage"
+    about = "what models were asked → tokens and money by hour, day, model, user, key; what jobs are at"
     topics = (EVENTS_TOPIC, job_status.TOPIC)
-    views = (*USAGE_VIEWS, job_status.VIEW)
+    tables = (
+        KeptTable("mv.usage_ledger", compared=COMPARED),
+        *(KeptTable(f"mv.{view}", compared=COMPARED) for view in GROUPS),
+        KeptTable("mv.job_status", compared=COMPARED),
+    )
+    views = (
+        *(
+            KeptView(
+                view,
+                f"Attempts, tokens and money in millionths of a dollar by {view.removeprefix('usage_by_')}.",
+                made_from=(EVENTS_TOPIC,),
+                table=f"mv.{view}",
+                key=tuple(by),
+                columns=tuple(MEASURES),
+            )
+            for view, by in GROUPS.items()
+        ),
+        job_status.VIEW,
+    )
 
     @classmethod
-    def views_of(cls, topic: str) -> tuple[str, ...]:
-        return USAGE_VIEWS if topic == EVENTS_TOPIC else (job_status.VIEW,)
+    def compare(cls, comparison: Comparison) -> None:
+        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, oracle_usage.RIGHT))
 
     def transform(self, events: Sequence[Event]) -> Effects:
         captured = [event.value for event in events if event.contract == EVENTS_TOPIC]

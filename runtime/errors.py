@@ -6,9 +6,12 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     AdriaticError
     ├── OperatingError          the world: retry in place, or stop and say why; never a dead letter (law 7)
     │   ├── DependencyUnavailable   broker, database, registry, embedder do not answer: retry with back-off
+    │   │   ├── Unprepared              it answers, and a password, a right, a table or a topic is missing
+    │   │   └── LostRace                another transaction came first, and nothing was done: do it again
     │   ├── Behind                  a view has not reached the position that a read asked for: ask again
     │   ├── Fenced                  another writer took over: end this process, write nothing more
     │   └── Halted                  going on would lose or invent data: stop until somebody decides
+    │       └── Defect                  what we ask makes no sense to whom we ask: a bug of ours
     ├── DataError               this record: to the dead-letter queue, with its coordinates
     │   ├── Undecodable             not our wire format, or bytes that do not fit their schema
     │   ├── UnknownSchema           a schema id that the registry does not have
@@ -65,6 +68,19 @@ class DependencyUnavailable(OperatingError):
     code = "dependency-unavailable"
 
 
+class Unprepared(DependencyUnavailable):
+    """A dependency is there, and is not as this release needs it: a password, a right, a table or a topic is missing.
+    Retried like an outage, because it heals without us once somebody has done what the hint says."""
+
+    code = "unprepared"
+
+
+class LostRace(DependencyUnavailable):
+    """Another transaction came first, so that nothing was done: to do it again is safe, and mostly works."""
+
+    code = "lost-race"
+
+
 class Behind(OperatingError):
     """A view has not reached the position that a read asked for, in the time that a read may wait. Try again later."""
 
@@ -81,6 +97,12 @@ class Halted(OperatingError):
     """Going on would lose or invent data. Operator action: read the hint, decide, start again."""
 
     code = "halted"
+
+
+class Defect(Halted):
+    """A dependency does not take what we ask, whatever the values: a bug of ours, which no retry heals."""
+
+    code = "defect"
 
 
 class DataError(AdriaticError):

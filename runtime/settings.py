@@ -410,18 +410,18 @@ def load(**overrides: Any) -> Settings:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {_why(fault['msg'])}" for fault in error.errors()]
     except (SettingsError, tomllib.TOMLDecodeError) as error:
         faults = [f"{error}: {error.__cause__}" if error.__cause__ else str(error)]
-    raise _misconfigured(faults)
+    raise _report_faults(faults)
 
 
 def check() -> Settings:
     """Like `load`, and refuses variables that look like settings and are none."""
     values = load()
     if unknown_variables():
-        raise _misconfigured([])
+        raise _report_faults([])
     return values
 
 
-def _misconfigured(faults: list[str]) -> Misconfigured:
+def _report_faults(faults: list[str]) -> Misconfigured:
     faults = [*faults, *(f"{name}: no such setting" for name in unknown_variables())]
     listed = "\n".join(f"  {fault}" for fault in faults)
     return Misconfigured(

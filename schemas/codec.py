@@ -132,7 +132,7 @@ class Decoder:
         try:
             value = fastavro.schemaless_reader(body, writer, reader)
         except SchemaResolutionError as error:
-            raise self._unresolved(schema_id, writer, reader) from error
+            raise self._explain_unresolved(schema_id, writer, reader) from error
         except Exception as error:  # fastavro raises whatever its readers meet: EOFError, IndexError, UnicodeError …
             raise Undecodable(
                 f"the bytes do not fit schema {schema_id} ({_name_of(writer)}): {_explain(error)}"[:DETAIL_CHARS_MAX],
@@ -145,7 +145,7 @@ class Decoder:
             )
         return value
 
-    def _unresolved(self, schema_id: int, writer: Any, reader: Any) -> Undecodable:
+    def _explain_unresolved(self, schema_id: int, writer: Any, reader: Any) -> Undecodable:
         """The library's own message quotes both schemas whole."""
         wanted = self._subject or _name_of(reader)
         try:

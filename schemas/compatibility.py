@@ -42,7 +42,7 @@ FIRST: Mapping[Direction, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Incompatibility:
     """Why one reader cannot read one writer. `path` names fields: `after.items[].text`."""
 
     path: str
@@ -124,7 +124,7 @@ def check(old: Mapping[str, Any], new: Mapping[str, Any], against: str = "") -> 
     return findings
 
 
-def problems(reader: Any, writer: Any) -> list[Problem]:
+def problems(reader: Any, writer: Any) -> list[Incompatibility]:
     """Why a reader with `reader` cannot read every record that was written with `writer`; empty when it can."""
     return list(_Resolution(_names(reader), _names(writer)).compare(reader, writer, "", "", ""))
 
@@ -145,7 +145,7 @@ class _Resolution:
         self._writer_names = writer_names
         self._seen: set[tuple[str, str]] = set()
 
-    def compare(self, reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Problem]:
+    def compare(self, reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Incompatibility]:
         reader, reader_ns = _resolve(reader, reader_ns, self._reader_names)
         writer, writer_ns = _resolve(writer, writer_ns, self._writer_names)
         if isinstance(writer, list):
@@ -158,14 +158,14 @@ class _Resolution:
 
     def _writer_union(
         self, reader: Any, writer: list[Any], path: str, reader_ns: str, writer_ns: str
-    ) -> Iterator[Problem]:
+    ) -> Iterator[Incompatibility]:
         """Any branch may have been written, so each must be readable."""
         for branch in writer:
             yield from self.compare(reader, branch, path, reader_ns, writer_ns)
 
     def _reader_union(
         self, reader: list[Any], writer: Any, path: str, reader_ns: str, writer_ns: str
-    ) -> Iterator[Problem]:
+    ) -> Iterator[Incompatibility]:
         """The branch of the same type is meant, when there is one: its problems are the ones to tell. Otherwise any
         branch that resolves will do."""
         same = [branch for branch in reader if self._same_kind(branch, writer, reader_ns, writer_ns)]
@@ -177,7 +177,7 @@ class _Resolution:
             if not list(self.compare(branch, writer, path, reader_ns, writer_ns)):
                 return
             self._seen = set(seen)
-        yield Problem(path, "branch-removed", f"{_title(writer)} is not one of {_titles(reader)}")
+        yield Incompatibility(path, "branch-removed", f"{_title(writer)} is not one of {_titles(reader)}")
 
     def _same_kind(self, branch: Any, writer: Any, reader_ns: str, writer_ns: str) -> bool:
         branch, reader_ns = _resolve(branch, reader_ns, self._reader_names)
@@ -186,11 +186,11 @@ class _Resolution:
             return False
         return kind not in ("record", "enum", "fixed") or _same_name(branch, writer, reader_ns, writer_ns)
 
-    def _plain(self, reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Problem]:
+    def _plain(self, reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Incompatibility]:
         kinds = (_kind(writer), _kind(reader))
         if kinds[0] != kinds[1]:
             if kinds not in PROMOTIONS:
-                yield Problem(path, "type-changed", f"{_title(writer)} cannot be read as {_title(reader)}")
+                yield Incompatibility(path, "type-changed", f"{_title(writer)} cannot be read as {_title(reader)}")
             return
         match kinds[1]:
             case "record":
@@ -201,13 +201,15 @@ class _Resolution:
             case "fixed":
                 yield from _name_changed(reader, writer, path, reader_ns, writer_ns)
                 if reader["size"] != writer["size"]:
-                    yield Problem(path, "size-changed", f"{writer['size']} bytes cannot be read as {reader['size']}")
+                    yield Incompatibility(
+                        path, "size-changed", f"{writer['size']} bytes cannot be read as {reader['size']}"
+                    )
             case "array":
                 yield from self.compare(reader["items"], writer["items"], f"{path}[]", reader_ns, writer_ns)
             case "map":
                 yield from self.compare(reader["values"], writer["values"], f"{path}{{}}", reader_ns, writer_ns)
 
-    def _record(self, reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Problem]:
+    def _record(self, reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Incompatibility]:
         yield from _name_changed(reader, writer, path, reader_ns, writer_ns)
         pair = (_full_name(reader, reader_ns), _full_name(writer, writer_ns))
         if pair in self._seen:
@@ -222,7 +224,9 @@ class _Resolution:
             if source is not None:
                 yield from self.compare(field["type"], source["type"], where, inner_reader, inner_writer)
             elif "default" not in field:
-                yield Problem(where, "field-without-default", "the writer has no such field, and the reader no default")
+                yield Incompatibility(
+                    where, "field-without-default", "the writer has no such field, and the reader no default"
+                )
 
 
 def _names(schema: Any) -> dict[str, _Named]:
@@ -285,23 +289,23 @@ def _same_name(reader: Mapping[str, Any], writer: Mapping[str, Any], reader_ns: 
     return name == _full_name(reader, reader_ns) or name in aliases
 
 
-def _name_changed(reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Problem]:
+def _name_changed(reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Incompatibility]:
     if not _same_name(reader, writer, reader_ns, writer_ns):
         names = f"{_full_name(writer, writer_ns)} is not {_full_name(reader, reader_ns)}"
-        yield Problem(path, "name-changed", names)
+        yield Incompatibility(path, "name-changed", names)
 
 
-def _enum(reader: Any, writer: Any, path: str) -> Iterator[Problem]:
+def _enum(reader: Any, writer: Any, path: str) -> Iterator[Incompatibility]:
     missing = [symbol for symbol in writer["symbols"] if symbol not in reader["symbols"]]
     if missing and reader.get("default") not in reader["symbols"]:
-        yield Problem(path, "symbol-removed", f"the reader does not know {', '.join(missing)}")
+        yield Incompatibility(path, "symbol-removed", f"the reader does not know {', '.join(missing)}")
 
 
-def _meaning(reader: Any, writer: Any, path: str) -> Iterator[Problem]:
+def _meaning(reader: Any, writer: Any, path: str) -> Iterator[Incompatibility]:
     for name in MEANING:
         before, after = _property(writer, name), _property(reader, name)
         if before != after:
-            yield Problem(path, "meaning-changed", f"{name} {before or 'none'} is not {after or 'none'}")
+            yield Incompatibility(path, "meaning-changed", f"{name} {before or 'none'} is not {after or 'none'}")
 
 
 def _property(schema: Any, name: str) -> Any:

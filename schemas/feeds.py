@@ -77,7 +77,7 @@ HINTS: Mapping[Reason, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ProducerKey:
     """The whole of a key, as its producer has it. `str` is what is shown, once.
 
     The id names the tenant, so that a key is looked up among its tenant's alone.
@@ -87,12 +87,12 @@ class Key:
     seed: bytes
 
     @classmethod
-    def new(cls, tenant_id: UUID) -> Key:
+    def new(cls, tenant_id: UUID) -> ProducerKey:
         chosen = base64.b32encode(secrets.token_bytes(KEY_ID_BYTES)).decode().lower()
         return cls(f"{tenant_id.hex}.{chosen}", secrets.token_bytes(SEED_BYTES))
 
     @classmethod
-    def parse(cls, text: str) -> Key:
+    def parse(cls, text: str) -> ProducerKey:
         """Raises `ValueError`."""
         prefix, key_id, seed = text.strip().split("_", 2)
         if f"{prefix}_" != KEY_PREFIX or len(seed) != 2 * SEED_BYTES or tenant_of(key_id) is None:
@@ -103,7 +103,7 @@ class Key:
         return f"{KEY_PREFIX}{self.key_id}_{self.seed.hex()}"
 
     def __repr__(self) -> str:
-        return f"Key({self.key_id})"
+        return f"ProducerKey({self.key_id})"
 
     @property
     def public(self) -> bytes:

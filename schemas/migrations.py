@@ -75,7 +75,7 @@ def _read(file: Path, match: re.Match[str]) -> Migration:
     return Migration(int(match["number"]), match["name"], content.decode(), hashlib.sha256(content).hexdigest())
 
 
-def pending(available: Sequence[Migration], applied: Sequence[Applied]) -> tuple[Migration, ...]:
+def find_pending(available: Sequence[Migration], applied: Sequence[Applied]) -> tuple[Migration, ...]:
     """What is still to be applied, in order.
 
     A database that is ahead of these files (a newer release migrated it) is fine: migrations expand before they
@@ -99,7 +99,7 @@ def pending(available: Sequence[Migration], applied: Sequence[Applied]) -> tuple
     return tuple(available[len(applied) :])
 
 
-def applied(connection: psycopg.Connection[Any]) -> tuple[Applied, ...]:
+def read_applied(connection: psycopg.Connection[Any]) -> tuple[Applied, ...]:
     """What this database has, in order; empty for a new one."""
     if connection.execute("select to_regclass('ops.migrations')").fetchone() == (None,):
         return ()
@@ -124,7 +124,7 @@ def apply(connection: psycopg.Connection[Any], available: Sequence[Migration], w
         ) from None
     try:
         _set_lock_timeout(connection, STATEMENT_LOCK_MAX_MS)
-        for migration in pending(available, applied(connection)):
+        for migration in find_pending(available, read_applied(connection)):
             _apply_one(connection, migration)
             yield migration
     finally:

@@ -139,7 +139,7 @@ def decode(text: bytes) -> Pipeline:
     return msgspec.json.decode(text, type=Pipeline)
 
 
-def believed(found: Pipeline | None, now_s: float) -> Pipeline:
+def mask_stale(found: Pipeline | None, now_s: float) -> Pipeline:
     """What may be said of now. An old picture keeps its names, so that it shows what is not known, and no number."""
     if found is None:
         return Pipeline(sampled_at_s=0.0, reason="nobody has looked yet: is the process `watch` there?")

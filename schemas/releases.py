@@ -28,7 +28,7 @@ class Release:
     contracts: Mapping[str, str]
 
 
-class History:
+class ReleaseHistory:
     """The repository that holds `folder`. Raises `DependencyUnavailable` where there is no git or no repository."""
 
     def __init__(self, folder: Path = AVRO_FOLDER) -> None:

@@ -8,7 +8,7 @@ Refuses I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
@@ -70,3 +70,8 @@ def kind_of(contract: str) -> str:
 
 def key_of(kind: str, row: Mapping[str, Any]) -> SourceKey:
     return SourceKey(UUID(row["tenant_id"]), kind, UUID(row[KINDS[kind].id_field]))
+
+
+def columns_of(keys: Sequence[SourceKey]) -> list[list[Any]]:
+    """The keys as arrays of their parts: what `unnest` takes."""
+    return [[key.tenant_id for key in keys], [key.kind for key in keys], [key.source_id for key in keys]]

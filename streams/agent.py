@@ -1,10 +1,11 @@
-"""What every Faust agent uses: the app with its safe settings, and the one loop from a topic to a transaction.
+"""Runs any `Agent` on Faust: the thin driver of the consumer core, and the app with its safe settings.
 
-Owns the order of things: take without acknowledging, leave out what is done, decode, one transaction (rows, offset,
-events, dead letters), acknowledge in order. Refuses what Faust does wrongly or not at all (docs/decisions/0005): no
-tables, no web views, no threaded producer, no exactly-once mode. Nothing escapes from the loop, because Faust would
-acknowledge and skip what was in hand: an outage is waited for in place, a fault of a record is a dead letter, and
-everything else ends the process with nothing acknowledged.
+Owns the order of things: take without acknowledging, leave out what is done, hand to the core, acknowledge in order.
+Refuses everything about records and transactions (`connectors/consumer/core.py` does that, the same for flows), and
+what Faust does wrongly or not at all (docs/decisions/0005): no tables, no web views, no threaded producer, no
+exactly-once mode. Nothing escapes from the loop, because Faust would acknowledge and skip what was in hand: an outage
+is waited for in place, a fault of a record is a dead letter, and everything else ends the process with nothing
+acknowledged.
 
 The truth about what is done is `ops.consumer_offsets`; what the broker knows is for lag and for where to begin. So a
 topic that an agent reads only announces: what it announces is a row, and a record that expired unread is no loss.
@@ -14,37 +15,28 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import faust
 from faust.types.auth import SASLMechanism
 
-from connectors.kafka.dead_letters import NO_LIMIT, limit_of
-from connectors.kafka.records import Record, TopicPartition
-from connectors.kafka.source import Offsets
-from connectors.postgres.sink import (
-    Connection,
-    DeadLetter,
-    Step,
-    TransactionalSink,
-    mapped,
-    recent_dead_letters,
-    write_dead_letters,
-)
-from connectors.registry import RegistryClient
-from runtime import metrics
+from connectors.consumer import instances
+from connectors.consumer.contract import Event
+from connectors.consumer.core import ConsumerCore
+from connectors.kafka.offsets import Offsets
+from connectors.kafka.records import Batch, Record, TopicPartition
+from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
+from connectors.postgres.sink import Connection
 from runtime.deadline import backoff_s
 from runtime.errors import Fenced, Halted, Misconfigured, OperatingError
 from runtime.lifecycle import Lifecycle, StopRequested
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings, Settings
-from schemas import catalog as schema_catalog
-from schemas.codec import Decoder, SchemaLookup
+from schemas.codec import SchemaLookup
 
 log = get_logger("agent")
 
@@ -55,32 +47,23 @@ WITHIN_S = 0.2
 PROCESS_S_MAX = 25
 """One statement of an agent, in seconds. Faust waits for what is in hand when partitions move, and after
 `REBALANCE_S` the broker gives up on this process. What takes longer is a job."""
-SESSION_S = 30
 REBALANCE_S = 60
 START_S_MAX = 60.0
 """For Faust to come up while the broker answers."""
 STOP_S_MAX = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A decoded record. Tombstones never become one."""
-
-    record: Record
-    value: Any
-
-
 class Agent(ABC):
-    """What one agent does. Instances hold no state that matters.
-
-    Delivery: the events of a partition come in order, each one's effects are committed once, with the offset. A replay
-    is possible (an operator may set the offset back) and must change nothing.
-    """
+    """What one agent does: a `Processor` whose events each have their effects at once. Instances hold no state that
+    matters."""
 
     name: str
     """In `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
-    topic: str
+    about: str
+    """What it does, in a few words for people."""
+    topics: tuple[str, ...]
     """By contract name."""
+    raw: bool = False
 
     @abstractmethod
     def process(self, connection: Connection, event: Event) -> None:
@@ -90,9 +73,27 @@ class Agent(ABC):
     def committed(self) -> None:  # noqa: B027 - most agents have nothing to do here
         """After each transaction, for what need not be durable."""
 
+    def views_of(self, topic: str) -> tuple[str, ...]:
+        """None: agents keep no tables."""
+        del topic
+        return ()
+
+    def transform(self, events: Sequence[Event]) -> tuple[Event, ...]:
+        return tuple(events)
+
+    def prepare(self, connection: Connection, effects: tuple[Event, ...]) -> tuple[Event, ...]:
+        del connection
+        return effects
+
+    def apply(self, connection: Connection, effects: tuple[Event, ...]) -> None:
+        connection.execute(f"set local statement_timeout = '{PROCESS_S_MAX}s'")
+        for event in effects:
+            self.process(connection, event)
+
 
 class AgentRunner:
-    """One agent in this process. `topic` is read instead of the contract's, in a group of its own, for tests."""
+    """One agent in this process. `topics` maps contract names to the topics that are read instead, in a group of their
+    own, for tests; `dead_letter_limit` False goes on whatever happens (an operator decided to)."""
 
     def __init__(
         self,
@@ -100,54 +101,53 @@ class AgentRunner:
         settings: Settings,
         life: Lifecycle,
         *,
-        topic: str | None = None,
+        topics: Mapping[str, str] | None = None,
         lookup: SchemaLookup | None = None,
         dead_letter_limit: bool = True,
     ) -> None:
         self.agent = agent
-        self.topic = topic or agent.topic
-        self._group = f"adriatic.{agent.name}" + ("" if topic is None else f".{topic}")
         self._settings = settings
         self._life = life
-        self._registry = RegistryClient(settings.registry) if lookup is None else None
-        lookup = lookup or self._registry
-        assert lookup is not None
-        self._decoder = Decoder(lookup, schema_catalog.subject_of(agent.topic, "value"))
-        self._limit = limit_of(agent.topic) if dead_letter_limit else NO_LIMIT
-        self._sink = TransactionalSink(settings.postgres, agent.name, life)
+        self._core = ConsumerCore(
+            agent,
+            settings,
+            life,
+            command=f"adriatic stream run {agent.name}",
+            topics=topics,
+            lookup=lookup,
+            dead_letter_limit=dead_letter_limit,
+        )
 
     def run(self) -> None:
         """Until asked to stop. Raises what made going on impossible (`Halted`)."""
         try:
-            self._run()
+            with instances.claim(self._settings.home, self._core.group) as instance:
+                self._run(instance)
         except StopRequested:
             pass
         finally:
-            self._sink.close()
-            if self._registry is not None:
-                self._registry.close()
+            self._core.close()
         if self._life.failure is not None:
             raise self._life.failure
 
-    def _run(self) -> None:
+    def _run(self, instance: str) -> None:
         pauses = backoff_s()
         while not self._life.stopping:
             offsets = Offsets(self._settings.kafka)
-            sources = self._life.retry("kafka", partial(offsets.partitions, [self.topic]))
-            first = self._life.retry("kafka", partial(offsets.first, sources))
-            self._life.retry("postgres", partial(self._sink.load_offsets, first))
+            self._core.begin(self._core.retry("kafka", partial(offsets.partitions, self._core.topics)))
             try:
-                asyncio.run(self._live())
+                asyncio.run(self._live(instance))
             except Exception as error:
                 log.warning("faust ended", agent=self.agent.name, error=type(error).__name__, exc_info=True)
                 self._life.health.wait_for("faust", f"it ended ({type(error).__name__}), and is started again")
                 self._life.sleep(next(pauses))
 
-    async def _live(self) -> None:
+    async def _live(self, instance: str) -> None:
         """One life of the Faust app. A broker that goes away for long ends it; it is then made anew."""
-        app = make_app(self._group, self._settings)
-        turn = asyncio.Lock()  # the sink has one connection
-        topic = app.topic(self.topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        app = make_app(self._core.group, instance, self._settings)
+        turn = asyncio.Lock()  # the core has one connection
+        names = self._core.topics
+        topic = app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
         async def consume(stream: Any) -> None:
             async for events in stream.noack().noack_take(TAKE_MAX, within=WITHIN_S):
@@ -164,12 +164,13 @@ class AgentRunner:
             await asyncio.wait_for(app.start(), START_S_MAX)
             self._life.health.clear("faust")
             self._life.health.ready()
-            log.info("reading", agent=self.agent.name, topic=self.topic)
+            log.info("reading", agent=self.agent.name, topics=names)
             while not (self._life.stopping or app.crashed):  # noqa: ASYNC110 - threads ask to stop
                 await asyncio.sleep(0.1)
             if app.crashed and not self._life.stopping:
                 raise RuntimeError("the Faust app crashed") from app.crash_reason
         finally:
+            leave_at_stop(app)
             await asyncio.wait_for(app.stop(), STOP_S_MAX)
 
     # --- in a thread ------------------------------------------------------------------------------------------------
@@ -177,7 +178,13 @@ class AgentRunner:
     def _handle(self, records: Sequence[Record]) -> bool:
         """Records of one partition to one transaction. False when they must not be acknowledged. Never raises."""
         try:
-            self._commit_new(records)
+            while (batch := self._fresh(records)) is not None:
+                try:
+                    for _step in self._core.write([batch]):
+                        self.agent.committed()
+                    return True
+                except Fenced as error:  # partitions had moved: what another process committed is left out
+                    self._core.tolerate(error, batch.source)
         except StopRequested:
             return False
         except OperatingError as error:
@@ -189,98 +196,12 @@ class AgentRunner:
             return False
         return True
 
-    def _commit_new(self, records: Sequence[Record]) -> None:
-        """What another process committed meanwhile (partitions had moved) is read afresh and left out."""
-        for tries_left in (2, 1, 0):
-            source = TopicPartition(records[0].topic, records[0].partition)
-            at = self._retry("postgres", partial(self._offset, source))
-            fresh = [record for record in records if record.offset >= at]
-            if not fresh:
-                return
-            try:
-                self._commit(Step(source, at, fresh[-1].offset + 1), fresh)
-            except Fenced:
-                if not tries_left:
-                    raise
-            else:
-                return
-
-    def _offset(self, source: TopicPartition) -> int:
-        with self._sink.reading() as connection:
-            row = connection.execute(
-                "select next_offset from ops.consumer_offsets where flow = %s and topic = %s and partition = %s",
-                [self.agent.name, *source],
-            ).fetchone()
-        if row is None:
-            raise Halted(f"{self.agent.name} has no offset for {source}", hint="partitions were added: start it again")
-        return int(row[0])
-
-    def _commit(self, step: Step, records: Sequence[Record]) -> None:
-        began = time.perf_counter()
-        events, undecodable = self._decode(records)
-        letters: list[DeadLetter] = []
-
-        def work(connection: Connection) -> None:
-            connection.execute(f"set local statement_timeout = '{PROCESS_S_MAX}s'")
-            letters[:] = [*undecodable, *self._process(connection, events)]
-            if letters:
-                self._refuse_flood(connection, step.source, records, letters)
-                write_dead_letters(connection, self.agent.name, letters)
-
-        self._sink.commit(step, work, lambda: self._count_retry("postgres"))
-        self.agent.committed()
-        metrics.FLOW_RECORDS.labels(self.agent.name, self.agent.topic).inc(len(records))
-        metrics.FLOW_BATCH_SECONDS.labels(self.agent.name, "commit").observe(time.perf_counter() - began)
-        for letter in letters:
-            metrics.FLOW_DEAD_LETTERS.labels(self.agent.name, self.agent.topic, letter.code).inc()
-            log.warning("dead letter", agent=self.agent.name, code=letter.code, **letter.record.coordinates)
-
-    def _decode(self, records: Sequence[Record]) -> tuple[list[Event], list[DeadLetter]]:
-        events: list[Event] = []
-        letters: list[DeadLetter] = []
-        for record in records:
-            if record.value is None:
-                metrics.FLOW_TOMBSTONES.labels(self.agent.name, self.agent.topic).inc()
-                continue
-            try:
-                events.append(Event(record, self._retry("registry", partial(self._decoder.decode, record.value))))
-            except OperatingError:
-                raise
-            except Exception as error:  # a decoder that trips over hostile bytes is the record's fault too
-                letters.append(DeadLetter.of(record, "decode", error))
-        return events, letters
-
-    def _process(self, connection: Connection, events: Sequence[Event]) -> list[DeadLetter]:
-        letters: list[DeadLetter] = []
-        for event in events:
-            try:
-                with mapped(), connection.transaction():
-                    self.agent.process(connection, event)
-            except OperatingError:
-                raise
-            except Exception as error:
-                letters.append(DeadLetter.of(event.record, "process", error))
-        return letters
-
-    def _refuse_flood(
-        self, connection: Connection, source: TopicPartition, records: Sequence[Record], letters: Sequence[DeadLetter]
-    ) -> None:
-        """Raises before anything is written: the transaction rolls back, and the records stay where they are."""
-        offsets = [record.offset for record in records]
-        earlier = recent_dead_letters(connection, self.agent.name, source, offsets[0] - self._limit.window, offsets[0])
-        if reason := self._limit.breach(earlier, offsets, {letter.record.offset for letter in letters}):
-            raise Halted(
-                f"{self.agent.name} stopped at {source}: {reason}",
-                hint="nothing of this batch was written. Look with `adriatic dlq list`; fix the release or the "
-                "producer and start again, or go on regardless with `adriatic stream run --no-dead-letter-limit`",
-                coordinates={"topic": source.topic, "partition": source.partition, "code": letters[-1].code},
-            )
-
-    def _retry(self, what: str, attempt: Callable[[], Any]) -> Any:
-        return self._life.retry(what, attempt, lambda: self._count_retry(what))
-
-    def _count_retry(self, dependency: str) -> None:
-        metrics.FLOW_RETRIES.labels(self.agent.name, dependency).inc()
+    def _fresh(self, records: Sequence[Record]) -> Batch | None:
+        """What of `records` the ledger does not have yet."""
+        source = TopicPartition(records[0].topic, records[0].partition)
+        at = self._core.begin([source])[source]
+        fresh = tuple(record for record in records if record.offset >= at)
+        return Batch(*source, at, fresh[-1].offset + 1, fresh) if fresh else None
 
 
 def record_of(message: Any) -> Record:
@@ -299,18 +220,19 @@ def record_of(message: Any) -> Record:
     )
 
 
-def make_app(group: str, settings: Settings) -> faust.App:
-    """A Faust app that neither declares topics, keeps tables, nor serves anything. One instance id per process: a
-    restart within `SESSION_S` gets its partitions back without a rebalance."""
+def make_app(group: str, instance: str, settings: Settings) -> faust.App:
+    """A Faust app that neither declares topics, keeps tables, nor serves anything. `instance` is the process: a restart
+    within `SESSION_S` gets its partitions back without a rebalance."""
     return faust.App(
         group,
         broker=[f"kafka://{one.strip()}" for one in settings.kafka.bootstrap_servers.split(",")],
         broker_credentials=credentials(settings.kafka),
-        consumer_group_instance_id=f"{group}.{settings.telemetry.ops_port or 0}",
+        consumer_group_instance_id=instance,
+        consumer_metadata_max_age_ms=round(METADATA_S * 1000),
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=SESSION_S,
         broker_rebalance_timeout=REBALANCE_S,
-        broker_heartbeat_interval=3,
+        broker_heartbeat_interval=HEARTBEAT_S,
         broker_commit_interval=1.0,
         stream_wait_empty=False,
         topic_allow_declare=False,
@@ -323,6 +245,14 @@ def make_app(group: str, settings: Settings) -> faust.App:
         datadir=settings.home / "faust",
         loghandlers=[],
     )
+
+
+def leave_at_stop(app: faust.App) -> None:
+    """Make a clean stop tell the group, so that the others have the partitions at once. Faust's client leaves no group
+    as a static member, and has no call for it: without its name it is an ordinary member, which does."""
+    with suppress(AttributeError):  # it never came so far as to join
+        consumer: Any = app.consumer
+        consumer._thread._consumer._coordinator._group_instance_id = None
 
 
 def credentials(settings: KafkaSettings) -> Any:

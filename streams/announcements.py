@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from connectors.consumer.contract import Event
 from connectors.postgres import jobs
 from connectors.postgres.sink import Connection
 from runtime.errors import Unprocessable
-from streams.agent import Agent, Event
+from streams.agent import Agent
 
 TOPIC = "agent.task.submitted"
 
 
 class Announcements(Agent):
     name = "jobs"
-    topic = TOPIC
+    about = "does what takes long"
+    topics = (TOPIC,)
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake

@@ -31,7 +31,7 @@ UNIT = "documents"
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class StoredUpload:
     """What parsing one needs of its row."""
 
     tenant_id: UUID
@@ -109,13 +109,13 @@ _READ_DOCUMENT = """
 """
 
 
-def _document(connection: Connection, job: Job) -> Document | None:
+def _document(connection: Connection, job: Job) -> StoredUpload | None:
     """None when there is nothing to do any more. Raises `NotFound` for one that never was."""
     row = connection.execute(_READ_DOCUMENT, [job.tenant_id, job.params["document_id"]]).fetchone()
     if row is None:
         raise NotFound("there is no such document", hint="GET /v1/documents lists them")
     document_id, content_hash, file_name, over = row
-    return None if over else Document(job.tenant_id, document_id, content_hash, file_name)
+    return None if over else StoredUpload(job.tenant_id, document_id, content_hash, file_name)
 
 
 _LOCK_DOCUMENT = """

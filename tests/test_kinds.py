@@ -16,7 +16,8 @@ import pytest
 from connectors.embedders import Embedder
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
-from dataflows import index, oracle
+from dataflows import index
+from dataflows.comparison import Comparison, Report, TenantReport
 from dataflows.embed import Embed
 from dataflows.flow import Event
 from dataflows.index import Index
@@ -119,13 +120,14 @@ async def hits(caller: Caller, q: str, mode: str) -> list[dict[str, Any]]:
     return found
 
 
-def differences(connection: Connection, embedder: Embedder, tenant_id: UUID) -> oracle.Report:
-    report = oracle.Report()
-    tenant = oracle.TenantReport(tenant_id, "t")
+def differences(connection: Connection, embedder: Embedder, tenant_id: UUID) -> Report:
+    """What `adriatic verify` would say of the tables that these two flows keep."""
+    report, tenant = Report(), TenantReport(tenant_id, "t")
     report.tenants.append(tenant)
+    comparison = Comparison(connection, report, tenant, embedder.space.name, embedder, None)
     with connection.transaction():
-        oracle._compare_tenant(connection, report, tenant)
-        oracle._compare_vectors(connection, report, tenant, embedder.space.name, embedder, None)
+        Index.compare(comparison)
+        Embed.compare(comparison)
     return report
 
 

@@ -1,9 +1,9 @@
 """The topics of this release: one TOML file each, in this folder.
 
-Owns the shape of those files and what they must agree on (a dead-letter topic for each consumed topic, compaction only
-where a key names one thing). Refuses any behaviour: `topics/plan.py` compares them with a broker,
-`connectors/kafka/admin.py` talks to one. Records of `<topic>.dlq` carry the original record's own bytes, so these
-topics have no schema.
+Owns the shape of those files and what they must agree on (a dead-letter topic is somebody's, a partition follows from
+the key). Refuses any behaviour, and to name who reads a topic: each flow and agent says that itself.
+`topics/plan.py` compares them with a broker, `connectors/kafka/admin.py` talks to one. Records of `<topic>.dlq` carry
+the original record's own bytes, so these topics have no schema.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     partition_by: str
     cleanup: Cleanup
     producers: list[str]
-    consumers: list[str]
     pii: list[str]
     freshness_target_s: float | None = None
     retention: str = "forever"
@@ -79,8 +78,6 @@ class Topic(msgspec.Struct, frozen=True):
     retention_ms: int
     """`FOREVER_MS` for no limit."""
     producers: tuple[str, ...]
-    consumers: tuple[str, ...]
-    """Flows and agents of ours; anybody else may read too."""
     pii: tuple[str, ...]
     """Fields that hold, or may hold, what people wrote or who they are."""
     freshness_target_s: float | None
@@ -135,7 +132,6 @@ def parse(name: str, content: bytes) -> Topic:
         cleanup=file.cleanup,
         retention_ms=duration_ms(file.retention),
         producers=tuple(file.producers),
-        consumers=tuple(file.consumers),
         pii=tuple(file.pii),
         freshness_target_s=file.freshness_target_s,
         dlq=file.dlq,
@@ -164,7 +160,6 @@ def _faults(topic: Topic, topics: Mapping[str, Topic]) -> list[str]:
         or topic.partition_by in topic.key,
         "a dead-letter topic is named <topic>.dlq": (topic.kind == "dlq") == topic.name.endswith(DLQ_SUFFIX),
         "a dead-letter topic has no dead letters of its own": topic.kind != "dlq" or topic.dlq is None,
-        "it is consumed, so it needs a dlq": topic.kind == "dlq" or not topic.consumers or topic.dlq,
         "retention and cleanup go into their own settings, not into config": not topic.extra.keys()
         & {"cleanup.policy", "retention.ms"},
         "its dlq topic has no file": topic.dlq is None or topic.dlq.topic in topics,

@@ -33,7 +33,7 @@ class Actual:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TopicChange:
     """One difference. `setting` is empty for the topic as a whole."""
 
     action: Action
@@ -50,19 +50,19 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TopicPlan:
     """What to do, topic by topic in the order of their names, dead-letter topics before those that need them."""
 
-    changes: tuple[Change, ...] = ()
+    changes: tuple[TopicChange, ...] = ()
     unmanaged: tuple[str, ...] = field(default=())
     """Topics of the broker that no file speaks of. Left alone."""
 
     @property
-    def pending(self) -> tuple[Change, ...]:
+    def pending(self) -> tuple[TopicChange, ...]:
         return tuple(change for change in self.changes if change.pending)
 
     @property
-    def refused(self) -> tuple[Change, ...]:
+    def refused(self) -> tuple[TopicChange, ...]:
         return tuple(change for change in self.changes if change.action == "refused")
 
     @property
@@ -76,10 +76,10 @@ def plan(
     *,
     replication_factor: int,
     allow_partition_growth: bool = False,
-) -> Plan:
+) -> TopicPlan:
     """`actual` is all that the broker has, by name; topics whose names start with two underscores are the broker's
     own."""
-    changes: list[Change] = []
+    changes: list[TopicChange] = []
     for topic in sorted(desired, key=lambda topic: (not topic.name.endswith(DLQ_SUFFIX), topic.name)):
         found = actual.get(topic.name)
         if found is None:
@@ -90,39 +90,39 @@ def plan(
         changes.extend(_config(topic, found))
     names = {topic.name for topic in desired}
     unmanaged = sorted(name for name in actual if name not in names and not name.startswith("_"))
-    return Plan(tuple(changes), tuple(unmanaged))
+    return TopicPlan(tuple(changes), tuple(unmanaged))
 
 
-def _create(topic: Topic, replication_factor: int) -> Change:
+def _create(topic: Topic, replication_factor: int) -> TopicChange:
     config = ", ".join(f"{key}={value}" for key, value in sorted(topic.config.items()))
     after = f"{topic.partitions} partition(s), replication {replication_factor}, {config}"
-    return Change("create", topic.name, after=after)
+    return TopicChange("create", topic.name, after=after)
 
 
-def _partitions(topic: Topic, found: Actual, allow_growth: bool) -> Iterator[Change]:
+def _partitions(topic: Topic, found: Actual, allow_growth: bool) -> Iterator[TopicChange]:
     before, after = str(found.partitions), str(topic.partitions)
     if topic.partitions < found.partitions:
         reason = "no broker can remove a partition: it would lose its records. Put the number into the file as it is"
-        yield Change("refused", topic.name, "partitions", before, after, reason)
+        yield TopicChange("refused", topic.name, "partitions", before, after, reason)
     elif topic.partitions > found.partitions and topic.key and not allow_growth:
         reason = (
             f"keys move to other partitions ({topic.partition_by} decides), so a tenant's newer records could overtake "
             "its older ones. Drain the consumers, then use --allow-partition-growth"
         )
-        yield Change("refused", topic.name, "partitions", before, after, reason)
+        yield TopicChange("refused", topic.name, "partitions", before, after, reason)
     elif topic.partitions > found.partitions:
-        yield Change("grow", topic.name, "partitions", before, after)
+        yield TopicChange("grow", topic.name, "partitions", before, after)
 
 
-def _replication(topic: Topic, found: Actual, replication_factor: int) -> Iterator[Change]:
+def _replication(topic: Topic, found: Actual, replication_factor: int) -> Iterator[TopicChange]:
     if found.replication_factor != replication_factor:
         reason = "needs a reassignment of replicas, which is the cluster's business (kafka.replication_factor is ours)"
-        yield Change(
+        yield TopicChange(
             "refused", topic.name, "replication", str(found.replication_factor), str(replication_factor), reason
         )
 
 
-def _config(topic: Topic, found: Actual) -> Iterator[Change]:
+def _config(topic: Topic, found: Actual) -> Iterator[TopicChange]:
     """Only what the file declares is compared, with the value in effect: a default that happens to be right is
     right."""
     declared = topic.config
@@ -130,15 +130,17 @@ def _config(topic: Topic, found: Actual) -> Iterator[Change]:
         before = found.config.get(key)
         if before is None:
             # Refusing would keep every plan from ever being empty on a broker of another make.
-            yield Change("info", topic.name, key, "", value, "this broker does not have the setting; it does without")
-        elif normalised(key, before) != normalised(key, value):
-            yield Change("alter", topic.name, key, before, value)
+            yield TopicChange(
+                "info", topic.name, key, "", value, "this broker does not have the setting; it does without"
+            )
+        elif normalise(key, before) != normalise(key, value):
+            yield TopicChange("alter", topic.name, key, before, value)
     for key in sorted(found.overrides - declared.keys()):
         reason = "set on the broker, not in the file"
-        yield Change("info", topic.name, key, found.config.get(key, ""), "", reason)
+        yield TopicChange("info", topic.name, key, found.config.get(key, ""), "", reason)
 
 
-def normalised(key: str, value: str) -> str:
+def normalise(key: str, value: str) -> str:
     """One spelling for each meaning: lists in order, numbers without decoration, booleans in lower case."""
     text = value.strip()
     if key in LIST_KEYS:

@@ -40,5 +40,6 @@ def run(host: str | None, port: int | None, worker: int | None) -> None:
         asyncio.run(workers.serve(settings, options))
     else:
         from api import server
+        from dataflows.catalog import views
 
-        asyncio.run(server.serve(settings, worker=worker))
+        asyncio.run(server.serve(settings, views(), worker=worker))

@@ -24,8 +24,8 @@ from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
-    from api.search.known_item import Item, Scores
-    from connectors.history import Change, Fault, SourceKind
+    from api.search.known_item import KnownItem, KnownItemScores
+    from connectors.history import Fault, FileChange, SourceKind
 
 MODES: Final = ("words", "meaning", "hybrid")
 TENANT_PREFIX: Final = "eval-"
@@ -37,7 +37,7 @@ class EvaluatedHistory:
     """One history at its end."""
 
     name: str
-    items: list[Item]
+    items: list[KnownItem]
 
     @property
     def queries(self) -> list[tuple[int, str]]:
@@ -114,7 +114,7 @@ def _read(settings: Settings, path: Path) -> Iterator[EvaluatedHistory]:
 
 
 class _Texts:
-    """A corpus as a source of an import (`connectors.history.Source`): titles gone, file names that say nothing."""
+    """A corpus as an import reads it (`connectors.history.HistorySource`): titles gone, file names that say nothing."""
 
     kind: SourceKind = "folder"
     snapshot = False
@@ -128,12 +128,12 @@ class _Texts:
     def count(self) -> int:
         return len(self._items)
 
-    def changes(self) -> Iterator[Change | Fault]:
-        from connectors.history import Change
+    def changes(self) -> Iterator[FileChange | Fault]:
+        from connectors.history import FileChange
 
         for number, item in enumerate(self._items, 1):
             text = item.text.encode()
-            yield Change(self._ref, self._at, "", "", "A", f"{number:04d}.md", None, text, len(text))
+            yield FileChange(self._ref, self._at, "", "", "A", f"{number:04d}.md", None, text, len(text))
 
     def notes(self) -> list[str]:
         return []
@@ -214,7 +214,7 @@ def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, list[int | None]
 # --- the result -----------------------------------------------------------------------------------------------------
 
 
-def _overall(ranks: dict[str, dict[str, list[int | None]]]) -> dict[str, Scores]:
+def _overall(ranks: dict[str, dict[str, list[int | None]]]) -> dict[str, KnownItemScores]:
     from api.search.known_item import scores
 
     return {mode: scores([rank for by_mode in ranks.values() for rank in by_mode[mode]]) for mode in MODES}
@@ -259,6 +259,6 @@ def _table(corpora: Sequence[EvaluatedHistory], ranks: dict[str, dict[str, list[
     yield f"best: {max(MODES, key=lambda mode: overall[mode].ndcg)}"
 
 
-def _row(name: str, width: int, adrs: int, row: dict[str, Scores]) -> str:
+def _row(name: str, width: int, adrs: int, row: dict[str, KnownItemScores]) -> str:
     queries = next(iter(row.values())).queries
     return f"{name:<{width}}  {adrs:>5}  {queries:>7}" + "".join(f"  {row[mode].ndcg:>8.3f}" for mode in MODES)

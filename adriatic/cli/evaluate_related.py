@@ -34,7 +34,7 @@ from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
-    from api.adrs.linked import Item, Measured, Scores
+    from api.adrs.linked import LinkedAdr, LinkScores, Measured
 
 PREFIX: Final = "rel-"
 WAYS: Final = ("bm25", "blind", "linked")
@@ -49,7 +49,7 @@ class LinkedHistory:
     """One history: its items, what was measured by way, and the corpus that goes in."""
 
     corpus: EvaluatedHistory
-    items: list[Item]
+    items: list[LinkedAdr]
     found: dict[str, list[Measured]] = field(default_factory=dict)
 
     @property
@@ -78,7 +78,7 @@ def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     Prints recall@5 and MRR of plain BM25, of the lists that the system serves without the links (blind), and with them.
     Each history gets a tenant, whose ADRs are deleted again.
     """
-    from api.adrs.linked import bm25, measured
+    from api.adrs.linked import bm25, measure
 
     settings = load()
     histories = [one for path in paths or default_paths() for one in _read(settings, path)]
@@ -93,18 +93,18 @@ def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
         import_corpora(settings, [one.corpus for one in histories], remotes)
         ids = [_ids(remote) for remote in remotes]
         for one, remote, of in zip(histories, remotes, ids, strict=True):
-            one.found["bm25"] = measured(one.items, bm25(one.items))
-            one.found["blind"] = measured(one.items, _lists(one, remote, of))
+            one.found["bm25"] = measure(one.items, bm25(one.items))
+            one.found["blind"] = measure(one.items, _lists(one, remote, of))
         for one, remote, of in zip(histories, remotes, ids, strict=True):
             _set_links(one, remote, of)
-            one.found["linked"] = measured(one.items, _lists(one, remote, of))
+            one.found["linked"] = measure(one.items, _lists(one, remote, of))
     click.echo(_as_json(histories) if as_json else "\n".join(table(histories)))
 
 
 def _read(settings: Settings, path: Path) -> Iterator[LinkedHistory]:
     from adriatic.cli.imports import tenant_slug
     from api.adrs.linked import items
-    from api.search.known_item import Item as Text
+    from api.search.known_item import KnownItem as Text
     from connectors.history import open_source
     from connectors.history.jsonl import is_jsonl
 
@@ -176,7 +176,7 @@ def _set_links(one: LinkedHistory, remote: Remote, ids: Mapping[int, UUID]) -> N
 # --- the result -----------------------------------------------------------------------------------------------------
 
 
-def _of(histories: Sequence[LinkedHistory]) -> dict[str, Scores]:
+def _of(histories: Sequence[LinkedHistory]) -> dict[str, LinkScores]:
     from api.adrs.linked import scores
 
     return {way: scores([each for one in histories for each in one.found[way]]) for way in WAYS}

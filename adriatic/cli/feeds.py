@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
     from api.feeds.service import Feed, FeedDetail, NewItem, ShownKey
     from schemas.codec import Encoder
-    from schemas.feeds import Key
+    from schemas.feeds import ProducerKey
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -217,10 +217,10 @@ def encode(slug: str, file: IO[bytes], folder: Path, key_file: IO[str]) -> None:
     """
     from connectors.registry import RegistryClient
     from schemas.codec import Encoder
-    from schemas.feeds import TOPIC, Key
+    from schemas.feeds import TOPIC, ProducerKey
 
     try:
-        key = Key.parse(key_file.readline())
+        key = ProducerKey.parse(key_file.readline())
     except ValueError:
         raise InvalidInput("that is no feed key", hint="it begins with adf_") from None
     folder.mkdir(parents=True, exist_ok=True)
@@ -324,7 +324,7 @@ def _batches(items: Iterator[NewItem]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _encode(encoder: Encoder, key: Key, slug: str, item: NewItem) -> bytes:
+def _encode(encoder: Encoder, key: ProducerKey, slug: str, item: NewItem) -> bytes:
     from schemas.feeds import tenant_of
 
     return encoder.encode(

@@ -24,13 +24,14 @@ def flow() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
     """Which flows there are, and what each of them does."""
-    from dataflows.catalog import FLOWS
+    from dataflows.catalog import flows
 
+    found = [{"name": name, "does": flow.about} for name, flow in flows().items()]
     if as_json:
-        click.echo(json.dumps([{"name": name, "does": does} for name, does in FLOWS.items()], ensure_ascii=False))
+        click.echo(json.dumps(found, ensure_ascii=False))
         return
-    for name, does in FLOWS.items():
-        click.echo(f"{name:10} {does}")
+    for each in found:
+        click.echo(f"{each['name']:10} {each['does']}")
 
 
 @flow.command()

@@ -19,14 +19,14 @@ from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from adriatic.cli.import_view import ImportOutcome
-    from connectors.history import Source
+    from connectors.history import HistorySource
 
 
 @dataclass(frozen=True, slots=True)
 class LocalImport:
     """One source, and where it goes. `token` is that tenant's."""
 
-    source: Source
+    source: HistorySource
     tenant: str
     token: str
 
@@ -113,7 +113,7 @@ def tenant_slug(file: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:63].strip("-") or "import"
 
 
-def _open(settings: Settings, paths: list[Path]) -> Iterator[Source]:
+def _open(settings: Settings, paths: list[Path]) -> Iterator[HistorySource]:
     from connectors.history import open_source
 
     for path in paths:

@@ -12,7 +12,7 @@ from adriatic.cli.status_view import groups
 from adriatic.watch import overview
 from runtime.errors import NotFound
 from runtime.settings import load
-from schemas.pipeline import GroupLag, believed
+from schemas.pipeline import GroupLag, mask_stale
 
 
 @click.command()
@@ -28,7 +28,7 @@ def lag(group: str | None, as_json: bool) -> None:
     from connectors.postgres.watch import Watch
 
     with Watch(load(), "adriatic-lag") as watch:
-        found = believed(*watch.picture())
+        found = mask_stale(*watch.picture())
     shown = [each for each in found.groups if group in (None, each.group, each.group.removeprefix("adriatic."))]
     if group is not None and not shown:
         known = ", ".join(each.group for each in found.groups) or "none"

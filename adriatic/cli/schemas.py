@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from connectors.registry import RegistryClient
     from schemas.catalog import Schema
     from schemas.compatibility import Finding
-    from schemas.releases import History
+    from schemas.releases import ReleaseHistory
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -99,9 +99,9 @@ def check(against: str | None, as_json: bool) -> None:
 
     Each version must read every other (FULL_TRANSITIVE), so all releases are compared, not only the last.
     """
-    from schemas.releases import History
+    from schemas.releases import ReleaseHistory
 
-    history = History()
+    history = ReleaseHistory()
     refs = [against] if against else history.tags()
     try:
         findings = list(_findings(history, refs))
@@ -118,7 +118,7 @@ def check(against: str | None, as_json: bool) -> None:
     sys.exit(1 if findings else 0)
 
 
-def _findings(history: History, refs: Sequence[str]) -> list[Finding]:
+def _findings(history: ReleaseHistory, refs: Sequence[str]) -> list[Finding]:
     """Every version of every contract once, however many releases had it. A contract that is gone is told once too,
     by the last release that has it being the newest of `refs`."""
     from schemas import catalog, compatibility

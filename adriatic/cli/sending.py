@@ -14,14 +14,14 @@ from adriatic.cli.remote import Remote
 from api.imports.schemas import (
     EXAMPLES_MAX,
     BatchResult,
-    Event,
     FinishedImport,
     Import,
+    ImportEvent,
     Remark,
     StartImport,
     Tally,
 )
-from connectors.history import Change, Fault, Source
+from connectors.history import Fault, FileChange, HistorySource
 from runtime.clock import Clock
 
 BATCH_EVENTS_MAX = 200
@@ -34,7 +34,7 @@ ENVELOPE_BYTES = 64
 class Sent:
     """What one import did. `unread` are entries of the source that are no changes."""
 
-    source: Source
+    source: HistorySource
     started: Import
     unread: dict[str, Tally] = field(default_factory=dict)
     events: int = 0
@@ -42,10 +42,10 @@ class Sent:
     finished: FinishedImport | None = None
 
 
-def event_of(change: Change) -> Event:
+def event_of(change: FileChange) -> ImportEvent:
     """The change as it travels: text as text, and bytes that are no text in base64."""
     text = _text(change.content)
-    return Event(
+    return ImportEvent(
         ref=change.ref,
         committed_at=change.committed_at,
         change=change.change,
@@ -69,7 +69,7 @@ def _text(content: bytes | None) -> str | None:
 
 
 def batches(
-    changes: Iterable[Change], *, bytes_max: int, events_max: int = BATCH_EVENTS_MAX
+    changes: Iterable[FileChange], *, bytes_max: int, events_max: int = BATCH_EVENTS_MAX
 ) -> Iterator[tuple[int, bytes]]:
     """(number of changes, request body), in order. A commit is not split, unless it is larger than a request may be."""
     batch: list[bytes] = []
@@ -86,7 +86,7 @@ def batches(
         yield len(batch), _body(batch)
 
 
-def _commits(changes: Iterable[Change], bytes_max: int) -> Iterator[list[bytes]]:
+def _commits(changes: Iterable[FileChange], bytes_max: int) -> Iterator[list[bytes]]:
     """Changes encoded, commit by commit; of a very large commit, a part at a time."""
     commit: list[bytes] = []
     ref = ""
@@ -100,7 +100,7 @@ def _commits(changes: Iterable[Change], bytes_max: int) -> Iterator[list[bytes]]
         yield commit
 
 
-def _encode(change: Change, bytes_max: int) -> bytes:
+def _encode(change: FileChange, bytes_max: int) -> bytes:
     """A change that a request can hold: control characters take six bytes each as text, and less in base64."""
     event = event_of(change)
     encoded = msgspec.json.encode(event)
@@ -119,7 +119,7 @@ def _body(encoded: list[bytes]) -> bytes:
 
 def send(
     remote: Remote,
-    source: Source,
+    source: HistorySource,
     log: str,
     clock: Clock,
     progress: Callable[[int], None],
@@ -141,7 +141,7 @@ def send(
     return sent
 
 
-def _changes(source: Source, sent: Sent, progress: Callable[[int], None]) -> Iterator[Change]:
+def _changes(source: HistorySource, sent: Sent, progress: Callable[[int], None]) -> Iterator[FileChange]:
     for item in source.changes():
         if isinstance(item, Fault):
             before = sent.unread.get(item.code, Tally(0))

@@ -29,7 +29,7 @@ from adriatic.watch import overview
 from adriatic.watch.overview import Check, Overview, Spend
 from runtime.errors import AdriaticError
 from runtime.settings import Settings, load
-from schemas.pipeline import Pipeline, believed
+from schemas.pipeline import Pipeline, mask_stale
 
 WATCH_S = 2.0
 """Between two screens: as often as the supervisor and the watcher report."""
@@ -147,7 +147,9 @@ def _ask_database(settings: Settings) -> _Database:
     with Watch(settings, "adriatic-status") as watch:
         took_ms = (time.monotonic() - began_s) * 1000
         picture, now_s = watch.picture()
-        found = msgspec.structs.replace(believed(picture, now_s), dead_letters=watch.dead_letters(), slot=watch.slot())
+        found = msgspec.structs.replace(
+            mask_stale(picture, now_s), dead_letters=watch.dead_letters(), slot=watch.slot()
+        )
         spend = Spend(*watch.spend_today())
     return _Database(found, spend, f"{settings.postgres.host}:{settings.postgres.port} answers in {took_ms:.0f} ms")
 

@@ -39,11 +39,12 @@ def run(name: str, dead_letter_limit: bool) -> None:
     from dataflows.reindex import Reindex
     from streams.agent import AgentRunner
     from streams.announcements import Announcements
+    from streams.catalog import agents
     from streams.documents import EraseOriginal, ParseDocument
     from streams.worker import Worker
 
-    if name != Announcements.name:
-        raise NotFound(f"no agent {name}", hint=f"there is: {Announcements.name}")
+    if name not in agents():
+        raise NotFound(f"no agent {name}", hint=f"there is: {', '.join(agents())}")
     settings = load()
     logs.configure(f"stream-{name}", settings.telemetry)
     telemetry.configure(f"stream-{name}", settings.telemetry)

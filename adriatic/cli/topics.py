@@ -21,7 +21,7 @@ from runtime.settings import load
 if TYPE_CHECKING:
     from connectors.kafka.admin import KafkaAdmin
     from topics.catalog import Topic
-    from topics.plan import Change, Plan
+    from topics.plan import TopicChange, TopicPlan
 
 SIGNS = {"create": "+", "grow": "~", "alter": "~", "refused": "!", "info": " "}
 
@@ -93,7 +93,7 @@ def apply(allow_partition_growth: bool, wait_s: float, as_json: bool) -> None:
     """
     deadline = Deadline.after(wait_s)
     admin, found, cluster = _make_plan(allow_partition_growth, deadline)
-    done: list[Change] = []
+    done: list[TopicChange] = []
     # After an outage in the middle, the new plan has what is left; what is done stays done.
     retry_until(deadline, lambda: _apply(admin, allow_partition_growth, done))
     if as_json:
@@ -105,14 +105,14 @@ def apply(allow_partition_growth: bool, wait_s: float, as_json: bool) -> None:
     sys.exit(1 if found.refused else 0)
 
 
-def _apply(admin: KafkaAdmin, allow_growth: bool, done: list[Change]) -> None:
+def _apply(admin: KafkaAdmin, allow_growth: bool, done: list[TopicChange]) -> None:
     from topics.catalog import load as load_topics
 
     desired = load_topics()
     admin.apply(_compare(admin, desired, allow_growth), desired, done.append)
 
 
-def _make_plan(allow_growth: bool, deadline: Deadline) -> tuple[KafkaAdmin, Plan, str]:
+def _make_plan(allow_growth: bool, deadline: Deadline) -> tuple[KafkaAdmin, TopicPlan, str]:
     from connectors.kafka.admin import KafkaAdmin
     from topics.catalog import load as load_topics
 
@@ -123,7 +123,7 @@ def _make_plan(allow_growth: bool, deadline: Deadline) -> tuple[KafkaAdmin, Plan
     return admin, found, retry_until(deadline, admin.cluster_id)
 
 
-def _compare(admin: KafkaAdmin, desired: dict[str, Topic], allow_growth: bool) -> Plan:
+def _compare(admin: KafkaAdmin, desired: dict[str, Topic], allow_growth: bool) -> TopicPlan:
     from topics import plan as planning
 
     return planning.plan(
@@ -134,7 +134,7 @@ def _compare(admin: KafkaAdmin, desired: dict[str, Topic], allow_growth: bool) -
     )
 
 
-def _show(found: Plan, cluster: str, as_json: bool) -> None:
+def _show(found: TopicPlan, cluster: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_plan_json(found, cluster)))
         return
@@ -144,14 +144,14 @@ def _show(found: Plan, cluster: str, as_json: bool) -> None:
         click.echo("in sync")
 
 
-def _echo(changes: Iterable[Change]) -> None:
+def _echo(changes: Iterable[TopicChange]) -> None:
     for change in changes:
         values = " -> ".join(value for value in (change.before, change.after) if value)
         line = " ".join(part for part in (SIGNS[change.action], change.topic, change.setting, values) if part)
         click.echo(f"{line}  ({change.action}: {change.reason})" if change.reason else line)
 
 
-def _plan_json(found: Plan, cluster: str) -> dict[str, Any]:
+def _plan_json(found: TopicPlan, cluster: str) -> dict[str, Any]:
     return {
         "cluster": cluster,
         "in_sync": found.in_sync,
@@ -163,8 +163,10 @@ def _plan_json(found: Plan, cluster: str) -> dict[str, Any]:
 def _topic_json(topic: Topic) -> dict[str, Any]:
     import msgspec
 
+    from adriatic.consumers import consumers_of
+
     built: dict[str, Any] = msgspec.to_builtins(topic)
-    return built
+    return built | {"consumers": consumers_of(topic.name)}
 
 
 def _days(retention_ms: int) -> str:

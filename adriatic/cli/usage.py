@@ -14,7 +14,7 @@ import click
 import msgspec
 
 if TYPE_CHECKING:
-    from api.usage.service import By, Spent, Usage, UsageRow
+    from api.usage.service import By, UsageReport, UsageRow, UsageTotals
 
 OUTAGE_S_MAX = 5.0
 """A person waits for this command; a restart of the API is over by then."""
@@ -59,7 +59,7 @@ def usage(
     """
     from adriatic.cli.remote import connect, local_url
     from adriatic.cli.search import local_token_of
-    from api.usage.service import Usage
+    from api.usage.service import UsageReport
     from runtime.settings import load
 
     if (url is None) != (token is None):
@@ -67,7 +67,7 @@ def usage(
     query = {"by": by, "from": _time(first), "to": _time(end), "limit": limit}
     given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
     with connect(url or local_url(load()), given or local_token_of(tenant), outage_s=OUTAGE_S_MAX) as remote:
-        found = remote.request("GET", "/v1/usage", Usage, **query)
+        found = remote.request("GET", "/v1/usage", UsageReport, **query)
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
@@ -85,7 +85,7 @@ def _time(text: str | None) -> str | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
 
 
-def _print(found: Usage) -> None:
+def _print(found: UsageReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -121,14 +121,14 @@ def name_row(row: UsageRow, by: By) -> str:
     return row.key_id or "not known"
 
 
-def cells(spent: Spent) -> list[str]:
+def cells(spent: UsageTotals) -> list[str]:
     tokens = spent.tokens
     cached = tokens.cache_read + tokens.cache_write_5m + tokens.cache_write_1h
     counts = (spent.attempts, spent.failed, spent.cancelled, tokens.input_uncached, cached)
     return [*(f"{count:,}" for count in (*counts, tokens.output_visible + tokens.reasoning)), money(spent)]
 
 
-def money(spent: Spent) -> str:
+def money(spent: UsageTotals) -> str:
     """US dollars to the millionth, exactly: no binary fraction is in between."""
     if spent.cost_micro_usd is None:
         return "unknown" if spent.attempts else "-"

@@ -17,7 +17,7 @@ from runtime.deadline import Deadline
 from runtime.settings import load
 
 if TYPE_CHECKING:
-    from dataflows.oracle import Report
+    from dataflows.comparison import Report
 
 PIPED_COLUMNS = 200
 """Width of the table where nobody looks at a terminal: the longest slug (63) and six counts fit."""

@@ -15,20 +15,25 @@ from typing import Any
 import tomli_w
 
 from adriatic.stack import ports, registry
+from dataflows.catalog import flows
 from runtime.settings import Settings, StackSettings
+from streams.catalog import agents
 
 FILE = "stack.toml"
-PORT_NAMES = (
-    *("postgres", "kafka", "kafka_controller", "registry", "registry_management"),
-    *("api", "api_ops", "cdc_ops", "index_ops", "embed_ops", "activity_ops", "usage_ops", "related_ops", "feeds_ops"),
-    *("jobs_ops", "watch_ops"),
-)
-"""Every listener of the system on this machine. Order matters only for how readable the numbers are."""
 PASSWORD_BYTES = 18
 """144 random bits: beyond guessing, and short enough to paste."""
 PASSWORDS = ("admin_password", "owner_password", "api_password", "flows_password", "cdc_password")
 INSTANCE_BYTES = 4
 """Enough that two copies on one machine do not share a name."""
+
+
+def port_names() -> tuple[str, ...]:
+    """Every listener of the system on this machine. Order matters only for how readable the numbers are."""
+    return (
+        *("postgres", "kafka", "kafka_controller", "registry", "registry_management"),
+        "api",
+        *(f"{name}_ops" for name in ("api", "cdc", *flows(), *agents(), "watch")),
+    )
 
 
 def read(home: Path) -> dict[str, Any]:
@@ -52,7 +57,7 @@ def ensure(settings: Settings) -> None:
 def complete(before: dict[str, Any], home: Path, stack: StackSettings) -> dict[str, Any]:
     """The record with everything decided that was not decided yet."""
     decided = dict(before.get("stack", {}))
-    chosen = ports.choose(home, PORT_NAMES, decided.get("ports", {}))
+    chosen = ports.choose(home, port_names(), decided.get("ports", {}))
     decided.setdefault("instance", secrets.token_hex(INSTANCE_BYTES))
     decided.setdefault("registry_password", secrets.token_urlsafe(PASSWORD_BYTES))
     decided["ports"] = chosen

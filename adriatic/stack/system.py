@@ -15,23 +15,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from adriatic.stack import artifacts, kafka, ports, postgres, registry
 from adriatic.supervisor.part import Part, ProbeResult
+from dataflows.catalog import flows
+from dataflows.flow import Flow
 from runtime.errors import Misconfigured
 from runtime.settings import Settings
+from streams.agent import Agent
+from streams.catalog import agents
 
 INFRASTRUCTURE = ("postgres", "kafka", "registry")
 PROBE_TIMEOUT_S = 3.0
-FLOWS = {
-    "index": "versions to chunks",
-    "embed": "chunks to vectors",
-    "activity": "versions to feed and counts",
-    "usage": "ledger and jobs to usage and status",
-    "related": "the nearest ADRs of each",
-    "feeds": "outside producers to documents",
-}
-"""Each a process of its own."""
 TENANT = "demo"
 """The tenant that a new system begins with."""
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
@@ -157,13 +153,20 @@ def _ours(settings: Settings) -> list[Part]:
     api = f"http://{settings.api.host}:{settings.api.port}"
     alone = settings.api.workers == 1  # several answer for themselves there, and for all on the operators' port
     after = ["migrate", "topics", "schemas"]
+
+    def flow(kind: type[Flow[Any]]) -> Part:
+        return _service(settings, kind.name, ["flow", "run", kind.name], after, f"flow: {kind.about}")
+
+    def agent(kind: type[Agent]) -> Part:
+        return _service(settings, kind.name, ["stream", "run", kind.name], after, f"agent: {kind.about}")
+
     return [
         _step(settings, "migrate", ["migrate"], ["postgres"], "database schema"),
         _step(settings, "topics", ["topics", "apply"], ["kafka"], "topics as in topics/"),
         _step(settings, "schemas", ["schemas", "register"], ["registry"], "schemas as in schemas/avro/"),
         _service(settings, "cdc", ["cdc", "run"], after, "change capture: WAL to topics"),
-        *(_service(settings, name, ["flow", "run", name], after, f"flow: {about}") for name, about in FLOWS.items()),
-        _service(settings, "jobs", ["stream", "run", "jobs"], after, "agent: does what takes long"),
+        *map(flow, flows().values()),
+        *map(agent, agents().values()),
         _service(settings, "watch", ["watch", "run"], ["migrate"], "watcher: lag of groups, freshness of views"),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready" if alone else ""),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),

@@ -72,7 +72,7 @@ def overview(
     checks: Sequence[Check],
     spend: Spend | None,
 ) -> Overview:
-    """`pipeline`: as it may be believed now, see `pipeline.believed`."""
+    """`pipeline`: as it may be believed now, see `pipeline.mask_stale`."""
     found = _joined([*_of_parts(parts), *_of_checks(checks), *_of_pipeline(pipeline)])
     problems = sorted(found, key=lambda problem: RANK[problem.verdict])
     verdict: Verdict = problems[0].verdict if problems else "ok"

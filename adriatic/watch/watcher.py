@@ -23,10 +23,9 @@ from adriatic.watch.freshness import Minutes
 from adriatic.watch.lag import Place, Sample
 from connectors.kafka.groups import Broker, Group, Look, Range
 from connectors.kafka.records import TopicPartition
-from connectors.postgres.watch import MEANING_VIEW, Facts, Watch
+from connectors.postgres.watch import Facts, Watch
 from connectors.replaceable import ReplaceableClient
-from dataflows.catalog import shapes
-from dataflows.embed import Embed
+from dataflows import catalog
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import DependencyUnavailable
@@ -60,12 +59,12 @@ class Watcher:
 
     def __init__(self, settings: Settings, life: Lifecycle, clock: Clock = SYSTEM_CLOCK) -> None:
         self._life = life
-        self._flows = shapes(settings)
+        self._flows = catalog.flows()
         self._windows: Windows = {}
         self._minutes = Minutes()
         self._last_hour: dict[str, Percentiles] | None = None
         self._database = ReplaceableClient(
-            "postgres", lambda: Watch(settings, NAME), DATABASE_S_MAX, close=Watch.close, clock=clock
+            "postgres", lambda: Watch(settings, NAME, catalog.views()), DATABASE_S_MAX, close=Watch.close, clock=clock
         )
         self._broker = ReplaceableClient(
             "kafka",
@@ -163,18 +162,20 @@ class Watcher:
             if name not in ours and group.committed is None:
                 found.append(unknown_group(name, "the broker does not tell its offsets", ours=False))
             elif name in ours or group.committed:
-                windows = self._note(group, look, facts.now_s, _beat(name, facts))
+                windows = self._note(group, look, facts.now_s, _beats(name, facts))
                 found.append(lag.judge(name, windows, facts.now_s, ours=name in ours))
         return sorted(found, key=_rank)
 
     @staticmethod
     def _ours(flow: str, facts: Facts, told: Group) -> Group:
-        """Our offsets are in Postgres; a flow joins no group, so who is there is seen by its session."""
-        members = max(facts.sessions.get(flow, 0), told.members or 0)
+        """Our offsets are in Postgres. A process that ended is missed there at once, by its session; the broker says
+        how many there are, and misses one that was killed only after a while."""
+        sessions = facts.sessions.get(flow, 0)
+        members = (told.members or sessions) if sessions else 0
         return Group(told.name, members, facts.committed.get(flow, {}))
 
     def _note(
-        self, group: Group, look: Look, now_s: float, beat_at_s: float | None
+        self, group: Group, look: Look, now_s: float, beats: Mapping[TopicPartition, float]
     ) -> Mapping[Place, Sequence[Sample]]:
         """Add one sample a partition, and forget what is older than the window."""
         windows = self._windows.setdefault(group.name, {})
@@ -183,7 +184,7 @@ class Watcher:
             del windows[gone]
         for source, at in places.items():
             window = windows.setdefault((source.topic, source.partition), deque(maxlen=SAMPLES_MAX))
-            window.append(_sample(source, at, look, now_s, group.members, beat_at_s))
+            window.append(_sample(source, at, look, now_s, group.members, beats.get(source)))
             while window[0].at_s < now_s - lag.WINDOW_S:
                 window.popleft()
         return windows
@@ -192,9 +193,7 @@ class Watcher:
 
     def _views(self, facts: Facts) -> list[ViewFreshness]:
         """Every view that a flow of this release keeps, and every other one that has a watermark; worst first."""
-        keeper = {view: flow for flow, shape in self._flows.items() for view in shape.views} | {
-            MEANING_VIEW: Embed.name
-        }
+        keeper = {view.name: name for name, flow in self._flows.items() for view in flow.views}
         found = [self._view(view, keeper.get(view, ""), facts) for view in {*keeper, *facts.watermarks}]
         order = ("unknown", "stale", "fresh")
         return sorted(found, key=lambda view: (order.index(view.state), -(view.age_s or 0.0), view.view))
@@ -207,9 +206,7 @@ class Watcher:
             progress.seen_at_s if progress else None,
             shown.source_at_s if shown else None,
         )
-        # A flow has an offset for each of its partitions from its first start on.
-        expected = self._flows[flow].partitions_of(view, facts.committed.get(flow, ())) if flow else 0
-        complete = shown is not None and shown.partitions >= expected
+        complete = shown is not None and shown.complete
         found = freshness.judge(view, flow, facts.now_s, marks, complete=complete)
         return _with_hour(found, (self._last_hour or {}).get(view))
 
@@ -278,9 +275,9 @@ def _sample(
     return Sample(now_s, committed, held.low, end, look.timestamps_s.get(place), members, beat_at_s)
 
 
-def _beat(group: str, facts: Facts) -> float | None:
+def _beats(group: str, facts: Facts) -> Mapping[TopicPartition, float]:
     progress = facts.progress.get(group.removeprefix(PREFIX)) if group.startswith(PREFIX) else None
-    return progress.sampled_at_s if progress else None
+    return progress.sampled_at_s if progress else {}
 
 
 def _rank(group: GroupLag) -> tuple[int, int, str]:

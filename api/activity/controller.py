@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 
 from api import watermarks
 from api.activity import service
-from api.activity.service import DAYS_DEFAULT, DAYS_MAX, FEED_DEFAULT, FEED_MAX, ActiveDays, Counts, Feed
+from api.activity.service import DAYS_DEFAULT, DAYS_MAX, FEED_DEFAULT, FEED_MAX, ActiveDays, ActivityFeed, Counts
 from api.auth.users import Principal
 from api.db import Database
 from api.openapi import answers
@@ -43,7 +43,9 @@ class ActivityController(Controller):
         "/activity",
         operation_id="getActivity",
         summary="What happened",
-        responses=answers(Feed, {"items": [_HAPPENING], "as_of": _AS_OF}, description="Versions, newest first."),
+        responses=answers(
+            ActivityFeed, {"items": [_HAPPENING], "as_of": _AS_OF}, description="Versions, newest first."
+        ),
     )
     async def get_activity(
         self,
@@ -51,7 +53,7 @@ class ActivityController(Controller):
         principal: NamedDependency[Principal],
         limit: Annotated[int, QueryParameter(ge=1, le=FEED_MAX, description="Versions at most.")] = FEED_DEFAULT,
         position: watermarks.Position = None,
-    ) -> Response[Feed]:
+    ) -> Response[ActivityFeed]:
         """The newest versions of the tenant's ADRs. The whole history of one is `GET /v1/adrs/{adr_id}/versions`."""
         await watermarks.shown(database, principal.tenant_id, "activity", position)
         found = await service.feed(database, principal.tenant_id, limit)

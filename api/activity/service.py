@@ -36,7 +36,7 @@ class Happening(msgspec.Struct, frozen=True):
     recorded_at: datetime
 
 
-class Feed(msgspec.Struct, frozen=True):
+class ActivityFeed(msgspec.Struct, frozen=True):
     """Newest first, by when they were written here."""
 
     items: list[Happening]
@@ -76,11 +76,11 @@ _READ_ACTIVITY = """
 """
 
 
-async def feed(database: Database, tenant_id: UUID, limit: int) -> Feed:
+async def feed(database: Database, tenant_id: UUID, limit: int) -> ActivityFeed:
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         rows = await connection.fetch(_READ_ACTIVITY, limit)
         as_of = await watermarks.read(connection, "activity")
-    return Feed([Happening(**dict(row)) for row in rows], as_of)
+    return ActivityFeed([Happening(**dict(row)) for row in rows], as_of)
 
 
 async def counts(database: Database, tenant_id: UUID) -> Counts:

@@ -18,7 +18,7 @@ from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 
 from api import paging
 from api.adrs import examples, preconditions, queries, service
-from api.adrs.document import Document, Status, parse
+from api.adrs.document import ParsedAdr, Status, parse
 from api.adrs.schemas import (
     MESSAGE_CHARS_MAX,
     VERSION_MAX,
@@ -208,13 +208,13 @@ class AdrController(Controller):
         if_match: IfMatch = None,
     ) -> Response[Adr]:
         """Makes a version, unless nothing differs. 409 with `current_version` when somebody else was faster."""
-        expected = preconditions.expected_version(if_match, data.expected_version)
+        expected = preconditions.read_expected(if_match, data.expected_version)
         document = None
         if data.body is not None:
             service.require_fitting(data.body, settings.api.adr_bytes_max)
             document = await _parse(data.body)
 
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.Written:
+        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
             head = await service.lock(connection, tenant_id, adr_id, expected)
             if data.body is not None and document is not None:
                 content = service.content_of(data.body, document, title=data.title, status=data.status, before=head)
@@ -248,14 +248,14 @@ class AdrController(Controller):
         if_match: IfMatch = None,
     ) -> Response[Adr]:
         """Makes a new version that says what an older one said. The versions in between stay in the history."""
-        expected = preconditions.expected_version(if_match, data.expected_version)
+        expected = preconditions.read_expected(if_match, data.expected_version)
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             # Versions never change, so this one can be read and parsed before the head is locked.
             await queries.require_adr(connection, principal.tenant_id, adr_id)
             content = await service.content_at(connection, principal.tenant_id, adr_id, data.to_version)
         document = await _parse(content.body)
 
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.Written:
+        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
             head = await service.lock(connection, tenant_id, adr_id, expected)
             return await service.rollback(connection, tenant_id, head, content, document, data.message, by)
 
@@ -286,9 +286,9 @@ class AdrController(Controller):
         if_match: IfMatch = None,
     ) -> Response[Adr]:
         """Soft: a version that says so. It leaves lists and search, its number stays taken, its history readable."""
-        expected = preconditions.expected_version(if_match, expected_version)
+        expected = preconditions.read_expected(if_match, expected_version)
 
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.Written:
+        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
             head = await service.lock(connection, tenant_id, adr_id, expected)
             return await service.delete(connection, tenant_id, head, message, by)
 
@@ -315,9 +315,9 @@ class AdrController(Controller):
         if_match: IfMatch = None,
     ) -> Response[Adr]:
         """Makes a version that says what the deleted one said."""
-        expected = preconditions.expected_version(if_match, data.expected_version)
+        expected = preconditions.read_expected(if_match, data.expected_version)
 
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.Written:
+        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
             head = await service.lock(connection, tenant_id, adr_id, expected)
             return await service.restore(connection, tenant_id, head, data.message, by)
 
@@ -332,7 +332,7 @@ def actor(principal: Principal) -> service.Actor:
 async def _change(
     database: Database,
     principal: Principal,
-    work: Callable[[Connection, UUID, service.Actor], Awaitable[service.Written]],
+    work: Callable[[Connection, UUID, service.Actor], Awaitable[service.WriteResult]],
 ) -> Response[Adr]:
     """Do `work` in one transaction, and answer with the ADR as it is then."""
     tenant_id, by = principal.tenant_id, actor(principal)
@@ -352,7 +352,7 @@ def _answer(adr: Adr, lsn: str | None, headers: dict[str, str], status_code: int
     return Response(adr, status_code=status_code, headers=headers)
 
 
-async def _parse(body: str) -> Document:
+async def _parse(body: str) -> ParsedAdr:
     if len(body) <= PARSE_HERE_CHARS_MAX:
         return parse(body)
     return await asyncio.to_thread(parse, body)

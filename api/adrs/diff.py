@@ -25,21 +25,21 @@ POPULAR_SHARE = 100
 _Opcode = tuple[str, int, int, int, int]
 
 
-class Difference(NamedTuple):
+class TextDiff(NamedTuple):
     unified: str
     hunks: list[Hunk]
     coarse: bool
     truncated: bool
 
 
-def difference(old: str, new: str, old_name: str, new_name: str) -> Difference:
+def difference(old: str, new: str, old_name: str, new_name: str) -> TextDiff:
     """What `new` has that `old` has not, and the other way round. Lines end with LF; a CR is part of its line."""
     before, after = _lines(old), _lines(new)
     opcodes, coarse = _opcodes(before, after)
-    hunks = [_hunk(group, before, after) for group in _grouped(opcodes)]
-    unified = "".join(_unified(hunks, old_name, new_name))
+    hunks = [_hunk(group, before, after) for group in _group(opcodes)]
+    unified = "".join(_render_unified(hunks, old_name, new_name))
     kept, truncated = _cut(hunks)
-    return Difference(unified, [_plain(hunk) for hunk in kept], coarse, truncated)
+    return TextDiff(unified, [_plain(hunk) for hunk in kept], coarse, truncated)
 
 
 def _lines(text: str) -> list[str]:
@@ -79,7 +79,7 @@ def _pairs(old: list[str], new: list[str]) -> int:
     return sum(count * counts[line] for line, count in Counter(old).items())
 
 
-def _grouped(opcodes: list[_Opcode]) -> Iterator[list[_Opcode]]:
+def _group(opcodes: list[_Opcode]) -> Iterator[list[_Opcode]]:
     """Changes that are near each other, with the lines around them."""
     group: list[_Opcode] = []
     for index, (tag, a0, a1, b0, b1) in enumerate(opcodes):
@@ -113,7 +113,7 @@ def _hunk(group: list[_Opcode], before: list[str], after: list[str]) -> Hunk:
     return Hunk(a0 + (a1 > a0), a1 - a0, b0 + (b1 > b0), b1 - b0, lines)
 
 
-def _unified(hunks: list[Hunk], old_name: str, new_name: str) -> Iterator[str]:
+def _render_unified(hunks: list[Hunk], old_name: str, new_name: str) -> Iterator[str]:
     if hunks:
         yield f"--- {old_name}\n+++ {new_name}\n"
     for hunk in hunks:

@@ -24,8 +24,8 @@ from api.adrs.mentions import (
     PATH_NUMBER,
     PLACEHOLDER,
     TARGET_CHARS_MAX,
-    Link,
     LinkKind,
+    Mention,
     links_of,
     number_of_path,
     plain,
@@ -57,7 +57,7 @@ RAW_STATUS_CHARS_MAX: Final = 200
 """What is shown beside the normalised status: enough for a line with a link."""
 
 
-class Document(msgspec.Struct, frozen=True):
+class ParsedAdr(msgspec.Struct, frozen=True):
     """The outcome of `parse`. `title` is never empty; `status` is `unknown` unless the text says one."""
 
     title: str
@@ -68,7 +68,7 @@ class Document(msgspec.Struct, frozen=True):
     number: int | None
     date: date | None
     deciders: tuple[str, ...]
-    links: tuple[Link, ...]
+    links: tuple[Mention, ...]
     oddities: tuple[Oddity, ...]
 
 
@@ -122,7 +122,7 @@ class _Found:
     deciders: tuple[str, ...] = ()
 
 
-def parse(text: str, *, path: str = "") -> Document:
+def parse(text: str, *, path: str = "") -> ParsedAdr:
     """Recognise what `text` says of itself. `path` is where it was found: it may hold the number, and a title to fall
     back to.
 
@@ -132,7 +132,7 @@ def parse(text: str, *, path: str = "") -> Document:
     oddities: list[Oddity] = list(_text_oddities(text, out))
     heading = _title_heading(out)
     title, heading_number = _title(out, heading, path, oddities)
-    found = _found(out)
+    found = _find_fields(out)
     status, raw_status = _status(found.status, oddities)
     number = number_of_path(path)
     if number is None:
@@ -145,7 +145,7 @@ def parse(text: str, *, path: str = "") -> Document:
     links = tuple(links_of(out, number))
     if len(links) == LINKS_MAX:
         oddities.append("links-capped")
-    return Document(
+    return ParsedAdr(
         title=title,
         status=status,
         raw_status=raw_status,
@@ -159,7 +159,7 @@ def parse(text: str, *, path: str = "") -> Document:
     )
 
 
-def without_title(text: str) -> str:
+def strip_title(text: str) -> str:
     """`text` without the line that holds its title, and without a `title:` in its front matter: what is left when the
     title itself is the query of an evaluation. The rest stays as it is, byte for byte."""
     out = outline(text)
@@ -241,7 +241,7 @@ def _role(out: Outline, path: str, oddities: list[Oddity]) -> Role:
 # ------------------------------------------------------------------------------------------- status, date, people
 
 
-def _found(out: Outline) -> _Found:
+def _find_fields(out: Outline) -> _Found:
     """Front matter first, then the section `Status`, then single lines: the order in which dialects mean it."""
     lines: dict[str, str] = {}
     for line in out.preamble:
@@ -394,14 +394,14 @@ __all__ = [
     "LINKS_MAX",
     "TARGET_CHARS_MAX",
     "Dialect",
-    "Document",
-    "Link",
     "LinkKind",
+    "Mention",
     "Oddity",
+    "ParsedAdr",
     "Role",
     "Status",
     "number_of_path",
     "parse",
     "split_lines",
-    "without_title",
+    "strip_title",
 ]

@@ -2,7 +2,7 @@
 
 Owns which ADRs of a history are asked for, what is taken out of their texts, plain BM25 as the line to beat, and the
 scores. The question is an ADR that has a link to or from another one; right are all that it is linked with, in either
-direction. Texts go in without what refers to other records (`without_mentions`) and without titles of others where they
+direction. Texts go in without what refers to other records (`strip_mentions`) and without titles of others where they
 are quoted. An index, a template and a list (a text that links to many) neither ask nor answer: their links say nothing
 about what they decide. They stay among what may be found wrongly. Refuses I/O: who runs it is
 `adriatic/cli/evaluate_related.py`.
@@ -22,10 +22,10 @@ from uuid import UUID
 
 import msgspec
 
-from api.adrs.document import Document, LinkKind, parse, without_title
-from api.adrs.mentions import without_mentions
+from api.adrs.document import LinkKind, ParsedAdr, parse, strip_title
+from api.adrs.mentions import strip_mentions
 from api.imports.links import KnownAdr, Resolver
-from connectors.history import Change, Fault
+from connectors.history import Fault, FileChange
 
 RECALL_AT: Final = 5
 DEPTH: Final = 10
@@ -39,7 +39,7 @@ BM25_B: Final = 0.75
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class LinkedAdr:
     """One ADR without its links. `links` lead to others, by their place among the items; `linked` are both ways."""
 
     path: str
@@ -49,7 +49,7 @@ class Item:
     linked: frozenset[int] = frozenset()
 
 
-class Scores(msgspec.Struct, frozen=True):
+class LinkScores(msgspec.Struct, frozen=True):
     """Means over `queries`; MRR is cut at `DEPTH`. `low` and `high` are the 95 % interval of the recall."""
 
     queries: int
@@ -69,7 +69,7 @@ class _Live:
     content: dict[str, bytes] = field(default_factory=dict)
     former: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def take(self, change: Change) -> None:
+    def take(self, change: FileChange) -> None:
         if change.change in ("D", "R"):
             old = change.old_path or change.path
             self.content.pop(old, None)
@@ -79,13 +79,13 @@ class _Live:
             self.content[change.path] = change.content
 
 
-def items(changes: Iterable[Change | Fault]) -> list[Item]:
+def items(changes: Iterable[FileChange | Fault]) -> list[LinkedAdr]:
     """The ADRs at the end of a history, in the order of paths. Texts that are no UTF-8 are left out."""
     live = _Live()
     for change in changes:
         if not isinstance(change, Fault):
             live.take(change)
-    texts: list[tuple[str, str, Document]] = []
+    texts: list[tuple[str, str, ParsedAdr]] = []
     for path, content in sorted(live.content.items()):
         try:
             text = content.decode().replace("\0", " ")
@@ -95,7 +95,7 @@ def items(changes: Iterable[Change | Fault]) -> list[Item]:
     links = _links(texts, live.former)
     titles = [document.title for _, _, document in texts]
     return [
-        Item(
+        LinkedAdr(
             path,
             document.title,
             f"# {document.title}\n\n{_blind(text, titles, document.title)}",
@@ -107,7 +107,7 @@ def items(changes: Iterable[Change | Fault]) -> list[Item]:
 
 
 def _links(
-    texts: Sequence[tuple[str, str, Document]], former: dict[str, tuple[str, ...]]
+    texts: Sequence[tuple[str, str, ParsedAdr]], former: dict[str, tuple[str, ...]]
 ) -> dict[int, dict[int, LinkKind]]:
     """Which ADR links to which, resolved as an import does it."""
     taken: set[int] = set()
@@ -132,7 +132,7 @@ def _links(
 
 
 def _blind(text: str, titles: Iterable[str], own: str) -> str:
-    text = without_mentions(without_title(text))
+    text = strip_mentions(strip_title(text))
     for title in titles:
         words = title.split()
         if len(words) > 1 and title.casefold() != own.casefold():
@@ -143,7 +143,7 @@ def _blind(text: str, titles: Iterable[str], own: str) -> str:
 # --- the line to beat -----------------------------------------------------------------------------------------------
 
 
-def bm25(corpus: Sequence[Item]) -> list[list[int]]:
+def bm25(corpus: Sequence[LinkedAdr]) -> list[list[int]]:
     """For each item the nearest others by Okapi BM25, its whole text as the query: plain words, no stems, no stop
     words."""
     texts = [Counter(re.findall(r"\w+", item.text.lower())) for item in corpus]
@@ -173,7 +173,7 @@ Measured = tuple[float, float]
 """Recall and reciprocal rank of one question."""
 
 
-def measured(corpus: Sequence[Item], lists: Sequence[Sequence[int]]) -> list[Measured]:
+def measure(corpus: Sequence[LinkedAdr], lists: Sequence[Sequence[int]]) -> list[Measured]:
     """Of each item that is linked, how well its list holds what it is linked with."""
     found: list[Measured] = []
     for item, others in zip(corpus, lists, strict=True):
@@ -185,10 +185,10 @@ def measured(corpus: Sequence[Item], lists: Sequence[Sequence[int]]) -> list[Mea
     return found
 
 
-def scores(found: Sequence[Measured]) -> Scores:
+def scores(found: Sequence[Measured]) -> LinkScores:
     recalls = [recall for recall, _ in found]
     low, high = _interval(recalls)
-    return Scores(
+    return LinkScores(
         len(found),
         fmean(recalls) if found else 0.0,
         fmean(rank for _, rank in found) if found else 0.0,

@@ -120,7 +120,7 @@ _ADD_FROM_TEXT = """
 
 
 async def replace_from_text(
-    connection: Connection, tenant_id: UUID, adr_id: UUID, log_id: UUID, found: Iterable[document.Link]
+    connection: Connection, tenant_id: UUID, adr_id: UUID, log_id: UUID, found: Iterable[document.Mention]
 ) -> None:
     """Make the `text` links what the newest text says. The ones that stay are not written again."""
     wanted = {(link.kind, link.target): link.number for link in found if "\0" not in link.target}
@@ -146,7 +146,7 @@ async def _resolve(connection: Connection, tenant_id: UUID, log_id: UUID, target
     try:
         wanted = UUID(target)
     except ValueError:
-        number = document.Link("relates-to", target).number
+        number = document.Mention("relates-to", target).number
         found: UUID | None = await connection.fetchval(_FIND_TARGET, tenant_id, log_id, target, number)
         return found
     if not await connection.fetchval(

@@ -53,7 +53,7 @@ _LINK_REACH_CHARS = 60
 """How far before a link its verb may stand: "Superseded, for the reasons given in the review, by [ADR-9]"."""
 
 
-class Link(msgspec.Struct, frozen=True):
+class Mention(msgspec.Struct, frozen=True):
     """`target` is as written: a path, a URL, or a label like `ADR-12`."""
 
     kind: LinkKind
@@ -82,9 +82,9 @@ def plain(text: str) -> str:
     return " ".join(CONTROL.sub(" ", _EMPHASIS.sub("", text)).split())
 
 
-def links_of(out: Outline, own_number: int | None) -> Iterator[Link]:
+def links_of(out: Outline, own_number: int | None) -> Iterator[Mention]:
     """Links of a text to other records, each target once, by its strongest kind, in order of first mention."""
-    best: dict[str, Link] = {}
+    best: dict[str, Mention] = {}
     for link in _mentions(out):
         key = link.target.casefold()
         own = _LABEL.fullmatch(link.target)
@@ -97,7 +97,7 @@ def links_of(out: Outline, own_number: int | None) -> Iterator[Link]:
     yield from best.values()
 
 
-def _mentions(out: Outline) -> Iterator[Link]:
+def _mentions(out: Outline) -> Iterator[Mention]:
     for key, kind in _RELATION_KEYS.items():
         for target in out.front_matter.get(key, ()):
             yield from _relation(kind, target)
@@ -111,13 +111,13 @@ def _mentions(out: Outline) -> Iterator[Link]:
             yield from _line_links(line)
 
 
-def without_mentions(text: str) -> str:
+def strip_mentions(text: str) -> str:
     """`text` without what refers to another record: links to Markdown files and to labels with their words, labels,
     file names, relations in front matter. Titles that are quoted as words stay: only who knows them finds them.
 
     For evaluations that ask whether two records belong together without being told.
     """
-    return "\n".join(_without_mentions(line) for line in text.split("\n") if not _is_mention(line))
+    return "\n".join(_strip_line(line) for line in text.split("\n") if not _is_mention(line))
 
 
 def _is_mention(line: str) -> bool:
@@ -127,7 +127,7 @@ def _is_mention(line: str) -> bool:
     return key in _RELATION_KEYS or (definition is not None and bool(_record_target(definition[2], definition[1])))
 
 
-def _without_mentions(line: str) -> str:
+def _strip_line(line: str) -> str:
     line = _INLINE_LINK.sub(lambda match: " " if _record_target(match[2], match[1]) else match[0], line)
     return _MARKDOWN_NAME.sub(" ", _SPELLED_LABEL.sub(" ", line))
 
@@ -150,33 +150,33 @@ def _relation_kind(name: str) -> LinkKind:
     return _RELATION_KEYS.get(name.strip().lower().replace("_", "-").replace(" ", "-"), "relates-to")
 
 
-def _relation(kind: LinkKind, value: str) -> Iterator[Link]:
+def _relation(kind: LinkKind, value: str) -> Iterator[Mention]:
     """A link from front matter, where a bare number or file name is the whole value."""
     bare = value.strip()
-    links = [Link(kind, link.target, link.label) for link in _line_links(bare) if " " in bare or "]" in bare]
+    links = [Mention(kind, link.target, link.label) for link in _line_links(bare) if " " in bare or "]" in bare]
     if links:
         yield from links
     elif bare and not PLACEHOLDER.search(bare):
-        yield Link(kind, f"ADR-{int(bare)}" if bare.isascii() and bare.isdigit() and len(bare) <= 5 else bare, "")
+        yield Mention(kind, f"ADR-{int(bare)}" if bare.isascii() and bare.isdigit() and len(bare) <= 5 else bare, "")
 
 
-def _line_links(line: str) -> Iterator[Link]:
+def _line_links(line: str) -> Iterator[Mention]:
     """Inline links, link definitions and labels like ADR-12, with the kind that the words before them say."""
     taken: list[tuple[int, int]] = []
     for match in _INLINE_LINK.finditer(line):
         taken.append(match.span())
         if target := _record_target(match[2], match[1]):
-            yield Link(_kind_before(line, match.start()), target, plain(match[1]))
+            yield Mention(_kind_before(line, match.start()), target, plain(match[1]))
     if (definition := _REFERENCE.match(line)) and (target := _record_target(definition[2], definition[1])):
         taken.append(definition.span())
-        yield Link("relates-to", target, plain(definition[1]))
+        yield Mention("relates-to", target, plain(definition[1]))
     spans = iter([*taken, (len(line) + 1, len(line) + 1)])
     span = next(spans)
     for match in _LABEL.finditer(line):
         while match.start() >= span[1]:
             span = next(spans)
         if match.end() <= span[0]:
-            yield Link(_kind_before(line, match.start()), match[0], match[0])
+            yield Mention(_kind_before(line, match.start()), match[0], match[0])
 
 
 def _record_target(target: str, label: str) -> str | None:

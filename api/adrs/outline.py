@@ -70,7 +70,7 @@ def outline(text: str) -> Outline:
     lines = split_lines(text.removeprefix("\ufeff"))
     front_end, unclosed = _front_matter_end(lines)
     front_matter, relations = _front_matter(lines[1 : front_end - 1]) if front_end else ({}, ())
-    prose = _without_comments([""] * front_end + lines[front_end:])
+    prose = _blank_comments([""] * front_end + lines[front_end:])
     tokens = _BLOCKS.parse("\n".join(prose), {"closing": _closing_fences(prose)})
     for token in tokens:
         if token.type == "fence" and token.map:
@@ -147,7 +147,7 @@ def unquote(value: str) -> str:
     return value.split(" #", 1)[0].rstrip()
 
 
-def _without_comments(lines: list[str]) -> list[str]:
+def _blank_comments(lines: list[str]) -> list[str]:
     """The lines, HTML comments blanked. One that never closes is none."""
     joined = "\n".join(lines)
     parts: list[str] = []

@@ -30,13 +30,13 @@ def matches(if_none_match: str | None, tag: str) -> bool:
     return "*" in candidates or tag in candidates
 
 
-def expected_version(if_match: str | None, named: int | None) -> int | None:
+def read_expected(if_match: str | None, named: int | None) -> int | None:
     """The version that a change was made from, by the header or by the body; None when neither says."""
     if if_match is None:
         return named
     from_header = _parse(if_match.strip())
     if named is not None and from_header not in (ANY_VERSION, named):
-        raise _refused(f"If-Match says version {from_header}, expected_version says {named}")
+        raise _refusal(f"If-Match says version {from_header}, expected_version says {named}")
     return from_header if named is None else named
 
 
@@ -45,11 +45,11 @@ def _parse(if_match: str) -> int:
         return ANY_VERSION
     match = _TAG.fullmatch(if_match)
     if match is None or not 1 <= int(match[1]) <= VERSION_MAX:
-        raise _refused(f"If-Match {if_match[:80]} is not one ETag of an ADR")
+        raise _refusal(f"If-Match {if_match[:80]} is not one ETag of an ADR")
     return int(match[1])
 
 
-def _refused(detail: str) -> InvalidInput:
+def _refusal(detail: str) -> InvalidInput:
     return InvalidInput(
         detail,
         hint='send the ETag of the answer that the change was made from, such as "3-0123456789abcdef", or "3"',

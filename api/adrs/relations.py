@@ -28,7 +28,7 @@ AdrId = Annotated[UUID, PathParameter(description="The ADR's id.")]
 TagInPath = Annotated[str, PathParameter(pattern=TAG_PATTERN, description="The tag, percent-encoded.")]
 
 
-async def _lock(connection: Connection, principal: Principal, adr_id: AdrId) -> service.Head:
+async def _lock(connection: Connection, principal: Principal, adr_id: AdrId) -> service.AdrHead:
     head = await service.lock(connection, principal.tenant_id, adr_id, service.ANY_VERSION)
     service.require_alive(head)
     return head

@@ -16,7 +16,7 @@ import asyncpg
 import msgspec
 
 from api.adrs import links, tags
-from api.adrs.document import Document, Status
+from api.adrs.document import ParsedAdr, Status
 from api.adrs.schemas import Change, NewAdr
 from api.db import Connection
 from api.logs import service as logs
@@ -49,7 +49,7 @@ class Content(msgspec.Struct, frozen=True):
     original: bytes | None = None
 
 
-class Written(msgspec.Struct, frozen=True):
+class WriteResult(msgspec.Struct, frozen=True):
     """The outcome of a write. `changed` is False when nothing differed and no version was made."""
 
     adr_id: UUID
@@ -57,7 +57,7 @@ class Written(msgspec.Struct, frozen=True):
     changed: bool = True
 
 
-class Head(msgspec.Struct, frozen=True):
+class AdrHead(msgspec.Struct, frozen=True):
     """The head of an ADR, locked until the transaction ends."""
 
     adr_id: UUID
@@ -70,7 +70,12 @@ class Head(msgspec.Struct, frozen=True):
 
 
 def content_of(
-    body: str, document: Document, *, title: str | None = None, status: Status | None = None, before: Head | None = None
+    body: str,
+    document: ParsedAdr,
+    *,
+    title: str | None = None,
+    status: Status | None = None,
+    before: AdrHead | None = None,
 ) -> Content:
     """What a text says, unless the caller says otherwise; what neither says stays as it was `before`."""
     silent_title = "no-title" in document.oddities
@@ -103,10 +108,10 @@ async def create(
     tenant_id: UUID,
     log_id: UUID,
     content: Content,
-    document: Document,
+    document: ParsedAdr,
     wanted: NewAdr,
     by: Actor,
-) -> Written:
+) -> WriteResult:
     """A new ADR with the log's next number."""
     # One clock for all versions, read after a lock was taken: a later version is never effective earlier.
     number, now = await logs.take_number(connection, tenant_id, log_id)
@@ -117,7 +122,7 @@ async def create(
         await tags.replace(connection, tenant_id, adr_id, wanted.tags)
     if document.links:
         await links.replace_from_text(connection, tenant_id, adr_id, log_id, document.links)
-    return Written(adr_id, 1)
+    return WriteResult(adr_id, 1)
 
 
 _FORGET_OLD_KEYS = """
@@ -181,12 +186,12 @@ _LOCK_ADR = """
 """
 
 
-async def lock(connection: Connection, tenant_id: UUID, adr_id: UUID, expected_version: int | None) -> Head:
+async def lock(connection: Connection, tenant_id: UUID, adr_id: UUID, expected_version: int | None) -> AdrHead:
     """The head, locked, at the version that the caller worked from. Raises `NotFound`, `Conflict`, or 428."""
     row = await connection.fetchrow(_LOCK_ADR, tenant_id, adr_id)
     if row is None:
         no_such_adr(adr_id)
-    head = msgspec.convert(dict(row), Head)
+    head = msgspec.convert(dict(row), AdrHead)
     current = {"current_version": head.version}
     if expected_version is None:
         raise PreconditionRequired(
@@ -203,7 +208,7 @@ async def lock(connection: Connection, tenant_id: UUID, adr_id: UUID, expected_v
     return head
 
 
-def require_alive(head: Head) -> None:
+def require_alive(head: AdrHead) -> None:
     if head.deleted_at is not None:
         raise Gone(
             f"the ADR was deleted at {head.deleted_at.isoformat()}",
@@ -215,41 +220,47 @@ def require_alive(head: Head) -> None:
 async def update(
     connection: Connection,
     tenant_id: UUID,
-    head: Head,
+    head: AdrHead,
     content: Content,
-    document: Document | None,
+    document: ParsedAdr | None,
     message: str,
     by: Actor,
-) -> Written:
+) -> WriteResult:
     """A new version, unless `content` is what the newest one says already. `document` is None for the old text."""
     require_alive(head)
     before = await content_at(connection, tenant_id, head.adr_id, head.version)
     if content == before:
-        return Written(head.adr_id, head.version, changed=False)
+        return WriteResult(head.adr_id, head.version, changed=False)
     version = await _advance(connection, tenant_id, head, "update", content, message, by)
     if document is not None:
         await links.replace_from_text(connection, tenant_id, head.adr_id, head.log_id, document.links)
-    return Written(head.adr_id, version)
+    return WriteResult(head.adr_id, version)
 
 
 async def rollback(
-    connection: Connection, tenant_id: UUID, head: Head, content: Content, document: Document, message: str, by: Actor
-) -> Written:
+    connection: Connection,
+    tenant_id: UUID,
+    head: AdrHead,
+    content: Content,
+    document: ParsedAdr,
+    message: str,
+    by: Actor,
+) -> WriteResult:
     """A new version that says what `content`, an older one, said."""
     require_alive(head)
     version = await _advance(connection, tenant_id, head, "rollback", content, message, by)
     await links.replace_from_text(connection, tenant_id, head.adr_id, head.log_id, document.links)
-    return Written(head.adr_id, version)
+    return WriteResult(head.adr_id, version)
 
 
-async def delete(connection: Connection, tenant_id: UUID, head: Head, message: str, by: Actor) -> Written:
+async def delete(connection: Connection, tenant_id: UUID, head: AdrHead, message: str, by: Actor) -> WriteResult:
     """Soft: a version that says so. The number stays taken and the history readable."""
     require_alive(head)
     content = await content_at(connection, tenant_id, head.adr_id, head.version)
-    return Written(head.adr_id, await _advance(connection, tenant_id, head, "delete", content, message, by))
+    return WriteResult(head.adr_id, await _advance(connection, tenant_id, head, "delete", content, message, by))
 
 
-async def restore(connection: Connection, tenant_id: UUID, head: Head, message: str, by: Actor) -> Written:
+async def restore(connection: Connection, tenant_id: UUID, head: AdrHead, message: str, by: Actor) -> WriteResult:
     """Bring a deleted ADR back as it was."""
     if head.deleted_at is None:
         raise Conflict(
@@ -257,7 +268,7 @@ async def restore(connection: Connection, tenant_id: UUID, head: Head, message: 
         )
     content = await content_at(connection, tenant_id, head.adr_id, head.version)
     try:
-        return Written(head.adr_id, await _advance(connection, tenant_id, head, "restore", content, message, by))
+        return WriteResult(head.adr_id, await _advance(connection, tenant_id, head, "restore", content, message, by))
     except asyncpg.UniqueViolationError:
         raise Conflict(
             f"another ADR was imported from {head.source_key} since",
@@ -296,7 +307,7 @@ _UPDATE_ADR = """
 
 
 async def _advance(
-    connection: Connection, tenant_id: UUID, head: Head, change: Change, content: Content, message: str, by: Actor
+    connection: Connection, tenant_id: UUID, head: AdrHead, change: Change, content: Content, message: str, by: Actor
 ) -> int:
     version = head.version + 1
     now = await connection.fetchval("select clock_timestamp()")

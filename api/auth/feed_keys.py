@@ -11,7 +11,7 @@ import hmac
 from api.auth.users import Principal
 from api.db import Database, tenant_transaction
 from runtime.errors import Unauthenticated
-from schemas.feeds import Key, tenant_of
+from schemas.feeds import ProducerKey, tenant_of
 
 _FIND_KEY = """
   select k.public_key, f.feed_id, f.slug
@@ -24,19 +24,19 @@ _FIND_KEY = """
 async def identify(database: Database, presented: str) -> Principal:
     """Raises `Unauthenticated`."""
     try:
-        key = Key.parse(presented)
+        key = ProducerKey.parse(presented)
     except ValueError:
-        raise _refused() from None
+        raise _refusal() from None
     tenant_id = tenant_of(key.key_id)
     assert tenant_id is not None
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         row = await connection.fetchrow(_FIND_KEY, tenant_id, key.key_id)
     if row is None or not hmac.compare_digest(bytes(row["public_key"]), key.public):
-        raise _refused()
+        raise _refusal()
     return Principal(tenant_id, row["feed_id"], f"feed-key:{key.key_id}", row["slug"], feed=row["slug"])
 
 
-def _refused() -> Unauthenticated:
+def _refusal() -> Unauthenticated:
     return Unauthenticated(
         "the feed's key is not valid",
         hint="make a new one with `adriatic feed key create`",

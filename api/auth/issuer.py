@@ -34,7 +34,7 @@ TTL_S_MAX = 30 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class SignedToken:
     """A signed token, and what a person wants to know about it."""
 
     text: str
@@ -68,7 +68,7 @@ class LocalIssuer:
         """The public half, as RFC 7517 has it."""
         return {"keys": [dict(self._public)]}
 
-    def mint(self, tenant_id: UUID, *, subject: str, ttl_s: int, name: str = "", email: str = "") -> Token:
+    def mint(self, tenant_id: UUID, *, subject: str, ttl_s: int, name: str = "", email: str = "") -> SignedToken:
         """A token that says: `subject` acts for `tenant_id` for the next `ttl_s` seconds."""
         if not 0 < ttl_s <= TTL_S_MAX:
             raise InvalidInput(
@@ -88,7 +88,7 @@ class LocalIssuer:
         }
         claims |= {key: value for key, value in (("name", name), ("email", email)) if value}
         text = jwt.encode(claims, self._key, ALGORITHM, headers={"kid": self.key_id})
-        return Token(text, tenant_id, subject, expires_at)
+        return SignedToken(text, tenant_id, subject, expires_at)
 
 
 def _create(path: Path) -> None:

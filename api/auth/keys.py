@@ -38,7 +38,7 @@ log = get_logger("api")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class PublicKey:
     """One public key, and the one algorithm that it is good for."""
 
     key_id: str | None
@@ -53,7 +53,7 @@ class KeyStore:
         self._fetch = fetch
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._keys: tuple[Key, ...] = ()
+        self._keys: tuple[PublicKey, ...] = ()
         self._asked_at_s: float | None = None
         self._loaded_at_s: float | None = None
         self._background: asyncio.Task[None] | None = None
@@ -69,7 +69,7 @@ class KeyStore:
             self._background.cancel()
             await asyncio.gather(self._background, return_exceptions=True)
 
-    async def find(self, key_id: str | None, algorithm: str) -> Key | None:
+    async def find(self, key_id: str | None, algorithm: str) -> PublicKey | None:
         """The key that a token names, or None when the issuer does not have it.
 
         Raises `DependencyUnavailable` when no key was ever loaded: then nobody can say whether a token is good.
@@ -119,7 +119,7 @@ class KeyStore:
         if self._may_ask() and (self._background is None or self._background.done()):
             self._background = asyncio.create_task(self.refresh(), name="refresh-keys")
 
-    def _match(self, key_id: str | None, algorithm: str) -> Key | None:
+    def _match(self, key_id: str | None, algorithm: str) -> PublicKey | None:
         fitting = [key for key in self._keys if key.algorithm == algorithm]
         if key_id is not None:
             return next((key for key in fitting if key.key_id == key_id), None)
@@ -127,7 +127,7 @@ class KeyStore:
         return fitting[0] if len(fitting) == 1 else None
 
 
-def parse(document: Mapping[str, Any]) -> tuple[Key, ...]:
+def parse(document: Mapping[str, Any]) -> tuple[PublicKey, ...]:
     """The keys of a JWKS that may sign tokens. Keys of other kinds are skipped, as RFC 7517 section 5 asks for."""
     keys = []
     for raw in document["keys"][:KEYS_MAX]:
@@ -141,7 +141,7 @@ def parse(document: Mapping[str, Any]) -> tuple[Key, ...]:
         if isinstance(public, rsa.RSAPublicKey) and public.key_size < RSA_BITS_MIN:
             continue
         key_id = raw.get("kid")
-        keys.append(Key(key_id if isinstance(key_id, str) else None, algorithm, public))
+        keys.append(PublicKey(key_id if isinstance(key_id, str) else None, algorithm, public))
     return tuple(keys)
 
 

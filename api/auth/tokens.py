@@ -57,17 +57,17 @@ class TokenChecker:
         header = _header(token)
         algorithm = header.get("alg")
         if algorithm not in ALGORITHMS:
-            raise _refused(
+            raise _refusal(
                 f"the token is signed with {str(algorithm)[:16]!r}", f"one of {', '.join(ALGORITHMS)} is taken"
             )
         if "crit" in header:
-            raise _refused("the token demands extensions that are not understood here", "ask for one without `crit`")
+            raise _refusal("the token demands extensions that are not understood here", "ask for one without `crit`")
         key = await self._keys.find(header.get("kid"), algorithm)
         if key is None:
-            raise _refused("the token is signed with a key that its issuer does not publish", "ask for a new token")
-        return self._claims(self._verified(token, key.public, key.algorithm))
+            raise _refusal("the token is signed with a key that its issuer does not publish", "ask for a new token")
+        return self._claims(self._verify(token, key.public, key.algorithm))
 
-    def _verified(self, token: str, public: Any, algorithm: str) -> dict[str, Any]:
+    def _verify(self, token: str, public: Any, algorithm: str) -> dict[str, Any]:
         settings = self._settings
         try:
             return jwt.decode(
@@ -80,26 +80,26 @@ class TokenChecker:
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
         except jwt.ExpiredSignatureError:
-            raise _refused("the token has expired", "ask for a new one") from None
+            raise _refusal("the token has expired", "ask for a new one") from None
         except jwt.ImmatureSignatureError:
-            raise _refused("the token is not good yet", "the clocks of issuer and API differ, or wait") from None
+            raise _refusal("the token is not good yet", "the clocks of issuer and API differ, or wait") from None
         except jwt.InvalidIssuerError:
-            raise _refused("the token is of another issuer", f"{settings.issuer!r} is expected here") from None
+            raise _refusal("the token is of another issuer", f"{settings.issuer!r} is expected here") from None
         except jwt.InvalidAudienceError:
-            raise _refused("the token is for another audience", f"{settings.audience!r} is expected here") from None
+            raise _refusal("the token is for another audience", f"{settings.audience!r} is expected here") from None
         except jwt.MissingRequiredClaimError as error:
-            raise _refused(
+            raise _refusal(
                 f"the token has no claim {error.claim!r}", "ask for one with exp, iss, aud and sub"
             ) from None
         except jwt.InvalidSignatureError:
-            raise _refused("the token's signature is wrong", "ask for a new token") from None
+            raise _refusal("the token's signature is wrong", "ask for a new token") from None
         except (jwt.PyJWTError, ValueError, TypeError) as error:
-            raise _refused(f"the token is not valid: {error}", "ask for a new token") from None
+            raise _refusal(f"the token is not valid: {error}", "ask for a new token") from None
 
     def _claims(self, claims: dict[str, Any]) -> Claims:
         subject = claims["sub"]
         if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_CHARS_MAX or "\0" in subject:
-            raise _refused("the token's subject is not usable", f"1 to {SUBJECT_CHARS_MAX} characters")
+            raise _refusal("the token's subject is not usable", f"1 to {SUBJECT_CHARS_MAX} characters")
         name = self._settings.tenant_claim
         try:
             tenant_id = UUID(claims[name])
@@ -113,7 +113,7 @@ class TokenChecker:
                 f"the token's claim {name!r} is not the id of a tenant", hint="it must be the tenant's UUID"
             ) from None
         expires_at = _time(claims["exp"], self._settings.leeway_s)
-        shown = {name: _shown(claims.get(name)) for name in ("name", "email")}
+        shown = {name: _printable(claims.get(name)) for name in ("name", "email")}
         return Claims(tenant_id, subject, **shown, expires_at=expires_at, key_id=_key_id(claims))
 
 
@@ -133,7 +133,7 @@ def _bearer(authorization: str | None) -> str:
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("only bearer tokens are taken", hint="send the header Authorization: Bearer <token>")
     if len(token) > TOKEN_CHARS_MAX:
-        raise _refused("the token is too long", f"at most {TOKEN_CHARS_MAX} characters")
+        raise _refusal("the token is too long", f"at most {TOKEN_CHARS_MAX} characters")
     return token
 
 
@@ -141,7 +141,7 @@ def _header(token: str) -> dict[str, Any]:
     try:
         return jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, TypeError):
-        raise _refused("that is no JSON web token", "send what the issuer gave, whole") from None
+        raise _refusal("that is no JSON web token", "send what the issuer gave, whole") from None
 
 
 def _key_id(claims: dict[str, Any]) -> str | None:
@@ -152,9 +152,9 @@ def _key_id(claims: dict[str, Any]) -> str | None:
     return None
 
 
-def _shown(value: Any) -> str:
+def _printable(value: Any) -> str:
     return value.replace("\0", "")[:SHOWN_CHARS_MAX] if isinstance(value, str) else ""
 
 
-def _refused(detail: str, hint: str) -> Unauthenticated:
+def _refusal(detail: str, hint: str) -> Unauthenticated:
     return Unauthenticated(detail, hint=hint, coordinates={"presented": True})

@@ -32,18 +32,18 @@ class CitationCheck:
         beginning = _BEGINNING.search(text)
         cut = beginning.start() if beginning else len(text)
         self._held = text[cut:]
-        return _MARKER.sub(self._checked, text[:cut])
+        return _MARKER.sub(self._check, text[:cut])
 
     def finish(self) -> str:
         """What was held back. Called before anything that is not the model's own text, and at the end."""
         held, self._held = self._held, ""
-        return _MARKER.sub(self._checked, held)
+        return _MARKER.sub(self._check, held)
 
     def quote(self, number: int) -> None:
         """The answer stands on this source without a marker of its own."""
         self._count(number)
 
-    def _checked(self, match: re.Match[str]) -> str:
+    def _check(self, match: re.Match[str]) -> str:
         numbers = [int(number) for number in match["numbers"].split(",")]
         good = [number for number in dict.fromkeys(numbers) if self._count(number)]
         if not good:

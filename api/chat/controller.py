@@ -82,7 +82,7 @@ class ChatController(Controller):
         if data.session_id is None:
             metrics.CHAT_SESSIONS.inc()
         try:
-            began = await _begun(request, stream)
+            began = await _await_first(request, stream)
         except BaseException:
             stream.abandon()
             raise
@@ -92,10 +92,10 @@ class ChatController(Controller):
         return Stream(stream.frames(), media_type=MEDIA_TYPE, headers=HEADERS)
 
 
-async def _begun(request: Request[Any, Any, Any], stream: ChatStream) -> bool:
+async def _await_first(request: Request[Any, Any, Any], stream: ChatStream) -> bool:
     """True when there is something to show, False when the caller hung up before. Raises what went wrong."""
     first = asyncio.create_task(stream.first())
-    gone = asyncio.create_task(_disconnected(request))
+    gone = asyncio.create_task(_await_disconnect(request))
     try:
         await asyncio.wait({first, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not first.done():
@@ -108,6 +108,6 @@ async def _begun(request: Request[Any, Any, Any], stream: ChatStream) -> bool:
         await asyncio.gather(first, gone, return_exceptions=True)
 
 
-async def _disconnected(request: Request[Any, Any, Any]) -> None:
+async def _await_disconnect(request: Request[Any, Any, Any]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -14,7 +14,7 @@ import msgspec
 
 from api.chat.schemas import UsageSource
 from api.db import Database, tenant_transaction
-from connectors.llm import BYTES_PER_TOKEN, Tokens, Usage
+from connectors.llm import BYTES_PER_TOKEN, Tokens, TokenUsage
 from runtime import metrics
 from runtime.clock import Clock
 
@@ -72,7 +72,7 @@ class Meter:
         self._last_s = 0.0
         self._prompt_bytes = prompt_bytes
         self._answer_bytes = 0
-        self._usage: Usage | None = None
+        self._usage: TokenUsage | None = None
         self._asked = False
 
     def ask(self) -> None:
@@ -89,14 +89,14 @@ class Meter:
         self._last_s = now_s
         self._answer_bytes += len(text.encode())
 
-    def usage(self, usage: Usage) -> None:
+    def usage(self, usage: TokenUsage) -> None:
         self._usage = usage
 
     @property
     def first_token_ms(self) -> int | None:
         return None if self.first_token_s is None else round(self.first_token_s * 1000)
 
-    def spent(self) -> tuple[Tokens, UsageSource]:
+    def measure(self) -> tuple[Tokens, UsageSource]:
         """The tokens so far. What the provider did not count is estimated by the bytes, and said to be."""
         if self._usage and self._usage.complete:
             return self._usage.tokens, "provider"
@@ -108,7 +108,7 @@ class Meter:
         return Tokens(input_uncached=read, output_visible=written), "estimated"
 
     def entry(self, attempt: Attempt, outcome: Outcome, code: str) -> Entry:
-        tokens, source = self.spent()
+        tokens, source = self.measure()
         for bucket, count in msgspec.structs.asdict(tokens).items():
             metrics.AI_TOKENS.labels(self.provider, self.model, bucket).inc(count)
         metrics.CHATS.labels(self.provider, outcome).inc()

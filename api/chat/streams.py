@@ -36,7 +36,7 @@ from api.chat.schemas import (
     encode,
 )
 from api.db import Database
-from connectors.llm import Delta, Done, Event, Prompt, Provider, Quoted, Started, Usage
+from connectors.llm import Delta, Done, Event, Prompt, Provider, Quoted, Started, TokenUsage
 from connectors.llm.extractive import ExtractiveProvider
 from runtime import metrics
 from runtime.clock import Clock
@@ -123,7 +123,7 @@ class ChatStream:
             self.meter.text(event.text)
             self._check.quote(event.number)
             await self._show(self._check.finish() + event.text)
-        elif isinstance(event, Usage):
+        elif isinstance(event, TokenUsage):
             self.meter.usage(event)
         elif isinstance(event, Done):
             await self._end(event)
@@ -137,7 +137,7 @@ class ChatStream:
             problem = problems.problem_of(error, self.attempt.path, self.attempt.request_id)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S_MAX):
-                    await self._put(self._spent())
+                    await self._put(self._usage())
                     await self._put(problem)
                     await self._frames.put(None)
         self._decided.set()
@@ -169,12 +169,12 @@ class ChatStream:
         # From here on the answer is whole, even if the reader leaves before the last frames.
         self.ended_well = True
         await self._put(Citations(self._check.cited, self._check.unsupported))
-        await self._put(self._spent())
+        await self._put(self._usage())
         await self._put(DoneEvent(done.finish, self._clock.now()))
         await self._frames.put(None)
 
-    def _spent(self) -> UsageSpent:
-        tokens, source = self.meter.spent()
+    def _usage(self) -> UsageSpent:
+        tokens, source = self.meter.measure()
         return UsageSpent(tokens, source, None, self.meter.first_token_ms)
 
     async def _put(self, event: ChatEvent) -> None:
@@ -231,7 +231,7 @@ class Streams:
         metrics.CHATS_ACTIVE.set(len(self._running))
         stream.begin(task)
         # Not a `finally` of the task: a task that is cancelled before it runs has none.
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._conclude)
         return stream
 
     async def close(self) -> None:
@@ -266,7 +266,7 @@ class Streams:
             log.error("unexpected exception", exc_info=error, attempt_id=str(stream.attempt.attempt_id))
             await stream.fail(OperatingError("something went wrong on our side", hint="the log has the reason"))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _conclude(self, task: asyncio.Task[None]) -> None:
         """Once for each task, whatever became of it."""
         stream = self._running.pop(task)
         tenant_id = stream.attempt.tenant_id

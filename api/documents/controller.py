@@ -98,13 +98,13 @@ class DocumentController(Controller):
         """Markdown, HTML, plain text, DOCX, or PDF with text; the bytes decide, not the name. What becomes of it is in
         `state` and `reason`; a file that cannot be read is taken, and refused with the reason."""
         try:
-            upload = await asyncio.to_thread(service.received, data.file.file, data.file.filename)
+            upload = await asyncio.to_thread(service.receive, data.file.file, data.file.filename)
             if upload.size_bytes > settings.api.upload_bytes_max:
                 raise TooLarge(
                     f"the file has {upload.size_bytes} bytes", hint=f"at most {settings.api.upload_bytes_max}; split it"
                 )
             async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
-                there = await service.known(connection, principal.tenant_id, upload.content_hash)
+                there = await service.find_by_hash(connection, principal.tenant_id, upload.content_hash)
             if there is not None:
                 return _answer(there, 200)
             await asyncio.to_thread(service.put, objects, principal.tenant_id, upload)
@@ -175,7 +175,7 @@ class DocumentController(Controller):
             "x-content-type-options": "nosniff",
             "etag": f'"{document.sha256}"',
         }
-        return Stream(_streamed(first, parts), headers=headers, media_type="application/octet-stream")
+        return Stream(_stream(first, parts), headers=headers, media_type="application/octet-stream")
 
     @delete(
         "/{document_id:uuid}",
@@ -201,7 +201,7 @@ def _answer(document: Document, status: int) -> Response[Document]:
     return Response(document, headers={"location": f"/v1/documents/{document.id}"}, status_code=status)
 
 
-async def _streamed(first: bytes, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _stream(first: bytes, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     while part := await asyncio.to_thread(next, parts, b""):
         yield part

@@ -33,7 +33,7 @@ READ_BYTES = 1_048_576
 """At a time, of an upload that is hashed."""
 
 
-class Reason(msgspec.Struct, frozen=True):
+class RefusalReason(msgspec.Struct, frozen=True):
     code: str
     detail: str
     hint: str
@@ -45,7 +45,7 @@ class Document(msgspec.Struct, frozen=True):
     id: UUID
     job_id: Annotated[UUID, Meta(description="The job that parses it: GET /v1/jobs/{job_id}.")]
     state: State
-    reason: Reason | None
+    reason: RefusalReason | None
     file_name: str
     title: str
     media_type: Annotated[str, Meta(description="What the bytes are; empty until they were looked at.")]
@@ -105,7 +105,7 @@ _ANY = (None, None, None)
 """Whatever its state, from the beginning of the list."""
 
 
-def received(file: IO[bytes], file_name: str) -> Upload:
+def receive(file: IO[bytes], file_name: str) -> Upload:
     """Reads it once. Blocks."""
     digest = hashlib.sha256()
     size = 0
@@ -114,16 +114,16 @@ def received(file: IO[bytes], file_name: str) -> Upload:
         digest.update(part)
         size += len(part)
     file.seek(0)
-    return Upload(file, _shown(file_name), size, digest.digest())
+    return Upload(file, _clean_name(file_name), size, digest.digest())
 
 
-def _shown(file_name: str) -> str:
+def _clean_name(file_name: str) -> str:
     """The last part of a path, as browsers of old sent it, without what cannot be shown."""
     name = file_name.replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(filter(str.isprintable, name))[-FILE_NAME_CHARS_MAX:].strip() or "document"
 
 
-async def known(connection: Connection, tenant_id: UUID, content_hash: bytes) -> Document | None:
+async def find_by_hash(connection: Connection, tenant_id: UUID, content_hash: bytes) -> Document | None:
     row = await connection.fetchrow(_READ_DOCUMENTS, tenant_id, None, content_hash, *_ANY, 1)
     return _document(row) if row else None
 
@@ -143,7 +143,7 @@ async def create(
     tenant_id = principal.tenant_id
     key = key_of(tenant_id, upload.content_hash)
     await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", key)
-    if there := await known(connection, tenant_id, upload.content_hash):
+    if there := await find_by_hash(connection, tenant_id, upload.content_hash):
         return there, False
     if not await asyncio.to_thread(objects.exists, key):  # a delete of the same bytes was faster
         await asyncio.to_thread(_put, objects, key, upload.file)

@@ -326,7 +326,7 @@ async def create_key(connection: Connection, tenant_id: UUID, slug: str, name: s
 
 
 async def _new_key(connection: Connection, tenant_id: UUID, feed_id: UUID, name: str) -> ShownKey:
-    key = contract.Key.new(tenant_id)
+    key = contract.ProducerKey.new(tenant_id)
     await connection.execute(
         "insert into app.feed_keys (tenant_id, feed_id, key_id, public_key, name) values ($1, $2, $3, $4, $5)",
         *(tenant_id, feed_id, key.key_id, key.public, name),

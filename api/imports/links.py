@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.adrs.document import Link
+from api.adrs.document import Mention
 
 SEGMENTS_MAX = 40
 """Of a URL's path that are tried as the start of a file's path."""
@@ -49,7 +49,7 @@ class Resolver:
         return None if found == source_id else found
 
     def _find(self, source_path: str, target: str) -> UUID | None:
-        number = Link("relates-to", target).number
+        number = Mention("relates-to", target).number
         try:
             url = urlsplit(target)
         except ValueError:
@@ -59,14 +59,14 @@ class Resolver:
             parts = path.strip("/").split("/")[-SEGMENTS_MAX:]
             return next(filter(None, (self._at("/".join(parts[start:])) for start in range(len(parts)))), None)
         if "." not in path and "/" not in path:
-            return self._numbered(number)
+            return self._by_number(number)
         if path.startswith("/"):
             found = self._at(posixpath.normpath(path).lstrip("/"))
         else:
             found = self._at(posixpath.normpath(posixpath.join(posixpath.dirname(source_path), path)))
-        return found or self._by_name.only(posixpath.basename(path)) or self._numbered(number)
+        return found or self._by_name.only(posixpath.basename(path)) or self._by_number(number)
 
-    def _numbered(self, number: int | None) -> UUID | None:
+    def _by_number(self, number: int | None) -> UUID | None:
         return None if number is None else self._numbers.get(number)
 
     def _at(self, path: str) -> UUID | None:

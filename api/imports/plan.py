@@ -21,13 +21,13 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from api.adrs.document import Document, Link, number_of_path, parse
+from api.adrs.document import Mention, ParsedAdr, number_of_path, parse
 from api.imports.schemas import (
     AUTHOR_CHARS_MAX,
     MESSAGE_CHARS_MAX,
     PATH_CHARS_MAX,
     REF_CHARS_MAX,
-    Event,
+    ImportEvent,
     Remark,
 )
 from runtime.ids import new_id
@@ -38,7 +38,7 @@ VersionChange = Literal["create", "update", "rename", "delete", "restore"]
 
 
 @dataclass(slots=True)
-class Head:
+class PlannedHead:
     """An ADR as the plan has it so far. `stored_*` is what the database still has; `version` 0 is not there yet."""
 
     adr_id: UUID
@@ -52,14 +52,14 @@ class Head:
     deleted_at: datetime | None = None
     body: str | None = None
     original: bytes | None = None
-    links: tuple[Link, ...] | None = None
+    links: tuple[Mention, ...] | None = None
     is_new: bool = False
     stored_number: int | None = None
     stored_source_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class VersionRow:
     """A row of app.adr_versions."""
 
     adr_id: UUID
@@ -80,19 +80,19 @@ class Version:
 class State:
     """What the database knows of the paths and numbers that a batch mentions."""
 
-    live: dict[str, Head] = field(default_factory=dict)
-    deleted: dict[str, Head] = field(default_factory=dict)
-    numbers: dict[int, Head] = field(default_factory=dict)
+    live: dict[str, PlannedHead] = field(default_factory=dict)
+    deleted: dict[str, PlannedHead] = field(default_factory=dict)
+    numbers: dict[int, PlannedHead] = field(default_factory=dict)
     known: set[tuple[str, str]] = field(default_factory=set)
     refused: dict[tuple[str, str], Remark] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Plan:
+class BatchPlan:
     """What a batch does. `touched` are the heads to write, in the order in which they were first met."""
 
-    versions: list[Version] = field(default_factory=list)
-    touched: dict[UUID, Head] = field(default_factory=dict)
+    versions: list[VersionRow] = field(default_factory=list)
+    touched: dict[UUID, PlannedHead] = field(default_factory=dict)
     applied: int = 0
     skipped: int = 0
     refused: list[Remark] = field(default_factory=list)
@@ -100,13 +100,13 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class ReadableEvent:
     """A change that may be applied: bounded, with its text read. `document` is None for a deletion."""
 
-    event: Event
+    event: ImportEvent
     body: str = ""
     original: bytes | None = None
-    document: Document | None = None
+    document: ParsedAdr | None = None
     remarks: tuple[Remark, ...] = ()
 
     @property
@@ -114,19 +114,19 @@ class Prepared:
         return self.document.number if self.document else None
 
 
-def remark(event: Event, code: str, detail: str) -> Remark:
+def remark(event: ImportEvent, code: str, detail: str) -> Remark:
     return Remark(event.path[:PATH_CHARS_MAX], event.ref[:REF_CHARS_MAX], code, detail)
 
 
 # ------------------------------------------------------------------------------------------------ reading one change
 
 
-def prepare(event: Event, content_bytes_max: int) -> Prepared | Remark:
+def prepare(event: ImportEvent, content_bytes_max: int) -> ReadableEvent | Remark:
     """Read a change's text, or say why the change is refused."""
     if fault := _fault(event):
         return remark(event, "invalid-input", fault)
     if event.change == "D":
-        return Prepared(event)
+        return ReadableEvent(event)
     content = event.bytes_()
     size_bytes = event.size_bytes if content is None else len(content)
     if size_bytes > content_bytes_max:
@@ -140,7 +140,7 @@ def prepare(event: Event, content_bytes_max: int) -> Prepared | Remark:
         remarks.append(remark(event, "not-text", "not UTF-8, or it holds U+0000: the original bytes are kept"))
     if document.role != "record":
         remarks.append(remark(event, document.role, f"reads as {_ROLES[document.role]}, not as a decision"))
-    return Prepared(event, body, original, document, tuple(remarks))
+    return ReadableEvent(event, body, original, document, tuple(remarks))
 
 
 _ROLES: Mapping[str, str] = {"index": "an index of decisions", "template": "a template for decisions"}
@@ -174,7 +174,7 @@ def readable(content: bytes) -> tuple[str, bytes | None]:
     return (_UNREADABLE.sub("\ufffd", text), content) if "\0" in text else (text, None)
 
 
-def _fault(event: Event) -> str:
+def _fault(event: ImportEvent) -> str:
     for name, value, chars_max in (
         ("path", event.path, PATH_CHARS_MAX),
         ("old_path", event.old_path or "", PATH_CHARS_MAX),
@@ -192,9 +192,9 @@ def _fault(event: Event) -> str:
 # -------------------------------------------------------------------------------------------------------- the batch
 
 
-def plan(changes: Sequence[Prepared], state: State, *, snapshot: bool = False) -> Plan:
+def plan(changes: Sequence[ReadableEvent], state: State, *, snapshot: bool = False) -> BatchPlan:
     """What `changes` do to `state`, which is used up by it."""
-    result = Plan()
+    result = BatchPlan()
     if snapshot:
         state.refused.clear()  # what is there now is the newest there is
     fresh = list(_unknown(changes, state, result))
@@ -205,7 +205,7 @@ def plan(changes: Sequence[Prepared], state: State, *, snapshot: bool = False) -
     return result
 
 
-def _unknown(changes: Iterable[Prepared], state: State, result: Plan) -> Iterator[Prepared]:
+def _unknown(changes: Iterable[ReadableEvent], state: State, result: BatchPlan) -> Iterator[ReadableEvent]:
     for change in changes:
         key = (change.event.path, change.event.ref)
         if key in state.known:
@@ -217,8 +217,8 @@ def _unknown(changes: Iterable[Prepared], state: State, result: Plan) -> Iterato
             yield change
 
 
-def _commits(changes: Sequence[Prepared]) -> Iterator[list[Prepared]]:
-    commit: list[Prepared] = []
+def _commits(changes: Sequence[ReadableEvent]) -> Iterator[list[ReadableEvent]]:
+    commit: list[ReadableEvent] = []
     for change in changes:
         if commit and commit[-1].event.ref != change.event.ref:
             yield commit
@@ -228,9 +228,9 @@ def _commits(changes: Sequence[Prepared]) -> Iterator[list[Prepared]]:
         yield commit
 
 
-def _take_out(commit: Sequence[Prepared], state: State) -> dict[str, Head]:
+def _take_out(commit: Sequence[ReadableEvent], state: State) -> dict[str, PlannedHead]:
     """What leaves its path in this commit, and the numbers that renames give up, before anything arrives."""
-    moving: dict[str, Head] = {}
+    moving: dict[str, PlannedHead] = {}
     for change in commit:
         event = change.event
         leaves = event.old_path if event.change == "R" else event.path if event.change == "D" else None
@@ -244,7 +244,9 @@ def _take_out(commit: Sequence[Prepared], state: State) -> dict[str, Head]:
     return moving
 
 
-def _apply(change: Prepared, state: State, moving: dict[str, Head], result: Plan, *, snapshot: bool) -> None:
+def _apply(
+    change: ReadableEvent, state: State, moving: dict[str, PlannedHead], result: BatchPlan, *, snapshot: bool
+) -> None:
     event = change.event
     if event.change == "D":
         if (head := moving.pop(event.path, None)) is None:
@@ -268,8 +270,8 @@ def _apply(change: Prepared, state: State, moving: dict[str, Head], result: Plan
 
 
 def _find(
-    event: Event, state: State, moving: dict[str, Head], odd: list[Remark], *, snapshot: bool
-) -> tuple[Head, VersionChange]:
+    event: ImportEvent, state: State, moving: dict[str, PlannedHead], odd: list[Remark], *, snapshot: bool
+) -> tuple[PlannedHead, VersionChange]:
     """The ADR that a change is about, and what the change is to it."""
     if event.change == "R" and event.old_path is not None:
         if (head := moving.pop(event.old_path, None)) is not None:
@@ -283,10 +285,12 @@ def _find(
         odd.append(remark(event, "unknown-path", "modified, and the log does not have it: taken as new"))
     if (head := state.deleted.pop(event.path, None)) is not None:
         return head, "restore"
-    return Head(new_id(), is_new=True), "create"
+    return PlannedHead(new_id(), is_new=True), "create"
 
 
-def _write(head: Head, kind: VersionChange, change: Prepared, state: State, result: Plan, odd: list[Remark]) -> None:
+def _write(
+    head: PlannedHead, kind: VersionChange, change: ReadableEvent, state: State, result: BatchPlan, odd: list[Remark]
+) -> None:
     event, document = change.event, change.document
     assert document is not None
     _number(head, kind, change, state, result, odd)
@@ -297,7 +301,7 @@ def _write(head: Head, kind: VersionChange, change: Prepared, state: State, resu
     _append(head, kind, event, event.path, result)
 
 
-def _delete(head: Head, event: Event, state: State, result: Plan) -> None:
+def _delete(head: PlannedHead, event: ImportEvent, state: State, result: BatchPlan) -> None:
     assert head.body is not None, "the text of what may be deleted is loaded"
     path = head.source_key or event.path
     state.live.pop(path, None)
@@ -306,13 +310,13 @@ def _delete(head: Head, event: Event, state: State, result: Plan) -> None:
     _append(head, "delete", event, path, result)
 
 
-def _append(head: Head, kind: VersionChange, event: Event, path: str, result: Plan) -> None:
+def _append(head: PlannedHead, kind: VersionChange, event: ImportEvent, path: str, result: BatchPlan) -> None:
     head.version += 1
     head.created_at = head.created_at or event.committed_at
     head.updated_at = event.committed_at
     result.touched.setdefault(head.adr_id, head)
     result.versions.append(
-        Version(
+        VersionRow(
             adr_id=head.adr_id,
             version=head.version,
             change=kind,
@@ -329,7 +333,9 @@ def _append(head: Head, kind: VersionChange, event: Event, path: str, result: Pl
     )
 
 
-def _number(head: Head, kind: VersionChange, change: Prepared, state: State, result: Plan, odd: list[Remark]) -> None:
+def _number(
+    head: PlannedHead, kind: VersionChange, change: ReadableEvent, state: State, result: BatchPlan, odd: list[Remark]
+) -> None:
     """Give `head` the number that its file claims, if it may have it."""
     event = change.event
     wanted = number_of_path(event.path) if kind == "rename" else change.number

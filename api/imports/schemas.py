@@ -35,7 +35,7 @@ class StartImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot: bool = False
 
 
-class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ImportEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One change of one file. `ref` and `path` identify it: sent again, it is skipped.
 
     The text comes as `content`, or as `content_base64` when it is not UTF-8 or holds U+0000. A text over the limit need
@@ -61,7 +61,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """In the order in which they happened. Keep the changes of one commit in one request where they fit."""
 
-    events: Annotated[tuple[Event, ...], Meta(max_length=EVENTS_MAX)]
+    events: Annotated[tuple[ImportEvent, ...], Meta(max_length=EVENTS_MAX)]
 
 
 class Remark(msgspec.Struct, frozen=True):

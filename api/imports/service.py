@@ -18,8 +18,8 @@ from api.db import Connection, Database, reason, tenant_transaction
 from api.edge import traceparent
 from api.imports import store
 from api.imports.links import KnownAdr, Resolver
-from api.imports.plan import Plan, Prepared, plan, prepare, remark
-from api.imports.schemas import BatchResult, Event, FinishedImport, Import, Remark, StartImport
+from api.imports.plan import BatchPlan, ReadableEvent, plan, prepare, remark
+from api.imports.schemas import BatchResult, FinishedImport, Import, ImportEvent, Remark, StartImport
 from runtime import metrics
 from runtime.logs import get_logger
 
@@ -43,12 +43,12 @@ async def read(database: Database, principal: Principal, import_id: UUID) -> Imp
 
 
 async def receive(
-    database: Database, principal: Principal, import_id: UUID, events: Sequence[Event], *, adr_bytes_max: int
+    database: Database, principal: Principal, import_id: UUID, events: Sequence[ImportEvent], *, adr_bytes_max: int
 ) -> BatchResult:
     """Apply a batch. Raises `NotFound` for an import that is not this tenant's."""
     # Reading 500 texts takes a few hundred milliseconds: in a thread, so that other requests go on.
     read_texts = await asyncio.to_thread(lambda: [prepare(event, adr_bytes_max) for event in events])
-    changes = [item for item in read_texts if isinstance(item, Prepared)]
+    changes = [item for item in read_texts if isinstance(item, ReadableEvent)]
     refused = [item for item in read_texts if isinstance(item, Remark)]
     async with tenant_transaction(database, principal.tenant_id) as connection:
         _, log_id, snapshot = await store.read(connection, import_id)
@@ -69,7 +69,7 @@ async def receive(
     )
 
 
-def _measure(done: Plan) -> None:
+def _measure(done: BatchPlan) -> None:
     """After the commit: what was rolled back did not happen."""
     for outcome, number in (("applied", done.applied), ("skipped", done.skipped), ("refused", len(done.refused))):
         metrics.IMPORT_CHANGES.labels(outcome).inc(number)
@@ -85,13 +85,13 @@ class _Batch:
         self._log_id = log_id
         self._snapshot = snapshot
 
-    async def apply_all(self, changes: Sequence[Prepared]) -> Plan:
+    async def apply_all(self, changes: Sequence[ReadableEvent]) -> BatchPlan:
         """All of `changes` at once; if the database refuses that, each by itself, so that only the bad one is lost."""
         try:
             return await self._apply(changes)
         except _REFUSED_BY_POSTGRES as error:
             log.warning("batch refused, applying one by one", reason=reason(error), changes=len(changes))
-        total = Plan()
+        total = BatchPlan()
         for change in changes:
             try:
                 _add(total, await self._apply([change]))
@@ -99,9 +99,9 @@ class _Batch:
                 total.refused.append(remark(change.event, "unprocessable", f"the database refuses it: {reason(error)}"))
         return total
 
-    async def _apply(self, changes: Sequence[Prepared]) -> Plan:
+    async def _apply(self, changes: Sequence[ReadableEvent]) -> BatchPlan:
         if not changes:
-            return Plan()
+            return BatchPlan()
         state = await store.load(self._connection, self._log_id, changes, snapshot=self._snapshot)
         planned = plan(changes, state, snapshot=self._snapshot)
         async with self._connection.transaction():  # a savepoint
@@ -116,7 +116,7 @@ class _Batch:
         return planned
 
 
-def _add(total: Plan, part: Plan) -> None:
+def _add(total: BatchPlan, part: BatchPlan) -> None:
     total.versions += part.versions
     total.applied += part.applied
     total.skipped += part.skipped
@@ -132,7 +132,7 @@ async def finish(database: Database, principal: Principal, import_id: UUID) -> F
     async with tenant_transaction(database, principal.tenant_id) as connection:
         _, log_id, _ = await store.read(connection, import_id)
         await store.lock_log(connection, log_id)
-        adrs = await store.known_adrs(connection, log_id)
+        adrs = await store.load_adrs(connection, log_id)
         numbers = _free_numbers(adrs)
         await store.set_numbers(connection, log_id, numbers)
         settled = [

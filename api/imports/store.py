@@ -17,7 +17,7 @@ import msgspec
 from api.adrs.document import number_of_path
 from api.db import Connection
 from api.imports.links import KnownAdr
-from api.imports.plan import Head, Plan, Prepared, State, Version
+from api.imports.plan import BatchPlan, PlannedHead, ReadableEvent, State, VersionRow
 from api.imports.schemas import EXAMPLES_MAX, Import, LogTotals, Remark, StartImport, Tally
 from api.logs import service as logs
 from runtime.errors import NotFound
@@ -76,7 +76,7 @@ _ADD_COUNTS = """
 """
 
 
-async def count(connection: Connection, import_id: UUID, plan: Plan, received: int) -> None:
+async def count(connection: Connection, import_id: UUID, plan: BatchPlan, received: int) -> None:
     """Add a batch to the import's row."""
     row = await connection.fetchrow("select refused, odd from app.imports where import_id = $1 for update", import_id)
     await connection.execute(
@@ -86,15 +86,15 @@ async def count(connection: Connection, import_id: UUID, plan: Plan, received: i
         plan.applied,
         plan.skipped,
         len(plan.versions),
-        _tallied(row["refused"], plan.refused),
-        _tallied(row["odd"], plan.odd),
+        _tally(row["refused"], plan.refused),
+        _tally(row["odd"], plan.odd),
     )
 
 
 async def finish(connection: Connection, import_id: UUID, odd: Sequence[Remark]) -> None:
     stored = await connection.fetchval("select odd from app.imports where import_id = $1 for update", import_id)
     await connection.execute(
-        "update app.imports set finished_at = now(), odd = $2 where import_id = $1", import_id, _tallied(stored, odd)
+        "update app.imports set finished_at = now(), odd = $2 where import_id = $1", import_id, _tally(stored, odd)
     )
 
 
@@ -118,7 +118,7 @@ async def totals(connection: Connection, log_id: UUID) -> LogTotals:
 _TALLIES = msgspec.json.Decoder(dict[str, Tally])
 
 
-def _tallied(stored: str, remarks: Iterable[Remark]) -> str:
+def _tally(stored: str, remarks: Iterable[Remark]) -> str:
     tallies = _TALLIES.decode(stored)
     for each in remarks:
         before = tallies.get(each.code, Tally(0))
@@ -155,14 +155,14 @@ _READ_HEADS = """
 """
 
 
-async def load(connection: Connection, log_id: UUID, changes: Sequence[Prepared], *, snapshot: bool) -> State:
+async def load(connection: Connection, log_id: UUID, changes: Sequence[ReadableEvent], *, snapshot: bool) -> State:
     """What the database has of the paths, numbers and commits that `changes` mention."""
     events = [change.event for change in changes]
     paths = sorted({path for event in events for path in (event.path, event.old_path) if path})
     numbers = {change.number for change in changes} | {number_of_path(event.path) for event in events}
-    known, refused = await _seen(connection, log_id, changes)
+    known, refused = await _load_seen(connection, log_id, changes)
     state = State(known=known, refused=refused)
-    heads: dict[UUID, Head] = {}
+    heads: dict[UUID, PlannedHead] = {}
     wanted = sorted(number for number in numbers if number is not None)
     for row in await connection.fetch(_READ_HEADS, log_id, paths, wanted):
         head = heads.setdefault(row["adr_id"], _head(row))
@@ -190,8 +190,8 @@ _READ_REFUSED = """
 """
 
 
-async def _seen(
-    connection: Connection, log_id: UUID, changes: Sequence[Prepared]
+async def _load_seen(
+    connection: Connection, log_id: UUID, changes: Sequence[ReadableEvent]
 ) -> tuple[set[tuple[str, str]], dict[tuple[str, str], Remark]]:
     """The (path, ref) of changes that were applied before, and of those that were refused."""
     keys = sorted({change.event.ref for change in changes}), sorted({change.event.path for change in changes})
@@ -223,7 +223,7 @@ _READ_TEXTS = """
 """
 
 
-async def _load_texts(connection: Connection, heads: Sequence[Head]) -> None:
+async def _load_texts(connection: Connection, heads: Sequence[PlannedHead]) -> None:
     if not heads:
         return
     by_id = {head.adr_id: head for head in heads}
@@ -232,8 +232,8 @@ async def _load_texts(connection: Connection, heads: Sequence[Head]) -> None:
         by_id[row["adr_id"]].original = row["original"]
 
 
-def _head(row: Mapping[str, Any]) -> Head:
-    return Head(**row, stored_number=row["number"], stored_source_key=row["source_key"])
+def _head(row: Mapping[str, Any]) -> PlannedHead:
+    return PlannedHead(**row, stored_number=row["number"], stored_source_key=row["source_key"])
 
 
 # ------------------------------------------------------------------------------------------------------ a batch: out
@@ -276,11 +276,11 @@ _INSERT_VERSIONS = """
     $12::text[], $13::text[], $14::text[], $15::timestamptz[]
   ) as v
 """
-_VERSION_COLUMNS = tuple(field.name for field in dataclasses.fields(Version))
+_VERSION_COLUMNS = tuple(field.name for field in dataclasses.fields(VersionRow))
 
 
 async def write(
-    connection: Connection, tenant_id: UUID, log_id: UUID, plan: Plan, *, author_id: UUID, traceparent: str | None
+    connection: Connection, tenant_id: UUID, log_id: UUID, plan: BatchPlan, *, author_id: UUID, traceparent: str | None
 ) -> None:
     """Write a plan: heads, versions, links."""
     touched = list(plan.touched.values())
@@ -311,7 +311,7 @@ async def write(
         )
 
 
-def _columns(heads: Sequence[Head], *, created: bool) -> list[list[Any]]:
+def _columns(heads: Sequence[PlannedHead], *, created: bool) -> list[list[Any]]:
     rows = [
         (
             *(head.adr_id, head.number, head.title, head.status, head.version, head.source_key),
@@ -341,7 +341,7 @@ _ADD_LINKS = """
 """
 
 
-async def _write_links(connection: Connection, tenant_id: UUID, heads: Sequence[Head]) -> None:
+async def _write_links(connection: Connection, tenant_id: UUID, heads: Sequence[PlannedHead]) -> None:
     """Make the links from texts what the newest texts say. Those that stay are not written again."""
     if not heads:
         return
@@ -367,7 +367,7 @@ _READ_PATHS = """
 """
 
 
-async def known_adrs(connection: Connection, log_id: UUID) -> list[KnownAdr]:
+async def load_adrs(connection: Connection, log_id: UUID) -> list[KnownAdr]:
     """Every ADR of the log, with the paths that it has had."""
     rows = await connection.fetch(_READ_PATHS, log_id)
     return [KnownAdr(row["adr_id"], row["number"], row["path"], row["live"], tuple(row["former"])) for row in rows]

@@ -77,7 +77,7 @@ class JobController(Controller):
     ) -> Response[Job]:
         """`reindex` asks again for the vectors that the tenant's ADRs lack; it changes nothing where none is
         missing."""
-        service.checked(data)
+        service.require_valid(data)
         trace = traceparent()
 
         async def work(connection: Connection) -> tuple[Job, bool]:

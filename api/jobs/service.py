@@ -61,7 +61,7 @@ class JobPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-def checked(wanted: NewJob) -> None:
+def require_valid(wanted: NewJob) -> None:
     """Raise `InvalidInput` unless there is such a kind and it takes these parameters."""
     params = KINDS.get(wanted.kind)
     if params is None:

@@ -22,7 +22,6 @@ from api.edge import HEAD_STATE
 from api.live.hub import Hub
 from api.live.join import TOKEN_CHARS_MAX
 from api.live.reader import Reader, checked
-from api.live.views import VIEWS
 from api.openapi import answers
 from runtime.deadline import Deadline
 from runtime.errors import NotFound
@@ -43,8 +42,6 @@ one change, `op` is `upsert` or `delete`; a column that is not in `row` did not 
 second, how far the picture is (`as_of`), and what does not answer (`waits_for`). `reset`: forget every row, a \
 snapshot follows; `reason` says why. `end`: the last event, with its `reason`; ask again with the last `id`. The `id` \
 of each event resumes there."""
-_VIEWS = "One of: " + " ".join(f"`{view.name}` ({view.about})" for view in VIEWS)
-
 _Token = Annotated[
     str | None,
     HeaderParameter(
@@ -76,7 +73,7 @@ class LiveController(Controller):
         database: NamedDependency[Database],
         live: NamedDependency[Hub],
         principal: NamedDependency[Principal],
-        view: Annotated[str, PathParameter(description=_VIEWS)],
+        view: Annotated[str, PathParameter(description="Its name.")],
         token: _Token = None,
         last_event_id: _TokenInQuery = None,
         position: watermarks.Position = None,
@@ -94,7 +91,7 @@ class LiveController(Controller):
             return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
         if position is not None:
             deadline = Deadline.after(watermarks.POSITION_WAIT_S)
-            await watermarks.reached(database, principal.tenant_id, position, deadline, view=found.watermark)
+            await watermarks.reached(database, principal.tenant_id, position, deadline, view=found.name)
         reader = Reader(live, found, principal.tenant_id, request.auth.expires_at)
         await reader.begin(last)
         return Stream(reader.frames(), media_type=MEDIA_TYPE, headers=HEADERS)

@@ -14,23 +14,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import BoundedSemaphore
 from typing import Any, Protocol
 from uuid import UUID
 
-from api import watermarks
 from api.db import Database, tenant_transaction
 from api.live import rows
 from api.live.join import Seen
 from api.live.ring import Change, Ring, Unknowable
-from api.live.views import VIEWS, View
 from api.watermarks import UNKNOWN, AsOf, judge
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.partitioner import partition_for
 from connectors.kafka.records import Record, TopicPartition
-from connectors.kafka.source import Offsets
 from connectors.kafka.tail import Stretch, Tail, Tailed, topic_ids
 from connectors.postgres.lsn import parse
 from connectors.registry import RegistryClient
@@ -40,6 +38,7 @@ from runtime.errors import AdriaticError, DependencyUnavailable, OperatingError,
 from runtime.logs import get_logger
 from runtime.settings import Settings
 from schemas.codec import HEADER, Decoder, schema_id_of
+from schemas.flows import KeptView
 from topics import catalog
 
 SETTLE_S = 60.0
@@ -83,7 +82,7 @@ class Look:
     """What the database said at once: how far each view was, all of it committed before `wal`."""
 
     wal: int
-    marks: dict[str, tuple[str, datetime, int]]
+    marks: dict[str, tuple[str, datetime, bool]]
     stopped: frozenset[str]
     """Tables whose changes are not captured any more."""
 
@@ -92,7 +91,7 @@ class Look:
 class Lane:
     """One partition of one view's topic."""
 
-    view: View
+    view: KeptView
     source: TopicPartition
     topic_id: str
     ring: Ring
@@ -124,11 +123,11 @@ class Cuttable(Protocol):
 class Hub:
     """One of a process. `start` before, `close` at the end; in between everything is on the event loop."""
 
-    def __init__(self, settings: Settings, database: Database, clock: Clock, views: Sequence[View] = VIEWS) -> None:
+    def __init__(self, settings: Settings, database: Database, clock: Clock, views: Iterable[KeptView]) -> None:
         self.settings = settings
         self.database = database
         self.clock = clock
-        self.views = {view.name: view for view in views}
+        self.views = {view.name: view for view in views if view.live}
         self.closing = False
         self.held_bytes = 0
         self.stretches = 0
@@ -222,7 +221,7 @@ class Hub:
     def readers(self) -> int:
         return self._of_tenant.total()
 
-    async def lane(self, view: View, tenant_id: UUID, news: asyncio.Event) -> Lane:
+    async def lane(self, view: KeptView, tenant_id: UUID, news: asyncio.Event) -> Lane:
         """The lane with the tenant's records, read from now on at the latest. `news` is set when some arrive.
 
         Raises `DependencyUnavailable` when the broker does not answer. Give it back with `release`.
@@ -249,7 +248,7 @@ class Hub:
         lane.ring.unwatch(tenant_id)
         lane.idle_since_s = self.clock.monotonic()
 
-    async def _start(self, view: View, source: TopicPartition) -> Lane:
+    async def _start(self, view: KeptView, source: TopicPartition) -> Lane:
         at_ms = int((self.clock.now().timestamp() - SETTLE_S) * 1000)
         topic_id, start, _ = await asyncio.to_thread(self._ask_where, source, at_ms)
         old = self._lanes.get(source)
@@ -426,7 +425,7 @@ class Hub:
                 self.settings.cdc.slot,
             )
             found = await connection.fetch(
-                "select view, min(lsn)::text as lsn, min(source_at) as time, count(*) as partitions "
+                "select view, min(lsn)::text as lsn, min(source_at) as time, bool_and(lsn > '0/0') as complete "
                 "from mv.watermarks group by view"
             )
             stopped = await connection.fetch("select table_name from ops.cdc_tables where state = 'stopped'")
@@ -434,7 +433,7 @@ class Hub:
         self.newest_wal = seen.lsn
         for lane in self._lanes.values():
             lane.ring.look(seen)
-        marks = {each["view"]: (each["lsn"], each["time"], each["partitions"]) for each in found}
+        marks = {each["view"]: (each["lsn"], each["time"], each["complete"]) for each in found}
         self._looks.append(Look(seen.lsn, marks, frozenset(each["table_name"] for each in stopped)))
         return parse(row["progress"]) if row["progress"] else 0
 
@@ -453,9 +452,9 @@ class Hub:
             self._tail.leave(source)
 
 
-def _mark(view: View, offset: int, look: Look) -> Mark:
-    lsn, time, partitions = look.marks.get(view.watermark, (None, None, 0))
-    complete = partitions >= watermarks.partitions_of(view.watermark) and view.table not in look.stopped
+def _mark(view: KeptView, offset: int, look: Look) -> Mark:
+    lsn, time, complete = look.marks.get(view.name, (None, None, False))
+    complete = complete and view.table not in look.stopped
     return Mark(offset, look.wal, lsn, time, complete)
 
 

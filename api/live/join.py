@@ -18,10 +18,9 @@ from uuid import UUID
 
 import msgspec
 
+from connectors.postgres.xid import TransactionSnapshot, whole_xid
 from runtime.errors import InvalidInput
 
-XID_BITS = 32
-"""The WAL names transactions by the lower half of their id."""
 XIP_MAX = 200
 """Transactions that ran during a snapshot, kept in a token. More connections than that have no token until the reader
 has passed them."""
@@ -57,14 +56,7 @@ class Seen:
         """
         if xid is None:
             return lsn < self.since
-        whole = _whole(xid, self.xmax)
-        return whole < self.xmin or (whole < self.xmax and whole not in self.xip)
-
-
-def _whole(xid: int, near: int) -> int:
-    """The 64 bits of `xid` that are closest to `near`."""
-    half, span = 1 << (XID_BITS - 1), 1 << XID_BITS
-    return near + ((xid - near + half) % span) - half
+        return TransactionSnapshot(self.xmin, self.xmax, self.xip).sees(whole_xid(xid, self.xmax))
 
 
 class Token(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):

@@ -22,12 +22,12 @@ from api.live import events, rows
 from api.live.hub import HELD_BYTES_MAX, LOOK_S, STALL_S_MAX, Hub, Lane, Mark
 from api.live.join import TOKEN_S_MAX, Seen, Token, token
 from api.live.ring import Change
-from api.live.views import View
 from connectors.kafka.tail import Stretch
 from connectors.postgres.lsn import parse
 from runtime import metrics
 from runtime.errors import DataError, DependencyUnavailable, TooLarge
 from runtime.logs import get_logger
+from schemas.flows import KeptView
 
 CHANGES_MAX = 200
 """Changes in one piece of the response."""
@@ -51,7 +51,7 @@ class _Restart(Exception):
 class Reader:
     """`begin`, then `frames`. `close` is called by `frames`, and by the hub when nobody reads."""
 
-    def __init__(self, hub: Hub, view: View, tenant_id: UUID, until: datetime | None = None) -> None:
+    def __init__(self, hub: Hub, view: KeptView, tenant_id: UUID, until: datetime | None = None) -> None:
         self._hub = hub
         self._view = view
         self._tenant_id = tenant_id
@@ -217,7 +217,7 @@ class Reader:
                     place = lane.ring.place(self._tenant_id, seen)
                     if place is not None:
                         found = await rows.read(connection, self._view, self._tenant_id)
-                        as_of = await watermarks.read(connection, self._view.watermark)
+                        as_of = await watermarks.read(connection, self._view.name)
             finally:
                 lane.ring.end_join()
             if place is None or lane.lost:

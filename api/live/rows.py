@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from api.db import Connection
-from api.live.views import View
 from runtime.errors import TooLarge
+from schemas.flows import KeptView
 
 ROWS_MAX = 20_000
 """Rows of one tenant in one view. A live read is what a page shows; more is for a consumer of the topic."""
@@ -27,7 +27,7 @@ _EPOCH = date(1970, 1, 1)
 _ENCODER = msgspec.json.Encoder()
 
 
-async def read(connection: Connection, view: View, tenant_id: Any, rows_max: int = ROWS_MAX) -> list[bytes]:
+async def read(connection: Connection, view: KeptView, tenant_id: Any, rows_max: int = ROWS_MAX) -> list[bytes]:
     """The rows of the tenant as JSON, by key. Raises `TooLarge` when they are too many."""
     statement = await connection.prepare(
         f"select {', '.join(view.shown)} from {view.table} where tenant_id = $1 "  # noqa: S608 - constants of ours
@@ -70,7 +70,7 @@ class Delta(msgspec.Struct, frozen=True):
     row: dict[str, Any] | None
 
 
-def delta(view: View, envelope: Mapping[str, Any], kinds: Mapping[str, Convert]) -> bytes:
+def delta(view: KeptView, envelope: Mapping[str, Any], kinds: Mapping[str, Convert]) -> bytes:
     """One change as JSON, from change capture's envelope. `kinds`: of `kinds_of` its schema."""
     if envelope["op"] == "d":
         return _ENCODER.encode(Delta("delete", _picked(view.key, envelope["before"], kinds), None))

@@ -45,7 +45,7 @@ async def create(connection: Connection, tenant_id: UUID, slug: str, name: str =
     made = await _insert(connection, tenant_id, slug, name or slug)
     if made is None:
         raise Conflict(f"there is a log {slug!r} already", hint="choose another slug, or use the one that exists")
-    return Log(made, slug, name or slug, 1, 0, await _created_at(connection, tenant_id, made))
+    return Log(made, slug, name or slug, 1, 0, await _read_created_at(connection, tenant_id, made))
 
 
 async def ensure(connection: Connection, tenant_id: UUID, slug: str, name: str = "") -> UUID:
@@ -132,7 +132,7 @@ async def _insert(connection: Connection, tenant_id: UUID, slug: str, name: str)
     return made
 
 
-async def _created_at(connection: Connection, tenant_id: UUID, log_id: UUID) -> datetime:
+async def _read_created_at(connection: Connection, tenant_id: UUID, log_id: UUID) -> datetime:
     at: datetime = await connection.fetchval(
         "select created_at from app.logs where tenant_id = $1 and log_id = $2", tenant_id, log_id
     )

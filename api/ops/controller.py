@@ -24,7 +24,7 @@ class Live(msgspec.Struct, frozen=True):
     status: str = "live"
 
 
-class Report(msgspec.Struct, frozen=True):
+class ReadinessReport(msgspec.Struct, frozen=True):
     """`reasons` says what is waited for; `facts` is what is known besides, such as the freshness of search."""
 
     status: str
@@ -66,13 +66,15 @@ class OpsController(Controller):
         operation_id="getReady",
         summary="Can it serve",
         responses={
-            **answers(Report, _READY, description="It can.", public=True),
-            503: answers(Report, _WAITING, status=503, description="Not now; `reasons` says why.", public=True)[503],
+            **answers(ReadinessReport, _READY, description="It can.", public=True),
+            503: answers(
+                ReadinessReport, _WAITING, status=503, description="Not now; `reasons` says why.", public=True
+            )[503],
         },
     )
-    async def ready(self, readiness: NamedDependency[Readiness]) -> Response[Report]:
+    async def ready(self, readiness: NamedDependency[Readiness]) -> Response[ReadinessReport]:
         """503 with reasons until the database answers, is migrated, and there are keys to check tokens with."""
-        report = msgspec.convert(await readiness.check(), Report)
+        report = msgspec.convert(await readiness.check(), ReadinessReport)
         return Response(report, status_code=200 if report.status == "ready" else 503)
 
     @get(

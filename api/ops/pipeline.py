@@ -20,7 +20,7 @@ from schemas import pipeline
 from schemas.pipeline import BLAME, GroupLag, Percentiles, State, Status, ViewFreshness
 
 
-class Group(msgspec.Struct, frozen=True):
+class ConsumerLag(msgspec.Struct, frozen=True):
     """A flow or an agent, and how far behind its topics it is. Numbers are null when they are not known.
 
     `trend`: records a second by which the lag grows. `eta_s`: until it has caught up; null while it does not.
@@ -37,7 +37,7 @@ class Group(msgspec.Struct, frozen=True):
     reason: str
 
 
-class View(msgspec.Struct, frozen=True):
+class ViewAge(msgspec.Struct, frozen=True):
     """A view, and how far behind the source it is. `stages` (wal, capture, topic, flow) add up to `age_s`."""
 
     view: str
@@ -71,8 +71,8 @@ class PipelineReport(msgspec.Struct, frozen=True):
 
     sampled_at: datetime | None
     reason: str
-    groups: Sequence[Group]
-    views: Sequence[View]
+    groups: Sequence[ConsumerLag]
+    views: Sequence[ViewAge]
     dead_letters: Letters
     slot: pipeline.Slot | None
 
@@ -149,7 +149,7 @@ class PipelineController(Controller):
             found = None if row["found"] is None else pipeline.decode(row["found"].encode())
         except msgspec.DecodeError:  # another release's watcher still runs
             found = None
-        return report(pipeline.believed(found, row["now_s"]))
+        return report(pipeline.mask_stale(found, row["now_s"]))
 
 
 def report(found: pipeline.Pipeline) -> PipelineReport:
@@ -165,8 +165,8 @@ def report(found: pipeline.Pipeline) -> PipelineReport:
     )
 
 
-def _group(each: GroupLag) -> Group:
-    return Group(
+def _group(each: GroupLag) -> ConsumerLag:
+    return ConsumerLag(
         each.group,
         each.status,
         each.lag_records,
@@ -178,5 +178,5 @@ def _group(each: GroupLag) -> Group:
     )
 
 
-def _view(each: ViewFreshness) -> View:
-    return View(each.view, each.flow, each.state, each.age_s, each.stages, each.slowest, each.last_hour, each.reason)
+def _view(each: ViewFreshness) -> ViewAge:
+    return ViewAge(each.view, each.flow, each.state, each.age_s, each.stages, each.slowest, each.last_hour, each.reason)

@@ -15,8 +15,8 @@ from statistics import fmean
 
 import msgspec
 
-from api.adrs.document import parse, without_title
-from connectors.history import Change, Fault
+from api.adrs.document import parse, strip_title
+from connectors.history import Fault, FileChange
 
 DEPTH = 10
 """Hits that are looked at: what a person sees without paging."""
@@ -24,7 +24,7 @@ RESAMPLES = 1_000
 """Of the bootstrap: the interval's ends move by less than it is wide for 300 queries."""
 
 
-class Item(msgspec.Struct, frozen=True):
+class KnownItem(msgspec.Struct, frozen=True):
     """One ADR without its title. `query` is the title, or None when the text has none of its own, is an index or a
     template: then it is only something that could be found wrongly."""
 
@@ -33,7 +33,7 @@ class Item(msgspec.Struct, frozen=True):
     text: str
 
 
-class Scores(msgspec.Struct, frozen=True):
+class KnownItemScores(msgspec.Struct, frozen=True):
     """Means over `queries`. nDCG and MRR are cut at `DEPTH`; `low` and `high` are the 95 % interval of nDCG."""
 
     queries: int
@@ -44,7 +44,7 @@ class Scores(msgspec.Struct, frozen=True):
     high: float
 
 
-def items(changes: Iterable[Change | Fault]) -> list[Item]:
+def items(changes: Iterable[FileChange | Fault]) -> list[KnownItem]:
     """What a history holds at its end, in the order of paths. Texts that are no UTF-8 are left out."""
     live: dict[str, bytes] = {}
     for change in changes:
@@ -57,14 +57,14 @@ def items(changes: Iterable[Change | Fault]) -> list[Item]:
     return [item for path, content in sorted(live.items()) if (item := _item(path, content)) is not None]
 
 
-def _item(path: str, content: bytes) -> Item | None:
+def _item(path: str, content: bytes) -> KnownItem | None:
     try:
         text = content.decode().replace("\0", " ")
     except UnicodeDecodeError:
         return None
     document = parse(text, path=path)
     asked = document.role == "record" and not {"no-title", "empty", "placeholder"} & set(document.oddities)
-    return Item(path, as_query(document.title) if asked else None, without_title(text))
+    return KnownItem(path, as_query(document.title) if asked else None, strip_title(text))
 
 
 def as_query(title: str) -> str:
@@ -72,13 +72,13 @@ def as_query(title: str) -> str:
     return " ".join(word.lstrip("-") for word in title.replace('"', " ").split())
 
 
-def scores(ranks: Sequence[int | None]) -> Scores:
+def scores(ranks: Sequence[int | None]) -> KnownItemScores:
     """`ranks` are the places at which the right ADRs were found, from 1; None: not among the first `DEPTH`."""
     found = [rank if rank is not None and rank <= DEPTH else None for rank in ranks]
     # With one right answer the ideal gain is 1, and nDCG is the gain of its place.
     gains = [1 / math.log2(1 + rank) if rank else 0.0 for rank in found]
     low, high = _interval(gains)
-    return Scores(
+    return KnownItemScores(
         queries=len(ranks),
         ndcg=fmean(gains) if gains else 0.0,
         mrr=fmean(1 / rank if rank else 0.0 for rank in found) if found else 0.0,

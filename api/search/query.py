@@ -51,14 +51,14 @@ def parse(raw: str) -> Query:
             either = True
             continue
         if kind == "excluded":
-            excluded.append(_quoted(value))
+            excluded.append(_quote(value))
         else:
             text.append(value)
         if kind == "phrase":
             if either and required:
-                required[-1] += " or " + _quoted(value)
+                required[-1] += " or " + _quote(value)
             else:
-                required.append(_quoted(value))
+                required.append(_quote(value))
         either = either and kind == "or"
     if max(len(required), len(excluded)) > CLAUSES_MAX:
         raise InvalidInput("the query has too many phrases or exclusions", hint=f"at most {CLAUSES_MAX} of each")
@@ -85,7 +85,7 @@ def _tokens(raw: str) -> Iterator[tuple[str, str]]:
             yield "word", word.replace('"', " ").strip()
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     return f'"{value}"'
 
 

@@ -14,7 +14,7 @@ from api.auth.users import Principal
 from api.db import Database
 from api.openapi import answers
 from api.usage import service
-from api.usage.service import ROWS_DEFAULT, ROWS_MAX, By, Usage
+from api.usage.service import ROWS_DEFAULT, ROWS_MAX, By, UsageReport
 from runtime.errors import InvalidInput
 
 _SPENT = {
@@ -63,7 +63,7 @@ class UsageController(Controller):
     @get(
         operation_id="getUsage",
         summary="Tokens and money",
-        responses=answers(Usage, _USAGE, description="Sums of the attempts in the range."),
+        responses=answers(UsageReport, _USAGE, description="Sums of the attempts in the range."),
     )
     async def get_usage(
         self,
@@ -80,7 +80,7 @@ class UsageController(Controller):
         ] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=ROWS_MAX, description="Rows at most.")] = ROWS_DEFAULT,
         position: watermarks.Position = None,
-    ) -> Response[Usage]:
+    ) -> Response[UsageReport]:
         """An attempt counts in the hour and the day, in UTC, in which it began. Hours and days come newest first;
         models, users and keys by what they cost, summed over the days of the range. An unknown price is never 0.
         """

@@ -17,6 +17,7 @@ from msgspec import Meta
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.usage import sql
+from connectors.llm import Tokens
 
 By = Literal["hour", "day", "model", "user", "key"]
 
@@ -24,18 +25,7 @@ ROWS_DEFAULT, ROWS_MAX = 100, 1000
 """Of one answer: a thousand are six weeks of hours, and stay below a megabyte."""
 
 
-class Tokens(msgspec.Struct, frozen=True):
-    """Disjoint buckets: their sum is all tokens, each counted once."""
-
-    input_uncached: int = 0
-    cache_read: int = 0
-    cache_write_5m: int = 0
-    cache_write_1h: int = 0
-    output_visible: int = 0
-    reasoning: int = 0
-
-
-class Spent(msgspec.Struct, frozen=True):
+class UsageTotals(msgspec.Struct, frozen=True):
     """What a number of attempts came to. An attempt whose price is not known is counted in `unpriced`, and is not free:
     `cost_micro_usd` is that of the others, and null when there are none."""
 
@@ -59,16 +49,16 @@ class UsageRow(msgspec.Struct, frozen=True):
     user_id: UUID | None
     user: Annotated[str | None, Meta(description="Name of the user, else the token's subject.")]
     key_id: str | None
-    spent: Spent
+    spent: UsageTotals
 
 
-class Usage(msgspec.Struct, frozen=True):
+class UsageReport(msgspec.Struct, frozen=True):
     """`totals` are of the whole range, also when there are `more` rows than were asked for."""
 
     by: By
     rows: list[UsageRow]
     more: bool
-    totals: Spent
+    totals: UsageTotals
     as_of: watermarks.AsOf
 
 
@@ -81,14 +71,14 @@ _COUNTS = (
 
 async def read(
     database: Database, tenant_id: UUID, by: By, first: datetime | None, end: datetime | None, limit: int
-) -> Usage:
+) -> UsageReport:
     """Hours or days that begin at or after `first` and before `end`; by model, user or key the sums over such days."""
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         totals, *found = await connection.fetch(sql.QUERIES[by], first, end, limit + 2)
         names = await _names(connection, [row["user_id"] for row in found]) if by == "user" else {}
         as_of = await watermarks.read(connection, f"usage_by_{by}")
     rows = [_row(row, names) for row in found[:limit]]
-    return Usage(by, rows, len(found) > limit, _spent(totals), as_of)
+    return UsageReport(by, rows, len(found) > limit, _totals(totals), as_of)
 
 
 async def _names(connection: Connection, user_ids: list[UUID]) -> dict[UUID, str]:
@@ -100,12 +90,12 @@ async def _names(connection: Connection, user_ids: list[UUID]) -> dict[UUID, str
 
 def _row(row: Any, names: Mapping[UUID, str]) -> UsageRow:
     found = {name: row.get(name) for name in ("begins", "provider", "model", "user_id", "key_id")}
-    return UsageRow(**found, user=names.get(found["user_id"]), spent=_spent(row))
+    return UsageRow(**found, user=names.get(found["user_id"]), spent=_totals(row))
 
 
-def _spent(row: Any) -> Spent:
+def _totals(row: Any) -> UsageTotals:
     counts = {name: row[name] or 0 for name in _COUNTS}
     tokens = Tokens(**{name: counts.pop(name) for name in Tokens.__struct_fields__})
     # Zero would say that it was free; when no price is known, nothing is said.
     known = counts["unpriced"] < counts["attempts"]
-    return Spent(**counts | {"tokens": tokens, "cost_micro_usd": counts["cost_micro_usd"] if known else None})
+    return UsageTotals(**counts | {"tokens": tokens, "cost_micro_usd": counts["cost_micro_usd"] if known else None})

@@ -20,6 +20,7 @@ from connectors.capture.pgoutput import UNCHANGED, Cell, Delete, Insert, Relatio
 from connectors.capture.values import Convert, Misfit, converter, nullable
 from connectors.kafka.partitioner import partition_for
 from connectors.postgres.lsn import Lsn, Pos
+from connectors.postgres.xid import XID_MASK
 from runtime import __version__
 from runtime.errors import Unencodable
 from schemas.codec import Encoder
@@ -31,6 +32,7 @@ from schemas.headers import (
     SNAPSHOT_HEADER,
     TENANT_HEADER,
     TRACEPARENT_HEADER,
+    TRANSACTION_HEADER,
 )
 from topics.catalog import Topic
 
@@ -59,6 +61,7 @@ class Origin(NamedTuple):
     commit: Lsn
     committed_at_us: int
     xid: int | None
+    """The whole id, with its epoch. None: a snapshot."""
     origin: str | None = None
     snapshot_at: int | None = None
     """The position of the snapshot that the rows are from."""
@@ -175,6 +178,8 @@ class _Maker:
             (COMMITTED_AT_HEADER, b"%d" % origin.committed_at_us),
             (TENANT_HEADER, tenant.encode()),
         ]
+        if origin.xid is not None:
+            carried.append((TRANSACTION_HEADER, b"%d" % origin.xid))
         if after is not None and (traceparent := after.get("traceparent")):
             carried.append((TRACEPARENT_HEADER, traceparent.encode()))
         if origin.snapshot_at is not None:
@@ -201,7 +206,7 @@ class _Maker:
             "snapshot": "false" if origin.snapshot_at is None else "true",
             # Debezium has the last commit here, which is not known after a restart; ours is the row's own commit.
             "sequence": f'["{origin.commit}","{self._lsn}"]',
-            "txId": origin.xid,
+            "txId": origin.xid and origin.xid & XID_MASK,
             "lsn": self._lsn,
             "origin": origin.origin,
         }

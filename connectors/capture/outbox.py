@@ -20,13 +20,13 @@ from connectors.kafka.partitioner import partition_for
 from connectors.postgres.lsn import Pos
 from runtime.errors import Undecodable, Unencodable
 from schemas.codec import Encoder
-from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER
+from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER, TRANSACTION_HEADER
 from topics.catalog import Topic
 
 PREFIX = "outbox"
 WRITABLE = ("event", "dlq")
 """Kinds of topics that messages may go to."""
-OURS = frozenset({POSITION_HEADER, COMMITTED_AT_HEADER, TENANT_HEADER})
+OURS = frozenset({POSITION_HEADER, COMMITTED_AT_HEADER, TENANT_HEADER, TRANSACTION_HEADER})
 ORIGINAL_PREFIX = "original."
 """Given to headers whose names are ours: a dead letter keeps what its record had, and has a position of its own."""
 
@@ -68,7 +68,7 @@ class EventEncoder:
     def knows(self, topic: str) -> bool:
         return topic in self._topics
 
-    def record(self, event: Event, pos: Pos, committed_at_us: int) -> Record:
+    def record(self, event: Event, pos: Pos, committed_at_us: int, xid: int | None) -> Record:
         """Raises `DataError`."""
         topic = self._topics.get(event.topic)
         if topic is None or topic.kind not in WRITABLE:
@@ -77,6 +77,8 @@ class EventEncoder:
         tenant = _tenant(event)
         key, value = _raw(event) if event.raw else self._encode(event)
         headers: Headers = [(POSITION_HEADER, pos.header()), (COMMITTED_AT_HEADER, b"%d" % committed_at_us)]
+        if xid is not None:
+            headers.append((TRANSACTION_HEADER, b"%d" % xid))
         if tenant is not None:
             headers.append((TENANT_HEADER, tenant.encode()))
         headers += (_header(name, content) for name, content in event.headers.items())

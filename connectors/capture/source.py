@@ -30,12 +30,14 @@ from connectors.capture.tables import ContractMismatch, Contracts, NoContract, T
 from connectors.capture.tracker import Confirmed
 from connectors.capture.transport import Transport
 from connectors.kafka.admin import KafkaAdmin
-from connectors.kafka.producer import DELIVERY_TIMEOUT_S, KAFKA, IdempotentProducer, Place, TransactionalProducer
+from connectors.kafka.errors import KAFKA
+from connectors.kafka.producer import DELIVERY_TIMEOUT_S, IdempotentProducer, TransactionalProducer
+from connectors.kafka.records import TopicPartition
 from connectors.postgres.lsn import Pos, show
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.deadline import backoff_s
-from runtime.errors import AdriaticError, DependencyUnavailable
+from runtime.errors import AdriaticError, DependencyUnavailable, Unprepared
 from runtime.logs import get_logger
 from runtime.ops import Health
 from runtime.settings import Settings
@@ -71,7 +73,7 @@ class Capture:
         self._health = health or Health()
         self._clock = clock
         self._stop = threading.Event()
-        self._holes: dict[Place, Pos] = {}
+        self._holes: dict[TopicPartition, Pos] = {}
         """Partitions where records were overtaken by later ones, and since where: until all of it is in Kafka."""
         self._holes_end = 0
         self._producer: IdempotentProducer | None = None
@@ -159,7 +161,8 @@ class Capture:
             parts = Parts(transport, producer, store, tables, events, book)
             start = Confirmed(progress.lsn, progress.committed_at_us)
             stream = Stream(
-                parts, settings.cdc, start, progress.snapshot_lsn, self._clock, lambda to: self._moved(store, to)
+                *(parts, settings.cdc, start, progress.snapshot_lsn, store.newest_xid(), self._clock),
+                lambda to: self._moved(store, to),
             )
             log.info("streaming", slot=settings.cdc.slot, since=show(progress.lsn))
             self._committed_at_us = start.committed_at_us or None
@@ -272,15 +275,10 @@ class Capture:
     def _broker(self) -> tuple[dict[str, int], dict[str, int]]:
         """For each topic that we write its partitions, and its largest record in bytes."""
         ours = self._ours()
-        try:
-            found = KafkaAdmin(self._settings.kafka).topics(ours)
-        except DependencyUnavailable as error:
-            raise DependencyUnavailable(error.detail, hint=error.hint, coordinates=KAFKA) from error
+        found = KafkaAdmin(self._settings.kafka).topics(ours)
         missing = [name for name, topic in ours.items() if name not in found or found[name].partitions < 1]
         if missing:
-            raise DependencyUnavailable(
-                f"no topic {', '.join(missing)}", hint="run `adriatic topics apply`", coordinates=KAFKA
-            )
+            raise Unprepared(f"no topic {', '.join(missing)}", hint="run `adriatic topics apply`", coordinates=KAFKA)
         partitions = {name: found[name].partitions for name in ours}
         limits = {name: int(found[name].config.get("max.message.bytes", RECORD_BYTES_DEFAULT)) for name in ours}
         return partitions, limits
@@ -374,7 +372,7 @@ def _with_partitions(topic: Topic, partitions: int) -> Topic:
     return topic if topic.partitions == partitions else msgspec.structs.replace(topic, partitions=partitions)
 
 
-def _highest(last: Mapping[tuple[str, int], Last]) -> int:
+def _highest(last: Mapping[TopicPartition, Last]) -> int:
     return max((found.pos.commit for found in last.values()), default=0)
 
 

@@ -102,6 +102,11 @@ class Store:
         plugin, database, pid, confirmed, status, size = row
         return SlotState(plugin or "", database or "", pid, parse(confirmed or "0/0"), status or "lost", size)
 
+    def newest_xid(self) -> int:
+        """The whole id of a transaction of now: one that has not ended, or is next."""
+        xid: int = self._one("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint")[0]
+        return xid
+
     def blocking(self, pid: int) -> list[int]:
         """Processes of Postgres whose transactions the process `pid` waits for."""
         return list(self._one("select pg_blocking_pids(%s)", pid)[0])

@@ -21,8 +21,11 @@ from connectors.capture.store import HEARTBEAT_PREFIX, Store
 from connectors.capture.tables import ContractMismatch, NoContract, Tables, Truncated
 from connectors.capture.tracker import Confirmed, Tracker, Transaction
 from connectors.capture.transport import Data, Keepalive, Transport
-from connectors.kafka.producer import DELIVERY_TIMEOUT_S, KAFKA, IdempotentProducer
+from connectors.kafka.errors import KAFKA
+from connectors.kafka.producer import DELIVERY_TIMEOUT_S, IdempotentProducer
+from connectors.kafka.records import TopicPartition
 from connectors.postgres.lsn import Lsn, Pos
+from connectors.postgres.xid import whole_xid
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.errors import AdriaticError, DataError, DependencyUnavailable, Halted
@@ -78,11 +81,13 @@ class Stream:
         settings: CdcSettings,
         start: Confirmed,
         snapshot_lsn: int,
+        xid_near: int,
         clock: Clock,
         moved: Callable[[Confirmed], None] = lambda _: None,
     ) -> None:
         self._parts = parts
         self._settings = settings
+        self._xid_near = xid_near
         self._clock = clock
         self._moved = moved
         self._snapshot_lsn = snapshot_lsn
@@ -182,7 +187,7 @@ class Stream:
         if isinstance(message, Insert | Update | Delete):
             self._change(message, data.start)
         elif isinstance(message, Begin):
-            self._origin = Origin(Lsn(message.commit_lsn), message.committed_at_us, message.xid)
+            self._origin = Origin(Lsn(message.commit_lsn), message.committed_at_us, self._whole_xid(message.xid))
             self._transaction = self._tracker.begin()
             self._ordinal = 0
             self._asking = not self._parts.ledger.passed(message.commit_lsn)
@@ -199,6 +204,11 @@ class Stream:
             self._truncate(message)
         elif isinstance(message, pgoutput.Origin) and self._origin is not None:
             self._origin = self._origin._replace(origin=message.name)
+
+    def _whole_xid(self, xid: int) -> int:
+        """The WAL names a transaction by half of its id. The other half is that of its neighbours."""
+        self._xid_near = whole_xid(xid, self._xid_near)
+        return self._xid_near
 
     def _next_ordinal(self) -> int:
         ordinal = self._ordinal
@@ -259,7 +269,7 @@ class Stream:
         event = None
         try:
             event = outbox.parse(message.content)
-            record = self._parts.events.record(event, Pos(origin.commit, ordinal), origin.committed_at_us)
+            record = self._parts.events.record(event, Pos(origin.commit, ordinal), origin.committed_at_us, origin.xid)
             self._parts.producer.check(record)
         except DataError as error:
             self._dead_letter(message, event, error)
@@ -282,8 +292,8 @@ class Stream:
             )
 
     def _send(self, record: Record) -> None:
-        place = (record.topic, record.partition)
-        if self._asking and self._parts.ledger.has(place, record.pos):
+        source = TopicPartition(record.topic, record.partition)
+        if self._asking and self._parts.ledger.has(source, record.pos):
             metrics.CDC_SKIPPED.labels(topic=record.topic).inc()
             return
         transaction = self._transaction

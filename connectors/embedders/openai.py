@@ -51,7 +51,7 @@ class _Row(msgspec.Struct):
     embedding: list[float]
 
 
-class _Answer(msgspec.Struct):
+class _Embeddings(msgspec.Struct):
     data: list[_Row]
 
 
@@ -162,14 +162,14 @@ class OpenAIEmbedder:
 
     def _vectors(self, body: bytes, count: int) -> list[Vector]:
         try:
-            rows = msgspec.json.decode(body, type=_Answer).data
+            rows = msgspec.json.decode(body, type=_Embeddings).data
         except msgspec.DecodeError as error:
             raise DependencyUnavailable(f"the embedding endpoint's answer is not understood: {error}") from None
         if sorted(row.index for row in rows) != list(range(count)):
             raise DependencyUnavailable(f"the embedding endpoint sent {len(rows)} vectors for {count} texts")
-        return [self._checked(row.embedding) for row in sorted(rows, key=lambda row: row.index)]
+        return [self._check(row.embedding) for row in sorted(rows, key=lambda row: row.index)]
 
-    def _checked(self, numbers: list[float]) -> Vector:
+    def _check(self, numbers: list[float]) -> Vector:
         if len(numbers) != self._space.dimension:
             raise Halted(
                 f"the endpoint's vectors have {len(numbers)} dimensions, the settings say {self._space.dimension}",

@@ -10,7 +10,7 @@ Read next: `git.py`, `folder.py`, `jsonl.py`; `api/imports` is where the changes
 
 from __future__ import annotations
 
-from connectors.history.model import Change, ChangeKind, Fault, Source, SourceKind, is_markdown
+from connectors.history.model import ChangeKind, Fault, FileChange, HistorySource, SourceKind, is_markdown
 from connectors.history.open import open_source
 
-__all__ = ["Change", "ChangeKind", "Fault", "Source", "SourceKind", "is_markdown", "open_source"]
+__all__ = ["ChangeKind", "Fault", "FileChange", "HistorySource", "SourceKind", "is_markdown", "open_source"]

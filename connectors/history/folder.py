@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connectors.history.model import Change, Fault, SourceKind, is_markdown, symbolic_link
+from connectors.history.model import Fault, FileChange, SourceKind, is_markdown, symbolic_link
 from runtime.errors import InvalidInput
 
 FILES_MAX = 100_000
@@ -17,7 +17,7 @@ _SKIPPED = frozenset(("node_modules", "__pycache__", "site-packages", "target", 
 
 
 class FolderSource:
-    """See `connectors.history.model.Source`. A change's ref is made of the file's time and content: an unchanged file
+    """See `connectors.history.model.HistorySource`. The ref of a change is made of time and content: an unchanged file
     is known again, an edited one is not, and one that was edited back is not either."""
 
     kind: SourceKind = "folder"
@@ -34,7 +34,7 @@ class FolderSource:
     def notes(self) -> list[str]:
         return ["not in git: the files are read as they are now, each as one version"]
 
-    def changes(self) -> Iterator[Change | Fault]:
+    def changes(self) -> Iterator[FileChange | Fault]:
         for path in self._files():
             relative = path.relative_to(self._root).as_posix().encode(errors="surrogateescape").decode(errors="replace")
             if path.is_symlink():
@@ -48,7 +48,7 @@ class FolderSource:
                 continue
             at = datetime.fromtimestamp(status.st_mtime, UTC)
             digest = hashlib.sha256(content).hexdigest()[:16] if content is not None else f"{status.st_size}-bytes"
-            yield Change(
+            yield FileChange(
                 ref=f"file-{status.st_mtime_ns // 1000:x}-{digest}",
                 committed_at=at,
                 author="",

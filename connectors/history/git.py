@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from connectors.history.model import Change, ChangeKind, Fault, SourceKind, is_markdown, symbolic_link
+from connectors.history.model import ChangeKind, Fault, FileChange, SourceKind, is_markdown, symbolic_link
 from runtime.errors import InvalidInput
 
 ADR_FOLDERS = frozenset(
@@ -64,7 +64,7 @@ class _Entry:
 
 
 class GitSource:
-    """See `connectors.history.model.Source`. Made by `find`."""
+    """See `connectors.history.model.HistorySource`. Made by `find`."""
 
     kind: SourceKind = "git"
     snapshot = False
@@ -108,7 +108,7 @@ class GitSource:
             notes.append("a shallow clone: its history starts where it was cut (git fetch --unshallow brings the rest)")
         return notes
 
-    def changes(self) -> Iterator[Change | Fault]:
+    def changes(self) -> Iterator[FileChange | Fault]:
         with _Blobs(self._root) as blobs:
             for entry in self._entries():
                 if isinstance(entry, Fault):
@@ -123,7 +123,7 @@ class GitSource:
                         continue
                     size_bytes = size
                     content = blobs.read(entry.blob) if size_bytes <= self._bytes_max else None
-                yield Change(
+                yield FileChange(
                     ref=entry.ref,
                     committed_at=entry.committed_at,
                     author=entry.author,
@@ -148,13 +148,13 @@ class GitSource:
             *("--encoding=UTF-8", "--no-color", "--no-notes", "--format=tformat:%x01%H%x00%cI%x00%aN%x00%s"),
             *("--", *self._pathspecs()),
         ]
-        with _running(self._root, command) as process:
+        with _run(self._root, command) as process:
             assert process.stdout is not None
             for entry in _parse_log(_tokens(process.stdout)):
                 if isinstance(entry, Fault):
                     yield entry
                 else:
-                    yield from self._selected(entry)
+                    yield from self._keep_markdown(entry)
 
     def _pathspecs(self) -> list[str]:
         if self._folder:
@@ -162,7 +162,7 @@ class GitSource:
         named = [f":(top,literal){self._named}"] if self._named else []
         return [*named, *(f":(top,icase,glob)**/{name}/**" for name in sorted(ADR_FOLDERS))]
 
-    def _selected(self, entry: _Entry) -> Iterator[_Entry]:
+    def _keep_markdown(self, entry: _Entry) -> Iterator[_Entry]:
         """The entry as far as it is about Markdown: a file renamed to another kind is gone, and the other way round."""
         new = is_markdown(entry.path)
         if entry.change != "R":
@@ -336,7 +336,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _running(root: Path, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _run(root: Path, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A git process whose output is read to the end; its failure is an error, unless the reader stopped first."""
     with tempfile.TemporaryFile() as errors:
         process = _start(root, command, errors=errors)

@@ -15,7 +15,7 @@ from typing import IO, cast
 
 import msgspec
 
-from connectors.history.model import Change, ChangeKind, Fault, SourceKind
+from connectors.history.model import ChangeKind, Fault, FileChange, SourceKind
 from runtime.errors import InvalidInput
 
 LINE_BYTES_MAX = 8_388_608
@@ -43,7 +43,7 @@ def is_jsonl(path: Path) -> bool:
 
 
 class JsonlSource:
-    """See `connectors.history.model.Source`."""
+    """See `connectors.history.model.HistorySource`."""
 
     kind: SourceKind = "jsonl"
     snapshot = False
@@ -59,7 +59,7 @@ class JsonlSource:
     def notes(self) -> list[str]:
         return []
 
-    def changes(self) -> Iterator[Change | Fault]:
+    def changes(self) -> Iterator[FileChange | Fault]:
         for number, line in self._lines():
             where = f"line {number}"
             if isinstance(line, Fault):
@@ -74,7 +74,7 @@ class JsonlSource:
         number = 0
         with self._open() as file:
             try:
-                for number, line in enumerate(_bounded_lines(file), 1):
+                for number, line in enumerate(_read_lines(file), 1):
                     if line is None or line.strip():
                         yield number, line
             except (EOFError, zlib.error, OSError) as error:
@@ -90,7 +90,7 @@ class JsonlSource:
             raise InvalidInput(f"{self._path} cannot be read: {error.strerror}") from error
 
 
-def _bounded_lines(file: IO[bytes]) -> Iterator[bytes | None]:
+def _read_lines(file: IO[bytes]) -> Iterator[bytes | None]:
     while line := file.readline(LINE_BYTES_MAX + 1):
         if len(line) <= LINE_BYTES_MAX or line.endswith(b"\n"):
             yield line
@@ -100,17 +100,17 @@ def _bounded_lines(file: IO[bytes]) -> Iterator[bytes | None]:
         yield None
 
 
-def _change(line: bytes, where: str, bytes_max: int) -> Change | Fault:
+def _change(line: bytes, where: str, bytes_max: int) -> FileChange | Fault:
     try:
         row = _DECODER.decode(line)
         content = None if row.content is None else row.content.encode()
     except (msgspec.DecodeError, UnicodeError) as error:
         return Fault(where, "bad-line", str(error)[:300])
-    if missing := _missing(row):
+    if missing := _find_missing(row):
         return Fault(where, "bad-line", missing)
     at = row.committed_at if row.committed_at.tzinfo else row.committed_at.replace(tzinfo=UTC)
     size_bytes = 0 if content is None else len(content)
-    return Change(
+    return FileChange(
         ref=row.commit,
         committed_at=at,
         author=row.author or "",
@@ -123,7 +123,7 @@ def _change(line: bytes, where: str, bytes_max: int) -> Change | Fault:
     )
 
 
-def _missing(row: _Line) -> str:
+def _find_missing(row: _Line) -> str:
     if not row.commit or not row.path:
         return "`commit` or `path` is empty"
     if row.change == "R" and not row.old_path:

@@ -15,7 +15,7 @@ SourceKind = Literal["git", "folder", "jsonl"]
 MARKDOWN_SUFFIXES = (".md", ".markdown")
 
 
-class Change(msgspec.Struct, frozen=True):
+class FileChange(msgspec.Struct, frozen=True):
     """One file in one commit.
 
     `ref` names the commit; with `path` it identifies the change, now and in every later run. `content` is the file
@@ -47,7 +47,7 @@ def symbolic_link(where: str) -> Fault:
     return Fault(where, "symbolic-link", "not followed")
 
 
-class Source(Protocol):
+class HistorySource(Protocol):
     """A history, read from the start on every call of `changes`.
 
     `name` says where it is; `snapshot` that it knows the current state only, so that the absence of a file means
@@ -63,7 +63,7 @@ class Source(Protocol):
         """How many changes and faults `changes` will yield, found without reading contents."""
         ...
 
-    def changes(self) -> Iterator[Change | Fault]:
+    def changes(self) -> Iterator[FileChange | Fault]:
         """The changes, commit by commit, oldest first."""
         ...
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from connectors.history.folder import FolderSource
 from connectors.history.git import GitSource
 from connectors.history.jsonl import JsonlSource, is_jsonl
-from connectors.history.model import Source
+from connectors.history.model import HistorySource
 from runtime.errors import InvalidInput
 
 
-def open_source(path: Path, *, content_bytes_max: int) -> Source:
+def open_source(path: Path, *, content_bytes_max: int) -> HistorySource:
     """The source at `path`: a JSONL file, a git repository or a folder in one, or a folder.
 
     A folder that git knows nothing of is read as it is now. Contents over `content_bytes_max` are not read.

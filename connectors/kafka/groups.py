@@ -15,9 +15,10 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, 
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient
 
-from connectors.kafka.records import TopicPartition
-from connectors.kafka.source import Offsets, client_config, librdkafka_log, record_of
-from runtime.errors import DependencyUnavailable
+from connectors.kafka.clients import Admin, make_consumer
+from connectors.kafka.errors import meaning_of
+from connectors.kafka.offsets import Offsets
+from connectors.kafka.records import TopicPartition, record_of
 from runtime.settings import KafkaSettings
 
 GROUPS_MAX = 100
@@ -26,14 +27,8 @@ REQUEST_S_MAX = 4.0
 """One request, in seconds."""
 RECORDS_S_MAX = 2.0
 """For the records at all committed offsets together, in seconds. Those that do not come have no age this time."""
-RECORD_BYTES = 65_536
-"""Fetched at most of a partition to see one timestamp; the broker gives at least one batch."""
 AGES_MAX = 10_000
 """Remembered timestamps, one a partition and offset."""
-REFUSALS = frozenset({KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED})
-"""Of one group: no other client would be told either."""
-READER = "adriatic-watch"
-"""The client demands a name. Nothing joins this group and nothing is committed under it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +69,8 @@ class Broker:
     def __init__(self, settings: KafkaSettings) -> None:
         self.fit = True
         self._settings = settings
-        self._offsets = Offsets(settings)
-        self._admin = AdminClient({**client_config(settings), "log_level": 0}, logger=librdkafka_log())
+        self._offsets = Offsets(settings, REQUEST_S_MAX)
+        self._admin = Admin(settings, REQUEST_S_MAX)
         self._reader: Consumer | None = None
         self._ages: dict[tuple[TopicPartition, int], float | None] = {}
 
@@ -103,30 +98,30 @@ class Broker:
     # --- groups -----------------------------------------------------------------------------------------------------
 
     def _groups(self) -> tuple[list[Group], int]:
-        try:
-            listed = self._admin.list_consumer_groups(request_timeout=REQUEST_S_MAX).result(REQUEST_S_MAX + 1)
-            names = sorted(group.group_id for group in listed.valid)
-            kept = names[:GROUPS_MAX]
-            members = self._members(kept)
-            asked = {
-                name: self._admin.list_consumer_group_offsets(
-                    [ConsumerGroupTopicPartitions(name)], request_timeout=REQUEST_S_MAX
-                )[name]
-                for name in kept
-            }
-            groups = [Group(name, members.get(name), self._committed(asked[name])) for name in kept]
-        except (KafkaException, TimeoutError) as error:
-            raise DependencyUnavailable(f"the broker does not tell its groups: {_said(error)}") from error
+        return self._admin.call("list groups", self._ask_groups)
+
+    def _ask_groups(self, client: AdminClient) -> tuple[list[Group], int]:
+        listed = self._admin.result(client.list_consumer_groups(request_timeout=REQUEST_S_MAX))
+        names = sorted(group.group_id for group in listed.valid)
+        kept = names[:GROUPS_MAX]
+        members = self._members(client, kept)
+        asked = {
+            name: client.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(name)], request_timeout=REQUEST_S_MAX
+            )[name]
+            for name in kept
+        }
+        groups = [Group(name, members.get(name), self._committed(asked[name])) for name in kept]
         return groups, len(names) - len(kept)
 
-    def _members(self, names: list[str]) -> dict[str, int | None]:
+    def _members(self, client: AdminClient, names: list[str]) -> dict[str, int | None]:
         if not names:
             return {}
-        asked = self._admin.describe_consumer_groups(names, request_timeout=REQUEST_S_MAX)
+        asked = client.describe_consumer_groups(names, request_timeout=REQUEST_S_MAX)
         found: dict[str, int | None] = {}
         for name, future in asked.items():
             try:
-                found[name] = len(future.result(REQUEST_S_MAX + 1).members)
+                found[name] = len(self._admin.result(future).members)
             except KafkaException as error:  # its coordinator moves, or it ended a moment ago
                 self._doubt(error)
                 found[name] = None
@@ -135,7 +130,7 @@ class Broker:
     def _committed(self, asked: Any) -> dict[TopicPartition, int] | None:
         """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us."""
         try:
-            answer = asked.result(REQUEST_S_MAX + 1)
+            answer = self._admin.result(asked)
         except KafkaException as error:
             self._doubt(error)
             return None
@@ -146,7 +141,8 @@ class Broker:
         }
 
     def _doubt(self, error: KafkaException) -> None:
-        if error.args[0].code() not in REFUSALS:
+        """Of one group that is not for us no other client would be told either."""
+        if meaning_of(error.args[0].code()) != "unprepared":
             self.fit = False
 
     # --- records ----------------------------------------------------------------------------------------------------
@@ -170,7 +166,9 @@ class Broker:
         self, turn: Mapping[TopicPartition, int], ranges: Mapping[TopicPartition, Range], until_s: float
     ) -> dict[TopicPartition, float | None]:
         """The timestamp of the first record at or after each offset."""
-        reader = self._reader = self._reader or Consumer(self._config(), logger=librdkafka_log())
+        if self._reader is None:
+            self._reader = make_consumer(self._settings, "watch")
+        reader = self._reader
         found: dict[TopicPartition, float | None] = {}
         places = [KafkaPosition(source.topic, source.partition, at) for source, at in turn.items()]
         reader.assign(places)
@@ -192,26 +190,6 @@ class Broker:
         reader.unassign()
         return found
 
-    def _config(self) -> dict[str, Any]:
-        return {
-            **client_config(self._settings),
-            "group.id": READER,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "allow.auto.create.topics": False,
-            "max.partition.fetch.bytes": RECORD_BYTES,
-            "queued.max.messages.kbytes": 1_024,
-            "fetch.wait.max.ms": 10,
-            "log_level": 0,
-        }
-
 
 def _positions(found: Iterable[Any] | None) -> Iterable[Any]:
     return found or ()
-
-
-def _said(error: BaseException) -> str:
-    return error.args[0].str() if isinstance(error, KafkaException) else f"no answer within {REQUEST_S_MAX:g} s"

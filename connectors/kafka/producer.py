@@ -12,20 +12,21 @@ the caller gives up on a silent broker well before that time-out.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
+from connectors.kafka.clients import make_producer
+from connectors.kafka.errors import KAFKA, map_error, translate
+from connectors.kafka.records import TopicPartition
 from runtime.clock import Clock
-from runtime.errors import AdriaticError, DependencyUnavailable, Fenced, Halted, Misconfigured, RecordTooLarge
+from runtime.errors import AdriaticError, DependencyUnavailable, RecordTooLarge
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
 
 log = get_logger("kafka")
-LIBRARY_LOG = logging.getLogger("librdkafka")
 
 DELIVERY_TIMEOUT_S = 30.0
 """After this long a record is dropped by librdkafka, so a producer that was thought dead cannot write later than this.
@@ -48,8 +49,6 @@ TRANSACTION_CALL_S = 30.0
 COMMIT_WAIT_S = 5.0
 """Between two looks whether we were asked to stop while a transaction commits."""
 
-Place = tuple[str, int]
-"""Topic and partition."""
 Acked = Callable[[], None]
 
 
@@ -74,17 +73,17 @@ class Deliveries:
     """Whether a record failed and a later one of its partition arrived. Pure."""
 
     def __init__(self) -> None:
-        self.failed: dict[Place, Any] = {}
+        self.failed: dict[TopicPartition, Any] = {}
         """The lowest position that failed, by partition."""
-        self.overtaken: set[Place] = set()
+        self.overtaken: set[TopicPartition] = set()
         """Partitions in which a record after a failed one was delivered: their last record hides a hole."""
 
-    def ok(self, place: Place, pos: Any) -> None:
-        if self.failed and (lowest := self.failed.get(place)) is not None and pos > lowest:
-            self.overtaken.add(place)
+    def ok(self, source: TopicPartition, pos: Any) -> None:
+        if self.failed and (lowest := self.failed.get(source)) is not None and pos > lowest:
+            self.overtaken.add(source)
 
-    def fail(self, place: Place, pos: Any) -> None:
-        self.failed[place] = min(pos, self.failed.get(place, pos))
+    def fail(self, source: TopicPartition, pos: Any) -> None:
+        self.failed[source] = min(pos, self.failed.get(source, pos))
 
 
 class IdempotentProducer:
@@ -103,15 +102,8 @@ class IdempotentProducer:
         self.unacked = 0
         self.answered_at = clock.monotonic()
         """When the broker last acknowledged something, or nothing was waiting (monotonic seconds)."""
-        self._producer = Producer(
-            {
-                **_config(settings, limits),
-                "enable.idempotence": True,
-                "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
-                "error_cb": self._on_error,
-            },
-            logger=LIBRARY_LOG,
-        )
+        own = {"enable.idempotence": True, "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
+        self._producer = make_producer(settings, _bounds(limits) | own, self._on_error)
 
     def check(self, record: Sendable) -> None:
         """Raises `RecordTooLarge`. Call it for all the records of a change before the first is sent."""
@@ -133,7 +125,7 @@ class IdempotentProducer:
         except BufferError:
             return False
         except KafkaException as error:
-            raise mapped(error.args[0], f"produce to {record.topic}") from None
+            raise map_error(error.args[0], f"produce to {record.topic}") from None
         self.unacked += 1
         return True
 
@@ -158,22 +150,22 @@ class IdempotentProducer:
     def _on_delivery(self, acked: Acked, pos: Any, error: KafkaError | None, message: Message) -> None:
         self.unacked -= 1
         topic = message.topic() or ""
-        place = (topic, message.partition() or 0)
+        source = TopicPartition(topic, message.partition() or 0)
         if error is None:
             acked()
             self.answered_at = self._clock.monotonic()
-            self.deliveries.ok(place, pos)
+            self.deliveries.ok(source, pos)
             self.delivered[topic] = self.delivered.get(topic, 0) + 1
             return
-        self.deliveries.fail(place, pos)
+        self.deliveries.fail(source, pos)
         if self._error is None:
-            self._error = mapped(error, f"produce to {topic}")
+            self._error = map_error(error, f"produce to {topic}")
 
     def _on_error(self, error: KafkaError) -> None:
         """librdkafka reconnects by itself; only a fatal error ends this producer."""
         log.warning("broker error", code=error.name(), detail=error.str())
         if error.fatal() and self._error is None:
-            self._error = DependencyUnavailable(f"the producer cannot go on: {error.str()}", coordinates=KAFKA)
+            self._error = map_error(error, "produce")
 
 
 class TransactionalProducer:
@@ -182,23 +174,18 @@ class TransactionalProducer:
     def __init__(self, settings: KafkaSettings, limits: Mapping[str, int], name: str, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
-        self._producer = Producer(
-            {
-                **_config(settings, limits),
-                "transactional.id": name,
-                "transaction.timeout.ms": TRANSACTION_MAX_S * 1000,
-                "error_cb": lambda error: log.warning("broker error", code=error.name(), detail=error.str()),
-            },
-            logger=LIBRARY_LOG,
-        )
-        self._call(lambda: self._producer.init_transactions(TRANSACTION_CALL_S), "fence earlier snapshots")
+        own = {"transactional.id": name, "transaction.timeout.ms": TRANSACTION_MAX_S * 1000}
+        self._producer = make_producer(settings, _bounds(limits) | own)
+        with translate("fence earlier snapshots"):
+            self._producer.init_transactions(TRANSACTION_CALL_S)
 
     def check(self, record: Sendable) -> None:
         """Raises `RecordTooLarge`."""
         check_size(record, self._limits)
 
     def begin(self) -> None:
-        self._call(self._producer.begin_transaction, "begin a transaction")
+        with translate("begin a transaction"):
+            self._producer.begin_transaction()
 
     def send(self, record: Sendable, stopping: Callable[[], bool]) -> None:
         """Blocks while the queue is full, and at most `TRANSACTION_CALL_S`."""
@@ -209,7 +196,7 @@ class TransactionalProducer:
             except BufferError:
                 self._producer.poll(0.1)
             except KafkaException as error:
-                raise mapped(error.args[0], f"produce to {record.topic}") from None
+                raise map_error(error.args[0], f"produce to {record.topic}") from None
             else:
                 self._producer.poll(0)
                 return
@@ -226,7 +213,7 @@ class TransactionalProducer:
                 cause: KafkaError = error.args[0]
                 # A call that timed out goes on when it is made again.
                 if not cause.retriable() or stopping() or self._clock.monotonic() > until_s:
-                    raise mapped(cause, "commit the snapshot") from None
+                    raise map_error(cause, "commit the snapshot") from None
             else:
                 return
 
@@ -236,42 +223,6 @@ class TransactionalProducer:
             self._producer.abort_transaction(COMMIT_WAIT_S)
         except KafkaException as error:
             log.warning("transaction left open", detail=str(error))
-
-    def _call(self, call: Callable[[], None], what: str) -> None:
-        try:
-            call()
-        except KafkaException as error:
-            raise mapped(error.args[0], what) from None
-
-
-KAFKA = {"dependency": "kafka"}
-
-_REFUSED = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,
-        KafkaError.UNSUPPORTED_VERSION,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    }
-)
-_FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
-_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
-
-
-def mapped(error: KafkaError, doing: str) -> AdriaticError:
-    """What an error of the broker or of librdkafka means to a producer."""
-    detail = f"{doing}: {error.str()}"
-    if error.code() in _REFUSED:
-        return Misconfigured(detail, hint="compare the [kafka] settings with what the broker allows")
-    if error.code() in _FENCED:
-        return Fenced(detail, hint="another capture with this slot is running")
-    if error.code() in _TOO_LARGE:
-        return Halted(detail, hint="the broker's own limits are below the topic's max.message.bytes: raise them")
-    return DependencyUnavailable(
-        detail, hint="is the broker running, and is kafka.bootstrap_servers right?", coordinates=KAFKA
-    )
 
 
 def check_size(record: Sendable, limits: Mapping[str, int]) -> None:
@@ -289,10 +240,9 @@ def size_bytes(record: Sendable) -> int:
     return len(record.key or b"") + len(record.value or b"") + headers + RECORD_OVERHEAD_BYTES
 
 
-def _config(settings: KafkaSettings, limits: Mapping[str, int]) -> dict[str, Any]:
+def _bounds(limits: Mapping[str, int]) -> dict[str, Any]:
     smallest, largest = min(limits.values()), max(limits.values())
     return {
-        **settings.client_config(),
         "acks": "all",
         "linger.ms": LINGER_MS,
         "queue.buffering.max.kbytes": max(QUEUE_KIB_MAX, 2 * largest // 1024),
@@ -300,8 +250,6 @@ def _config(settings: KafkaSettings, limits: Mapping[str, int]) -> dict[str, Any
         "message.max.bytes": max(largest + RECORD_OVERHEAD_BYTES, BATCH_BYTES_MAX),
         "batch.size": min(BATCH_BYTES_MAX, max(smallest - RECORD_OVERHEAD_BYTES, 1)),
         "socket.nagle.disable": True,
-        "socket.keepalive.enable": True,
         "retry.backoff.ms": RETRY_BACKOFF_MS,
         "retry.backoff.max.ms": RETRY_BACKOFF_MAX_MS,
-        "reconnect.backoff.max.ms": 1_000,
     }

@@ -1,19 +1,23 @@
 """A record as it came from a topic, and what our headers say about it.
 
 Owns the value types that travel from the source through a flow, and the reading of the headers that change capture
-writes (`adriatic.pos`, `adriatic.committed_at`, `adriatic.tenant`, `traceparent`). Refuses to decode keys and values.
-Headers of other producers are never an error: what cannot be read is None.
+writes (`adriatic.pos`, `adriatic.committed_at`, `adriatic.tenant`, `adriatic.xid`, `traceparent`). Refuses to decode
+keys and values. Headers of other producers are never an error: what cannot be read is None.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER
+from confluent_kafka import Message
 
+from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER, TRANSACTION_HEADER
+
+XID_DIGITS_MAX = 18
+"""A billion transactions a second for thirty years; more digits would not fit Postgres' type."""
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
@@ -65,6 +69,12 @@ class Record:
             return None
 
     @property
+    def xid(self) -> int | None:
+        """The whole id of the transaction that wrote it. None: it was not captured from a transaction."""
+        text = self.header(TRANSACTION_HEADER)
+        return int(text) if text and text.isascii() and text.isdigit() and len(text) <= XID_DIGITS_MAX else None
+
+    @property
     def committed_at(self) -> datetime | None:
         """When the source committed it, by the source's clock."""
         text = self.header(COMMITTED_AT_HEADER)
@@ -97,3 +107,18 @@ class Batch:
     @property
     def source(self) -> TopicPartition:
         return TopicPartition(self.topic, self.partition)
+
+
+def record_of(message: Message) -> Record:
+    """A message without an error, as a record of ours."""
+    kind, timestamp = message.timestamp()
+    headers: Any = message.headers() or ()
+    return Record(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        timestamp_ms=timestamp if kind else None,
+        key=message.key(),
+        value=message.value(),
+        headers=tuple((name, value) for name, value in headers),
+    )

@@ -1,12 +1,13 @@
-"""Records of a topic's partitions, from the offsets that our own ledger holds, as a Bytewax source.
+"""Records of the partitions that the broker assigns to this member of a consumer group, from the offsets of our own
+ledger.
 
-Owns one consumer per process, its bounds, and what its errors mean. Refuses to be a member of a consumer group (who
-reads what is fixed, and the compare-and-set of the sink is the fence), to decode, and to decide where to start:
-`ops.consumer_offsets` does, and whoever builds the source passes it in. `auto.offset.reset` is `error`: an offset that
-the log no longer has would otherwise be skipped in silence.
+Owns one consumer per process, its membership, its bounds, and what its errors mean. Refuses to decode, and to decide
+where to start: `ops.consumer_offsets` does, asked at each assignment. Who reads what is the group's business (classic
+protocol, cooperative, static members); that nobody writes twice is not: the compare-and-set of the sink is the fence.
+`auto.offset.reset` is `error`: an offset that the log no longer has would otherwise be skipped in silence.
 
 Offsets are committed to the broker afterwards and asynchronously, for the eyes of operators' tools only.
-Read next: `connectors/postgres/sink.py`.
+Read next: `connectors/consumer/core.py`.
 """
 
 from __future__ import annotations
@@ -15,43 +16,45 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPosition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from connectors.kafka.records import Batch, Record, TopicPartition
-from connectors.replaceable import ReplaceableClient
+from connectors.kafka.clients import make_consumer
+from connectors.kafka.errors import is_lost
+from connectors.kafka.records import Batch, Record, TopicPartition, record_of
 from runtime.clock import SYSTEM_CLOCK
-from runtime.errors import DependencyUnavailable, Fenced, Halted
-from runtime.lifecycle import Lifecycle
+from runtime.errors import Fenced, Halted, OperatingError
+from runtime.lifecycle import Lifecycle, StopRequested
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
 
 log = get_logger("kafka")
 
-EPOCH = timedelta(seconds=1)
-"""Bytewax' unit of progress. Nothing is snapshotted, so it only has to be longer than four idle waits."""
 IDLE_WAIT_S = 0.025
 """How long the consumer may wait for a first record when every partition is empty. All partitions share the wait, so
 eight of them stay under a quarter of an epoch; a record that arrives ends it at once."""
 FETCH_RECORDS_MAX = 1_000
 """Records taken from librdkafka at once."""
-QUEUED_KIB_MAX = 8_192
-"""What librdkafka may fetch ahead, for the whole consumer. Its default is 64 MiB, more than the rest of the process."""
 BUFFERED_BYTES_MAX = 8_388_608
 """Records taken from librdkafka and not yet handed out. Above it nothing is taken."""
+SESSION_S = 10.0
+"""Without a heartbeat for so long a member's partitions go to the others. Longer than its supervisor takes to start it
+again after kill -9 (2 to 5 s), when it gets them back by its name without a rebalance; as short as a machine that is
+lost may cost freshness. Heartbeats come from a thread of librdkafka's: only a frozen process misses them."""
+HEARTBEAT_S = 0.5
+"""A member hears of a rebalance by its heartbeat, and a join takes two of them."""
+METADATA_S = 10.0
+"""How often the broker is asked whether topics have more partitions."""
+ASSIGNMENT_WAIT_S = 0.1
+"""Longest wait before a member without partitions sees a stop request."""
+LEAVE_S_MAX, LEAVE_POLL_S = 2.0, 0.02
+"""For the farewell to the group. If the broker is away, its session time-out says it."""
 BROKER_COMMIT_S = 1.0
 """How often offsets are told to the broker."""
-REQUEST_TIMEOUT_S = 5.0
-"""Of a metadata or offset request to the broker; so long may a request to stop have to wait."""
-ANSWER_S_MAX = 1.0
-"""An admin client that takes longer for an answer is replaced: one that lived through an outage may stay slow for ever,
-and a new one costs milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,38 +81,64 @@ class _Partition:
         self.in_flight = deque()
 
 
-class PartitionedConsumer:
-    """One librdkafka consumer over fixed partitions. Used from one thread, but for `oldest_ms` and `fetched`."""
+class GroupConsumer:
+    """One member of the consumer group `group`, static under the name `instance`. Used from one thread, but for
+    `assignment`, `oldest_ms` and `fetched`.
+
+    The broker says which partitions are this member's; `begin` says where each one is to be read on, and is called
+    whenever some are assigned. It may block, and raise `StopRequested`.
+    """
 
     def __init__(
         self,
         settings: KafkaSettings,
         group: str,
-        start: Mapping[TopicPartition, int],
+        instance: str,
+        begin: Callable[[Sequence[TopicPartition]], Mapping[TopicPartition, int]],
         life: Lifecycle,
         limits: BatchLimits,
     ) -> None:
+        self.group = group
+        self.generation = 0
+        """Counts changes of the assignment."""
+        self._begin = begin
         self._life = life
         self._limits = limits
         self._lock = threading.Lock()
-        self._partitions = {source: _Partition(offset, offset, deque()) for source, offset in start.items()}
+        self._partitions: dict[TopicPartition, _Partition] = {}
         self._buffered_bytes = 0
         self._empty_takes = 0
         self._to_commit: dict[TopicPartition, int] = {}
         self._commit_at_s = 0.0
-        self._consumer = Consumer(_config(settings, group, self._on_error), logger=librdkafka_log())
-        self._consumer.assign([KafkaPosition(source.topic, source.partition, at) for source, at in start.items()])
+        self._consumer = make_consumer(
+            settings, "flow", group=group, on_error=self._on_error, extra=_membership(instance)
+        )
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Join the group. Partitions come while this consumer is asked for records."""
+        self._consumer.subscribe(
+            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
 
     @property
-    def partitions(self) -> Sequence[TopicPartition]:
-        return tuple(self._partitions)
+    def assignment(self) -> tuple[TopicPartition, ...]:
+        with self._lock:
+            return tuple(sorted(self._partitions))
+
+    def wait_for_change(self, generation: int) -> None:
+        """Until the assignment is another than that of `generation`, or the process stops."""
+        while not self._life.stopping and self.generation == generation:
+            self._fetch(ASSIGNMENT_WAIT_S)
 
     def take(self, source: TopicPartition) -> Batch | None:
-        """The next batch of one partition, or None when there is nothing yet. Waits, briefly, only when no partition
-        had anything for a whole round."""
-        state = self._partitions[source]
-        if not state.buffered:
-            self._fetch(wait=self._empty_takes >= len(self._partitions))
+        """The next batch of one partition, or None when there is nothing yet or it is not ours any more. Waits,
+        briefly, only when no partition had anything for a whole round."""
+        state = self._partitions.get(source)
+        if state is not None and not state.buffered:
+            self._fetch(IDLE_WAIT_S if self._empty_takes >= len(self._partitions) else 0)
+            state = self._partitions.get(source)  # a fetch is when partitions come and go
+        if state is None:
+            return None
         records = self._unbuffer(state)
         past = records[-1].offset + 1 if records else state.next_offset
         next_offset = max(past, state.end_seen) if not state.buffered else past
@@ -123,18 +152,42 @@ class PartitionedConsumer:
             state.in_flight.append((next_offset, records[0].timestamp_ms if records else None))
         return batch
 
+    def stands_at(self, source: TopicPartition) -> int | None:
+        """Up to which offset everything was committed; None when the partition is not ours. A batch that does not begin
+        there was taken under an earlier assignment, and must not be written."""
+        state = self._partitions.get(source)
+        return None if state is None else state.committed
+
     def committed(self, source: TopicPartition, next_offset: int) -> None:
         """The sink's transaction moved the flow to `next_offset`."""
-        state = self._partitions[source]
+        state = self._partitions.get(source)
+        if state is None:
+            return
         with self._lock:
             state.committed = next_offset
             while state.in_flight and state.in_flight[0][0] <= next_offset:
                 state.in_flight.popleft()
         self._to_commit[source] = next_offset
 
+    def rewind(self, source: TopicPartition) -> None:
+        """Read a partition on from where the ledger says, because it is not where this member believed. What was taken
+        and not committed is void."""
+        if source not in self._partitions:
+            return
+        at = self._begin([source])[source]
+        try:
+            self._consumer.seek(KafkaPosition(source.topic, source.partition, at))
+        except KafkaException as error:  # it was taken away meanwhile: the next fetch hears of it
+            log.info("not rewound", source=str(source), detail=str(error))
+            return
+        self._forget([source])
+        self._remember({source: at})
+
     def oldest_ms(self, source: TopicPartition) -> int | None:
         """Timestamp of the oldest record that was fetched and is not committed. Callable from any thread."""
-        state = self._partitions[source]
+        state = self._partitions.get(source)
+        if state is None:
+            return None
         with self._lock:
             if state.in_flight:
                 return state.in_flight[0][1]
@@ -145,12 +198,55 @@ class PartitionedConsumer:
 
     def fetched(self, source: TopicPartition) -> tuple[int, Record | None]:
         """Up to which offset everything was fetched, committed or not, and the newest record of it. From any thread."""
-        state = self._partitions[source]
+        state = self._partitions.get(source)
+        if state is None:
+            return -1, None
         return max(state.next_offset, state.fetched, state.end_seen), state.newest
 
     def close(self) -> None:
+        """Leave the group, so that the others have the partitions at once. A static member that only closes is waited
+        for until its session is over; one that unsubscribes has left."""
         self._commit_to_broker(now_s=float("inf"), asynchronous=False)
+        with suppress(KafkaException, RuntimeError):
+            self._consumer.unsubscribe()
+            until_s = time.monotonic() + LEAVE_S_MAX
+            while self._partitions and time.monotonic() < until_s:
+                self._consumer.poll(LEAVE_POLL_S)
         self._consumer.close()
+
+    # --- the assignment ---------------------------------------------------------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, positions: list[KafkaPosition]) -> None:
+        sources = [TopicPartition(each.topic, each.partition) for each in positions]
+        try:
+            at = self._begin(sources) if sources else {}
+        except StopRequested:
+            return  # nothing is read any more, from wherever
+        except OperatingError as error:
+            self._life.fail(error)
+            return
+        consumer.incremental_assign([KafkaPosition(source.topic, source.partition, at[source]) for source in sources])
+        self._remember(at)
+        self.generation += 1
+        log.info("assigned", group=self.group, partitions={str(source): offset for source, offset in at.items()})
+
+    def _on_revoke(self, consumer: Consumer, positions: list[KafkaPosition]) -> None:
+        """What was taken and not committed is dropped: whoever has the partition next reads it again."""
+        self._forget(TopicPartition(each.topic, each.partition) for each in positions)
+        consumer.incremental_unassign(positions)
+        self.generation += 1
+        log.info("revoked", group=self.group, partitions=[f"{each.topic}/{each.partition}" for each in positions])
+
+    def _remember(self, at: Mapping[TopicPartition, int]) -> None:
+        with self._lock:
+            self._partitions |= {source: _Partition(offset, offset, deque()) for source, offset in at.items()}
+
+    def _forget(self, sources: Iterable[TopicPartition]) -> None:
+        with self._lock:
+            for source in sources:
+                if (state := self._partitions.pop(source, None)) is not None:
+                    self._buffered_bytes -= sum(record.size_bytes for record in state.buffered)
+                self._to_commit.pop(source, None)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -166,12 +262,13 @@ class PartitionedConsumer:
         self._buffered_bytes -= sum(record.size_bytes for record in records)
         return tuple(records)
 
-    def _fetch(self, wait: bool) -> None:
+    def _fetch(self, wait_s: float) -> None:
+        """Take what is there. Also when partitions come and go, in the callbacks."""
         self._commit_to_broker(time.monotonic(), asynchronous=True)
         if self._buffered_bytes > BUFFERED_BYTES_MAX:
             return
         # `consume` waits until it has as many as it was asked for, so the wait is for the first one alone.
-        first = self._consumer.poll(IDLE_WAIT_S if wait and not self._buffered_bytes else 0)
+        first = self._consumer.poll(0 if self._buffered_bytes else wait_s)
         if first is None:
             return
         for message in (first, *self._consumer.consume(FETCH_RECORDS_MAX - 1, 0)):
@@ -183,17 +280,20 @@ class PartitionedConsumer:
             self._on_message_error(source, error, message.offset())
             return
         record = record_of(message)
-        state = self._partitions[source]
+        state = self._partitions.get(source)
+        if state is None:
+            return  # it was taken away while this record was on its way to us
         state.buffered.append(record)
         state.newest, state.fetched = record, record.offset + 1
         self._buffered_bytes += record.size_bytes
 
     def _on_message_error(self, source: TopicPartition, error: KafkaError, offset: int | None) -> None:
-        code = error.code()
-        if code == KafkaError._PARTITION_EOF:
-            self._partitions[source].end_seen = offset if offset is not None else -1
-        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            self._life.fail(self._lost(source, error))
+        if error.code() == KafkaError._PARTITION_EOF:
+            if (state := self._partitions.get(source)) is not None:
+                state.end_seen = offset if offset is not None else -1
+        elif is_lost(error):
+            if source in self._partitions:
+                self._life.fail(self._lost(source, error))
         else:
             self._on_error(error)
 
@@ -225,146 +325,14 @@ class PartitionedConsumer:
             log.info("offsets not told to the broker", detail=str(error))
 
 
-class KafkaSource(FixedPartitionedSource[Batch, None]):
-    """Batches of every partition of `consumer`. Ends, after the batch in hand, when the process is asked to stop."""
-
-    def __init__(self, consumer: PartitionedConsumer, life: Lifecycle) -> None:
-        self._consumer = consumer
-        self._life = life
-
-    def list_parts(self) -> list[str]:
-        return [part_name(source) for source in self._consumer.partitions]
-
-    def build_part(self, step_id: str, for_part: str, resume_state: None) -> _SourcePartition:
-        del step_id, resume_state  # Bytewax' own recovery is off; see DESIGN of the sink
-        return _SourcePartition(self._consumer, part_source(for_part), self._life)
-
-
-class _SourcePartition(StatefulSourcePartition[Batch, None]):
-    def __init__(self, consumer: PartitionedConsumer, source: TopicPartition, life: Lifecycle) -> None:
-        self._consumer = consumer
-        self._source = source
-        self._life = life
-
-    def next_batch(self) -> Iterable[Batch]:
-        if self._life.stopping:
-            raise StopIteration
-        batch = self._consumer.take(self._source)
-        return () if batch is None else (batch,)
-
-    def next_awake(self) -> datetime | None:
-        """At once: the waiting is in the consumer. A source that sleeps past its epoch would stall every other one."""
-        return None
-
-    def snapshot(self) -> None:
-        return None
-
-
-def part_name(source: TopicPartition) -> str:
-    """Bytewax' name of a partition. Its order as text is the order of the sink's partitions too."""
-    return f"{source.topic}/{source.partition:05d}"
-
-
-def part_source(name: str) -> TopicPartition:
-    topic, _, partition = name.rpartition("/")
-    return TopicPartition(topic, int(partition))
-
-
-class Offsets:
-    """What the broker says about offsets, asked afresh. Safe for any thread. Raises `DependencyUnavailable`."""
-
-    def __init__(self, settings: KafkaSettings) -> None:
-        def admin() -> AdminClient:
-            return AdminClient(client_config(settings), logger=librdkafka_log())
-
-        self._admin = ReplaceableClient("kafka", admin, ANSWER_S_MAX)
-
-    def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        """Every partition of `topics`. A topic that is not there yet is the same as a broker that is not."""
-        known = self.topics()
-        if missing := sorted(set(topics) - set(known)):
-            raise DependencyUnavailable(f"no topic {', '.join(missing)}", hint="run `adriatic topics apply`")
-        return [TopicPartition(topic, partition) for topic in topics for partition in known[topic]]
-
-    def topics(self) -> dict[str, list[int]]:
-        """Partitions of every topic that the broker has."""
-        try:
-            known = self._admin.ask(lambda admin: admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics)
-        except KafkaException as error:
-            raise DependencyUnavailable(f"the broker does not answer: {error.args[0].str()}") from error
-        return {topic: sorted(known[topic].partitions) for topic in known}
-
-    def first(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Of the oldest record that each partition still has."""
-        return self._ask(sources, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-
-    def end(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """One past the newest committed record of each partition."""
-        return self._ask(sources, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-
-    def at(self, sources: Iterable[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
-        """Of the first record of each partition that is not older than `timestamp_ms`; -1 where there is none."""
-        return self._ask(sources, OffsetSpec.for_timestamp(timestamp_ms))
-
-    def _ask(self, sources: Iterable[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
-        request = {KafkaPosition(source.topic, source.partition): spec for source in sources}
-
-        def ask(admin: AdminClient) -> dict[TopicPartition, int]:
-            answers = admin.list_offsets(request, request_timeout=REQUEST_TIMEOUT_S)
-            return {
-                TopicPartition(position.topic, position.partition): answer.result(REQUEST_TIMEOUT_S).offset
-                for position, answer in answers.items()
-            }
-
-        try:
-            # A client keeps the leader epoch that it learnt, and asks with it for ever: after the broker was away, that
-            # is fenced each time.
-            return self._admin.ask(ask)
-        except (KafkaException, TimeoutError) as error:
-            raise DependencyUnavailable(f"the broker does not tell offsets: {error}") from error
-
-
-def record_of(message: Message) -> Record:
-    """A message without an error, as a record of ours."""
-    kind, timestamp = message.timestamp()
-    headers: Any = message.headers() or ()
-    return Record(
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
-        timestamp_ms=timestamp if kind else None,
-        key=message.key(),
-        value=message.value(),
-        headers=tuple((name, value) for name, value in headers),
-    )
-
-
-def _config(settings: KafkaSettings, group: str, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
+def _membership(instance: str) -> dict[str, Any]:
     return {
-        **client_config(settings),
-        "group.id": group,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "enable.partition.eof": True,  # says how far a partition is read when its last entries are not records
-        "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
-        "allow.auto.create.topics": False,
-        "queued.max.messages.kbytes": QUEUED_KIB_MAX,
-        "fetch.wait.max.ms": 500,
-        "error_cb": on_error,
+        "group.instance.id": instance,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": round(SESSION_S * 1000),
+        "heartbeat.interval.ms": round(HEARTBEAT_S * 1000),
+        "topic.metadata.refresh.interval.ms": round(METADATA_S * 1000),
     }
-
-
-def client_config(settings: KafkaSettings) -> dict[str, Any]:
-    """What every consumer and admin client of ours is told."""
-    return {**settings.client_config(), "socket.keepalive.enable": True, "reconnect.backoff.max.ms": 2_000}
-
-
-def librdkafka_log() -> Any:
-    """Where the library's own log lines go."""
-    import logging
-
-    return logging.getLogger("librdkafka")
 
 
 def age_s(timestamp_ms: int | None) -> float | None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection
+from confluent_kafka import Consumer, KafkaError, Message, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient
 
-from connectors.kafka.records import Record, TopicPartition
-from connectors.kafka.source import REQUEST_TIMEOUT_S, client_config, librdkafka_log, record_of
+from connectors.kafka.clients import Admin, make_consumer
+from connectors.kafka.errors import KAFKA, is_lost
+from connectors.kafka.records import Record, TopicPartition, record_of
 from runtime.errors import DependencyUnavailable
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
@@ -28,13 +28,7 @@ POLL_S = 0.1
 """How long one call waits for a first record, and so late a new partition is taken up."""
 BATCH_RECORDS_MAX = 500
 """Handed over at once."""
-QUEUED_KIB_MAX = 8_192
-"""What the client fetches ahead, for all partitions together."""
-FETCH_WAIT_MS = 100
-"""How long the broker may hold an answer back while nothing is new; a record that arrives ends it at once."""
 STOP_S_MAX = 10.0
-GROUP = "adriatic-live"
-"""The client demands a name. Nothing joins this group and nothing is committed under it."""
 STRETCH_S_MAX = 5.0
 """For one piece of a stretch: a broker that takes longer is away."""
 
@@ -94,7 +88,7 @@ class Tail:
             while not self._stopping.is_set():
                 if self._taken_up():
                     if consumer is None and self._wanted:
-                        consumer = Consumer(_config(self._settings), logger=librdkafka_log())
+                        consumer = make_consumer(self._settings, "live")
                     if consumer is not None:
                         places = self._wanted.items()
                         # Whatever the client has fetched by then is dropped: positions are ours alone.
@@ -144,7 +138,7 @@ class Tail:
                 position[source] = offset + 1
             elif error.code() == KafkaError._PARTITION_EOF:
                 position[source] = max(offset, position.get(source, 0))
-            elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            elif is_lost(error):
                 lost.add(source)
             else:
                 log.info("broker error", code=error.name(), detail=error.str())
@@ -167,7 +161,7 @@ class Stretch:
         self.position = offset
         self._lock = threading.Lock()
         self._closed = False
-        self._consumer = Consumer(_config(settings), logger=librdkafka_log())
+        self._consumer = make_consumer(settings, "live")
         self._consumer.assign([KafkaPosition(source.topic, source.partition, offset)])
 
     def read(self) -> Tailed:
@@ -178,7 +172,7 @@ class Stretch:
     def _read(self) -> Tailed:
         first = self._consumer.poll(STRETCH_S_MAX)
         if first is None:
-            raise DependencyUnavailable(f"the broker does not send {self._source}", coordinates={"dependency": "kafka"})
+            raise DependencyUnavailable(f"the broker does not send {self._source}", coordinates=KAFKA)
         records: list[Record] = []
         for message in (first, *self._consumer.consume(BATCH_RECORDS_MAX - 1, 0)):
             error = message.error()
@@ -187,7 +181,7 @@ class Stretch:
                 self.position = (message.offset() or 0) + 1
             elif error.code() == KafkaError._PARTITION_EOF:
                 self.position = max(self.position, message.offset() or 0)
-            elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            elif is_lost(error):
                 return Tailed(self._source, records, self.position, lost=True)
             else:
                 log.info("broker error", code=error.name(), detail=error.str())
@@ -204,29 +198,10 @@ class Stretch:
 def topic_ids(settings: KafkaSettings, topics: Sequence[str]) -> Mapping[str, str]:
     """The broker's own id of each topic: another one after it was deleted and made anew. Empty from a broker that
     gives none. Raises `DependencyUnavailable`, also for a topic that is not there."""
-    admin = AdminClient(client_config(settings), logger=librdkafka_log())
-    try:
-        asked = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
-        return {name: str(future.result(REQUEST_TIMEOUT_S).topic_id or "") for name, future in asked.items()}
-    except (KafkaException, TimeoutError) as error:
-        raise DependencyUnavailable(
-            f"the broker does not describe {', '.join(topics)}: {error}",
-            hint="is it running, and were the topics made (`adriatic topics apply`)?",
-            coordinates={"dependency": "kafka"},
-        ) from None
+    admin = Admin(settings)
 
+    def ask(client: AdminClient) -> dict[str, str]:
+        asked = client.describe_topics(TopicCollection(list(topics)), request_timeout=admin.timeout_s)
+        return {name: str(admin.result(future).topic_id or "") for name, future in asked.items()}
 
-def _config(settings: KafkaSettings) -> dict[str, Any]:
-    return {
-        **client_config(settings),
-        "group.id": GROUP,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "enable.partition.eof": True,
-        "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
-        "allow.auto.create.topics": False,
-        "queued.max.messages.kbytes": QUEUED_KIB_MAX,
-        "fetch.wait.max.ms": FETCH_WAIT_MS,
-        "error_cb": lambda error: log.info("broker error", code=error.name(), detail=error.str()),
-    }
+    return admin.call(f"describe {', '.join(topics)}", ask)

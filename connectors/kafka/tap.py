@@ -14,15 +14,18 @@ import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from confluent_kafka import Consumer, KafkaError, Message
 from confluent_kafka import TopicPartition as KafkaPosition
 
-from connectors.kafka.records import Record, TopicPartition
-from connectors.kafka.source import FETCH_RECORDS_MAX, Offsets, client_config, librdkafka_log, record_of
+from connectors.kafka.clients import make_consumer
+from connectors.kafka.errors import map_error
+from connectors.kafka.offsets import Offsets
+from connectors.kafka.records import Record, TopicPartition, record_of
+from connectors.kafka.source import FETCH_RECORDS_MAX
 from runtime.clock import SYSTEM_CLOCK, Clock
-from runtime.errors import DependencyUnavailable, InvalidInput, NotFound
+from runtime.errors import InvalidInput, NotFound
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
 
@@ -32,10 +35,6 @@ POLL_S = 0.2
 """How long one call waits for records; so late are a time limit and Ctrl-C noticed."""
 DISORDER_S_MAX = 300.0
 """How far producers' clocks may differ, in seconds: so far behind `until` are earlier records still looked for."""
-QUEUED_KIB_MAX = 8_192
-"""What the client fetches ahead. Nothing reads faster than a person looks."""
-GROUP = "adriatic-tap"
-"""The client demands a name. Nothing joins this group and nothing is committed under it, so no broker has it."""
 
 AGO = re.compile(r"-(?P<count>\d+)(?P<unit>ms|s|m|h|d)")
 UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -138,7 +137,7 @@ class Tap:
         self.account.left = {source.partition: each.end - each.first for source, each in open_.items() if each.end}
         if not open_:
             return
-        consumer = Consumer(self._config(), logger=librdkafka_log())
+        consumer = make_consumer(self._settings, "tap", on_error=self._on_error)
         try:
             consumer.assign([KafkaPosition(source.topic, source.partition, at.first) for source, at in open_.items()])
             yield from self._read(consumer, open_)
@@ -241,21 +240,7 @@ class Tap:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _config(self) -> dict[str, Any]:
-        return {
-            **client_config(self._settings),
-            "group.id": GROUP,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",  # records that expire under the reader are gone for it too
-            "isolation.level": "read_committed",
-            "allow.auto.create.topics": False,
-            "queued.max.messages.kbytes": QUEUED_KIB_MAX,
-            "error_cb": self._on_error,
-        }
-
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            raise DependencyUnavailable(f"the broker refuses: {error.str()}")
+            raise map_error(error, f"read {self._reading.topic}")
         log.warning("broker error", code=error.name(), detail=error.str())

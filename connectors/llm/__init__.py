@@ -78,7 +78,7 @@ class Quoted(msgspec.Struct, frozen=True):
     number: int
 
 
-class Usage(msgspec.Struct, frozen=True):
+class TokenUsage(msgspec.Struct, frozen=True):
     """All tokens so far, not those since the last time. `complete`: the provider will not count further."""
 
     tokens: Tokens
@@ -97,7 +97,7 @@ class Failed(msgspec.Struct, frozen=True):
     error: AdriaticError
 
 
-Event = Started | Delta | Quoted | Usage | Done | Failed
+Event = Started | Delta | Quoted | TokenUsage | Done | Failed
 
 
 class Provider(Protocol):

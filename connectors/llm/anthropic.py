@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 import anthropic
 import msgspec
 
-from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, Usage, remote
+from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, TokenUsage, remote
 from connectors.llm.sse import ServerEvent
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import AdriaticError, DependencyUnavailable
@@ -32,7 +32,7 @@ class _CacheCreation(msgspec.Struct):
     ephemeral_1h_input_tokens: int = 0
 
 
-class _Usage(msgspec.Struct):
+class _MessageUsage(msgspec.Struct):
     input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -42,16 +42,16 @@ class _Usage(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     model: str = ""
-    usage: _Usage | None = None
+    usage: _MessageUsage | None = None
 
 
-class _Delta(msgspec.Struct):
+class _BlockDelta(msgspec.Struct):
     type: str = ""
     text: str = ""
     stop_reason: str | None = None
 
 
-class _Error(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     type: str = ""
     message: str = ""
 
@@ -59,16 +59,16 @@ class _Error(msgspec.Struct):
 class _Event(msgspec.Struct):
     type: str
     message: _Message | None = None
-    delta: _Delta | None = None
-    usage: _Usage | None = None
-    error: _Error | None = None
+    delta: _BlockDelta | None = None
+    usage: _MessageUsage | None = None
+    error: _ErrorBody | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Event)
 
 
 class AnthropicDecoder:
-    """See `remote.Decoder`."""
+    """See `remote.AnswerDecoder`."""
 
     def __init__(self) -> None:
         self._tokens = Tokens()
@@ -88,12 +88,12 @@ class AnthropicDecoder:
         if read.type == "message_stop":
             return [Done(self._finish)]
         if read.type == "error":
-            error = read.error or _Error()
+            error = read.error or _ErrorBody()
             reason = f"{error.type}: {error.message}"[: remote.REASON_CHARS_MAX]
             return [Failed(DependencyUnavailable(f"anthropic cannot answer now: {reason}", hint="try again"))]
         return []
 
-    def _usage(self, usage: _Usage | None, *, complete: bool) -> list[Event]:
+    def _usage(self, usage: _MessageUsage | None, *, complete: bool) -> list[Event]:
         """Each field is the newest total; one that is left out, or null, has not changed."""
         if usage is None:
             return []
@@ -107,7 +107,7 @@ class AnthropicDecoder:
             cache_write_1h=written_1h,
             output_visible=_newer(usage.output_tokens, known.output_visible),
         )
-        return [Usage(self._tokens, complete)]
+        return [TokenUsage(self._tokens, complete)]
 
 
 def _newer(value: int | None, known: int) -> int:
@@ -143,14 +143,14 @@ class AnthropicProvider:
             messages=[{"role": "user", "content": prompt.user}],
             stream=True,
         )
-        return remote.answer(opening, AnthropicDecoder(), self._settings, self._clock, _named)
+        return remote.answer(opening, AnthropicDecoder(), self._settings, self._clock, _map_error)
 
     async def close(self) -> None:
         await self._client.close()
 
 
-def _named(error: Exception) -> AdriaticError:
+def _map_error(error: Exception) -> AdriaticError:
     if isinstance(error, anthropic.APIStatusError):
         wait = error.response.headers.get("retry-after", "")
         return remote.from_status("anthropic", error.status_code, error.message, wait)
-    return remote.broken("anthropic", error)
+    return remote.map_failure("anthropic", error)

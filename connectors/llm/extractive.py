@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 
-from connectors.llm import Delta, Done, Event, Passage, Prompt, Quoted, Started, Tokens, Usage
+from connectors.llm import Delta, Done, Event, Passage, Prompt, Quoted, Started, Tokens, TokenUsage
 
 PASSAGES_MAX = 3
 """What a person reads before they open an ADR instead."""
@@ -28,7 +28,7 @@ def events(passages: tuple[Passage, ...]) -> Iterator[Event]:
         yield Delta(f" [{passage.number}]\n\n")
         yield from (Quoted(line, passage.number) for line in excerpt(passage.text).splitlines(keepends=True))
         yield Delta("\n\n")
-    yield Usage(Tokens(), complete=True)
+    yield TokenUsage(Tokens(), complete=True)
     yield Done("stop")
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 import openai
 
-from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, Usage, remote
+from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, TokenUsage, remote
 from connectors.llm.sse import ServerEvent
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import AdriaticError, DependencyUnavailable
@@ -30,39 +30,39 @@ class _CompletionDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _CompletionUsage(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
 
-class _Delta(msgspec.Struct):
+class _ChoiceDelta(msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
 
 
 class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
+    delta: _ChoiceDelta | None = None
     finish_reason: str | None = None
 
 
-class _Error(msgspec.Struct):
+class _ErrorMessage(msgspec.Struct):
     message: str | None = None
 
 
 class _Chunk(msgspec.Struct):
     model: str = ""
     choices: list[_Choice] = []
-    usage: _Usage | None = None
-    error: _Error | None = None
+    usage: _CompletionUsage | None = None
+    error: _ErrorMessage | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Chunk)
 
 
 class OpenAIDecoder:
-    """See `remote.Decoder`."""
+    """See `remote.AnswerDecoder`."""
 
     def __init__(self) -> None:
         self._started = False
@@ -87,11 +87,11 @@ class OpenAIDecoder:
             if text := choice.delta and (choice.delta.content or choice.delta.refusal):
                 events.append(Delta(text))
         if chunk.usage:
-            events.append(Usage(tokens_of(chunk.usage), complete=True))
+            events.append(TokenUsage(tokens_of(chunk.usage), complete=True))
         return events
 
 
-def tokens_of(usage: _Usage) -> Tokens:
+def tokens_of(usage: _CompletionUsage) -> Tokens:
     """Parts that are larger than their sum, which some servers send, are bounded by it."""
     details, more = usage.prompt_tokens_details, usage.completion_tokens_details
     cached = min(usage.prompt_tokens, (details and details.cached_tokens) or 0)
@@ -134,14 +134,14 @@ class OpenAIProvider:
             stream=True,
             stream_options={"include_usage": True},
         )
-        return remote.answer(opening, OpenAIDecoder(), self._settings, self._clock, _named)
+        return remote.answer(opening, OpenAIDecoder(), self._settings, self._clock, _map_error)
 
     async def close(self) -> None:
         await self._client.close()
 
 
-def _named(error: Exception) -> AdriaticError:
+def _map_error(error: Exception) -> AdriaticError:
     if isinstance(error, openai.APIStatusError):
         wait = error.response.headers.get("retry-after", "")
         return remote.from_status("openai", error.status_code, error.message, wait)
-    return remote.broken("openai", error)
+    return remote.map_failure("openai", error)

@@ -1,7 +1,7 @@
 """What the providers behind an SDK share: one streamed answer, its time-outs, and its end.
 
 The SDK makes the request, authenticates and names errors; its retries are off. The bytes of the answer are read here
-and decoded by each provider's `Decoder`, which is pure: the SDKs' own objects cost four times as much for each piece.
+and decoded by each provider's `AnswerDecoder`, which is pure: the SDKs' own objects cost four times as much.
 
 Owns the time-outs until the first piece of text, between two pieces, and for the whole answer; that to connect is given
 to the SDK.
@@ -27,7 +27,7 @@ REASON_CHARS_MAX = 300
 """Of what a provider says about an error: enough for a sentence or two."""
 
 
-class Decoder(Protocol):
+class AnswerDecoder(Protocol):
     """Turns what a provider sends into our events. One per answer. Raises `msgspec.DecodeError` for what it cannot
     read; what it does not know it leaves out."""
 
@@ -66,7 +66,7 @@ class _Clocks:
 
 async def answer(
     opening: AbstractAsyncContextManager[Any],
-    decoder: Decoder,
+    decoder: AnswerDecoder,
     settings: LlmSettings,
     clock: Clock,
     named: Callable[[Exception], AdriaticError],
@@ -127,7 +127,7 @@ def from_status(provider: str, status: int, message: str, retry_after: str = "")
     return DependencyUnavailable(f"{provider} cannot answer now: {reason}", hint="try again")
 
 
-def broken(provider: str, error: Exception) -> AdriaticError:
+def map_failure(provider: str, error: Exception) -> AdriaticError:
     """What the transport raised, in classes that are not ours to depend on, or what the decoder of events refused."""
     if isinstance(error, AdriaticError):
         return error

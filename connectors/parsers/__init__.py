@@ -72,7 +72,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
         return {"code": self.code, "detail": self.detail, "hint": HINTS[self.code]}
 
 
-class Request(msgspec.Struct, frozen=True):
+class ParseRequest(msgspec.Struct, frozen=True):
     """What the parser process is asked. `file_name` is a hint for the title and between kinds of text."""
 
     path: str

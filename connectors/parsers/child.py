@@ -18,14 +18,14 @@ from typing import Any
 
 import msgspec
 
-from connectors.parsers import Parsed, Refusal, Refused, Request, formats, sniff
+from connectors.parsers import Parsed, ParseRequest, Refusal, Refused, formats, sniff
 
 WRITTEN_BYTES_MAX = 67_108_864
 """Of one file: what a library may put into a temporary one."""
 ORPHAN_POLL_S = 1.0
 
 
-def answer(request: Request) -> Parsed | Refused:
+def answer(request: ParseRequest) -> Parsed | Refused:
     """One document. Raises nothing but what ends the process."""
     media_type = ""
     path = Path(request.path)
@@ -40,7 +40,7 @@ def answer(request: Request) -> Parsed | Refused:
         return Refused("broken", f"the parser stopped at it: {type(error).__name__}", media_type)
 
 
-def bounded(request: Request) -> None:
+def set_bounds(request: ParseRequest) -> None:
     """Set what this process may use from now on."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime) + 1 + request.limits.cpu_s_max
@@ -68,15 +68,15 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def main(work: Callable[[Request], Parsed | Refused] = answer) -> None:
+def main(work: Callable[[ParseRequest], Parsed | Refused] = answer) -> None:
     """Requests on standard input, answers on what standard output was; what libraries print goes to standard error."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _confine()
     for line in sys.stdin.buffer:
-        request = msgspec.json.decode(line, type=Request)
-        bounded(request)
+        request = msgspec.json.decode(line, type=ParseRequest)
+        set_bounds(request)
         answers.write(msgspec.json.encode(work(request)) + b"\n")
         answers.flush()
 

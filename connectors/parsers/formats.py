@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.parsers import TITLE_CHARS_MAX, Limits, Parsed, Refusal
-from connectors.parsers.sniff import DOCX, HTML, PDF, decoded
+from connectors.parsers.sniff import DOCX, HTML, PDF, read_text
 
 LEVEL_MAX = 6
 """Of a heading in Markdown."""
@@ -39,9 +39,9 @@ def parse(path: Path, media_type: str, file_name: str, limits: Limits) -> Parsed
     elif media_type == DOCX:
         title, text = _docx(path)
     elif media_type == HTML:
-        title, text = _html(decoded(path))
+        title, text = _html(read_text(path))
     else:
-        title, text = "", decoded(path)
+        title, text = "", read_text(path)
     text = _UNPRINTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     if not text.strip():
         raise Refusal("no-text", "there is no text in it") if media_type == PDF else Refusal("empty", "it has no text")

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from connectors.parsers import Limits, Parsed, Refused, Request
+from connectors.parsers import Limits, Parsed, ParseRequest, Refused
 from runtime.lifecycle import StopRequested
 
 PROCESSES_MAX = 2
@@ -50,7 +50,7 @@ class Parsers:
 
     def parse(self, tenant_id: UUID, path: Path, file_name: str) -> Answer:
         """What is in the file at `path`, or why not. Raises `StopRequested` when this is closed meanwhile."""
-        request = Request(str(path), file_name, self._limits)
+        request = ParseRequest(str(path), file_name, self._limits)
         with self._turn(tenant_id):
             for _ in range(TRIES):
                 answer = self._ask(request)
@@ -88,7 +88,7 @@ class Parsers:
                 self._busy.discard(tenant_id)
                 self._changed.notify_all()
 
-    def _ask(self, request: Request) -> Answer | None:
+    def _ask(self, request: ParseRequest) -> Answer | None:
         """None when the process died without an answer, and not at a bound."""
         with self._changed:
             if self._closed:
@@ -132,7 +132,7 @@ class _Process:
     def spent(self) -> bool:
         return self._documents >= DOCUMENTS_MAX or self._popen.poll() is not None
 
-    def ask(self, request: Request) -> Answer | None:
+    def ask(self, request: ParseRequest) -> Answer | None:
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         self._documents += 1

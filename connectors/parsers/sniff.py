@@ -64,16 +64,16 @@ def media_type(path: Path, file_name: str, limits: Limits) -> str:
     if b"%PDF-" in head[:PDF_HEAD_BYTES]:
         return PDF
     if head.startswith(b"PK"):
-        return _packed(path, limits)
+        return _kind_of_archive(path, limits)
     if head.startswith(_OLE):
         raise _of_ole(path)
     for mark, what in _OTHERS:
         if head.startswith(mark):
             raise Refusal("unsupported-type", f"it is {what}")
-    return _kind_of_text(decoded(path), file_name)
+    return _kind_of_text(read_text(path), file_name)
 
 
-def decoded(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a file without its byte order mark. Raises `Refusal`."""
     if path.stat().st_size > PLAIN_TEXT_BYTES_MAX:
         raise Refusal("too-much-text", f"the text has more than {PLAIN_TEXT_BYTES_MAX} bytes")
@@ -87,7 +87,7 @@ def decoded(path: Path) -> str:
         raise Refusal("invalid-encoding", f"it is not {encoding.upper()}: byte {error.start}") from None
 
 
-def _packed(path: Path, limits: Limits) -> str:
+def _kind_of_archive(path: Path, limits: Limits) -> str:
     """Of a ZIP archive: DOCX, or what else. The sizes in its list are held against the bound; one that lies is stopped
     by the parser's memory and time."""
     try:

@@ -63,7 +63,7 @@ def provision(
         for migration in migrations.apply(connection, files, max(1.0, deadline.left_s)):
             progress(f"applied {migration.title}")
             applied.append(migration.title)
-        has = len(migrations.applied(connection))
+        has = len(migrations.read_applied(connection))
     return Report(settings.database, created, pgvector, applied, has, max(0, has - len(files)))
 
 

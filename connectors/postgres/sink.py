@@ -6,7 +6,7 @@ flow's `work` is called with an open connection.
 
 The offset is moved first, so that of two writers one waits for the other and then finds that it is late. A commit whose
 answer never came is settled by trying again: if the offset is already where it was to go, that commit happened.
-Read next: `dataflows/runner.py`.
+Read next: `connectors/consumer/core.py`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
 import psycopg
-from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from connectors.kafka.records import Record, TopicPartition
-from connectors.kafka.source import part_name
 from runtime.errors import DataError, DependencyUnavailable, Fenced, Unprocessable
 from runtime.lifecycle import Lifecycle
 from runtime.settings import PostgresSettings, Role
 from schemas.headers import POSITION_HEADER, TRACEPARENT_HEADER
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-Item = TypeVar("Item")
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_MS = 120_000
@@ -43,6 +40,11 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVES_MAX = 10, 5, 3
 DETAIL_CHARS_MAX = 1_024
 """Of an error's text in a dead letter."""
 
+OFFSETS = """
+    select topic, partition, next_offset
+    from ops.consumer_offsets
+    where flow = %s
+"""
 DATA_FAULTS = ("21", "22", "23", "54")
 """SQLSTATE classes that one record's values cause: cardinality, data exception, constraint, program limit. Everything
 else (connection, resources, locks, missing table or right) is the world's: retry, never a dead letter."""
@@ -136,6 +138,13 @@ class TransactionalSink:
         self._life = life
         self._connection: Connection | None = None
 
+    def offsets(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where the flow stands, without the partitions that it never saw."""
+        with self.reading() as connection:
+            known = connection.execute(OFFSETS, [self._flow]).fetchall()
+        at = {TopicPartition(topic, partition): offset for topic, partition, offset in known}
+        return {source: at[source] for source in sources if source in at}
+
     def load_offsets(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Where the flow stands. A partition that it never saw starts at `first`, and has a row from then on."""
         rows = [(self._flow, source.topic, source.partition, first[source]) for source in sorted(first)]
@@ -145,11 +154,7 @@ class TransactionalSink:
                 "on conflict do nothing",
                 rows,
             )
-            known = connection.execute(
-                "select topic, partition, next_offset from ops.consumer_offsets where flow = %s", [self._flow]
-            ).fetchall()
-        at = {TopicPartition(topic, partition): offset for topic, partition, offset in known}
-        return {source: at[source] for source in sorted(first)}
+        return self.offsets(sorted(first))
 
     def commit(self, step: Step, work: Callable[[Connection], None], on_retry: Callable[[], None]) -> None:
         """Move the offset and do `work`, together or not at all.
@@ -225,6 +230,22 @@ class TransactionalSink:
             hint="another process runs this flow, or its offsets were set by hand; this one ends",
             coordinates={"topic": step.source.topic, "partition": step.source.partition},
         )
+
+
+EXPECT_WATERMARKS = """
+insert into mv.watermarks (view, topic, partition, lsn, source_at)
+select view, topic, partition, '0/0', to_timestamp(0)
+from unnest(%s::text[], %s::text[], %s::int[]) as expected (view, topic, partition)
+order by 1, 2, 3
+on conflict do nothing
+"""
+
+
+def expect_watermarks(connection: Connection, views: Mapping[TopicPartition, Sequence[str]]) -> None:
+    """Say which partitions each view is made from, before any of them has reported: until all have, nobody can say how
+    far the view is. One that has not stands at 0/0, which is no position in Postgres either."""
+    rows = [(view, *source) for source, names in views.items() for view in names]
+    connection.execute(EXPECT_WATERMARKS, [[row[column] for row in rows] for column in range(3)])
 
 
 def advance_watermarks(connection: Connection, views: Sequence[str], source: TopicPartition, mark: Watermark) -> None:
@@ -382,37 +403,3 @@ def _without_values(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0][:DETAIL_CHARS_MAX]
-
-
-# --- Bytewax --------------------------------------------------------------------------------------------------------
-
-
-class PostgresSink(FixedPartitionedSink[Item, None], Generic[Item]):
-    """Hands what arrives for a partition to `write`, in order. The sink's partitions are the source's, so that order
-    and offsets line up: key every item with `part_name` of where it came from."""
-
-    def __init__(self, sources: Sequence[TopicPartition], write: Callable[[Sequence[Item]], None]) -> None:
-        self._parts = sorted(part_name(source) for source in sources)
-        self._index = {part: index for index, part in enumerate(self._parts)}
-        self._write = write
-
-    def list_parts(self) -> list[str]:
-        return self._parts
-
-    def part_fn(self, item_key: str) -> int:
-        return self._index[item_key]
-
-    def build_part(self, step_id: str, for_part: str, resume_state: None) -> _SinkPartition[Item]:
-        del step_id, for_part, resume_state
-        return _SinkPartition(self._write)
-
-
-class _SinkPartition(StatefulSinkPartition[Item, None], Generic[Item]):
-    def __init__(self, write: Callable[[Sequence[Item]], None]) -> None:
-        self._write = write
-
-    def write_batch(self, values: list[Item]) -> None:
-        self._write(values)
-
-    def snapshot(self) -> None:
-        return None

@@ -8,7 +8,7 @@ which sees all tenants; what comes back are counts and positions. Refuses to jud
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -17,33 +17,59 @@ import msgspec
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.sink import Connection, connect, mapped
 from runtime.settings import Settings
+from schemas.flows import KeptView
 from schemas.pipeline import TOTAL, DeadLetters, Percentiles, Pipeline, Slot, decode
 
 STATEMENT_MS = 3_000
 """Every statement here takes milliseconds. A longer one means that the database is in trouble: the look has failed."""
 KEPT_DAYS = 3
 """Of minutes of freshness: ten views make 216 000 rows in that time."""
-WORDS_VIEW, MEANING_VIEW, RELATED_VIEW = "search.words", "search.meaning", "related"
 KINDS_MAX = 200
 """Kinds of dead letters in one picture. More than that is one fault with many names."""
 SESSION = "adriatic-flow-"
 """How sessions of flows and agents are called; their names follow."""
 
 
+PROGRESS = """
+    select flow, topic, partition, extract(epoch from seen_at)::float8, extract(epoch from sampled_at)::float8
+    from ops.flow_progress
+"""
+WRITE_PROGRESS = """
+    insert into ops.flow_progress as p (flow, topic, partition, seen_at, sampled_at)
+    select %s, topic, partition, seen_at, clock_timestamp()
+    from unnest(%s::text[], %s::integer[], %s::timestamptz[]) as mine (topic, partition, seen_at)
+    order by topic, partition
+    on conflict (flow, topic, partition) do update
+    set seen_at = greatest(p.seen_at, excluded.seen_at), sampled_at = excluded.sampled_at
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """How far one flow's views and its reading are. Times in seconds since 1970, by the source's clock."""
+    """How far one flow's reading is. Times in seconds since 1970, by the source's clock."""
 
     seen_at_s: float | None
-    sampled_at_s: float
+    """By its slowest partition."""
+    sampled_at_s: Mapping[TopicPartition, float]
+    """When the process that has a partition last said so. One that nobody has is not spoken for, whatever the others
+    say of theirs."""
+
+    @classmethod
+    def of(cls, times: Mapping[TopicPartition, tuple[float | None, float]]) -> Marks:
+        """From the two times of each partition."""
+        seen = [seen_at_s for seen_at_s, _ in times.values() if seen_at_s is not None]
+        return cls(
+            min(seen) if len(seen) == len(times) else None,
+            {source: sampled_at_s for source, (_, sampled_at_s) in times.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """Of one view: its slowest partition, and how many have reported."""
+    """Of one view: its slowest partition, and whether all of them have reported."""
 
     source_at_s: float
-    partitions: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +87,20 @@ class Facts:
     slot: Slot
 
 
-class Watch:
-    """One session. Raises `DependencyUnavailable`; close it, or use it as a context manager."""
+WATERMARKS = """
+select view, extract(epoch from min(source_at))::float8, bool_and(lsn > '0/0')
+from mv.watermarks
+group by view
+"""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+
+class Watch:
+    """One session. Raises `DependencyUnavailable`; close it, or use it as a context manager. `views`: those whose
+    declarations say more than their watermarks do."""
+
+    def __init__(self, settings: Settings, name: str, views: Sequence[KeptView] = ()) -> None:
         self._slot = settings.cdc.slot
+        self._views = [view for view in views if view.follows or view.waiting]
         self._connection: Connection = connect(settings.postgres, name=name)
         self._connection.autocommit = True
         with mapped():
@@ -116,35 +151,22 @@ class Watch:
         return found
 
     def _progress(self) -> dict[str, Marks]:
-        rows = self._rows(
-            "select flow, extract(epoch from seen_at)::float8, extract(epoch from sampled_at)::float8 "
-            "from ops.flow_progress"
-        )
-        return {flow: Marks(seen_at_s, sampled_at_s) for flow, seen_at_s, sampled_at_s in rows}
+        found: dict[str, dict[TopicPartition, tuple[float | None, float]]] = {}
+        for flow, topic, partition, *times in self._rows(PROGRESS):
+            found.setdefault(flow, {})[TopicPartition(topic, partition)] = (times[0], times[1])
+        return {flow: Marks.of(times) for flow, times in found.items()}
 
     def _watermarks(self) -> dict[str, Watermarks]:
-        rows = self._rows(
-            "select view, extract(epoch from min(source_at))::float8, count(*) from mv.watermarks group by view"
-        )
-        found = {view: Watermarks(at_s, partitions) for view, at_s, partitions in rows}
-        return found | self._by_meaning(found)
+        found = {view: Watermarks(at_s, complete) for view, at_s, complete in self._rows(WATERMARKS)}
+        oldest_s = {query: self._oldest_s(query) for query in {view.waiting for view in self._views if view.waiting}}
+        for view in self._views:
+            if (mark := found.get(view.follows or view.name)) is not None:
+                found[view.name] = _at_most(mark, oldest_s.get(view.waiting))
+        return found
 
-    def _by_meaning(self, found: Mapping[str, Watermarks]) -> dict[str, Watermarks]:
-        """What waits for vectors: search by meaning has no watermark of its own, and that of the related ADRs says how
-        far they follow the search, not how far the search is. Neither is further than the oldest version that waits."""
-        rows = self._rows(
-            "select extract(epoch from min(recorded_at))::float8 from mv.search_state "
-            "where not deleted and meaning_version is distinct from words_version"
-        )
-        waiting_s = rows[0][0]
-        followers = {MEANING_VIEW: found.get(WORDS_VIEW), RELATED_VIEW: found.get(RELATED_VIEW)}
-        return {
-            view: Watermarks(
-                mark.source_at_s if waiting_s is None else min(mark.source_at_s, waiting_s), mark.partitions
-            )
-            for view, mark in followers.items()
-            if mark is not None
-        }
+    def _oldest_s(self, waiting: str) -> float | None:
+        ((oldest,),) = self._rows(waiting.encode())
+        return None if oldest is None else oldest.timestamp()
 
     def _sessions(self) -> dict[str, int]:
         """By flow or agent, how many sessions it has: who has one is there, even if it does nothing."""
@@ -258,11 +280,13 @@ class Watch:
             self._connection.execute(query, values)
 
 
-def write_progress(connection: Connection, flow: str, seen_at: datetime | None) -> None:
-    """What a flow's own sampler says: that it lives, and up to which commit it has taken everything."""
-    connection.execute(
-        "insert into ops.flow_progress as p (flow, seen_at, sampled_at) values (%s, %s, clock_timestamp()) "
-        "on conflict (flow) do update set seen_at = greatest(p.seen_at, excluded.seen_at), "
-        "sampled_at = excluded.sampled_at",
-        [flow, seen_at],
-    )
+def _at_most(mark: Watermarks, limit_s: float | None) -> Watermarks:
+    return mark if limit_s is None else replace(mark, source_at_s=min(mark.source_at_s, limit_s))
+
+
+def write_progress(connection: Connection, flow: str, seen_at: Mapping[TopicPartition, datetime | None]) -> None:
+    """What a process says of the partitions that it has: that somebody reads them, and up to which commit everything
+    was taken from each."""
+    sources = sorted(seen_at)
+    columns = [[source.topic for source in sources], [source.partition for source in sources]]
+    connection.execute(WRITE_PROGRESS, [flow, *columns, [seen_at[source] for source in sources]])

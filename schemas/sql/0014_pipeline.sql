@@ -10,11 +10,15 @@ create table ops.pipeline (
 grant select, insert, update on ops.pipeline to adriatic_flows;
 grant select on ops.pipeline to adriatic_api;
 
--- What each flow's own sampler saw: every commit up to seen_at was taken from its topics, whether or not it is in the view.
+-- What the sampler of the process that has a partition saw: every commit up to seen_at was taken from it, whether or not it
+-- is in the view. Of a partition that nobody has, sampled_at stands still.
 create table ops.flow_progress (
-    flow       text primary key,
+    flow       text not null,
+    topic      text not null,
+    partition  integer not null,
     seen_at    timestamptz,                        -- the source's clock; null: not known yet
-    sampled_at timestamptz not null default clock_timestamp()
+    sampled_at timestamptz not null default clock_timestamp(),
+    primary key (flow, topic, partition)
 );
 grant select, insert, update on ops.flow_progress to adriatic_flows;
 

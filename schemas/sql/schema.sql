@@ -1150,9 +1150,11 @@ grant delete, insert, select, update on ops.feed_positions to adriatic_flows;
 
 create table ops.flow_progress (
     flow text not null,
+    topic text not null,
+    partition integer not null,
     seen_at timestamp with time zone,
     sampled_at timestamp with time zone not null default clock_timestamp(),
-    constraint flow_progress_pkey PRIMARY KEY (flow)
+    constraint flow_progress_pkey PRIMARY KEY (flow, topic, partition)
 );
 grant insert, select, update on ops.flow_progress to adriatic_flows;
 

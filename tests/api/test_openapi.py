@@ -14,11 +14,12 @@ from yaml import safe_load  # type: ignore[import-untyped]
 
 from api.app import create_app
 from api.openapi import ALWAYS
+from dataflows.catalog import views
 from runtime.settings import Settings
 from tests.api.world import World
 
 METHODS = ("get", "post", "put", "patch", "delete")
-SCHEMA: dict[str, Any] = json.loads(msgspec.json.encode(create_app(Settings()).openapi_schema.to_schema()))
+SCHEMA: dict[str, Any] = json.loads(msgspec.json.encode(create_app(Settings(), views()).openapi_schema.to_schema()))
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -14,6 +14,7 @@ import httpx
 from api.app import Api, create_app
 from api.auth.issuer import LocalIssuer
 from api.tenants import service as tenants
+from dataflows.catalog import views
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.settings import Settings
 
@@ -109,7 +110,7 @@ def _app(settings: Settings, clock: Clock) -> Api:
     for known, its_clock, app in _APPS:
         if known is settings and its_clock is clock:
             return app
-    _APPS.append((settings, clock, create_app(settings, clock=clock)))
+    _APPS.append((settings, clock, create_app(settings, views(), clock=clock)))
     return _APPS[-1][2]
 
 

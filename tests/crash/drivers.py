@@ -18,7 +18,7 @@ import httpx
 import msgspec
 
 from api.chat.streams import SETTLE_S_MAX
-from connectors.history import Change, Fault, SourceKind
+from connectors.history import Fault, FileChange, SourceKind
 from connectors.llm.sse import SseDecoder
 from runtime.clock import SYSTEM_CLOCK
 from tests.crash.load import HEALED_S_MAX, Away, Driver
@@ -117,7 +117,7 @@ class Edits(Driver):
 class Made:
     """A history that grows: what `adriatic import` would read from a repository that somebody works in."""
 
-    commits: list[Change] = field(default_factory=list)
+    commits: list[FileChange] = field(default_factory=list)
     name: str = "made/up"
     kind: SourceKind = "git"
     snapshot: bool = False
@@ -125,7 +125,7 @@ class Made:
     def count(self) -> int:
         return len(self.commits)
 
-    def changes(self) -> Iterator[Change | Fault]:
+    def changes(self) -> Iterator[FileChange | Fault]:
         yield from self.commits
 
     def notes(self) -> list[str]:
@@ -164,7 +164,7 @@ class Imports(Driver):
         path = f"adr/{self.dice.randrange(self.files):04}-made-up.md"
         body = text_of(self.dice, f"Imported {path[4:8]}") + f"\n## Note {number}\n\nSeen again.\n"
         self.source.commits.append(
-            Change(
+            FileChange(
                 ref=f"{number:040x}",
                 committed_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number),
                 author="Ada <ada@example.com>",

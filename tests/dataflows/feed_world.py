@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from dataflows.feeds import Feeds
 from runtime.settings import Settings
 from schemas.codec import Encoder
-from schemas.feeds import RECEIVED_TOPIC, TOPIC, Key
+from schemas.feeds import RECEIVED_TOPIC, TOPIC, ProducerKey
 from tests.dataflows import world as worlds
 from tests.dataflows.world import World
 
@@ -29,7 +29,7 @@ class Producer:
     tenant_id: uuid.UUID
     feed_id: uuid.UUID
     slug: str
-    key: Key
+    key: ProducerKey
 
 
 class Encoders(Protocol):
@@ -61,7 +61,7 @@ def flow(world: World, *, strict: bool = False) -> Feeds:
 def producer(world: World, tenant: int = 1, slug: str = "wiki", items_per_day: int = 10**9) -> Producer:
     """A tenant and its feed, as the API makes them."""
     tenant_id, feed_id = uuid.UUID(int=tenant), uuid.uuid4()
-    key = Key.new(tenant_id)
+    key = ProducerKey.new(tenant_id)
     with world.admin() as admin:
         admin.execute(
             "insert into app.tenants (tenant_id, slug, name) values (%s, %s, 'n') on conflict do nothing",
@@ -93,7 +93,7 @@ def encoded(world: Encoders, by: Producer, external_id: str, version: int, **say
     return world.encoder(TOPIC).encode(value)
 
 
-def signed(value: bytes, key: Key) -> Sent:
+def signed(value: bytes, key: ProducerKey) -> Sent:
     return Sent(value, tuple((name, text.encode()) for name, text in key.headers(value).items()))
 
 

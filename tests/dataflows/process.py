@@ -13,14 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from connectors.registry import RegistryClient
-from dataflows.activity import Activity
+from dataflows.catalog import build
 from dataflows.embed import Embed
 from dataflows.feeds import Feeds
 from dataflows.flow import Flow
-from dataflows.index import Index
-from dataflows.related import Related
 from dataflows.runner import Runner
-from dataflows.usage import Usage
 from runtime import logs
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
@@ -36,14 +33,11 @@ def main(name: str) -> None:
     life = Lifecycle(Health())
     signal.signal(signal.SIGTERM, lambda *_: life.stop())
     makers: dict[str, Callable[[], Flow[Any]]] = {
-        "index": Index,
         "embed": lambda: Embed(FakeEmbedder()),
-        "activity": Activity,
-        "usage": Usage,
-        "related": Related,
         "feeds": lambda: Feeds(RegistryClient(settings.registry)),
     }
-    Runner(makers[name](), settings, life, topics=topics).run()
+    flow = makers[name]() if name in makers else build(name, settings)
+    Runner(flow, settings, life, topics=topics).run()
 
 
 if __name__ == "__main__":

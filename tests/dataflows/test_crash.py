@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dataflows.catalog import flows
 from dataflows.oracle import verify
 from dataflows.usage import Spent
 from tests.dataflows.world import EPOCH, Outbox, Process, Version, World, until
@@ -34,8 +35,7 @@ def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_
         for tenant, adr in adrs
     ]
     world.run_until_done(world.embed)
-    names = ("index", "embed", "activity", "usage", "related", "feeds")
-    parts = {name: Process(world, name, tmp_path / name) for name in names}
+    parts = {name: Process(world, name, tmp_path / name) for name in flows()}
     share = len(history) // KILLS
     for start in range(0, len(history), share):
         world.versions(history[start : start + share])

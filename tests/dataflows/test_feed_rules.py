@@ -32,7 +32,7 @@ from schemas import feeds
 
 TENANT, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
 FEED = Feed(FeedId(TENANT, uuid.UUID(int=11)), "wiki", paused=False, deleted=False)
-KEY = feeds.Key.new(TENANT)
+KEY = feeds.ProducerKey.new(TENANT)
 KEYS = {KEY.key_id: KnownKey(FEED, feeds.public_key(KEY.public), revoked=False)}
 NOON_MS = int(datetime(2026, 1, 15, 12, tzinfo=UTC).timestamp() * 1000)
 
@@ -83,11 +83,11 @@ def test_what_its_producer_signed_is_an_item() -> None:
     [
         ({feeds.KEY_HEADER: None}, "unsigned"),
         ({feeds.KEY_HEADER: "x"}, "unknown_key"),
-        ({feeds.KEY_HEADER: feeds.Key.new(OTHER).key_id}, "unknown_key"),
+        ({feeds.KEY_HEADER: feeds.ProducerKey.new(OTHER).key_id}, "unknown_key"),
         ({feeds.SIGNATURE_HEADER: None}, "bad_signature"),
         ({feeds.SIGNATURE_HEADER: "not base64!"}, "bad_signature"),
         ({feeds.SIGNATURE_HEADER: base64.b64encode(b"x" * 64).decode()}, "bad_signature"),
-        (feeds.Key(KEY.key_id, b"s" * 32).headers(b"value"), "bad_signature"),
+        (feeds.ProducerKey(KEY.key_id, b"s" * 32).headers(b"value"), "bad_signature"),
         (KEY.headers(b"another value"), "bad_signature"),
     ],
 )

@@ -15,7 +15,7 @@ from connectors.postgres.sink import Connection
 from dataflows.flow import Event
 from dataflows.index import Effects, Index
 from dataflows.runner import Runner
-from runtime.errors import DependencyUnavailable, Fenced, Halted
+from runtime.errors import DependencyUnavailable, Halted
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import KafkaSettings, PostgresSettings, Settings
@@ -121,20 +121,6 @@ def test_a_replay_from_the_beginning_changes_nothing(world: World, outbox: Outbo
     assert world.rows("select attempts from ops.dlq") == [(2,)]
 
 
-def test_a_second_writer_is_fenced(world: World) -> None:
-    tenant = uuid.uuid4()
-    with Running(world, world.index) as one, Running(world, world.index) as two:
-        count = 0
-        while one.error is None and two.error is None:
-            count += 1
-            world.versions([Version(tenant, uuid.uuid4(), 1)])
-            assert count < 500, "nobody was fenced"
-        until(lambda: world.done(world.index))
-        errors = [error for error in (one.error, two.error) if error is not None]
-    assert [type(error) for error in errors] == [Fenced]
-    assert world.rows("select count(*) from mv.search_state") == [(count,)]
-
-
 def test_a_database_outage_makes_lag_and_no_dead_letters(world: World) -> None:
     database, tenant = world.settings.postgres.database, uuid.uuid4()
     world.versions([Version(tenant, uuid.uuid4(), 1) for _ in range(30)])
@@ -224,7 +210,9 @@ def test_lag_and_watermarks_are_told_also_when_nothing_comes(world: World) -> No
 def test_a_busy_partition_is_known_up_to_before_its_newest_commit(world: World) -> None:
     world.versions([Version(uuid.uuid4(), uuid.uuid4(), 1)])
     world.run_until_done(world.index)
-    (row,) = world.rows("select ('0/0'::pg_lsn + %s::numeric)::text, lsn::text from mv.watermarks", world.lsn - 1)
+    (row,) = world.rows(
+        "select ('0/0'::pg_lsn + %s::numeric)::text, lsn::text from mv.watermarks where lsn > '0/0'", world.lsn - 1
+    )
     assert row[0] == row[1]
 
 
@@ -234,7 +222,7 @@ def test_a_snapshot_in_progress_claims_no_watermark(world: World) -> None:
     world.produce(VERSIONS_TOPIC, tenant, value)
     world.flush()
     world.run_until_done(world.index)
-    assert world.rows("select count(*) from mv.watermarks") == [(0,)]
+    assert world.rows("select distinct lsn::text from mv.watermarks") == [("0/0",)]
 
 
 def test_it_starts_waits_and_stops_without_its_dependencies() -> None:

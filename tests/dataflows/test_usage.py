@@ -76,7 +76,7 @@ def test_a_change_that_cannot_be_is_the_fault_of_its_event() -> None:
 def test_each_topic_moves_the_watermarks_of_its_own_views() -> None:
     flow = Usage()
     of_topics = [flow.views_of(topic) for topic in flow.topics]
-    assert [view for views in of_topics for view in views] == list(flow.views)
+    assert [view for views in of_topics for view in views] == [view.name for view in flow.views]
     assert of_topics[1] == ("job_status",)
 
 
@@ -223,7 +223,8 @@ def test_a_running_flow_counts_what_capture_brings_and_says_how_far_each_view_is
     world.run_until_done(world.usage)
     assert world.rows("select attempts, cost_micro_usd from mv.usage_by_day") == [(5, 35)]
     # Nothing was said of jobs: a busy partition moves the watermarks of what is made from its topic, and no others.
-    assert world.rows("select distinct view from mv.watermarks order by 1") == [(view,) for view in sorted(GROUPS)]
+    moved = world.rows("select distinct view from mv.watermarks where lsn > '0/0' order by 1")
+    assert moved == [(view,) for view in sorted(GROUPS)]
 
 
 @pytest.mark.stack

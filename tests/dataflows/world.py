@@ -318,7 +318,7 @@ class World:
 
     def end(self, topic: str) -> int:
         """Records of a topic, over its partitions."""
-        from connectors.kafka.source import Offsets
+        from connectors.kafka.offsets import Offsets
 
         offsets = Offsets(self.settings.kafka)
         return sum(offsets.end(offsets.partitions([self.topics[topic]])).values())
@@ -333,12 +333,13 @@ class World:
     def done(self, flow: Flow[Any]) -> bool:
         """Whether `flow` has committed everything that its topics hold."""
         names = [self.topics[topic] for topic in flow.topics]
-        at = self.rows(
-            "select coalesce(sum(next_offset), 0) from ops.consumer_offsets where flow = %s and topic = any(%s)",
+        ((known, at),) = self.rows(
+            "select count(*), coalesce(sum(next_offset), 0) from ops.consumer_offsets "
+            "where flow = %s and topic = any(%s)",
             flow.name,
             names,
         )
-        return int(at[0][0]) >= sum(self.end(topic) for topic in flow.topics)
+        return known >= PARTITIONS * len(names) and int(at) >= sum(self.end(topic) for topic in flow.topics)
 
     def run_until_done(self, *flows: Flow[Any], dead_letter_limit: bool = True) -> None:
         """Each of `flows`, one after the other, until it has read its topics; the outbox is carried in between."""

@@ -13,7 +13,7 @@ from adriatic.cli import cli
 from adriatic.cli.settings import fields, variable
 from adriatic.stack import postgres, system
 from adriatic.stack.kafka import RECORD_BYTES_MAX
-from adriatic.stack.record import PORT_NAMES
+from adriatic.stack.record import port_names
 from runtime.settings import Settings, StackSettings
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_command_exists(name: str) -> None:
 
 
 def test_runs_the_same_parts_as_the_supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ports = dict.fromkeys((name for name in PORT_NAMES if name.endswith("_ops")), 1)
+    ports = dict.fromkeys((name for name in port_names() if name.endswith("_ops")), 1)
     stack = {"postgres": "external", "kafka": "external", "registry": "external", "ports": ports}
     settings = Settings(home=tmp_path, stack=StackSettings.model_validate(stack))
     parts = system.parts(settings, system.Fetched(None, None, None, None))

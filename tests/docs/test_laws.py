@@ -41,11 +41,26 @@ def users(*wanted: str) -> set[str]:
 
 def test_only_change_capture_produces() -> None:
     assert users("confluent_kafka.Producer", "confluent_kafka.SerializingProducer", "aiokafka.AIOKafkaProducer") == {
-        "connectors/kafka/producer.py"
+        "connectors/kafka/clients.py"
     }
+    assert users("connectors.kafka.clients.make_producer") == {"connectors/kafka/producer.py"}
     using = users("connectors.kafka.producer.IdempotentProducer", "connectors.kafka.producer.TransactionalProducer")
     assert using
     assert {name for name in using if not name.startswith("connectors/capture/")} == set()
+
+
+def callers(*wanted: str) -> set[str]:
+    """Where one of these is called, by the name that the file gives it."""
+    return {
+        name
+        for name in SOURCES
+        for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in wanted
+    }
+
+
+def test_clients_of_kafka_are_made_in_one_place() -> None:
+    assert callers("Consumer", "Producer", "AdminClient") == {"connectors/kafka/clients.py"}
 
 
 def test_only_the_settings_read_a_setting_from_the_environment() -> None:

@@ -1,19 +1,23 @@
-"""The generated pages say what the program has."""
+"""What is generated says what the program has."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from adriatic.cli import reference
-from tests.docs.markdown import tracked
+from tests.docs.markdown import ROOT, tracked
+
+FILES = reference.files()
 
 
-@pytest.mark.parametrize("name", reference.pages())
-def test_a_page_is_not_stale(name: str) -> None:
-    file = reference.FOLDER / name
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_file_is_not_stale(file: Path) -> None:
     assert file.is_file(), "run `make docs`"
-    assert file.read_text(encoding="utf-8") == reference.GENERATED + reference.pages()[name](), "run `make docs`"
+    assert file.read_text(encoding="utf-8") == FILES[file], "run `make docs`"
 
 
 def test_no_page_is_left_of_what_is_no_longer_generated() -> None:
-    assert {name.rsplit("/", 1)[1] for name in tracked("docs/reference/*.md")} == set(reference.pages())
+    generated = {str(file.relative_to(ROOT)) for file in FILES if file.parent == reference.FOLDER}
+    assert set(tracked("docs/reference/*.md")) == generated

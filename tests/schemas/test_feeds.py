@@ -7,17 +7,17 @@ import uuid
 import pytest
 
 from schemas import feeds
-from schemas.feeds import Key, document_id, proves, public_key, tenant_of
+from schemas.feeds import ProducerKey, document_id, proves, public_key, tenant_of
 
 TENANT = uuid.UUID(int=7)
 
 
 def test_a_key_is_read_back_and_does_not_show_itself() -> None:
-    key = Key.new(TENANT)
-    assert Key.parse(f" {key}\n") == key
+    key = ProducerKey.new(TENANT)
+    assert ProducerKey.parse(f" {key}\n") == key
     assert tenant_of(key.key_id) == TENANT
     assert key.seed.hex() not in repr(key)
-    assert Key.new(TENANT) != key
+    assert ProducerKey.new(TENANT) != key
 
 
 @pytest.mark.parametrize(
@@ -25,20 +25,20 @@ def test_a_key_is_read_back_and_does_not_show_itself() -> None:
 )
 def test_what_is_no_key(text: str) -> None:
     with pytest.raises(ValueError):
-        Key.parse(text)
+        ProducerKey.parse(text)
 
 
 def test_a_key_whose_seed_is_not_hex_is_none() -> None:
     with pytest.raises(ValueError, match="non-hexadecimal"):
-        Key.parse(f"adf_{TENANT.hex}.abc_{'g' * 64}")
+        ProducerKey.parse(f"adf_{TENANT.hex}.abc_{'g' * 64}")
 
 
 def test_a_signature_is_good_for_its_bytes_alone() -> None:
-    key, value = Key.new(TENANT), b"a value"
+    key, value = ProducerKey.new(TENANT), b"a value"
     signature = key.headers(value)[feeds.SIGNATURE_HEADER]
     assert proves(public_key(key.public), signature, value)
     assert not proves(public_key(key.public), signature, value + b"!")
-    assert not proves(public_key(Key.new(TENANT).public), signature, value)
+    assert not proves(public_key(ProducerKey.new(TENANT).public), signature, value)
 
 
 def test_an_item_has_one_id_by_tenant_feed_and_name() -> None:

@@ -43,13 +43,13 @@ def test_other_files_are_not_migrations(tmp_path: Path) -> None:
 
 def test_what_is_pending_is_what_was_not_applied() -> None:
     files = [migration(1), migration(2), migration(3)]
-    assert migrations.pending(files, []) == tuple(files)
-    assert migrations.pending(files, [row(1), row(2)]) == (files[2],)
-    assert migrations.pending(files, [row(1), row(2), row(3)]) == ()
+    assert migrations.find_pending(files, []) == tuple(files)
+    assert migrations.find_pending(files, [row(1), row(2)]) == (files[2],)
+    assert migrations.find_pending(files, [row(1), row(2), row(3)]) == ()
 
 
 def test_a_database_that_is_ahead_is_left_alone() -> None:
-    assert migrations.pending([migration(1)], [row(1), row(2)]) == ()
+    assert migrations.find_pending([migration(1)], [row(1), row(2)]) == ()
 
 
 NEXT = migrations.BASELINE + 1
@@ -58,14 +58,14 @@ NEXT = migrations.BASELINE + 1
 @pytest.mark.parametrize("rows", [[row(NEXT, "other")], [row(NEXT + 1)], [row(NEXT), row(NEXT + 2)]])
 def test_drift_is_refused_with_what_to_do(rows: list[Applied]) -> None:
     with pytest.raises(Halted) as raised:
-        migrations.pending([migration(NEXT), migration(NEXT + 1)], rows)
+        migrations.find_pending([migration(NEXT), migration(NEXT + 1)], rows)
     assert "applied files never change" in raised.value.hint
 
 
 @pytest.mark.parametrize("rows", [[row(1, "other")], [row(1), row(2, "other")]])
 def test_a_database_from_before_the_baseline_is_told_what_to_do(rows: list[Applied]) -> None:
     with pytest.raises(Halted, match="made before the baseline") as raised:
-        migrations.pending([migration(1), migration(2)], rows)
+        migrations.find_pending([migration(1), migration(2)], rows)
     assert "`adriatic reset`" in raised.value.hint
     assert "import" in raised.value.hint
 
@@ -83,7 +83,7 @@ def test_every_file_is_recorded_and_a_second_run_does_nothing(fresh_database: Se
     files = migrations.load()
     with owner(fresh_database) as connection:
         assert list(migrations.apply(connection, files, 5)) == []
-        assert migrations.applied(connection) == tuple(Applied(f.number, f.name, f.checksum) for f in files)
+        assert migrations.read_applied(connection) == tuple(Applied(f.number, f.name, f.checksum) for f in files)
 
 
 @pytest.mark.stack

@@ -14,8 +14,8 @@ from schemas.pipeline import (
     Pipeline,
     Slot,
     ViewFreshness,
-    believed,
     decode,
+    mask_stale,
 )
 
 NOW = 1_000_000.0
@@ -54,11 +54,11 @@ def test_a_picture_is_read_as_it_was_written() -> None:
 
 
 def test_a_young_picture_is_believed() -> None:
-    assert believed(PICTURE, NOW + SAMPLE_STALE_S) is PICTURE
+    assert mask_stale(PICTURE, NOW + SAMPLE_STALE_S) is PICTURE
 
 
 def test_an_old_picture_has_names_and_no_numbers() -> None:
-    found = believed(PICTURE, NOW + SAMPLE_STALE_S + 1)
+    found = mask_stale(PICTURE, NOW + SAMPLE_STALE_S + 1)
     assert [(group.group, group.status, group.lag_records) for group in found.groups] == [
         ("adriatic.index", "unknown", None)
     ]
@@ -68,4 +68,4 @@ def test_an_old_picture_has_names_and_no_numbers() -> None:
 
 
 def test_no_picture_is_unknown() -> None:
-    assert "nobody has looked yet" in pipeline.believed(None, NOW).reason
+    assert "nobody has looked yet" in pipeline.mask_stale(None, NOW).reason

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import DependencyUnavailable, NotFound
-from schemas.releases import History
+from schemas.releases import ReleaseHistory
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -38,11 +38,11 @@ def contracts(tmp_path: Path) -> Path:
 
 
 def test_releases_are_the_tags_that_start_with_v_newest_first(contracts: Path) -> None:
-    assert History(contracts).tags() == ["v1.1", "v1.0"]
+    assert ReleaseHistory(contracts).tags() == ["v1.1", "v1.0"]
 
 
 def test_a_release_has_its_own_contracts(contracts: Path) -> None:
-    history = History(contracts)
+    history = ReleaseHistory(contracts)
     old, new = history.release("v1.0"), history.release("v1.1")
     assert sorted(old.contracts) == ["a-value"]
     assert sorted(new.contracts) == ["a-value", "b-value"]
@@ -55,17 +55,17 @@ def test_an_unknown_ref_and_a_folder_outside_of_git_are_told_apart(
     contracts: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with pytest.raises(NotFound, match="does not know nope"):
-        History(contracts).release("nope")
+        ReleaseHistory(contracts).release("nope")
     with pytest.raises(NotFound):
-        History(contracts).release("--all")
+        ReleaseHistory(contracts).release("--all")
     outside = tmp_path_factory.mktemp("outside")
     with pytest.raises(DependencyUnavailable):
-        History(outside).tags()
+        ReleaseHistory(outside).tags()
     with pytest.raises(DependencyUnavailable):
-        History(outside).release("v1.0")
+        ReleaseHistory(outside).release("v1.0")
 
 
 def test_without_git_the_gate_cannot_tell(contracts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DependencyUnavailable, match="git is not installed"):
-        History(contracts).tags()
+        ReleaseHistory(contracts).tags()

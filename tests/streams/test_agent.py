@@ -45,7 +45,7 @@ class Running:
         self.life = Lifecycle(Health())
         self.error: Exception | None = None
         self.runner = AgentRunner(
-            Announcements(self.woken.set), world.settings, self.life, topic=world.topics[TOPIC], lookup=world.registry
+            Announcements(self.woken.set), world.settings, self.life, topics=world.topics, lookup=world.registry
         )
 
 
@@ -112,8 +112,8 @@ def test_poison_is_a_dead_letter_and_the_next_is_heard(hearing: World) -> None:
 @pytest.mark.stack
 def test_a_flood_of_poison_stops_it_before_it_drains_the_topic(hearing: World, monkeypatch: pytest.MonkeyPatch) -> None:
     tenant = Bench(hearing.settings).tenant()
+    monkeypatch.setattr("connectors.consumer.core.limit_of", lambda _topic: DeadLetterLimit(3, 0))
     with running(hearing) as one:
-        monkeypatch.setattr(one.runner, "_limit", DeadLetterLimit(3, 0))
         for _ in range(8):
             hearing.produce(TOPIC, tenant, b"poison")
         hearing.flush()
@@ -124,10 +124,10 @@ def test_a_flood_of_poison_stops_it_before_it_drains_the_topic(hearing: World, m
 
 @pytest.mark.stack
 def test_the_app_is_made_as_safe_as_it_can_be(hearing: World) -> None:
-    conf = make_app("adriatic.x", hearing.settings).conf
+    conf = make_app("adriatic.x", "host.x", hearing.settings).conf
     assert (conf.topic_allow_declare, conf.producer_threaded, conf.web_enabled) == (False, False, False)
     assert str(conf.processing_guarantee.value) == "at_least_once"
-    assert conf.consumer_group_instance_id == "adriatic.x.0"
+    assert conf.consumer_group_instance_id == "host.x"
 
 
 def test_credentials_are_those_of_librdkafka_or_refused() -> None:

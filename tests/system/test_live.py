@@ -15,9 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from api.live.views import by_name
 from connectors.llm.sse import SseDecoder
-from tests.api.live.world import Picture
+from tests.api.live.world import Picture, view_named
 from tests.system.conftest import Tenant, World, eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
@@ -25,7 +24,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 SEED = int(os.environ.get("ADRIATIC_TEST_SEED", "20261124"))
 CUTS = 50
 OUTAGE_S = 10.0
-ACTIVITY = by_name()["activity"]
+ACTIVITY = view_named("activity")
 
 
 def follow(tenant: Tenant, picture: Picture, until: Callable[[], Any], bytes_max: int = 1 << 40) -> None:

@@ -13,10 +13,10 @@ from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.partitioner import partition_for
 from connectors.registry import RegistryClient
+from dataflows.catalog import readers_of
 from schemas.codec import Encoder
 from tests.dataflows.world import Version, envelope
 from tests.system.conftest import Tenant, World, eventually
-from topics import catalog as topics
 
 pytestmark = pytest.mark.stack
 
@@ -69,7 +69,7 @@ def test_dead_letters_are_tried_again_beside_the_running_flow(world: World, tena
     audit = world.rows("select action, result from ops.audit where target = %s order by audit_id", letter)
     assert audit == [("dlq.redrive", "failed"), ("dlq.redrive", "done")]
     # Every other flow that reads the topic has kept the record for itself, and decides for itself.
-    readers = set(topics.load()[VERSIONS].consumers)
+    readers = set(readers_of(VERSIONS))
     eventually("each has its own letter", lambda: _keepers(world, letter) == readers)
     assert world.run("dlq", "drop", "--topic", VERSIONS, "--reason", "a test", "--yes").returncode == 0
     _forget(world, tenant, str(good.adr_id))

@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dataflows.catalog import flows
+from streams.catalog import agents
 from tests.system.conftest import Tenant, World, eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.crash, pytest.mark.timeout(600)]
@@ -23,8 +25,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.crash, pytest.mark.timeout(600)]
 OUTAGE_S = 30.0
 HEALED_MAX_S = 120.0
 TEXT = "# Decision {n}\n\n## Context\n\nThe zebra numbered {n} is striped.\n\n## Decision\n\nCount zebra{n}.\n"
-FLOWS = ("index", "embed", "activity", "usage", "related", "feeds")
-SERVICES = ("cdc", *FLOWS, "jobs", "watch", "api", "registry", "kafka", "postgres")
+SERVICES = ("cdc", *flows(), *agents(), "watch", "api", "registry", "kafka", "postgres")
 
 
 def _create_until(stop: threading.Event, tenant: Tenant, made: dict[str, int]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from dataflows.catalog import FLOWS, shapes
+from dataflows.catalog import flows, views
 from tests.system.conftest import Tenant, World, eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.crash, pytest.mark.timeout(600)]
@@ -70,9 +70,8 @@ def well(world: World) -> Iterator[None]:
 
 def test_everything_that_is_registered_is_on_the_screen(world: World, tenant: Tenant) -> None:
     shown = look(world)
-    assert {f"adriatic.{name}" for name in FLOWS} <= {each["group"] for each in shown["pipeline"]["groups"]}
-    views = {name for shape in shapes(world.settings).values() for name in shape.views}
-    assert views <= {each["view"] for each in shown["pipeline"]["views"]}
+    assert {f"adriatic.{name}" for name in flows()} <= {each["group"] for each in shown["pipeline"]["groups"]}
+    assert {view.name for view in views()} <= {each["view"] for each in shown["pipeline"]["views"]}
     assert {check["name"] for check in shown["checks"]} == {"database", "broker", "registry", "disk"}
     answer = tenant.http.get("/v1/pipeline").json()
     assert {each["view"] for each in answer["views"]} == {each["view"] for each in shown["pipeline"]["views"]}

@@ -23,7 +23,6 @@ partition_by = "tenant_id"
 cleanup = "delete"
 retention = "7d"
 producers = ["api"]
-consumers = []
 pii = []
 """
 
@@ -111,7 +110,7 @@ def test_a_file_is_a_topic(tmp_path: Path) -> None:
     ("name", "change", "fault"),
     [
         ("a.b", ('partition_by = "tenant_id"', 'partition_by = "id2"'), "partition_by is not in key"),
-        ("a.b", ("consumers = []", 'consumers = ["x"]'), "needs a dlq"),
+        ("a.b", ("pii = []", 'pii = []\nconsumers = ["x"]'), "consumers"),
         ("a.b", ("pii = []", 'pii = []\n[dlq]\ntopic = "a.b.dlq"'), "has no file"),
         ("a.b", ("pii = []", 'pii = []\n[config]\n"retention.ms" = "1"'), "not into config"),
         ("a.b", ("partitions = 4", "partitions = 0"), "at least 1"),

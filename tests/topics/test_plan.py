@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topics.catalog import Topic, load
-from topics.plan import Actual, Change, normalised, plan
+from topics.plan import Actual, TopicChange, normalise, plan
 
 TOPICS = list(load().values())
 TOPIC = next(topic for topic in TOPICS if topic.name == "job.progress")
@@ -25,7 +25,7 @@ def as_wanted(topic: Topic, **changed: Any) -> Actual:
     )
 
 
-def only(actual: Mapping[str, Actual], **options: Any) -> tuple[Change, ...]:
+def only(actual: Mapping[str, Actual], **options: Any) -> tuple[TopicChange, ...]:
     return plan([TOPIC], actual, replication_factor=1, **options).changes
 
 
@@ -74,7 +74,7 @@ def test_another_replication_factor_is_refused() -> None:
 def test_a_setting_that_somebody_changed_is_exactly_one_line() -> None:
     actual = as_wanted(TOPIC)
     changed = as_wanted(TOPIC, config={**actual.config, "retention.ms": "1000"})
-    assert only({TOPIC.name: changed}) == (Change("alter", TOPIC.name, "retention.ms", "1000", "86400000"),)
+    assert only({TOPIC.name: changed}) == (TopicChange("alter", TOPIC.name, "retention.ms", "1000", "86400000"),)
 
 
 def test_what_the_file_does_not_say_is_told_and_left_alone() -> None:
@@ -107,12 +107,12 @@ def test_topics_that_no_file_speaks_of_are_listed_and_left_alone() -> None:
     ],
 )
 def test_spellings_of_the_same_value_are_the_same(key: str, one: str, other: str) -> None:
-    assert normalised(key, one) == normalised(key, other)
+    assert normalise(key, one) == normalise(key, other)
 
 
 @given(st.text(), st.text())
 def test_other_values_stay_apart(one: str, other: str) -> None:
     if one.strip() == other.strip():
-        assert normalised("compression.type", one) == normalised("compression.type", other)
+        assert normalise("compression.type", one) == normalise("compression.type", other)
     elif not one.strip().lstrip("+-0_").isdigit() and one.strip().lower() != other.strip().lower():
-        assert normalised("compression.type", one) != normalised("compression.type", other)
+        assert normalise("compression.type", one) != normalise("compression.type", other)

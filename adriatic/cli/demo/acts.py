@@ -18,7 +18,7 @@ from adriatic.cli.demo import story
 from adriatic.cli.demo.stage import Facts, Stage
 from adriatic.cli.remote import REQUEST_S_MAX, connect, error_of
 from adriatic.cli.sending import send
-from connectors.history import Change, Fault, SourceKind
+from connectors.history import Fault, FileChange, SourceKind
 from runtime.errors import AdriaticError, CallerError
 
 FEED_BATCH = 40
@@ -36,7 +36,7 @@ Act = Callable[[Stage], Facts]
 
 @dataclass
 class StorySource:
-    """The story's history as a source, see `connectors.history.model.Source`."""
+    """The story's history as a source, see `connectors.history.model.HistorySource`."""
 
     name: str = story.NAME
     kind: SourceKind = "git"
@@ -45,9 +45,9 @@ class StorySource:
     def count(self) -> int:
         return len(story.history())
 
-    def changes(self) -> Iterator[Change | Fault]:
+    def changes(self) -> Iterator[FileChange | Fault]:
         for each in story.history():
-            yield Change(
+            yield FileChange(
                 ref=each.ref,
                 committed_at=each.at,
                 author=each.author,

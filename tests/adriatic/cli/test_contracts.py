@@ -111,7 +111,7 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     """A repository whose releases are made by the function that this gives: name of a tag, then changed contracts."""
     folder = tmp_path / "repository" / "schemas" / "avro"
     shutil.copytree(catalog.AVRO_FOLDER, folder)
-    monkeypatch.setattr(releases, "History", lambda: Original(folder))
+    monkeypatch.setattr(releases, "ReleaseHistory", lambda: Original(folder))
 
     def git(*arguments: str) -> None:
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
@@ -130,7 +130,7 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     return release
 
 
-Original = releases.History
+Original = releases.ReleaseHistory
 
 
 def with_field(subject: str, name: str, **changed: Any) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def test_a_contract_that_is_gone_is_said(history: Callable[..., None], run: Run)
 
 
 def test_outside_of_git_the_gate_cannot_tell(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(releases, "History", lambda: Original(tmp_path))
+    monkeypatch.setattr(releases, "ReleaseHistory", lambda: Original(tmp_path))
     assert run("schemas", "check")[0] == 3
 
 

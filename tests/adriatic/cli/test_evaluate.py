@@ -11,14 +11,14 @@ import msgspec
 from click.testing import CliRunner
 
 from adriatic.cli.evaluate import EvaluatedHistory, _as_json, _read, _table, _Texts, evaluate
-from api.search.known_item import Item
-from connectors.history import Change
+from api.search.known_item import KnownItem
+from connectors.history import FileChange
 from runtime.settings import Settings
 
 AT = datetime(2026, 1, 15, tzinfo=UTC)
 CORPORA = [
-    EvaluatedHistory("rivers", [Item("0001-a.md", "Use A", "first"), Item("README.md", None, "index")]),
-    EvaluatedHistory("birds", [Item("0001-b.md", "Use B", "second"), Item("0002-c.md", "Use C", "third")]),
+    EvaluatedHistory("rivers", [KnownItem("0001-a.md", "Use A", "first"), KnownItem("README.md", None, "index")]),
+    EvaluatedHistory("birds", [KnownItem("0001-b.md", "Use B", "second"), KnownItem("0002-c.md", "Use C", "third")]),
 ]
 RANKS: dict[str, dict[str, list[int | None]]] = {
     "rivers": {"words": [2], "meaning": [None], "hybrid": [1]},
@@ -75,7 +75,7 @@ def test_a_folder_of_markdown_is_one_corpus(tmp_path: Path) -> None:
 
 def test_what_is_sent_tells_nothing_of_the_title() -> None:
     source = _Texts(CORPORA[1], "run", AT)
-    changes = [change for change in source.changes() if isinstance(change, Change)]
+    changes = [change for change in source.changes() if isinstance(change, FileChange)]
     assert [(change.path, change.content) for change in changes] == [("0001.md", b"second"), ("0002.md", b"third")]
     assert source.count() == 2
 

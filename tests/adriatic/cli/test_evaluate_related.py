@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from adriatic.cli.evaluate import EvaluatedHistory
 from adriatic.cli.evaluate_related import LinkedHistory, _as_json, _read, table
 from adriatic.cli.evaluations import evaluate
-from api.adrs.linked import Item
+from api.adrs.linked import LinkedAdr
 from runtime.errors import InvalidInput
 from runtime.settings import Settings
 
-ITEMS = [Item("a", "A", "", ((1, "amends"),), frozenset({1})), Item("b", "B", "", (), frozenset({0}))]
+ITEMS = [LinkedAdr("a", "A", "", ((1, "amends"),), frozenset({1})), LinkedAdr("b", "B", "", (), frozenset({0}))]
 HISTORIES = [
     LinkedHistory(
         EvaluatedHistory("rivers", []),

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from adriatic.cli import feeds
 from api.feeds import service
 from api.feeds.service import NewItem
-from schemas.feeds import MEDIA_TYPES, TEXT_BYTES_MAX, Key
+from schemas.feeds import MEDIA_TYPES, TEXT_BYTES_MAX, ProducerKey
 
 
 def read(*lines: Any) -> tuple[list[NewItem], list[tuple[int, str]]]:
@@ -75,6 +75,6 @@ def test_a_record_says_the_tenant_of_its_key() -> None:
 
     recorder, tenant_id = Recorder(), UUID(int=7)
     item = NewItem("page-1", 3, text="Text.")
-    assert feeds._encode(recorder, Key.new(tenant_id), "wiki", item) == b"encoded"  # type: ignore[arg-type]
+    assert feeds._encode(recorder, ProducerKey.new(tenant_id), "wiki", item) == b"encoded"  # type: ignore[arg-type]
     assert (recorder.value["tenant_id"], recorder.value["feed"]) == (tenant_id, "wiki")
     assert (recorder.value["document_id"], recorder.value["source_version"]) == ("page-1", 3)

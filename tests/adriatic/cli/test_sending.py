@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from adriatic.cli.imports import tenant_slug
 from adriatic.cli.sending import batches, event_of
 from api.imports.schemas import Events
-from connectors.history import Change
+from connectors.history import FileChange
 
 AT = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-def change(ref: str, path: str = "a.md", content: bytes | None = b"text", size_bytes: int = 0) -> Change:
-    return Change(ref, AT, "", "", "A", path, None, content, size_bytes)
+def change(ref: str, path: str = "a.md", content: bytes | None = b"text", size_bytes: int = 0) -> FileChange:
+    return FileChange(ref, AT, "", "", "A", path, None, content, size_bytes)
 
 
 def unpack(packed: list[tuple[int, bytes]]) -> list[list[tuple[str, str]]]:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from adriatic.cli.tenants import list_tenants
 from adriatic.cli.verify import _print
 from api.tenants import service
-from dataflows.oracle import Report, TenantReport
+from dataflows.comparison import Report, TenantReport
 from runtime.ids import new_id
 
 LONGEST = "a" * 63

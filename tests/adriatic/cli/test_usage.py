@@ -14,12 +14,13 @@ import pytest
 from click.testing import CliRunner
 
 from adriatic.cli.usage import cells, money, name_row, usage
-from api.usage.service import Spent, Tokens, Usage, UsageRow
+from api.usage.service import UsageReport, UsageRow, UsageTotals
 from api.watermarks import AsOf
+from connectors.llm import Tokens
 from runtime.ids import new_id
 
 AT = datetime(2026, 1, 15, tzinfo=UTC)
-SPENT = Spent(3, 1, 1, 1, Tokens(1000, 20, 30, 40, 500, 60), 1_234_567, 0, 0, 0)
+SPENT = UsageTotals(3, 1, 1, 1, Tokens(1000, 20, 30, 40, 500, 60), 1_234_567, 0, 0, 0)
 NOBODY = UsageRow(None, None, None, None, None, None, SPENT)
 
 
@@ -61,7 +62,9 @@ def test_a_row_is_named_by_what_it_is_of() -> None:
 def api() -> Iterator[tuple[str, list[str]]]:
     """An API that answers every question with one row, and what it was asked."""
     asked: list[str] = []
-    answer = Usage("day", [msgspec.structs.replace(NOBODY, begins=AT)], True, SPENT, AsOf("fresh", "0/1", AT, 0.8))
+    answer = UsageReport(
+        "day", [msgspec.structs.replace(NOBODY, begins=AT)], True, SPENT, AsOf("fresh", "0/1", AT, 0.8)
+    )
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -103,7 +106,7 @@ def test_a_table_and_what_is_asked_for_it(api: tuple[str, list[str]]) -> None:
 
 def test_json_is_the_answer_of_the_api(api: tuple[str, list[str]]) -> None:
     shown = CliRunner().invoke(usage, ["--url", api[0], "--token", "t", "--json"], catch_exceptions=False)
-    assert msgspec.json.decode(shown.stdout, type=Usage).totals == SPENT
+    assert msgspec.json.decode(shown.stdout, type=UsageReport).totals == SPENT
 
 
 def test_a_time_that_is_none_is_wrong_usage() -> None:

@@ -15,12 +15,13 @@ import pytest
 
 from adriatic.supervisor.part import SystemReport
 from adriatic.supervisor.supervisor import Files, read_running
+from dataflows.catalog import flows
 from runtime.settings import Settings
+from streams.catalog import agents
 
 pytestmark = pytest.mark.stack
 
-FLOWS = ("index", "embed", "activity", "usage", "related", "feeds")
-SERVICES = ("postgres", "kafka", "registry", "cdc", *FLOWS, "jobs", "watch", "api")
+SERVICES = ("postgres", "kafka", "registry", "cdc", *flows(), *agents(), "watch", "api")
 RESIDENT_BYTES_MAX = 2_000_000_000
 HEAL_MAX_S = 200.0
 """Nine processes that start at once on a machine that may be busy."""

@@ -13,7 +13,7 @@ from adriatic.supervisor.part import PartReport, SystemReport
 from adriatic.watch import overview
 from adriatic.watch.freshness import judge
 from adriatic.watch.overview import Check, Overview, disk
-from schemas.pipeline import STATUSES, DeadLetters, GroupLag, Pipeline, Slot, Status, believed
+from schemas.pipeline import STATUSES, DeadLetters, GroupLag, Pipeline, Slot, Status, mask_stale
 
 NOW = 1_000_000.0
 WELL_SLOT = Slot(name="adriatic", active=True, status="reserved", retained_bytes=1, safe_bytes=None, behind_s=0.5)
@@ -88,7 +88,7 @@ def test_a_stage_that_is_broken_is_seen_while_every_process_is_up() -> None:
 
 def test_an_old_picture_is_unknown_however_good_it_was() -> None:
     old = Pipeline(sampled_at_s=NOW - 60, groups=[group("ok")], views=[judge("v", "f", NOW, [NOW] * 4)])
-    found = overview.overview(NOW, None, believed(old, NOW), [OK], None)
+    found = overview.overview(NOW, None, mask_stale(old, NOW), [OK], None)
     assert found.verdict == "unknown"
     assert [each.what for each in found.problems] == ["groups"], "said once, not for every group and view"
 

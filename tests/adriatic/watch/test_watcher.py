@@ -14,11 +14,12 @@ from adriatic.watch.watcher import Watcher
 from connectors.kafka.partitioner import partition_for
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.watch import Watch
-from dataflows.catalog import FLOWS, build, shapes
+from dataflows.catalog import flows
+from dataflows.job_status import TOPIC as PROGRESS_TOPIC
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings
-from schemas.pipeline import GroupLag, Percentiles, Pipeline, believed
+from schemas.pipeline import GroupLag, Percentiles, Pipeline, mask_stale
 from tests.dataflows.world import PARTITIONS, VERSIONS_TOPIC, Running, Version, World, until
 
 pytestmark = pytest.mark.stack
@@ -35,6 +36,10 @@ def group(found: Pipeline, name: str) -> GroupLag:
     return next(each for each in found.groups if each.group == name)
 
 
+def state(watcher: Watcher, name: str) -> str:
+    return next(view.state for view in watcher.look().views if view.view == name)
+
+
 def captured(world: World) -> None:
     """As capture says it once a second."""
     world.rows(
@@ -44,21 +49,16 @@ def captured(world: World) -> None:
     )
 
 
-def test_shapes_are_those_of_the_flows_that_are_built(world: World) -> None:
-    found = shapes(world.settings)
-    assert set(found) == set(FLOWS)
-    for name in set(FLOWS) - {"embed"}:  # that one would load its model
-        flow = build(name, world.settings)
-        assert (found[name].topics, tuple(found[name].views)) == (flow.topics, flow.views)
-        for view, made_from in found[name].views.items():
-            assert made_from == tuple(topic for topic in flow.topics if view in flow.views_of(topic))
-
-
-def test_a_view_waits_for_the_partitions_of_its_own_topics_alone(world: World) -> None:
-    usage = shapes(world.settings)["usage"]
-    read = [TopicPartition(topic, number) for topic in usage.topics for number in range(8)]
-    assert {usage.partitions_of(view, read) for view in usage.views} == {8}
-    assert {usage.partitions_of(view, read[:8]) for view in usage.views} == {0, 8}
+def test_a_view_waits_for_the_partitions_of_its_own_topics_alone(world: World, watcher: Watcher) -> None:
+    captured(world)
+    with Running(world, world.usage):
+        until(lambda: world.done(world.usage))
+        until(lambda: state(watcher, "job_status") == "fresh")
+        until(lambda: state(watcher, "usage_by_day") == "fresh")
+        waits = TopicPartition(world.topics[PROGRESS_TOPIC], 0)
+    world.rows("update mv.watermarks set lsn = '0/0' where topic = %s and partition = %s returning 1", *waits)
+    assert state(watcher, "job_status") == "unknown", "one of its partitions has not reported"
+    assert state(watcher, "usage_by_day") == "fresh"
 
 
 def test_search_by_meaning_is_as_far_as_what_waits_for_its_vectors(world: World, watcher: Watcher) -> None:
@@ -83,7 +83,7 @@ def test_search_by_meaning_is_as_far_as_what_waits_for_its_vectors(world: World,
 
 def test_a_flow_from_never_run_to_caught_up_to_gone(world: World, watcher: Watcher) -> None:
     found = watcher.look()
-    assert {group(found, f"adriatic.{name}").status for name in FLOWS} == {"no-commits"}
+    assert {group(found, f"adriatic.{name}").status for name in flows()} == {"no-commits"}
     assert {view.state for view in found.views} == {"unknown"}
     world.versions([Version(uuid.uuid4(), uuid.uuid4(), 1) for _ in range(20)])
     with Running(world, world.activity):
@@ -157,7 +157,7 @@ def test_a_broker_that_is_away_makes_groups_unknown_and_nothing_else(fresh_datab
     try:
         found = watcher.look()
         assert {each.status for each in found.groups} == {"unknown"}
-        assert {f"adriatic.{name}" for name in FLOWS} <= {each.group for each in found.groups}
+        assert {f"adriatic.{name}" for name in flows()} <= {each.group for each in found.groups}
         assert found.reason
         assert all(each.reason == found.reason for each in found.groups)
         assert found.slot is not None
@@ -176,7 +176,7 @@ def test_what_is_seen_is_written_and_exported_and_ends_with_the_database(world: 
     with Watch(world.settings, "test") as watch:
         read, now_s = watch.picture()
         assert read is not None
-        assert [each.group for each in believed(read, now_s).groups] == [each.group for each in found.groups]
+        assert [each.group for each in mask_stale(read, now_s).groups] == [each.group for each in found.groups]
     labels = {"group": "adriatic.activity"}
     assert REGISTRY.get_sample_value("kafka_consumergroup_group_sum_lag", labels) == 0
     said = {

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.adrs.diff import CONTEXT_LINES, HUNK_LINES_MAX, Difference, difference
+from api.adrs.diff import CONTEXT_LINES, HUNK_LINES_MAX, TextDiff, difference
 
 LINES = st.lists(st.sampled_from(["a", "b", "c", "", "d\r", "\x0c", "é\u2028x"]), max_size=40)
 TEXTS = st.builds(lambda lines, end: "\n".join(lines) + end, LINES, st.sampled_from(["", "\n"]))
 
 
-def compared(old: str, new: str) -> Difference:
+def compared(old: str, new: str) -> TextDiff:
     return difference(old, new, "version 1", "version 2")
 
 

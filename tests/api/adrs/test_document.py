@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api.adrs.document import Document, Link, number_of_path, parse, without_title
+from api.adrs.document import Mention, ParsedAdr, number_of_path, parse, strip_title
 
 ADR_TOOLS = """# 7. Keep sessions in memory
 
@@ -128,9 +128,9 @@ and neglected Redis, to achieve one fewer part, accepting that a restart starts 
                 "number": 7,
                 "date": date(2021, 3, 4),
                 "links": (
-                    Link("superseded-by", "0009-keep-sessions-in-postgres.md", "9. Keep sessions in Postgres"),
-                    Link("relates-to", "ADR-0003", "ADR-0003"),
-                    Link("relates-to", "ADR-0004", "ADR-0004"),
+                    Mention("superseded-by", "0009-keep-sessions-in-postgres.md", "9. Keep sessions in Postgres"),
+                    Mention("relates-to", "ADR-0003", "ADR-0003"),
+                    Mention("relates-to", "ADR-0004", "ADR-0004"),
                 ),
             },
         ),
@@ -145,7 +145,7 @@ and neglected Redis, to achieve one fewer part, accepting that a restart starts 
                 "number": None,
                 "date": date(2022, 11, 30),
                 "deciders": ("Ada Lovelace", "Alan Turing"),
-                "links": (Link("superseded-by", "0012-use-redpanda.md", "ADR-0012"),),
+                "links": (Mention("superseded-by", "0012-use-redpanda.md", "ADR-0012"),),
             },
         ),
         (
@@ -157,7 +157,7 @@ and neglected Redis, to achieve one fewer part, accepting that a restart starts 
                 "dialect": "madr-4",
                 "date": date(2024, 5, 6),
                 "deciders": ("Grace Hopper", "Barbara Liskov"),
-                "links": (Link("supersedes", "ADR-0045", "ADR-0045"),),
+                "links": (Mention("supersedes", "ADR-0045", "ADR-0045"),),
                 "oddities": (),
             },
         ),
@@ -171,7 +171,7 @@ and neglected Redis, to achieve one fewer part, accepting that a restart starts 
                 "number": 3,
                 "date": date(2025, 2, 1),
                 "deciders": ("Platform Team",),
-                "links": (Link("relates-to", "adr-0002.md"), Link("supersedes", "adr-0001.md")),
+                "links": (Mention("relates-to", "adr-0002.md"), Mention("supersedes", "adr-0001.md")),
             },
         ),
         (Y_STATEMENT, "", {"title": "Caching", "status": "unknown", "dialect": "y-statement"}),
@@ -327,10 +327,10 @@ def test_dates_are_read_only_where_they_mean_one_day() -> None:
 
 
 def test_without_title_removes_the_title_and_nothing_else() -> None:
-    assert without_title("a\r\n# T\r\nb\n") == "a\r\nb\n"
-    assert without_title("T\n===\nb") == "b"
-    assert without_title("---\ntitle: T\nstatus: x\n---\n# T\nb") == "---\nstatus: x\n---\nb"
-    assert without_title("no title\n\f\u2028here") == "no title\n\f\u2028here"
+    assert strip_title("a\r\n# T\r\nb\n") == "a\r\nb\n"
+    assert strip_title("T\n===\nb") == "b"
+    assert strip_title("---\ntitle: T\nstatus: x\n---\n# T\nb") == "---\nstatus: x\n---\nb"
+    assert strip_title("no title\n\f\u2028here") == "no title\n\f\u2028here"
 
 
 MARKDOWN = st.text(
@@ -345,11 +345,11 @@ MARKDOWN = st.text(
 @example("-" * 3 + "\n" + ": \n", "/")
 def test_any_text_has_a_document_and_always_the_same(text: str, path: str) -> None:
     first = parse(text, path=path)
-    assert isinstance(first, Document)
+    assert isinstance(first, ParsedAdr)
     assert first == parse(text, path=path)
     assert first.title.strip()
     assert "\x00" not in first.title + first.raw_status + "".join(link.target + link.label for link in first.links)
-    assert len(without_title(text)) <= len(text)
+    assert len(strip_title(text)) <= len(text)
 
 
 PATHOLOGICAL = {
@@ -385,7 +385,7 @@ def test_hostile_texts_are_read_in_linear_time(piece: str, start: str) -> None:
     # Linear work on so much takes about a second, quadratic work hours: the time-out tells them apart on any machine.
     text = start + piece * (400_000 // len(piece))
     parse(text)
-    without_title(text)
+    strip_title(text)
 
 
 @pytest.mark.timeout(60)

@@ -7,19 +7,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.adrs.linked import DEPTH, LIST_LINKS_MIN, Item, bm25, items, measured, scores
-from api.adrs.mentions import without_mentions
-from connectors.history import Change
+from api.adrs.linked import DEPTH, LIST_LINKS_MIN, LinkedAdr, bm25, items, measure, scores
+from api.adrs.mentions import strip_mentions
+from connectors.history import FileChange
 
 AT = datetime(2026, 1, 15, tzinfo=UTC)
 
 
-def added(path: str, text: str, *, change: str = "A", old: str | None = None) -> Change:
+def added(path: str, text: str, *, change: str = "A", old: str | None = None) -> FileChange:
     content = text.encode()
-    return Change("1", AT, "", "", change, path, old, content, len(content))  # type: ignore[arg-type]
+    return FileChange("1", AT, "", "", change, path, old, content, len(content))  # type: ignore[arg-type]
 
 
-def log(texts: Iterable[tuple[str, str]]) -> list[Item]:
+def log(texts: Iterable[tuple[str, str]]) -> list[LinkedAdr]:
     return items(added(path, text) for path, text in texts)
 
 
@@ -36,7 +36,7 @@ def log(texts: Iterable[tuple[str, str]]) -> list[Item]:
     ],
 )  # fmt: skip
 def test_what_refers_to_other_records_is_taken_out(text: str, left: str) -> None:
-    assert without_mentions(text) == left
+    assert strip_mentions(text) == left
 
 
 def test_links_count_both_ways_and_leave_no_trace() -> None:
@@ -60,7 +60,7 @@ def test_a_file_is_found_under_the_name_that_it_had() -> None:
             added("adr/0002-b.md", "# B thing\n\nSee [a](0001-a.md).\n"),
             added("adr/0009-c.md", "# A thing\n\nOne.\n", change="R", old="adr/0001-a.md"),
             added("adr/0004-gone.md", "# Gone\n"),
-            Change("1", AT, "", "", "D", "adr/0004-gone.md", None, None, 0),
+            FileChange("1", AT, "", "", "D", "adr/0004-gone.md", None, None, 0),
         ]
     )
     assert [(item.path, sorted(item.linked)) for item in found] == [("adr/0002-b.md", [1]), ("adr/0009-c.md", [0])]
@@ -77,19 +77,19 @@ def test_an_index_and_a_list_neither_ask_nor_answer() -> None:
 
 def test_bm25_ranks_rare_shared_words_first() -> None:
     texts = ["kafka ledger", "ledger heron", "kafka heron", "kafka else"]
-    assert bm25([Item("", "", text) for text in texts])[0] == [1, 2, 3]
-    assert all(at not in others for at, others in enumerate(bm25([Item("", "", text) for text in texts])))
-    assert max(len(others) for others in bm25([Item("", "", "same") for _ in range(DEPTH + 5)])) == DEPTH
+    assert bm25([LinkedAdr("", "", text) for text in texts])[0] == [1, 2, 3]
+    assert all(at not in others for at, others in enumerate(bm25([LinkedAdr("", "", text) for text in texts])))
+    assert max(len(others) for others in bm25([LinkedAdr("", "", "same") for _ in range(DEPTH + 5)])) == DEPTH
 
 
 def test_scores() -> None:
     corpus = [
-        Item("a", "A", "", linked=frozenset({1, 2})),
-        Item("b", "B", "", linked=frozenset({0})),
-        Item("c", "C", "", linked=frozenset({0})),
-        Item("d", "D", ""),
+        LinkedAdr("a", "A", "", linked=frozenset({1, 2})),
+        LinkedAdr("b", "B", "", linked=frozenset({0})),
+        LinkedAdr("c", "C", "", linked=frozenset({0})),
+        LinkedAdr("d", "D", ""),
     ]
-    found = measured(corpus, [[3, 1, 4, 5, 6, 2], [0], [3, 1], [0]])
+    found = measure(corpus, [[3, 1, 4, 5, 6, 2], [0], [3, 1], [0]])
     assert found == [(0.5, 0.5), (1.0, 1.0), (0.0, 0.0)]
     result = scores(found)
     assert (result.queries, result.recall, result.mrr) == (3, 0.5, 0.5)

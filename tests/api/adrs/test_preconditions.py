@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from api.adrs import examples
-from api.adrs.preconditions import etag, expected_version, matches
+from api.adrs.preconditions import etag, matches, read_expected
 from api.adrs.schemas import Adr
 from api.adrs.service import ANY_VERSION
 from runtime.errors import InvalidInput
@@ -23,7 +23,7 @@ def test_an_etag_names_the_version_and_changes_with_anything_shown() -> None:
     for change in ({"tags": ["x"]}, {"title": "x"}, {"deleted_at": datetime.now(UTC)}):
         other = etag(msgspec.structs.replace(ADR, **change))
         assert other != tag
-        assert expected_version(other, None) == 3
+        assert read_expected(other, None) == 3
 
 
 @pytest.mark.parametrize(
@@ -40,18 +40,18 @@ def test_an_etag_names_the_version_and_changes_with_anything_shown() -> None:
     ],
 )
 def test_header_and_body_say_the_same(header: str | None, named: int | None, expected: int | None) -> None:
-    assert expected_version(header, named) == expected
+    assert read_expected(header, named) == expected
 
 
 @pytest.mark.parametrize("header", ["", "4", '"x"', '"4", "5"', '"-1"', '"0"', '"99999999999"', '"2147483648"', "**"])
 def test_what_is_no_etag_is_refused(header: str) -> None:
     with pytest.raises(InvalidInput):
-        expected_version(header, None)
+        read_expected(header, None)
 
 
 def test_header_and_body_must_not_differ() -> None:
     with pytest.raises(InvalidInput, match="If-Match says version 4, expected_version says 5"):
-        expected_version('"4"', 5)
+        read_expected('"4"', 5)
 
 
 def test_if_none_match() -> None:

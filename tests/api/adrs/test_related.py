@@ -11,6 +11,8 @@ import pytest
 
 from api import watermarks
 from api.adrs.related import reasons
+from dataflows.index import Index
+from dataflows.related import Related
 from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
 from tests.api.world import Caller, running
@@ -50,7 +52,7 @@ def corpus(fresh_database: Settings) -> Iterator[Corpus]:
 def reported(corpus: Corpus, age_s: float = 1.0) -> None:
     """Both views have reported, everywhere."""
     corpus.connection.execute("delete from mv.watermarks")
-    for view, topics in watermarks.TOPICS_OF.items():
+    for view, topics in {watermarks.WORDS_VIEW: Index.topics, watermarks.RELATED_VIEW: Related.topics}.items():
         for topic in topics:
             corpus.connection.execute(
                 "insert into mv.watermarks (view, topic, partition, lsn, source_at) "
@@ -126,7 +128,9 @@ async def test_as_of_is_as_far_as_the_oldest_version_that_is_not_compared(
         reported(corpus, age_s=60)
         corpus.connection.execute("delete from mv.related_features")
         assert (await listed(caller, one)).json()["as_of"]["state"] == "stale"
-        corpus.connection.execute("delete from mv.watermarks where topic = 'adriatic.app.adr_links' and partition = 3")
+        corpus.connection.execute(
+            "update mv.watermarks set lsn = '0/0' where topic = 'adriatic.app.adr_links' and partition = 3"
+        )
         assert (await listed(caller, one)).json()["as_of"]["state"] == "unknown", "one partition never reported"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.chat.ledger import Attempt, Meter
-from connectors.llm import Tokens, Usage
+from connectors.llm import Tokens, TokenUsage
 from runtime.clock import ManualClock
 from runtime.ids import new_id
 
@@ -20,25 +20,25 @@ def meter(clock: ManualClock | None = None) -> Meter:
 def test_the_providers_count_stands_as_it_is_also_when_it_is_zero() -> None:
     measured = meter()
     measured.text("some text")
-    measured.usage(Usage(Tokens(), complete=True))
-    assert measured.spent() == (Tokens(), "provider")
+    measured.usage(TokenUsage(Tokens(), complete=True))
+    assert measured.measure() == (Tokens(), "provider")
 
 
 def test_the_input_of_a_cut_answer_is_the_providers_and_the_output_is_ours() -> None:
     measured = meter()
-    measured.usage(Usage(READ, complete=False))
+    measured.usage(TokenUsage(READ, complete=False))
     measured.text("x" * 41)
-    assert measured.spent() == (Tokens(input_uncached=25, cache_read=1000, output_visible=11), "partial")
+    assert measured.measure() == (Tokens(input_uncached=25, cache_read=1000, output_visible=11), "partial")
 
 
 def test_what_nobody_counted_is_estimated_by_the_bytes() -> None:
     measured = meter()
     measured.text("ü" * 4)
-    assert measured.spent() == (Tokens(input_uncached=101, output_visible=2), "estimated")
+    assert measured.measure() == (Tokens(input_uncached=101, output_visible=2), "estimated")
 
 
 def test_what_was_never_asked_used_nothing() -> None:
-    assert Meter("test", "model", 401, ManualClock()).spent() == (Tokens(), "estimated")
+    assert Meter("test", "model", 401, ManualClock()).measure() == (Tokens(), "estimated")
 
 
 def test_the_first_token_is_timed_once() -> None:

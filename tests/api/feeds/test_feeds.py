@@ -9,7 +9,7 @@ import pytest
 
 from api.feeds import service
 from schemas import feeds
-from schemas.feeds import Key
+from schemas.feeds import ProducerKey
 from tests.api.world import Caller, World
 
 pytestmark = pytest.mark.stack
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.stack
 ITEM = {"id": "page-1", "version": 1, "title": "Deploying", "text": "# Deploying\n\nNot on Fridays.\n"}
 
 
-async def make(tenant: Caller, slug: str = "wiki", **more: Any) -> Key:
+async def make(tenant: Caller, slug: str = "wiki", **more: Any) -> ProducerKey:
     made = await tenant.post("/v1/feeds", {"slug": slug, **more})
     assert made.status_code == 201, made.text
-    return Key.parse(made.json()["key"]["key"])
+    return ProducerKey.parse(made.json()["key"]["key"])
 
 
 async def emitted(world: World, tenant: Caller) -> int:
@@ -139,7 +139,7 @@ async def test_beyond_the_quota_it_says_when_to_come_again(
 # --- the feed's key in the place of a token -------------------------------------------------------------------------
 
 
-async def with_key(world: World, key: Key | str, method: str, path: str, body: Any = None) -> int:
+async def with_key(world: World, key: ProducerKey | str, method: str, path: str, body: Any = None) -> int:
     response = await world.http.request(method, path, json=body, headers={"authorization": f"Bearer {key}"})
     return response.status_code
 
@@ -163,10 +163,10 @@ async def test_a_key_of_another_tenant_or_with_a_wrong_seed_is_none(tenant: Call
     assert await with_key(world, theirs, "POST", "/v1/feeds/wiki", body) == 202
     assert await emitted(world, tenant) == 0, "it went to the stranger's own feed of that name"
     for forged in (
-        Key(key.key_id, theirs.seed),
-        Key(key.key_id, b"s" * 32),
-        Key.new(tenant.tenant_id),
-        Key.new(uuid4()),
+        ProducerKey(key.key_id, theirs.seed),
+        ProducerKey(key.key_id, b"s" * 32),
+        ProducerKey.new(tenant.tenant_id),
+        ProducerKey.new(uuid4()),
         "adf_x",
     ):
         assert await with_key(world, forged, "POST", "/v1/feeds/wiki", body) == 401

@@ -18,7 +18,8 @@ from adriatic.cli.imports import tenant_slug
 from adriatic.cli.remote import Remote, local_token
 from adriatic.cli.sending import Sent, send
 from api.app import create_app
-from connectors.history import Change, Source, open_source
+from connectors.history import FileChange, HistorySource, open_source
+from dataflows.catalog import views
 from runtime.clock import SYSTEM_CLOCK
 from runtime.ids import new_id
 from runtime.settings import Settings
@@ -44,7 +45,7 @@ class Platform:
             connection.execute("insert into app.tenants values (%s, %s, %s)", [tenant_id, slug, slug])
         return tenant_id
 
-    def send(self, tenant_id: UUID, source: Source) -> Sent:
+    def send(self, tenant_id: UUID, source: HistorySource) -> Sent:
         self.client.headers["authorization"] = f"Bearer {local_token(self.settings, tenant_id)}"
         limit = self.settings.api.import_bytes_max
         return send(Remote(self.client), source, "default", SYSTEM_CLOCK, lambda _: None, bytes_max=limit)
@@ -64,7 +65,7 @@ class Platform:
 
 @pytest.fixture
 def platform(fresh_database: Settings) -> Iterator[Platform]:
-    with TestClient(create_app(fresh_database)) as client:
+    with TestClient(create_app(fresh_database, views())) as client:
         yield Platform(fresh_database, client)
 
 
@@ -75,7 +76,7 @@ def assert_equal(platform: Platform, tenant_id: UUID, expected: Expected) -> Non
     assert {path for path, live, *_ in adrs if live} == expected.live
 
 
-def assert_bytes(platform: Platform, tenant_id: UUID, changes: list[Change]) -> None:
+def assert_bytes(platform: Platform, tenant_id: UUID, changes: list[FileChange]) -> None:
     """Each text that was sent is the text of its version, byte for byte."""
     stored = {
         (path, ref): original if original is not None else body.encode()
@@ -88,8 +89,8 @@ def assert_bytes(platform: Platform, tenant_id: UUID, changes: list[Change]) -> 
     assert stored == {(each.path, each.ref): each.content for each in changes if each.content is not None}
 
 
-def changes_of(source: Source) -> list[Change]:
-    return [item for item in source.changes() if isinstance(item, Change)]
+def changes_of(source: HistorySource) -> list[FileChange]:
+    return [item for item in source.changes() if isinstance(item, FileChange)]
 
 
 @pytest.mark.skipif(not HISTORIES, reason=f"the reference histories are not at {DATA}")
@@ -190,7 +191,7 @@ def test_an_import_that_broke_off_goes_on_where_it_was(platform: Platform, repos
         def count(self) -> int:
             return len(everything)
 
-        def changes(self) -> Iterator[Change]:
+        def changes(self) -> Iterator[FileChange]:
             yield from everything[:4]
             raise KeyboardInterrupt
 

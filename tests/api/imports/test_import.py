@@ -13,7 +13,7 @@ import pytest
 from api.auth.users import Principal
 from api.db import Database, tenant_transaction
 from api.imports import service
-from api.imports.schemas import BatchResult, Event, FinishedImport, StartImport
+from api.imports.schemas import BatchResult, FinishedImport, ImportEvent, StartImport
 from api.tenants import service as tenants
 from runtime.errors import NotFound
 from runtime.ids import new_id
@@ -34,10 +34,12 @@ class Importer:
         self.import_id = import_id
         self._minute = 0
 
-    def event(self, change: str, path: str, text: str | bytes | None = None, *, ref: str = "", **more: Any) -> Event:
+    def event(
+        self, change: str, path: str, text: str | bytes | None = None, *, ref: str = "", **more: Any
+    ) -> ImportEvent:
         self._minute += 1
         content = text.encode() if isinstance(text, str) else text
-        return Event(
+        return ImportEvent(
             ref=ref or f"commit-{self._minute}",
             committed_at=START + timedelta(minutes=self._minute),
             change=change,  # type: ignore[arg-type]
@@ -46,7 +48,7 @@ class Importer:
             **more,
         )
 
-    async def send(self, *events: Event) -> BatchResult:
+    async def send(self, *events: ImportEvent) -> BatchResult:
         return await service.receive(self.database, self.principal, self.import_id, events, adr_bytes_max=BYTES_MAX)
 
     async def finish(self) -> FinishedImport:
@@ -314,6 +316,6 @@ def test_base64_is_what_bytes_travel_as() -> None:
     event = msgspec.json.decode(
         b'{"ref": "r", "committed_at": "2024-01-01T00:00:00Z", "change": "A", "path": "p", "content_base64": "%s"}'
         % base64.b64encode(b"\x00\xff"),
-        type=Event,
+        type=ImportEvent,
     )
     assert event.bytes_() == b"\x00\xff"

@@ -10,36 +10,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.imports.plan import Head, Plan, Prepared, State, plan, prepare, readable
-from api.imports.schemas import Event, Remark
+from api.imports.plan import BatchPlan, PlannedHead, ReadableEvent, State, plan, prepare, readable
+from api.imports.schemas import ImportEvent, Remark
 from tests.api.imports.counting import expect
 
 AT = datetime(2024, 1, 1, tzinfo=UTC)
 BYTES_MAX = 1_048_576
 
 
-def event(change: str, path: str, ref: str, content: bytes | None = b"# T\n", *, minute: int = 0, **more: Any) -> Event:
+def event(
+    change: str, path: str, ref: str, content: bytes | None = b"# T\n", *, minute: int = 0, **more: Any
+) -> ImportEvent:
     content = None if change == "D" else content
     at = AT + timedelta(minutes=minute)
-    return Event(ref=ref, committed_at=at, change=change, path=path, content_base64=content, **more)  # type: ignore[arg-type]
+    return ImportEvent(ref=ref, committed_at=at, change=change, path=path, content_base64=content, **more)  # type: ignore[arg-type]
 
 
-def prepared(*events: Event) -> list[Prepared]:
+def prepared(*events: ImportEvent) -> list[ReadableEvent]:
     changes = [prepare(each, BYTES_MAX) for each in events]
-    assert all(isinstance(each, Prepared) for each in changes)
-    return [each for each in changes if isinstance(each, Prepared)]
+    assert all(isinstance(each, ReadableEvent) for each in changes)
+    return [each for each in changes if isinstance(each, ReadableEvent)]
 
 
 class Memory:
     """Stands for the database: keeps heads between batches, and loads them as `store.load` does."""
 
     def __init__(self) -> None:
-        self.heads: dict[Any, Head] = {}
+        self.heads: dict[Any, PlannedHead] = {}
         self.known: set[tuple[str, str]] = set()
         self.refused: dict[tuple[str, str], Remark] = {}
         self.versions = 0
 
-    def apply(self, *events: Event) -> Plan:
+    def apply(self, *events: ImportEvent) -> BatchPlan:
         done = plan(prepared(*events), self._state())
         for head in done.touched.values():
             head.is_new = False
@@ -167,11 +169,11 @@ def test_the_bytes_can_always_be_had_back_and_the_body_stays_small(content: byte
         (event("A", "a", "r", None), "invalid-input"),
         (event("A", "a", "r", b"x" * (BYTES_MAX + 1)), "too-large"),
         (event("A", "a", "r", None, size_bytes=BYTES_MAX + 1), "too-large"),
-        (Event("r", datetime(2024, 1, 1), "D", "a"), "invalid-input"),  # noqa: DTZ001
+        (ImportEvent("r", datetime(2024, 1, 1), "D", "a"), "invalid-input"),  # noqa: DTZ001
     ],
 )
-def test_what_is_refused_says_why(bad: Event, code: str) -> None:
+def test_what_is_refused_says_why(bad: ImportEvent, code: str) -> None:
     refused = prepare(bad, BYTES_MAX)
-    assert not isinstance(refused, Prepared)
+    assert not isinstance(refused, ReadableEvent)
     assert refused.code == code
     assert refused.detail

@@ -24,19 +24,19 @@ from api.live import ring, rows
 from api.live.hub import Hub
 from api.live.join import Token
 from api.live.reader import Reader
-from api.live.views import VIEWS, View, by_name
 from connectors.kafka.partitioner import partition_for
 from connectors.llm.sse import SseDecoder
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import DependencyUnavailable, InvalidInput, RateLimited, TooLarge
 from schemas.codec import Encoder
+from schemas.flows import KeptView
 from tests.api.live import world as worlds
-from tests.api.live.world import Picture, World
+from tests.api.live.world import LIVE, Picture, World, view_named
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 
 SEED = int(os.environ.get("ADRIATIC_TEST_SEED", "20261124"))
-COUNTS = by_name()["entity_counts"]
+COUNTS = view_named("entity_counts")
 A, B = uuid.uuid4(), uuid.uuid4()
 """Two tenants, new for each test."""
 PATIENCE_S = 60.0
@@ -58,7 +58,7 @@ async def hub_of(world: World, **limits: int) -> AsyncIterator[Hub]:
     settings = world.settings.model_copy(update={"api": world.settings.api.model_copy(update=limits)})
     database = Database(settings.postgres)
     await database.open()
-    hub = Hub(settings, database, SYSTEM_CLOCK)
+    hub = Hub(settings, database, SYSTEM_CLOCK, LIVE)
     try:
         yield hub
     finally:
@@ -80,7 +80,7 @@ async def read(
     until: Callable[[Picture], Any],
     picture: Picture | None = None,
     *,
-    view: View = COUNTS,
+    view: KeptView = COUNTS,
     tenant_id: uuid.UUID | None = None,
     ends_at: datetime | None = None,
 ) -> Picture:
@@ -171,9 +171,9 @@ async def test_a_commit_that_falls_out_of_the_ring_before_snapshots_see_it_keeps
 # --- every view -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+@pytest.mark.parametrize("view", LIVE, ids=lambda view: view.name)
 async def test_every_view_is_its_table_then_its_topic_and_of_its_tenant_alone(
-    world: World, hub: Hub, view: View
+    world: World, hub: Hub, view: KeptView
 ) -> None:
     chance = random.Random(SEED)
     with world.connect() as connection:

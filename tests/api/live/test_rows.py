@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from api.live import rows
-from api.live.views import by_name
+from tests.api.live.world import view_named
 
-ACTIVITY = by_name()["activity"]
+ACTIVITY = view_named("activity")
 SCHEMA = {
     "fields": [
         {

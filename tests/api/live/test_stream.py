@@ -18,18 +18,18 @@ import pytest
 
 from api.auth.issuer import LocalIssuer
 from api.live.join import Token
-from api.live.views import View, by_name
 from api.tenants import service as tenants
 from connectors.llm.sse import SseDecoder
+from schemas.flows import KeptView
 from tests.api.live import world as worlds
-from tests.api.live.world import Picture, World
+from tests.api.live.world import Picture, World, view_named
 from tests.api.test_server import Server, serving
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 SEED = int(os.environ.get("ADRIATIC_TEST_SEED", "20261124"))
 CUTS = 50
-COUNTS = by_name()["entity_counts"]
+COUNTS = view_named("entity_counts")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def opened() -> Iterator[Open]:
 class Client:
     """A reader of one view that keeps its picture over any number of connections."""
 
-    def __init__(self, world: World, server: Server, tenant_id: uuid.UUID, view: View, ttl_s: int = 600) -> None:
+    def __init__(self, world: World, server: Server, tenant_id: uuid.UUID, view: KeptView, ttl_s: int = 600) -> None:
         self.view = view
         self.tenant_id = tenant_id
         self.picture = Picture()

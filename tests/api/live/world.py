@@ -20,17 +20,25 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # it exports them, silently
 
-from api.live.views import VIEWS, View
 from connectors.capture.source import Capture
 from connectors.capture.tables import Contracts
 from connectors.llm.sse import ServerEvent
 from connectors.registry import RegistryClient
+from dataflows.catalog import views
 from runtime.settings import Settings
 from schemas import capture as capture_schemas
 from schemas.catalog import Schema, subject_of
 from schemas.codec import Decoder
+from schemas.flows import KeptView
 from topics import catalog
 from topics.catalog import Topic
+
+LIVE = tuple(view for view in views() if view.live)
+
+
+def view_named(name: str) -> KeptView:
+    return next(view for view in LIVE if view.name == name)
+
 
 PATIENCE_S = 120.0
 """For what takes a second on a machine that does nothing else."""
@@ -39,7 +47,7 @@ PATIENCE_S = 120.0
 class World:
     """See the module. Close it."""
 
-    def __init__(self, settings: Settings, views: Sequence[View] = VIEWS) -> None:
+    def __init__(self, settings: Settings, views: Sequence[KeptView] = LIVE) -> None:
         self.name = f"w{uuid.uuid4().hex[:8]}"
         cdc = settings.cdc.model_copy(
             update={"slot": self.name, "publication": self.name, "prefix": self.name, "heartbeat_s": 0.2}
@@ -149,7 +157,7 @@ class World:
 
     # --- the topics -------------------------------------------------------------------------------------------------
 
-    def read(self, view: View) -> list[Any]:
+    def read(self, view: KeptView) -> list[Any]:
         """Every envelope of the view's topic that is no tombstone, in order within a partition, by a plain consumer."""
         topic = view.topic(self.name)
         consumer = Consumer(
@@ -198,7 +206,7 @@ def made(settings: Settings) -> Iterator[World]:
 # --- rows of any view -------------------------------------------------------------------------------------------------
 
 
-def invented(world: World, view: View, chance: random.Random, tenant_id: uuid.UUID, number: int) -> dict[str, Any]:
+def invented(world: World, view: KeptView, chance: random.Random, tenant_id: uuid.UUID, number: int) -> dict[str, Any]:
     """A row that fits the view's table, whatever its columns are. The same `number` gives the same key."""
     schema, _, table = view.table.partition(".")
     columns = world.sql(
@@ -243,7 +251,7 @@ def _value(kind: str, chance: random.Random) -> Any:
             raise AssertionError(f"say here what a value of type {other} looks like")
 
 
-def write(connection: psycopg.Connection[Any], view: View, row: dict[str, Any]) -> None:
+def write(connection: psycopg.Connection[Any], view: KeptView, row: dict[str, Any]) -> None:
     """Insert, or change what is not the key."""
     names = ", ".join(row)
     key = ("tenant_id", *view.key)
@@ -255,7 +263,7 @@ def write(connection: psycopg.Connection[Any], view: View, row: dict[str, Any]) 
     )
 
 
-def erase(connection: psycopg.Connection[Any], view: View, row: dict[str, Any]) -> None:
+def erase(connection: psycopg.Connection[Any], view: KeptView, row: dict[str, Any]) -> None:
     key = ("tenant_id", *view.key)
     where = " and ".join(f"{name} = %s" for name in key)
     connection.execute(f"delete from {view.table} where {where}", [row[name] for name in key])
@@ -279,7 +287,7 @@ class Picture:
         """Of the last snapshot's last event."""
         self.whole = False
 
-    def take(self, view: View, event: ServerEvent) -> None:
+    def take(self, view: KeptView, event: ServerEvent) -> None:
         data = msgspec.json.decode(event.data)
         assert event.id, event
         self.last_id = event.id
@@ -316,7 +324,7 @@ def _key(key: dict[str, Any]) -> str:
     return msgspec.json.encode(key).decode()
 
 
-def table(world: World, view: View, tenant_id: uuid.UUID) -> dict[str, dict[str, Any]]:
+def table(world: World, view: KeptView, tenant_id: uuid.UUID) -> dict[str, dict[str, Any]]:
     """The tenant's rows, as a picture has them; by Postgres' own JSON."""
     found = world.sql(
         f"select to_jsonb(t) from (select {', '.join(view.shown)} from {view.table} where tenant_id = %s) t", tenant_id
@@ -329,7 +337,7 @@ def same(picture: dict[str, dict[str, Any]], rows: dict[str, dict[str, Any]]) ->
     return _plain(picture) == _plain(rows)
 
 
-def keys(view: View, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def keys(view: KeptView, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The keys of rows, of a reader or of the log, whatever the way in which a time is written."""
     return [{name: _time(_day(row[name]) if name == "day" else row[name]) for name in view.key} for row in rows]
 

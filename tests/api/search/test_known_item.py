@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from api.search.known_item import as_query, items, scores
-from connectors.history import Change, ChangeKind, Fault, open_source
+from connectors.history import ChangeKind, Fault, FileChange, open_source
 
 AT = datetime(2026, 1, 15, tzinfo=UTC)
 DECISIONS = Path(__file__).parents[3] / "docs" / "decisions"
 
 
-def change(kind: ChangeKind, path: str, text: str | None = None, old_path: str | None = None) -> Change:
+def change(kind: ChangeKind, path: str, text: str | None = None, old_path: str | None = None) -> FileChange:
     content = text.encode() if text is not None else None
-    return Change("ref", AT, "", "", kind, path, old_path, content, len(content or b""))
+    return FileChange("ref", AT, "", "", kind, path, old_path, content, len(content or b""))
 
 
 def test_a_history_counts_at_its_end() -> None:
@@ -51,7 +51,7 @@ def test_what_has_no_title_of_its_own_is_not_asked_for(path: str, text: str) -> 
 
 
 def test_bytes_that_are_no_text_are_left_out() -> None:
-    assert items([Change("ref", AT, "", "", "A", "0001-a.md", None, b"# \xff", 3)]) == []
+    assert items([FileChange("ref", AT, "", "", "A", "0001-a.md", None, b"# \xff", 3)]) == []
 
 
 def test_a_title_is_asked_for_as_words() -> None:

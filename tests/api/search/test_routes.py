@@ -17,6 +17,7 @@ from api import watermarks
 from api.app import Api, create_app
 from api.search.embedding import QueryEmbedder
 from connectors.embedders import Embedder, EmbeddingSpace, Vector
+from dataflows.catalog import views
 from runtime.errors import DependencyUnavailable
 from runtime.settings import Settings
 from tests.api.search.corpus import BEGINNING, Corpus, writing
@@ -80,7 +81,7 @@ class Client:
 async def clients(
     settings: Settings, *tenants: UUID, embedder: Embedder | None = None
 ) -> AsyncIterator[tuple[Client, ...]]:
-    app = create_app(settings)
+    app = create_app(settings, views())
     async with AsyncTestClient(app) as http:
         if embedder:
             await app.state.embedder.close()
@@ -420,6 +421,6 @@ async def test_anything_may_be_typed(fresh_database: Settings, tenant: UUID, q: 
 
 
 async def test_without_a_token(fresh_database: Settings) -> None:
-    async with AsyncTestClient(create_app(fresh_database)) as http:
+    async with AsyncTestClient(create_app(fresh_database, views())) as http:
         assert (await http.get("/v1/search", params={"q": "kafka"})).status_code == 401
         assert (await http.post("/v1/search", json={"q": "kafka"})).status_code == 401

@@ -11,7 +11,7 @@ import pytest
 
 from api import watermarks
 from connectors.postgres.sink import connect
-from dataflows.usage import USAGE_VIEWS, Effects, Spent, Usage
+from dataflows.usage import GROUPS, Effects, Spent, Usage
 from runtime.ids import new_id
 from tests.api.world import Caller, World
 
@@ -147,7 +147,7 @@ async def test_an_answer_says_how_far_it_is_and_waits_for_a_position(
             "insert into mv.watermarks (view, topic, partition, lsn, source_at) "
             "select v, 'adriatic.app.usage_events', p, '0/1000', now() "
             "from generate_series(0, 7) p, unnest($1::text[]) as v",
-            list(USAGE_VIEWS),
+            list(GROUPS),
         )
         try:
             answer = await tenant.get("/v1/usage", headers={"adriatic-position": "0/1000"})
@@ -156,7 +156,7 @@ async def test_an_answer_says_how_far_it_is_and_waits_for_a_position(
             assert (late.status_code, late.json()["code"]) == (503, "behind")
             assert "usage_by_day" in late.json()["detail"]
         finally:
-            await admin.execute("delete from mv.watermarks where view = any($1)", list(USAGE_VIEWS))
+            await admin.execute("delete from mv.watermarks where view = any($1)", list(GROUPS))
 
 
 async def test_an_answer_of_a_chat_is_in_the_ledger_with_its_credential(world: World, tenant: Caller) -> None:

@@ -117,6 +117,7 @@ def test_an_insert() -> None:
         "adriatic.pos": b"0000000000000100/00000008",
         "adriatic.committed_at": b"1767225600000001",
         "adriatic.tenant": TENANT,
+        "adriatic.xid": b"777",
         "traceparent": b"00-ab-cd-01",
     }
 

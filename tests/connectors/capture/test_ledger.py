@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from connectors.capture.ledger import Last, Ledger, Tail, read_last, read_since
 from connectors.kafka.producer import Deliveries
+from connectors.kafka.records import TopicPartition
 from connectors.postgres.lsn import Lsn, Pos
 from tests.connectors.capture.world import PARTITIONS, World
 
-PLACE = ("topic", 0)
+FIRST, SECOND = TopicPartition("topic", 0), TopicPartition("topic", 1)
 
 
 def pos(commit: int, ordinal: int = 0) -> Pos:
@@ -22,21 +23,21 @@ def pos(commit: int, ordinal: int = 0) -> Pos:
 
 
 def test_at_or_below_the_last_record_is_there() -> None:
-    ledger = Ledger({PLACE: Last(pos(10, 3), None)})
-    assert ledger.has(PLACE, pos(10, 3))
-    assert ledger.has(PLACE, pos(10, 0))
-    assert ledger.has(PLACE, pos(9, 99))
-    assert not ledger.has(PLACE, pos(10, 4))
-    assert not ledger.has(PLACE, pos(11))
+    ledger = Ledger({FIRST: Last(pos(10, 3), None)})
+    assert ledger.has(FIRST, pos(10, 3))
+    assert ledger.has(FIRST, pos(10, 0))
+    assert ledger.has(FIRST, pos(9, 99))
+    assert not ledger.has(FIRST, pos(10, 4))
+    assert not ledger.has(FIRST, pos(11))
 
 
 def test_a_partition_without_records_has_nothing() -> None:
-    ledger = Ledger({PLACE: Last(pos(10), None)})
-    assert not ledger.has(("topic", 1), pos(1))
+    ledger = Ledger({FIRST: Last(pos(10), None)})
+    assert not ledger.has(SECOND, pos(1))
 
 
 def test_it_need_not_be_asked_beyond_the_end_of_every_partition() -> None:
-    ledger = Ledger({PLACE: Last(pos(10), None), ("topic", 1): Last(pos(30), None)})
+    ledger = Ledger({FIRST: Last(pos(10), None), SECOND: Last(pos(30), None)})
     assert not ledger.passed(30)
     assert ledger.passed(31)
     assert Ledger({}).passed(1)
@@ -47,30 +48,30 @@ def test_a_restart_anywhere_gives_each_record_once_in_order(records: set[tuple[i
     """The log has a prefix of what was to be sent; sending all of it again adds the rest."""
     sent = [pos(*record) for record in sorted(records)]
     log = sent[:kept]
-    ledger = Ledger({PLACE: Last(log[-1], None)} if log else {})
-    log += [position for position in sent if not ledger.has(PLACE, position)]
+    ledger = Ledger({FIRST: Last(log[-1], None)} if log else {})
+    log += [position for position in sent if not ledger.has(FIRST, position)]
     assert log == sent
 
 
 def test_a_hole_is_filled_and_what_overtook_it_is_not_doubled() -> None:
     tail = Tail(pos(3), frozenset({pos(4), pos(6)}))
-    ledger = Ledger({PLACE: Last(pos(6), None)}, {PLACE: tail})
-    there = [ledger.has(PLACE, pos(commit)) for commit in range(1, 8)]
+    ledger = Ledger({FIRST: Last(pos(6), None)}, {FIRST: tail})
+    there = [ledger.has(FIRST, pos(commit)) for commit in range(1, 8)]
     assert there == [True, True, False, True, False, True, False]
 
 
 def test_deliveries_notice_what_overtook() -> None:
     deliveries = Deliveries()
-    deliveries.ok(PLACE, pos(1))
-    deliveries.fail(PLACE, pos(4))
-    deliveries.fail(PLACE, pos(3))
-    deliveries.ok(PLACE, pos(2))  # was under way before
+    deliveries.ok(FIRST, pos(1))
+    deliveries.fail(FIRST, pos(4))
+    deliveries.fail(FIRST, pos(3))
+    deliveries.ok(FIRST, pos(2))  # was under way before
     assert not deliveries.overtaken
-    deliveries.ok(("topic", 1), pos(9))
+    deliveries.ok(SECOND, pos(9))
     assert not deliveries.overtaken
-    deliveries.ok(PLACE, pos(5))
-    assert deliveries.overtaken == {PLACE}
-    assert deliveries.failed == {PLACE: pos(3)}
+    deliveries.ok(FIRST, pos(5))
+    assert deliveries.overtaken == {FIRST}
+    assert deliveries.failed == {FIRST: pos(3)}
 
 
 @pytest.mark.stack
@@ -95,7 +96,8 @@ def test_the_last_record_is_found_wherever_it_is(world: World) -> None:
             send(partition, commit)
         producer.commit_transaction(30) if committed else producer.abort_transaction(30)
     last = read_last(world.settings.kafka, {name: PARTITIONS})
-    assert {place[1]: found.pos.commit for place, found in last.items()} == {0: 2, 1: 5, 2: 29}
-    present = read_since(world.settings.kafka, {(name, 2): pos(25), (name, 0): pos(9)})
-    assert {one.commit for one in present[name, 2]} == set(range(25, 30))
-    assert present[name, 0] == frozenset()
+    assert {source.partition: found.pos.commit for source, found in last.items()} == {0: 2, 1: 5, 2: 29}
+    third, none = TopicPartition(name, 2), TopicPartition(name, 0)
+    present = read_since(world.settings.kafka, {third: pos(25), none: pos(9)})
+    assert {one.commit for one in present[third]} == set(range(25, 30))
+    assert present[none] == frozenset()

@@ -208,7 +208,7 @@ def test_the_server_is_answered_while_the_broker_is_away(world: World) -> None:
         producer: Any = FullProducer()
         parts = Parts(wal, producer, store, tables, events, Ledger({}))
         wal.start(world.name, world.name)
-        stream = Stream(parts, cdc, Confirmed(progress.lsn, 0), 0, SYSTEM_CLOCK)
+        stream = Stream(parts, cdc, Confirmed(progress.lsn, 0), 0, 0, SYSTEM_CLOCK)
         begun_s = time.monotonic()
         with pytest.raises(DependencyUnavailable, match="acknowledged nothing"):
             stream.run(lambda: False)

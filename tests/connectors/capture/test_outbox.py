@@ -34,7 +34,7 @@ class Lookup:
 def topic(name: str, kind: Kind, partitions: int = 8) -> Topic:
     return Topic(
         name=name, kind=kind, description="", owner="tests", partitions=partitions, key=("tenant_id", "id"),
-        partition_by="tenant_id", cleanup="delete", retention_ms=-1, producers=(), consumers=(), pii=(),
+        partition_by="tenant_id", cleanup="delete", retention_ms=-1, producers=(), pii=(),
         freshness_target_s=None, dlq=Dlq(""), extra={},
     )  # fmt: skip
 
@@ -59,7 +59,7 @@ def message(**changes: Any) -> bytes:
 
 
 def test_an_event_is_encoded_by_its_contract(encoder: outbox.EventEncoder) -> None:
-    record = encoder.record(outbox.parse(message()), POS, 99)
+    record = encoder.record(outbox.parse(message()), POS, 99, 5)
     decoder = Decoder(Lookup())
     assert record.key is not None
     assert record.value is not None
@@ -70,6 +70,7 @@ def test_an_event_is_encoded_by_its_contract(encoder: outbox.EventEncoder) -> No
     assert dict(record.headers) == {
         "adriatic.pos": POS.header(),
         "adriatic.committed_at": b"99",
+        "adriatic.xid": b"5",
         "adriatic.tenant": TENANT.encode(),
         "traceparent": b"00-a",
     }
@@ -96,7 +97,7 @@ def test_an_event_is_encoded_by_its_contract(encoder: outbox.EventEncoder) -> No
 )
 def test_what_is_wrong_is_the_messages_fault(encoder: outbox.EventEncoder, content: bytes) -> None:
     with pytest.raises(DataError) as caught:
-        encoder.record(outbox.parse(content), POS, 99)
+        encoder.record(outbox.parse(content), POS, 99, 5)
     assert isinstance(caught.value, Undecodable | Unencodable)
 
 
@@ -106,12 +107,12 @@ def test_bytes_pass_as_they_are(encoder: outbox.EventEncoder, key: bytes | None,
         return None if data is None else base64.encodebytes(data).decode()  # with line breaks, as Postgres has them
 
     content = json.dumps({"topic": "events.dlq", "key_b64": encoded(key), "value_b64": encoded(value)}).encode()
-    record = encoder.record(outbox.parse(content), POS, 99)
+    record = encoder.record(outbox.parse(content), POS, 99, 5)
     assert (record.key, record.value, record.partition) == (key, value, 0)
 
 
 def test_our_headers_cannot_be_forged(encoder: outbox.EventEncoder) -> None:
-    record = encoder.record(outbox.parse(message(headers={"adriatic.pos": "F/1", "n": 1})), POS, 99)
+    record = encoder.record(outbox.parse(message(headers={"adriatic.pos": "F/1", "n": 1})), POS, 99, 5)
     assert [value for name, value in record.headers if name == "adriatic.pos"] == [POS.header()]
     assert dict(record.headers)["original.adriatic.pos"] == b"F/1"
     assert dict(record.headers)["n"] == b"1"

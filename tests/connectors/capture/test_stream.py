@@ -15,6 +15,7 @@ from connectors.capture.stream import Parts, Stream
 from connectors.capture.tables import Contracts, Tables
 from connectors.capture.tracker import Confirmed
 from connectors.capture.transport import Data, Keepalive
+from connectors.kafka.records import TopicPartition
 from connectors.postgres.lsn import Lsn, Pos
 from runtime.clock import ManualClock
 from runtime.errors import AdriaticError, DependencyUnavailable, RecordTooLarge
@@ -47,7 +48,7 @@ class World:
         everything: Any = self
         parts = Parts(everything, everything, everything, self.tables, EventEncoder({}, {}), Ledger(last or {}))
         settings = CdcSettings(heartbeat_s=3_600)
-        self.stream = Stream(parts, settings, Confirmed(START, 0), snapshot_lsn, self.clock)
+        self.stream = Stream(parts, settings, Confirmed(START, 0), snapshot_lsn, 0, self.clock)
 
     def run(self, rounds: int = 3) -> None:
         """So many turns of the loop, a little more than a second each."""
@@ -212,8 +213,8 @@ def test_what_the_log_has_is_not_sent_again() -> None:
     first = World()
     first.transaction(2_000, relation(), insert(1), insert(2))
     first.run()
-    place = (first.records[0].topic, first.records[0].partition)
-    again = World({place: Last(first.records[0].pos, None)})
+    source = TopicPartition(first.records[0].topic, first.records[0].partition)
+    again = World({source: Last(first.records[0].pos, None)})
     again.transaction(2_000, relation(), insert(1), insert(2))
     again.transaction(3_000, insert(3))
     again.run()

@@ -135,7 +135,7 @@ class World:
     def _topic(self, name: str, kind: Kind, key: tuple[str, ...]) -> Topic:
         return Topic(
             name=self.topic(name), kind=kind, description="", owner="tests", partitions=PARTITIONS, key=key,
-            partition_by="tenant_id", cleanup="delete", retention_ms=-1, producers=("cdc",), consumers=(), pii=(),
+            partition_by="tenant_id", cleanup="delete", retention_ms=-1, producers=("cdc",), pii=(),
             freshness_target_s=None, dlq=Dlq("") if kind == "event" else None, extra={},
         )  # fmt: skip
 

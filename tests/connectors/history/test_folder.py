@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from connectors.history import Change, Fault, open_source
+from connectors.history import Fault, FileChange, open_source
 from connectors.history.folder import FolderSource
 
 
 def refs(root: Path) -> dict[str, str]:
-    return {item.path: item.ref for item in FolderSource(root, 1_000).changes() if isinstance(item, Change)}
+    return {item.path: item.ref for item in FolderSource(root, 1_000).changes() if isinstance(item, FileChange)}
 
 
 def test_markdown_files_are_read_in_order_links_are_reported_and_hidden_folders_are_not(tmp_path: Path) -> None:
@@ -27,12 +27,12 @@ def test_markdown_files_are_read_in_order_links_are_reported_and_hidden_folders_
 
     items = list(source.changes())
     assert (source.kind, source.snapshot, source.count()) == ("folder", True, 5)
-    assert [item.path for item in items if isinstance(item, Change)] == ["b.md", "a/z.MD"]
+    assert [item.path for item in items if isinstance(item, FileChange)] == ["b.md", "a/z.MD"]
     links = ("dangling.md", "folder-link.md", "link.md")
     assert [item for item in items if isinstance(item, Fault)] == [
         Fault(name, "symbolic-link", "not followed") for name in links
     ]
-    assert isinstance(items[0], Change)
+    assert isinstance(items[0], FileChange)
     assert items[0].content == b"\xefbytes\r\n"
     assert items[0].committed_at.isoformat() == "2023-11-14T22:13:20+00:00"
 
@@ -50,5 +50,5 @@ def test_a_ref_stays_until_the_file_changes(tmp_path: Path) -> None:
 def test_a_file_over_the_limit_keeps_its_size_only(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_bytes(b"x" * 1_001)
     (item,) = FolderSource(tmp_path, 1_000).changes()
-    assert isinstance(item, Change)
+    assert isinstance(item, FileChange)
     assert (item.content, item.size_bytes) == (None, 1_001)

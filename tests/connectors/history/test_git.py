@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.history import Change, Fault, Source, open_source
+from connectors.history import Fault, FileChange, HistorySource, open_source
 from runtime.errors import InvalidInput
 from tests.connectors.history.repository import Repository
 
@@ -20,14 +20,14 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "repository")
 
 
-def read(source: Source) -> list[Change]:
+def read(source: HistorySource) -> list[FileChange]:
     items = list(source.changes())
     assert len(items) == source.count()
     assert not [item for item in items if isinstance(item, Fault)]
-    return [item for item in items if isinstance(item, Change)]
+    return [item for item in items if isinstance(item, FileChange)]
 
 
-def brief(changes: list[Change]) -> list[tuple[str, str, str | None]]:
+def brief(changes: list[FileChange]) -> list[tuple[str, str, str | None]]:
     return [(change.change, change.path, change.old_path) for change in changes]
 
 
@@ -130,7 +130,7 @@ def test_links_and_submodules_are_no_files_and_links_are_reported(repository: Re
     second = repository.commit("The file becomes a link")
     source = open_source(repository.root, content_bytes_max=BYTES_MAX)
     items = list(source.changes())
-    assert brief([item for item in items if isinstance(item, Change)]) == [
+    assert brief([item for item in items if isinstance(item, FileChange)]) == [
         ("A", "adr/0001-a.md", None),
         ("D", "adr/0001-a.md", None),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from connectors.history import Change, Fault, jsonl, open_source
+from connectors.history import Fault, FileChange, jsonl, open_source
 from runtime.errors import InvalidInput
 
 LINE = {
@@ -25,7 +25,7 @@ def line(**fields: Any) -> bytes:
     return json.dumps({**LINE, **fields}).encode() + b"\n"
 
 
-def read(path: Path, content: bytes) -> list[Change | Fault]:
+def read(path: Path, content: bytes) -> list[FileChange | Fault]:
     path.write_bytes(content)
     source = open_source(path, content_bytes_max=1_000)
     items = list(source.changes())
@@ -41,15 +41,15 @@ def test_a_line_is_a_change_with_the_bytes_of_its_content(tmp_path: Path) -> Non
         ("a.jsonl.gz", gzip.compress(line() + renamed + deleted)),
     ):
         first, second, third = read(tmp_path / name, data)
-        assert isinstance(first, Change)
+        assert isinstance(first, FileChange)
         assert (first.content, first.size_bytes, first.committed_at.isoformat()) == (
             "ä\r\n".encode(),
             4,
             "2024-05-06T07:08:09+02:00",
         )
-        assert isinstance(second, Change)
+        assert isinstance(second, FileChange)
         assert (second.change, second.old_path, second.subject, second.author) == ("R", "adr/0.md", "s", "a")
-        assert isinstance(third, Change)
+        assert isinstance(third, FileChange)
         assert (third.change, third.content) == ("D", None)
 
 
@@ -70,9 +70,9 @@ def test_a_line_is_a_change_with_the_bytes_of_its_content(tmp_path: Path) -> Non
 )
 def test_a_bad_line_is_a_fault_with_its_number_and_the_next_is_read(tmp_path: Path, bad: bytes) -> None:
     first, fault, last = read(tmp_path / "a.jsonl", line() + b"\n" + bad + line())
-    assert isinstance(first, Change)
+    assert isinstance(first, FileChange)
     assert isinstance(fault, Fault)
-    assert isinstance(last, Change)
+    assert isinstance(last, FileChange)
     assert (fault.where, fault.code) == ("line 3", "bad-line")
     assert fault.detail
 
@@ -82,19 +82,19 @@ def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pyt
     fault, last = read(tmp_path / "a.jsonl", line(content="x" * 5_000) + line())
     assert isinstance(fault, Fault)
     assert (fault.where, fault.code) == ("line 1", "too-large")
-    assert isinstance(last, Change)
+    assert isinstance(last, FileChange)
 
 
 def test_content_over_the_limit_is_left_behind(tmp_path: Path) -> None:
     (change,) = read(tmp_path / "a.jsonl", line(content="x" * 1_001))
-    assert isinstance(change, Change)
+    assert isinstance(change, FileChange)
     assert (change.content, change.size_bytes) == (None, 1_001)
 
 
 def test_a_gzip_file_that_breaks_off_gives_what_came_before(tmp_path: Path) -> None:
     whole = gzip.compress(b"".join(line(commit=f"c{n}", content=f"{n} {hash(str(n))}") for n in range(2_000)))
     items = read(tmp_path / "a.jsonl.gz", whole[: len(whole) // 2])
-    assert all(isinstance(item, Change) for item in items[:-1])
+    assert all(isinstance(item, FileChange) for item in items[:-1])
     assert isinstance(items[-1], Fault)
     assert items[-1].code == "broken-file"
     assert len(items) > 100

@@ -14,7 +14,7 @@ from connectors.kafka.admin import KafkaAdmin
 from runtime.errors import DependencyUnavailable, Misconfigured
 from runtime.settings import KafkaSettings, Settings
 from topics.catalog import Topic, load
-from topics.plan import Change, Plan, plan
+from topics.plan import TopicChange, TopicPlan, plan
 
 DELETE_S_MAX = 60.0
 """Longest wait for a topic of a test to be gone, in seconds."""
@@ -39,12 +39,12 @@ def wanted(stack: Settings) -> Iterator[dict[str, Topic]]:
         future.exception(DELETE_S_MAX)
 
 
-def planned(admin: KafkaAdmin, topics: dict[str, Topic], **options: bool) -> Plan:
+def planned(admin: KafkaAdmin, topics: dict[str, Topic], **options: bool) -> TopicPlan:
     return plan(list(topics.values()), admin.topics(topics), replication_factor=1, **options)
 
 
-def apply(admin: KafkaAdmin, topics: dict[str, Topic], **options: bool) -> list[Change]:
-    done: list[Change] = []
+def apply(admin: KafkaAdmin, topics: dict[str, Topic], **options: bool) -> list[TopicChange]:
+    done: list[TopicChange] = []
     admin.apply(planned(admin, topics, **options), topics, done.append)
     return done
 
@@ -105,7 +105,7 @@ def test_what_the_broker_refuses_is_not_an_outage(stack: Settings, wanted: dict[
     admin = KafkaAdmin(stack.kafka)
     with pytest.raises(Misconfigured, match="create"):
         apply(admin, {name: msgspec.structs.replace(topic, extra={"max.message.bytes": "many"})})
-    change = Change("alter", name, "retention.ms", "", "soon")
+    change = TopicChange("alter", name, "retention.ms", "", "soon")
     apply(admin, {name: topic})
     with pytest.raises(Misconfigured, match=r"set retention.ms"):
-        admin.apply(Plan((replace(change),)), {name: topic}, lambda _: None)
+        admin.apply(TopicPlan((replace(change),)), {name: topic}, lambda _: None)

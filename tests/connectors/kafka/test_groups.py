@@ -15,8 +15,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from adriatic.supervisor.supervisor import read_running
 from adriatic.watch.watcher import BROKER_S_MAX
 from connectors.kafka.groups import Broker, Look
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
-from connectors.kafka.source import Offsets
 from connectors.replaceable import ReplaceableClient
 from runtime.deadline import Deadline
 from runtime.errors import DependencyUnavailable

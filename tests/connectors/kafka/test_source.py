@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -13,17 +13,10 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
-from connectors.kafka.source import (
-    BatchLimits,
-    KafkaSource,
-    Offsets,
-    PartitionedConsumer,
-    age_s,
-    part_name,
-    part_source,
-)
-from runtime.errors import DependencyUnavailable, Halted
+from connectors.kafka.source import BatchLimits, GroupConsumer, age_s
+from runtime.errors import Halted
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import KafkaSettings, Settings
@@ -56,24 +49,9 @@ def test_the_last_header_of_a_name_counts() -> None:
     assert record(("h", b"old"), ("h", b"new")).header("h") == "new"
 
 
-def test_names_of_partitions_sort_like_partitions() -> None:
-    sources = [TopicPartition("a.b/c", number) for number in (2, 10, 1)]
-    assert sorted(map(part_name, sources)) == [part_name(source) for source in sorted(sources)]
-    assert [part_source(part_name(source)) for source in sources] == sources
-
-
 def test_age_of_an_unknown_time_is_unknown() -> None:
     assert age_s(None) is None
     assert age_s(int(time.time() * 1000) + 60_000) == 0.0
-
-
-def test_a_broker_that_does_not_answer_is_a_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.kafka.source.REQUEST_TIMEOUT_S", 0.5)
-    offsets = Offsets(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
-    with pytest.raises(DependencyUnavailable):
-        offsets.partitions(["t"])
-    with pytest.raises(DependencyUnavailable):
-        offsets.end([TopicPartition("t", 0)])
 
 
 # --- on a broker ----------------------------------------------------------------------------------------------------
@@ -105,19 +83,29 @@ def consumer(
     start: dict[TopicPartition, int],
     life: Lifecycle | None = None,
     limits: BatchLimits | None = None,
-) -> closing[PartitionedConsumer]:
-    group = f"source-{uuid.uuid4().hex[:8]}"
-    return closing(PartitionedConsumer(kafka, group, start, life or Lifecycle(Health()), limits or BatchLimits()))
+    group: str = "",
+) -> closing[GroupConsumer]:
+    """The only member of a group, over all partitions of the topic; those that are not in `start` begin at 0."""
+
+    def begin(sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return {source: start.get(source, 0) for source in sources}
+
+    life = life or Lifecycle(Health())
+    group = group or f"source-{uuid.uuid4().hex[:8]}"
+    made = GroupConsumer(kafka, group, uuid.uuid4().hex, begin, life, limits or BatchLimits())
+    made.subscribe(sorted({source.topic for source in start}))
+    made.wait_for_change(0)
+    return closing(made)
 
 
-def read(taken: PartitionedConsumer, end: int, wait_s: float = 30.0) -> list[Batch]:
+def read(taken: GroupConsumer, end: int, wait_s: float = 30.0) -> list[Batch]:
     """Batches of the first partition until it has been read up to `end`."""
     batches: list[Batch] = []
     deadline = time.monotonic() + wait_s
     while not batches or batches[-1].next_offset < end:
         assert time.monotonic() < deadline, batches
-        for source in taken.partitions:
-            if (batch := taken.take(source)) is not None and source == taken.partitions[0]:
+        for source in taken.assignment:
+            if (batch := taken.take(source)) is not None and source == taken.assignment[0]:
                 batches.append(batch)
     return batches
 
@@ -212,7 +200,7 @@ def test_the_broker_is_told_what_was_committed(kafka: KafkaSettings, topic: str)
     source = TopicPartition(topic, 0)
     group = f"source-{uuid.uuid4().hex[:8]}"
     life = Lifecycle(Health())
-    with closing(PartitionedConsumer(kafka, group, {source: 0}, life, BatchLimits())) as taken:
+    with consumer(kafka, {source: 0}, life, group=group) as taken:
         read(taken, 10)
         assert taken.oldest_ms(source) is not None
         taken.committed(source, 10)
@@ -220,24 +208,3 @@ def test_the_broker_is_told_what_was_committed(kafka: KafkaSettings, topic: str)
     with closing(Consumer({**kafka.client_config(), "group.id": group})) as asked:
         (position,) = asked.committed([KafkaPosition(topic, 0)], timeout=30)
     assert position.offset == 10
-
-
-@pytest.mark.stack
-def test_a_missing_topic_is_waited_for(kafka: KafkaSettings) -> None:
-    with pytest.raises(DependencyUnavailable, match="no topic") as caught:
-        Offsets(kafka).partitions([f"none-{uuid.uuid4().hex}"])
-    assert "topics apply" in caught.value.hint
-
-
-@pytest.mark.stack
-def test_the_source_ends_when_the_process_stops(kafka: KafkaSettings, topic: str) -> None:
-    life = Lifecycle(Health())
-    with consumer(kafka, {TopicPartition(topic, 0): 0}, life) as taken:
-        source = KafkaSource(taken, life)
-        assert source.list_parts() == [f"{topic}/00000"]
-        part = source.build_part("read", f"{topic}/00000", None)
-        assert list(part.next_batch()) == []
-        assert part.next_awake() is None, "sleeping past the epoch would stall every other source"
-        life.stop()
-        with pytest.raises(StopIteration):
-            part.next_batch()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connectors.llm import Delta, Done, Passage, Quoted, Usage
+from connectors.llm import Delta, Done, Passage, Quoted, TokenUsage
 from connectors.llm.extractive import EXCERPT_CHARS_MAX, NOTHING, OPENING, PASSAGES_MAX, events, excerpt
 
 
@@ -29,7 +29,7 @@ def test_it_says_when_there_is_nothing() -> None:
 
 def test_it_ends_and_uses_no_tokens() -> None:
     *_, usage, done = events(passages(1))
-    assert isinstance(usage, Usage)
+    assert isinstance(usage, TokenUsage)
     assert usage.complete
     assert usage.tokens.total == 0
     assert done == Done("stop")

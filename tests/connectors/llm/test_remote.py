@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from connectors.llm import Delta, Done, Event, Failed, Prompt, Provider, Started, Tokens, Usage, build
+from connectors.llm import Delta, Done, Event, Failed, Prompt, Provider, Started, Tokens, TokenUsage, build
 from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import LlmSettings
 from tests.connectors.llm import stand_in as recorded
@@ -90,7 +90,7 @@ async def test_a_whole_answer(dialect: Dialect, server: StandIn) -> None:
     started, *rest = await events_of(dialect.provider(server.url))
     assert started == Started("claude-test-1" if dialect is ANTHROPIC else "gpt-test-1")
     assert [event.text for event in rest if isinstance(event, Delta)] == ["Because ", "it is so [1]."]
-    assert [event for event in rest if isinstance(event, Usage)][-1] == Usage(dialect.tokens, complete=True)
+    assert [event for event in rest if isinstance(event, TokenUsage)][-1] == TokenUsage(dialect.tokens, complete=True)
     assert rest[-1] == Done("stop")
 
 
@@ -108,7 +108,7 @@ async def test_what_is_asked(dialect: Dialect, server: StandIn) -> None:
 async def test_the_input_is_known_when_an_answer_of_anthropic_is_cut(server: StandIn) -> None:
     server.script = [recorded.ANTHROPIC_START, recorded.anthropic_text("Half"), recorded.ANTHROPIC_ERROR]
     events = await events_of(ANTHROPIC.provider(server.url))
-    (usage,) = [event for event in events if isinstance(event, Usage)]
+    (usage,) = [event for event in events if isinstance(event, TokenUsage)]
     assert not usage.complete
     assert usage.tokens.input_uncached == 25
 

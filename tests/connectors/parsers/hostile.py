@@ -7,10 +7,10 @@ import os
 import time
 from pathlib import Path
 
-from connectors.parsers import Parsed, Refused, Request, child
+from connectors.parsers import Parsed, ParseRequest, Refused, child
 
 
-def answer(request: Request) -> Parsed | Refused:
+def answer(request: ParseRequest) -> Parsed | Refused:
     head = Path(request.path).read_bytes()[:64]
     if head.startswith(b"HANG"):
         time.sleep(600)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.parsers import Code, Limits, Parsed, Refused, Request, child, sniff
+from connectors.parsers import Code, Limits, Parsed, ParseRequest, Refused, child, sniff
 from tests.connectors.parsers import samples
 
 LIMITS = Limits(unpacked_bytes_max=1_000_000, pages_max=5)
@@ -15,7 +15,7 @@ LIMITS = Limits(unpacked_bytes_max=1_000_000, pages_max=5)
 def ask(folder: Path, content: bytes, name: str = "file") -> Parsed | Refused:
     path = folder / "upload"
     path.write_bytes(content)
-    return child.answer(Request(str(path), name, LIMITS))
+    return child.answer(ParseRequest(str(path), name, LIMITS))
 
 
 def parsed(folder: Path, content: bytes, name: str = "file") -> Parsed:

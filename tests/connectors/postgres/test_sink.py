@@ -348,13 +348,3 @@ class TestRows:
         assert advance(5, "0/10") == [("v", "0/10"), ("w", "0/10")]
         assert advance(6, "0/20") == [("v", "0/10"), ("w", "0/10")]
         assert advance(5, "0/8") == [("v", "0/10"), ("w", "0/10")]
-
-
-def test_the_sinks_partitions_are_the_sources_in_the_same_order() -> None:
-    seen: list[Any] = []
-    sources = [TopicPartition("b", 10), TopicPartition("b", 9), TopicPartition("a", 0)]
-    made: sink.PostgresSink[int] = sink.PostgresSink(sources, seen.extend)
-    assert made.list_parts() == ["a/00000", "b/00009", "b/00010"]
-    assert [made.part_fn(part) for part in made.list_parts()] == [0, 1, 2]
-    made.build_part("step", "b/00009", None).write_batch([1, 2])
-    assert seen == [1, 2]

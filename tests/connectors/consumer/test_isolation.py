@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.isolation import isolate
+from connectors.consumer.isolation import isolate
 from runtime.errors import DependencyUnavailable
 
 

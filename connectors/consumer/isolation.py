@@ -1,6 +1,6 @@
 """Finding the record at fault in a batch.
 
-Owns the halving. Pure: refuses I/O. Used by `dataflows.runner`.
+Owns the halving. Pure: refuses I/O. Used by `core.py`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The one consumer core: from a record of a topic to a transaction, whoever drives it."""

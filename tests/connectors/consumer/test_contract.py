@@ -1,0 +1,242 @@
+"""One suite for both drivers of the consumer core, on a real broker and database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from connectors.consumer import core
+from connectors.kafka.dead_letters import DeadLetterLimit
+from connectors.kafka.partitioner import partition_for
+from connectors.postgres.sink import Connection
+from runtime.errors import Fenced, Halted
+from runtime.settings import Settings
+from streams.announcements import TOPIC
+from tests.connectors.consumer.world import DRIVERS, NAME, TABLE, Driver, Log, Member, announce, committed, rows
+from tests.dataflows import world as worlds
+from tests.dataflows.world import PARTITIONS, World, until
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    found: Driver = request.param
+    return found
+
+
+@pytest.fixture
+def world(fresh_database: Settings) -> Iterator[World]:
+    with worlds.made(fresh_database, (TOPIC,)) as made:
+        with made.admin() as connection:
+            connection.execute(TABLE)
+        yield made
+
+
+def tenants() -> list[UUID]:
+    """One for each partition."""
+    found: dict[int, UUID] = {}
+    while len(found) < PARTITIONS:
+        tenant = uuid4()
+        found.setdefault(partition_for(str(tenant), PARTITIONS), tenant)
+    return [found[number] for number in sorted(found)]
+
+
+def test_good_records_are_done_once_and_bad_ones_are_dead_letters(world: World, driver: Driver) -> None:
+    tenant = uuid4()
+    announce(world, tenant, 20)
+    world.produce(TOPIC, tenant, b"\x07 not ours")
+    world.produce(TOPIC, tenant, None)
+    announce(world, tenant, fails="apply")
+    announce(world, tenant, 20)
+    log = Log()
+    with Member(world, driver, log):
+        until(lambda: committed(world) == 43)
+    letters = world.rows("select record_offset, stage, code from ops.dlq order by 1")
+    assert letters == [(20, "decode", "undecodable"), (22, "process", "unprocessable")]
+    assert sorted(at for _, at in rows(world)) == [at for at in range(43) if at not in (20, 21, 22)]
+    assert log.prepared >= 3, "the batch was halved"
+    assert log.in_transaction == 0, "nothing is prepared while a transaction is open"
+    announce(world, tenant)
+    with Member(world, driver, log):
+        until(lambda: committed(world) == 44)
+    assert len(rows(world)) == 41, "what was done is not done again"
+    assert world.rows("select max(attempts) from ops.dlq") == [(1,)]
+
+
+def test_no_session_of_the_processor_holds_a_lock_while_it_prepares(world: World, driver: Driver) -> None:
+    """In the isolation of a bad record too: a model may compute for seconds."""
+    open_ones: list[int] = []
+
+    def look(_connection: Connection) -> None:
+        (found,) = world.rows(
+            "select count(*) from pg_stat_activity where application_name = %s and xact_start is not null",
+            f"adriatic-flow-{NAME}",
+        )
+        open_ones.append(found[0])
+
+    announce(world, uuid4(), 5)
+    tenant = uuid4()
+    announce(world, tenant, 5)
+    announce(world, tenant, fails="apply")
+    announce(world, tenant, 5)
+    with Member(world, driver, Log(on_prepare=look)):
+        until(lambda: committed(world) == 16)
+    assert len(open_ones) >= 4
+    assert set(open_ones) == {0}
+
+
+def test_a_flood_of_dead_letters_stops_it(world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "limit_of", lambda _topic: DeadLetterLimit(3, 0))
+    for _ in range(8):
+        world.produce(TOPIC, uuid4(), b"poison")
+        world.produce(TOPIC, UUID(int=1), b"poison")
+    world.flush()
+    with Member(world, driver, Log()) as member:
+        until(lambda: member.error is not None)
+    assert isinstance(member.error, Halted)
+    assert "records in a row" in member.error.detail
+    assert "--no-dead-letter-limit" in member.error.hint
+
+
+def test_nothing_is_looked_at_before_the_transaction_is_visible(world: World, driver: Driver) -> None:
+    """The record says which transaction it is from; that one is in the log, and has not ended for other sessions."""
+    log = Log()
+    with psycopg.connect(world.settings.postgres.dsn("admin")) as slow, Member(world, driver, log) as member:
+        row = slow.execute("select pg_current_xact_id()::text").fetchone()
+        assert row is not None
+        until(lambda: member.health.report()["status"] == "ready")
+        announce(world, uuid4(), headers=[("adriatic.xid", row[0].encode())])
+        until(lambda: "visibility" in member.health.report()["reasons"])
+        assert log.prepared == 0
+        slow.commit()
+        until(lambda: committed(world) == 1)
+        until(lambda: member.health.report()["status"] == "ready")
+    assert len(rows(world)) == 1
+    assert world.rows("select count(*) from ops.dlq") == [(0,)]
+
+
+def test_a_wait_for_a_transaction_can_be_stopped(world: World, driver: Driver) -> None:
+    with psycopg.connect(world.settings.postgres.dsn("admin")) as slow:
+        row = slow.execute("select pg_current_xact_id()::text").fetchone()
+        assert row is not None
+        announce(world, uuid4(), headers=[("adriatic.xid", row[0].encode())])
+        with Member(world, driver, Log()) as member:
+            until(lambda: "visibility" in member.health.report()["reasons"])
+    assert member.error is None
+    assert committed(world) == 0
+
+
+def test_a_transaction_of_another_database_is_not_waited_for(world: World, driver: Driver) -> None:
+    """The log is older than the copy that this database was restored from, or younger: what it tells of never comes."""
+    announce(world, uuid4(), headers=[("adriatic.xid", b"99999999999")])
+    with Member(world, driver, Log()):
+        until(lambda: committed(world) == 1)
+
+
+def test_two_members_share_the_partitions_and_one_has_them_all_when_the_other_leaves(
+    world: World, driver: Driver
+) -> None:
+    every = tenants()
+    log = Log()
+    with Member(world, driver, log, "one") as one:
+        until(lambda: one.health.report()["status"] == "ready")
+        with Member(world, driver, log, "two") as two:
+            sent = _send_until(world, every, {"one", "two"})
+        left_at = time.monotonic()
+        for tenant in every:
+            announce(world, tenant)
+        sent += PARTITIONS
+        until(lambda: committed(world) == sent)
+        assert time.monotonic() - left_at < worlds.WAIT_S / 6, "a clean stop leaves the group at once"
+    assert (one.error, two.error) == (None, None)
+    done = rows(world)
+    assert len(done) == len(set(done)) == sent
+    assert world.rows("select count(*) from ops.dlq") == [(0,)]
+
+
+def _send_until(world: World, every: list[UUID], owners: set[str]) -> int:
+    """Events in every partition, until each of the owners has done one of the last round. Returns how many."""
+    sent = 0
+    while True:
+        mark = world.rows("select clock_timestamp()")[0][0]
+        for tenant in every:
+            announce(world, tenant)
+        sent += len(every)
+        assert sent < 3_000, "the partitions are not shared"
+        until(lambda at=sent: committed(world) >= at)  # type: ignore[misc]
+        if {owner for (owner,) in world.rows("select owner from public.probe where at > %s", mark)} == owners:
+            return sent
+
+
+def test_an_offset_that_somebody_moved_is_read_afresh(world: World, driver: Driver) -> None:
+    """Nothing was written, and the ledger says where the partition stands: it goes on there, without a restart."""
+    tenant = uuid4()
+    announce(world, tenant, 3)
+    with Member(world, driver, Log()) as member:
+        until(lambda: committed(world) == 3)
+        world.rows("update ops.consumer_offsets set next_offset = 5 where next_offset = 3 returning 1")
+        announce(world, tenant, 5)
+        until(lambda: committed(world) == 8)
+    assert member.error is None
+    assert sorted(at for _, at in rows(world)) == [0, 1, 2, 5, 6, 7]
+
+
+def test_a_writer_that_does_not_belong_to_the_group_ends_it(world: World, driver: Driver) -> None:
+    tenant = uuid4()
+
+    def interfere(_connection: Connection) -> None:
+        world.rows("update ops.consumer_offsets set next_offset = next_offset + 1 where next_offset > 0 returning 1")
+
+    announce(world, tenant)
+    log = Log()
+    with Member(world, driver, log) as member:
+        until(lambda: committed(world) == 1)
+        log.on_prepare = interfere
+        for _ in range(40):
+            announce(world, tenant)
+            if member.error is not None:
+                break
+            time.sleep(0.1)
+        until(lambda: member.error is not None)
+    assert isinstance(member.error, Fenced)
+
+
+def test_partitions_that_are_added_are_read_without_a_restart(
+    world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
+
+    for module in ("connectors.kafka.source", "streams.agent"):
+        monkeypatch.setattr(f"{module}.METADATA_S", 0.5)
+    with Member(world, driver, Log()) as member:
+        until(lambda: member.health.report()["status"] == "ready")
+        admin = AdminClient({**world.settings.kafka.client_config()})
+        for future in admin.create_partitions([NewPartitions(world.topics[TOPIC], PARTITIONS + 1)]).values():
+            future.result(30)
+        value = world.encoder(TOPIC).encode_json(
+            {"event_id": str(uuid4()), "tenant_id": str(uuid4()), "occurred_at": 0, "task_id": str(uuid4())}
+            | {"agent": "count", "input": "{}"}
+        )
+        until(lambda: _produced(world, value))
+        until(lambda: rows(world) == [(PARTITIONS, 0)])
+    assert member.error is None
+
+
+def _produced(world: World, value: bytes) -> bool:
+    """A new partition has no leader for a moment."""
+    from confluent_kafka import Producer
+
+    producer = Producer({**world.settings.kafka.client_config(), "message.timeout.ms": 5_000})
+    failed: list[object] = []
+    producer.produce(
+        world.topics[TOPIC],
+        value,
+        partition=PARTITIONS,
+        on_delivery=lambda error, _message: failed.append(error) if error else None,
+    )
+    return producer.flush(10) == 0 and not failed

@@ -1,0 +1,62 @@
+"""What the broker says of offsets, also with a transaction that is still open, and after it was away."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from connectors.kafka.offsets import Offsets
+from connectors.kafka.records import TopicPartition
+from runtime.errors import DependencyUnavailable, Unprepared
+from runtime.settings import KafkaSettings, Settings
+
+AFTER_EVERYTHING_MS = 4_102_444_800_000
+"""The year 2100: the marker of a transaction has the broker's time."""
+
+
+def test_a_broker_that_does_not_answer_is_a_dependency() -> None:
+    offsets = Offsets(KafkaSettings(bootstrap_servers="127.0.0.1:1"), timeout_s=0.5)
+    with pytest.raises(DependencyUnavailable, match=r"127\.0\.0\.1:1"):
+        offsets.partitions(["t"])
+    with pytest.raises(DependencyUnavailable):
+        offsets.end([TopicPartition("t", 0)])
+
+
+@pytest.mark.stack
+def test_ends_with_and_without_a_transaction_that_is_open(stack: Settings) -> None:
+    name = f"offsets-{uuid.uuid4().hex[:8]}"
+    admin = AdminClient({**stack.kafka.client_config()})
+    admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
+    producer = Producer({**stack.kafka.client_config(), "transactional.id": name})
+    producer.init_transactions(30)
+    source = TopicPartition(name, 0)
+    offsets = Offsets(stack.kafka)
+    producer.begin_transaction()
+    producer.produce(name, b"one", partition=0, timestamp=1_000)
+    producer.flush(30)
+    assert (offsets.first([source]), offsets.end([source]), offsets.committed_end([source])) == (
+        {source: 0},
+        {source: 1},
+        {source: 0},
+    )
+    producer.commit_transaction(30)
+    deadline = time.monotonic() + 30
+    while offsets.committed_end([source]) != {source: 2}:  # the broker writes the marker after it has answered
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert offsets.end([source]) == {source: 2}
+    assert offsets.at([source], 1_000) == {source: 0}
+    assert offsets.at([source], AFTER_EVERYTHING_MS) == {source: -1}
+    assert offsets.partitions([name]) == [source]
+    admin.delete_topics([name])[name].result(30)
+
+
+@pytest.mark.stack
+def test_a_topic_that_is_not_there_is_for_somebody_to_make(stack: Settings) -> None:
+    with pytest.raises(Unprepared) as raised:
+        Offsets(stack.kafka).partitions(["nobody.made.this"])
+    assert raised.value.hint == "run `adriatic topics apply`"
