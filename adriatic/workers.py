@@ -29,7 +29,8 @@ from runtime.logs import get_logger
 from runtime.settings import Settings
 
 GRACE_S = 18.0
-"""For a worker to end its requests. Shorter than the 20 s that the supervisor of everything gives the service."""
+"""Time that a worker gets to end its requests. Shorter than the 20 s that the supervisor of everything gives the
+service."""
 PORT_S_MAX = 10.0
 """How long the port is waited for: workers whose keeper was killed end what they have begun."""
 PORT_EVERY_S = 0.2

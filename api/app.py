@@ -206,7 +206,7 @@ def _local_keys(settings: Settings, clock: Clock) -> Any:
 
 
 def _query_names(app: Litestar) -> dict[str, frozenset[str]]:
-    """For each operation, the query parameters that its documentation has."""
+    """Find for each operation the query parameters that its documentation has."""
     names: dict[str, frozenset[str]] = {}
     for path in (app.openapi_schema.paths or {}).values():
         for operation in (path.get, path.post, path.put, path.patch, path.delete):

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -22,7 +22,6 @@ from runtime.deadline import Deadline
 from runtime.errors import Conflict, DependencyUnavailable, InvalidInput
 from runtime.settings import PostgresSettings, Role
 
-Result = TypeVar("Result")
 Connection = Any
 """An asyncpg connection. The library has no annotations, so this name is all that a type checker can hold on to."""
 
@@ -206,23 +205,24 @@ class Database:
                 await connection.close(timeout=CONNECT_S_MAX)
 
 
-class Wrote:
-    """What the request in hand has written: an LSN at or after its last commit, None while there was none."""
+class LastWrite:
+    """The newest commit of one request: `lsn` is at or after it, None while there was none."""
 
     lsn: str | None = None
 
 
-WROTE: ContextVar[Wrote | None] = ContextVar("wrote", default=None)
-"""The edge puts one there for each request that may write, and shows it in the answer."""
+LAST_WRITE: ContextVar[LastWrite | None] = ContextVar("last_write", default=None)
+"""The edge puts one there for each request that may write, and shows its `lsn` in the answer. A view whose `as_of.lsn`
+has reached that shows the write."""
 
 
 async def _note(connection: Connection) -> None:
     """After a commit. A server that went away right after it leaves the position unknown: the write stands all the
     same."""
-    if (wrote := WROTE.get()) is not None:
-        wrote.lsn = None
+    if (last := LAST_WRITE.get()) is not None:
+        last.lsn = None
         with contextlib.suppress(asyncpg.PostgresError, *_DIED, TimeoutError):
-            wrote.lsn = await connection.fetchval("select pg_current_wal_insert_lsn()::text")
+            last.lsn = await connection.fetchval("select pg_current_wal_insert_lsn()::text")
 
 
 @asynccontextmanager
@@ -231,41 +231,14 @@ async def tenant_transaction(
 ) -> AsyncIterator[Connection]:
     """A transaction that sees and writes the rows of one tenant; committed when the block ends, undone if it raises.
 
-    `read_only` gives one snapshot for all statements of the block, so that rows and the watermark that is shown with
-    them belong together. Never hold one while a response is streamed.
+    Where the request may write, its `LAST_WRITE` has the position afterwards. `read_only` gives one snapshot for all
+    statements of the block, so that rows and the watermark that is shown with them belong together. Never hold one
+    while a response is streamed.
     """
     with translated():
         committed = None if read_only else _note
         async with database.begun(tenant_id, read_only=read_only, committed=committed) as connection:
             yield connection
-
-
-async def write(
-    database: Database, tenant_id: UUID, work: Callable[[Connection], Awaitable[Result]]
-) -> tuple[Result, str | None]:
-    """Do `work` in a transaction of its own; returns what it returns, and an LSN at or after the commit.
-
-    A view whose `as_of.lsn` has reached that LSN shows the write. None when the server went away right after the
-    commit: the write stands all the same.
-    """
-    wrote = Wrote()
-    with _writing(wrote):
-        async with tenant_transaction(database, tenant_id) as connection:
-            result = await work(connection)
-    return result, wrote.lsn
-
-
-@contextmanager
-def _writing(wrote: Wrote) -> Iterator[None]:
-    """Notes what is written inside in `wrote`, and in the request's own too."""
-    outer = WROTE.get()
-    token = WROTE.set(wrote)
-    try:
-        yield
-    finally:
-        WROTE.reset(token)
-        if outer is not None and wrote.lsn is not None:
-            outer.lsn = wrote.lsn
 
 
 _SESSION = {

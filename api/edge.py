@@ -18,7 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from api.db import WROTE, Wrote
+from api.db import LAST_WRITE, LastWrite
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.ids import new_id
@@ -32,15 +32,16 @@ UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 POSITION_HEADER = b"adriatic-position"
-"""Of the answer to each write: an LSN at or after its commit, to be sent with a read that must show it."""
+"""Header of the answer to each write: an LSN at or after its commit, to be sent with a read that must show it."""
 CLIENT_GONE = 499
 """The status that the log and the metrics show when the caller hung up first; nobody receives it."""
 HEAD_STATE = "adriatic_head"
-"""In the state of a request that came as HEAD: an answer without end must not begin."""
+"""Marks the state of a request that came as HEAD: an answer without end must not begin."""
 DRAIN_BYTES_MAX = 128 * 1024 * 1024
-"""Of a body that was refused. The largest mistakes that people make (a video, a dump) still get their answer."""
+"""Most bytes that are read of a body that was refused. The largest mistakes that people make (a video, a dump) still
+get their answer."""
 DRAIN_S_MAX = 10.0
-"""For the same: a caller on a line this slow gets a broken connection."""
+"""Longest time for the same: a caller on a line this slow gets a broken connection."""
 QUIET = ("/health", "/metrics")
 
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
@@ -81,10 +82,9 @@ class Edge:
         if answer.head:
             scope["method"] = "GET"
             scope["state"][HEAD_STATE] = True
-        wrote = None if method in READS else Wrote()
-        answer.wrote = wrote
+        answer.last_write = None if method in READS else LastWrite()
         began_s = self._clock.monotonic()
-        context = WROTE.set(wrote)
+        context = LAST_WRITE.set(answer.last_write)
         parent = _parent(headers)
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id, tenant_id=None, user_id=None),
@@ -96,7 +96,7 @@ class Edge:
                 answer.status = answer.status or CLIENT_GONE
                 raise
             finally:
-                WROTE.reset(context)
+                LAST_WRITE.reset(context)
                 self._record(scope, method, answer, self._clock.monotonic() - began_s, span)
 
     def _record(self, scope: Scope, method: str, answer: _CountedSend, took_s: float, span: trace.Span) -> None:
@@ -163,7 +163,7 @@ class _CountedSend:
         self._body = body
         self._request_id = request_id.encode()
         self.head = head
-        self.wrote: Wrote | None = None
+        self.last_write: LastWrite | None = None
         self.allow: Callable[[], frozenset[str]] = frozenset
         self.status = 0
         self.size_bytes = 0
@@ -174,8 +174,8 @@ class _CountedSend:
             if self.status >= 400:
                 await self._body.drain()
             message["headers"] = [*self._complete_allow(message["headers"]), (b"x-request-id", self._request_id)]
-            if self.wrote is not None and self.wrote.lsn is not None and self.status < 400:
-                message["headers"] = [*message["headers"], (POSITION_HEADER, self.wrote.lsn.encode())]
+            if self.last_write is not None and self.last_write.lsn is not None and self.status < 400:
+                message["headers"] = [*message["headers"], (POSITION_HEADER, self.last_write.lsn.encode())]
         elif message["type"] == "http.response.body":
             self.size_bytes += len(message["body"])
             if self.head:

@@ -62,7 +62,7 @@ def decode(cursor: str | None, filters: str, key_type: type[Key]) -> Key | None:
 
 
 def split(rows: Sequence[Any], limit: int) -> tuple[Sequence[Any], bool]:
-    """Of `limit` + 1 rows asked for: those of this page, and whether there are more."""
+    """Divide `limit` + 1 rows asked for into those of this page, and whether there are more."""
     return rows[:limit], len(rows) > limit
 
 

@@ -25,7 +25,7 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:adriatic:problem:"
 REALM = "adriatic"
 DETAIL_CHARS_MAX = 2000
-"""Of what a problem says in one field: values come from callers, and an answer must not echo a megabyte back."""
+"""Longest text of a problem in one field: values come from callers, and an answer must not echo a megabyte back."""
 
 log = get_logger("api")
 

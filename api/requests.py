@@ -21,7 +21,7 @@ JSON_TYPES = ("application/json",)
 _POSITION = re.compile(r"\(byte (\d+)\)")
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 NAMES_MAX = 20
-"""Of unknown fields that one problem lists."""
+"""Most unknown fields that one problem lists."""
 
 
 class ApiRequest(Request[Any, Any, Any]):

@@ -29,7 +29,7 @@ BACKLOG_CONNECTIONS = 16_384
 default stops at 512 requests a process, which a few hundred open streams reach; beyond this bound callers wait in the
 kernel."""
 HEADER_MS_MAX = 10_000
-"""For a request's headers to arrive: a client that trickles them holds a connection and nothing else."""
+"""Longest wait for a request's headers to arrive: a client that trickles them holds a connection and nothing else."""
 
 log = get_logger("api")
 

@@ -139,9 +139,9 @@ _NOT_RELATED = (
 """Versions that search by words shows and the lists do not, or deleted ADRs that they still have."""
 
 
-async def reached_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
-    """As `reached`, for the lists of related ADRs: text and links up to `position` are in them."""
-    await reached(database, tenant_id, position, deadline, meaning=False)
+async def wait_until_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
+    """As `wait_until_reached`, for the lists of related ADRs: text and links up to `position` are in them."""
+    await wait_until_reached(database, tenant_id, position, deadline, meaning=False)
     while not await _related_has(database, tenant_id, position):
         if deadline.passed:
             raise Behind(
@@ -159,7 +159,7 @@ async def _related_has(database: Database, tenant_id: UUID, position: str) -> bo
         return not await connection.fetchval(f"select exists (select {_NOT_RELATED})")
 
 
-async def reached(
+async def wait_until_reached(
     database: Database,
     tenant_id: UUID,
     position: str,
@@ -173,7 +173,7 @@ async def reached(
     Raises `Behind` when the time is over. A read after it, in whatever transaction, shows at least that much:
     watermarks only grow, and the flow moves them in the transaction of the rows.
     """
-    while (waits := await _lacking(database, tenant_id, view, position, meaning)) is not None:
+    while (waits := await _find_lag(database, tenant_id, view, position, meaning)) is not None:
         await _wait(waits, position, deadline)
 
 
@@ -198,7 +198,7 @@ async def _shows(connection: Connection, view: str, position: str) -> bool:
     return bool(await connection.fetchval(REACHED, view, position))
 
 
-async def _lacking(database: Database, tenant_id: UUID, view: str, position: str, meaning: bool) -> str | None:
+async def _find_lag(database: Database, tenant_id: UUID, view: str, position: str, meaning: bool) -> str | None:
     """What has not reached `position`."""
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         if not await _shows(connection, view, position):
@@ -211,7 +211,7 @@ async def _lacking(database: Database, tenant_id: UUID, view: str, position: str
     return None
 
 
-async def shown(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
-    """`reached` for a request that may bring a position. Without one there is nothing to wait for."""
+async def wait_until_shown(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
+    """`wait_until_reached` for a request that may bring a position. Without one there is nothing to wait for."""
     if position is not None:
-        await reached(database, tenant_id, position, Deadline.after(POSITION_WAIT_S), view=view)
+        await wait_until_reached(database, tenant_id, position, Deadline.after(POSITION_WAIT_S), view=view)

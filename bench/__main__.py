@@ -16,7 +16,7 @@ import click
 from adriatic.cli.status import collect
 from adriatic.supervisor.supervisor import Files
 from api.adrs.document import parse
-from bench import cdc, chat, feed, live, path, search, usage
+from bench import cdc, chat, feed, live, path, search, sharing, usage
 from runtime.errors import NotFound
 from runtime.settings import Settings, load
 
@@ -96,6 +96,16 @@ def feeds(settings: Settings) -> Figures:
     return feed.figures(settings)
 
 
+def processes(settings: Settings) -> Figures:
+    """Records a second of the flow `index`, with one process and with two."""
+    return [asdict(rate) for rate in sharing.rates(settings)]
+
+
+def rebalances(settings: Settings) -> Figures:
+    """Lag of a steady load while a second process of the flow `index` joins, leaves, and is killed."""
+    return [asdict(pause) for pause in sharing.pauses(settings)]
+
+
 PARTS: dict[str, Callable[[Settings], Figures]] = {
     "start": start,
     "memory": memory,
@@ -107,6 +117,8 @@ PARTS: dict[str, Callable[[Settings], Figures]] = {
     "search": searches,
     "chat": chats,
     "usage": usage_events,
+    "processes": processes,
+    "rebalance": rebalances,
 }
 
 

@@ -14,7 +14,7 @@ import httpx
 from runtime.errors import DependencyUnavailable, Misconfigured
 
 TIMEOUT_S = 5.0
-"""For the whole request: a caller may be waiting for it."""
+"""Limit for the whole request: a caller may be waiting for it."""
 JWKS_BYTES_MAX = 262_144
 """Providers publish two or three keys in a few kilobytes; this leaves room for certificate chains."""
 

@@ -28,7 +28,7 @@ REQUEST_S_MAX = 30
 RETRY_S_MAX = 20
 """The library repeats what failed for so long; then whoever asked says that the storage does not answer."""
 PART_BYTES = 8_388_608
-"""Of an upload or a download: what is in memory of an object at a time."""
+"""How much of an object is in memory at a time, while it is sent or read."""
 
 
 class Objects:

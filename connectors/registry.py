@@ -32,7 +32,8 @@ Level = Literal[
     "FULL_TRANSITIVE",
 ]
 LEVEL: Level = "FULL_TRANSITIVE"
-"""Of every subject of ours: any reader reads any record, whoever was upgraded first and however old the record is."""
+"""Level of every subject of ours: any reader reads any record, whoever was upgraded first and however old the record
+is."""
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 SUBJECT_NOT_FOUND = 40401
@@ -40,7 +41,7 @@ VERSION_NOT_FOUND = 40402
 SCHEMA_NOT_FOUND = 40403
 NO_LEVEL_OF_ITS_OWN = 40408
 SCHEMA_BYTES_MAX = 1_048_576
-"""Of a registry's answer. Ours are a few kilobytes; a larger one is not a schema that we should parse."""
+"""Largest answer of a registry. Ours are a few kilobytes; a larger one is not a schema that we should parse."""
 SCHEMAS_MAX = 1024
 """Schemas kept by one client: an id names the same schema for ever, so they are asked for once."""
 

@@ -27,7 +27,7 @@ would tell nothing: the answer is that it is not known, until one of them ends."
 
 
 def _leave(_client: object) -> None:
-    """For clients that have nothing to close."""
+    """Does nothing, for clients that have nothing to close."""
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from uuid import UUID
 from connectors.postgres.sink import Connection
 from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
+from dataflows.oracle_activity import RIGHT
 from runtime.errors import Unprocessable
 from schemas import sources
 from schemas.flows import KeptTable, KeptView
@@ -31,14 +32,6 @@ from schemas.flows import KeptTable, KeptView
 VERSIONS_TOPIC = sources.KINDS["adr"].contract
 EVENTS_MAX = 200
 """Versions that a tenant's feed keeps: some screens full. The whole history of an ADR is its versions."""
-
-COLUMNS = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
-NEWEST_FIRST = "recorded_at desc, effective_at desc, adr_id desc, version desc"
-"""A total order: two feeds of the same versions are equal, whatever order they came in."""
-
-
-DAY = "(effective_at at time zone 'UTC')::date"
-"""On which day a version took effect, as the ledger's index has it."""
 
 
 class Key(NamedTuple):
@@ -104,9 +97,8 @@ class Activity(Flow[Effects]):
 
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
-        from dataflows.oracle_activity import RIGHT  # it is written in terms of this module
-
-        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, RIGHT))
+        found = unlike(comparison.connection, comparison.tenant.tenant_id, RIGHT, events_max=EVENTS_MAX)
+        comparison.add_unlike(found)
 
     def transform(self, events: Sequence[Event]) -> Effects:
         last: dict[Key, Happened | None] = {}
@@ -158,31 +150,60 @@ Count = tuple[UUID, str, str]
 """Tenant, kind, label."""
 
 
+_COUNT_VERSIONS = """
+  with versions as materialized (
+    select l.*
+    from mv.activity_ledger l
+    join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id)
+  )
+  select tenant_id, 'versions', change, count(*)
+  from versions
+  group by tenant_id, change
+  union all
+  select tenant_id, kind, status, count(*)
+  from (
+    select distinct on (tenant_id, adr_id)
+      tenant_id, status, case when change = 'delete' then 'deleted_adrs' else 'adrs' end as kind
+    from versions
+    order by tenant_id, adr_id, version desc
+  ) newest
+  group by tenant_id, kind, status
+"""
+
+
 def _counts(connection: Connection, keys: Sequence[Key]) -> Counter[Count]:
     """What the ADRs of `keys` add to the counts, by the ledger as it is now."""
     adrs = sorted({(key.tenant_id, key.adr_id) for key in keys})
-    rows = connection.execute(
-        "with versions as materialized (select l.* from mv.activity_ledger l "
-        "join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id)) "
-        "select tenant_id, 'versions', change, count(*) from versions group by tenant_id, change "
-        "union all "
-        "select tenant_id, kind, status, count(*) from (select distinct on (tenant_id, adr_id) tenant_id, status, "
-        "case when change = 'delete' then 'deleted_adrs' else 'adrs' end as kind "
-        "from versions order by tenant_id, adr_id, version desc) newest group by tenant_id, kind, status",
-        [[tenant_id for tenant_id, _ in adrs], [adr_id for _, adr_id in adrs]],
-    )
+    rows = connection.execute(_COUNT_VERSIONS, [[tenant_id for tenant_id, _ in adrs], [adr_id for _, adr_id in adrs]])
     return Counter({(tenant_id, kind, label): count for tenant_id, kind, label, count in rows})
+
+
+_WRITE_LEDGER = """
+  insert into mv.activity_ledger as l (
+    tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at
+  )
+  select *
+  from unnest(
+    %s::uuid[], %s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],
+    %s::timestamptz[]
+  )
+  on conflict (tenant_id, adr_id, version)
+  do update set
+    change = excluded.change,
+    title = excluded.title,
+    status = excluded.status,
+    author = excluded.author,
+    effective_at = excluded.effective_at,
+    recorded_at = excluded.recorded_at
+  where l is distinct from excluded
+  returning l.tenant_id
+"""
 
 
 def _write_ledger(connection: Connection, happened: Sequence[Happened]) -> set[UUID]:
     """Returns the tenants of rows that are new, or not as they were."""
     rows = connection.execute(
-        f"insert into mv.activity_ledger as l ({COLUMNS}) "  # noqa: S608 - constants
-        "select * from unnest(%s::uuid[], %s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], "
-        "%s::timestamptz[], %s::timestamptz[]) "
-        "on conflict (tenant_id, adr_id, version) do update set change = excluded.change, title = excluded.title, "
-        "status = excluded.status, author = excluded.author, effective_at = excluded.effective_at, "
-        "recorded_at = excluded.recorded_at where l is distinct from excluded returning l.tenant_id",
+        (_WRITE_LEDGER),
         [
             [row.key.tenant_id for row in happened],
             [row.key.adr_id for row in happened],
@@ -198,71 +219,123 @@ def _write_ledger(connection: Connection, happened: Sequence[Happened]) -> set[U
     return {tenant_id for (tenant_id,) in rows}
 
 
+_ERASE_LEDGER = """
+  delete from mv.activity_ledger l
+  using unnest(%s::uuid[], %s::uuid[], %s::int[]) as e (tenant_id, adr_id, version)
+  where l.tenant_id = e.tenant_id and l.adr_id = e.adr_id and l.version = e.version
+  returning l.tenant_id
+"""
+
+
 def _erase_ledger(connection: Connection, erased: Sequence[Key]) -> set[UUID]:
     """Returns the tenants of rows that were there."""
     rows = connection.execute(
-        "delete from mv.activity_ledger l using unnest(%s::uuid[], %s::uuid[], %s::int[]) "
-        "as e (tenant_id, adr_id, version) where l.tenant_id = e.tenant_id and l.adr_id = e.adr_id "
-        "and l.version = e.version returning l.tenant_id",
+        _ERASE_LEDGER,
         [[key.tenant_id for key in erased], [key.adr_id for key in erased], [key.version for key in erased]],
     )
     return {tenant_id for (tenant_id,) in rows}
+
+
+_ADD_COUNTS = """
+  insert into mv.entity_counts as c (tenant_id, kind, label, count)
+  values (%s, %s, %s, %s)
+  on conflict (tenant_id, kind, label)
+  do update set count = c.count + excluded.count
+"""
 
 
 def _move_counts(connection: Connection, after: Counter[Count], before: Counter[Count]) -> None:
     """By the difference. A count that comes to zero loses its row."""
     after.subtract(before)
     moved = sorted((*count, by) for count, by in after.items() if by)
-    connection.cursor().executemany(
-        "insert into mv.entity_counts as c (tenant_id, kind, label, count) values (%s, %s, %s, %s) "
-        "on conflict (tenant_id, kind, label) do update set count = c.count + excluded.count",
-        moved,
-    )
+    connection.cursor().executemany(_ADD_COUNTS, moved)
     connection.cursor().executemany(
         "delete from mv.entity_counts where tenant_id = %s and kind = %s and label = %s and count = 0",
         [row[:3] for row in moved if row[3] < 0],
     )
 
 
+_READ_DAYS = """
+  select distinct tenant_id, (effective_at at time zone 'UTC')::date
+  from mv.activity_ledger
+  join unnest(
+    %s::uuid[], %s::uuid[], %s::int[]
+  ) as k (tenant_id, adr_id, version) using (tenant_id, adr_id, version)
+"""
+
+
 def _days(connection: Connection, keys: Sequence[Key]) -> set[tuple[UUID, date]]:
     """The days of the versions `keys`, by the ledger as it is now."""
     rows = connection.execute(
-        f"select distinct tenant_id, {DAY} from mv.activity_ledger "  # noqa: S608 - constants
-        "join unnest(%s::uuid[], %s::uuid[], %s::int[]) as k (tenant_id, adr_id, version) "
-        "using (tenant_id, adr_id, version)",
-        [[key.tenant_id for key in keys], [key.adr_id for key in keys], [key.version for key in keys]],
+        _READ_DAYS, [[key.tenant_id for key in keys], [key.adr_id for key in keys], [key.version for key in keys]]
     )
     return {(tenant_id, day) for tenant_id, day in rows}
+
+
+_WRITE_DAYS = """
+  with counted as materialized (
+    select
+      d.tenant_id, d.day,
+      (
+        select count(distinct author)
+        from mv.activity_ledger l
+        where l.tenant_id = d.tenant_id and (effective_at at time zone 'UTC')::date = d.day and author <> ''
+      ) as users
+    from unnest(%s::uuid[], %s::date[]) as d (tenant_id, day)
+  ),
+  gone as (
+    delete from mv.daily_active_users u
+    using counted c
+    where u.tenant_id = c.tenant_id and u.day = c.day and c.users = 0
+  )
+  insert into mv.daily_active_users as u (tenant_id, day, users)
+  select tenant_id, day, users
+  from counted
+  where users > 0
+  order by tenant_id, day
+  on conflict (tenant_id, day)
+  do update set users = excluded.users
+  where u.users <> excluded.users
+"""
 
 
 def _write_days(connection: Connection, days: set[tuple[UUID, date]]) -> None:
     """Count the users of `days` anew. A day that stays as it is is not written; one without users loses its row."""
     ordered = sorted(days)
-    connection.execute(
-        "with counted as materialized (select d.tenant_id, d.day, "  # noqa: S608 - constants
-        "(select count(distinct author) from mv.activity_ledger l "
-        f"where l.tenant_id = d.tenant_id and {DAY} = d.day and author <> '') as users "
-        "from unnest(%s::uuid[], %s::date[]) as d (tenant_id, day)), "
-        "gone as (delete from mv.daily_active_users u using counted c "
-        "where u.tenant_id = c.tenant_id and u.day = c.day and c.users = 0) "
-        "insert into mv.daily_active_users as u (tenant_id, day, users) "
-        "select tenant_id, day, users from counted where users > 0 order by tenant_id, day "
-        "on conflict (tenant_id, day) do update set users = excluded.users where u.users <> excluded.users",
-        [[tenant_id for tenant_id, _ in ordered], [day for _, day in ordered]],
-    )
+    connection.execute(_WRITE_DAYS, [[tenant_id for tenant_id, _ in ordered], [day for _, day in ordered]])
+
+
+_WRITE_FEED = """
+  with newest as materialized (
+    select tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at
+    from mv.activity_ledger
+    where tenant_id = %(tenant_id)s
+    order by recorded_at desc, effective_at desc, adr_id desc, version desc
+    limit %(max)s
+  ),
+  gone as (
+    delete from mv.activity a
+    where a.tenant_id = %(tenant_id)s
+      and not exists (select from newest n where n.adr_id = a.adr_id and n.version = a.version)
+  )
+  insert into mv.activity as a (
+    tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at
+  )
+  select tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at
+  from newest
+  order by adr_id, version
+  on conflict (tenant_id, adr_id, version)
+  do update set
+    change = excluded.change,
+    title = excluded.title,
+    status = excluded.status,
+    author = excluded.author,
+    effective_at = excluded.effective_at,
+    recorded_at = excluded.recorded_at
+  where a is distinct from excluded
+"""
 
 
 def _write_feed(connection: Connection, tenant_id: UUID) -> None:
     """The ledger's newest rows. Rows that stay as they are are not written, so they make no change in the topic."""
-    connection.execute(
-        f"with newest as materialized (select {COLUMNS} from mv.activity_ledger where "  # noqa: S608 - constants
-        "tenant_id = %(tenant_id)s "
-        f"order by {NEWEST_FIRST} limit %(max)s), "
-        "gone as (delete from mv.activity a where a.tenant_id = %(tenant_id)s and not exists "
-        "(select from newest n where n.adr_id = a.adr_id and n.version = a.version)) "
-        f"insert into mv.activity as a ({COLUMNS}) select {COLUMNS} from newest order by adr_id, version "
-        "on conflict (tenant_id, adr_id, version) do update set change = excluded.change, title = excluded.title, "
-        "status = excluded.status, author = excluded.author, effective_at = excluded.effective_at, "
-        "recorded_at = excluded.recorded_at where a is distinct from excluded",
-        {"tenant_id": tenant_id, "max": EVENTS_MAX},
-    )
+    connection.execute(_WRITE_FEED, {"tenant_id": tenant_id, "max": EVENTS_MAX})

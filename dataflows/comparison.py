@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, LiteralString, NamedTuple
 from uuid import UUID
+
+from psycopg import sql
 
 from connectors.embedders import Embedder
 from connectors.postgres.sink import Connection
@@ -19,7 +21,7 @@ Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", 
 DIFFERENCES_MAX = 200
 """How many differences a report spells out; the rest are counted."""
 
-Right = Mapping[str, tuple[str, str]]
+Right = Mapping[str, tuple[LiteralString, LiteralString]]
 """Of each table: its columns, and the query that says what is right."""
 
 
@@ -104,19 +106,27 @@ SHOWN_MAX = 50
 """Rows of one kind, table and tenant that are named; ids and labels alone, never a title or a name."""
 
 
-def unlike(connection: Connection, tenant_id: UUID, tables: Right) -> list[Unlike]:
-    """Every row that is not as it should be, up to `SHOWN_MAX` of a kind. A row with a wrong value is both kinds."""
+def unlike(connection: Connection, tenant_id: UUID, tables: Right, **values: int) -> list[Unlike]:
+    """Every row that is not as it should be, up to `SHOWN_MAX` of a kind. A row with a wrong value is both kinds.
+
+    `values` are what the queries of `tables` ask for beside the tenant.
+    """
     return [
         Unlike(kind, table, " ".join(map(str, row[1:3])))
         for table, (columns, right) in tables.items()
         for kind, query in _queries(table, columns, right)
-        for row in connection.execute(query, {"tenant_id": tenant_id, "max": SHOWN_MAX})
+        for row in connection.execute(query, {"tenant_id": tenant_id, "max": SHOWN_MAX, **values})
     ]
 
 
-def _queries(table: str, columns: str, right: str) -> tuple[tuple[Literal["missing", "extra"], Any], ...]:
-    have = f"select {columns} from {table} where tenant_id = %(tenant_id)s"  # noqa: S608 - constants
-    return (
-        ("missing", f"({right}) except all ({have}) order by 1, 2, 3 limit %(max)s"),
-        ("extra", f"({have}) except all ({right}) order by 1, 2, 3 limit %(max)s"),
-    )
+_MISSING = sql.SQL("({right}) except all ({have}) order by 1, 2, 3 limit %(max)s")
+_EXTRA = sql.SQL("({have}) except all ({right}) order by 1, 2, 3 limit %(max)s")
+
+
+def _queries(
+    table: str, columns: str, right: LiteralString
+) -> tuple[tuple[Literal["missing", "extra"], sql.Composed], ...]:
+    names = sql.SQL(", ").join(sql.Identifier(name) for name in columns.split(", "))
+    have = sql.SQL("select {} from {} where tenant_id = %(tenant_id)s").format(names, sql.Identifier(*table.split(".")))
+    parts = {"right": sql.SQL(right), "have": have}
+    return (("missing", _MISSING.format(**parts)), ("extra", _EXTRA.format(**parts)))

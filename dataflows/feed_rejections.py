@@ -46,13 +46,16 @@ def keep_letters(connection: Connection, rejected: Sequence[Settled]) -> Counter
     return not_kept
 
 
+_COUNT_LETTERS = """
+  insert into ops.feed_letters as l (day, feed_id, proven, kept, dropped)
+  values (%s, %s, %s, %s, %s)
+  on conflict (day, feed_id, proven)
+  do update set kept = l.kept + excluded.kept, dropped = l.dropped + excluded.dropped
+"""
+
+
 def _count_letters(connection: Connection, day: date, feed_id: UUID, proven: bool, kept: int, dropped: int) -> None:
-    connection.execute(
-        "insert into ops.feed_letters as l (day, feed_id, proven, kept, dropped) values (%s, %s, %s, %s, %s) "
-        "on conflict (day, feed_id, proven) do update set kept = l.kept + excluded.kept, "
-        "dropped = l.dropped + excluded.dropped",
-        [day, feed_id, proven, kept, dropped],
-    )
+    connection.execute(_COUNT_LETTERS, [day, feed_id, proven, kept, dropped])
     connection.execute("delete from ops.feed_letters where day < %s::date - %s::int", [day, DAYS_KEPT])
 
 
@@ -64,25 +67,41 @@ def _letter(one: Settled) -> DeadLetter:
     return DeadLetter(one.judged.record, STAGE, one.reason, detail, contract.HINTS[one.reason], tenant_id)
 
 
+_INSERT_REJECTION = """
+  insert into mv.feed_rejections (
+    tenant_id, feed_id, topic, partition, record_offset, reason, detail, key_id, external_id, version,
+    received_at
+  )
+  values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+  on conflict do nothing
+"""
+
+_TRIM_REJECTIONS = """
+  delete from mv.feed_rejections r
+  using (
+    select topic, partition, record_offset
+    from mv.feed_rejections
+    where tenant_id = %(tenant)s and feed_id = %(feed)s and reason = %(reason)s
+    order by received_at desc, topic, partition, record_offset desc
+    offset %(max)s
+  ) old
+  where r.tenant_id = %(tenant)s
+    and r.feed_id = %(feed)s
+    and r.topic = old.topic
+    and r.partition = old.partition
+    and r.record_offset = old.record_offset
+"""
+
+
 def write_rejections(connection: Connection, first: Sequence[Settled]) -> None:
     newest: dict[tuple[FeedId, str], list[Settled]] = defaultdict(list)
     for one in first:
         if one.judged.feed is not None and one.reason is not None:
             newest[one.judged.feed.id, one.reason].append(one)
     for (feed, reason), group in sorted(newest.items(), key=lambda entry: entry[0]):
-        connection.cursor().executemany(
-            "insert into mv.feed_rejections (tenant_id, feed_id, topic, partition, record_offset, reason, detail, "
-            "key_id, external_id, version, received_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
-            "on conflict do nothing",
-            [_rejection(one) for one in group[-REJECTIONS_MAX:]],
-        )
+        connection.cursor().executemany(_INSERT_REJECTION, [_rejection(one) for one in group[-REJECTIONS_MAX:]])
         connection.execute(
-            "delete from mv.feed_rejections r using (select topic, partition, record_offset from mv.feed_rejections "
-            "where tenant_id = %(tenant)s and feed_id = %(feed)s and reason = %(reason)s "
-            "order by received_at desc, topic, partition, record_offset desc offset %(max)s) old "
-            "where r.tenant_id = %(tenant)s and r.feed_id = %(feed)s and r.topic = old.topic "
-            "and r.partition = old.partition and r.record_offset = old.record_offset",
-            {"tenant": feed.tenant_id, "feed": feed.feed_id, "reason": reason, "max": REJECTIONS_MAX},
+            _TRIM_REJECTIONS, {"tenant": feed.tenant_id, "feed": feed.feed_id, "reason": reason, "max": REJECTIONS_MAX}
         )
 
 
@@ -102,20 +121,24 @@ def _rejection(one: Settled) -> tuple[Any, ...]:
     )
 
 
+_DELETE_REJECTION = """
+  delete from mv.feed_rejections
+  where tenant_id = %s and feed_id = %s and topic = %s and partition = %s and record_offset = %s
+"""
+
+_MARK_REDRIVEN = """
+  update ops.dlq
+  set state = 'redriven'
+  where flow = %s and topic = %s and partition = %s and record_offset = %s and state = 'new'
+"""
+
+
 def forget_rejections(connection: Connection, again: Sequence[Settled], *, decided: bool) -> None:
     """Of records that were processed after all. `decided`: whoever redrives marks the dead letter."""
     for one in again:
         record = one.judged.record
         at = [record.topic, record.partition, record.offset]
         if one.judged.feed is not None:
-            connection.execute(
-                "delete from mv.feed_rejections where tenant_id = %s and feed_id = %s "
-                "and topic = %s and partition = %s and record_offset = %s",
-                [*one.judged.feed.id, *at],
-            )
+            connection.execute(_DELETE_REJECTION, [*one.judged.feed.id, *at])
         if not decided:
-            connection.execute(
-                "update ops.dlq set state = 'redriven' where flow = %s and topic = %s and partition = %s "
-                "and record_offset = %s and state = 'new'",
-                [FLOW, *at],
-            )
+            connection.execute(_MARK_REDRIVEN, [FLOW, *at])

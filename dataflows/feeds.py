@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
@@ -26,19 +25,14 @@ from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from connectors.registry import RegistryClient
-from dataflows import oracle_feeds
+from dataflows import feed_lookups, oracle_feeds
 from dataflows.comparison import Comparison
 from dataflows.feed_rejections import DAYS_KEPT, FLOW, forget_rejections, keep_letters, write_rejections
 from dataflows.feed_rules import (
-    Feed,
     FeedId,
     ItemId,
     Judged,
-    Known,
-    KnownKey,
-    Quota,
     Settled,
-    Used,
     judge,
     judge_received,
     settle,
@@ -123,11 +117,13 @@ class Feeds(Flow[Effects]):
 
     def prepare(self, connection: Connection, effects: Effects) -> Effects:
         if effects.contract == contract.TOPIC:
-            keys = _keys(connection, {record.header(contract.KEY_HEADER) or "" for record in effects.records})
+            keys = feed_lookups.read_keys(
+                connection, {record.header(contract.KEY_HEADER) or "" for record in effects.records}
+            )
             judged = [judge(record, keys, self._decode_outside) for record in effects.records]
         else:
             decoded = [self._decode_received(record.value or b"") for record in effects.records]
-            found = _feeds(connection, {(value["tenant_id"], value["feed"]) for value in decoded})
+            found = feed_lookups.read_feeds(connection, {(value["tenant_id"], value["feed"]) for value in decoded})
             pairs = zip(effects.records, decoded, strict=True)
             judged = [judge_received(record, found, value) for record, value in pairs]
         return replace(effects, judged=tuple(judged))
@@ -140,7 +136,7 @@ class Feeds(Flow[Effects]):
         source = TopicPartition(records[0].topic, records[0].partition)
         status = _lock_status(connection, _feeds_of(effects.judged))
         counted_to = _counted_to(connection, source)
-        settled = settle(effects.judged, _known(connection, effects.judged), counted_to)
+        settled = settle(effects.judged, feed_lookups.read_known(connection, effects.judged), counted_to)
         if self._strict:
             _raise_rejected(settled)
         first = [one for one in settled if one.judged.record.offset >= counted_to]
@@ -172,86 +168,7 @@ def _raise_rejected(settled: Sequence[Settled]) -> None:
             )
 
 
-# --- what is known --------------------------------------------------------------------------------------------------
-
-
-def _keys(connection: Connection, key_ids: set[str]) -> dict[str, KnownKey]:
-    named = [(tenant_id, key_id) for key_id in key_ids if (tenant_id := contract.tenant_of(key_id)) is not None]
-    rows = connection.execute(
-        "select k.key_id, k.public_key, k.revoked_at is not null, f.tenant_id, f.feed_id, f.slug, f.paused, "
-        "f.deleted_at is not null from app.feed_keys k join app.feeds f using (tenant_id, feed_id) "
-        "join unnest(%s::uuid[], %s::text[]) as n (tenant_id, key_id) using (tenant_id, key_id)",
-        [[tenant_id for tenant_id, _ in named], [key_id for _, key_id in named]],
-    )
-    return {
-        key_id: KnownKey(Feed(FeedId(tenant_id, feed_id), slug, paused, deleted), contract.public_key(public), revoked)
-        for key_id, public, revoked, tenant_id, feed_id, slug, paused, deleted in rows
-    }
-
-
-def _feeds(connection: Connection, named: set[tuple[UUID, str]]) -> dict[tuple[UUID, str], Feed]:
-    rows = connection.execute(
-        "select f.tenant_id, f.feed_id, f.slug, f.paused, f.deleted_at is not null from app.feeds f "
-        "join unnest(%s::uuid[], %s::text[]) as n (tenant_id, slug) using (tenant_id, slug)",
-        [[tenant_id for tenant_id, _ in named], [slug for _, slug in named]],
-    )
-    return {
-        (tenant_id, slug): Feed(FeedId(tenant_id, feed_id), slug, paused, deleted)
-        for tenant_id, feed_id, slug, paused, deleted in rows
-    }
-
-
-def _known(connection: Connection, judged: Sequence[Judged]) -> Known:
-    known = Known()
-    items = [(one.feed.id, one.item, one.day) for one in judged if one.feed is not None and one.item is not None]
-    if not items:
-        return known
-    versions = sorted({(ItemId(feed, item.external_id), item.version) for feed, item, _ in items})
-    for at, head, there in connection.execute(
-        "select k.at, (select max(l.version) from mv.feed_ledger l where l.tenant_id = k.tenant_id "
-        "and l.feed_id = k.feed_id and l.external_id = k.external_id), "
-        "exists (select from mv.feed_ledger l where l.tenant_id = k.tenant_id and l.feed_id = k.feed_id "
-        "and l.external_id = k.external_id and l.version = k.version) "
-        "from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::bigint[]) "
-        "with ordinality as k (tenant_id, feed_id, external_id, version, at)",
-        [
-            [key.feed.tenant_id for key, _ in versions],
-            [key.feed.feed_id for key, _ in versions],
-            [key.external_id for key, _ in versions],
-            [version for _, version in versions],
-        ],
-    ):
-        if head is not None:
-            known.heads[versions[at - 1][0]] = head
-        if there:
-            known.versions.add(versions[at - 1])
-    feeds = sorted({feed for feed, _, _ in items})
-    known.quotas = _quotas(connection, feeds)
-    known.used = _used(connection, sorted({(feed, day) for feed, _, day in items}))
-    return known
-
-
-def _quotas(connection: Connection, feeds: Sequence[FeedId]) -> dict[FeedId, Quota]:
-    rows = connection.execute(
-        "select tenant_id, feed_id, items_per_day, bytes_per_day from app.feeds "
-        "join unnest(%s::uuid[], %s::uuid[]) as n (tenant_id, feed_id) using (tenant_id, feed_id)",
-        _columns(feeds),
-    )
-    return {FeedId(tenant_id, feed_id): Quota(items, size) for tenant_id, feed_id, items, size in rows}
-
-
-def _used(connection: Connection, days: Sequence[tuple[FeedId, date]]) -> dict[tuple[FeedId, date], Used]:
-    rows = connection.execute(
-        "select tenant_id, feed_id, day, items, bytes from mv.feed_days "
-        "join unnest(%s::uuid[], %s::uuid[], %s::date[]) as n (tenant_id, feed_id, day) "
-        "using (tenant_id, feed_id, day)",
-        [*_columns([feed for feed, _ in days]), [day for _, day in days]],
-    )
-    return {(FeedId(tenant_id, feed_id), day): Used(items, size) for tenant_id, feed_id, day, items, size in rows}
-
-
-def _columns(feeds: Sequence[FeedId]) -> list[list[UUID]]:
-    return [[feed.tenant_id for feed in feeds], [feed.feed_id for feed in feeds]]
+# --- positions -------------------------------------------------------------------------------------------------------
 
 
 def _counted_to(connection: Connection, source: TopicPartition) -> int:
@@ -261,16 +178,39 @@ def _counted_to(connection: Connection, source: TopicPartition) -> int:
     return row[0] if row else 0
 
 
+_WRITE_POSITION = """
+  insert into ops.feed_positions as p (topic, partition, counted_to)
+  values (%s, %s, %s)
+  on conflict (topic, partition)
+  do update set counted_to = excluded.counted_to
+  where p.counted_to < excluded.counted_to
+"""
+
+
 def _count(connection: Connection, source: TopicPartition, to: int) -> None:
-    connection.execute(
-        "insert into ops.feed_positions as p (topic, partition, counted_to) values (%s, %s, %s) "
-        "on conflict (topic, partition) do update set counted_to = excluded.counted_to "
-        "where p.counted_to < excluded.counted_to",
-        [*source, to],
-    )
+    connection.execute(_WRITE_POSITION, [*source, to])
 
 
 # --- versions -------------------------------------------------------------------------------------------------------
+
+
+_INSERT_VERSIONS = """
+  insert into app.document_versions (
+    tenant_id, document_id, version, kind, origin, feed_id, external_id, title, media_type, uri, body,
+    effective_at, traceparent
+  )
+  select
+    tenant_id, document_id, version, kind, 'feed', feed_id, external_id, title, media_type, uri, body,
+    effective_at, traceparent
+  from unnest(
+    %s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[],
+    %s::text[], %s::text[], %s::timestamptz[], %s::text[]
+  ) as v (
+    tenant_id, document_id, version, kind, feed_id, external_id, title, media_type, uri, body, effective_at,
+    traceparent
+  )
+  on conflict (tenant_id, document_id, version) do nothing
+"""
 
 
 def _write_versions(connection: Connection, settled: Sequence[Settled]) -> None:
@@ -278,16 +218,7 @@ def _write_versions(connection: Connection, settled: Sequence[Settled]) -> None:
         (_version(one) for one in settled if one.outcome == "accepted"), key=lambda row: (row[0], row[1], row[2])
     )
     if rows:
-        connection.execute(
-            "insert into app.document_versions (tenant_id, document_id, version, kind, origin, feed_id, external_id, "
-            "title, media_type, uri, body, effective_at, traceparent) "
-            "select tenant_id, document_id, version, kind, 'feed', feed_id, external_id, title, media_type, uri, body, "
-            "effective_at, traceparent from unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::uuid[], "
-            "%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[]) as v "
-            "(tenant_id, document_id, version, kind, feed_id, external_id, title, media_type, uri, body, "
-            "effective_at, traceparent) on conflict (tenant_id, document_id, version) do nothing",
-            list(map(list, zip(*rows, strict=True))),
-        )
+        connection.execute(_INSERT_VERSIONS, list(map(list, zip(*rows, strict=True))))
 
 
 def _version(one: Settled) -> tuple[Any, ...]:
@@ -310,6 +241,15 @@ def _version(one: Settled) -> tuple[Any, ...]:
     )
 
 
+_WRITE_LEDGER = """
+  insert into mv.feed_ledger as l (tenant_id, feed_id, external_id, version, outcome, deleted, repeats)
+  select *
+  from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::bool[], %s::bigint[])
+  on conflict (tenant_id, feed_id, external_id, version)
+  do update set repeats = l.repeats + excluded.repeats
+"""
+
+
 def _write_ledger(connection: Connection, settled: Sequence[Settled]) -> None:
     rows: dict[tuple[ItemId, int], tuple[str, bool]] = {}
     repeats: Counter[tuple[ItemId, int]] = Counter()
@@ -324,10 +264,7 @@ def _write_ledger(connection: Connection, settled: Sequence[Settled]) -> None:
     ordered = sorted(rows)
     if ordered:
         connection.execute(
-            "insert into mv.feed_ledger as l (tenant_id, feed_id, external_id, version, outcome, deleted, repeats) "
-            "select * from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::bool[], "
-            "%s::bigint[]) on conflict (tenant_id, feed_id, external_id, version) "
-            "do update set repeats = l.repeats + excluded.repeats",
+            _WRITE_LEDGER,
             [
                 [item.feed.tenant_id for item, _ in ordered],
                 [item.feed.feed_id for item, _ in ordered],
@@ -343,22 +280,49 @@ def _write_ledger(connection: Connection, settled: Sequence[Settled]) -> None:
 # --- counts ---------------------------------------------------------------------------------------------------------
 
 
+_INSERT_STATUS = """
+  insert into mv.feed_status (tenant_id, feed_id)
+  select *
+  from unnest(%s::uuid[], %s::uuid[])
+  on conflict do nothing
+"""
+
+_LOCK_STATUS = """
+  select
+    s.tenant_id, s.feed_id, rejected_by, last_item_at, last_accepted_at, received, accepted, deleted,
+    duplicates, superseded, rejected, redriven, not_kept
+  from mv.feed_status s
+  join unnest(%s::uuid[], %s::uuid[]) as n (tenant_id, feed_id) using (tenant_id, feed_id)
+  order by 1, 2
+  for update of s
+"""
+
+
 def _lock_status(connection: Connection, feeds: Sequence[FeedId]) -> dict[FeedId, dict[str, Any]]:
     if not feeds:
         return {}
-    connection.execute(
-        "insert into mv.feed_status (tenant_id, feed_id) select * from unnest(%s::uuid[], %s::uuid[]) "
-        "on conflict do nothing",
-        _columns(feeds),
-    )
-    rows = connection.execute(
-        f"select s.tenant_id, s.feed_id, rejected_by, last_item_at, last_accepted_at, {', '.join(COUNTS)} "  # noqa: S608 - constants
-        "from mv.feed_status s join unnest(%s::uuid[], %s::uuid[]) as n (tenant_id, feed_id) "
-        "using (tenant_id, feed_id) order by 1, 2 for update of s",
-        _columns(feeds),
-    )
+    connection.execute(_INSERT_STATUS, feed_lookups.columns(feeds))
+    rows = connection.execute(_LOCK_STATUS, feed_lookups.columns(feeds))
     names = ("rejected_by", "last_item_at", "last_accepted_at", *COUNTS)
     return {FeedId(row[0], row[1]): dict(zip(names, row[2:], strict=True)) for row in rows}
+
+
+_WRITE_STATUS = """
+  update mv.feed_status
+  set
+    rejected_by = %(rejected_by)s::jsonb,
+    last_item_at = %(last_item_at)s,
+    last_accepted_at = %(last_accepted_at)s,
+    received = %(received)s,
+    accepted = %(accepted)s,
+    deleted = %(deleted)s,
+    duplicates = %(duplicates)s,
+    superseded = %(superseded)s,
+    rejected = %(rejected)s,
+    redriven = %(redriven)s,
+    not_kept = %(not_kept)s
+  where tenant_id = %(tenant_id)s and feed_id = %(feed_id)s
+"""
 
 
 def _write_status(
@@ -390,19 +354,27 @@ def _write_status(
             if one.outcome == "accepted":
                 row["last_accepted_at"] = max(row["last_accepted_at"] or at, at)
     changed = sorted(added)
-    names = ("last_item_at", "last_accepted_at", *COUNTS)
     connection.cursor().executemany(
-        f"update mv.feed_status set rejected_by = %s::jsonb, {', '.join(f'{name} = %s' for name in names)} "  # noqa: S608 - constants
-        "where tenant_id = %s and feed_id = %s",
+        _WRITE_STATUS,
         [
-            [
-                msgspec.json.encode(status[feed]["rejected_by"]).decode(),
-                *(status[feed][name] for name in names),
-                *feed,
-            ]
+            {
+                **status[feed],
+                "rejected_by": msgspec.json.encode(status[feed]["rejected_by"]).decode(),
+                "tenant_id": feed[0],
+                "feed_id": feed[1],
+            }
             for feed in changed
         ],
     )
+
+
+_ADD_USED = """
+  insert into mv.feed_days as d (tenant_id, feed_id, day, items, bytes)
+  values (%s, %s, %s, %s, %s)
+  on conflict (tenant_id, feed_id, day)
+  do update set items = d.items + excluded.items, bytes = d.bytes + excluded.bytes
+  returning xmax = 0
+"""
 
 
 def _write_used(connection: Connection, first: Sequence[Settled]) -> None:
@@ -413,12 +385,7 @@ def _write_used(connection: Connection, first: Sequence[Settled]) -> None:
             total[0] += 1
             total[1] += one.judged.record.size_bytes
     for (feed, day), (items, size) in sorted(used.items()):
-        new = connection.execute(
-            "insert into mv.feed_days as d (tenant_id, feed_id, day, items, bytes) values (%s, %s, %s, %s, %s) "
-            "on conflict (tenant_id, feed_id, day) do update set items = d.items + excluded.items, "
-            "bytes = d.bytes + excluded.bytes returning xmax = 0",
-            [*feed, day, items, size],
-        ).fetchone()
+        new = connection.execute(_ADD_USED, [*feed, day, items, size]).fetchone()
         if new == (True,):
             connection.execute(
                 "delete from mv.feed_days where tenant_id = %s and feed_id = %s and day < %s::date - %s::int",

@@ -27,12 +27,11 @@ VIEW = KeptView(
 FINISHED_MAX = 500
 """Jobs of a tenant that are over and still shown: some weeks of them. All of them are in app.jobs."""
 FINISHED = ("succeeded", "failed", "cancelled")
-COLUMNS = "tenant_id, job_id, kind, state, stage, done, total, unit, code, message, sequence, occurred_at"
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A row, in the order of `COLUMNS`."""
+    """A row of `mv.job_status`."""
 
     tenant_id: UUID
     job_id: UUID
@@ -63,19 +62,45 @@ def newest(values: Sequence[Any]) -> tuple[JobStatus, ...]:
     return tuple(status for _, status in sorted(last.items()))
 
 
-def apply(connection: Connection, statuses: Sequence[JobStatus]) -> None:
-    connection.cursor().executemany(
-        f"insert into mv.job_status as s ({COLUMNS}) "  # noqa: S608 - constants
-        "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (tenant_id, job_id) do update "
-        "set kind = excluded.kind, state = excluded.state, stage = excluded.stage, done = excluded.done, "
-        "total = excluded.total, unit = excluded.unit, code = excluded.code, message = excluded.message, "
-        "sequence = excluded.sequence, occurred_at = excluded.occurred_at where s.sequence < excluded.sequence",
-        [astuple(status) for status in statuses],
+_WRITE_STATUS = """
+  insert into mv.job_status as s (
+    tenant_id, job_id, kind, state, stage, done, total, unit, code, message, sequence, occurred_at
+  )
+  values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+  on conflict (tenant_id, job_id)
+  do update set
+    kind = excluded.kind,
+    state = excluded.state,
+    stage = excluded.stage,
+    done = excluded.done,
+    total = excluded.total,
+    unit = excluded.unit,
+    code = excluded.code,
+    message = excluded.message,
+    sequence = excluded.sequence,
+    occurred_at = excluded.occurred_at
+  where s.sequence < excluded.sequence
+"""
+
+_TRIM_FINISHED = """
+  delete from mv.job_status
+  where tenant_id = %(tenant_id)s
+    and state = any(%(finished)s)
+    and job_id <= (
+      select job_id
+      from mv.job_status
+      where tenant_id = %(tenant_id)s and state = any(%(finished)s)
+      order by job_id desc
+      offset %(max)s
+      limit 1
     )
+"""
+
+
+def apply(connection: Connection, statuses: Sequence[JobStatus]) -> None:
+    connection.cursor().executemany(_WRITE_STATUS, [astuple(status) for status in statuses])
     connection.cursor().executemany(
-        "delete from mv.job_status where tenant_id = %(tenant_id)s and state = any(%(finished)s) and job_id <= "
-        "(select job_id from mv.job_status where tenant_id = %(tenant_id)s and state = any(%(finished)s) "
-        "order by job_id desc offset %(max)s limit 1)",
+        _TRIM_FINISHED,
         [
             {"tenant_id": tenant_id, "finished": list(FINISHED), "max": FINISHED_MAX}
             for tenant_id in sorted({status.tenant_id for status in statuses if status.state in FINISHED})

@@ -6,32 +6,59 @@ Read next: `dataflows/oracle.py`, which says what is compared when; `dataflows/a
 
 from __future__ import annotations
 
-from dataflows.activity import COLUMNS, EVENTS_MAX, NEWEST_FIRST
 from dataflows.comparison import Right
 
-COUNTS = "tenant_id, kind, label, count"
-DAYS = "tenant_id, day, users"
+_VERSIONS = """
+  select tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at
+  from app.adr_versions
+  where tenant_id = %(tenant_id)s
+"""
+
+_NEWEST = """
+  select *
+  from (
+    select tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at
+    from app.adr_versions
+    where tenant_id = %(tenant_id)s
+    order by recorded_at desc, effective_at desc, adr_id desc, version desc
+    limit %(events_max)s
+  ) newest
+"""
+
+_COUNTS = """
+  select tenant_id, 'versions', change, count(*)
+  from app.adr_versions
+  where tenant_id = %(tenant_id)s
+  group by tenant_id, change
+  union all
+  select tenant_id, kind, status, count(*)
+  from (
+    select tenant_id, status, case when change = 'delete' then 'deleted_adrs' else 'adrs' end as kind
+    from app.adr_versions v
+    where tenant_id = %(tenant_id)s
+      and version = (
+        select max(version)
+        from app.adr_versions w
+        where w.tenant_id = v.tenant_id and w.adr_id = v.adr_id
+      )
+  ) newest
+  group by tenant_id, kind, status
+"""
+
+_DAYS = """
+  select tenant_id, (effective_at at time zone 'UTC')::date, count(distinct author)
+  from app.adr_versions
+  where tenant_id = %(tenant_id)s and author <> ''
+  group by 1, 2
+"""
+
+
+_COLUMNS = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
 
 RIGHT: Right = {
-    "mv.activity_ledger": (COLUMNS, f"select {COLUMNS} from app.adr_versions where tenant_id = %(tenant_id)s"),  # noqa: S608 - constants
-    "mv.activity": (
-        COLUMNS,
-        f"select * from (select {COLUMNS} from app.adr_versions where tenant_id = %(tenant_id)s "  # noqa: S608 - constants
-        f"order by {NEWEST_FIRST} limit {EVENTS_MAX}) newest",
-    ),
-    "mv.entity_counts": (
-        COUNTS,
-        "select tenant_id, 'versions', change, count(*) from app.adr_versions where tenant_id = %(tenant_id)s "
-        "group by tenant_id, change union all select tenant_id, kind, status, count(*) from ("
-        "select tenant_id, status, case when change = 'delete' then 'deleted_adrs' else 'adrs' end as kind "
-        "from app.adr_versions v where tenant_id = %(tenant_id)s and version = ("
-        "select max(version) from app.adr_versions w where w.tenant_id = v.tenant_id and w.adr_id = v.adr_id)"
-        ") newest group by tenant_id, kind, status",
-    ),
-    "mv.daily_active_users": (
-        DAYS,
-        "select tenant_id, (effective_at at time zone 'UTC')::date, count(distinct author) from app.adr_versions "
-        "where tenant_id = %(tenant_id)s and author <> '' group by 1, 2",
-    ),
+    "mv.activity_ledger": (_COLUMNS, _VERSIONS),
+    "mv.activity": (_COLUMNS, _NEWEST),
+    "mv.entity_counts": ("tenant_id, kind, label, count", _COUNTS),
+    "mv.daily_active_users": ("tenant_id, day, users", _DAYS),
 }
 """Of each table: what to compare, and the query that says what is right."""

@@ -10,11 +10,13 @@ new in it, or gone from it, moves the aggregates. So order and repetition are in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
+
+from psycopg import sql
 
 from connectors.postgres.sink import Connection
 from dataflows import job_status, oracle_usage
@@ -27,7 +29,7 @@ from schemas.flows import KeptTable, KeptView
 EVENTS_TOPIC = "adriatic.app.usage_events"
 
 _DAY = "(started_at at time zone 'UTC')::date"
-GROUPS: Mapping[str, Mapping[str, str]] = {
+GROUPS: Mapping[str, Mapping[str, LiteralString]] = {
     "usage_by_hour": {"hour": "date_trunc('hour', started_at, 'UTC')"},
     "usage_by_day": {"day": _DAY},
     "usage_by_model": {"day": _DAY, "provider": "provider", "model": "model"},
@@ -35,7 +37,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "usage_by_key": {"day": _DAY, "key_id": "coalesce(key_id, '')"},
 }
 """Of each view: the columns that it is by, and what an attempt has there. An attempt counts when it began."""
-MEASURES: Mapping[str, str] = {
+MEASURES: Mapping[str, LiteralString] = {
     "attempts": "1",
     "completed": "(outcome = 'completed')::int",
     "failed": "(outcome = 'failed')::int",
@@ -87,7 +89,7 @@ class Spent:
         return Key(self.tenant_id, self.attempt_id)
 
 
-LEDGER: Mapping[str, str] = {
+LEDGER: Mapping[str, LiteralString] = {
     "tenant_id": "uuid",
     "attempt_id": "uuid",
     "started_at": "timestamptz",
@@ -139,7 +141,8 @@ class Usage(Flow[Effects]):
 
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
-        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, oracle_usage.RIGHT))
+        tenant_id, finished_max = comparison.tenant.tenant_id, job_status.FINISHED_MAX
+        comparison.add_unlike(unlike(comparison.connection, tenant_id, oracle_usage.RIGHT, finished_max=finished_max))
 
     def transform(self, events: Sequence[Event]) -> Effects:
         captured = [event.value for event in events if event.contract == EVENTS_TOPIC]
@@ -195,39 +198,82 @@ def _count(connection: Connection, spent: Sequence[Spent], erased: Sequence[Key]
         },
     )
     tenants = sorted({key.tenant_id for key in erased})
-    for view in GROUPS if tenants else ():
-        connection.execute(
-            f"delete from mv.{view} where tenant_id = any(%s) and attempts = 0",  # noqa: S608 - a constant
-            [tenants],
-        )
+    for statement in _DELETE_EMPTY if tenants else ():
+        connection.execute(statement, [tenants])
 
 
-def _statement() -> str:
-    """The ledger, and what is new in it or gone from it into every aggregate. Rows are locked in the order of keys."""
-    columns = ", ".join(LEDGER)
-    values = ", ".join(f"%({name})s::{kind}[]" for name, kind in LEDGER.items())
-    aggregates = ", ".join(_aggregate(view, by) for view, by in GROUPS.items())
-    return (
-        "with gone as (delete from mv.usage_ledger l "  # noqa: S608 - constants
-        "using unnest(%(gone_tenants)s::uuid[], %(gone_attempts)s::uuid[]) as e (tenant_id, attempt_id) "
-        "where l.tenant_id = e.tenant_id and l.attempt_id = e.attempt_id returning l.*), "
-        f"new as (insert into mv.usage_ledger ({columns}) select * from unnest({values}) "
-        "on conflict (tenant_id, attempt_id) do nothing returning *), "
-        f"moved as (select 1 as by, {columns} from new union all select -1, {columns} from gone), "
-        f"{aggregates} select count(*) from moved"
+_MOVE = sql.SQL("""
+  with gone as (
+    delete from mv.usage_ledger l
+    using unnest(%(gone_tenants)s::uuid[], %(gone_attempts)s::uuid[]) as e (tenant_id, attempt_id)
+    where l.tenant_id = e.tenant_id and l.attempt_id = e.attempt_id
+    returning l.*
+  ),
+  new as (
+    insert into mv.usage_ledger ({columns})
+    select *
+    from unnest({values})
+    on conflict (tenant_id, attempt_id) do nothing
+    returning *
+  ),
+  moved as (select 1 as by, {columns} from new union all select -1, {columns} from gone),
+  {aggregates}
+  select count(*)
+  from moved
+""")
+"""The ledger, and what is new in it or gone from it into every aggregate. Rows are locked in the order of keys."""
+
+
+_AGGREGATE = sql.SQL("""
+  insert into {table} as a ({key}, {measures})
+  select {values}, {sums}
+  from moved
+  group by {places}
+  order by {places}
+  on conflict ({key})
+  do update set {moves}
+""")
+
+
+def _statement() -> sql.Composed:
+    """Of the declared groups and measures, which are columns: those are no parameters."""
+    aggregates = (
+        sql.SQL("{} as ({})").format(sql.Identifier(view), _aggregate(view, by)) for view, by in GROUPS.items()
+    )
+    return _MOVE.format(
+        columns=_names(LEDGER),
+        values=_joined(
+            sql.SQL("{}::{}[]").format(sql.Placeholder(name), sql.SQL(kind)) for name, kind in LEDGER.items()
+        ),
+        aggregates=_joined(aggregates),
     )
 
 
-def _aggregate(view: str, by: Mapping[str, str]) -> str:
-    key = ("tenant_id", *by)
-    sums = ", ".join(f"sum(by * {added})::bigint" for added in MEASURES.values())
-    moves = ", ".join(f"{name} = a.{name} + excluded.{name}" for name in MEASURES)
-    places = ", ".join(str(place) for place in range(1, len(key) + 1))
-    return (
-        f"{view} as (insert into mv.{view} as a ({', '.join((*key, *MEASURES))}) "  # noqa: S608 - constants
-        f"select tenant_id, {', '.join(by.values())}, {sums} from moved group by {places} order by {places} "
-        f"on conflict ({', '.join(key)}) do update set {moves})"
+def _aggregate(view: str, by: Mapping[str, LiteralString]) -> sql.Composed:
+    return _AGGREGATE.format(
+        table=sql.Identifier("mv", view),
+        key=_names(("tenant_id", *by)),
+        measures=_names(MEASURES),
+        values=_joined((sql.Identifier("tenant_id"), *map(sql.SQL, by.values()))),
+        sums=_joined(sql.SQL("sum(by * {})::bigint").format(sql.SQL(added)) for added in MEASURES.values()),
+        places=_joined(sql.Literal(place) for place in range(1, len(by) + 2)),
+        moves=_joined(sql.SQL("{0} = a.{0} + excluded.{0}").format(sql.Identifier(name)) for name in MEASURES),
     )
 
 
-_STATEMENT = _statement()
+def _names(names: Iterable[str]) -> sql.Composed:
+    return _joined(map(sql.Identifier, names))
+
+
+def _joined(parts: Iterable[sql.Composable]) -> sql.Composed:
+    return sql.SQL(", ").join(parts)
+
+
+_STATEMENT = _statement().as_bytes(None)
+_DELETE_EMPTY = [
+    sql.SQL("delete from {} where tenant_id = any(%s) and attempts = 0")
+    .format(sql.Identifier("mv", view))
+    .as_bytes(None)
+    for view in GROUPS
+]
+"""Rows that count nothing any more."""

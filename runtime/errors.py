@@ -205,14 +205,14 @@ class UnsupportedMedia(CallerError):
 
 
 class TooLarge(CallerError):
-    """Over a documented limit."""
+    """The request is over a documented limit."""
 
     code = "too-large"
     status = 413
 
 
 class RateLimited(CallerError):
-    """Over a quota. Retry later."""
+    """The caller is over a quota. Retry later."""
 
     code = "rate-limited"
     status = 429

@@ -52,7 +52,7 @@ class Lifecycle:
         self._stop.set()
 
     def wait_for_stop(self) -> None:
-        """Until somebody asks the process to stop, also after `fail`."""
+        """Wait until somebody asks the process to stop, also after `fail`."""
         while not self._asked.wait(timeout=1.0):
             pass
 

@@ -307,6 +307,10 @@ class TelemetrySettings(_Section):
     ops_port: int = Field(0, ge=0, le=PORT_MAX, description="Port of this process's health and metrics; 0 is none.")
 
 
+STACK_PROCESSES_MAX = 8
+"""Of one flow on one machine. Topics have few partitions, and each process costs memory: beyond it, another machine."""
+
+
 class StackSettings(_Section):
     """Which outside components this machine runs itself, and what was decided once for them (kept in `stack.toml`)."""
 
@@ -316,6 +320,12 @@ class StackSettings(_Section):
     kafka: Literal["embedded", "external"] = Field("embedded", description="`external`: `kafka.*` says where it is.")
     registry: Literal["embedded", "external"] = Field(
         "embedded", description="`external`: `registry.*` says where it is; `embedded` needs an embedded Postgres."
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=STACK_PROCESSES_MAX,
+        description="How many processes of each flow and agent run here; they share the partitions of their topics.",
     )
     instance: str = Field("", description="Recorded: names this copy's state where it lies outside the home.")
     postgres_data: Path | None = Field(None, description="Recorded: the embedded server's data directory.")

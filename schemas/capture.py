@@ -148,7 +148,7 @@ TYPES: Mapping[int, Any] = {
     3614: _semantic("string", "io.debezium.data.Tsvector"),
     3802: _semantic("string", "io.debezium.data.Json"),
 }
-"""By the oid in `pg_type`, which is fixed for built-in types."""
+"""Types by their oid in `pg_type`, which is fixed for built-in ones."""
 
 ARRAYS: Mapping[int, int] = {
     1000: 16,

@@ -35,14 +35,14 @@ UNKNOWN_MAX = 1024
 """Unknown ids remembered by one decoder, so that a topic full of garbage does not become a registry full of
 requests."""
 UNKNOWN_S = 10.0
-"""For how long, in seconds. A schema is registered before it is used, so an id seldom becomes known later; when it does
-(a registry restored from a backup), this is how late we notice."""
+"""How long an id stays unknown, in seconds. A schema is registered before it is used, so an id seldom becomes known
+later; when it does (a registry restored from a backup), this is how late we notice."""
 DETAIL_CHARS_MAX = 200
-"""Of what is said about bytes that do not fit: names of schema, record and field, never a schema."""
+"""Longest text about bytes that do not fit: names of schema, record and field, never a schema."""
 NAME_CHARS_MAX = 60
-"""Of the name of a record that anybody may have registered, so that what is wrong still follows behind it."""
+"""Longest name of a record: anybody may have registered it, and what is wrong must still follow behind it."""
 ERROR_CHARS_MAX = 120
-"""Of a library's message that we repeat; such messages may quote the value, and values do not belong into logs."""
+"""Longest message of a library that we repeat: it may quote the value, and values do not belong into logs."""
 
 
 class SchemaLookup(Protocol):

@@ -282,7 +282,7 @@ def _inner_ns(schema: Mapping[str, Any], namespace: str) -> str:
 
 
 def _same_name(reader: Mapping[str, Any], writer: Mapping[str, Any], reader_ns: str, writer_ns: str) -> bool:
-    """By the whole name. The specification lets the namespace differ; generated readers bind to it all the same."""
+    """Compare whole names. The specification lets the namespace differ; generated readers bind to it all the same."""
     name = _full_name(writer, writer_ns)
     inner = _inner_ns(reader, reader_ns)
     aliases = {alias if "." in alias or not inner else f"{inner}.{alias}" for alias in reader.get("aliases", ())}
@@ -309,7 +309,7 @@ def _meaning(reader: Any, writer: Any, path: str) -> Iterator[Incompatibility]:
 
 
 def _property(schema: Any, name: str) -> Any:
-    """Of a record, connect.name repeats its name, which has a rule of its own."""
+    """Read a property; but the connect.name of a record repeats its name, which has a rule of its own."""
     if not isinstance(schema, Mapping) or schema["type"] == "record":
         return None
     return schema.get(name)

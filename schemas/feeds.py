@@ -33,15 +33,15 @@ KEY_PREFIX = "adf_"
 """So that a key that was committed by mistake can be searched for."""
 KEY_ID_BYTES = 10
 SEED_BYTES = 32
-"""Of Ed25519."""
+"""Size of a seed of Ed25519."""
 
 EXTERNAL_ID_CHARS_MAX = 512
 TITLE_CHARS_MAX = 1_000
 URI_CHARS_MAX = 2_048
 TEXT_BYTES_MAX = 1_048_576
-"""As of an ADR (`api.adr_bytes_max`): larger texts are uploaded as documents."""
+"""The same as for an ADR (`api.adr_bytes_max`): larger texts are uploaded as documents."""
 RECORD_BYTES_MAX = 2_097_152
-"""Of a record's value: the largest text, and room for everything else that it says."""
+"""Largest value of a record: the largest text, and room for everything else that it says."""
 VERSION_MAX = 2**63 - 1
 MEDIA_TYPES = ("text/markdown", "text/plain")
 
@@ -120,7 +120,7 @@ class ProducerKey:
 
 
 def tenant_of(key_id: str) -> UUID | None:
-    """Whose key it would be; None when it cannot be one."""
+    """Find whose key it would be; None when it cannot be one."""
     tenant, _, chosen = key_id.partition(".")
     if len(tenant) != 2 * 16 or not (chosen.isascii() and chosen.isalnum()):
         return None

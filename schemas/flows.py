@@ -18,7 +18,7 @@ class KeptTable:
     """
 
     name: str
-    """With its schema."""
+    """The name with its schema."""
     compared: str = ""
     not_compared: str = ""
     columns: str = ""
@@ -38,13 +38,13 @@ class KeptView:
     """
 
     name: str
-    """In `mv.watermarks`; for ever."""
+    """The name in `mv.watermarks`; for ever."""
     about: str
     """One sentence for the documentation."""
     made_from: tuple[str, ...] = ()
     """Those of the flow's topics whose records move its watermark, by contract name. Empty: all."""
     table: str = ""
-    """With its schema."""
+    """The name with its schema."""
     key: tuple[str, ...] = ()
     """The primary key of the table without the tenant."""
     columns: tuple[str, ...] = ()

@@ -107,8 +107,8 @@ def _map(inner: Convert) -> Convert:
 
 
 def _union(branches: list[Any], path: str, names: dict[str, Convert]) -> Convert:
-    """Of null and one other type only: with more, JSON does not say which one a value belongs to, so it stays as it
-    is."""
+    """Convert a union of null and one other type only: with more, JSON does not say which one a value has, so it stays
+    as it is."""
     others = [converter(branch, path, names) for branch in branches if branch != "null"]
     if len(others) != 1:
         return _same

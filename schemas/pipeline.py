@@ -70,14 +70,14 @@ class GroupLag(msgspec.Struct, frozen=True, kw_only=True):
     trend: float | None = None
     """Records a second by which the lag grows; negative while it shrinks."""
     eta_s: float | None = None
-    """Until nothing waits, if it goes on like this; null while it does not shrink."""
+    """Time until nothing waits, if it goes on like this; null while it does not shrink."""
     retention_share: float | None = None
     members: int | None = None
     partitions: Sequence[PartitionLag] = ()
 
 
 class Percentiles(msgspec.Struct, frozen=True):
-    """Of the looks of one minute, or of one hour, in seconds."""
+    """Percentiles of the looks of one minute, or of one hour, in seconds."""
 
     samples: int
     p50_s: float

@@ -36,9 +36,9 @@ SLICE_S = 5.0
 POLL_S = 1.0
 """How often to look for jobs that nothing announced: retries that are due, leases that ran out."""
 STEP_S_MAX = 600.0
-"""After this long in one step its lease is no longer kept: another worker tries."""
+"""The lease of a step that takes longer than this is no longer kept: another worker tries."""
 ANNOUNCE_S = 1.0
-"""At most one `job.progress` per job so often, beside those of a change of state."""
+"""Time between two `job.progress` of a job, beside those of a change of state."""
 
 
 class Worker:
@@ -76,7 +76,7 @@ class Worker:
             self._awake.notify_all()
 
     def join(self, timeout_s: float) -> None:
-        """After the process was asked to stop: each place ends its step and gives its job back."""
+        """Wait, after the process was asked to stop: each place ends its step and gives its job back."""
         self.wake()
         for thread in self._threads:
             thread.join(timeout_s)

@@ -38,7 +38,7 @@ class Dlq(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     topic: str
     consecutive_max: int = 100
-    """So many in a row in one partition stop the consumer."""
+    """How many in a row in one partition stop the consumer."""
     ratio_max: float = 0.05
     """More than this share of a partition's records stops it too."""
 
@@ -81,7 +81,7 @@ class Topic(msgspec.Struct, frozen=True):
     pii: tuple[str, ...]
     """Fields that hold, or may hold, what people wrote or who they are."""
     freshness_target_s: float | None
-    """From the commit to the record, in seconds; None where nothing is promised."""
+    """Time from the commit to the record, in seconds; None where nothing is promised."""
     dlq: Dlq | None
     extra: Mapping[str, str]
 

@@ -104,7 +104,7 @@ def _status(settings: Settings) -> dict[str, Any]:
 
 
 RESET_MAX_S = 15.0
-"""For a capture that runs to let go of the slot."""
+"""Longest wait until a running capture has let go of the slot."""
 
 
 @cdc.command()

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 ROWS_MAX = 1_000
-"""Of one listing; whoever wants all of them reads ops.dlq."""
+"""Longest listing; whoever wants all of them reads ops.dlq."""
 PREVIEW_BYTES = 256
 DECIDED_MAX = 10_000
-"""Of one redrive or drop. Each is a transaction of a few milliseconds, and each holds up its flow's partition."""
+"""Most letters that one redrive or drop decides. Each is a transaction of a few milliseconds, and each holds up its
+flow's partition."""
 
 COUNT_KINDS = """
   select flow, topic, stage, code, count(*) as records, min(failed_at) as first, max(failed_at) as last

@@ -40,7 +40,8 @@ PREFIX: Final = "rel-"
 WAYS: Final = ("bm25", "blind", "linked")
 """Plain BM25; what the system serves without knowing the links; and knowing them."""
 WAIT_S_MAX: Final = 120.0
-"""For the lists to follow what search shows. A list takes milliseconds; longer than this, the flow is down."""
+"""Longest wait for the lists to follow what search shows. A list takes milliseconds; longer than this, the flow is
+down."""
 POLL_S: Final = 0.25
 
 

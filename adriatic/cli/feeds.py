@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 BATCH_ITEMS_MAX = 500
-"""As much as the API takes at once."""
+"""The API takes this many at once."""
 BATCH_BYTES_MAX = 4_194_304
 """Half of what the API takes, so that a batch is closed before it is too large."""
 BAD_LINES_SHOWN_MAX = 20
 FILES_MAX = 10_000
-"""Of one `encode`: two files an item; more of them is work for a program."""
+"""Most files of one `encode`: two an item; more of them is work for a program."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 key_option = click.option(

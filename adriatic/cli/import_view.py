@@ -22,7 +22,7 @@ from api.imports.freshness import Arm, Freshness
 from api.imports.schemas import Tally
 
 LINE_EVERY_S = 2.0
-"""Without a terminal, progress is a line this often."""
+"""How often progress is a line where there is no terminal."""
 SAME_LINE_EVERY_S = 20.0
 """A line that says the same again only shows that somebody is still waiting."""
 EXAMPLES_SHOWN = 2

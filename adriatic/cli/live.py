@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from connectors.llm.sse import ServerEvent
 
 ROWS_SHOWN_MAX = 30
-"""Of a table that moves on a screen; `--json` has every row."""
+"""Rows of a table that moves on a screen; `--json` has every row."""
 CELL_CHARS_MAX = 60
 REFRESH_PER_S = 8.0
 

@@ -15,9 +15,9 @@ from api.imports.freshness import Freshness
 from runtime.clock import Clock
 
 POLL_S = 0.25
-"""Between two looks: the resolution of the times that are printed, and four cheap reads a second."""
+"""Pause between two looks: the resolution of the times that are printed, and four cheap reads a second."""
 STILL_S_MAX = 120.0
-"""Without any progress for so long, waiting longer would not help: a flow is down. One batch of embeddings on a busy
+"""Longest wait without any progress: after that a flow is down. One batch of embeddings on a busy
 machine takes less."""
 WAIT_S_MAX = 1_800.0
 """However much moves: nobody watches a command for longer than half an hour."""

@@ -27,7 +27,7 @@ from runtime.clock import Clock
 BATCH_EVENTS_MAX = 200
 """Changes in one request: about half a second of work for the API, so progress moves and a retry costs little."""
 ENVELOPE_BYTES = 64
-"""Of a request around its changes."""
+"""Size of a request beside its changes."""
 
 
 @dataclass(slots=True)

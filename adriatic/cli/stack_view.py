@@ -34,7 +34,7 @@ from adriatic.supervisor.part import GOOD, PartReport, State, SystemReport
 from runtime.settings import Settings
 
 PLAIN_EVERY_S = 5.0
-"""Between two lines about one download where nothing can move in place."""
+"""Time between two lines about one download where nothing can move in place."""
 MARKS = {"ready": "[green]✓[/]", "done": "[green]✓[/]", "broken": "[red]✗[/]", "stopped": "·"}
 
 

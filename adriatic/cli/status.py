@@ -32,11 +32,11 @@ from runtime.settings import Settings, load
 from schemas.pipeline import Pipeline, mask_stale
 
 WATCH_S = 2.0
-"""Between two screens: as often as the supervisor and the watcher report."""
+"""Time between two screens: as often as the supervisor and the watcher report."""
 PROBES_S_MAX = 6.0
-"""For everything together, in seconds. What has not answered by then is unknown."""
+"""Limit for everything together, in seconds. What has not answered by then is unknown."""
 ASK_S_MAX = 3.0
-"""For one question, in seconds."""
+"""Limit for one question, in seconds."""
 EXIT: dict[Verdict, int] = {"ok": 0, "degraded": 1, "unknown": 3}
 NOT_RUNNING = "not running: `adriatic up` starts it"
 

@@ -13,7 +13,7 @@ from runtime.lifecycle import Lifecycle
 from runtime.settings import load
 
 STOP_S_MAX = 15.0
-"""For the steps under way; a job whose step takes longer is taken up again when its lease runs out."""
+"""Time that the steps under way get to end; a job whose step takes longer is taken up again when its lease runs out."""
 
 
 @click.group()

@@ -35,9 +35,9 @@ RECORDS_SHOWN = 100
 RECORDS_SCANNED_MAX = 1_000_000
 """Looked at, unless told otherwise. Small records are decoded at some 10 000 a second, so time is the nearer bound."""
 SECONDS_MAX = 60.0
-"""Of a reading, unless told otherwise: as long as somebody waits for a prompt."""
+"""Length of a reading, unless told otherwise: as long as somebody waits for a prompt."""
 LINE_CHARS = 200
-"""Of a record on a terminal; in a pipe lines are whole."""
+"""Length of a record's line on a terminal; in a pipe lines are whole."""
 STOPPED = {
     "end": "to the end",
     "limit": "stopped at --limit",

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
 
 POLL_S = 0.3
-"""Between two looks at what is still under way."""
+"""Pause between two looks at what is still under way."""
 WAIT_S = 300.0
-"""For all files together, after the last one was sent: several times the bound of a single one."""
+"""Limit for all files together, after the last one was sent: several times the bound of a single one."""
 FILES_MAX = 10_000
-"""Of one call. More than that is an archive, and wants a look first."""
+"""Most files of one call. More than that is an archive, and wants a look first."""
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ def send(remote: Remote, files: Sequence[Path]) -> list[UploadOutcome]:
 
 
 def follow(remote: Remote, outcomes: Sequence[UploadOutcome], clock: Clock) -> None:
-    """Until each is processed or refused. Raises `DependencyUnavailable` when that takes too long."""
+    """Wait until each is processed or refused. Raises `DependencyUnavailable` when that takes too long."""
     from api.documents.service import Document
 
     deadline = Deadline.after(WAIT_S, clock)

@@ -75,7 +75,7 @@ def usage(
 
 
 def _time(text: str | None) -> str | None:
-    """In UTC where no zone is named, as the buckets are."""
+    """Read a time, as UTC where no zone is named: the buckets are in UTC."""
     if text is None:
         return None
     try:

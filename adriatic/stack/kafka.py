@@ -1,6 +1,6 @@
 """The embedded broker: Apache Kafka in KRaft mode, one node that is broker and controller.
 
-Owns its version, properties and command line. Refuses what Redpanda does not have too (DESIGN: one code for both), and
+Owns its version, properties and command line. Refuses what Redpanda does not have too (one code for both), and
 to create a topic because somebody mentioned it.
 """
 

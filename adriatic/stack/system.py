@@ -11,13 +11,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from adriatic.stack import artifacts, kafka, ports, postgres, registry
+from adriatic.stack import artifacts, kafka, ports, postgres, record, registry
 from adriatic.supervisor.part import Part, ProbeResult
 from dataflows.catalog import flows
 from dataflows.flow import Flow
@@ -154,19 +155,21 @@ def _ours(settings: Settings) -> list[Part]:
     alone = settings.api.workers == 1  # several answer for themselves there, and for all on the operators' port
     after = ["migrate", "topics", "schemas"]
 
-    def flow(kind: type[Flow[Any]]) -> Part:
-        return _service(settings, kind.name, ["flow", "run", kind.name], after, f"flow: {kind.about}")
+    def flow(kind: type[Flow[Any]]) -> Iterator[Part]:
+        for name in record.process_names(kind.name, settings.stack.processes):
+            yield _service(settings, name, ["flow", "run", kind.name], after, f"flow: {kind.about}")
 
-    def agent(kind: type[Agent]) -> Part:
-        return _service(settings, kind.name, ["stream", "run", kind.name], after, f"agent: {kind.about}")
+    def agent(kind: type[Agent]) -> Iterator[Part]:
+        for name in record.process_names(kind.name, settings.stack.processes):
+            yield _service(settings, name, ["stream", "run", kind.name], after, f"agent: {kind.about}")
 
     return [
         _step(settings, "migrate", ["migrate"], ["postgres"], "database schema"),
         _step(settings, "topics", ["topics", "apply"], ["kafka"], "topics as in topics/"),
         _step(settings, "schemas", ["schemas", "register"], ["registry"], "schemas as in schemas/avro/"),
         _service(settings, "cdc", ["cdc", "run"], after, "change capture: WAL to topics"),
-        *map(flow, flows().values()),
-        *map(agent, agents().values()),
+        *chain.from_iterable(map(flow, flows().values())),
+        *chain.from_iterable(map(agent, agents().values())),
         _service(settings, "watch", ["watch", "run"], ["migrate"], "watcher: lag of groups, freshness of views"),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready" if alone else ""),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),

@@ -29,11 +29,11 @@ BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 15.0
 """One that cannot start tries four times a minute: soon after its cause is gone, without burning a core meanwhile."""
 STABLE_S = 30.0
-"""After this long in a good state the next failure is a new one, and its first pause is short again."""
+"""A failure after this long in a good state is a new one, and its first pause is short again."""
 PROBE_STARTING_S = 0.15
-"""Between probes of a part that is not ready: what a start may lose to not looking."""
+"""Time between probes of a part that is not ready: what a start may lose to not looking."""
 PROBE_READY_S = 2.0
-"""Between probes of a part that is ready: how late a silent failure is seen."""
+"""Time between probes of a part that is ready: how late a silent failure is seen."""
 HUNG_S = 45.0
 """A part that is alive and answers nobody for this long is ended and started again. Longer than any pause of a JVM or
 of a database in recovery; a part that answers that it waits is never hung."""
@@ -67,7 +67,7 @@ class Keeper:
             background=part.background,
         )
         self._good_since_s: float | None = None
-        """On the monotonic clock."""
+        """A time of the monotonic clock."""
 
     @property
     def report(self) -> PartReport:
@@ -215,7 +215,7 @@ class Keeper:
         return child.wait()
 
     async def _either(self, exited: asyncio.Event, seconds: float | None = None) -> None:
-        """Until the process ended, a stop is requested, or `seconds` passed."""
+        """Wait until the process ended, a stop is requested, or `seconds` passed."""
         waits = {asyncio.ensure_future(event.wait()) for event in (exited, self._stop)}
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
@@ -295,7 +295,7 @@ def _plain(line: str) -> str:
 
 
 async def _all(events: Iterator[asyncio.Event] | Sequence[asyncio.Event]) -> None:
-    """Until all of them are set at one moment."""
+    """Wait until all of them are set at one moment."""
     wanted = list(events)
     while missing := [event for event in wanted if not event.is_set()]:
         await missing[0].wait()

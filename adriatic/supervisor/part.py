@@ -79,9 +79,9 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str = ""
     last_error_at: float | None = None
     start_s: float | None = None
-    """From the start of its process (or step) to ready, the last time."""
+    """How long it took from the start of its process (or step) to ready, the last time."""
     attempts_failed: int = 0
-    """In a row, without a good moment between."""
+    """How many in a row, without a good moment between."""
 
 
 class SystemReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class SystemReport(msgspec.Struct, frozen=True, kw_only=True):
     begun_at: float
     """When it began to start the parts."""
     ready_s: float | None
-    """From `begun_at` until everything was good for the first time."""
+    """How long it took from `begun_at` until everything was good for the first time."""
     stopping: bool
     parts: list[PartReport]
 

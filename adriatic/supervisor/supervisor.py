@@ -30,7 +30,7 @@ REPORT_EVERY_S = 2.0
 REPORT_STALE_S = 15.0
 """A report older than this tells nothing about now."""
 LOG_BYTES_MAX = 8_388_608
-"""Of one part's log; one older file of the same size is kept."""
+"""Largest log of one part; one older file of the same size is kept."""
 PROBES_AT_ONCE = 16
 """Threads for probes, one a part: a server that hangs must not delay what is known of the others."""
 

@@ -43,9 +43,9 @@ STALE_S = 10.0
 """A look older than this says nothing about now: five looks were missed. A consumer that says by itself that it is
 alive, and has not for so long, stands still."""
 STALL_S = 30.0
-"""So long may one batch take. Records that wait longer, without one commit, wait for somebody who does nothing."""
+"""Longest time that one batch may take. Records that wait longer, without one commit, wait for nobody."""
 GONE_S = 5.0
-"""So long must nobody have been there: a consumer that connects again is away for a moment."""
+"""How long nobody must have been there: a consumer that connects again is away for a moment."""
 RECENT_S = 20.0
 """What a trend is taken from: several looks, so that one big batch is not taken for one."""
 IN_FLIGHT_S = 10.0

@@ -18,7 +18,7 @@ from schemas.pipeline import GroupLag, Pipeline, Slot, Status, ViewFreshness
 DISK_SHARE_MIN = 0.05
 """Less of a disk free than this needs somebody, at the latest: databases stop when it is full."""
 DISK_BYTES_MIN = 2_000_000_000
-"""And less than this, on a small disk: half of what the slot may keep."""
+"""Less than this is too little, on a small disk too: half of what the slot may keep."""
 WELL: frozenset[Status] = frozenset({"ok", "catching-up"})
 """Words of groups that need nobody. That a view is old is said by the view."""
 
@@ -32,7 +32,8 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Spend(msgspec.Struct, frozen=True):
-    """Since midnight UTC. `unpriced` attempts are not in `micro_usd`: their price is not known, and not 0."""
+    """What was spent since midnight UTC. `unpriced` attempts are not in `micro_usd`: their price is not known, and not
+    0."""
 
     attempts: int
     micro_usd: int

@@ -37,20 +37,20 @@ from schemas.pipeline import STAGES, STATUSES, GroupLag, Percentiles, Pipeline, 
 log = get_logger("watcher")
 
 INTERVAL_S = 2.0
-"""Between two looks. Each costs a dozen small statements and as many requests to the broker."""
+"""Time between two looks. Each costs a dozen small statements and as many requests to the broker."""
 BROKER_S_MAX = 4.0
-"""So long a look waits for the broker. A later answer is dropped: its offsets are old."""
+"""Longest wait of a look for the broker. A later answer is dropped: its offsets are old."""
 DATABASE_S_MAX = 8.0
-"""So long a look waits for what the database knows, or for the picture to be written: a dozen statements, each of which
-the server itself ends after `connectors.postgres.watch.STATEMENT_MS`. Less than the age at which a picture is not
+"""Longest wait of a look for what the database knows, or for the picture to be written: a dozen statements, each of
+which the server itself ends after `connectors.postgres.watch.STATEMENT_MS`. Less than the age at which a picture is not
 believed any more."""
 SAMPLES_MAX = 240
-"""Of one partition's window. More than `lag.WINDOW_S` holds at this pace."""
+"""Most samples of one partition's window. More than `lag.WINDOW_S` holds at this pace."""
 NAME = "adriatic-watch"
 PREFIX = "adriatic."
 
 Say = Callable[..., None]
-"""Of a gauge, its value (None: not known) and its labels."""
+"""Sets a gauge: its value (None: not known) and its labels."""
 Windows = dict[str, dict[Place, deque[Sample]]]
 
 
@@ -213,7 +213,7 @@ class Watcher:
     # --- what is said -----------------------------------------------------------------------------------------------
 
     def publish(self, found: Pipeline) -> None:
-        """To the table that everybody reads, and as metrics."""
+        """Write the picture to the table that everybody reads, and as metrics."""
         self._database.ask_apart(lambda watch: watch.write(found))
         metrics.WATCH_SAMPLED_SECONDS.set(found.sampled_at_s)
         exported: set[tuple[Gauge, tuple[str, ...]]] = set()

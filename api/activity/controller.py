@@ -55,7 +55,7 @@ class ActivityController(Controller):
         position: watermarks.Position = None,
     ) -> Response[ActivityFeed]:
         """The newest versions of the tenant's ADRs. The whole history of one is `GET /v1/adrs/{adr_id}/versions`."""
-        await watermarks.shown(database, principal.tenant_id, "activity", position)
+        await watermarks.wait_until_shown(database, principal.tenant_id, "activity", position)
         found = await service.feed(database, principal.tenant_id, limit)
         return Response(found, headers=found.as_of.headers())
 
@@ -72,7 +72,7 @@ class ActivityController(Controller):
         position: watermarks.Position = None,
     ) -> Response[Counts]:
         """ADRs and deleted ADRs by status, versions by kind of change."""
-        await watermarks.shown(database, principal.tenant_id, "entity_counts", position)
+        await watermarks.wait_until_shown(database, principal.tenant_id, "entity_counts", position)
         found = await service.counts(database, principal.tenant_id)
         return Response(found, headers=found.as_of.headers())
 
@@ -94,6 +94,6 @@ class ActivityController(Controller):
         position: watermarks.Position = None,
     ) -> Response[ActiveDays]:
         """How many authors, by name, have versions that took effect on each day, in UTC."""
-        await watermarks.shown(database, principal.tenant_id, "daily_active_users", position)
+        await watermarks.wait_until_shown(database, principal.tenant_id, "daily_active_users", position)
         found = await service.active_days(database, principal.tenant_id, limit)
         return Response(found, headers=found.as_of.headers())

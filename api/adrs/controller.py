@@ -30,7 +30,7 @@ from api.adrs.schemas import (
     Rollback,
 )
 from api.auth.users import Principal
-from api.db import Connection, Database, tenant_transaction, write
+from api.db import Connection, Database, tenant_transaction
 from api.edge import traceparent
 from api.logs import service as logs
 from api.openapi import answers
@@ -112,11 +112,12 @@ class AdrController(Controller):
                 await service.remember(connection, tenant_id, idempotency_key, data, written.adr_id)
             return await queries.read(connection, tenant_id, written.adr_id), False
 
-        (adr, replayed), lsn = await write(database, tenant_id, work)
+        async with tenant_transaction(database, tenant_id) as connection:
+            adr, replayed = await work(connection)
         if not replayed:
             metrics.ADRS_CREATED.inc()
         headers = {"location": f"/v1/adrs/{adr.adr_id}"} | ({"idempotent-replay": "true"} if replayed else {})
-        return _answer(adr, lsn, headers, status_code=201)
+        return _answer(adr, headers, status_code=201)
 
     @get(
         operation_id="listAdrs",
@@ -179,7 +180,8 @@ class AdrController(Controller):
         include_deleted: IncludeDeleted = False,
         if_none_match: IfNoneMatch = None,
     ) -> Response[Adr | None]:
-        """As it is now, or as it was at a time. The ETag is what a later change is made from; 304 when you have it."""
+        """Read an ADR as it is now, or as it was at a time. The ETag is what a later change is made from; 304 when you
+        have it."""
         require_zone("as_of", as_of)
         tenant_id = principal.tenant_id
         async with tenant_transaction(database, tenant_id, read_only=True) as connection:
@@ -336,20 +338,14 @@ async def _change(
 ) -> Response[Adr]:
     """Do `work` in one transaction, and answer with the ADR as it is then."""
     tenant_id, by = principal.tenant_id, actor(principal)
-
-    async def run(connection: Connection) -> Adr:
+    async with tenant_transaction(database, tenant_id) as connection:
         written = await work(connection, tenant_id, by)
-        return await queries.read(connection, tenant_id, written.adr_id, include_deleted=True)
-
-    adr, lsn = await write(database, tenant_id, run)
-    return _answer(adr, lsn, {})
+        adr = await queries.read(connection, tenant_id, written.adr_id, include_deleted=True)
+    return _answer(adr, {})
 
 
-def _answer(adr: Adr, lsn: str | None, headers: dict[str, str], status_code: int = 200) -> Response[Any]:
-    headers = headers | {"etag": preconditions.etag(adr)}
-    if lsn is not None:
-        headers |= {"adriatic-commit-lsn": lsn}
-    return Response(adr, status_code=status_code, headers=headers)
+def _answer(adr: Adr, headers: dict[str, str], status_code: int = 200) -> Response[Any]:
+    return Response(adr, status_code=status_code, headers=headers | {"etag": preconditions.etag(adr)})
 
 
 async def _parse(body: str) -> ParsedAdr:

@@ -144,7 +144,7 @@ def _blind(text: str, titles: Iterable[str], own: str) -> str:
 
 
 def bm25(corpus: Sequence[LinkedAdr]) -> list[list[int]]:
-    """For each item the nearest others by Okapi BM25, its whole text as the query: plain words, no stems, no stop
+    """List for each item the nearest others by Okapi BM25, its whole text as the query: plain words, no stems, no stop
     words."""
     texts = [Counter(re.findall(r"\w+", item.text.lower())) for item in corpus]
     sizes = [sum(text.values()) for text in texts]
@@ -174,7 +174,7 @@ Measured = tuple[float, float]
 
 
 def measure(corpus: Sequence[LinkedAdr], lists: Sequence[Sequence[int]]) -> list[Measured]:
-    """Of each item that is linked, how well its list holds what it is linked with."""
+    """Measure how well the list of each linked item holds what it is linked with."""
     found: list[Measured] = []
     for item, others in zip(corpus, lists, strict=True):
         if not item.linked:

@@ -22,7 +22,7 @@ LINKS_MAX: Final = 500
 TARGET_CHARS_MAX: Final = 1_000
 """A link's target is part of an index key in Postgres, which holds at most about 2 700 bytes."""
 PLAIN_CHARS_MAX: Final = 1_200
-"""Of a text that is read for its words: four times the longest title."""
+"""Longest text that is read for its words: four times the longest title."""
 
 PATH_NUMBER = re.compile(r"(?:(?:adr|rfc|dr|decision)[-_ ]?)?(\d{1,5})(?=$|[-_. ])", re.IGNORECASE)
 DATED = re.compile(r"\d{4}[-_]\d{2}[-_]\d{2}|\d{8}")

@@ -162,7 +162,7 @@ def _blank_comments(lines: list[str]) -> list[str]:
 
 
 def _closing_fences(lines: Sequence[str]) -> dict[str, list[int]]:
-    """For each mark of a fence, the length of the longest that could close one, at or after each line."""
+    """Find for each mark of a fence the length of the longest that could close one, at or after each line."""
     longest = {"`": [0] * (len(lines) + 1), "~": [0] * (len(lines) + 1)}
     for index in range(len(lines) - 1, -1, -1):
         for after in longest.values():

@@ -163,11 +163,11 @@ class RelationController(Controller):
     async def list_related(
         self, database: Db, principal: By, adr_id: AdrId, position: watermarks.Position = None
     ) -> Response[related.RelatedAdrs]:
-        """At most ten: what links lead to or come from first, then by shared words and by meaning. Superseded ADRs
+        """List at most ten: what links lead to or come from first, then by shared words and by meaning. Superseded ADRs
         are among them, with their status; deleted ones are not."""
         if position is not None:
             deadline = Deadline.after(watermarks.POSITION_WAIT_S)
-            await watermarks.reached_related(database, principal.tenant_id, position, deadline)
+            await watermarks.wait_until_related(database, principal.tenant_id, position, deadline)
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             await queries.require_adr(connection, principal.tenant_id, adr_id)
             found = await related.read(connection, principal.tenant_id, adr_id)

@@ -17,7 +17,7 @@ MESSAGE_CHARS_MAX = 2_000
 """Why a version was made: the length of a long commit message's summary, not of an essay."""
 TAG_PATTERN = r"^[^\x00-\x1f\x7f,]{1,64}$"
 TAGS_MAX = 50
-"""Of one ADR. Tags are for filters; more of them than this are text."""
+"""Most tags of one ADR. Tags are for filters; more of them than this are text."""
 VERSION_MAX = 2_147_483_647
 
 Title = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARS_MAX)]

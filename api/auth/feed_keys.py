@@ -1,4 +1,4 @@
-"""From a feed's key in the place of a token to who is calling: the one feed that it may send to.
+"""Identify a caller by a feed's key in the place of a token: it may send to that one feed.
 
 Owns the check. The database has the public half of each key, and whoever presents the seed can be held against it.
 Refuses to tell apart a key that never was, one that was revoked, and one whose feed is gone.

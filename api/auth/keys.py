@@ -28,11 +28,11 @@ AGE_S_MAX = 600.0
 """Keys older than this are asked for again, behind the back of the request that notices: bounds how long a revoked key
 is good."""
 ASK_EVERY_S_MIN = 10.0
-"""Between two requests because of unknown keys: anybody can make tokens that name unknown keys."""
+"""Time between two requests because of unknown keys: anybody can make tokens that name unknown keys."""
 ASK_AGAIN_S = 1.0
-"""Between two requests while there are no keys at all."""
+"""Time between two requests while there are no keys at all."""
 KEYS_MAX = 64
-"""Of one document; the rest is not looked at."""
+"""Most keys that are read from one document; the rest is not looked at."""
 
 log = get_logger("api")
 

@@ -16,7 +16,7 @@ from schemas.feeds import KEY_PREFIX
 
 PUBLIC = {"public": True}
 FEED_KEY = {"feed_key": True}
-"""Of a route that takes a feed's key in the place of a token."""
+"""Marks a route that takes a feed's key in the place of a token."""
 
 
 class RequireToken(AbstractAuthenticationMiddleware):

@@ -1,4 +1,4 @@
-"""From an `Authorization` header to who is calling: signature, issuer, audience, time, tenant.
+"""Identify a caller by an `Authorization` header: signature, issuer, audience, time, tenant.
 
 Owns the check and the words for what is wrong. Refuses every algorithm that the key at hand is not for, and every token
 that does not say until when it is good. Holds no key: `keys` does.
@@ -22,12 +22,12 @@ TOKEN_CHARS_MAX = 8192
 SUBJECT_CHARS_MAX = 255
 """OpenID Connect Core, section 2."""
 KEY_CLAIMS = ("client_id", "azp", "jti")
-"""With which credential a caller came, best first: the client that the token was given to (RFC 9068; `azp` in OpenID
+"""Claims that name a caller's credential, best first: the client that the token was given to (RFC 9068; `azp` in OpenID
 Connect), which stays the same when tokens are renewed; else the token itself, as for those of the local issuer."""
 KEY_CHARS_MAX = 255
 """The ledger's bound. A longer one is not cut, which could make two of them one: it counts as not known."""
 SHOWN_CHARS_MAX = 200
-"""Of a name or an email address that is stored with the user."""
+"""Longest name or email address that is stored with the user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 
 MARKER_CHARS_MAX = 48
-"""Of one marker: a dozen numbers with commas. What is longer is text."""
+"""Longest marker: a dozen numbers with commas. What is longer is text."""
 
 _MARKER = re.compile(r"(?P<space>[ \t]?)\[(?P<numbers>\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 _BEGINNING = re.compile(rf"[ \t]?(?:\[[\d\s,]{{0,{MARKER_CHARS_MAX}}})?\Z")

@@ -22,7 +22,7 @@ from connectors.llm import Passage, Prompt
 from runtime.errors import InvalidInput
 
 PASSAGE_CHARS_MAX = 4_000
-"""Of one source that a model reads: a page. Chunks are mostly far shorter."""
+"""Longest passage that a model reads of one source: a page. Chunks are mostly far shorter."""
 
 SYSTEM = """\
 You answer questions about the architecture of one organisation, from its decision records and documents.

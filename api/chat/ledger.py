@@ -76,7 +76,7 @@ class Meter:
         self._asked = False
 
     def ask(self) -> None:
-        """From here on the provider may charge."""
+        """Note that from here on the provider may charge."""
         self._asked = True
 
     def text(self, text: str) -> None:

@@ -56,7 +56,7 @@ UNSETTLED_MAX = 10_000
 SETTLE_S_MAX = 600.0
 """How long one row is tried. An outage that is longer is an incident; the log then has what the row would have."""
 CLOSE_S_MAX = 10.0
-"""At the end of the process, for rows that still wait."""
+"""How long the end of the process waits for rows that are not written yet."""
 
 log = get_logger("chat")
 
@@ -81,7 +81,7 @@ class ChatStream:
     # --- for the response -----------------------------------------------------------------------------------------
 
     async def first(self) -> None:
-        """Until there is something to show. Raises what went wrong, if nothing was shown by then."""
+        """Wait until there is something to show. Raises what went wrong, if nothing was shown by then."""
         await self._decided.wait()
         if self.failure and not self._committed:
             raise self.failure

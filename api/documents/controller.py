@@ -23,12 +23,11 @@ from litestar.response import Stream
 
 from api import paging
 from api.auth.users import Principal
-from api.db import Connection, Database, tenant_transaction, write
+from api.db import Database, tenant_transaction
 from api.documents import service
 from api.documents.service import Document, DocumentPage, State
 from api.edge import traceparent
 from api.openapi import answers
-from api.watermarks import POSITION_HEADER
 from connectors.objects import Objects, key_of
 from runtime.errors import TooLarge
 from runtime.settings import Settings
@@ -109,11 +108,8 @@ class DocumentController(Controller):
                 return _answer(there, 200)
             await asyncio.to_thread(service.put, objects, principal.tenant_id, upload)
             trace = traceparent()
-
-            async def work(connection: Connection) -> tuple[Document, bool]:
-                return await service.create(connection, principal, upload, objects, trace)
-
-            (document, made), _lsn = await write(database, principal.tenant_id, work)
+            async with tenant_transaction(database, principal.tenant_id) as connection:
+                document, made = await service.create(connection, principal, upload, objects, trace)
         finally:
             await data.file.close()
         return _answer(document, 202 if made else 200)
@@ -184,17 +180,13 @@ class DocumentController(Controller):
         summary="Delete a document",
         responses=answers(Document, _DOCUMENT, description="The document as it was.", errors=(404,)),
     )
-    async def delete_document(self, database: Db, principal: By, document_id: DocumentId) -> Response[Document]:
+    async def delete_document(self, database: Db, principal: By, document_id: DocumentId) -> Document:
         """It is found no more at once, and its original is erased. The same file can be uploaded again."""
         trace = traceparent()
-
-        async def work(connection: Connection) -> Document:
+        async with tenant_transaction(database, principal.tenant_id) as connection:
             document = await service.read(connection, principal.tenant_id, document_id)
             await service.delete(connection, principal, document_id, trace)
-            return document
-
-        document, lsn = await write(database, principal.tenant_id, work)
-        return Response(document, headers={POSITION_HEADER: lsn} if lsn else {})
+        return document
 
 
 def _answer(document: Document, status: int) -> Response[Document]:

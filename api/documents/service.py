@@ -30,7 +30,7 @@ from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
 State = Literal["stored", "processing", "processed", "refused"]
 FILE_NAME_CHARS_MAX = 255
 READ_BYTES = 1_048_576
-"""At a time, of an upload that is hashed."""
+"""Bytes that are read at a time of an upload, to hash it."""
 
 
 class RefusalReason(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from litestar.params import Body, PathParameter
 
 from api.auth.middleware import FEED_KEY
 from api.auth.users import Principal
-from api.db import Connection, Database, tenant_transaction, write
+from api.db import Database, tenant_transaction
 from api.edge import traceparent
 from api.feeds import service
 from api.feeds.service import (
@@ -102,12 +102,8 @@ class FeedController(Controller):
         data: Annotated[NewFeed, Body(examples=[Example("New feed", value={"slug": "wiki", "name": "The wiki"})])],
     ) -> MadeFeed:
         """One that was deleted is there again, with its documents and its counts; its old keys stay revoked."""
-
-        async def work(connection: Connection) -> MadeFeed:
+        async with tenant_transaction(database, principal.tenant_id) as connection:
             return await service.create(connection, principal.tenant_id, data)
-
-        made, _lsn = await write(database, principal.tenant_id, work)
-        return made
 
     @get(
         operation_id="listFeeds",
@@ -144,12 +140,8 @@ class FeedController(Controller):
         data: Annotated[FeedChange, Body(examples=[Example("Pause", value={"paused": True})])],
     ) -> FeedDetail:
         """Quotas, name, paused. A larger quota holds from the next item on; what was refused before can be redriven."""
-
-        async def work(connection: Connection) -> FeedDetail:
+        async with tenant_transaction(database, principal.tenant_id) as connection:
             return await service.change(connection, principal.tenant_id, feed, data)
-
-        changed, _lsn = await write(database, principal.tenant_id, work)
-        return changed
 
     @delete(
         "/{feed:str}",
@@ -160,11 +152,8 @@ class FeedController(Controller):
     )
     async def delete_feed(self, database: Db, principal: By, feed: Slug) -> None:
         """Nothing is taken for it any more. Its documents stay."""
-
-        async def work(connection: Connection) -> None:
+        async with tenant_transaction(database, principal.tenant_id) as connection:
             await service.delete(connection, principal.tenant_id, feed)
-
-        await write(database, principal.tenant_id, work)
 
     @post(
         "/{feed:str}/keys",
@@ -181,13 +170,9 @@ class FeedController(Controller):
         feed: Slug,
         data: Annotated[NewKey, Body(examples=[Example("New key", value={"name": "the wiki's exporter"})])],
     ) -> ShownKey:
-        """To rotate: make a second key, give it to the producer, revoke the first."""
-
-        async def work(connection: Connection) -> ShownKey:
+        """Make a key. To rotate, make a second one, give it to the producer, and revoke the first."""
+        async with tenant_transaction(database, principal.tenant_id) as connection:
             return await service.create_key(connection, principal.tenant_id, feed, data.name)
-
-        made, _lsn = await write(database, principal.tenant_id, work)
-        return made
 
     @delete(
         "/{feed:str}/keys/{key_id:str}",
@@ -204,11 +189,8 @@ class FeedController(Controller):
         key_id: Annotated[str, PathParameter(description="The key's id.")],
     ) -> None:
         """Records that it signed and that are not processed yet are rejected with `revoked_key`."""
-
-        async def work(connection: Connection) -> None:
+        async with tenant_transaction(database, principal.tenant_id) as connection:
             await service.revoke_key(connection, principal.tenant_id, feed, key_id)
-
-        await write(database, principal.tenant_id, work)
 
     @post(
         "/{feed:str}",
@@ -228,12 +210,9 @@ class FeedController(Controller):
         feed: Slug,
         data: Annotated[NewItems, Body(examples=[Example("One item", value={"items": [_ITEM]})])],
     ) -> Received:
-        """At most 500 at once, all or none. A version that was sent before changes nothing, and an older one never
-        replaces a newer one, so a request can be repeated safely. Takes a token, or the feed's key in its place."""
+        """Send at most 500 items at once, all or none. A version that was sent before changes nothing, and an older
+        one never replaces a newer one, so a request can be repeated safely. Takes a token, or the feed's key in its
+        place."""
         trace = traceparent()
-
-        async def work(connection: Connection) -> Received:
+        async with tenant_transaction(database, principal.tenant_id) as connection:
             return await service.receive(connection, principal, feed, data.items, trace)
-
-        received, _lsn = await write(database, principal.tenant_id, work)
-        return received

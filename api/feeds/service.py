@@ -23,13 +23,13 @@ from schemas import feeds as contract
 
 NAME_CHARS_MAX = 200
 FEEDS_MAX = 100
-"""Of one tenant. A feed is a system that produces, and a list of them is read at once."""
+"""Most feeds of one tenant. A feed is a system that produces, and a list of them is read at once."""
 KEYS_MAX = 10
 """Good ones of one feed: rotation needs two, and each is one more that can be stolen."""
 ITEMS_MAX = 500
-"""Of one request: one transaction, and one answer that a producer waits for."""
+"""Most items of one request: one transaction, and one answer that a producer waits for."""
 BODY_BYTES_MAX = 8_388_608
-"""Of one request: the largest text, written with JSON's escapes, and room for many usual ones."""
+"""Largest request: the largest text, written with JSON's escapes, and room for many usual ones."""
 REJECTIONS_SHOWN_MAX = 50
 
 ITEMS_PER_DAY = 1_000_000
@@ -343,7 +343,7 @@ _REVOKE_KEY = """
 
 
 async def revoke_key(connection: Connection, tenant_id: UUID, slug: str, key_id: str) -> None:
-    """At once over HTTP; over Kafka for every record that is not processed yet."""
+    """Revoke a key: at once over HTTP; over Kafka for every record that is not processed yet."""
     feed_id = await _find(connection, tenant_id, slug, lock=True)
     found = await connection.fetchval(_REVOKE_KEY, tenant_id, feed_id, key_id)
     if found is None:

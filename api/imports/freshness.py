@@ -43,7 +43,7 @@ class Embeddings(msgspec.Struct, frozen=True):
 
 
 class Freshness(msgspec.Struct, frozen=True):
-    """Of what was written since `since` (always, when null)."""
+    """How far search is with what was written since `since` (always, when null)."""
 
     since: datetime | None
     words: Arm

@@ -19,7 +19,7 @@ import msgspec
 from api.adrs.document import Mention
 
 SEGMENTS_MAX = 40
-"""Of a URL's path that are tried as the start of a file's path."""
+"""Most segments of a URL's path that are tried as the start of a file's path."""
 
 
 class KnownAdr(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ AUTHOR_CHARS_MAX = 200
 MESSAGE_CHARS_MAX = 2_000
 """The first line of a commit message; what is longer is cut, for it is a caption here and not a record."""
 EXAMPLES_MAX = 5
-"""Of each kind of refusal and oddity, that many are kept with their place; all are counted."""
+"""How many of each kind of refusal and oddity are kept with their place; all are counted."""
 
 Key = Annotated[str, Meta(min_length=1)]
 
@@ -59,7 +59,7 @@ class ImportEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """In the order in which they happened. Keep the changes of one commit in one request where they fit."""
+    """Events in the order in which they happened. Keep the changes of one commit in one request where they fit."""
 
     events: Annotated[tuple[ImportEvent, ...], Meta(max_length=EVENTS_MAX)]
 

@@ -70,7 +70,7 @@ async def receive(
 
 
 def _measure(done: BatchPlan) -> None:
-    """After the commit: what was rolled back did not happen."""
+    """Count what a batch did, after the commit: what was rolled back did not happen."""
     for outcome, number in (("applied", done.applied), ("skipped", done.skipped), ("refused", len(done.refused))):
         metrics.IMPORT_CHANGES.labels(outcome).inc(number)
     metrics.ADRS_CREATED.inc(sum(version.change == "create" for version in done.versions))

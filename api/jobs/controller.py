@@ -15,7 +15,7 @@ from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 
 from api import paging
 from api.auth.users import Principal
-from api.db import Connection, Database, tenant_transaction, write
+from api.db import Database, tenant_transaction
 from api.edge import traceparent
 from api.jobs import service
 from api.jobs.service import Job, JobPage, NewJob, State
@@ -79,12 +79,9 @@ class JobController(Controller):
         missing."""
         service.require_valid(data)
         trace = traceparent()
-
-        async def work(connection: Connection) -> tuple[Job, bool]:
+        async with tenant_transaction(database, principal.tenant_id) as connection:
             job_id, replayed = await service.create(connection, principal, data, idempotency_key, trace)
-            return await service.read(connection, principal.tenant_id, job_id), replayed
-
-        (job, replayed), _lsn = await write(database, principal.tenant_id, work)
+            job = await service.read(connection, principal.tenant_id, job_id)
         headers = {"location": f"/v1/jobs/{job.job_id}"} | ({"idempotent-replay": "true"} if replayed else {})
         return Response(job, headers=headers, status_code=201)
 
@@ -125,9 +122,5 @@ class JobController(Controller):
     )
     async def cancel_job(self, database: Db, principal: By, job_id: JobId) -> Job:
         """It ends after the step that it is in; what is done stays done. One that is over stays as it ended."""
-
-        async def work(connection: Connection) -> Job:
+        async with tenant_transaction(database, principal.tenant_id) as connection:
             return await service.cancel(connection, principal.tenant_id, job_id)
-
-        job, _lsn = await write(database, principal.tenant_id, work)
-        return job

@@ -189,7 +189,7 @@ _CANCEL_JOB = """
 
 
 async def cancel(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job:
-    """At once when nobody works on it, else after the step under way. One that is over stays as it ended."""
+    """Cancel a job: at once when nobody works on it, else after its step. One that is over stays as it ended."""
     row = await connection.fetchrow(_CANCEL_JOB, tenant_id, job_id)
     if row is not None:
         await connection.execute("select app.emit_job_progress($1, $2)", tenant_id, job_id)

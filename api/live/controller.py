@@ -21,7 +21,7 @@ from api.db import Database
 from api.edge import HEAD_STATE
 from api.live.hub import Hub
 from api.live.join import TOKEN_CHARS_MAX
-from api.live.reader import Reader, checked
+from api.live.reader import Reader, require_token
 from api.openapi import answers
 from runtime.deadline import Deadline
 from runtime.errors import NotFound
@@ -86,12 +86,12 @@ class LiveController(Controller):
         found = live.views.get(view)
         if found is None:
             raise NotFound(f"there is no view {view[:64]!r}", hint=f"there are: {', '.join(sorted(live.views))}")
-        last = checked(token or last_event_id)
+        last = require_token(token or last_event_id)
         if request.scope["state"].get(HEAD_STATE):
             return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
         if position is not None:
             deadline = Deadline.after(watermarks.POSITION_WAIT_S)
-            await watermarks.reached(database, principal.tenant_id, position, deadline, view=found.name)
+            await watermarks.wait_until_reached(database, principal.tenant_id, position, deadline, view=found.name)
         reader = Reader(live, found, principal.tenant_id, request.auth.expires_at)
         await reader.begin(last)
         return Stream(reader.frames(), media_type=MEDIA_TYPE, headers=HEADERS)

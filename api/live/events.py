@@ -8,9 +8,6 @@ import msgspec
 
 from api.watermarks import AsOf
 
-KEEP_ALIVE = b": still here\n\n"
-"""A comment: clients skip it, proxies see that the connection lives."""
-
 Reset = Literal["behind", "expired", "other-view", "other-tenant", "other-log", "snapshot-incomplete", "unreadable"]
 """Why a reader starts anew. `behind`: the changes since then are not held any more, or the reader was too slow.
 `expired`: the token is too old. `other-log`: the topic was made anew, or filled anew by change capture. `unreadable`:
@@ -20,7 +17,7 @@ End = Literal["token-expired", "closing", "slow", "too-large"]
 `too-large`: the view has more rows by now than a live read carries."""
 
 
-class Watermark(msgspec.Struct, frozen=True):
+class WatermarkEvent(msgspec.Struct, frozen=True):
     """How far the picture is that the reader has by now. `waits_for`: what does not answer right now."""
 
     as_of: AsOf
@@ -42,15 +39,15 @@ class EndEvent(msgspec.Struct, frozen=True):
 _ENCODER = msgspec.json.Encoder()
 
 
-def frame(name: str, data: bytes, token: str) -> bytes:
+def encode_frame(name: str, data: bytes, token: str) -> bytes:
     """One server-sent event. JSON has no line break of its own."""
     return f"id: {token}\nevent: {name}\ndata: ".encode() + data + b"\n\n"
 
 
-def encoded(value: msgspec.Struct) -> bytes:
+def encode(value: msgspec.Struct) -> bytes:
     return _ENCODER.encode(value)
 
 
-def snapshot(rows: bytes, *, more: bool, as_of: AsOf) -> bytes:
+def encode_snapshot(rows: bytes, *, more: bool, as_of: AsOf) -> bytes:
     """`rows`: a JSON array."""
-    return b'{"rows":' + rows + b',"more":' + (b"true" if more else b"false") + b',"as_of":' + encoded(as_of) + b"}"
+    return b'{"rows":' + rows + b',"more":' + (b"true" if more else b"false") + b',"as_of":' + encode(as_of) + b"}"

@@ -1,7 +1,8 @@
 """How a snapshot of a table and the log of its changes fit together without a gap and without a repetition. Pure.
 
-Owns two things. `Seen`: what a snapshot's transaction saw, by transaction ids, so that of each record of the log one
-can tell whether the rows that were read have it. `Token`: where a reader is, as text. Refuses I/O and guesses.
+Owns two things. `PgSnapshot`: what a snapshot's transaction saw, by transaction ids, so that of each record of
+the log one can tell whether the rows that were read have it. `ResumeToken`: where a reader is, as text. Refuses I/O and
+guesses.
 
 A commit can be in the log before a snapshot that is taken later sees it: Postgres writes the commit to the WAL, and
 only then takes the transaction off the list of those that run. So "read the end of the log, then take the snapshot" can
@@ -31,7 +32,7 @@ TOKEN_S_MAX = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PgSnapshot:
     """A snapshot, as `pg_current_snapshot()` shows it."""
 
     xmin: int
@@ -43,7 +44,7 @@ class Seen:
     """A position read before it was taken; 0: none is known."""
 
     @classmethod
-    def parse(cls, text: str, lsn: int, since: int = 0) -> Seen:
+    def parse(cls, text: str, lsn: int, since: int = 0) -> PgSnapshot:
         """From `xmin:xmax:xip,xip`."""
         xmin, xmax, xip = text.split(":")
         return cls(int(xmin), int(xmax), frozenset(int(each) for each in xip.split(",") if each), lsn, since)
@@ -59,7 +60,7 @@ class Seen:
         return TransactionSnapshot(self.xmin, self.xmax, self.xip).sees(whole_xid(xid, self.xmax))
 
 
-class Token(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class ResumeToken(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """Where a reader is: every change before `offset` was shown, but for those that the snapshot had anyway.
 
     It is not secret and not signed. Whoever makes one up can only spoil their own reading: the tenant comes from the
@@ -82,14 +83,14 @@ class Token(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     lsn: int = 0
 
     @property
-    def seen(self) -> Seen | None:
-        return Seen(self.xmin, self.xmax, frozenset(self.xip), self.lsn) if self.xmax else None
+    def seen(self) -> PgSnapshot | None:
+        return PgSnapshot(self.xmin, self.xmax, frozenset(self.xip), self.lsn) if self.xmax else None
 
     def text(self) -> str:
         return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
 
     @classmethod
-    def parse(cls, text: str) -> Token | None:
+    def parse(cls, text: str) -> ResumeToken | None:
         """None for one of another release. Raises `InvalidInput` for what is none of ours."""
         try:
             if len(text) > TOKEN_CHARS_MAX:
@@ -115,15 +116,15 @@ FORM = 1
 """Of tokens. A release that needs more in them counts this up, and starts readers with older ones anew."""
 
 
-def token(
-    view: str, tenant_id: UUID, topic_id: str, offset: int, at_s: int, *, whole: bool, seen: Seen | None
-) -> Token:
+def make_token(
+    view: str, tenant_id: UUID, topic_id: str, offset: int, at_s: int, *, whole: bool, seen: PgSnapshot | None
+) -> ResumeToken:
     """The token of a reader that has come to `offset`; `seen` while it may still meet what its snapshot has."""
     if seen is None:
-        return Token(FORM, view, tenant_id, topic_id, offset, at_s, whole)
+        return ResumeToken(FORM, view, tenant_id, topic_id, offset, at_s, whole)
     if len(seen.xip) > XIP_MAX:
-        return Token(FORM, view, tenant_id, topic_id, offset, at_s, False)
-    return Token(
+        return ResumeToken(FORM, view, tenant_id, topic_id, offset, at_s, False)
+    return ResumeToken(
         *(FORM, view, tenant_id, topic_id, offset, at_s, whole),
         *(seen.xmin, seen.xmax, tuple(sorted(seen.xip)), seen.lsn),
     )

@@ -1,28 +1,29 @@
 """One live read: a snapshot, then each change once and in order, until somebody ends it.
 
-Owns the state of one stream (where it is, what its snapshot had, what waits to be sent), its answers to a resume token,
-and what it says when something is away. Refuses to keep records: the lane of the `hub` does, and a reader for whom a
-change has fallen out of it starts anew. Holds no connection to the database while it streams.
-
-    begin ──▶ [resume] ──▶ changes ◀──▶ wait
-       └────▶ join ──▶ pages ──┘           any fault of the position: reset ──▶ join
+Drives the state machine of `states`: does what it wants, and tells it what came of that. Owns what a stream holds (its
+partition, a reader of the log while it catches up) and the bytes that it sends. Refuses to keep records: the ring of
+its partition does, and a reader for whom a change has fallen out of it starts anew. Holds no connection to the database
+while it streams.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from api import watermarks
 from api.db import tenant_transaction
-from api.live import events, rows
-from api.live.hub import HELD_BYTES_MAX, LOOK_S, STALL_S_MAX, Hub, Lane, Mark
-from api.live.join import TOKEN_S_MAX, Seen, Token, token
-from api.live.ring import Change
-from connectors.kafka.tail import Stretch
+from api.live import events, rows, states
+from api.live.hub import Hub
+from api.live.join import PgSnapshot, ResumeToken
+from api.live.partitions import WatchedPartition
+from api.live.polling import POLL_S
+from api.live.ring import RowChange
+from api.live.states import CatchingUp, Ended, Following, Joining, OffsetWatermark, Position, ReaderEvent, Sending
+from connectors.kafka.tail import PartitionReader
 from connectors.postgres.lsn import parse
 from runtime import metrics
 from runtime.errors import DataError, DependencyUnavailable, TooLarge
@@ -31,149 +32,174 @@ from schemas.flows import KeptView
 
 CHANGES_MAX = 200
 """Changes in one piece of the response."""
-JOIN_TRIES_MAX = 5
-"""Snapshots taken for one join; a second one is needed when a commit takes longer than usual to become visible."""
-AWAY_OFFSETS_MAX = 100_000
-"""A reader that was away for longer gets a snapshot, which is less to read."""
-STRETCHES_MAX = 8
-"""Readers that catch up from the log at once, in one process: each has a consumer of its own for that time."""
+STALL_S_MAX = 60.0
+"""A reader who takes nothing for so long, while there is something, is cut."""
+
+_SELECT_SNAPSHOT = "select pg_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as wal"
 
 log = get_logger("live")
 
 
-class _Restart(Exception):
-    """The reader's position is of no use any more."""
+class _PositionLost(Exception):
+    """What follows cannot be shown."""
 
     def __init__(self, reason: events.Reset) -> None:
         self.reason: events.Reset = reason
+
+
+@dataclass(slots=True)
+class Pace:
+    """When a reader says how far it is, when it tries again, and since when nobody takes what it offers. Pure."""
+
+    watermark_s: float = 0.0
+    again_s: float = 0.0
+    offered_s: float | None = None
+    said: bool = False
+
+    def take_turn(self, now_s: float) -> bool:
+        """Whether a watermark is said now. Changes have their turn in between, however slowly the pieces are taken."""
+        self.said = not self.said and now_s - self.watermark_s >= POLL_S
+        if self.said:
+            self.watermark_s = now_s
+        return self.said
+
+    def left_s(self, now_s: float) -> float:
+        """Until the next watermark."""
+        return max(0.0, self.watermark_s + POLL_S - now_s)
+
+    def is_stalled(self, now_s: float) -> bool:
+        return self.offered_s is not None and now_s - self.offered_s > STALL_S_MAX
 
 
 class Reader:
     """`begin`, then `frames`. `close` is called by `frames`, and by the hub when nobody reads."""
 
     def __init__(self, hub: Hub, view: KeptView, tenant_id: UUID, until: datetime | None = None) -> None:
+        self.state: states.ReaderState = Joining()
         self._hub = hub
         self._view = view
         self._tenant_id = tenant_id
         self._until = until
+        self._pace = Pace()
         self._news = asyncio.Event()
-        self._lane: Lane | None = None
-        self._topic_id = ""
-        self._joined = False
-        self._partial = False
-        """A part of the snapshot was not sent yet."""
-        self._too_large = False
-        self._cursor = 0
-        self._seen: Seen | None = None
-        self._base: Mark | None = None
-        self._pages: deque[bytes] = deque()
-        self._reset: events.Reset | None = None
-        self._stretch: Stretch | None = None
-        self._entered = self._closed = False
-        self._waiting_since_s: float | None = None
-        self._watermark_s = 0.0
-        self._said_watermark = False
-        self._again_s = 0.0
+        self._partition: WatchedPartition | None = None
+        self._log: PartitionReader | None = None
 
     async def begin(self, last_event_id: str | None) -> None:
         """Until there is something to show. Raises what keeps it from beginning; then nothing is left behind."""
-        self._hub.enter(self._tenant_id, self)
-        self._entered = True
+        hub = self._hub
+        hub.admission.enter(self._tenant_id, self)
         try:
-            self._lane = await self._hub.lane(self._view, self._tenant_id, self._news)
-            if last_event_id:
-                self._reset = await self._resume(last_event_id, self._lane)
-            if not last_event_id or self._reset:
-                await self._join()
+            hub.poller.begin()
+            partition = await self._find_partition()
+            now_s = hub.clock.now().timestamp()
+            self.state = states.start(last_event_id, self._view.name, self._tenant_id, partition.topic_id, now_s)
+            while not isinstance(self.state, Sending | Following | CatchingUp):
+                await self._advance()
         except BaseException:
             self.close()
             raise
-        self._waiting_since_s = self._watermark_s = self._hub.clock.monotonic()
+        self._pace.offered_s = self._pace.watermark_s = hub.clock.monotonic()
 
     async def frames(self) -> AsyncIterator[bytes]:
         """The bytes of the response."""
         clock = self._hub.clock
         try:
             while True:
-                self._waiting_since_s = None
-                if over := self._over():
-                    yield events.frame("end", events.encoded(events.EndEvent(over)), self._token())
-                    return
+                self._pace.offered_s = None
                 frame = await self._next()
-                self._waiting_since_s = clock.monotonic()
+                over = isinstance(self.state, Ended)
+                self._pace.offered_s = clock.monotonic()
                 yield frame
+                if over:
+                    return
         finally:
             self.close()
 
     def close(self) -> None:
         """Give back what is held. Idempotent, and never waits."""
-        self._closed = True
-        if self._lane is not None:
-            self._hub.release(self._lane, self._tenant_id, self._news)
-            self._lane = None
-        self._drop_pages()
-        self._end_stretch()
-        if self._entered:
-            self._entered = False
-            self._hub.leave(self._tenant_id, self)
+        self._enter(states.ReadOver("slow"))
+        if self._partition is not None:
+            self._hub.partitions.unwatch(self._partition, self._tenant_id, self._news)
+            self._partition = None
+        self._hub.admission.leave(self)
 
     def cut_if_stalled(self) -> None:
-        since_s = self._waiting_since_s
-        if since_s is not None and self._hub.clock.monotonic() - since_s > STALL_S_MAX:
+        if self._pace.is_stalled(self._hub.clock.monotonic()):
             self.close()
 
-    def _over(self) -> events.End | None:
-        if self._closed:
-            return "slow"
-        if self._too_large:
-            return "too-large"
-        if self._hub.closing:
-            return "closing"
-        if self._until is not None and self._hub.clock.now() >= self._until:
-            return "token-expired"
-        return None
+    # --- driving ----------------------------------------------------------------------------------------------------
 
-    # --- what comes next --------------------------------------------------------------------------------------------
+    def _enter(self, event: ReaderEvent) -> None:
+        """Take the machine's next state, and hold what it needs. Raises `DependencyUnavailable` when there is no room
+        for that; then the state is as it was."""
+        admission, old = self._hub.admission, self.state
+        new = states.step(old, event)
+        admission.hold(states.held_bytes(new) - states.held_bytes(old))
+        self.state = new
+        if isinstance(new, CatchingUp) and self._log is None:
+            self._open_log(new.position)
+        elif self._log is not None and not isinstance(new, CatchingUp):
+            self._close_log()
 
     async def _next(self) -> bytes:
         """The next piece, after a second at most."""
-        if self._reset:
-            reason, self._reset = self._reset, None
-            metrics.LIVE_RESETS.labels(reason).inc()
-            return events.frame("reset", events.encoded(events.ResetEvent(reason)), self._token())
-        if self._pages:
-            return self._page()
         clock = self._hub.clock
-        while not self._hub.closing:
-            now_s = clock.monotonic()
-            # Changes have their turn in between, however slowly the pieces are taken.
-            if now_s - self._watermark_s >= LOOK_S and not self._said_watermark:
-                self._watermark_s, self._said_watermark = now_s, True
-                return self._watermark()
-            self._said_watermark = False
-            try:
-                if now_s >= self._again_s:
-                    if not self._joined:
-                        await self._join()
-                        return self._page()
-                    if found := await self._changes():
-                        return found
-            except _Restart as restart:
-                await self._start_anew(restart.reason)
-                return await self._next()
-            except TooLarge:
-                self._too_large = True
-                return self._watermark()
-            except DependencyUnavailable as error:
-                log.info("a live read waits", view=self._view.name, detail=error.detail)
-                self._again_s = clock.monotonic() + LOOK_S
-            await self._wait(max(0.0, self._watermark_s + LOOK_S - clock.monotonic()))
-        return events.KEEP_ALIVE
+        while True:
+            if reason := self._find_end():
+                self._enter(states.ReadOver(reason))
+            if reset := states.find_reset(self.state):
+                return self._say_reset(reset)
+            match states.want(self.state):
+                case "end":
+                    return self._say_end()
+                case "page":
+                    return self._send_page()
+            if self._pace.take_turn(clock.monotonic()):
+                return self._say_watermark()
+            if clock.monotonic() >= self._pace.again_s and (found := await self._try()):
+                return found
+            await self._wait()
 
-    async def _wait(self, seconds: float) -> None:
-        """For news, and for so long at most."""
-        lane, idle = self._lane, self._hub.clock.monotonic() < self._again_s
-        if not idle and (self._stretch or (self._joined and lane and not lane.lost and self._cursor < lane.ring.next)):
+    async def _try(self) -> bytes:
+        """`_advance`, and what its faults mean to a stream."""
+        try:
+            return await self._advance()
+        except _PositionLost as lost:
+            self._enter(states.PositionLost(lost.reason))
+        except TooLarge:
+            self._enter(states.ReadOver("too-large"))
+        except DependencyUnavailable as error:
+            log.info("a live read waits", view=self._view.name, detail=error.detail)
+            self._pace.again_s = self._hub.clock.monotonic() + POLL_S
+        return b""
+
+    async def _advance(self) -> bytes:
+        """Do what the state wants of others; the changes that came of it, if any."""
+        match states.want(self.state):
+            case "bounds":
+                await self._resume()
+            case "poll":
+                await self._hub.poller.wait_for_poll()
+                self._enter(states.HubPolled())
+            case "snapshot":
+                await self._join()
+            case "changes":
+                return await self._follow()
+            case "log":
+                return await self._catch_up()
+        return b""
+
+    async def _wait(self) -> None:
+        """For news, until the next watermark at most. Not at all where there is something to do."""
+        clock, partition = self._hub.clock, self._partition
+        seconds = self._pace.left_s(clock.monotonic())
+        if clock.monotonic() < self._pace.again_s:
+            await asyncio.sleep(seconds)
+            return
+        if states.want(self.state) != "changes" or partition is None:
+            return
+        if partition.lost or self.state.position.offset < partition.ring.next:
             return
         try:
             async with asyncio.timeout(seconds):
@@ -181,237 +207,184 @@ class Reader:
         except TimeoutError:
             return
         self._news.clear()
-        if idle:
-            await asyncio.sleep(seconds)
 
-    async def _start_anew(self, reason: events.Reset) -> None:
-        self._reset, self._joined = reason, False
-        self._seen = self._base = None
-        self._end_stretch()
-        if reason in ("unreadable", "other-log"):
-            # The snapshot that follows must be known to be younger than what was met.
-            await self._looked()
-            await self._looked()
+    def _find_end(self) -> events.End | None:
+        if self._hub.admission.closing:
+            return "closing"
+        if self._until is not None and self._hub.clock.now() >= self._until:
+            return "token-expired"
+        return None
 
-    async def _looked(self) -> None:
-        try:
-            async with asyncio.timeout(2 * LOOK_S):
-                await self._hub.looked.wait()
-        except TimeoutError:
-            return
+    # --- what is said -----------------------------------------------------------------------------------------------
 
-    # --- the snapshot -----------------------------------------------------------------------------------------------
+    def _frame(self, name: str, data: bytes) -> bytes:
+        now_s = self._hub.clock.now().timestamp()
+        return events.encode_frame(name, data, states.write_token(self.state, self._view.name, self._tenant_id, now_s))
+
+    def _say_end(self) -> bytes:
+        assert isinstance(self.state, Ended)
+        return self._frame("end", events.encode(events.EndEvent(self.state.reason)))
+
+    def _say_reset(self, reason: events.Reset) -> bytes:
+        self._enter(states.ResetSaid())
+        metrics.LIVE_RESETS.labels(reason).inc()
+        return self._frame("reset", events.encode(events.ResetEvent(reason)))
+
+    def _send_page(self) -> bytes:
+        assert isinstance(self.state, Sending)
+        page = self.state.pages[0]
+        self._enter(states.PageSent())
+        as_of = self._hub.as_of(self.state.position.base)
+        return self._frame("snapshot", events.encode_snapshot(page, more=isinstance(self.state, Sending), as_of=as_of))
+
+    def _say_watermark(self) -> bytes:
+        """How far the picture is. Once everything before the snapshot was passed, the token need not remember it."""
+        mark, at = None, self.state.position
+        if self._partition is not None and isinstance(self.state, Following | CatchingUp):
+            mark = self._partition.find_watermark(at.offset)
+            if mark is not None and at.seen is not None and mark.wal >= at.seen.lsn:
+                self._enter(states.SnapshotPassed())
+        if mark is None or (at.base is not None and at.base.order > mark.order):
+            mark = at.base
+        said = events.WatermarkEvent(self._hub.as_of(mark), self._hub.waits_for())
+        return self._frame("watermark", events.encode(said))
+
+    # --- the beginning ----------------------------------------------------------------------------------------------
+
+    async def _find_partition(self) -> WatchedPartition:
+        """The one that is watched, or a new one in the place of one that is of no use any more."""
+        partition = self._partition
+        if partition is None or not partition.usable:
+            if partition is not None:
+                self._hub.partitions.unwatch(partition, self._tenant_id, self._news)
+            self._partition = None
+            partition = await self._hub.partitions.watch(self._view, self._tenant_id, self._news)
+            self._partition = partition
+        return partition
+
+    async def _resume(self) -> None:
+        partition = await self._find_partition()
+        first, end = await self._hub.partitions.ask_bounds(partition.source)
+        self._enter(states.BoundsFound(first, end, partition.ring.first, self._hub.admission.may_catch_up))
 
     async def _join(self) -> None:
         """Read the rows, and find the first change that they do not have."""
-        for _ in range(JOIN_TRIES_MAX):
-            lane = await self._usable_lane()
-            since = self._hub.newest_wal
-            lane.ring.begin_join()
-            try:
-                async with tenant_transaction(self._hub.database, self._tenant_id, read_only=True) as connection:
-                    row = await connection.fetchrow(
-                        "select pg_current_snapshot()::text as seen, pg_current_wal_insert_lsn()::text as wal"
-                    )
-                    seen = Seen.parse(row["seen"], parse(row["wal"]), since)
-                    place = lane.ring.place(self._tenant_id, seen)
-                    if place is not None:
-                        found = await rows.read(connection, self._view, self._tenant_id)
-                        as_of = await watermarks.read(connection, self._view.name)
-            finally:
-                lane.ring.end_join()
-            if place is None or lane.lost:
-                await self._looked()
-                continue
-            self._hold(rows.pages(found))
-            self._cursor, self._seen, self._joined, self._topic_id = place, seen, True, lane.topic_id
-            self._base = Mark(0, 0, as_of.lsn, as_of.time, as_of.time is not None)
+        partition = await self._find_partition()
+        since = self._hub.poller.newest_wal
+        partition.ring.dropped.begin_join()
+        try:
+            async with tenant_transaction(self._hub.database, self._tenant_id, read_only=True) as connection:
+                row = await connection.fetchrow(_SELECT_SNAPSHOT)
+                seen = PgSnapshot.parse(row["snapshot"], parse(row["wal"]), since)
+                offset = partition.ring.find_start(self._tenant_id, seen)
+                if offset is not None:
+                    found = await rows.read(connection, self._view, self._tenant_id)
+                    as_of = await watermarks.read(connection, self._view.name)
+        finally:
+            partition.ring.dropped.end_join()
+        if offset is not None and not partition.lost:
+            base = OffsetWatermark(0, 0, as_of.lsn, as_of.time, as_of.time is not None)
+            position = Position(partition.topic_id, offset, seen, base)
+            self._enter(states.SnapshotJoined(position, tuple(rows.paginate(found))))
             return
-        raise DependencyUnavailable(
-            "a commit that was announced is not visible yet",
-            hint="ask again; does Postgres wait for a synchronous standby?",
-        )
-
-    async def _usable_lane(self) -> Lane:
-        lane = self._lane
-        if lane is None or lane.lost or lane.ring.blind:
-            if lane is not None:
-                self._hub.release(lane, self._tenant_id, self._news)
-            self._lane = None
-            lane = self._lane = await self._hub.lane(self._view, self._tenant_id, self._news)
-        return lane
-
-    def _hold(self, pages: Sequence[bytes]) -> None:
-        size = sum(map(len, pages))
-        if self._hub.held_bytes + size > HELD_BYTES_MAX:
+        self._enter(states.CommitHidden())
+        if isinstance(self.state, Joining):
             raise DependencyUnavailable(
-                "too many live reads begin at once", hint="ask again in some seconds: each begins with a snapshot"
+                "a commit that was announced is not visible yet",
+                hint="ask again; does Postgres wait for a synchronous standby?",
             )
-        self._hub.held_bytes += size
-        self._pages.extend(pages)
-        self._partial = True
-
-    def _page(self) -> bytes:
-        page = self._pages.popleft()
-        self._hub.held_bytes -= len(page)
-        self._partial = bool(self._pages)
-        data = events.snapshot(page, more=bool(self._pages), as_of=self._hub.as_of(self._base))
-        return events.frame("snapshot", data, self._token())
-
-    def _drop_pages(self) -> None:
-        self._hub.held_bytes -= sum(map(len, self._pages))
-        self._pages.clear()
 
     # --- the changes ------------------------------------------------------------------------------------------------
 
-    async def _changes(self) -> bytes:
-        """The next changes; empty when there is none."""
-        lane = self._lane
-        if lane is None or lane.lost:
-            raise _Restart("other-log")
-        if self._stretch is not None:
-            return await self._caught_up(lane, self._stretch)
-        if lane.ring.has_lost(self._tenant_id, self._cursor):
-            raise _Restart("behind")
-        end = lane.ring.next
-        changes = lane.ring.since(self._tenant_id, self._cursor, CHANGES_MAX)
-        return await self._shown(changes, end if len(changes) < CHANGES_MAX else 0)
+    async def _follow(self) -> bytes:
+        """The next changes of the ring; empty when there is none."""
+        partition, offset = self._partition, self.state.position.offset
+        if partition is None or partition.lost:
+            raise _PositionLost("other-log")
+        if partition.ring.has_lost(self._tenant_id, offset):
+            raise _PositionLost("behind")
+        end = partition.ring.next
+        changes = partition.ring.since(self._tenant_id, offset, CHANGES_MAX)
+        return await self._show(changes, end if len(changes) < CHANGES_MAX else 0)
 
-    async def _shown(self, changes: Sequence[Change], end: int) -> bytes:
+    async def _catch_up(self) -> bytes:
+        """A piece of what the ring does not have any more; when it is read, the ring goes on."""
+        partition, source = self._partition, self._log
+        if partition is None or source is None or partition.lost:
+            raise _PositionLost("other-log")
+        batch = await asyncio.to_thread(source.read)
+        if self._log is not source:
+            return b""  # ended meanwhile
+        if batch.lost:
+            raise _PositionLost("other-log")
+        own = (each for each in batch.records if each.tenant_id == self._tenant_id and each.value is not None)
+        shown = await self._show([RowChange.of(record) for record in own], batch.position)
+        at = self.state.position
+        if at.offset < batch.position:
+            # The registry went away in the middle: the rest of the batch is read again.
+            self._close_log()
+            self._open_log(at)
+        elif at.offset >= partition.ring.first:
+            self._enter(states.RingReached())
+        return shown
+
+    async def _show(self, changes: Sequence[RowChange], end: int) -> bytes:
         """Moves on to `end` when all of `changes` were shown."""
         parts: list[bytes] = []
         for change in changes:
             try:
-                data = await self._data(change)
+                data = await self._find_data(change)
             except DependencyUnavailable:
                 if not parts:
                     raise
                 end = 0  # the others are shown first; this one is asked for again
                 break
-            self._cursor = change.record.offset + 1
+            self._enter(states.OffsetReached(change.record.offset + 1))
             if data is not None:
-                parts.append(events.frame("delta", data, self._token()))
-        self._cursor = max(self._cursor, end)
+                parts.append(self._frame("delta", data))
+        self._enter(states.OffsetReached(end))
         metrics.LIVE_DELTAS.labels(self._view.name).inc(len(parts))
         return b"".join(parts)
 
-    async def _data(self, change: Change) -> bytes | None:
+    async def _find_data(self, change: RowChange) -> bytes | None:
         """One change as JSON; None when it is not for this reader."""
+        decoder, seen = self._hub.decoder, self.state.position.seen
         try:
-            kinds = await self._hub.decode(change)
+            converters = await decoder.decode(change)
         except DataError as error:
             log.error("a record of a view cannot be read", code=error.code, **change.record.coordinates)
-            raise _Restart("unreadable") from None
+            raise _PositionLost("unreadable") from None
         envelope = change.decoded
-        if self._seen is not None:
-            if change.lsn >= self._seen.lsn:
-                self._seen = None  # everything from here on was committed after the snapshot
-            elif self._seen.has(self._hub.xid_of(change), change.lsn):
+        if seen is not None:
+            if change.lsn >= seen.lsn:
+                self._enter(states.SnapshotPassed())
+            elif seen.has(decoder.xid_of(change), change.lsn):
                 return None
         if envelope["op"] not in ("c", "u", "d"):
-            raise _Restart("other-log")
+            raise _PositionLost("other-log")
         row = envelope["before"] if envelope["op"] == "d" else envelope["after"]
         if row["tenant_id"] != str(self._tenant_id):
             log.error("a record whose header names another tenant than its row", **change.record.coordinates)
             return None
         if change.data is None:
-            change.data = rows.delta(self._view, envelope, kinds)
+            change.data = rows.encode_delta(self._view, envelope, converters)
         return change.data
 
-    # --- going on where another stream ended --------------------------------------------------------------------------
+    def _open_log(self, at: Position) -> None:
+        assert self._partition is not None
+        self._log = PartitionReader(self._hub.settings.kafka, self._partition.source, at.offset)
+        self._hub.admission.catch_ups += 1
 
-    async def _resume(self, text: str, lane: Lane) -> events.Reset | None:
-        """Take up the position of a token; a reason when it is of no use."""
-        found = Token.parse(text)
-        reason = self._refusal(found, lane)
-        if found is None or reason is not None:
-            return reason
-        first, end = await self._hub.bounds(lane.source)
-        if not first <= found.offset <= end:
-            return "other-log"
-        far = end - found.offset > AWAY_OFFSETS_MAX or self._hub.stretches >= STRETCHES_MAX
-        if found.offset < lane.ring.first and far:
-            return "behind"
-        self._cursor, self._seen, self._joined, self._topic_id = found.offset, found.seen, True, lane.topic_id
-        if found.offset < lane.ring.first:
-            self._begin_stretch(lane)
-        return None
-
-    def _refusal(self, found: Token | None, lane: Lane) -> events.Reset | None:
-        if found is None:
-            return "expired"
-        if found.view != self._view.name:
-            return "other-view"
-        if found.tenant_id != self._tenant_id:
-            return "other-tenant"
-        if found.topic_id != lane.topic_id:
-            return "other-log"
-        if not found.whole:
-            return "snapshot-incomplete"
-        if self._hub.clock.now().timestamp() - found.at_s > TOKEN_S_MAX:
-            return "expired"
-        return None
-
-    async def _caught_up(self, lane: Lane, stretch: Stretch) -> bytes:
-        """A piece of what the lane does not have any more; when it is read, the lane goes on."""
-        piece = await asyncio.to_thread(stretch.read)
-        if self._stretch is not stretch:
-            return b""  # ended meanwhile
-        if piece.lost:
-            raise _Restart("other-log")
-        own = (record for record in piece.records if record.tenant_id == self._tenant_id and record.value is not None)
-        shown = await self._shown([Change.of(record) for record in own], piece.position)
-        if self._cursor < piece.position:
-            # The registry went away in the middle: the rest of the piece is read again.
-            self._end_stretch()
-            self._begin_stretch(lane)
-        elif self._cursor >= lane.ring.first:
-            self._end_stretch()
-        return shown
-
-    def _begin_stretch(self, lane: Lane) -> None:
-        self._hub.stretches += 1
-        self._stretch = self._hub.stretch(lane.source, self._cursor)
-
-    def _end_stretch(self) -> None:
-        if self._stretch is not None:
-            stretch, self._stretch = self._stretch, None
-            self._hub.stretches -= 1
+    def _close_log(self) -> None:
+        if self._log is not None:
+            source, self._log = self._log, None
+            self._hub.admission.catch_ups -= 1
             # It may be in the middle of a read on another thread; closing waits for nothing there.
-            asyncio.get_running_loop().run_in_executor(None, stretch.close)
-
-    # --- how far it is ------------------------------------------------------------------------------------------------
-
-    def _watermark(self) -> bytes:
-        """How far the picture is. Once everything before the snapshot was passed, the token need not remember it."""
-        mark = self._lane.mark_at(self._cursor) if self._lane is not None and self._joined else None
-        if mark is not None and self._seen is not None and mark.wal >= self._seen.lsn:
-            self._seen = None
-        if mark is None or (self._base is not None and _time(self._base) > _time(mark)):
-            mark = self._base
-        waits_for = self._hub.waits_for()
-        return events.frame(
-            "watermark", events.encoded(events.Watermark(self._hub.as_of(mark), waits_for)), self._token()
-        )
-
-    def _token(self) -> str:
-        return token(
-            self._view.name,
-            self._tenant_id,
-            self._topic_id,
-            self._cursor,
-            int(self._hub.clock.now().timestamp()),
-            whole=self._joined and not self._partial,
-            seen=self._seen,
-        ).text()
+            asyncio.get_running_loop().run_in_executor(None, source.close)
 
 
-def _time(mark: Mark) -> float:
-    return mark.time.timestamp() if mark.time else 0.0
-
-
-def checked(last_event_id: str | None) -> str | None:
-    """Raises `InvalidInput` for what cannot be a token."""
+def require_token(last_event_id: str | None) -> str | None:
+    """The token, or None where there is none. Raises `InvalidInput` for what cannot be one."""
     if last_event_id:
-        Token.parse(last_event_id)
+        ResumeToken.parse(last_event_id)
     return last_event_id or None

@@ -1,7 +1,8 @@
 """The newest records of one partition, kept once for all readers of it. Pure.
 
-Owns the bound on them, and what falls out: of each watched tenant how far, and whether a snapshot could miss it.
-Refuses to decode a record by itself: what it needs to know of one it asks of the function that it is given.
+Owns the bound on them, and what falls out: of each watched tenant how far, and (`DroppedCommits`) whether a snapshot
+could miss it. Refuses to decode a record by itself: what it needs to know of one it asks of the function that it is
+given.
 """
 
 from __future__ import annotations
@@ -12,15 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from api.live.join import Seen
+from api.live.join import PgSnapshot
 from connectors.kafka.records import Record
 
 RECORDS_MAX = 10_000
 """Of one partition: what a reader may be behind before it is cut, and how far back a reconnect is free."""
 BYTES_MAX = 4_194_304
 """Of the same. A change of a view has some hundred bytes."""
-
-
 UNDECIDED_MAX = 1_000
 """Records that fell out before their schema was known, which takes a moment; more when the registry is away."""
 
@@ -30,7 +29,7 @@ class Unknowable(Exception):
 
 
 @dataclass(slots=True)
-class Change:
+class RowChange:
     """One record. What it decodes to, and its bytes as an event, are kept: readers of one tenant share them."""
 
     record: Record
@@ -40,36 +39,86 @@ class Change:
     data: bytes | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, record: Record) -> Change:
+    def of(cls, record: Record) -> RowChange:
         return cls(record, record.tenant_id, record.lsn or 0)
 
 
-class Ring:
-    """Records from `first` on; reading goes on at `next`. `xid_of` says which transaction made a change, None for a
-    copy; it raises `Unknowable` when that cannot be told."""
+XidOf = Callable[[RowChange], int | None]
+"""Says which transaction made a change, None for a copy. Raises `Unknowable` when that cannot be told."""
 
-    def __init__(
-        self,
-        start: int,
-        xid_of: Callable[[Change], int | None],
-        records_max: int = RECORDS_MAX,
-        bytes_max: int = BYTES_MAX,
-    ) -> None:
-        self.first = self.next = start
+
+class DroppedCommits:
+    """The commits that fell out of a ring, as long as a snapshot could miss them."""
+
+    def __init__(self, xid_of: XidOf) -> None:
         self.blind = False
         """Something fell out of which nobody can tell whether a snapshot sees it: no reader may begin here."""
-        self.watched: Counter[UUID] = Counter()
         self._xid_of = xid_of
-        self._records_max, self._bytes_max = records_max, bytes_max
-        self._bytes = 0
-        self._all: deque[Change] = deque()
-        self._of_tenant: dict[UUID, deque[Change]] = {}
-        self._lost: dict[UUID, int] = {}
-        self._newest: Seen | None = None
+        self._newest: PgSnapshot | None = None
         self._unseen: dict[int, int | None] = {}
+        self._undecided: list[RowChange] = []
+        self._last: tuple[int, int | None] | None = None
         self._joining = 0
-        self._undecided: list[Change] = []
-        self._known: tuple[int, int | None] | None = None
+
+    def drop(self, change: RowChange) -> None:
+        """Note a change that is in the ring no more."""
+        if self._last is None or self._last[0] != change.lsn:
+            # All the records of a commit are of one transaction: one of them is looked into.
+            try:
+                self._last = (change.lsn, self._xid_of(change))
+            except Unknowable:
+                if len(self._undecided) < UNDECIDED_MAX:
+                    self._undecided.append(change)
+                else:
+                    self.blind = True
+                return
+        xid = self._last[1]
+        if self._joining or self._newest is None or not self._newest.has(xid, change.lsn):
+            self._unseen[change.lsn] = xid
+
+    def note_snapshot(self, seen: PgSnapshot) -> None:
+        """A snapshot that was just taken: what it sees, later ones see too."""
+        self._newest = seen
+        self._decide()
+        if not self._joining:
+            self._unseen = {lsn: xid for lsn, xid in self._unseen.items() if not seen.has(xid, lsn)}
+
+    def begin_join(self) -> None:
+        """Call before a snapshot is taken, and `end_join` when `are_in` was asked: what falls out meanwhile is kept in
+        mind."""
+        self._joining += 1
+
+    def end_join(self) -> None:
+        self._joining -= 1
+
+    def are_in(self, seen: PgSnapshot) -> bool:
+        """Whether a snapshot certainly has all of them."""
+        self._decide()
+        return not (self.blind or self._undecided) and all(seen.has(xid, lsn) for lsn, xid in self._unseen.items())
+
+    def _decide(self) -> None:
+        """Ask again about what fell out while nobody knew its schema."""
+        undecided, self._undecided = self._undecided, []
+        for change in undecided:
+            try:
+                self._unseen[change.lsn] = self._xid_of(change)
+            except Unknowable:
+                self._undecided.append(change)
+
+
+class Ring:
+    """Records from `first` on; reading goes on at `next`."""
+
+    def __init__(self, start: int, xid_of: XidOf, records_max: int = RECORDS_MAX, bytes_max: int = BYTES_MAX) -> None:
+        self.first = self.next = start
+        self.dropped = DroppedCommits(xid_of)
+        self._xid_of = xid_of
+        self._bounds = (records_max, bytes_max)
+        self._bytes = 0
+        self._all: deque[RowChange] = deque()
+        self._of_tenant: dict[UUID, deque[RowChange]] = {}
+        self._watched: Counter[UUID] = Counter()
+        self._lost: dict[UUID, int] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -80,14 +129,15 @@ class Ring:
         for record in records:
             if record.value is None:
                 continue  # a tombstone says again what the delete before it said
-            change = Change.of(record)
+            change = RowChange.of(record)
             self._all.append(change)
             self._bytes += record.size_bytes
             if change.tenant_id is not None:
                 self._of_tenant.setdefault(change.tenant_id, deque()).append(change)
                 news.add(change.tenant_id)
         self.next = max(self.next, position)
-        while self._all and (len(self._all) > self._records_max or self._bytes > self._bytes_max):
+        records_max, bytes_max = self._bounds
+        while self._all and (len(self._all) > records_max or self._bytes > bytes_max):
             self._drop()
         return news
 
@@ -96,57 +146,18 @@ class Ring:
         self._bytes -= change.record.size_bytes
         self.first = self._all[0].record.offset if self._all else self.next
         if change.tenant_id is not None:
-            lane = self._of_tenant[change.tenant_id]
-            lane.popleft()
-            if not lane:
+            kept = self._of_tenant[change.tenant_id]
+            kept.popleft()
+            if not kept:
                 del self._of_tenant[change.tenant_id]
-            if change.tenant_id in self.watched:
+            if change.tenant_id in self._watched:
                 self._lost[change.tenant_id] = change.record.offset
-        if self._known is None or self._known[0] != change.lsn:
-            # All the records of a commit are of one transaction: one of them is looked into.
-            try:
-                self._known = (change.lsn, self._xid_of(change))
-            except Unknowable:
-                if len(self._undecided) < UNDECIDED_MAX:
-                    self._undecided.append(change)
-                else:
-                    self.blind = True
-                return
-        xid = self._known[1]
-        if self._joining or self._newest is None or not self._newest.has(xid, change.lsn):
-            self._unseen[change.lsn] = xid
+        self.dropped.drop(change)
 
-    # --- joining a snapshot -----------------------------------------------------------------------------------------
-
-    def look(self, seen: Seen) -> None:
-        """A snapshot that was just taken: what it sees, later ones see too."""
-        self._newest = seen
-        self._decide()
-        if not self._joining:
-            self._unseen = {lsn: xid for lsn, xid in self._unseen.items() if not seen.has(xid, lsn)}
-
-    def _decide(self) -> None:
-        """Look again into what fell out while nobody knew its schema."""
-        undecided, self._undecided = self._undecided, []
-        for change in undecided:
-            try:
-                self._unseen[change.lsn] = self._xid_of(change)
-            except Unknowable:
-                self._undecided.append(change)
-
-    def begin_join(self) -> None:
-        """Call before a snapshot is taken, and `end_join` when `place` was asked: what falls out meanwhile is kept in
-        mind."""
-        self._joining += 1
-
-    def end_join(self) -> None:
-        self._joining -= 1
-
-    def place(self, tenant_id: UUID, seen: Seen) -> int | None:
+    def find_start(self, tenant_id: UUID, seen: PgSnapshot) -> int | None:
         """The first offset with a change of the tenant that `seen` does not see; None when one such may be missing
         here."""
-        self._decide()
-        if self.blind or self._undecided or not all(seen.has(xid, lsn) for lsn, xid in self._unseen.items()):
+        if not self.dropped.are_in(seen):
             return None
         for change in self._of_tenant.get(tenant_id, ()):
             try:
@@ -156,24 +167,22 @@ class Ring:
                 return change.record.offset  # whoever reads it will know
         return self.next
 
-    # --- reading ----------------------------------------------------------------------------------------------------
-
     def watch(self, tenant_id: UUID) -> None:
-        self.watched[tenant_id] += 1
+        self._watched[tenant_id] += 1
 
     def unwatch(self, tenant_id: UUID) -> None:
-        self.watched[tenant_id] -= 1
-        if self.watched[tenant_id] <= 0:
-            del self.watched[tenant_id]
+        self._watched[tenant_id] -= 1
+        if self._watched[tenant_id] <= 0:
+            del self._watched[tenant_id]
             self._lost.pop(tenant_id, None)
 
     def has_lost(self, tenant_id: UUID, offset: int) -> bool:
         """Whether a change of a watched tenant at or after `offset` fell out."""
         return self._lost.get(tenant_id, -1) >= offset
 
-    def since(self, tenant_id: UUID, offset: int, changes_max: int) -> list[Change]:
+    def since(self, tenant_id: UUID, offset: int, changes_max: int) -> list[RowChange]:
         """The tenant's first changes at and after `offset`, oldest first."""
-        found: list[Change] = []
+        found: list[RowChange] = []
         for change in reversed(self._of_tenant.get(tenant_id, ())):
             if change.record.offset < offset:
                 break

@@ -40,14 +40,14 @@ async def read(connection: Connection, view: KeptView, tenant_id: Any, rows_max:
             f"{view.name} has more than {rows_max} rows for this tenant",
             hint=f"read its topic with a consumer: it has every row of {view.table}",
         )
-    return [_ENCODER.encode(_from_table(row, json_columns)) for row in found]
+    return [_ENCODER.encode(_read_row(row, json_columns)) for row in found]
 
 
-def _from_table(row: Mapping[str, Any], json_columns: set[str]) -> dict[str, Any]:
+def _read_row(row: Mapping[str, Any], json_columns: set[str]) -> dict[str, Any]:
     return {name: _json(value) if name in json_columns else value for name, value in row.items()}
 
 
-def pages(rows: Sequence[bytes]) -> list[bytes]:
+def paginate(rows: Sequence[bytes]) -> list[bytes]:
     """JSON arrays of at most a page each; one that is empty when there is no row."""
     found: list[bytes] = []
     page: list[bytes] = []
@@ -62,7 +62,7 @@ def pages(rows: Sequence[bytes]) -> list[bytes]:
     return found
 
 
-class Delta(msgspec.Struct, frozen=True):
+class RowDelta(msgspec.Struct, frozen=True):
     """One change. The columns that an update left out, as they did not change, are not in `row`."""
 
     op: str
@@ -70,22 +70,22 @@ class Delta(msgspec.Struct, frozen=True):
     row: dict[str, Any] | None
 
 
-def delta(view: KeptView, envelope: Mapping[str, Any], kinds: Mapping[str, Convert]) -> bytes:
-    """One change as JSON, from change capture's envelope. `kinds`: of `kinds_of` its schema."""
+def encode_delta(view: KeptView, envelope: Mapping[str, Any], converters: Mapping[str, Convert]) -> bytes:
+    """One change as JSON, from change capture's envelope. `converters`: of `find_converters` its schema."""
     if envelope["op"] == "d":
-        return _ENCODER.encode(Delta("delete", _picked(view.key, envelope["before"], kinds), None))
+        return _ENCODER.encode(RowDelta("delete", _pick(view.key, envelope["before"], converters), None))
     unchanged = set(envelope.get("unchanged") or ())
     names = [name for name in view.shown if name not in unchanged]
-    row = _picked(names, envelope["after"], kinds)
-    return _ENCODER.encode(Delta("upsert", {name: row[name] for name in view.key}, row))
+    row = _pick(names, envelope["after"], converters)
+    return _ENCODER.encode(RowDelta("upsert", {name: row[name] for name in view.key}, row))
 
 
-def _picked(names: Sequence[str], row: Mapping[str, Any], kinds: Mapping[str, Convert]) -> dict[str, Any]:
+def _pick(names: Sequence[str], row: Mapping[str, Any], converters: Mapping[str, Convert]) -> dict[str, Any]:
     """A column that the writer's schema does not have is null: it was added later."""
-    return {name: kinds[name](row.get(name)) if name in kinds else row.get(name) for name in names}
+    return {name: converters[name](row.get(name)) if name in converters else row.get(name) for name in names}
 
 
-def kinds_of(schema: Mapping[str, Any]) -> dict[str, Convert]:
+def find_converters(schema: Mapping[str, Any]) -> dict[str, Convert]:
     """For each column of an envelope's row, how its Avro value becomes what the table would give."""
     before = next(field["type"] for field in schema["fields"] if field["name"] == "before")
     row = next(branch for branch in before if isinstance(branch, dict))

@@ -27,7 +27,7 @@ REUSE_S = 0.5
 FRESH_S = 15.0
 """How long a found watermark may be shown: longer than the slowest check and its pace together."""
 CHECK_S_MAX = 4.0
-"""For one check. Kubernetes and most load balancers ask with a time-out of a few seconds."""
+"""Limit for one check. Kubernetes and most load balancers ask with a time-out of a few seconds."""
 
 
 class Readiness:

@@ -26,7 +26,7 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     "": "text/plain; charset=utf-8",
 }
-"""By suffix. A file of another kind is not served; licences have no suffix."""
+"""Media types by suffix. A file of another kind is not served; licences have no suffix."""
 PACK_BYTES_MIN = 512
 """What is smaller does not get smaller."""
 DIGEST_CHARS = 16

@@ -57,7 +57,7 @@ Accepted = Annotated[
 
 
 class PageController(Controller):
-    """For people: the page reads `/v1` with their token, and is the example of a web app that does."""
+    """The page for people: it reads `/v1` with their token, and is the example of a web app that does."""
 
     tags = ("page",)
     opt = PUBLIC

@@ -162,7 +162,9 @@ async def _reached(database: Database, principal: Principal, position: str | Non
     """In the mode `hybrid` for words alone: `as_of.meaning` says how far the other arm is."""
     if position is not None:
         deadline = Deadline.after(watermarks.POSITION_WAIT_S)
-        await watermarks.reached(database, principal.tenant_id, position, deadline, meaning=mode == "meaning")
+        await watermarks.wait_until_reached(
+            database, principal.tenant_id, position, deadline, meaning=mode == "meaning"
+        )
 
 
 def _answer(result: SearchResult) -> Response[SearchResult]:

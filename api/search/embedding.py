@@ -28,7 +28,7 @@ full queue waits some 30 ms, and at an endpoint's 300 ms about as long as a call
 EMBED_S_MAX = 5.0
 """Time for one query, loading of the weights included. Beyond it people have gone."""
 PAUSE_S = 5.0
-"""After a failure nobody asks again for this long."""
+"""How long nobody asks again after a failure."""
 REMEMBERED_MAX = 1_024
 """Vectors kept: 1.5 MB at 384 dimensions. People page and refine: the same text comes again within minutes."""
 

@@ -21,7 +21,7 @@ from connectors.history import Fault, FileChange
 DEPTH = 10
 """Hits that are looked at: what a person sees without paging."""
 RESAMPLES = 1_000
-"""Of the bootstrap: the interval's ends move by less than it is wide for 300 queries."""
+"""Samples of the bootstrap: the interval's ends move by less than it is wide for 300 queries."""
 
 
 class KnownItem(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""From a headline with marks in it to plain text and the places of the marks. Pure.
+"""Split a headline with marks in it into plain text and the places of the marks. Pure.
 
 A snippet is text, never markup: an ADR may hold any HTML, and whoever shows a snippet decides how a match looks.
 """

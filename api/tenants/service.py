@@ -21,7 +21,7 @@ from runtime.ids import new_id
 from runtime.settings import PostgresSettings
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-"""As the table's check has it: fits a host name and a path segment."""
+"""What the table's check allows: fits a host name and a path segment."""
 NAME_CHARS_MAX = 200
 TENANTS_MAX = 10_000
 """Rows that one listing returns; more tenants than that need a search, not a list."""

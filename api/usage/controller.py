@@ -87,6 +87,6 @@ class UsageController(Controller):
         for name, value in (("from", first), ("to", end)):
             if value is not None and value.tzinfo is None:
                 raise InvalidInput(f"`{name}` needs a time zone", hint="for example 2026-01-15T00:00:00Z")
-        await watermarks.shown(database, principal.tenant_id, f"usage_by_{by}", position)
+        await watermarks.wait_until_shown(database, principal.tenant_id, f"usage_by_{by}", position)
         usage = await service.read(database, principal.tenant_id, by, first, end, limit)
         return Response(usage, headers=usage.as_of.headers())

@@ -22,7 +22,7 @@ from connectors.llm import Tokens
 By = Literal["hour", "day", "model", "user", "key"]
 
 ROWS_DEFAULT, ROWS_MAX = 100, 1000
-"""Of one answer: a thousand are six weeks of hours, and stay below a megabyte."""
+"""Rows of one answer: a thousand are six weeks of hours, and stay below a megabyte."""
 
 
 class UsageTotals(msgspec.Struct, frozen=True):

@@ -95,4 +95,4 @@ _KEY = """
 """
 
 QUERIES: Final[Mapping[str, str]] = {"hour": _HOUR, "day": _DAY, "model": _MODEL, "user": _USER, "key": _KEY}
-"""By what the rows are."""
+"""One query for each thing that the rows can be by."""

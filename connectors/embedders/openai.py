@@ -100,8 +100,8 @@ class OpenAIEmbedder:
         self._client.close()
 
     def _embed_batch(self, texts: Sequence[str], first: int) -> list[Vector]:
-        """At most 2n − 1 requests for n texts, and that only if each of them is refused. `first` is texts[0]'s index in
-        the caller's sequence."""
+        """Make at most 2n − 1 requests for n texts, and that only if each is refused. `first` is the index of
+        `texts[0]` in the caller's sequence."""
         try:
             return self._request(texts)
         except _Refused as refused:
@@ -208,7 +208,7 @@ def batches(sizes: Sequence[int], count_max: int) -> Iterator[tuple[int, int]]:
 
 
 def _from_status(error: openai.APIStatusError) -> DependencyUnavailable | _Refused:
-    """Whose fault is it? Ours to wait out, or this request's."""
+    """Judge whose fault it is: ours to wait out, or this request's."""
     status = error.status_code
     reason = f"HTTP {status}, {error.message[:300]}"
     too_long = bool(_TOO_LONG.search(error.message))  # some servers say it with a 500

@@ -29,7 +29,7 @@ OnError = Callable[[KafkaError], None]
 Use = Literal["flow", "live", "tap", "watch", "ledger"]
 
 REQUEST_S_MAX = 5.0
-"""Of a metadata or offset request, in seconds: also the longest that a request to stop waits for one."""
+"""Limit for a metadata or offset request, in seconds: also the longest that a request to stop waits for one."""
 ANSWER_S_MAX = 1.0
 """An admin client that takes longer for an answer is replaced: one that lived through an outage may stay slow for ever,
 and a new one costs milliseconds."""

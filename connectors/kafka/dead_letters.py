@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from topics import catalog as topic_catalog
 
 LIMIT_WINDOW = 2_000
-"""Over how many offsets of a partition the share of dead letters is taken. Its absolute form (5 % are 100 records)
+"""Offsets of a partition that the share of dead letters is taken over. Its absolute form (5 % are 100 records)
 keeps a partition with three records, two of them bad, from stopping a flow."""
 
 

@@ -26,7 +26,7 @@ GROUPS_MAX = 100
 REQUEST_S_MAX = 4.0
 """One request, in seconds."""
 RECORDS_S_MAX = 2.0
-"""For the records at all committed offsets together, in seconds. Those that do not come have no age this time."""
+"""Limit for the records at all committed offsets together, in seconds. Those that do not come have no age this time."""
 AGES_MAX = 10_000
 """Remembered timestamps, one a partition and offset."""
 
@@ -55,7 +55,7 @@ class Look:
     groups: list[Group]
     ranges: dict[TopicPartition, Range]
     timestamps_s: dict[tuple[TopicPartition, int], float | None] = field(default_factory=dict)
-    """By partition and offset, when the record there was made. None: there is no record at or after it."""
+    """When the record at a partition's offset was made. None: there is no record at or after it."""
     left_out: int = 0
 
 
@@ -141,7 +141,7 @@ class Broker:
         }
 
     def _doubt(self, error: KafkaException) -> None:
-        """Of one group that is not for us no other client would be told either."""
+        """Doubt the client, but not for a group that is not for us: no other client would be told either."""
         if meaning_of(error.args[0].code()) != "unprepared":
             self.fit = False
 

@@ -29,7 +29,7 @@ from runtime.settings import KafkaSettings
 log = get_logger("kafka")
 
 DELIVERY_TIMEOUT_S = 30.0
-"""After this long a record is dropped by librdkafka, so a producer that was thought dead cannot write later than this.
+"""librdkafka drops a record after this long, so a producer that was thought dead cannot write later than this.
 Must be shorter than the time after which Postgres gives the slot to another (R8)."""
 LINGER_MS = 5
 """How long a record waits for company. Costs this much latency, saves most of the requests."""
@@ -38,7 +38,7 @@ QUEUE_KIB_MAX = 65_536
 BATCH_BYTES_MAX = 1_000_000
 """librdkafka's default; stays under the smallest limit that brokers have for a request by default."""
 RECORD_OVERHEAD_BYTES = 512
-"""Of a record and its batch on the wire, beside key, value and headers: 61 for the batch, the rest for varints."""
+"""Size of a record and its batch on the wire, beside key, value and headers: 61 for the batch, the rest for varints."""
 RETRY_BACKOFF_MS, RETRY_BACKOFF_MAX_MS = 20, 1_000
 """librdkafka's first and longest pause between attempts."""
 CLOSE_MAX_S = DELIVERY_TIMEOUT_S + 5
@@ -47,7 +47,7 @@ TRANSACTION_MAX_S = 900
 """The longest that brokers allow by default."""
 TRANSACTION_CALL_S = 30.0
 COMMIT_WAIT_S = 5.0
-"""Between two looks whether we were asked to stop while a transaction commits."""
+"""Time between two looks whether we were asked to stop while a transaction commits."""
 
 Acked = Callable[[], None]
 
@@ -136,7 +136,7 @@ class IdempotentProducer:
             raise self._error
 
     def silent_s(self) -> float:
-        """For how long the broker has owed us an answer."""
+        """How long the broker has owed us an answer."""
         return self._clock.monotonic() - self.answered_at if self.unacked else 0.0
 
     def close(self, stopping: Callable[[], bool] = lambda: False) -> None:
@@ -218,7 +218,7 @@ class TransactionalProducer:
                 return
 
     def abort(self) -> None:
-        """As far as possible: the next producer of this name does it otherwise."""
+        """Abort as far as possible: the next producer of this name does it otherwise."""
         try:
             self._producer.abort_transaction(COMMIT_WAIT_S)
         except KafkaException as error:

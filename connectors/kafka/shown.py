@@ -23,17 +23,17 @@ from schemas.codec import HEADER
 from topics.catalog import DLQ_SUFFIX, Topic
 
 MASKED = "•••"
-"""In the place of personal data."""
+"""What stands in the place of personal data."""
 PREVIEW_BYTES = 32
-"""Of bytes that cannot be decoded, in hex. A masked preview ends after the wire format's header, which names the
+"""How many bytes that cannot be decoded are shown, in hex. A masked preview ends after the wire format's header: the
 schema."""
 CELL_CHARS_MAX = 60
-"""Of one column in text. JSON is complete."""
+"""Width of one column in text. JSON is complete."""
 
 Side = Literal["key", "value"]
 SIDES: tuple[Side, ...] = ("key", "value")
 FIELDS = ("topic", "partition", "offset", "timestamp", "headers", "key", "value", "errors")
-"""Of a shown record, in the order of its JSON. A path that starts with none of them starts in the value."""
+"""Fields of a shown record, in the order of its JSON. A path that starts with none of them starts in the value."""
 
 
 class ValueDecoder(Protocol):
@@ -53,8 +53,9 @@ class Masks:
 
     @classmethod
     def of(cls, name: str, topics: Mapping[str, Topic]) -> Masks:
-        """By the topic's file. Of dead letters the sides that it names are hidden whole, and in the other one what the
-        topic that they come from declares. Nobody declares anything of a topic without a file: all of it is hidden."""
+        """Take the masks from the topic's file. Of dead letters the sides that it names are hidden whole, and in the
+        other what the topic that they come from declares. Nobody declares anything of a topic without a file: all of it
+        is hidden."""
         topic = topics.get(name)
         if topic is None:
             return cls(sides=frozenset(SIDES))
@@ -300,7 +301,7 @@ def picked(shown: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
 
 
 def printable(text: str) -> str:
-    """Without characters that a terminal obeys: what somebody wrote must not move its cursor or change its title."""
+    """Replace characters that a terminal obeys: what somebody wrote must not move its cursor or change its title."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

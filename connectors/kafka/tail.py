@@ -1,8 +1,8 @@
 """The end of topics, as it grows, for many readers in one process: one consumer, whatever partitions are wanted now.
 
-Owns the consumer, its thread, its bounds, and the reading of a bounded stretch of a partition for a reader that was
-away (`Stretch`). Refuses to decode, to join a group, to commit, and to remember a record: `deliver` gets each one once,
-in the order of its partition, on the consumer's thread, and may block it, which is the back-pressure.
+Owns the consumer, its thread, its bounds, and the reading of one partition for a reader that was away
+(`PartitionReader`). Refuses to decode, to join a group, to commit, and to remember a record: `deliver` gets each one
+once, in the order of its partition, on the consumer's thread, and may block it, which is the back-pressure.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ POLL_S = 0.1
 BATCH_RECORDS_MAX = 500
 """Handed over at once."""
 STOP_S_MAX = 10.0
-STRETCH_S_MAX = 5.0
-"""For one piece of a stretch: a broker that takes longer is away."""
+PIECE_S_MAX = 5.0
+"""Limit for one piece of a partition: a broker that takes longer is away."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tailed:
+class PartitionBatch:
     """What was read of one partition at once. `position`: where reading goes on; past the last record, or past what is
     there for others (markers of transactions, what compaction left)."""
 
@@ -45,10 +45,10 @@ class Tailed:
     """The log does not have the offset any more, or not yet: reading of this partition has ended."""
 
 
-class Tail:
+class TopicTail:
     """`start`, then `follow` and `leave` from any thread, at last `stop`. Outages are waited out by the client."""
 
-    def __init__(self, settings: KafkaSettings, deliver: Callable[[Sequence[Tailed]], None]) -> None:
+    def __init__(self, settings: KafkaSettings, deliver: Callable[[Sequence[PartitionBatch]], None]) -> None:
         self._settings = settings
         self._deliver = deliver
         self._lock = threading.Lock()
@@ -86,13 +86,13 @@ class Tail:
         consumer: Consumer | None = None
         try:
             while not self._stopping.is_set():
-                if self._taken_up():
+                if self._take_up():
                     if consumer is None and self._wanted:
                         consumer = make_consumer(self._settings, "live")
                     if consumer is not None:
-                        places = self._wanted.items()
+                        positions = self._wanted.items()
                         # Whatever the client has fetched by then is dropped: positions are ours alone.
-                        consumer.assign([KafkaPosition(source.topic, source.partition, at) for source, at in places])
+                        consumer.assign([KafkaPosition(source.topic, source.partition, at) for source, at in positions])
                 if self._wanted and consumer is not None:
                     self._step(consumer)
                 else:
@@ -104,7 +104,7 @@ class Tail:
             if consumer is not None:
                 consumer.close()
 
-    def _taken_up(self) -> bool:
+    def _take_up(self) -> bool:
         """Whether there was something to take up."""
         self._changed.clear()
         with self._lock:
@@ -120,12 +120,12 @@ class Tail:
         first = consumer.poll(POLL_S)
         if first is None:
             return
-        found = self._sorted([first, *consumer.consume(BATCH_RECORDS_MAX - 1, 0)])
+        found = self._group([first, *consumer.consume(BATCH_RECORDS_MAX - 1, 0)])
         if found:
             self._deliver(found)
 
-    def _sorted(self, messages: Sequence[Message]) -> list[Tailed]:
-        """By partition. Moves on where each one goes on."""
+    def _group(self, messages: Sequence[Message]) -> list[PartitionBatch]:
+        """Sort by partition, and move on where each one goes on."""
         records: dict[TopicPartition, list[Record]] = {}
         lost: set[TopicPartition] = set()
         position: dict[TopicPartition, int] = {}
@@ -142,18 +142,18 @@ class Tail:
                 lost.add(source)
             else:
                 log.info("broker error", code=error.name(), detail=error.str())
-        tailed = []
+        batches = []
         for source in records.keys() | position.keys() | lost:
             if source not in self._wanted:
                 continue  # nobody wants it any more
             at = self._wanted[source] = max(self._wanted[source], position.get(source, 0))
-            tailed.append(Tailed(source, records.get(source, ()), at, source in lost))
+            batches.append(PartitionBatch(source, records.get(source, ()), at, source in lost))
             if source in lost:
                 self.leave(source)
-        return tailed
+        return batches
 
 
-class Stretch:
+class PartitionReader:
     """A partition from an offset on, in pieces, for one reader. Close it, from whatever thread."""
 
     def __init__(self, settings: KafkaSettings, source: TopicPartition, offset: int) -> None:
@@ -164,13 +164,13 @@ class Stretch:
         self._consumer = make_consumer(settings, "live")
         self._consumer.assign([KafkaPosition(source.topic, source.partition, offset)])
 
-    def read(self) -> Tailed:
+    def read(self) -> PartitionBatch:
         """The next piece. Raises `DependencyUnavailable` when the broker does not answer."""
         with self._lock:
-            return Tailed(self._source, (), self.position) if self._closed else self._read()
+            return PartitionBatch(self._source, (), self.position) if self._closed else self._read()
 
-    def _read(self) -> Tailed:
-        first = self._consumer.poll(STRETCH_S_MAX)
+    def _read(self) -> PartitionBatch:
+        first = self._consumer.poll(PIECE_S_MAX)
         if first is None:
             raise DependencyUnavailable(f"the broker does not send {self._source}", coordinates=KAFKA)
         records: list[Record] = []
@@ -182,10 +182,10 @@ class Stretch:
             elif error.code() == KafkaError._PARTITION_EOF:
                 self.position = max(self.position, message.offset() or 0)
             elif is_lost(error):
-                return Tailed(self._source, records, self.position, lost=True)
+                return PartitionBatch(self._source, records, self.position, lost=True)
             else:
                 log.info("broker error", code=error.name(), detail=error.str())
-        return Tailed(self._source, records, self.position)
+        return PartitionBatch(self._source, records, self.position)
 
     def close(self) -> None:
         """Waits for a piece that is being read."""

@@ -96,8 +96,8 @@ class Account:
     scanned: int = 0
     stopped: Stopped = "end"
     left: dict[int, int] = field(default_factory=dict)
-    """By partition, how many offsets up to the end were not looked at. Offsets, not records: compaction and markers of
-    transactions leave gaps."""
+    """How many offsets up to the end of each partition were not looked at. Offsets, not records: compaction and markers
+    of transactions leave gaps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from runtime.errors import AdriaticError
 from runtime.settings import LlmSettings
 
 BYTES_PER_TOKEN = 4
-"""Of English text, roughly. Only used where a provider did not say, and then the ledger says `estimated`."""
+"""Bytes of English text, roughly. Only used where a provider did not say, and then the ledger says `estimated`."""
 
 Finish = Literal["stop", "length", "refused", "other"]
 """Why the model ended: by itself, at the bound of its answer, because it refuses, or something that we do not know."""

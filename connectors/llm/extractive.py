@@ -13,7 +13,7 @@ from connectors.llm import Delta, Done, Event, Passage, Prompt, Quoted, Started,
 PASSAGES_MAX = 3
 """What a person reads before they open an ADR instead."""
 EXCERPT_CHARS_MAX = 700
-"""Of each: a paragraph or two."""
+"""Longest excerpt of each: a paragraph or two."""
 OPENING = "These passages fit your question best. They are quoted as they stand; no model was asked.\n\n"
 NOTHING = "No decision record here fits your question. No model was asked.\n"
 

@@ -24,7 +24,7 @@ from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import LlmSettings
 
 REASON_CHARS_MAX = 300
-"""Of what a provider says about an error: enough for a sentence or two."""
+"""Longest quotation of what a provider says about an error: enough for a sentence or two."""
 
 
 class AnswerDecoder(Protocol):

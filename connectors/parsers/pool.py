@@ -21,13 +21,13 @@ from connectors.parsers import Limits, Parsed, ParseRequest, Refused
 from runtime.lifecycle import StopRequested
 
 PROCESSES_MAX = 2
-"""At once. Each has 0.3 GB resident with the language model, and takes a core."""
+"""Most processes at once. Each has 0.3 GB resident with the language model, and takes a core."""
 DOCUMENTS_MAX = 100
-"""After so many a process is replaced: libraries leak."""
+"""A process is replaced after so many: libraries leak."""
 IDLE_S = 60.0
 """Unused for so long, a process gives its memory back. The next one needs some seconds to load."""
 WAIT_S = 0.5
-"""Between two looks whether the worker is to stop."""
+"""Time between two looks whether the worker is to stop."""
 TRIES = 2
 """A process that dies with a document may have had its own reasons; one that dies with it again has not."""
 
@@ -164,7 +164,7 @@ class _Process:
         return None
 
     def kill(self) -> None:
-        """From any thread; whoever waits for its answer gets none."""
+        """Called from any thread; whoever waits for its answer gets none."""
         self._popen.kill()
 
     def end(self) -> None:

@@ -27,7 +27,7 @@ PDF_HEAD_BYTES = 1_024
 ZIP_PARTS_MAX = 10_000
 """A long document with a picture on each page has a thousand."""
 PLAIN_TEXT_BYTES_MAX = 33_554_432
-"""Of a text file that is read whole: thirty times the text that a version may have."""
+"""Largest text file that is read whole: thirty times the text that a version may have."""
 
 _OTHERS: Sequence[tuple[bytes, str]] = (
     (b"\x89PNG", "a PNG picture"),
@@ -88,7 +88,7 @@ def read_text(path: Path) -> str:
 
 
 def _kind_of_archive(path: Path, limits: Limits) -> str:
-    """Of a ZIP archive: DOCX, or what else. The sizes in its list are held against the bound; one that lies is stopped
+    """Tell DOCX from other ZIP archives. The sizes in its list are held against the bound; one that lies is stopped
     by the parser's memory and time."""
     try:
         with zipfile.ZipFile(path) as archive:

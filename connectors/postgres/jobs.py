@@ -84,6 +84,41 @@ class JobKind(ABC):
         """The step's rows and events, in the transaction that moves the job on."""
 
 
+_FIND_DUE = """
+  select
+    j.tenant_id, j.job_id, j.kind, j.params, j.position, j.done, j.total,
+    j.attempts + (j.lease_owner is not null)::int, j.cancel_requested_at is not null, j.state = 'queued'
+  from app.jobs j
+  cross join lateral (
+    select count(*) as running
+    from app.jobs r
+    where r.tenant_id = j.tenant_id and r.state = 'running' and r.lease_until > clock_timestamp()
+  ) at_work
+  where j.state in ('queued', 'running')
+    and j.due_at <= clock_timestamp()
+    and j.kind = any(%s)
+    and (j.lease_until is null or j.lease_until <= clock_timestamp())
+    and at_work.running < %s
+  order by at_work.running, coalesce(j.served_at, j.created_at), j.job_id
+  limit 1
+  for update of j skip locked
+"""
+
+_LEASE = """
+  update app.jobs
+  set
+    state = 'running',
+    lease_owner = %s,
+    lease_until = clock_timestamp() + %s * interval '1 s',
+    heartbeat_at = clock_timestamp(),
+    served_at = clock_timestamp(),
+    attempts = %s,
+    sequence = sequence + 1,
+    started_at = coalesce(started_at, clock_timestamp())
+  where tenant_id = %s and job_id = %s
+"""
+
+
 def claim(connection: Connection, owner: str, kinds: Collection[str], tenant_running_max: int) -> Job | None:
     """The next job for a worker: of the tenant with fewest at work, the one that waited longest. In a transaction.
 
@@ -91,51 +126,57 @@ def claim(connection: Connection, owner: str, kinds: Collection[str], tenant_run
     end, instead of for ever.
     """
     connection.execute("select pg_advisory_xact_lock(%s)", [_CLAIM_LOCK])
-    row = connection.execute(
-        "select j.tenant_id, j.job_id, j.kind, j.params, j.position, j.done, j.total, "
-        "j.attempts + (j.lease_owner is not null)::int, j.cancel_requested_at is not null, j.state = 'queued' "
-        "from app.jobs j "
-        "cross join lateral (select count(*) as running from app.jobs r where r.tenant_id = j.tenant_id "
-        "and r.state = 'running' and r.lease_until > clock_timestamp()) at_work "
-        "where j.state in ('queued', 'running') and j.due_at <= clock_timestamp() and j.kind = any(%s) "
-        "and (j.lease_until is null or j.lease_until <= clock_timestamp()) and at_work.running < %s "
-        "order by at_work.running, coalesce(j.served_at, j.created_at), j.job_id limit 1 for update of j skip locked",
-        [sorted(kinds), tenant_running_max],
-    ).fetchone()
+    row = connection.execute(_FIND_DUE, [sorted(kinds), tenant_running_max]).fetchone()
     if row is None:
         return None
     tenant_id, job_id, kind, params, position, done, total, attempts, cancel, begins = row
     job = Job(tenant_id, job_id, kind, params, position, done, total, attempts, owner, cancel)
-    connection.execute(
-        "update app.jobs set state = 'running', lease_owner = %s, "
-        "lease_until = clock_timestamp() + %s * interval '1 s', heartbeat_at = clock_timestamp(), "
-        "served_at = clock_timestamp(), attempts = %s, sequence = sequence + 1, "
-        "started_at = coalesce(started_at, clock_timestamp()) where tenant_id = %s and job_id = %s",
-        [owner, LEASE_S, attempts, job.tenant_id, job.job_id],
-    )
+    connection.execute(_LEASE, [owner, LEASE_S, attempts, job.tenant_id, job.job_id])
     if begins:
         _emit(connection, job)
     return job
 
 
+_EXTEND_LEASES = """
+  update app.jobs j
+  set lease_until = clock_timestamp() + %s * interval '1 s', heartbeat_at = clock_timestamp()
+  from (
+    select tenant_id, job_id
+    from app.jobs
+    where state = 'running' and lease_owner = any(%s)
+    for update skip locked
+  ) mine
+  where j.tenant_id = mine.tenant_id and j.job_id = mine.job_id
+"""
+
+
 def heartbeat(connection: Connection, owners: Collection[str]) -> None:
     """Keep the leases of `owners`. A row that its own step has locked is left out: that step renews it."""
-    connection.execute(
-        "update app.jobs j set lease_until = clock_timestamp() + %s * interval '1 s', heartbeat_at = clock_timestamp() "
-        "from (select tenant_id, job_id from app.jobs where state = 'running' and lease_owner = any(%s) "
-        "for update skip locked) mine where j.tenant_id = mine.tenant_id and j.job_id = mine.job_id",
-        [LEASE_S, sorted(owners)],
-    )
+    connection.execute(_EXTEND_LEASES, [LEASE_S, sorted(owners)])
+
+
+_ADVANCE = """
+  update app.jobs
+  set
+    phase = %s,
+    done = %s,
+    total = %s,
+    unit = %s,
+    position = %s,
+    attempts = 0,
+    last_error = null,
+    sequence = sequence + 1,
+    heartbeat_at = clock_timestamp(),
+    lease_until = clock_timestamp() + %s * interval '1 s'
+  where tenant_id = %s and job_id = %s and lease_owner = %s and state = 'running'
+  returning cancel_requested_at is not null
+"""
 
 
 def advance(connection: Connection, job: Job, progress: Progress, *, announce: bool) -> bool:
     """Move the job on, last in the step's transaction. True when somebody wants it cancelled. Raises `Fenced`."""
     row = connection.execute(
-        "update app.jobs set phase = %s, done = %s, total = %s, unit = %s, position = %s, attempts = 0, "
-        "last_error = null, sequence = sequence + 1, heartbeat_at = clock_timestamp(), "
-        "lease_until = clock_timestamp() + %s * interval '1 s' "
-        "where tenant_id = %s and job_id = %s and lease_owner = %s and state = 'running' "
-        "returning cancel_requested_at is not null",
+        _ADVANCE,
         [
             *(progress.phase, progress.done, progress.total, progress.unit, Jsonb(dict(progress.position))),
             *(LEASE_S, job.tenant_id, job.job_id, job.owner),
@@ -158,13 +199,16 @@ def finish(
     _emit(connection, job)
 
 
+_RELEASE = """
+  update app.jobs
+  set lease_owner = null, lease_until = null, served_at = clock_timestamp()
+  where tenant_id = %s and job_id = %s and lease_owner = %s
+"""
+
+
 def release(connection: Connection, job: Job) -> None:
     """Back in line, as far as it is: a slice is over, or the worker stops. Raises `Fenced`."""
-    connection.execute(
-        "update app.jobs set lease_owner = null, lease_until = null, served_at = clock_timestamp() "
-        "where tenant_id = %s and job_id = %s and lease_owner = %s",
-        [job.tenant_id, job.job_id, job.owner],
-    )
+    connection.execute(_RELEASE, [job.tenant_id, job.job_id, job.owner])
 
 
 def fail(connection: Connection, job: Job, error: Exception, steps: int) -> Outcome:
@@ -187,6 +231,21 @@ def exists(connection: Connection, tenant_id: UUID, job_id: UUID) -> bool:
     return row is not None
 
 
+_END_LEASE = """
+  update app.jobs
+  set
+    state = %s,
+    attempts = %s,
+    due_at = clock_timestamp() + %s * interval '1 s',
+    last_error = coalesce(%s, last_error),
+    lease_owner = null,
+    lease_until = null,
+    sequence = sequence + 1,
+    finished_at = case when %s then clock_timestamp() end
+  where tenant_id = %s and job_id = %s and lease_owner = %s and state = 'running'
+"""
+
+
 def _give_up_lease(
     connection: Connection,
     job: Job,
@@ -198,10 +257,7 @@ def _give_up_lease(
     error: Exception | None,
 ) -> None:
     moved = connection.execute(
-        "update app.jobs set state = %s, attempts = %s, due_at = clock_timestamp() + %s * interval '1 s', "
-        "last_error = coalesce(%s, last_error), lease_owner = null, lease_until = null, sequence = sequence + 1, "
-        "finished_at = case when %s then clock_timestamp() end "
-        "where tenant_id = %s and job_id = %s and lease_owner = %s and state = 'running'",
+        _END_LEASE,
         [
             *(state, attempts, pause_s, None if error is None else Jsonb(explained(error)), finished),
             *(job.tenant_id, job.job_id, job.owner),

@@ -3,6 +3,7 @@
     make crash                                        three seeds of one minute each
     make crash ARGS="--seeds 20 --minutes 5"          longer
     make crash ARGS="--seed 7 --schedule '3 kill cdc'"   one run again, with these faults
+    make crash ARGS="--processes 2"                   two of each flow and agent
     make crash ARGS="--mutant no-ledger"              break a law on purpose: must fail, and shrink
 
 Ends with 0 when every run was clean. A run that fails is shrunk to a smallest schedule that still fails, which is
@@ -29,9 +30,10 @@ from tests.crash.shrink import RUNS_MAX, shrink
 class Ring:
     """Runs on one copy of the system, and on a new one after a failure: what failed may be broken for good."""
 
-    def __init__(self, stack: ExitStack, mutant: str | None, only: Sequence[str]) -> None:
+    def __init__(self, stack: ExitStack, mutant: str | None, only: Sequence[str], processes: int) -> None:
         self._stack = stack
         self._only = only
+        self._settings = f"[stack]\nprocesses = {processes}\n"
         self._extra: dict[str, str] = {}
         if mutant is not None:
             folder = Path(__file__).parent / "mutants"
@@ -40,7 +42,7 @@ class Ring:
 
     def run(self, seed: int, duration_s: float, faults: Sequence[Fault] | None = None) -> Outcome:
         if self._copy is None:
-            self._copy = self._stack.enter_context(running_copy("", (), **self._extra))
+            self._copy = self._stack.enter_context(running_copy(self._settings, (), **self._extra))
         outcome = run(self._copy, seed, duration_s, faults, self._only)
         if outcome.problems:
             self._stack.close()
@@ -57,6 +59,7 @@ class Ring:
 @click.option(
     "--driver", "only", multiple=True, type=click.Choice([kind.name for kind in DRIVERS]), help="Only this use."
 )
+@click.option("--processes", default=1, show_default=True, help="So many of each flow and agent.")
 @click.option("--shrink-runs", default=RUNS_MAX, show_default=True, help="At most so many runs to shrink; 0: do not.")
 def main(
     seeds: int,
@@ -65,13 +68,14 @@ def main(
     text: str | None,
     mutant: str | None,
     only: tuple[str, ...],
+    processes: int,
     shrink_runs: int,
 ) -> None:
     """Kill and hang every process in turn under a mixed load; afterwards nothing is lost, doubled or dead."""
     first = random.randrange(2**31) if seed is None else seed
     given = parse(text) if text is not None else None
     outcomes: list[Outcome] = []
-    with _ring(mutant, only) as ring:
+    with _ring(mutant, only, processes) as ring:
         for number in range(first, first + (1 if given is not None else seeds)):
             outcome = ring.run(number, minutes * 60, given)
             outcomes.append(outcome)
@@ -83,9 +87,9 @@ def main(
 
 
 @contextmanager
-def _ring(mutant: str | None, only: Sequence[str]) -> Iterator[Ring]:
+def _ring(mutant: str | None, only: Sequence[str], processes: int) -> Iterator[Ring]:
     with ExitStack() as stack:
-        yield Ring(stack, mutant, only)
+        yield Ring(stack, mutant, only, processes)
 
 
 def _shrunk(ring: Ring, outcome: Outcome, duration_s: float, runs_max: int) -> None:

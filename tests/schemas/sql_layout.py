@@ -233,6 +233,8 @@ def _queries(head: str, parts: list[list[Token]], indent: int) -> list[str]:
     lines: list[str] = []
     for number, part in enumerate(parts):
         words = f"{head} " if number == 0 else ""
+        lines += [" " * indent + item.text for item in part if item.kind == "comment"]
+        part = [item for item in part if item.kind != "comment"]
         if _fits(part, indent, words):
             block = [" " * indent + words + _flat(part)]
         else:

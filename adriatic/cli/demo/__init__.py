@@ -25,7 +25,7 @@ PLAY_S_MAX = 180.0
 VERIFY_S_MAX = 60.0
 """How long the flows may take to reach the present afterwards."""
 VECTORS_RECOMPUTED_MAX = 100
-"""By `verify`, of the day's few hundred: a second or two."""
+"""How many of the day's few hundred vectors `verify` computes again: a second or two."""
 SUFFIX_BYTES = 4
 
 

@@ -26,7 +26,7 @@ FEED_BATCH = 40
 EDITED = 4
 """Records that get a review."""
 NEAREST = 5
-"""Of the related records, so many are looked at."""
+"""How many of the related records are looked at."""
 PAGE = 100
 OVER = frozenset(("succeeded", "failed", "cancelled"))
 SETTLED = frozenset(("processed", "refused"))

@@ -18,7 +18,7 @@ from connectors.llm.sse import ServerEvent, SseDecoder
 READ_S_MAX = 10.0
 """A stream that is silent for so long is dead: it says something each second."""
 PAUSE_S = 0.3
-"""Before it is opened again."""
+"""Pause before the stream is opened again."""
 LAST_ID = "last-event-id"
 
 Row = dict[str, Any]
@@ -39,7 +39,7 @@ class Picture:
 
     @property
     def rows(self) -> list[Row]:
-        """In no order."""
+        """The rows so far, in no order."""
         return [*self._loose, *self._rows.values()]
 
     def take(self, event: ServerEvent) -> None:

@@ -45,7 +45,7 @@ class Screen:
 
     @contextmanager
     def show(self) -> Iterator[None]:
-        """On a terminal the screen, elsewhere lines on standard error."""
+        """Show the screen on a terminal, and lines on standard error elsewhere."""
         if sys.stderr.isatty():
             with Live(
                 get_renderable=self.render,

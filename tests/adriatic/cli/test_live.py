@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from adriatic.cli import live as command
 from adriatic.cli.live import Rows, live, table
-from api.live.events import frame
+from api.live.events import encode_frame
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.errors import NotFound
 
@@ -25,7 +25,7 @@ WATERMARK = {"as_of": {"state": "stale", "age_s": 12.0}, "waits_for": ["kafka"]}
 
 
 def event(name: str, number: int, data: Any) -> bytes:
-    return frame(name, msgspec.json.encode(data), f"id{number}")
+    return encode_frame(name, msgspec.json.encode(data), f"id{number}")
 
 
 class Server:

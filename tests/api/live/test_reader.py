@@ -18,11 +18,10 @@ import pytest
 from confluent_kafka import Producer
 
 from api.db import Database
-from api.live import hub as hubs
+from api.live import admission, partitions, polling, ring, rows, states
 from api.live import reader as readers
-from api.live import ring, rows
 from api.live.hub import Hub
-from api.live.join import Token
+from api.live.join import ResumeToken
 from api.live.reader import Reader
 from connectors.kafka.partitioner import partition_for
 from connectors.llm.sse import SseDecoder
@@ -40,7 +39,7 @@ COUNTS = view_named("entity_counts")
 A, B = uuid.uuid4(), uuid.uuid4()
 """Two tenants, new for each test."""
 PATIENCE_S = 60.0
-LOOKS = 3
+POLLS = 3
 """Of the hub, a second each."""
 
 
@@ -64,9 +63,9 @@ async def hub_of(world: World, **limits: int) -> AsyncIterator[Hub]:
     finally:
         await hub.close()
         await database.close()
-        assert hub.readers == 0
-        assert hub.held_bytes == 0
-        assert hub.stretches == 0
+        assert not hub.admission.readers
+        assert hub.admission.held_bytes == 0
+        assert hub.admission.catch_ups == 0
 
 
 @pytest.fixture
@@ -152,7 +151,7 @@ async def test_a_commit_that_is_in_the_log_before_snapshots_see_it_is_not_lost(w
 async def test_a_commit_that_falls_out_of_the_ring_before_snapshots_see_it_keeps_readers_from_beginning(
     world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=2))
+    monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=2))
     await read(hub, lambda picture: picture.whole)
     with held_commit(world):
         # A reader decodes it, so that what falls out is known.
@@ -160,10 +159,10 @@ async def test_a_commit_that_falls_out_of_the_ring_before_snapshots_see_it_keeps
         for number in range(3):
             world.count(B, f"later-{number}", number)
         world.caught_up()
-        await asyncio.sleep(2 * hubs.LOOK_S)
+        await asyncio.sleep(2 * polling.POLL_S)
         with pytest.raises(DependencyUnavailable, match="not visible yet"):
             await read(hub, lambda picture: picture.whole)
-        assert hub.readers == 0
+        assert not hub.admission.readers
     picture = await read(hub, lambda picture: picture.whole)
     assert list(picture.rows) == ['{"kind":"adrs","label":"held"}']
 
@@ -245,13 +244,13 @@ async def test_a_record_that_cannot_be_read_makes_its_tenants_readers_start_anew
 async def test_a_reader_that_was_away_reads_what_the_ring_lost_from_the_log(
     world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=20))
+    monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=20))
     picture = await read(hub, lambda picture: picture.whole)
     with world.connect() as connection:
         for number in range(600):
             connection.execute(worlds.COUNT, [A, "adrs", f"n{number}", number])
     world.caught_up()
-    # Another reader keeps the lane going, past what this one has seen.
+    # Another reader keeps the ring going, past what this one has seen.
     await read(hub, lambda picture: picture.watermarks, tenant_id=B)
     picture = await read(hub, lambda picture: len(picture.deltas) >= 600, picture)
     world.count(A, "last", 1)
@@ -264,8 +263,9 @@ async def test_a_reader_that_was_away_reads_what_the_ring_lost_from_the_log(
 async def test_a_reader_that_was_away_for_too_long_starts_anew(
     world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=2))
-    monkeypatch.setattr(readers, "AWAY_OFFSETS_MAX", 3)
+    monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=2))
+    monkeypatch.setattr(states, "AWAY_OFFSETS_MAX", 3)
+    monkeypatch.setattr(states, "JOIN_TRIES_MAX", 60)  # until the registry has given the schema of what fell out
     picture = await read(hub, lambda picture: picture.whole)
     for number in range(8):
         world.count(A, f"n{number}", number)
@@ -276,7 +276,7 @@ async def test_a_reader_that_was_away_for_too_long_starts_anew(
 
 
 async def test_a_reader_that_is_too_slow_starts_anew(world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=5))
+    monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=5))
     picture, reader = Picture(), Reader(hub, COUNTS, A)
     await reader.begin(None)
     frames = reader.frames()
@@ -313,7 +313,7 @@ async def test_a_token_that_cannot_be_resumed_starts_anew_and_says_why(
 ) -> None:
     world.count(A, "one", 1)
     picture = await read(hub, lambda picture: picture.whole)
-    token = Token.parse(picture.last_id)
+    token = ResumeToken.parse(picture.last_id)
     assert token is not None
     picture.last_id = msgspec.structs.replace(token, **change).text()
     picture = await read(hub, lambda picture: picture.snapshots > 1, picture)
@@ -346,7 +346,7 @@ async def test_what_is_no_token_is_refused(world: World, hub: Hub, text: str) ->
     picture.last_id = text
     with pytest.raises(InvalidInput, match="no resume token"):
         await read(hub, lambda _: True, picture)
-    assert hub.readers == 0
+    assert not hub.admission.readers
 
 
 # --- bounds and ends --------------------------------------------------------------------------------------------------
@@ -374,12 +374,12 @@ async def test_a_view_with_too_many_rows_is_refused(world: World, hub: Hub, monk
         world.count(A, f"n{number}", number)
     with pytest.raises(TooLarge, match="more than 3 rows"):
         await read(hub, lambda _: True)
-    assert hub.readers == 0
+    assert not hub.admission.readers
 
 
 async def test_snapshots_that_nobody_takes_are_bounded(world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     world.count(A, "one", 1)
-    monkeypatch.setattr(readers, "HELD_BYTES_MAX", 60)
+    monkeypatch.setattr(admission, "HELD_BYTES_MAX", 60)
     first = Reader(hub, COUNTS, A)
     await first.begin(None)
     with pytest.raises(DependencyUnavailable, match="begin at once"):
@@ -398,8 +398,8 @@ async def test_a_reader_that_takes_nothing_is_cut_and_goes_on_where_it_was(
     frames = reader.frames()
     first = await anext(frames)
     world.count(A, "one", 1)
-    await asyncio.sleep(2.5 * hubs.LOOK_S)
-    assert hub.readers == 0
+    await asyncio.sleep(2.5 * polling.POLL_S)
+    assert not hub.admission.readers
     last = await anext(frames)
     for part in (first, last):
         for event in SseDecoder().feed(part):
@@ -444,8 +444,8 @@ async def test_a_capture_that_stands_still_makes_the_picture_old_and_a_stopped_t
     world: World, hub: Hub
 ) -> None:
     at = report(world, datetime.now(UTC) - timedelta(seconds=8))
-    # Not only by the snapshot: whoever resumes knows what the looks of the hub have told.
-    picture = await read(hub, lambda picture: reached(picture, at) and len(picture.watermarks) > LOOKS)
+    # Not only by the snapshot: whoever resumes knows what the polls of the hub have told.
+    picture = await read(hub, lambda picture: reached(picture, at) and len(picture.watermarks) > POLLS)
     world.stop_capture()
     later = report(world, datetime.now(UTC))
     world.count(A, "one", 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import uuid
 
-from api.live.join import Seen
-from api.live.ring import UNDECIDED_MAX, Change, Ring, Unknowable
+from api.live.join import PgSnapshot
+from api.live.ring import UNDECIDED_MAX, Ring, RowChange, Unknowable
 from connectors.kafka.records import Record
 
 A, B = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -19,15 +19,15 @@ def record(offset: int, tenant_id: uuid.UUID, xid: int, *, value: bytes | None =
     return Record("t", 0, offset, 0, b"k", content, headers)
 
 
-def xid_of(change: Change) -> int | None:
+def xid_of(change: RowChange) -> int | None:
     text = (change.record.value or b"").decode()
     if text == "?":
         raise Unknowable
     return int(text)
 
 
-def seen(xmax: int, *running: int) -> Seen:
-    return Seen(min((*running, xmax)), xmax, frozenset(running), xmax)
+def seen(xmax: int, *running: int) -> PgSnapshot:
+    return PgSnapshot(min((*running, xmax)), xmax, frozenset(running), xmax)
 
 
 def test_a_reader_gets_its_own_changes_from_its_place_on() -> None:
@@ -68,62 +68,62 @@ def test_it_is_bounded_by_count_and_by_bytes_and_knows_whose_changes_fell_out() 
 def test_a_snapshot_is_joined_at_the_first_change_that_it_does_not_see() -> None:
     ring = Ring(0, xid_of)
     ring.extend([record(0, A, 5), record(1, B, 9), record(2, A, 7), record(3, A, 6)], 4)
-    assert ring.place(A, seen(8)) == 4, "it has all of them"
-    assert ring.place(A, seen(8, 7)) == 2
-    assert ring.place(A, seen(5)) == 0
-    assert ring.place(B, seen(8)) == 1
+    assert ring.find_start(A, seen(8)) == 4, "it has all of them"
+    assert ring.find_start(A, seen(8, 7)) == 2
+    assert ring.find_start(A, seen(5)) == 0
+    assert ring.find_start(B, seen(8)) == 1
 
 
 def test_what_falls_out_unseen_keeps_readers_from_beginning_until_a_snapshot_sees_it() -> None:
     ring = Ring(0, xid_of, records_max=1)
     ring.extend([record(0, A, 5), record(1, A, 6)], 2)
-    assert ring.place(A, seen(8, 5)) is None
-    assert ring.place(A, seen(8)) == 2
-    ring.look(seen(8))
-    ring.extend([record(2, A, 7)], 3)  # drops 6, which the look saw
-    assert ring.place(A, seen(8)) == 3
+    assert ring.find_start(A, seen(8, 5)) is None
+    assert ring.find_start(A, seen(8)) == 2
+    ring.dropped.note_snapshot(seen(8))
+    ring.extend([record(2, A, 7)], 3)  # drops 6, which that snapshot saw
+    assert ring.find_start(A, seen(8)) == 3
 
 
 def test_what_falls_out_while_a_snapshot_is_taken_is_compared_with_that_snapshot() -> None:
     ring = Ring(0, xid_of, records_max=1)
     ring.extend([record(0, A, 5)], 1)
-    ring.begin_join()
+    ring.dropped.begin_join()
     older = seen(8, 5)
-    ring.look(seen(9))  # a younger one has it already
+    ring.dropped.note_snapshot(seen(9))  # a younger one has it already
     ring.extend([record(1, A, 8)], 2)
-    assert ring.place(A, older) is None
-    ring.end_join()
-    ring.look(seen(9))
-    assert ring.place(A, seen(9)) == 2
+    assert ring.find_start(A, older) is None
+    ring.dropped.end_join()
+    ring.dropped.note_snapshot(seen(9))
+    assert ring.find_start(A, seen(9)) == 2
 
 
 def test_what_cannot_be_decoded_when_it_falls_out_is_decided_when_it_can_be() -> None:
     known: list[int] = []
 
-    def late(change: Change) -> int | None:
+    def late(change: RowChange) -> int | None:
         if not known:
             raise Unknowable
         return change.lsn
 
     ring = Ring(0, late, records_max=1)
     ring.extend([record(0, A, 5), record(1, A, 6)], 2)
-    assert ring.place(A, seen(99)) is None
+    assert ring.find_start(A, seen(99)) is None
     known.append(1)
-    assert ring.place(A, seen(99, 5)) is None
-    assert ring.place(A, seen(99)) == 2
+    assert ring.find_start(A, seen(99, 5)) is None
+    assert ring.find_start(A, seen(99)) == 2
 
 
 def test_a_ring_with_too_much_that_cannot_be_decoded_is_blind() -> None:
     ring = Ring(0, xid_of, records_max=1)
     ring.extend([record(offset, A, offset, value=b"?") for offset in range(UNDECIDED_MAX + 2)], UNDECIDED_MAX + 2)
-    assert ring.blind
-    assert ring.place(A, seen(1 << 20)) is None
+    assert ring.dropped.blind
+    assert ring.find_start(A, seen(1 << 20)) is None
 
 
 def test_one_record_of_a_commit_is_looked_into() -> None:
     asked: list[int] = []
 
-    def counted(change: Change) -> int | None:
+    def counted(change: RowChange) -> int | None:
         asked.append(change.record.offset)
         return 5
 
@@ -140,7 +140,7 @@ def test_any_join_is_whole_or_refused() -> None:
         ring = Ring(0, xid_of, records_max=chance.randrange(1, 6))
         logged: list[int] = []
         visible: set[int] = set()
-        joins: list[tuple[Seen, int]] = []
+        joins: list[tuple[PgSnapshot, int]] = []
         for xid in range(3, 40):
             ring.extend([record(len(logged), A, xid)], len(logged) + 1)
             logged.append(xid)
@@ -148,9 +148,9 @@ def test_any_join_is_whole_or_refused() -> None:
             visible |= {each for each in hidden if chance.random() < 0.5}
             snapshot = seen(xid + 1, *(each for each in logged if each not in visible))
             if chance.random() < 0.3:
-                ring.look(snapshot)
+                ring.dropped.note_snapshot(snapshot)
             if chance.random() < 0.3:
-                place = ring.place(A, snapshot)
+                place = ring.find_start(A, snapshot)
                 if place is not None:
                     joins.append((snapshot, place))
         for snapshot, place in joins:

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from api.auth.issuer import LocalIssuer
-from api.live.join import Token
+from api.live.join import ResumeToken
 from api.tenants import service as tenants
 from connectors.llm.sse import SseDecoder
 from schemas.flows import KeptView
@@ -136,7 +136,7 @@ def change(connection: psycopg.Connection[Any], chance: random.Random, tenant_id
 
 def logged(world: World, tenant_id: uuid.UUID, joined_id: str) -> list[tuple[str, str, int | None]]:
     """What the topic has of the tenant, by a plain consumer, but for what the snapshot of that token saw."""
-    token = Token.parse(joined_id)
+    token = ResumeToken.parse(joined_id)
     assert token is not None
     found = []
     for envelope in world.read(COUNTS):

@@ -352,7 +352,11 @@ async def test_what_was_never_indexed_is_unknown(fresh_database: Settings) -> No
 
 
 async def test_a_delete_is_seen_at_once(fresh_database: Settings, corpus: Corpus, tenant: UUID) -> None:
-    corpus.connection.execute("update app.adrs set deleted_at = now() where title = 'Nobody writes twice'")
+    corpus.connection.execute(
+        "insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, effective_at) "
+        "select tenant_id, adr_id, version + 1, 'delete', title, status, body, now() from app.adr_versions "
+        "where title = 'Nobody writes twice'"
+    )
     async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
         for mode in ("words", "meaning", "hybrid"):
             assert "Nobody writes twice" not in await client.titles("dual write kafka", mode=mode)

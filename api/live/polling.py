@@ -1,0 +1,167 @@
+"""Asks database and broker once a second, for all live readers of this process, how far everything is.
+
+Owns which snapshot is newest, how far each view is, from which offset on a reader's picture has that much, and which of
+the two does not answer. Refuses to read rows or records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from api.db import Database, tenant_transaction
+from api.live.join import PgSnapshot
+from api.live.partitions import Partitions, WatchedPartition
+from api.live.states import OffsetWatermark
+from connectors.postgres.lsn import parse
+from runtime.clock import Clock
+from runtime.errors import OperatingError
+from runtime.logs import get_logger
+
+POLL_S = 1.0
+"""Between two polls of database and broker; so old is what a watermark says, at least."""
+POLLS_MAX = 64
+"""Polls that wait until change capture has passed them: a minute of an outage. Later ones then take their place."""
+SILENT_S_MAX = 3.0
+"""After so long without an answer a dependency is said to be away."""
+CLOSE_S_MAX = 2.0
+"""At the end of the process, for a poll that is under way."""
+NOBODY = UUID(int=0)
+
+_SELECT_NOW = """
+select pg_current_snapshot()::text as snapshot,
+  pg_current_wal_insert_lsn()::text as wal,
+  (select lsn::text from ops.cdc_progress where slot = $1) as progress
+"""
+_SELECT_WATERMARKS = """
+select view,
+  min(lsn)::text as lsn,
+  min(source_at) as time,
+  bool_and(lsn > '0/0') as complete
+from mv.watermarks
+group by view
+"""
+_SELECT_STOPPED = "select table_name from ops.cdc_tables where state = 'stopped'"
+
+log = get_logger("live")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabasePoll:
+    """What the database said at once: how far each view was, all of it committed before `wal`."""
+
+    wal: int
+    views: dict[str, tuple[str, datetime, bool]]
+    stopped: frozenset[str]
+    """Tables whose changes are not captured any more."""
+
+    def watermark(self, partition: WatchedPartition, end: int) -> OffsetWatermark:
+        """What a reader of `partition` has who has read up to `end`."""
+        view = partition.view
+        lsn, time, complete = self.views.get(view.name, (None, None, False))
+        return OffsetWatermark(end, self.wal, lsn, time, complete and view.table not in self.stopped)
+
+
+class Poller:
+    """One of a process. `begin` with the first reader; `tick` is called once a second, whatever answers."""
+
+    def __init__(
+        self, database: Database, slot: str, partitions: Partitions, clock: Clock, tick: Callable[[], None]
+    ) -> None:
+        self.newest_wal = 0
+        """A position of the WAL that every later snapshot is behind."""
+        self._database = database
+        self._slot = slot
+        self._partitions = partitions
+        self._clock = clock
+        self._tick = tick
+        self._polls: deque[DatabasePoll] = deque(maxlen=POLLS_MAX)
+        self._answered_s: dict[str, float] = {}
+        self._polled = asyncio.Event()
+        """Set after each poll, for a moment."""
+        self._task: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+
+    def begin(self) -> None:
+        if self._task is None:
+            self._note_answer("database", "kafka")
+            self._task = asyncio.create_task(self._run(), name="live poll")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._stop.set()
+            await asyncio.wait({self._task}, timeout=CLOSE_S_MAX)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def wait_for_poll(self) -> None:
+        """Until the poll that is under way is over, or takes too long."""
+        try:
+            async with asyncio.timeout(2 * POLL_S):
+                await self._polled.wait()
+        except TimeoutError:
+            return
+
+    def find_silent(self) -> list[str]:
+        """Those of database and kafka that do not answer right now."""
+        now_s = self._clock.monotonic()
+        return [name for name in ("database", "kafka") if now_s - self._answered_s.get(name, now_s) > SILENT_S_MAX]
+
+    async def _run(self) -> None:
+        while not await self._stops_within(POLL_S):
+            self._partitions.forget_idle()
+            self._tick()
+            if not self._partitions:
+                self._note_answer("database", "kafka")  # nobody was asked
+                continue
+            try:
+                await self._poll()
+            except OperatingError as error:
+                log.info("live reads wait", code=error.code, detail=error.detail)
+            except Exception:
+                log.exception("unexpected exception")
+            self._polled.set()
+            self._polled.clear()
+
+    async def _stops_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _note_answer(self, *names: str) -> None:
+        self._answered_s |= dict.fromkeys(names, self._clock.monotonic())
+
+    async def _poll(self) -> None:
+        progress = await self._poll_database()
+        self._note_answer("database")
+        certain = next((poll for poll in reversed(self._polls) if poll.wal <= progress), None)
+        partitions = self._partitions.all()
+        found = await asyncio.to_thread(self._partitions.ask_ends, [each.source for each in partitions])
+        self._note_answer("kafka")
+        for partition in partitions:
+            end, topic_id = found[partition.source]
+            if topic_id != partition.topic_id:
+                partition.lose()
+            elif certain is not None:
+                partition.watermarks.append(certain.watermark(partition, end))
+
+    async def _poll_database(self) -> int:
+        """Notes what it says, and returns the position up to which everything is in Kafka."""
+        async with tenant_transaction(self._database, NOBODY, read_only=True) as connection:
+            now = await connection.fetchrow(_SELECT_NOW, self._slot)
+            found = await connection.fetch(_SELECT_WATERMARKS)
+            stopped = await connection.fetch(_SELECT_STOPPED)
+        snapshot = PgSnapshot.parse(now["snapshot"], parse(now["wal"]), self.newest_wal)
+        self.newest_wal = snapshot.lsn
+        for partition in self._partitions.all():
+            partition.ring.dropped.note_snapshot(snapshot)
+        views = {each["view"]: (each["lsn"], each["time"], each["complete"]) for each in found}
+        self._polls.append(DatabasePoll(snapshot.lsn, views, frozenset(each["table_name"] for each in stopped)))
+        return parse(now["progress"]) if now["progress"] else 0
