@@ -12,6 +12,8 @@ READY := .venv/.ready
 ADRIATIC := $(BIN)/adriatic
 # `make test ARGS="-k chunks"`: further words for pytest (and for up, status, bench).
 ARGS ?=
+# Else each of our processes, and they are many, would compile the same sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 up: $(READY)  ## install and start everything; prints what runs where and what to try next
 	@$(ADRIATIC) up $(ARGS)
@@ -34,8 +36,11 @@ check: $(READY)  ## format, lint, types, imports
 format: $(READY)  ## rewrite the code in the one format
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
+# All tests: by several workers, which share one stack (tests/parallel.py). Some of them: by one, which starts at once.
+WORKERS := -n auto --durations=20
+
 test: $(READY)  ## run all tests; starts what they need (ARGS="-k word": some of them)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(or $(ARGS),$(WORKERS))
 
 bench: $(READY)  ## measure the running system: latency, throughput, memory, start times
 	@$(BIN)/python -m bench $(ARGS)

@@ -22,6 +22,9 @@ from runtime.settings import Settings, load
 
 Figures = list[dict[str, Any]]
 
+MEMORY_GOAL_MB = 2_000
+"""For everything at rest. What one machine shows hangs on its kernel, its pages and its C library."""
+
 
 def start(settings: Settings) -> Figures:
     """Seconds to ready, by part, the last time the system was started."""
@@ -37,7 +40,8 @@ def memory(settings: Settings) -> Figures:
     if found is None:
         raise NotFound("nothing runs here", hint="`make up` starts it")
     rows: Figures = [{"process": row.name, "MB": row.resident_bytes / 1e6} for row in found.parts if row.resident_bytes]
-    return [*rows, {"process": "all, with the supervisor", "MB": found.resident_bytes / 1e6}]
+    everything = {"process": "all, with the supervisor", "MB": found.resident_bytes / 1e6}
+    return [*rows, everything, {"process": "goal", "MB": MEMORY_GOAL_MB}]
 
 
 def latency(settings: Settings) -> Figures:

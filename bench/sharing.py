@@ -81,6 +81,9 @@ def pauses(settings: Settings) -> list[Pause]:
     return found
 
 
+_COUNT = "select count(*) from mv.search_state where tenant_id = any(%s)"
+
+
 def _rate(settings: Settings, processes: int) -> Rate:
     tenants = [new_tenant(settings)[1] for _ in range(TENANTS)]
     with psycopg.connect(settings.postgres.dsn("admin"), autocommit=True) as connection:
@@ -91,8 +94,7 @@ def _rate(settings: Settings, processes: int) -> Rate:
                 for tenant_id in tenants:
                     _write(connection, tenant_id, logs[tenant_id], number)
         deadline = Deadline.after(SETTLE_MAX_S)
-        count = "select count(*) from mv.search_state where tenant_id = any(%s)"
-        while connection.execute(count, [tenants]).fetchone() != (RECORDS,):
+        while connection.execute(_COUNT, [tenants]).fetchone() != (RECORDS,):
             if deadline.passed:
                 raise TimeoutError("the records are not findable in time")
             time.sleep(STEADY_EVERY_S)
@@ -162,16 +164,21 @@ def _log(connection: psycopg.Connection[Any], tenant_id: UUID) -> UUID:
     return log_id
 
 
+_INSERT_ADR = """
+  insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at)
+  values (%s, %s, %s, %s, 'accepted', 1, now(), now())
+"""
+
+_INSERT_VERSION = """
+  insert into app.adr_versions (
+    tenant_id, adr_id, version, change, title, status, body, author, effective_at, recorded_at
+  )
+  values (%s, %s, 1, 'create', %s, 'accepted', %s, 'bench', now(), now())
+"""
+
+
 def _write(connection: psycopg.Connection[Any], tenant_id: UUID, log_id: UUID, number: int) -> UUID:
     adr_id, title = new_id(), f"Decision {number}"
-    connection.execute(
-        "insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at) "
-        "values (%s, %s, %s, %s, 'accepted', 1, now(), now())",
-        [tenant_id, adr_id, log_id, title],
-    )
-    connection.execute(
-        "insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, author, effective_at, "
-        "recorded_at) values (%s, %s, 1, 'create', %s, 'accepted', %s, 'bench', now(), now())",
-        [tenant_id, adr_id, title, BODY.format(title=title, number=number)],
-    )
+    connection.execute(_INSERT_ADR, [tenant_id, adr_id, log_id, title])
+    connection.execute(_INSERT_VERSION, [tenant_id, adr_id, title, BODY.format(title=title, number=number)])
     return adr_id

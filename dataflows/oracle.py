@@ -83,9 +83,9 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
 
 
 REACHED = """
-select count(*) filter (where lsn >= %s::pg_lsn), count(*)
-from mv.watermarks
-where view = %s
+  select count(*) filter (where lsn >= %s::pg_lsn), count(*)
+  from mv.watermarks
+  where view = %s
 """
 
 
@@ -123,12 +123,16 @@ def _wait_for_view(connection: Connection, view: KeptView, lsn: str, wait: Deadl
         wait.clock.sleep(POLL_S)
 
 
+_READ_TENANTS = """
+  select tenant_id, slug
+  from app.tenants
+  where %(t)s::text is null or slug = %(t)s or tenant_id::text = %(t)s
+  order by slug
+"""
+
+
 def _tenants(connection: Connection, tenant: str | None) -> list[tuple[UUID, str]]:
-    rows = connection.execute(
-        "select tenant_id, slug from app.tenants where %(t)s::text is null or slug = %(t)s or tenant_id::text = %(t)s "
-        "order by slug",
-        {"t": tenant},
-    ).fetchall()
+    rows = connection.execute(_READ_TENANTS, {"t": tenant}).fetchall()
     if tenant is not None and not rows:
         raise NotFound(f"there is no tenant {tenant}")
     return [(tenant_id, slug) for tenant_id, slug in rows]

@@ -113,6 +113,19 @@ class _Share:
     effects: Any
 
 
+_MARK_FAILED = """
+  update ops.dlq
+  set
+    attempts = attempts + 1,
+    stage = case when stage = 'reject' then stage else %s end,
+    code = case when stage = 'reject' then code else %s end,
+    detail = %s,
+    hint = %s,
+    failed_at = now()
+  where flow = %s and topic = %s and partition = %s and record_offset = %s
+"""
+
+
 class Redriver:
     """Processes letters again. `build` makes a flow by its name; `contracts` maps topics that are read instead of the
     flow's own to those, for tests and shadow runs. The connection's transactions are its own: hand in one that is in
@@ -222,9 +235,7 @@ class Redriver:
     def _mark_failed(self, at: Coordinates, failed: DeadLetter) -> None:
         self._connection.execute(
             # A rejection stays one: it says what its producer did, not that something of ours fails.
-            "update ops.dlq set attempts = attempts + 1, stage = case when stage = 'reject' then stage else %s end, "
-            "code = case when stage = 'reject' then code else %s end, detail = %s, hint = %s, "
-            "failed_at = now() where flow = %s and topic = %s and partition = %s and record_offset = %s",
+            _MARK_FAILED,
             [failed.stage, failed.code, storable(failed.detail), storable(failed.hint), *at],
         )
 
@@ -261,13 +272,38 @@ def drop(connection: Connection, at: Coordinates, actor: str, reason: str) -> Re
 
 # --- the rows -------------------------------------------------------------------------------------------------------
 
-FITS = (
-    "(%(flow)s::text is null or flow = %(flow)s) and (%(topic)s::text is null or topic = %(topic)s) "
-    "and (%(code)s::text is null or code = %(code)s) and (cardinality(%(flows)s::text[]) = 0 or "
-    "(flow, topic, partition, record_offset) in (select * from "
-    "unnest(%(flows)s::text[], %(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[])))"
-)
-COLUMNS = "flow, topic, partition, record_offset, key, value, headers, record_at, code, attempts"
+_COUNT_SELECTED = """
+  select count(*), count(*) filter (where state = 'new')
+  from ops.dlq
+  where (%(flow)s::text is null or flow = %(flow)s)
+    and (%(topic)s::text is null or topic = %(topic)s)
+    and (%(code)s::text is null or code = %(code)s)
+    and (
+      cardinality(%(flows)s::text[]) = 0
+      or (flow, topic, partition, record_offset) in (
+        select *
+        from unnest(%(flows)s::text[], %(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[])
+      )
+    )
+"""
+
+_FIND_SELECTED = """
+  select flow, topic, partition, record_offset
+  from ops.dlq
+  where state = 'new'
+    and (%(flow)s::text is null or flow = %(flow)s)
+    and (%(topic)s::text is null or topic = %(topic)s)
+    and (%(code)s::text is null or code = %(code)s)
+    and (
+      cardinality(%(flows)s::text[]) = 0
+      or (flow, topic, partition, record_offset) in (
+        select *
+        from unnest(%(flows)s::text[], %(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[])
+      )
+    )
+  order by 1, 2, 3, 4
+  limit %(limit)s
+"""
 
 
 def find(connection: Connection, selection: Selection, limit: int) -> tuple[Account, list[Coordinates]]:
@@ -284,40 +320,42 @@ def find(connection: Connection, selection: Selection, limit: int) -> tuple[Acco
         "limit": limit,
     }
     with mapped():
-        counts = connection.execute(
-            f"select count(*), count(*) filter (where state = 'new') from ops.dlq where {FITS}",  # noqa: S608
-            arguments,
-        ).fetchone()
-        rows = connection.execute(
-            "select flow, topic, partition, record_offset from ops.dlq "  # noqa: S608
-            f"where state = 'new' and {FITS} order by 1, 2, 3, 4 limit %(limit)s",
-            arguments,
-        ).fetchall()
+        counts = connection.execute(_COUNT_SELECTED, arguments).fetchone()
+        rows = connection.execute(_FIND_SELECTED, arguments).fetchall()
     assert counts is not None
     scanned, matched = counts
     return Account(scanned=scanned, matched=matched, left=matched), [Coordinates(*row) for row in rows]
 
 
+_READ_LETTER = """
+  select key, value, headers, record_at, code, attempts
+  from ops.dlq
+  where flow = %s and topic = %s and partition = %s and record_offset = %s and state = 'new'
+"""
+
+_LOCK_LETTER = """
+  select key, value, headers, record_at, code, attempts
+  from ops.dlq
+  where flow = %s and topic = %s and partition = %s and record_offset = %s and state = 'new'
+  for update
+"""
+
+
 def read(connection: Connection, at: Coordinates) -> Letter | None:
     """An undecided letter, without a lock."""
     with mapped():
-        return _letter(connection, at, "")
+        return _letter(at, connection.execute(_READ_LETTER, list(at)).fetchone())
 
 
 def lock(connection: Connection, at: Coordinates) -> Letter | None:
     """An undecided letter, this transaction's alone."""
-    return _letter(connection, at, " for update")
+    return _letter(at, connection.execute(_LOCK_LETTER, list(at)).fetchone())
 
 
-def _letter(connection: Connection, at: Coordinates, locking: Literal["", " for update"]) -> Letter | None:
-    row = connection.execute(
-        f"select {COLUMNS} from ops.dlq where flow = %s and topic = %s and partition = %s "  # noqa: S608
-        f"and record_offset = %s and state = 'new'{locking}",
-        list(at),
-    ).fetchone()
+def _letter(at: Coordinates, row: Any) -> Letter | None:
     if row is None:
         return None
-    key, value, headers, record_at, code, attempts = row[4:]
+    key, value, headers, record_at, code, attempts = row
     record = Record(
         topic=at.topic,
         partition=at.partition,
@@ -330,12 +368,15 @@ def _letter(connection: Connection, at: Coordinates, locking: Literal["", " for 
     return Letter(at, record, code, attempts)
 
 
+_DECIDE = """
+  update ops.dlq
+  set state = %s, attempts = attempts + %s
+  where flow = %s and topic = %s and partition = %s and record_offset = %s
+"""
+
+
 def decide(connection: Connection, at: Coordinates, state: Literal["redriven", "dropped"], attempts: int) -> None:
-    connection.execute(
-        "update ops.dlq set state = %s, attempts = attempts + %s "
-        "where flow = %s and topic = %s and partition = %s and record_offset = %s",
-        [state, attempts, *at],
-    )
+    connection.execute(_DECIDE, [state, attempts, *at])
 
 
 def audit(

@@ -41,6 +41,15 @@ FRESH_S = 10.0
 themselves. Twenty intervals, so that a busy machine is not taken for one that hangs."""
 
 
+_READ_WATERMARKS = """
+  select view, min(lsn)::text, min(source_at)
+  from mv.watermarks
+  where view = any(%s)
+  group by view
+  having min(lsn) > '0/0'
+"""
+
+
 class Sampler:
     """Samples until stopped. One per flow process: it speaks for the partitions that the process has,
     and for no others. `views` says which are made from each topic that is read."""
@@ -163,8 +172,7 @@ class Sampler:
 
     def _publish_watermarks(self) -> None:
         rows = self._ask(
-            "select view, min(lsn)::text, min(source_at) from mv.watermarks where view = any(%s) group by view "
-            "having min(lsn) > '0/0'",
+            _READ_WATERMARKS,
             [[view for views in self._views.values() for view in views]],
         )
         facts: dict[str, Any] = {}

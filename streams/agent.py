@@ -86,7 +86,7 @@ class Agent(ABC):
         return effects
 
     def apply(self, connection: Connection, effects: tuple[Event, ...]) -> None:
-        connection.execute(f"set local statement_timeout = '{PROCESS_S_MAX}s'")
+        connection.execute("select set_config('statement_timeout', %s, true)", [f"{PROCESS_S_MAX}s"])
         for event in effects:
             self.process(connection, event)
 

@@ -116,10 +116,6 @@ def show(record: Record, decoders: Mapping[Side, ValueDecoder], masks: Masks) ->
     }
 
 
-def is_tombstone(shown: Mapping[str, Any]) -> bool:
-    return shown["value"] is None and "value" not in shown["errors"]
-
-
 def _undecodable(error: DataError, data: bytes, masks: Masks) -> dict[str, Any]:
     preview = data[: HEADER.size if masks.any else PREVIEW_BYTES]
     return {"code": error.code, "detail": error.detail, "size_bytes": len(data), "hex": preview.hex()}

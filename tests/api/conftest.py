@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from runtime.settings import PostgresSettings, Settings
+from tests import databases
 from tests.api.world import Caller, World, running
 
 
 @pytest.fixture(scope="session")
 def shared_database(stack: Settings, template_database: str) -> Iterator[Settings]:
-    name = f"api_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True) as admin:
-        admin.execute(f'create database "{name}" template "{template_database}"')
-    yield stack.model_copy(update={"postgres": stack.postgres.model_copy(update={"database": name})})
-    with psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True) as admin:
-        admin.execute(f'drop database "{name}" with (force)')
+    with databases.fresh(stack, template_database, "api") as settings:
+        yield settings
 
 
 @pytest.fixture

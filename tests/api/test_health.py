@@ -17,6 +17,7 @@ from connectors.postgres.provision import provision
 from runtime.deadline import Deadline
 from runtime.ids import new_id
 from runtime.settings import AuthSettings, PostgresSettings, Settings
+from tests import databases
 from tests.api.world import World, running
 
 
@@ -104,7 +105,7 @@ async def test_it_heals_when_the_database_appears_and_when_it_is_migrated(stack:
         finally:
             await world.app.state.database.close()
             await world.app.state.database.open()
-            admin(f'drop database if exists "{postgres.database}" with (force)')
+            databases.drop(stack, postgres.database)
 
 
 @pytest.mark.stack

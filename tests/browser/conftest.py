@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Route, expect, sync_playwright
 
 from api.auth.issuer import LocalIssuer
 from runtime.settings import Settings
+from tests import databases
 from tests.api.search.corpus import Corpus, writing
 from tests.api.test_server import Server, serving
 from tests.connectors.llm.stand_in import StandIn, standing_in
@@ -205,11 +205,11 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(stack: Settings, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    name = f"browser_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True) as admin:
-        admin.execute(f'create database "{name}" template "{template_database}"'.encode())
-    settings = stack.model_copy(update={"postgres": stack.postgres.model_copy(update={"database": name})})
-    with writing(settings) as corpus, standing_in_thread() as provider:
+    with (
+        databases.fresh(stack, template_database, "browser") as settings,
+        writing(settings) as corpus,
+        standing_in_thread() as provider,
+    ):
         variables = {
             "ADRIATIC_LLM__PROVIDER": "anthropic",
             "ADRIATIC_LLM__MODEL": "claude-test-1",
@@ -218,8 +218,6 @@ def house(stack: Settings, template_database: str, tmp_path_factory: pytest.Temp
         }
         with serving(settings, tmp_path_factory.mktemp("api"), **variables) as server:
             yield House(server, settings, corpus, provider)
-    with psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True) as admin:
-        admin.execute(f'drop database "{name}" with (force)'.encode())
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import click
 
-from tests.conftest import Copy, running_copy
+from tests.copies import Copy, running_copy
 from tests.crash.mutants.sitecustomize import MUTANTS
 from tests.crash.ring import DRIVERS, Outcome, run
 from tests.crash.schedule import Fault, parse, show

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.conftest import Copy
+from tests.copies import Copy
 from tests.crash import checks, drivers, outside
 from tests.crash.load import REQUEST_S_MAX, Driver, Load
 from tests.crash.running import Hits

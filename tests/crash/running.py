@@ -18,7 +18,7 @@ from adriatic.supervisor import process
 from adriatic.supervisor.supervisor import read_running
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline
-from tests.conftest import Copy
+from tests.copies import Copy
 from tests.crash.schedule import SUPERVISOR, Action, Fault, Hit, actions
 
 CATCH_S_MAX = 15.0

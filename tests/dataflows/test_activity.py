@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
@@ -124,7 +124,7 @@ def histories(draw: st.DrawFn) -> list[Version]:
 
 
 @pytest.mark.stack
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(history=histories(), data=st.data())
 def test_any_order_and_repetition_ends_at_the_recount(
     connection: Connection, history: list[Version], data: st.DataObject

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
@@ -103,7 +103,7 @@ def histories(draw: st.DrawFn) -> list[Version]:
     return versions
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(history=histories(), data=st.data())
 def test_any_order_ends_where_one_pass_in_order_ends(
     connection: Connection, history: list[Version], data: st.DataObject

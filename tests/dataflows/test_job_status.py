@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
@@ -79,7 +79,7 @@ def lives(draw: st.DrawFn) -> list[Event]:
 
 
 @pytest.mark.stack
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(events=lives(), data=st.data())
 def test_any_repetition_ends_at_the_last_words_and_the_bound(
     connection: Connection, events: list[Event], data: st.DataObject

@@ -66,7 +66,7 @@ def plain_list(corpus: Corpus, adr_id: UUID, linked: set[UUID]) -> list[Key]:
     return sorted(keys, key=lambda key: (-key.score, key.related_id))[:RELATED_MAX]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpus=corpora(), data=st.data())
 def test_one_with_all_is_each_pair_by_itself(corpus: Corpus, data: st.DataObject) -> None:
     for adr_id in corpus.ids:
@@ -83,7 +83,7 @@ def test_a_pair_is_as_near_from_both_sides(one: Features, other: Features) -> No
     assert set(shared(one, other)) == set(shared(other, one))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(before=corpora(2), after=corpora(2), data=st.data())
 def test_a_list_after_a_change_is_the_list_made_anew_or_is_said_to_be_unclear(
     before: Corpus, after: Corpus, data: st.DataObject

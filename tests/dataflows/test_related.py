@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
@@ -187,7 +187,7 @@ MOVES = ("write", "write", "write", "delete", "link", "unlink")
 
 
 @pytest.mark.stack
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(data=st.data())
 def test_any_history_in_any_order_ends_where_every_pair_by_itself_ends(
     connection: Connection, data: st.DataObject

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
@@ -151,7 +151,7 @@ def ledgers(draw: st.DrawFn) -> list[Spent]:
 
 
 @pytest.mark.stack
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(ledger=ledgers(), data=st.data())
 def test_any_order_and_repetition_ends_at_the_recount(
     connection: Connection, ledger: list[Spent], data: st.DataObject

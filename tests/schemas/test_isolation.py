@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString
@@ -13,6 +12,7 @@ import pytest
 from psycopg import sql
 
 from runtime.settings import Role, Settings
+from tests import databases
 from tests.schemas import catalogue
 
 pytestmark = pytest.mark.stack
@@ -24,13 +24,8 @@ Connection = psycopg.Connection[Any]
 @pytest.fixture(scope="module")
 def database(stack: Settings, template_database: str) -> Iterator[Settings]:
     """One migrated database for this module: each test rolls back what it does."""
-    name = f"isolation_{uuid4().hex[:12]}"
-    with psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True) as admin:
-        clone = sql.SQL("create database {} template {}")
-        admin.execute(clone.format(sql.Identifier(name), sql.Identifier(template_database)))
-        yield stack.model_copy(update={"postgres": stack.postgres.model_copy(update={"database": name})})
-        if os.environ.get("ADRIATIC_TEST_STACK"):  # Our own server is deleted as a whole; a drop is a checkpoint.
-            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    with databases.fresh(stack, template_database, "isolation") as settings:
+        yield settings
 
 
 @contextmanager

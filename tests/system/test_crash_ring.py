@@ -11,7 +11,7 @@ import pytest
 
 from dataflows.catalog import flows
 from streams.catalog import agents
-from tests.conftest import Copy, running_copy
+from tests.copies import Copy, running_copy
 from tests.crash.ring import run
 from tests.crash.running import Hits
 from tests.crash.schedule import SUPERVISOR, schedule

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import running_system
+from tests.copies import running_system
 from tests.system.conftest import Tenant, World, clients, eventually
 from tests.system.outside import ANSWER, Outside
 from topics.catalog import load as topics

@@ -15,7 +15,7 @@ import pytest
 
 from runtime.ids import new_id
 from runtime.settings import Settings
-from tests.conftest import running_system
+from tests.copies import running_system
 from tests.standby import NAME, LateStandby
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]

@@ -45,7 +45,7 @@ def applied(unified: str, old: str) -> str:
 
 
 @given(TEXTS, TEXTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_applied_to_the_old_text_it_gives_the_new_one(old: str, new: str) -> None:
     found = compared(old, new)
     assert applied(found.unified, old) == new

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.capture.transport import SESSION
@@ -228,7 +228,7 @@ def written(server: psycopg.Connection[Any], pg_type: str, value: Any) -> bytes:
     return str(row[0]).encode()
 
 
-many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=60)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

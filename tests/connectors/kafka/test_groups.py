@@ -20,7 +20,7 @@ from connectors.kafka.records import TopicPartition
 from connectors.replaceable import ReplaceableClient
 from runtime.deadline import Deadline
 from runtime.errors import DependencyUnavailable
-from tests.conftest import Copy, running_copy
+from tests.copies import Copy, running_copy
 
 pytestmark = [pytest.mark.stack, pytest.mark.crash]
 

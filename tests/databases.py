@@ -1,0 +1,72 @@
+"""Databases for tests, on the server of a stack: made from a template, and dropped only where the server stays."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from connectors.postgres.provision import provision
+from runtime.deadline import Deadline
+from runtime.settings import Settings
+
+PROVISION_S_MAX = 300.0
+"""All migrations, on any machine."""
+SLOT_S_MAX = 120.0
+"""Until a backend that was told to end has let go of its slot."""
+
+
+def template(stack: Settings) -> str:
+    """The name of a new database that is migrated and that nobody connects to."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    provision(stack.postgres.model_copy(update={"database": name}), Deadline.after(PROVISION_S_MAX))
+    return name
+
+
+@contextmanager
+def fresh(stack: Settings, template: str, purpose: str = "test") -> Iterator[Settings]:
+    """Settings whose database is new and as the template."""
+    name = f"{purpose}_{uuid.uuid4().hex[:12]}"
+    database = sql.Identifier(name)
+    with admin(stack) as connection:
+        connection.execute(sql.SQL("create database {} template {}").format(database, sql.Identifier(template)))
+        # Rights on a database belong to its name and are not cloned with it.
+        connection.execute(sql.SQL("grant create on database {} to adriatic_owner").format(database))
+    yield stack.model_copy(update={"postgres": stack.postgres.model_copy(update={"database": name})})
+    drop(stack, name)
+
+
+def drop(stack: Settings, name: str) -> None:
+    """Drop the slots that a capture left in a database, and on a server that stays, the database."""
+    with admin(stack) as connection:
+        slots = connection.execute("select slot_name from pg_replication_slots where database = %s", [name]).fetchall()
+        for (slot,) in slots:
+            connection.execute(
+                "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = %s", [slot]
+            )
+            _drop_slot(connection, str(slot))
+        if os.environ.get("ADRIATIC_TEST_STACK"):
+            # A drop is a checkpoint, seconds on a busy disk. Our own server is deleted as a whole instead.
+            connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def admin(stack: Settings) -> psycopg.Connection[Any]:
+    return psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True)
+
+
+def _drop_slot(connection: psycopg.Connection[Any], slot: str) -> None:
+    deadline = Deadline.after(SLOT_S_MAX)
+    while not deadline.passed:
+        try:
+            connection.execute("select pg_drop_replication_slot(%s)", [slot])
+        except psycopg.errors.ObjectInUse:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"replication slot {slot} stays in use")

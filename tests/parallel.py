@@ -1,0 +1,138 @@
+"""A run that several workers share (`pytest -n`): one stack for all, and who runs which files.
+
+Owns the stack's life, which is the controlling process's, and the order of files: what takes longest begins first. A
+file is run by one worker, because fixtures of a module are made once; all tests of the whole system by one, because
+they share one copy of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
+    from tests.copies import Copy
+
+WORKERS_PER_CORE = 2
+"""Most tests of real components wait for them."""
+WORKERS_MIN, WORKERS_MAX = 2, 6
+"""At most: each has connections of its own to a server that takes a hundred."""
+WORKER_BYTES = 2_000_000_000
+"""What a worker may need with what it starts."""
+SYSTEM = ("tests/system/", "tests/adriatic/stack/test_system.py", "tests/browser/test_live_page.py")
+"""Use the whole system."""
+LONG = (
+    "tests/connectors/capture/test_crash.py",
+    "tests/connectors/capture/test_outages.py",
+)
+"""Files that take longest, the longest first."""
+
+
+def register(config: pytest.Config) -> None:
+    """Take part in a run of several workers, as the one that controls it or as one of them."""
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(Worker(), "worker")
+    else:
+        config.pluginmanager.register(Controller(config), "controller")
+
+
+def shared_home(config: pytest.Config) -> Path | None:
+    """The home of the stack that all workers share. None: this process runs alone."""
+    home = getattr(config, "workerinput", {}).get("stack_home")
+    return Path(home) if home else None
+
+
+def settings_of_shared(home: Path) -> Settings:
+    """Of the shared stack, as soon as it is ready."""
+    from adriatic.supervisor.supervisor import Files
+    from tests.copies import await_ready, settings_of
+
+    await_ready(Files(home), lambda _: True, lambda: not home.parent.exists())
+    return settings_of(home)
+
+
+@contextmanager
+def locked(config: pytest.Config, file: Path) -> Iterator[Path]:
+    """`file`, while no other worker has it."""
+    if shared_home(config) is None:
+        yield file
+        return
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield file
+
+
+def rank(file: str) -> tuple[int, str]:
+    """Files in the order of their beginning."""
+    if file.startswith(SYSTEM):
+        return 0, file
+    return (1 + LONG.index(file), file) if file in LONG else (1 + len(LONG), file)
+
+
+class Controller:
+    """Starts the stack before the workers, and ends it after them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._folder: Path | None = None
+        self._copy: Copy | None = None
+
+    def pytest_sessionstart(self) -> None:
+        if not self._config.getoption("numprocesses", 0) or os.environ.get("ADRIATIC_TEST_STACK"):
+            return
+        from tests.copies import INFRASTRUCTURE, Copy
+
+        self._folder = Path(tempfile.mkdtemp(prefix="adriatic-test-"))
+        self._copy = Copy(self._folder / ".adriatic", INFRASTRUCTURE, {})
+        self._copy.start()
+
+    def pytest_sessionfinish(self) -> None:
+        if self._copy is not None and self._folder is not None:
+            self._copy.end()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        if self._folder is not None:
+            node.workerinput["stack_home"] = str(self._folder / ".adriatic")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_auto_num_workers(self) -> int:
+        import psutil
+
+        affordable = psutil.virtual_memory().available // WORKER_BYTES
+        return int(min(max(WORKERS_PER_CORE * (os.cpu_count() or 1), WORKERS_MIN), max(affordable, 1), WORKERS_MAX))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        from xdist.scheduler import LoadScopeScheduling
+
+        class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+            """One file to one worker, in the order in which the workers collected them."""
+
+            def _split_scope(self, nodeid: str) -> str:
+                file = nodeid.partition("::")[0]
+                return "system" if file.startswith(SYSTEM) else file
+
+        config.option.loadscopereorder = False
+        return ByFile(config, log)
+
+
+class Worker:
+    """Puts what takes longest first."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: rank(item.nodeid.partition("::")[0]))
+        for item in items:
+            if "system_copy" in getattr(item, "fixturenames", ()) and not item.nodeid.startswith(SYSTEM):
+                raise pytest.UsageError(f"{item.nodeid} uses the whole system: name its file in tests/parallel.py")
