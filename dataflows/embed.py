@@ -25,11 +25,12 @@ from dataflows import oracle_search
 from dataflows.chunker import text_hash
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import REQUESTS_TOPIC, WAITING_FOR_VECTORS, WORDS_VIEW
+from dataflows.index import REQUESTS_TOPIC
 from runtime import metrics
 from runtime.errors import Halted, Undecodable
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
+from schemas.search import MEANING_VIEW, WAITING_FOR_VECTORS, WORDS_VIEW
 from schemas.sources import SourceKey, columns_of
 
 Text = tuple[UUID, bytes]
@@ -105,7 +106,7 @@ class Embed(Flow[Effects]):
     )
     views = (
         KeptView(
-            "search.meaning",
+            MEANING_VIEW,
             "Everything that a search by meaning finds.",
             follows=WORDS_VIEW,
             waiting=WAITING_FOR_VECTORS,

@@ -22,23 +22,17 @@ from uuid import UUID, uuid5
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from dataflows import oracle_search
-from dataflows.chunker import Chunk, chunk, shown_title
+from dataflows.chunker import Chunk, chunk, title_line
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from runtime.errors import DependencyUnavailable, Unprocessable
 from schemas import sources
 from schemas.flows import KeptTable, KeptView
 from schemas.headers import TRACEPARENT_HEADER
+from schemas.search import WORDS_VIEW
 from schemas.sources import SourceKey, columns_of
 
 REQUESTS_TOPIC = "embeddings.requested"
-WORDS_VIEW = "search.words"
-WAITING_FOR_VECTORS = """
-select min(recorded_at)
-from mv.search_state
-where not deleted and meaning_version is distinct from words_version
-"""
-"""When the oldest version was written that a search by words finds and one by meaning does not yet."""
 
 ITEMS_MAX = 64
 """Texts in one request; the contract's bound."""
@@ -158,7 +152,7 @@ def _version(event: Event) -> SourceVersion:
         effective_at=datetime.fromisoformat(row["effective_at"]),
         recorded_at=event.record.committed_at or datetime.fromisoformat(row["recorded_at"]),
         traceparent=event.record.header(TRACEPARENT_HEADER) or row.get("traceparent"),
-        chunks=() if deleted else tuple(chunk(shown_title(row["title"]), row["body"])),
+        chunks=() if deleted else tuple(chunk(title_line(row["title"]), row["body"])),
     )
 
 
@@ -280,7 +274,7 @@ def _write_chunks(connection: Connection, versions: Sequence[SourceVersion]) -> 
             *columns_of([version.source for version, _ in rows]),
             [version.version for version, _ in rows],
             [part.ordinal for _, part in rows],
-            [shown_title(version.title) for version, _ in rows],
+            [title_line(version.title) for version, _ in rows],
             [part.heading_path for _, part in rows],
             [part.body for _, part in rows],
             [part.char_start for _, part in rows],

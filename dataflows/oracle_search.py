@@ -16,8 +16,8 @@ import numpy as np
 
 from connectors.embedders import Embedder
 from connectors.postgres.sink import Connection
-from dataflows.chunker import Chunk, chunk, shown_title
-from dataflows.comparison import Comparison, Kind, Report, TenantReport
+from dataflows.chunker import Chunk, chunk, title_line
+from dataflows.comparison import Comparison, Kind, TenantReport, VerifyReport
 from schemas.sources import SourceKey, columns_of
 
 COSINE_MIN = 0.9999
@@ -98,7 +98,7 @@ def compare_words(comparison: Comparison) -> None:
     _find_orphans(connection, report, tenant, known)
 
 
-def _compare_state(report: Report, tenant: TenantReport, expected: _Expected, state: Any) -> None:
+def _compare_state(report: VerifyReport, tenant: TenantReport, expected: _Expected, state: Any) -> None:
     where = f"{tenant.slug} {expected.name}"
     if expected.deleted:
         tenant.deleted += 1
@@ -141,7 +141,7 @@ def _stored_chunks(
 
 
 def _compare_chunks(
-    report: Report, tenant: TenantReport, expected: _Expected, stored: dict[tuple[int, int], tuple[Any, ...]]
+    report: VerifyReport, tenant: TenantReport, expected: _Expected, stored: dict[tuple[int, int], tuple[Any, ...]]
 ) -> None:
     tenant.chunks += len(expected.chunks)
     for part in expected.chunks:
@@ -173,9 +173,11 @@ UNLIKE_WORDS = """
 """
 
 
-def _compare_words(connection: Connection, report: Report, tenant: TenantReport, some: Sequence[_Expected]) -> None:
+def _compare_words(
+    connection: Connection, report: VerifyReport, tenant: TenantReport, some: Sequence[_Expected]
+) -> None:
     columns = columns_of([each.source for each in some])
-    versions, titles = [each.version for each in some], [shown_title(each.title) for each in some]
+    versions, titles = [each.version for each in some], [title_line(each.title) for each in some]
     for kind, source_id, version, ordinal in connection.execute(UNLIKE_WORDS, [*columns, versions, titles]):
         where = f"{tenant.slug} {kind} {source_id} v{version} #{ordinal}"
         report.add(tenant, "words", where, "tsv or length is not of its text")
@@ -191,7 +193,7 @@ COUNT_ORPHANS = """
 """
 
 
-def _find_orphans(connection: Connection, report: Report, tenant: TenantReport, known: set[SourceKey]) -> None:
+def _find_orphans(connection: Connection, report: VerifyReport, tenant: TenantReport, known: set[SourceKey]) -> None:
     rows = connection.execute(COUNT_ORPHANS, [*columns_of(sorted(known)), tenant.tenant_id])
     for kind, source_id, count in rows:
         where = f"{tenant.slug} {kind} {source_id}"
@@ -243,7 +245,7 @@ def compare_vectors(comparison: Comparison) -> None:
 
 
 def _recompute(
-    connection: Connection, report: Report, tenant: TenantReport, embedder: Embedder, texts: dict[bytes, str]
+    connection: Connection, report: VerifyReport, tenant: TenantReport, embedder: Embedder, texts: dict[bytes, str]
 ) -> None:
     ordered = sorted(texts)
     for start in range(0, len(ordered), SOURCES_AT_ONCE):

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from connectors.postgres.jobs import Job, JobKind, Progress
+from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from connectors.postgres.sink import Connection
-from dataflows.chunker import Chunk, embedded_text, text_hash
+from dataflows.chunker import Chunk, text_hash, text_to_embed
 from dataflows.index import (
     SourceVersion,
     active_space,
@@ -33,7 +33,7 @@ FIRST = ("", str(UUID(int=0)))
 class Reindex(JobKind):
     name = REINDEX
 
-    def apply(self, connection: Connection, job: Job, prepared: Any) -> Progress:
+    def apply(self, connection: Connection, job: ClaimedJob, prepared: Any) -> JobProgress:
         del prepared
         after = job.position.get("after", FIRST)
         total = job.total if job.position else _count(connection, job.tenant_id)
@@ -44,9 +44,9 @@ class Reindex(JobKind):
         make_findable_by_meaning(connection, space, [version for version in versions if version.source in wanting])
         done = job.done + len(versions)
         if len(versions) < SOURCES_MAX:
-            return Progress("done", done, done, "sources", finished=True)
+            return JobProgress("done", done, done, "sources", finished=True)
         last = versions[-1].source
-        return Progress("asking for vectors", done, total, "sources", {"after": [last.kind, str(last.source_id)]})
+        return JobProgress("asking for vectors", done, total, "sources", {"after": [last.kind, str(last.source_id)]})
 
 
 COUNT = "select count(*) from mv.search_state where tenant_id = %s and not deleted"
@@ -88,7 +88,7 @@ def _page(connection: Connection, tenant_id: UUID, after: Sequence[str]) -> list
     passages: dict[SourceKey, list[Chunk]] = {source: [] for source in titles}
     for *key, ordinal, heading_path, body, start, end in connection.execute(PASSAGES, columns_of(list(titles))):
         source = SourceKey(*key)
-        text = embedded_text(titles[source], heading_path, body)
+        text = text_to_embed(titles[source], heading_path, body)
         passages[source].append(Chunk(ordinal, heading_path, body, start, end, text, text_hash(text)))
     return [
         SourceVersion(

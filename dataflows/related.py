@@ -25,7 +25,7 @@ from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import WAITING_FOR_VECTORS, active_space
+from dataflows.index import active_space
 from dataflows.nearness import (
     PASSAGES_MAX,
     RELATED_MAX,
@@ -42,6 +42,7 @@ from dataflows.nearness import (
 from runtime.errors import Unprocessable
 from schemas import sources
 from schemas.flows import KeptTable, KeptView
+from schemas.search import WAITING_FOR_VECTORS
 from schemas.sources import SourceKey
 
 STATE_TOPIC = "adriatic.mv.search_state"

@@ -17,7 +17,7 @@ from connectors.embedders import Embedder
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows import index
-from dataflows.comparison import Comparison, Report, TenantReport
+from dataflows.comparison import Comparison, TenantReport, VerifyReport
 from dataflows.embed import Embed
 from dataflows.flow import Event
 from dataflows.index import Index
@@ -120,9 +120,9 @@ async def hits(caller: Caller, q: str, mode: str) -> list[dict[str, Any]]:
     return found
 
 
-def differences(connection: Connection, embedder: Embedder, tenant_id: UUID) -> Report:
+def differences(connection: Connection, embedder: Embedder, tenant_id: UUID) -> VerifyReport:
     """What `adriatic verify` would say of the tables that these two flows keep."""
-    report, tenant = Report(), TenantReport(tenant_id, "t")
+    report, tenant = VerifyReport(), TenantReport(tenant_id, "t")
     report.tenants.append(tenant)
     comparison = Comparison(connection, report, tenant, embedder.space.name, embedder, None)
     with connection.transaction():
