@@ -24,11 +24,12 @@ from uuid import UUID
 from connectors.postgres.connections import Connection
 from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
-from dataflows.index import VERSIONS_TOPIC
 from dataflows.oracle_activity import RIGHT
 from runtime.errors import Unprocessable
+from schemas import sources
 from schemas.flows import KeptTable, KeptView
 
+VERSIONS_TOPIC = sources.KINDS["adr"].contract
 EVENTS_MAX = 200
 """Versions that a tenant's feed keeps: some screens full. The whole history of an ADR is its versions."""
 
@@ -244,7 +245,7 @@ _ADD_COUNTS = """
 
 
 def _move_counts(connection: Connection, after: Counter[Count], before: Counter[Count]) -> None:
-    """By the difference. A count that comes to zero loses its row."""
+    """Move each count by the difference. A count that comes to zero loses its row."""
     after.subtract(before)
     moved = sorted((*count, by) for count, by in after.items() if by)
     connection.cursor().executemany(_ADD_COUNTS, moved)

@@ -31,7 +31,8 @@ from schemas import catalog as schema_catalog
 from schemas.codec import Decoder, SchemaLookup
 
 ATTEMPTS_MAX = 5
-"""Of one record, the first one counted. What failed so often needs a change of the code, not another try."""
+"""Most attempts at one record, the first one counted. What failed so often needs a change of the code, not another
+try."""
 CAPTURE_FLOW = "cdc"
 """Letters of change capture never were records: an event that did not fit its contract."""
 

@@ -140,8 +140,8 @@ class Sampler:
         self._tell(lambda connection: advance_idle_watermarks(connection, self._flow, views, ends, lsn, committed_at))
 
     def _publish_progress(self, ends: Mapping[TopicPartition, int], in_kafka_at: datetime | None) -> None:
-        """Up to which commit everything was taken, by partition. One that was fetched to its end has all that was in
-        Kafka before the end was asked for."""
+        """Publish up to which commit everything was taken, by partition. One that was fetched to its end has all that
+        was in Kafka before the end was asked for."""
         for source, end in ends.items():
             fetched, newest = self._consumer.fetched(source)
             at = in_kafka_at if fetched >= end else newest.committed_at if newest else None

@@ -140,7 +140,7 @@ class ConsumerCore(Generic[Effects]):
 
     @property
     def views(self) -> dict[str, tuple[str, ...]]:
-        """By topic that is read, the views that are made from it."""
+        """The views that are made from each topic."""
         return {topic: self._processor.views_of(contract) for topic, contract in self._contract_of.items()}
 
     def close(self) -> None:
@@ -172,8 +172,8 @@ class ConsumerCore(Generic[Effects]):
         return self._sink.load_offsets(first)
 
     def tolerate(self, error: Fenced, source: TopicPartition) -> None:
-        """After a commit found the offset elsewhere: raises `error` when going on from there is of no use. Otherwise it
-        is safe: nothing was written, and the ledger says where the partition stands."""
+        """Judge a commit that found the offset elsewhere: raises `error` when going on from there is of no use.
+        Otherwise it is safe: nothing was written, and the ledger says where the partition stands."""
         self._fenced[source] += 1
         if self._fenced[source] > FENCED_MAX:
             raise error
