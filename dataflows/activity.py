@@ -22,9 +22,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from connectors.postgres.connections import Connection
-from dataflows.comparison import Comparison, unlike
+from dataflows import oracle_activity
 from dataflows.flow import Event, Flow
-from dataflows.oracle_activity import RIGHT
 from runtime.errors import Unprocessable
 from schemas import sources
 from schemas.flows import KeptTable, KeptView
@@ -32,6 +31,11 @@ from schemas.flows import KeptTable, KeptView
 VERSIONS_TOPIC = sources.KINDS["adr"].contract
 EVENTS_MAX = 200
 """Versions that a tenant's feed keeps: some screens full. The whole history of an ADR is its versions."""
+
+
+COMPARED = "a plain query over what the flow read, row by row"
+COLUMNS = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
+"""Of a version, in the ledger and in the feed."""
 
 
 class VersionKey(NamedTuple):
@@ -67,9 +71,11 @@ class Activity(Flow[ActivityEffects]):
     name = "activity"
     about = "versions of ADRs → what happened, newest first, and counts"
     topics = (VERSIONS_TOPIC,)
-    tables = tuple(
-        KeptTable(f"mv.{name}", compared="a plain query over what the flow read, row by row")
-        for name in ("activity_ledger", "activity", "entity_counts", "daily_active_users")
+    tables = (
+        KeptTable("mv.activity_ledger", COMPARED, columns=COLUMNS, right=oracle_activity.VERSIONS),
+        KeptTable("mv.activity", COMPARED, columns=COLUMNS, right=oracle_activity.NEWEST, rows_max=EVENTS_MAX),
+        KeptTable("mv.entity_counts", COMPARED, columns="tenant_id, kind, label, count", right=oracle_activity.COUNTS),
+        KeptTable("mv.daily_active_users", COMPARED, columns="tenant_id, day, users", right=oracle_activity.DAYS),
     )
     views = (
         KeptView(
@@ -94,11 +100,6 @@ class Activity(Flow[ActivityEffects]):
             columns=("users",),
         ),
     )
-
-    @classmethod
-    def compare(cls, comparison: Comparison) -> None:
-        found = unlike(comparison.connection, comparison.tenant.tenant_id, RIGHT, events_max=EVENTS_MAX)
-        comparison.add_unlike(found)
 
     def transform(self, events: Sequence[Event]) -> ActivityEffects:
         last: dict[VersionKey, Happened | None] = {}

@@ -71,8 +71,7 @@ class Flow(ABC, Generic[Effects]):
     def compare(cls, comparison: Comparison) -> None:
         """Add every row of the tenant that is not what its sources give, for `adriatic verify`. A flow whose tables all
         have a query that says what is right needs nothing of its own."""
-        right = {table.name: (table.columns, table.right) for table in cls.tables if table.right}
-        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, right))
+        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, cls.tables))
 
     @abstractmethod
     def transform(self, events: Sequence[Event]) -> Effects:

@@ -20,7 +20,6 @@ from psycopg import sql
 
 from connectors.postgres.connections import Connection
 from dataflows import job_status, oracle_usage
-from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
 from dataflows.job_status import JobStatus
 from runtime.errors import Unprocessable
@@ -120,9 +119,24 @@ class Usage(Flow[UsageEffects]):
     about = "what models were asked → tokens and money by hour, day, model, user, key; what jobs are at"
     topics = (EVENTS_TOPIC, job_status.TOPIC)
     tables = (
-        KeptTable("mv.usage_ledger", compared=COMPARED),
-        *(KeptTable(f"mv.{view}", compared=COMPARED) for view in GROUPS),
-        KeptTable("mv.job_status", compared=COMPARED),
+        KeptTable("mv.usage_ledger", COMPARED, columns=", ".join(LEDGER), right=oracle_usage.LEDGER),
+        *(
+            KeptTable(
+                f"mv.{view}",
+                COMPARED,
+                columns=", ".join(("tenant_id", *by)),
+                right=oracle_usage.ATTEMPTS,
+                summed=", ".join(MEASURES),
+            )
+            for view, by in GROUPS.items()
+        ),
+        KeptTable(
+            "mv.job_status",
+            COMPARED,
+            columns=job_status.COMPARED_COLUMNS,
+            right=oracle_usage.JOBS,
+            rows_max=job_status.FINISHED_MAX,
+        ),
     )
     views = (
         *(
@@ -138,11 +152,6 @@ class Usage(Flow[UsageEffects]):
         ),
         job_status.VIEW,
     )
-
-    @classmethod
-    def compare(cls, comparison: Comparison) -> None:
-        tenant_id, finished_max = comparison.tenant.tenant_id, job_status.FINISHED_MAX
-        comparison.add_unlike(unlike(comparison.connection, tenant_id, oracle_usage.RIGHT, finished_max=finished_max))
 
     def transform(self, events: Sequence[Event]) -> UsageEffects:
         captured = [event.value for event in events if event.contract == EVENTS_TOPIC]
