@@ -26,6 +26,7 @@ from dataflows import oracle_activity
 from dataflows.flow import Event, Flow
 from runtime.errors import Unprocessable
 from schemas import sources
+from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
 
 VERSIONS_TOPIC = sources.KINDS["adr"].contract
@@ -175,7 +176,7 @@ _COUNT_VERSIONS = """
 def _counts(connection: Connection, keys: Sequence[VersionKey]) -> Counter[Count]:
     """What the ADRs of `keys` add to the counts, by the ledger as it is now."""
     adrs = sorted({(key.tenant_id, key.adr_id) for key in keys})
-    rows = connection.execute(_COUNT_VERSIONS, [[tenant_id for tenant_id, _ in adrs], [adr_id for _, adr_id in adrs]])
+    rows = connection.execute(_COUNT_VERSIONS, arrays_of(adrs, 2))
     return Counter({(tenant_id, kind, label): count for tenant_id, kind, label, count in rows})
 
 
@@ -203,21 +204,10 @@ _WRITE_LEDGER = """
 
 def _write_ledger(connection: Connection, happened: Sequence[Happened]) -> set[UUID]:
     """Returns the tenants of rows that are new, or not as they were."""
-    rows = connection.execute(
-        (_WRITE_LEDGER),
-        [
-            [row.key.tenant_id for row in happened],
-            [row.key.adr_id for row in happened],
-            [row.key.version for row in happened],
-            [row.change for row in happened],
-            [row.title for row in happened],
-            [row.status for row in happened],
-            [row.author for row in happened],
-            [row.effective_at for row in happened],
-            [row.recorded_at for row in happened],
-        ],
-    )
-    return {tenant_id for (tenant_id,) in rows}
+    rows = [
+        (*row.key, row.change, row.title, row.status, row.author, row.effective_at, row.recorded_at) for row in happened
+    ]
+    return {tenant_id for (tenant_id,) in connection.execute(_WRITE_LEDGER, arrays_of(rows, 9))}
 
 
 _ERASE_LEDGER = """
@@ -230,11 +220,7 @@ _ERASE_LEDGER = """
 
 def _erase_ledger(connection: Connection, erased: Sequence[VersionKey]) -> set[UUID]:
     """Returns the tenants of rows that were there."""
-    rows = connection.execute(
-        _ERASE_LEDGER,
-        [[key.tenant_id for key in erased], [key.adr_id for key in erased], [key.version for key in erased]],
-    )
-    return {tenant_id for (tenant_id,) in rows}
+    return {tenant_id for (tenant_id,) in connection.execute(_ERASE_LEDGER, arrays_of(erased, 3))}
 
 
 _ADD_COUNTS = """
@@ -267,10 +253,7 @@ _READ_DAYS = """
 
 def _days(connection: Connection, keys: Sequence[VersionKey]) -> set[tuple[UUID, date]]:
     """The days of the versions `keys`, by the ledger as it is now."""
-    rows = connection.execute(
-        _READ_DAYS, [[key.tenant_id for key in keys], [key.adr_id for key in keys], [key.version for key in keys]]
-    )
-    return {(tenant_id, day) for tenant_id, day in rows}
+    return {(tenant_id, day) for tenant_id, day in connection.execute(_READ_DAYS, arrays_of(keys, 3))}
 
 
 _WRITE_DAYS = """
@@ -302,8 +285,7 @@ _WRITE_DAYS = """
 
 def _write_days(connection: Connection, days: set[tuple[UUID, date]]) -> None:
     """Count the users of `days` anew. A day that stays as it is is not written; one without users loses its row."""
-    ordered = sorted(days)
-    connection.execute(_WRITE_DAYS, [[tenant_id for tenant_id, _ in ordered], [day for _, day in ordered]])
+    connection.execute(_WRITE_DAYS, arrays_of(sorted(days), 2))
 
 
 _WRITE_FEED = """

@@ -27,6 +27,7 @@ from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from runtime.errors import DependencyUnavailable, Unprocessable
 from schemas import sources
+from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
 from schemas.headers import TRACEPARENT_HEADER
 from schemas.search import WORDS_VIEW
@@ -267,21 +268,15 @@ WRITE_CHUNKS = """
 
 def _write_chunks(connection: Connection, versions: Sequence[SourceVersion]) -> None:
     """One statement. What a passage is found by is `mv.chunk_tsv`, beside the functions that search."""
-    rows = [(version, part) for version in versions for part in version.chunks]
-    connection.execute(
-        WRITE_CHUNKS,
-        [
-            *columns_of([version.source for version, _ in rows]),
-            [version.version for version, _ in rows],
-            [part.ordinal for _, part in rows],
-            [title_line(version.title) for version, _ in rows],
-            [part.heading_path for _, part in rows],
-            [part.body for _, part in rows],
-            [part.char_start for _, part in rows],
-            [part.char_end for _, part in rows],
-            [part.text_hash for _, part in rows],
-        ],
-    )
+    rows = [
+        (
+            *(*version.source, version.version, part.ordinal, title_line(version.title), part.heading_path),
+            *(part.body, part.char_start, part.char_end, part.text_hash),
+        )
+        for version in versions
+        for part in version.chunks
+    ]
+    connection.execute(WRITE_CHUNKS, arrays_of(rows, 11))
 
 
 WITH_VECTOR = """
@@ -449,9 +444,9 @@ def _erase(connection: Connection, erased: Sequence[tuple[SourceKey, int]]) -> N
     rows are only ever erased all together."""
     if not erased:
         return
-    columns = columns_of([source for source, _version in erased])
-    connection.execute(ERASE_STATE, [*columns, [version for _source, version in erased]])
-    connection.execute(DELETE_SUPERSEDED, columns)
+    columns = arrays_of([(*source, version) for source, version in erased], 4)
+    connection.execute(ERASE_STATE, columns)
+    connection.execute(DELETE_SUPERSEDED, columns[:3])
 
 
 def _base64(data: bytes) -> str:

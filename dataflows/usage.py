@@ -23,6 +23,7 @@ from dataflows import job_status, oracle_usage
 from dataflows.flow import Event, Flow
 from dataflows.job_status import JobStatus
 from runtime.errors import Unprocessable
+from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
 
 EVENTS_TOPIC = "adriatic.app.usage_events"
@@ -197,15 +198,9 @@ def _attempt(row: Any) -> Spent:
 
 def _count(connection: Connection, spent: Sequence[Spent], erased: Sequence[AttemptKey]) -> None:
     """One statement. A row that counts nothing any more is deleted by a second one."""
-    rows = [astuple(row) for row in spent]
-    connection.execute(
-        _STATEMENT,
-        {
-            "gone_tenants": [key.tenant_id for key in erased],
-            "gone_attempts": [key.attempt_id for key in erased],
-            **{name: [row[at] for row in rows] for at, name in enumerate(LEDGER)},
-        },
-    )
+    columns = dict(zip(LEDGER, arrays_of(map(astuple, spent), len(LEDGER)), strict=True))
+    gone = dict(zip(("gone_tenants", "gone_attempts"), arrays_of(erased, 2), strict=True))
+    connection.execute(_STATEMENT, gone | columns)
     tenants = sorted({key.tenant_id for key in erased})
     for statement in _DELETE_EMPTY if tenants else ():
         connection.execute(statement, [tenants])
