@@ -35,6 +35,9 @@ from schemas.sources import SourceKey, columns_of
 
 REQUESTS_TOPIC = "embeddings.requested"
 
+Text = tuple[UUID, bytes]
+"""A tenant and the hash of a text: what a vector is stored under, within a space."""
+
 ITEMS_MAX = 64
 """Texts in one request; the contract's bound."""
 ITEMS_CHARS_MAX = 262_144
@@ -107,7 +110,7 @@ class Index(Flow[Effects]):
 
     def apply(self, connection: Connection, effects: Effects) -> None:
         space = active_space(connection)
-        known = _lock_versions(connection, [version.source for version in effects.versions])
+        known = lock_versions(connection, [version.source for version in effects.versions])
         news = [version for version in effects.versions if version.version > known.get(version.source, 0)]
         newest = list({version.source: version for version in news}.values())
         if news:
@@ -169,14 +172,14 @@ LOCK_VERSIONS = """
 """
 
 
-def _lock_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[SourceKey, int]:
+def lock_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[SourceKey, int]:
     """The version that each source is found by now. Locks the rows, in the order that every flow locks them in."""
     rows = connection.execute(LOCK_VERSIONS, columns_of(sorted(set(keys))))
     return {SourceKey(*key): version for *key, version in rows}
 
 
-LACKING_MEANING = """
-  select s.tenant_id, s.kind, s.source_id
+WAITING_VERSIONS = """
+  select s.tenant_id, s.kind, s.source_id, s.words_version
   from mv.search_state s
   join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
     using (tenant_id, kind, source_id)
@@ -184,11 +187,16 @@ LACKING_MEANING = """
 """
 
 
+def waiting_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[SourceKey, int]:
+    """Of these sources: the version that each one is found by words in, where it waits for vectors."""
+    rows = connection.execute(WAITING_VERSIONS, columns_of(list(keys)))
+    return {SourceKey(*key): version for *key, version in rows}
+
+
 def lacking_meaning(connection: Connection, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
     """Of versions that are known already: those that wait for vectors. Such a version comes again after a slot was
     lost, and the request for its vectors may have been lost with it. Asking twice is cheap: a text is embedded once."""
-    rows = connection.execute(LACKING_MEANING, columns_of([version.source for version in versions])).fetchall()
-    waiting = {SourceKey(*row) for row in rows}
+    waiting = waiting_versions(connection, [version.source for version in versions])
     return [version for version in versions if version.source in waiting]
 
 
@@ -290,7 +298,7 @@ def without_vector(
     connection: Connection, space: str, versions: Sequence[SourceVersion]
 ) -> dict[SourceKey, set[bytes]]:
     """The texts of each source that have no vector; sources that lack none are not in it."""
-    present = _present(connection, space, versions, WITH_VECTOR)
+    present = known_texts(connection, space, _texts(versions))
     missing: dict[SourceKey, set[bytes]] = {}
     for version in versions:
         hashes = {part.text_hash for part in version.chunks}
@@ -399,7 +407,7 @@ def _count(
 ) -> None:
     """How many passages came by, and how many of them had a text that this tenant had already: what content addressing
     saves. Split into first versions and edits."""
-    present = _present(connection, space, versions, KNOWN_TEXTS)
+    present = known_texts(connection, space, _texts(versions), KNOWN_TEXTS)
     seen = set(known)
     counts: dict[UUID, list[int]] = {}
     for version in versions:
@@ -414,13 +422,15 @@ def _count(
     connection.cursor().executemany(COUNT, [(tenant_id, *row) for tenant_id, row in sorted(counts.items())])
 
 
-def _present(
-    connection: Connection, space: str, versions: Sequence[SourceVersion], query: Any
-) -> set[tuple[UUID, bytes]]:
-    """Which texts of `versions` the query knows, one tenant at a time: the index starts with it."""
+def _texts(versions: Iterable[SourceVersion]) -> Iterator[Text]:
+    return ((version.source.tenant_id, part.text_hash) for version in versions for part in version.chunks)
+
+
+def known_texts(connection: Connection, space: str, texts: Iterable[Text], query: Any = WITH_VECTOR) -> set[Text]:
+    """Which of `texts` the query knows, one tenant at a time: the index starts with it."""
     by_tenant: dict[UUID, set[bytes]] = {}
-    for version in versions:
-        by_tenant.setdefault(version.source.tenant_id, set()).update(part.text_hash for part in version.chunks)
+    for tenant_id, text_hash in texts:
+        by_tenant.setdefault(tenant_id, set()).add(text_hash)
     return {
         (tenant_id, row[0])
         for tenant_id, hashes in by_tenant.items()
