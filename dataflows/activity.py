@@ -23,8 +23,7 @@ from uuid import UUID
 
 from connectors.postgres.connections import Connection
 from dataflows import oracle_activity
-from dataflows.flow import Event, Flow
-from runtime.errors import Unprocessable
+from dataflows.flow import Event, Flow, take_latest
 from schemas import sources
 from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
@@ -103,20 +102,7 @@ class Activity(Flow[ActivityEffects]):
     )
 
     def transform(self, events: Sequence[Event]) -> ActivityEffects:
-        last: dict[VersionKey, Happened | None] = {}
-        for event in events:
-            match event.value["op"]:
-                case "c" | "r" | "u":
-                    happened = _happening(event.value["after"])
-                    last[happened.key] = happened
-                case "d":
-                    last[_key(event.value["before"])] = None
-                case other:
-                    raise Unprocessable(f"a change of kind {other} on a table that only grows")
-        return ActivityEffects(
-            happened=tuple(row for _, row in sorted(last.items(), key=lambda item: item[0]) if row is not None),
-            erased=tuple(sorted(key for key, row in last.items() if row is None)),
-        )
+        return ActivityEffects(*take_latest(events, _key, _happening))
 
     def apply(self, connection: Connection, effects: ActivityEffects) -> None:
         keys = [*(row.key for row in effects.happened), *effects.erased]

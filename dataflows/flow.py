@@ -10,13 +10,14 @@ lag and health are the core's and the runner's.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Generic, Self
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Self, TypeVar
 
 from connectors.consumer.contract import Effects, Event
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
 from dataflows.comparison import Comparison, unlike
+from runtime.errors import Unprocessable
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
 
@@ -91,3 +92,26 @@ class Flow(ABC, Generic[Effects]):
     def apply(self, connection: Connection, effects: Effects) -> None:
         """Write the effects: SQL in the sink's transaction, follow-up events with `app.emit`. A data fault that
         Postgres reports is treated like one in `transform`; a deadlock or a lost connection is tried again."""
+
+
+Key = TypeVar("Key", bound=tuple[Any, ...])
+Row = TypeVar("Row")
+
+
+def take_latest(
+    events: Iterable[Event], key_of: Callable[[Any], Key], row_of: Callable[[Any], Row]
+) -> tuple[tuple[Row, ...], tuple[Key, ...]]:
+    """What changes leave of each row that they name, of a table that only grows or is erased: rows, and keys of those
+    that are gone. Both sorted by key."""
+    last: dict[Key, Row | None] = {}
+    for event in events:
+        match event.value["op"]:
+            case "c" | "r" | "u":
+                last[key_of(event.value["after"])] = row_of(event.value["after"])
+            case "d":
+                last[key_of(event.value["before"])] = None
+            case other:
+                raise Unprocessable(f"a change of kind {other} on a table that only grows")
+    ordered = sorted(last)
+    rows = tuple(row for key in ordered if (row := last[key]) is not None)
+    return rows, tuple(key for key in ordered if last[key] is None)

@@ -20,9 +20,8 @@ from psycopg import sql
 
 from connectors.postgres.connections import Connection
 from dataflows import job_status, oracle_usage
-from dataflows.flow import Event, Flow
+from dataflows.flow import Event, Flow, take_latest
 from dataflows.job_status import JobStatus
-from runtime.errors import Unprocessable
 from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
 
@@ -83,10 +82,6 @@ class Spent:
     output_visible: int
     reasoning: int
     cost_micro_usd: int | None
-
-    @property
-    def key(self) -> AttemptKey:
-        return AttemptKey(self.tenant_id, self.attempt_id)
 
 
 LEDGER: Mapping[str, LiteralString] = {
@@ -155,23 +150,10 @@ class Usage(Flow[UsageEffects]):
     )
 
     def transform(self, events: Sequence[Event]) -> UsageEffects:
-        captured = [event.value for event in events if event.contract == EVENTS_TOPIC]
+        captured = [event for event in events if event.contract == EVENTS_TOPIC]
         told = [event.value for event in events if event.contract == job_status.TOPIC]
-        last: dict[AttemptKey, Spent | None] = {}
-        for value in captured:
-            match value["op"]:
-                case "c" | "r" | "u":
-                    spent = _attempt(value["after"])
-                    last[spent.key] = spent
-                case "d":
-                    last[_key(value["before"])] = None
-                case other:
-                    raise Unprocessable(f"a change of kind {other} on a table that only grows")
-        return UsageEffects(
-            spent=tuple(row for _, row in sorted(last.items(), key=lambda item: item[0]) if row is not None),
-            erased=tuple(sorted(key for key, row in last.items() if row is None)),
-            jobs=job_status.newest(told),
-        )
+        spent, erased = take_latest(captured, _key, _attempt)
+        return UsageEffects(spent, erased, job_status.newest(told))
 
     def apply(self, connection: Connection, effects: UsageEffects) -> None:
         if effects.spent or effects.erased:
