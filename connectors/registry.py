@@ -172,11 +172,11 @@ class RegistryClient:
         answer = self._call("POST", f"/subjects/{_quote(subject)}/versions", _body(schema))
         return Registered(subject, int(answer["id"]), changed=True)
 
-    def set_level(self, subject: str, level: Level = LEVEL) -> bool:
-        """Give `subject` its compatibility level. False when it had it."""
-        if self.level(subject) == level:
+    def set_level(self, subject: str) -> bool:
+        """Give `subject` our compatibility level. False when it had it."""
+        if self.level(subject) == LEVEL:
             return False
-        self._call("PUT", f"/config/{_quote(subject)}", {"compatibility": level})
+        self._call("PUT", f"/config/{_quote(subject)}", {"compatibility": LEVEL})
         return True
 
     # --- the wire ---------------------------------------------------------------------------------------------------

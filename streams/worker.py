@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from uuid import uuid4
 
 from connectors.postgres import jobs
@@ -146,10 +147,7 @@ class Worker:
             metrics.JOB_STEPS.labels(job.kind).inc()
             if progress.finished:
                 return "succeeded"
-            job = ClaimedJob(
-                job.tenant_id, job.job_id, job.kind, job.params, progress.position, progress.done, progress.total, 0,
-                job.owner,
-            )  # fmt: skip
+            job = replace(job, position=progress.position, done=progress.done, total=progress.total, attempts=0)
             if not cancel and self._clock.monotonic() >= until:
                 break
         with store.transaction() as connection:
