@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -31,17 +31,8 @@ from runtime.errors import (
 from runtime.settings import RegistrySettings
 from schemas.catalog import Schema
 
-Level = Literal[
-    "NONE",
-    "BACKWARD",
-    "BACKWARD_TRANSITIVE",
-    "FORWARD",
-    "FORWARD_TRANSITIVE",
-    "FULL",
-    "FULL_TRANSITIVE",
-]
 REGISTRY = {"dependency": "registry"}
-LEVEL: Level = "FULL_TRANSITIVE"
+LEVEL = "FULL_TRANSITIVE"
 """Level of every subject of ours: any reader reads any record, whoever was upgraded first and however old the record
 is."""
 

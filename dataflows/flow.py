@@ -9,11 +9,10 @@ lag and health are the core's and the runner's.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Self, TypeVar
 
-from connectors.consumer.contract import Effects, Event
+from connectors.consumer.contract import Effects, Event, Processor
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
 from dataflows.comparison import Comparison, unlike
@@ -24,27 +23,14 @@ from schemas.flows import KeptTable, KeptView
 __all__ = ["Effects", "Event", "Flow"]
 
 
-class Flow(ABC, Generic[Effects]):
-    """One view-keeping flow. Instances hold no state that matters: that is in Postgres.
+class Flow(Processor[Effects]):
+    """One view-keeping flow. Its effects are versioned or keyed, so that a replay changes nothing."""
 
-    Delivery: the events of one partition come in order and each one's effects are committed exactly once together with
-    the offset. Still every flow must stand a replay from the beginning (an operator may set the offset back), so
-    effects are versioned or keyed, and a replay changes nothing.
-    """
-
-    name: str
-    """Name of the flow in `ops.consumer_offsets`, metrics and `adriatic flow run`; for ever, it names the offsets."""
-    about: str
-    """What it makes of what, in a few words for people."""
-    topics: tuple[str, ...]
-    """Contract names: the schema is that of `<topic>-value`."""
     tables: tuple[KeptTable, ...] = ()
     """Every table that `apply` writes, and what is right in it."""
     views: tuple[KeptView, ...] = ()
     """What readers see of it, by names that have watermarks."""
     limits: BatchLimits = BatchLimits()
-    raw: bool = False
-    """Records come as they are, not decoded: whoever reads what strangers write looks at who wrote it first."""
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
@@ -73,25 +59,6 @@ class Flow(ABC, Generic[Effects]):
         """Add every row of the tenant that is not what its sources give, for `adriatic verify`. A flow whose tables all
         have a query that says what is right needs nothing of its own."""
         comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, cls.tables))
-
-    @abstractmethod
-    def transform(self, events: Sequence[Event]) -> Effects:
-        """Events to effects: no I/O, no clock, no random. Whatever it raises is taken for an event's fault: the batch
-        is halved until the events that raise are alone."""
-
-    def prepare(self, connection: Connection, effects: Effects) -> Effects:
-        """What needs a look at the database or a slow dependency (an embedder), outside the transaction that writes.
-
-        `connection` is for reading. Raises `DependencyUnavailable` to be called again later, anything else like
-        `transform`. May be called more than once for the same events.
-        """
-        del connection
-        return effects
-
-    @abstractmethod
-    def apply(self, connection: Connection, effects: Effects) -> None:
-        """Write the effects: SQL in the sink's transaction, follow-up events with `app.emit`. A data fault that
-        Postgres reports is treated like one in `transform`; a deadlock or a lost connection is tried again."""
 
 
 Key = TypeVar("Key", bound=tuple[Any, ...])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,7 +25,7 @@ import faust
 from faust.types.auth import SASLMechanism
 
 from connectors.consumer import instances
-from connectors.consumer.contract import Event
+from connectors.consumer.contract import Event, Processor
 from connectors.consumer.driver import Driver, DriverOptions
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
@@ -52,37 +52,20 @@ START_S_MAX = 60.0
 STOP_S_MAX = 10.0
 
 
-class Agent(ABC):
+class Agent(Processor[tuple[Event, ...]]):
     """What one agent does: a `Processor` whose events each have their effects at once. Instances hold no state that
     matters."""
-
-    name: str
-    """The name in `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
-    about: str
-    """What it does, in a few words for people."""
-    topics: tuple[str, ...]
-    """The contract's name."""
-    raw: bool = False
 
     @abstractmethod
     def process(self, connection: Connection, event: Event) -> None:
         """The event's effects: SQL in the transaction, quick. A `DataError`, or anything else that is no
         `OperatingError`, makes the event a dead letter and undoes what it wrote."""
 
-    def after_commit(self) -> None:  # noqa: B027 - most agents have nothing to do here
+    def after_commit(self) -> None:
         """Called after each transaction, for what need not be durable."""
-
-    def views_of(self, topic: str) -> tuple[str, ...]:
-        """None: agents keep no tables."""
-        del topic
-        return ()
 
     def transform(self, events: Sequence[Event]) -> tuple[Event, ...]:
         return tuple(events)
-
-    def prepare(self, connection: Connection, effects: tuple[Event, ...]) -> tuple[Event, ...]:
-        del connection
-        return effects
 
     def apply(self, connection: Connection, effects: tuple[Event, ...]) -> None:
         connection.execute("select set_config('statement_timeout', %s, true)", [f"{PROCESS_S_MAX}s"])
