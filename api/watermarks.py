@@ -19,8 +19,9 @@ from api.db import Connection, Database, tenant_transaction
 from runtime.deadline import Deadline
 from runtime.errors import Behind
 from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX, State
+from schemas.search import WAITING_FOR_VECTORS
+from schemas.search import WORDS_VIEW as WORDS_VIEW
 
-WORDS_VIEW = "search.words"
 RELATED_VIEW = "related"
 FEEDS_VIEW = "feed_status"
 POSITION_HEADER = "adriatic-position"
@@ -105,14 +106,11 @@ async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
     It is as far as `words` when every ADR has all vectors of its newest version; otherwise as far as the oldest version
     that still waits for one was written.
     """
-    row = await connection.fetchrow(
-        "select min(recorded_at) as time, clock_timestamp() as now from mv.search_state "
-        "where not deleted and meaning_version is distinct from words_version"
-    )
-    if row["time"] is None or words.time is None:
+    waiting: datetime | None = await connection.fetchval(WAITING_FOR_VECTORS)
+    if waiting is None or words.time is None:
         return words
     # No position is known for a moment in time; the one of `words` would claim too much.
-    return judge(None, min(row["time"], words.time), row["now"])
+    return judge(None, min(waiting, words.time), await connection.fetchval("select clock_timestamp()"))
 
 
 async def read_related(connection: Connection) -> AsOf:
@@ -202,10 +200,7 @@ async def _find_lag(database: Database, tenant_id: UUID, view: str, position: st
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         if not await _shows(connection, view, position):
             return "search by words" if view == WORDS_VIEW else f"the view {view}"
-        if meaning and await connection.fetchval(
-            "select exists (select from mv.search_state "
-            "where not deleted and meaning_version is distinct from words_version)"
-        ):
+        if meaning and await connection.fetchval(WAITING_FOR_VECTORS) is not None:
             return "search by meaning"
     return None
 

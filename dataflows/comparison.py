@@ -58,7 +58,7 @@ class TenantReport:
 
 
 @dataclass(slots=True)
-class Report:
+class VerifyReport:
     """`differences` are the first few; `differences_total` counts all."""
 
     tenants: list[TenantReport] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Comparison:
 
     connection: Connection
     """For reading, as adriatic_flows."""
-    report: Report
+    report: VerifyReport
     tenant: TenantReport
     space: str | None
     """The embedding space that searches read; None before there is one."""

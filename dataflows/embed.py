@@ -25,11 +25,12 @@ from dataflows import oracle_search
 from dataflows.chunker import text_hash
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import REQUESTS_TOPIC, WAITING_FOR_VECTORS, WORDS_VIEW, Adr
+from dataflows.index import REQUESTS_TOPIC, Adr
 from runtime import metrics
 from runtime.errors import Halted, Undecodable
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
+from schemas.search import MEANING_VIEW, WAITING_FOR_VECTORS, WORDS_VIEW
 
 Text = tuple[UUID, bytes]
 """A tenant and the hash of a text: what a vector is stored under, within a space."""
@@ -71,7 +72,7 @@ class Embed(Flow[Effects]):
     )
     views = (
         KeptView(
-            "search.meaning",
+            MEANING_VIEW,
             "ADRs and documents that a search by meaning finds.",
             follows=WORDS_VIEW,
             waiting=WAITING_FOR_VECTORS,

@@ -62,7 +62,7 @@ class Flow(ABC, Generic[Effects]):
         watermarks."""
         return tuple(view.name for view in cls.views if not view.follows and topic in (view.made_from or cls.topics))
 
-    def redriving(self) -> Flow[Effects]:
+    def for_redrive(self) -> Flow[Effects]:
         """The flow for dead letters that a person decided to process again. It raises where it must not be taken for
         done."""
         return self

@@ -25,23 +25,17 @@ from uuid import UUID, uuid5
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from dataflows import oracle_search
-from dataflows.chunker import Chunk, chunk, shown_title
+from dataflows.chunker import Chunk, chunk, title_line
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from runtime.errors import DependencyUnavailable, Unprocessable
 from schemas.flows import KeptTable, KeptView
 from schemas.headers import TRACEPARENT_HEADER
+from schemas.search import WORDS_VIEW
 
 VERSIONS_TOPIC = "adriatic.app.adr_versions"
 DOCUMENTS_TOPIC = "adriatic.app.document_versions"
 REQUESTS_TOPIC = "embeddings.requested"
-WORDS_VIEW = "search.words"
-WAITING_FOR_VECTORS = """
-select min(recorded_at)
-from mv.search_state
-where not deleted and meaning_version is distinct from words_version
-"""
-"""When the oldest version was written that a search by words finds and one by meaning does not yet."""
 
 ITEMS_MAX = 64
 """Texts in one request; the contract's bound."""
@@ -198,7 +192,7 @@ def _version(event: Event) -> Version:
     row = event.value["after"]
     document = "document_id" in row
     deleted = row["kind" if document else "change"] == "delete"
-    title = shown_title(row["title"])
+    title = title_line(row["title"])
     return Version(
         adr=_adr(row),
         version=0 if document else row["version"],
@@ -304,7 +298,7 @@ def _write_chunks(connection: Connection, versions: Sequence[Version]) -> None:
             [version.adr.adr_id for version, _ in rows],
             [version.version for version, _ in rows],
             [part.ordinal for _, part in rows],
-            [shown_title(version.title) for version, _ in rows],
+            [title_line(version.title) for version, _ in rows],
             [part.heading_path for _, part in rows],
             [part.body for _, part in rows],
             [part.char_start for _, part in rows],

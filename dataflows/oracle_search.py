@@ -16,8 +16,8 @@ import numpy as np
 
 from connectors.embedders import Embedder
 from connectors.postgres.sink import Connection
-from dataflows.chunker import Chunk, chunk, shown_title
-from dataflows.comparison import Comparison, Kind, Report, TenantReport
+from dataflows.chunker import Chunk, chunk, title_line
+from dataflows.comparison import Comparison, Kind, TenantReport, VerifyReport
 
 COSINE_MIN = 0.9999
 """Two computations of one vector: equal but for rounding on another kind of processor."""
@@ -98,7 +98,7 @@ def compare_words(comparison: Comparison) -> None:
     _find_orphans(connection, report, tenant, known)
 
 
-def _compare_state(report: Report, tenant: TenantReport, adr: _Expected, state: Any) -> None:
+def _compare_state(report: VerifyReport, tenant: TenantReport, adr: _Expected, state: Any) -> None:
     where = f"{tenant.slug} {adr.adr_id} v{adr.version}"
     tenant.adrs += adr.kind == "adr" and not adr.deleted
     tenant.documents += adr.kind == "document" and not adr.deleted
@@ -132,7 +132,9 @@ def _stored_chunks(
     return stored
 
 
-def _compare_chunks(report: Report, tenant: TenantReport, adr: _Expected, stored: dict[tuple[int, int], Any]) -> None:
+def _compare_chunks(
+    report: VerifyReport, tenant: TenantReport, adr: _Expected, stored: dict[tuple[int, int], Any]
+) -> None:
     tenant.chunks += len(adr.chunks)
     for part in adr.chunks:
         where = f"{tenant.slug} {adr.adr_id} v{adr.version} #{part.ordinal}"
@@ -150,7 +152,9 @@ def _compare_chunks(report: Report, tenant: TenantReport, adr: _Expected, stored
         report.add(tenant, kind, f"{tenant.slug} {adr.adr_id} v{version} #{ordinal}", "should not be in mv.chunks")
 
 
-def _compare_words(connection: Connection, report: Report, tenant: TenantReport, adrs: Sequence[_Expected]) -> None:
+def _compare_words(
+    connection: Connection, report: VerifyReport, tenant: TenantReport, adrs: Sequence[_Expected]
+) -> None:
     rows = connection.execute(
         "select c.adr_id, c.version, c.ordinal from mv.chunks c "
         "join unnest(%s::uuid[], %s::int[], %s::text[]) as a (adr_id, version, title) using (adr_id, version), "
@@ -159,7 +163,7 @@ def _compare_words(connection: Connection, report: Report, tenant: TenantReport,
         [
             [adr.adr_id for adr in adrs],
             [adr.version for adr in adrs],
-            [shown_title(adr.title) for adr in adrs],
+            [title_line(adr.title) for adr in adrs],
             tenant.tenant_id,
         ],
     )
@@ -167,7 +171,7 @@ def _compare_words(connection: Connection, report: Report, tenant: TenantReport,
         report.add(tenant, "words", f"{tenant.slug} {adr_id} v{version} #{ordinal}", "tsv or length is not of its text")
 
 
-def _find_orphans(connection: Connection, report: Report, tenant: TenantReport, known: set[UUID]) -> None:
+def _find_orphans(connection: Connection, report: VerifyReport, tenant: TenantReport, known: set[UUID]) -> None:
     rows = connection.execute(
         "select adr_id, count(*) from mv.chunks where tenant_id = %s and not adr_id = any(%s) group by adr_id",
         [tenant.tenant_id, list(known)],
@@ -213,7 +217,7 @@ def compare_vectors(comparison: Comparison) -> None:
 
 
 def _recompute(
-    connection: Connection, report: Report, tenant: TenantReport, embedder: Embedder, texts: dict[bytes, str]
+    connection: Connection, report: VerifyReport, tenant: TenantReport, embedder: Embedder, texts: dict[bytes, str]
 ) -> None:
     ordered = sorted(texts)
     for start in range(0, len(ordered), ADRS_AT_ONCE):

@@ -49,7 +49,7 @@ class Coordinates(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class LetterFilter:
     """Which letters: all that are given must fit. `letters` empty is any."""
 
     flow: str | None = None
@@ -73,7 +73,7 @@ class Result:
 
 
 @dataclass(slots=True)
-class Account:
+class RedriveSummary:
     """`scanned` letters fit the selection, `matched` of them are undecided. `left` were beyond the limit, or not come
     to: something did not answer, and then the account is not `complete`."""
 
@@ -151,7 +151,7 @@ class Redriver:
         if (refused := self.refusal(letter)) is not None:
             return refused
         try:
-            self._flow(letter).transform([self._decoded(letter)])
+            self._flow(letter).transform([self._decode(letter)])
         except OperatingError:
             raise
         except Exception as error:
@@ -207,7 +207,7 @@ class Redriver:
         """Everything before the transaction, which holds the flow's turn: a model must not compute under its lock."""
         stage = "decode"
         try:
-            event = self._decoded(letter)
+            event = self._decode(letter)
             stage = "process"
             flow = self._flow(letter)
             with mapped():
@@ -239,7 +239,7 @@ class Redriver:
             [failed.stage, failed.code, storable(failed.detail), storable(failed.hint), *at],
         )
 
-    def _decoded(self, letter: Letter) -> Event:
+    def _decode(self, letter: Letter) -> Event:
         topic = letter.at.topic
         contract = self._contract(topic)
         if self._flow(letter).raw:
@@ -252,7 +252,7 @@ class Redriver:
     def _flow(self, letter: Letter) -> Flow[Any]:
         name = letter.at.flow
         if name not in self._flows:
-            self._flows[name] = self._build(name).redriving()
+            self._flows[name] = self._build(name).for_redrive()
         return self._flows[name]
 
     def _contract(self, topic: str) -> str:
@@ -306,7 +306,7 @@ _FIND_SELECTED = """
 """
 
 
-def find(connection: Connection, selection: Selection, limit: int) -> tuple[Account, list[Coordinates]]:
+def find(connection: Connection, selection: LetterFilter, limit: int) -> tuple[RedriveSummary, list[Coordinates]]:
     """The undecided letters of a selection in the order of the log, at most `limit`, and the account to go on with."""
     wanted = selection.letters
     arguments = {
@@ -324,7 +324,7 @@ def find(connection: Connection, selection: Selection, limit: int) -> tuple[Acco
         rows = connection.execute(_FIND_SELECTED, arguments).fetchall()
     assert counts is not None
     scanned, matched = counts
-    return Account(scanned=scanned, matched=matched, left=matched), [Coordinates(*row) for row in rows]
+    return RedriveSummary(scanned=scanned, matched=matched, left=matched), [Coordinates(*row) for row in rows]
 
 
 _READ_LETTER = """
@@ -398,7 +398,7 @@ def audit(
 
 
 def each(
-    account: Account,
+    account: RedriveSummary,
     letters: Sequence[Coordinates],
     work: Callable[[Coordinates], Result],
     rate_per_s: float = 0.0,

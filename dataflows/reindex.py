@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from connectors.postgres.jobs import Job, JobKind, Progress
+from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from connectors.postgres.sink import Connection
-from dataflows.chunker import Chunk, embedded_text, text_hash
+from dataflows.chunker import Chunk, text_hash, text_to_embed
 from dataflows.index import Adr, Version, active_space, lacking_meaning, make_findable_by_meaning, without_vector
 from schemas.jobs import REINDEX
 
@@ -23,7 +23,7 @@ ADRS_MAX = 50
 class Reindex(JobKind):
     name = REINDEX
 
-    def apply(self, connection: Connection, job: Job, prepared: Any) -> Progress:
+    def apply(self, connection: Connection, job: ClaimedJob, prepared: Any) -> JobProgress:
         del prepared
         after = job.position.get("after")
         total = job.total if after else _count(connection, job.tenant_id)
@@ -34,8 +34,8 @@ class Reindex(JobKind):
         make_findable_by_meaning(connection, space, [version for version in versions if version.adr in wanting])
         done = job.done + len(versions)
         if len(versions) < ADRS_MAX:
-            return Progress("done", done, done, "ADRs", finished=True)
-        return Progress("asking for vectors", done, total, "ADRs", {"after": str(versions[-1].adr.adr_id)})
+            return JobProgress("done", done, done, "ADRs", finished=True)
+        return JobProgress("asking for vectors", done, total, "ADRs", {"after": str(versions[-1].adr.adr_id)})
 
 
 def _count(connection: Connection, tenant_id: UUID) -> int:
@@ -64,7 +64,7 @@ def _page(connection: Connection, tenant_id: UUID, after: UUID | None) -> list[V
         [tenant_id, list(titles)],
     )
     for adr_id, ordinal, heading_path, body, start, end in rows:
-        text = embedded_text(titles[adr_id], heading_path, body)
+        text = text_to_embed(titles[adr_id], heading_path, body)
         passages[adr_id].append(Chunk(ordinal, heading_path, body, start, end, text, text_hash(text)))
     return [
         Version(

@@ -25,7 +25,7 @@ from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import WAITING_FOR_VECTORS, Adr, active_space
+from dataflows.index import Adr, active_space
 from dataflows.nearness import (
     PASSAGES_MAX,
     RELATED_MAX,
@@ -41,6 +41,7 @@ from dataflows.nearness import (
 )
 from runtime.errors import Unprocessable
 from schemas.flows import KeptTable, KeptView
+from schemas.search import WAITING_FOR_VECTORS
 
 STATE_TOPIC = "adriatic.mv.search_state"
 LINKS_TOPIC = "adriatic.app.adr_links"

@@ -128,7 +128,7 @@ class Runner(Generic[Effects]):
         step gets any of it, and the batches of all other partitions would stand between a vector and its commit.
         """
         source = batches[0].source
-        with self._noting_failure():
+        with self._note_failure():
             try:
                 for step in self._core.write(self._current(consumer, batches)):
                     consumer.committed(source, step.target)
@@ -146,7 +146,7 @@ class Runner(Generic[Effects]):
                 at = batch.next_offset
 
     @contextmanager
-    def _noting_failure(self) -> Iterator[None]:
+    def _note_failure(self) -> Iterator[None]:
         try:
             yield
         except StopRequested:

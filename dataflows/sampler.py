@@ -98,7 +98,7 @@ class Sampler:
     def sample(self) -> None:
         """One look. Raises `DependencyUnavailable`."""
         progress = self._ask("select lsn::text, committed_at from ops.cdc_progress where slot = %s", [self._slot])
-        ends = self._offsets.end(self._assigned())
+        ends = self._offsets.end(self._read_assigned())
         for topic, views in self._views.items():
             if progress and views:
                 of_topic = {source: end for source, end in ends.items() if source.topic == topic}
@@ -113,7 +113,7 @@ class Sampler:
         self._publish_lag(ends, committed)
         self._publish_watermarks()
 
-    def _assigned(self) -> tuple[TopicPartition, ...]:
+    def _read_assigned(self) -> tuple[TopicPartition, ...]:
         """The partitions that are ours now. What was said about others is taken back: somebody else speaks for them."""
         assignment = self._consumer.assignment
         for source in self._shown.difference(assignment):

@@ -70,7 +70,7 @@ class Agent(ABC):
         """The event's effects: SQL in the transaction, quick. A `DataError`, or anything else that is no
         `OperatingError`, makes the event a dead letter and undoes what it wrote."""
 
-    def committed(self) -> None:  # noqa: B027 - most agents have nothing to do here
+    def after_commit(self) -> None:  # noqa: B027 - most agents have nothing to do here
         """After each transaction, for what need not be durable."""
 
     def views_of(self, topic: str) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ class AgentRunner:
             while (batch := self._fresh(records)) is not None:
                 try:
                     for _step in self._core.write([batch]):
-                        self.agent.committed()
+                        self.agent.after_commit()
                     return True
                 except Fenced as error:  # partitions had moved: what another process committed is left out
                     self._core.tolerate(error, batch.source)

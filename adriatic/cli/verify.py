@@ -17,7 +17,7 @@ from runtime.deadline import Deadline
 from runtime.settings import load
 
 if TYPE_CHECKING:
-    from dataflows.comparison import Report
+    from dataflows.comparison import VerifyReport
 
 PIPED_COLUMNS = 200
 """Width of the table where nobody looks at a terminal: the longest slug (63) and six counts fit."""
@@ -59,7 +59,7 @@ def verify(tenant: str | None, sample: int | None, wait_s: float, as_json: bool)
     sys.exit(0 if report.clean else 1)
 
 
-def _print(report: Report) -> None:
+def _print(report: VerifyReport) -> None:
     from rich.console import Console
     from rich.table import Table
 

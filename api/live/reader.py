@@ -135,7 +135,7 @@ class Reader:
         for that; then the state is as it was."""
         admission, old = self._hub.admission, self.state
         new = states.step(old, event)
-        admission.hold(states.held_bytes(new) - states.held_bytes(old))
+        admission.hold(states.count_bytes(new) - states.count_bytes(old))
         self.state = new
         if isinstance(new, CatchingUp) and self._log is None:
             self._open_log(new.position)

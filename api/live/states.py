@@ -141,7 +141,7 @@ def find_reset(state: ReaderState) -> Reset | None:
     return state.reset if isinstance(state, Settling | Joining | Sending) else None
 
 
-def held_bytes(state: ReaderState) -> int:
+def count_bytes(state: ReaderState) -> int:
     """What the state keeps in memory beside its position."""
     return sum(map(len, state.pages)) if isinstance(state, Sending) else 0
 

@@ -111,7 +111,7 @@ class Broker:
             )[name]
             for name in kept
         }
-        groups = [Group(name, members.get(name), self._committed(asked[name])) for name in kept]
+        groups = [Group(name, members.get(name), self._read_committed(asked[name])) for name in kept]
         return groups, len(names) - len(kept)
 
     def _members(self, client: AdminClient, names: list[str]) -> dict[str, int | None]:
@@ -127,7 +127,7 @@ class Broker:
                 found[name] = None
         return found
 
-    def _committed(self, asked: Any) -> dict[TopicPartition, int] | None:
+    def _read_committed(self, asked: Any) -> dict[TopicPartition, int] | None:
         """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us."""
         try:
             answer = self._admin.result(asked)

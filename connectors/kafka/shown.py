@@ -211,7 +211,7 @@ def _integers(*texts: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class RecordFilter:
     """Which records are shown: all `conditions` hold, and the key is `key` (any of its fields, or `field=value`)."""
 
     conditions: tuple[Condition, ...] = ()
@@ -291,7 +291,7 @@ def _cell(shown: Mapping[str, Any], column: str) -> str:
     return "" if found is None else plain(found)
 
 
-def picked(shown: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+def pick(shown: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
     """The columns by their names; for JSON."""
     return {column: at(shown, column) for column in columns}
 

@@ -29,11 +29,11 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from connectors.kafka.partitioner import partition_for
 from connectors.registry import RegistryClient
 from dataflows.activity import Activity
+from dataflows.catalog import flows
 from dataflows.embed import Embed
 from dataflows.feeds import Feeds
 from dataflows.flow import Flow
-from dataflows.index import DOCUMENTS_TOPIC, REQUESTS_TOPIC, VERSIONS_TOPIC, Index
-from dataflows.job_status import TOPIC as PROGRESS_TOPIC
+from dataflows.index import DOCUMENTS_TOPIC, VERSIONS_TOPIC, Index
 from dataflows.related import LINKS_TOPIC, STATE_TOPIC, Related
 from dataflows.runner import Runner
 from dataflows.usage import EVENTS_TOPIC, Spent, Usage
@@ -43,8 +43,6 @@ from runtime.ops import Health
 from runtime.settings import Settings
 from schemas import catalog
 from schemas.codec import Encoder, SchemaLookup
-from schemas.feeds import RECEIVED_TOPIC
-from schemas.feeds import TOPIC as FEEDS_TOPIC
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 PARTITIONS = 3
@@ -508,16 +506,10 @@ def _message(data: bytes) -> tuple[str, bytes]:
 
 
 @contextmanager
-def made(
-    settings: Settings,
-    contracts: Sequence[str] = (
-        *(VERSIONS_TOPIC, DOCUMENTS_TOPIC, REQUESTS_TOPIC, EVENTS_TOPIC, PROGRESS_TOPIC, STATE_TOPIC, LINKS_TOPIC),
-        *(FEEDS_TOPIC, RECEIVED_TOPIC),
-    ),
-) -> Iterator[World]:
-    """A world whose topics are deleted afterwards."""
+def made(settings: Settings, contracts: Sequence[str] = ()) -> Iterator[World]:
+    """A world whose topics are deleted afterwards: all that flows read, or those of `contracts`."""
     prefix = f"flows-{uuid.uuid4().hex[:8]}-"
-    topics = {topic: prefix + topic for topic in contracts}
+    topics = {topic: prefix + topic for topic in contracts or {t for flow in flows().values() for t in flow.topics}}
     admin = AdminClient({**settings.kafka.client_config()})
     config = {"max.message.bytes": "4194304", "message.timestamp.type": "LogAppendTime"}
     _await(admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config) for name in topics.values()]))

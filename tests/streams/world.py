@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from connectors.postgres.jobs import Job, JobKind, Progress
+from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from connectors.postgres.sink import Connection
 from runtime import logs
 from runtime.errors import DependencyUnavailable, Unprocessable
@@ -42,7 +42,7 @@ class Count(JobKind):
     def __init__(self) -> None:
         self.raised = 0
 
-    def prepare(self, connection: Connection, job: Job) -> None:
+    def prepare(self, connection: Connection, job: ClaimedJob) -> None:
         time.sleep(job.params.get("pause_s", 0))
         if "raises" in job.params and self.raised < job.params.get("times", 1_000):
             self.raised += 1
@@ -52,7 +52,7 @@ class Count(JobKind):
                 "outage": DependencyUnavailable("away"),
             }[job.params["raises"]]
 
-    def apply(self, connection: Connection, job: Job, prepared: Any) -> Progress:
+    def apply(self, connection: Connection, job: ClaimedJob, prepared: Any) -> JobProgress:
         number = job.position.get("next", 0)
         # The flows may write what they keep; one row there for each step.
         connection.execute(
@@ -61,7 +61,7 @@ class Count(JobKind):
             [job.tenant_id, number + 1, str(job.job_id)],
         )
         steps = job.params["steps"]
-        return Progress("counting", number + 1, steps, "steps", {"next": number + 1}, finished=number + 1 >= steps)
+        return JobProgress("counting", number + 1, steps, "steps", {"next": number + 1}, finished=number + 1 >= steps)
 
 
 class Bench:

@@ -197,7 +197,7 @@ def test_what_is_seen_is_written_and_exported_and_ends_with_the_database(world: 
         for status in ("ok", "slow")
     }
     assert said == {"ok": 1.0, "slow": 0.0}
-    watcher.lost("gone")
+    watcher.forget("gone")
     assert REGISTRY.get_sample_value("kafka_consumergroup_group_sum_lag", labels) is None
 
 

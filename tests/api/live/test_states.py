@@ -163,8 +163,8 @@ def test_what_each_state_wants_and_holds_and_whether_it_can_be_resumed() -> None
     }
     whole = {name for name, state in STATES.items() if states.is_whole(state)}
     assert whole == {"following", "catching up", "ended"}
-    assert states.held_bytes(STATES["sending"]) == 6
-    assert not any(states.held_bytes(state) for name, state in STATES.items() if "sending" not in name)
+    assert states.count_bytes(STATES["sending"]) == 6
+    assert not any(states.count_bytes(state) for name, state in STATES.items() if "sending" not in name)
     resets = {name: reset for name, state in STATES.items() if (reset := states.find_reset(state))}
     assert resets == {"settling, reset": "other-log", "joining, last try": "behind", "sending, reset": "expired"}
 
