@@ -129,9 +129,10 @@ async def read_related(connection: Connection) -> AsOf:
 
 
 _NOT_RELATED = (
-    "from mv.search_state s join app.adrs using (tenant_id, adr_id) "
-    "left join (select tenant_id, adr_id, version from mv.related_features) f using (tenant_id, adr_id) "
-    "where f.version is distinct from case when not s.deleted then s.words_version end"
+    "from mv.search_state s "
+    "left join (select tenant_id, kind, source_id, version from mv.related_features) f "
+    "using (tenant_id, kind, source_id) "
+    "where s.kind = 'adr' and f.version is distinct from case when not s.deleted then s.words_version end"
 )
 """Versions that search by words shows and the lists do not, or deleted ADRs that they still have."""
 

@@ -24,11 +24,12 @@ from uuid import UUID
 from connectors.postgres.sink import Connection
 from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
-from dataflows.index import VERSIONS_TOPIC
 from dataflows.oracle_activity import RIGHT
 from runtime.errors import Unprocessable
+from schemas import sources
 from schemas.flows import KeptTable, KeptView
 
+VERSIONS_TOPIC = sources.KINDS["adr"].contract
 EVENTS_MAX = 200
 """Versions that a tenant's feed keeps: some screens full. The whole history of an ADR is its versions."""
 

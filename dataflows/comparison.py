@@ -48,8 +48,8 @@ class TenantReport:
 
     tenant_id: UUID
     slug: str
-    adrs: int = 0
-    documents: int = 0
+    sources: dict[str, int] = field(default_factory=dict)
+    """How many are there, by kind."""
     deleted: int = 0
     chunks: int = 0
     vectors: int = 0

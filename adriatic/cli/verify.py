@@ -63,11 +63,13 @@ def _print(report: VerifyReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from schemas.sources import KIND_NAMES
+
     console = Console(soft_wrap=True)
     if not console.is_terminal:
         console.width = PIPED_COLUMNS  # rich takes 80 for a pipe, and would cut names
     columns = (
-        *("tenant", "ADRs", "documents", "deleted"),
+        *("tenant", *KIND_NAMES, "deleted"),
         *("passages", "with vector", "vectors recomputed", "differences"),
     )
     table = Table(box=None, pad_edge=False)
@@ -76,7 +78,7 @@ def _print(report: VerifyReport) -> None:
         table.add_column(column, justify="right")
     for row in report.tenants:
         counts = (
-            *(row.adrs, row.documents, row.deleted),
+            *(*(row.sources.get(kind, 0) for kind in KIND_NAMES), row.deleted),
             *(row.chunks, row.vectors, row.vectors_recomputed, row.differences),
         )
         table.add_row(row.slug, *map(str, counts))

@@ -16,7 +16,7 @@ from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, DeadLetter, connect, write_dead_letters
 from dataflows import redrive
 from dataflows.flow import Event, Flow
-from dataflows.index import VERSIONS_TOPIC, Index
+from dataflows.index import Index
 from dataflows.redrive import (
     ATTEMPTS_MAX,
     Coordinates,
@@ -30,7 +30,7 @@ from dataflows.redrive import (
 )
 from runtime.clock import ManualClock
 from runtime.errors import DependencyUnavailable, NotFound, Undecodable
-from tests.dataflows.world import Outbox, Running, Version, World, envelope, until
+from tests.dataflows.world import VERSIONS_TOPIC, Outbox, Running, Version, World, envelope, until
 
 AT = Coordinates("index", "topic", 0, 1)
 
@@ -123,7 +123,7 @@ def test_a_mended_release_processes_what_it_could_not_once(
     assert state(world) == [("new", 1, "unprocessable")] * 2, "a plan writes nothing"
     assert [again.redrive(at, "ada@desk").outcome for at in letters] == ["done", "done"]
     assert state(world) == [("redriven", 2, "unprocessable")] * 2
-    found = world.rows("select adr_id from mv.search_state where tenant_id = %s", tenant)
+    found = world.rows("select source_id from mv.search_state where tenant_id = %s", tenant)
     assert {row[0] for row in found} == set(adrs)
     assert audited(world) == [("ada@desk", "dlq.redrive", str(at), "done") for at in letters]
     requests = [message for message in outbox.messages() if message["topic"] == "embeddings.requested"]
@@ -183,7 +183,7 @@ def test_an_old_version_never_replaces_a_newer_one(world: World, connection: Con
     world.run_until_done(world.index)
     (at,) = selected(connection, flow="index")
     assert redriver(world, connection).redrive(at, "ada@desk").outcome == "done"
-    assert world.rows("select words_version, title from mv.search_state where adr_id = %s", adr) == [(2, "new")]
+    assert world.rows("select words_version, title from mv.search_state where source_id = %s", adr) == [(2, "new")]
 
 
 @pytest.mark.stack
@@ -240,7 +240,7 @@ def test_a_flow_that_runs_takes_turns_with_it(world: World, connection: Connecti
         until(lambda: running.error is not None or world.done(world.index))
     assert running.error is None
     assert outcomes == ["done"] * 5
-    found = world.rows("select adr_id from mv.search_state where tenant_id = %s", tenant)
+    found = world.rows("select source_id from mv.search_state where tenant_id = %s", tenant)
     assert {row[0] for row in found} == {*adrs, *more}
 
 

@@ -33,7 +33,7 @@ from dataflows.catalog import flows
 from dataflows.embed import Embed
 from dataflows.feeds import Feeds
 from dataflows.flow import Flow
-from dataflows.index import DOCUMENTS_TOPIC, VERSIONS_TOPIC, Index
+from dataflows.index import Index
 from dataflows.related import LINKS_TOPIC, STATE_TOPIC, Related
 from dataflows.runner import Runner
 from dataflows.usage import EVENTS_TOPIC, Spent, Usage
@@ -41,10 +41,12 @@ from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings
-from schemas import catalog
+from schemas import catalog, sources
 from schemas.codec import Encoder, SchemaLookup
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
+VERSIONS_TOPIC = sources.KINDS["adr"].contract
+DOCUMENTS_TOPIC = sources.KINDS["document"].contract
 PARTITIONS = 3
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 WAIT_S = 60.0
@@ -242,7 +244,7 @@ class World:
         """Produce what capture makes of the rows of `mv.search_state` and `app.adr_links` that are not as they were at
         the last call. Returns how many records that were."""
         produced = 0
-        for topic, key in ((STATE_TOPIC, ("adr_id",)), (LINKS_TOPIC, ("adr_id", "kind", "target"))):
+        for topic, key in ((STATE_TOPIC, ("kind", "source_id")), (LINKS_TOPIC, ("adr_id", "kind", "target"))):
             table = topic.removeprefix("adriatic.")
             seen = {at for at in self._captured if at[0] == topic}
             for (row,) in self.rows(f"select to_jsonb(t) from {table} t order by 1"):

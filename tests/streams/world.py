@@ -56,8 +56,8 @@ class Count(JobKind):
         number = job.position.get("next", 0)
         # The flows may write what they keep; one row there for each step.
         connection.execute(
-            "insert into mv.search_state (tenant_id, adr_id, words_version, title, status, effective_at, recorded_at, "
-            "words_at, chunks) values (%s, gen_random_uuid(), %s, %s, 'x', now(), now(), now(), 0)",
+            "insert into mv.search_state (tenant_id, kind, source_id, words_version, title, status, effective_at, "
+            "recorded_at, words_at, chunks) values (%s, 'adr', gen_random_uuid(), %s, %s, 'x', now(), now(), now(), 0)",
             [job.tenant_id, number + 1, str(job.job_id)],
         )
         steps = job.params["steps"]
