@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+from pgvector.asyncpg import register_vector
 
 from runtime.deadline import Deadline
 from runtime.errors import Conflict, DependencyUnavailable, InvalidInput
@@ -103,6 +104,12 @@ def reason(error: BaseException) -> str:
     return f"{text} [{sqlstate}]" if sqlstate else text
 
 
+async def _send_vectors_in_binary(connection: Any) -> None:
+    """Once a connection. A database that has no vectors yet is for readiness to tell of."""
+    with suppress(ValueError):
+        await register_vector(connection)
+
+
 class Database:
     """A bounded pool of connections of one role. `open` needs no server; the first use does."""
 
@@ -121,6 +128,7 @@ class Database:
             timeout=CONNECT_S_MAX,
             command_timeout=COMMAND_S_MAX,
             server_settings=_SESSION,
+            init=_send_vectors_in_binary,
         )
 
     async def close(self) -> None:

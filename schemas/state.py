@@ -161,33 +161,34 @@ GRANTS = """
   order by 1, 2
 """
 
-VIEWS = """
-select
-  c.oid::regclass::text,
-  concat_ws(e'\n',
-    format('create view %%s%%s as', c.oid::regclass, ' with (' || array_to_string(c.reloptions, ', ') || ')'),
-    pg_get_viewdef(c.oid),
-    (
-      select string_agg(
-        format('grant %%s on %%s to %%s;', lower(g.privilege_type), c.oid::regclass, g.grantee::regrole),
-        e'\n' order by g.grantee::regrole::text, g.privilege_type)
-      from aclexplode(c.relacl) g
-      where g.grantee <> c.relowner
-    ))
-from pg_class c
-where c.relnamespace = any (%(schemas)s::regnamespace[])
-  and c.relkind = 'v'
-order by 1
+VIEWS = r"""
+  select
+    c.oid::regclass::text,
+    concat_ws(
+      e'\n',
+      format(
+        'create view %%s%%s as', c.oid::regclass, ' with (' || array_to_string(c.reloptions, ', ') || ')'
+      ),
+      pg_get_viewdef(c.oid),
+      (
+        select string_agg(
+          format('grant %%s on %%s to %%s;', lower(g.privilege_type), c.oid::regclass, g.grantee::regrole),
+          e'\n' order by g.grantee::regrole::text, g.privilege_type
+        )
+        from aclexplode(c.relacl) g
+        where g.grantee <> c.relowner
+      )
+    )
+  from pg_class c
+  where c.relnamespace = any (%(schemas)s::regnamespace[]) and c.relkind = 'v'
+  order by 1
 """
 
-FUNCTIONS = """
+FUNCTIONS = r"""
   select
     oid::regprocedure::text,
-    trim(trailing e'
-' from pg_get_functiondef(oid)) || ';' || concat_ws(
-      e'
-',
-      '', format('alter routine %%s owner to %%s;', oid::regprocedure, proowner::regrole),
+    trim(trailing e'\n' from pg_get_functiondef(oid)) || ';' || concat_ws(
+      e'\n', '', format('alter routine %%s owner to %%s;', oid::regprocedure, proowner::regrole),
       case
         when proacl is not null and not exists (select from aclexplode(proacl) where grantee = 0) then
           format('revoke execute on routine %%s from public;', oid::regprocedure)
@@ -195,8 +196,7 @@ FUNCTIONS = """
       (
         select string_agg(
           format('grant execute on routine %%s to %%s;', oid::regprocedure, grantee::regrole),
-          e'
-' order by grantee::regrole::text
+          e'\n' order by grantee::regrole::text
         )
         from aclexplode(proacl)
         where grantee not in (0, proowner)
@@ -207,16 +207,12 @@ FUNCTIONS = """
   order by 1
 """
 
-SCHEMA_GRANTS = """
+SCHEMA_GRANTS = r"""
   select concat_ws(
-    e'
-',
-    format('create schema %%I;', n.nspname),
+    e'\n', format('create schema %%I;', n.nspname),
     string_agg(
       format('grant %%s on schema %%I to %%s;', lower(g.privilege_type), n.nspname, g.grantee::regrole),
-      e'
-' order by g.grantee::regrole::text,
-      g.privilege_type
+      e'\n' order by g.grantee::regrole::text, g.privilege_type
     )
   )
   from pg_namespace n
@@ -226,17 +222,10 @@ SCHEMA_GRANTS = """
   order by n.nspname
 """
 
-PUBLICATIONS = """
+PUBLICATIONS = r"""
   select format(
-    e'create publication %%I for table
-    %%s;',
-    pubname,
-    string_agg(
-      format('%%I.%%I', schemaname, tablename),
-      e',
-    ' order by schemaname,
-      tablename
-    )
+    e'create publication %%I for table\n    %%s;', pubname,
+    string_agg(format('%%I.%%I', schemaname, tablename), e',\n    ' order by schemaname, tablename)
   )
   from pg_publication_tables
   group by pubname
