@@ -217,8 +217,8 @@ has reached that shows the write."""
 
 
 async def _note(connection: Connection) -> None:
-    """After a commit. A server that went away right after it leaves the position unknown: the write stands all the
-    same."""
+    """Note the position after a commit. A server that went away right after it leaves it unknown: the write stands all
+    the same."""
     if (last := LAST_WRITE.get()) is not None:
         last.lsn = None
         with contextlib.suppress(asyncpg.PostgresError, *_DIED, TimeoutError):

@@ -19,17 +19,18 @@ from api.db import Connection, Database, tenant_transaction
 from runtime.deadline import Deadline
 from runtime.errors import Behind
 from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX, State
+from schemas.search import WAITING_FOR_VECTORS
+from schemas.search import WORDS_VIEW as WORDS_VIEW
 
-WORDS_VIEW = "search.words"
 RELATED_VIEW = "related"
 FEEDS_VIEW = "feed_status"
 POSITION_HEADER = "adriatic-position"
-"""In the answer to a write: an LSN at or after its commit. In a request for a view: show everything up to it."""
+"""Header in the answer to a write: an LSN at or after its commit. In a request for a view: show everything up to it."""
 POSITION_WAIT_S = 5.0
 """How long a read waits for its view: several times what an edit takes to be searchable, and shorter than the patience
 of whoever reads."""
 POLL_S = 0.05
-"""Between two looks at the watermark. No connection is held meanwhile."""
+"""Pause between two looks at the watermark. No connection is held meanwhile."""
 
 Position = Annotated[
     str | None,
@@ -105,14 +106,11 @@ async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
     It is as far as `words` when every ADR has all vectors of its newest version; otherwise as far as the oldest version
     that still waits for one was written.
     """
-    row = await connection.fetchrow(
-        "select min(recorded_at) as time, clock_timestamp() as now from mv.search_state "
-        "where not deleted and meaning_version is distinct from words_version"
-    )
-    if row["time"] is None or words.time is None:
+    waiting: datetime | None = await connection.fetchval(WAITING_FOR_VECTORS)
+    if waiting is None or words.time is None:
         return words
     # No position is known for a moment in time; the one of `words` would claim too much.
-    return judge(None, min(row["time"], words.time), row["now"])
+    return judge(None, min(waiting, words.time), await connection.fetchval("select clock_timestamp()"))
 
 
 async def read_related(connection: Connection) -> AsOf:
@@ -131,15 +129,16 @@ async def read_related(connection: Connection) -> AsOf:
 
 
 _NOT_RELATED = (
-    "from mv.search_state s join app.adrs using (tenant_id, adr_id) "
-    "left join (select tenant_id, adr_id, version from mv.related_features) f using (tenant_id, adr_id) "
-    "where f.version is distinct from case when not s.deleted then s.words_version end"
+    "from mv.search_state s "
+    "left join (select tenant_id, kind, source_id, version from mv.related_features) f "
+    "using (tenant_id, kind, source_id) "
+    "where s.kind = 'adr' and f.version is distinct from case when not s.deleted then s.words_version end"
 )
 """Versions that search by words shows and the lists do not, or deleted ADRs that they still have."""
 
 
 async def wait_until_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
-    """As `wait_until_reached`, for the lists of related ADRs: text and links up to `position` are in them."""
+    """Waits like `wait_until_reached`, for the lists of related ADRs: text and links up to `position` are in them."""
     await wait_until_reached(database, tenant_id, position, deadline, meaning=False)
     while not await _related_has(database, tenant_id, position):
         if deadline.passed:
@@ -202,10 +201,7 @@ async def _find_lag(database: Database, tenant_id: UUID, view: str, position: st
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         if not await _shows(connection, view, position):
             return "search by words" if view == WORDS_VIEW else f"the view {view}"
-        if meaning and await connection.fetchval(
-            "select exists (select from mv.search_state "
-            "where not deleted and meaning_version is distinct from words_version)"
-        ):
+        if meaning and await connection.fetchval(WAITING_FOR_VECTORS) is not None:
             return "search by meaning"
     return None
 

@@ -216,7 +216,7 @@ def _findable(settings: Settings, tenant_id: uuid.UUID, count: int) -> tuple[lis
 _COUNT_WAITING = """
   select count(*)
   from app.adrs a
-  left join mv.search_state s using (tenant_id, adr_id)
+  left join mv.search_state s on s.tenant_id = a.tenant_id and s.kind = 'adr' and s.source_id = a.adr_id
   where a.tenant_id = %s
     and case when %s then s.meaning_version else s.words_version end is distinct from a.version
 """

@@ -122,17 +122,22 @@ _INSERT_ADRS = """
   values (%s, %s, %s, %s, 'accepted', 1, now(), now())
 """
 
+_INSERT_VERSIONS = """
+  insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, effective_at)
+  values (%s, %s, 1, 'create', %s, 'accepted', %s, now())
+"""
+
 _INSERT_STATES = """
   insert into mv.search_state (
-    tenant_id, adr_id, words_version, meaning_version, title, status, effective_at, recorded_at, words_at,
+    tenant_id, kind, source_id, words_version, meaning_version, title, status, effective_at, recorded_at, words_at,
     chunks
   )
-  values (%s, %s, 1, 1, %s, 'accepted', now(), now(), now(), %s)
+  values (%s, 'adr', %s, 1, 1, %s, 'accepted', now(), now(), now(), %s)
 """
 
 _INSERT_CHUNKS = """
   insert into mv.chunks
-  select %s, %s, 1, c.*, t.tsv, mv.chunk_length(t.tsv)
+  select %s, 'adr', %s, 1, c.*, t.tsv, mv.chunk_length(t.tsv)
   from
     (select %s::int as ordinal, %s as heading_path, %s as body, %s::int, %s::int, %s::bytea) c,
     lateral (select mv.chunk_tsv(c.ordinal, %s, c.heading_path, c.body) as tsv) t
@@ -156,6 +161,7 @@ def _fill(connection: psycopg.Connection[Any], space: EmbeddingSpace, size: int)
                 _INSERT_ADRS,
                 [tenant_id, adr_id, log_id, title],
             )
+            connection.execute(_INSERT_VERSIONS, [tenant_id, adr_id, title, text])
             connection.execute(
                 _INSERT_STATES,
                 [tenant_id, adr_id, title, len(parts)],

@@ -22,10 +22,12 @@ from uuid import UUID
 import psycopg
 
 from bench.path import new_tenant
+from connectors.kafka.groups import Broker
 from runtime.deadline import Deadline
 from runtime.ids import new_id
 from runtime.settings import Settings
 
+GROUP = "adriatic.index"
 TENANTS = 12
 """Twice the partitions of the topic, so that none is likely to be empty."""
 RECORDS = 3_000
@@ -55,9 +57,10 @@ class Pause:
 
 def rates(settings: Settings) -> list[Rate]:
     """Records a second of the flow `index`, with the process that runs already and with one more."""
+    _await_members(settings, 1)
     found = [_rate(settings, 1)]
     with _second(settings):
-        time.sleep(SETTLED_S)
+        _await_members(settings, 2)
         found.append(_rate(settings, 2))
     return found
 
@@ -72,13 +75,28 @@ def pauses(settings: Settings) -> list[Pause]:
             before_s = _lag_s(settings, tenants, written, SETTLED_S)
             if change.startswith("join"):
                 second = _start(settings)
-                time.sleep(SETTLED_S)  # for Python to start
+                _await_members(settings, 2)
             else:
                 second.send_signal(signal.SIGTERM if change == "leave" else signal.SIGKILL)
                 second.wait(30)
             time.sleep(2 * SETTLED_S)
             found.append(Pause(change, _lag_s(settings, tenants, written, 3 * SETTLED_S), before_s))
     return found
+
+
+def _await_members(settings: Settings, count: int) -> None:
+    """Until the group has so many, and a rebalance is over."""
+    broker = Broker(settings.kafka)
+    deadline = Deadline.after(SETTLE_MAX_S)
+    while [group.members for group in broker.look({}).groups if group.name == GROUP] != [count]:
+        if deadline.passed:
+            raise TimeoutError(f"the flow does not have {count} processes")
+        time.sleep(STEADY_EVERY_S)
+    broker.close()
+    time.sleep(SETTLED_S)
+
+
+_COUNT = "select count(*) from mv.search_state where tenant_id = any(%s)"
 
 
 def _rate(settings: Settings, processes: int) -> Rate:
@@ -91,8 +109,7 @@ def _rate(settings: Settings, processes: int) -> Rate:
                 for tenant_id in tenants:
                     _write(connection, tenant_id, logs[tenant_id], number)
         deadline = Deadline.after(SETTLE_MAX_S)
-        count = "select count(*) from mv.search_state where tenant_id = any(%s)"
-        while connection.execute(count, [tenants]).fetchone() != (RECORDS,):
+        while connection.execute(_COUNT, [tenants]).fetchone() != (RECORDS,):
             if deadline.passed:
                 raise TimeoutError("the records are not findable in time")
             time.sleep(STEADY_EVERY_S)
@@ -162,16 +179,21 @@ def _log(connection: psycopg.Connection[Any], tenant_id: UUID) -> UUID:
     return log_id
 
 
+_INSERT_ADR = """
+  insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at)
+  values (%s, %s, %s, %s, 'accepted', 1, now(), now())
+"""
+
+_INSERT_VERSION = """
+  insert into app.adr_versions (
+    tenant_id, adr_id, version, change, title, status, body, author, effective_at, recorded_at
+  )
+  values (%s, %s, 1, 'create', %s, 'accepted', %s, 'bench', now(), now())
+"""
+
+
 def _write(connection: psycopg.Connection[Any], tenant_id: UUID, log_id: UUID, number: int) -> UUID:
     adr_id, title = new_id(), f"Decision {number}"
-    connection.execute(
-        "insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at) "
-        "values (%s, %s, %s, %s, 'accepted', 1, now(), now())",
-        [tenant_id, adr_id, log_id, title],
-    )
-    connection.execute(
-        "insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, author, effective_at, "
-        "recorded_at) values (%s, %s, 1, 'create', %s, 'accepted', %s, 'bench', now(), now())",
-        [tenant_id, adr_id, title, BODY.format(title=title, number=number)],
-    )
+    connection.execute(_INSERT_ADR, [tenant_id, adr_id, log_id, title])
+    connection.execute(_INSERT_VERSION, [tenant_id, adr_id, title, BODY.format(title=title, number=number)])
     return adr_id

@@ -24,16 +24,17 @@ from uuid import UUID
 from connectors.postgres.sink import Connection
 from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
-from dataflows.index import VERSIONS_TOPIC
 from dataflows.oracle_activity import RIGHT
 from runtime.errors import Unprocessable
+from schemas import sources
 from schemas.flows import KeptTable, KeptView
 
+VERSIONS_TOPIC = sources.KINDS["adr"].contract
 EVENTS_MAX = 200
 """Versions that a tenant's feed keeps: some screens full. The whole history of an ADR is its versions."""
 
 
-class Key(NamedTuple):
+class VersionKey(NamedTuple):
     """Which version. Sorts in lock order."""
 
     tenant_id: UUID
@@ -45,7 +46,7 @@ class Key(NamedTuple):
 class Happened:
     """One version, as far as feed and counts need it."""
 
-    key: Key
+    key: VersionKey
     change: str
     title: str
     status: str
@@ -55,14 +56,14 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class ActivityEffects:
     """What the batch leaves of each version that it names: a row, or none. Each sorted by key, none in both."""
 
     happened: tuple[Happened, ...]
-    erased: tuple[Key, ...]
+    erased: tuple[VersionKey, ...]
 
 
-class Activity(Flow[Effects]):
+class Activity(Flow[ActivityEffects]):
     name = "activity"
     about = "versions of ADRs → what happened, newest first, and counts"
     topics = (VERSIONS_TOPIC,)
@@ -99,23 +100,23 @@ class Activity(Flow[Effects]):
         found = unlike(comparison.connection, comparison.tenant.tenant_id, RIGHT, events_max=EVENTS_MAX)
         comparison.add_unlike(found)
 
-    def transform(self, events: Sequence[Event]) -> Effects:
-        last: dict[Key, Happened | None] = {}
+    def transform(self, events: Sequence[Event]) -> ActivityEffects:
+        last: dict[VersionKey, Happened | None] = {}
         for event in events:
             match event.value["op"]:
                 case "c" | "r" | "u":
-                    happened = _happened(event.value["after"])
+                    happened = _happening(event.value["after"])
                     last[happened.key] = happened
                 case "d":
                     last[_key(event.value["before"])] = None
                 case other:
                     raise Unprocessable(f"a change of kind {other} on a table that only grows")
-        return Effects(
+        return ActivityEffects(
             happened=tuple(row for _, row in sorted(last.items(), key=lambda item: item[0]) if row is not None),
             erased=tuple(sorted(key for key, row in last.items() if row is None)),
         )
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: ActivityEffects) -> None:
         keys = [*(row.key for row in effects.happened), *effects.erased]
         before, days = _counts(connection, keys), _days(connection, keys)
         changed = _write_ledger(connection, effects.happened) | _erase_ledger(connection, effects.erased)
@@ -127,7 +128,7 @@ class Activity(Flow[Effects]):
             _write_feed(connection, tenant_id)
 
 
-def _happened(row: Any) -> Happened:
+def _happening(row: Any) -> Happened:
     return Happened(
         key=_key(row),
         change=row["change"],
@@ -139,8 +140,8 @@ def _happened(row: Any) -> Happened:
     )
 
 
-def _key(row: Any) -> Key:
-    return Key(UUID(row["tenant_id"]), UUID(row["adr_id"]), row["version"])
+def _key(row: Any) -> VersionKey:
+    return VersionKey(UUID(row["tenant_id"]), UUID(row["adr_id"]), row["version"])
 
 
 # --- SQL ------------------------------------------------------------------------------------------------------------
@@ -170,7 +171,7 @@ _COUNT_VERSIONS = """
 """
 
 
-def _counts(connection: Connection, keys: Sequence[Key]) -> Counter[Count]:
+def _counts(connection: Connection, keys: Sequence[VersionKey]) -> Counter[Count]:
     """What the ADRs of `keys` add to the counts, by the ledger as it is now."""
     adrs = sorted({(key.tenant_id, key.adr_id) for key in keys})
     rows = connection.execute(_COUNT_VERSIONS, [[tenant_id for tenant_id, _ in adrs], [adr_id for _, adr_id in adrs]])
@@ -226,7 +227,7 @@ _ERASE_LEDGER = """
 """
 
 
-def _erase_ledger(connection: Connection, erased: Sequence[Key]) -> set[UUID]:
+def _erase_ledger(connection: Connection, erased: Sequence[VersionKey]) -> set[UUID]:
     """Returns the tenants of rows that were there."""
     rows = connection.execute(
         _ERASE_LEDGER,
@@ -244,7 +245,7 @@ _ADD_COUNTS = """
 
 
 def _move_counts(connection: Connection, after: Counter[Count], before: Counter[Count]) -> None:
-    """By the difference. A count that comes to zero loses its row."""
+    """Move each count by the difference. A count that comes to zero loses its row."""
     after.subtract(before)
     moved = sorted((*count, by) for count, by in after.items() if by)
     connection.cursor().executemany(_ADD_COUNTS, moved)
@@ -263,7 +264,7 @@ _READ_DAYS = """
 """
 
 
-def _days(connection: Connection, keys: Sequence[Key]) -> set[tuple[UUID, date]]:
+def _days(connection: Connection, keys: Sequence[VersionKey]) -> set[tuple[UUID, date]]:
     """The days of the versions `keys`, by the ledger as it is now."""
     rows = connection.execute(
         _READ_DAYS, [[key.tenant_id for key in keys], [key.adr_id for key in keys], [key.version for key in keys]]

@@ -38,12 +38,12 @@ BODY_CHARS_MAX = 1_200
 """Hard cap, also for one endless line, and about what the default embedder reads (256 word pieces). A block between
 target and cap (a table, a listing) stays whole."""
 TITLE_CHARS_MAX = 300
-"""Of the title that is repeated in front of every passage; a longer one is cut there, not in the ADR."""
+"""Longest title that is repeated in front of every passage; a longer one is cut there, not in the ADR."""
 HEADING_CHARS_MAX = 120
-"""Of one heading in a path."""
+"""Longest heading in a path."""
 CHUNKS_MAX = 20_000
-"""Of one document. The worst text of the API's largest size (1 MiB, headings without text between just long enough
-sections) has about 14 000."""
+"""Most chunks of one document. The worst text of the API's largest size (1 MiB, headings without text between just long
+enough sections) has about 14 000."""
 PREFIX_VERSION = b"1\n"
 """Hashed in front of the text: a new rule for composing the embedded text must change every hash."""
 
@@ -80,7 +80,7 @@ class _Span:
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class _HeadedBlocks:
     """A heading and the blocks up to the next heading. `path` includes the heading itself."""
 
     path: tuple[str, ...]
@@ -106,14 +106,14 @@ def chunk(title: str, text: str) -> list[Chunk]:
     return [_chunk(ordinal, title, path, text, span) for ordinal, (path, span) in enumerate(pieces)]
 
 
-def embedded_text(title: str, heading_path: str, body: str) -> str:
+def text_to_embed(title: str, heading_path: str, body: str) -> str:
     """The text as embedded: title and heading path give a passage its context. Line ends are normalised, so that a
     change of line ends alone costs nothing."""
-    head = " > ".join(filter(None, (shown_title(title), heading_path)))
+    head = " > ".join(filter(None, (title_line(title), heading_path)))
     return f"{head}\n{body}".replace("\r\n", "\n")
 
 
-def shown_title(title: str) -> str:
+def title_line(title: str) -> str:
     """The title as it stands in front of every passage: one line, bounded, never blank (a blank text has no vector)."""
     return _one_line(title, TITLE_CHARS_MAX) or "Untitled"
 
@@ -126,16 +126,16 @@ def text_hash(text: str) -> bytes:
 def _chunk(ordinal: int, title: str, path: tuple[str, ...], text: str, span: _Span) -> Chunk:
     heading_path = " > ".join(path)
     body = text[span.start : span.end]
-    embedded = embedded_text(title, heading_path, body)
+    embedded = text_to_embed(title, heading_path, body)
     return Chunk(ordinal, heading_path, body, span.start, span.end, embedded, text_hash(embedded))
 
 
 # --- blocks and sections --------------------------------------------------------------------------------------------
 
 
-def _sections(title: str, text: str) -> list[_Section]:
+def _sections(title: str, text: str) -> list[_HeadedBlocks]:
     """Headings with their blocks. What stands before the first heading is a section with the empty path."""
-    sections: list[_Section] = []
+    sections: list[_HeadedBlocks] = []
     blocks: list[_Span] = []
     path: list[tuple[int, str]] = []
     root = _one_line(title, HEADING_CHARS_MAX)
@@ -143,7 +143,7 @@ def _sections(title: str, text: str) -> list[_Section]:
     def close() -> None:
         if blocks:
             names = tuple(name for _level, name in path if name and name != root)
-            sections.append(_Section(names, tuple(blocks)))
+            sections.append(_HeadedBlocks(names, tuple(blocks)))
             blocks.clear()
 
     for span, level, name in _blocks(text):
@@ -165,7 +165,7 @@ def _blocks(text: str) -> Iterator[tuple[_Span, int, str]]:
     bounds = [start, *(match.end() for match in _LINE_END.finditer(text, start)), len(text)]
     open_: _Span | None = None
     for first, last, level, name, alone in _outermost(text[start:], len(bounds) - 1):
-        span = _trimmed(text, bounds[first], bounds[last])
+        span = _trim(text, bounds[first], bounds[last])
         if span is None:
             continue
         if open_ is not None and (alone or _LINE_END.findall(text, open_.end, span.start)[1:]):
@@ -202,7 +202,7 @@ def _outermost(body: str, lines: int) -> Iterator[tuple[int, int, int, str, bool
         yield done, lines, 0, "", False
 
 
-def _trimmed(text: str, start: int, end: int) -> _Span | None:
+def _trim(text: str, start: int, end: int) -> _Span | None:
     """The lines between two places, without the blank ones around them and without space at the end; if any."""
     part = text[start:end]
     if not part.strip():
@@ -229,10 +229,10 @@ def _one_line(raw: str, chars_max: int) -> str:
 # --- packing --------------------------------------------------------------------------------------------------------
 
 
-def _groups(sections: Sequence[_Section]) -> Iterator[tuple[_Section, ...]]:
+def _groups(sections: Sequence[_HeadedBlocks]) -> Iterator[tuple[_HeadedBlocks, ...]]:
     """Neighbouring sections that share a passage. Only short ones do, and only with each other: a changed status then
     costs the little passage that holds it, not the first page of the context."""
-    group: list[_Section] = []
+    group: list[_HeadedBlocks] = []
     size = 0
     for section in sections:
         if group and max(size, section.span.size) >= BODY_CHARS_MIN:
@@ -244,7 +244,7 @@ def _groups(sections: Sequence[_Section]) -> Iterator[tuple[_Section, ...]]:
         yield tuple(group)
 
 
-def _pieces(text: str, group: tuple[_Section, ...]) -> Iterator[tuple[tuple[str, ...], _Span]]:
+def _pieces(text: str, group: tuple[_HeadedBlocks, ...]) -> Iterator[tuple[tuple[str, ...], _Span]]:
     path = _common(section.path for section in group)
     blocks = [part for section in group for block in section.blocks for part in _cut(text, block)]
     for span in _pack(blocks):

@@ -22,7 +22,7 @@ DIFFERENCES_MAX = 200
 """How many differences a report spells out; the rest are counted."""
 
 Right = Mapping[str, tuple[LiteralString, LiteralString]]
-"""Of each table: its columns, and the query that says what is right."""
+"""Columns of each table, and the query that says what is right."""
 
 
 class Unlike(NamedTuple):
@@ -48,8 +48,8 @@ class TenantReport:
 
     tenant_id: UUID
     slug: str
-    adrs: int = 0
-    documents: int = 0
+    sources: dict[str, int] = field(default_factory=dict)
+    """How many are there, by kind."""
     deleted: int = 0
     chunks: int = 0
     vectors: int = 0
@@ -58,7 +58,7 @@ class TenantReport:
 
 
 @dataclass(slots=True)
-class Report:
+class VerifyReport:
     """`differences` are the first few; `differences_total` counts all."""
 
     tenants: list[TenantReport] = field(default_factory=list)
@@ -84,15 +84,15 @@ class Comparison:
     """One tenant, in the snapshot that everything is compared in."""
 
     connection: Connection
-    """For reading, as adriatic_flows."""
-    report: Report
+    """The connection for reading, as adriatic_flows."""
+    report: VerifyReport
     tenant: TenantReport
     space: str | None
     """The embedding space that searches read; None before there is one."""
     embedder: Embedder | None
     """None: vectors are not computed anew."""
     sample: int | None
-    """At most so many vectors are."""
+    """How many vectors are recomputed at most."""
 
     def add(self, kind: Kind, where: str, detail: str) -> None:
         self.report.add(self.tenant, kind, f"{self.tenant.slug} {where}", detail)

@@ -25,26 +25,26 @@ from dataflows import oracle_search
 from dataflows.chunker import text_hash
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import REQUESTS_TOPIC, WAITING_FOR_VECTORS, WORDS_VIEW, Adr
+from dataflows.index import REQUESTS_TOPIC
 from runtime import metrics
 from runtime.errors import Halted, Undecodable
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
+from schemas.search import MEANING_VIEW, WAITING_FOR_VECTORS, WORDS_VIEW
+from schemas.sources import SourceKey, columns_of
 
 Text = tuple[UUID, bytes]
 """A tenant and the hash of a text: what a vector is stored under, within a space."""
 
-KINDS = ("adr", "document")
-"""Of the things whose texts this flow embeds (`source_kind`); others are somebody else's."""
 _SPACES_LOCK = 4_271_001
 """Advisory lock under which the first space becomes the active one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The vectors that one version of an ADR lacks."""
+    """The vectors that one version of a source lacks."""
 
-    adr: Adr
+    source: SourceKey
     version: int
     texts: Mapping[bytes, str]
 
@@ -55,6 +55,41 @@ class Effects:
     vectors: Mapping[Text, Vector] = field(default_factory=dict)
     reused: Mapping[UUID, int] = field(default_factory=dict)
     """Texts asked for that had a vector by then, by tenant."""
+
+
+LOCK_STATES = """
+  select
+  from mv.search_state s
+  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
+    using (tenant_id, kind, source_id)
+  order by s.tenant_id, s.kind, s.source_id
+  for update of s
+"""
+COMPLETE = """
+  update mv.search_state s
+  set meaning_version = words_version, meaning_at = clock_timestamp()
+  from unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
+  where s.tenant_id = a.tenant_id
+    and s.kind = a.kind
+    and s.source_id = a.source_id
+    and not s.deleted
+    and s.meaning_version is distinct from s.words_version
+    and not exists (
+      select
+      from mv.chunks c
+      left join mv.embeddings e on e.tenant_id = c.tenant_id and e.text_hash = c.text_hash and e.space = %s
+      where c.tenant_id = s.tenant_id
+        and c.kind = s.kind
+        and c.source_id = s.source_id
+        and c.version = s.words_version
+        and e.text_hash is null
+    )
+  returning s.tenant_id, s.kind, s.source_id, s.words_version
+"""
+DELETE_OLDER = """
+  delete from mv.chunks
+  where tenant_id = %s and kind = %s and source_id = %s and version < %s
+"""
 
 
 class Embed(Flow[Effects]):
@@ -71,8 +106,8 @@ class Embed(Flow[Effects]):
     )
     views = (
         KeptView(
-            "search.meaning",
-            "ADRs and documents that a search by meaning finds.",
+            MEANING_VIEW,
+            "Everything that a search by meaning finds.",
             follows=WORDS_VIEW,
             waiting=WAITING_FOR_VECTORS,
         ),
@@ -115,7 +150,7 @@ class Embed(Flow[Effects]):
 
     def prepare(self, connection: Connection, effects: Effects) -> Effects:
         fresh = _fresh(connection, effects.requests)
-        wanted = {(request.adr.tenant_id, key): text for request in fresh for key, text in request.texts.items()}
+        wanted = {(request.source.tenant_id, key): text for request in fresh for key, text in request.texts.items()}
         known = self._known(connection, wanted)
         missing = {text: wanted[text] for text in wanted if text not in known}
         reused: dict[UUID, int] = {}
@@ -126,10 +161,10 @@ class Embed(Flow[Effects]):
     def apply(self, connection: Connection, effects: Effects) -> None:
         self._store(connection, effects.vectors)
         _count(connection, effects)
-        self._complete(connection, sorted({request.adr for request in effects.requests}))
+        self._complete(connection, sorted({request.source for request in effects.requests}))
 
     def _is_mine(self, value: Any) -> bool:
-        return bool(value["source_kind"] in KINDS and value["space"] == self._embedder.space.name)
+        return bool(value["space"] == self._embedder.space.name)
 
     def _known(self, connection: Connection, texts: Iterable[Text]) -> set[Text]:
         by_tenant: dict[UUID, list[bytes]] = {}
@@ -164,28 +199,12 @@ class Embed(Flow[Effects]):
             ],
         )
 
-    def _complete(self, connection: Connection, adrs: Sequence[Adr]) -> None:
+    def _complete(self, connection: Connection, keys: Sequence[SourceKey]) -> None:
         """Those whose newest version has every vector become findable by it; the passages before it are of no use."""
-        columns = [[adr.tenant_id for adr in adrs], [adr.adr_id for adr in adrs]]
-        connection.execute(
-            "select from mv.search_state s join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) "
-            "using (tenant_id, adr_id) order by s.tenant_id, s.adr_id for update of s",
-            columns,
-        )
-        done = connection.execute(
-            "update mv.search_state s set meaning_version = words_version, meaning_at = clock_timestamp() "
-            "from unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) "
-            "where s.tenant_id = a.tenant_id and s.adr_id = a.adr_id and not s.deleted "
-            "and s.meaning_version is distinct from s.words_version "
-            "and not exists (select from mv.chunks c left join mv.embeddings e on e.tenant_id = c.tenant_id "
-            "and e.text_hash = c.text_hash and e.space = %s where c.tenant_id = s.tenant_id and c.adr_id = s.adr_id "
-            "and c.version = s.words_version and e.text_hash is null) "
-            "returning s.tenant_id, s.adr_id, s.words_version",
-            [*columns, self._embedder.space.name],
-        ).fetchall()
-        connection.cursor().executemany(
-            "delete from mv.chunks where tenant_id = %s and adr_id = %s and version < %s", sorted(done)
-        )
+        columns = columns_of(keys)
+        connection.execute(LOCK_STATES, columns)
+        done = connection.execute(COMPLETE, [*columns, self._embedder.space.name]).fetchall()
+        connection.cursor().executemany(DELETE_OLDER, sorted(done))
 
 
 def vector_literal(vector: Vector) -> str:
@@ -197,24 +216,29 @@ def _request(value: Any) -> Request:
     texts = {item["text_hash"]: item["text"] for item in value["items"]}
     if any(text_hash(text) != key for key, text in texts.items()):
         raise Undecodable("a text does not have the hash that it is requested under")
-    return Request(Adr(_uuid(value["tenant_id"]), _uuid(value["source_id"])), value["version"], texts)
+    source = SourceKey(_uuid(value["tenant_id"]), value["kind"], _uuid(value["source_id"]))
+    return Request(source, value["version"], texts)
 
 
 def _uuid(value: UUID | str) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
 
 
+WAITING_VERSIONS = """
+  select s.tenant_id, s.kind, s.source_id, s.words_version
+  from mv.search_state s
+  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
+    using (tenant_id, kind, source_id)
+  where not s.deleted and s.meaning_version is distinct from s.words_version
+"""
+
+
 def _fresh(connection: Connection, requests: Sequence[Request]) -> list[Request]:
     """Requests that no newer version has overtaken (it asked for every text that it lacks itself), and that are not
     done: a replay finds nothing to do and nothing to count."""
-    rows = connection.execute(
-        "select s.tenant_id, s.adr_id, s.words_version from mv.search_state s "
-        "join unnest(%s::uuid[], %s::uuid[]) as a (tenant_id, adr_id) using (tenant_id, adr_id) "
-        "where not s.deleted and s.meaning_version is distinct from s.words_version",
-        [[request.adr.tenant_id for request in requests], [request.adr.adr_id for request in requests]],
-    )
-    wanted = {Adr(tenant_id, adr_id): version for tenant_id, adr_id, version in rows}
-    return [request for request in requests if wanted.get(request.adr) == request.version]
+    rows = connection.execute(WAITING_VERSIONS, columns_of([request.source for request in requests]))
+    wanted = {SourceKey(*key): version for *key, version in rows}
+    return [request for request in requests if wanted.get(request.source) == request.version]
 
 
 def _count(connection: Connection, effects: Effects) -> None:

@@ -10,7 +10,7 @@ from datetime import date
 from uuid import UUID
 
 from connectors.postgres.sink import Connection
-from dataflows.feed_rules import Feed, FeedId, ItemId, Judged, Known, KnownKey, Quota, Used
+from dataflows.feed_rules import FeedId, FeedLedger, FeedState, ItemId, Judged, KnownKey, Quota, Used
 from schemas import feeds as contract
 
 _READ_KEYS = """
@@ -27,7 +27,9 @@ def read_keys(connection: Connection, key_ids: set[str]) -> dict[str, KnownKey]:
     named = [(tenant_id, key_id) for key_id in key_ids if (tenant_id := contract.tenant_of(key_id)) is not None]
     rows = connection.execute(_READ_KEYS, [[tenant_id for tenant_id, _ in named], [key_id for _, key_id in named]])
     return {
-        key_id: KnownKey(Feed(FeedId(tenant_id, feed_id), slug, paused, deleted), contract.public_key(public), revoked)
+        key_id: KnownKey(
+            FeedState(FeedId(tenant_id, feed_id), slug, paused, deleted), contract.public_key(public), revoked
+        )
         for key_id, public, revoked, tenant_id, feed_id, slug, paused, deleted in rows
     }
 
@@ -39,10 +41,10 @@ _READ_FEEDS = """
 """
 
 
-def read_feeds(connection: Connection, named: set[tuple[UUID, str]]) -> dict[tuple[UUID, str], Feed]:
+def read_feeds(connection: Connection, named: set[tuple[UUID, str]]) -> dict[tuple[UUID, str], FeedState]:
     rows = connection.execute(_READ_FEEDS, [[tenant_id for tenant_id, _ in named], [slug for _, slug in named]])
     return {
-        (tenant_id, slug): Feed(FeedId(tenant_id, feed_id), slug, paused, deleted)
+        (tenant_id, slug): FeedState(FeedId(tenant_id, feed_id), slug, paused, deleted)
         for tenant_id, feed_id, slug, paused, deleted in rows
     }
 
@@ -69,8 +71,8 @@ _READ_KNOWN = """
 """
 
 
-def read_known(connection: Connection, judged: Sequence[Judged]) -> Known:
-    known = Known()
+def read_known(connection: Connection, judged: Sequence[Judged]) -> FeedLedger:
+    known = FeedLedger()
     items = [(one.feed.id, one.item, one.day) for one in judged if one.feed is not None and one.item is not None]
     if not items:
         return known

@@ -32,7 +32,7 @@ class FeedId(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class FeedState:
     """A feed, as far as one of its records needs it."""
 
     id: FeedId
@@ -45,13 +45,13 @@ class Feed:
 class KnownKey:
     """A key of the database."""
 
-    feed: Feed
+    feed: FeedState
     public: Ed25519PublicKey
     revoked: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class FeedItem:
     """One version of one document of a producer."""
 
     external_id: str
@@ -72,16 +72,16 @@ class Judged:
     """
 
     record: Record
-    feed: Feed | None
+    feed: FeedState | None
     proven: bool
-    item: Item | None = None
+    item: FeedItem | None = None
     reason: Reason | None = None
     detail: str = ""
     over_http: bool = False
 
     @property
     def received_at(self) -> datetime:
-        """By the broker's clock."""
+        """When the record came, by the broker's clock."""
         return datetime.fromtimestamp((self.record.timestamp_ms or 0) / 1000, UTC)
 
     @property
@@ -108,7 +108,7 @@ def judge(record: Record, keys: Mapping[str, KnownKey], decode: Decode) -> Judge
     return _judge_value(record, key.feed, decode)
 
 
-def judge_received(record: Record, feed_of: Mapping[tuple[UUID, str], Feed], decoded: Any) -> Judged:
+def judge_received(record: Record, feed_of: Mapping[tuple[UUID, str], FeedState], decoded: Any) -> Judged:
     """A record that the API emitted: it has checked who sent it, what it says, and the quota."""
     feed = feed_of.get((decoded["tenant_id"], decoded["feed"]))
     if feed is None:
@@ -116,7 +116,7 @@ def judge_received(record: Record, feed_of: Mapping[tuple[UUID, str], Feed], dec
     return Judged(record, feed, True, item=item_of(decoded), over_http=True)
 
 
-def _judge_value(record: Record, feed: Feed, decode: Decode) -> Judged:
+def _judge_value(record: Record, feed: FeedState, decode: Decode) -> Judged:
     def no(reason: Reason, detail: str = "") -> Judged:
         return Judged(record, feed, True, reason=reason, detail=detail)
 
@@ -140,9 +140,9 @@ def _judge_value(record: Record, feed: Feed, decode: Decode) -> Judged:
     return Judged(record, feed, True, item=item_of(decoded))
 
 
-def item_of(decoded: Any) -> Item:
+def item_of(decoded: Any) -> FeedItem:
     deleted = decoded["deleted"]
-    return Item(
+    return FeedItem(
         external_id=decoded["document_id"],
         version=decoded["source_version"],
         deleted=deleted,
@@ -178,13 +178,13 @@ class Quota:
 
 
 @dataclass(slots=True)
-class Known:
+class FeedLedger:
     """What is there before a batch. `settle` moves it on."""
 
     heads: dict[ItemId, int] = field(default_factory=dict)
     """The newest version of each item."""
     versions: set[tuple[ItemId, int]] = field(default_factory=set)
-    """Of the batch's versions, those that came before."""
+    """Versions of the batch that came before."""
     used: dict[tuple[FeedId, date], Used] = field(default_factory=dict)
     quotas: dict[FeedId, Quota] = field(default_factory=dict)
 
@@ -199,7 +199,7 @@ class Settled:
     first: bool = False
 
 
-def settle(judged: Iterable[Judged], known: Known, counted_to: int = 0) -> list[Settled]:
+def settle(judged: Iterable[Judged], known: FeedLedger, counted_to: int = 0) -> list[Settled]:
     """What each record does, in order. The result is the same however the records are cut into batches.
 
     Records below `counted_to` were counted before: they use no quota again.
@@ -207,7 +207,7 @@ def settle(judged: Iterable[Judged], known: Known, counted_to: int = 0) -> list[
     return [_settle(one, known, one.record.offset < counted_to) for one in judged]
 
 
-def _settle(judged: Judged, known: Known, again: bool) -> Settled:
+def _settle(judged: Judged, known: FeedLedger, again: bool) -> Settled:
     if judged.item is None or judged.feed is None:
         return Settled(judged, "rejected", judged.reason)
     if not _within_quota(judged, known, again):
@@ -223,7 +223,7 @@ def _settle(judged: Judged, known: Known, again: bool) -> Settled:
     return Settled(judged, "accepted", first=head is None)
 
 
-def _within_quota(judged: Judged, known: Known, again: bool) -> bool:
+def _within_quota(judged: Judged, known: FeedLedger, again: bool) -> bool:
     """The API has counted what came through it."""
     assert judged.feed is not None
     feed, size = judged.feed.id, judged.record.size_bytes
@@ -238,7 +238,7 @@ def _within_quota(judged: Judged, known: Known, again: bool) -> bool:
     return again and _was_counted(known, judged)
 
 
-def _was_counted(known: Known, judged: Judged) -> bool:
+def _was_counted(known: FeedLedger, judged: Judged) -> bool:
     """A record that is read again and had its place in the quota then is known by its version."""
     assert judged.feed is not None
     assert judged.item is not None

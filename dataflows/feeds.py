@@ -53,7 +53,7 @@ COUNTS = ("received", "accepted", "deleted", "duplicates", "superseded", "reject
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class FeedEffects:
     """Records of one partition, and what is to be thought of them, once somebody has looked at the keys."""
 
     records: tuple[Record, ...]
@@ -61,7 +61,7 @@ class Effects:
     judged: tuple[Judged, ...] = ()
 
 
-class Feeds(Flow[Effects]):
+class Feeds(Flow[FeedEffects]):
     """`strict` raises what it would reject."""
 
     name = FLOW
@@ -109,13 +109,13 @@ class Feeds(Flow[Effects]):
         found = oracle_feeds.unlike(comparison.connection, comparison.tenant.tenant_id)
         comparison.add_unlike(found, "is not what the feeds' ledger gives")
 
-    def redriving(self) -> Feeds:
+    def for_redrive(self) -> Feeds:
         return Feeds(self._lookup, strict=True)
 
-    def transform(self, events: Sequence[Event]) -> Effects:
-        return Effects(tuple(event.record for event in events), events[0].contract if events else "")
+    def transform(self, events: Sequence[Event]) -> FeedEffects:
+        return FeedEffects(tuple(event.record for event in events), events[0].contract if events else "")
 
-    def prepare(self, connection: Connection, effects: Effects) -> Effects:
+    def prepare(self, connection: Connection, effects: FeedEffects) -> FeedEffects:
         if effects.contract == contract.TOPIC:
             keys = feed_lookups.read_keys(
                 connection, {record.header(contract.KEY_HEADER) or "" for record in effects.records}
@@ -128,14 +128,14 @@ class Feeds(Flow[Effects]):
             judged = [judge_received(record, found, value) for record, value in pairs]
         return replace(effects, judged=tuple(judged))
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: FeedEffects) -> None:
         """All of it is of one partition."""
         if not effects.judged:
             return
         records = effects.records
         source = TopicPartition(records[0].topic, records[0].partition)
         status = _lock_status(connection, _feeds_of(effects.judged))
-        counted_to = _counted_to(connection, source)
+        counted_to = _lock_position(connection, source)
         settled = settle(effects.judged, feed_lookups.read_known(connection, effects.judged), counted_to)
         if self._strict:
             _raise_rejected(settled)
@@ -171,7 +171,7 @@ def _raise_rejected(settled: Sequence[Settled]) -> None:
 # --- positions -------------------------------------------------------------------------------------------------------
 
 
-def _counted_to(connection: Connection, source: TopicPartition) -> int:
+def _lock_position(connection: Connection, source: TopicPartition) -> int:
     row = connection.execute(
         "select counted_to from ops.feed_positions where topic = %s and partition = %s for update", list(source)
     ).fetchone()

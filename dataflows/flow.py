@@ -32,11 +32,11 @@ class Flow(ABC, Generic[Effects]):
     """
 
     name: str
-    """Of the flow in `ops.consumer_offsets`, metrics and `adriatic flow run`; for ever, it names the offsets."""
+    """Name of the flow in `ops.consumer_offsets`, metrics and `adriatic flow run`; for ever, it names the offsets."""
     about: str
     """What it makes of what, in a few words for people."""
     topics: tuple[str, ...]
-    """By contract name: the schema is that of `<topic>-value`."""
+    """Contract names: the schema is that of `<topic>-value`."""
     tables: tuple[KeptTable, ...] = ()
     """Every table that `apply` writes, and what is right in it."""
     views: tuple[KeptView, ...] = ()
@@ -62,14 +62,14 @@ class Flow(ABC, Generic[Effects]):
         watermarks."""
         return tuple(view.name for view in cls.views if not view.follows and topic in (view.made_from or cls.topics))
 
-    def redriving(self) -> Flow[Effects]:
+    def for_redrive(self) -> Flow[Effects]:
         """The flow for dead letters that a person decided to process again. It raises where it must not be taken for
         done."""
         return self
 
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
-        """For `adriatic verify`: add every row of the tenant that is not what its sources give. A flow whose tables all
+        """Add every row of the tenant that is not what its sources give, for `adriatic verify`. A flow whose tables all
         have a query that says what is right needs nothing of its own."""
         right = {table.name: (table.columns, table.right) for table in cls.tables if table.right}
         comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, right))

@@ -204,7 +204,7 @@ class Corpus:
 
     @cached_property
     def at(self) -> dict[UUID, int]:
-        return {adr_id: position for position, adr_id in enumerate(self.ids)}
+        return {source_id: position for position, source_id in enumerate(self.ids)}
 
     @cached_property
     def _words(self) -> tuple[npt.NDArray[np.intp], Ints, npt.NDArray[np.intp], int]:
@@ -227,9 +227,9 @@ class Corpus:
     def _passage_starts(self) -> npt.NDArray[np.intp]:
         return np.concatenate(([0], np.cumsum([len(each.passages) for each in self.all]))).astype(np.intp)
 
-    def with_all(self, adr_id: UUID) -> tuple[Floats, Floats, Floats]:
+    def with_all(self, source_id: UUID) -> tuple[Floats, Floats, Floats]:
         """Score, words and meaning of one ADR with each (with itself too). Takes time linear in the tenant."""
-        position = self.at[adr_id]
+        position = self.at[source_id]
         sums, pairs = self._meaning(position)
         return _score(self._shared_weight(position), sums, pairs)
 
@@ -249,21 +249,21 @@ class Corpus:
             products = np.partition(products, len(mine) - PAIRS, axis=1)[:, -PAIRS:]
         return _sum_of_largest(products, starts)
 
-    def related(self, adr_id: UUID, linked: Set[UUID] = frozenset()) -> list[Key]:
+    def related(self, source_id: UUID, linked: Set[UUID] = frozenset()) -> list[Key]:
         """The list of one ADR, nearest first: at most `RELATED_MAX`, never itself."""
-        return self.best(self.scores(adr_id, linked))
+        return self.best(self.scores(source_id, linked))
 
     def best(self, scores: Floats) -> list[Key]:
         """The list that scores by position give."""
         near = self._candidates(scores)
         return sorted((Key(float(scores[at]), self.ids[at]) for at in near), key=lambda key: key.order)[:RELATED_MAX]
 
-    def scores(self, adr_id: UUID, linked: Set[UUID] = frozenset()) -> Floats:
+    def scores(self, source_id: UUID, linked: Set[UUID] = frozenset()) -> Floats:
         """Scores with links, by position; below every other for the ADR itself."""
-        scores = self.with_all(adr_id)[0]
+        scores = self.with_all(source_id)[0]
         scores[[self.at[other] for other in linked if other in self.at]] += LINKED
         scores = np.round(scores, _DIGITS)
-        scores[self.at[adr_id]] = -np.inf
+        scores[self.at[source_id]] = -np.inf
         return scores
 
     def _candidates(self, scores: Floats) -> Iterator[int]:

@@ -20,7 +20,7 @@ from connectors.embedders import Embedder
 from connectors.kafka.offsets import Offsets
 from connectors.postgres.sink import Connection, connect, mapped
 from dataflows.catalog import flows
-from dataflows.comparison import Comparison, Report, TenantReport
+from dataflows.comparison import Comparison, TenantReport, VerifyReport
 from runtime.deadline import Deadline
 from runtime.errors import DependencyUnavailable, NotFound
 from runtime.settings import Settings
@@ -40,14 +40,14 @@ def verify(
     tenant: str | None = None,
     sample: int | None = None,
     topics: Mapping[str, str] | None = None,
-) -> Report:
+) -> VerifyReport:
     """Compare everything, or one `tenant` (its id or slug).
 
     With `wait`, first until the flows have reached the database's present position. `embedder` None recomputes no
     vector, `sample` at most so many a tenant. `topics` maps contract names to the topics that were read instead.
     Raises `DependencyUnavailable` when it cannot tell, also because the flows do not get there in time.
     """
-    report = Report()
+    report = VerifyReport()
     with _snapshot(settings, wait, report) as connection:
         report.dead_letters = _one(connection, "select count(*) from ops.dlq where state = 'new' and stage <> 'reject'")
         space = _one(connection, "select space from mv.embedding_spaces where active")
@@ -65,7 +65,7 @@ def verify(
 
 
 @contextmanager
-def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iterator[Connection]:
+def _snapshot(settings: Settings, wait: Deadline | None, report: VerifyReport) -> Iterator[Connection]:
     with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
         connection.autocommit = True
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
@@ -83,9 +83,9 @@ def _snapshot(settings: Settings, wait: Deadline | None, report: Report) -> Iter
 
 
 REACHED = """
-select count(*) filter (where lsn >= %s::pg_lsn), count(*)
-from mv.watermarks
-where view = %s
+  select count(*) filter (where lsn >= %s::pg_lsn), count(*)
+  from mv.watermarks
+  where view = %s
 """
 
 
@@ -123,12 +123,16 @@ def _wait_for_view(connection: Connection, view: KeptView, lsn: str, wait: Deadl
         wait.clock.sleep(POLL_S)
 
 
+_READ_TENANTS = """
+  select tenant_id, slug
+  from app.tenants
+  where %(t)s::text is null or slug = %(t)s or tenant_id::text = %(t)s
+  order by slug
+"""
+
+
 def _tenants(connection: Connection, tenant: str | None) -> list[tuple[UUID, str]]:
-    rows = connection.execute(
-        "select tenant_id, slug from app.tenants where %(t)s::text is null or slug = %(t)s or tenant_id::text = %(t)s "
-        "order by slug",
-        {"t": tenant},
-    ).fetchall()
+    rows = connection.execute(_READ_TENANTS, {"t": tenant}).fetchall()
     if tenant is not None and not rows:
         raise NotFound(f"there is no tenant {tenant}")
     return [(tenant_id, slug) for tenant_id, slug in rows]
@@ -146,7 +150,7 @@ def _row(connection: Connection, query: Any, arguments: Sequence[Any]) -> Any:
 # --- offsets --------------------------------------------------------------------------------------------------------
 
 
-def _compare_offsets(settings: Settings, report: Report, renamed: Mapping[str, str]) -> None:
+def _compare_offsets(settings: Settings, report: VerifyReport, renamed: Mapping[str, str]) -> None:
     """A flow that stands before the first record of a partition lost some; one that stands past its end is in another
     topic than it thinks."""
     offsets = Offsets(settings.kafka)

@@ -11,7 +11,7 @@ from uuid import UUID
 from connectors.postgres.sink import Connection
 from dataflows.comparison import Unlike
 from dataflows.nearness import LINKED, RELATED_MAX, Features, Nearness, near, shared
-from dataflows.related import COLUMNS, Row, made_features
+from dataflows.related import KIND, Row, made_features
 
 TABLE, FEATURES = "mv.related", "mv.related_features"
 PAIRS_MAX = 250_000
@@ -30,7 +30,7 @@ def unlike(connection: Connection, space: str | None, tenant_id: UUID) -> list[U
     right = dict(sorted(_features(connection, space, tenant_id).items()))
     chosen = list(right)[: max(1, PAIRS_MAX // max(1, len(right)))]
     links = _links(connection, tenant_id)
-    wanted = [row for adr_id in chosen for row in _list(tenant_id, adr_id, right, links)]
+    wanted = [row for source_id in chosen for row in _list(tenant_id, source_id, right, links)]
     asked = chosen if len(chosen) < len(right) else None
     return [
         *_compare_features(connection, tenant_id, right),
@@ -38,26 +38,35 @@ def unlike(connection: Connection, space: str | None, tenant_id: UUID) -> list[U
     ]
 
 
+ALIVE = """
+  select source_id
+  from mv.search_state
+  where tenant_id = %s and kind = %s and not deleted
+"""
+
+
 def _features(connection: Connection, space: str, tenant_id: UUID) -> dict[UUID, Features]:
-    alive = connection.execute(
-        "select adr_id from mv.search_state join app.adrs using (tenant_id, adr_id) where tenant_id = %s "
-        "and not deleted",
-        [tenant_id],
-    ).fetchall()
+    alive = connection.execute(ALIVE, [tenant_id, KIND]).fetchall()
     ids = [row[0] for row in alive]
     return {
-        adr_id: one
+        source_id: one
         for start in range(0, len(ids), ADRS_AT_ONCE)
-        for adr_id, (_, one) in made_features(connection, space, tenant_id, ids[start : start + ADRS_AT_ONCE]).items()
+        for source_id, (_, one) in made_features(
+            connection, space, tenant_id, ids[start : start + ADRS_AT_ONCE]
+        ).items()
     }
 
 
+READ_LINKS = """
+  select adr_id, target_id, kind
+  from app.adr_links
+  where tenant_id = %s and target_id is not null
+  order by kind
+"""
+
+
 def _links(connection: Connection, tenant_id: UUID) -> dict[tuple[UUID, UUID], list[str]]:
-    rows = connection.execute(
-        "select adr_id, target_id, kind from app.adr_links where tenant_id = %s and target_id is not null "
-        "order by kind",
-        [tenant_id],
-    )
+    rows = connection.execute(READ_LINKS, [tenant_id])
     links: dict[tuple[UUID, UUID], list[str]] = {}
     for source, target, kind in rows:
         kinds = links.setdefault((source, target), [])
@@ -67,35 +76,39 @@ def _links(connection: Connection, tenant_id: UUID) -> dict[tuple[UUID, UUID], l
 
 
 def _list(
-    tenant_id: UUID, adr_id: UUID, every: dict[UUID, Features], links: dict[tuple[UUID, UUID], list[str]]
+    tenant_id: UUID, source_id: UUID, every: dict[UUID, Features], links: dict[tuple[UUID, UUID], list[str]]
 ) -> list[Row]:
-    mine = every[adr_id]
+    mine = every[source_id]
     found: list[tuple[float, UUID, Nearness]] = []
     for other, theirs in every.items():
-        if other == adr_id:
+        if other == source_id:
             continue
         nearness = near(mine, theirs)
-        linked = (adr_id, other) in links or (other, adr_id) in links
+        linked = (source_id, other) in links or (other, source_id) in links
         found.append((round(nearness.score + (LINKED if linked else 0.0), 6), other, nearness))
     found.sort(key=lambda one: (-one[0], one[1]))
     return [
         Row(
-            *(tenant_id, adr_id, other, score, nearness.words),
+            *(tenant_id, KIND, source_id, other, score, nearness.words),
             terms=list(shared(mine, every[other])),
             meaning=nearness.meaning,
-            links_to=links.get((adr_id, other), []),
-            links_from=links.get((other, adr_id), []),
+            links_to=links.get((source_id, other), []),
+            links_from=links.get((other, source_id), []),
         )
         for score, other, nearness in found[:RELATED_MAX]
     ]
 
 
-def _stored(connection: Connection, tenant_id: UUID, adr_ids: list[UUID] | None) -> set[tuple[object, ...]]:
+READ_ROWS = """
+  select tenant_id, kind, source_id, related_id, score, words, terms, meaning, links_to, links_from
+  from mv.related
+  where tenant_id = %s and (%s::uuid[] is null or source_id = any(%s))
+"""
+
+
+def _stored(connection: Connection, tenant_id: UUID, source_ids: list[UUID] | None) -> set[tuple[object, ...]]:
     """The rows of these ADRs, or of all, those of ADRs that are not there included."""
-    rows = connection.execute(
-        f"select {COLUMNS} from {TABLE} where tenant_id = %s and (%s::uuid[] is null or adr_id = any(%s))",  # noqa: S608 - constants
-        [tenant_id, adr_ids, adr_ids],
-    )
+    rows = connection.execute(READ_ROWS, [tenant_id, source_ids, source_ids])
     return {_plain(Row(*row)) for row in rows}
 
 
@@ -103,20 +116,26 @@ def _plain(row: Row) -> tuple[object, ...]:
     return tuple(tuple(value) if isinstance(value, list) else value for value in row)
 
 
+READ_FEATURES = """
+  select tenant_id, kind, source_id, words, terms, passages
+  from mv.related_features
+  where tenant_id = %s
+"""
+
+
 def _compare_features(connection: Connection, tenant_id: UUID, right: dict[UUID, Features]) -> list[Unlike]:
     wanted: set[tuple[object, ...]] = {
-        (tenant_id, adr_id, one.words_packed, one.terms, one.passages_packed) for adr_id, one in right.items()
+        (tenant_id, KIND, source_id, one.words_packed, one.terms, one.passages_packed)
+        for source_id, one in right.items()
     }
-    rows = connection.cursor(binary=True).execute(
-        "select tenant_id, adr_id, words, terms, passages from mv.related_features where tenant_id = %s", [tenant_id]
-    )
-    have: set[tuple[object, ...]] = {(row[0], row[1], row[2], tuple(row[3]), row[4]) for row in rows}
+    rows = connection.cursor(binary=True).execute(READ_FEATURES, [tenant_id])
+    have: set[tuple[object, ...]] = {(*key, tuple(terms), passages) for *key, terms, passages in rows}
     return _compare(FEATURES, wanted, have)
 
 
 def _compare(table: str, wanted: set[tuple[object, ...]], have: set[tuple[object, ...]]) -> list[Unlike]:
-    missing = sorted(" ".join(map(str, row[1 : 3 if table == TABLE else 2])) for row in wanted - have)
-    extra = sorted(" ".join(map(str, row[1 : 3 if table == TABLE else 2])) for row in have - wanted)
+    missing = sorted(" ".join(map(str, row[1 : 4 if table == TABLE else 3])) for row in wanted - have)
+    extra = sorted(" ".join(map(str, row[1 : 4 if table == TABLE else 3])) for row in have - wanted)
     return [
         *(Unlike("missing", table, where) for where in missing[:SHOWN_MAX]),
         *(Unlike("extra", table, where) for where in extra[:SHOWN_MAX]),

@@ -1,5 +1,5 @@
-"""The plain recomputation of what the search reads, for `adriatic verify`: the newest version of each ADR and document,
-cut and embedded anew.
+"""The plain recomputation of what the search reads, for `adriatic verify`: the newest version of each source, cut
+and embedded anew.
 
 Shares the pure parts with the flows (chunker, embedder) and nothing else. Read next: `dataflows/oracle.py`, which says
 what is compared when; `dataflows/index.py` and `dataflows/embed.py`, which keep the tables.
@@ -16,186 +16,218 @@ import numpy as np
 
 from connectors.embedders import Embedder
 from connectors.postgres.sink import Connection
-from dataflows.chunker import Chunk, chunk, shown_title
-from dataflows.comparison import Comparison, Kind, Report, TenantReport
+from dataflows.chunker import Chunk, chunk, title_line
+from dataflows.comparison import Comparison, Kind, TenantReport, VerifyReport
+from schemas.sources import SourceKey, columns_of
 
 COSINE_MIN = 0.9999
 """Two computations of one vector: equal but for rounding on another kind of processor."""
-ADRS_AT_ONCE = 200
+SOURCES_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """The newest version of an ADR or a document, and its passages as they must be.
+    """The newest version of a source, and its passages as they must be."""
 
-    `version` is the one that rows name. A document's is a count of what was applied, which no recomputation knows: it
-    is taken from `mv.search_state` (0 without a row), and `source_version` is compared instead.
-    """
-
-    adr_id: UUID
+    source: SourceKey
     version: int
     deleted: bool
     title: str
     status: str
     effective_at: Any
     chunks: tuple[Chunk, ...]
-    kind: str = "adr"
-    source_version: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.kind} {self.source.source_id} v{self.version}"
+
+
+NEWEST = """
+  with newest as (
+    select kind, source_id, max(version) as version
+    from app.source_versions
+    where tenant_id = %(tenant)s
+    group by kind, source_id
+  )
+  select v.tenant_id, v.kind, v.source_id, v.version, v.deleted, v.title, v.status, v.effective_at, v.body
+  from newest n
+  join app.source_versions v on v.kind = n.kind and v.source_id = n.source_id and v.version = n.version
+  where v.tenant_id = %(tenant)s
+  order by v.kind, v.source_id
+"""
 
 
 def _expected(connection: Connection, tenant_id: UUID) -> Iterator[_Expected]:
     with connection.cursor(name="newest") as cursor:
-        cursor.itersize = ADRS_AT_ONCE
-        cursor.execute(
-            "select distinct on (adr_id) adr_id, version, change = 'delete', title, status, effective_at, body "
-            "from app.adr_versions where tenant_id = %s order by adr_id, version desc",
-            [tenant_id],
-        )
-        for adr_id, version, deleted, title, status, effective_at, body in cursor:
+        cursor.itersize = SOURCES_AT_ONCE
+        cursor.execute(NEWEST, {"tenant": tenant_id})
+        for *key, version, deleted, title, status, effective_at, body in cursor:
             chunks = () if deleted else tuple(chunk(title, body))
-            yield _Expected(adr_id, version, deleted, title, status, effective_at, chunks)
-    with connection.cursor(name="newest_documents") as cursor:
-        cursor.itersize = ADRS_AT_ONCE
-        cursor.execute(
-            "select distinct on (d.document_id) d.document_id, coalesce(s.words_version, 0), d.kind = 'delete', "
-            "d.title, d.effective_at, d.body, d.version from app.document_versions d left join mv.search_state s "
-            "on s.tenant_id = d.tenant_id and s.adr_id = d.document_id "
-            "where d.tenant_id = %s order by d.document_id, d.version desc",
-            [tenant_id],
-        )
-        for document_id, version, deleted, title, effective_at, body, source_version in cursor:
-            chunks = () if deleted else tuple(chunk(title, body))
-            yield _Expected(document_id, version, deleted, title, "", effective_at, chunks, "document", source_version)
+            yield _Expected(SourceKey(*key), version, deleted, title, status, effective_at, chunks)
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
+
+STATE_COLUMNS = ("words_version", "deleted", "title", "status", "effective_at", "chunks")
+READ_STATES = """
+  select
+    tenant_id, kind, source_id, words_version, deleted, title, status, effective_at, chunks, meaning_version
+  from mv.search_state
+  where tenant_id = %s
+"""
 
 
 def compare_words(comparison: Comparison) -> None:
     """`mv.search_state` and `mv.chunks`."""
     connection, report, tenant = comparison.connection, comparison.report, comparison.tenant
-    states = {
-        row[0]: row[1:]
-        for row in connection.execute(
-            "select adr_id, words_version, deleted, title, status, effective_at, chunks, kind, source_version, "
-            "meaning_version "
-            "from mv.search_state where tenant_id = %s",
-            [tenant.tenant_id],
-        )
-    }
+    states = {SourceKey(*row[:3]): row[3:] for row in connection.execute(READ_STATES, [tenant.tenant_id])}
     expected = list(_expected(connection, tenant.tenant_id))
-    for start in range(0, len(expected), ADRS_AT_ONCE):
-        some = expected[start : start + ADRS_AT_ONCE]
-        stored = _stored_chunks(connection, tenant.tenant_id, [adr.adr_id for adr in some])
-        for adr in some:
-            _compare_state(report, tenant, adr, states.get(adr.adr_id))
-            _compare_chunks(report, tenant, adr, stored.get(adr.adr_id, {}))
+    for start in range(0, len(expected), SOURCES_AT_ONCE):
+        some = expected[start : start + SOURCES_AT_ONCE]
+        stored = _stored_chunks(connection, some)
+        for each in some:
+            _compare_state(report, tenant, each, states.get(each.source))
+            _compare_chunks(report, tenant, each, stored.get(each.source, {}))
         _compare_words(connection, report, tenant, some)
-    known = {adr.adr_id for adr in expected}
-    for adr_id in sorted(set(states) - known):
-        if not states[adr_id][1]:
-            report.add(tenant, "extra", f"{tenant.slug} {adr_id}", "is findable, and has no version")
+    known = {each.source for each in expected}
+    for source in sorted(set(states) - known):
+        if not states[source][1]:
+            report.add(
+                tenant, "extra", f"{tenant.slug} {source.kind} {source.source_id}", "is findable, and has no version"
+            )
     _find_orphans(connection, report, tenant, known)
 
 
-def _compare_state(report: Report, tenant: TenantReport, adr: _Expected, state: Any) -> None:
-    where = f"{tenant.slug} {adr.adr_id} v{adr.version}"
-    tenant.adrs += adr.kind == "adr" and not adr.deleted
-    tenant.documents += adr.kind == "document" and not adr.deleted
-    tenant.deleted += adr.deleted
+def _compare_state(report: VerifyReport, tenant: TenantReport, expected: _Expected, state: Any) -> None:
+    where = f"{tenant.slug} {expected.name}"
+    if expected.deleted:
+        tenant.deleted += 1
+    else:
+        tenant.sources[expected.source.kind] = tenant.sources.get(expected.source.kind, 0) + 1
     if state is None:
         report.add(tenant, "missing", where, "is not in mv.search_state")
         return
-    names = ("words_version", "deleted", "title", "status", "effective_at", "chunks", "kind", "source_version")
     wanted = (
-        *(adr.version, adr.deleted, adr.title, adr.status, adr.effective_at, len(adr.chunks)),
-        *(adr.kind, adr.source_version),
+        *(expected.version, expected.deleted, expected.title, expected.status, expected.effective_at),
+        len(expected.chunks),
     )
-    for name, have, want in zip(names, state, wanted, strict=False):
+    for name, have, want in zip(STATE_COLUMNS, state, wanted, strict=False):
         if have != want:
             report.add(tenant, "different", where, f"search_state.{name} is not what the version says")
-    if not adr.deleted and state[-1] != adr.version:
+    if not expected.deleted and state[-1] != expected.version:
         report.add(tenant, "not-complete", where, f"findable by meaning is version {state[-1]}")
 
 
+CHUNK_COLUMNS = ("heading_path", "body", "char_start", "char_end", "text_hash")
+READ_CHUNKS = """
+  select
+    c.tenant_id, c.kind, c.source_id, c.version, c.ordinal, c.heading_path, c.body, c.char_start, c.char_end,
+    c.text_hash
+  from mv.chunks c
+  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
+    using (tenant_id, kind, source_id)
+"""
+
+
 def _stored_chunks(
-    connection: Connection, tenant_id: UUID, adr_ids: Sequence[UUID]
-) -> dict[UUID, dict[tuple[int, int], Any]]:
-    stored: dict[UUID, dict[tuple[int, int], Any]] = {}
-    for adr_id, version, ordinal, *rest in connection.execute(
-        "select adr_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, source_version "
-        "from mv.chunks "
-        "where tenant_id = %s and adr_id = any(%s)",
-        [tenant_id, list(adr_ids)],
+    connection: Connection, some: Sequence[_Expected]
+) -> dict[SourceKey, dict[tuple[int, int], tuple[Any, ...]]]:
+    stored: dict[SourceKey, dict[tuple[int, int], tuple[Any, ...]]] = {}
+    for tenant_id, kind, source_id, version, ordinal, *rest in connection.execute(
+        READ_CHUNKS, columns_of([each.source for each in some])
     ):
-        stored.setdefault(adr_id, {})[version, ordinal] = tuple(rest)
+        stored.setdefault(SourceKey(tenant_id, kind, source_id), {})[version, ordinal] = tuple(rest)
     return stored
 
 
-def _compare_chunks(report: Report, tenant: TenantReport, adr: _Expected, stored: dict[tuple[int, int], Any]) -> None:
-    tenant.chunks += len(adr.chunks)
-    for part in adr.chunks:
-        where = f"{tenant.slug} {adr.adr_id} v{adr.version} #{part.ordinal}"
-        have = stored.pop((adr.version, part.ordinal), None)
+def _compare_chunks(
+    report: VerifyReport, tenant: TenantReport, expected: _Expected, stored: dict[tuple[int, int], tuple[Any, ...]]
+) -> None:
+    tenant.chunks += len(expected.chunks)
+    for part in expected.chunks:
+        where = f"{tenant.slug} {expected.name} #{part.ordinal}"
+        have = stored.pop((expected.version, part.ordinal), None)
         if have is None:
             report.add(tenant, "missing", where, "is not in mv.chunks")
             continue
-        names = ("heading_path", "body", "char_start", "char_end", "text_hash", "source_version")
-        wanted = (part.heading_path, part.body, part.char_start, part.char_end, part.text_hash, adr.source_version)
-        for name, old, new in zip(names, have, wanted, strict=True):
+        wanted = (part.heading_path, part.body, part.char_start, part.char_end, part.text_hash)
+        for name, old, new in zip(CHUNK_COLUMNS, have, wanted, strict=True):
             if old != new:
                 report.add(tenant, "different", where, f"chunks.{name} is not what the text gives")
+    source = expected.source
     for version, ordinal in sorted(stored):
-        kind: Kind = "extra" if version == adr.version else "orphan"
-        report.add(tenant, kind, f"{tenant.slug} {adr.adr_id} v{version} #{ordinal}", "should not be in mv.chunks")
+        kind: Kind = "extra" if version == expected.version else "orphan"
+        where = f"{tenant.slug} {source.kind} {source.source_id} v{version} #{ordinal}"
+        report.add(tenant, kind, where, "should not be in mv.chunks")
 
 
-def _compare_words(connection: Connection, report: Report, tenant: TenantReport, adrs: Sequence[_Expected]) -> None:
-    rows = connection.execute(
-        "select c.adr_id, c.version, c.ordinal from mv.chunks c "
-        "join unnest(%s::uuid[], %s::int[], %s::text[]) as a (adr_id, version, title) using (adr_id, version), "
-        "lateral (select mv.chunk_tsv(c.ordinal, a.title, c.heading_path, c.body) as tsv offset 0) v "
-        "where c.tenant_id = %s and (c.tsv <> v.tsv or c.length <> mv.chunk_length(v.tsv))",
-        [
-            [adr.adr_id for adr in adrs],
-            [adr.version for adr in adrs],
-            [shown_title(adr.title) for adr in adrs],
-            tenant.tenant_id,
-        ],
+UNLIKE_WORDS = """
+  select c.kind, c.source_id, c.version, c.ordinal
+  from mv.chunks c
+  join unnest(%s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::text[]) as a (
+      tenant_id, kind, source_id, version, title
     )
-    for adr_id, version, ordinal in rows:
-        report.add(tenant, "words", f"{tenant.slug} {adr_id} v{version} #{ordinal}", "tsv or length is not of its text")
+    using (tenant_id, kind, source_id, version),
+  lateral (select mv.chunk_tsv(c.ordinal, a.title, c.heading_path, c.body) as tsv offset 0) v
+  where c.tsv <> v.tsv or c.length <> mv.chunk_length(v.tsv)
+"""
 
 
-def _find_orphans(connection: Connection, report: Report, tenant: TenantReport, known: set[UUID]) -> None:
-    rows = connection.execute(
-        "select adr_id, count(*) from mv.chunks where tenant_id = %s and not adr_id = any(%s) group by adr_id",
-        [tenant.tenant_id, list(known)],
-    )
-    for adr_id, count in rows:
-        report.add(tenant, "orphan", f"{tenant.slug} {adr_id}", f"{count} chunks of an ADR that has no version")
+def _compare_words(
+    connection: Connection, report: VerifyReport, tenant: TenantReport, some: Sequence[_Expected]
+) -> None:
+    columns = columns_of([each.source for each in some])
+    versions, titles = [each.version for each in some], [title_line(each.title) for each in some]
+    for kind, source_id, version, ordinal in connection.execute(UNLIKE_WORDS, [*columns, versions, titles]):
+        where = f"{tenant.slug} {kind} {source_id} v{version} #{ordinal}"
+        report.add(tenant, "words", where, "tsv or length is not of its text")
+
+
+COUNT_ORPHANS = """
+  select c.kind, c.source_id, count(*)
+  from mv.chunks c
+  left join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
+    using (tenant_id, kind, source_id)
+  where c.tenant_id = %s and a.source_id is null
+  group by c.kind, c.source_id
+"""
+
+
+def _find_orphans(connection: Connection, report: VerifyReport, tenant: TenantReport, known: set[SourceKey]) -> None:
+    rows = connection.execute(COUNT_ORPHANS, [*columns_of(sorted(known)), tenant.tenant_id])
+    for kind, source_id, count in rows:
+        where = f"{tenant.slug} {kind} {source_id}"
+        report.add(tenant, "orphan", where, f"{count} chunks of a source that has no version")
 
 
 # --- meaning --------------------------------------------------------------------------------------------------------
+
+
+READ_HASHES = """
+  select c.kind, c.source_id, c.version, c.ordinal, c.text_hash, e.text_hash is not null
+  from mv.chunks c
+  join mv.search_state s
+    on s.tenant_id = c.tenant_id
+    and s.kind = c.kind
+    and s.source_id = c.source_id
+    and s.words_version = c.version
+  left join mv.embeddings e on e.tenant_id = c.tenant_id and e.space = %s and e.text_hash = c.text_hash
+  where c.tenant_id = %s and not s.deleted
+"""
 
 
 def compare_vectors(comparison: Comparison) -> None:
     """`mv.embeddings`."""
     connection, report, tenant = comparison.connection, comparison.report, comparison.tenant
     space, embedder, sample = comparison.space, comparison.embedder, comparison.sample
-    rows = connection.execute(
-        "select c.adr_id, c.version, c.ordinal, c.text_hash, e.text_hash is not null from mv.chunks c "
-        "join mv.search_state s on s.tenant_id = c.tenant_id and s.adr_id = c.adr_id and s.words_version = c.version "
-        "left join mv.embeddings e on e.tenant_id = c.tenant_id and e.space = %s and e.text_hash = c.text_hash "
-        "where c.tenant_id = %s and not s.deleted",
-        [space, tenant.tenant_id],
-    ).fetchall()
+    rows = connection.execute(READ_HASHES, [space, tenant.tenant_id]).fetchall()
     hashes: set[bytes] = set()
-    for adr_id, version, ordinal, text_hash, has_vector in rows:
+    for kind, source_id, version, ordinal, text_hash, has_vector in rows:
         hashes.add(text_hash)
         tenant.vectors += has_vector
         if not has_vector:
-            report.add(tenant, "no-vector", f"{tenant.slug} {adr_id} v{version} #{ordinal}", "has no vector")
+            where = f"{tenant.slug} {kind} {source_id} v{version} #{ordinal}"
+            report.add(tenant, "no-vector", where, "has no vector")
     if embedder is None or space is None:
         return
     if embedder.space.name != space:
@@ -205,19 +237,19 @@ def compare_vectors(comparison: Comparison) -> None:
     chosen = set(sorted(hashes)[:sample] if sample is not None else hashes)
     texts = {
         part.text_hash: part.text
-        for adr in _expected(connection, tenant.tenant_id)
-        for part in adr.chunks
+        for each in _expected(connection, tenant.tenant_id)
+        for part in each.chunks
         if part.text_hash in chosen
     }
     _recompute(connection, report, tenant, embedder, texts)
 
 
 def _recompute(
-    connection: Connection, report: Report, tenant: TenantReport, embedder: Embedder, texts: dict[bytes, str]
+    connection: Connection, report: VerifyReport, tenant: TenantReport, embedder: Embedder, texts: dict[bytes, str]
 ) -> None:
     ordered = sorted(texts)
-    for start in range(0, len(ordered), ADRS_AT_ONCE):
-        keys = ordered[start : start + ADRS_AT_ONCE]
+    for start in range(0, len(ordered), SOURCES_AT_ONCE):
+        keys = ordered[start : start + SOURCES_AT_ONCE]
         vectors = embedder.embed([texts[key] for key in keys])
         stored: dict[bytes, str] = dict(
             connection.execute(

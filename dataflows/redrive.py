@@ -29,7 +29,8 @@ from schemas import catalog as schema_catalog
 from schemas.codec import Decoder, SchemaLookup
 
 ATTEMPTS_MAX = 5
-"""Of one record, the first one counted. What failed so often needs a change of the code, not another try."""
+"""Most attempts at one record, the first one counted. What failed so often needs a change of the code, not another
+try."""
 CAPTURE_FLOW = "cdc"
 """Letters of change capture never were records: an event that did not fit its contract."""
 
@@ -49,7 +50,7 @@ class Coordinates(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class LetterFilter:
     """Which letters: all that are given must fit. `letters` empty is any."""
 
     flow: str | None = None
@@ -73,7 +74,7 @@ class Result:
 
 
 @dataclass(slots=True)
-class Account:
+class RedriveSummary:
     """`scanned` letters fit the selection, `matched` of them are undecided. `left` were beyond the limit, or not come
     to: something did not answer, and then the account is not `complete`."""
 
@@ -113,6 +114,19 @@ class _Share:
     effects: Any
 
 
+_MARK_FAILED = """
+  update ops.dlq
+  set
+    attempts = attempts + 1,
+    stage = case when stage = 'reject' then stage else %s end,
+    code = case when stage = 'reject' then code else %s end,
+    detail = %s,
+    hint = %s,
+    failed_at = now()
+  where flow = %s and topic = %s and partition = %s and record_offset = %s
+"""
+
+
 class Redriver:
     """Processes letters again. `build` makes a flow by its name; `contracts` maps topics that are read instead of the
     flow's own to those, for tests and shadow runs. The connection's transactions are its own: hand in one that is in
@@ -138,7 +152,7 @@ class Redriver:
         if (refused := self.refusal(letter)) is not None:
             return refused
         try:
-            self._flow(letter).transform([self._decoded(letter)])
+            self._flow(letter).transform([self._decode(letter)])
         except OperatingError:
             raise
         except Exception as error:
@@ -194,7 +208,7 @@ class Redriver:
         """Everything before the transaction, which holds the flow's turn: a model must not compute under its lock."""
         stage = "decode"
         try:
-            event = self._decoded(letter)
+            event = self._decode(letter)
             stage = "process"
             flow = self._flow(letter)
             with mapped():
@@ -222,13 +236,11 @@ class Redriver:
     def _mark_failed(self, at: Coordinates, failed: DeadLetter) -> None:
         self._connection.execute(
             # A rejection stays one: it says what its producer did, not that something of ours fails.
-            "update ops.dlq set attempts = attempts + 1, stage = case when stage = 'reject' then stage else %s end, "
-            "code = case when stage = 'reject' then code else %s end, detail = %s, hint = %s, "
-            "failed_at = now() where flow = %s and topic = %s and partition = %s and record_offset = %s",
+            _MARK_FAILED,
             [failed.stage, failed.code, storable(failed.detail), storable(failed.hint), *at],
         )
 
-    def _decoded(self, letter: Letter) -> Event:
+    def _decode(self, letter: Letter) -> Event:
         topic = letter.at.topic
         contract = self._contract(topic)
         if self._flow(letter).raw:
@@ -241,7 +253,7 @@ class Redriver:
     def _flow(self, letter: Letter) -> Flow[Any]:
         name = letter.at.flow
         if name not in self._flows:
-            self._flows[name] = self._build(name).redriving()
+            self._flows[name] = self._build(name).for_redrive()
         return self._flows[name]
 
     def _contract(self, topic: str) -> str:
@@ -261,16 +273,41 @@ def drop(connection: Connection, at: Coordinates, actor: str, reason: str) -> Re
 
 # --- the rows -------------------------------------------------------------------------------------------------------
 
-FITS = (
-    "(%(flow)s::text is null or flow = %(flow)s) and (%(topic)s::text is null or topic = %(topic)s) "
-    "and (%(code)s::text is null or code = %(code)s) and (cardinality(%(flows)s::text[]) = 0 or "
-    "(flow, topic, partition, record_offset) in (select * from "
-    "unnest(%(flows)s::text[], %(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[])))"
-)
-COLUMNS = "flow, topic, partition, record_offset, key, value, headers, record_at, code, attempts"
+_COUNT_SELECTED = """
+  select count(*), count(*) filter (where state = 'new')
+  from ops.dlq
+  where (%(flow)s::text is null or flow = %(flow)s)
+    and (%(topic)s::text is null or topic = %(topic)s)
+    and (%(code)s::text is null or code = %(code)s)
+    and (
+      cardinality(%(flows)s::text[]) = 0
+      or (flow, topic, partition, record_offset) in (
+        select *
+        from unnest(%(flows)s::text[], %(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[])
+      )
+    )
+"""
+
+_FIND_SELECTED = """
+  select flow, topic, partition, record_offset
+  from ops.dlq
+  where state = 'new'
+    and (%(flow)s::text is null or flow = %(flow)s)
+    and (%(topic)s::text is null or topic = %(topic)s)
+    and (%(code)s::text is null or code = %(code)s)
+    and (
+      cardinality(%(flows)s::text[]) = 0
+      or (flow, topic, partition, record_offset) in (
+        select *
+        from unnest(%(flows)s::text[], %(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[])
+      )
+    )
+  order by 1, 2, 3, 4
+  limit %(limit)s
+"""
 
 
-def find(connection: Connection, selection: Selection, limit: int) -> tuple[Account, list[Coordinates]]:
+def find(connection: Connection, selection: LetterFilter, limit: int) -> tuple[RedriveSummary, list[Coordinates]]:
     """The undecided letters of a selection in the order of the log, at most `limit`, and the account to go on with."""
     wanted = selection.letters
     arguments = {
@@ -284,40 +321,42 @@ def find(connection: Connection, selection: Selection, limit: int) -> tuple[Acco
         "limit": limit,
     }
     with mapped():
-        counts = connection.execute(
-            f"select count(*), count(*) filter (where state = 'new') from ops.dlq where {FITS}",  # noqa: S608
-            arguments,
-        ).fetchone()
-        rows = connection.execute(
-            "select flow, topic, partition, record_offset from ops.dlq "  # noqa: S608
-            f"where state = 'new' and {FITS} order by 1, 2, 3, 4 limit %(limit)s",
-            arguments,
-        ).fetchall()
+        counts = connection.execute(_COUNT_SELECTED, arguments).fetchone()
+        rows = connection.execute(_FIND_SELECTED, arguments).fetchall()
     assert counts is not None
     scanned, matched = counts
-    return Account(scanned=scanned, matched=matched, left=matched), [Coordinates(*row) for row in rows]
+    return RedriveSummary(scanned=scanned, matched=matched, left=matched), [Coordinates(*row) for row in rows]
+
+
+_READ_LETTER = """
+  select key, value, headers, record_at, code, attempts
+  from ops.dlq
+  where flow = %s and topic = %s and partition = %s and record_offset = %s and state = 'new'
+"""
+
+_LOCK_LETTER = """
+  select key, value, headers, record_at, code, attempts
+  from ops.dlq
+  where flow = %s and topic = %s and partition = %s and record_offset = %s and state = 'new'
+  for update
+"""
 
 
 def read(connection: Connection, at: Coordinates) -> Letter | None:
     """An undecided letter, without a lock."""
     with mapped():
-        return _letter(connection, at, "")
+        return _letter(at, connection.execute(_READ_LETTER, list(at)).fetchone())
 
 
 def lock(connection: Connection, at: Coordinates) -> Letter | None:
     """An undecided letter, this transaction's alone."""
-    return _letter(connection, at, " for update")
+    return _letter(at, connection.execute(_LOCK_LETTER, list(at)).fetchone())
 
 
-def _letter(connection: Connection, at: Coordinates, locking: Literal["", " for update"]) -> Letter | None:
-    row = connection.execute(
-        f"select {COLUMNS} from ops.dlq where flow = %s and topic = %s and partition = %s "  # noqa: S608
-        f"and record_offset = %s and state = 'new'{locking}",
-        list(at),
-    ).fetchone()
+def _letter(at: Coordinates, row: Any) -> Letter | None:
     if row is None:
         return None
-    key, value, headers, record_at, code, attempts = row[4:]
+    key, value, headers, record_at, code, attempts = row
     record = Record(
         topic=at.topic,
         partition=at.partition,
@@ -330,12 +369,15 @@ def _letter(connection: Connection, at: Coordinates, locking: Literal["", " for 
     return Letter(at, record, code, attempts)
 
 
+_DECIDE = """
+  update ops.dlq
+  set state = %s, attempts = attempts + %s
+  where flow = %s and topic = %s and partition = %s and record_offset = %s
+"""
+
+
 def decide(connection: Connection, at: Coordinates, state: Literal["redriven", "dropped"], attempts: int) -> None:
-    connection.execute(
-        "update ops.dlq set state = %s, attempts = attempts + %s "
-        "where flow = %s and topic = %s and partition = %s and record_offset = %s",
-        [state, attempts, *at],
-    )
+    connection.execute(_DECIDE, [state, attempts, *at])
 
 
 def audit(
@@ -357,7 +399,7 @@ def audit(
 
 
 def each(
-    account: Account,
+    account: RedriveSummary,
     letters: Sequence[Coordinates],
     work: Callable[[Coordinates], Result],
     rate_per_s: float = 0.0,

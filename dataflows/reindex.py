@@ -1,74 +1,98 @@
 """The job `reindex`: asks for the vectors that a tenant's passages lack, in case the requests for them were lost.
 
-Owns the walk over the tenant's ADRs and documents. Refuses to embed, and to ask for a vector that is there: what to
+Owns the walk over the tenant's sources. Refuses to embed, and to ask for a vector that is there: what to
 ask, and when a text is findable by meaning at once, is what `dataflows/index.py` does for a new version. Repeating it
 changes nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from connectors.postgres.jobs import Job, JobKind, Progress
+from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from connectors.postgres.sink import Connection
-from dataflows.chunker import Chunk, embedded_text, text_hash
-from dataflows.index import Adr, Version, active_space, lacking_meaning, make_findable_by_meaning, without_vector
+from dataflows.chunker import Chunk, text_hash, text_to_embed
+from dataflows.index import (
+    SourceVersion,
+    active_space,
+    lacking_meaning,
+    make_findable_by_meaning,
+    without_vector,
+)
 from schemas.jobs import REINDEX
+from schemas.sources import SourceKey, columns_of
 
-ADRS_MAX = 50
-"""ADRs of one step: some thousand passages at most, about a second."""
+SOURCES_MAX = 50
+"""Of one step: some thousand passages at most, about a second."""
+FIRST = ("", str(UUID(int=0)))
+"""Below every kind and id."""
 
 
 class Reindex(JobKind):
     name = REINDEX
 
-    def apply(self, connection: Connection, job: Job, prepared: Any) -> Progress:
+    def apply(self, connection: Connection, job: ClaimedJob, prepared: Any) -> JobProgress:
         del prepared
-        after = job.position.get("after")
-        total = job.total if after else _count(connection, job.tenant_id)
+        after = job.position.get("after", FIRST)
+        total = job.total if job.position else _count(connection, job.tenant_id)
         space = active_space(connection)
-        versions = _page(connection, job.tenant_id, UUID(after) if after else None)
-        wanting = {version.adr for version in lacking_meaning(connection, versions)}
+        versions = _page(connection, job.tenant_id, after)
+        wanting = {version.source for version in lacking_meaning(connection, versions)}
         wanting |= without_vector(connection, space, versions).keys()
-        make_findable_by_meaning(connection, space, [version for version in versions if version.adr in wanting])
+        make_findable_by_meaning(connection, space, [version for version in versions if version.source in wanting])
         done = job.done + len(versions)
-        if len(versions) < ADRS_MAX:
-            return Progress("done", done, done, "ADRs", finished=True)
-        return Progress("asking for vectors", done, total, "ADRs", {"after": str(versions[-1].adr.adr_id)})
+        if len(versions) < SOURCES_MAX:
+            return JobProgress("done", done, done, "sources", finished=True)
+        last = versions[-1].source
+        return JobProgress("asking for vectors", done, total, "sources", {"after": [last.kind, str(last.source_id)]})
+
+
+COUNT = "select count(*) from mv.search_state where tenant_id = %s and not deleted"
 
 
 def _count(connection: Connection, tenant_id: UUID) -> int:
-    row = connection.execute(
-        "select count(*) from mv.search_state where tenant_id = %s and not deleted", [tenant_id]
-    ).fetchone()
+    row = connection.execute(COUNT, [tenant_id]).fetchone()
     assert row is not None
     return int(row[0])
 
 
-def _page(connection: Connection, tenant_id: UUID, after: UUID | None) -> list[Version]:
-    """The next ADRs as they are found by words now, with their passages. Locks their rows, in the order of all
+PAGE = """
+  select tenant_id, kind, source_id, words_version, title, status, effective_at, recorded_at
+  from mv.search_state
+  where tenant_id = %s and not deleted and (kind, source_id) > (%s, %s::uuid)
+  order by kind, source_id
+  limit %s
+  for update
+"""
+PASSAGES = """
+  select c.tenant_id, c.kind, c.source_id, c.ordinal, c.heading_path, c.body, c.char_start, c.char_end
+  from mv.chunks c
+  join mv.search_state s
+    on s.tenant_id = c.tenant_id
+    and s.kind = c.kind
+    and s.source_id = c.source_id
+    and s.words_version = c.version
+  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
+    on a.tenant_id = c.tenant_id and a.kind = c.kind and a.source_id = c.source_id
+  order by c.kind, c.source_id, c.ordinal
+"""
+
+
+def _page(connection: Connection, tenant_id: UUID, after: Sequence[str]) -> list[SourceVersion]:
+    """The next sources as they are found by words now, with their passages. Locks their rows, in the order of all
     flows."""
-    states = connection.execute(
-        "select adr_id, words_version, title, status, effective_at, recorded_at, kind, source_version "
-        "from mv.search_state where tenant_id = %s and not deleted and (%s::uuid is null or adr_id > %s) "
-        "order by adr_id limit %s for update",
-        [tenant_id, after, after, ADRS_MAX],
-    ).fetchall()
-    titles = {state[0]: state[2] for state in states}
-    passages: dict[UUID, list[Chunk]] = {adr_id: [] for adr_id in titles}
-    rows = connection.execute(
-        "select c.adr_id, c.ordinal, c.heading_path, c.body, c.char_start, c.char_end from mv.chunks c "
-        "join mv.search_state s on s.tenant_id = c.tenant_id and s.adr_id = c.adr_id and s.words_version = c.version "
-        "where c.tenant_id = %s and c.adr_id = any(%s) order by c.adr_id, c.ordinal",
-        [tenant_id, list(titles)],
-    )
-    for adr_id, ordinal, heading_path, body, start, end in rows:
-        text = embedded_text(titles[adr_id], heading_path, body)
-        passages[adr_id].append(Chunk(ordinal, heading_path, body, start, end, text, text_hash(text)))
+    states = connection.execute(PAGE, [tenant_id, *after, SOURCES_MAX]).fetchall()
+    titles = {SourceKey(*state[:3]): state[4] for state in states}
+    passages: dict[SourceKey, list[Chunk]] = {source: [] for source in titles}
+    for *key, ordinal, heading_path, body, start, end in connection.execute(PASSAGES, columns_of(list(titles))):
+        source = SourceKey(*key)
+        text = text_to_embed(titles[source], heading_path, body)
+        passages[source].append(Chunk(ordinal, heading_path, body, start, end, text, text_hash(text)))
     return [
-        Version(
-            adr=Adr(tenant_id, adr_id),
+        SourceVersion(
+            source=source,
             version=version,
             deleted=False,
             title=title,
@@ -76,9 +100,7 @@ def _page(connection: Connection, tenant_id: UUID, after: UUID | None) -> list[V
             effective_at=effective_at,
             recorded_at=recorded_at,
             traceparent=None,
-            chunks=tuple(passages[adr_id]),
-            kind=kind,
-            source_version=source_version,
+            chunks=tuple(passages[source]),
         )
-        for adr_id, version, title, status, effective_at, recorded_at, kind, source_version in states
+        for source, (_, _, _, version, title, status, effective_at, recorded_at) in zip(titles, states, strict=True)
     ]

@@ -25,7 +25,7 @@ from connectors.kafka.source import BatchLimits
 from connectors.postgres.sink import Connection
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import WAITING_FOR_VECTORS, Adr, active_space
+from dataflows.index import active_space
 from dataflows.nearness import (
     PASSAGES_MAX,
     RELATED_MAX,
@@ -40,27 +40,32 @@ from dataflows.nearness import (
     words_of,
 )
 from runtime.errors import Unprocessable
+from schemas import sources
 from schemas.flows import KeptTable, KeptView
+from schemas.search import WAITING_FOR_VECTORS
+from schemas.sources import SourceKey
 
 STATE_TOPIC = "adriatic.mv.search_state"
 LINKS_TOPIC = "adriatic.app.adr_links"
 
-COLUMNS = "tenant_id, adr_id, related_id, score, words, terms, meaning, links_to, links_from"
+KIND = "adr"
+"""What is compared: ADRs with ADRs. Only they have links of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
     """What to look at again, each sorted: ADRs whose text may be another, and ADRs whose links may be others."""
 
-    texts: tuple[Adr, ...]
-    links: tuple[Adr, ...]
+    texts: tuple[SourceKey, ...]
+    links: tuple[SourceKey, ...]
 
 
 class Row(NamedTuple):
-    """A row of `mv.related`, in the order of `COLUMNS`."""
+    """A row of `mv.related`, in the order of `UPSERT`."""
 
     tenant_id: UUID
-    adr_id: UUID
+    kind: str
+    source_id: UUID
     related_id: UUID
     score: float
     words: float
@@ -83,7 +88,7 @@ class Related(Flow[Effects]):
             "related",
             "The nearest other ADRs of each.",
             table="mv.related",
-            key=("adr_id", "related_id"),
+            key=("kind", "source_id", "related_id"),
             columns=("score", "words", "terms", "meaning", "links_to", "links_from"),
             # Its own watermark says how far it follows the search, not how far the search is.
             waiting=WAITING_FOR_VECTORS,
@@ -103,105 +108,147 @@ class Related(Flow[Effects]):
         active_space(connection)
 
     def transform(self, events: Sequence[Event]) -> Effects:
-        texts: set[Adr] = set()
-        links: set[Adr] = set()
+        texts: set[SourceKey] = set()
+        links: set[SourceKey] = set()
         for event in events:
             op = event.value["op"]
             if op not in ("c", "r", "u", "d"):
                 raise Unprocessable(f"a change of kind {op} on a table that is never emptied")
             row = event.value["before"] if op == "d" else event.value["after"]
-            adr = Adr(UUID(row["tenant_id"]), UUID(row["adr_id"]))
-            if "words_version" not in row:
-                links.add(adr)
-            elif op == "d" or row["deleted"] or row["meaning_version"] == row["words_version"]:
-                texts.add(adr)
+            if event.contract == LINKS_TOPIC:
+                links.add(sources.key_of(KIND, row))
+            elif row["kind"] == KIND and (op == "d" or row["deleted"] or _is_complete(row)):
+                texts.add(SourceKey(UUID(row["tenant_id"]), KIND, UUID(row["source_id"])))
         return Effects(tuple(sorted(texts)), tuple(sorted(links)))
 
     def apply(self, connection: Connection, effects: Effects) -> None:
         space = active_space(connection)
-        for tenant_id in sorted({adr.tenant_id for adr in (*effects.texts, *effects.links)}):
+        for tenant_id in sorted({source.tenant_id for source in (*effects.texts, *effects.links)}):
             # One writer a tenant, whichever of the two topics it comes from.
-            connection.execute("select pg_advisory_xact_lock(hashtextextended('related ' || %s::text, 0))", [tenant_id])
-            texts = [adr.adr_id for adr in effects.texts if adr.tenant_id == tenant_id]
+            connection.execute(LOCK_TENANT, [tenant_id])
+            texts = [source.source_id for source in effects.texts if source.tenant_id == tenant_id]
+            links = [source.source_id for source in effects.links if source.tenant_id == tenant_id]
             changed = refresh(connection, space, tenant_id, texts)
-            changed |= _linked_otherwise(
-                connection, tenant_id, [adr.adr_id for adr in effects.links if adr.tenant_id == tenant_id]
-            )
+            changed |= _linked_otherwise(connection, tenant_id, links)
             if changed:
                 Update(connection, tenant_id, changed).write()
+
+
+LOCK_TENANT = "select pg_advisory_xact_lock(hashtextextended('related ' || %s::text, 0))"
+
+
+def _is_complete(row: Mapping[str, Any]) -> bool:
+    return bool(row["meaning_version"] == row["words_version"])
 
 
 # --- features -------------------------------------------------------------------------------------------------------
 
 
-def refresh(connection: Connection, space: str, tenant_id: UUID, adr_ids: Sequence[UUID]) -> set[UUID]:
+FORGET_FEATURES = """
+  delete from mv.related_features f
+  where f.tenant_id = %(tenant)s
+    and f.kind = %(kind)s
+    and f.source_id = any(%(ids)s)
+    and not exists (
+      select
+      from mv.search_state s
+      where s.tenant_id = f.tenant_id and s.kind = f.kind and s.source_id = f.source_id and not s.deleted
+    )
+  returning f.source_id
+"""
+READ_FEATURES = """
+  select source_id, words, terms, passages
+  from mv.related_features
+  where tenant_id = %(tenant)s and kind = %(kind)s and source_id = any(%(ids)s)
+"""
+WRITE_FEATURES = """
+  insert into mv.related_features as f (tenant_id, kind, source_id, version, words, terms, passages, dimension)
+  values (%s, %s, %s, %s, %s, %s, %s, %s)
+  on conflict (tenant_id, kind, source_id) do update set
+    version = excluded.version,
+    words = excluded.words,
+    terms = excluded.terms,
+    passages = excluded.passages,
+    dimension = excluded.dimension
+  where f is distinct from excluded
+"""
+
+
+def refresh(connection: Connection, space: str, tenant_id: UUID, source_ids: Sequence[UUID]) -> set[UUID]:
     """Make the features of these ADRs what their texts say now. Returns those that are not as they were."""
-    made = made_features(connection, space, tenant_id, adr_ids)
-    gone = connection.execute(
-        "delete from mv.related_features f where f.tenant_id = %s and f.adr_id = any(%s) and not exists "
-        "(select from mv.search_state s where s.tenant_id = f.tenant_id and s.adr_id = f.adr_id and not s.deleted) "
-        "returning f.adr_id",
-        [tenant_id, list(adr_ids)],
-    ).fetchall()
-    before = {
-        row[0]: tuple(row[1:])
-        for row in connection.execute(
-            "select adr_id, words, terms, passages from mv.related_features where tenant_id = %s and adr_id = any(%s)",
-            [tenant_id, list(made)],
-        )
-    }
+    made = made_features(connection, space, tenant_id, source_ids)
+    of = {"tenant": tenant_id, "kind": KIND, "ids": list(source_ids)}
+    gone = connection.execute(FORGET_FEATURES, of).fetchall()
+    before = {row[0]: tuple(row[1:]) for row in connection.execute(READ_FEATURES, of | {"ids": list(made)})}
     connection.cursor().executemany(
-        "insert into mv.related_features as f (tenant_id, adr_id, version, words, terms, passages, dimension) "
-        "values (%s, %s, %s, %s, %s, %s, %s) on conflict (tenant_id, adr_id) do update "
-        "set version = excluded.version, words = excluded.words, terms = excluded.terms, "
-        "passages = excluded.passages, dimension = excluded.dimension where f is distinct from excluded",
+        WRITE_FEATURES,
         [
-            (tenant_id, adr_id, version, one.words_packed, list(one.terms), one.passages_packed, one.dimension)
-            for adr_id, (version, one) in sorted(made.items())
+            (tenant_id, KIND, source_id, version, one.words_packed, list(one.terms), one.passages_packed, one.dimension)
+            for source_id, (version, one) in sorted(made.items())
         ],
     )
     return {row[0] for row in gone} | {
-        adr_id
-        for adr_id, (_, one) in made.items()
-        if before.get(adr_id) != (one.words_packed, list(one.terms), one.passages_packed)
+        source_id
+        for source_id, (_, one) in made.items()
+        if before.get(source_id) != (one.words_packed, list(one.terms), one.passages_packed)
     }
 
 
+READ_TEXTS = """
+  select s.source_id, s.words_version, s.title, c.ordinal, c.body, e.embedding::real[]
+  from mv.search_state s
+  join mv.chunks c
+    on c.tenant_id = s.tenant_id
+    and c.kind = s.kind
+    and c.source_id = s.source_id
+    and c.version = s.words_version
+  left join mv.embeddings e
+    on c.ordinal < %(passages)s
+    and e.tenant_id = c.tenant_id
+    and e.space = %(space)s
+    and e.text_hash = c.text_hash
+  where s.tenant_id = %(tenant)s
+    and s.kind = %(kind)s
+    and s.source_id = any(%(ids)s)
+    and not s.deleted
+    and s.meaning_version = s.words_version
+  order by s.source_id, c.ordinal
+"""
+
+
 def made_features(
-    connection: Connection, space: str, tenant_id: UUID, adr_ids: Sequence[UUID]
+    connection: Connection, space: str, tenant_id: UUID, source_ids: Sequence[UUID]
 ) -> dict[UUID, tuple[int, Features]]:
     """Version and features of those ADRs that are findable by words and by meaning, in one version."""
     texts: dict[UUID, list[str]] = {}
     vectors: dict[UUID, list[Any]] = {}
     versions: dict[UUID, int] = {}
-    for adr_id, version, title, ordinal, body, vector in connection.cursor(binary=True).execute(
-        "select s.adr_id, s.words_version, s.title, c.ordinal, c.body, e.embedding::real[] from mv.search_state s "
-        "join app.adrs a on a.tenant_id = s.tenant_id and a.adr_id = s.adr_id "  # nothing else that can be found
-        "join mv.chunks c on c.tenant_id = s.tenant_id and c.adr_id = s.adr_id and c.version = s.words_version "
-        "left join mv.embeddings e on c.ordinal < %s and e.tenant_id = c.tenant_id and e.space = %s "
-        "and e.text_hash = c.text_hash "
-        "where s.tenant_id = %s and s.adr_id = any(%s) and not s.deleted and s.meaning_version = s.words_version "
-        "order by s.adr_id, c.ordinal",
-        [PASSAGES_MAX, space, tenant_id, list(adr_ids)],
+    for source_id, version, title, ordinal, body, vector in connection.cursor(binary=True).execute(
+        READ_TEXTS,
+        {"tenant": tenant_id, "kind": KIND, "ids": list(source_ids), "space": space, "passages": PASSAGES_MAX},
     ):
-        versions[adr_id] = version
-        texts.setdefault(adr_id, [title]).append(body)
+        versions[source_id] = version
+        texts.setdefault(source_id, [title]).append(body)
         if ordinal < PASSAGES_MAX:
-            vectors.setdefault(adr_id, []).append(vector)
-    words = {adr_id: [word for text in parts for word in words_of(text)] for adr_id, parts in texts.items()}
+            vectors.setdefault(source_id, []).append(vector)
+    words = {source_id: [word for text in parts for word in words_of(text)] for source_id, parts in texts.items()}
     stems = stems_of(connection, {word for each in words.values() for word in each})
     return {
-        adr_id: (versions[adr_id], features(words[adr_id], stems, vectors[adr_id]))
-        for adr_id in versions
-        if vectors.get(adr_id) and not any(vector is None for vector in vectors[adr_id])
+        source_id: (versions[source_id], features(words[source_id], stems, vectors[source_id]))
+        for source_id in versions
+        if vectors.get(source_id) and not any(vector is None for vector in vectors[source_id])
     }
+
+
+STEMS = """
+  select word, (ts_lexize('pg_catalog.english_stem', word))[1]
+  from unnest(%s::text[]) as word
+"""
 
 
 def stems_of(connection: Connection, words: Iterable[str]) -> dict[str, str]:
     """The stem of each word, as the search by words has it; stop words have none."""
-    rows = connection.execute(
-        "select word, (ts_lexize('pg_catalog.english_stem', word))[1] from unnest(%s::text[]) as word", [sorted(words)]
-    )
+    rows = connection.execute(STEMS, [sorted(words)])
     return {word: stem for word, stem in rows if stem}
 
 
@@ -220,43 +267,102 @@ class LinksOf:
         return {*self.to, *self.back}
 
 
-def links_of(connection: Connection, tenant_id: UUID, adr_ids: Sequence[UUID]) -> dict[UUID, LinksOf]:
+READ_LINKS = """
+  select adr_id, target_id, array_agg(distinct kind order by kind)
+  from app.adr_links
+  where tenant_id = %(tenant)s
+    and target_id <> adr_id
+    and (adr_id = any(%(ids)s) or target_id = any(%(ids)s))
+  group by adr_id, target_id
+"""
+
+
+def links_of(connection: Connection, tenant_id: UUID, source_ids: Sequence[UUID]) -> dict[UUID, LinksOf]:
     """The resolved links of each of these ADRs, in both directions."""
-    rows = connection.execute(
-        "select adr_id, target_id, array_agg(distinct kind order by kind) from app.adr_links "
-        "where tenant_id = %(tenant)s and target_id <> adr_id and (adr_id = any(%(ids)s) or target_id = any(%(ids)s)) "
-        "group by adr_id, target_id",
-        {"tenant": tenant_id, "ids": list(adr_ids)},
-    )
+    rows = connection.execute(READ_LINKS, {"tenant": tenant_id, "ids": list(source_ids)})
     to: dict[UUID, dict[UUID, list[str]]] = {}
     back: dict[UUID, dict[UUID, list[str]]] = {}
     for source, target, kinds in rows:
         to.setdefault(source, {})[target] = kinds
         back.setdefault(target, {})[source] = kinds
-    return {adr_id: LinksOf(to.get(adr_id, {}), back.get(adr_id, {})) for adr_id in adr_ids}
+    return {source_id: LinksOf(to.get(source_id, {}), back.get(source_id, {})) for source_id in source_ids}
 
 
-def _linked_otherwise(connection: Connection, tenant_id: UUID, adr_ids: Sequence[UUID]) -> set[UUID]:
+LINKED_OTHERWISE = """
+  with links as (
+    select l.adr_id as source_id, l.target_id, array_agg(distinct l.kind order by l.kind) as kinds
+    from app.adr_links l
+    join mv.related_features t on t.tenant_id = l.tenant_id and t.kind = %(kind)s and t.source_id = l.target_id
+    where l.tenant_id = %(tenant)s and l.adr_id = any(%(ids)s) and l.target_id <> l.adr_id
+    group by l.adr_id, l.target_id
+  ),
+  shown as (
+    select source_id, related_id as target_id, links_to as kinds
+    from mv.related
+    where tenant_id = %(tenant)s and kind = %(kind)s and source_id = any(%(ids)s) and links_to <> '{}'
+    union
+    select related_id, source_id, links_from
+    from mv.related
+    where tenant_id = %(tenant)s and kind = %(kind)s and related_id = any(%(ids)s) and links_from <> '{}'
+  )
+  select distinct source_id
+  from ((table links except table shown) union all (table shown except table links)) d
+  join mv.related_features f using (source_id)
+  where f.tenant_id = %(tenant)s and f.kind = %(kind)s
+"""
+
+
+def _linked_otherwise(connection: Connection, tenant_id: UUID, source_ids: Sequence[UUID]) -> set[UUID]:
     """Those of these ADRs that are in the view, and whose outgoing links the view does not show as they are."""
-    if not adr_ids:
+    if not source_ids:
         return set()
-    rows = connection.execute(
-        "with links as (select l.adr_id, l.target_id, array_agg(distinct l.kind order by l.kind) as kinds "
-        "from app.adr_links l join mv.related_features t on t.tenant_id = l.tenant_id and t.adr_id = l.target_id "
-        "where l.tenant_id = %(tenant)s and l.adr_id = any(%(ids)s) and l.target_id <> l.adr_id "
-        "group by l.adr_id, l.target_id), "
-        "shown as (select adr_id, related_id as target_id, links_to as kinds from mv.related "
-        "where tenant_id = %(tenant)s and adr_id = any(%(ids)s) and links_to <> '{}' "
-        "union select related_id, adr_id, links_from from mv.related "
-        "where tenant_id = %(tenant)s and related_id = any(%(ids)s) and links_from <> '{}') "
-        "select distinct adr_id from ((table links except table shown) union all (table shown except table links)) d "
-        "join mv.related_features f using (adr_id) where f.tenant_id = %(tenant)s",
-        {"tenant": tenant_id, "ids": list(adr_ids)},
-    )
+    rows = connection.execute(LINKED_OTHERWISE, {"tenant": tenant_id, "kind": KIND, "ids": list(source_ids)})
     return {row[0] for row in rows}
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------
+
+
+HOLDERS = """
+  select distinct source_id
+  from mv.related
+  where tenant_id = %s and kind = %s and related_id = any(%s)
+"""
+LEAST_SCORES = """
+  select source_id, min(score)
+  from mv.related
+  where tenant_id = %s and kind = %s
+  group by source_id
+  having count(*) >= %s
+"""
+READ_LISTS = """
+  select source_id, related_id, score
+  from mv.related
+  where tenant_id = %s and kind = %s and source_id = any(%s)
+"""
+FORGET = """
+  delete from mv.related
+  where tenant_id = %s and kind = %s and (source_id = any(%s) or related_id = any(%s))
+"""
+DELETE_PAIRS = """
+  delete from mv.related r
+  using unnest(%s::uuid[], %s::uuid[]) as g (source_id, related_id)
+  where r.tenant_id = %s and r.kind = %s and r.source_id = g.source_id and r.related_id = g.related_id
+"""
+UPSERT = """
+  insert into mv.related as r (
+    tenant_id, kind, source_id, related_id, score, words, terms, meaning, links_to, links_from
+  )
+  values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+  on conflict (tenant_id, kind, source_id, related_id) do update set
+    score = excluded.score,
+    words = excluded.words,
+    terms = excluded.terms,
+    meaning = excluded.meaning,
+    links_to = excluded.links_to,
+    links_from = excluded.links_from
+  where r is distinct from excluded
+"""
 
 
 class Update:
@@ -269,25 +375,25 @@ class Update:
         self._corpus = read_corpus(connection, tenant_id)
         self._alive = sorted(changed & self._corpus.at.keys())
         links = links_of(connection, tenant_id, self._alive)
-        self._fresh = {adr_id: self._corpus.scores(adr_id, links[adr_id].others) for adr_id in self._alive}
+        self._fresh = {source_id: self._corpus.scores(source_id, links[source_id].others) for source_id in self._alive}
 
     def write(self) -> None:
         """Rows that stay as they are are not written, so they make no change in the topic."""
-        lists = {adr_id: self._corpus.best(scores) for adr_id, scores in self._fresh.items()}
+        lists = {source_id: self._corpus.best(scores) for source_id, scores in self._fresh.items()}
         lists |= self._lists_of_others()
         before = self._stored(sorted(lists))
         again = [  # of the pairs that may say something else than before
-            (adr_id, key)
-            for adr_id, keys in sorted(lists.items())
+            (source_id, key)
+            for source_id, keys in sorted(lists.items())
             for key in sorted(keys, key=lambda each: each.related_id)
-            if adr_id in self._changed or key.related_id in self._changed or key not in before.get(adr_id, ())
+            if source_id in self._changed or key.related_id in self._changed or key not in before.get(source_id, ())
         ]
         self._delete(
             [
-                (adr_id, key.related_id)
-                for adr_id, keys in sorted(before.items())
+                (source_id, key.related_id)
+                for source_id, keys in sorted(before.items())
                 for key in keys
-                if key.related_id not in {each.related_id for each in lists[adr_id]}
+                if key.related_id not in {each.related_id for each in lists[source_id]}
             ]
         )
         self._upsert(rows_of(self._connection, self._tenant_id, self._corpus, again))
@@ -302,65 +408,53 @@ class Update:
         others = sorted((touched & self._corpus.at.keys()) - self._changed)
         before = self._stored(others)
         unclear: list[UUID] = []
-        for adr_id in others:
-            at = self._corpus.at[adr_id]
+        for source_id in others:
+            at = self._corpus.at[source_id]
             keys = [Key(float(scores[at]), other) for other, scores in self._fresh.items()]
-            found = merged(before.get(adr_id, ()), self._changed, keys)
+            found = merged(before.get(source_id, ()), self._changed, keys)
             if found is None:
-                unclear.append(adr_id)
+                unclear.append(source_id)
             else:
-                lists[adr_id] = found
+                lists[source_id] = found
         links = links_of(self._connection, self._tenant_id, unclear)
-        return lists | {adr_id: self._corpus.related(adr_id, links[adr_id].others) for adr_id in unclear}
+        return lists | {source_id: self._corpus.related(source_id, links[source_id].others) for source_id in unclear}
 
     def _holders(self) -> set[UUID]:
-        rows = self._connection.execute(
-            "select distinct adr_id from mv.related where tenant_id = %s and related_id = any(%s)",
-            [self._tenant_id, sorted(self._changed)],
-        )
+        rows = self._connection.execute(HOLDERS, [self._tenant_id, KIND, sorted(self._changed)])
         return {row[0] for row in rows}
 
     def _least(self) -> Any:
         """By position: the score that a newcomer needs at least. A list that is not full takes everyone."""
         least = np.full(len(self._corpus.ids), -np.inf)
-        for adr_id, score in self._connection.execute(
-            "select adr_id, min(score) from mv.related where tenant_id = %s group by adr_id having count(*) >= %s",
-            [self._tenant_id, RELATED_MAX],
-        ):
-            if adr_id in self._corpus.at:
-                least[self._corpus.at[adr_id]] = score
+        for source_id, score in self._connection.execute(LEAST_SCORES, [self._tenant_id, KIND, RELATED_MAX]):
+            if source_id in self._corpus.at:
+                least[self._corpus.at[source_id]] = score
         return least
 
-    def _stored(self, adr_ids: Sequence[UUID]) -> dict[UUID, list[Key]]:
+    def _stored(self, source_ids: Sequence[UUID]) -> dict[UUID, list[Key]]:
         lists: dict[UUID, list[Key]] = {}
-        for adr_id, related_id, score in self._connection.execute(
-            "select adr_id, related_id, score from mv.related where tenant_id = %s and adr_id = any(%s)",
-            [self._tenant_id, list(adr_ids)],
-        ):
-            lists.setdefault(adr_id, []).append(Key(score, related_id))
+        rows = self._connection.execute(READ_LISTS, [self._tenant_id, KIND, list(source_ids)])
+        for source_id, related_id, score in rows:
+            lists.setdefault(source_id, []).append(Key(score, related_id))
         return lists
 
     def _delete(self, gone: Sequence[tuple[UUID, UUID]]) -> None:
         dead = sorted(self._changed - self._corpus.at.keys())
         if dead:
-            self._connection.execute(
-                "delete from mv.related where tenant_id = %s and (adr_id = any(%s) or related_id = any(%s))",
-                [self._tenant_id, dead, dead],
-            )
-        self._connection.execute(
-            "delete from mv.related r using unnest(%s::uuid[], %s::uuid[]) as g (adr_id, related_id) "
-            "where r.tenant_id = %s and r.adr_id = g.adr_id and r.related_id = g.related_id",
-            [[adr_id for adr_id, _ in gone], [related_id for _, related_id in gone], self._tenant_id],
-        )
+            self._connection.execute(FORGET, [self._tenant_id, KIND, dead, dead])
+        pairs = [[source_id for source_id, _ in gone], [related_id for _, related_id in gone]]
+        self._connection.execute(DELETE_PAIRS, [*pairs, self._tenant_id, KIND])
 
     def _upsert(self, rows: Sequence[Row]) -> None:
-        self._connection.cursor().executemany(
-            f"insert into mv.related as r ({COLUMNS}) values (%s, %s, %s, %s, %s, %s, %s, %s, %s) "  # noqa: S608 - constants
-            "on conflict (tenant_id, adr_id, related_id) do update set score = excluded.score, "
-            "words = excluded.words, terms = excluded.terms, meaning = excluded.meaning, "
-            "links_to = excluded.links_to, links_from = excluded.links_from where r is distinct from excluded",
-            rows,
-        )
+        self._connection.cursor().executemany(UPSERT, rows)
+
+
+READ_CORPUS = """
+  select source_id, words, passages, dimension
+  from mv.related_features
+  where tenant_id = %s and kind = %s
+  order by source_id
+"""
 
 
 def read_corpus(connection: Connection, tenant_id: UUID) -> Corpus:
@@ -368,31 +462,30 @@ def read_corpus(connection: Connection, tenant_id: UUID) -> Corpus:
     ids: list[UUID] = []
     every: list[Features] = []
     with connection.cursor(binary=True) as cursor:
-        for adr_id, words, passages, dimension in cursor.execute(
-            "select adr_id, words, passages, dimension from mv.related_features where tenant_id = %s order by adr_id",
-            [tenant_id],
-        ):
-            ids.append(adr_id)
+        for source_id, words, passages, dimension in cursor.execute(READ_CORPUS, [tenant_id, KIND]):
+            ids.append(source_id)
             every.append(unpack(words, (), passages, dimension))
     return Corpus(tuple(ids), tuple(every))
 
 
+READ_TERMS = """
+  select source_id, terms
+  from mv.related_features
+  where tenant_id = %s and kind = %s and source_id = any(%s)
+"""
+
+
 def rows_of(connection: Connection, tenant_id: UUID, corpus: Corpus, pairs: Sequence[tuple[UUID, Key]]) -> list[Row]:
     """The rows of these pairs: each with its reasons. `pairs` are sorted by ADR."""
-    terms: dict[UUID, list[str]] = dict(
-        connection.execute(
-            "select adr_id, terms from mv.related_features where tenant_id = %s and adr_id = any(%s)",
-            [tenant_id, sorted({adr_id for adr_id, _ in pairs})],
-        ).fetchall()
-    )
-    links = links_of(connection, tenant_id, sorted({adr_id for adr_id, _ in pairs}))
+    ids = sorted({source_id for source_id, _ in pairs})
+    terms: dict[UUID, list[str]] = dict(connection.execute(READ_TERMS, [tenant_id, KIND, ids]).fetchall())
+    links = links_of(connection, tenant_id, ids)
     rows: list[Row] = []
-    for adr_id, key in pairs:
-        mine, theirs = corpus.all[corpus.at[adr_id]], corpus.all[corpus.at[key.related_id]]
-        spelled = Features(mine.hashes, mine.weights, tuple(terms[adr_id]), mine.passages)
+    for source_id, key in pairs:
+        mine, theirs = corpus.all[corpus.at[source_id]], corpus.all[corpus.at[key.related_id]]
+        spelled = Features(mine.hashes, mine.weights, tuple(terms[source_id]), mine.passages)
         _, words, meaning = near(mine, theirs)
-        to, back = links[adr_id].to.get(key.related_id, []), links[adr_id].back.get(key.related_id, [])
-        rows.append(
-            Row(tenant_id, adr_id, key.related_id, key.score, words, list(shared(spelled, theirs)), meaning, to, back)
-        )
+        to, back = links[source_id].to.get(key.related_id, []), links[source_id].back.get(key.related_id, [])
+        terms_shared = list(shared(spelled, theirs))
+        rows.append(Row(tenant_id, KIND, source_id, key.related_id, key.score, words, terms_shared, meaning, to, back))
     return rows

@@ -76,7 +76,7 @@ class Runner(Generic[Effects]):
         self._dropping = False
 
     def run(self) -> None:
-        """Until asked to stop. Raises what made going on impossible (`Halted`, `Fenced`)."""
+        """Run until asked to stop. Raises what made going on impossible (`Halted`, `Fenced`)."""
         try:
             self._run()
         except StopRequested:
@@ -128,7 +128,7 @@ class Runner(Generic[Effects]):
         step gets any of it, and the batches of all other partitions would stand between a vector and its commit.
         """
         source = batches[0].source
-        with self._noting_failure():
+        with self._note_failure():
             try:
                 for step in self._core.write(self._current(consumer, batches)):
                     consumer.committed(source, step.target)
@@ -146,7 +146,7 @@ class Runner(Generic[Effects]):
                 at = batch.next_offset
 
     @contextmanager
-    def _noting_failure(self) -> Iterator[None]:
+    def _note_failure(self) -> Iterator[None]:
         try:
             yield
         except StopRequested:
@@ -204,7 +204,8 @@ class _SourcePartition(StatefulSourcePartition[Batch, None]):
         return () if batch is None else (batch,)
 
     def next_awake(self) -> datetime | None:
-        """At once: the waiting is in the consumer. A source that sleeps past its epoch would stall every other one."""
+        """None, for at once: the waiting is in the consumer. A source that sleeps past its epoch would stall every
+        other one."""
         return None
 
     def snapshot(self) -> None:

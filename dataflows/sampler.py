@@ -41,6 +41,15 @@ FRESH_S = 10.0
 themselves. Twenty intervals, so that a busy machine is not taken for one that hangs."""
 
 
+_READ_WATERMARKS = """
+  select view, min(lsn)::text, min(source_at)
+  from mv.watermarks
+  where view = any(%s)
+  group by view
+  having min(lsn) > '0/0'
+"""
+
+
 class Sampler:
     """Samples until stopped. One per flow process: it speaks for the partitions that the process has,
     and for no others. `views` says which are made from each topic that is read."""
@@ -89,7 +98,7 @@ class Sampler:
     def sample(self) -> None:
         """One look. Raises `DependencyUnavailable`."""
         progress = self._ask("select lsn::text, committed_at from ops.cdc_progress where slot = %s", [self._slot])
-        ends = self._offsets.end(self._assigned())
+        ends = self._offsets.end(self._read_assigned())
         for topic, views in self._views.items():
             if progress and views:
                 of_topic = {source: end for source, end in ends.items() if source.topic == topic}
@@ -104,7 +113,7 @@ class Sampler:
         self._publish_lag(ends, committed)
         self._publish_watermarks()
 
-    def _assigned(self) -> tuple[TopicPartition, ...]:
+    def _read_assigned(self) -> tuple[TopicPartition, ...]:
         """The partitions that are ours now. What was said about others is taken back: somebody else speaks for them."""
         assignment = self._consumer.assignment
         for source in self._shown.difference(assignment):
@@ -129,8 +138,8 @@ class Sampler:
         self._tell(lambda connection: advance_idle_watermarks(connection, self._flow, views, ends, lsn, committed_at))
 
     def _publish_progress(self, ends: Mapping[TopicPartition, int], in_kafka_at: datetime | None) -> None:
-        """Up to which commit everything was taken, by partition. One that was fetched to its end has all that was in
-        Kafka before the end was asked for."""
+        """Publish up to which commit everything was taken, by partition. One that was fetched to its end has all that
+        was in Kafka before the end was asked for."""
         for source, end in ends.items():
             fetched, newest = self._consumer.fetched(source)
             at = in_kafka_at if fetched >= end else newest.committed_at if newest else None
@@ -163,8 +172,7 @@ class Sampler:
 
     def _publish_watermarks(self) -> None:
         rows = self._ask(
-            "select view, min(lsn)::text, min(source_at) from mv.watermarks where view = any(%s) group by view "
-            "having min(lsn) > '0/0'",
+            _READ_WATERMARKS,
             [[view for views in self._views.values() for view in views]],
         )
         facts: dict[str, Any] = {}

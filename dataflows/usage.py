@@ -36,7 +36,7 @@ GROUPS: Mapping[str, Mapping[str, LiteralString]] = {
     "usage_by_user": {"day": _DAY, "user_id": "user_id"},
     "usage_by_key": {"day": _DAY, "key_id": "coalesce(key_id, '')"},
 }
-"""Of each view: the columns that it is by, and what an attempt has there. An attempt counts when it began."""
+"""Columns that each view is by, and what an attempt has there. An attempt counts when it began."""
 MEASURES: Mapping[str, LiteralString] = {
     "attempts": "1",
     "completed": "(outcome = 'completed')::int",
@@ -56,7 +56,7 @@ MEASURES: Mapping[str, LiteralString] = {
 """What one attempt adds to each count."""
 
 
-class Key(NamedTuple):
+class AttemptKey(NamedTuple):
     """Which attempt. Sorts in lock order."""
 
     tenant_id: UUID
@@ -85,8 +85,8 @@ class Spent:
     cost_micro_usd: int | None
 
     @property
-    def key(self) -> Key:
-        return Key(self.tenant_id, self.attempt_id)
+    def key(self) -> AttemptKey:
+        return AttemptKey(self.tenant_id, self.attempt_id)
 
 
 LEDGER: Mapping[str, LiteralString] = {
@@ -103,19 +103,19 @@ LEDGER: Mapping[str, LiteralString] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class UsageEffects:
     """What the batch leaves of each attempt that it names, a row or none, and the newest of each job. All sorted by
     key."""
 
     spent: tuple[Spent, ...]
-    erased: tuple[Key, ...]
+    erased: tuple[AttemptKey, ...]
     jobs: tuple[JobStatus, ...]
 
 
 COMPARED = "a plain query over what the flow read, row by row"
 
 
-class Usage(Flow[Effects]):
+class Usage(Flow[UsageEffects]):
     name = "usage"
     about = "what models were asked → tokens and money by hour, day, model, user, key; what jobs are at"
     topics = (EVENTS_TOPIC, job_status.TOPIC)
@@ -144,37 +144,37 @@ class Usage(Flow[Effects]):
         tenant_id, finished_max = comparison.tenant.tenant_id, job_status.FINISHED_MAX
         comparison.add_unlike(unlike(comparison.connection, tenant_id, oracle_usage.RIGHT, finished_max=finished_max))
 
-    def transform(self, events: Sequence[Event]) -> Effects:
+    def transform(self, events: Sequence[Event]) -> UsageEffects:
         captured = [event.value for event in events if event.contract == EVENTS_TOPIC]
         told = [event.value for event in events if event.contract == job_status.TOPIC]
-        last: dict[Key, Spent | None] = {}
+        last: dict[AttemptKey, Spent | None] = {}
         for value in captured:
             match value["op"]:
                 case "c" | "r" | "u":
-                    spent = _spent(value["after"])
+                    spent = _attempt(value["after"])
                     last[spent.key] = spent
                 case "d":
                     last[_key(value["before"])] = None
                 case other:
                     raise Unprocessable(f"a change of kind {other} on a table that only grows")
-        return Effects(
+        return UsageEffects(
             spent=tuple(row for _, row in sorted(last.items(), key=lambda item: item[0]) if row is not None),
             erased=tuple(sorted(key for key, row in last.items() if row is None)),
             jobs=job_status.newest(told),
         )
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: UsageEffects) -> None:
         if effects.spent or effects.erased:
             _count(connection, effects.spent, effects.erased)
         if effects.jobs:
             job_status.apply(connection, effects.jobs)
 
 
-def _key(row: Any) -> Key:
-    return Key(UUID(row["tenant_id"]), UUID(row["attempt_id"]))
+def _key(row: Any) -> AttemptKey:
+    return AttemptKey(UUID(row["tenant_id"]), UUID(row["attempt_id"]))
 
 
-def _spent(row: Any) -> Spent:
+def _attempt(row: Any) -> Spent:
     same = {name: row[name] for name in LEDGER}
     return Spent(
         **same
@@ -186,7 +186,7 @@ def _spent(row: Any) -> Spent:
 # --- SQL ------------------------------------------------------------------------------------------------------------
 
 
-def _count(connection: Connection, spent: Sequence[Spent], erased: Sequence[Key]) -> None:
+def _count(connection: Connection, spent: Sequence[Spent], erased: Sequence[AttemptKey]) -> None:
     """One statement. A row that counts nothing any more is deleted by a second one."""
     rows = [astuple(row) for row in spent]
     connection.execute(
@@ -236,16 +236,14 @@ _AGGREGATE = sql.SQL("""
 
 
 def _statement() -> sql.Composed:
-    """Of the declared groups and measures, which are columns: those are no parameters."""
+    """Make the statement of the declared groups and measures, which are columns: those are no parameters."""
     aggregates = (
         sql.SQL("{} as ({})").format(sql.Identifier(view), _aggregate(view, by)) for view, by in GROUPS.items()
     )
     return _MOVE.format(
         columns=_names(LEDGER),
-        values=_joined(
-            sql.SQL("{}::{}[]").format(sql.Placeholder(name), sql.SQL(kind)) for name, kind in LEDGER.items()
-        ),
-        aggregates=_joined(aggregates),
+        values=_join(sql.SQL("{}::{}[]").format(sql.Placeholder(name), sql.SQL(kind)) for name, kind in LEDGER.items()),
+        aggregates=_join(aggregates),
     )
 
 
@@ -254,18 +252,18 @@ def _aggregate(view: str, by: Mapping[str, LiteralString]) -> sql.Composed:
         table=sql.Identifier("mv", view),
         key=_names(("tenant_id", *by)),
         measures=_names(MEASURES),
-        values=_joined((sql.Identifier("tenant_id"), *map(sql.SQL, by.values()))),
-        sums=_joined(sql.SQL("sum(by * {})::bigint").format(sql.SQL(added)) for added in MEASURES.values()),
-        places=_joined(sql.Literal(place) for place in range(1, len(by) + 2)),
-        moves=_joined(sql.SQL("{0} = a.{0} + excluded.{0}").format(sql.Identifier(name)) for name in MEASURES),
+        values=_join((sql.Identifier("tenant_id"), *map(sql.SQL, by.values()))),
+        sums=_join(sql.SQL("sum(by * {})::bigint").format(sql.SQL(added)) for added in MEASURES.values()),
+        places=_join(sql.Literal(place) for place in range(1, len(by) + 2)),
+        moves=_join(sql.SQL("{0} = a.{0} + excluded.{0}").format(sql.Identifier(name)) for name in MEASURES),
     )
 
 
 def _names(names: Iterable[str]) -> sql.Composed:
-    return _joined(map(sql.Identifier, names))
+    return _join(map(sql.Identifier, names))
 
 
-def _joined(parts: Iterable[sql.Composable]) -> sql.Composed:
+def _join(parts: Iterable[sql.Composable]) -> sql.Composed:
     return sql.SQL(", ").join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Time, injected. Owns the only reads of the wall clock and of the monotonic clock.
+"""Time, injected. Owns the only reads of the wall clock and of the monotonic clock, and the only sleep of a thread.
 
 Refuses to be imported by pure code: pure functions take a time as an argument.
 """

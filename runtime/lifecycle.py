@@ -1,7 +1,7 @@
 """How a long-running process waits, retries, stops and gives up.
 
-Owns the one retry loop (back-off, health reason, metric hook), the request to stop, and the error that ends the
-process. Refuses to install signal handlers or to exit: the command line does. Thread-safe.
+Owns the retry loop of long-running processes (back-off, health reason, metric hook), the request to stop, and the error
+that ends the process. Refuses to install signal handlers or to exit: the command line does. Thread-safe.
 """
 
 from __future__ import annotations

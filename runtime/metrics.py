@@ -13,7 +13,7 @@ LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 # --- change capture -------------------------------------------------------------------------------------------------
 CDC_EVENTS = Counter("adriatic_cdc_events_total", "Records acknowledged by the broker.", ["topic"])
 CDC_SKIPPED = Counter(
-    "adriatic_cdc_skipped_total", "Records skipped after a restart: the topic had them (R8).", ["topic"]
+    "adriatic_cdc_skipped_total", "Records skipped after a restart: the topic had them already.", ["topic"]
 )
 CDC_BEHIND_SECONDS = Gauge(
     "adriatic_cdc_behind_seconds",
@@ -22,7 +22,7 @@ CDC_BEHIND_SECONDS = Gauge(
 CDC_SLOT_WAL_BYTES = Gauge(
     "adriatic_cdc_slot_wal_bytes", "WAL that Postgres keeps for the slot. Growing without end fills the disk."
 )
-CDC_TABLE_STOPPED = Gauge("adriatic_cdc_table_stopped", "1: this table stopped (R11), the others go on.", ["table"])
+CDC_TABLE_STOPPED = Gauge("adriatic_cdc_table_stopped", "1: this table stopped, the others go on.", ["table"])
 CDC_DEAD_LETTERS = Counter(
     "adriatic_cdc_dead_letters_total", "Events that could not be encoded: they are in ops.dlq.", ["topic"]
 )

@@ -11,7 +11,7 @@ reader that was not upgraded yet).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -323,8 +323,3 @@ def _title(schema: Any) -> str:
 
 def _titles(branches: Iterable[Any]) -> str:
     return ", ".join(_title(branch) for branch in branches)
-
-
-def transitive(subject: str, versions: Sequence[tuple[str, Any]], new: Any) -> list[Finding]:
-    """`new` against every earlier version, given as (what it is called, schema)."""
-    return [finding for name, old in versions for finding in compare(subject, old, new, name)]

@@ -153,6 +153,25 @@ group by relation, grantee
 order by 1, 2
 """
 
+VIEWS = """
+select
+  c.oid::regclass::text,
+  concat_ws(e'\n',
+    format('create view %%s%%s as', c.oid::regclass, ' with (' || array_to_string(c.reloptions, ', ') || ')'),
+    pg_get_viewdef(c.oid),
+    (
+      select string_agg(
+        format('grant %%s on %%s to %%s;', lower(g.privilege_type), c.oid::regclass, g.grantee::regrole),
+        e'\n' order by g.grantee::regrole::text, g.privilege_type)
+      from aclexplode(c.relacl) g
+      where g.grantee <> c.relowner
+    ))
+from pg_class c
+where c.relnamespace = any (%(schemas)s::regnamespace[])
+  and c.relkind = 'v'
+order by 1
+"""
+
 FUNCTIONS = """
 select
   oid::regprocedure::text,
@@ -202,7 +221,7 @@ def describe(connection: psycopg.Connection[Any]) -> str:
     parts = [HEADER]
     parts.append(_lines(connection, SCHEMA_GRANTS))
     parts.extend(_tables(connection))
-    parts.extend(f"{text}\n" for _, text in _rows(connection, FUNCTIONS))
+    parts.extend(f"{text}\n" for query in (VIEWS, FUNCTIONS) for _, text in _rows(connection, query))
     parts.append(_lines(connection, PUBLICATIONS))
     return "\n".join(parts)
 

@@ -49,7 +49,7 @@ PROCESS_S_MAX = 25
 `REBALANCE_S` the broker gives up on this process. What takes longer is a job."""
 REBALANCE_S = 60
 START_S_MAX = 60.0
-"""For Faust to come up while the broker answers."""
+"""Limit for Faust to come up while the broker answers."""
 STOP_S_MAX = 10.0
 
 
@@ -58,11 +58,11 @@ class Agent(ABC):
     matters."""
 
     name: str
-    """In `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
+    """The name in `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
     about: str
     """What it does, in a few words for people."""
     topics: tuple[str, ...]
-    """By contract name."""
+    """The contract's name."""
     raw: bool = False
 
     @abstractmethod
@@ -70,8 +70,8 @@ class Agent(ABC):
         """The event's effects: SQL in the transaction, quick. A `DataError`, or anything else that is no
         `OperatingError`, makes the event a dead letter and undoes what it wrote."""
 
-    def committed(self) -> None:  # noqa: B027 - most agents have nothing to do here
-        """After each transaction, for what need not be durable."""
+    def after_commit(self) -> None:  # noqa: B027 - most agents have nothing to do here
+        """Called after each transaction, for what need not be durable."""
 
     def views_of(self, topic: str) -> tuple[str, ...]:
         """None: agents keep no tables."""
@@ -86,7 +86,7 @@ class Agent(ABC):
         return effects
 
     def apply(self, connection: Connection, effects: tuple[Event, ...]) -> None:
-        connection.execute(f"set local statement_timeout = '{PROCESS_S_MAX}s'")
+        connection.execute("select set_config('statement_timeout', %s, true)", [f"{PROCESS_S_MAX}s"])
         for event in effects:
             self.process(connection, event)
 
@@ -119,7 +119,7 @@ class AgentRunner:
         )
 
     def run(self) -> None:
-        """Until asked to stop. Raises what made going on impossible (`Halted`)."""
+        """Run until asked to stop. Raises what made going on impossible (`Halted`)."""
         try:
             with instances.claim(self._settings.home, self._core.group) as instance:
                 self._run(instance)
@@ -181,7 +181,7 @@ class AgentRunner:
             while (batch := self._fresh(records)) is not None:
                 try:
                     for _step in self._core.write([batch]):
-                        self.agent.committed()
+                        self.agent.after_commit()
                     return True
                 except Fenced as error:  # partitions had moved: what another process committed is left out
                     self._core.tolerate(error, batch.source)

@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from connectors.objects import Objects, key_of
 from connectors.parsers import Parsed, Refused
 from connectors.parsers.pool import Parsers
-from connectors.postgres.jobs import Job, JobKind, Progress
+from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from connectors.postgres.sink import Connection
 from runtime.errors import NotFound
 from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
@@ -49,7 +49,7 @@ class ParseDocument(JobKind):
         self._objects = objects
         self._parsers = parsers
 
-    def prepare(self, connection: Connection, job: Job) -> Parsed | Refused | None:
+    def prepare(self, connection: Connection, job: ClaimedJob) -> Parsed | Refused | None:
         document = _document(connection, job)
         if document is None or not job.position:
             return None
@@ -59,17 +59,17 @@ class ParseDocument(JobKind):
             copy.flush()
             return self._parsers.parse(document.tenant_id, Path(copy.name), document.file_name)
 
-    def apply(self, connection: Connection, job: Job, prepared: Parsed | Refused | None) -> Progress:
+    def apply(self, connection: Connection, job: ClaimedJob, prepared: Parsed | Refused | None) -> JobProgress:
         if not _lock(connection, job):
-            return Progress("nothing to do", 1, 1, UNIT, finished=True)
+            return JobProgress("nothing to do", 1, 1, UNIT, finished=True)
         if prepared is None:
             connection.execute(_BEGIN, [job.job_id, job.tenant_id, job.params["document_id"]])
-            return Progress("parsing", 0, 1, UNIT, {"stage": "parsing"})
+            return JobProgress("parsing", 0, 1, UNIT, {"stage": "parsing"})
         if isinstance(prepared, Refused):
             refuse(connection, job, prepared.reason(), prepared.media_type)
-            return Progress("refused", 1, 1, UNIT, finished=True)
+            return JobProgress("refused", 1, 1, UNIT, finished=True)
         _store(connection, job, prepared)
-        return Progress("indexing", 1, 1, UNIT, finished=True)
+        return JobProgress("indexing", 1, 1, UNIT, finished=True)
 
 
 class EraseOriginal(JobKind):
@@ -81,7 +81,7 @@ class EraseOriginal(JobKind):
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
-    def apply(self, connection: Connection, job: Job, prepared: Any) -> Progress:
+    def apply(self, connection: Connection, job: ClaimedJob, prepared: Any) -> JobProgress:
         del prepared
         content_hash = bytes.fromhex(job.params["content_hash"])
         connection.execute(
@@ -93,7 +93,7 @@ class EraseOriginal(JobKind):
         ).fetchone()
         if wanted is None:
             self._objects.delete(key_of(job.tenant_id, content_hash))
-        return Progress("erased" if wanted is None else "kept", 1, 1, "objects", finished=True)
+        return JobProgress("erased" if wanted is None else "kept", 1, 1, "objects", finished=True)
 
 
 _BEGIN = """
@@ -109,7 +109,7 @@ _READ_DOCUMENT = """
 """
 
 
-def _document(connection: Connection, job: Job) -> StoredUpload | None:
+def _document(connection: Connection, job: ClaimedJob) -> StoredUpload | None:
     """None when there is nothing to do any more. Raises `NotFound` for one that never was."""
     row = connection.execute(_READ_DOCUMENT, [job.tenant_id, job.params["document_id"]]).fetchone()
     if row is None:
@@ -126,7 +126,7 @@ _LOCK_DOCUMENT = """
 """
 
 
-def _lock(connection: Connection, job: Job) -> bool:
+def _lock(connection: Connection, job: ClaimedJob) -> bool:
     """Whether it still waits for this. Locks the row: a delete comes before this step or after it."""
     row = connection.execute(_LOCK_DOCUMENT, [job.tenant_id, job.params["document_id"]]).fetchone()
     return row is not None and not row[0]
@@ -139,7 +139,7 @@ _REFUSE = """
 """
 
 
-def refuse(connection: Connection, job: Job, reason: Mapping[str, str], media_type: str) -> None:
+def refuse(connection: Connection, job: ClaimedJob, reason: Mapping[str, str], media_type: str) -> None:
     connection.execute(_REFUSE, [Jsonb(dict(reason)), media_type, job.tenant_id, job.params["document_id"]])
     _emit(connection, job)
 
@@ -170,7 +170,7 @@ _ACCEPT = """
 """
 
 
-def _store(connection: Connection, job: Job, parsed: Parsed) -> None:
+def _store(connection: Connection, job: ClaimedJob, parsed: Parsed) -> None:
     connection.execute(
         _INSERT_VERSION, [parsed.title, parsed.media_type, parsed.text, job.tenant_id, job.params["document_id"]]
     )
@@ -196,5 +196,5 @@ _EMIT_PROCESSED = """
 """
 
 
-def _emit(connection: Connection, job: Job) -> None:
+def _emit(connection: Connection, job: ClaimedJob) -> None:
     connection.execute(_EMIT_PROCESSED, [job.tenant_id, job.params["document_id"]])

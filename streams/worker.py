@@ -18,7 +18,7 @@ from contextlib import suppress
 from uuid import uuid4
 
 from connectors.postgres import jobs
-from connectors.postgres.jobs import Job, JobKind
+from connectors.postgres.jobs import ClaimedJob, JobKind
 from connectors.postgres.sink import TransactionalSink
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -102,11 +102,11 @@ class Worker:
         finally:
             store.close()
 
-    def _claim(self, store: TransactionalSink) -> Job | None:
+    def _claim(self, store: TransactionalSink) -> ClaimedJob | None:
         with store.transaction() as connection:
             return jobs.claim(connection, f"{threading.current_thread().name}-{uuid4()}", self._kinds, self._tenant_max)
 
-    def _serve(self, store: TransactionalSink, job: Job) -> None:
+    def _serve(self, store: TransactionalSink, job: ClaimedJob) -> None:
         """One claim, to its end. A job never brings down its place."""
         self._mark(job.owner)
         steps: list[int] = []
@@ -127,7 +127,7 @@ class Worker:
                 self._began.pop(job.owner, None)
         metrics.JOB_CLAIMS.labels(job.kind, outcome).inc()
 
-    def _steps(self, store: TransactionalSink, job: Job, steps: list[int]) -> str:
+    def _steps(self, store: TransactionalSink, job: ClaimedJob, steps: list[int]) -> str:
         kind = self._kinds[job.kind]
         until = self._clock.monotonic() + SLICE_S
         announced = float("-inf")
@@ -146,7 +146,7 @@ class Worker:
             metrics.JOB_STEPS.labels(job.kind).inc()
             if progress.finished:
                 return "succeeded"
-            job = Job(
+            job = ClaimedJob(
                 job.tenant_id, job.job_id, job.kind, job.params, progress.position, progress.done, progress.total, 0,
                 job.owner,
             )  # fmt: skip
@@ -159,7 +159,7 @@ class Worker:
             jobs.release(connection, job)
         return "released"
 
-    def _fail(self, store: TransactionalSink, job: Job, error: Exception, steps: int) -> str:
+    def _fail(self, store: TransactionalSink, job: ClaimedJob, error: Exception, steps: int) -> str:
         """Said in the row. When that cannot be done either, the lease runs out and the job is taken up again."""
         with suppress(Fenced, DependencyUnavailable), store.transaction() as connection:
             return jobs.fail(connection, job, error, steps)

@@ -95,6 +95,7 @@ def template_database(stack: Settings, pytestconfig: pytest.Config) -> Iterator[
     with parallel.locked(pytestconfig, stack.home / "template") as made:
         if not (name := made.read_text() if made.is_file() else ""):
             name = databases.template(stack)
+            made.parent.mkdir(parents=True, exist_ok=True)  # of a stack that is named, the home is new
             made.write_text(name)
     yield name
     if parallel.shared_home(pytestconfig) is None:

@@ -96,11 +96,13 @@ def render_answer(events: Iterable[ServerEvent]) -> Iterator[str]:
 
 
 def _footnotes(sources: list[dict[str, Any]], cited: list[int], unsupported: list[int]) -> Iterator[str]:
+    from adriatic.cli.search import kind_word
+
     yield "\n"
     for source in sources:
         if source["number"] in cited:
-            name = f"ADR-{source['adr_number']}" if source["adr_number"] is not None else "ADR"
-            where = f"{source['log']}, version {source['version']}"
+            name = source["label"] or kind_word(source["kind"])
+            where = ", ".join(filter(None, (source["log"], f"version {source['version']}")))
             heading = f" › {source['heading']}" if source["heading"] else ""
             line = f"[{source['number']}] {name}  {source['title']}{heading}  {click.style(where, dim=True)}"
             yield line + "\n"

@@ -21,7 +21,7 @@ from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from connectors.postgres.sink import Connection
-    from dataflows.redrive import Account, Coordinates, Result, Selection
+    from dataflows.redrive import Coordinates, LetterFilter, RedriveSummary, Result
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -184,11 +184,11 @@ def drop(reason: str, yes: bool, as_json: bool, limit: int, **selected: Any) -> 
 
 def _selection(
     coordinates: tuple[str, ...], flow: str | None, topic: str | None, code: str | None, everything: bool
-) -> Selection:
-    from dataflows.redrive import Coordinates, Selection
+) -> LetterFilter:
+    from dataflows.redrive import Coordinates, LetterFilter
 
     letters = tuple(Coordinates(**_coordinates(text)) for text in coordinates)
-    selection = Selection(flow, topic, code, letters)
+    selection = LetterFilter(flow, topic, code, letters)
     if selection.all and not everything:
         raise click.UsageError("which letters? Coordinates, --flow, --topic, --code, or --all")
     if everything and not selection.all:
@@ -198,7 +198,7 @@ def _selection(
 
 def _decide(
     connection: Connection,
-    selection: Selection,
+    selection: LetterFilter,
     limit: int,
     work: Callable[[Coordinates], Result],
     *,
@@ -221,7 +221,7 @@ def _decide(
         sys.exit(1)
 
 
-def _summary(account: Account, yes: bool, as_json: bool) -> None:
+def _summary(account: RedriveSummary, yes: bool, as_json: bool) -> None:
     counts = {name: getattr(account, name) for name in ("scanned", "matched", "done", "failed", "skipped", "left")}
     if as_json:
         results = [

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -174,7 +174,7 @@ def import_corpora(settings: Settings, corpora: Sequence[EvaluatedHistory], remo
     from adriatic.cli.searchable import Watched, await_searchable
     from adriatic.cli.sending import send
 
-    now = datetime.now(UTC)
+    now = SYSTEM_CLOCK.now()
     # A log of its own: numbers begin at 1 again, and say which text an ADR is.
     log = f"run-{now:%Y%m%d-%H%M%S}"
     watched = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -139,7 +139,7 @@ def _lists(one: LinkedHistory, remote: Remote, ids: Mapping[int, UUID]) -> list[
     from adriatic.cli import import_view as view
     from api.adrs.related import RelatedAdrs
 
-    _await(remote, ids[0], datetime.now(UTC))
+    _await(remote, ids[0], SYSTEM_CLOCK.now())
     items = {adr_id: at for at, adr_id in ids.items()}
     lists: list[list[int]] = []
     with view.progress(f"asking {one.corpus.name}", len(one.items)) as progress:

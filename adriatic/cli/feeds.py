@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import InvalidInput
 from runtime.settings import load
 
@@ -332,7 +332,7 @@ def _encode(encoder: Encoder, key: ProducerKey, slug: str, item: NewItem) -> byt
             "tenant_id": tenant_of(key.key_id),
             "feed": slug,
             "document_id": item.id,
-            "occurred_at": datetime.now(UTC),
+            "occurred_at": SYSTEM_CLOCK.now(),
             "source_version": item.version,
             "deleted": item.deleted,
             "title": item.title,

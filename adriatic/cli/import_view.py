@@ -6,7 +6,6 @@ Owns the wording. Refuses to compute: the counts are the server's, the times are
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from adriatic.cli.sending import Sent
 from api.adrs.document import Oddity, Role
 from api.imports.freshness import Arm, Freshness
 from api.imports.schemas import Tally
+from runtime.clock import SYSTEM_CLOCK
 
 LINE_EVERY_S = 2.0
 """How often progress is a line where there is no terminal."""
@@ -49,13 +49,13 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         with _bar(title, total) as moved:
             yield moved
         return
-    began_s = shown_s = time.monotonic()
+    began_s = shown_s = SYSTEM_CLOCK.monotonic()
     done = 0
 
     def advance(count: int) -> None:
         nonlocal done, shown_s
         done += count
-        now_s = time.monotonic()
+        now_s = SYSTEM_CLOCK.monotonic()
         if now_s - shown_s >= LINE_EVERY_S:
             shown_s = now_s
             click.echo(f"{title}: {done} of {total}, {done / (now_s - began_s):.0f}/s", err=True)
@@ -88,14 +88,14 @@ def show_waiting() -> Iterator[Callable[[int, int], None]]:
         with Console(stderr=True).status("waiting until it is searchable …") as status:
             yield lambda words, meaning: status.update(f"not yet searchable: {words} by words, {meaning} by meaning")
         return
-    shown_s, shown = time.monotonic(), ""
+    shown_s, shown = SYSTEM_CLOCK.monotonic(), ""
 
     def show(words: int, meaning: int) -> None:
         nonlocal shown_s, shown
         line = f"not yet searchable: {words} by words, {meaning} by meaning"
         every_s = LINE_EVERY_S if line != shown else SAME_LINE_EVERY_S
-        if (words or meaning) and time.monotonic() - shown_s >= every_s:
-            shown_s, shown = time.monotonic(), line
+        if (words or meaning) and SYSTEM_CLOCK.monotonic() - shown_s >= every_s:
+            shown_s, shown = SYSTEM_CLOCK.monotonic(), line
             click.echo(line, err=True)
 
     yield show

@@ -76,7 +76,7 @@ def find_by_number(remote: Remote, number: int, log: str | None) -> UUID:
 
     request = SearchRequest(f"ADR-{number}", "words", log=log, limit=CANDIDATES_MAX)
     result = remote.request("POST", "/v1/search", SearchResult, body=msgspec.json.encode(request))
-    hits = {hit.adr_id: hit.log or "" for hit in result.hits if hit.adr_id is not None and hit.number == number}
+    hits = {hit.source_id: hit.log or "" for hit in result.hits if hit.number == number}
     if not hits:
         where = f" in the log {log}" if log else ""
         raise NotFound(f"there is no ADR-{number}{where}", hint="`adriatic search` finds ADRs by what they say")

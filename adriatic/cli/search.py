@@ -142,10 +142,15 @@ def lines(result: SearchResult) -> Iterator[str]:
 
 def _frame_title(hit: Hit) -> tuple[str, str]:
     """What is written before and after the title."""
+    name = f"ADR-{hit.number}" if hit.number is not None else kind_word(hit.kind)
     if hit.document is not None:
-        return "Document", " · ".join((hit.document.origin, hit.document.uri or hit.document.media_type))
-    name = f"ADR-{hit.number}" if hit.number is not None else "ADR"
+        return name, " · ".join((hit.document.origin, hit.document.uri or hit.document.media_type))
     return name, " · ".join((hit.status, hit.log or "", *hit.tags))
+
+
+def kind_word(kind: str) -> str:
+    """A kind of source, for people."""
+    return "ADR" if kind == "adr" else kind.capitalize()
 
 
 def _highlight(hit: Hit) -> list[str]:

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
-from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
@@ -129,8 +128,8 @@ def _meaning(field: FieldInfo) -> str:
     """What the field says of itself, and its range."""
     low = high = ""
     for each in field.metadata:
-        low = f"{each.ge:g}" if isinstance(each, Ge) else "above 0" if isinstance(each, Gt) else low
-        high = f"{each.le}" if isinstance(each, Le) else high
+        low = f"{each.ge:g}" if hasattr(each, "ge") else "above 0" if hasattr(each, "gt") else low
+        high = f"{each.le}" if hasattr(each, "le") else high
     return f"{field.description or ''}{f' From {low} to {high}.' if low and high else ''}"
 
 

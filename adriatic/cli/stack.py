@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from adriatic.cli import stack_view as view
 from adriatic.supervisor import process
 from adriatic.supervisor.part import GOOD, PartReport, SystemReport
 from adriatic.supervisor.supervisor import Files, Supervisor, end_leftovers, only_one, read_running
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError, DependencyUnavailable, InvalidInput
 from runtime.settings import Settings, load
 
@@ -125,16 +125,16 @@ def stop(files: Files) -> None:
         return
     os.kill(report.pid, signal.SIGTERM)
     with view.show_stop(err) as show:
-        until = time.monotonic() + DOWN_MAX_S
+        until = SYSTEM_CLOCK.monotonic() + DOWN_MAX_S
         while process.is_alive(report.pid, report.started_at):
             if now := read_running(files):
                 show(now)
-            if time.monotonic() > until:
+            if SYSTEM_CLOCK.monotonic() > until:
                 raise DependencyUnavailable(
                     f"the supervisor (pid {report.pid}) still stops things after {DOWN_MAX_S:.0f} s",
                     hint="see `adriatic logs supervisor`",
                 )
-            time.sleep(POLL_S)
+            SYSTEM_CLOCK.sleep(POLL_S)
     click.echo("stopped", err=True)
 
 
@@ -177,20 +177,20 @@ def _spawn(files: Files, only: tuple[str, ...]) -> None:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd="/", start_new_session=True
         )
-    until = time.monotonic() + DAEMON_START_MAX_S
+    until = SYSTEM_CLOCK.monotonic() + DAEMON_START_MAX_S
     while (report := read_running(files)) is None or report.pid != child.pid:
-        if child.poll() is not None or time.monotonic() > until:
+        if child.poll() is not None or SYSTEM_CLOCK.monotonic() > until:
             raise DependencyUnavailable(
                 "the supervisor did not start", hint=f"the end of {files.log('supervisor')} says why"
             )
-        time.sleep(POLL_S / 2)
+        SYSTEM_CLOCK.sleep(POLL_S / 2)
 
 
 def _wait_ready(files: Files, timeout_s: float) -> None:
     """Show every part until all are good. Raises when that does not come."""
     if (at_once := read_running(files)) and at_once.good:
         return
-    until = time.monotonic() + timeout_s
+    until = SYSTEM_CLOCK.monotonic() + timeout_s
     with view.show_start(err) as show:
         while True:
             report = read_running(files)
@@ -201,9 +201,9 @@ def _wait_ready(files: Files, timeout_s: float) -> None:
                 return
             if failed := [part for part in report.parts if _hopeless(part)]:
                 raise _NotReady(failed)
-            if time.monotonic() > until:
+            if SYSTEM_CLOCK.monotonic() > until:
                 raise _NotReady([part for part in report.parts if part.state not in GOOD], timeout_s)
-            time.sleep(POLL_S)
+            SYSTEM_CLOCK.sleep(POLL_S)
 
 
 def _hopeless(part: PartReport) -> bool:

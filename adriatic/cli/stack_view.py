@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from rich.table import Table
 
 from adriatic.stack.artifacts import DownloadProgress as ArtifactProgress
 from adriatic.supervisor.part import GOOD, PartReport, State, SystemReport
+from runtime.clock import SYSTEM_CLOCK
 from runtime.settings import Settings
 
 PLAIN_EVERY_S = 5.0
@@ -68,7 +68,7 @@ class _Lines:
     def advance(self, size_bytes: int) -> None:
         with self._lock:
             self._have += size_bytes
-            now = time.monotonic()
+            now = SYSTEM_CLOCK.monotonic()
             if now - self._said_s >= PLAIN_EVERY_S:
                 self._said_s = now
                 click.echo(f"downloading {self._name}: {self._have / 1e6:.0f} of {self._total / 1e6:.0f} MB", err=True)
@@ -134,7 +134,7 @@ def _line(part: PartReport) -> str:
 
 def _table(report: SystemReport) -> Table:
     table = Table.grid(padding=(0, 2))
-    now = time.time()
+    now = SYSTEM_CLOCK.now().timestamp()
     for part in report.parts:
         if part.background:
             continue

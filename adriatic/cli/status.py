@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from adriatic.supervisor.assessment import Assessment, Verdict, assess
 from adriatic.supervisor.supervisor import REPORT_STALE_S, Files, read_running
 from adriatic.watch import overview
 from adriatic.watch.overview import Check, Overview, Spend
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError
 from runtime.settings import Settings, load
 from schemas.pipeline import Pipeline, mask_stale
@@ -61,7 +61,7 @@ def status(as_json: bool, watch: bool) -> None:
         _show(found, as_json=as_json)
         if not watch:
             sys.exit(EXIT[found.verdict])
-        time.sleep(WATCH_S)
+        SYSTEM_CLOCK.sleep(WATCH_S)
 
 
 def collect(settings: Settings) -> Overview:
@@ -69,7 +69,9 @@ def collect(settings: Settings) -> Overview:
     files = Files(settings.home.resolve())
     supervised = read_running(files) is not None
     if not supervised and _is_embedded(settings):
-        return Overview(verdict="unknown", summary=NOT_RUNNING, as_of=time.time(), problems=[], supervised=False)
+        return Overview(
+            verdict="unknown", summary=NOT_RUNNING, as_of=SYSTEM_CLOCK.now().timestamp(), problems=[], supervised=False
+        )
     questions: dict[str, Callable[[], Any]] = {
         "database": lambda: _ask_database(settings),
         "broker": lambda: _ask_broker(settings),
@@ -88,7 +90,7 @@ def collect(settings: Settings) -> Overview:
     if isinstance(parts, str):
         checks.append(Check("processes", "unknown", parts))
     return overview.overview(
-        time.time(),
+        SYSTEM_CLOCK.now().timestamp(),
         parts if isinstance(parts, Assessment) else None,
         known.pipeline if known else None,
         checks,
@@ -116,9 +118,9 @@ def ask(questions: Mapping[str, Callable[[], Any]], seconds_max: float = PROBES_
     threads = [threading.Thread(target=put, args=item, daemon=True) for item in questions.items()]
     for thread in threads:
         thread.start()
-    until_s = time.monotonic() + seconds_max
+    until_s = SYSTEM_CLOCK.monotonic() + seconds_max
     for thread in threads:
-        thread.join(max(0.0, until_s - time.monotonic()))
+        thread.join(max(0.0, until_s - SYSTEM_CLOCK.monotonic()))
     return {name: answers.get(name, f"no answer within {seconds_max:g} s") for name in questions}
 
 
@@ -143,9 +145,9 @@ def _ask_database(settings: Settings) -> _Database:
     """The watcher's picture, and what can be seen without it."""
     from connectors.postgres.watch import Watch
 
-    began_s = time.monotonic()
+    began_s = SYSTEM_CLOCK.monotonic()
     with Watch(settings, "adriatic-status") as watch:
-        took_ms = (time.monotonic() - began_s) * 1000
+        took_ms = (SYSTEM_CLOCK.monotonic() - began_s) * 1000
         picture, now_s = watch.picture()
         found = msgspec.structs.replace(
             mask_stale(picture, now_s), dead_letters=watch.dead_letters(), slot=watch.slot()
@@ -203,7 +205,7 @@ def _ask_processes(settings: Settings, files: Files) -> Assessment | None:
     # One that hangs keeps nobody else from the screen.
     answers = ask({name: partial(system.http_report, url) for name, url in urls.items() if url}, ASK_S_MAX)
     resident = process.resident_of({part.name: part.pid for part in report.parts if part.pid}, report.pid)
-    return assess(report, answers, resident, time.time(), REPORT_STALE_S)
+    return assess(report, answers, resident, SYSTEM_CLOCK.now().timestamp(), REPORT_STALE_S)
 
 
 def _show(found: Overview, *, as_json: bool) -> None:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from runtime import logs, ops, telemetry
 from runtime.errors import Halted, NotFound
 from runtime.lifecycle import Lifecycle
-from runtime.settings import load
+from runtime.settings import Settings, load
+
+if TYPE_CHECKING:
+    from connectors.objects import Objects
+    from connectors.parsers.pool import Parsers
+    from connectors.postgres.jobs import JobKind
+    from streams.agent import Agent
 
 STOP_S_MAX = 15.0
 """Time that the steps under way get to end; a job whose step takes longer is taken up again when its lease runs out."""
@@ -34,14 +43,8 @@ def run(name: str, dead_letter_limit: bool) -> None:
     Starts without its dependencies and says at /health/ready what it waits for. One that must not go on (too many dead
     letters) stays up, not ready, with the reason.
     """
-    from connectors.objects import Objects
-    from connectors.parsers.pool import Parsers
-    from dataflows.reindex import Reindex
     from streams.agent import AgentRunner
-    from streams.announcements import Announcements
     from streams.catalog import agents
-    from streams.documents import EraseOriginal, ParseDocument
-    from streams.worker import Worker
 
     if name not in agents():
         raise NotFound(f"no agent {name}", hint=f"there is: {', '.join(agents())}")
@@ -58,15 +61,40 @@ def run(name: str, dead_letter_limit: bool) -> None:
         signal.signal(number, stop)
     if settings.telemetry.ops_port:
         ops.serve(settings.telemetry.ops_host, settings.telemetry.ops_port, health)
-    objects, parsers = Objects(settings), Parsers()
-    kinds = (Reindex(), ParseDocument(objects, parsers), EraseOriginal(objects))
-    worker = Worker({kind.name: kind for kind in kinds}, settings.postgres, life)
+    with OPENERS[name](settings, life) as agent:
+        try:
+            AgentRunner(agent, settings, life, dead_letter_limit=dead_letter_limit).run()
+        except Halted as error:
+            health.wait_for("operator", str(error))
+            life.wait_for_stop()
+
+
+@contextmanager
+def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
+    """The agent `jobs`, and the worker that it wakes."""
+    from connectors.objects import Objects
+    from connectors.parsers.pool import Parsers
+    from streams.announcements import Announcements
+    from streams.worker import Worker
+
+    parsers = Parsers()
+    worker = Worker(job_kinds(Objects(settings), parsers), settings.postgres, life)
     worker.start()
     try:
-        AgentRunner(Announcements(worker.wake), settings, life, dead_letter_limit=dead_letter_limit).run()
-    except Halted as error:
-        health.wait_for("operator", str(error))
-        life.wait_for_stop()
+        yield Announcements(worker.wake)
     finally:
         parsers.close()
         worker.join(STOP_S_MAX)
+
+
+def job_kinds(objects: Objects, parsers: Parsers) -> Mapping[str, JobKind]:
+    """What the worker can do, by name. A new kind is a line here."""
+    from dataflows.reindex import Reindex
+    from streams.documents import EraseOriginal, ParseDocument
+
+    kinds = (Reindex(), ParseDocument(objects, parsers), EraseOriginal(objects))
+    return {kind.name: kind for kind in kinds}
+
+
+OPENERS: Mapping[str, Callable[[Settings, Lifecycle], AbstractContextManager[Agent]]] = {"jobs": open_jobs}
+"""What each agent needs beside it, which lies in several rooms."""

@@ -14,14 +14,14 @@ from connectors.kafka.shown import (
     SIDES,
     Condition,
     Masks,
-    Selection,
+    RecordFilter,
     as_json,
     cells,
     line,
-    picked,
+    pick,
     show,
 )
-from connectors.kafka.tap import Account, Bound, Reading, Stopped, Tap
+from connectors.kafka.tap import Bound, Reading, Stopped, Tap, TapSummary
 from connectors.registry import RegistryClient
 from runtime.clock import SYSTEM_CLOCK
 from runtime.settings import load
@@ -91,7 +91,7 @@ def tap(
     now = SYSTEM_CLOCK.now()
     topics = catalog.load()
     masks = NO_MASKS if unmask else Masks.of(topic, topics)
-    selection = Selection(tuple(Condition.parse(text) for text in conditions), key)
+    selection = RecordFilter(tuple(Condition.parse(text) for text in conditions), key)
     selection.refuse_hidden(masks)
     reading = Reading(
         topic=topic,
@@ -114,7 +114,7 @@ def _default(given: Bounded | None, default: Bounded) -> Bounded:
     return default if given is None else given
 
 
-def _run(reading: Reading, selection: Selection, masks: Masks, printer: Printer, limit: int) -> Stopped:
+def _run(reading: Reading, selection: RecordFilter, masks: Masks, printer: Printer, limit: int) -> Stopped:
     """Read, print, and say what was looked at, however it ends."""
     settings = load()
     tapped = Tap(settings.kafka, reading)
@@ -143,7 +143,7 @@ def _run(reading: Reading, selection: Selection, masks: Masks, printer: Printer,
     return account.stopped
 
 
-def _say(account: Account, matched: int, undecodable: int, took_s: float) -> None:
+def _say(account: TapSummary, matched: int, undecodable: int, took_s: float) -> None:
     click.echo(
         f"scanned {account.scanned} records of {account.partitions} partitions in {took_s:.1f} s, "
         f"{matched} shown, {undecodable} undecodable; {STOPPED[account.stopped]}",
@@ -170,7 +170,7 @@ class Printer:
 
     def _line(self, shown: dict[str, Any]) -> str:
         if self._json:
-            return as_json(picked(shown, self._columns) if self._columns else shown)
+            return as_json(pick(shown, self._columns) if self._columns else shown)
         if self._columns:
             return "\t".join(cells(shown, self._columns))
         return line(shown, self._width)

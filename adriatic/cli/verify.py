@@ -17,7 +17,7 @@ from runtime.deadline import Deadline
 from runtime.settings import load
 
 if TYPE_CHECKING:
-    from dataflows.comparison import Report
+    from dataflows.comparison import VerifyReport
 
 PIPED_COLUMNS = 200
 """Width of the table where nobody looks at a terminal: the longest slug (63) and six counts fit."""
@@ -59,15 +59,17 @@ def verify(tenant: str | None, sample: int | None, wait_s: float, as_json: bool)
     sys.exit(0 if report.clean else 1)
 
 
-def _print(report: Report) -> None:
+def _print(report: VerifyReport) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from schemas.sources import KIND_NAMES
 
     console = Console(soft_wrap=True)
     if not console.is_terminal:
         console.width = PIPED_COLUMNS  # rich takes 80 for a pipe, and would cut names
     columns = (
-        *("tenant", "ADRs", "documents", "deleted"),
+        *("tenant", *KIND_NAMES, "deleted"),
         *("passages", "with vector", "vectors recomputed", "differences"),
     )
     table = Table(box=None, pad_edge=False)
@@ -76,7 +78,7 @@ def _print(report: Report) -> None:
         table.add_column(column, justify="right")
     for row in report.tenants:
         counts = (
-            *(row.adrs, row.documents, row.deleted),
+            *(*(row.sources.get(kind, 0) for kind in KIND_NAMES), row.deleted),
             *(row.chunks, row.vectors, row.vectors_recomputed, row.differences),
         )
         table.add_row(row.slug, *map(str, counts))

@@ -13,7 +13,6 @@ import os
 import shutil
 import tarfile
 import tempfile
-import time
 import tomllib
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import backoff_s
 from runtime.errors import DependencyUnavailable, Halted
 
@@ -234,7 +234,7 @@ def _download(client: httpx.Client, path: str, part: Path, progress: DownloadPro
             except httpx.HTTPError as error:
                 fault = f"{type(error).__name__}: {error}"
         if attempt + 1 < ATTEMPTS_MAX:
-            time.sleep(next(pauses))
+            SYSTEM_CLOCK.sleep(next(pauses))
     raise DependencyUnavailable(
         f"cannot download {path.rpartition('/')[2]}: {fault}",
         hint="check the network or proxy; a mirror in ~/.m2/settings.xml is used. What was fetched is kept",

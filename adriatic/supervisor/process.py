@@ -12,12 +12,13 @@ import os
 import pwd
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from runtime.clock import SYSTEM_CLOCK
 
 CREATION_SLACK_S = 0.05
 """Two readings of one creation time differ by rounding only."""
@@ -102,11 +103,11 @@ def end(pid: int, created: float, stop_signal: signal.Signals, grace_s: float) -
 
 def wait_gone(pid: int, created: float, seconds: float) -> bool:
     """Whether the process ended within `seconds`."""
-    until = time.monotonic() + seconds
+    until = SYSTEM_CLOCK.monotonic() + seconds
     while is_alive(pid, created):
-        if time.monotonic() >= until:
+        if SYSTEM_CLOCK.monotonic() >= until:
             return False
-        time.sleep(0.05)
+        SYSTEM_CLOCK.sleep(0.05)
     return True
 
 

@@ -14,6 +14,7 @@ import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import msgspec
@@ -187,16 +188,13 @@ def _below(keeper: Keeper) -> Iterator[Keeper]:
 
 def in_order(parts: Sequence[Part]) -> list[Part]:
     """The parts with every part after those that it depends on. Raises `ValueError` for a missing one or a circle."""
-    ordered: list[Part] = []
-    left = {part.name: part for part in parts}
-    while left:
-        placed = {part.name for part in ordered}
-        free = [part for part in left.values() if placed.issuperset(part.depends_on)]
-        if not free:
-            raise ValueError(f"these parts depend on each other or on something missing: {sorted(left)}")
-        for part in free:
-            ordered.append(left.pop(part.name))
-    return ordered
+    by_name = {part.name: part for part in parts}
+    if missing := {name for part in parts for name in part.depends_on} - set(by_name):
+        raise ValueError(f"parts depend on something missing: {sorted(missing)}")
+    try:
+        return [by_name[name] for name in TopologicalSorter({one.name: one.depends_on for one in parts}).static_order()]
+    except CycleError as error:
+        raise ValueError(f"these parts depend on each other: {error.args[1]}") from error
 
 
 def rotate(file: Path, bytes_max: int = LOG_BYTES_MAX) -> None:

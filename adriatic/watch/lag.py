@@ -103,14 +103,14 @@ def classify(samples: Sequence[Sample], now_s: float, *, permanent: bool = False
         return "losing-data"
     if last.committed < max(sample.committed or 0 for sample in samples):
         return "rewound"
-    if (permanent or last.records) and _gone(samples):
+    if (permanent or last.records) and _is_gone(samples):
         return "stopped"
     if last.beat_at_s is not None and now_s - last.beat_at_s > STALE_S:
         return "stalled"
     return _pace(samples) if last.records else "ok"
 
 
-def _gone(samples: Sequence[Sample]) -> bool:
+def _is_gone(samples: Sequence[Sample]) -> bool:
     """Nobody was there for a while. Who has not been looked for is not gone."""
     last = samples[-1]
     empty_since_s = last.at_s
@@ -171,10 +171,10 @@ def judge(
         ours=ours,
         reason=_reason(status, place, windows[place][-1], now_s),
         lag_records=records,
-        lag_s=_rounded(_worst([sample.seconds for sample in newest])),
-        trend=_rounded(slope),
-        eta_s=0.0 if not records else _rounded(records / -slope) if slope is not None and slope < 0 else None,
-        retention_share=_rounded(_worst([sample.retention_share for sample in newest])),
+        lag_s=_round(_worst([sample.seconds for sample in newest])),
+        trend=_round(slope),
+        eta_s=0.0 if not records else _round(records / -slope) if slope is not None and slope < 0 else None,
+        retention_share=_round(_worst([sample.retention_share for sample in newest])),
         members=max(told) if told else None,
         partitions=[_partition(at, words[at], window[-1]) for at, window in sorted(windows.items()) if window],
     )
@@ -197,13 +197,13 @@ def _worst(values: Sequence[float | None]) -> float | None:
     return max(known) if known and len(known) == len(values) else None
 
 
-def _rounded(value: float | None) -> float | None:
+def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
 def _partition(at: Place, status: Status, last: Sample) -> PartitionLag:
     records = None if last.committed is None else last.records
-    return PartitionLag(*at, status, last.committed, last.end, records, _rounded(last.seconds))
+    return PartitionLag(*at, status, last.committed, last.end, records, _round(last.seconds))
 
 
 def _reason(status: Status, at: Place, last: Sample, now_s: float) -> str:

@@ -40,7 +40,7 @@ class Spend(msgspec.Struct, frozen=True):
     unpriced: int
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Trouble(msgspec.Struct, frozen=True):
     """What needs somebody, why, and what to do first."""
 
     what: str
@@ -56,7 +56,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     summary: str
     as_of: float
-    problems: Sequence[Problem]
+    problems: Sequence[Trouble]
     supervised: bool
     parts: Sequence[PartAssessment] = ()
     resident_bytes: int = 0
@@ -74,7 +74,7 @@ def overview(
     spend: Spend | None,
 ) -> Overview:
     """`pipeline`: as it may be believed now, see `pipeline.mask_stale`."""
-    found = _joined([*_of_parts(parts), *_of_checks(checks), *_of_pipeline(pipeline)])
+    found = _merge([*_of_parts(parts), *_of_checks(checks), *_of_pipeline(pipeline)])
     problems = sorted(found, key=lambda problem: RANK[problem.verdict])
     verdict: Verdict = problems[0].verdict if problems else "ok"
     return Overview(
@@ -92,9 +92,9 @@ def overview(
     )
 
 
-def _joined(problems: Sequence[Problem]) -> list[Problem]:
+def _merge(problems: Sequence[Trouble]) -> list[Trouble]:
     """Each thing once: what a process says of itself comes before what others say of it."""
-    joined: dict[str, Problem] = {}
+    joined: dict[str, Trouble] = {}
     for each in problems:
         first = joined.get(each.what)
         if first is None:
@@ -104,7 +104,7 @@ def _joined(problems: Sequence[Problem]) -> list[Problem]:
     return list(joined.values())
 
 
-def _summary(verdict: Verdict, problems: Sequence[Problem], parts: Assessment | None) -> str:
+def _summary(verdict: Verdict, problems: Sequence[Trouble], parts: Assessment | None) -> str:
     if verdict == "ok":
         return "ok: everything is ready, the path from the WAL to every view is open"
     if parts is not None and (parts.summary.startswith("cannot tell") or parts.summary == "stopping"):
@@ -112,42 +112,42 @@ def _summary(verdict: Verdict, problems: Sequence[Problem], parts: Assessment | 
     return f"{verdict}: {', '.join(dict.fromkeys(each.what for each in problems if each.verdict == verdict))}"
 
 
-def _of_parts(parts: Assessment | None) -> Iterator[Problem]:
+def _of_parts(parts: Assessment | None) -> Iterator[Trouble]:
     for row in parts.parts if parts else ():
         if row.verdict != "ok" and "dead letters" not in row.detail:  # counted once, from the table
-            yield Problem(row.name, row.verdict, f"{row.state}: {row.detail}", f"`adriatic logs {row.name}`")
+            yield Trouble(row.name, row.verdict, f"{row.state}: {row.detail}", f"`adriatic logs {row.name}`")
 
 
-def _of_checks(checks: Sequence[Check]) -> Iterator[Problem]:
+def _of_checks(checks: Sequence[Check]) -> Iterator[Trouble]:
     for check in checks:
         if check.verdict != "ok":
-            yield Problem(check.name, check.verdict, check.detail)
+            yield Trouble(check.name, check.verdict, check.detail)
 
 
-def _of_pipeline(found: Pipeline | None) -> Iterator[Problem]:
+def _of_pipeline(found: Pipeline | None) -> Iterator[Trouble]:
     if found is None:
         return  # the check of the database says why
     if found.reason:
-        yield Problem("groups", "unknown", found.reason)
+        yield Trouble("groups", "unknown", found.reason)
     else:
         yield from _of_groups(found.groups)
     yield from _of_views([view for view in found.views if view.reason != found.reason])
     if found.slot is not None:
         yield from _of_slot(found.slot)
     if count := sum(each.open for each in found.dead_letters):
-        yield Problem("dead letters", "degraded", f"{count} wait for a decision", "`adriatic dlq list`")
+        yield Trouble("dead letters", "degraded", f"{count} wait for a decision", "`adriatic dlq list`")
 
 
-def _of_groups(groups: Sequence[GroupLag]) -> Iterator[Problem]:
+def _of_groups(groups: Sequence[GroupLag]) -> Iterator[Trouble]:
     """Ours alone: what others do with the topics is theirs to judge, and is only shown."""
     for group in groups:
         if group.ours and group.status not in WELL:
             verdict: Verdict = "unknown" if group.status == "unknown" else "degraded"
             advice = lag.ADVICE[group.status].format(name=group.group.removeprefix("adriatic."))
-            yield Problem(group.group, verdict, f"{group.status}: {group.reason}", advice)
+            yield Trouble(group.group, verdict, f"{group.status}: {group.reason}", advice)
 
 
-def _of_views(views: Sequence[ViewFreshness]) -> Iterator[Problem]:
+def _of_views(views: Sequence[ViewFreshness]) -> Iterator[Trouble]:
     """Views that are held up at the same place, together: it is one fault."""
     alike: dict[tuple[str, str | None], list[ViewFreshness]] = {}
     for view in views:
@@ -157,22 +157,22 @@ def _of_views(views: Sequence[ViewFreshness]) -> Iterator[Problem]:
         oldest_s = max((view.age_s or 0.0 for view in held), default=0.0)
         what = "view " + ", ".join(view.view for view in held)
         if slowest is None:
-            yield Problem(what, "unknown", "unknown", held[0].reason)
+            yield Trouble(what, "unknown", "unknown", held[0].reason)
         else:
             detail = f"{state}, {oldest_s:.0f} s behind, most of it in the stage {slowest}"
-            yield Problem(what, "degraded", detail, held[0].reason)
+            yield Trouble(what, "degraded", detail, held[0].reason)
 
 
-def _of_slot(slot: Slot) -> Iterator[Problem]:
+def _of_slot(slot: Slot) -> Iterator[Trouble]:
     recover = "docs/how-to/recover.md"
     if slot.status in ("missing", "lost"):
-        yield Problem("slot", "degraded", f"{slot.name} is {slot.status}", f"changes are not captured: {recover}")
+        yield Trouble("slot", "degraded", f"{slot.name} is {slot.status}", f"changes are not captured: {recover}")
     elif not slot.active:
-        yield Problem("slot", "degraded", f"nobody reads {slot.name}; it keeps WAL", "is the process `cdc` there?")
+        yield Trouble("slot", "degraded", f"nobody reads {slot.name}; it keeps WAL", "is the process `cdc` there?")
     elif slot.status != "reserved":
-        yield Problem("slot", "degraded", f"{slot.name} is {slot.status}: it will be given up soon", recover)
+        yield Trouble("slot", "degraded", f"{slot.name} is {slot.status}: it will be given up soon", recover)
     for table in slot.stopped_tables:
-        yield Problem(f"table {table}", "degraded", "stopped: its changes are not captured", "`adriatic cdc status`")
+        yield Trouble(f"table {table}", "degraded", "stopped: its changes are not captured", "`adriatic cdc status`")
 
 
 def disk(name: str, free_bytes: int, total_bytes: int) -> Check:

@@ -91,12 +91,12 @@ class Watcher:
             self._life.health.clear("postgres")
             self._life.health.ready()
         except DependencyUnavailable as error:
-            self.lost(str(error))
+            self.forget(str(error))
         except Exception as error:
             log.exception("look failed")
-            self.lost(f"{type(error).__name__}: {error}")
+            self.forget(f"{type(error).__name__}: {error}")
 
-    def lost(self, why: str) -> None:
+    def forget(self, why: str) -> None:
         """No database: nothing can be known or written, and nothing old is exported as if it were of now."""
         self._life.health.wait_for("postgres", why)
         self._forget_metrics(set())

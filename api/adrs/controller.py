@@ -91,7 +91,7 @@ class AdrController(Controller):
         """It gets the next number of its log. The log `main` is made when it is missing, others are made first.
 
         The answer's header `Adriatic-Position` is at or after the commit: a search whose `as_of.lsn` has reached it
-        shows the ADR, and a search that is sent the header waits for that. `Adriatic-Commit-Lsn` is its former name.
+        shows the ADR, and a search that is sent the header waits for that.
         """
         service.require_fitting(data.body, settings.api.adr_bytes_max)
         document = await _parse(data.body)

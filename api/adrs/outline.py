@@ -71,7 +71,7 @@ def outline(text: str) -> Outline:
     front_end, unclosed = _front_matter_end(lines)
     front_matter, relations = _front_matter(lines[1 : front_end - 1]) if front_end else ({}, ())
     prose = _blank_comments([""] * front_end + lines[front_end:])
-    tokens = _BLOCKS.parse("\n".join(prose), {"closing": _closing_fences(prose)})
+    tokens = _BLOCKS.parse("\n".join(prose), {"closing": _find_closing_fences(prose)})
     for token in tokens:
         if token.type == "fence" and token.map:
             start, end = token.map
@@ -161,7 +161,7 @@ def _blank_comments(lines: list[str]) -> list[str]:
 # ---------------------------------------------------------------------------------------------- headings and code
 
 
-def _closing_fences(lines: Sequence[str]) -> dict[str, list[int]]:
+def _find_closing_fences(lines: Sequence[str]) -> dict[str, list[int]]:
     """Find for each mark of a fence the length of the longest that could close one, at or after each line."""
     longest = {"`": [0] * (len(lines) + 1), "~": [0] * (len(lines) + 1)}
     for index in range(len(lines) - 1, -1, -1):
@@ -173,7 +173,7 @@ def _closing_fences(lines: Sequence[str]) -> dict[str, list[int]]:
     return longest
 
 
-def _closed_fence(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
+def _parse_fence(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
     """CommonMark's rule, but for a fence that never closes: it would hide the rest of the text."""
     at = state.bMarks[start_line] + state.tShift[start_line]
     mark = state.src[at : at + 1]
@@ -187,7 +187,7 @@ def _blocks() -> MarkdownIt:
     """A parser of blocks alone. Comments are gone when it is asked, other HTML is text like any, and so is a link
     definition."""
     parser = MarkdownIt("commonmark").disable(["html_block", "reference", "inline", "text_join"])
-    parser.block.ruler.at("fence", _closed_fence, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    parser.block.ruler.at("fence", _parse_fence, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     return parser
 
 

@@ -42,7 +42,7 @@ _DESCRIPTION = """Server-sent events: `start` (session, attempt, provider, fresh
 
 
 class ChatController(Controller):
-    """Answers stand on the tenant's ADRs; every number in them points to a source that exists."""
+    """Answers stand on what the tenant's search finds; every number in them points to a source that exists."""
 
     path = "/v1/chat"
     tags = ("chat",)

@@ -11,8 +11,9 @@ from msgspec import Meta
 
 from api.problems import Problem
 from api.search.query import QUERY_CHARS_MAX
-from api.search.schemas import Degraded, SearchFreshness
+from api.search.schemas import Degraded, Document, SearchFreshness
 from connectors.llm import Finish, Tokens
+from schemas.sources import Kind
 
 SOURCES_DEFAULT = 6
 SOURCES_MAX = 12
@@ -48,14 +49,20 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What `[number]` points to: characters [char_start, char_end) of this version's body."""
+    """What `[number]` points to: characters [char_start, char_end) of the body of this version of a source.
+
+    `label` and `log`: of an ADR. `document`: of a document. `path`: where the API shows the source, as in a search.
+    """
 
     number: int
-    adr_id: UUID
-    adr_number: int | None
-    log: str
+    kind: Kind
+    source_id: UUID
     version: int
     title: str
+    label: str | None
+    log: str | None
+    path: str | None
+    document: Document | None
     heading: str
     char_start: int
     char_end: int

@@ -59,7 +59,7 @@ _ARMS = """
       case when s.recorded_at >= coalesce($1::timestamptz, '-infinity') then s.recorded_at end as recorded_at,
       s.words_at, s.meaning_at
     from app.adrs a
-    left join mv.search_state s using (tenant_id, adr_id)
+    left join mv.search_state s on s.tenant_id = a.tenant_id and s.kind = 'adr' and s.source_id = a.adr_id
   ),
   times as (
     select

@@ -91,7 +91,7 @@ class TailOnLoop:
         await asyncio.to_thread(self.tail.stop)
 
     def _deliver(self, batches: Sequence[PartitionBatch]) -> None:
-        """On the consumer's thread."""
+        """Called on the consumer's thread."""
         loop = self._loop
         if loop is None:
             return
@@ -169,7 +169,7 @@ class Partitions:
         """The first offset that the log has, and its end. Raises `DependencyUnavailable`."""
 
         def ask() -> tuple[int, int]:
-            offsets = self._known_offsets()
+            offsets = self._open_offsets()
             return offsets.first([source])[source], offsets.end([source])[source]
 
         return await asyncio.to_thread(ask)
@@ -189,7 +189,7 @@ class Partitions:
     def _ask_start(self, source: TopicPartition, at_ms: int) -> tuple[str, int]:
         """The topic's id, and the first offset since a time, or the end. Blocks."""
         topic_id = topic_ids(self._settings, [source.topic])[source.topic]
-        offsets = self._known_offsets()
+        offsets = self._open_offsets()
         end = offsets.end([source])[source]
         since = offsets.at([source], at_ms)[source]
         return topic_id, end if since < 0 else since
@@ -199,7 +199,7 @@ class Partitions:
     def ask_ends(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, str]]:
         """Where each partition ends, and its topic's id. Blocks; raises `DependencyUnavailable`."""
         ids = topic_ids(self._settings, sorted({source.topic for source in sources}))
-        ends = self._known_offsets().end(sources)
+        ends = self._open_offsets().end(sources)
         return {source: (ends[source], ids[source.topic]) for source in sources}
 
     def forget_idle(self) -> None:
@@ -228,7 +228,7 @@ class Partitions:
             else:
                 partition.wake(news)
 
-    def _known_offsets(self) -> Offsets:
+    def _open_offsets(self) -> Offsets:
         if self._offsets is None:
             self._offsets = Offsets(self._settings)
         return self._offsets

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import msgspec
+from psycopg import sql
 
 from api.db import Connection
 from runtime.errors import TooLarge
@@ -20,21 +22,28 @@ ROWS_MAX = 20_000
 """Rows of one tenant in one view. A live read is what a page shows; more is for a consumer of the topic."""
 PAGE_ROWS_MAX = 500
 PAGE_BYTES_MAX = 262_144
-"""Of one `snapshot` event, at least one row aside. Clients hold an event in memory before they see it."""
+"""Size of one `snapshot` event, unless one row is larger. Clients hold an event in memory before they see it."""
 
 Convert = Callable[[Any], Any]
 _EPOCH = date(1970, 1, 1)
 _ENCODER = msgspec.json.Encoder()
 
 
+_READ = sql.SQL("select {columns} from {table} where tenant_id = $1 order by {key} limit $2")
+
+
+@cache
+def statement_of(view: KeptView) -> str:
+    """The query for a view's rows, of the names that it declares."""
+    columns, key = (sql.SQL(", ").join(map(sql.Identifier, names)) for names in (view.shown, view.key))
+    return _READ.format(columns=columns, table=sql.Identifier(*view.table.split(".")), key=key).as_string(None)
+
+
 async def read(connection: Connection, view: KeptView, tenant_id: Any, rows_max: int = ROWS_MAX) -> list[bytes]:
     """The rows of the tenant as JSON, by key. Raises `TooLarge` when they are too many."""
-    statement = await connection.prepare(
-        f"select {', '.join(view.shown)} from {view.table} where tenant_id = $1 "  # noqa: S608 - constants of ours
-        f"order by {', '.join(view.key)} limit {rows_max + 1}"
-    )
+    statement = await connection.prepare(statement_of(view))
     json_columns = {each.name for each in statement.get_attributes() if each.type.name in ("json", "jsonb")}
-    found = await statement.fetch(tenant_id)
+    found = await statement.fetch(tenant_id, rows_max + 1)
     if len(found) > rows_max:
         raise TooLarge(
             f"{view.name} has more than {rows_max} rows for this tenant",
@@ -86,7 +95,7 @@ def _pick(names: Sequence[str], row: Mapping[str, Any], converters: Mapping[str,
 
 
 def find_converters(schema: Mapping[str, Any]) -> dict[str, Convert]:
-    """For each column of an envelope's row, how its Avro value becomes what the table would give."""
+    """Find for each column of an envelope's row how its Avro value becomes what the table would give."""
     before = next(field["type"] for field in schema["fields"] if field["name"] == "before")
     row = next(branch for branch in before if isinstance(branch, dict))
     found: dict[str, Convert] = {}

@@ -141,7 +141,7 @@ def find_reset(state: ReaderState) -> Reset | None:
     return state.reset if isinstance(state, Settling | Joining | Sending) else None
 
 
-def held_bytes(state: ReaderState) -> int:
+def count_bytes(state: ReaderState) -> int:
     """What the state keeps in memory beside its position."""
     return sum(map(len, state.pages)) if isinstance(state, Sending) else 0
 
@@ -270,7 +270,7 @@ def step(state: ReaderState, event: ReaderEvent) -> ReaderState:
 
 
 def _begin(state: Resuming | Settling | Joining | Sending, event: ReaderEvent) -> ReaderState | None:
-    """Until all rows are sent, or the place of a token is found. None: it cannot happen."""
+    """The state after an event, until all rows are sent or the place of a token is found. None: it cannot happen."""
     match state, event:
         case Resuming(), BoundsFound():
             return _resume(state.position, event)

@@ -22,13 +22,13 @@ from api.search.schemas import (
     LIMIT_MAX,
     VALUE_CHARS_MAX,
     VALUES_MAX,
-    Kind,
     Mode,
     SearchRequest,
     SearchResult,
 )
 from runtime.deadline import Deadline
 from runtime.errors import InvalidInput
+from schemas.sources import Kind
 
 _REQUEST = {"q": "why is there no dual write", "mode": "hybrid", "status": ["accepted"], "limit": 5, "explain": True}
 _AS_OF = {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-01-15T09:00:00Z", "age_s": 0.8}
@@ -38,7 +38,7 @@ _RESULT = {
     "hits": [
         {
             "kind": "adr",
-            "adr_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
+            "source_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
             "number": 2,
             "log": "main",
             "title": "Everything enters Kafka through the WAL",
@@ -58,6 +58,7 @@ _RESULT = {
                 "char_start": 812,
                 "char_end": 1790,
             },
+            "path": "/v1/adrs/0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
             "explain": {
                 "words": _ARM | {"terms": ["dual", "write"]},
                 "meaning": _ARM | {"score": 0.61},
@@ -127,7 +128,7 @@ class SearchController(Controller):
         ] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT,
         explain: Annotated[bool, QueryParameter(description="Say how each hit got its place.")] = False,
-        kind: Annotated[Kind | None, QueryParameter(description="ADRs only, or documents only.")] = None,
+        kind: Annotated[Kind | None, QueryParameter(description="Sources of this kind only.")] = None,
         position: watermarks.Position = None,
     ) -> Response[SearchResult]:
         """Statuses are alternatives, tags are all required, and filters are joined by and."""

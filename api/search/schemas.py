@@ -11,10 +11,10 @@ from msgspec import Meta
 
 from api.search.query import QUERY_CHARS_MAX
 from api.watermarks import AsOf
+from schemas.sources import Kind
 
 Mode = Literal["words", "meaning", "hybrid"]
 Arm = Literal["words", "meaning"]
-Kind = Literal["adr", "document"]
 
 LIMIT_DEFAULT = 10
 LIMIT_MAX = 50
@@ -46,7 +46,7 @@ class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until: Annotated[datetime, Meta(description="In effect before this time.", tz=True)] | None = None
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT
     explain: Annotated[bool, Meta(description="Say how each hit got its place.")] = False
-    kind: Annotated[Kind | None, Meta(description="ADRs only, or documents only. Null: both.")] = None
+    kind: Annotated[Kind | None, Meta(description="Sources of this kind only. Null: of all.")] = None
 
 
 class Snippet(msgspec.Struct, frozen=True):
@@ -69,8 +69,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
     """A hit's place in one arm. `score` is BM25's, or the cosine similarity; `contribution` is its part of the hit's
-    score. `terms` are the words that matched, as they are indexed. `version` of a document counts those that were
-    indexed."""
+    score. `terms` are the words that matched, as they are indexed."""
 
     rank: int
     score: float
@@ -81,7 +80,7 @@ class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HitExplanation(msgspec.Struct, frozen=True):
-    """None: the arm did not find the ADR among its hundred. `named`: the query is this ADR's number."""
+    """None: the arm did not find the source among its hundred. `named`: the query is this ADR's number."""
 
     words: ArmRank | None
     meaning: ArmRank | None
@@ -91,20 +90,20 @@ class HitExplanation(msgspec.Struct, frozen=True):
 class Document(msgspec.Struct, frozen=True):
     """What a hit that is a document has beside its text. `uri`: where its original is, when that is not here."""
 
-    document_id: UUID
     origin: Literal["upload", "feed"]
     media_type: str
     uri: str | None
 
 
 class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One ADR or document. Title, status and time are those of the version that is searchable by words.
+    """One source. Title, status and time are those of the version that is searchable by words.
 
-    `adr_id` is null for a document, which has `document` instead, and neither number, log, status nor tags.
+    Only an ADR has number, log, status and tags; only a document has `document`. `path`: where the API shows it; null
+    for an item of a feed, whose original is elsewhere.
     """
 
     kind: Kind
-    adr_id: UUID | None
+    source_id: UUID
     number: int | None
     log: str | None
     title: str
@@ -116,6 +115,7 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     snippet: Snippet
     chunk: Chunk
     document: Document | None = None
+    path: str | None = None
     explain: HitExplanation | None = None
 
 

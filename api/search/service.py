@@ -7,8 +7,7 @@ query is embedded. Read next: `sql`.
 
 from __future__ import annotations
 
-from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from api import watermarks
@@ -33,7 +32,9 @@ from api.search.schemas import (
 from api.search.snippet import START, STOP, snippet
 from connectors.embedders import EmbeddingSpace, Vector
 from runtime import metrics
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError, DependencyUnavailable
+from schemas import sources
 
 CANDIDATES_MAX = 100
 """Of each arm, before fusion (DESIGN: two arms of a hundred)."""
@@ -54,7 +55,7 @@ async def search(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
     """Raises `InvalidInput` for a query without words, and `DependencyUnavailable` when no arm can answer."""
     query = queries.parse(request.q)
     metrics.SEARCHES.labels(request.mode).inc()
-    began_s = perf_counter()
+    began_s = SYSTEM_CLOCK.monotonic()
     degraded: list[Degraded] = []
     embedded: tuple[EmbeddingSpace, Vector] | None = None
     if request.mode != "words":
@@ -62,7 +63,7 @@ async def search(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
             embedded = await embedder.embed(tenant_id, query.text)
         except AdriaticError as error:
             degraded.append(_degraded(request, "meaning", error))
-    embed_s = perf_counter() - began_s
+    embed_s = SYSTEM_CLOCK.monotonic() - began_s
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         await connection.execute("select set_config('statement_timeout', $1, true)", str(STATEMENT_MS_MAX))
         if embedded and (refused := await _other_space(connection, embedded[0])):
@@ -81,12 +82,12 @@ async def search(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
             excluded=list(query.excluded),
             number=query.number,
             space=embedded[0].name if embedded else None,
-            filtered_to=None if allowed is None else len(allowed),
+            filtered_to=None if allowed is None else len(allowed.ids),
             candidates_words=rows[0]["words_candidates"] if rows else 0,
             candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
             fusion_k=FUSION_K,
             embed_ms=round(embed_s * 1000, 3),
-            query_ms=round((perf_counter() - began_s - embed_s) * 1000, 3),
+            query_ms=round((SYSTEM_CLOCK.monotonic() - began_s - embed_s) * 1000, 3),
         )
     hits = [_hit(row, request.explain) for row in rows]
     return SearchResult(request.mode, hits, degraded, as_of, explanation)
@@ -107,18 +108,25 @@ async def _other_space(connection: Connection, space: EmbeddingSpace) -> Depende
     if active is None or active == space.name:
         return None
     return DependencyUnavailable(
-        f"the ADRs are embedded in the space {active}, and queries here in {space.name}",
+        f"what is searched is embedded in the space {active}, and queries here in {space.name}",
         hint="give the API and the flow `embed` the same embedder settings",
     )
 
 
-async def _allowed(connection: Connection, request: SearchRequest, query: queries.Query) -> list[UUID] | None:
+class Allowed(NamedTuple):
+    """What may be found, pair by pair."""
+
+    kinds: list[str]
+    ids: list[UUID]
+
+
+async def _allowed(connection: Connection, request: SearchRequest, query: queries.Query) -> Allowed | None:
     """What passes the filters; None when there is none."""
     filters = (request.status, request.tag, request.log, request.author, request.since, request.until)
     if not any((*filters, query.required, query.excluded, request.kind)):
         return None
     rows = await connection.fetch(sql.ALLOWED, *filters, list(query.required), list(query.excluded), request.kind)
-    return [row["adr_id"] for row in rows]
+    return Allowed([row["kind"] for row in rows], [row["source_id"] for row in rows])
 
 
 async def _hits(
@@ -126,12 +134,13 @@ async def _hits(
     request: SearchRequest,
     query: queries.Query,
     embedded: tuple[EmbeddingSpace, Vector] | None,
-    allowed: list[UUID] | None,
+    allowed: Allowed | None,
 ) -> list[Any]:
     rows: list[Any] = await connection.fetch(
         sql.HITS,
         query.text,
-        allowed,
+        allowed and allowed.kinds,
+        allowed and allowed.ids,
         request.mode != "meaning",
         embedded[0].name if embedded else None,
         "[" + ",".join(map(repr, embedded[1].tolist())) + "]" if embedded else None,
@@ -156,11 +165,10 @@ async def _freshness(connection: Connection, request: SearchRequest, by_meaning:
 
 
 def _hit(row: Any, explain: bool) -> Hit:
-    of_document = row["kind"] == "document"
-    identity = UUID(str(row["adr_id"]))
+    source_id = UUID(str(row["source_id"]))
     return Hit(
         kind=row["kind"],
-        adr_id=None if of_document else identity,
+        source_id=source_id,
         number=row["number"],
         log=row["log"],
         title=row["title"],
@@ -170,8 +178,9 @@ def _hit(row: Any, explain: bool) -> Hit:
         effective_at=row["effective_at"],
         score=row["score"],
         snippet=_snippet(row["headline"]),
-        chunk=Chunk(row["chunk_version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
-        document=Document(identity, row["origin"], row["media_type"], row["uri"]) if of_document else None,
+        chunk=Chunk(row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
+        document=Document(row["origin"], row["media_type"], row["uri"]) if row["origin"] else None,
+        path=None if row["origin"] == "feed" else sources.KINDS[row["kind"]].path.format(source_id),
         explain=HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"]) if explain else None,
     )
 

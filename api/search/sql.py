@@ -8,109 +8,174 @@ from __future__ import annotations
 from typing import Final
 
 ALLOWED: Final = """
-with required as (
-    select wanted.n, found.adr_id
-      from unnest($7::text[]) with ordinality as wanted (text, n),
-           mv.search_adrs_with(websearch_to_tsquery('pg_catalog.english', wanted.text)) as found (adr_id)
-     where numnode(websearch_to_tsquery('pg_catalog.english', wanted.text)) > 0
-), excluded as (
-    select found.adr_id
-      from unnest($8::text[]) as unwanted (text),
-           mv.search_adrs_with(websearch_to_tsquery('pg_catalog.english', unwanted.text)) as found (adr_id)
-     where numnode(websearch_to_tsquery('pg_catalog.english', unwanted.text)) > 0
-), demanded as (
-    select count(*) as n from unnest($7::text[]) as wanted (text)
-     where numnode(websearch_to_tsquery('pg_catalog.english', wanted.text)) > 0
-)
-select s.adr_id
-  from mv.search_state s left join app.adrs a on a.tenant_id = s.tenant_id and a.adr_id = s.adr_id
- where s.tenant_id = app.current_tenant() and not s.deleted
-   and ($9::text is null or s.kind = $9)
-   and (cardinality($1::text[]) = 0 or s.status = any ($1))
-   and (cardinality($2::text[]) = 0 or not exists (
-        select from unnest($2) as wanted (tag) where not exists (
-            select from app.adr_tags t
-             where t.tenant_id = s.tenant_id and t.adr_id = s.adr_id and t.tag = wanted.tag)))
-   and ($3::text is null or a.log_id = (
-        select l.log_id from app.logs l where l.tenant_id = s.tenant_id and l.slug = $3))
-   and ($4::text is null or exists (
-        select from app.adr_versions v
-         where v.tenant_id = s.tenant_id and v.adr_id = s.adr_id and lower(v.author) = lower($4)))
-   and ($5::timestamptz is null or s.effective_at >= $5)
-   and ($6::timestamptz is null or s.effective_at < $6)
-   and ((select n from demanded) = 0 or s.adr_id in (
-        select r.adr_id from required r group by r.adr_id having count(*) = (select n from demanded)))
-   and s.adr_id not in (select x.adr_id from excluded x)
+  with required as (
+    select wanted.n, found.kind, found.source_id
+    from unnest($7::text[]) with ordinality as wanted (text, n),
+      mv.search_sources_with(websearch_to_tsquery('pg_catalog.english', wanted.text)) as found
+    where numnode(websearch_to_tsquery('pg_catalog.english', wanted.text)) > 0
+  ),
+  excluded as (
+    select found.kind, found.source_id
+    from unnest($8::text[]) as unwanted (text),
+      mv.search_sources_with(websearch_to_tsquery('pg_catalog.english', unwanted.text)) as found
+    where numnode(websearch_to_tsquery('pg_catalog.english', unwanted.text)) > 0
+  ),
+  demanded as (
+    select count(*) as n
+    from unnest($7::text[]) as wanted (text)
+    where numnode(websearch_to_tsquery('pg_catalog.english', wanted.text)) > 0
+  )
+  select s.kind, s.source_id
+  from mv.search_state s
+  left join app.adrs a on s.kind = 'adr' and a.tenant_id = s.tenant_id and a.adr_id = s.source_id
+  where s.tenant_id = app.current_tenant()
+    and not s.deleted
+    and ($9::text is null or s.kind = $9)
+    and (cardinality($1::text[]) = 0 or s.status = any ($1))
+    and (
+      cardinality($2::text[]) = 0
+      or not exists (
+        select
+        from unnest($2) as wanted (tag)
+        where not exists (
+          select
+          from app.adr_tags t
+          where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id and t.tag = wanted.tag
+        )
+      )
+    )
+    and (
+      $3::text is null
+      or a.log_id = (select l.log_id from app.logs l where l.tenant_id = s.tenant_id and l.slug = $3)
+    )
+    and (
+      $4::text is null
+      or exists (
+        select
+        from app.adr_versions v
+        where v.tenant_id = a.tenant_id and v.adr_id = a.adr_id and lower(v.author) = lower($4)
+      )
+    )
+    and ($5::timestamptz is null or s.effective_at >= $5)
+    and ($6::timestamptz is null or s.effective_at < $6)
+    and (
+      (select n from demanded) = 0
+      or (s.kind, s.source_id) in (
+        select r.kind, r.source_id
+        from required r
+        group by r.kind, r.source_id
+        having count(*) = (select n from demanded)
+      )
+    )
+    and (s.kind, s.source_id) not in (select x.kind, x.source_id from excluded x)
 """
-"""What passes the filters: statuses, tags, log, author, since, until, required phrases, excluded ones, kind. A document
-has no status, tag, log or author, so none passes a filter by one.
+"""What passes the filters: statuses, tags, log, author, since, until, required phrases, excluded ones, kind. Only ADRs
+have tags, log and author, so nothing else passes a filter by one.
 
 A phrase of nothing but stop words asks for nothing.
 """
 
 HITS: Final = r"""
-with words as materialized (
-    select *, row_number() over (order by score desc, adr_id) as rank
-      from mv.search_words($1, $2, $8) where $3
-), meaning as materialized (
-    select *, row_number() over (order by score desc, adr_id) as rank
-      from mv.search_meaning($4, $5::text::vector, $2, $8) where $5 is not null
-), named as materialized (
-    select s.adr_id, s.words_version as version, 0 as ordinal
-      from app.adrs a join mv.search_state s using (tenant_id, adr_id)
-     where $3 and a.number = $6 and not s.deleted and ($2::uuid[] is null or s.adr_id = any ($2))
-), fused as (
-    select adr_id, n.adr_id is not null as named, w.terms,
-           w.rank as words_rank, w.score as words_score, w.version as words_version, w.ordinal as words_ordinal,
-           m.rank as meaning_rank, m.score as meaning_score, m.version as meaning_version,
-           m.ordinal as meaning_ordinal,
-           coalesce(1.0::float8 / ($9::integer + w.rank), 0) as words_part,
-           coalesce(1.0::float8 / ($9::integer + m.rank), 0) as meaning_part,
-           -- The chunk that is shown is that of the arm that ranks the ADR higher.
-           coalesce(m.rank < w.rank, w.rank is null and m.rank is not null) as by_meaning,
-           n.version as named_version, n.ordinal as named_ordinal
-      from words w full join meaning m using (adr_id) full join named n using (adr_id)
-), scored as materialized (
-    select *, words_part + meaning_part + case when named then $10::float8 else 0 end as score,
-           case when by_meaning then meaning_version else coalesce(words_version, named_version) end as version,
-           case when by_meaning then meaning_ordinal else coalesce(words_ordinal, named_ordinal) end as ordinal
-      from fused
-), best as materialized (
-    select f.*, s.tenant_id, s.kind, s.title, s.status, s.effective_at,
-           coalesce(s.source_version, s.words_version) as shown_version, s.source_version, a.number, a.log_id
-      from scored f
-      join mv.search_state s on s.tenant_id = app.current_tenant() and s.adr_id = f.adr_id
-      left join app.adrs a on a.tenant_id = s.tenant_id and a.adr_id = s.adr_id
-     -- A delete is seen at once, whatever the flow has done with it.
-     where case s.kind when 'adr' then a.adr_id is not null and a.deleted_at is null
-           else not exists (
-               select from app.document_versions d where d.tenant_id = s.tenant_id and d.document_id = s.adr_id
-                  and d.version > s.source_version and d.kind = 'delete') end
-     order by f.score desc, f.adr_id
-     limit $7
-), terms as (
+  with words as materialized (
+    select *, row_number() over (order by score desc, kind, source_id) as rank
+    from mv.search_words($1, $2, $3, $9)
+    where $4
+  ),
+  meaning as materialized (
+    select *, row_number() over (order by score desc, kind, source_id) as rank
+    from mv.search_meaning($5, $6::text::vector, $2, $3, $9)
+    where $6 is not null
+  ),
+  named as materialized (
+    select s.kind, s.source_id, s.words_version as version, 0 as ordinal
+    from app.adrs a
+    join mv.search_state s on s.tenant_id = a.tenant_id and s.kind = 'adr' and s.source_id = a.adr_id
+    where $4
+      and a.number = $7
+      and not s.deleted
+      and ($3::uuid[] is null or (s.kind, s.source_id) in (select * from unnest($2::text[], $3)))
+  ),
+  fused as (
+    select
+      kind, source_id, n.source_id is not null as named, w.terms,
+      w.rank as words_rank, w.score as words_score, w.version as words_version, w.ordinal as words_ordinal,
+      m.rank as meaning_rank, m.score as meaning_score, m.version as meaning_version,
+      m.ordinal as meaning_ordinal,
+      coalesce(1.0::float8 / ($10::integer + w.rank), 0) as words_part,
+      coalesce(1.0::float8 / ($10::integer + m.rank), 0) as meaning_part,
+      -- The chunk that is shown is that of the arm that ranks the source higher.
+      coalesce(m.rank < w.rank, w.rank is null and m.rank is not null) as by_meaning,
+      n.version as named_version, n.ordinal as named_ordinal
+    from words w
+    full join meaning m using (kind, source_id)
+    full join named n using (kind, source_id)
+  ),
+  scored as materialized (
+    select
+      *, words_part + meaning_part + case when named then $11::float8 else 0 end as score,
+      case when by_meaning then meaning_version else coalesce(words_version, named_version) end as version,
+      case when by_meaning then meaning_ordinal else coalesce(words_ordinal, named_ordinal) end as ordinal
+    from fused
+  ),
+  best as materialized (
+    select f.*, s.tenant_id, s.title, s.status, s.effective_at, s.words_version as shown_version
+    from scored f
+    join mv.search_state s
+      on s.tenant_id = app.current_tenant() and s.kind = f.kind and s.source_id = f.source_id
+    -- A delete is seen at once, whatever the flow has done with it; and so is that the rows are gone.
+    where not coalesce(
+      (
+        select v.deleted
+        from app.source_versions v
+        where v.tenant_id = s.tenant_id and v.kind = s.kind and v.source_id = s.source_id
+        order by v.version desc
+        limit 1
+      ),
+      true
+    )
+    order by f.score desc, f.kind, f.source_id
+    limit $8
+  ),
+  terms as (
     select coalesce(string_agg(mv.lexeme_query(lexeme)::text, ' | '), '')::tsquery as query
-      from unnest(mv.search_terms($1)) as lexeme
-)
-select best.*, l.slug as log, c.heading_path, c.char_start, c.char_end,
-       coalesce(c.source_version, c.version) as chunk_version, d.media_type, d.uri, d.origin,
-       array(select t.tag from app.adr_tags t
-              where t.tenant_id = best.tenant_id and t.adr_id = best.adr_id order by t.tag) as tags,
-       (select count(*) from words) as words_candidates,
-       (select count(*) from meaning) as meaning_candidates,
-       -- Without headings, whose place the heading path has taken, unless there is nothing else.
-       ts_headline('pg_catalog.english', translate(
-           coalesce(nullif(btrim(regexp_replace(c.body, '^ {0,3}#+ .*$', '', 'gn'), E' \n\r\t'), ''), c.body),
-           $11, ''), terms.query, $12) as headline
+    from unnest(mv.search_terms($1)) as lexeme
+  )
+  select
+    best.*, a.number, l.slug as log, c.heading_path, c.char_start, c.char_end, d.media_type, d.uri, d.origin,
+    array(
+      select t.tag
+      from app.adr_tags t
+      where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id
+      order by t.tag
+    ) as tags,
+    (select count(*) from words) as words_candidates,
+    (select count(*) from meaning) as meaning_candidates,
+    -- Without headings, whose place the heading path has taken, unless there is nothing else.
+    ts_headline(
+      'pg_catalog.english',
+      translate(
+        coalesce(nullif(btrim(regexp_replace(c.body, '^ {0,3}#+ .*$', '', 'gn'), E' \n\r\t'), ''), c.body), $12, ''
+      ),
+      terms.query,
+      $13
+    ) as headline
   from best
-  left join app.logs l on l.tenant_id = best.tenant_id and l.log_id = best.log_id
-  join mv.chunks c on c.tenant_id = best.tenant_id and c.adr_id = best.adr_id and c.version = best.version
-      and c.ordinal = best.ordinal
-  left join app.document_versions d on d.tenant_id = best.tenant_id and d.document_id = best.adr_id
-      and d.version = best.source_version
- cross join terms
- order by best.score desc, best.adr_id
+  join mv.chunks c
+    on c.tenant_id = best.tenant_id
+    and c.kind = best.kind
+    and c.source_id = best.source_id
+    and c.version = best.version
+    and c.ordinal = best.ordinal
+  left join app.adrs a on best.kind = 'adr' and a.tenant_id = best.tenant_id and a.adr_id = best.source_id
+  left join app.logs l on l.tenant_id = a.tenant_id and l.log_id = a.log_id
+  left join app.document_versions d
+    on best.kind = 'document'
+    and d.tenant_id = best.tenant_id
+    and d.document_id = best.source_id
+    and d.version = best.shown_version
+  cross join terms
+  order by best.score desc, best.kind, best.source_id
 """
-"""The best hits with all that is shown of them: query text, allowed ADRs or null, whether by words, embedding space,
-vector as text or null, number or null, hits at most, candidates of each arm, the constant of the fusion, the score of
-a named ADR, the characters that mark a match, and ts_headline's options."""
+"""The best hits with all that is shown of them: query text, kinds and ids of what is allowed or null, whether by words,
+embedding space, vector as text or null, number or null, hits at most, candidates of each arm, the constant of the
+fusion, the score of a named ADR, the characters that mark a match, and ts_headline's options."""

@@ -34,7 +34,7 @@ from connectors.kafka.producer import TransactionalProducer
 from connectors.postgres.lsn import Lsn
 from connectors.postgres.mapping import boundary
 from runtime.clock import Clock
-from runtime.errors import AdriaticError, DataError, DependencyUnavailable
+from runtime.errors import DataError, DependencyUnavailable
 from runtime.logs import get_logger
 from runtime.settings import PostgresSettings
 
@@ -42,8 +42,6 @@ log = get_logger("cdc")
 
 FETCH_ROWS = 500
 """Rows fetched at once. With texts of up to a mebibyte that is the memory that a copy needs."""
-
-OnStop = Callable[[Published, AdriaticError], None]
 
 
 def copy(

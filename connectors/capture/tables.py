@@ -14,7 +14,7 @@ from connectors.capture.checks import RESET
 from connectors.capture.encoder import TableEncoder
 from connectors.capture.pgoutput import Relation
 from connectors.capture.values import Misfit
-from runtime.errors import AdriaticError, DependencyUnavailable, Halted, NotFound
+from runtime.errors import DependencyUnavailable, Halted, NotFound
 from runtime.logs import get_logger
 from schemas import catalog
 from schemas.catalog import Schema
@@ -22,9 +22,6 @@ from schemas.codec import Encoder, SchemaLookup
 from topics.catalog import Topic
 
 log = get_logger("cdc")
-
-OnStopped = Callable[[str, AdriaticError], None]
-"""Called with the table's name and why. Returns when that is written down."""
 
 
 REGISTRY = {"dependency": "registry"}

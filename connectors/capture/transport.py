@@ -76,11 +76,6 @@ class Snapshot(NamedTuple):
     name: str
 
 
-class Identity(NamedTuple):
-    system_id: str
-    timeline: int
-
-
 class Transport:
     """One replication connection."""
 
@@ -117,12 +112,6 @@ class Transport:
         self._connection.close()
 
     # --- commands ---------------------------------------------------------------------------------------------------
-
-    def identify(self) -> Identity:
-        with boundary("IDENTIFY_SYSTEM"):
-            row = self._connection.execute("IDENTIFY_SYSTEM").fetchone()
-        assert row is not None
-        return Identity(str(row[0]), int(row[1]))
 
     @property
     def backend_pid(self) -> int:

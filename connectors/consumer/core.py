@@ -140,7 +140,7 @@ class ConsumerCore(Generic[Effects]):
 
     @property
     def views(self) -> dict[str, tuple[str, ...]]:
-        """By topic that is read, the views that are made from it."""
+        """The views that are made from each topic."""
         return {topic: self._processor.views_of(contract) for topic, contract in self._contract_of.items()}
 
     def close(self) -> None:
@@ -172,8 +172,8 @@ class ConsumerCore(Generic[Effects]):
         return self._sink.load_offsets(first)
 
     def tolerate(self, error: Fenced, source: TopicPartition) -> None:
-        """After a commit found the offset elsewhere: raises `error` when going on from there is of no use. Otherwise it
-        is safe: nothing was written, and the ledger says where the partition stands."""
+        """Judge a commit that found the offset elsewhere: raises `error` when going on from there is of no use.
+        Otherwise it is safe: nothing was written, and the ledger says where the partition stands."""
         self._fenced[source] += 1
         if self._fenced[source] > FENCED_MAX:
             raise error
@@ -188,7 +188,7 @@ class ConsumerCore(Generic[Effects]):
     def prepare(self, batch: Batch) -> Prepared[Effects]:
         """Decode and transform a batch; what cannot be is a dead letter. Blocks while a dependency is away."""
         self._visibility.wait(xid for record in batch.records if (xid := record.xid) is not None)
-        with self._timed("transform"):
+        with self._measure("transform"):
             events, undecodable = self._decode(batch)
             shares, failed = isolate(events, self._share)
         letters = [*undecodable, *(DeadLetter.of(event.record, "process", error) for event, error in failed)]
@@ -244,9 +244,9 @@ class ConsumerCore(Generic[Effects]):
         step = Step(source, items[0].batch.expected_offset, items[-1].batch.next_offset)
         letters = [letter for item in items for letter in item.letters]
         shares = [share for item in items for share in item.shares]
-        with self._timed("commit"):
+        with self._measure("commit"):
             try:
-                self._sink.commit(step, partial(self._apply, items, shares, letters), self._counting("postgres"))
+                self._sink.commit(step, partial(self._apply, items, shares, letters), self._retry_counter("postgres"))
             except OperatingError:
                 raise
             except Exception as error:
@@ -268,7 +268,7 @@ class ConsumerCore(Generic[Effects]):
         while True:
             work = partial(self._apply, items, shares, letters, isolated=True)
             try:
-                self._sink.commit(step, work, self._counting("postgres"))
+                self._sink.commit(step, work, self._retry_counter("postgres"))
             except _Faulty as error:
                 shares, more = self._refine(shares, error.faults)
                 letters = [*letters, *more]
@@ -365,13 +365,13 @@ class ConsumerCore(Generic[Effects]):
 
     def retry(self, what: str, attempt: Callable[[], T]) -> T:
         """Repeat `attempt` while the dependency `what` is away."""
-        return self._life.retry(what, attempt, self._counting(what))
+        return self._life.retry(what, attempt, self._retry_counter(what))
 
-    def _counting(self, dependency: str) -> Callable[[], None]:
+    def _retry_counter(self, dependency: str) -> Callable[[], None]:
         return metrics.FLOW_RETRIES.labels(self._processor.name, dependency).inc
 
     @contextmanager
-    def _timed(self, step: str) -> Iterator[None]:
+    def _measure(self, step: str) -> Iterator[None]:
         began = time.perf_counter()
         yield
         metrics.FLOW_BATCH_SECONDS.labels(self._processor.name, step).observe(time.perf_counter() - began)

@@ -20,8 +20,8 @@ log = get_logger("visibility")
 
 PAUSE_FIRST_S = 0.001
 PAUSE_MAX_S = 0.05
-"""Between two looks. A commit is visible some microseconds after it is in the WAL; only a standby takes longer, and its
-answer need not be noticed faster than a batch takes."""
+"""Longest time between two looks. A commit is visible some microseconds after it is in the WAL; only a standby takes
+longer, and its answer need not be noticed faster than a batch takes."""
 TOLD_S = 1.0
 """A wait that is longer is said at /health/ready: below, it is what a synchronous standby costs."""
 WAIT = "visibility"
@@ -38,20 +38,20 @@ class Visibility:
         self._snapshot = TransactionSnapshot(0, 0)
 
     def wait(self, xids: Iterable[int]) -> None:
-        """Until every later statement sees all of these transactions. However long that takes: it is lag, never an
+        """Wait until every later statement sees all of these transactions, however long that takes: it is lag, never an
         error. Raises `StopRequested`.
 
         What the last snapshot saw is visible for ever, so a reader that is behind hardly ever asks.
         """
-        hidden = self._hidden(xids)
+        hidden = self._find_hidden(xids)
         began_s, told, pauses = self._clock.monotonic(), False, _pauses()
         while hidden:
             self._snapshot = self._life.retry("postgres", self._look)
-            hidden = self._hidden(hidden)
+            hidden = self._find_hidden(hidden)
             waited_s = self._clock.monotonic() - began_s
             if hidden and waited_s > TOLD_S:
                 if not told:
-                    hidden = self._life.retry("postgres", lambda some=hidden: self._assigned(some))  # type: ignore[misc]
+                    hidden = self._life.retry("postgres", lambda some=hidden: self._drop_unassigned(some))  # type: ignore[misc]
                 told = True
                 self._life.health.wait_for(WAIT, _reason(hidden, waited_s))
             if hidden:
@@ -59,7 +59,7 @@ class Visibility:
         if told:
             self._life.health.clear(WAIT)
 
-    def _hidden(self, xids: Iterable[int]) -> set[int]:
+    def _find_hidden(self, xids: Iterable[int]) -> set[int]:
         return {xid for xid in xids if not self._snapshot.sees(xid)}
 
     def _look(self) -> TransactionSnapshot:
@@ -68,8 +68,8 @@ class Visibility:
         assert row is not None
         return TransactionSnapshot.parse(row[0])
 
-    def _assigned(self, xids: set[int]) -> set[int]:
-        """Without those that this database never gave out. It is then a copy from before they began: what they did is
+    def _drop_unassigned(self, xids: set[int]) -> set[int]:
+        """Drop those that this database never gave out. It is then a copy from before they began: what they did is
         not here and will not come, so there is nothing to wait for."""
         kept = {xid for xid in xids if self._is_assigned(xid)}
         if kept != xids:

@@ -1,7 +1,7 @@
 """Embeddings from any endpoint that speaks OpenAI's API: OpenAI, vLLM, Ollama, LiteLLM, text-embeddings-inference.
 
 Owns requests (count and size bounded), time-outs, the checks on what comes back, and whose fault a refusal is. The SDK
-does connections, authentication and errors; its retries are off, because the caller is the one retry loop.
+does connections, authentication and errors; its retries are off, because the caller tries again.
 
 A refused batch is halved until the text that is refused stands alone; a text that the endpoint calls too long is halved
 until it fits. Both depend on the endpoint's answers only, so the same text ends in the same request every time. An

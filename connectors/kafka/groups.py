@@ -6,7 +6,6 @@ Refuses to judge (`adriatic/watch/lag.py`). Committed offsets are asked for befo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from connectors.kafka.clients import Admin, make_consumer
 from connectors.kafka.errors import meaning_of
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition, record_of
+from runtime.clock import SYSTEM_CLOCK
 from runtime.settings import KafkaSettings
 
 GROUPS_MAX = 100
@@ -111,7 +111,7 @@ class Broker:
             )[name]
             for name in kept
         }
-        groups = [Group(name, members.get(name), self._committed(asked[name])) for name in kept]
+        groups = [Group(name, members.get(name), self._read_committed(asked[name])) for name in kept]
         return groups, len(names) - len(kept)
 
     def _members(self, client: AdminClient, names: list[str]) -> dict[str, int | None]:
@@ -127,7 +127,7 @@ class Broker:
                 found[name] = None
         return found
 
-    def _committed(self, asked: Any) -> dict[TopicPartition, int] | None:
+    def _read_committed(self, asked: Any) -> dict[TopicPartition, int] | None:
         """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us."""
         try:
             answer = self._admin.result(asked)
@@ -153,9 +153,9 @@ class Broker:
         """Timestamps of records do not change, so each is read once. One read a partition at a time: several groups may
         stand at different offsets of it."""
         self._ages = {place: age for place, age in self._ages.items() if place in wanted and age is not None}
-        until_s = time.monotonic() + RECORDS_S_MAX
+        until_s = SYSTEM_CLOCK.monotonic() + RECORDS_S_MAX
         left = sorted(wanted - set(self._ages))[:AGES_MAX]
-        while left and time.monotonic() < until_s:
+        while left and SYSTEM_CLOCK.monotonic() < until_s:
             turn = dict(reversed(left))
             found = self._read(turn, ranges, until_s)
             self._ages.update({(source, turn[source]): at for source, at in found.items()})
@@ -173,7 +173,7 @@ class Broker:
         places = [KafkaPosition(source.topic, source.partition, at) for source, at in turn.items()]
         reader.assign(places)
         reader.resume(places)  # what an earlier read paused stays so, beyond its assignment
-        while len(found) < len(turn) and (left_s := until_s - time.monotonic()) > 0:
+        while len(found) < len(turn) and (left_s := until_s - SYSTEM_CLOCK.monotonic()) > 0:
             message = reader.poll(left_s)
             if message is None:
                 continue

@@ -116,10 +116,6 @@ def show(record: Record, decoders: Mapping[Side, ValueDecoder], masks: Masks) ->
     }
 
 
-def is_tombstone(shown: Mapping[str, Any]) -> bool:
-    return shown["value"] is None and "value" not in shown["errors"]
-
-
 def _undecodable(error: DataError, data: bytes, masks: Masks) -> dict[str, Any]:
     preview = data[: HEADER.size if masks.any else PREVIEW_BYTES]
     return {"code": error.code, "detail": error.detail, "size_bytes": len(data), "hex": preview.hex()}
@@ -215,7 +211,7 @@ def _integers(*texts: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class RecordFilter:
     """Which records are shown: all `conditions` hold, and the key is `key` (any of its fields, or `field=value`)."""
 
     conditions: tuple[Condition, ...] = ()
@@ -295,7 +291,7 @@ def _cell(shown: Mapping[str, Any], column: str) -> str:
     return "" if found is None else plain(found)
 
 
-def picked(shown: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+def pick(shown: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
     """The columns by their names; for JSON."""
     return {column: at(shown, column) for column in columns}
 

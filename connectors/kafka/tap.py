@@ -89,7 +89,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class Account:
+class TapSummary:
     """What a reading looked at."""
 
     partitions: int = 0
@@ -122,7 +122,7 @@ class Tap:
         self._reading = reading
         self._clock = clock
         self._offsets = Offsets(settings)
-        self.account = Account()
+        self.account = TapSummary()
 
     def records(self) -> Generator[Record]:
         """Records in the order of each partition; partitions come interleaved, as the broker answers.
@@ -170,7 +170,7 @@ class Tap:
         source = TopicPartition(message.topic() or "", message.partition() or 0)
         if (error := message.error()) is not None:
             if error.code() == KafkaError._PARTITION_EOF:
-                self._passed(source, message.offset() or 0, open_, at_end=True)
+                self._move_on(source, message.offset() or 0, open_, at_end=True)
             else:
                 self._on_error(error)
             return None
@@ -178,10 +178,10 @@ class Tap:
             return None  # fetched before its partition was done
         offset = message.offset() or 0
         end = open_[source].end
-        self._passed(source, offset + 1, open_)
+        self._move_on(source, offset + 1, open_)
         return record_of(message) if end is None or offset < end else None
 
-    def _passed(
+    def _move_on(
         self, source: TopicPartition, position: int, open_: dict[TopicPartition, Span], *, at_end: bool = False
     ) -> None:
         """`at_end`: there is nothing more to read now, though the end may be further: what a transaction that is still

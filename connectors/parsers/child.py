@@ -11,7 +11,6 @@ import resource
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 
 from connectors.parsers import Parsed, ParseRequest, Refusal, Refused, formats, sniff
+from runtime.clock import SYSTEM_CLOCK
 
 WRITTEN_BYTES_MAX = 67_108_864
 """Largest file: what a library may put into a temporary one."""
@@ -64,7 +64,7 @@ def _confine() -> None:
 def _end_with(parent: int) -> None:
     """Nobody reads the answer of a process whose parent was killed."""
     while os.getppid() == parent:
-        time.sleep(ORPHAN_POLL_S)
+        SYSTEM_CLOCK.sleep(ORPHAN_POLL_S)
     os._exit(1)
 
 

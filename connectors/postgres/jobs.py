@@ -37,7 +37,7 @@ _CLAIM_LOCK = 4_271_008
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ClaimedJob:
     """A claimed job. `position` is where its last committed step left it; empty at the beginning."""
 
     tenant_id: UUID
@@ -53,7 +53,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """Where a job stands after a step. `finished` ends it as succeeded."""
 
     phase: str
@@ -74,13 +74,13 @@ class JobKind(ABC):
 
     name: str
 
-    def prepare(self, connection: Connection, job: Job) -> Any:
+    def prepare(self, connection: Connection, job: ClaimedJob) -> Any:
         """What takes long or waits on the world, outside of any transaction; `apply` gets what it returns. May be
         called more than once for a step. `connection` is for reading; set no tenant on it."""
         del connection, job
 
     @abstractmethod
-    def apply(self, connection: Connection, job: Job, prepared: Any) -> Progress:
+    def apply(self, connection: Connection, job: ClaimedJob, prepared: Any) -> JobProgress:
         """The step's rows and events, in the transaction that moves the job on."""
 
 
@@ -119,7 +119,7 @@ _LEASE = """
 """
 
 
-def claim(connection: Connection, owner: str, kinds: Collection[str], tenant_running_max: int) -> Job | None:
+def claim(connection: Connection, owner: str, kinds: Collection[str], tenant_running_max: int) -> ClaimedJob | None:
     """The next job for a worker: of the tenant with fewest at work, the one that waited longest. In a transaction.
 
     A job whose lease ran out lost its worker, which counts as an attempt: what kills its worker each time fails in the
@@ -130,7 +130,7 @@ def claim(connection: Connection, owner: str, kinds: Collection[str], tenant_run
     if row is None:
         return None
     tenant_id, job_id, kind, params, position, done, total, attempts, cancel, begins = row
-    job = Job(tenant_id, job_id, kind, params, position, done, total, attempts, owner, cancel)
+    job = ClaimedJob(tenant_id, job_id, kind, params, position, done, total, attempts, owner, cancel)
     connection.execute(_LEASE, [owner, LEASE_S, attempts, job.tenant_id, job.job_id])
     if begins:
         _emit(connection, job)
@@ -173,7 +173,7 @@ _ADVANCE = """
 """
 
 
-def advance(connection: Connection, job: Job, progress: Progress, *, announce: bool) -> bool:
+def advance(connection: Connection, job: ClaimedJob, progress: JobProgress, *, announce: bool) -> bool:
     """Move the job on, last in the step's transaction. True when somebody wants it cancelled. Raises `Fenced`."""
     row = connection.execute(
         _ADVANCE,
@@ -183,7 +183,7 @@ def advance(connection: Connection, job: Job, progress: Progress, *, announce: b
         ],
     ).fetchone()
     if row is None:
-        raise _lost(job)
+        raise _lease_error(job)
     if progress.finished:
         finish(connection, job, "succeeded")
     elif announce:
@@ -192,7 +192,10 @@ def advance(connection: Connection, job: Job, progress: Progress, *, announce: b
 
 
 def finish(
-    connection: Connection, job: Job, state: Literal["succeeded", "failed", "cancelled"], error: Exception | None = None
+    connection: Connection,
+    job: ClaimedJob,
+    state: Literal["succeeded", "failed", "cancelled"],
+    error: Exception | None = None,
 ) -> None:
     """The end of a job, with its last event. Raises `Fenced`."""
     _give_up_lease(connection, job, state=state, finished=True, pause_s=0.0, attempts=job.attempts, error=error)
@@ -206,12 +209,12 @@ _RELEASE = """
 """
 
 
-def release(connection: Connection, job: Job) -> None:
+def release(connection: Connection, job: ClaimedJob) -> None:
     """Back in line, as far as it is: a slice is over, or the worker stops. Raises `Fenced`."""
     connection.execute(_RELEASE, [job.tenant_id, job.job_id, job.owner])
 
 
-def fail(connection: Connection, job: Job, error: Exception, steps: int) -> Outcome:
+def fail(connection: Connection, job: ClaimedJob, error: Exception, steps: int) -> Outcome:
     """After an attempt that raised: try again later, or the end. `steps` are those that this claim committed."""
     outage = isinstance(error, OperatingError)
     attempts = (0 if steps else job.attempts) + (0 if outage else 1)
@@ -248,7 +251,7 @@ _END_LEASE = """
 
 def _give_up_lease(
     connection: Connection,
-    job: Job,
+    job: ClaimedJob,
     *,
     state: str,
     finished: bool,
@@ -259,15 +262,15 @@ def _give_up_lease(
     moved = connection.execute(
         _END_LEASE,
         [
-            *(state, attempts, pause_s, None if error is None else Jsonb(explained(error)), finished),
+            *(state, attempts, pause_s, None if error is None else Jsonb(describe_error(error)), finished),
             *(job.tenant_id, job.job_id, job.owner),
         ],
     ).rowcount
     if not moved:
-        raise _lost(job)
+        raise _lease_error(job)
 
 
-def explained(error: Exception) -> dict[str, str]:
+def describe_error(error: Exception) -> dict[str, str]:
     """An error as a job shows it. What we did not raise on purpose may quote values, so only its kind is shown."""
     if isinstance(error, AdriaticError):
         return {"code": error.code, "detail": error.detail[:DETAIL_CHARS_MAX], "hint": error.hint}
@@ -278,11 +281,11 @@ def explained(error: Exception) -> dict[str, str]:
     }
 
 
-def _emit(connection: Connection, job: Job) -> None:
+def _emit(connection: Connection, job: ClaimedJob) -> None:
     connection.execute("select app.emit_job_progress(%s, %s)", [job.tenant_id, job.job_id])
 
 
-def _lost(job: Job) -> Fenced:
+def _lease_error(job: ClaimedJob) -> Fenced:
     return Fenced(
         f"the lease of job {job.job_id} is gone",
         hint="another worker has it, or it is over; this one writes nothing more for it",

@@ -12,8 +12,6 @@ from runtime.errors import Undecodable
 
 Lsn = NewType("Lsn", int)
 
-ZERO = Lsn(0)
-
 
 def parse(text: str) -> Lsn:
     """From Postgres' text, `16/B374D848`."""

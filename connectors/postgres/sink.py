@@ -227,7 +227,7 @@ class TransactionalSink:
             return False
         raise Fenced(
             f"{self._flow} stands at offset {row[0] if row else 'none'} of {step.source}, expected {step.expected}",
-            hint="another process runs this flow, or its offsets were set by hand; this one ends",
+            hint="partitions moved, somebody set the offset, or a writer does not belong to the consumer group",
             coordinates={"topic": step.source.topic, "partition": step.source.partition},
         )
 

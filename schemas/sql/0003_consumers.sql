@@ -41,7 +41,8 @@ create policy cdc on ops.dlq to adriatic_cdc using (true) with check (true);
 grant select, insert, update on ops.dlq to adriatic_flows;
 grant select, insert on ops.dlq to adriatic_cdc;
 
--- Every commit up to (lsn, source_at) that reached this partition is in the view.
+-- Every commit up to (lsn, source_at) that reached this partition is in the view. At 0/0: its flow reads it, and nothing has been
+-- said of it yet.
 create table mv.watermarks (
     view       text not null,
     topic      text not null,

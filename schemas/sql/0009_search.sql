@@ -1,26 +1,35 @@
--- Searchable text of ADRs and documents. Maintained by the flows `index` and `embed`, a function of the version tables alone.
+-- Searchable text of every kind of source. Maintained by the flows `index` and `embed`, a function of the version tables alone.
+
+-- What a source is: something whose versions are searched. Its key is (tenant_id, kind, source_id), and its versions grow with
+-- every change; what they are numbered by is its own affair (a count, a time in milliseconds). `schemas/sources.py` lists the
+-- kinds, and says how a record of each is read. This view is where they are read in SQL: a new kind has its branch here.
+create view app.source_versions with (security_invoker = true) as
+select tenant_id, 'adr' as kind, adr_id as source_id, version::bigint, change = 'delete' as deleted, title, status,
+       effective_at, body
+  from app.adr_versions
+union all
+select tenant_id, 'document', document_id, version, kind = 'delete', title, '', effective_at, body
+  from app.document_versions;
+grant select on app.source_versions to adriatic_api, adriatic_flows;
 
 -- Which version each arm of the search shows. An old version stays findable by meaning until every vector of the new one
--- is there. The row outlives the ADR (deleted), so that a replay of an old version cannot bring it back.
+-- is there. The row outlives its source (deleted), so that a replay of an old version cannot bring it back.
 create table mv.search_state (
     tenant_id       uuid not null,
-    adr_id          uuid not null,
-    words_version   integer not null,
-    meaning_version integer,                       -- null: not yet findable by meaning
+    kind            text not null,                 -- adr | document | … (schemas/sources.py)
+    source_id       uuid not null,
+    words_version   bigint not null,
+    meaning_version bigint,                        -- null: not yet findable by meaning
     deleted         boolean not null default false,
     title           text not null,
-    status          text not null,
+    status          text not null,                 -- empty: its kind has none
     effective_at    timestamptz not null,          -- of words_version
     recorded_at     timestamptz not null,          -- commit time of words_version: freshness is measured from it
     words_at        timestamptz not null,          -- when it became findable by words
     meaning_at      timestamptz,                   -- when words_version became findable by meaning
     chunks          integer not null,              -- of words_version
-    kind            text not null default 'adr' check (kind in ('adr', 'document')),
-    source_version  bigint,                        -- of words_version, at the source of a document; null for an ADR
-    primary key (tenant_id, adr_id),
-    check ((kind = 'document') = (source_version is not null))
+    primary key (tenant_id, kind, source_id)
 );
-create index search_state_kind on mv.search_state (tenant_id, adr_id) where kind = 'document';
 -- What waits for its vectors: looked at every two seconds, and nearly always empty.
 create index search_state_waiting on mv.search_state (tenant_id, recorded_at)
     where not deleted and meaning_version is distinct from words_version;
@@ -28,8 +37,8 @@ call app.protect('mv.search_state');
 grant select on mv.search_state to adriatic_api, adriatic_search;
 grant insert, update, delete on mv.search_state to adriatic_flows;
 
--- What a chunk is found by: its own text, the headings above it, and, for the first chunk of a text, the ADR's title. The
--- title is counted once for the ADR and not once a chunk. Labels A and B tell title and headings from the text.
+-- What a chunk is found by: its own text, the headings above it, and, for the first chunk of a text, its title. The title
+-- is counted once for the source and not once a chunk. Labels A and B tell title and headings from the text.
 create function mv.chunk_tsv(ordinal integer, title text, heading_path text, body text) returns tsvector
     language sql immutable parallel safe strict
     return setweight(to_tsvector('pg_catalog.english', case when ordinal = 0 then title else '' end), 'A')
@@ -43,24 +52,24 @@ create function mv.chunk_length(tsv tsvector) returns integer
 
 create table mv.chunks (
     tenant_id    uuid not null,
-    adr_id       uuid not null,
-    version      integer not null,
+    kind         text not null,
+    source_id    uuid not null,
+    version      bigint not null,
     ordinal      integer not null,                 -- order in the text, from 0
     heading_path text not null,                    -- 'Context > Constraints'
-    body         text not null,                    -- as in the ADR, byte for byte
+    body         text not null,                    -- as in the source, byte for byte
     char_start   integer not null,
     char_end     integer not null,
     text_hash    bytea not null,                   -- sha-256 of the text as embedded (title and heading path included)
     -- In the row itself as long as it fits: ranking reads it of every match, the body only of what is shown.
     tsv          tsvector storage main not null,   -- mv.chunk_tsv(ordinal, title, heading_path, body)
     length       integer not null,                 -- mv.chunk_length(tsv)
-    source_version bigint,                         -- likewise
-    primary key (tenant_id, adr_id, version, ordinal)
+    primary key (tenant_id, kind, source_id, version, ordinal)
 );
 create index chunks_tsv on mv.chunks using gin (tsv);
 -- Both arms of the search walk all chunks of a tenant, for lengths and for vectors: from these indexes alone.
-create index chunks_length on mv.chunks (tenant_id, adr_id, version) include (length);
-create index chunks_hash on mv.chunks (tenant_id, text_hash) include (adr_id, version, ordinal);
+create index chunks_length on mv.chunks (tenant_id, kind, source_id, version) include (length);
+create index chunks_hash on mv.chunks (tenant_id, text_hash) include (kind, source_id, version, ordinal);
 call app.protect('mv.chunks');
 -- The tenant's own rows for the API alone: 0010_search_functions.sql says why its role sees all of them, and what binds it.
 alter policy tenant on mv.chunks to adriatic_api;
@@ -83,7 +92,7 @@ create unique index embedding_spaces_active on mv.embedding_spaces (active) wher
 grant select on mv.embedding_spaces to adriatic_api, adriatic_search;
 grant select, insert, update on mv.embedding_spaces to adriatic_flows;
 
--- Content-addressed: the same text of a tenant is embedded once, whatever version or ADR it is in. Never shared between
+-- Content-addressed: the same text of a tenant is embedded once, whatever version or source it is in. Never shared between
 -- tenants: a hit would tell one that another has the same text.
 create table mv.embeddings (
     tenant_id  uuid not null,
@@ -98,10 +107,10 @@ grant select on mv.embeddings to adriatic_api, adriatic_search;
 grant insert, update, delete on mv.embeddings to adriatic_flows;
 
 -- What content addressing saves, counted in the transactions that index and embed. "Known" passages had a text that the
--- tenant had already, in whatever version or ADR. Avoided on edits = edit_chunks_known / edit_chunks.
+-- tenant had already, in whatever version or source. Avoided on edits = edit_chunks_known / edit_chunks.
 create table mv.embedding_stats (
     tenant_id          uuid primary key,
-    firsts             bigint not null default 0,  -- first versions of ADRs
+    firsts             bigint not null default 0,  -- first versions of sources
     first_chunks       bigint not null default 0,
     first_chunks_known bigint not null default 0,
     edits              bigint not null default 0,  -- later versions

@@ -35,14 +35,14 @@ create function mv.lexeme_count_buckets() returns double precision[]
         select (sum(1.0 / (n * n)) over (order by n) - 0.5 / (n * n))::double precision / 1.64493406685
         from generate_series(1, 64) as n order by n);
 
--- By words: Okapi BM25 (k1 = 1.2, b = 0.75) over ADRs, with the frequencies and lengths of the tenant's own ADRs. A word in
--- the title counts three times. `allowed` null is every ADR; the statistics are of all ADRs either way, so a filter
--- does not change a score. The chunk named is the one that the words are in most.
+-- By words: Okapi BM25 (k1 = 1.2, b = 0.75) over sources, with the frequencies and lengths of the tenant's own. A word in the
+-- title counts three times. `kinds` and `ids`, pair by pair, are what may be found; null is everything. The statistics are of
+-- all sources either way, so a filter does not change a score. The chunk named is the one that the words are in most.
 -- Measured on 357 ADRs of six repositories, nDCG@10 of finding an ADR by its removed title: ADRs as documents 0.882, chunks
 -- as documents 0.870.
 -- Each kind has the frequencies and lengths of its own: a thousand pages of manuals leave every score of an ADR as it was.
-create function mv.search_words(query text, allowed uuid[], adrs_max integer)
-    returns table (adr_id uuid, version integer, ordinal integer, score double precision, terms text[])
+create function mv.search_words(query text, kinds text[], ids uuid[], sources_max integer)
+    returns table (kind text, source_id uuid, version bigint, ordinal integer, score double precision, terms text[])
     language plpgsql stable security definer rows 100
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_custom_plan
@@ -63,37 +63,39 @@ begin
     end if;
     return query
     with lengths as materialized (
-        select c.adr_id, s.kind, sum(c.length)::double precision as length
+        select c.kind, c.source_id, sum(c.length)::double precision as length
         from mv.chunks c
-        join mv.search_state s on s.tenant_id = c.tenant_id and s.adr_id = c.adr_id and s.words_version = c.version
+        join mv.search_state s
+            on s.tenant_id = c.tenant_id and s.kind = c.kind and s.source_id = c.source_id and s.words_version = c.version
         where c.tenant_id = tenant and not s.deleted
-        group by c.adr_id, s.kind
+        group by c.kind, c.source_id
     ),
     corpus as materialized (
         select kind, count(*)::double precision as texts, greatest(avg(length), 1) as length
         from lengths group by kind
     ),
     matching as materialized (
-        select c.adr_id, c.version, c.ordinal, c.length, term.lexeme,
+        select c.kind, c.source_id, c.version, c.ordinal, c.length, term.lexeme,
                mv.lexeme_count(c.tsv, term.query, buckets)
                    + case when c.ordinal = 0 and c.tsv @@ term.in_title then 2 else 0 end as count
         from (
             -- One look-up for all words, planned by itself; `offset 0` keeps it from becoming one for each word, whose
             -- cost would be that of all tenants' chunks.
-            select adr_id, version, ordinal, length, tsv from mv.chunks
+            select kind, source_id, version, ordinal, length, tsv from mv.chunks
             where tenant_id = tenant and tsv @@ any_wanted offset 0
         ) c
         join unnest(wanted, queries, in_titles) as term (lexeme, query, in_title) on c.tsv @@ term.query
     ),
     found as materialized (
-        select m.*, s.kind
+        select m.*
         from matching m
-        join mv.search_state s on s.tenant_id = tenant and s.adr_id = m.adr_id and s.words_version = m.version
+        join mv.search_state s
+            on s.tenant_id = tenant and s.kind = m.kind and s.source_id = m.source_id and s.words_version = m.version
         where not s.deleted
     ),
     counts as (
-        select adr_id, kind, lexeme, sum(count)::double precision as count
-        from found group by adr_id, kind, lexeme
+        select kind, source_id, lexeme, sum(count)::double precision as count
+        from found group by kind, source_id, lexeme
     ),
     rarity as materialized (
         select kind, lexeme, ln(1 + (min(corpus.texts) - count(*) + 0.5) / (count(*) + 0.5)) as idf
@@ -101,33 +103,34 @@ begin
     ),
     ranked as materialized (
         -- Rounded, so that the order in which a plan adds up cannot decide a tie.
-        select adr_id, array_agg(lexeme order by lexeme) as terms, round(sum(
+        select kind, source_id, array_agg(lexeme order by lexeme) as terms, round(sum(
                    idf * count * (k1 + 1) / (count + k1 * (1 - b + b * lengths.length / corpus.length))
                )::numeric, 9)::double precision as score
-        from counts join rarity using (kind, lexeme) join lengths using (adr_id, kind) join corpus using (kind)
-        where allowed is null or adr_id = any (allowed)
-        group by adr_id
-        order by score desc, adr_id
-        limit adrs_max
+        from counts join rarity using (kind, lexeme) join lengths using (kind, source_id) join corpus using (kind)
+        where ids is null or (kind, source_id) in (select * from unnest(kinds, ids))
+        group by kind, source_id
+        order by score desc, kind, source_id
+        limit sources_max
     )
-    select distinct on (score, adr_id) adr_id, version, ordinal, score, terms
+    select distinct on (score, kind, source_id) kind, source_id, version, ordinal, score, terms
     from (
         -- A chunk that is hardly more than a heading says nothing to whoever reads it.
-        select ranked.adr_id, ranked.score, ranked.terms, version, ordinal, length < 20 as short,
+        select ranked.kind, ranked.source_id, ranked.score, ranked.terms, version, ordinal, length < 20 as short,
                round(sum(idf * count / (count + k1))::numeric, 9) as weight
-        from ranked join found using (adr_id) join rarity using (kind, lexeme)
-        group by ranked.adr_id, ranked.score, ranked.terms, version, ordinal, length
+        from ranked join found using (kind, source_id) join rarity using (kind, lexeme)
+        group by ranked.kind, ranked.source_id, ranked.score, ranked.terms, version, ordinal, length
     ) chunk
-    order by score desc, adr_id, short, weight desc, ordinal;
+    order by score desc, kind, source_id, short, weight desc, ordinal;
 end
 $$;
 
--- The ADRs that have a chunk for which the query holds: what a quoted phrase asks for, and what a minus sign excludes.
-create function mv.search_adrs_with(query tsquery) returns setof uuid
+-- The sources that have a chunk for which the query holds: what a quoted phrase asks for, and what a minus sign excludes.
+create function mv.search_sources_with(query tsquery) returns table (kind text, source_id uuid)
     language plpgsql stable security definer rows 100
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_custom_plan
 as $$
+#variable_conflict use_column
 declare
     tenant constant uuid := app.current_tenant();
 begin
@@ -136,22 +139,24 @@ begin
     end if;
     return query
     with matching as materialized (
-        select c.adr_id, c.version from mv.chunks c where c.tenant_id = tenant and c.tsv @@ query
+        select c.kind, c.source_id, c.version from mv.chunks c where c.tenant_id = tenant and c.tsv @@ query
     )
-    select distinct s.adr_id
+    select distinct s.kind, s.source_id
     from matching m
-    join mv.search_state s on s.tenant_id = tenant and s.adr_id = m.adr_id and s.words_version = m.version
+    join mv.search_state s
+        on s.tenant_id = tenant and s.kind = m.kind and s.source_id = m.source_id and s.words_version = m.version
     where not s.deleted;
 end
 $$;
 
--- By meaning: cosine similarity to the nearest chunk of each ADR, exact within the tenant, in one embedding space. Runs with
+-- By meaning: cosine similarity to the nearest chunk of each source, exact within the tenant, in one embedding space. Runs with
 -- the caller's rights: ordering is no condition, so row security costs it nothing. `+ 0` keeps an approximate index out of
 -- the plan, which would find neighbours among all tenants first and filter afterwards. A tenant that outgrows the exact
 -- scan gets its branch here.
 -- The nearest chunks are taken of each kind: one long document about a matter is not to leave the ADRs about it without a place.
-create function mv.search_meaning(embedding_space text, embedding vector, allowed uuid[], chunks_max integer)
-    returns table (adr_id uuid, version integer, ordinal integer, score double precision)
+create function mv.search_meaning(
+        embedding_space text, embedding vector, kinds text[], ids uuid[], chunks_max integer)
+    returns table (kind text, source_id uuid, version bigint, ordinal integer, score double precision)
     language plpgsql stable rows 100
     set plan_cache_mode = force_custom_plan
 as $$
@@ -160,30 +165,33 @@ declare
     tenant constant uuid := app.current_tenant();
 begin
     return query
-    with candidates as not materialized (
-        select s.kind, c.adr_id, c.version, c.ordinal, (e.embedding <=> search_meaning.embedding) + 0 as distance
-        from mv.search_state s
-        join mv.chunks c on c.tenant_id = s.tenant_id and c.adr_id = s.adr_id and c.version = s.meaning_version
-        join mv.embeddings e on e.tenant_id = c.tenant_id and e.text_hash = c.text_hash
-        where s.tenant_id = tenant and c.tenant_id = tenant and e.tenant_id = tenant
-            and e.space = embedding_space and not s.deleted
-            and (allowed is null or s.adr_id = any (allowed))
-    ),
-    nearest as (
-        (select * from candidates where kind = 'adr' order by distance, adr_id, ordinal limit chunks_max)
-        union all
-        (select * from candidates where kind = 'document' order by distance, adr_id, ordinal limit chunks_max)
+    with nearest as (
+        select candidate.*
+        from (select distinct kind from mv.search_state where tenant_id = tenant) k
+        cross join lateral (
+            select c.kind, c.source_id, c.version, c.ordinal, (e.embedding <=> search_meaning.embedding) + 0 as distance
+            from mv.search_state s
+            join mv.chunks c
+                on c.tenant_id = s.tenant_id and c.kind = s.kind and c.source_id = s.source_id
+                and c.version = s.meaning_version
+            join mv.embeddings e on e.tenant_id = c.tenant_id and e.text_hash = c.text_hash
+            where s.tenant_id = tenant and c.tenant_id = tenant and e.tenant_id = tenant
+                and s.kind = k.kind and e.space = embedding_space and not s.deleted
+                and (ids is null or (s.kind, s.source_id) in (select * from unnest(kinds, ids)))
+            order by distance, c.source_id, c.ordinal
+            limit chunks_max
+        ) candidate
     )
-    select distinct on (adr_id) adr_id, version, ordinal, 1 - distance
-    from nearest order by adr_id, distance, ordinal;
+    select distinct on (kind, source_id) kind, source_id, version, ordinal, 1 - distance
+    from nearest order by kind, source_id, distance, ordinal;
 end
 $$;
 
-revoke execute on function mv.search_words(text, uuid[], integer), mv.search_adrs_with(tsquery) from public;
-grant execute on function mv.search_words(text, uuid[], integer), mv.search_adrs_with(tsquery) to adriatic_api;
+revoke execute on function mv.search_words(text, text[], uuid[], integer), mv.search_sources_with(tsquery) from public;
+grant execute on function mv.search_words(text, text[], uuid[], integer), mv.search_sources_with(tsquery) to adriatic_api;
 
 -- The owner of a definer function needs to be able to create in its schema, for the moment in which it becomes the owner.
 grant create on schema mv to adriatic_search;
-alter function mv.search_words(text, uuid[], integer) owner to adriatic_search;
-alter function mv.search_adrs_with(tsquery) owner to adriatic_search;
+alter function mv.search_words(text, text[], uuid[], integer) owner to adriatic_search;
+alter function mv.search_sources_with(tsquery) owner to adriatic_search;
 revoke create on schema mv from adriatic_search;

@@ -550,8 +550,9 @@ grant select on mv.activity_ledger to adriatic_search;
 
 create table mv.chunks (
     tenant_id uuid not null,
-    adr_id uuid not null,
-    version integer not null,
+    kind text not null,
+    source_id uuid not null,
+    version bigint not null,
     ordinal integer not null,
     heading_path text not null,
     body text not null,
@@ -560,11 +561,10 @@ create table mv.chunks (
     text_hash bytea not null,
     tsv tsvector storage main not null,
     length integer not null,
-    source_version bigint,
-    constraint chunks_pkey PRIMARY KEY (tenant_id, adr_id, version, ordinal)
+    constraint chunks_pkey PRIMARY KEY (tenant_id, kind, source_id, version, ordinal)
 );
-CREATE INDEX chunks_hash ON mv.chunks USING btree (tenant_id, text_hash) INCLUDE (adr_id, version, ordinal);
-CREATE INDEX chunks_length ON mv.chunks USING btree (tenant_id, adr_id, version) INCLUDE (length);
+CREATE INDEX chunks_hash ON mv.chunks USING btree (tenant_id, text_hash) INCLUDE (kind, source_id, version, ordinal);
+CREATE INDEX chunks_length ON mv.chunks USING btree (tenant_id, kind, source_id, version) INCLUDE (length);
 CREATE INDEX chunks_tsv ON mv.chunks USING gin (tsv);
 alter table mv.chunks enable row level security;
 alter table mv.chunks force row level security;
@@ -784,7 +784,8 @@ grant select on mv.job_status to adriatic_search;
 
 create table mv.related (
     tenant_id uuid not null,
-    adr_id uuid not null,
+    kind text not null,
+    source_id uuid not null,
     related_id uuid not null,
     score double precision not null,
     words double precision not null,
@@ -792,9 +793,9 @@ create table mv.related (
     meaning double precision not null,
     links_to text[] not null,
     links_from text[] not null,
-    constraint related_pkey PRIMARY KEY (tenant_id, adr_id, related_id)
+    constraint related_pkey PRIMARY KEY (tenant_id, kind, source_id, related_id)
 );
-CREATE INDEX related_back ON mv.related USING btree (tenant_id, related_id);
+CREATE INDEX related_back ON mv.related USING btree (tenant_id, kind, related_id);
 alter table mv.related enable row level security;
 alter table mv.related force row level security;
 create policy cdc on mv.related for select to adriatic_cdc using (true);
@@ -807,13 +808,14 @@ grant select on mv.related to adriatic_search;
 
 create table mv.related_features (
     tenant_id uuid not null,
-    adr_id uuid not null,
-    version integer not null,
+    kind text not null,
+    source_id uuid not null,
+    version bigint not null,
     words bytea storage external not null,
     terms text[] not null,
     passages bytea storage external not null,
     dimension integer not null,
-    constraint related_features_pkey PRIMARY KEY (tenant_id, adr_id)
+    constraint related_features_pkey PRIMARY KEY (tenant_id, kind, source_id)
 );
 alter table mv.related_features enable row level security;
 alter table mv.related_features force row level security;
@@ -821,15 +823,16 @@ create policy cdc on mv.related_features for select to adriatic_cdc using (true)
 create policy flows on mv.related_features to adriatic_flows using (true) with check (true);
 create policy tenant on mv.related_features to adriatic_api, adriatic_search using ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) with check ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 grant delete, insert, select, update on mv.related_features to adriatic_flows;
-grant select (tenant_id, adr_id, version) on mv.related_features to adriatic_api;
+grant select (tenant_id, kind, source_id, version) on mv.related_features to adriatic_api;
 grant select on mv.related_features to adriatic_cdc;
 grant select on mv.related_features to adriatic_search;
 
 create table mv.search_state (
     tenant_id uuid not null,
-    adr_id uuid not null,
-    words_version integer not null,
-    meaning_version integer,
+    kind text not null,
+    source_id uuid not null,
+    words_version bigint not null,
+    meaning_version bigint,
     deleted boolean not null default false,
     title text not null,
     status text not null,
@@ -838,13 +841,8 @@ create table mv.search_state (
     words_at timestamp with time zone not null,
     meaning_at timestamp with time zone,
     chunks integer not null,
-    kind text not null default 'adr'::text,
-    source_version bigint,
-    constraint search_state_pkey PRIMARY KEY (tenant_id, adr_id),
-    constraint search_state_check CHECK (((kind = 'document'::text) = (source_version IS NOT NULL))),
-    constraint search_state_kind_check CHECK ((kind = ANY (ARRAY['adr'::text, 'document'::text])))
+    constraint search_state_pkey PRIMARY KEY (tenant_id, kind, source_id)
 );
-CREATE INDEX search_state_kind ON mv.search_state USING btree (tenant_id, adr_id) WHERE (kind = 'document'::text);
 CREATE INDEX search_state_waiting ON mv.search_state USING btree (tenant_id, recorded_at) WHERE ((NOT deleted) AND (meaning_version IS DISTINCT FROM words_version));
 alter table mv.search_state enable row level security;
 alter table mv.search_state force row level security;
@@ -1197,6 +1195,31 @@ create table ops.pipeline (
 grant insert, select, update on ops.pipeline to adriatic_flows;
 grant select on ops.pipeline to adriatic_api;
 
+create view app.source_versions with (security_invoker=true) as
+ SELECT adr_versions.tenant_id,
+    'adr'::text AS kind,
+    adr_versions.adr_id AS source_id,
+    (adr_versions.version)::bigint AS version,
+    (adr_versions.change = 'delete'::text) AS deleted,
+    adr_versions.title,
+    adr_versions.status,
+    adr_versions.effective_at,
+    adr_versions.body
+   FROM app.adr_versions
+UNION ALL
+ SELECT document_versions.tenant_id,
+    'document'::text AS kind,
+    document_versions.document_id AS source_id,
+    document_versions.version,
+    (document_versions.kind = 'delete'::text) AS deleted,
+    document_versions.title,
+    ''::text AS status,
+    document_versions.effective_at,
+    document_versions.body
+   FROM app.document_versions;
+grant select on app.source_versions to adriatic_api;
+grant select on app.source_versions to adriatic_flows;
+
 CREATE OR REPLACE FUNCTION app.current_tenant()
  RETURNS uuid
  LANGUAGE sql
@@ -1281,35 +1304,8 @@ CREATE OR REPLACE FUNCTION mv.lexeme_query(lexeme text)
 RETURN (((''''::text || replace(replace(lexeme, '\'::text, '\\'::text), ''''::text, ''''''::text)) || ''''::text))::tsquery;
 alter routine mv.lexeme_query(text) owner to adriatic_owner;
 
-CREATE OR REPLACE FUNCTION mv.search_adrs_with(query tsquery)
- RETURNS SETOF uuid
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER ROWS 100
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_custom_plan'
-AS $function$
-declare
-    tenant constant uuid := app.current_tenant();
-begin
-    if tenant is null then
-        return;
-    end if;
-    return query
-    with matching as materialized (
-        select c.adr_id, c.version from mv.chunks c where c.tenant_id = tenant and c.tsv @@ query
-    )
-    select distinct s.adr_id
-    from matching m
-    join mv.search_state s on s.tenant_id = tenant and s.adr_id = m.adr_id and s.words_version = m.version
-    where not s.deleted;
-end
-$function$;
-alter routine mv.search_adrs_with(tsquery) owner to adriatic_search;
-revoke execute on routine mv.search_adrs_with(tsquery) from public;
-grant execute on routine mv.search_adrs_with(tsquery) to adriatic_api;
-
-CREATE OR REPLACE FUNCTION mv.search_meaning(embedding_space text, embedding vector, allowed uuid[], chunks_max integer)
- RETURNS TABLE(adr_id uuid, version integer, ordinal integer, score double precision)
+CREATE OR REPLACE FUNCTION mv.search_meaning(embedding_space text, embedding vector, kinds text[], ids uuid[], chunks_max integer)
+ RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision)
  LANGUAGE plpgsql
  STABLE ROWS 100
  SET plan_cache_mode TO 'force_custom_plan'
@@ -1319,25 +1315,57 @@ declare
     tenant constant uuid := app.current_tenant();
 begin
     return query
-    with candidates as not materialized (
-        select s.kind, c.adr_id, c.version, c.ordinal, (e.embedding <=> search_meaning.embedding) + 0 as distance
-        from mv.search_state s
-        join mv.chunks c on c.tenant_id = s.tenant_id and c.adr_id = s.adr_id and c.version = s.meaning_version
-        join mv.embeddings e on e.tenant_id = c.tenant_id and e.text_hash = c.text_hash
-        where s.tenant_id = tenant and c.tenant_id = tenant and e.tenant_id = tenant
-            and e.space = embedding_space and not s.deleted
-            and (allowed is null or s.adr_id = any (allowed))
-    ),
-    nearest as (
-        (select * from candidates where kind = 'adr' order by distance, adr_id, ordinal limit chunks_max)
-        union all
-        (select * from candidates where kind = 'document' order by distance, adr_id, ordinal limit chunks_max)
+    with nearest as (
+        select candidate.*
+        from (select distinct kind from mv.search_state where tenant_id = tenant) k
+        cross join lateral (
+            select c.kind, c.source_id, c.version, c.ordinal, (e.embedding <=> search_meaning.embedding) + 0 as distance
+            from mv.search_state s
+            join mv.chunks c
+                on c.tenant_id = s.tenant_id and c.kind = s.kind and c.source_id = s.source_id
+                and c.version = s.meaning_version
+            join mv.embeddings e on e.tenant_id = c.tenant_id and e.text_hash = c.text_hash
+            where s.tenant_id = tenant and c.tenant_id = tenant and e.tenant_id = tenant
+                and s.kind = k.kind and e.space = embedding_space and not s.deleted
+                and (ids is null or (s.kind, s.source_id) in (select * from unnest(kinds, ids)))
+            order by distance, c.source_id, c.ordinal
+            limit chunks_max
+        ) candidate
     )
-    select distinct on (adr_id) adr_id, version, ordinal, 1 - distance
-    from nearest order by adr_id, distance, ordinal;
+    select distinct on (kind, source_id) kind, source_id, version, ordinal, 1 - distance
+    from nearest order by kind, source_id, distance, ordinal;
 end
 $function$;
-alter routine mv.search_meaning(text,vector,uuid[],integer) owner to adriatic_owner;
+alter routine mv.search_meaning(text,vector,text[],uuid[],integer) owner to adriatic_owner;
+
+CREATE OR REPLACE FUNCTION mv.search_sources_with(query tsquery)
+ RETURNS TABLE(kind text, source_id uuid)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+#variable_conflict use_column
+declare
+    tenant constant uuid := app.current_tenant();
+begin
+    if tenant is null then
+        return;
+    end if;
+    return query
+    with matching as materialized (
+        select c.kind, c.source_id, c.version from mv.chunks c where c.tenant_id = tenant and c.tsv @@ query
+    )
+    select distinct s.kind, s.source_id
+    from matching m
+    join mv.search_state s
+        on s.tenant_id = tenant and s.kind = m.kind and s.source_id = m.source_id and s.words_version = m.version
+    where not s.deleted;
+end
+$function$;
+alter routine mv.search_sources_with(tsquery) owner to adriatic_search;
+revoke execute on routine mv.search_sources_with(tsquery) from public;
+grant execute on routine mv.search_sources_with(tsquery) to adriatic_api;
 
 CREATE OR REPLACE FUNCTION mv.search_terms(query text)
  RETURNS text[]
@@ -1346,8 +1374,8 @@ CREATE OR REPLACE FUNCTION mv.search_terms(query text)
 RETURN ARRAY(SELECT unnest.lexeme FROM unnest(to_tsvector('english'::regconfig, search_terms.query)) unnest(lexeme, positions, weights) ORDER BY unnest.positions[1], unnest.lexeme LIMIT 32);
 alter routine mv.search_terms(text) owner to adriatic_owner;
 
-CREATE OR REPLACE FUNCTION mv.search_words(query text, allowed uuid[], adrs_max integer)
- RETURNS TABLE(adr_id uuid, version integer, ordinal integer, score double precision, terms text[])
+CREATE OR REPLACE FUNCTION mv.search_words(query text, kinds text[], ids uuid[], sources_max integer)
+ RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, terms text[])
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER ROWS 100
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1369,37 +1397,39 @@ begin
     end if;
     return query
     with lengths as materialized (
-        select c.adr_id, s.kind, sum(c.length)::double precision as length
+        select c.kind, c.source_id, sum(c.length)::double precision as length
         from mv.chunks c
-        join mv.search_state s on s.tenant_id = c.tenant_id and s.adr_id = c.adr_id and s.words_version = c.version
+        join mv.search_state s
+            on s.tenant_id = c.tenant_id and s.kind = c.kind and s.source_id = c.source_id and s.words_version = c.version
         where c.tenant_id = tenant and not s.deleted
-        group by c.adr_id, s.kind
+        group by c.kind, c.source_id
     ),
     corpus as materialized (
         select kind, count(*)::double precision as texts, greatest(avg(length), 1) as length
         from lengths group by kind
     ),
     matching as materialized (
-        select c.adr_id, c.version, c.ordinal, c.length, term.lexeme,
+        select c.kind, c.source_id, c.version, c.ordinal, c.length, term.lexeme,
                mv.lexeme_count(c.tsv, term.query, buckets)
                    + case when c.ordinal = 0 and c.tsv @@ term.in_title then 2 else 0 end as count
         from (
             -- One look-up for all words, planned by itself; `offset 0` keeps it from becoming one for each word, whose
             -- cost would be that of all tenants' chunks.
-            select adr_id, version, ordinal, length, tsv from mv.chunks
+            select kind, source_id, version, ordinal, length, tsv from mv.chunks
             where tenant_id = tenant and tsv @@ any_wanted offset 0
         ) c
         join unnest(wanted, queries, in_titles) as term (lexeme, query, in_title) on c.tsv @@ term.query
     ),
     found as materialized (
-        select m.*, s.kind
+        select m.*
         from matching m
-        join mv.search_state s on s.tenant_id = tenant and s.adr_id = m.adr_id and s.words_version = m.version
+        join mv.search_state s
+            on s.tenant_id = tenant and s.kind = m.kind and s.source_id = m.source_id and s.words_version = m.version
         where not s.deleted
     ),
     counts as (
-        select adr_id, kind, lexeme, sum(count)::double precision as count
-        from found group by adr_id, kind, lexeme
+        select kind, source_id, lexeme, sum(count)::double precision as count
+        from found group by kind, source_id, lexeme
     ),
     rarity as materialized (
         select kind, lexeme, ln(1 + (min(corpus.texts) - count(*) + 0.5) / (count(*) + 0.5)) as idf
@@ -1407,29 +1437,29 @@ begin
     ),
     ranked as materialized (
         -- Rounded, so that the order in which a plan adds up cannot decide a tie.
-        select adr_id, array_agg(lexeme order by lexeme) as terms, round(sum(
+        select kind, source_id, array_agg(lexeme order by lexeme) as terms, round(sum(
                    idf * count * (k1 + 1) / (count + k1 * (1 - b + b * lengths.length / corpus.length))
                )::numeric, 9)::double precision as score
-        from counts join rarity using (kind, lexeme) join lengths using (adr_id, kind) join corpus using (kind)
-        where allowed is null or adr_id = any (allowed)
-        group by adr_id
-        order by score desc, adr_id
-        limit adrs_max
+        from counts join rarity using (kind, lexeme) join lengths using (kind, source_id) join corpus using (kind)
+        where ids is null or (kind, source_id) in (select * from unnest(kinds, ids))
+        group by kind, source_id
+        order by score desc, kind, source_id
+        limit sources_max
     )
-    select distinct on (score, adr_id) adr_id, version, ordinal, score, terms
+    select distinct on (score, kind, source_id) kind, source_id, version, ordinal, score, terms
     from (
         -- A chunk that is hardly more than a heading says nothing to whoever reads it.
-        select ranked.adr_id, ranked.score, ranked.terms, version, ordinal, length < 20 as short,
+        select ranked.kind, ranked.source_id, ranked.score, ranked.terms, version, ordinal, length < 20 as short,
                round(sum(idf * count / (count + k1))::numeric, 9) as weight
-        from ranked join found using (adr_id) join rarity using (kind, lexeme)
-        group by ranked.adr_id, ranked.score, ranked.terms, version, ordinal, length
+        from ranked join found using (kind, source_id) join rarity using (kind, lexeme)
+        group by ranked.kind, ranked.source_id, ranked.score, ranked.terms, version, ordinal, length
     ) chunk
-    order by score desc, adr_id, short, weight desc, ordinal;
+    order by score desc, kind, source_id, short, weight desc, ordinal;
 end
 $function$;
-alter routine mv.search_words(text,uuid[],integer) owner to adriatic_search;
-revoke execute on routine mv.search_words(text,uuid[],integer) from public;
-grant execute on routine mv.search_words(text,uuid[],integer) to adriatic_api;
+alter routine mv.search_words(text,text[],uuid[],integer) owner to adriatic_search;
+revoke execute on routine mv.search_words(text,text[],uuid[],integer) from public;
+grant execute on routine mv.search_words(text,text[],uuid[],integer) to adriatic_api;
 
 create publication adriatic for table
     app.adr_links,

@@ -11,6 +11,7 @@ from api.db import tenant_transaction
 from api.watermarks import AsOf, judge
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.sink import connect, expect_watermarks
+from dataflows.catalog import views
 from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX
 from tests.api.world import World
 
@@ -40,6 +41,11 @@ def test_headers_say_what_the_body_says() -> None:
         "adriatic-as-of-time": "2026-01-15T09:00:00+00:00",
         "adriatic-as-of-age-seconds": "2.000",
     }
+
+
+def test_the_views_that_routes_ask_for_are_kept_by_flows() -> None:
+    asked = {watermarks.WORDS_VIEW, watermarks.RELATED_VIEW, watermarks.FEEDS_VIEW}
+    assert asked <= {view.name for view in views()}
 
 
 @pytest.mark.stack

@@ -115,11 +115,20 @@ HIT: dict[str, Any] = {
 ADR_ID = "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f"
 HITS = [
     HIT
-    | {"kind": "adr", "adr_id": ADR_ID, "number": 1, "log": "main", "title": "One", "status": "accepted", "tags": []},
+    | {
+        "kind": "adr",
+        "source_id": ADR_ID,
+        "number": 1,
+        "log": "main",
+        "title": "One",
+        "status": "accepted",
+        "tags": [],
+    },
     *(
         HIT
-        | {"kind": "document", "adr_id": None, "number": None, "log": None, "title": title, "status": None, "tags": []}
-        | {"document": {"document_id": ADR_ID, "origin": origin, "media_type": "text/plain", "uri": uri}}
+        | {"kind": "document", "source_id": ADR_ID, "number": None, "log": None, "title": title, "status": None}
+        | {"tags": [], "path": f"/v1/documents/{ADR_ID}/original" if origin == "upload" else None}
+        | {"document": {"origin": origin, "media_type": "text/plain", "uri": uri}}
         for title, origin, uri in (
             ("notes.txt", "upload", None),
             ("Wiki page", "feed", "https://wiki.example/1"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows import activity
-from dataflows.activity import Activity, Key
+from dataflows.activity import Activity, VersionKey
 from dataflows.flow import Event
 from runtime.errors import Unprocessable
 from runtime.settings import Settings
@@ -42,7 +42,7 @@ def test_the_last_that_a_batch_says_of_a_version_counts() -> None:
     one, two = Version(TENANTS[0], ADRS[0], 1), Version(TENANTS[0], ADRS[0], 2, title="Another")
     effects = Activity().transform([written(two), written(one), erased(one)])
     assert [(row.key.version, row.title) for row in effects.happened] == [(2, "Another")]
-    assert effects.erased == (Key(TENANTS[0], ADRS[0], 1),)
+    assert effects.erased == (VersionKey(TENANTS[0], ADRS[0], 1),)
     effects = Activity().transform([written(one), erased(one), written(one)])
     assert (len(effects.happened), effects.erased) == (1, ())
 

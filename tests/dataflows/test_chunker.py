@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows import chunker
-from dataflows.chunker import BODY_CHARS_MAX, BODY_CHARS_TARGET, Chunk, chunk, embedded_text, text_hash
+from dataflows.chunker import BODY_CHARS_MAX, BODY_CHARS_TARGET, Chunk, chunk, text_hash, text_to_embed
 from runtime.errors import Unprocessable
 
 SENTENCE = "The log is the only place where the order of two writes can be seen by everybody. "
@@ -53,7 +53,7 @@ def test_passages_cover_the_text_in_order(text: str) -> None:
 @given(anything, st.text(max_size=30))
 def test_the_embedded_text_is_composed_from_title_path_and_body(text: str, title: str) -> None:
     for part in chunk(title, text):
-        assert part.text == embedded_text(title, part.heading_path, part.body)
+        assert part.text == text_to_embed(title, part.heading_path, part.body)
         assert part.text_hash == text_hash(part.text)
         assert part.text.strip(), "a blank text has no vector"
 

@@ -16,10 +16,11 @@ from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows.embed import Embed
 from dataflows.flow import Event
-from dataflows.index import Adr, Effects, Index, _requests, without_vector
+from dataflows.index import Effects, Index, _requests, without_vector
 from runtime.settings import Settings
+from schemas.sources import SourceKey
 from tests.connectors.embedders.stand_in import FakeEmbedder
-from tests.dataflows.world import Version, envelope
+from tests.dataflows.world import VERSIONS_TOPIC, Version, envelope
 
 pytestmark = pytest.mark.stack
 
@@ -45,23 +46,23 @@ class Listening(Index):
     def apply(self, connection: Connection, effects: Effects) -> None:
         before = self._state(connection)
         super().apply(connection, effects)
-        newest = {version.adr: version for version in effects.versions if version.version > before.get(version.adr, 0)}
+        newest = {one.source: one for one in effects.versions if one.version > before.get(one.source, 0)}
         missing = without_vector(connection, self._space, list(newest.values()))
-        for adr, lacking in missing.items():
-            for _topic, _key, tenant, _value, _headers in _requests(self._space, newest[adr], lacking):
-                texts = {part.text_hash: part.text for part in newest[adr].chunks if part.text_hash in lacking}
+        for source, lacking in missing.items():
+            for _ in _requests(self._space, newest[source], lacking):
+                texts = {part.text_hash: part.text for part in newest[source].chunks if part.text_hash in lacking}
                 items = [{"text_hash": key, "text": text} for key, text in texts.items()]
-                value = {"tenant_id": tenant, "source_id": adr.adr_id, "version": newest[adr].version, "items": items}
-                self.requests.append(event({**value, "space": self._space, "source_kind": "adr"}))
+                value = {**source._asdict(), "version": newest[source].version, "items": items}
+                self.requests.append(event({**value, "space": self._space}))
 
     @staticmethod
-    def _state(connection: Connection) -> dict[Adr, int]:
-        rows = connection.execute("select tenant_id, adr_id, words_version from mv.search_state")
-        return {Adr(tenant_id, adr_id): version for tenant_id, adr_id, version in rows}
+    def _state(connection: Connection) -> dict[SourceKey, int]:
+        rows = connection.execute("select tenant_id, kind, source_id, words_version from mv.search_state")
+        return {SourceKey(*key): version for *key, version in rows}
 
 
 def event(value: Any) -> Event:
-    return Event(Record("t", 0, 0, 0, None, b""), value, "t")
+    return Event(Record("t", 0, 0, 0, None, b""), value, VERSIONS_TOPIC)
 
 
 def step(connection: Connection, flow: Any, events: list[Event]) -> None:
@@ -73,9 +74,9 @@ def tables(connection: Connection) -> list[Any]:
     return [
         connection.execute(query).fetchall()
         for query in (
-            "select tenant_id, adr_id, words_version, meaning_version, deleted, title, chunks from mv.search_state "
+            "select tenant_id, source_id, words_version, meaning_version, deleted, title, chunks from mv.search_state "
             "order by 1, 2",
-            "select tenant_id, adr_id, version, ordinal, body, text_hash, tsv::text, length from mv.chunks "
+            "select tenant_id, source_id, version, ordinal, body, text_hash, tsv::text, length from mv.chunks "
             "order by 1, 2, 3, 4",
         )
     ]

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
 from dataflows.feed_rules import (
-    Feed,
     FeedId,
+    FeedLedger,
+    FeedState,
     Judged,
-    Known,
     KnownKey,
     Quota,
     Settled,
@@ -31,7 +31,7 @@ from runtime.errors import Undecodable
 from schemas import feeds
 
 TENANT, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
-FEED = Feed(FeedId(TENANT, uuid.UUID(int=11)), "wiki", paused=False, deleted=False)
+FEED = FeedState(FeedId(TENANT, uuid.UUID(int=11)), "wiki", paused=False, deleted=False)
 KEY = feeds.ProducerKey.new(TENANT)
 KEYS = {KEY.key_id: KnownKey(FEED, feeds.public_key(KEY.public), revoked=False)}
 NOON_MS = int(datetime(2026, 1, 15, 12, tzinfo=UTC).timestamp() * 1000)
@@ -160,8 +160,8 @@ def items(*versions: tuple[str, int]) -> list[Judged]:
     return made
 
 
-def known(items_per_day: int = 10**6, bytes_per_day: int = 10**9) -> Known:
-    return Known(quotas={FEED.id: Quota(items_per_day, bytes_per_day)})
+def known(items_per_day: int = 10**6, bytes_per_day: int = 10**9) -> FeedLedger:
+    return FeedLedger(quotas={FEED.id: Quota(items_per_day, bytes_per_day)})
 
 
 def outcomes(settled: list[Settled]) -> list[str]:

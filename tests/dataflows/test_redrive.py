@@ -16,18 +16,28 @@ from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, DeadLetter, connect, write_dead_letters
 from dataflows import redrive
 from dataflows.flow import Event, Flow
-from dataflows.index import VERSIONS_TOPIC, Index
-from dataflows.redrive import ATTEMPTS_MAX, Account, Coordinates, Redriver, Result, Selection, each, find, read
+from dataflows.index import Index
+from dataflows.redrive import (
+    ATTEMPTS_MAX,
+    Coordinates,
+    LetterFilter,
+    Redriver,
+    RedriveSummary,
+    Result,
+    each,
+    find,
+    read,
+)
 from runtime.clock import ManualClock
 from runtime.errors import DependencyUnavailable, NotFound, Undecodable
-from tests.dataflows.world import Outbox, Running, Version, World, envelope, until
+from tests.dataflows.world import VERSIONS_TOPIC, Outbox, Running, Version, World, envelope, until
 
 AT = Coordinates("index", "topic", 0, 1)
 
 
 def test_letters_are_decided_at_the_rate_that_was_asked_for() -> None:
     clock = ManualClock()
-    account = Account(scanned=9, matched=5, left=5)
+    account = RedriveSummary(scanned=9, matched=5, left=5)
     letters = [AT._replace(offset=offset) for offset in range(3)]
     outcomes = iter(["done", "failed", "skipped"])
     results = list(each(account, letters, lambda at: Result(at, next(outcomes), "c", ""), 2.0, clock))  # type: ignore[arg-type]
@@ -43,7 +53,7 @@ def test_what_does_not_answer_leaves_the_rest() -> None:
             raise DependencyUnavailable("gone")
         return Result(at, "done", "", "")
 
-    account = Account(matched=3, left=3)
+    account = RedriveSummary(matched=3, left=3)
     with pytest.raises(DependencyUnavailable):
         list(each(account, [AT._replace(offset=offset) for offset in range(3)], away))
     assert (account.done, account.left) == (1, 2)
@@ -89,7 +99,7 @@ def letters_of_a_bug(world: World, titles: Sequence[str]) -> tuple[uuid.UUID, li
 
 
 def selected(connection: Connection, **selection: Any) -> list[Coordinates]:
-    return find(connection, Selection(**selection), 1000)[1]
+    return find(connection, LetterFilter(**selection), 1000)[1]
 
 
 def state(world: World) -> list[tuple[Any, ...]]:
@@ -113,14 +123,14 @@ def test_a_mended_release_processes_what_it_could_not_once(
     assert state(world) == [("new", 1, "unprocessable")] * 2, "a plan writes nothing"
     assert [again.redrive(at, "ada@desk").outcome for at in letters] == ["done", "done"]
     assert state(world) == [("redriven", 2, "unprocessable")] * 2
-    found = world.rows("select adr_id from mv.search_state where tenant_id = %s", tenant)
+    found = world.rows("select source_id from mv.search_state where tenant_id = %s", tenant)
     assert {row[0] for row in found} == set(adrs)
     assert audited(world) == [("ada@desk", "dlq.redrive", str(at), "done") for at in letters]
     requests = [message for message in outbox.messages() if message["topic"] == "embeddings.requested"]
     assert len(requests) == 2, "the follow-up events go out with the rows"
 
     assert [again.redrive(at, "ada@desk").outcome for at in letters] == ["skipped", "skipped"]
-    account, left = find(connection, Selection(flow="index"), 1000)
+    account, left = find(connection, LetterFilter(flow="index"), 1000)
     assert (account.scanned, account.matched, left) == (2, 0, [])
     assert len(audited(world)) == 2
     assert outbox.messages() == []
@@ -173,7 +183,7 @@ def test_an_old_version_never_replaces_a_newer_one(world: World, connection: Con
     world.run_until_done(world.index)
     (at,) = selected(connection, flow="index")
     assert redriver(world, connection).redrive(at, "ada@desk").outcome == "done"
-    assert world.rows("select words_version, title from mv.search_state where adr_id = %s", adr) == [(2, "new")]
+    assert world.rows("select words_version, title from mv.search_state where source_id = %s", adr) == [(2, "new")]
 
 
 @pytest.mark.stack
@@ -230,7 +240,7 @@ def test_a_flow_that_runs_takes_turns_with_it(world: World, connection: Connecti
         until(lambda: running.error is not None or world.done(world.index))
     assert running.error is None
     assert outcomes == ["done"] * 5
-    found = world.rows("select adr_id from mv.search_state where tenant_id = %s", tenant)
+    found = world.rows("select source_id from mv.search_state where tenant_id = %s", tenant)
     assert {row[0] for row in found} == {*adrs, *more}
 
 
@@ -271,7 +281,7 @@ def test_a_selection_is_all_that_was_given(world: World, connection: Connection)
     assert selected(connection, code="unprocessable") == []
     one = Coordinates("a", "y", 0, 1)
     assert selected(connection, letters=(one, one._replace(offset=9))) == [one]
-    account, first = find(connection, Selection(flow="a"), 2)
+    account, first = find(connection, LetterFilter(flow="a"), 2)
     assert (account.scanned, account.matched, len(first)) == (3, 3, 2)
 
 

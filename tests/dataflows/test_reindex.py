@@ -42,7 +42,7 @@ def run(world: World, tenant_id: uuid.UUID) -> tuple[str, int, int]:
 def test_lost_requests_are_made_again_step_by_step(
     world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex, "ADRS_MAX", 3)
+    monkeypatch.setattr(reindex, "SOURCES_MAX", 3)
     tenant, other = uuid.uuid4(), uuid.uuid4()
     world.run_until_done(world.embed)
     world.versions(

@@ -16,12 +16,13 @@ from connectors.postgres.sink import Connection
 from dataflows import nearness, oracle_related, related
 from dataflows.embed import Embed
 from dataflows.flow import Event
-from dataflows.index import Adr, Index
+from dataflows.index import Index
 from dataflows.related import Related
 from runtime.errors import Unprocessable
 from runtime.settings import Settings
+from schemas.sources import SourceKey
 from tests.connectors.embedders.stand_in import FakeEmbedder
-from tests.dataflows.world import Version, envelope
+from tests.dataflows.world import DOCUMENTS_TOPIC, VERSIONS_TOPIC, DocumentVersion, Version, envelope
 
 TENANTS = [uuid.UUID(int=number) for number in (1, 2)]
 ADRS = [uuid.UUID(int=number) for number in range(11, 17)]
@@ -34,19 +35,23 @@ BODIES = [
 ]
 
 
-def event(value: Any) -> Event:
-    return Event(Record("t", 0, 0, 0, None, b""), value, "t")
+def event(value: Any, contract: str) -> Event:
+    return Event(Record("t", 0, 0, 0, None, b""), value, contract)
 
 
-def state(tenant_id: uuid.UUID, adr_id: uuid.UUID, *, words: int = 1, meaning: int | None = 1, op: str = "u") -> Event:
+def state(
+    tenant_id: uuid.UUID, source_id: uuid.UUID, *, words: int = 1, meaning: int | None = 1, kind: str = "adr"
+) -> Event:
     """A change of mv.search_state, as far as the flow reads it."""
-    row = {"tenant_id": str(tenant_id), "adr_id": str(adr_id), "words_version": words, "meaning_version": meaning}
-    return event({"op": op, "before": None, "after": row | {"deleted": False}})
+    row = {"tenant_id": str(tenant_id), "kind": kind, "source_id": str(source_id), "deleted": False}
+    after = row | {"words_version": words, "meaning_version": meaning}
+    return event({"op": "u", "before": None, "after": after}, related.STATE_TOPIC)
 
 
 def link(tenant_id: uuid.UUID, adr_id: uuid.UUID, op: str = "c") -> Event:
     row = {"tenant_id": str(tenant_id), "adr_id": str(adr_id), "kind": "amends", "target": "x"}
-    return event({"op": op, "before": row if op == "d" else None, "after": None if op == "d" else row})
+    change = {"op": op, "before": row if op == "d" else None, "after": None if op == "d" else row}
+    return event(change, related.LINKS_TOPIC)
 
 
 def test_a_version_counts_once_it_is_complete_and_links_count_at_once() -> None:
@@ -54,19 +59,20 @@ def test_a_version_counts_once_it_is_complete_and_links_count_at_once() -> None:
     effects = Related().transform(
         [state(tenant, one, words=2, meaning=1), state(tenant, other), state(tenant, other), link(tenant, one)]
     )
-    assert effects == related.Effects((Adr(tenant, other),), (Adr(tenant, one),))
-    gone = {"tenant_id": str(tenant), "adr_id": str(one), "words_version": 0}
-    assert Related().transform([event({"op": "d", "before": gone, "after": None}), link(tenant, other, "d")]) == (
-        related.Effects((Adr(tenant, one),), (Adr(tenant, other),))
+    assert effects == related.Effects((SourceKey(tenant, "adr", other),), (SourceKey(tenant, "adr", one),))
+    gone = {"tenant_id": str(tenant), "kind": "adr", "source_id": str(one)}
+    erased = event({"op": "d", "before": gone, "after": None}, related.STATE_TOPIC)
+    assert Related().transform([erased, link(tenant, other, "d")]) == (
+        related.Effects((SourceKey(tenant, "adr", one),), (SourceKey(tenant, "adr", other),))
     )
     deleted = state(tenant, one, words=3, meaning=1)
     deleted.value["after"]["deleted"] = True
-    assert Related().transform([deleted]).texts == (Adr(tenant, one),)
+    assert Related().transform([deleted]).texts == (SourceKey(tenant, "adr", one),)
 
 
 def test_a_change_that_cannot_be_is_the_fault_of_its_event() -> None:
     with pytest.raises(Unprocessable, match="kind t"):
-        Related().transform([event({"op": "t"})])
+        Related().transform([event({"op": "t"}, related.STATE_TOPIC)])
 
 
 # --- on a database --------------------------------------------------------------------------------------------------
@@ -87,13 +93,17 @@ class Tables:
         version = Version(tenant_id, adr_id, number, title=body[:30] or "Untitled", body=body, change=change)
         with as_api(self.connection, tenant_id):
             _head(self.connection, tenant_id, adr_id)
-        index = Index()
-        index.apply(self.connection, index.transform([event(envelope(version))]))
-        for chunk in index.transform([event(envelope(version))]).versions[0].chunks:
-            vector = self.embed._embedder.embed([chunk.text])[0]
-            self.embed._store(self.connection, {(tenant_id, chunk.text_hash): vector})
-        self.embed._complete(self.connection, [Adr(tenant_id, adr_id)])
+        self.show(SourceKey(tenant_id, "adr", adr_id), event(envelope(version), VERSIONS_TOPIC))
         return state(tenant_id, adr_id)
+
+    def show(self, source: SourceKey, change: Event) -> None:
+        """Make a version findable by words and meaning."""
+        index = Index()
+        index.apply(self.connection, index.transform([change]))
+        for chunk in index.transform([change]).versions[0].chunks:
+            vector = self.embed._embedder.embed([chunk.text])[0]
+            self.embed._store(self.connection, {(source.tenant_id, chunk.text_hash): vector})
+        self.embed._complete(self.connection, [source])
 
     def delete(self, tenant_id: uuid.UUID, adr_id: uuid.UUID) -> Event:
         return self.write(tenant_id, adr_id, "", "delete")
@@ -124,7 +134,7 @@ class Tables:
 
     def near(self, tenant_id: uuid.UUID, adr_id: uuid.UUID) -> list[Any]:
         query = (
-            "select related_id, links_to, links_from, terms from mv.related where tenant_id = %s and adr_id = %s "
+            "select related_id, links_to, links_from, terms from mv.related where tenant_id = %s and source_id = %s "
             "order by score desc, related_id"
         )
         return self.connection.execute(query, [tenant_id, adr_id]).fetchall()
@@ -247,7 +257,7 @@ def test_a_replay_writes_nothing_and_an_edit_writes_only_its_own_pairs(connectio
         for number in range(30)
     ]
     tables.step(events)
-    writers = "select adr_id, related_id, xmin::text, ctid::text from mv.related order by 1, 2"
+    writers = "select source_id, related_id, xmin::text, ctid::text from mv.related order by 1, 2"
     before = connection.execute(writers).fetchall()
     assert len(before) == 300
     tables.step(events)
@@ -270,7 +280,7 @@ def test_an_unfinished_version_changes_nothing_until_it_is_complete(connection: 
     before = tables.near(tenant, one)
     version = Version(tenant, one, 2, body="Something about budgets.")
     index = Index()
-    index.apply(connection, index.transform([event(envelope(version))]))
+    index.apply(connection, index.transform([event(envelope(version), VERSIONS_TOPIC)]))
     tables.step([state(tenant, one)])
     assert tables.near(tenant, one) == before
 
@@ -279,19 +289,21 @@ def test_an_unfinished_version_changes_nothing_until_it_is_complete(connection: 
 def test_what_can_be_found_and_is_no_adr_is_in_no_list(connection: Connection) -> None:
     tables = start(connection)
     tenant, one, other, document = TENANTS[0], *ADRS[:3]
-    events = [tables.write(tenant, adr, BODIES[0]) for adr in (one, other, document)]
-    with as_api(connection, tenant):
-        connection.execute("delete from app.adrs where adr_id = %s", [document])
-    tables.step(events)
+    events = [tables.write(tenant, adr, BODIES[0]) for adr in (one, other)]
+    version = DocumentVersion(tenant, document, 1, body=BODIES[0])
+    change = event({"op": "c", "after": version.row}, DOCUMENTS_TOPIC)
+    tables.show(SourceKey(tenant, "document", document), change)
+    tables.step([*events, state(tenant, document, kind="document")])
     assert [row[0] for row in tables.near(tenant, one)] == [other]
     assert tables.near(tenant, document) == []
+    assert connection.execute("select count(*) from mv.related_features").fetchone() == (2,)
 
 
 @pytest.mark.stack
 def test_tenants_with_the_same_texts_do_not_meet(connection: Connection) -> None:
     tables = start(connection)
     tables.step([tables.write(tenant, adr, BODIES[0]) for tenant in TENANTS for adr in ADRS[:2]])
-    rows = connection.execute("select tenant_id, adr_id, related_id from mv.related order by 1, 2").fetchall()
+    rows = connection.execute("select tenant_id, source_id, related_id from mv.related order by 1, 2").fetchall()
     assert rows == [(tenant, one, other) for tenant in TENANTS for one, other in (ADRS[:2], ADRS[1::-1])]
 
 

@@ -13,14 +13,14 @@ import pytest
 
 from connectors.postgres.sink import Connection
 from dataflows.flow import Event
-from dataflows.index import VERSIONS_TOPIC, Effects, Index
+from dataflows.index import Effects, Index
 from dataflows.runner import Runner
 from runtime.errors import DependencyUnavailable, Halted
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import KafkaSettings, PostgresSettings, Settings
 from schemas.catalog import Schema
-from tests.dataflows.world import EPOCH, Outbox, Process, Running, Version, World, envelope, until
+from tests.dataflows.world import EPOCH, VERSIONS_TOPIC, Outbox, Process, Running, Version, World, envelope, until
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.stack

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,23 +15,26 @@ from dataflows import catalog, index
 from dataflows.chunker import text_hash
 from dataflows.embed import Embed, vector_literal
 from dataflows.flow import Event
-from dataflows.index import Adr, Index
+from dataflows.index import Index
 from runtime.errors import Undecodable, Unprocessable
 from runtime.settings import Settings
+from schemas.sources import SourceKey
 from tests.connectors.embedders.stand_in import FakeEmbedder
-from tests.dataflows.world import Version, envelope
+from tests.dataflows.world import DOCUMENTS_TOPIC, VERSIONS_TOPIC, DocumentVersion, Version, envelope
 
 TENANT, ADR = uuid.uuid4(), uuid.uuid4()
 
 
-def event(value: Any, offset: int = 0, headers: tuple[tuple[str, bytes], ...] = ()) -> Event:
-    return Event(Record("topic", 0, offset, 0, b"k", b"v", headers), value, "topic")
+def event(
+    value: Any, offset: int = 0, headers: tuple[tuple[str, bytes], ...] = (), contract: str = VERSIONS_TOPIC
+) -> Event:
+    return Event(Record("topic", 0, offset, 0, b"k", b"v", headers), value, contract)
 
 
 def test_a_version_becomes_its_passages() -> None:
     effects = Index().transform([event(envelope(Version(TENANT, ADR, 3, title="T", body="# T\n\nBody.")))])
     (version,) = effects.versions
-    assert (version.adr, version.version, version.deleted) == (Adr(TENANT, ADR), 3, False)
+    assert (version.source, version.version, version.deleted) == (SourceKey(TENANT, "adr", ADR), 3, False)
     assert [part.body for part in version.chunks] == ["# T\n\nBody."]
 
 
@@ -58,7 +60,7 @@ def test_the_commit_time_comes_from_capture() -> None:
 def test_an_erased_row_is_told_apart_from_a_deleted_adr() -> None:
     before = {"tenant_id": str(TENANT), "adr_id": str(ADR), "version": 4}
     effects = Index().transform([event({"op": "d", "before": before, "after": None})])
-    assert effects.erased == ((Adr(TENANT, ADR), 4),)
+    assert effects.erased == ((SourceKey(TENANT, "adr", ADR), 4),)
 
 
 def test_a_truncated_table_is_not_guessed_at() -> None:
@@ -80,7 +82,7 @@ def requested(**changes: Any) -> dict[str, Any]:
     value = {
         "tenant_id": TENANT,
         "space": FakeEmbedder().space.name,
-        "source_kind": "adr",
+        "kind": "adr",
         "source_id": ADR,
         "version": 1,
         "items": [{"text_hash": text_hash("a"), "text": "a"}],
@@ -90,13 +92,17 @@ def requested(**changes: Any) -> dict[str, Any]:
 
 def test_a_request_is_taken() -> None:
     (request,) = Embed(FakeEmbedder()).transform([event(requested())]).requests
-    assert request.adr == Adr(TENANT, ADR)
+    assert request.source == SourceKey(TENANT, "adr", ADR)
     assert request.texts == {text_hash("a"): "a"}
 
 
-@pytest.mark.parametrize("changes", [{"space": "another"}, {"source_kind": "page"}])
-def test_a_request_for_others_is_left_to_them(changes: dict[str, Any]) -> None:
-    assert Embed(FakeEmbedder()).transform([event(requested(**changes))]).requests == ()
+def test_a_request_for_another_space_is_left_to_its_embedder() -> None:
+    assert Embed(FakeEmbedder()).transform([event(requested(space="another"))]).requests == ()
+
+
+def test_a_request_of_any_kind_is_taken() -> None:
+    (request,) = Embed(FakeEmbedder()).transform([event(requested(kind="page"))]).requests
+    assert request.source == SourceKey(TENANT, "page", ADR)
 
 
 def test_a_text_under_a_wrong_hash_is_refused() -> None:
@@ -127,12 +133,17 @@ def test_every_flow_is_wired_to_topics_that_exist() -> None:
             assert type(catalog.build(name, Settings())) is flow
 
 
-def test_versions_of_a_document_are_numbered_from_what_is_known_and_those_of_an_adr_are_not() -> None:
-    document = Adr(TENANT, uuid.uuid4())
-    (adr,) = Index().transform([event(envelope(Version(TENANT, ADR, 3)))]).versions
-    news = [
-        replace(adr, adr=document, version=0, kind="document", source_version=order) for order in (500, 700, 90_000)
+def test_a_version_is_of_the_kind_that_its_contract_carries_and_keeps_its_number() -> None:
+    document = uuid.uuid4()
+    row = DocumentVersion(TENANT, document, 1_790_000_000_000).row
+    changes = [event(envelope(Version(TENANT, ADR, 3))), event({"op": "c", "after": row}, contract=DOCUMENTS_TOPIC)]
+    versions = Index().transform(changes).versions
+    assert [(version.source, version.version, version.status) for version in versions] == [
+        (SourceKey(TENANT, "adr", ADR), 3, "accepted"),
+        (SourceKey(TENANT, "document", document), 1_790_000_000_000, ""),
     ]
-    numbers = [version.version for version in index.numbered([adr, *news], {document: index.Known(4, 400)})]
-    assert numbers == [3, 5, 6, 7]
-    assert [version.version for version in index.numbered(news, {})] == [1, 2, 3]
+
+
+def test_a_contract_without_a_kind_is_not_guessed_at() -> None:
+    with pytest.raises(Unprocessable, match="no versions of a kind"):
+        Index().transform([event(envelope(Version(TENANT, ADR, 3)), contract="job.progress")])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from connectors.kafka.records import Record
 from connectors.postgres.sink import Connection, connect
 from dataflows.flow import Event
-from dataflows.usage import EVENTS_TOPIC, GROUPS, Key, Spent, Usage
+from dataflows.usage import EVENTS_TOPIC, GROUPS, AttemptKey, Spent, Usage
 from runtime.errors import Unprocessable
 from runtime.settings import Settings
 from tests.dataflows.world import EPOCH, PARTITIONS, Running, Version, World, until, usage_envelope
@@ -65,7 +65,7 @@ def test_the_last_that_a_batch_says_of_an_attempt_counts() -> None:
     effects = Usage().transform([written(ONE), written(other, "r"), written(ONE, "u")])
     assert (effects.spent, effects.erased) == ((other, ONE), ())
     effects = Usage().transform([written(ONE), erased(ONE)])
-    assert (effects.spent, effects.erased) == ((), (Key(ONE.tenant_id, ONE.attempt_id),))
+    assert (effects.spent, effects.erased) == ((), (AttemptKey(ONE.tenant_id, ONE.attempt_id),))
 
 
 def test_a_change_that_cannot_be_is_the_fault_of_its_event() -> None:

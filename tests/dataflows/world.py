@@ -29,11 +29,11 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from connectors.kafka.partitioner import partition_for
 from connectors.registry import RegistryClient
 from dataflows.activity import Activity
+from dataflows.catalog import flows
 from dataflows.embed import Embed
 from dataflows.feeds import Feeds
 from dataflows.flow import Flow
-from dataflows.index import DOCUMENTS_TOPIC, REQUESTS_TOPIC, VERSIONS_TOPIC, Index
-from dataflows.job_status import TOPIC as PROGRESS_TOPIC
+from dataflows.index import Index
 from dataflows.related import LINKS_TOPIC, STATE_TOPIC, Related
 from dataflows.runner import Runner
 from dataflows.usage import EVENTS_TOPIC, Spent, Usage
@@ -41,12 +41,12 @@ from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings
-from schemas import catalog
+from schemas import catalog, sources
 from schemas.codec import Encoder, SchemaLookup
-from schemas.feeds import RECEIVED_TOPIC
-from schemas.feeds import TOPIC as FEEDS_TOPIC
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
+VERSIONS_TOPIC = sources.KINDS["adr"].contract
+DOCUMENTS_TOPIC = sources.KINDS["document"].contract
 PARTITIONS = 3
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 WAIT_S = 60.0
@@ -244,7 +244,7 @@ class World:
         """Produce what capture makes of the rows of `mv.search_state` and `app.adr_links` that are not as they were at
         the last call. Returns how many records that were."""
         produced = 0
-        for topic, key in ((STATE_TOPIC, ("adr_id",)), (LINKS_TOPIC, ("adr_id", "kind", "target"))):
+        for topic, key in ((STATE_TOPIC, ("kind", "source_id")), (LINKS_TOPIC, ("adr_id", "kind", "target"))):
             table = topic.removeprefix("adriatic.")
             seen = {at for at in self._captured if at[0] == topic}
             for (row,) in self.rows(f"select to_jsonb(t) from {table} t order by 1"):
@@ -453,6 +453,7 @@ def description(world: World) -> dict[str, Any]:
     """What a process needs to join the world."""
     postgres, kafka, registry = world.settings.postgres, world.settings.kafka, world.settings.registry
     return {
+        "home": str(world.settings.home),
         "postgres": {
             "host": postgres.host,
             "port": postgres.port,
@@ -508,16 +509,10 @@ def _message(data: bytes) -> tuple[str, bytes]:
 
 
 @contextmanager
-def made(
-    settings: Settings,
-    contracts: Sequence[str] = (
-        *(VERSIONS_TOPIC, DOCUMENTS_TOPIC, REQUESTS_TOPIC, EVENTS_TOPIC, PROGRESS_TOPIC, STATE_TOPIC, LINKS_TOPIC),
-        *(FEEDS_TOPIC, RECEIVED_TOPIC),
-    ),
-) -> Iterator[World]:
-    """A world whose topics are deleted afterwards."""
+def made(settings: Settings, contracts: Sequence[str] = ()) -> Iterator[World]:
+    """A world whose topics are deleted afterwards: all that flows read, or those of `contracts`."""
     prefix = f"flows-{uuid.uuid4().hex[:8]}-"
-    topics = {topic: prefix + topic for topic in contracts}
+    topics = {topic: prefix + topic for topic in contracts or {t for flow in flows().values() for t in flow.topics}}
     admin = AdminClient({**settings.kafka.client_config()})
     config = {"max.message.bytes": "4194304", "message.timestamp.type": "LogAppendTime"}
     _await(admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config) for name in topics.values()]))

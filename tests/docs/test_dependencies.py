@@ -10,12 +10,13 @@ from tests.docs.markdown import ROOT
 ROW = re.compile(r"^\| `(?P<name>[A-Za-z0-9._-]+)` \| (?P<why>[^|]+) \|", re.MULTILINE)
 
 
-def declared() -> set[str]:
+def declared(*, groups: bool = True) -> set[str]:
+    """Names of the product's dependencies, and of those of its `groups` for development."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [
         *project["project"]["dependencies"],
         *(one for extra in project["project"].get("optional-dependencies", {}).values() for one in extra),
-        *(one for group in project["dependency-groups"].values() for one in group),
+        *(one for group in project["dependency-groups"].values() for one in group if groups),
     ]
     names = (re.match(r"[A-Za-z0-9._-]+", one) for one in wanted)
     return {name.group().lower() for name in names if name}

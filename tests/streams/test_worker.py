@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from connectors.postgres import jobs
-from connectors.postgres.jobs import Progress
+from connectors.postgres.jobs import JobProgress
 from connectors.postgres.sink import connect
 from runtime.errors import Fenced
 from tests.dataflows.world import until
@@ -108,7 +108,7 @@ def test_who_lost_the_lease_writes_nothing(bench: Bench) -> None:
         assert (taken.job_id, taken.attempts) == (job_id, 1)
         connection.commit()
         for write in (
-            lambda: jobs.advance(connection, lost, Progress("x", 1, 2, "steps"), announce=True),
+            lambda: jobs.advance(connection, lost, JobProgress("x", 1, 2, "steps"), announce=True),
             lambda: jobs.finish(connection, lost, "succeeded"),
             lambda: jobs.fail(connection, lost, ValueError(), 0),
         ):

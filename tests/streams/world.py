@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from connectors.postgres.jobs import Job, JobKind, Progress
+from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from connectors.postgres.sink import Connection
 from runtime import logs
 from runtime.errors import DependencyUnavailable, Unprocessable
@@ -43,7 +43,7 @@ class Count(JobKind):
     def __init__(self) -> None:
         self.raised = 0
 
-    def prepare(self, connection: Connection, job: Job) -> None:
+    def prepare(self, connection: Connection, job: ClaimedJob) -> None:
         time.sleep(job.params.get("pause_s", 0))
         if "raises" in job.params and self.raised < job.params.get("times", 1_000):
             self.raised += 1
@@ -53,16 +53,16 @@ class Count(JobKind):
                 "outage": DependencyUnavailable("away"),
             }[job.params["raises"]]
 
-    def apply(self, connection: Connection, job: Job, prepared: Any) -> Progress:
+    def apply(self, connection: Connection, job: ClaimedJob, prepared: Any) -> JobProgress:
         number = job.position.get("next", 0)
         # The flows may write what they keep; one row there for each step.
         connection.execute(
-            "insert into mv.search_state (tenant_id, adr_id, words_version, title, status, effective_at, recorded_at, "
-            "words_at, chunks) values (%s, gen_random_uuid(), %s, %s, 'x', now(), now(), now(), 0)",
+            "insert into mv.search_state (tenant_id, kind, source_id, words_version, title, status, effective_at, "
+            "recorded_at, words_at, chunks) values (%s, 'adr', gen_random_uuid(), %s, %s, 'x', now(), now(), now(), 0)",
             [job.tenant_id, number + 1, str(job.job_id)],
         )
         steps = job.params["steps"]
-        return Progress("counting", number + 1, steps, "steps", {"next": number + 1}, finished=number + 1 >= steps)
+        return JobProgress("counting", number + 1, steps, "steps", {"next": number + 1}, finished=number + 1 >= steps)
 
 
 class Bench:

@@ -45,7 +45,7 @@ class Tenant:
         """Ids of the hits, best first."""
         answer = self.http.get("/v1/search", params={"q": q, "mode": mode, **more})
         assert answer.status_code == 200, answer.text
-        return [hit["adr_id"] for hit in answer.json()["hits"]]
+        return [hit["source_id"] for hit in answer.json()["hits"]]
 
 
 @dataclass(frozen=True)

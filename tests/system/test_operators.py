@@ -109,7 +109,7 @@ def _keepers(world: World, letter: str) -> set[object]:
 
 
 def _found(world: World, adr_id: str) -> Callable[[], bool]:
-    return lambda: world.rows("select words_version from mv.search_state where adr_id = %s", adr_id) == [(1,)]
+    return lambda: world.rows("select words_version from mv.search_state where source_id = %s", adr_id) == [(1,)]
 
 
 def _forget(world: World, tenant: Tenant, adr_id: str) -> None:
@@ -119,6 +119,6 @@ def _forget(world: World, tenant: Tenant, adr_id: str) -> None:
     with psycopg.connect(world.settings.postgres.dsn("flows")) as connection:
         for table in ("mv.chunks", "mv.search_state"):
             connection.execute(
-                f"delete from {table} where tenant_id = %s and adr_id = %s",
+                f"delete from {table} where tenant_id = %s and source_id = %s",
                 [tenant.tenant_id, adr_id],
             )

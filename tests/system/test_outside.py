@@ -83,7 +83,7 @@ def test_an_embedder_that_hangs_for_half_a_minute_leaves_words_and_then_meaning(
             made = tenant.create(TEXT.format(n=number))["adr_id"]
             eventually("words go on", lambda n=number, m=made: tenant.search(f"zebra{n}", "words") == [m])  # type: ignore[misc]
             both = tenant.http.get("/v1/search", params={"q": f"zebra{number}"}).json()
-            assert [hit["adr_id"] for hit in both["hits"]] == [made]
+            assert [hit["source_id"] for hit in both["hits"]] == [made]
             assert [degraded["arm"] for degraded in both["degraded"]] == ["meaning"]
             alone = tenant.http.get("/v1/search", params={"q": f"zebra{number}", "mode": "meaning"})
             assert (alone.status_code, alone.json()["code"]) == (503, "dependency-unavailable")

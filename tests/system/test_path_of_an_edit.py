@@ -94,7 +94,7 @@ def test_the_feed_and_the_counts_follow_a_write_and_a_search_waits_for_one(world
     found = tenant.http.get(
         "/v1/search", params={"q": "herons", "mode": "words"}, headers={"adriatic-position": position}
     )
-    assert [hit["adr_id"] for hit in found.json()["hits"]] == [answer.json()["adr_id"]], found.text
+    assert [hit["source_id"] for hit in found.json()["hits"]] == [answer.json()["adr_id"]], found.text
     feed = "select change, title from mv.activity where tenant_id = %s"
     assert eventually("the feed", lambda: world.rows(feed, tenant.tenant_id)) == [("create", "Count the herons")]
     assert world.rows(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adriatic.cli.demo.stage import Facts, Stage
+from runtime.clock import SYSTEM_CLOCK
 
 FRAMES_PER_S = 4.0
 LINE_EVERY_S = 2.0
@@ -76,8 +76,8 @@ class Screen:
             said.add(act)
             click.echo(f"{self._titles[act]}: {inline(self._done[act])}", err=True)
         line = self._movement()
-        if line != moved and time.monotonic() - getattr(self, "_line_s", 0.0) > LINE_EVERY_S:
-            self._line_s = time.monotonic()
+        if line != moved and SYSTEM_CLOCK.monotonic() - getattr(self, "_line_s", 0.0) > LINE_EVERY_S:
+            self._line_s = SYSTEM_CLOCK.monotonic()
             click.echo(f"  live: {line}", err=True)
             return line
         return moved

@@ -1,6 +1,8 @@
 // From data to nodes. Owns the only two ways in which this page makes elements: `stamp` fills a <template>, `h` makes one
 // element. Both set text and never markup; the browser refuses markup from a string too (Trusted Types, in the page's policy).
 
+export const OUTSIDE = { target: "_blank", rel: "noopener noreferrer nofollow" }; // of a link that leaves this site
+
 /** An element. `attributes` that are null are left out; `children` are nodes or text. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

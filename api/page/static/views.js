@@ -1,22 +1,22 @@
 // What each answer of /v1 looks like. Owns one function for each `data-view` of the page: JSON in, nodes out. Refuses to
 // ask: htmx does, when an element's `hx-trigger` says so, and page.js hands the answer over.
 
-import { chip, count, h, plural, refused, seconds, settle, stamp, when } from "./parts.js";
+import { OUTSIDE, chip, count, h, plural, refused, seconds, settle, stamp, when } from "./parts.js";
 
 const DIFF_LINES_MAX = 400; // more is read in an editor
 
 /** What j, k and the arrows walk over. A decision is read here, an upload is fetched, an item of a feed is where it came from. */
-function hit({ adr_id: adrId, document: file }, values) {
+function hit({ kind, source_id: id, path, document: file }, values) {
   const { root, slots } = stamp("hit", values);
-  if (adrId) {
+  if (kind === "adr") {
     const query = new URLSearchParams(location.search).get("q");
-    slots.link.href = `/?${new URLSearchParams({ ...(query ? { q: query } : {}), adr: adrId })}`;
-    slots.link.dataset.adr = adrId;
-  } else if (file.origin === "upload") {
-    slots.link.href = `/v1/documents/${encodeURIComponent(file.document_id)}/original`;
+    slots.link.href = `/?${new URLSearchParams({ ...(query ? { q: query } : {}), adr: id })}`;
+    slots.link.dataset.adr = id;
+  } else if (path) {
+    slots.link.href = path;
     slots.link.dataset.original = values.title;
-  } else if (/^https?:/i.test(file.uri ?? "")) {
-    Object.assign(slots.link, { href: file.uri, target: "_blank", rel: "noopener noreferrer nofollow" });
+  } else if (/^https?:/i.test(file?.uri ?? "")) {
+    Object.assign(slots.link, { href: file.uri, ...OUTSIDE });
   } else {
     slots.link.tabIndex = 0;
   }
@@ -55,7 +55,7 @@ function worth(result) {
 function results(answer, form) {
   const list = document.getElementById("results");
   settle(list, answer.hits.map((each) => hit(each, {
-    label: each.kind === "document" ? "document" : label(each), status: each.status ? chip(each.status) : null, title: each.title || "without a title",
+    label: each.kind === "adr" ? label(each) : each.kind, status: each.status ? chip(each.status) : null, title: each.title || "without a title",
     text: marked(each.snippet), foot: [each.chunk.heading_path, ...(each.tags ?? []), each.document?.media_type].filter(Boolean).join(" · "),
   })));
   found(`${answer.hits.length === 0 ? "Nothing found" : plural(answer.hits.length, "result")}. ${worth(answer)}`, answer.degraded.length > 0);

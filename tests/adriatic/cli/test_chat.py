@@ -30,8 +30,8 @@ ID = UUID("0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f")
 START = Start(ID, ID, "openai", "m", SearchFreshness(UNKNOWN), [Degraded("meaning", "x", "the embedder is away", "")])
 SOURCES = Sources(
     [
-        Source(1, ID, 12, "default", 3, "Nobody writes twice", "Context", 0, 9),
-        Source(2, ID, None, "default", 1, "Never cited", "", 0, 9),
+        Source(1, "adr", ID, 3, "Nobody writes twice", "ADR-12", "default", None, None, "Context", 0, 9),
+        Source(2, "document", ID, 1, "Never cited", None, None, None, None, "", 0, 9),
     ]
 )
 TEXT: list[ChatEvent] = [TextDelta("It fails "), TextDelta("in the middle [1].")]

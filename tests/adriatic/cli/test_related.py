@@ -61,7 +61,7 @@ class Answers:
     def __init__(self, *logs: str) -> None:
         hits = [
             HIT.__class__(
-                **{name: getattr(HIT, name) for name in HIT.__struct_fields__} | {"log": log, "adr_id": UUID(int=n)}
+                **{name: getattr(HIT, name) for name in HIT.__struct_fields__} | {"log": log, "source_id": UUID(int=n)}
             )
             for n, log in enumerate(logs, 1)
         ]

@@ -32,7 +32,7 @@ from runtime.ids import new_id
 AT = datetime(2026, 1, 15, 9, tzinfo=UTC)
 HIT = Hit(
     kind="adr",
-    adr_id=new_id(),
+    source_id=new_id(),
     number=2,
     log="default",
     title="Nobody writes twice",
@@ -221,6 +221,6 @@ def test_wrong_usage(arguments: list[str]) -> None:
 
 
 def test_a_document_says_where_it_is_from() -> None:
-    about = Document(new_id(), "feed", "text/html", "https://wiki.example/7")
-    hit = msgspec.structs.replace(HIT, kind="document", adr_id=None, number=None, log=None, tags=[], document=about)
+    about = Document("feed", "text/html", "https://wiki.example/7")
+    hit = msgspec.structs.replace(HIT, kind="document", number=None, log=None, tags=[], document=about)
     assert shown(hit)[0] == "1. Document  Nobody writes twice  feed · https://wiki.example/7"

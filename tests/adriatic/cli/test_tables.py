@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from adriatic.cli.tenants import list_tenants
 from adriatic.cli.verify import _print
 from api.tenants import service
-from dataflows.comparison import Report, TenantReport
+from dataflows.comparison import TenantReport, VerifyReport
 from runtime.ids import new_id
 
 LONGEST = "a" * 63
@@ -24,7 +24,9 @@ def test_verify_prints_whole_names_into_a_pipe(
     columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    _print(Report([TenantReport(new_id(), LONGEST, 1_000_000), TenantReport(new_id(), "demo", 7)]))
+    _print(
+        VerifyReport([TenantReport(new_id(), LONGEST, {"adr": 1_000_000}), TenantReport(new_id(), "demo", {"adr": 7})])
+    )
     head, *rows, verdict = capsys.readouterr().out.splitlines()
     assert head.split("  ")[0] == "tenant"
     assert head.rstrip().endswith("differences")

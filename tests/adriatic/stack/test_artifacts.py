@@ -14,6 +14,7 @@ import pytest
 
 from adriatic.stack import artifacts, kafka
 from adriatic.stack.artifacts import Pinned
+from runtime.clock import ManualClock
 from runtime.errors import DependencyUnavailable, Halted
 
 CONTENT = bytes(range(256)) * 4_000
@@ -84,7 +85,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(artifacts, "repositories", lambda: [found.url])
-    monkeypatch.setattr("adriatic.stack.artifacts.time.sleep", lambda _: None)
+    monkeypatch.setattr("adriatic.stack.artifacts.SYSTEM_CLOCK", ManualClock())
     yield found
     found.close()
 

@@ -15,13 +15,12 @@ from connectors.kafka.partitioner import partition_for
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.watch import Watch
 from dataflows.catalog import flows
-from dataflows.index import VERSIONS_TOPIC
 from dataflows.job_status import TOPIC as PROGRESS_TOPIC
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings
 from schemas.pipeline import GroupLag, Percentiles, Pipeline, mask_stale
-from tests.dataflows.world import PARTITIONS, Running, Version, World, until
+from tests.dataflows.world import PARTITIONS, VERSIONS_TOPIC, Running, Version, World, until
 
 pytestmark = pytest.mark.stack
 
@@ -87,8 +86,8 @@ def test_search_by_meaning_is_as_far_as_what_waits_for_its_vectors(world: World,
 
     assert set(states().values()) == {"fresh"}
     world.rows(
-        "insert into mv.search_state (tenant_id, adr_id, words_version, title, status, effective_at, recorded_at, "
-        "words_at, chunks) values (gen_random_uuid(), gen_random_uuid(), 1, '', '', now(), "
+        "insert into mv.search_state (tenant_id, kind, source_id, words_version, title, status, effective_at, "
+        "recorded_at, words_at, chunks) values (gen_random_uuid(), 'adr', gen_random_uuid(), 1, '', '', now(), "
         "now() - interval '100 s', now(), 1) returning 1"
     )
     assert states() == {"search.words": "fresh", "search.meaning": "stale", "related": "stale"}
@@ -197,7 +196,7 @@ def test_what_is_seen_is_written_and_exported_and_ends_with_the_database(world: 
         for status in ("ok", "slow")
     }
     assert said == {"ok": 1.0, "slow": 0.0}
-    watcher.lost("gone")
+    watcher.forget("gone")
     assert REGISTRY.get_sample_value("kafka_consumergroup_group_sum_lag", labels) is None
 
 

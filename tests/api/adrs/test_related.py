@@ -64,8 +64,8 @@ def reported(corpus: Corpus, age_s: float = 1.0) -> None:
 def compared(corpus: Corpus, tenant_id: UUID, adr_id: UUID, version: int = 1) -> None:
     """The flow has this version of an ADR."""
     corpus.connection.execute(
-        "insert into mv.related_features values (%s, %s, %s, '', '{}', '\\x0001', 1) "
-        "on conflict (tenant_id, adr_id) do update set version = excluded.version",
+        "insert into mv.related_features values (%s, 'adr', %s, %s, '', '{}', '\\x0001', 1) "
+        "on conflict (tenant_id, kind, source_id) do update set version = excluded.version",
         [tenant_id, adr_id, version],
     )
 
@@ -123,7 +123,7 @@ async def test_as_of_is_as_far_as_the_oldest_version_that_is_not_compared(
         answer = await listed(caller, one)
         assert answer.json()["as_of"]["state"] == "fresh"
         assert answer.headers["adriatic-as-of-lsn"] == "0/1A2B3C8"
-        corpus.connection.execute("update mv.search_state set deleted = true where adr_id = %s", [one])
+        corpus.connection.execute("update mv.search_state set deleted = true where source_id = %s", [one])
         assert (await listed(caller, one)).json()["as_of"]["lsn"] is None, "a deleted ADR is still in the lists"
         reported(corpus, age_s=60)
         corpus.connection.execute("delete from mv.related_features")

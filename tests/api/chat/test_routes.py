@@ -111,7 +111,7 @@ async def test_without_a_key_passages_are_quoted_with_their_sources(fresh_databa
         # The corpus is embedded in a space of the tests: the search by meaning stands aside, and that is said.
         assert [each["arm"] for each in data["start"]["degraded"]] == ["meaning"]
         first, *_ = data["sources"]["sources"]
-        assert (first["number"], first["adr_number"], first["version"]) == (1, 2, 1)
+        assert (first["number"], first["kind"], first["label"], first["version"]) == (1, "adr", "ADR-2", 1)
         assert DUAL[first["char_start"] : first["char_end"]].strip() in text
         assert text.startswith(OPENING)
         assert "see [7]" in text, "a quotation stays as it stands"
@@ -386,7 +386,7 @@ async def test_an_adr_that_gives_orders_reaches_nobody_elses(
         corpus.log(attacker.tenant_id, "default")
         mine = corpus.adr(attacker.tenant_id, "Dual write", f"# Dual write\n\n{order}\n")
         _, data, text = await ask(attacker)
-        assert [UUID(source["adr_id"]) for source in data["sources"]["sources"]] == [mine]
+        assert [UUID(source["source_id"]) for source in data["sources"]["sources"]] == [mine]
         assert text == "xanadu is here [1]"
         assert data["citations"] == {"cited": [1], "unsupported": [2, 3]}
         (asked,) = server.requests

@@ -31,7 +31,7 @@ from connectors.llm.sse import SseDecoder
 ID = UUID("0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f")
 EVENTS: list[ChatEvent] = [
     Start(ID, ID, "extractive", "extractive", SearchFreshness(UNKNOWN), []),
-    Sources([Source(1, ID, 12, "default", 3, "Title", "Context", 0, 9)]),
+    Sources([Source(1, "adr", ID, 3, "Title", "ADR-12", "default", f"/v1/adrs/{ID}", None, "Context", 0, 9)]),
     TextDelta("line\nbreak, “quotes” and data: [1]\r\n\r\n"),
     Citations([1], [9]),
     UsageSpent(Tokens(1, 2, 3, 4, 5, 6), "provider", None, 7),

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.objects import Objects
 from connectors.parsers import Parsed, Refused
-from connectors.postgres.jobs import Job
+from connectors.postgres.jobs import ClaimedJob
 from connectors.postgres.sink import connect
 from connectors.registry import RegistryClient
 from runtime.settings import Settings
@@ -55,7 +55,7 @@ async def test_every_event_of_a_document_fits_its_contract(fresh_database: Setti
                     kind = ParseDocument(Objects(fresh_database), Answers(answer))  # type: ignore[arg-type]
                     params = {"document_id": made["id"]}
                     for position in ({}, {"stage": "parsing"}):
-                        job = Job(tenant.tenant_id, made["job_id"], kind.name, params, position, 0, None, 0, "o")
+                        job = ClaimedJob(tenant.tenant_id, made["job_id"], kind.name, params, position, 0, None, 0, "o")
                         with connect(fresh_database.postgres, name="t") as connection:
                             kind.apply(connection, job, kind.prepare(connection, job))
                             connection.commit()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
+from api.db import Database
 from api.live import admission, states
+from api.live import reader as readers
+from api.live.decoding import ChangeDecoder
+from api.live.hub import Hub
 from api.live.join import PgSnapshot, ResumeToken
-from api.live.reader import STALL_S_MAX, Pace
+from api.live.partitions import WatchedPartition
+from api.live.reader import STALL_S_MAX, Pace, Reader
+from api.live.ring import Ring, RowChange
 from api.live.states import (
     AWAY_OFFSETS_MAX,
     JOIN_TRIES_MAX,
@@ -39,14 +46,19 @@ from api.live.states import (
     SnapshotJoined,
     SnapshotPassed,
 )
+from connectors.kafka.records import Record, TopicPartition
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import DependencyUnavailable, RateLimited
-from runtime.settings import ApiSettings
+from runtime.settings import ApiSettings, Settings
+from schemas.flows import KeptView
 
 SEEN = PgSnapshot(90, 100, frozenset({95}), 1_000)
 AT = Position("log", 50, SEEN, OffsetWatermark(0, 0, "0/1", None, complete=True))
 NEW = Position("log", 80, SEEN)
 VOID = Position("log", 50)
 PAGES = (b"[1]", b"[2]")
+
+VIEW = KeptView("counts", "Counts.", table="mv.counts", key=("tenant_id",), columns=("tenant_id",))
 
 STATES: dict[str, ReaderState] = {
     "resuming": Resuming(AT),
@@ -151,8 +163,8 @@ def test_what_each_state_wants_and_holds_and_whether_it_can_be_resumed() -> None
     }
     whole = {name for name, state in STATES.items() if states.is_whole(state)}
     assert whole == {"following", "catching up", "ended"}
-    assert states.held_bytes(STATES["sending"]) == 6
-    assert not any(states.held_bytes(state) for name, state in STATES.items() if "sending" not in name)
+    assert states.count_bytes(STATES["sending"]) == 6
+    assert not any(states.count_bytes(state) for name, state in STATES.items() if "sending" not in name)
     resets = {name: reset for name, state in STATES.items() if (reset := states.find_reset(state))}
     assert resets == {"settling, reset": "other-log", "joining, last try": "behind", "sending, reset": "expired"}
 
@@ -223,6 +235,48 @@ def test_watermarks_and_changes_take_turns() -> None:
     pace.offered_s = 1_000
     assert not pace.is_stalled(1_000 + STALL_S_MAX)
     assert pace.is_stalled(1_001 + STALL_S_MAX)
+
+
+class StubDecoder(ChangeDecoder):
+    """Knows every record without asking for a schema."""
+
+    def __init__(self) -> None:
+        self.fault = None
+
+    def xid_of(self, change: RowChange) -> int | None:
+        return None
+
+    async def decode(self, change: RowChange) -> dict[str, Any]:
+        change.decoded = {"op": "c", "before": None, "after": {"tenant_id": str(change.tenant_id)}}
+        return {}
+
+
+async def test_a_change_wakes_its_reader_whatever_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "POLL_S", 1_000.0)
+    tenant_id = uuid.UUID(int=7)
+    hub = Hub(Settings(), Database(Settings().postgres), SYSTEM_CLOCK, ())
+    hub.decoder = StubDecoder()
+    source = TopicPartition("t", 0)
+    partition = WatchedPartition(VIEW, source, "log", Ring(0, hub.decoder.xid_of), 0.0)
+    reader = Reader(hub, VIEW, tenant_id)
+    reader.state = Following(Position("log", 0))
+    reader._partition, reader._pace.watermark_s = partition, SYSTEM_CLOCK.monotonic()
+    partition.news[tenant_id] = {reader._news}
+    partition.ring.watch(tenant_id)
+    frames = reader.frames()
+    for offset in range(3):
+        waiting = asyncio.ensure_future(anext(frames))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        headers = (("adriatic.tenant", str(tenant_id).encode()), ("adriatic.pos", b"%016X/%08d" % (offset, 0)))
+        partition.wake(partition.ring.extend([Record("t", 0, offset, 0, b"k", b"v", headers)], offset + 1))
+        assert b"event: delta" in await asyncio.wait_for(waiting, 10)
+    ending = asyncio.ensure_future(anext(frames))
+    await asyncio.sleep(0.05)
+    hub.admission.closing = True
+    partition.wake()
+    assert b'"closing"' in await asyncio.wait_for(ending, 10)
+    assert [frame async for frame in frames] == []
 
 
 class Nobody:

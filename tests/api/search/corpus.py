@@ -20,8 +20,8 @@ BEGINNING = datetime(2026, 1, 15, 9, tzinfo=UTC)
 
 _CHUNKS = """
 insert into mv.chunks (
-    tenant_id, adr_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv, length)
-select %s, %s, %s, v.ordinal, v.heading_path, v.body, v.char_start, v.char_end, v.text_hash, t.tsv,
+    tenant_id, kind, source_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv, length)
+select %s, %s, %s, %s, v.ordinal, v.heading_path, v.body, v.char_start, v.char_end, v.text_hash, t.tsv,
        mv.chunk_length(t.tsv)
   from (values (%s, %s, %s, %s, %s, %s)) as v (ordinal, heading_path, body, char_start, char_end, text_hash),
        lateral (select mv.chunk_tsv(v.ordinal, %s, v.heading_path, v.body) as tsv) t
@@ -86,16 +86,16 @@ class Corpus:
             execute("insert into app.adr_tags (tenant_id, adr_id, tag) values (%s, %s, %s)", [tenant_id, adr_id, tag])
         parts = chunk(title, text)
         execute(
-            "insert into mv.search_state (tenant_id, adr_id, words_version, meaning_version, title, status, "
+            "insert into mv.search_state (tenant_id, kind, source_id, words_version, meaning_version, title, status, "
             "effective_at, recorded_at, words_at, meaning_at, chunks) "
-            "values (%s, %s, 1, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "values (%s, 'adr', %s, 1, %s, %s, %s, %s, %s, %s, %s, %s)",
             [tenant_id, adr_id, 1 if by_meaning else None, title, status, at, at, at, at, len(parts)],
         )
         for part in parts:
             execute(
                 _CHUNKS,
                 [
-                    *(tenant_id, adr_id, 1),
+                    *(tenant_id, "adr", adr_id, 1),
                     *(part.ordinal, part.heading_path, part.body, part.char_start, part.char_end, part.text_hash),
                     title,
                 ],
@@ -115,21 +115,20 @@ class Corpus:
         )
         parts = chunk(title, text)
         execute(
-            "insert into mv.search_state (tenant_id, adr_id, words_version, meaning_version, title, status, "
-            "effective_at, recorded_at, words_at, meaning_at, chunks, kind, source_version) "
-            "values (%s, %s, 1, 1, %s, '', %s, %s, %s, %s, %s, 'document', %s)",
-            [tenant_id, document_id, title, *[BEGINNING] * 4, len(parts), version],
+            "insert into mv.search_state (tenant_id, kind, source_id, words_version, meaning_version, title, status, "
+            "effective_at, recorded_at, words_at, meaning_at, chunks) "
+            "values (%s, 'document', %s, %s, %s, %s, '', %s, %s, %s, %s, %s)",
+            [tenant_id, document_id, version, version, title, *[BEGINNING] * 4, len(parts)],
         )
         for part in parts:
             execute(
                 _CHUNKS,
                 [
-                    *(tenant_id, document_id, 1),
+                    *(tenant_id, "document", document_id, version),
                     *(part.ordinal, part.heading_path, part.body, part.char_start, part.char_end, part.text_hash),
                     title,
                 ],
             )
-        execute("update mv.chunks set source_version = %s where adr_id = %s", [version, document_id])
         self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
         return document_id
 
@@ -155,8 +154,8 @@ class Corpus:
     ) -> None:
         """A row of `mv.related`."""
         self.connection.execute(
-            "insert into mv.related (tenant_id, adr_id, related_id, score, words, terms, meaning, links_to, "
-            "links_from) values (%s, %s, %s, %s, 0.5, %s, %s, %s, %s)",
+            "insert into mv.related (tenant_id, kind, source_id, related_id, score, words, terms, meaning, links_to, "
+            "links_from) values (%s, 'adr', %s, %s, %s, 0.5, %s, %s, %s, %s)",
             [tenant_id, adr_id, related_id, score, list(terms), meaning, list(links_to), list(links_from)],
         )
 

@@ -20,9 +20,13 @@ from tests.api.search.corpus import Corpus, writing
 
 pytestmark = pytest.mark.stack
 
-WORDS = "select adr_id, version, ordinal, score, terms from mv.search_words(%s, %s, %s)"
-MEANING = "select adr_id, ordinal, score from mv.search_meaning(%s, %s::vector, %s, %s) order by score desc, adr_id"
-ADRS_WITH = "select mv.search_adrs_with(websearch_to_tsquery('pg_catalog.english', %s))"
+WORDS = "select source_id, version, ordinal, score, terms from mv.search_words(%s, %s, %s, %s)"
+MEANING = """
+  select source_id, ordinal, score
+  from mv.search_meaning(%s, %s::vector, %s, %s, %s)
+  order by score desc, source_id
+"""
+SOURCES_WITH = "select source_id from mv.search_sources_with(websearch_to_tsquery('pg_catalog.english', %s))"
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def test_scores_are_those_of_bm25(fresh_database: Settings, corpus: Corpus) -> N
         corpus.adr(tenant_id, title, text)
     with reading(fresh_database, tenant_id) as connection:
         for query in ("kafka", "Kafka broker", "why do we use Postgres transactions", "rivers", "part item broker log"):
-            found = {row[0]: row[3] for row in connection.execute(WORDS, [query, None, 100])}
+            found = {row[0]: row[3] for row in connection.execute(WORDS, [query, None, None, 100])}
             expected = bm25(connection, query)
             assert found.keys() == expected.keys(), query
             for adr_id, score in expected.items():
@@ -67,7 +71,7 @@ def bm25(connection: psycopg.Connection[Any], query: str) -> dict[UUID, float]:
     counts: dict[UUID, Counter[str]] = defaultdict(Counter)
     lengths: Counter[UUID] = Counter()
     rows = connection.execute(
-        "select adr_id, lexeme, positions, weights from mv.chunks, unnest(tsv) as t (lexeme, positions, weights)"
+        "select source_id, lexeme, positions, weights from mv.chunks, unnest(tsv) as t (lexeme, positions, weights)"
     )
     for adr_id, lexeme, positions, weights in rows:
         lengths[adr_id] += len(positions)
@@ -112,10 +116,10 @@ def test_ties_are_broken_by_id_and_the_chunk_is_the_best_one(fresh_database: Set
     text = "# Same\n\n" + "Nothing of interest. " * 60 + "\n\n## Here\n\n" + "The heron fishes. " * 60
     ids = sorted(corpus.adr(tenant_id, "Same", text) for _ in range(5))
     with reading(fresh_database, tenant_id) as connection:
-        rows = connection.execute(WORDS, ["heron", None, 3]).fetchall()
+        rows = connection.execute(WORDS, ["heron", None, None, 3]).fetchall()
         assert [row[0] for row in rows] == ids[:3]
         row = connection.execute(
-            "select body from mv.chunks where adr_id = %s and version = %s and ordinal = %s", rows[0][:3]
+            "select body from mv.chunks where source_id = %s and version = %s and ordinal = %s", rows[0][:3]
         ).fetchone()
     assert row
     assert "heron" in row[0]
@@ -125,10 +129,10 @@ def test_a_filter_narrows_and_does_not_rescore(fresh_database: Settings, corpus:
     tenant_id = corpus.tenant("one")
     ids = [corpus.adr(tenant_id, title, text) for title, text in TEXTS.items()]
     with reading(fresh_database, tenant_id) as connection:
-        everything = {row[0]: row[3] for row in connection.execute(WORDS, ["kafka", None, 100])}
-        one = connection.execute(WORDS, ["kafka", [ids[1]], 100]).fetchall()
+        everything = {row[0]: row[3] for row in connection.execute(WORDS, ["kafka", None, None, 100])}
+        one = connection.execute(WORDS, ["kafka", ["adr"], [ids[1]], 100]).fetchall()
         assert [(row[0], row[3]) for row in one] == [(ids[1], everything[ids[1]])]
-        assert connection.execute(WORDS, ["kafka", [], 100]).fetchall() == []
+        assert connection.execute(WORDS, ["kafka", [], [], 100]).fetchall() == []
 
 
 def test_documents_leave_the_scores_and_the_places_of_adrs_as_they_were(
@@ -137,10 +141,10 @@ def test_documents_leave_the_scores_and_the_places_of_adrs_as_they_were(
     tenant_id = corpus.tenant("one")
     ids = {corpus.adr(tenant_id, title, text) for title, text in TEXTS.items()}
     (vector,) = corpus.embedder.embed(["a broker like kafka"])
-    meaning = [corpus.embedder.space.name, str(vector.tolist()), None, 2]
+    meaning = [corpus.embedder.space.name, str(vector.tolist()), None, None, 2]
     queries = ("kafka broker", "rivers", "part item broker log")
     with reading(fresh_database, tenant_id) as connection:
-        before = [connection.execute(WORDS, [query, None, 100]).fetchall() for query in queries]
+        before = [connection.execute(WORDS, [query, None, None, 100]).fetchall() for query in queries]
         near = connection.execute(MEANING, meaning).fetchall()
     manuals = {
         corpus.document(tenant_id, f"Kafka manual {n}", "# Kafka\n\n" + "A broker like kafka, a log. " * 2_000)
@@ -148,9 +152,9 @@ def test_documents_leave_the_scores_and_the_places_of_adrs_as_they_were(
     }
     with reading(fresh_database, tenant_id) as connection:
         for query, rows in zip(queries, before, strict=True):
-            after = connection.execute(WORDS, [query, None, 100]).fetchall()
+            after = connection.execute(WORDS, [query, None, None, 100]).fetchall()
             assert [row for row in after if row[0] in ids] == rows, query
-        assert manuals <= {row[0] for row in connection.execute(WORDS, ["kafka broker", None, 100])}
+        assert manuals <= {row[0] for row in connection.execute(WORDS, ["kafka broker", None, None, 100])}
         after = connection.execute(MEANING, meaning).fetchall()
         assert [row for row in after if row[0] in ids] == near != []
         assert manuals & {row[0] for row in after}
@@ -161,7 +165,7 @@ def test_nothing_matches_nothing(fresh_database: Settings, corpus: Corpus, query
     tenant_id = corpus.tenant("one")
     corpus.adr(tenant_id, "Use Kafka", "Kafka")
     with reading(fresh_database, tenant_id) as connection:
-        assert connection.execute(WORDS, [query, None, 100]).fetchall() == []
+        assert connection.execute(WORDS, [query, None, None, 100]).fetchall() == []
 
 
 def test_only_the_version_on_show_is_found(fresh_database: Settings, corpus: Corpus) -> None:
@@ -170,21 +174,21 @@ def test_only_the_version_on_show_is_found(fresh_database: Settings, corpus: Cor
     adr_id = corpus.adr(tenant_id, "Pick a broker", "the heron fishes")
     execute = corpus.connection.execute
     execute(
-        "insert into mv.chunks select tenant_id, adr_id, 2, 0, '', 'the osprey dives', 0, 16, '\\x02', "
-        "mv.chunk_tsv(0, 'Pick a broker', '', 'the osprey dives'), 3 from mv.chunks where adr_id = %s",
+        "insert into mv.chunks select tenant_id, kind, source_id, 2, 0, '', 'the osprey dives', 0, 16, '\\x02', "
+        "mv.chunk_tsv(0, 'Pick a broker', '', 'the osprey dives'), 3 from mv.chunks where source_id = %s",
         [adr_id],
     )
-    execute("update mv.search_state set words_version = 2 where adr_id = %s", [adr_id])
+    execute("update mv.search_state set words_version = 2 where source_id = %s", [adr_id])
     space = corpus.embedder.space.name
     vector = str(corpus.embedder.embed(["heron"])[0].tolist())
     with reading(fresh_database, tenant_id) as connection:
-        assert connection.execute(WORDS, ["heron", None, 10]).fetchall() == []
-        assert [row[:2] for row in connection.execute(WORDS, ["osprey", None, 10])] == [(adr_id, 2)]
-        assert [row[0] for row in connection.execute(MEANING, [space, vector, None, 10])] == [adr_id]
-    execute("update mv.search_state set deleted = true where adr_id = %s", [adr_id])
+        assert connection.execute(WORDS, ["heron", None, None, 10]).fetchall() == []
+        assert [row[:2] for row in connection.execute(WORDS, ["osprey", None, None, 10])] == [(adr_id, 2)]
+        assert [row[0] for row in connection.execute(MEANING, [space, vector, None, None, 10])] == [adr_id]
+    execute("update mv.search_state set deleted = true where source_id = %s", [adr_id])
     with reading(fresh_database, tenant_id) as connection:
-        assert connection.execute(WORDS, ["osprey", None, 10]).fetchall() == []
-        assert connection.execute(MEANING, [space, vector, None, 10]).fetchall() == []
+        assert connection.execute(WORDS, ["osprey", None, None, 10]).fetchall() == []
+        assert connection.execute(MEANING, [space, vector, None, None, 10]).fetchall() == []
 
 
 def test_meaning_is_exact_and_stays_in_its_space(fresh_database: Settings, corpus: Corpus) -> None:
@@ -195,11 +199,13 @@ def test_meaning_is_exact_and_stays_in_its_space(fresh_database: Settings, corpu
     ids = {corpus.adr(tenant_id, title, f"About the {title}.") for title in titles}
     (query,) = corpus.embedder.embed(["green broker"])
     with reading(fresh_database, tenant_id) as connection:
-        rows = connection.execute(MEANING, [corpus.embedder.space.name, str(query.tolist()), None, 100]).fetchall()
-        vectors = connection.execute(
-            "select c.adr_id, e.embedding::text from mv.chunks c join mv.embeddings e using (tenant_id, text_hash)"
+        rows = connection.execute(
+            MEANING, [corpus.embedder.space.name, str(query.tolist()), None, None, 100]
         ).fetchall()
-        assert connection.execute(MEANING, ["another space", str(query.tolist()), None, 100]).fetchall() == []
+        vectors = connection.execute(
+            "select c.source_id, e.embedding::text from mv.chunks c join mv.embeddings e using (tenant_id, text_hash)"
+        ).fetchall()
+        assert connection.execute(MEANING, ["another space", str(query.tolist()), None, None, 100]).fetchall() == []
     exact = {adr_id: float(np.dot(np.array(json.loads(vector)), query)) for adr_id, vector in vectors}
     assert {row[0] for row in rows} == ids
     assert [row[2] for row in rows] == pytest.approx(sorted(exact.values(), reverse=True), abs=1e-5)
@@ -217,9 +223,9 @@ def test_without_a_tenant_nothing_is_found(fresh_database: Settings, corpus: Cor
         for setting in (None, ""):
             if setting is not None:
                 connection.execute("select set_config('app.tenant_id', %s, true)", [setting])
-            assert connection.execute(WORDS, ["kafka", None, 100]).fetchall() == []
-            assert connection.execute(ADRS_WITH, ["kafka"]).fetchall() == []
-            assert connection.execute(MEANING, [space, vector, None, 100]).fetchall() == []
+            assert connection.execute(WORDS, ["kafka", None, None, 100]).fetchall() == []
+            assert connection.execute(SOURCES_WITH, ["kafka"]).fetchall() == []
+            assert connection.execute(MEANING, [space, vector, None, None, 100]).fetchall() == []
 
 
 def test_another_tenant_changes_nothing(fresh_database: Settings, corpus: Corpus) -> None:
@@ -232,9 +238,9 @@ def test_another_tenant_changes_nothing(fresh_database: Settings, corpus: Corpus
     def everything() -> list[Any]:
         with reading(fresh_database, mine) as connection:
             return [
-                connection.execute(WORDS, ["kafka brokers", None, 5]).fetchall(),
-                connection.execute(MEANING, [space, vector, None, 5]).fetchall(),
-                sorted(connection.execute(ADRS_WITH, ["brokers"]).fetchall()),
+                connection.execute(WORDS, ["kafka brokers", None, None, 5]).fetchall(),
+                connection.execute(MEANING, [space, vector, None, None, 5]).fetchall(),
+                sorted(connection.execute(SOURCES_WITH, ["brokers"]).fetchall()),
             ]
 
     before = everything()
@@ -242,8 +248,8 @@ def test_another_tenant_changes_nothing(fresh_database: Settings, corpus: Corpus
     assert everything() == before
     assert len(before[0]) == len(before[1]) == 5
     with reading(fresh_database, mine) as connection:
-        assert connection.execute(WORDS, ["kafka brokers", list(theirs), 100]).fetchall() == []
-        assert connection.execute(MEANING, [space, vector, list(theirs), 100]).fetchall() == []
+        assert connection.execute(WORDS, ["kafka brokers", ["adr"] * 200, list(theirs), 100]).fetchall() == []
+        assert connection.execute(MEANING, [space, vector, ["adr"] * 200, list(theirs), 100]).fetchall() == []
 
 
 def test_two_tenants_on_one_connection(fresh_database: Settings, corpus: Corpus) -> None:
@@ -257,8 +263,8 @@ def test_two_tenants_on_one_connection(fresh_database: Settings, corpus: Corpus)
             for tenant_id, adr_id in ids.items():
                 with connection.transaction():
                     connection.execute("select set_config('app.tenant_id', %s, true)", [str(tenant_id)])
-                    assert [row[0] for row in connection.execute(WORDS, ["kafka", None, 10])] == [adr_id]
-                    assert connection.execute(ADRS_WITH, ["kafka"]).fetchall() == [(adr_id,)]
+                    assert [row[0] for row in connection.execute(WORDS, ["kafka", None, None, 10])] == [adr_id]
+                    assert connection.execute(SOURCES_WITH, ["kafka"]).fetchall() == [(adr_id,)]
 
 
 def test_only_the_api_calls_and_nobody_inherits(fresh_database: Settings, corpus: Corpus) -> None:
@@ -268,7 +274,7 @@ def test_only_the_api_calls_and_nobody_inherits(fresh_database: Settings, corpus
         with psycopg.connect(fresh_database.postgres.dsn(role)) as connection:
             connection.execute("select set_config('app.tenant_id', %s, true)", [str(tenant_id)])
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(WORDS, ["kafka", None, 10])
+                connection.execute(WORDS, ["kafka", None, None, 10])
     with psycopg.connect(fresh_database.postgres.dsn("owner")) as connection:
         connection.execute("select set_config('app.tenant_id', %s, true)", [str(tenant_id)])
         assert connection.execute("select from mv.chunks").fetchall() == []
@@ -287,13 +293,14 @@ def test_only_the_api_calls_and_nobody_inherits(fresh_database: Settings, corpus
 CROWD = """
 with adrs as (select gen_random_uuid() as adr_id, n from generate_series(1, 4000) n),
 state as (
-    insert into mv.search_state (tenant_id, adr_id, words_version, meaning_version, title, status, effective_at,
-        recorded_at, words_at, chunks)
-    select %(tenant_id)s, adr_id, 1, 1, 'Decision', 'accepted', now(), now(), now(), 5 from adrs
+    insert into mv.search_state (tenant_id, kind, source_id, words_version, meaning_version, title, status,
+        effective_at, recorded_at, words_at, chunks)
+    select %(tenant_id)s, 'adr', adr_id, 1, 1, 'Decision', 'accepted', now(), now(), now(), 5 from adrs
 )
 insert into mv.chunks (
-    tenant_id, adr_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv, length)
-select %(tenant_id)s, adr_id, 1, ordinal, '', body, 0, length(body), sha256(body::bytea), tsv, mv.chunk_length(tsv)
+    tenant_id, kind, source_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv, length)
+select %(tenant_id)s, 'adr', adr_id, 1, ordinal, '', body, 0, length(body), sha256(body::bytea), tsv,
+       mv.chunk_length(tsv)
   from adrs, generate_series(0, 4) ordinal,
        lateral (select format('use the service w%%s w%%s', n %% 997, (n * 5 + ordinal) %% 4999) as body) b,
        lateral (select to_tsvector('pg_catalog.english', body) as tsv) t
@@ -322,7 +329,7 @@ def explained(connection: psycopg.Connection[Any], statement: str) -> list[dict[
 
 
 def test_words_go_through_the_index(fresh_database: Settings, corpus: Corpus, crowd: UUID) -> None:
-    source = corpus.connection.execute("select prosrc from pg_proc where proname = 'search_adrs_with'").fetchone()
+    source = corpus.connection.execute("select prosrc from pg_proc where proname = 'search_sources_with'").fetchone()
     assert source
     body = re.search(r"return query\s(.*?);", source[0], re.DOTALL)
     assert body
@@ -338,14 +345,14 @@ def test_words_go_through_the_index(fresh_database: Settings, corpus: Corpus, cr
         assert "chunks_tsv" not in {node.get("Index Name") for node in explained(corpus.connection, statement)}
 
 
-@pytest.mark.parametrize("statement", [WORDS, ADRS_WITH])
+@pytest.mark.parametrize("statement", [WORDS, SOURCES_WITH])
 def test_the_functions_use_it_themselves(
     fresh_database: Settings, corpus: Corpus, crowd: UUID, statement: LiteralString
 ) -> None:
     scans = "select pg_stat_get_xact_numscans('mv.chunks_tsv'::regclass)"
     with reading(fresh_database, crowd) as connection:
         assert connection.execute(scans).fetchone() == (0,)
-        arguments = ["w123 w4567", None, 100] if statement == WORDS else ["w123"]
+        arguments = ["w123 w4567", None, None, 100] if statement == WORDS else ["w123"]
         assert connection.execute(statement, arguments).fetchall()
         row = connection.execute(scans).fetchone()
     assert row

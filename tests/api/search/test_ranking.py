@@ -39,7 +39,7 @@ async def test_decisions_are_found_without_their_titles(fresh_database: Settings
                 continue
             result = await service.search(database, queries, tenant_id, SearchRequest(item.query, mode))
             assert result.degraded == []
-            ranks.append(next((place for place, hit in enumerate(result.hits, 1) if hit.adr_id == adr_id), None))
+            ranks.append(next((place for place, hit in enumerate(result.hits, 1) if hit.source_id == adr_id), None))
         assert len(ranks) >= 12
         assert scores(ranks).ndcg >= NDCG_MIN, (mode, ranks)
     await queries.close()

@@ -165,12 +165,12 @@ async def test_documents_are_found_beside_adrs_and_each_hit_says_what_it_is(
         }
         (hit,) = (await client.search("dual write", kind="document"))["hits"]
         assert hit["document"] == {
-            "document_id": str(document_id),
             "origin": "upload",
             "media_type": "text/markdown",
             "uri": "https://docs.example/Kafka",
         }
-        assert (hit["adr_id"], hit["number"], hit["log"], hit["tags"]) == (None, None, None, [])
+        assert (hit["source_id"], hit["number"], hit["log"], hit["tags"]) == (str(document_id), None, None, [])
+        assert hit["path"] == f"/v1/documents/{document_id}/original"
         assert hit["version"] == hit["chunk"]["version"] == 1_790_000_000_000
         assert (await client.get(q="dual write", kind="document")).json()["hits"] == [hit]
         assert "Kafka in practice" not in await client.titles("dual write", kind="adr")
@@ -349,7 +349,11 @@ async def test_what_was_never_indexed_is_unknown(fresh_database: Settings) -> No
 
 
 async def test_a_delete_is_seen_at_once(fresh_database: Settings, corpus: Corpus, tenant: UUID) -> None:
-    corpus.connection.execute("update app.adrs set deleted_at = now() where title = 'Nobody writes twice'")
+    corpus.connection.execute(
+        "insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, effective_at) "
+        "select tenant_id, adr_id, version + 1, 'delete', title, status, body, now() from app.adr_versions "
+        "where title = 'Nobody writes twice'"
+    )
     async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
         for mode in ("words", "meaning", "hybrid"):
             assert "Nobody writes twice" not in await client.titles("dual write kafka", mode=mode)

@@ -11,7 +11,7 @@ import pytest
 
 from api import watermarks
 from connectors.postgres.sink import connect
-from dataflows.usage import GROUPS, Effects, Spent, Usage
+from dataflows.usage import GROUPS, Spent, Usage, UsageEffects
 from runtime.ids import new_id
 from tests.api.world import Caller, World
 
@@ -28,7 +28,7 @@ ONE = Spent(
 def count(world: World, *attempts: Spent) -> None:
     """As the flow does."""
     with connect(world.settings.postgres) as connection:
-        Usage().apply(connection, Effects(attempts, (), ()))
+        Usage().apply(connection, UsageEffects(attempts, (), ()))
 
 
 def of(tenant: Caller, **more: Any) -> Spent:

@@ -13,7 +13,7 @@ import pytest
 
 from connectors.kafka import shown
 from connectors.kafka.records import Record
-from connectors.kafka.shown import MASKED, NO_MASKS, SIDES, Condition, Masks, Selection, at, show
+from connectors.kafka.shown import MASKED, NO_MASKS, SIDES, Condition, Masks, RecordFilter, at, show
 from runtime.errors import DependencyUnavailable, InvalidInput, Undecodable
 from topics import catalog
 
@@ -62,8 +62,6 @@ def test_a_record_has_the_documented_fields_in_order() -> None:
 def test_a_tombstone_is_told_from_what_cannot_be_decoded() -> None:
     gone, broken = shown_of(None), shown_of(b"bad \x00\xff")
     assert (gone["value"], gone["errors"]) == (None, {})
-    assert shown.is_tombstone(gone)
-    assert not shown.is_tombstone(broken)
     assert broken["errors"] == {
         "value": {
             "code": "undecodable",
@@ -173,20 +171,20 @@ def test_what_is_no_condition_is_said(text: str) -> None:
     ("key", "takes"), [(str(TENANT), True), (f"tenant_id={TENANT}", True), ("tenant_id=x", False), ("k", True), ("", 0)]
 )
 def test_a_key_is_any_of_its_fields_or_a_named_one_or_its_bytes(key: str, takes: bool) -> None:
-    assert Selection(key=key).takes(record(), shown_of()) is bool(takes)
+    assert RecordFilter(key=key).takes(record(), shown_of()) is bool(takes)
 
 
-@pytest.mark.parametrize("selection", [Selection((Condition.parse("after.title=x"),)), Selection(key="title=x")])
-def test_a_filter_on_what_is_masked_is_refused(selection: Selection) -> None:
+@pytest.mark.parametrize("selection", [RecordFilter((Condition.parse("after.title=x"),)), RecordFilter(key="title=x")])
+def test_a_filter_on_what_is_masked_is_refused(selection: RecordFilter) -> None:
     with pytest.raises(InvalidInput, match="masked"):
         selection.refuse_hidden(MASKS)
     selection.refuse_hidden(NO_MASKS)
 
 
 def test_what_is_not_masked_can_be_filtered() -> None:
-    Selection((Condition.parse("after.version=3"), Condition.parse("offset>1")), "tenant_id=x").refuse_hidden(MASKS)
+    RecordFilter((Condition.parse("after.version=3"), Condition.parse("offset>1")), "tenant_id=x").refuse_hidden(MASKS)
     with pytest.raises(InvalidInput):
-        Selection(key="x").refuse_hidden(Masks(sides=frozenset(SIDES)))
+        RecordFilter(key="x").refuse_hidden(Masks(sides=frozenset(SIDES)))
 
 
 def test_a_terminal_is_not_obeyed() -> None:
@@ -213,7 +211,7 @@ def test_json_is_one_line_whatever_the_value() -> None:
 def test_columns_of_what_is_broken_say_so() -> None:
     assert shown.cells(shown_of(b"bad"), ["offset", "after.title"]) == ["7", "!undecodable"]
     assert shown.cells(shown_of(), ["after.title", "nothing", "at"]) == ["Use a log", "", "2026-01-01T00:00:00Z"]
-    assert shown.picked(shown_of(), ["op", "nothing"]) == {"op": "c", "nothing": None}
+    assert shown.pick(shown_of(), ["op", "nothing"]) == {"op": "c", "nothing": None}
 
 
 def test_lines_are_cut_to_the_terminal() -> None:

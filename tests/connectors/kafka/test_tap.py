@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from connectors.kafka.records import Record
-from connectors.kafka.tap import Account, Bound, Reading, Tap, span
+from connectors.kafka.tap import Bound, Reading, Tap, TapSummary, span
 from runtime.errors import DependencyUnavailable, InvalidInput, NotFound
 from runtime.settings import KafkaSettings, Settings
 
@@ -82,7 +82,7 @@ def topic(kafka: KafkaSettings) -> Iterator[str]:
     admin.delete_topics([name])[name].result(30)
 
 
-def read(kafka: KafkaSettings, topic: str, count: int = 0, **more: Any) -> tuple[list[Record], Account]:
+def read(kafka: KafkaSettings, topic: str, count: int = 0, **more: Any) -> tuple[list[Record], TapSummary]:
     """All records of a reading, or the first `count` of them."""
     reading = Reading(topic, **{"start": BEGINNING, "until": END, "seconds_max": 30.0, **more})
     tapped = Tap(kafka, reading)
@@ -107,7 +107,7 @@ def second(number: float) -> Bound:
 def test_everything_is_read_in_the_order_of_partitions_and_it_ends(kafka: KafkaSettings, topic: str) -> None:
     records, account = read(kafka, topic)
     assert (offsets(records), offsets(records, 1)) == (list(range(100)), list(range(10)))
-    assert account == Account(partitions=2, scanned=110, stopped="end", left={})
+    assert account == TapSummary(partitions=2, scanned=110, stopped="end", left={})
 
 
 @pytest.mark.stack

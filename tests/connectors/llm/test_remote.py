@@ -144,7 +144,7 @@ async def test_a_refusal(dialect: Dialect, server: StandIn, status: int, said: s
     server.headers = {"retry-after": "7"}
     error = failure(await events_of(dialect.provider(server.url)))
     assert said in error.detail
-    assert len(server.requests) == 1, "the caller is the one retry loop"
+    assert len(server.requests) == 1, "the caller tries again"
     assert ("sk-secret" in error.detail) == (status != 401)
     assert ("7 s" in error.hint) == (status == 429)
 

@@ -1,0 +1,77 @@
+"""What is searched: kinds of sources, each with a contract that its versions are read from.
+
+Owns the one list of kinds, and how a record of each is read. Everything from the index on speaks of a source as
+(tenant_id, kind, source_id, version) and asks here what differs by kind. A new kind is a value of `Kind`, an entry of
+`KINDS`, and what every table needs anyway: a migration (with its branch of `app.source_versions`), a contract, a topic.
+Refuses I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+from uuid import UUID
+
+from runtime.errors import Unprocessable
+
+Kind = Literal["adr", "document"]
+KIND_NAMES: tuple[str, ...] = get_args(Kind)
+
+
+class SourceKey(NamedTuple):
+    """Whose, and which. Sorts in the order that every flow locks rows in."""
+
+    tenant_id: UUID
+    kind: str
+    source_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """How one kind of source is read from the rows of its versions table, as its `contract` carries them.
+
+    `version`, `title`, `body`, `effective_at`, `recorded_at` and `traceparent` have the same names in each.
+    """
+
+    contract: str
+    id_field: str
+    change_field: str
+    """Where a version says what it does; "delete" says that nothing of the source is left to be found."""
+    path: str
+    """Where the API shows a source, with `{}` for its id."""
+    status_field: str | None = None
+
+    def is_deleted(self, row: Mapping[str, Any]) -> bool:
+        return bool(row[self.change_field] == "delete")
+
+    def status(self, row: Mapping[str, Any]) -> str:
+        return "" if self.status_field is None else str(row[self.status_field])
+
+
+KINDS: dict[str, SourceKind] = {
+    "adr": SourceKind("adriatic.app.adr_versions", "adr_id", "change", "/v1/adrs/{}", status_field="status"),
+    "document": SourceKind("adriatic.app.document_versions", "document_id", "kind", "/v1/documents/{}/original"),
+}
+
+
+def contracts() -> tuple[str, ...]:
+    """What the index reads."""
+    return tuple(kind.contract for kind in KINDS.values())
+
+
+def kind_of(contract: str) -> str:
+    """Which kind the records of `contract` are versions of."""
+    for name, kind in KINDS.items():
+        if kind.contract == contract:
+            return name
+    raise Unprocessable(f"{contract} carries no versions of a kind of source")
+
+
+def key_of(kind: str, row: Mapping[str, Any]) -> SourceKey:
+    return SourceKey(UUID(row["tenant_id"]), kind, UUID(row[KINDS[kind].id_field]))
+
+
+def columns_of(keys: Sequence[SourceKey]) -> list[list[Any]]:
+    """The keys as arrays of their parts: what `unnest` takes."""
+    return [[key.tenant_id for key in keys], [key.kind for key in keys], [key.source_id for key in keys]]
