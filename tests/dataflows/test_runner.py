@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.flow import Event
 from dataflows.index import Effects, Index
 from dataflows.runner import Runner

@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 
 from connectors.postgres import jobs
+from connectors.postgres.connections import connect
 from connectors.postgres.jobs import JobProgress
-from connectors.postgres.sink import connect
 from runtime.errors import Fenced
 from tests.dataflows.world import until
 from tests.patience import PATIENCE_S

@@ -19,8 +19,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
-from connectors.postgres.sink import Connection
 from runtime import logs
 from runtime.errors import DependencyUnavailable, Unprocessable
 from runtime.lifecycle import Lifecycle
