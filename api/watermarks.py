@@ -25,12 +25,12 @@ from schemas.search import WORDS_VIEW as WORDS_VIEW
 RELATED_VIEW = "related"
 FEEDS_VIEW = "feed_status"
 POSITION_HEADER = "adriatic-position"
-"""In the answer to a write: an LSN at or after its commit. In a request for a view: show everything up to it."""
+"""Header in the answer to a write: an LSN at or after its commit. In a request for a view: show everything up to it."""
 POSITION_WAIT_S = 5.0
 """How long a read waits for its view: several times what an edit takes to be searchable, and shorter than the patience
 of whoever reads."""
 POLL_S = 0.05
-"""Between two looks at the watermark. No connection is held meanwhile."""
+"""Pause between two looks at the watermark. No connection is held meanwhile."""
 
 Position = Annotated[
     str | None,
@@ -138,7 +138,7 @@ async def read_related(connection: Connection) -> AsOf:
 
 
 async def wait_until_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
-    """As `wait_until_reached`, for the lists of related ADRs: text and links up to `position` are in them."""
+    """Waits like `wait_until_reached`, for the lists of related ADRs: text and links up to `position` are in them."""
     await wait_until_reached(database, tenant_id, position, deadline, meaning=False)
     while not await _related_has(database, tenant_id, position):
         if deadline.passed:

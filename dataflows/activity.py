@@ -21,7 +21,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
 from dataflows.oracle_activity import RIGHT
@@ -245,7 +245,7 @@ _ADD_COUNTS = """
 
 
 def _move_counts(connection: Connection, after: Counter[Count], before: Counter[Count]) -> None:
-    """By the difference. A count that comes to zero loses its row."""
+    """Move each count by the difference. A count that comes to zero loses its row."""
     after.subtract(before)
     moved = sorted((*count, by) for count, by in after.items() if by)
     connection.cursor().executemany(_ADD_COUNTS, moved)

@@ -38,12 +38,12 @@ BODY_CHARS_MAX = 1_200
 """Hard cap, also for one endless line, and about what the default embedder reads (256 word pieces). A block between
 target and cap (a table, a listing) stays whole."""
 TITLE_CHARS_MAX = 300
-"""Of the title that is repeated in front of every passage; a longer one is cut there, not in the ADR."""
+"""Longest title that is repeated in front of every passage; a longer one is cut there, not in the ADR."""
 HEADING_CHARS_MAX = 120
-"""Of one heading in a path."""
+"""Longest heading in a path."""
 CHUNKS_MAX = 20_000
-"""Of one document. The worst text of the API's largest size (1 MiB, headings without text between just long enough
-sections) has about 14 000."""
+"""Most chunks of one document. The worst text of the API's largest size (1 MiB, headings without text between just long
+enough sections) has about 14 000."""
 PREFIX_VERSION = b"1\n"
 """Hashed in front of the text: a new rule for composing the embedded text must change every hash."""
 

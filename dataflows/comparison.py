@@ -14,7 +14,7 @@ from uuid import UUID
 from psycopg import sql
 
 from connectors.embedders import Embedder
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
 
@@ -22,7 +22,7 @@ DIFFERENCES_MAX = 200
 """How many differences a report spells out; the rest are counted."""
 
 Right = Mapping[str, tuple[LiteralString, LiteralString]]
-"""Of each table: its columns, and the query that says what is right."""
+"""Columns of each table, and the query that says what is right."""
 
 
 class Unlike(NamedTuple):
@@ -84,7 +84,7 @@ class Comparison:
     """One tenant, in the snapshot that everything is compared in."""
 
     connection: Connection
-    """For reading, as adriatic_flows."""
+    """The connection for reading, as adriatic_flows."""
     report: VerifyReport
     tenant: TenantReport
     space: str | None
@@ -92,7 +92,7 @@ class Comparison:
     embedder: Embedder | None
     """None: vectors are not computed anew."""
     sample: int | None
-    """At most so many vectors are."""
+    """How many vectors are recomputed at most."""
 
     def add(self, kind: Kind, where: str, detail: str) -> None:
         self.report.add(self.tenant, kind, f"{self.tenant.slug} {where}", detail)

@@ -18,7 +18,7 @@ from uuid import UUID
 from connectors.embedders import Embedder, Vector
 from connectors.embedders import build as build_embedder
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from connectors.postgres.vectors import send
 from dataflows import oracle_search
 from dataflows.chunker import text_hash

@@ -12,20 +12,21 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from connectors.postgres.sink import Connection, DeadLetter, write_dead_letters
+from connectors.postgres.connections import Connection
+from connectors.postgres.sink import DeadLetter, write_dead_letters
 from dataflows.feed_rules import NOBODY, FeedId, Settled
 from schemas import feeds as contract
 
 FLOW = "feeds"
 REJECTIONS_MAX = 50
-"""Of one feed and reason, the newest. All are counted; the records themselves are dead letters."""
+"""Most rejections of one feed and reason, the newest. All are counted; the records themselves are dead letters."""
 LETTERS_PER_DAY_MAX = 10_000
 """Rejected records of one feed whose bytes are kept a day; so many again for those that somebody else sent in its name,
 and for those of nobody. At the contract's largest record this bounds what a flood writes; the topic has the rest."""
 DAYS_KEPT = 8
-"""Of used quota: one more than the topic's retention."""
+"""Days that used quota is kept: one more than the topic's retention."""
 STAGE = "reject"
-"""Of the dead letters of this flow that are a producer's fault."""
+"""Stage of the dead letters of this flow that are a producer's fault."""
 
 
 def keep_letters(connection: Connection, rejected: Sequence[Settled]) -> Counter[FeedId]:
@@ -134,7 +135,7 @@ _MARK_REDRIVEN = """
 
 
 def forget_rejections(connection: Connection, again: Sequence[Settled], *, decided: bool) -> None:
-    """Of records that were processed after all. `decided`: whoever redrives marks the dead letter."""
+    """Forget rejections of records that were processed after all. `decided`: whoever redrives marks the dead letter."""
     for one in again:
         record = one.judged.record
         at = [record.topic, record.partition, record.offset]

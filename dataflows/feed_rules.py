@@ -81,7 +81,7 @@ class Judged:
 
     @property
     def received_at(self) -> datetime:
-        """By the broker's clock."""
+        """When the record came, by the broker's clock."""
         return datetime.fromtimestamp((self.record.timestamp_ms or 0) / 1000, UTC)
 
     @property
@@ -184,7 +184,7 @@ class FeedLedger:
     heads: dict[ItemId, int] = field(default_factory=dict)
     """The newest version of each item."""
     versions: set[tuple[ItemId, int]] = field(default_factory=set)
-    """Of the batch's versions, those that came before."""
+    """Versions of the batch that came before."""
     used: dict[tuple[FeedId, date], Used] = field(default_factory=dict)
     quotas: dict[FeedId, Quota] = field(default_factory=dict)
 

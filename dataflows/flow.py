@@ -15,7 +15,7 @@ from typing import Generic, Self
 
 from connectors.consumer.contract import Effects, Event
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.comparison import Comparison, unlike
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
@@ -32,11 +32,11 @@ class Flow(ABC, Generic[Effects]):
     """
 
     name: str
-    """Of the flow in `ops.consumer_offsets`, metrics and `adriatic flow run`; for ever, it names the offsets."""
+    """Name of the flow in `ops.consumer_offsets`, metrics and `adriatic flow run`; for ever, it names the offsets."""
     about: str
     """What it makes of what, in a few words for people."""
     topics: tuple[str, ...]
-    """By contract name: the schema is that of `<topic>-value`."""
+    """Contract names: the schema is that of `<topic>-value`."""
     tables: tuple[KeptTable, ...] = ()
     """Every table that `apply` writes, and what is right in it."""
     views: tuple[KeptView, ...] = ()
@@ -69,7 +69,7 @@ class Flow(ABC, Generic[Effects]):
 
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
-        """For `adriatic verify`: add every row of the tenant that is not what its sources give. A flow whose tables all
+        """Add every row of the tenant that is not what its sources give, for `adriatic verify`. A flow whose tables all
         have a query that says what is right needs nothing of its own."""
         right = {table.name: (table.columns, table.right) for table in cls.tables if table.right}
         comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, right))

@@ -76,7 +76,7 @@ class Runner(Generic[Effects]):
         self._dropping = False
 
     def run(self) -> None:
-        """Until asked to stop. Raises what made going on impossible (`Halted`, `Fenced`)."""
+        """Run until asked to stop. Raises what made going on impossible (`Halted`, `Fenced`)."""
         try:
             self._run()
         except StopRequested:
@@ -204,7 +204,8 @@ class _SourcePartition(StatefulSourcePartition[Batch, None]):
         return () if batch is None else (batch,)
 
     def next_awake(self) -> datetime | None:
-        """At once: the waiting is in the consumer. A source that sleeps past its epoch would stall every other one."""
+        """None, for at once: the waiting is in the consumer. A source that sleeps past its epoch would stall every
+        other one."""
         return None
 
     def snapshot(self) -> None:

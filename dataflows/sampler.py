@@ -20,7 +20,9 @@ from typing import Any
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import GroupConsumer, age_s
-from connectors.postgres.sink import Connection, advance_idle_watermarks, connect, mapped
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.errors import translate
+from connectors.postgres.sink import advance_idle_watermarks
 from connectors.postgres.watch import write_progress
 from connectors.replaceable import ReplaceableClient
 from runtime import metrics
@@ -138,8 +140,8 @@ class Sampler:
         self._tell(lambda connection: advance_idle_watermarks(connection, self._flow, views, ends, lsn, committed_at))
 
     def _publish_progress(self, ends: Mapping[TopicPartition, int], in_kafka_at: datetime | None) -> None:
-        """Up to which commit everything was taken, by partition. One that was fetched to its end has all that was in
-        Kafka before the end was asked for."""
+        """Publish up to which commit everything was taken, by partition. One that was fetched to its end has all that
+        was in Kafka before the end was asked for."""
         for source, end in ends.items():
             fetched, newest = self._consumer.fetched(source)
             at = in_kafka_at if fetched >= end else newest.committed_at if newest else None
@@ -201,14 +203,12 @@ class Sampler:
                 gauge.labels(*self._labels(source)).set(float("nan"))
 
     def _ask(self, query: Any, arguments: Sequence[Any]) -> list[Any]:
-        with mapped():
+        with translate():
             return self._database.ask(lambda connection: connection.execute(query, arguments).fetchall())
 
     def _tell(self, write: Callable[[Connection], None]) -> None:
-        with mapped():
+        with translate():
             self._database.ask(write)
 
     def _connect(self) -> Connection:
-        connection = connect(self._settings.postgres, name=f"adriatic-flow-{self._flow}-sampler")
-        connection.autocommit = True
-        return connection
+        return connect(self._settings.postgres, name=f"adriatic-flow-{self._flow}-sampler", autocommit=True)

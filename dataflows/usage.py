@@ -18,7 +18,7 @@ from uuid import UUID
 
 from psycopg import sql
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows import job_status, oracle_usage
 from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
@@ -36,7 +36,7 @@ GROUPS: Mapping[str, Mapping[str, LiteralString]] = {
     "usage_by_user": {"day": _DAY, "user_id": "user_id"},
     "usage_by_key": {"day": _DAY, "key_id": "coalesce(key_id, '')"},
 }
-"""Of each view: the columns that it is by, and what an attempt has there. An attempt counts when it began."""
+"""Columns that each view is by, and what an attempt has there. An attempt counts when it began."""
 MEASURES: Mapping[str, LiteralString] = {
     "attempts": "1",
     "completed": "(outcome = 'completed')::int",
@@ -236,7 +236,7 @@ _AGGREGATE = sql.SQL("""
 
 
 def _statement() -> sql.Composed:
-    """Of the declared groups and measures, which are columns: those are no parameters."""
+    """Make the statement of the declared groups and measures, which are columns: those are no parameters."""
     aggregates = (
         sql.SQL("{} as ({})").format(sql.Identifier(view), _aggregate(view, by)) for view, by in GROUPS.items()
     )

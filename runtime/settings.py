@@ -308,7 +308,8 @@ class TelemetrySettings(_Section):
 
 
 STACK_PROCESSES_MAX = 8
-"""Of one flow on one machine. Topics have few partitions, and each process costs memory: beyond it, another machine."""
+"""Most processes of one flow on one machine. Topics have few partitions, and each process costs memory: beyond it,
+another machine."""
 
 
 class StackSettings(_Section):

@@ -30,7 +30,7 @@ from connectors.consumer.core import ConsumerCore
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from runtime.deadline import backoff_s
 from runtime.errors import Fenced, Halted, Misconfigured, OperatingError
 from runtime.lifecycle import Lifecycle, StopRequested
@@ -49,7 +49,7 @@ PROCESS_S_MAX = 25
 `REBALANCE_S` the broker gives up on this process. What takes longer is a job."""
 REBALANCE_S = 60
 START_S_MAX = 60.0
-"""For Faust to come up while the broker answers."""
+"""Limit for Faust to come up while the broker answers."""
 STOP_S_MAX = 10.0
 
 
@@ -58,11 +58,11 @@ class Agent(ABC):
     matters."""
 
     name: str
-    """In `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
+    """The name in `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
     about: str
     """What it does, in a few words for people."""
     topics: tuple[str, ...]
-    """By contract name."""
+    """The contract's name."""
     raw: bool = False
 
     @abstractmethod
@@ -71,7 +71,7 @@ class Agent(ABC):
         `OperatingError`, makes the event a dead letter and undoes what it wrote."""
 
     def after_commit(self) -> None:  # noqa: B027 - most agents have nothing to do here
-        """After each transaction, for what need not be durable."""
+        """Called after each transaction, for what need not be durable."""
 
     def views_of(self, topic: str) -> tuple[str, ...]:
         """None: agents keep no tables."""
@@ -119,7 +119,7 @@ class AgentRunner:
         )
 
     def run(self) -> None:
-        """Until asked to stop. Raises what made going on impossible (`Halted`)."""
+        """Run until asked to stop. Raises what made going on impossible (`Halted`)."""
         try:
             with instances.claim(self._settings.home, self._core.group) as instance:
                 self._run(instance)

@@ -97,4 +97,4 @@ def job_kinds(objects: Objects, parsers: Parsers) -> Mapping[str, JobKind]:
 
 
 OPENERS: Mapping[str, Callable[[Settings, Lifecycle], AbstractContextManager[Agent]]] = {"jobs": open_jobs}
-"""Of each agent: what it needs beside it, which lies in several rooms."""
+"""What each agent needs beside it, which lies in several rooms."""

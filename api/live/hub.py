@@ -51,7 +51,7 @@ class Hub:
         return judge(mark.lsn, mark.time, self.clock.now(), complete=mark.complete) if mark else UNKNOWN
 
     def waits_for(self) -> list[str]:
-        """Of database, kafka and registry those that do not answer right now."""
+        """Names those of database, kafka and registry that do not answer right now."""
         return self.poller.find_silent() + (["registry"] if self.decoder.fault else [])
 
     def _cut_stalled(self) -> None:

@@ -45,7 +45,7 @@ class PgSnapshot:
 
     @classmethod
     def parse(cls, text: str, lsn: int, since: int = 0) -> PgSnapshot:
-        """From `xmin:xmax:xip,xip`."""
+        """Reads `xmin:xmax:xip,xip`."""
         xmin, xmax, xip = text.split(":")
         return cls(int(xmin), int(xmax), frozenset(int(each) for each in xip.split(",") if each), lsn, since)
 
@@ -113,7 +113,7 @@ class ResumeToken(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
 
 
 FORM = 1
-"""Of tokens. A release that needs more in them counts this up, and starts readers with older ones anew."""
+"""Version of the tokens. A release that needs more in them counts this up, and starts readers with older ones anew."""
 
 
 def make_token(

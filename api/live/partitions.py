@@ -91,7 +91,7 @@ class TailOnLoop:
         await asyncio.to_thread(self.tail.stop)
 
     def _deliver(self, batches: Sequence[PartitionBatch]) -> None:
-        """On the consumer's thread."""
+        """Called on the consumer's thread."""
         loop = self._loop
         if loop is None:
             return

@@ -23,13 +23,13 @@ from runtime.errors import OperatingError
 from runtime.logs import get_logger
 
 POLL_S = 1.0
-"""Between two polls of database and broker; so old is what a watermark says, at least."""
+"""Time between two polls of database and broker: a watermark is at least this old."""
 POLLS_MAX = 64
 """Polls that wait until change capture has passed them: a minute of an outage. Later ones then take their place."""
 SILENT_S_MAX = 3.0
-"""After so long without an answer a dependency is said to be away."""
+"""A dependency without an answer for longer than this is said to be away."""
 CLOSE_S_MAX = 2.0
-"""At the end of the process, for a poll that is under way."""
+"""How long the end of the process waits for a poll that is under way."""
 NOBODY = UUID(int=0)
 
 _SELECT_NOW = """
@@ -96,7 +96,7 @@ class Poller:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def wait_for_poll(self) -> None:
-        """Until the poll that is under way is over, or takes too long."""
+        """Wait until the poll that is under way is over, or takes too long."""
         try:
             async with asyncio.timeout(2 * POLL_S):
                 await self._polled.wait()

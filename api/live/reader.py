@@ -64,7 +64,7 @@ class Pace:
         return self.said
 
     def left_s(self, now_s: float) -> float:
-        """Until the next watermark."""
+        """Seconds until the next watermark."""
         return max(0.0, self.watermark_s + POLL_S - now_s)
 
     def is_stalled(self, now_s: float) -> bool:
@@ -86,7 +86,7 @@ class Reader:
         self._log: PartitionReader | None = None
 
     async def begin(self, last_event_id: str | None) -> None:
-        """Until there is something to show. Raises what keeps it from beginning; then nothing is left behind."""
+        """Wait until there is something to show. Raises what keeps it from beginning; then nothing is left behind."""
         hub = self._hub
         hub.admission.enter(self._tenant_id, self)
         try:
@@ -191,7 +191,7 @@ class Reader:
         return b""
 
     async def _wait(self) -> None:
-        """For news, until the next watermark at most. Not at all where there is something to do."""
+        """Wait for news, until the next watermark at most; not at all where there is something to do."""
         clock, partition = self._hub.clock, self._partition
         seconds = self._pace.left_s(clock.monotonic())
         if clock.monotonic() < self._pace.again_s:

@@ -17,9 +17,9 @@ from api.live.join import PgSnapshot
 from connectors.kafka.records import Record
 
 RECORDS_MAX = 10_000
-"""Of one partition: what a reader may be behind before it is cut, and how far back a reconnect is free."""
+"""Most records of one partition: a reader that is further behind is cut, and so far back a reconnect is free."""
 BYTES_MAX = 4_194_304
-"""Of the same. A change of a view has some hundred bytes."""
+"""Most bytes of the same. A change of a view has some hundred bytes."""
 UNDECIDED_MAX = 1_000
 """Records that fell out before their schema was known, which takes a moment; more when the registry is away."""
 

@@ -22,7 +22,7 @@ ROWS_MAX = 20_000
 """Rows of one tenant in one view. A live read is what a page shows; more is for a consumer of the topic."""
 PAGE_ROWS_MAX = 500
 PAGE_BYTES_MAX = 262_144
-"""Of one `snapshot` event, at least one row aside. Clients hold an event in memory before they see it."""
+"""Size of one `snapshot` event, unless one row is larger. Clients hold an event in memory before they see it."""
 
 Convert = Callable[[Any], Any]
 _EPOCH = date(1970, 1, 1)
@@ -95,7 +95,7 @@ def _pick(names: Sequence[str], row: Mapping[str, Any], converters: Mapping[str,
 
 
 def find_converters(schema: Mapping[str, Any]) -> dict[str, Convert]:
-    """For each column of an envelope's row, how its Avro value becomes what the table would give."""
+    """Find for each column of an envelope's row how its Avro value becomes what the table would give."""
     before = next(field["type"] for field in schema["fields"] if field["name"] == "before")
     row = next(branch for branch in before if isinstance(branch, dict))
     found: dict[str, Convert] = {}

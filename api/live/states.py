@@ -270,7 +270,7 @@ def step(state: ReaderState, event: ReaderEvent) -> ReaderState:
 
 
 def _begin(state: Resuming | Settling | Joining | Sending, event: ReaderEvent) -> ReaderState | None:
-    """Until all rows are sent, or the place of a token is found. None: it cannot happen."""
+    """The state after an event, until all rows are sent or the place of a token is found. None: it cannot happen."""
     match state, event:
         case Resuming(), BoundsFound():
             return _resume(state.position, event)

@@ -1,35 +1,28 @@
 """The ordinary connection of change capture: its account in `ops.*`, the heartbeat, and the catalogue.
 
 Owns the SQL, and the advisory lock that lets one capture of a slot run at a time. Everything here is one short
-statement or transaction: the caller reads the WAL in the same thread, so `STATEMENT_MS` bounds how long it can be held
-up. Refuses to decide (`checks.py`) and to read rows of tables (`snapshot.py`).
+statement or transaction: the caller reads the WAL in the same thread, so each is bounded. Refuses to decide
+(`checks.py`) and to read rows of tables (`snapshot.py`).
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
-
-import psycopg
+from typing import Any
 
 from connectors.capture.checks import Progress, Server, SlotState
-from connectors.capture.pgoutput import Column, Relation
+from connectors.capture.publication import Published, read_published
 from connectors.capture.tracker import Confirmed
-from connectors.capture.transport import CONNECT_TIMEOUT_S, SESSION
+from connectors.postgres.connections import Session, connect
+from connectors.postgres.errors import DETAIL_CHARS_MAX, translate
 from connectors.postgres.lsn import parse, show
-from connectors.postgres.mapping import boundary
 from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import PostgresSettings
 
-STATEMENT_MS = 5_000
-"""Every statement here takes milliseconds. A longer one means that the server is in trouble, and then the session ends
-and starts again rather than be late with its feedback."""
 LOCK_CLASS = 0x0AD21A
 """First half of the advisory lock's key; the second is a hash of the slot's name."""
 HEARTBEAT_PREFIX = "heartbeat"
-DETAIL_CHARS_MAX = 1_024
 FLOW = "cdc"
 """Name of change capture in ops.dlq."""
 NO_PARTITION = -1
@@ -38,40 +31,88 @@ NO_PARTITION = -1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A table of the publication, as the WAL will show it."""
+_READ_SERVER = """
+  select
+    current_setting('wal_level'), (select system_identifier::text from pg_control_system()),
+    current_database(), exists (select from pg_publication where pubname = %s)
+"""
 
-    relation: Relation
-    row_filter: str | None
+_READ_SLOT = """
+  select
+    plugin, database, active_pid, confirmed_flush_lsn::text, wal_status,
+    coalesce(pg_current_wal_lsn() - restart_lsn, 0)::bigint
+  from pg_replication_slots
+  where slot_name = %s
+"""
 
-    @property
-    def name(self) -> str:
-        return self.relation.name
+_READ_PROGRESS = """
+  select system_id, lsn::text, committed_at, snapshot_after::text, snapshot_lsn::text
+  from ops.cdc_progress
+  where slot = %s
+"""
+
+_RECORD_SNAPSHOT = """
+  insert into ops.cdc_progress as p (slot, system_id, lsn, committed_at, snapshot_after, snapshot_lsn)
+  values (%s, %s, %s, %s, %s, %s)
+  on conflict (slot)
+  do update set snapshot_lsn = excluded.snapshot_lsn, updated_at = clock_timestamp()
+"""
+
+_ADVANCE_PROGRESS = """
+  update ops.cdc_progress
+  set lsn = %s, committed_at = greatest(committed_at, %s), updated_at = clock_timestamp()
+  where slot = %s and lsn <= %s and snapshot_lsn is not null
+"""
+
+_EMIT_HEARTBEAT = """
+  select pg_logical_emit_message(false, %s, (extract(epoch from clock_timestamp()) * 1000000)::bigint::text)
+"""
+
+_READ_TABLE_STATES = """
+  select table_name, state, code, detail, hint, since
+  from ops.cdc_tables
+  where slot = %s
+  order by state <> 'stopped', table_name
+"""
+
+_RECORD_TABLE_STATE = """
+  insert into ops.cdc_tables as t (slot, table_name, state, code, detail, hint)
+  values (%s, %s, %s, %s, %s, %s)
+  on conflict (slot, table_name)
+  do update set
+    state = excluded.state,
+    code = excluded.code,
+    detail = excluded.detail,
+    hint = excluded.hint,
+    since = clock_timestamp()
+  where t.state <> 'stopped' and (t.state, t.code) is distinct from (excluded.state, excluded.code)
+"""
+
+_INSERT_DEAD_LETTER = """
+  insert into ops.dlq (flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, value)
+  values (%s, %s, %s, %s, %s, 'encode', %s, %s, %s, %s)
+  on conflict do nothing
+"""
+
+_RESTART_SNAPSHOT = """
+  update ops.cdc_progress
+  set snapshot_after = pg_current_wal_insert_lsn(), snapshot_lsn = null
+  where slot = %s
+"""
+
+_TERMINATE_READER = """
+  select pg_terminate_backend(active_pid)
+  from pg_replication_slots
+  where slot_name = %s and active_pid is not null
+"""
 
 
-class Store:
+class Store(Session):
     """One session with the database, as adriatic_cdc. Close it, or use it as a context manager."""
 
     def __init__(self, settings: PostgresSettings, slot: str) -> None:
         self._slot = slot
-        with boundary("connect"):
-            self._connection: psycopg.Connection[Any] = psycopg.connect(
-                settings.dsn("cdc"),
-                autocommit=True,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                application_name="adriatic-cdc-state",
-                options=f"{SESSION} -c statement_timeout={STATEMENT_MS} -c lock_timeout={STATEMENT_MS}",
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._connection.close()
+        super().__init__(connect(settings, "capture", "cdc", name="adriatic-cdc-state", autocommit=True))
 
     def lock(self) -> None:
         """Be the only capture of this slot until this connection ends. Raises `DependencyUnavailable`."""
@@ -84,19 +125,11 @@ class Store:
     # --- the catalogue ----------------------------------------------------------------------------------------------
 
     def server(self, publication: str) -> Server:
-        row = self._one(
-            "select current_setting('wal_level'), (select system_identifier::text from pg_control_system()), "
-            "current_database(), exists (select from pg_publication where pubname = %s)",
-            publication,
-        )
+        row = self._one(_READ_SERVER, publication)
         return Server(*row)
 
     def slot(self) -> SlotState | None:
-        row = self._maybe_one(
-            "select plugin, database, active_pid, confirmed_flush_lsn::text, wal_status, "
-            "coalesce(pg_current_wal_lsn() - restart_lsn, 0)::bigint from pg_replication_slots where slot_name = %s",
-            self._slot,
-        )
+        row = self._maybe_one(_READ_SLOT, self._slot)
         if row is None:
             return None
         plugin, database, pid, confirmed, status, size = row
@@ -112,37 +145,14 @@ class Store:
         return list(self._one("select pg_blocking_pids(%s)", pid)[0])
 
     def published(self, publication: str) -> list[Published]:
-        """The publication's tables, each with the columns that it publishes, in the table's order."""
-        rows = self._all(
-            "select t.schemaname, t.tablename, c.oid::bigint, c.relreplident::text, t.rowfilter, a.attname, "
-            "  a.atttypid::bigint, a.atttypmod, "
-            "  coalesce(a.attnum = any(i.indkey), false) or c.relreplident = 'f' "
-            "from pg_publication_tables t "
-            "join pg_namespace n on n.nspname = t.schemaname "
-            "join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename "
-            "join pg_attribute a on a.attrelid = c.oid and a.attname = any(t.attnames) "
-            "left join pg_index i on i.indrelid = c.oid "
-            "  and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end "
-            "where t.pubname = %s order by 1, 2, a.attnum",
-            publication,
-        )
-        tables: dict[str, Published] = {}
-        for schema, table, oid, identity, row_filter, *column in rows:
-            name = f"{schema}.{table}"
-            known = tables.get(name)
-            before = known.relation.columns if known else ()
-            columns = (*before, Column(column[0], column[1], column[2], column[3]))
-            tables[name] = Published(Relation(oid, schema, table, identity, columns), row_filter)
-        return list(tables.values())
+        """The publication's tables."""
+        with translate("read the catalogue"):
+            return read_published(self._connection, publication)
 
     # --- our account ------------------------------------------------------------------------------------------------
 
     def progress(self) -> Progress | None:
-        row = self._maybe_one(
-            "select system_id, lsn::text, committed_at, snapshot_after::text, snapshot_lsn::text "
-            "from ops.cdc_progress where slot = %s",
-            self._slot,
-        )
+        row = self._maybe_one(_READ_PROGRESS, self._slot)
         if row is None:
             return None
         system_id, lsn, at, after, snapshot = row
@@ -153,9 +163,7 @@ class Store:
     def snapshot_done(self, progress: Progress, snapshot_lsn: int, committed_at_us: int) -> None:
         """The snapshot is in Kafka. For a first one this is where readers begin to see progress."""
         self._run(
-            "insert into ops.cdc_progress as p (slot, system_id, lsn, committed_at, snapshot_after, snapshot_lsn) "
-            "values (%s, %s, %s, %s, %s, %s) on conflict (slot) do update "
-            "set snapshot_lsn = excluded.snapshot_lsn, updated_at = clock_timestamp()",
+            _RECORD_SNAPSHOT,
             self._slot,
             progress.system_id,
             show(progress.lsn),
@@ -167,11 +175,10 @@ class Store:
     def beat(self, confirmed: Confirmed | None, *, heartbeat: bool, read_at_us: int = 0) -> None:
         """Write down progress that moved, and a heartbeat into the WAL. Durable when this returns. `read_at_us`: the
         newest commit or heartbeat that was read, whether or not it is in Kafka; written with a heartbeat."""
-        with boundary("write progress"), self._connection.transaction():
+        with translate("write progress"), self._connection.transaction():
             if confirmed is not None:
                 written = self._connection.execute(
-                    "update ops.cdc_progress set lsn = %s, committed_at = greatest(committed_at, %s), "
-                    "updated_at = clock_timestamp() where slot = %s and lsn <= %s and snapshot_lsn is not null",
+                    _ADVANCE_PROGRESS,
                     [show(confirmed.lsn), _time(confirmed.committed_at_us), self._slot, show(confirmed.lsn)],
                 )
                 if written.rowcount != 1:
@@ -182,11 +189,7 @@ class Store:
                         "update ops.cdc_progress set read_at = greatest(read_at, %s) where slot = %s",
                         [_time(read_at_us), self._slot],
                     )
-                self._connection.execute(
-                    "select pg_logical_emit_message(false, %s, "
-                    "(extract(epoch from clock_timestamp()) * 1000000)::bigint::text)",
-                    [HEARTBEAT_PREFIX],
-                )
+                self._connection.execute(_EMIT_HEARTBEAT, [HEARTBEAT_PREFIX])
 
     def stopped(self) -> dict[str, str]:
         """Tables that are stopped, and why."""
@@ -197,11 +200,7 @@ class Store:
 
     def table_states(self) -> list[dict[str, Any]]:
         """For people: every table that was ever captured, stopped ones first."""
-        rows = self._all(
-            "select table_name, state, code, detail, hint, since from ops.cdc_tables where slot = %s "
-            "order by state <> 'stopped', table_name",
-            self._slot,
-        )
+        rows = self._all(_READ_TABLE_STATES, self._slot)
         names = ("table", "state", "code", "detail", "hint", "since")
         return [dict(zip(names, (*row[:-1], row[-1].isoformat()), strict=True)) for row in rows]
 
@@ -213,11 +212,7 @@ class Store:
     def table_state(self, table: str, state: str, error: AdriaticError | None = None) -> None:
         """Show what a table is doing. A stopped table stays so until `forget`."""
         self._run(
-            "insert into ops.cdc_tables as t (slot, table_name, state, code, detail, hint) "
-            "values (%s, %s, %s, %s, %s, %s) on conflict (slot, table_name) do update "
-            "set state = excluded.state, code = excluded.code, detail = excluded.detail, hint = excluded.hint, "
-            "since = clock_timestamp() "
-            "where t.state <> 'stopped' and (t.state, t.code) is distinct from (excluded.state, excluded.code)",
+            _RECORD_TABLE_STATE,
             self._slot,
             table,
             state,
@@ -229,8 +224,7 @@ class Store:
     def dead_letter(self, topic: str, lsn: int, tenant_id: str | None, error: AdriaticError, content: bytes) -> None:
         """Keep an outbox message that cannot be encoded. The second time it is there already."""
         self._run(
-            "insert into ops.dlq (flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, value) "
-            "values (%s, %s, %s, %s, %s, 'encode', %s, %s, %s, %s) on conflict do nothing",
+            _INSERT_DEAD_LETTER,
             FLOW,
             topic,
             NO_PARTITION,
@@ -246,24 +240,16 @@ class Store:
 
     def reset(self, *, keep_slot: bool) -> None:
         """All tables are to be copied again. With the slot kept, events and changes go on where they were."""
-        with boundary("reset"), self._connection.transaction():
+        with translate("reset"), self._connection.transaction():
             self._connection.execute("delete from ops.cdc_tables where slot = %s", [self._slot])
             if keep_slot:
-                self._connection.execute(
-                    "update ops.cdc_progress set snapshot_after = pg_current_wal_insert_lsn(), snapshot_lsn = null "
-                    "where slot = %s",
-                    [self._slot],
-                )
+                self._connection.execute(_RESTART_SNAPSHOT, [self._slot])
             else:
                 self._connection.execute("delete from ops.cdc_progress where slot = %s", [self._slot])
 
     def terminate_reader(self) -> None:
         """End whoever reads the slot; a capture that runs connects again and finds what `reset` left."""
-        self._run(
-            "select pg_terminate_backend(active_pid) from pg_replication_slots "
-            "where slot_name = %s and active_pid is not null",
-            self._slot,
-        )
+        self._run(_TERMINATE_READER, self._slot)
 
     def drop_slot(self) -> None:
         self._run(
@@ -273,15 +259,15 @@ class Store:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _run(self, query: Any, *values: Any) -> None:
-        with boundary("write to ops"):
+        with translate("write to ops"):
             self._connection.execute(query, values)
 
     def _all(self, query: Any, *values: Any) -> list[Any]:
-        with boundary("read the catalogue"):
+        with translate("read the catalogue"):
             return self._connection.execute(query, values).fetchall()
 
     def _maybe_one(self, query: Any, *values: Any) -> Any:
-        with boundary("read the catalogue"):
+        with translate("read the catalogue"):
             return self._connection.execute(query, values).fetchone()
 
     def _one(self, query: Any, *values: Any) -> Any:

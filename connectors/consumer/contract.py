@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 
 Effects = TypeVar("Effects")
 
@@ -28,7 +28,7 @@ class Event:
 
 
 class Processor(Protocol[Effects]):
-    """From events to rows, in three steps. Instances hold no state that matters: that is in Postgres.
+    """Makes rows of events, in three steps. Instances hold no state that matters: that is in Postgres.
 
     Delivery: the events of one partition come in order, and each one's effects are committed exactly once together with
     the offset. Still a replay from the beginning must change nothing (an operator may set the offset back). When the
@@ -36,14 +36,14 @@ class Processor(Protocol[Effects]):
     """
 
     name: str
-    """In `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
+    """The name in `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
     topics: tuple[str, ...]
-    """By contract name."""
+    """The contract's name."""
     raw: bool
     """Records come as they are, not decoded."""
 
     def views_of(self, topic: str) -> tuple[str, ...]:
-        """Whose watermarks the records of this topic move, by contract name."""
+        """Views whose watermarks the records of this topic move, by contract name."""
 
     def transform(self, events: Sequence[Event]) -> Effects:
         """Events to effects: no I/O, no clock, no random. Whatever it raises is taken for an event's fault: the batch

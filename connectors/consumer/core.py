@@ -30,15 +30,15 @@ from connectors.consumer.visibility import Visibility
 from connectors.kafka.dead_letters import NO_LIMIT, limit_of
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, TopicPartition
+from connectors.postgres.connections import Connection
+from connectors.postgres.errors import translate
 from connectors.postgres.sink import (
-    Connection,
     DeadLetter,
     Step,
     TransactionalSink,
     Watermark,
     advance_watermarks,
     expect_watermarks,
-    mapped,
     recent_dead_letters,
     write_dead_letters,
 )
@@ -140,7 +140,7 @@ class ConsumerCore(Generic[Effects]):
 
     @property
     def views(self) -> dict[str, tuple[str, ...]]:
-        """By topic that is read, the views that are made from it."""
+        """The views that are made from each topic."""
         return {topic: self._processor.views_of(contract) for topic, contract in self._contract_of.items()}
 
     def close(self) -> None:
@@ -172,8 +172,8 @@ class ConsumerCore(Generic[Effects]):
         return self._sink.load_offsets(first)
 
     def tolerate(self, error: Fenced, source: TopicPartition) -> None:
-        """After a commit found the offset elsewhere: raises `error` when going on from there is of no use. Otherwise it
-        is safe: nothing was written, and the ledger says where the partition stands."""
+        """Judge a commit that found the offset elsewhere: raises `error` when going on from there is of no use.
+        Otherwise it is safe: nothing was written, and the ledger says where the partition stands."""
         self._fenced[source] += 1
         if self._fenced[source] > FENCED_MAX:
             raise error
@@ -312,7 +312,7 @@ class ConsumerCore(Generic[Effects]):
                 self._processor.apply(connection, share.effects)
                 continue
             try:
-                with mapped(), connection.transaction():
+                with translate(), connection.transaction():
                     self._processor.apply(connection, share.effects)
             except OperatingError:
                 raise

@@ -26,7 +26,7 @@ FOLDER = "instances"
 PROCESSES_MAX = 64
 """Members of one group below one home. More than the partitions of any topic of ours have nothing to read."""
 HOST_CHARS_MAX = 63
-"""Of the host's name in an instance id; a group instance id has at most 249 characters."""
+"""Longest host name in an instance id; a group instance id has at most 249 characters."""
 
 
 @contextmanager

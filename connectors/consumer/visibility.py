@@ -20,8 +20,8 @@ log = get_logger("visibility")
 
 PAUSE_FIRST_S = 0.001
 PAUSE_MAX_S = 0.05
-"""Between two looks. A commit is visible some microseconds after it is in the WAL; only a standby takes longer, and its
-answer need not be noticed faster than a batch takes."""
+"""Longest time between two looks. A commit is visible some microseconds after it is in the WAL; only a standby takes
+longer, and its answer need not be noticed faster than a batch takes."""
 TOLD_S = 1.0
 """A wait that is longer is said at /health/ready: below, it is what a synchronous standby costs."""
 WAIT = "visibility"
@@ -38,7 +38,7 @@ class Visibility:
         self._snapshot = TransactionSnapshot(0, 0)
 
     def wait(self, xids: Iterable[int]) -> None:
-        """Until every later statement sees all of these transactions. However long that takes: it is lag, never an
+        """Wait until every later statement sees all of these transactions, however long that takes: it is lag, never an
         error. Raises `StopRequested`.
 
         What the last snapshot saw is visible for ever, so a reader that is behind hardly ever asks.
@@ -69,7 +69,7 @@ class Visibility:
         return TransactionSnapshot.parse(row[0])
 
     def _drop_unassigned(self, xids: set[int]) -> set[int]:
-        """Without those that this database never gave out. It is then a copy from before they began: what they did is
+        """Drop those that this database never gave out. It is then a copy from before they began: what they did is
         not here and will not come, so there is nothing to wait for."""
         kept = {xid for xid in xids if self._is_assigned(xid)}
         if kept != xids:

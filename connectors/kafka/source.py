@@ -42,8 +42,8 @@ FETCH_RECORDS_MAX = 1_000
 BUFFERED_BYTES_MAX = 8_388_608
 """Records taken from librdkafka and not yet handed out. Above it nothing is taken."""
 SESSION_S = 10.0
-"""Without a heartbeat for so long a member's partitions go to the others. Longer than its supervisor takes to start it
-again after kill -9 (2 to 5 s), when it gets them back by its name without a rebalance; as short as a machine that is
+"""A member's partitions go to the others after so long without a heartbeat. Longer than its supervisor takes to start
+it again after kill -9 (2 to 5 s), when it gets them back by its name without a rebalance; as short as a machine that is
 lost may cost freshness. Heartbeats come from a thread of librdkafka's: only a frozen process misses them."""
 HEARTBEAT_S = 0.5
 """A member hears of a rebalance by its heartbeat, and a join takes two of them."""
@@ -52,7 +52,7 @@ METADATA_S = 10.0
 ASSIGNMENT_WAIT_S = 0.1
 """Longest wait before a member without partitions sees a stop request."""
 LEAVE_S_MAX, LEAVE_POLL_S = 2.0, 0.02
-"""For the farewell to the group. If the broker is away, its session time-out says it."""
+"""Longest farewell to the group, and the pause within it. If the broker is away, its session time-out says it."""
 BROKER_COMMIT_S = 1.0
 """How often offsets are told to the broker."""
 
@@ -126,7 +126,7 @@ class GroupConsumer:
             return tuple(sorted(self._partitions))
 
     def wait_for_change(self, generation: int) -> None:
-        """Until the assignment is another than that of `generation`, or the process stops."""
+        """Wait until the assignment is another than that of `generation`, or the process stops."""
         while not self._life.stopping and self.generation == generation:
             self._fetch(ASSIGNMENT_WAIT_S)
 
@@ -153,8 +153,8 @@ class GroupConsumer:
         return batch
 
     def stands_at(self, source: TopicPartition) -> int | None:
-        """Up to which offset everything was committed; None when the partition is not ours. A batch that does not begin
-        there was taken under an earlier assignment, and must not be written."""
+        """Say up to which offset everything was committed; None when the partition is not ours. A batch that does not
+        begin there was taken under an earlier assignment, and must not be written."""
         state = self._partitions.get(source)
         return None if state is None else state.committed
 
@@ -197,7 +197,7 @@ class GroupConsumer:
                 return None
 
     def fetched(self, source: TopicPartition) -> tuple[int, Record | None]:
-        """Up to which offset everything was fetched, committed or not, and the newest record of it. From any thread."""
+        """Say up to which offset everything was fetched, committed or not, and its newest record. From any thread."""
         state = self._partitions.get(source)
         if state is None:
             return -1, None
@@ -210,7 +210,7 @@ class GroupConsumer:
         with suppress(KafkaException, RuntimeError):
             self._consumer.unsubscribe()
             until_s = time.monotonic() + LEAVE_S_MAX
-            while self._partitions and time.monotonic() < until_s:
+            while (self._partitions or self._consumer.memberid()) and time.monotonic() < until_s:
                 self._consumer.poll(LEAVE_POLL_S)
         self._consumer.close()
 

@@ -17,37 +17,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
-import psycopg
-
 from connectors.kafka.records import Record, TopicPartition
-from runtime.errors import DataError, DependencyUnavailable, Fenced, Unprocessable
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.errors import DETAIL_CHARS_MAX, describe_fault, meaning_of, translate
+from runtime.errors import DataError, Fenced, OperatingError, Unprocessable
 from runtime.lifecycle import Lifecycle
-from runtime.settings import PostgresSettings, Role
+from runtime.settings import PostgresSettings
 from schemas.headers import POSITION_HEADER, TRACEPARENT_HEADER
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
-CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_MS = 120_000
-"""Nothing that a flow runs is this slow; a statement that is has met a lock that nobody will give back."""
-IDLE_IN_TRANSACTION_MS = 120_000
-"""Frees the offset's row when a frozen process holds it. It will find itself fenced, or late."""
-KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVES_MAX = 10, 5, 3
-"""Asked of both ends: a peer that vanished without a word is noticed after 25 s, and its locks are free."""
-DETAIL_CHARS_MAX = 1_024
-"""Of an error's text in a dead letter."""
-
 OFFSETS = """
-    select topic, partition, next_offset
-    from ops.consumer_offsets
-    where flow = %s
+  select topic, partition, next_offset
+  from ops.consumer_offsets
+  where flow = %s
 """
-DATA_FAULTS = ("21", "22", "23", "54")
-"""SQLSTATE classes that one record's values cause: cardinality, data exception, constraint, program limit. Everything
-else (connection, resources, locks, missing table or right) is the world's: retry, never a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,47 +70,17 @@ class DeadLetter:
         return cls(record, stage, Unprocessable.code, _without_values(error), "", tenant)
 
 
-def connect(settings: PostgresSettings, role: Role = "flows", name: str = "adriatic-flow") -> Connection:
-    """A connection of ours. Raises `DependencyUnavailable`."""
-    try:
-        connection = psycopg.connect(
-            settings.dsn(role),
-            connect_timeout=CONNECT_TIMEOUT_S,
-            application_name=name,
-            keepalives_idle=KEEPALIVE_IDLE_S,
-            keepalives_interval=KEEPALIVE_INTERVAL_S,
-            keepalives_count=KEEPALIVES_MAX,
-            tcp_user_timeout=30_000,
-            options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
-            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC "
-            f"-c tcp_keepalives_idle={KEEPALIVE_IDLE_S} -c tcp_keepalives_interval={KEEPALIVE_INTERVAL_S} "
-            f"-c tcp_keepalives_count={KEEPALIVES_MAX}",
-        )
-    except psycopg.OperationalError as error:
-        raise DependencyUnavailable(f"Postgres does not take a connection: {_first_line(error)}") from error
-    return connection
+_INSERT_OFFSETS = """
+  insert into ops.consumer_offsets (flow, topic, partition, next_offset)
+  values (%s, %s, %s, %s)
+  on conflict do nothing
+"""
 
-
-@contextmanager
-def mapped() -> Iterator[None]:
-    """psycopg's errors to ours: a `DataError` is about the values in hand, `DependencyUnavailable` about the world."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise map_error(error) from error
-
-
-def map_error(error: psycopg.Error) -> DataError | DependencyUnavailable:
-    state = error.sqlstate
-    if state is None and isinstance(error, psycopg.DataError):
-        return Unprocessable(_without_values(error))  # refused by the client: a NUL in a text, a number out of range
-    if state is not None and state[:2] in DATA_FAULTS:
-        return Unprocessable(_without_values(error))
-    if state is not None and state[:2] == "42":
-        return DependencyUnavailable(
-            f"the database is not as this release needs it: {_first_line(error)}", hint="run `adriatic migrate`"
-        )
-    return DependencyUnavailable(f"Postgres: {_first_line(error) or type(error).__name__}")
+_MOVE_OFFSET = """
+  update ops.consumer_offsets
+  set next_offset = %s, updated_at = now()
+  where flow = %s and topic = %s and partition = %s and next_offset = %s
+"""
 
 
 class TransactionalSink:
@@ -149,11 +103,7 @@ class TransactionalSink:
         """Where the flow stands. A partition that it never saw starts at `first`, and has a row from then on."""
         rows = [(self._flow, source.topic, source.partition, first[source]) for source in sorted(first)]
         with self.transaction() as connection:
-            connection.cursor().executemany(
-                "insert into ops.consumer_offsets (flow, topic, partition, next_offset) values (%s, %s, %s, %s) "
-                "on conflict do nothing",
-                rows,
-            )
+            connection.cursor().executemany(_INSERT_OFFSETS, rows)
         return self.offsets(sorted(first))
 
     def commit(self, step: Step, work: Callable[[Connection], None], on_retry: Callable[[], None]) -> None:
@@ -180,9 +130,9 @@ class TransactionalSink:
         """A transaction on the one connection, made anew when it was lost. Errors are mapped."""
         connection = self._connected()
         try:
-            with mapped(), connection.transaction():
+            with translate(), connection.transaction():
                 yield connection
-        except DependencyUnavailable:
+        except OperatingError:
             if connection.closed or connection.broken:
                 self.close()
             raise
@@ -192,9 +142,9 @@ class TransactionalSink:
         """The connection outside a transaction: each statement sees what is committed by then."""
         connection = self._connected()
         try:
-            with mapped():
+            with translate():
                 yield connection
-        except DependencyUnavailable:
+        except OperatingError:
             if connection.closed or connection.broken:
                 self.close()
             raise
@@ -206,17 +156,13 @@ class TransactionalSink:
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}")
-            self._connection.autocommit = True  # transactions are those of `transaction` alone
+            # Transactions are those of `transaction` alone.
+            self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}", autocommit=True)
         return self._connection
 
     def _move(self, connection: Connection, step: Step, in_doubt: bool) -> bool:
         """True when the offset was moved. False when it turns out that the attempt before did it."""
-        moved = connection.execute(
-            "update ops.consumer_offsets set next_offset = %s, updated_at = now() "
-            "where flow = %s and topic = %s and partition = %s and next_offset = %s",
-            [step.target, self._flow, *step.source, step.expected],
-        ).rowcount
+        moved = connection.execute(_MOVE_OFFSET, [step.target, self._flow, *step.source, step.expected]).rowcount
         if moved:
             return True
         row = connection.execute(
@@ -227,17 +173,17 @@ class TransactionalSink:
             return False
         raise Fenced(
             f"{self._flow} stands at offset {row[0] if row else 'none'} of {step.source}, expected {step.expected}",
-            hint="another process runs this flow, or its offsets were set by hand; this one ends",
+            hint="partitions moved, somebody set the offset, or a writer does not belong to the consumer group",
             coordinates={"topic": step.source.topic, "partition": step.source.partition},
         )
 
 
 EXPECT_WATERMARKS = """
-insert into mv.watermarks (view, topic, partition, lsn, source_at)
-select view, topic, partition, '0/0', to_timestamp(0)
-from unnest(%s::text[], %s::text[], %s::int[]) as expected (view, topic, partition)
-order by 1, 2, 3
-on conflict do nothing
+  insert into mv.watermarks (view, topic, partition, lsn, source_at)
+  select view, topic, partition, '0/0', to_timestamp(0)
+  from unnest(%s::text[], %s::text[], %s::int[]) as expected (view, topic, partition)
+  order by 1, 2, 3
+  on conflict do nothing
 """
 
 
@@ -248,16 +194,40 @@ def expect_watermarks(connection: Connection, views: Mapping[TopicPartition, Seq
     connection.execute(EXPECT_WATERMARKS, [[row[column] for row in rows] for column in range(3)])
 
 
+_ADVANCE_WATERMARK = """
+  insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at)
+  values (%s, %s, %s, '0/0'::pg_lsn + %s::numeric, %s, clock_timestamp())
+  on conflict (view, topic, partition)
+  do update set
+    lsn = excluded.lsn,
+    source_at = greatest(w.source_at, excluded.source_at),
+    applied_at = excluded.applied_at
+  where w.lsn < excluded.lsn
+"""
+
+
 def advance_watermarks(connection: Connection, views: Sequence[str], source: TopicPartition, mark: Watermark) -> None:
     """Watermarks never go back, whoever sets them."""
-    connection.cursor().executemany(
-        "insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at) "
-        "values (%s, %s, %s, '0/0'::pg_lsn + %s::numeric, %s, clock_timestamp()) "
-        "on conflict (view, topic, partition) do update set lsn = excluded.lsn, "
-        "source_at = greatest(w.source_at, excluded.source_at), applied_at = excluded.applied_at "
-        "where w.lsn < excluded.lsn",
-        [(view, *source, mark.lsn, mark.source_at) for view in views],
-    )
+    connection.cursor().executemany(_ADVANCE_WATERMARK, [(view, *source, mark.lsn, mark.source_at) for view in views])
+
+
+_ADVANCE_IDLE_WATERMARKS = """
+  insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at)
+  select v.view, o.topic, o.partition, %s::pg_lsn, %s, clock_timestamp()
+  from unnest(%s::text[], %s::int[], %s::bigint[]) as e (topic, partition, end_offset)
+  join ops.consumer_offsets o on o.flow = %s
+    and o.topic = e.topic
+    and o.partition = e.partition
+    and o.next_offset >= e.end_offset
+  cross join unnest(%s::text[]) as v (view)
+  order by 1, 2, 3
+  on conflict (view, topic, partition)
+  do update set
+    lsn = excluded.lsn,
+    source_at = greatest(w.source_at, excluded.source_at),
+    applied_at = excluded.applied_at
+  where w.lsn < excluded.lsn
+"""
 
 
 def advance_idle_watermarks(
@@ -275,15 +245,7 @@ def advance_idle_watermarks(
     """
     sources = sorted(ends)
     connection.execute(
-        "insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at) "
-        "select v.view, o.topic, o.partition, %s::pg_lsn, %s, clock_timestamp() "
-        "from unnest(%s::text[], %s::int[], %s::bigint[]) as e (topic, partition, end_offset) "
-        "join ops.consumer_offsets o on o.flow = %s and o.topic = e.topic and o.partition = e.partition "
-        "and o.next_offset >= e.end_offset cross join unnest(%s::text[]) as v (view) "
-        "order by 1, 2, 3 "
-        "on conflict (view, topic, partition) do update set lsn = excluded.lsn, "
-        "source_at = greatest(w.source_at, excluded.source_at), applied_at = excluded.applied_at "
-        "where w.lsn < excluded.lsn",
+        _ADVANCE_IDLE_WATERMARKS,
         [
             lsn,
             source_at,
@@ -299,17 +261,54 @@ def advance_idle_watermarks(
 # --- dead letters ---------------------------------------------------------------------------------------------------
 
 
+_READ_NEW_LETTERS = """
+  select record_offset
+  from ops.dlq
+  where flow = %s
+    and topic = %s
+    and partition = %s
+    and record_offset >= %s
+    and record_offset < %s
+    and state = 'new'
+    and stage <> 'reject'
+  order by record_offset
+"""
+
+
 def recent_dead_letters(
     connection: Connection, flow: str, source: TopicPartition, since: int, before: int
 ) -> list[int]:
     """Offsets of undecided dead letters of a partition in `since ≤ offset < before`, ascending. Not those that a flow
     rejected on purpose: what a stranger sends must not stop everybody."""
-    rows = connection.execute(
-        "select record_offset from ops.dlq where flow = %s and topic = %s and partition = %s "
-        "and record_offset >= %s and record_offset < %s and state = 'new' and stage <> 'reject' order by record_offset",
-        [flow, *source, since, before],
-    )
+    rows = connection.execute(_READ_NEW_LETTERS, [flow, *source, since, before])
     return [row[0] for row in rows]
+
+
+_WRITE_DEAD_LETTER = """
+  with kept as (
+    insert into ops.dlq as d (
+      flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, key, value, headers,
+      record_at
+    )
+    values (
+      %(flow)s, %(topic)s, %(partition)s, %(offset)s, %(tenant)s, %(stage)s, %(code)s, %(detail)s, %(hint)s,
+      %(key)s, %(value)s, %(headers)s, %(record_at)s
+    )
+    on conflict (flow, topic, partition, record_offset)
+    do update set
+      attempts = d.attempts + 1,
+      stage = excluded.stage,
+      code = excluded.code,
+      detail = excluded.detail,
+      hint = excluded.hint,
+      failed_at = excluded.failed_at,
+      state = 'new'
+    returning d.attempts
+  )
+  select app.emit_raw(%(dlq_topic)s, %(key)s, %(tenant)s, %(value)s, %(out)s::jsonb)
+  from kept
+  where attempts = 1
+"""
 
 
 def write_dead_letters(connection: Connection, flow: str, letters: Iterable[DeadLetter]) -> None:
@@ -318,15 +317,7 @@ def write_dead_letters(connection: Connection, flow: str, letters: Iterable[Dead
     for letter in letters:
         record = letter.record
         connection.execute(
-            "with kept as ("
-            "insert into ops.dlq as d (flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, "
-            "key, value, headers, record_at) values (%(flow)s, %(topic)s, %(partition)s, %(offset)s, %(tenant)s, "
-            "%(stage)s, %(code)s, %(detail)s, %(hint)s, %(key)s, %(value)s, %(headers)s, %(record_at)s) "
-            "on conflict (flow, topic, partition, record_offset) do update set attempts = d.attempts + 1, "
-            "stage = excluded.stage, code = excluded.code, detail = excluded.detail, hint = excluded.hint, "
-            "failed_at = excluded.failed_at, state = 'new' returning d.attempts) "
-            "select app.emit_raw(%(dlq_topic)s, %(key)s, %(tenant)s, %(value)s, %(out)s::jsonb) from kept "
-            "where attempts = 1",
+            _WRITE_DEAD_LETTER,
             {
                 "flow": flow,
                 "topic": record.topic,
@@ -387,19 +378,11 @@ def storable(text: str) -> str:
 
 
 def _without_values(error: BaseException) -> str:
-    """What kind of error, and Postgres' first line, which names columns and constraints. Its DETAIL line quotes values,
-    and so may the text of other exceptions."""
-    name = type(error).__name__
-    if isinstance(error, psycopg.Error) and error.diag.constraint_name:
-        return f"{name}: constraint {error.diag.constraint_name} of {error.diag.table_name}"
-    if isinstance(error, psycopg.Error):
-        return f"{name} {error.sqlstate or ''}".strip()
+    """What kind of error, and where; the text of an exception may quote values."""
+    if meaning_of(error) is not None:
+        return describe_fault(error)
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     where = f" in {frame.tb_frame.f_code.co_qualname}, line {frame.tb_lineno}" if frame else ""
-    return f"{name}{where}"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:DETAIL_CHARS_MAX]
+    return f"{type(error).__name__}{where}"

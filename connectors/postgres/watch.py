@@ -2,7 +2,7 @@
 
 Owns the SQL, for the watcher and for `adriatic status`. Each look is a handful of short statements as adriatic_flows,
 which sees all tenants; what comes back are counts and positions. Refuses to judge (`adriatic/watch`) and to wait:
-`STATEMENT_MS` bounds every statement.
+every statement is bounded (`connectors/postgres/connections.py`).
 """
 
 from __future__ import annotations
@@ -10,37 +10,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from connectors.kafka.records import TopicPartition
-from connectors.postgres.sink import Connection, connect, mapped
+from connectors.postgres.connections import Connection, Session, connect
+from connectors.postgres.errors import translate
 from runtime.settings import Settings
 from schemas.flows import KeptView
 from schemas.pipeline import TOTAL, DeadLetters, Percentiles, Pipeline, Slot, decode
 
-STATEMENT_MS = 3_000
-"""Every statement here takes milliseconds. A longer one means that the database is in trouble: the look has failed."""
 KEPT_DAYS = 3
 """Of minutes of freshness: ten views make 216 000 rows in that time."""
 KINDS_MAX = 200
 """Kinds of dead letters in one picture. More than that is one fault with many names."""
-SESSION = "adriatic-flow-"
-"""How sessions of flows and agents are called; their names follow."""
 
 
 PROGRESS = """
-    select flow, topic, partition, extract(epoch from seen_at)::float8, extract(epoch from sampled_at)::float8
-    from ops.flow_progress
+  select flow, topic, partition, extract(epoch from seen_at)::float8, extract(epoch from sampled_at)::float8
+  from ops.flow_progress
 """
 WRITE_PROGRESS = """
-    insert into ops.flow_progress as p (flow, topic, partition, seen_at, sampled_at)
-    select %s, topic, partition, seen_at, clock_timestamp()
-    from unnest(%s::text[], %s::integer[], %s::timestamptz[]) as mine (topic, partition, seen_at)
-    order by topic, partition
-    on conflict (flow, topic, partition) do update
-    set seen_at = greatest(p.seen_at, excluded.seen_at), sampled_at = excluded.sampled_at
+  insert into ops.flow_progress as p (flow, topic, partition, seen_at, sampled_at)
+  select %s, topic, partition, seen_at, clock_timestamp()
+  from unnest(%s::text[], %s::integer[], %s::timestamptz[]) as mine (topic, partition, seen_at)
+  order by topic, partition
+  on conflict (flow, topic, partition)
+  do update set seen_at = greatest(p.seen_at, excluded.seen_at), sampled_at = excluded.sampled_at
 """
 
 
@@ -88,32 +85,97 @@ class Facts:
 
 
 WATERMARKS = """
-select view, extract(epoch from min(source_at))::float8, bool_and(lsn > '0/0')
-from mv.watermarks
-group by view
+  select view, extract(epoch from min(source_at))::float8, bool_and(lsn > '0/0')
+  from mv.watermarks
+  group by view
 """
 
 
-class Watch:
+_READ_CLOCKS = """
+  select
+    extract(epoch from clock_timestamp())::float8, extract(epoch from read_at)::float8,
+    extract(epoch from committed_at)::float8
+  from (select 1) as one
+  left join ops.cdc_progress on slot = %s
+"""
+
+_READ_SESSIONS = r"""
+  select regexp_replace(application_name, '^adriatic-flow-(.*?)(-sampler)?$', '\1'), count(*)
+  from pg_stat_activity
+  where datname = current_database() and application_name like 'adriatic-flow-%%'
+  group by 1
+"""
+
+_COUNT_DEAD_LETTERS = """
+  select flow, topic, code, count(*) filter (where state = 'new'), count(*) filter (where state <> 'new')
+  from ops.dlq
+  where stage <> 'reject'
+  group by 1, 2, 3
+  order by 4 desc, 1, 2, 3
+  limit %s
+"""
+
+_READ_SLOT = """
+  select
+    coalesce(s.active, false),
+    coalesce(s.wal_status, case when s.slot_name is null then 'missing' else 'lost' end),
+    (pg_current_wal_lsn() - s.restart_lsn)::bigint, s.safe_wal_size,
+    extract(epoch from clock_timestamp() - p.committed_at)::float8
+  from (select %(slot)s::text as name) as n
+  left join pg_replication_slots s on s.slot_name = n.name
+  left join ops.cdc_progress p on p.slot = n.name
+"""
+
+_READ_PICTURE = """
+  select found::text, extract(epoch from clock_timestamp())::float8
+  from (select 1) as one
+  left join ops.pipeline on true
+"""
+
+_READ_SPEND_TODAY = """
+  select count(*), coalesce(sum(cost_micro_usd), 0)::bigint, count(*) filter (where cost_micro_usd is null)
+  from app.usage_events
+  where started_at >= date_trunc('day', now(), 'UTC')
+"""
+
+_WRITE_PICTURE = """
+  insert into ops.pipeline (sampled_at, found)
+  values (%s, %s::jsonb)
+  on conflict (only_row)
+  do update set sampled_at = excluded.sampled_at, found = excluded.found
+"""
+
+_WRITE_MINUTE = """
+  insert into ops.freshness_minute as m (view, stage, minute, samples, p50_s, p95_s, p99_s, max_s)
+  values (%s, %s, %s, %s, %s, %s, %s, %s)
+  on conflict (view, stage, minute)
+  do update set
+    samples = excluded.samples,
+    p50_s = excluded.p50_s,
+    p95_s = excluded.p95_s,
+    p99_s = excluded.p99_s,
+    max_s = greatest(m.max_s, excluded.max_s)
+  where m.samples <= excluded.samples
+"""
+
+_READ_LAST_HOUR = """
+  select
+    view, sum(samples)::int, percentile_disc(0.5) within group (order by p50_s), max(p95_s), max(p99_s),
+    max(max_s)
+  from ops.freshness_minute
+  where stage = %s and minute >= now() - interval '1 hour'
+  group by view
+"""
+
+
+class Watch(Session):
     """One session. Raises `DependencyUnavailable`; close it, or use it as a context manager. `views`: those whose
     declarations say more than their watermarks do."""
 
     def __init__(self, settings: Settings, name: str, views: Sequence[KeptView] = ()) -> None:
         self._slot = settings.cdc.slot
         self._views = [view for view in views if view.follows or view.waiting]
-        self._connection: Connection = connect(settings.postgres, name=name)
-        self._connection.autocommit = True
-        with mapped():
-            self._connection.execute("select set_config('statement_timeout', %s, false)", [f"{STATEMENT_MS}ms"])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._connection.close()
+        super().__init__(connect(settings.postgres, "watch", name=name, autocommit=True))
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -133,12 +195,7 @@ class Watch:
         )
 
     def _clocks(self) -> tuple[float, float | None, float | None]:
-        rows = self._rows(
-            "select extract(epoch from clock_timestamp())::float8, extract(epoch from read_at)::float8, "
-            "extract(epoch from committed_at)::float8 from (select 1) as one "
-            "left join ops.cdc_progress on slot = %s",
-            self._slot,
-        )
+        rows = self._rows(_READ_CLOCKS, self._slot)
         now_s, read_at_s, in_kafka_at_s = rows[0]
         return now_s, read_at_s, in_kafka_at_s
 
@@ -170,30 +227,16 @@ class Watch:
 
     def _sessions(self) -> dict[str, int]:
         """By flow or agent, how many sessions it has: who has one is there, even if it does nothing."""
-        rows = self._rows(
-            "select regexp_replace(application_name, '^adriatic-flow-(.*?)(-sampler)?$', '\\1'), count(*) "
-            "from pg_stat_activity where datname = current_database() and application_name like 'adriatic-flow-%%' "
-            "group by 1"
-        )
+        rows = self._rows(_READ_SESSIONS)
         return dict(rows)
 
     def dead_letters(self) -> list[DeadLetters]:
         """By kind, without what a flow rejected on purpose: that is its producer's to mend, and is counted by feed."""
-        rows = self._rows(
-            "select flow, topic, code, count(*) filter (where state = 'new'), count(*) filter (where state <> 'new') "
-            "from ops.dlq where stage <> 'reject' group by 1, 2, 3 order by 4 desc, 1, 2, 3 limit %s",
-            KINDS_MAX,
-        )
+        rows = self._rows(_COUNT_DEAD_LETTERS, KINDS_MAX)
         return [DeadLetters(*row) for row in rows]
 
     def slot(self) -> Slot:
-        rows = self._rows(
-            "select coalesce(s.active, false), coalesce(s.wal_status, case when s.slot_name is null then 'missing' "
-            "else 'lost' end), (pg_current_wal_lsn() - s.restart_lsn)::bigint, s.safe_wal_size, "
-            "extract(epoch from clock_timestamp() - p.committed_at)::float8 from (select %(slot)s::text as name) as n "
-            "left join pg_replication_slots s on s.slot_name = n.name left join ops.cdc_progress p on p.slot = n.name",
-            {"slot": self._slot},
-        )
+        rows = self._rows(_READ_SLOT, {"slot": self._slot})
         active, status, retained, safe, behind_s = rows[0]
         stopped = self._rows(
             "select table_name from ops.cdc_tables where slot = %s and state = 'stopped' order by 1", self._slot
@@ -210,10 +253,7 @@ class Watch:
 
     def picture(self) -> tuple[Pipeline | None, float]:
         """What the watcher last wrote, and the time now by the same clock. None: nothing, or of another release."""
-        rows = self._rows(
-            "select found::text, extract(epoch from clock_timestamp())::float8 from (select 1) as one "
-            "left join ops.pipeline on true"
-        )
+        rows = self._rows(_READ_PICTURE)
         text, now_s = rows[0]
         try:
             return (None if text is None else decode(text.encode())), now_s
@@ -222,10 +262,7 @@ class Watch:
 
     def spend_today(self) -> tuple[int, int, int]:
         """Since midnight UTC: attempts, micro-USD of those whose price is known, and those whose price is not."""
-        rows = self._rows(
-            "select count(*), coalesce(sum(cost_micro_usd), 0)::bigint, count(*) filter (where cost_micro_usd is null) "
-            "from app.usage_events where started_at >= date_trunc('day', now(), 'UTC')"
-        )
+        rows = self._rows(_READ_SPEND_TODAY)
         attempts, micro_usd, unpriced = rows[0]
         return attempts, micro_usd, unpriced
 
@@ -233,22 +270,14 @@ class Watch:
 
     def write(self, found: Pipeline) -> None:
         """Replace the picture."""
-        self._run(
-            "insert into ops.pipeline (sampled_at, found) values (%s, %s::jsonb) on conflict (only_row) do update "
-            "set sampled_at = excluded.sampled_at, found = excluded.found",
-            datetime.fromtimestamp(found.sampled_at_s, UTC),
-            msgspec.json.encode(found).decode(),
-        )
+        self._run(_WRITE_PICTURE, datetime.fromtimestamp(found.sampled_at_s, UTC), msgspec.json.encode(found).decode())
 
     def write_minute(self, minute_s: int, found: Mapping[tuple[str, str], Percentiles]) -> None:
         """Keep one minute of freshness, and forget what is too old. Of a minute that two wrote (a restart) the one with
         more looks is kept."""
-        with mapped(), self._connection.transaction():
+        with translate(), self._connection.transaction():
             self._connection.cursor().executemany(
-                "insert into ops.freshness_minute as m (view, stage, minute, samples, p50_s, p95_s, p99_s, max_s) "
-                "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (view, stage, minute) do update "
-                "set samples = excluded.samples, p50_s = excluded.p50_s, p95_s = excluded.p95_s, "
-                "p99_s = excluded.p99_s, max_s = greatest(m.max_s, excluded.max_s) where m.samples <= excluded.samples",
+                _WRITE_MINUTE,
                 [
                     (view, stage, datetime.fromtimestamp(minute_s, UTC), *msgspec.structs.astuple(each))
                     for (view, stage), each in sorted(found.items())
@@ -260,23 +289,18 @@ class Watch:
 
     def last_hour(self) -> dict[str, Percentiles]:
         """By view, over the minutes of the last hour: the median of the medians, the worst of the other figures."""
-        rows = self._rows(
-            "select view, sum(samples)::int, percentile_disc(0.5) within group (order by p50_s), "
-            "max(p95_s), max(p99_s), max(max_s) from ops.freshness_minute "
-            "where stage = %s and minute >= now() - interval '1 hour' group by view",
-            TOTAL,
-        )
+        rows = self._rows(_READ_LAST_HOUR, TOTAL)
         return {view: Percentiles(*figures) for view, *figures in rows}
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _rows(self, query: Any, *values: Any) -> list[Any]:
         arguments = values[0] if values and isinstance(values[0], dict) else values
-        with mapped():
+        with translate():
             return self._connection.execute(query, arguments).fetchall()
 
     def _run(self, query: Any, *values: Any) -> None:
-        with mapped():
+        with translate():
             self._connection.execute(query, values)
 
 
