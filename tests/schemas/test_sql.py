@@ -283,7 +283,7 @@ def test_the_database_prepares_every_statement(sessions: Mapping[Role, psycopg.C
     [
         ("select no_such from app.adrs", "api", "no_such"),
         ("select title from app.no_such where adr_id = %s", "flows", "no_such"),
-        ("delete from mv.chunks where adr_id = $1", "api", "permission denied"),
+        ("delete from mv.chunks where source_id = $1", "api", "permission denied"),
         (
             "select title from app.adrs where version = %(version)s and title = %(version)s",
             "flows",
