@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from api.adrs.document import number_of_path
 from api.auth.users import Principal
@@ -94,7 +95,7 @@ class _Batch:
         total = BatchPlan()
         for change in changes:
             try:
-                _add(total, await self._apply([change]))
+                total.add(await self._apply([change]))
             except _REFUSED_BY_POSTGRES as error:
                 total.refused.append(remark(change.event, "unprocessable", f"the database refuses it: {reason(error)}"))
         return total
@@ -116,14 +117,6 @@ class _Batch:
         return planned
 
 
-def _add(total: BatchPlan, part: BatchPlan) -> None:
-    total.versions += part.versions
-    total.applied += part.applied
-    total.skipped += part.skipped
-    total.refused += part.refused
-    total.odd += part.odd
-
-
 async def finish(database: Database, principal: Principal, import_id: UUID) -> FinishedImport:
     """Settle what only the whole log can say: numbers that became free, and what the links in the texts mean.
 
@@ -135,10 +128,7 @@ async def finish(database: Database, principal: Principal, import_id: UUID) -> F
         adrs = await store.load_adrs(connection, log_id)
         numbers = _free_numbers(adrs)
         await store.set_numbers(connection, log_id, numbers)
-        settled = [
-            KnownAdr(adr.adr_id, numbers.get(adr.adr_id, adr.number), adr.path, adr.live, adr.former_paths)
-            for adr in adrs
-        ]
+        settled = [msgspec.structs.replace(adr, number=numbers.get(adr.adr_id, adr.number)) for adr in adrs]
         await _resolve_links(connection, log_id, settled)
         odd = [
             Remark(adr.path or "", "", "number-settled", f"{adr.number} was free in the end")
