@@ -22,10 +22,12 @@ from uuid import UUID
 import psycopg
 
 from bench.path import new_tenant
+from connectors.kafka.groups import Broker
 from runtime.deadline import Deadline
 from runtime.ids import new_id
 from runtime.settings import Settings
 
+GROUP = "adriatic.index"
 TENANTS = 12
 """Twice the partitions of the topic, so that none is likely to be empty."""
 RECORDS = 3_000
@@ -55,9 +57,10 @@ class Pause:
 
 def rates(settings: Settings) -> list[Rate]:
     """Records a second of the flow `index`, with the process that runs already and with one more."""
+    _await_members(settings, 1)
     found = [_rate(settings, 1)]
     with _second(settings):
-        time.sleep(SETTLED_S)
+        _await_members(settings, 2)
         found.append(_rate(settings, 2))
     return found
 
@@ -72,13 +75,25 @@ def pauses(settings: Settings) -> list[Pause]:
             before_s = _lag_s(settings, tenants, written, SETTLED_S)
             if change.startswith("join"):
                 second = _start(settings)
-                time.sleep(SETTLED_S)  # for Python to start
+                _await_members(settings, 2)
             else:
                 second.send_signal(signal.SIGTERM if change == "leave" else signal.SIGKILL)
                 second.wait(30)
             time.sleep(2 * SETTLED_S)
             found.append(Pause(change, _lag_s(settings, tenants, written, 3 * SETTLED_S), before_s))
     return found
+
+
+def _await_members(settings: Settings, count: int) -> None:
+    """Until the group has so many, and a rebalance is over."""
+    broker = Broker(settings.kafka)
+    deadline = Deadline.after(SETTLE_MAX_S)
+    while [group.members for group in broker.look({}).groups if group.name == GROUP] != [count]:
+        if deadline.passed:
+            raise TimeoutError(f"the flow does not have {count} processes")
+        time.sleep(STEADY_EVERY_S)
+    broker.close()
+    time.sleep(SETTLED_S)
 
 
 _COUNT = "select count(*) from mv.search_state where tenant_id = any(%s)"

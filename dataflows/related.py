@@ -22,7 +22,7 @@ from uuid import UUID
 import numpy as np
 
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.index import active_space

@@ -210,7 +210,7 @@ class GroupConsumer:
         with suppress(KafkaException, RuntimeError):
             self._consumer.unsubscribe()
             until_s = time.monotonic() + LEAVE_S_MAX
-            while self._partitions and time.monotonic() < until_s:
+            while (self._partitions or self._consumer.memberid()) and time.monotonic() < until_s:
                 self._consumer.poll(LEAVE_POLL_S)
         self._consumer.close()
 

@@ -453,6 +453,7 @@ def description(world: World) -> dict[str, Any]:
     """What a process needs to join the world."""
     postgres, kafka, registry = world.settings.postgres, world.settings.kafka, world.settings.registry
     return {
+        "home": str(world.settings.home),
         "postgres": {
             "host": postgres.host,
             "port": postgres.port,
