@@ -150,7 +150,7 @@ class Worker:
         cancel = job.cancel_requested
         while not cancel and not self._life.stopping:
             self._mark(job.owner)
-            with store.reading() as connection:
+            with store.read() as connection:
                 prepared = kind.prepare(connection, job)
             now = self._clock.monotonic()
             announce = now - announced >= ANNOUNCE_S
