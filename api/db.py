@@ -1,7 +1,8 @@
 """The API's connections to Postgres, and the only way to use one: inside a transaction that has a tenant.
 
-Owns the pool (role `adriatic_api`, which row security binds), its bounds, and the translation of what asyncpg raises
-into our errors. Starts without a database and heals by itself when one appears. Refuses SQL: services have it.
+Owns the pool (role `adriatic_api`, which row security binds), its bounds, and what an error of the database is to a
+caller (what it means is in `connectors/postgres/errors.py`). Starts without a database and heals by itself when one
+appears. Refuses SQL: services have it.
 
 Read next: `schemas/sql/0001_foundation.sql`, where the tenant of a transaction becomes a policy.
 """
@@ -11,16 +12,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from connectors.postgres.errors import map_error
 from runtime.deadline import Deadline
-from runtime.errors import Conflict, DependencyUnavailable, InvalidInput
+from runtime.errors import AdriaticError, Conflict, DependencyUnavailable, InvalidInput, LostRace, Unprocessable
+from runtime.logs import get_logger
 from runtime.settings import PostgresSettings, Role
+
+log = get_logger("api")
 
 Connection = Any
 """An asyncpg connection. The library has no annotations, so this name is all that a type checker can hold on to."""
@@ -37,23 +42,11 @@ COMMAND_S_MAX = STATEMENT_S_MAX + 2.0
 """Time for one round trip, on our side: only reached when the server cannot even say that it gave up."""
 IDLE_IN_TRANSACTION_S_MAX = 30.0
 """A transaction that does nothing for this long has lost its process; the server takes its locks back."""
+NOT_STORABLE = "text holds no U+0000, and times lie in the years 1 to 9999"
+"""What the API's own checks let through, mostly."""
 RETRY_AFTER_S = 2
 """What a 503 tells the caller: a restart of Postgres takes about this long."""
 
-_UNAVAILABLE = (
-    asyncpg.PostgresConnectionError,  # class 08
-    asyncpg.OperatorInterventionError,  # class 57: shutting down, starting up, statement time-out
-    asyncpg.InsufficientResourcesError,  # class 53: too many connections, out of disk or memory
-    asyncpg.InvalidAuthorizationSpecificationError,  # class 28: our password or role is not (yet) known
-    asyncpg.InvalidCatalogNameError,  # the database is not there yet
-    asyncpg.UndefinedTableError,  # not migrated yet
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InterfaceError,  # the connection went away under us
-    asyncpg.InternalClientError,  # likewise, in the middle of the protocol
-)
 _DIED = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -62,45 +55,29 @@ _DIED = (
     asyncpg.InternalClientError,
     OSError,
 )
-_NOT_STORABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
-_LOST_RACE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_for_caller() -> Iterator[None]:
     """Turn asyncpg's exceptions into ours. What a service catches itself (a unique violation) does not get here."""
     try:
         yield
-    except TimeoutError as error:
-        raise DependencyUnavailable(
-            f"the database did not answer in time (a connection is waited for {ACQUIRE_S_MAX:g} s, "
-            f"a statement {STATEMENT_S_MAX:g} s)",
-            hint=f"try again in {RETRY_AFTER_S} s",
-        ) from error
-    except _NOT_STORABLE as error:
-        raise InvalidInput(
-            "a value holds a character that text in Postgres cannot", hint="remove U+0000 from it"
-        ) from error
-    except asyncpg.DataError as error:
-        # Only what asyncpg itself could not encode is the caller's value; what the server refuses may be our statement.
-        if type(error) is not asyncpg.DataError:
+    except Exception as error:
+        if (ours := map_error(error, "the database cannot serve right now")) is None:
             raise
-        raise InvalidInput(
-            "a value is outside of what can be stored", hint="times lie in the years 1 to 9999"
-        ) from error
-    except _LOST_RACE as error:
-        raise Conflict("another write to the same rows came first", hint="read again and repeat the request") from error
-    except (*_UNAVAILABLE, OSError) as error:
-        raise DependencyUnavailable(
-            f"the database cannot serve right now: {reason(error)}", hint=f"try again in {RETRY_AFTER_S} s"
-        ) from error
+        raise _tell_caller(ours) from error
 
 
-def reason(error: BaseException) -> str:
-    """One line for an operator, without values of anybody's data: the server's own message and its code."""
-    sqlstate = getattr(error, "sqlstate", None)
-    text = str(error).partition("\n")[0] or type(error).__name__
-    return f"{text} [{sqlstate}]" if sqlstate else text
+def _tell_caller(error: AdriaticError) -> AdriaticError:
+    """What the error is to somebody who made a request: the values in hand are the request's."""
+    if isinstance(error, Unprocessable):
+        log.warning("a value was not refused before", detail=error.detail)
+        return InvalidInput(f"the database does not take a value: {error.detail}", hint=NOT_STORABLE)
+    if isinstance(error, LostRace):
+        return Conflict("another write to the same rows came first", hint="read again and repeat the request")
+    if isinstance(error, DependencyUnavailable):
+        return type(error)(error.detail, hint=f"try again in {RETRY_AFTER_S} s")
+    return error
 
 
 class Database:
@@ -140,7 +117,7 @@ class Database:
         Raises `DependencyUnavailable` when none is free or none can be opened.
         """
         assert self._pool is not None, "used before `open` or after `close`"
-        with translated():
+        with translate_for_caller():
             async with self._pool.acquire(timeout=ACQUIRE_S_MAX) as connection:
                 yield connection
 
@@ -192,17 +169,22 @@ class Database:
             finally:
                 await self._pool.release(connection)
 
-    @asynccontextmanager
-    async def single(self) -> AsyncIterator[Connection]:
+    def single(self) -> AbstractAsyncContextManager[Connection]:
         """A connection outside the pool, for probes, which must not depend on how busy the pool is."""
-        with translated():
-            connection = await asyncpg.connect(
-                self._dsn, timeout=CONNECT_S_MAX, command_timeout=CONNECT_S_MAX, server_settings=_SESSION
-            )
-            try:
-                yield connection
-            finally:
-                await connection.close(timeout=CONNECT_S_MAX)
+        return single(self._dsn, CONNECT_S_MAX)
+
+
+@asynccontextmanager
+async def single(dsn: str, command_s: float) -> AsyncIterator[Connection]:
+    """A connection of its own for the length of the block, which sees no tenant's rows."""
+    with translate_for_caller():
+        connection = await asyncpg.connect(
+            dsn, timeout=CONNECT_S_MAX, command_timeout=command_s, server_settings=_SESSION
+        )
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=CONNECT_S_MAX)
 
 
 class LastWrite:
@@ -235,7 +217,7 @@ async def tenant_transaction(
     statements of the block, so that rows and the watermark that is shown with them belong together. Never hold one
     while a response is streamed.
     """
-    with translated():
+    with translate_for_caller():
         committed = None if read_only else _note
         async with database.begun(tenant_id, read_only=read_only, committed=committed) as connection:
             yield connection

@@ -18,7 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
 from api.db import RETRY_AFTER_S
-from runtime.errors import AdriaticError, CallerError, OperatingError, Unauthenticated
+from runtime.errors import AdriaticError, CallerError, Defect, OperatingError, Unauthenticated
 from runtime.logs import get_logger
 
 MEDIA_TYPE = "application/problem+json"
@@ -64,7 +64,12 @@ _ROUTING_HINTS = {
 
 def handlers() -> ExceptionHandlersMap:
     """What the app registers: every exception has exactly one way out."""
-    return {AdriaticError: _ours, HTTPException: _litestars, Exception: _answer_unexpected}
+    return {
+        AdriaticError: _ours,
+        Defect: _answer_unexpected,
+        HTTPException: _litestars,
+        Exception: _answer_unexpected,
+    }
 
 
 def problem_of(error: AdriaticError, path: str, request_id: str) -> Problem:
@@ -85,7 +90,7 @@ def problem_of(error: AdriaticError, path: str, request_id: str) -> Problem:
 def _status(error: AdriaticError) -> int:
     if isinstance(error, CallerError):
         return error.status
-    return 503 if isinstance(error, OperatingError) else 500
+    return 503 if isinstance(error, OperatingError) and not isinstance(error, Defect) else 500
 
 
 def _ours(request: Request[Any, Any, Any], error: AdriaticError) -> Response[dict[str, Any]]:

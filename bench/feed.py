@@ -30,7 +30,7 @@ from psycopg.rows import dict_row
 from adriatic.supervisor.supervisor import Files, read_running
 from bench.path import client, new_tenant
 from connectors.kafka.partitioner import partition_for
-from connectors.postgres.sink import connect
+from connectors.postgres.connections import connect
 from connectors.registry import RegistryClient
 from dataflows import oracle_feeds
 from runtime.deadline import Deadline

@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 
+from connectors.http_errors import translate
 from runtime.errors import DependencyUnavailable, Misconfigured
 
 TIMEOUT_S = 5.0
 """Limit for the whole request: a caller may be waiting for it."""
+HINT = "is auth.jwks_url right, and its host reachable from here?"
 JWKS_BYTES_MAX = 262_144
 """Providers publish two or three keys in a few kilobytes; this leaves room for certificate chains."""
 
@@ -35,18 +37,17 @@ class JwksClient:
 
     async def fetch(self) -> dict[str, Any]:
         """The document as it is now. Raises `DependencyUnavailable` for everything that is not one."""
-        try:
+        body = b""
+        with translate(f"the identity provider's key address {self.url}", HINT):
             async with self._http.stream("GET", self.url) as response:
                 if response.status_code != 200:
                     raise self._unavailable(f"answers {response.status_code}")
-                body = b""
                 async for piece in response.aiter_bytes():
                     body += piece
                     if len(body) > JWKS_BYTES_MAX:
                         raise self._unavailable(f"sends more than {JWKS_BYTES_MAX} bytes")
+        try:
             document = json.loads(body)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unavailable(f"cannot be reached: {str(error) or type(error).__name__}") from error
         except ValueError as error:
             raise self._unavailable("does not answer with JSON") from error
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
@@ -54,4 +55,4 @@ class JwksClient:
         return document
 
     def _unavailable(self, what: str) -> DependencyUnavailable:
-        return DependencyUnavailable(f"the identity provider's key address {self.url} {what}", hint="auth.jwks_url")
+        return DependencyUnavailable(f"the identity provider's key address {self.url} {what}", hint=HINT)

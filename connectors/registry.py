@@ -18,7 +18,16 @@ from urllib.parse import quote
 
 import httpx
 
-from runtime.errors import Conflict, DependencyUnavailable, InvalidInput, Misconfigured, Undecodable, UnknownSchema
+from connectors.http_errors import translate
+from runtime.errors import (
+    Conflict,
+    DependencyUnavailable,
+    InvalidInput,
+    Misconfigured,
+    Undecodable,
+    UnknownSchema,
+    Unprepared,
+)
 from runtime.settings import RegistrySettings
 from schemas.catalog import Schema
 
@@ -31,6 +40,7 @@ Level = Literal[
     "FULL",
     "FULL_TRANSITIVE",
 ]
+REGISTRY = {"dependency": "registry"}
 LEVEL: Level = "FULL_TRANSITIVE"
 """Level of every subject of ours: any reader reads any record, whoever was upgraded first and however old the record
 is."""
@@ -107,12 +117,14 @@ class RegistryClient:
         return schema
 
     def id_of(self, subject: str, schema: Schema) -> int:
-        """The id of `schema` in `subject` (`SchemaLookup`). Not registered is `DependencyUnavailable`: whoever starts
+        """The id of `schema` in `subject` (`SchemaLookup`). Not registered is `Unprepared`: whoever starts
         the system registers the contracts first, so this heals without a record being lost."""
         schema_id = self.find(subject, schema)
         if schema_id is None:
-            raise DependencyUnavailable(
-                f"the contract of {subject} is not registered", hint="run `adriatic schemas register`"
+            raise Unprepared(
+                f"the contract of {subject} is not registered",
+                hint="run `adriatic schemas register`",
+                coordinates=REGISTRY,
             )
         return schema_id
 
@@ -171,15 +183,8 @@ class RegistryClient:
 
     def _call(self, method: str, path: str, body: Any = None, *, missing: tuple[int, ...] = ()) -> Any:
         """The parsed answer; None when the registry said one of the error codes in `missing`."""
-        try:
+        with translate(f"the schema registry at {self.url}", "is it running, and is registry.url right?", REGISTRY):
             response = self._http.request(method, path, json=body)
-        except httpx.InvalidURL as error:
-            raise Misconfigured(f"registry.url {self.url} is not a URL: {error}") from None
-        except httpx.HTTPError as error:
-            raise DependencyUnavailable(
-                f"the schema registry at {self.url} does not answer: {type(error).__name__} {error}".rstrip(),
-                hint="is it running, and is registry.url right?",
-            ) from None
         answer = _parse(response)
         if response.is_success and answer is not None:
             return answer
@@ -197,11 +202,12 @@ class RegistryClient:
             )
         if response.status_code == 422 and code is not None:
             return InvalidInput(f"the registry does not take {where}: {said}")
-        hint = "are registry.username and registry.password right?" if response.status_code in (401, 403) else ""
-        return DependencyUnavailable(
-            f"the schema registry at {self.url} answers {response.status_code} to {where} {said}".rstrip(),
-            hint=hint or "is registry.url the address of the registry's API?",
-        )
+        detail = f"the schema registry at {self.url} answers {response.status_code} to {where} {said}".rstrip()
+        if response.status_code in (401, 403):
+            hint = "are registry.username and registry.password right?"
+            return Unprepared(detail, hint=hint, coordinates=REGISTRY)
+        hint = "is registry.url the address of the registry's API?"
+        return DependencyUnavailable(detail, hint=hint, coordinates=REGISTRY)
 
 
 def _parse(response: httpx.Response) -> Any:

@@ -21,7 +21,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow
 from dataflows.oracle_activity import RIGHT

@@ -14,7 +14,7 @@ from uuid import UUID
 from psycopg import sql
 
 from connectors.embedders import Embedder
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
 

@@ -20,7 +20,7 @@ import numpy as np
 from connectors.embedders import Embedder, Vector
 from connectors.embedders import build as build_embedder
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows import oracle_search
 from dataflows.chunker import text_hash
 from dataflows.comparison import Comparison

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.feed_rules import FeedId, FeedLedger, FeedState, ItemId, Judged, KnownKey, Quota, Used
 from schemas import feeds as contract
 

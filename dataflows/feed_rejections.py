@@ -12,7 +12,8 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from connectors.postgres.sink import Connection, DeadLetter, write_dead_letters
+from connectors.postgres.connections import Connection
+from connectors.postgres.sink import DeadLetter, write_dead_letters
 from dataflows.feed_rules import NOBODY, FeedId, Settled
 from schemas import feeds as contract
 

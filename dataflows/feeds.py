@@ -23,7 +23,7 @@ import msgspec
 
 from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from connectors.registry import RegistryClient
 from dataflows import feed_lookups, oracle_feeds
 from dataflows.comparison import Comparison

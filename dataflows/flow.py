@@ -15,7 +15,7 @@ from typing import Generic, Self
 
 from connectors.consumer.contract import Effects, Event
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.comparison import Comparison, unlike
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView

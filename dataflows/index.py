@@ -20,7 +20,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows import oracle_search
 from dataflows.chunker import Chunk, chunk, title_line
 from dataflows.comparison import Comparison

@@ -18,7 +18,8 @@ import psycopg
 
 from connectors.embedders import Embedder
 from connectors.kafka.offsets import Offsets
-from connectors.postgres.sink import Connection, connect, mapped
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.errors import translate
 from dataflows.catalog import flows
 from dataflows.comparison import Comparison, TenantReport, VerifyReport
 from runtime.deadline import Deadline
@@ -66,7 +67,7 @@ def verify(
 
 @contextmanager
 def _snapshot(settings: Settings, wait: Deadline | None, report: VerifyReport) -> Iterator[Connection]:
-    with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
+    with translate(), connect(settings.postgres, name="adriatic-verify") as connection:
         connection.autocommit = True
         report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
         if wait is not None:
@@ -154,7 +155,7 @@ def _compare_offsets(settings: Settings, report: VerifyReport, renamed: Mapping[
     """A flow that stands before the first record of a partition lost some; one that stands past its end is in another
     topic than it thinks."""
     offsets = Offsets(settings.kafka)
-    with mapped(), connect(settings.postgres, name="adriatic-verify") as connection:
+    with translate(), connect(settings.postgres, name="adriatic-verify") as connection:
         committed = {
             (flow, topic, partition): at
             for flow, topic, partition, at in connection.execute(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.comparison import SHOWN_MAX, Unlike
 
 _NOT_WRITTEN = """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.comparison import Unlike
 from dataflows.nearness import LINKED, RELATED_MAX, Features, Nearness, near, shared
 from dataflows.related import KIND, Row, made_features

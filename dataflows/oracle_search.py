@@ -15,7 +15,7 @@ from uuid import UUID
 import numpy as np
 
 from connectors.embedders import Embedder
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.chunker import Chunk, chunk, title_line
 from dataflows.comparison import Comparison, Kind, TenantReport, VerifyReport
 from schemas.sources import SourceKey, columns_of

@@ -21,7 +21,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection, DeadLetter, mapped, storable
+from connectors.postgres.connections import Connection
+from connectors.postgres.errors import translate
+from connectors.postgres.sink import DeadLetter, storable
 from dataflows.flow import Event, Flow
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import NotFound, OperatingError
@@ -168,7 +170,7 @@ class Redriver:
         if (refused := self.refusal(letter)) is not None:
             return refused
         prepared = self._prepare(letter)
-        with mapped(), self._connection.transaction():
+        with translate(), self._connection.transaction():
             self._take_turn(at)
             if lock(self._connection, at) != letter:
                 return Result(at, "skipped", "", "decided or tried by somebody else meanwhile")
@@ -211,7 +213,7 @@ class Redriver:
             event = self._decode(letter)
             stage = "process"
             flow = self._flow(letter)
-            with mapped():
+            with translate():
                 return _Share(flow.prepare(self._connection, flow.transform([event])))
         except OperatingError:
             raise
@@ -221,7 +223,7 @@ class Redriver:
     def _attempt(self, letter: Letter, prepared: _Share | DeadLetter) -> Result:
         try:
             if isinstance(prepared, _Share):
-                with mapped(), self._connection.transaction():  # a savepoint: a failure undoes the effects alone
+                with translate(), self._connection.transaction():  # a savepoint: a failure undoes the effects alone
                     self._flow(letter).apply(self._connection, prepared.effects)
                 decide(self._connection, letter.at, "redriven", attempts=1)
                 return Result(letter.at, "done", letter.code, "processed")
@@ -262,7 +264,7 @@ class Redriver:
 
 def drop(connection: Connection, at: Coordinates, actor: str, reason: str) -> Result:
     """Decide that a record is not processed, in one transaction with the audit. Its bytes stay."""
-    with mapped(), connection.transaction():
+    with translate(), connection.transaction():
         letter = lock(connection, at)
         if letter is None:
             return Result(at, "skipped", "", "decided already")
@@ -320,7 +322,7 @@ def find(connection: Connection, selection: LetterFilter, limit: int) -> tuple[R
         "offsets": [letter.offset for letter in wanted],
         "limit": limit,
     }
-    with mapped():
+    with translate():
         counts = connection.execute(_COUNT_SELECTED, arguments).fetchone()
         rows = connection.execute(_FIND_SELECTED, arguments).fetchall()
     assert counts is not None
@@ -344,7 +346,7 @@ _LOCK_LETTER = """
 
 def read(connection: Connection, at: Coordinates) -> Letter | None:
     """An undecided letter, without a lock."""
-    with mapped():
+    with translate():
         return _letter(at, connection.execute(_READ_LETTER, list(at)).fetchone())
 
 

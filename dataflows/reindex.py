@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
-from connectors.postgres.sink import Connection
 from dataflows.chunker import Chunk, text_hash, text_to_embed
 from dataflows.index import (
     SourceVersion,

@@ -15,14 +15,14 @@ A version counts once it is findable by words and by meaning; until then the one
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
 
 from connectors.kafka.source import BatchLimits
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.index import active_space
@@ -483,7 +483,7 @@ def rows_of(connection: Connection, tenant_id: UUID, corpus: Corpus, pairs: Sequ
     rows: list[Row] = []
     for source_id, key in pairs:
         mine, theirs = corpus.all[corpus.at[source_id]], corpus.all[corpus.at[key.related_id]]
-        spelled = Features(mine.hashes, mine.weights, tuple(terms[source_id]), mine.passages)
+        spelled = replace(mine, terms=tuple(terms[source_id]))
         _, words, meaning = near(mine, theirs)
         to, back = links[source_id].to.get(key.related_id, []), links[source_id].back.get(key.related_id, [])
         terms_shared = list(shared(spelled, theirs))

@@ -20,7 +20,9 @@ from typing import Any
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import GroupConsumer, age_s
-from connectors.postgres.sink import Connection, advance_idle_watermarks, connect, mapped
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.errors import translate
+from connectors.postgres.sink import advance_idle_watermarks
 from connectors.postgres.watch import write_progress
 from connectors.replaceable import ReplaceableClient
 from runtime import metrics
@@ -201,14 +203,12 @@ class Sampler:
                 gauge.labels(*self._labels(source)).set(float("nan"))
 
     def _ask(self, query: Any, arguments: Sequence[Any]) -> list[Any]:
-        with mapped():
+        with translate():
             return self._database.ask(lambda connection: connection.execute(query, arguments).fetchall())
 
     def _tell(self, write: Callable[[Connection], None]) -> None:
-        with mapped():
+        with translate():
             self._database.ask(write)
 
     def _connect(self) -> Connection:
-        connection = connect(self._settings.postgres, name=f"adriatic-flow-{self._flow}-sampler")
-        connection.autocommit = True
-        return connection
+        return connect(self._settings.postgres, name=f"adriatic-flow-{self._flow}-sampler", autocommit=True)

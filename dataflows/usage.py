@@ -18,7 +18,7 @@ from uuid import UUID
 
 from psycopg import sql
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows import job_status, oracle_usage
 from dataflows.comparison import Comparison, unlike
 from dataflows.flow import Event, Flow

@@ -84,9 +84,8 @@ class Encoder:
         self._from_json = converter(self.schema)
         self._header: bytes | None = None
 
-    @property
-    def header(self) -> bytes:
-        """The five bytes that every record of this encoder starts with."""
+    def fetch_header(self) -> bytes:
+        """The five bytes that every record of this encoder starts with. Asks the registry, unless it was asked."""
         if self._header is None:
             self._header = header(self._lookup.id_of(self.subject, self.schema))
         return self._header
@@ -94,7 +93,7 @@ class Encoder:
     def encode(self, value: Any) -> bytes:
         """Fields that the schema does not have, and missing ones without a default, raise `Unencodable`."""
         out = io.BytesIO()
-        out.write(self.header)
+        out.write(self.fetch_header())
         try:
             fastavro.schemaless_writer(out, self._parsed, value, strict_allow_default=True)
         except Exception as error:  # fastavro raises whatever its writers meet: TypeError, struct.error, KeyError …

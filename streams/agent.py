@@ -30,7 +30,7 @@ from connectors.consumer.core import ConsumerCore
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from runtime.deadline import backoff_s
 from runtime.errors import Fenced, Halted, Misconfigured, OperatingError
 from runtime.lifecycle import Lifecycle, StopRequested

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from connectors.consumer.contract import Event
 from connectors.postgres import jobs
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from runtime.errors import Unprocessable
 from streams.agent import Agent
 

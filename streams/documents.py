@@ -22,8 +22,8 @@ from psycopg.types.json import Jsonb
 from connectors.objects import Objects, key_of
 from connectors.parsers import Parsed, Refused
 from connectors.parsers.pool import Parsers
+from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
-from connectors.postgres.sink import Connection
 from runtime.errors import NotFound
 from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
 

@@ -15,7 +15,7 @@ import pytest
 
 from connectors.embedders import Embedder
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection, connect
+from connectors.postgres.connections import Connection, connect
 from dataflows import index
 from dataflows.comparison import Comparison, TenantReport, VerifyReport
 from dataflows.embed import Embed

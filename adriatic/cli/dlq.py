@@ -20,7 +20,7 @@ from runtime.errors import InvalidInput, NotFound
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
-    from connectors.postgres.sink import Connection
+    from connectors.postgres.connections import Connection
     from dataflows.redrive import Coordinates, LetterFilter, RedriveSummary, Result
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -247,11 +247,9 @@ def _actor() -> str:
 
 def _connect(settings: Settings) -> Connection:
     """Not in a transaction: each letter has its own."""
-    from connectors.postgres.sink import connect
+    from connectors.postgres.connections import connect
 
-    connection = connect(settings.postgres, name="adriatic-dlq")
-    connection.autocommit = True
-    return connection
+    return connect(settings.postgres, name="adriatic-dlq", autocommit=True)
 
 
 def _coordinates(text: str) -> dict[str, Any]:
@@ -265,9 +263,10 @@ def _coordinates(text: str) -> dict[str, Any]:
 def _rows(query: Any, arguments: dict[str, Any]) -> list[dict[str, Any]]:
     from psycopg.rows import dict_row
 
-    from connectors.postgres.sink import connect, mapped
+    from connectors.postgres.connections import connect
+    from connectors.postgres.errors import translate
 
-    with mapped(), connect(load().postgres, name="adriatic-cli") as connection:
+    with translate(), connect(load().postgres, name="adriatic-cli") as connection:
         return connection.cursor(row_factory=dict_row).execute(query, arguments).fetchall()
 
 

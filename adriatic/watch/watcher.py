@@ -42,7 +42,7 @@ BROKER_S_MAX = 4.0
 """Longest wait of a look for the broker. A later answer is dropped: its offsets are old."""
 DATABASE_S_MAX = 8.0
 """Longest wait of a look for what the database knows, or for the picture to be written: a dozen statements, each of
-which the server itself ends after `connectors.postgres.watch.STATEMENT_MS`. Less than the age at which a picture is not
+which the server itself ends at the bounds of a session that watches. Less than the age at which a picture is not
 believed any more."""
 SAMPLES_MAX = 240
 """Most samples of one partition's window. More than `lag.WINDOW_S` holds at this pace."""

@@ -55,15 +55,16 @@ class Users:
         if principal := self._seen.get(claims):
             self._seen.move_to_end(claims)
             return principal
-        try:
-            async with tenant_transaction(self._database, claims.tenant_id) as connection:
+        async with tenant_transaction(self._database, claims.tenant_id) as connection:
+            try:
                 row = await connection.fetchrow(
                     _UPSERT, claims.tenant_id, new_id(), claims.subject, claims.name, claims.email
                 )
-        except asyncpg.ForeignKeyViolationError:
-            raise Forbidden(
-                f"there is no tenant {claims.tenant_id} here", hint="`adriatic tenant list` shows the ones that exist"
-            ) from None
+            except asyncpg.ForeignKeyViolationError:
+                raise Forbidden(
+                    f"there is no tenant {claims.tenant_id} here",
+                    hint="`adriatic tenant list` shows the ones that exist",
+                ) from None
         principal = Principal(
             claims.tenant_id,
             UUID(str(row["user_id"])),

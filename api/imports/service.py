@@ -10,26 +10,22 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-import asyncpg
+import msgspec
 
 from api.adrs.document import number_of_path
 from api.auth.users import Principal
-from api.db import Connection, Database, reason, tenant_transaction
+from api.db import Connection, Database, tenant_transaction
 from api.edge import traceparent
 from api.imports import store
 from api.imports.links import KnownAdr, Resolver
 from api.imports.plan import BatchPlan, ReadableEvent, plan, prepare, remark
 from api.imports.schemas import BatchResult, FinishedImport, Import, ImportEvent, Remark, StartImport
+from connectors.postgres.errors import translate
 from runtime import metrics
+from runtime.errors import Unprocessable
 from runtime.logs import get_logger
 
 log = get_logger("api.imports")
-
-_REFUSED_BY_POSTGRES = (
-    asyncpg.DataError,  # class 22, and values that do not fit their type
-    asyncpg.IntegrityConstraintViolationError,  # class 23
-    asyncpg.ProgramLimitExceededError,  # class 54: an index row that is too long
-)
 
 
 async def start(database: Database, principal: Principal, wanted: StartImport) -> Import:
@@ -89,14 +85,14 @@ class _Batch:
         """All of `changes` at once; if the database refuses that, each by itself, so that only the bad one is lost."""
         try:
             return await self._apply(changes)
-        except _REFUSED_BY_POSTGRES as error:
-            log.warning("batch refused, applying one by one", reason=reason(error), changes=len(changes))
+        except Unprocessable as error:
+            log.warning("batch refused, applying one by one", reason=error.detail, changes=len(changes))
         total = BatchPlan()
         for change in changes:
             try:
-                _add(total, await self._apply([change]))
-            except _REFUSED_BY_POSTGRES as error:
-                total.refused.append(remark(change.event, "unprocessable", f"the database refuses it: {reason(error)}"))
+                total.add(await self._apply([change]))
+            except Unprocessable as error:
+                total.refused.append(remark(change.event, "unprocessable", f"the database refuses it: {error.detail}"))
         return total
 
     async def _apply(self, changes: Sequence[ReadableEvent]) -> BatchPlan:
@@ -104,24 +100,17 @@ class _Batch:
             return BatchPlan()
         state = await store.load(self._connection, self._log_id, changes, snapshot=self._snapshot)
         planned = plan(changes, state, snapshot=self._snapshot)
-        async with self._connection.transaction():  # a savepoint
-            await store.write(
-                self._connection,
-                self._principal.tenant_id,
-                self._log_id,
-                planned,
-                author_id=self._principal.user_id,
-                traceparent=traceparent(),
-            )
+        with translate("apply changes"):
+            async with self._connection.transaction():  # a savepoint
+                await store.write(
+                    self._connection,
+                    self._principal.tenant_id,
+                    self._log_id,
+                    planned,
+                    author_id=self._principal.user_id,
+                    traceparent=traceparent(),
+                )
         return planned
-
-
-def _add(total: BatchPlan, part: BatchPlan) -> None:
-    total.versions += part.versions
-    total.applied += part.applied
-    total.skipped += part.skipped
-    total.refused += part.refused
-    total.odd += part.odd
 
 
 async def finish(database: Database, principal: Principal, import_id: UUID) -> FinishedImport:
@@ -135,10 +124,7 @@ async def finish(database: Database, principal: Principal, import_id: UUID) -> F
         adrs = await store.load_adrs(connection, log_id)
         numbers = _free_numbers(adrs)
         await store.set_numbers(connection, log_id, numbers)
-        settled = [
-            KnownAdr(adr.adr_id, numbers.get(adr.adr_id, adr.number), adr.path, adr.live, adr.former_paths)
-            for adr in adrs
-        ]
+        settled = [msgspec.structs.replace(adr, number=numbers.get(adr.adr_id, adr.number)) for adr in adrs]
         await _resolve_links(connection, log_id, settled)
         odd = [
             Remark(adr.path or "", "", "number-settled", f"{adr.number} was free in the end")

@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 from typing import Any
 
-import asyncpg
-
 from api import watermarks
 from api.auth.keys import KeyStore
 from api.db import Database
@@ -66,8 +64,8 @@ class Readiness:
         except TimeoutError:
             self._unknown(f"does not answer within {CHECK_S_MAX:g} s")
             return
-        except (AdriaticError, asyncpg.PostgresError) as error:
-            self._unknown(error.detail if isinstance(error, AdriaticError) else str(error))
+        except AdriaticError as error:
+            self._unknown(error.detail)
             return
         if applied < self._migrations:
             self._health.wait_for(

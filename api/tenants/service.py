@@ -6,16 +6,14 @@ Refuses to serve HTTP: the API's role may read its own tenant's row and nothing 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
-from api.db import CONNECT_S_MAX, Connection, translated
+from api.db import Connection, single
 from runtime.errors import Conflict, InvalidInput, NotFound
 from runtime.ids import new_id
 from runtime.settings import PostgresSettings
@@ -37,17 +35,13 @@ class Tenant(msgspec.Struct, frozen=True):
     created: bool = False
 
 
-@asynccontextmanager
-async def owner(settings: PostgresSettings) -> AsyncIterator[Connection]:
+COMMAND_S_MAX = 30.0
+"""For one statement of a command: nobody waits behind it."""
+
+
+def owner(settings: PostgresSettings) -> AbstractAsyncContextManager[Connection]:
     """A connection as the schema's owner, for the length of one command."""
-    with translated():
-        connection = await asyncpg.connect(
-            settings.dsn("owner"), timeout=CONNECT_S_MAX, command_timeout=10 * CONNECT_S_MAX
-        )
-        try:
-            yield connection
-        finally:
-            await connection.close(timeout=CONNECT_S_MAX)
+    return single(settings.dsn("owner"), COMMAND_S_MAX)
 
 
 _INSERT_TENANT = """

@@ -91,7 +91,8 @@ class TableEncoder:
         }
         self.extra_columns = tuple(column.name for column in relation.columns if column.name not in fields)
         """Columns that the contract does not have (yet): they are left out."""
-        _ = key.header, value.header
+        key.fetch_header()
+        value.fetch_header()
 
     def records(
         self, change: Insert | Update | Delete, origin: Origin, lsn: int, ordinal: int, now_us: int

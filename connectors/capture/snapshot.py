@@ -21,18 +21,19 @@ One transaction lasts at most `TRANSACTION_MAX_S`: at the speed of copying some 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import psycopg
 from psycopg import pq, sql
 
 from connectors.capture.encoder import ORDINALS_PER_CHANGE, Origin, TableEncoder
 from connectors.capture.pgoutput import Insert, Tuple
-from connectors.capture.store import EPOCH, Published
-from connectors.capture.transport import CONNECT_TIMEOUT_S, SESSION, Snapshot
+from connectors.capture.publication import Published
+from connectors.capture.store import EPOCH
+from connectors.capture.transport import Snapshot
 from connectors.kafka.producer import TransactionalProducer
+from connectors.postgres.connections import Session, connect
+from connectors.postgres.errors import translate
 from connectors.postgres.lsn import Lsn
-from connectors.postgres.mapping import boundary
 from runtime.clock import Clock
 from runtime.errors import DataError, DependencyUnavailable
 from runtime.logs import get_logger
@@ -90,29 +91,17 @@ def copy(
         return rows, reader.taken_at_us, faults
 
 
-class _Reader:
+class _Reader(Session):
     """A transaction that sees exactly the snapshot."""
 
     def __init__(self, settings: PostgresSettings, snapshot: str) -> None:
-        with boundary("connect for the snapshot"):
-            self._connection: psycopg.Connection[Any] = psycopg.connect(
-                settings.dsn("cdc"),
-                connect_timeout=CONNECT_TIMEOUT_S,
-                application_name="adriatic-cdc-snapshot",
-                options=SESSION,
-                autocommit=True,
-            )
+        super().__init__(connect(settings, "wal", "cdc", name="adriatic-cdc-snapshot", autocommit=True))
+        with translate("begin the snapshot"):
             self._connection.execute("begin isolation level repeatable read read only")
             self._connection.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot)))
             row = self._connection.execute("select now()").fetchone()
             assert row is not None
             self.taken_at_us = int((row[0] - EPOCH).total_seconds() * 1_000_000)
-
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
     def rows(self, table: Published) -> Iterator[Tuple]:
         """Every row, each column as the text that the WAL would have."""
@@ -123,7 +112,7 @@ class _Reader:
             sql.SQL(f" where {table.row_filter}" if table.row_filter else ""),
             _order(table),
         )
-        with boundary(f"copy {table.name}"):
+        with translate(f"copy {table.name}"):
             self._connection.execute(query)
             while True:
                 result = self._connection.pgconn.exec_(b"fetch forward %d from copied" % FETCH_ROWS)

@@ -24,7 +24,8 @@ from connectors.capture import checks, ledger, outbox, snapshot
 from connectors.capture.checks import Progress, Server
 from connectors.capture.encoder import TableEncoder
 from connectors.capture.ledger import Last, Ledger, Tail
-from connectors.capture.store import Published, Store
+from connectors.capture.publication import Published
+from connectors.capture.store import Store
 from connectors.capture.stream import Parts, Stream, TooManyDeadLetters
 from connectors.capture.tables import ContractMismatch, Contracts, NoContract, Tables
 from connectors.capture.tracker import Confirmed

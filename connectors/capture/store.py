@@ -1,35 +1,28 @@
 """The ordinary connection of change capture: its account in `ops.*`, the heartbeat, and the catalogue.
 
 Owns the SQL, and the advisory lock that lets one capture of a slot run at a time. Everything here is one short
-statement or transaction: the caller reads the WAL in the same thread, so `STATEMENT_MS` bounds how long it can be held
-up. Refuses to decide (`checks.py`) and to read rows of tables (`snapshot.py`).
+statement or transaction: the caller reads the WAL in the same thread, so each is bounded. Refuses to decide
+(`checks.py`) and to read rows of tables (`snapshot.py`).
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
-
-import psycopg
+from typing import Any
 
 from connectors.capture.checks import Progress, Server, SlotState
-from connectors.capture.pgoutput import Column, Relation
+from connectors.capture.publication import Published, read_published
 from connectors.capture.tracker import Confirmed
-from connectors.capture.transport import CONNECT_TIMEOUT_S, SESSION
+from connectors.postgres.connections import Session, connect
+from connectors.postgres.errors import DETAIL_CHARS_MAX, translate
 from connectors.postgres.lsn import parse, show
-from connectors.postgres.mapping import boundary
 from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import PostgresSettings
 
-STATEMENT_MS = 5_000
-"""Every statement here takes milliseconds. A longer one means that the server is in trouble, and then the session ends
-and starts again rather than be late with its feedback."""
 LOCK_CLASS = 0x0AD21A
 """First half of the advisory lock's key; the second is a hash of the slot's name."""
 HEARTBEAT_PREFIX = "heartbeat"
-DETAIL_CHARS_MAX = 1_024
 FLOW = "cdc"
 """Name of change capture in ops.dlq."""
 NO_PARTITION = -1
@@ -38,40 +31,12 @@ NO_PARTITION = -1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A table of the publication, as the WAL will show it."""
-
-    relation: Relation
-    row_filter: str | None
-
-    @property
-    def name(self) -> str:
-        return self.relation.name
-
-
-class Store:
+class Store(Session):
     """One session with the database, as adriatic_cdc. Close it, or use it as a context manager."""
 
     def __init__(self, settings: PostgresSettings, slot: str) -> None:
         self._slot = slot
-        with boundary("connect"):
-            self._connection: psycopg.Connection[Any] = psycopg.connect(
-                settings.dsn("cdc"),
-                autocommit=True,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                application_name="adriatic-cdc-state",
-                options=f"{SESSION} -c statement_timeout={STATEMENT_MS} -c lock_timeout={STATEMENT_MS}",
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._connection.close()
+        super().__init__(connect(settings, "capture", "cdc", name="adriatic-cdc-state", autocommit=True))
 
     def lock(self) -> None:
         """Be the only capture of this slot until this connection ends. Raises `DependencyUnavailable`."""
@@ -112,28 +77,9 @@ class Store:
         return list(self._one("select pg_blocking_pids(%s)", pid)[0])
 
     def published(self, publication: str) -> list[Published]:
-        """The publication's tables, each with the columns that it publishes, in the table's order."""
-        rows = self._all(
-            "select t.schemaname, t.tablename, c.oid::bigint, c.relreplident::text, t.rowfilter, a.attname, "
-            "  a.atttypid::bigint, a.atttypmod, "
-            "  coalesce(a.attnum = any(i.indkey), false) or c.relreplident = 'f' "
-            "from pg_publication_tables t "
-            "join pg_namespace n on n.nspname = t.schemaname "
-            "join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename "
-            "join pg_attribute a on a.attrelid = c.oid and a.attname = any(t.attnames) "
-            "left join pg_index i on i.indrelid = c.oid "
-            "  and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end "
-            "where t.pubname = %s order by 1, 2, a.attnum",
-            publication,
-        )
-        tables: dict[str, Published] = {}
-        for schema, table, oid, identity, row_filter, *column in rows:
-            name = f"{schema}.{table}"
-            known = tables.get(name)
-            before = known.relation.columns if known else ()
-            columns = (*before, Column(column[0], column[1], column[2], column[3]))
-            tables[name] = Published(Relation(oid, schema, table, identity, columns), row_filter)
-        return list(tables.values())
+        """The publication's tables."""
+        with translate("read the catalogue"):
+            return read_published(self._connection, publication)
 
     # --- our account ------------------------------------------------------------------------------------------------
 
@@ -167,7 +113,7 @@ class Store:
     def beat(self, confirmed: Confirmed | None, *, heartbeat: bool, read_at_us: int = 0) -> None:
         """Write down progress that moved, and a heartbeat into the WAL. Durable when this returns. `read_at_us`: the
         newest commit or heartbeat that was read, whether or not it is in Kafka; written with a heartbeat."""
-        with boundary("write progress"), self._connection.transaction():
+        with translate("write progress"), self._connection.transaction():
             if confirmed is not None:
                 written = self._connection.execute(
                     "update ops.cdc_progress set lsn = %s, committed_at = greatest(committed_at, %s), "
@@ -246,7 +192,7 @@ class Store:
 
     def reset(self, *, keep_slot: bool) -> None:
         """All tables are to be copied again. With the slot kept, events and changes go on where they were."""
-        with boundary("reset"), self._connection.transaction():
+        with translate("reset"), self._connection.transaction():
             self._connection.execute("delete from ops.cdc_tables where slot = %s", [self._slot])
             if keep_slot:
                 self._connection.execute(
@@ -273,15 +219,15 @@ class Store:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _run(self, query: Any, *values: Any) -> None:
-        with boundary("write to ops"):
+        with translate("write to ops"):
             self._connection.execute(query, values)
 
     def _all(self, query: Any, *values: Any) -> list[Any]:
-        with boundary("read the catalogue"):
+        with translate("read the catalogue"):
             return self._connection.execute(query, values).fetchall()
 
     def _maybe_one(self, query: Any, *values: Any) -> Any:
-        with boundary("read the catalogue"):
+        with translate("read the catalogue"):
             return self._connection.execute(query, values).fetchone()
 
     def _one(self, query: Any, *values: Any) -> Any:

@@ -14,7 +14,7 @@ from connectors.capture.checks import RESET
 from connectors.capture.encoder import TableEncoder
 from connectors.capture.pgoutput import Relation
 from connectors.capture.values import Misfit
-from runtime.errors import DependencyUnavailable, Halted, NotFound
+from runtime.errors import Halted, NotFound
 from runtime.logs import get_logger
 from schemas import catalog
 from schemas.catalog import Schema
@@ -22,9 +22,6 @@ from schemas.codec import Encoder, SchemaLookup
 from topics.catalog import Topic
 
 log = get_logger("cdc")
-
-
-REGISTRY = {"dependency": "registry"}
 
 
 class NoContract(Halted):
@@ -66,10 +63,8 @@ class Contracts:
             Encoder(self.lookup, subject, self.schemas(subject))
             for subject in (catalog.subject_of(topic, "key"), catalog.subject_of(topic, "value"))
         )
-        try:
-            _ = key.header, value.header
-        except DependencyUnavailable as error:
-            raise DependencyUnavailable(error.detail, hint=error.hint, coordinates=REGISTRY) from error
+        key.fetch_header()
+        value.fetch_header()
         self._known[topic] = key, value
         return key, value
 

@@ -1,7 +1,7 @@
 """The replication connection: bytes of the WAL in, acknowledgements out.
 
-Owns the streaming replication protocol over libpq (PostgreSQL documentation, "Streaming Replication Protocol"): the
-session's settings (R9), CREATE_REPLICATION_SLOT, START_REPLICATION, the frames inside COPY BOTH, and status updates
+Owns the streaming replication protocol over libpq (PostgreSQL documentation, "Streaming Replication Protocol"):
+CREATE_REPLICATION_SLOT, START_REPLICATION, the frames inside COPY BOTH, and status updates
 that go out on time (R2). Non-blocking: `receive` gives what has arrived, `wait` waits for more. One thread only.
 Refuses to know what the bytes mean (`pgoutput.py`) and what may be acknowledged (`tracker.py`).
 """
@@ -11,35 +11,21 @@ from __future__ import annotations
 import select
 import struct
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import psycopg
 from psycopg import pq, sql
 
 from connectors.capture.pgoutput import POSTGRES_EPOCH_US
 from connectors.postgres import lsn
-from connectors.postgres.mapping import boundary
+from connectors.postgres.connections import Session, connect
+from connectors.postgres.errors import translate
 from runtime.clock import Clock
 from runtime.errors import DependencyUnavailable, Halted
 from runtime.settings import PostgresSettings
 
-SESSION = " ".join(
-    f"-c {setting}"
-    for setting in (
-        "datestyle=ISO,YMD",
-        "intervalstyle=iso_8601",
-        "timezone=UTC",
-        "extra_float_digits=3",
-        "bytea_output=hex",
-        "client_encoding=UTF8",
-        "statement_timeout=0",
-        "lock_timeout=0",
-        "idle_session_timeout=0",
-        "idle_in_transaction_session_timeout=0",
-    )
-)
-"""R9: values are text, and text must not depend on how somebody set the server."""
-CONNECT_TIMEOUT_S = 5
+WRITE_S_MAX = 5.0
+"""For a server that takes nothing to take something, before it counts as frozen."""
 STATUS_EVERY_S = 10.0
 """We speak at least this often, unasked; more often when the server's patience is shorter (R2)."""
 RECEIVE_MESSAGES_MAX = 500
@@ -76,40 +62,19 @@ class Snapshot(NamedTuple):
     name: str
 
 
-class Transport:
+class Transport(Session):
     """One replication connection."""
 
     def __init__(self, settings: PostgresSettings, clock: Clock) -> None:
         self._clock = clock
-        with boundary("connect for replication"):
-            self._connection: psycopg.Connection[Any] = psycopg.connect(
-                settings.dsn("cdc"),
-                autocommit=True,
-                replication="database",
-                options=SESSION,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                application_name="adriatic-cdc",
-                keepalives_idle=10,
-                keepalives_interval=5,
-                keepalives_count=3,
-                prepare_threshold=None,
-            )
+        more = {"replication": "database", "prepare_threshold": None}
+        super().__init__(connect(settings, "wal", "cdc", name="adriatic-cdc", autocommit=True, **more))
         self._pgconn = self._connection.pgconn
         self.sender_timeout_s = self._read_sender_timeout_s()
         self._status_every_s = min(STATUS_EVERY_S, self.sender_timeout_s / 2 or STATUS_EVERY_S)
         self._status_at = 0.0
         self._received = 0
         self._flushed = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the connection: the server gives up the slot at once."""
-        self._connection.close()
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -131,7 +96,7 @@ class Transport:
 
     def _create(self, name: str, template: sql.SQL, meanwhile: Meanwhile) -> Snapshot:
         pgconn = self._pgconn
-        with boundary(f"create the slot {name}"):
+        with translate(f"create the slot {name}"):
             pgconn.send_query(template.format(sql.Identifier(name)).as_bytes(self._connection))
             while pgconn.flush() == 1 or pgconn.is_busy():
                 select.select([pgconn.socket], [], [], CREATE_WAIT_S)
@@ -152,13 +117,13 @@ class Transport:
         command = sql.SQL(
             "START_REPLICATION SLOT {} LOGICAL 0/0 (proto_version '1', messages 'true', publication_names {})"
         ).format(sql.Identifier(slot), sql.Literal(_quoted(publication)))
-        with boundary(f"start replication from slot {slot}"):
+        with translate(f"start replication from slot {slot}"):
             self._connection.execute(command)
         self._pgconn.nonblocking = 1
         self.send_status()
 
     def _read_sender_timeout_s(self) -> float:
-        with boundary("read wal_sender_timeout"):
+        with translate("read wal_sender_timeout"):
             row = self._connection.execute(
                 "select setting::bigint from pg_settings where name = 'wal_sender_timeout'"
             ).fetchone()
@@ -170,7 +135,7 @@ class Transport:
     def receive(self, messages_max: int = RECEIVE_MESSAGES_MAX) -> list[Data | Keepalive]:
         """What has arrived, possibly nothing. Answers the server's questions on the way. Raises
         `DependencyUnavailable` when the stream has ended."""
-        with boundary("read the WAL"):
+        with translate("read the WAL"):
             messages: list[Data | Keepalive] = []
             may_read = True
             while len(messages) < messages_max:
@@ -207,7 +172,7 @@ class Transport:
         received = max(self._received, self._flushed)
         message = _STATUS.pack(b"r", received, self._flushed, self._flushed, now_us, reply)
         self._status_at = self._clock.monotonic() + self._status_every_s
-        with boundary("acknowledge"):
+        with translate("acknowledge"):
             while self._pgconn.put_copy_data(message) == 0:
                 self._wait_writable()
             while self._pgconn.flush() == 1:
@@ -215,7 +180,7 @@ class Transport:
 
     def _wait_writable(self) -> None:
         """The server does not read. It may itself wait for us to read, so take in what is there."""
-        readable, writable, _ = select.select([self._pgconn.socket], [self._pgconn.socket], [], CONNECT_TIMEOUT_S)
+        readable, writable, _ = select.select([self._pgconn.socket], [self._pgconn.socket], [], WRITE_S_MAX)
         if readable:
             self._pgconn.consume_input()
         if not readable and not writable:

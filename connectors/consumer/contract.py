@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 
 Effects = TypeVar("Effects")
 

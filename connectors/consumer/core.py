@@ -30,15 +30,15 @@ from connectors.consumer.visibility import Visibility
 from connectors.kafka.dead_letters import NO_LIMIT, limit_of
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, TopicPartition
+from connectors.postgres.connections import Connection
+from connectors.postgres.errors import translate
 from connectors.postgres.sink import (
-    Connection,
     DeadLetter,
     Step,
     TransactionalSink,
     Watermark,
     advance_watermarks,
     expect_watermarks,
-    mapped,
     recent_dead_letters,
     write_dead_letters,
 )
@@ -312,7 +312,7 @@ class ConsumerCore(Generic[Effects]):
                 self._processor.apply(connection, share.effects)
                 continue
             try:
-                with mapped(), connection.transaction():
+                with translate(), connection.transaction():
                     self._processor.apply(connection, share.effects)
             except OperatingError:
                 raise

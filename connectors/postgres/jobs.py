@@ -19,7 +19,8 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from connectors.postgres.sink import DETAIL_CHARS_MAX, Connection
+from connectors.postgres.connections import Connection
+from connectors.postgres.errors import DETAIL_CHARS_MAX
 from runtime.errors import AdriaticError, CallerError, DataError, Fenced, OperatingError
 
 Outcome = Literal["retry", "failed"]

@@ -8,15 +8,18 @@ interrupt.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
+from connectors.postgres import migrator
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.errors import translate
+from connectors.postgres.migrator import set_lock_timeout
 from runtime.deadline import Deadline, backoff_s
-from runtime.errors import DependencyUnavailable, Halted, Misconfigured
+from runtime.errors import DependencyUnavailable, Halted, Unprepared
 from runtime.settings import PostgresSettings, Role
 from schemas import migrations, state
 
@@ -24,8 +27,8 @@ POSTGRES_MIN = 160_000
 """Oldest server: 16. The publication, the messages of logical decoding and role grants with options need it."""
 PGVECTOR_MIN = (0, 8, 4)
 """Oldest extension: the releases before it corrupt HNSW indexes and overflow (fixed in 0.8.2 to 0.8.4)."""
-CONNECT_TIMEOUT_S = 5
-"""One attempt to connect. A server on the way up refuses at once; only a black hole takes this long."""
+DESCRIBE_S_MAX = 5.0
+"""For a server to answer somebody who wants to see what there is."""
 MAINTENANCE_DATABASE = "postgres"
 """Where the administrator connects while ours does not exist yet."""
 LOGIN_ROLES: tuple[Role, ...] = ("owner", "api", "flows", "cdc")
@@ -52,28 +55,28 @@ def provision(
     """Make the database what this release needs. With `bootstrap=False` roles, database and extension are somebody
     else's.
 
-    Raises `DependencyUnavailable` when the server does not answer before the deadline, `Misconfigured` when it does
-    not let us in, `Halted` when a migration cannot be applied or the server is too old.
+    Raises `DependencyUnavailable` when the server does not answer before the deadline, `Unprepared` when it does not
+    let us in, `Halted` when a migration cannot be applied or the server is too old.
     """
     created = _bootstrap(settings, deadline, progress) if bootstrap else False
     files = migrations.load()
     with _connected(settings, "owner", settings.database, deadline) as connection:
         pgvector = check_pgvector(connection)
         applied = []
-        for migration in migrations.apply(connection, files, max(1.0, deadline.left_s)):
+        for migration in migrator.apply(connection, files, max(1.0, deadline.left_s)):
             progress(f"applied {migration.title}")
             applied.append(migration.title)
-        has = len(migrations.read_applied(connection))
+        has = len(migrator.read_applied(connection))
     return Report(settings.database, created, pgvector, applied, has, max(0, has - len(files)))
 
 
 def describe(settings: PostgresSettings) -> str:
     """What the migrations made of this database, as `schemas/sql/schema.sql` tells it."""
-    with _connected(settings, "owner", settings.database, Deadline.after(CONNECT_TIMEOUT_S)) as connection:
+    with _connected(settings, "owner", settings.database, Deadline.after(DESCRIBE_S_MAX)) as connection:
         return state.describe(connection)
 
 
-def check_pgvector(connection: psycopg.Connection[Any]) -> str:
+def check_pgvector(connection: Connection) -> str:
     """The installed version of pgvector. Raises `Halted` when it is missing or one that corrupts indexes."""
     row = connection.execute("select extversion from pg_extension where extname = 'vector'").fetchone()
     if row is None:
@@ -99,7 +102,7 @@ def _bootstrap(settings: PostgresSettings, deadline: Deadline, progress: Progres
     return created
 
 
-def _require_server(connection: psycopg.Connection[Any]) -> None:
+def _require_server(connection: Connection) -> None:
     if connection.info.server_version < POSTGRES_MIN:
         raise Halted(
             f"the server is PostgreSQL {connection.info.server_version // 10_000}",
@@ -107,14 +110,14 @@ def _require_server(connection: psycopg.Connection[Any]) -> None:
         )
 
 
-def _create_database(server: psycopg.Connection[Any], name: str) -> bool:
+def _create_database(server: Connection, name: str) -> bool:
     if server.execute("select from pg_database where datname = %s", [name]).fetchone() is not None:
         return False
     server.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name)))
     return True
 
 
-def _run_bootstrap(database: psycopg.Connection[Any], settings: PostgresSettings) -> None:
+def _run_bootstrap(database: Connection, settings: PostgresSettings) -> None:
     database.execute(migrations.BOOTSTRAP_FILE.read_bytes())
     name = sql.Identifier(settings.database)
     database.execute(sql.SQL("grant create on database {} to {}").format(name, sql.Identifier(settings.user("owner"))))
@@ -122,7 +125,7 @@ def _run_bootstrap(database: psycopg.Connection[Any], settings: PostgresSettings
         _set_password(database, settings.user(role), getattr(settings, f"{role}_password").get_secret_value())
 
 
-def _set_password(database: psycopg.Connection[Any], user: str, password: str) -> None:
+def _set_password(database: Connection, user: str, password: str) -> None:
     """Set it as a SCRAM verifier, so that the server's log never sees the password. An empty one leaves it alone: the
     server authenticates by other means."""
     if not password:
@@ -133,10 +136,9 @@ def _set_password(database: psycopg.Connection[Any], user: str, password: str) -
 
 
 @contextmanager
-def _locked(connection: psycopg.Connection[Any], deadline: Deadline) -> Iterator[None]:
-    timeout_ms = str(max(1, int(deadline.left_s * 1000)))
+def _locked(connection: Connection, deadline: Deadline) -> Iterator[None]:
     try:
-        connection.execute("select set_config('lock_timeout', %s, false)", [timeout_ms])
+        set_lock_timeout(connection, max(1, int(deadline.left_s * 1000)))
         connection.execute("select pg_advisory_lock(%s)", [migrations.LOCK_ID])
     except psycopg.errors.LockNotAvailable:
         raise DependencyUnavailable(
@@ -146,59 +148,23 @@ def _locked(connection: psycopg.Connection[Any], deadline: Deadline) -> Iterator
 
 
 @contextmanager
-def _connected(
-    settings: PostgresSettings, role: Role, database: str, deadline: Deadline
-) -> Iterator[psycopg.Connection[Any]]:
-    connection = _connect(settings, role, database, deadline)
-    try:
+def _connected(settings: PostgresSettings, role: Role, database: str, deadline: Deadline) -> Iterator[Connection]:
+    with (
+        closing(_connect(settings, role, database, deadline)) as connection,
+        translate(f"set up {database} at {settings.host}:{settings.port}"),
+    ):
         yield connection
-    except psycopg.OperationalError as error:
-        raise DependencyUnavailable(f"lost Postgres at {_where(settings)}: {error}") from None
-    except psycopg.Error as error:
-        raise Halted(
-            f"Postgres refused: {error.diag.message_primary or error}", hint=error.diag.message_hint or ""
-        ) from None
-    finally:
-        connection.close()
 
 
-def _connect(settings: PostgresSettings, role: Role, database: str, deadline: Deadline) -> psycopg.Connection[Any]:
+def _connect(settings: PostgresSettings, role: Role, database: str, deadline: Deadline) -> Connection:
     """Retry while the server is away or on its way up; not while it is there and says no."""
     for pause_s in backoff_s(max_s=1.0):
         try:
-            return psycopg.connect(
-                settings.dsn(role, database),
-                autocommit=True,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                application_name="adriatic-migrate",
-            )
-        except psycopg.OperationalError as error:
-            _raise_refusal(error, settings, role)
+            return connect(settings, "migrate", role, name="adriatic-migrate", database=database, autocommit=True)
+        except Unprepared:
+            raise
+        except DependencyUnavailable:
             if deadline.left_s <= pause_s:
-                raise DependencyUnavailable(
-                    f"Postgres at {_where(settings)} does not answer: {str(error).splitlines()[-1].strip()}",
-                    hint="is it running, and are postgres.host and postgres.port right?",
-                ) from None
+                raise
             deadline.clock.sleep(pause_s)
     raise AssertionError("back-off never ends")
-
-
-REFUSALS: tuple[tuple[LiteralString, LiteralString], ...] = (
-    ("authentication failed", "is the password in the settings the one that the server has?"),
-    ("no pg_hba.conf entry", "pg_hba.conf must let this user in from this address"),
-    ("does not exist", "run `adriatic migrate` with its administrator part, or create it"),
-    ("no password supplied", "set the password in the settings"),
-)
-"""What libpq says when the server is there and says no (it gives no SQLSTATE for a failed connection), and what
-helps."""
-
-
-def _raise_refusal(error: psycopg.OperationalError, settings: PostgresSettings, role: Role) -> None:
-    text = str(error)
-    for phrase, hint in REFUSALS:
-        if phrase in text and "starting up" not in text:
-            raise Misconfigured(f"Postgres at {_where(settings)} refuses {settings.user(role)}: {text}", hint=hint)
-
-
-def _where(settings: PostgresSettings) -> str:
-    return f"{settings.host}:{settings.port}"

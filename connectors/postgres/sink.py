@@ -17,37 +17,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
-import psycopg
-
 from connectors.kafka.records import Record, TopicPartition
-from runtime.errors import DataError, DependencyUnavailable, Fenced, Unprocessable
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.errors import DETAIL_CHARS_MAX, describe_fault, meaning_of, translate
+from runtime.errors import DataError, Fenced, OperatingError, Unprocessable
 from runtime.lifecycle import Lifecycle
-from runtime.settings import PostgresSettings, Role
+from runtime.settings import PostgresSettings
 from schemas.headers import POSITION_HEADER, TRACEPARENT_HEADER
-
-Connection = psycopg.Connection[tuple[Any, ...]]
-
-CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_MS = 120_000
-"""Nothing that a flow runs is this slow; a statement that is has met a lock that nobody will give back."""
-IDLE_IN_TRANSACTION_MS = 120_000
-"""Frees the offset's row when a frozen process holds it. It will find itself fenced, or late."""
-KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVES_MAX = 10, 5, 3
-"""Asked of both ends: a peer that vanished without a word is noticed after 25 s, and its locks are free."""
-DETAIL_CHARS_MAX = 1_024
-"""Of an error's text in a dead letter."""
 
 OFFSETS = """
     select topic, partition, next_offset
     from ops.consumer_offsets
     where flow = %s
 """
-DATA_FAULTS = ("21", "22", "23", "54")
-"""SQLSTATE classes that one record's values cause: cardinality, data exception, constraint, program limit. Everything
-else (connection, resources, locks, missing table or right) is the world's: retry, never a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,49 +68,6 @@ class DeadLetter:
         if isinstance(error, DataError):
             return cls(record, stage, error.code, error.detail[:DETAIL_CHARS_MAX], error.hint, tenant)
         return cls(record, stage, Unprocessable.code, _without_values(error), "", tenant)
-
-
-def connect(settings: PostgresSettings, role: Role = "flows", name: str = "adriatic-flow") -> Connection:
-    """A connection of ours. Raises `DependencyUnavailable`."""
-    try:
-        connection = psycopg.connect(
-            settings.dsn(role),
-            connect_timeout=CONNECT_TIMEOUT_S,
-            application_name=name,
-            keepalives_idle=KEEPALIVE_IDLE_S,
-            keepalives_interval=KEEPALIVE_INTERVAL_S,
-            keepalives_count=KEEPALIVES_MAX,
-            tcp_user_timeout=30_000,
-            options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
-            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC "
-            f"-c tcp_keepalives_idle={KEEPALIVE_IDLE_S} -c tcp_keepalives_interval={KEEPALIVE_INTERVAL_S} "
-            f"-c tcp_keepalives_count={KEEPALIVES_MAX}",
-        )
-    except psycopg.OperationalError as error:
-        raise DependencyUnavailable(f"Postgres does not take a connection: {_first_line(error)}") from error
-    return connection
-
-
-@contextmanager
-def mapped() -> Iterator[None]:
-    """psycopg's errors to ours: a `DataError` is about the values in hand, `DependencyUnavailable` about the world."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise map_error(error) from error
-
-
-def map_error(error: psycopg.Error) -> DataError | DependencyUnavailable:
-    state = error.sqlstate
-    if state is None and isinstance(error, psycopg.DataError):
-        return Unprocessable(_without_values(error))  # refused by the client: a NUL in a text, a number out of range
-    if state is not None and state[:2] in DATA_FAULTS:
-        return Unprocessable(_without_values(error))
-    if state is not None and state[:2] == "42":
-        return DependencyUnavailable(
-            f"the database is not as this release needs it: {_first_line(error)}", hint="run `adriatic migrate`"
-        )
-    return DependencyUnavailable(f"Postgres: {_first_line(error) or type(error).__name__}")
 
 
 class TransactionalSink:
@@ -180,9 +121,9 @@ class TransactionalSink:
         """A transaction on the one connection, made anew when it was lost. Errors are mapped."""
         connection = self._connected()
         try:
-            with mapped(), connection.transaction():
+            with translate(), connection.transaction():
                 yield connection
-        except DependencyUnavailable:
+        except OperatingError:
             if connection.closed or connection.broken:
                 self.close()
             raise
@@ -192,9 +133,9 @@ class TransactionalSink:
         """The connection outside a transaction: each statement sees what is committed by then."""
         connection = self._connected()
         try:
-            with mapped():
+            with translate():
                 yield connection
-        except DependencyUnavailable:
+        except OperatingError:
             if connection.closed or connection.broken:
                 self.close()
             raise
@@ -206,8 +147,8 @@ class TransactionalSink:
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}")
-            self._connection.autocommit = True  # transactions are those of `transaction` alone
+            # Transactions are those of `transaction` alone.
+            self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}", autocommit=True)
         return self._connection
 
     def _move(self, connection: Connection, step: Step, in_doubt: bool) -> bool:
@@ -387,19 +328,11 @@ def storable(text: str) -> str:
 
 
 def _without_values(error: BaseException) -> str:
-    """What kind of error, and Postgres' first line, which names columns and constraints. Its DETAIL line quotes values,
-    and so may the text of other exceptions."""
-    name = type(error).__name__
-    if isinstance(error, psycopg.Error) and error.diag.constraint_name:
-        return f"{name}: constraint {error.diag.constraint_name} of {error.diag.table_name}"
-    if isinstance(error, psycopg.Error):
-        return f"{name} {error.sqlstate or ''}".strip()
+    """What kind of error, and where; the text of an exception may quote values."""
+    if meaning_of(error) is not None:
+        return describe_fault(error)
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     where = f" in {frame.tb_frame.f_code.co_qualname}, line {frame.tb_lineno}" if frame else ""
-    return f"{name}{where}"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:DETAIL_CHARS_MAX]
+    return f"{type(error).__name__}{where}"

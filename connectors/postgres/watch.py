@@ -2,7 +2,7 @@
 
 Owns the SQL, for the watcher and for `adriatic status`. Each look is a handful of short statements as adriatic_flows,
 which sees all tenants; what comes back are counts and positions. Refuses to judge (`adriatic/watch`) and to wait:
-`STATEMENT_MS` bounds every statement.
+every statement is bounded (`connectors/postgres/connections.py`).
 """
 
 from __future__ import annotations
@@ -10,24 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from connectors.kafka.records import TopicPartition
-from connectors.postgres.sink import Connection, connect, mapped
+from connectors.postgres.connections import Connection, Session, connect
+from connectors.postgres.errors import translate
 from runtime.settings import Settings
 from schemas.flows import KeptView
 from schemas.pipeline import TOTAL, DeadLetters, Percentiles, Pipeline, Slot, decode
 
-STATEMENT_MS = 3_000
-"""Every statement here takes milliseconds. A longer one means that the database is in trouble: the look has failed."""
 KEPT_DAYS = 3
 """Of minutes of freshness: ten views make 216 000 rows in that time."""
 KINDS_MAX = 200
 """Kinds of dead letters in one picture. More than that is one fault with many names."""
-SESSION = "adriatic-flow-"
-"""How sessions of flows and agents are called; their names follow."""
 
 
 PROGRESS = """
@@ -94,26 +91,14 @@ group by view
 """
 
 
-class Watch:
+class Watch(Session):
     """One session. Raises `DependencyUnavailable`; close it, or use it as a context manager. `views`: those whose
     declarations say more than their watermarks do."""
 
     def __init__(self, settings: Settings, name: str, views: Sequence[KeptView] = ()) -> None:
         self._slot = settings.cdc.slot
         self._views = [view for view in views if view.follows or view.waiting]
-        self._connection: Connection = connect(settings.postgres, name=name)
-        self._connection.autocommit = True
-        with mapped():
-            self._connection.execute("select set_config('statement_timeout', %s, false)", [f"{STATEMENT_MS}ms"])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._connection.close()
+        super().__init__(connect(settings.postgres, "watch", name=name, autocommit=True))
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -243,7 +228,7 @@ class Watch:
     def write_minute(self, minute_s: int, found: Mapping[tuple[str, str], Percentiles]) -> None:
         """Keep one minute of freshness, and forget what is too old. Of a minute that two wrote (a restart) the one with
         more looks is kept."""
-        with mapped(), self._connection.transaction():
+        with translate(), self._connection.transaction():
             self._connection.cursor().executemany(
                 "insert into ops.freshness_minute as m (view, stage, minute, samples, p50_s, p95_s, p99_s, max_s) "
                 "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (view, stage, minute) do update "
@@ -272,11 +257,11 @@ class Watch:
 
     def _rows(self, query: Any, *values: Any) -> list[Any]:
         arguments = values[0] if values and isinstance(values[0], dict) else values
-        with mapped():
+        with translate():
             return self._connection.execute(query, arguments).fetchall()
 
     def _run(self, query: Any, *values: Any) -> None:
-        with mapped():
+        with translate():
             self._connection.execute(query, values)
 
 

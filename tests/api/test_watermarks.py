@@ -10,7 +10,8 @@ from api import watermarks
 from api.db import tenant_transaction
 from api.watermarks import AsOf, judge
 from connectors.kafka.records import TopicPartition
-from connectors.postgres.sink import connect, expect_watermarks
+from connectors.postgres.connections import connect
+from connectors.postgres.sink import expect_watermarks
 from dataflows.catalog import views
 from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX
 from tests.api.world import World

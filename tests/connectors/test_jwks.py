@@ -45,8 +45,8 @@ async def test_a_document_is_returned_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (refuses, "cannot be reached: refused"),
-        (hangs, "cannot be reached: ReadTimeout"),
+        (refuses, "does not answer: ConnectError refused"),
+        (hangs, "does not answer: ReadTimeout"),
         (lambda _: httpx.Response(500), "answers 500"),
         (lambda _: httpx.Response(302, headers={"location": "https://evil.example"}), "answers 302"),
         (lambda _: httpx.Response(200, text="<html>"), "does not answer with JSON"),

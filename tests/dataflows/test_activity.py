@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection, connect
+from connectors.postgres.connections import Connection, connect
 from dataflows import activity
 from dataflows.activity import Activity, VersionKey
 from dataflows.flow import Event

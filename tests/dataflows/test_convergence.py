@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection, connect
+from connectors.postgres.connections import Connection, connect
 from dataflows.embed import Embed
 from dataflows.flow import Event
 from dataflows.index import Effects, Index, _requests, without_vector

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import connect
+from connectors.postgres.connections import connect
 from dataflows import feed_rejections, oracle_feeds
 from dataflows import feeds as flows
 from dataflows.redrive import Coordinates, Redriver

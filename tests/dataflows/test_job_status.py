@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection, connect
+from connectors.postgres.connections import Connection, connect
 from dataflows import job_status
 from dataflows.flow import Event
 from dataflows.usage import Usage

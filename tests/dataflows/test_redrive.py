@@ -14,7 +14,8 @@ import pytest
 from psycopg.pq import TransactionStatus
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection, DeadLetter, connect, write_dead_letters
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.sink import DeadLetter, write_dead_letters
 from dataflows import redrive
 from dataflows.flow import Event, Flow
 from dataflows.index import Index

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from connectors.postgres import jobs
-from connectors.postgres.sink import connect
+from connectors.postgres.connections import connect
 from dataflows import reindex
 from tests.dataflows.world import Outbox, Version, World
 

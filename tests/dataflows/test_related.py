@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows import nearness, oracle_related, related
 from dataflows.embed import Embed
 from dataflows.flow import Event

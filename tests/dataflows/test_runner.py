@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.flow import Event
 from dataflows.index import Effects, Index
 from dataflows.runner import Runner
@@ -21,6 +21,7 @@ from runtime.ops import Health
 from runtime.settings import KafkaSettings, PostgresSettings, Settings
 from schemas.catalog import Schema
 from tests.dataflows.world import EPOCH, VERSIONS_TOPIC, Outbox, Process, Running, Version, World, envelope, until
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.stack
 
@@ -232,7 +233,7 @@ def test_it_starts_waits_and_stops_without_its_dependencies() -> None:
     thread.start()
     until(lambda: "kafka" in life.health.report()["reasons"])
     life.stop()
-    thread.join(30)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
-from connectors.postgres.sink import Connection, connect
+from connectors.postgres.connections import Connection, connect
 from dataflows.flow import Event
 from dataflows.usage import EVENTS_TOPIC, GROUPS, AttemptKey, Spent, Usage
 from runtime.errors import Unprocessable

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runtime.errors import DependencyUnavailable, Halted
+from runtime.errors import Halted
 from runtime.settings import Settings
 from schemas import migrations, state
 from schemas.migrations import Applied, Migration
@@ -74,58 +74,8 @@ def test_the_baseline_is_there() -> None:
     assert len(migrations.load()) >= migrations.BASELINE
 
 
-def owner(settings: Settings) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(settings.postgres.dsn("owner"), autocommit=True)
-
-
-@pytest.mark.stack
-def test_every_file_is_recorded_and_a_second_run_does_nothing(fresh_database: Settings) -> None:
-    files = migrations.load()
-    with owner(fresh_database) as connection:
-        assert list(migrations.apply(connection, files, 5)) == []
-        assert migrations.read_applied(connection) == tuple(Applied(f.number, f.name, f.checksum) for f in files)
-
-
-@pytest.mark.stack
-def test_a_file_that_fails_changes_nothing_and_says_where(fresh_database: Settings) -> None:
-    files = migrations.load()
-    broken = migration(len(files) + 1, "create table app.half ();\ncreate table nonsense.other ();")
-    with owner(fresh_database) as connection:
-        with pytest.raises(Halted, match=f"{broken.title}, line .*nonsense"):
-            list(migrations.apply(connection, [*files, broken], 5))
-        assert connection.execute("select to_regclass('app.half')").fetchone() == (None,)
-        mended = migration(broken.number, "create table app.half ();")
-        assert list(migrations.apply(connection, [*files, mended], 5)) == [mended]
-        changed = migration(broken.number, "create table app.half (x int);", "changed")
-        with pytest.raises(Halted, match=f"{changed.title} has changed"):
-            list(migrations.apply(connection, [*files, changed], 5))
-
-
-@pytest.mark.stack
-def test_one_migrator_at_a_time(fresh_database: Settings) -> None:
-    with owner(fresh_database) as first, owner(fresh_database) as second:
-        first.execute("select pg_advisory_lock(%s)", [migrations.LOCK_ID])
-        with pytest.raises(DependencyUnavailable, match="held the lock"):
-            list(migrations.apply(second, migrations.load(), 0.1))
-        first.execute("select pg_advisory_unlock(%s)", [migrations.LOCK_ID])
-        assert list(migrations.apply(second, migrations.load(), 5)) == []
-
-
-@pytest.mark.stack
-def test_a_table_in_use_is_waited_for_a_bounded_time(fresh_database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "STATEMENT_LOCK_MAX_MS", 100)
-    files = migrations.load()
-    alter = migration(len(files) + 1, "alter table app.tenants add column motto text")
-    with owner(fresh_database) as reader, owner(fresh_database) as connection:
-        with reader.transaction():
-            reader.execute("select from app.tenants")
-            with pytest.raises(DependencyUnavailable, match="waited 100 ms for a lock"):
-                list(migrations.apply(connection, [*files, alter], 5))
-        assert list(migrations.apply(connection, [*files, alter], 5)) == [alter]
-
-
 @pytest.mark.stack
 def test_the_state_in_the_files_is_what_the_migrations_make(fresh_database: Settings) -> None:
     """After a change: `adriatic schemas generate`, with a database that is migrated."""
-    with owner(fresh_database) as connection:
+    with psycopg.connect(fresh_database.postgres.dsn("owner"), autocommit=True) as connection:
         assert state.describe(connection) == state.STATE_FILE.read_text()

@@ -13,7 +13,8 @@ from adriatic.cli.dlq import dlq
 from adriatic.cli.flow import flow
 from adriatic.cli.verify import verify
 from connectors.kafka.records import Record
-from connectors.postgres.sink import DeadLetter, connect, write_dead_letters
+from connectors.postgres.connections import connect
+from connectors.postgres.sink import DeadLetter, write_dead_letters
 from dataflows import catalog
 from runtime.errors import DependencyUnavailable, InvalidInput, NotFound, Undecodable
 from runtime.settings import Settings

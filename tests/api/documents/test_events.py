@@ -8,8 +8,8 @@ import pytest
 
 from connectors.objects import Objects
 from connectors.parsers import Parsed, Refused
+from connectors.postgres.connections import connect
 from connectors.postgres.jobs import ClaimedJob
-from connectors.postgres.sink import connect
 from connectors.registry import RegistryClient
 from runtime.settings import Settings
 from schemas import catalog

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from api import watermarks
-from connectors.postgres.sink import connect
+from connectors.postgres.connections import connect
 from dataflows.usage import GROUPS, Spent, Usage, UsageEffects
 from runtime.ids import new_id
 from tests.api.world import Caller, World

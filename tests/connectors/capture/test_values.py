@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.capture.transport import SESSION
 from connectors.capture.values import (
     ARRAY,
     INT_MAX,
@@ -29,6 +28,7 @@ from connectors.capture.values import (
     nullable,
     split_array,
 )
+from connectors.postgres.connections import connect
 from runtime.errors import Unencodable
 from runtime.settings import Settings
 
@@ -217,7 +217,7 @@ def test_quoted_array_items_round_trip(items: list[str | None]) -> None:
 
 @pytest.fixture(scope="module")
 def server(stack: Settings) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(stack.postgres.dsn("admin", "postgres"), options=SESSION, autocommit=True) as connection:
+    with connect(stack.postgres, "wal", "admin", database="postgres", autocommit=True) as connection:
         yield connection
 
 

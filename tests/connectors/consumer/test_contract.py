@@ -12,7 +12,7 @@ import pytest
 from connectors.consumer import core
 from connectors.kafka.dead_letters import DeadLetterLimit
 from connectors.kafka.partitioner import partition_for
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from runtime.errors import Fenced, Halted
 from runtime.settings import Settings
 from streams.announcements import TOPIC

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 from psycopg.pq import TransactionStatus
 
 from connectors.consumer.contract import Event
-from connectors.postgres.sink import Connection
+from connectors.postgres.connections import Connection
 from dataflows.flow import Flow
 from dataflows.runner import Runner
 from runtime.errors import AdriaticError, Unprocessable

@@ -13,6 +13,7 @@ from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
 from runtime.errors import DependencyUnavailable, Unprepared
 from runtime.settings import KafkaSettings, Settings
+from tests.patience import PATIENCE_S
 
 AFTER_EVERYTHING_MS = 4_102_444_800_000
 """The year 2100: the marker of a transaction has the broker's time."""
@@ -44,7 +45,7 @@ def test_ends_with_and_without_a_transaction_that_is_open(stack: Settings) -> No
         {source: 0},
     )
     producer.commit_transaction(30)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while offsets.committed_end([source]) != {source: 2}:  # the broker writes the marker after it has answered
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -17,7 +17,7 @@ from connectors.postgres import provision as module
 from connectors.postgres.provision import check_pgvector, provision
 from runtime.clock import ManualClock
 from runtime.deadline import Deadline
-from runtime.errors import DependencyUnavailable, Halted, Misconfigured
+from runtime.errors import DependencyUnavailable, Halted, Unprepared
 from runtime.settings import PostgresSettings, Settings
 from schemas import migrations
 
@@ -55,7 +55,7 @@ def test_a_missing_pgvector_is_named() -> None:
 
 def test_a_server_that_is_away_is_waited_for_until_the_deadline() -> None:
     clock = ManualClock()
-    with pytest.raises(DependencyUnavailable, match="does not answer"):
+    with pytest.raises(DependencyUnavailable, match="connect to Postgres at"):
         provision(NOWHERE, Deadline.after(20, clock))
     assert 15 < clock.monotonic() <= 20
 
@@ -121,12 +121,18 @@ def test_passwords_are_set_as_verifiers(empty: PostgresSettings) -> None:
 
 @pytest.mark.stack
 def test_a_database_that_is_missing_is_not_an_outage(empty: PostgresSettings) -> None:
-    with pytest.raises(Misconfigured, match="does not exist"):
-        provision(empty, Deadline.after(60), bootstrap=False)
+    clock = ManualClock()
+    with pytest.raises(Unprepared, match="does not exist") as raised:
+        provision(empty, Deadline.after(60, clock), bootstrap=False)
+    assert "adriatic migrate" in raised.value.hint
+    assert clock.monotonic() == 0, "it was not waited for"
 
 
-def test_a_refused_password_is_not_an_outage() -> None:
-    error = psycopg.OperationalError('connection failed: FATAL:  password authentication failed for user "postgres"')
-    with pytest.raises(Misconfigured, match="password"):
-        module._raise_refusal(error, NOWHERE.model_copy(update={"admin_password": SecretStr("x")}), "admin")
-    module._raise_refusal(psycopg.OperationalError("the database system is starting up"), NOWHERE, "admin")
+@pytest.mark.stack
+def test_a_refused_password_is_not_waited_for(stack: Settings) -> None:
+    clock = ManualClock()
+    wrong = stack.postgres.model_copy(update={"owner_password": SecretStr("wrong")})
+    with pytest.raises(Unprepared, match="password") as raised:
+        provision(wrong, Deadline.after(60, clock), bootstrap=False)
+    assert "password in the settings" in raised.value.hint
+    assert clock.monotonic() == 0

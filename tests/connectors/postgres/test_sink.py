@@ -16,11 +16,13 @@ import pytest
 
 from connectors.kafka.records import Record, TopicPartition
 from connectors.postgres import sink
-from connectors.postgres.sink import Connection, DeadLetter, Step, TransactionalSink, Watermark
-from runtime.errors import DependencyUnavailable, Fenced, Undecodable, Unprocessable
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.sink import DeadLetter, Step, TransactionalSink, Watermark
+from runtime.errors import Fenced, Undecodable, Unprocessable
 from runtime.lifecycle import Lifecycle, StopRequested
 from runtime.ops import Health
 from runtime.settings import Settings
+from tests.patience import PATIENCE_S
 
 SOURCE = TopicPartition("topic", 3)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,8 +41,7 @@ def writer(fresh_database: Settings) -> Iterator[TransactionalSink]:
 
 @pytest.fixture
 def connection(fresh_database: Settings) -> Iterator[Connection]:
-    with sink.connect(fresh_database.postgres) as opened:
-        opened.autocommit = True
+    with connect(fresh_database.postgres, autocommit=True) as opened:
         yield opened
 
 
@@ -109,7 +110,7 @@ class TestOffsets:
         def slow(inner: Connection) -> None:
             mark(inner)
             entered.set()
-            assert leave.wait(20)
+            assert leave.wait(PATIENCE_S)
 
         errors: list[Exception] = []
 
@@ -122,14 +123,14 @@ class TestOffsets:
 
         first = threading.Thread(target=writer.commit, args=(Step(SOURCE, 5, 8), slow, nothing))
         first.start()
-        assert entered.wait(20)
+        assert entered.wait(PATIENCE_S)
         late = threading.Thread(target=second)
         late.start()
         late.join(0.3)
         assert late.is_alive()
         leave.set()
-        first.join(20)
-        late.join(20)
+        first.join(PATIENCE_S)
+        late.join(PATIENCE_S)
         assert len(errors) == 1
         assert (offset(connection), marks(connection)) == (8, 1)
 
@@ -234,39 +235,6 @@ def test_a_commit_whose_answer_is_lost_happens_once(
             assert (offset(connection), marks(connection)) == (8, 1)
             cut.commit(Step(SOURCE, 8, 9), mark, nothing)
     assert (offset(connection), marks(connection)) == (9, 2)
-
-
-@pytest.mark.parametrize(
-    ("state", "expected"),
-    [
-        ("22P02", Unprocessable),  # invalid text representation
-        ("22021", Unprocessable),  # character not in repertoire
-        ("23514", Unprocessable),  # check violation
-        ("54000", Unprocessable),  # program limit: a text too long for a tsvector
-        ("40P01", DependencyUnavailable),  # deadlock
-        ("40001", DependencyUnavailable),  # serialisation failure
-        ("57P01", DependencyUnavailable),  # the administrator ended the connection
-        ("57014", DependencyUnavailable),  # statement time-out
-        ("53100", DependencyUnavailable),  # disk full
-        ("55P03", DependencyUnavailable),  # lock not available
-        ("42P01", DependencyUnavailable),  # no such table: the migration did not run yet
-        ("42501", DependencyUnavailable),  # no right to do this
-        ("25006", DependencyUnavailable),  # a standby, read only
-        ("XX000", DependencyUnavailable),  # a bug of the server's
-    ],
-)
-def test_whose_fault_an_error_is(state: str, expected: type[Exception]) -> None:
-    error = psycopg.errors.lookup(state)("values are quoted here")
-    assert type(sink.map_error(error)) is expected
-
-
-def test_a_lost_connection_is_nobodys_fault() -> None:
-    assert isinstance(sink.map_error(psycopg.OperationalError("gone")), DependencyUnavailable)
-    assert isinstance(sink.map_error(psycopg.InterfaceError("closed")), DependencyUnavailable)
-
-
-def test_a_value_that_the_client_refuses_is_the_records_fault() -> None:
-    assert isinstance(sink.map_error(psycopg.DataError("NUL")), Unprocessable)
 
 
 def record(at: int, **changes: Any) -> Record:

@@ -1,0 +1,80 @@
+"""What a publication has: its tables and their columns, by one query, for change capture and for the contracts.
+
+Refuses to follow changes: change capture reads Relation messages for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from connectors.capture import pgoutput
+from connectors.postgres.connections import Connection, connect
+from connectors.postgres.errors import translate
+from runtime.errors import NotFound
+from runtime.settings import PostgresSettings
+from schemas.capture import Column
+
+PUBLISHED = """
+  select
+    n.nspname,
+    c.relname,
+    c.oid::bigint,
+    c.relreplident::text,
+    p.rowfilter,
+    a.attname,
+    a.atttypid::bigint,
+    a.atttypmod,
+    coalesce(a.attnum = any (i.indkey), false) or c.relreplident = 'f',
+    coalesce(a.attnum = any (k.indkey), false),
+    format_type(a.atttypid, a.atttypmod) || case when a.attnotnull then ', not null' else '' end
+  from pg_publication_tables p
+  join pg_namespace n on n.nspname = p.schemaname
+  join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+  join pg_attribute a on a.attrelid = c.oid and a.attname = any (p.attnames) and not a.attisdropped
+  left join pg_index k on k.indrelid = c.oid and k.indisprimary
+  left join pg_index i on i.indrelid = c.oid
+    and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
+  where p.pubname = %s
+  order by n.nspname, c.relname, a.attnum
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A table of the publication, each with the columns that it publishes, in the table's order."""
+
+    relation: pgoutput.Relation
+    """As the WAL will show it: keys are the replica identity."""
+    row_filter: str | None
+    columns: tuple[Column, ...]
+    """As its contract has them: keys are the primary key."""
+
+    @property
+    def name(self) -> str:
+        return self.relation.name
+
+
+def read_published(connection: Connection, publication: str) -> list[Published]:
+    """The tables of `publication`; none when there is no such publication."""
+    tables: dict[int, Published] = {}
+    for row in connection.execute(PUBLISHED, [publication]):
+        schema, table, oid, identity, row_filter, name, type_oid, modifier, is_identity, is_primary, doc = row
+        before = tables.get(oid)
+        known, columns = (before.relation.columns, before.columns) if before else ((), ())
+        shown = (*known, pgoutput.Column(name, type_oid, modifier, is_identity))
+        relation = pgoutput.Relation(oid, schema, table, identity, shown)
+        tables[oid] = Published(relation, row_filter, (*columns, Column(name, type_oid, is_primary, modifier, doc)))
+    return list(tables.values())
+
+
+def describe_published(settings: PostgresSettings, publication: str) -> list[Published]:
+    """The same by a connection of its own. Raises `NotFound` when there are none, and what
+    `connectors/postgres/errors.py` says."""
+    with (
+        translate(f"read the columns of publication {publication}"),
+        connect(settings, "watch", "owner", name="adriatic-contracts") as connection,
+    ):
+        tables = read_published(connection, publication)
+    if not tables:
+        raise NotFound(f"no tables in a publication {publication}", hint="run `adriatic migrate` first")
+    return tables
