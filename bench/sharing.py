@@ -148,7 +148,7 @@ def _lag_s(settings: Settings, tenants: list[UUID], written: dict[UUID, float], 
     recent = {adr_id: at_s for adr_id, at_s in written.copy().items() if at_s > now_s - last_s}
     with psycopg.connect(settings.postgres.dsn("admin"), autocommit=True) as connection:
         found = connection.execute(
-            "select adr_id, extract(epoch from words_at)::float8 from mv.search_state where tenant_id = any(%s)",
+            "select source_id, extract(epoch from words_at)::float8 from mv.search_state where tenant_id = any(%s)",
             [tenants],
         )
         findable_s: dict[UUID, float] = dict(found.fetchall())

@@ -7,7 +7,7 @@ Owns how feeds look in a terminal, and the packing of a file of items. What it s
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -171,14 +171,14 @@ def send(
     """
     from api.feeds.service import Received
 
-    bad: list[tuple[int, str]] = []
+    items = _Items(file)
     sent = 0
     with where.connect(key=key_file.readline().strip() if key_file else None) as remote:
-        for batch in _batches(_items(file, bad)):
+        for batch in _batches(items):
             body = b'{"items":[' + b",".join(batch) + b"]}"
             sent += remote.request("POST", f"/v1/feeds/{slug}", Received, body=body).received
-    click.echo(msgspec.json.encode({"sent": sent, "bad_lines": bad}) if as_json else f"sent {sent} items")
-    _report(bad)
+    click.echo(msgspec.json.encode({"sent": sent, "bad_lines": items.bad}) if as_json else f"sent {sent} items")
+    _report(items.bad)
 
 
 @feed.command()
@@ -206,11 +206,11 @@ def encode(slug: str, file: IO[bytes], folder: Path, key_file: IO[str]) -> None:
     except ValueError:
         raise InvalidInput("that is no feed key", hint="it begins with adf_") from None
     folder.mkdir(parents=True, exist_ok=True)
-    bad: list[tuple[int, str]] = []
+    items = _Items(file)
     written = 0
     with RegistryClient(load().registry) as registry:
         encoder = Encoder(registry, f"{TOPIC}-value")
-        for item in _items(file, bad):
+        for item in items:
             written += 1
             if written > FILES_MAX:
                 raise InvalidInput(f"more than {FILES_MAX} items", hint="split the file, or use `adriatic feed send`")
@@ -219,7 +219,7 @@ def encode(slug: str, file: IO[bytes], folder: Path, key_file: IO[str]) -> None:
             headers = " ".join(f"-H {name}={text}" for name, text in key.headers(value).items())
             (folder / f"{written:06}.headers").write_text(headers + "\n")
     click.echo(f"wrote {written} records to {folder}")
-    _report(bad)
+    _report(items.bad)
 
 
 @feed.group()
@@ -254,22 +254,28 @@ def revoke_key(slug: str, key_id: str, where: Where) -> None:
 # --- inside ---------------------------------------------------------------------------------------------------------
 
 
-def _items(file: IO[bytes], bad: list[tuple[int, str]]) -> Iterator[NewItem]:
-    """The items of a file; what is none goes to `bad`, by line."""
-    from api.feeds.service import NewItem
+class _Items:
+    """The items of a file, in order. What is none is kept in `bad`, by line."""
 
-    decoder = msgspec.json.Decoder(NewItem)
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            item = decoder.decode(line)
-            if (fault := _fault(item)) is not None:
-                raise msgspec.ValidationError(fault)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            bad.append((number, str(error)))
-            continue
-        yield item
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.bad: list[tuple[int, str]] = []
+
+    def __iter__(self) -> Iterator[NewItem]:
+        from api.feeds.service import NewItem
+
+        decoder = msgspec.json.Decoder(NewItem)
+        for number, line in enumerate(self._file, 1):
+            if not line.strip():
+                continue
+            try:
+                item = decoder.decode(line)
+                if (fault := _fault(item)) is not None:
+                    raise msgspec.ValidationError(fault)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                self.bad.append((number, str(error)))
+                continue
+            yield item
 
 
 def _fault(item: NewItem) -> str | None:
@@ -280,7 +286,7 @@ def _fault(item: NewItem) -> str | None:
     return fault({**msgspec.structs.asdict(item), "document_id": item.id, "source_version": item.version})
 
 
-def _batches(items: Iterator[NewItem]) -> Iterator[list[bytes]]:
+def _batches(items: Iterable[NewItem]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
     for item in items:
