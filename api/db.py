@@ -130,7 +130,7 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def begun(
+    async def begin(
         self,
         tenant_id: UUID,
         *,
@@ -227,7 +227,7 @@ async def tenant_transaction(
     """
     with translate_for_caller():
         committed = None if read_only else _note
-        async with database.begun(tenant_id, read_only=read_only, committed=committed) as connection:
+        async with database.begin(tenant_id, read_only=read_only, committed=committed) as connection:
             yield connection
 
 

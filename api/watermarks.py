@@ -140,7 +140,7 @@ async def read_related(connection: Connection) -> AsOf:
 async def wait_until_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
     """Waits like `wait_until_reached`, for the lists of related ADRs: text and links up to `position` are in them."""
     await wait_until_reached(database, tenant_id, position, deadline, meaning=False)
-    while not await _related_has(database, tenant_id, position):
+    while not await _has_related(database, tenant_id, position):
         if deadline.passed:
             raise Behind(
                 f"the related ADRs have not reached {position} yet",
@@ -150,7 +150,7 @@ async def wait_until_related(database: Database, tenant_id: UUID, position: str,
         await asyncio.sleep(min(POLL_S, deadline.left_s))
 
 
-async def _related_has(database: Database, tenant_id: UUID, position: str) -> bool:
+async def _has_related(database: Database, tenant_id: UUID, position: str) -> bool:
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         if not await _shows(connection, RELATED_VIEW, position):
             return False

@@ -49,7 +49,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class EmbedEffects:
     requests: tuple[Request, ...]
     vectors: Mapping[Text, Vector] = field(default_factory=dict)
     reused: Mapping[UUID, int] = field(default_factory=dict)
@@ -105,7 +105,7 @@ INSERT_VECTOR = """
 """
 
 
-class Embed(Flow[Effects]):
+class Embed(Flow[EmbedEffects]):
     name = "embed"
     about = "texts → vectors, searchable by meaning"
     topics = (REQUESTS_TOPIC,)
@@ -152,21 +152,21 @@ class Embed(Flow[Effects]):
                 hint="set the embedder back, or make its space the active one and index everything again",
             )
 
-    def transform(self, events: Sequence[Event]) -> Effects:
+    def transform(self, events: Sequence[Event]) -> EmbedEffects:
         requests = (_request(event.value) for event in events if self._is_mine(event.value))
-        return Effects(tuple(requests))
+        return EmbedEffects(tuple(requests))
 
-    def prepare(self, connection: Connection, effects: Effects) -> Effects:
+    def prepare(self, connection: Connection, effects: EmbedEffects) -> EmbedEffects:
         fresh = _fresh(connection, effects.requests)
         wanted = {(request.source.tenant_id, key): text for request in fresh for key, text in request.texts.items()}
-        known = self._known(connection, wanted)
+        known = self._find_known(connection, wanted)
         missing = {text: wanted[text] for text in wanted if text not in known}
         reused: dict[UUID, int] = {}
         for tenant_id, _hash in known:
             reused[tenant_id] = reused.get(tenant_id, 0) + 1
-        return Effects(effects.requests, self._embed(missing), reused)
+        return EmbedEffects(effects.requests, self._embed(missing), reused)
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: EmbedEffects) -> None:
         self._store(connection, effects.vectors)
         _count(connection, effects)
         self._complete(connection, sorted({request.source for request in effects.requests}))
@@ -174,7 +174,7 @@ class Embed(Flow[Effects]):
     def _is_mine(self, value: Any) -> bool:
         return bool(value["space"] == self._embedder.space.name)
 
-    def _known(self, connection: Connection, texts: Iterable[Text]) -> set[Text]:
+    def _find_known(self, connection: Connection, texts: Iterable[Text]) -> set[Text]:
         by_tenant: dict[UUID, list[bytes]] = {}
         for tenant_id, key in texts:
             by_tenant.setdefault(tenant_id, []).append(key)
@@ -252,7 +252,7 @@ ADD_STATS = """
 """
 
 
-def _count(connection: Connection, effects: Effects) -> None:
+def _count(connection: Connection, effects: EmbedEffects) -> None:
     counts: dict[UUID, list[int]] = {tenant_id: [0, reused] for tenant_id, reused in effects.reused.items()}
     for tenant_id, _hash in effects.vectors:
         counts.setdefault(tenant_id, [0, 0])[0] += 1

@@ -59,7 +59,7 @@ class SourceVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class IndexEffects:
     """Every version of the batch, sorted by source and version, and the versions whose rows were erased at the
     source."""
 
@@ -67,7 +67,7 @@ class Effects:
     erased: tuple[tuple[SourceKey, int], ...]
 
 
-class Index(Flow[Effects]):
+class Index(Flow[IndexEffects]):
     name = "index"
     about = "versions of sources → passages, searchable by words"
     topics = sources.contracts()
@@ -89,7 +89,7 @@ class Index(Flow[Effects]):
     def start(self, connection: Connection) -> None:
         active_space(connection)
 
-    def transform(self, events: Sequence[Event]) -> Effects:
+    def transform(self, events: Sequence[Event]) -> IndexEffects:
         versions: dict[tuple[SourceKey, int], SourceVersion] = {}
         erased: list[tuple[SourceKey, int]] = []
         for event in events:
@@ -102,9 +102,9 @@ class Index(Flow[Effects]):
                     erased.append((sources.key_of(sources.kind_of(event.contract), before), before["version"]))
                 case other:
                     raise Unprocessable(f"a change of kind {other} on a table that only grows")
-        return Effects(tuple(versions[key] for key in sorted(versions)), tuple(sorted(erased)))
+        return IndexEffects(tuple(versions[key] for key in sorted(versions)), tuple(sorted(erased)))
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: IndexEffects) -> None:
         space = active_space(connection)
         known = _lock_versions(connection, [version.source for version in effects.versions])
         news = [version for version in effects.versions if version.version > known.get(version.source, 0)]
@@ -116,7 +116,7 @@ class Index(Flow[Effects]):
             _write_chunks(connection, newest)
             make_findable_by_meaning(connection, space, newest)
         if again := [version for version in effects.versions if version.version == known.get(version.source)]:
-            make_findable_by_meaning(connection, space, lacking_meaning(connection, again))
+            make_findable_by_meaning(connection, space, find_unembedded(connection, again))
         _erase(connection, effects.erased)
 
 
@@ -124,7 +124,7 @@ def make_findable_by_meaning(connection: Connection, space: str, versions: Seque
     """At once where every text has its vector; else the missing ones are asked for. The sources' rows are locked."""
     if not versions:
         return
-    missing = without_vector(connection, space, versions)
+    missing = find_missing_texts(connection, space, versions)
     _complete(connection, [version for version in versions if version.source not in missing])
     _request(connection, space, versions, missing)
 
@@ -185,7 +185,7 @@ LACKING_MEANING = """
 """
 
 
-def lacking_meaning(connection: Connection, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
+def find_unembedded(connection: Connection, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
     """Of versions that are known already: those that wait for vectors. Such a version comes again after a slot was
     lost, and the request for its vectors may have been lost with it. Asking twice is cheap: a text is embedded once."""
     rows = connection.execute(LACKING_MEANING, columns_of([version.source for version in versions])).fetchall()
@@ -297,7 +297,7 @@ WITH_VECTOR = """
 """
 
 
-def without_vector(
+def find_missing_texts(
     connection: Connection, space: str, versions: Sequence[SourceVersion]
 ) -> dict[SourceKey, set[bytes]]:
     """The texts of each source that have no vector; sources that lack none are not in it."""

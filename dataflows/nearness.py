@@ -171,7 +171,7 @@ def near(one: Features, other: Features) -> Nearness:
     return Nearness(*(float(part) for part in _score(np.float64(words), total, np.float64(count))))
 
 
-def shared(one: Features, other: Features) -> tuple[str, ...]:
+def share_words(one: Features, other: Features) -> tuple[str, ...]:
     """The words that add most to how near the two are by words, as `one` writes them."""
     _, mine, theirs = np.intersect1d(one.hashes, other.hashes, assume_unique=True, return_indices=True)
     products = one.weights[mine].astype(np.int64) * other.weights[theirs]
@@ -231,9 +231,9 @@ class Corpus:
         """Score, words and meaning of one ADR with each (with itself too). Takes time linear in the tenant."""
         position = self.at[source_id]
         sums, pairs = self._meaning(position)
-        return _score(self._shared_weight(position), sums, pairs)
+        return _score(self._weigh_shared(position), sums, pairs)
 
-    def _shared_weight(self, position: int) -> Floats:
+    def _weigh_shared(self, position: int) -> Floats:
         numbers, weights, owners, count = self._words
         start, end = self._word_starts[position], self._word_starts[position + 1]
         mine = np.zeros(count, dtype=np.int64)
@@ -249,7 +249,7 @@ class Corpus:
             products = np.partition(products, len(mine) - PAIRS, axis=1)[:, -PAIRS:]
         return _sum_of_largest(products, starts)
 
-    def related(self, source_id: UUID, linked: Set[UUID] = frozenset()) -> list[Key]:
+    def list_related(self, source_id: UUID, linked: Set[UUID] = frozenset()) -> list[Key]:
         """The list of one ADR, nearest first: at most `RELATED_MAX`, never itself."""
         return self.best(self.scores(source_id, linked))
 
@@ -302,7 +302,7 @@ def _sum_of_largest(products: npt.NDArray[np.float32], starts: npt.NDArray[np.in
 # --- lists after a change -------------------------------------------------------------------------------------------
 
 
-def merged(old: Sequence[Key], changed: Set[UUID], fresh: Sequence[Key]) -> list[Key] | None:
+def merge(old: Sequence[Key], changed: Set[UUID], fresh: Sequence[Key]) -> list[Key] | None:
     """The list of an ADR after others changed: `old` is its list, `fresh` the keys of those changed that still exist.
 
     None when that cannot be told from these: one that changed has left its place, and who was the eleventh is unknown.

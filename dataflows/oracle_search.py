@@ -58,7 +58,7 @@ NEWEST = """
 """
 
 
-def _expected(connection: Connection, tenant_id: UUID) -> Iterator[_Expected]:
+def _expect(connection: Connection, tenant_id: UUID) -> Iterator[_Expected]:
     with connection.cursor(name="newest") as cursor:
         cursor.itersize = SOURCES_AT_ONCE
         cursor.execute(NEWEST, {"tenant": tenant_id})
@@ -82,10 +82,10 @@ def compare_words(comparison: Comparison) -> None:
     """`mv.search_state` and `mv.chunks`."""
     connection, report, tenant = comparison.connection, comparison.report, comparison.tenant
     states = {SourceKey(*row[:3]): row[3:] for row in connection.execute(READ_STATES, [tenant.tenant_id])}
-    expected = list(_expected(connection, tenant.tenant_id))
+    expected = list(_expect(connection, tenant.tenant_id))
     for start in range(0, len(expected), SOURCES_AT_ONCE):
         some = expected[start : start + SOURCES_AT_ONCE]
-        stored = _stored_chunks(connection, some)
+        stored = _read_chunks(connection, some)
         for each in some:
             _compare_state(report, tenant, each, states.get(each.source))
             _compare_chunks(report, tenant, each, stored.get(each.source, {}))
@@ -131,7 +131,7 @@ READ_CHUNKS = """
 """
 
 
-def _stored_chunks(
+def _read_chunks(
     connection: Connection, some: Sequence[_Expected]
 ) -> dict[SourceKey, dict[tuple[int, int], tuple[Any, ...]]]:
     stored: dict[SourceKey, dict[tuple[int, int], tuple[Any, ...]]] = {}
@@ -238,7 +238,7 @@ def compare_vectors(comparison: Comparison) -> None:
     chosen = set(sorted(hashes)[:sample] if sample is not None else hashes)
     texts = {
         part.text_hash: part.text
-        for each in _expected(connection, tenant.tenant_id)
+        for each in _expect(connection, tenant.tenant_id)
         for part in each.chunks
         if part.text_hash in chosen
     }

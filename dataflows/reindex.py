@@ -17,9 +17,9 @@ from dataflows.chunker import Chunk, text_hash, text_to_embed
 from dataflows.index import (
     SourceVersion,
     active_space,
-    lacking_meaning,
+    find_missing_texts,
+    find_unembedded,
     make_findable_by_meaning,
-    without_vector,
 )
 from schemas.jobs import REINDEX
 from schemas.sources import SourceKey, columns_of
@@ -39,8 +39,8 @@ class Reindex(JobKind):
         total = job.total if job.position else _count(connection, job.tenant_id)
         space = active_space(connection)
         versions = _page(connection, job.tenant_id, after)
-        wanting = {version.source for version in lacking_meaning(connection, versions)}
-        wanting |= without_vector(connection, space, versions).keys()
+        wanting = {version.source for version in find_unembedded(connection, versions)}
+        wanting |= find_missing_texts(connection, space, versions).keys()
         make_findable_by_meaning(connection, space, [version for version in versions if version.source in wanting])
         done = job.done + len(versions)
         if len(versions) < SOURCES_MAX:

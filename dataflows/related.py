@@ -15,7 +15,7 @@ A version counts once it is findable by words and by meaning; until then the one
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -34,9 +34,9 @@ from dataflows.nearness import (
     Features,
     Key,
     features,
-    merged,
+    merge,
     near,
-    shared,
+    share_words,
     unpack,
     words_of,
 )
@@ -54,7 +54,7 @@ KIND = "adr"
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class RelatedEffects:
     """What to look at again, each sorted: ADRs whose text may be another, and ADRs whose links may be others."""
 
     texts: tuple[SourceKey, ...]
@@ -76,7 +76,7 @@ class Row(NamedTuple):
     links_from: list[str]
 
 
-class Related(Flow[Effects]):
+class Related(Flow[RelatedEffects]):
     name = "related"
     about = "what is findable, and links → the nearest other ADRs of each, and why"
     topics = (STATE_TOPIC, LINKS_TOPIC)
@@ -108,7 +108,7 @@ class Related(Flow[Effects]):
     def start(self, connection: Connection) -> None:
         active_space(connection)
 
-    def transform(self, events: Sequence[Event]) -> Effects:
+    def transform(self, events: Sequence[Event]) -> RelatedEffects:
         texts: set[SourceKey] = set()
         links: set[SourceKey] = set()
         for event in events:
@@ -120,9 +120,9 @@ class Related(Flow[Effects]):
                 links.add(sources.key_of(KIND, row))
             elif row["kind"] == KIND and (op == "d" or row["deleted"] or _is_complete(row)):
                 texts.add(SourceKey(UUID(row["tenant_id"]), KIND, UUID(row["source_id"])))
-        return Effects(tuple(sorted(texts)), tuple(sorted(links)))
+        return RelatedEffects(tuple(sorted(texts)), tuple(sorted(links)))
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: RelatedEffects) -> None:
         space = active_space(connection)
         for tenant_id in sorted({source.tenant_id for source in (*effects.texts, *effects.links)}):
             # One writer a tenant, whichever of the two topics it comes from.
@@ -130,9 +130,9 @@ class Related(Flow[Effects]):
             texts = [source.source_id for source in effects.texts if source.tenant_id == tenant_id]
             links = [source.source_id for source in effects.links if source.tenant_id == tenant_id]
             changed = refresh(connection, space, tenant_id, texts)
-            changed |= _linked_otherwise(connection, tenant_id, links)
+            changed |= _find_relinked(connection, tenant_id, links)
             if changed:
-                Update(connection, tenant_id, changed).write()
+                RelatedUpdate(connection, tenant_id, changed).write()
 
 
 LOCK_TENANT = "select pg_advisory_xact_lock(hashtextextended('related ' || %s::text, 0))"
@@ -180,7 +180,7 @@ WRITE_FEATURES = """
 
 def refresh(connection: Connection, space: str, tenant_id: UUID, source_ids: Sequence[UUID]) -> set[UUID]:
     """Make the features of these ADRs what their texts say now. Returns those that are not as they were."""
-    made = made_features(connection, space, tenant_id, source_ids)
+    made = make_features(connection, space, tenant_id, source_ids)
     of = {"tenant": tenant_id, "kind": KIND, "ids": list(source_ids)}
     gone = connection.execute(FORGET_FEATURES, of).fetchall()
     before = {row[0]: tuple(row[1:]) for row in connection.execute(READ_FEATURES, of | {"ids": list(made)})}
@@ -218,7 +218,7 @@ READ_TEXTS = """
 """
 
 
-def made_features(
+def make_features(
     connection: Connection, space: str, tenant_id: UUID, source_ids: Sequence[UUID]
 ) -> dict[UUID, tuple[int, Features]]:
     """Version and features of those ADRs that are findable by words and by meaning, in one version."""
@@ -314,7 +314,7 @@ LINKED_OTHERWISE = """
 """
 
 
-def _linked_otherwise(connection: Connection, tenant_id: UUID, source_ids: Sequence[UUID]) -> set[UUID]:
+def _find_relinked(connection: Connection, tenant_id: UUID, source_ids: Sequence[UUID]) -> set[UUID]:
     """Those of these ADRs that are in the view, and whose outgoing links the view does not show as they are."""
     if not source_ids:
         return set()
@@ -368,7 +368,7 @@ UPSERT = """
 """
 
 
-class Update:
+class RelatedUpdate:
     """What `changed` ADRs of one tenant (new, edited, deleted, linked otherwise) make of the tenant's lists."""
 
     def __init__(self, connection: Connection, tenant_id: UUID, changed: set[UUID]) -> None:
@@ -384,7 +384,7 @@ class Update:
         """Rows that stay as they are are not written, so they make no change in the topic."""
         lists = {source_id: self._corpus.best(scores) for source_id, scores in self._fresh.items()}
         lists |= self._lists_of_others()
-        before = self._stored(sorted(lists))
+        before = self._read_stored(sorted(lists))
         again = [  # of the pairs that may say something else than before
             (source_id, key)
             for source_id, keys in sorted(lists.items())
@@ -409,18 +409,20 @@ class Update:
             touched |= {self._corpus.ids[at] for at in np.flatnonzero(best >= self._least())}
         lists: dict[UUID, list[Key]] = {}
         others = sorted((touched & self._corpus.at.keys()) - self._changed)
-        before = self._stored(others)
+        before = self._read_stored(others)
         unclear: list[UUID] = []
         for source_id in others:
             at = self._corpus.at[source_id]
             keys = [Key(float(scores[at]), other) for other, scores in self._fresh.items()]
-            found = merged(before.get(source_id, ()), self._changed, keys)
+            found = merge(before.get(source_id, ()), self._changed, keys)
             if found is None:
                 unclear.append(source_id)
             else:
                 lists[source_id] = found
         links = links_of(self._connection, self._tenant_id, unclear)
-        return lists | {source_id: self._corpus.related(source_id, links[source_id].others) for source_id in unclear}
+        return lists | {
+            source_id: self._corpus.list_related(source_id, links[source_id].others) for source_id in unclear
+        }
 
     def _holders(self) -> set[UUID]:
         rows = self._connection.execute(HOLDERS, [self._tenant_id, KIND, sorted(self._changed)])
@@ -434,7 +436,7 @@ class Update:
                 least[self._corpus.at[source_id]] = score
         return least
 
-    def _stored(self, source_ids: Sequence[UUID]) -> dict[UUID, list[Key]]:
+    def _read_stored(self, source_ids: Sequence[UUID]) -> dict[UUID, list[Key]]:
         lists: dict[UUID, list[Key]] = {}
         rows = self._connection.execute(READ_LISTS, [self._tenant_id, KIND, list(source_ids)])
         for source_id, related_id, score in rows:
@@ -486,9 +488,9 @@ def rows_of(connection: Connection, tenant_id: UUID, corpus: Corpus, pairs: Sequ
     rows: list[Row] = []
     for source_id, key in pairs:
         mine, theirs = corpus.all[corpus.at[source_id]], corpus.all[corpus.at[key.related_id]]
-        spelled = Features(mine.hashes, mine.weights, tuple(terms[source_id]), mine.passages)
+        spelled = replace(mine, terms=tuple(terms[source_id]))
         _, words, meaning = near(mine, theirs)
         to, back = links[source_id].to.get(key.related_id, []), links[source_id].back.get(key.related_id, [])
-        terms_shared = list(shared(spelled, theirs))
+        terms_shared = list(share_words(spelled, theirs))
         rows.append(Row(tenant_id, KIND, source_id, key.related_id, key.score, words, terms_shared, meaning, to, back))
     return rows

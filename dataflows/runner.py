@@ -131,7 +131,7 @@ class Runner(Generic[Effects]):
         with self._note_failure():
             try:
                 for step in self._core.write(self._current(consumer, batches)):
-                    consumer.committed(source, step.target)
+                    consumer.note_commit(source, step.target)
             except Fenced as error:
                 self._core.tolerate(error, source)
                 consumer.rewind(source)

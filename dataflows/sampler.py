@@ -143,7 +143,7 @@ class Sampler:
         """Publish up to which commit everything was taken, by partition. One that was fetched to its end has all that
         was in Kafka before the end was asked for."""
         for source, end in ends.items():
-            fetched, newest = self._consumer.fetched(source)
+            fetched, newest = self._consumer.last_fetched(source)
             at = in_kafka_at if fetched >= end else newest.committed_at if newest else None
             if at is not None:
                 self._seen_at[source] = max(at, self._seen_at.get(source, at))

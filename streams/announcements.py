@@ -30,5 +30,5 @@ class Announcements(Agent):
         if not jobs.exists(connection, event.value["tenant_id"], event.value["task_id"]):
             raise Unprocessable("there is no such job", hint="was it announced without its row?")
 
-    def committed(self) -> None:
+    def after_commit(self) -> None:
         self._wake()

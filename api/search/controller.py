@@ -136,7 +136,7 @@ class SearchController(Controller):
             if value is not None and value.tzinfo is None:
                 raise InvalidInput(f"{name} has no time zone", hint="write it like 2026-01-15T09:00:00Z")
         request = SearchRequest(q, mode, status or [], tag or [], log, author, since, until, limit, explain, kind)
-        await _reached(database, principal, position, mode)
+        await _wait_for_position(database, principal, position, mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, request))
 
     @post(
@@ -154,11 +154,11 @@ class SearchController(Controller):
         position: watermarks.Position = None,
     ) -> Response[SearchResult]:
         """The query in the body: it does not end up in logs of addresses. The answer is that of the link."""
-        await _reached(database, principal, position, data.mode)
+        await _wait_for_position(database, principal, position, data.mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, data))
 
 
-async def _reached(database: Database, principal: Principal, position: str | None, mode: Mode) -> None:
+async def _wait_for_position(database: Database, principal: Principal, position: str | None, mode: Mode) -> None:
     """In the mode `hybrid` for words alone: `as_of.meaning` says how far the other arm is."""
     if position is not None:
         deadline = Deadline.after(watermarks.POSITION_WAIT_S)

@@ -71,7 +71,7 @@ class Ledger:
         last = self._last.get(source)
         return last is not None and pos <= last
 
-    def passed(self, commit: int) -> bool:
+    def has_passed(self, commit: int) -> bool:
         """Nothing committed at `commit` or later can be in the log: there is no need to ask any more."""
         return commit > self._highest
 
@@ -84,7 +84,7 @@ def read_last(
 
     Raises `DependencyUnavailable`.
     """
-    with _Reader(settings, meanwhile) as reader:
+    with _LogReader(settings, meanwhile) as reader:
         sources = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
         return reader.last(
             {source: (start, end) for source, (start, end) in reader.bounds(sources).items() if end > start}
@@ -95,20 +95,20 @@ def read_since(
     settings: KafkaSettings, since: Mapping[TopicPartition, Pos], meanwhile: Callable[[], None] = lambda: None
 ) -> dict[TopicPartition, frozenset[Pos]]:
     """The positions of all records of ours at and after `since`. Reads backwards as far as that."""
-    with _Reader(settings, meanwhile) as reader:
+    with _LogReader(settings, meanwhile) as reader:
         return {
             source: reader.since(source, (start, end), since[source]) if end > start else frozenset()
             for source, (start, end) in reader.bounds(list(since)).items()
         }
 
 
-class _Reader:
+class _LogReader:
     def __init__(self, settings: KafkaSettings, meanwhile: Callable[[], None]) -> None:
         self._meanwhile = meanwhile
         self._offsets = Offsets(settings, REQUEST_S_MAX)
         self._consumer = make_consumer(settings, "ledger")
 
-    def __enter__(self) -> _Reader:
+    def __enter__(self) -> _LogReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,17 +116,17 @@ class _Reader:
 
     def bounds(self, sources: list[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         """The first offset of each partition, and its end once that stands still."""
-        ends = self._settled_ends(sources)
+        ends = self._await_settled_ends(sources)
         starts = self._offsets.first(sources)
         return {source: (starts[source], end) for source, end in ends.items()}
 
-    def _settled_ends(self, sources: list[TopicPartition]) -> dict[TopicPartition, int]:
-        ends = self._offsets.committed_end(sources)
+    def _await_settled_ends(self, sources: list[TopicPartition]) -> dict[TopicPartition, int]:
+        ends = self._offsets.end_of_committed(sources)
         deadline = time.monotonic() + READ_MAX_S
         while True:
             time.sleep(SETTLE_S)
             self._meanwhile()
-            again = self._offsets.committed_end(sources)
+            again = self._offsets.end_of_committed(sources)
             if again == ends:
                 return ends
             if time.monotonic() > deadline:

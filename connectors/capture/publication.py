@@ -54,7 +54,7 @@ def read_published(connection: Connection, publication: str) -> list[Published]:
         schema, table, oid, identity, row_filter, name, type_oid, modifier, is_identity, is_primary, doc = row
         before = tables.get(oid)
         known, columns = (before.relation.columns, before.columns) if before else ((), ())
-        shown = (*known, pgoutput.Column(name, type_oid, modifier, is_identity))
+        shown = (*known, pgoutput.RelationColumn(name, type_oid, modifier, is_identity))
         relation = pgoutput.Relation(oid, schema, table, identity, shown)
         tables[oid] = Published(relation, row_filter, (*columns, Column(name, type_oid, is_primary, modifier, doc)))
     return list(tables.values())

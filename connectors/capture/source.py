@@ -129,10 +129,10 @@ class Capture:
             partitions, limits = self._broker()
             contracts = self._on_broker(partitions)
             events = self._events(contracts)
-            published = store.published(settings.cdc.publication)
+            published = store.read_published(settings.cdc.publication)
             if progress is None:
                 progress = self._create_slot(store, server)
-            tables = self._tables = Tables(contracts, settings.cdc.prefix, server.database, store.stopped())
+            tables = self._tables = Tables(contracts, settings.cdc.prefix, server.database, store.read_stopped())
             encoders = self._learn(store, tables, published)
             if progress.snapshot_lsn is None:
                 progress = self._snapshot(store, tables, encoders, progress, partitions, limits)
@@ -163,7 +163,7 @@ class Capture:
             start = Confirmed(progress.lsn, progress.committed_at_us)
             stream = Stream(
                 *(parts, settings.cdc, start, progress.snapshot_lsn, store.newest_xid(), self._clock),
-                lambda to: self._moved(store, to),
+                lambda to: self._show_progress(store, to),
             )
             log.info("streaming", slot=settings.cdc.slot, since=show(progress.lsn))
             self._committed_at_us = start.committed_at_us or None
@@ -222,7 +222,7 @@ class Capture:
             if self._clock.monotonic() < next_s:
                 return
             next_s = self._clock.monotonic() + BLOCKED_S
-            pids = store.blocking(transport.backend_pid)
+            pids = store.find_blocking(transport.backend_pid)
             log.info("a slot waits for transactions", pids=pids)
             self._health.wait_for("postgres", f"a slot can be made when the transactions of {pids} have ended")
 
@@ -327,7 +327,7 @@ class Capture:
             self._health.clear(wait)
         self._health.ready()
 
-    def _moved(self, store: Store, to: Confirmed) -> None:
+    def _show_progress(self, store: Store, to: Confirmed) -> None:
         """About once a second: metrics and facts."""
         producer, tables = self._producer, self._tables
         assert producer is not None

@@ -140,11 +140,11 @@ class Store(Session):
         xid: int = self._one("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint")[0]
         return xid
 
-    def blocking(self, pid: int) -> list[int]:
+    def find_blocking(self, pid: int) -> list[int]:
         """Processes of Postgres whose transactions the process `pid` waits for."""
         return list(self._one("select pg_blocking_pids(%s)", pid)[0])
 
-    def published(self, publication: str) -> list[Published]:
+    def read_published(self, publication: str) -> list[Published]:
         """The publication's tables."""
         with translate("read the catalogue"):
             return read_published(self._connection, publication)
@@ -191,7 +191,7 @@ class Store(Session):
                     )
                 self._connection.execute(_EMIT_HEARTBEAT, [HEARTBEAT_PREFIX])
 
-    def stopped(self) -> dict[str, str]:
+    def read_stopped(self) -> dict[str, str]:
         """Tables that are stopped, and why."""
         rows = self._all(
             "select table_name, code from ops.cdc_tables where slot = %s and state = 'stopped'", self._slot

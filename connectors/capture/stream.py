@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from connectors.capture import outbox, pgoutput
 from connectors.capture.checks import RESET
-from connectors.capture.encoder import ORDINALS_PER_CHANGE, Origin, Record
+from connectors.capture.encoder import ORDINALS_PER_CHANGE, EncodedRecord, TransactionOrigin
 from connectors.capture.ledger import Ledger
 from connectors.capture.pgoutput import Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update
 from connectors.capture.store import HEARTBEAT_PREFIX, Store
@@ -95,7 +95,7 @@ class Stream:
         self._written = start
         self._read_at_us = start.committed_at_us
         self._marked = start.lsn
-        self._origin: Origin | None = None
+        self._origin: TransactionOrigin | None = None
         self._transaction: Transaction | None = None
         self._ordinal = 0
         self._asking = True
@@ -142,7 +142,7 @@ class Stream:
         if heartbeat:
             self._heartbeat_at = now_s + self._settings.heartbeat_s
         self._progress_at = now_s + PROGRESS_S
-        confirmed = self._tracker.confirmed()
+        confirmed = self._tracker.advance()
         moved = confirmed.lsn > self._written.lsn
         if moved or heartbeat:
             self._parts.store.beat(confirmed if moved else None, heartbeat=heartbeat, read_at_us=self._read_at_us)
@@ -187,10 +187,12 @@ class Stream:
         if isinstance(message, Insert | Update | Delete):
             self._change(message, data.start)
         elif isinstance(message, Begin):
-            self._origin = Origin(Lsn(message.commit_lsn), message.committed_at_us, self._whole_xid(message.xid))
+            self._origin = TransactionOrigin(
+                Lsn(message.commit_lsn), message.committed_at_us, self._whole_xid(message.xid)
+            )
             self._transaction = self._tracker.begin()
             self._ordinal = 0
-            self._asking = not self._parts.ledger.passed(message.commit_lsn)
+            self._asking = not self._parts.ledger.has_passed(message.commit_lsn)
         elif isinstance(message, Commit):
             self._tracker.commit(Confirmed(message.end_lsn, message.committed_at_us))
             self._read_at_us = max(self._read_at_us, message.committed_at_us)
@@ -277,7 +279,7 @@ class Stream:
         self._dead_in_a_row.pop(record.topic, None)
         self._send(record)
 
-    def _dead_letter(self, message: Message, event: outbox.Event | None, error: DataError) -> None:
+    def _dead_letter(self, message: Message, event: outbox.OutboxEvent | None, error: DataError) -> None:
         topic = event.topic if event else ""
         known = topic if self._parts.events.knows(topic) else "unknown"
         tenant = event.tenant_id if event and outbox.is_uuid(event.tenant_id) else None
@@ -291,7 +293,7 @@ class Stream:
                 hint="is a release out that emits what its schema does not allow? Fix it, then start capture again",
             )
 
-    def _send(self, record: Record) -> None:
+    def _send(self, record: EncodedRecord) -> None:
         source = TopicPartition(record.topic, record.partition)
         if self._asking and self._parts.ledger.has(source, record.pos):
             metrics.CDC_SKIPPED.labels(topic=record.topic).inc()
@@ -299,10 +301,10 @@ class Stream:
         transaction = self._transaction
         assert transaction is not None
         producer = self._parts.producer
-        while not producer.send(record, transaction.acked):
+        while not producer.send(record, transaction.count_acked):
             producer.poll(FULL_WAIT_S)
             self._service()
-        transaction.sent()
+        transaction.count_sent()
 
     def _stop(self, table: str, error: AdriaticError) -> None:
         """R11. What came before is brought to Kafka first, so that the status says exactly where the table ends."""

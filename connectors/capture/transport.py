@@ -116,7 +116,7 @@ class Transport(Session):
         """START_REPLICATION. The server sends what was committed since the position that it has as confirmed."""
         command = sql.SQL(
             "START_REPLICATION SLOT {} LOGICAL 0/0 (proto_version '1', messages 'true', publication_names {})"
-        ).format(sql.Identifier(slot), sql.Literal(_quoted(publication)))
+        ).format(sql.Identifier(slot), sql.Literal(_quote(publication)))
         with translate(f"start replication from slot {slot}"):
             self._connection.execute(command)
         self._pgconn.nonblocking = 1
@@ -208,5 +208,5 @@ class Transport(Session):
         raise DependencyUnavailable("Postgres ended the stream", hint="it is probably shutting down")
 
 
-def _quoted(identifier: str) -> str:
+def _quote(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'

@@ -129,7 +129,7 @@ def _bytea(cell: bytes) -> bytes:
 # --- times ------------------------------------------------------------------------------------------------------------
 
 
-def _zoned(cell: bytes) -> str:
+def _to_utc(cell: bytes) -> str:
     text = cell.decode()
     if len(text) < 33 and text[4] == "-" and text.endswith("+00"):
         return f"{text[:10]}T{text[11:-3]}Z"
@@ -244,7 +244,7 @@ def split_array(cell: bytes) -> list[bytes | None]:
         if cell[at] == 0x7B:  # {
             raise Unencodable("an array of several dimensions", hint="let the contract of this column say string")
         if cell[at] == 0x22:  # "
-            part, at = _quoted_item(cell, at + 1)
+            part, at = _read_quoted(cell, at + 1)
             parts.append(part)
         else:
             stop = cell.find(b",", at)
@@ -255,7 +255,7 @@ def split_array(cell: bytes) -> list[bytes | None]:
     return parts
 
 
-def _quoted_item(cell: bytes, at: int) -> tuple[bytes, int]:
+def _read_quoted(cell: bytes, at: int) -> tuple[bytes, int]:
     """Up to the closing quote; returns where the text after it starts."""
     item = bytearray()
     while cell[at] != 0x22:
@@ -283,7 +283,7 @@ _BY_PAIR: dict[tuple[str, str, str], Convert] = {
     ("bytea", "bytes", ""): _bytea,
     ("uuid", "string", "Uuid"): _text,
     ("uuid", "string", "uuid"): _text,
-    ("timestamptz", "string", "ZonedTimestamp"): _zoned,
+    ("timestamptz", "string", "ZonedTimestamp"): _to_utc,
     ("timestamp", "long", "MicroTimestamp"): _timestamp_us,
     ("date", "int", "Date"): _date_days,
     ("time", "long", "MicroTime"): _time_us,

@@ -218,7 +218,7 @@ class ConsumerCore(Generic[Effects]):
         effects = self._processor.transform(events)
 
         def prepare() -> Effects:
-            with self._sink.reading() as connection:
+            with self._sink.read() as connection:
                 return self._processor.prepare(connection, effects)
 
         return Share(tuple(events), self.retry("prepare", prepare))

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -180,7 +180,7 @@ class GitSource:
 
 
 def _with(entry: _Entry, change: ChangeKind, path: str) -> _Entry:
-    return _Entry(entry.ref, entry.committed_at, entry.author, entry.subject, change, path, None, entry.blob)
+    return replace(entry, change=change, path=path, old_path=None)
 
 
 def _adr_dir_file(root: Path) -> str:
@@ -234,9 +234,7 @@ def _classify(entry: _Entry, old_mode: str, new_mode: str, status: str) -> Itera
         yield symbolic_link(f"{entry.path} in {entry.ref[:12]}")
     was, is_ = old_mode in _REGULAR, new_mode in _REGULAR
     if status == "R" and was and is_:
-        yield _Entry(
-            entry.ref, entry.committed_at, entry.author, entry.subject, "R", entry.path, entry.old_path, entry.blob
-        )
+        yield replace(entry, change="R")
     elif was and is_ and status != "C":
         yield _with(entry, "M", entry.path)
     elif is_:

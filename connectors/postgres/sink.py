@@ -67,7 +67,7 @@ class DeadLetter:
         tenant = tenant_id or record.tenant_id
         if isinstance(error, DataError):
             return cls(record, stage, error.code, error.detail[:DETAIL_CHARS_MAX], error.hint, tenant)
-        return cls(record, stage, Unprocessable.code, _without_values(error), "", tenant)
+        return cls(record, stage, Unprocessable.code, _strip_values(error), "", tenant)
 
 
 _INSERT_OFFSETS = """
@@ -94,7 +94,7 @@ class TransactionalSink:
 
     def offsets(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Where the flow stands, without the partitions that it never saw."""
-        with self.reading() as connection:
+        with self.read() as connection:
             known = connection.execute(OFFSETS, [self._flow]).fetchall()
         at = {TopicPartition(topic, partition): offset for topic, partition, offset in known}
         return {source: at[source] for source in sources if source in at}
@@ -128,7 +128,7 @@ class TransactionalSink:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction on the one connection, made anew when it was lost. Errors are mapped."""
-        connection = self._connected()
+        connection = self._connect()
         try:
             with translate(), connection.transaction():
                 yield connection
@@ -138,9 +138,9 @@ class TransactionalSink:
             raise
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Connection]:
         """The connection outside a transaction: each statement sees what is committed by then."""
-        connection = self._connected()
+        connection = self._connect()
         try:
             with translate():
                 yield connection
@@ -154,7 +154,7 @@ class TransactionalSink:
             self._connection.close()
         self._connection = None
 
-    def _connected(self) -> Connection:
+    def _connect(self) -> Connection:
         if self._connection is None or self._connection.closed:
             # Transactions are those of `transaction` alone.
             self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}", autocommit=True)
@@ -377,7 +377,7 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\\0").encode("utf-8", "replace").decode()
 
 
-def _without_values(error: BaseException) -> str:
+def _strip_values(error: BaseException) -> str:
     """What kind of error, and where; the text of an exception may quote values."""
     if meaning_of(error) is not None:
         return describe_fault(error)

@@ -186,7 +186,7 @@ class Watch(Session):
             now_s,
             read_at_s,
             in_kafka_at_s,
-            self._committed(),
+            self._read_committed(),
             self._progress(),
             self._watermarks(),
             self._sessions(),
@@ -199,7 +199,7 @@ class Watch(Session):
         now_s, read_at_s, in_kafka_at_s = rows[0]
         return now_s, read_at_s, in_kafka_at_s
 
-    def _committed(self) -> dict[str, dict[TopicPartition, int]]:
+    def _read_committed(self) -> dict[str, dict[TopicPartition, int]]:
         found: dict[str, dict[TopicPartition, int]] = {}
         for flow, topic, partition, at in self._rows(
             "select flow, topic, partition, next_offset from ops.consumer_offsets"

@@ -13,7 +13,7 @@ import pytest
 
 from connectors.postgres.connections import Connection
 from dataflows.flow import Event
-from dataflows.index import Effects, Index
+from dataflows.index import Index, IndexEffects
 from dataflows.runner import Runner
 from runtime.errors import DependencyUnavailable, Halted
 from runtime.lifecycle import Lifecycle
@@ -172,12 +172,12 @@ def test_a_registry_outage_makes_no_dead_letters(world: World) -> None:
 class _Touchy(Index):
     """Fails in SQL for one title, and in the transform for another."""
 
-    def transform(self, events: Sequence[Event]) -> Effects:
+    def transform(self, events: Sequence[Event]) -> IndexEffects:
         if any(event.value["after"]["title"] == "no transform" for event in events):
             raise RuntimeError("a bug")
         return super().transform(events)
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: IndexEffects) -> None:
         super().apply(connection, effects)
         if any(version.title == "no apply" for version in effects.versions):
             connection.execute("select 1 / 0")

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from api.live import rows
 from dataflows import catalog, comparison, oracle_activity, oracle_usage, usage

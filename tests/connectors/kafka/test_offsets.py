@@ -39,14 +39,14 @@ def test_ends_with_and_without_a_transaction_that_is_open(stack: Settings) -> No
     producer.begin_transaction()
     producer.produce(name, b"one", partition=0, timestamp=1_000)
     producer.flush(30)
-    assert (offsets.first([source]), offsets.end([source]), offsets.committed_end([source])) == (
+    assert (offsets.first([source]), offsets.end([source]), offsets.end_of_committed([source])) == (
         {source: 0},
         {source: 1},
         {source: 0},
     )
     producer.commit_transaction(30)
     deadline = time.monotonic() + PATIENCE_S
-    while offsets.committed_end([source]) != {source: 2}:  # the broker writes the marker after it has answered
+    while offsets.end_of_committed([source]) != {source: 2}:  # the broker writes the marker after it has answered
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert offsets.end([source]) == {source: 2}

@@ -204,7 +204,7 @@ def test_the_broker_is_told_what_was_committed(kafka: KafkaSettings, topic: str)
     with consumer(kafka, {source: 0}, life, group=group) as taken:
         read(taken, 10)
         assert taken.oldest_ms(source) is not None
-        taken.committed(source, 10)
+        taken.note_commit(source, 10)
         assert taken.oldest_ms(source) is None
     with closing(Consumer({**kafka.client_config(), "group.id": group})) as asked:
         (position,) = asked.committed([KafkaPosition(topic, 0)], timeout=30)
