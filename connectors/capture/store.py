@@ -142,7 +142,7 @@ class Store(Session):
         return dict(rows)
 
     def table_states(self) -> list[dict[str, Any]]:
-        """For people: every table that was ever captured, stopped ones first."""
+        """List for people every table that was ever captured, stopped ones first."""
         rows = self._all(
             "select table_name, state, code, detail, hint, since from ops.cdc_tables where slot = %s "
             "order by state <> 'stopped', table_name",
@@ -153,7 +153,7 @@ class Store(Session):
 
     @staticmethod
     def time(us: int) -> datetime:
-        """From microseconds since 1970."""
+        """Convert microseconds since 1970."""
         return _time(us)
 
     def table_state(self, table: str, state: str, error: AdriaticError | None = None) -> None:
