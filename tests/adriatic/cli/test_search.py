@@ -207,7 +207,7 @@ def test_an_arm_that_is_missing_is_said(answers: Answers) -> None:
 
 
 def test_an_api_that_is_down(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adriatic.cli.search.OUTAGE_S_MAX", 0.1)
+    monkeypatch.setattr("adriatic.cli.search.PATIENCE_S_MAX", 0.1)
     with pytest.raises(DependencyUnavailable, match="does not answer") as caught:
         CliRunner().invoke(search, ["kafka", "--url", "http://127.0.0.1:1", "--token", "t"], catch_exceptions=False)
     assert "adriatic up" in caught.value.hint
