@@ -9,7 +9,6 @@ Embedding happens before the transaction, so no lock and no snapshot is held whi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +25,7 @@ from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.index import REQUESTS_TOPIC
 from runtime import metrics
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import Halted, Undecodable
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
@@ -192,9 +192,9 @@ class Embed(Flow[EmbedEffects]):
         if not texts:
             return {}
         distinct = list(dict.fromkeys(texts.values()))
-        began = time.perf_counter()
+        began = SYSTEM_CLOCK.monotonic()
         vectors = dict(zip(distinct, self._embedder.embed(distinct), strict=True))
-        metrics.EMBED_SECONDS.labels(self._embedder.space.name).observe(time.perf_counter() - began)
+        metrics.EMBED_SECONDS.labels(self._embedder.space.name).observe(SYSTEM_CLOCK.monotonic() - began)
         return {key: vectors[text] for key, text in texts.items()}
 
     def _store(self, connection: Connection, vectors: Mapping[Text, Vector]) -> None:

@@ -121,7 +121,7 @@ class Index(Flow[IndexEffects]):
 
 
 def make_findable_by_meaning(connection: Connection, space: str, versions: Sequence[SourceVersion]) -> None:
-    """At once where every text has its vector; else the missing ones are asked for. The sources' rows are locked."""
+    """Make versions findable where every text has its vector, and ask for vectors elsewhere. Locks the rows."""
     if not versions:
         return
     missing = find_missing_texts(connection, space, versions)
@@ -186,7 +186,7 @@ LACKING_MEANING = """
 
 
 def find_unembedded(connection: Connection, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
-    """Of versions that are known already: those that wait for vectors. Such a version comes again after a slot was
+    """Find those of the known versions that wait for vectors. Such a version comes again after a slot was
     lost, and the request for its vectors may have been lost with it. Asking twice is cheap: a text is embedded once."""
     rows = connection.execute(LACKING_MEANING, columns_of([version.source for version in versions])).fetchall()
     waiting = {SourceKey(*row) for row in rows}

@@ -25,7 +25,7 @@ from schemas.jobs import REINDEX
 from schemas.sources import SourceKey, columns_of
 
 SOURCES_MAX = 50
-"""Of one step: some thousand passages at most, about a second."""
+"""Most sources of one step: some thousand passages at most, about a second."""
 FIRST = ("", str(UUID(int=0)))
 """Below every kind and id."""
 

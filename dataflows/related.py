@@ -96,7 +96,7 @@ class Related(Flow[RelatedEffects]):
         ),
     )
     limits = BatchLimits(records_max=100, bytes_max=524_288)
-    """At 5 000 ADRs a list takes about 50 ms to make anew: a batch of the largest size takes some seconds."""
+    """Limits of a batch: at 5 000 ADRs a list takes about 50 ms to make anew, so the largest batch takes seconds."""
 
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
@@ -429,7 +429,7 @@ class RelatedUpdate:
         return {row[0] for row in rows}
 
     def _least(self) -> Any:
-        """By position: the score that a newcomer needs at least. A list that is not full takes everyone."""
+        """Find the score that a newcomer needs at least, by position. A list that is not full takes everyone."""
         least = np.full(len(self._corpus.ids), -np.inf)
         for source_id, score in self._connection.execute(LEAST_SCORES, [self._tenant_id, KIND, RELATED_MAX]):
             if source_id in self._corpus.at:

@@ -37,7 +37,7 @@ from runtime.errors import AdriaticError, DependencyUnavailable
 from schemas import sources
 
 CANDIDATES_MAX = 100
-"""Of each arm, before fusion (DESIGN: two arms of a hundred)."""
+"""Most hits of each arm, before fusion."""
 FUSION_K = 60
 """The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009). On
 six real histories 20 and 60 differ by 0.001 nDCG, and unequal weights of the arms gain nothing."""

@@ -37,10 +37,10 @@ class Published:
     """A table of the publication, each with the columns that it publishes, in the table's order."""
 
     relation: pgoutput.Relation
-    """As the WAL will show it: keys are the replica identity."""
+    """The table as the WAL will show it: keys are the replica identity."""
     row_filter: str | None
     columns: tuple[Column, ...]
-    """As its contract has them: keys are the primary key."""
+    """The columns as its contract has them: keys are the primary key."""
 
     @property
     def name(self) -> str:

@@ -199,14 +199,14 @@ class Store(Session):
         return dict(rows)
 
     def table_states(self) -> list[dict[str, Any]]:
-        """For people: every table that was ever captured, stopped ones first."""
+        """List for people every table that was ever captured, stopped ones first."""
         rows = self._all(_READ_TABLE_STATES, self._slot)
         names = ("table", "state", "code", "detail", "hint", "since")
         return [dict(zip(names, (*row[:-1], row[-1].isoformat()), strict=True)) for row in rows]
 
     @staticmethod
     def time(us: int) -> datetime:
-        """From microseconds since 1970."""
+        """Convert microseconds since 1970."""
         return _time(us)
 
     def table_state(self, table: str, state: str, error: AdriaticError | None = None) -> None:

@@ -22,7 +22,7 @@ from schemas.flows import KeptView
 from schemas.pipeline import TOTAL, DeadLetters, Percentiles, Pipeline, Slot, decode
 
 KEPT_DAYS = 3
-"""Of minutes of freshness: ten views make 216 000 rows in that time."""
+"""Days that minutes of freshness are kept: ten views make 216 000 rows in that time."""
 KINDS_MAX = 200
 """Kinds of dead letters in one picture. More than that is one fault with many names."""
 
@@ -42,18 +42,18 @@ WRITE_PROGRESS = """
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class ReadProgress:
     """How far one flow's reading is. Times in seconds since 1970, by the source's clock."""
 
     seen_at_s: float | None
-    """By its slowest partition."""
+    """The time of its slowest partition."""
     sampled_at_s: Mapping[TopicPartition, float]
     """When the process that has a partition last said so. One that nobody has is not spoken for, whatever the others
     say of theirs."""
 
     @classmethod
-    def of(cls, times: Mapping[TopicPartition, tuple[float | None, float]]) -> Marks:
-        """From the two times of each partition."""
+    def of(cls, times: Mapping[TopicPartition, tuple[float | None, float]]) -> ReadProgress:
+        """Take the two times of each partition."""
         seen = [seen_at_s for seen_at_s, _ in times.values() if seen_at_s is not None]
         return cls(
             min(seen) if len(seen) == len(times) else None,
@@ -63,7 +63,7 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """Of one view: its slowest partition, and whether all of them have reported."""
+    """The watermarks of one view: its slowest partition, and whether all of them have reported."""
 
     source_at_s: float
     complete: bool
@@ -77,7 +77,7 @@ class Facts:
     read_at_s: float | None
     in_kafka_at_s: float | None
     committed: Mapping[str, Mapping[TopicPartition, int]]
-    progress: Mapping[str, Marks]
+    progress: Mapping[str, ReadProgress]
     watermarks: Mapping[str, Watermarks]
     sessions: Mapping[str, int]
     dead_letters: Sequence[DeadLetters]
@@ -207,11 +207,11 @@ class Watch(Session):
             found.setdefault(flow, {})[TopicPartition(topic, partition)] = at
         return found
 
-    def _progress(self) -> dict[str, Marks]:
+    def _progress(self) -> dict[str, ReadProgress]:
         found: dict[str, dict[TopicPartition, tuple[float | None, float]]] = {}
         for flow, topic, partition, *times in self._rows(PROGRESS):
             found.setdefault(flow, {})[TopicPartition(topic, partition)] = (times[0], times[1])
-        return {flow: Marks.of(times) for flow, times in found.items()}
+        return {flow: ReadProgress.of(times) for flow, times in found.items()}
 
     def _watermarks(self) -> dict[str, Watermarks]:
         found = {view: Watermarks(at_s, complete) for view, at_s, complete in self._rows(WATERMARKS)}
@@ -226,12 +226,13 @@ class Watch(Session):
         return None if oldest is None else oldest.timestamp()
 
     def _sessions(self) -> dict[str, int]:
-        """By flow or agent, how many sessions it has: who has one is there, even if it does nothing."""
+        """Count the sessions of each flow or agent: who has one is there, even if it does nothing."""
         rows = self._rows(_READ_SESSIONS)
         return dict(rows)
 
     def dead_letters(self) -> list[DeadLetters]:
-        """By kind, without what a flow rejected on purpose: that is its producer's to mend, and is counted by feed."""
+        """Count by kind, without what a flow rejected on purpose: that is its producer's to mend, and is counted by
+        feed."""
         rows = self._rows(_COUNT_DEAD_LETTERS, KINDS_MAX)
         return [DeadLetters(*row) for row in rows]
 
@@ -261,7 +262,7 @@ class Watch(Session):
             return None, now_s
 
     def spend_today(self) -> tuple[int, int, int]:
-        """Since midnight UTC: attempts, micro-USD of those whose price is known, and those whose price is not."""
+        """Sum since midnight UTC: attempts, micro-USD of those whose price is known, and those whose price is not."""
         rows = self._rows(_READ_SPEND_TODAY)
         attempts, micro_usd, unpriced = rows[0]
         return attempts, micro_usd, unpriced
@@ -288,7 +289,8 @@ class Watch(Session):
             )
 
     def last_hour(self) -> dict[str, Percentiles]:
-        """By view, over the minutes of the last hour: the median of the medians, the worst of the other figures."""
+        """Sum up each view over the minutes of the last hour: the median of the medians, the worst of the other
+        figures."""
         rows = self._rows(_READ_LAST_HOUR, TOTAL)
         return {view: Percentiles(*figures) for view, *figures in rows}
 
