@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+from pgvector.asyncpg import register_vector
 
 from connectors.postgres.errors import map_error
 from runtime.deadline import Deadline
@@ -80,6 +81,12 @@ def _tell_caller(error: AdriaticError) -> AdriaticError:
     return error
 
 
+async def _send_vectors_in_binary(connection: Any) -> None:
+    """Once a connection. A database that has no vectors yet is for readiness to tell of."""
+    with suppress(ValueError):
+        await register_vector(connection)
+
+
 class Database:
     """A bounded pool of connections of one role. `open` needs no server; the first use does."""
 
@@ -98,6 +105,7 @@ class Database:
             timeout=CONNECT_S_MAX,
             command_timeout=COMMAND_S_MAX,
             server_settings=_SESSION,
+            init=_send_vectors_in_binary,
         )
 
     async def close(self) -> None:
@@ -122,7 +130,7 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def begun(
+    async def begin(
         self,
         tenant_id: UUID,
         *,
@@ -219,7 +227,7 @@ async def tenant_transaction(
     """
     with translate_for_caller():
         committed = None if read_only else _note
-        async with database.begun(tenant_id, read_only=read_only, committed=committed) as connection:
+        async with database.begin(tenant_id, read_only=read_only, committed=committed) as connection:
             yield connection
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.capture import pgoutput
-from connectors.capture.encoder import Origin, TableEncoder
+from connectors.capture.encoder import TableEncoder, TransactionOrigin
 from connectors.capture.store import Store
 from connectors.capture.transport import Data, Transport
 from connectors.postgres.lsn import Lsn
@@ -52,7 +52,7 @@ def _parts(world: World, rows: int) -> tuple[float, float]:
     """Rows a second of reading and decoding, and of encoding."""
     settings = world.settings
     with Store(settings.postgres, settings.cdc.slot) as store:
-        (table,) = [one for one in store.published(settings.cdc.publication) if one.name == "app.item"]
+        (table,) = [one for one in store.read_published(settings.cdc.publication) if one.name == "app.item"]
     key, value = world.contracts().encoders(world.topic("app.item"))
     encoder = TableEncoder(table.relation, world.topics[world.topic("app.item")], key, value, "bench")
     changes: list[pgoutput.Insert] = []
@@ -69,7 +69,7 @@ def _parts(world: World, rows: int) -> tuple[float, float]:
     decode_s = time.perf_counter() - started_s
     started_s = time.perf_counter()
     for ordinal, change in enumerate(changes):
-        encoder.records(change, Origin(Lsn(1), 0, 1), 1, ordinal, 0)
+        encoder.records(change, TransactionOrigin(Lsn(1), 0, 1), 1, ordinal, 0)
     return rows / decode_s, rows / (time.perf_counter() - started_s)
 
 

@@ -88,7 +88,7 @@ def _await_members(settings: Settings, count: int) -> None:
     """Until the group has so many, and a rebalance is over."""
     broker = Broker(settings.kafka)
     deadline = Deadline.after(SETTLE_MAX_S)
-    while [group.members for group in broker.look({}).groups if group.name == GROUP] != [count]:
+    while [group.members for group in broker.poll({}).groups if group.name == GROUP] != [count]:
         if deadline.passed:
             raise TimeoutError(f"the flow does not have {count} processes")
         time.sleep(STEADY_EVERY_S)
@@ -148,7 +148,7 @@ def _lag_s(settings: Settings, tenants: list[UUID], written: dict[UUID, float], 
     recent = {adr_id: at_s for adr_id, at_s in written.copy().items() if at_s > now_s - last_s}
     with psycopg.connect(settings.postgres.dsn("admin"), autocommit=True) as connection:
         found = connection.execute(
-            "select adr_id, extract(epoch from words_at)::float8 from mv.search_state where tenant_id = any(%s)",
+            "select source_id, extract(epoch from words_at)::float8 from mv.search_state where tenant_id = any(%s)",
             [tenants],
         )
         findable_s: dict[UUID, float] = dict(found.fetchall())

@@ -102,7 +102,7 @@ class Activity(Flow[ActivityEffects]):
     )
 
     def transform(self, events: Sequence[Event]) -> ActivityEffects:
-        return ActivityEffects(*take_latest(events, _key, _happening))
+        return ActivityEffects(*take_latest(events, _key, _read_happened))
 
     def apply(self, connection: Connection, effects: ActivityEffects) -> None:
         keys = [*(row.key for row in effects.happened), *effects.erased]
@@ -116,7 +116,7 @@ class Activity(Flow[ActivityEffects]):
             _write_feed(connection, tenant_id)
 
 
-def _happening(row: Any) -> Happened:
+def _read_happened(row: Any) -> Happened:
     return Happened(
         key=_key(row),
         change=row["change"],

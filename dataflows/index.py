@@ -63,7 +63,7 @@ class SourceVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class IndexEffects:
     """Every version of the batch, sorted by source and version, and the versions whose rows were erased at the
     source."""
 
@@ -71,7 +71,7 @@ class Effects:
     erased: tuple[tuple[SourceKey, int], ...]
 
 
-class Index(Flow[Effects]):
+class Index(Flow[IndexEffects]):
     name = "index"
     about = "versions of sources → passages, searchable by words"
     topics = sources.contracts()
@@ -93,7 +93,7 @@ class Index(Flow[Effects]):
     def start(self, connection: Connection) -> None:
         active_space(connection)
 
-    def transform(self, events: Sequence[Event]) -> Effects:
+    def transform(self, events: Sequence[Event]) -> IndexEffects:
         versions: dict[tuple[SourceKey, int], SourceVersion] = {}
         erased: list[tuple[SourceKey, int]] = []
         for event in events:
@@ -106,9 +106,9 @@ class Index(Flow[Effects]):
                     erased.append((sources.key_of(sources.kind_of(event.contract), before), before["version"]))
                 case other:
                     raise Unprocessable(f"a change of kind {other} on a table that only grows")
-        return Effects(tuple(versions[key] for key in sorted(versions)), tuple(sorted(erased)))
+        return IndexEffects(tuple(versions[key] for key in sorted(versions)), tuple(sorted(erased)))
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: IndexEffects) -> None:
         space = active_space(connection)
         known = lock_versions(connection, [version.source for version in effects.versions])
         news = [version for version in effects.versions if version.version > known.get(version.source, 0)]
@@ -120,15 +120,15 @@ class Index(Flow[Effects]):
             _write_chunks(connection, newest)
             make_findable_by_meaning(connection, space, newest)
         if again := [version for version in effects.versions if version.version == known.get(version.source)]:
-            make_findable_by_meaning(connection, space, lacking_meaning(connection, again))
+            make_findable_by_meaning(connection, space, find_unembedded(connection, again))
         _erase(connection, effects.erased)
 
 
 def make_findable_by_meaning(connection: Connection, space: str, versions: Sequence[SourceVersion]) -> None:
-    """At once where every text has its vector; else the missing ones are asked for. The sources' rows are locked."""
+    """Make versions findable where every text has its vector, and ask for vectors elsewhere. Locks the rows."""
     if not versions:
         return
-    missing = without_vector(connection, space, versions)
+    missing = find_missing_texts(connection, space, versions)
     _complete(connection, [version for version in versions if version.source not in missing])
     _request(connection, space, versions, missing)
 
@@ -165,8 +165,9 @@ def _version(event: Event) -> SourceVersion:
 LOCK_VERSIONS = """
   select s.tenant_id, s.kind, s.source_id, s.words_version
   from mv.search_state s
-  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    using (tenant_id, kind, source_id)
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
   order by s.tenant_id, s.kind, s.source_id
   for update of s
 """
@@ -181,8 +182,9 @@ def lock_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[Sou
 WAITING_VERSIONS = """
   select s.tenant_id, s.kind, s.source_id, s.words_version
   from mv.search_state s
-  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    using (tenant_id, kind, source_id)
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
   where not s.deleted and s.meaning_version is distinct from s.words_version
 """
 
@@ -193,8 +195,8 @@ def waiting_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[
     return {SourceKey(*key): version for *key, version in rows}
 
 
-def lacking_meaning(connection: Connection, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
-    """Of versions that are known already: those that wait for vectors. Such a version comes again after a slot was
+def find_unembedded(connection: Connection, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
+    """Find those of the known versions that wait for vectors. Such a version comes again after a slot was
     lost, and the request for its vectors may have been lost with it. Asking twice is cheap: a text is embedded once."""
     waiting = waiting_versions(connection, [version.source for version in versions])
     return [version for version in versions if version.source in waiting]
@@ -202,10 +204,12 @@ def lacking_meaning(connection: Connection, versions: Sequence[SourceVersion]) -
 
 WRITE_STATE = """
   insert into mv.search_state as s (
-    tenant_id, kind, source_id, words_version, deleted, title, status, effective_at, recorded_at, words_at, chunks
+    tenant_id, kind, source_id, words_version, deleted, title, status, effective_at, recorded_at, words_at,
+    chunks
   )
   values (%s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s)
-  on conflict (tenant_id, kind, source_id) do update set
+  on conflict (tenant_id, kind, source_id)
+  do update set
     words_version = excluded.words_version,
     deleted = excluded.deleted,
     title = excluded.title,
@@ -258,18 +262,20 @@ def _delete_superseded(connection: Connection, versions: Sequence[SourceVersion]
 
 WRITE_CHUNKS = """
   insert into mv.chunks (
-    tenant_id, kind, source_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv, length
+    tenant_id, kind, source_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv,
+    length
   )
   select
     c.tenant_id, c.kind, c.source_id, c.version, c.ordinal, c.heading_path, c.body, c.char_start, c.char_end,
     c.text_hash, v.tsv, mv.chunk_length(v.tsv)
-  from unnest(
-    %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::int[],
-    %s::int[], %s::bytea[]
-  ) as c (
-    tenant_id, kind, source_id, version, ordinal, title, heading_path, body, char_start, char_end, text_hash
-  ),
-  lateral (select mv.chunk_tsv(c.ordinal, c.title, c.heading_path, c.body) as tsv offset 0) v
+  from
+    unnest(
+      %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[],
+      %s::int[], %s::int[], %s::bytea[]
+    ) as c (
+      tenant_id, kind, source_id, version, ordinal, title, heading_path, body, char_start, char_end, text_hash
+    ),
+    lateral (select mv.chunk_tsv(c.ordinal, c.title, c.heading_path, c.body) as tsv offset 0) v
   on conflict do nothing
 """
 
@@ -294,7 +300,7 @@ WITH_VECTOR = """
 """
 
 
-def without_vector(
+def find_missing_texts(
     connection: Connection, space: str, versions: Sequence[SourceVersion]
 ) -> dict[SourceKey, set[bytes]]:
     """The texts of each source that have no vector; sources that lack none are not in it."""
@@ -323,9 +329,7 @@ def _complete(connection: Connection, versions: Sequence[SourceVersion]) -> None
 
 REQUEST = """
   select app.emit(
-    %s,
-    %s::jsonb,
-    %s,
+    %s, %s::jsonb, %s,
     %s::jsonb || jsonb_build_object('occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint),
     %s::jsonb
   )
@@ -392,7 +396,8 @@ COUNT = """
     tenant_id, firsts, first_chunks, first_chunks_known, edits, edit_chunks, edit_chunks_known
   )
   values (%s, %s, %s, %s, %s, %s, %s)
-  on conflict (tenant_id) do update set
+  on conflict (tenant_id)
+  do update set
     firsts = s.firsts + excluded.firsts,
     first_chunks = s.first_chunks + excluded.first_chunks,
     first_chunks_known = s.first_chunks_known + excluded.first_chunks_known,

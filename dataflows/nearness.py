@@ -49,7 +49,7 @@ _COMPONENT: Final = 2_048
 """The length of a passage's vector, likewise. A product of two is at most about 2²², below the 2²⁴ up to which float32
 counts exactly, and a component of usual size (0.05) has 100 steps."""
 _DIGITS: Final = 6
-"""Of a score, as it is kept."""
+"""Digits of a score, as it is kept."""
 
 _WORD = re.compile(r"[^\W_]+")
 Ints = npt.NDArray[np.int64]
@@ -81,7 +81,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Of one ADR. `hashes` ascend; `weights` and `terms` go with them. `passages` has a row for each."""
+    """Features of one ADR. `hashes` ascend; `weights` and `terms` go with them. `passages` has a row for each."""
 
     hashes: npt.NDArray[np.uint64]
     weights: npt.NDArray[np.uint16]
@@ -171,7 +171,7 @@ def near(one: Features, other: Features) -> Nearness:
     return Nearness(*(float(part) for part in _score(np.float64(words), total, np.float64(count))))
 
 
-def shared(one: Features, other: Features) -> tuple[str, ...]:
+def share_words(one: Features, other: Features) -> tuple[str, ...]:
     """The words that add most to how near the two are by words, as `one` writes them."""
     _, mine, theirs = np.intersect1d(one.hashes, other.hashes, assume_unique=True, return_indices=True)
     products = one.weights[mine].astype(np.int64) * other.weights[theirs]
@@ -182,7 +182,7 @@ def shared(one: Features, other: Features) -> tuple[str, ...]:
 
 
 def _score(words: Any, sums: Any, pairs: Any) -> tuple[Any, Any, Any]:
-    """From the integers; the same operations for one pair and for many, so that both give the same bits."""
+    """Compute scores from the integers, with the same operations for one pair and for many: both give the same bits."""
     by_words = np.minimum(words / (_WEIGHT * _WEIGHT), 1.0)
     by_meaning = np.clip(sums / (pairs * float(_COMPONENT * _COMPONENT)), -1.0, 1.0)
     total = np.round(WORDS_SHARE * by_words + MEANING_SHARE * by_meaning, _DIGITS)
@@ -208,7 +208,7 @@ class Corpus:
 
     @cached_property
     def _words(self) -> tuple[npt.NDArray[np.intp], Ints, npt.NDArray[np.intp], int]:
-        """Of all words of all ADRs: a number for the word, its weight, whose it is; and how many numbers there are."""
+        """Number all words of all ADRs: the number of each, its weight, whose it is; and how many numbers there are."""
         hashes = np.concatenate([each.hashes for each in self.all])
         different, numbers = np.unique(hashes, return_inverse=True)
         owners = np.repeat(np.arange(len(self.all)), [len(each.hashes) for each in self.all])
@@ -231,9 +231,9 @@ class Corpus:
         """Score, words and meaning of one ADR with each (with itself too). Takes time linear in the tenant."""
         position = self.at[source_id]
         sums, pairs = self._meaning(position)
-        return _score(self._shared_weight(position), sums, pairs)
+        return _score(self._weigh_shared(position), sums, pairs)
 
-    def _shared_weight(self, position: int) -> Floats:
+    def _weigh_shared(self, position: int) -> Floats:
         numbers, weights, owners, count = self._words
         start, end = self._word_starts[position], self._word_starts[position + 1]
         mine = np.zeros(count, dtype=np.int64)
@@ -249,7 +249,7 @@ class Corpus:
             products = np.partition(products, len(mine) - PAIRS, axis=1)[:, -PAIRS:]
         return _sum_of_largest(products, starts)
 
-    def related(self, source_id: UUID, linked: Set[UUID] = frozenset()) -> list[Key]:
+    def list_related(self, source_id: UUID, linked: Set[UUID] = frozenset()) -> list[Key]:
         """The list of one ADR, nearest first: at most `RELATED_MAX`, never itself."""
         return self.best(self.scores(source_id, linked))
 
@@ -276,7 +276,7 @@ class Corpus:
 
 
 def _sum_of_largest(products: npt.NDArray[np.float32], starts: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """For each segment of rows the sum of its `PAIRS` largest values, and how many there were (fewer than `PAIRS` where
+    """Sum the `PAIRS` largest values of each segment of rows, and count them (fewer than `PAIRS` where
     the segment is smaller). Round by round takes the largest that is left of every segment at once."""
     columns = np.ascontiguousarray(np.sort(products, axis=1)[:, ::-1].T)
     depth, width = columns.shape
@@ -302,7 +302,7 @@ def _sum_of_largest(products: npt.NDArray[np.float32], starts: npt.NDArray[np.in
 # --- lists after a change -------------------------------------------------------------------------------------------
 
 
-def merged(old: Sequence[Key], changed: Set[UUID], fresh: Sequence[Key]) -> list[Key] | None:
+def merge(old: Sequence[Key], changed: Set[UUID], fresh: Sequence[Key]) -> list[Key] | None:
     """The list of an ADR after others changed: `old` is its list, `fresh` the keys of those changed that still exist.
 
     None when that cannot be told from these: one that changed has left its place, and who was the eleventh is unknown.

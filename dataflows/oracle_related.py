@@ -10,15 +10,15 @@ from uuid import UUID
 
 from connectors.postgres.connections import Connection
 from dataflows.comparison import Unlike
-from dataflows.nearness import LINKED, RELATED_MAX, Features, Nearness, near, shared
-from dataflows.related import KIND, Row, made_features
+from dataflows.nearness import LINKED, RELATED_MAX, Features, Nearness, near, share_words
+from dataflows.related import KIND, Row, make_features
 
 TABLE, FEATURES = "mv.related", "mv.related_features"
 PAIRS_MAX = 250_000
 """Pairs of a tenant that are computed one by one, at about 40 µs each: ten seconds. 700 ADRs have as many. Of larger
 tenants the lists of the first ADRs by id are recomputed, as many as fit."""
 ADRS_AT_ONCE = 200
-"""Whose vectors are in memory at a time: some 30 MB."""
+"""How many ADRs have their vectors in memory at a time: some 30 MB."""
 SHOWN_MAX = 50
 """Rows of one kind, table and tenant that are named."""
 
@@ -34,7 +34,7 @@ def unlike(connection: Connection, space: str | None, tenant_id: UUID) -> list[U
     asked = chosen if len(chosen) < len(right) else None
     return [
         *_compare_features(connection, tenant_id, right),
-        *_compare(TABLE, {_plain(row) for row in wanted}, _stored(connection, tenant_id, asked)),
+        *_compare(TABLE, {_plain(row) for row in wanted}, _read_stored(connection, tenant_id, asked)),
     ]
 
 
@@ -51,7 +51,7 @@ def _features(connection: Connection, space: str, tenant_id: UUID) -> dict[UUID,
     return {
         source_id: one
         for start in range(0, len(ids), ADRS_AT_ONCE)
-        for source_id, (_, one) in made_features(
+        for source_id, (_, one) in make_features(
             connection, space, tenant_id, ids[start : start + ADRS_AT_ONCE]
         ).items()
     }
@@ -90,7 +90,7 @@ def _list(
     return [
         Row(
             *(tenant_id, KIND, source_id, other, score, nearness.words),
-            terms=list(shared(mine, every[other])),
+            terms=list(share_words(mine, every[other])),
             meaning=nearness.meaning,
             links_to=links.get((source_id, other), []),
             links_from=links.get((other, source_id), []),
@@ -106,7 +106,7 @@ READ_ROWS = """
 """
 
 
-def _stored(connection: Connection, tenant_id: UUID, source_ids: list[UUID] | None) -> set[tuple[object, ...]]:
+def _read_stored(connection: Connection, tenant_id: UUID, source_ids: list[UUID] | None) -> set[tuple[object, ...]]:
     """The rows of these ADRs, or of all, those of ADRs that are not there included."""
     rows = connection.execute(READ_ROWS, [tenant_id, source_ids, source_ids])
     return {_plain(Row(*row)) for row in rows}

@@ -14,8 +14,9 @@ from uuid import UUID
 
 import numpy as np
 
-from connectors.embedders import Embedder
+from connectors.embedders import Embedder, Vector
 from connectors.postgres.connections import Connection
+from connectors.postgres.vectors import read
 from dataflows.chunker import Chunk, chunk, title_line
 from dataflows.comparison import Comparison, Kind, TenantReport, VerifyReport
 from schemas.arrays import arrays_of
@@ -58,7 +59,7 @@ NEWEST = """
 """
 
 
-def _expected(connection: Connection, tenant_id: UUID) -> Iterator[_Expected]:
+def _expect(connection: Connection, tenant_id: UUID) -> Iterator[_Expected]:
     with connection.cursor(name="newest") as cursor:
         cursor.itersize = SOURCES_AT_ONCE
         cursor.execute(NEWEST, {"tenant": tenant_id})
@@ -82,10 +83,10 @@ def compare_words(comparison: Comparison) -> None:
     """`mv.search_state` and `mv.chunks`."""
     connection, report, tenant = comparison.connection, comparison.report, comparison.tenant
     states = {SourceKey(*row[:3]): row[3:] for row in connection.execute(READ_STATES, [tenant.tenant_id])}
-    expected = list(_expected(connection, tenant.tenant_id))
+    expected = list(_expect(connection, tenant.tenant_id))
     for start in range(0, len(expected), SOURCES_AT_ONCE):
         some = expected[start : start + SOURCES_AT_ONCE]
-        stored = _stored_chunks(connection, some)
+        stored = _read_chunks(connection, some)
         for each in some:
             _compare_state(report, tenant, each, states.get(each.source))
             _compare_chunks(report, tenant, each, stored.get(each.source, {}))
@@ -125,12 +126,13 @@ READ_CHUNKS = """
     c.tenant_id, c.kind, c.source_id, c.version, c.ordinal, c.heading_path, c.body, c.char_start, c.char_end,
     c.text_hash
   from mv.chunks c
-  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    using (tenant_id, kind, source_id)
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
 """
 
 
-def _stored_chunks(
+def _read_chunks(
     connection: Connection, some: Sequence[_Expected]
 ) -> dict[SourceKey, dict[tuple[int, int], tuple[Any, ...]]]:
     stored: dict[SourceKey, dict[tuple[int, int], tuple[Any, ...]]] = {}
@@ -165,11 +167,10 @@ def _compare_chunks(
 UNLIKE_WORDS = """
   select c.kind, c.source_id, c.version, c.ordinal
   from mv.chunks c
-  join unnest(%s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::text[]) as a (
-      tenant_id, kind, source_id, version, title
-    )
-    using (tenant_id, kind, source_id, version),
-  lateral (select mv.chunk_tsv(c.ordinal, a.title, c.heading_path, c.body) as tsv offset 0) v
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::text[]
+  ) as a (tenant_id, kind, source_id, version, title) using (tenant_id, kind, source_id, version)
+  cross join lateral (select mv.chunk_tsv(c.ordinal, a.title, c.heading_path, c.body) as tsv offset 0) v
   where c.tsv <> v.tsv or c.length <> mv.chunk_length(v.tsv)
 """
 
@@ -186,8 +187,9 @@ def _compare_words(
 COUNT_ORPHANS = """
   select c.kind, c.source_id, count(*)
   from mv.chunks c
-  left join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    using (tenant_id, kind, source_id)
+  left join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
   where c.tenant_id = %s and a.source_id is null
   group by c.kind, c.source_id
 """
@@ -206,8 +208,7 @@ def _find_orphans(connection: Connection, report: VerifyReport, tenant: TenantRe
 READ_HASHES = """
   select c.kind, c.source_id, c.version, c.ordinal, c.text_hash, e.text_hash is not null
   from mv.chunks c
-  join mv.search_state s
-    on s.tenant_id = c.tenant_id
+  join mv.search_state s on s.tenant_id = c.tenant_id
     and s.kind = c.kind
     and s.source_id = c.source_id
     and s.words_version = c.version
@@ -237,11 +238,18 @@ def compare_vectors(comparison: Comparison) -> None:
     chosen = set(sorted(hashes)[:sample] if sample is not None else hashes)
     texts = {
         part.text_hash: part.text
-        for each in _expected(connection, tenant.tenant_id)
+        for each in _expect(connection, tenant.tenant_id)
         for part in each.chunks
         if part.text_hash in chosen
     }
     _recompute(connection, report, tenant, embedder, texts)
+
+
+READ_VECTORS = """
+  select text_hash, embedding
+  from mv.embeddings
+  where tenant_id = %s and space = %s and text_hash = any(%s)
+"""
 
 
 def _recompute(
@@ -251,24 +259,21 @@ def _recompute(
     for start in range(0, len(ordered), SOURCES_AT_ONCE):
         keys = ordered[start : start + SOURCES_AT_ONCE]
         vectors = embedder.embed([texts[key] for key in keys])
-        stored: dict[bytes, str] = dict(
-            connection.execute(
-                "select text_hash, embedding::text from mv.embeddings "
-                "where tenant_id = %s and space = %s and text_hash = any(%s)",
-                [tenant.tenant_id, embedder.space.name, keys],
-            ).fetchall()
+        stored: dict[bytes, bytes] = dict(
+            connection.cursor(binary=True)
+            .execute(READ_VECTORS, [tenant.tenant_id, embedder.space.name, keys])
+            .fetchall()
         )
         for key, vector in zip(keys, vectors, strict=True):
             if key not in stored:
                 continue  # reported as no-vector already
             tenant.vectors_recomputed += 1
-            cosine = _cosine(vector, stored[key])
+            cosine = _cosine(vector, read(stored[key]))
             if not cosine >= COSINE_MIN:
                 report.add(tenant, "vector", f"{tenant.slug} text {key.hex()[:16]}", f"cosine {cosine:.6f} to its text")
 
 
-def _cosine(vector: Any, literal: str) -> float:
-    other = np.array(literal.strip("[]").split(","), dtype=np.float32)
+def _cosine(vector: Vector, other: Vector) -> float:
     if other.shape != vector.shape:
         return float("nan")
     norms = float(np.linalg.norm(vector)) * float(np.linalg.norm(other))

@@ -17,15 +17,15 @@ from dataflows.chunker import Chunk, text_hash, text_to_embed
 from dataflows.index import (
     SourceVersion,
     active_space,
-    lacking_meaning,
+    find_missing_texts,
+    find_unembedded,
     make_findable_by_meaning,
-    without_vector,
 )
 from schemas.jobs import REINDEX
 from schemas.sources import SourceKey, columns_of
 
 SOURCES_MAX = 50
-"""Of one step: some thousand passages at most, about a second."""
+"""Most sources of one step: some thousand passages at most, about a second."""
 FIRST = ("", str(UUID(int=0)))
 """Below every kind and id."""
 
@@ -39,8 +39,8 @@ class Reindex(JobKind):
         total = job.total if job.position else _count(connection, job.tenant_id)
         space = active_space(connection)
         versions = _page(connection, job.tenant_id, after)
-        wanting = {version.source for version in lacking_meaning(connection, versions)}
-        wanting |= without_vector(connection, space, versions).keys()
+        wanting = {version.source for version in find_unembedded(connection, versions)}
+        wanting |= find_missing_texts(connection, space, versions).keys()
         make_findable_by_meaning(connection, space, [version for version in versions if version.source in wanting])
         done = job.done + len(versions)
         if len(versions) < SOURCES_MAX:
@@ -69,13 +69,15 @@ PAGE = """
 PASSAGES = """
   select c.tenant_id, c.kind, c.source_id, c.ordinal, c.heading_path, c.body, c.char_start, c.char_end
   from mv.chunks c
-  join mv.search_state s
-    on s.tenant_id = c.tenant_id
+  join mv.search_state s on s.tenant_id = c.tenant_id
     and s.kind = c.kind
     and s.source_id = c.source_id
     and s.words_version = c.version
-  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    on a.tenant_id = c.tenant_id and a.kind = c.kind and a.source_id = c.source_id
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) on a.tenant_id = c.tenant_id
+    and a.kind = c.kind
+    and a.source_id = c.source_id
   order by c.kind, c.source_id, c.ordinal
 """
 

@@ -15,7 +15,7 @@ A version counts once it is findable by words and by meaning; until then the one
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,6 +23,7 @@ import numpy as np
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
+from connectors.postgres.vectors import read
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.index import active_space
@@ -33,9 +34,9 @@ from dataflows.nearness import (
     Features,
     Key,
     features,
-    merged,
+    merge,
     near,
-    shared,
+    share_words,
     unpack,
     words_of,
 )
@@ -54,7 +55,7 @@ KIND = "adr"
 
 
 @dataclass(frozen=True, slots=True)
-class Effects:
+class RelatedEffects:
     """What to look at again, each sorted: ADRs whose text may be another, and ADRs whose links may be others."""
 
     texts: tuple[SourceKey, ...]
@@ -76,7 +77,7 @@ class Row(NamedTuple):
     links_from: list[str]
 
 
-class Related(Flow[Effects]):
+class Related(Flow[RelatedEffects]):
     name = "related"
     about = "what is findable, and links → the nearest other ADRs of each, and why"
     topics = (STATE_TOPIC, LINKS_TOPIC)
@@ -96,7 +97,7 @@ class Related(Flow[Effects]):
         ),
     )
     limits = BatchLimits(records_max=100, bytes_max=524_288)
-    """At 5 000 ADRs a list takes about 50 ms to make anew: a batch of the largest size takes some seconds."""
+    """Limits of a batch: at 5 000 ADRs a list takes about 50 ms to make anew, so the largest batch takes seconds."""
 
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
@@ -108,7 +109,7 @@ class Related(Flow[Effects]):
     def start(self, connection: Connection) -> None:
         active_space(connection)
 
-    def transform(self, events: Sequence[Event]) -> Effects:
+    def transform(self, events: Sequence[Event]) -> RelatedEffects:
         texts: set[SourceKey] = set()
         links: set[SourceKey] = set()
         for event in events:
@@ -120,9 +121,9 @@ class Related(Flow[Effects]):
                 links.add(sources.key_of(KIND, row))
             elif row["kind"] == KIND and (op == "d" or row["deleted"] or _is_complete(row)):
                 texts.add(SourceKey(UUID(row["tenant_id"]), KIND, UUID(row["source_id"])))
-        return Effects(tuple(sorted(texts)), tuple(sorted(links)))
+        return RelatedEffects(tuple(sorted(texts)), tuple(sorted(links)))
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: RelatedEffects) -> None:
         space = active_space(connection)
         for tenant_id in sorted({source.tenant_id for source in (*effects.texts, *effects.links)}):
             # One writer a tenant, whichever of the two topics it comes from.
@@ -130,9 +131,9 @@ class Related(Flow[Effects]):
             texts = [source.source_id for source in effects.texts if source.tenant_id == tenant_id]
             links = [source.source_id for source in effects.links if source.tenant_id == tenant_id]
             changed = refresh(connection, space, tenant_id, texts)
-            changed |= _linked_otherwise(connection, tenant_id, links)
+            changed |= _find_relinked(connection, tenant_id, links)
             if changed:
-                Update(connection, tenant_id, changed).write()
+                RelatedUpdate(connection, tenant_id, changed).write()
 
 
 LOCK_TENANT = "select pg_advisory_xact_lock(hashtextextended('related ' || %s::text, 0))"
@@ -163,9 +164,12 @@ READ_FEATURES = """
   where tenant_id = %(tenant)s and kind = %(kind)s and source_id = any(%(ids)s)
 """
 WRITE_FEATURES = """
-  insert into mv.related_features as f (tenant_id, kind, source_id, version, words, terms, passages, dimension)
+  insert into mv.related_features as f (
+    tenant_id, kind, source_id, version, words, terms, passages, dimension
+  )
   values (%s, %s, %s, %s, %s, %s, %s, %s)
-  on conflict (tenant_id, kind, source_id) do update set
+  on conflict (tenant_id, kind, source_id)
+  do update set
     version = excluded.version,
     words = excluded.words,
     terms = excluded.terms,
@@ -177,7 +181,7 @@ WRITE_FEATURES = """
 
 def refresh(connection: Connection, space: str, tenant_id: UUID, source_ids: Sequence[UUID]) -> set[UUID]:
     """Make the features of these ADRs what their texts say now. Returns those that are not as they were."""
-    made = made_features(connection, space, tenant_id, source_ids)
+    made = make_features(connection, space, tenant_id, source_ids)
     of = {"tenant": tenant_id, "kind": KIND, "ids": list(source_ids)}
     gone = connection.execute(FORGET_FEATURES, of).fetchall()
     before = {row[0]: tuple(row[1:]) for row in connection.execute(READ_FEATURES, of | {"ids": list(made)})}
@@ -196,15 +200,13 @@ def refresh(connection: Connection, space: str, tenant_id: UUID, source_ids: Seq
 
 
 READ_TEXTS = """
-  select s.source_id, s.words_version, s.title, c.ordinal, c.body, e.embedding::real[]
+  select s.source_id, s.words_version, s.title, c.ordinal, c.body, e.embedding
   from mv.search_state s
-  join mv.chunks c
-    on c.tenant_id = s.tenant_id
+  join mv.chunks c on c.tenant_id = s.tenant_id
     and c.kind = s.kind
     and c.source_id = s.source_id
     and c.version = s.words_version
-  left join mv.embeddings e
-    on c.ordinal < %(passages)s
+  left join mv.embeddings e on c.ordinal < %(passages)s
     and e.tenant_id = c.tenant_id
     and e.space = %(space)s
     and e.text_hash = c.text_hash
@@ -217,7 +219,7 @@ READ_TEXTS = """
 """
 
 
-def made_features(
+def make_features(
     connection: Connection, space: str, tenant_id: UUID, source_ids: Sequence[UUID]
 ) -> dict[UUID, tuple[int, Features]]:
     """Version and features of those ADRs that are findable by words and by meaning, in one version."""
@@ -231,7 +233,7 @@ def made_features(
         versions[source_id] = version
         texts.setdefault(source_id, [title]).append(body)
         if ordinal < PASSAGES_MAX:
-            vectors.setdefault(source_id, []).append(vector)
+            vectors.setdefault(source_id, []).append(None if vector is None else read(vector))
     words = {source_id: [word for text in parts for word in words_of(text)] for source_id, parts in texts.items()}
     stems = stems_of(connection, {word for each in words.values() for word in each})
     return {
@@ -271,9 +273,7 @@ class LinksOf:
 READ_LINKS = """
   select adr_id, target_id, array_agg(distinct kind order by kind)
   from app.adr_links
-  where tenant_id = %(tenant)s
-    and target_id <> adr_id
-    and (adr_id = any(%(ids)s) or target_id = any(%(ids)s))
+  where tenant_id = %(tenant)s and target_id <> adr_id and (adr_id = any(%(ids)s) or target_id = any(%(ids)s))
   group by adr_id, target_id
 """
 
@@ -293,7 +293,9 @@ LINKED_OTHERWISE = """
   with links as (
     select l.adr_id as source_id, l.target_id, array_agg(distinct l.kind order by l.kind) as kinds
     from app.adr_links l
-    join mv.related_features t on t.tenant_id = l.tenant_id and t.kind = %(kind)s and t.source_id = l.target_id
+    join mv.related_features t on t.tenant_id = l.tenant_id
+      and t.kind = %(kind)s
+      and t.source_id = l.target_id
     where l.tenant_id = %(tenant)s and l.adr_id = any(%(ids)s) and l.target_id <> l.adr_id
     group by l.adr_id, l.target_id
   ),
@@ -313,7 +315,7 @@ LINKED_OTHERWISE = """
 """
 
 
-def _linked_otherwise(connection: Connection, tenant_id: UUID, source_ids: Sequence[UUID]) -> set[UUID]:
+def _find_relinked(connection: Connection, tenant_id: UUID, source_ids: Sequence[UUID]) -> set[UUID]:
     """Those of these ADRs that are in the view, and whose outgoing links the view does not show as they are."""
     if not source_ids:
         return set()
@@ -355,7 +357,8 @@ UPSERT = """
     tenant_id, kind, source_id, related_id, score, words, terms, meaning, links_to, links_from
   )
   values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-  on conflict (tenant_id, kind, source_id, related_id) do update set
+  on conflict (tenant_id, kind, source_id, related_id)
+  do update set
     score = excluded.score,
     words = excluded.words,
     terms = excluded.terms,
@@ -366,7 +369,7 @@ UPSERT = """
 """
 
 
-class Update:
+class RelatedUpdate:
     """What `changed` ADRs of one tenant (new, edited, deleted, linked otherwise) make of the tenant's lists."""
 
     def __init__(self, connection: Connection, tenant_id: UUID, changed: set[UUID]) -> None:
@@ -382,7 +385,7 @@ class Update:
         """Rows that stay as they are are not written, so they make no change in the topic."""
         lists = {source_id: self._corpus.best(scores) for source_id, scores in self._fresh.items()}
         lists |= self._lists_of_others()
-        before = self._stored(sorted(lists))
+        before = self._read_stored(sorted(lists))
         again = [  # of the pairs that may say something else than before
             (source_id, key)
             for source_id, keys in sorted(lists.items())
@@ -407,32 +410,34 @@ class Update:
             touched |= {self._corpus.ids[at] for at in np.flatnonzero(best >= self._least())}
         lists: dict[UUID, list[Key]] = {}
         others = sorted((touched & self._corpus.at.keys()) - self._changed)
-        before = self._stored(others)
+        before = self._read_stored(others)
         unclear: list[UUID] = []
         for source_id in others:
             at = self._corpus.at[source_id]
             keys = [Key(float(scores[at]), other) for other, scores in self._fresh.items()]
-            found = merged(before.get(source_id, ()), self._changed, keys)
+            found = merge(before.get(source_id, ()), self._changed, keys)
             if found is None:
                 unclear.append(source_id)
             else:
                 lists[source_id] = found
         links = links_of(self._connection, self._tenant_id, unclear)
-        return lists | {source_id: self._corpus.related(source_id, links[source_id].others) for source_id in unclear}
+        return lists | {
+            source_id: self._corpus.list_related(source_id, links[source_id].others) for source_id in unclear
+        }
 
     def _holders(self) -> set[UUID]:
         rows = self._connection.execute(HOLDERS, [self._tenant_id, KIND, sorted(self._changed)])
         return {row[0] for row in rows}
 
     def _least(self) -> Any:
-        """By position: the score that a newcomer needs at least. A list that is not full takes everyone."""
+        """Find the score that a newcomer needs at least, by position. A list that is not full takes everyone."""
         least = np.full(len(self._corpus.ids), -np.inf)
         for source_id, score in self._connection.execute(LEAST_SCORES, [self._tenant_id, KIND, RELATED_MAX]):
             if source_id in self._corpus.at:
                 least[self._corpus.at[source_id]] = score
         return least
 
-    def _stored(self, source_ids: Sequence[UUID]) -> dict[UUID, list[Key]]:
+    def _read_stored(self, source_ids: Sequence[UUID]) -> dict[UUID, list[Key]]:
         lists: dict[UUID, list[Key]] = {}
         rows = self._connection.execute(READ_LISTS, [self._tenant_id, KIND, list(source_ids)])
         for source_id, related_id, score in rows:
@@ -483,9 +488,9 @@ def rows_of(connection: Connection, tenant_id: UUID, corpus: Corpus, pairs: Sequ
     rows: list[Row] = []
     for source_id, key in pairs:
         mine, theirs = corpus.all[corpus.at[source_id]], corpus.all[corpus.at[key.related_id]]
-        spelled = Features(mine.hashes, mine.weights, tuple(terms[source_id]), mine.passages)
+        spelled = replace(mine, terms=tuple(terms[source_id]))
         _, words, meaning = near(mine, theirs)
         to, back = links[source_id].to.get(key.related_id, []), links[source_id].back.get(key.related_id, [])
-        terms_shared = list(shared(spelled, theirs))
+        terms_shared = list(share_words(spelled, theirs))
         rows.append(Row(tenant_id, KIND, source_id, key.related_id, key.score, words, terms_shared, meaning, to, back))
     return rows

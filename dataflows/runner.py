@@ -101,7 +101,7 @@ class Runner(Driver[Effects]):
         with self._note_failure():
             try:
                 for step in self._core.write(self._current(consumer, batches)):
-                    consumer.committed(source, step.target)
+                    consumer.note_commit(source, step.target)
             except Fenced as error:
                 self._core.tolerate(error, source)
                 consumer.rewind(source)

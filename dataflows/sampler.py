@@ -11,7 +11,6 @@ below those ends; committed offsets are read after, in the statement that writes
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -26,6 +25,7 @@ from connectors.postgres.sink import advance_idle_watermarks
 from connectors.postgres.watch import write_progress
 from connectors.replaceable import ReplaceableClient
 from runtime import metrics
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import DependencyUnavailable
 from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
@@ -143,7 +143,7 @@ class Sampler:
         """Publish up to which commit everything was taken, by partition. One that was fetched to its end has all that
         was in Kafka before the end was asked for."""
         for source, end in ends.items():
-            fetched, newest = self._consumer.fetched(source)
+            fetched, newest = self._consumer.last_fetched(source)
             at = in_kafka_at if fetched >= end else newest.committed_at if newest else None
             if at is not None:
                 self._seen_at[source] = max(at, self._seen_at.get(source, at))
@@ -168,7 +168,7 @@ class Sampler:
         if not records:
             self._behind_since.pop(source, None)
             return 0.0
-        known_for_s = time.monotonic() - self._behind_since.setdefault(source, time.monotonic())
+        known_for_s = SYSTEM_CLOCK.monotonic() - self._behind_since.setdefault(source, SYSTEM_CLOCK.monotonic())
         fetched = age_s(self._consumer.oldest_ms(source))
         return known_for_s if fetched is None else max(fetched, known_for_s)
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from connectors.postgres import jobs
-from connectors.postgres.jobs import ClaimedJob, JobKind
+from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from connectors.postgres.sink import TransactionalSink
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -40,6 +40,20 @@ STEP_S_MAX = 600.0
 """The lease of a step that takes longer than this is no longer kept: another worker tries."""
 ANNOUNCE_S = 1.0
 """Time between two `job.progress` of a job, beside those of a change of state."""
+
+
+class _Claim:
+    """A claimed job where it stands now, and how many steps of it were committed since it was claimed."""
+
+    def __init__(self, job: ClaimedJob) -> None:
+        self.job = job
+        self.steps = 0
+
+    def advance(self, progress: JobProgress) -> ClaimedJob:
+        """Take what a step committed. A job that moves has no failed attempts any more."""
+        self.steps += 1
+        self.job = replace(self.job, position=progress.position, done=progress.done, total=progress.total, attempts=0)
+        return self.job
 
 
 class Worker:
@@ -110,44 +124,44 @@ class Worker:
     def _serve(self, store: TransactionalSink, job: ClaimedJob) -> None:
         """One claim, to its end. A job never brings down its place."""
         self._mark(job.owner)
-        steps: list[int] = []
+        claim = _Claim(job)
         try:
             if job.attempts >= jobs.ATTEMPTS_MAX:
                 raise Unprocessable(
                     f"its worker was lost or failed {job.attempts} times in a row", hint="see the worker's log"
                 )
-            outcome = self._steps(store, job, steps)
+            outcome = self._work_on(store, claim)
         except Fenced as error:
             outcome = "fenced"
             log.warning("lease lost", job_id=str(job.job_id), detail=error.detail)
         except Exception as error:
             log.warning("job failed", job_id=str(job.job_id), kind=job.kind, error=type(error).__name__, exc_info=True)
-            outcome = self._fail(store, job, error, len(steps))
+            outcome = self._fail(store, job, error, claim.steps)
         finally:
             with self._lock:
                 self._began.pop(job.owner, None)
         metrics.JOB_CLAIMS.labels(job.kind, outcome).inc()
 
-    def _steps(self, store: TransactionalSink, job: ClaimedJob, steps: list[int]) -> str:
+    def _work_on(self, store: TransactionalSink, claim: _Claim) -> str:
+        job = claim.job
         kind = self._kinds[job.kind]
         until = self._clock.monotonic() + SLICE_S
         announced = float("-inf")
         cancel = job.cancel_requested
         while not cancel and not self._life.stopping:
             self._mark(job.owner)
-            with store.reading() as connection:
+            with store.read() as connection:
                 prepared = kind.prepare(connection, job)
             now = self._clock.monotonic()
             announce = now - announced >= ANNOUNCE_S
             with store.transaction() as connection:
                 progress = kind.apply(connection, job, prepared)
                 cancel = jobs.advance(connection, job, progress, announce=announce)
-            steps.append(progress.done)
+            job = claim.advance(progress)
             announced = now if announce else announced
             metrics.JOB_STEPS.labels(job.kind).inc()
             if progress.finished:
                 return "succeeded"
-            job = replace(job, position=progress.position, done=progress.done, total=progress.total, attempts=0)
             if not cancel and self._clock.monotonic() >= until:
                 break
         with store.transaction() as connection:

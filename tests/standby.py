@@ -17,6 +17,7 @@ from psycopg import pq
 
 from connectors.postgres import lsn
 from runtime.settings import PostgresSettings
+from tests.patience import PATIENCE_S
 
 NAME = "late"
 STATUS = struct.Struct(">cQQQqB")
@@ -47,7 +48,7 @@ class LateStandby:
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         self._connection.finish()
 
     def _run(self) -> None:

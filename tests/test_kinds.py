@@ -101,7 +101,7 @@ def keep(connection: Connection, embedder: Embedder, change: Event) -> None:
         flow.apply(connection, effects)
     space = embedder.space.name
     for version in effects.versions:
-        lacking = index.without_vector(connection, space, [version]).get(version.source, set())
+        lacking = index.find_missing_texts(connection, space, [version]).get(version.source, set())
         requests = [_request(value) for *_, value, _ in index._requests(space, version, lacking)]
         with connection.transaction():
             embed.apply(connection, embed.prepare(connection, embed.transform(requests)))

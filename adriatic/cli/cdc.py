@@ -6,12 +6,11 @@ Owns the wiring, signals and what is printed. The work is in `connectors/capture
 from __future__ import annotations
 
 import json
-import signal
 from typing import Any
 
 import click
 
-from runtime import logs, ops, telemetry
+from adriatic.cli import process
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline, backoff_s
 from runtime.errors import DependencyUnavailable, InvalidInput
@@ -36,21 +35,11 @@ def run() -> None:
     from topics import catalog
 
     settings = load()
-    logs.configure("cdc", settings.telemetry)
-    telemetry.configure("cdc", settings.telemetry)
-    health = ops.Health()
+    life = process.start("cdc", settings)
     with RegistryClient(settings.registry) as registry:
-        capture = Capture(settings, Contracts(catalog.load(), registry), health)
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: capture.stop())
-        server = None
-        if settings.telemetry.ops_port:
-            server = ops.serve(settings.telemetry.ops_host, settings.telemetry.ops_port, health)
-        try:
-            capture.run()
-        finally:
-            if server is not None:
-                server.shutdown()
+        capture = Capture(settings, Contracts(catalog.load(), registry), life.health)
+        process.on_stop(capture.stop)
+        capture.run()
 
 
 @cdc.command()

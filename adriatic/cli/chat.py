@@ -6,7 +6,6 @@ search or to ask a model by itself: what it shows is what any client of the API 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,28 +13,23 @@ from uuid import UUID
 import click
 import msgspec
 
+from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
+
 if TYPE_CHECKING:
     from connectors.llm.sse import ServerEvent
-
-OUTAGE_S_MAX = 5.0
-"""A person waits for this command; a restart of the API is over by then."""
 
 
 @click.command("chat")
 @click.argument("question", nargs=-1, required=True)
 @click.option("--session", type=click.UUID, help="Count this to an earlier conversation.")
 @click.option("--sources", type=click.IntRange(1, 12), default=6, show_default=True, help="Passages to stand on.")
-@click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant.")
-@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
-@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
+@where_options
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 def chat(
     question: tuple[str, ...],
     session: UUID | None,
     sources: int,
-    tenant: str,
-    url: str | None,
-    token: str | None,
+    where: Where,
     as_json: bool,
 ) -> None:
     """Ask about the decision records of a tenant; every number in the answer is a source.
@@ -44,17 +38,11 @@ def chat(
     adriatic chat "why is there no dual write"
     adriatic chat "what did we decide about queues" --json | jq -r 'select(.event == "delta").data.text'
     """
-    from adriatic.cli.remote import connect, local_url
-    from adriatic.cli.search import local_token_of
     from api.chat.schemas import ChatRequest
-    from runtime.settings import load
 
-    if (url is None) != (token is None):
-        raise click.UsageError("--url and --token go together")
     request = ChatRequest(" ".join(question), session, sources)
-    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
     with (
-        connect(url or local_url(load()), given or local_token_of(tenant), outage_s=OUTAGE_S_MAX) as remote,
+        where.connect(PATIENCE_S_MAX) as remote,
         remote.events("/v1/chat/stream", msgspec.json.encode(request)) as events,
     ):
         for text in json_lines(events) if as_json else render_answer(events):

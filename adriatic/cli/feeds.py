@@ -7,25 +7,22 @@ Owns how feeds look in a terminal, and the packing of a file of items. What it s
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from adriatic.cli.where import Where, where_options
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import InvalidInput
 from runtime.settings import load
 
 if TYPE_CHECKING:
-    from adriatic.cli.remote import Remote
     from api.feeds.service import Feed, FeedDetail, NewItem, ShownKey
     from schemas.codec import Encoder
     from schemas.feeds import ProducerKey
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 BATCH_ITEMS_MAX = 500
 """The API takes this many at once."""
@@ -39,17 +36,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 key_option = click.option(
     "--key-file", type=click.File(), metavar="FILE", help="The feed's key; `-` reads it from standard input."
 )
-
-
-def where(command: Command) -> Command:
-    """The options that say which API, and as whom."""
-    for option in (
-        click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input."),
-        click.option("--url", metavar="URL", help="Another installation's API; needs --token."),
-        click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant."),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group()
@@ -68,16 +54,14 @@ def feed() -> None:
 @click.option("--name", default="", help="What people call it.  [default: the slug]")
 @click.option("--items-per-day", type=int, help="Quota of a day (UTC).")
 @click.option("--bytes-per-day", type=int, help="Quota of a day (UTC).")
-@where
+@where_options
 @json_option
 def create(
     slug: str,
     name: str,
     items_per_day: int | None,
     bytes_per_day: int | None,
-    tenant: str,
-    url: str | None,
-    token: str | None,
+    where: Where,
     as_json: bool,
 ) -> None:
     """Make a feed. Its key goes to standard output: keep it, nobody can show it again."""
@@ -85,7 +69,7 @@ def create(
 
     wanted = {"slug": slug, "name": name, "items_per_day": items_per_day, "bytes_per_day": bytes_per_day}
     body = msgspec.json.encode({field: value for field, value in wanted.items() if value not in (None, "")})
-    with _remote(tenant, url, token) as remote:
+    with where.connect() as remote:
         made = remote.request("POST", "/v1/feeds", MadeFeed, body=body)
     if as_json:
         click.echo(msgspec.json.encode(made))
@@ -95,13 +79,13 @@ def create(
 
 
 @feed.command("list")
-@where
+@where_options
 @json_option
-def list_(tenant: str, url: str | None, token: str | None, as_json: bool) -> None:
+def list_(where: Where, as_json: bool) -> None:
     """The feeds of a tenant, and what became of their items."""
     from api.feeds.service import FeedList
 
-    with _remote(tenant, url, token) as remote:
+    with where.connect() as remote:
         found = remote.request("GET", "/v1/feeds", FeedList)
     if as_json:
         click.echo(msgspec.json.encode(found))
@@ -115,13 +99,13 @@ def list_(tenant: str, url: str | None, token: str | None, as_json: bool) -> Non
 
 @feed.command()
 @click.argument("slug")
-@where
+@where_options
 @json_option
-def show(slug: str, tenant: str, url: str | None, token: str | None, as_json: bool) -> None:
+def show(slug: str, where: Where, as_json: bool) -> None:
     """One feed: counts, quota, keys, and the newest records that were refused."""
     from api.feeds.service import FeedDetail
 
-    with _remote(tenant, url, token) as remote:
+    with where.connect() as remote:
         found = remote.request("GET", f"/v1/feeds/{slug}", FeedDetail)
     if as_json:
         click.echo(msgspec.json.encode(found))
@@ -138,13 +122,13 @@ def show(slug: str, tenant: str, url: str | None, token: str | None, as_json: bo
 @click.option("--bytes-per-day", type=int, help="Quota of a day (UTC).")
 @click.option("--items-per-minute", type=int, help="Over HTTP.")
 @click.option("--paused/--resumed", default=None, help="Refuse everything, or take it again.")
-@where
-def set_(slug: str, tenant: str, url: str | None, token: str | None, **changes: Any) -> None:
+@where_options
+def set_(slug: str, where: Where, **changes: Any) -> None:
     """Change a feed. What was refused for its quota, or while paused, can be redriven: `adriatic dlq redrive`."""
     from api.feeds.service import FeedDetail
 
     body = msgspec.json.encode({field: value for field, value in changes.items() if value is not None})
-    with _remote(tenant, url, token) as remote:
+    with where.connect() as remote:
         found = remote.request("PATCH", f"/v1/feeds/{slug}", FeedDetail, body=body)
     for line in _lines(found):
         click.echo(line)
@@ -153,13 +137,13 @@ def set_(slug: str, tenant: str, url: str | None, token: str | None, **changes: 
 @feed.command()
 @click.argument("slug")
 @click.option("--yes", is_flag=True, help="Do it. Without, nothing happens.")
-@where
-def delete(slug: str, yes: bool, tenant: str, url: str | None, token: str | None) -> None:
+@where_options
+def delete(slug: str, yes: bool, where: Where) -> None:
     """Delete a feed: its keys are revoked, its documents stay."""
     if not yes:
         click.echo(f"would delete the feed {slug}; say --yes", err=True)
         sys.exit(1)
-    with _remote(tenant, url, token) as remote:
+    with where.connect() as remote:
         remote.send("DELETE", f"/v1/feeds/{slug}")
     click.echo(f"deleted {slug}")
 
@@ -168,15 +152,13 @@ def delete(slug: str, yes: bool, tenant: str, url: str | None, token: str | None
 @click.argument("slug")
 @click.argument("file", type=click.File("rb"))
 @key_option
-@where
+@where_options
 @json_option
 def send(
     slug: str,
     file: IO[bytes],
     key_file: IO[str] | None,
-    tenant: str,
-    url: str | None,
-    token: str | None,
+    where: Where,
     as_json: bool,
 ) -> None:
     """Send items over HTTP: FILE has one JSON object a line, `-` is standard input.
@@ -189,14 +171,14 @@ def send(
     """
     from api.feeds.service import Received
 
-    bad: list[tuple[int, str]] = []
+    items = _Items(file)
     sent = 0
-    with _remote(tenant, url, token or (key_file.readline().strip() if key_file else None)) as remote:
-        for batch in _batches(_items(file, bad)):
+    with where.connect(key=key_file.readline().strip() if key_file else None) as remote:
+        for batch in _batches(items):
             body = b'{"items":[' + b",".join(batch) + b"]}"
             sent += remote.request("POST", f"/v1/feeds/{slug}", Received, body=body).received
-    click.echo(msgspec.json.encode({"sent": sent, "bad_lines": bad}) if as_json else f"sent {sent} items")
-    _report(bad)
+    click.echo(msgspec.json.encode({"sent": sent, "bad_lines": items.bad}) if as_json else f"sent {sent} items")
+    _report(items.bad)
 
 
 @feed.command()
@@ -224,11 +206,11 @@ def encode(slug: str, file: IO[bytes], folder: Path, key_file: IO[str]) -> None:
     except ValueError:
         raise InvalidInput("that is no feed key", hint="it begins with adf_") from None
     folder.mkdir(parents=True, exist_ok=True)
-    bad: list[tuple[int, str]] = []
+    items = _Items(file)
     written = 0
     with RegistryClient(load().registry) as registry:
         encoder = Encoder(registry, f"{TOPIC}-value")
-        for item in _items(file, bad):
+        for item in items:
             written += 1
             if written > FILES_MAX:
                 raise InvalidInput(f"more than {FILES_MAX} items", hint="split the file, or use `adriatic feed send`")
@@ -237,7 +219,7 @@ def encode(slug: str, file: IO[bytes], folder: Path, key_file: IO[str]) -> None:
             headers = " ".join(f"-H {name}={text}" for name, text in key.headers(value).items())
             (folder / f"{written:06}.headers").write_text(headers + "\n")
     click.echo(f"wrote {written} records to {folder}")
-    _report(bad)
+    _report(items.bad)
 
 
 @feed.group()
@@ -248,12 +230,12 @@ def key() -> None:
 @key.command("create")
 @click.argument("slug")
 @click.option("--name", default="", help="Who gets it.")
-@where
-def create_key(slug: str, name: str, tenant: str, url: str | None, token: str | None) -> None:
+@where_options
+def create_key(slug: str, name: str, where: Where) -> None:
     """Make a key. It goes to standard output: keep it, nobody can show it again."""
     from api.feeds.service import ShownKey
 
-    with _remote(tenant, url, token) as remote:
+    with where.connect() as remote:
         body = msgspec.json.encode({"name": name})
         _show_key(remote.request("POST", f"/v1/feeds/{slug}/keys", ShownKey, body=body))
 
@@ -261,10 +243,10 @@ def create_key(slug: str, name: str, tenant: str, url: str | None, token: str | 
 @key.command("revoke")
 @click.argument("slug")
 @click.argument("key_id")
-@where
-def revoke_key(slug: str, key_id: str, tenant: str, url: str | None, token: str | None) -> None:
+@where_options
+def revoke_key(slug: str, key_id: str, where: Where) -> None:
     """Revoke a key. Records that it signed and that are not processed yet are refused."""
-    with _remote(tenant, url, token) as remote:
+    with where.connect() as remote:
         remote.send("DELETE", f"/v1/feeds/{slug}/keys/{key_id}")
     click.echo(f"revoked {key_id}")
 
@@ -272,34 +254,28 @@ def revoke_key(slug: str, key_id: str, tenant: str, url: str | None, token: str 
 # --- inside ---------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _remote(tenant: str, url: str | None, token: str | None) -> Iterator[Remote]:
-    from adriatic.cli.remote import connect, local_url
-    from adriatic.cli.search import local_token_of
+class _Items:
+    """The items of a file, in order. What is none is kept in `bad`, by line."""
 
-    if url is not None and token is None:
-        raise click.UsageError("--url needs --token")
-    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
-    with connect(url or local_url(load()), given or local_token_of(tenant)) as remote:
-        yield remote
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.bad: list[tuple[int, str]] = []
 
+    def __iter__(self) -> Iterator[NewItem]:
+        from api.feeds.service import NewItem
 
-def _items(file: IO[bytes], bad: list[tuple[int, str]]) -> Iterator[NewItem]:
-    """The items of a file; what is none goes to `bad`, by line."""
-    from api.feeds.service import NewItem
-
-    decoder = msgspec.json.Decoder(NewItem)
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            item = decoder.decode(line)
-            if (fault := _fault(item)) is not None:
-                raise msgspec.ValidationError(fault)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            bad.append((number, str(error)))
-            continue
-        yield item
+        decoder = msgspec.json.Decoder(NewItem)
+        for number, line in enumerate(self._file, 1):
+            if not line.strip():
+                continue
+            try:
+                item = decoder.decode(line)
+                if (fault := _fault(item)) is not None:
+                    raise msgspec.ValidationError(fault)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                self.bad.append((number, str(error)))
+                continue
+            yield item
 
 
 def _fault(item: NewItem) -> str | None:
@@ -310,7 +286,7 @@ def _fault(item: NewItem) -> str | None:
     return fault({**msgspec.structs.asdict(item), "document_id": item.id, "source_version": item.version})
 
 
-def _batches(items: Iterator[NewItem]) -> Iterator[list[bytes]]:
+def _batches(items: Iterable[NewItem]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
     for item in items:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-from types import FrameType
 
 import click
 
-from runtime import logs, ops, telemetry
-from runtime.errors import Fenced, Halted
-from runtime.lifecycle import Lifecycle
+from adriatic.cli import process
+from runtime.errors import Fenced
 from runtime.settings import load
 
 
@@ -51,22 +48,9 @@ def run(name: str, dead_letter_limit: bool) -> None:
     from dataflows.runner import Runner
 
     settings = load()
-    logs.configure(f"flow-{name}", settings.telemetry)
-    telemetry.configure(f"flow-{name}", settings.telemetry)
-    health = ops.Health()
-    life = Lifecycle(health)
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        life.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    if settings.telemetry.ops_port:
-        ops.serve(settings.telemetry.ops_host, settings.telemetry.ops_port, health)
+    life = process.start(f"flow-{name}", settings)
     try:
-        Runner(build(name, settings), settings, life, dead_letter_limit=dead_letter_limit).run()
-    except Halted as error:
-        health.wait_for("operator", str(error))
-        life.wait_for_stop()
+        with process.stay_when_halted(life):
+            Runner(build(name, settings), settings, life, dead_letter_limit=dead_letter_limit).run()
     except Fenced:
         sys.exit(1)  # said why already; a fresh start reads where the flow stands now

@@ -6,12 +6,13 @@ itself: what it shows is what any client of the API gets.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+
+from adriatic.cli.where import Where, where_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,11 +29,9 @@ REFRESH_PER_S = 8.0
 @click.command("live")
 @click.argument("view")
 @click.option("--for", "for_s", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Stop after so long.")
-@click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant.")
-@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
-@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
+@where_options
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
-def live(view: str, for_s: float, tenant: str, url: str | None, token: str | None, as_json: bool) -> None:
+def live(view: str, for_s: float, where: Where, as_json: bool) -> None:
     """Show a view's rows, and each change of them as it comes.
 
     It goes on by itself when the connection breaks, without a gap and without a repetition. Ctrl-C ends it.
@@ -42,14 +41,8 @@ def live(view: str, for_s: float, tenant: str, url: str | None, token: str | Non
     adriatic live activity --for 60 --json             each event of one minute as a line
     adriatic live activity --json | jq -c 'select(.event == "delta").data'
     """
-    from adriatic.cli.remote import connect, local_url
-    from adriatic.cli.search import local_token_of
-    from runtime.settings import load
 
-    if (url is None) != (token is None):
-        raise click.UsageError("--url and --token go together")
-    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
-    with connect(url or local_url(load()), given or local_token_of(tenant)) as remote:
+    with where.connect() as remote:
         read = follow(remote, view, for_s)
         if as_json:
             for event in read:

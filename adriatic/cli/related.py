@@ -6,7 +6,6 @@ the API gets.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -14,6 +13,7 @@ from uuid import UUID
 import click
 import msgspec
 
+from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 from runtime.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -27,11 +27,9 @@ CANDIDATES_MAX = 50
 @click.command("related")
 @click.argument("adr", metavar="LABEL|ID")
 @click.option("--log", metavar="SLUG", help="The log of the label, where several have it.")
-@click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant.")
-@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
-@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
+@where_options
 @click.option("--json", "as_json", is_flag=True, help="Print the answer of the API as JSON.")
-def related(adr: str, log: str | None, tenant: str, url: str | None, token: str | None, as_json: bool) -> None:
+def related(adr: str, log: str | None, where: Where, as_json: bool) -> None:
     """Show the decision records that are nearest to one: by links, shared words and meaning.
 
     \b
@@ -39,16 +37,10 @@ def related(adr: str, log: str | None, tenant: str, url: str | None, token: str 
     adriatic related ADR-12 --log platform             where several logs have an ADR-12
     adriatic related 0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f --json
     """
-    from adriatic.cli.remote import connect, local_url
-    from adriatic.cli.search import OUTAGE_S_MAX, local_token_of
     from api.adrs.related import RelatedAdrs
-    from runtime.settings import load
 
-    if (url is None) != (token is None):
-        raise click.UsageError("--url and --token go together")
     wanted = _parse_target(adr)
-    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
-    with connect(url or local_url(load()), given or local_token_of(tenant), outage_s=OUTAGE_S_MAX) as remote:
+    with where.connect(PATIENCE_S_MAX) as remote:
         adr_id = wanted if isinstance(wanted, UUID) else find_by_number(remote, wanted, log)
         found = remote.request("GET", f"/v1/adrs/{adr_id}/related", RelatedAdrs)
     if as_json:

@@ -5,8 +5,6 @@ Owns how hits look in a terminal. Refuses to search by itself: what it shows is 
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
+
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
     from api.search.schemas import Hit, SearchRequest, SearchResult
     from api.watermarks import AsOf
 
-OUTAGE_S_MAX = 5.0
-"""A person waits for this command; a restart of the API is over by then."""
 LINE_CHARS_MAX = 100
 """Width of the lines of a snippet: what a person reads without losing the line."""
 
@@ -37,9 +35,7 @@ LINE_CHARS_MAX = 100
 @click.option("--until", metavar="DATE", help="Only what took effect before this day.")
 @click.option("--limit", type=click.IntRange(1, 50), default=5, show_default=True, help="Hits at most.")
 @click.option("--explain", is_flag=True, help="Say how each hit got its place.")
-@click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant.")
-@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
-@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
+@where_options
 @click.option("--json", "as_json", is_flag=True, help="Print the answer of the API as JSON.")
 def search(
     query: tuple[str, ...],
@@ -53,9 +49,7 @@ def search(
     until: str | None,
     limit: int,
     explain: bool,
-    tenant: str,
-    url: str | None,
-    token: str | None,
+    where: Where,
     as_json: bool,
 ) -> None:
     """Search the decision records and documents of a tenant, by words and by meaning.
@@ -65,18 +59,12 @@ def search(
     adriatic search '"dual write" kafka -redis'        a phrase is required, a minus sign excludes
     adriatic search ADR-12 --explain                   an ADR by its name, and how it got its place
     """
-    from adriatic.cli.remote import connect, local_url
     from api.search.schemas import SearchRequest, SearchResult
-    from runtime.settings import load
 
-    if (url is None) != (token is None):
-        raise click.UsageError("--url and --token go together")
     request = SearchRequest(
         " ".join(query), mode, list(status), list(tag), log, author, _day(since), _day(until), limit, explain, kind
     )
-    settings = load()
-    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
-    with connect(url or local_url(settings), given or local_token_of(tenant), outage_s=OUTAGE_S_MAX) as remote:
+    with where.connect(PATIENCE_S_MAX) as remote:
         result = remote.request("POST", "/v1/search", SearchResult, body=msgspec.json.encode(request))
         hint = _why_nothing(remote, request) if not result.hits else ""
     if as_json:
@@ -98,16 +86,6 @@ def _day(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
         raise click.BadParameter(f"{text!r} is not a date; write it like 2026-01-15") from None
-
-
-def local_token_of(tenant: str) -> str:
-    """A token of this machine's issuer for a tenant by its slug or id."""
-    from adriatic.cli.remote import local_token
-    from adriatic.cli.tenants import tenant_id_of
-    from runtime.settings import load
-
-    settings = load()
-    return local_token(settings, asyncio.run(tenant_id_of(settings, tenant)))
 
 
 def _why_nothing(remote: Remote, request: SearchRequest) -> str:

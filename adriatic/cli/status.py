@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,9 +202,8 @@ def _ask_processes(settings: Settings, files: Files) -> Assessment | None:
     if report is None:
         return None
     urls = {part.name: system.report_url(settings, part.name) for part in report.parts if part.pid}
-    asked = {name: url for name, url in urls.items() if url}
-    with ThreadPoolExecutor(max(1, len(asked))) as pool:
-        answers = dict(zip(asked, pool.map(system.http_report, asked.values()), strict=True))
+    # One that hangs keeps nobody else from the screen.
+    answers = ask({name: partial(system.http_report, url) for name, url in urls.items() if url}, ASK_S_MAX)
     resident = process.resident_of({part.name: part.pid for part in report.parts if part.pid}, report.pid)
     return assess(report, answers, resident, SYSTEM_CLOCK.now().timestamp(), REPORT_STALE_S)
 

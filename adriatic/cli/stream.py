@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
-from runtime import logs, ops, telemetry
-from runtime.errors import Halted, NotFound
+from adriatic.cli import process
+from runtime.errors import NotFound
 from runtime.lifecycle import Lifecycle
 from runtime.settings import Settings, load
 
@@ -49,24 +47,9 @@ def run(name: str, dead_letter_limit: bool) -> None:
     if name not in agents():
         raise NotFound(f"no agent {name}", hint=f"there is: {', '.join(agents())}")
     settings = load()
-    logs.configure(f"stream-{name}", settings.telemetry)
-    telemetry.configure(f"stream-{name}", settings.telemetry)
-    health = ops.Health()
-    life = Lifecycle(health)
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        life.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    if settings.telemetry.ops_port:
-        ops.serve(settings.telemetry.ops_host, settings.telemetry.ops_port, health)
-    with OPENERS[name](settings, life) as agent:
-        try:
-            AgentRunner(agent, settings, life, dead_letter_limit=dead_letter_limit).run()
-        except Halted as error:
-            health.wait_for("operator", str(error))
-            life.wait_for_stop()
+    life = process.start(f"stream-{name}", settings)
+    with OPENERS[name](settings, life) as agent, process.stay_when_halted(life):
+        AgentRunner(agent, settings, life, dead_letter_limit=dead_letter_limit).run()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adriatic.cli.where import Where, where_options
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.deadline import Deadline
 from runtime.errors import CallerError, DependencyUnavailable
@@ -46,12 +47,10 @@ class UploadOutcome:
 
 @click.command("upload")
 @click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant.")
+@where_options
 @click.option("--wait/--no-wait", default=True, help="Wait until each is processed or refused.")
-@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
-@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome of each file as JSON.")
-def upload(paths: tuple[Path, ...], tenant: str, wait: bool, url: str | None, token: str | None, as_json: bool) -> None:
+def upload(paths: tuple[Path, ...], where: Where, wait: bool, as_json: bool) -> None:
     """Upload documents: Markdown, HTML, plain text, DOCX, and PDF with text.
 
     \b
@@ -62,20 +61,13 @@ def upload(paths: tuple[Path, ...], tenant: str, wait: bool, url: str | None, to
     The bytes say what a file is, not its name. Uploading the same file again changes nothing. Ends with 1 when one was
     refused; the reason is printed.
     """
-    from adriatic.cli.remote import connect, local_url
-    from adriatic.cli.search import local_token_of
-    from runtime.settings import load
 
-    if (url is None) != (token is None):
-        raise click.UsageError("--url and --token go together")
     files = list(find_files(paths))
     if not files:
         raise click.UsageError("there is no file in these folders")
     if len(files) > FILES_MAX:
         raise click.UsageError(f"{len(files)} files, at most {FILES_MAX} in one call")
-    settings = load()
-    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
-    with connect(url or local_url(settings), given or local_token_of(tenant)) as remote:
+    with where.connect() as remote:
         outcomes = send(remote, files)
         if wait:
             follow(remote, outcomes, SYSTEM_CLOCK)

@@ -6,18 +6,17 @@ gets.
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
+
 if TYPE_CHECKING:
     from api.usage.service import By, UsageReport, UsageRow, UsageTotals
 
-OUTAGE_S_MAX = 5.0
-"""A person waits for this command; a restart of the API is over by then."""
 MICRO_USD = 1_000_000
 PIPED_COLUMNS = 200
 """Width of the table where nobody looks at a terminal: the longest model, and the counts."""
@@ -34,18 +33,14 @@ PIPED_COLUMNS = 200
 @click.option("--from", "first", metavar="TIME", help="Hours or days that begin then or later (2026-01-15, in UTC).")
 @click.option("--to", "end", metavar="TIME", help="Hours or days that begin before.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=31, show_default=True, help="Rows at most.")
-@click.option("--tenant", default="demo", show_default=True, metavar="NAME", help="Slug or id of the tenant.")
-@click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
-@click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
+@where_options
 @click.option("--json", "as_json", is_flag=True, help="Print the answer of the API as JSON.")
 def usage(
     by: Any,
     first: str | None,
     end: str | None,
     limit: int,
-    tenant: str,
-    url: str | None,
-    token: str | None,
+    where: Where,
     as_json: bool,
 ) -> None:
     """Tokens and money of a tenant's chats, as the ledger adds up.
@@ -57,16 +52,10 @@ def usage(
     adriatic usage                                   by day, the newest first
     adriatic usage --by model --from 2026-01-01      by model, the dearest first
     """
-    from adriatic.cli.remote import connect, local_url
-    from adriatic.cli.search import local_token_of
     from api.usage.service import UsageReport
-    from runtime.settings import load
 
-    if (url is None) != (token is None):
-        raise click.UsageError("--url and --token go together")
     query = {"by": by, "from": _time(first), "to": _time(end), "limit": limit}
-    given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
-    with connect(url or local_url(load()), given or local_token_of(tenant), outage_s=OUTAGE_S_MAX) as remote:
+    with where.connect(PATIENCE_S_MAX) as remote:
         found = remote.request("GET", "/v1/usage", UsageReport, **query)
     if as_json:
         click.echo(msgspec.json.encode(found))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
-
 import click
 
-from runtime import logs, ops, telemetry
-from runtime.lifecycle import Lifecycle
+from adriatic.cli import process
 from runtime.settings import load
 
 
@@ -28,16 +24,5 @@ def run() -> None:
     from adriatic.watch.watcher import Watcher
 
     settings = load()
-    logs.configure("watch", settings.telemetry)
-    telemetry.configure("watch", settings.telemetry)
-    health = ops.Health()
-    life = Lifecycle(health)
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        life.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    if settings.telemetry.ops_port:
-        ops.serve(settings.telemetry.ops_host, settings.telemetry.ops_port, health)
+    life = process.start("watch", settings)
     Watcher(settings, life).run()

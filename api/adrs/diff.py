@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from api.adrs.schemas import DiffLine, Hunk
 
 CONTEXT_LINES = 3
@@ -138,7 +140,7 @@ def _cut(hunks: list[Hunk]) -> tuple[list[Hunk], bool]:
                 lines = hunk.lines[:room]
                 old_lines = sum(line.op != "+" for line in lines)
                 new_lines = sum(line.op != "-" for line in lines)
-                kept.append(Hunk(hunk.old_start, old_lines, hunk.new_start, new_lines, lines))
+                kept.append(replace(hunk, old_lines=old_lines, new_lines=new_lines, lines=lines))
             return kept, True
         kept.append(hunk)
         room -= len(hunk.lines)
@@ -146,5 +148,4 @@ def _cut(hunks: list[Hunk]) -> tuple[list[Hunk], bool]:
 
 
 def _plain(hunk: Hunk) -> Hunk:
-    lines = [DiffLine(line.op, line.text.removesuffix("\n")) for line in hunk.lines]
-    return Hunk(hunk.old_start, hunk.old_lines, hunk.new_start, hunk.new_lines, lines)
+    return replace(hunk, lines=[DiffLine(line.op, line.text.removesuffix("\n")) for line in hunk.lines])

@@ -131,9 +131,12 @@ def parse(text: str, *, path: str = "") -> ParsedAdr:
     out = outline(text)
     oddities: list[Oddity] = list(_text_oddities(text, out))
     heading = _title_heading(out)
-    title, heading_number = _title(out, heading, path, oddities)
+    title, heading_number, title_oddities = _title(out, heading, path)
+    oddities += title_oddities
     found = _find_fields(out)
-    status, raw_status = _status(found.status, oddities)
+    status, raw_status, status_oddity = _status(found.status)
+    if status_oddity:
+        oddities.append(status_oddity)
     number = number_of_path(path)
     if number is None:
         number = heading_number
@@ -191,8 +194,9 @@ def _is_section(text: str) -> bool:
     return text.strip(" :*").lower() in _SECTIONS
 
 
-def _title(out: Outline, heading: Heading | None, path: str, oddities: list[Oddity]) -> tuple[str, int | None]:
-    """The title without the number before it, and that number."""
+def _title(out: Outline, heading: Heading | None, path: str) -> tuple[str, int | None, list[Oddity]]:
+    """The title without the number before it, that number, and what is odd about it."""
+    oddities: list[Oddity] = []
     written = heading.text if heading else next(iter(out.front_matter.get("title", ())), "")
     clean = plain(written)
     number: int | None = None
@@ -209,7 +213,7 @@ def _title(out: Outline, heading: Heading | None, path: str, oddities: list[Oddi
     if len(clean) > TITLE_CHARS_MAX:
         oddities.append("long-title")
         clean = clean[: TITLE_CHARS_MAX - 1].rstrip() + "…"
-    return clean, number
+    return clean, number, oddities
 
 
 def _title_of_path(path: str) -> str:
@@ -278,24 +282,21 @@ def _section_text(out: Outline, name: str) -> str | None:
     return None
 
 
-def _status(raw: str | None, oddities: list[Oddity]) -> tuple[Status, str]:
-    """The normalised status and the line it came from. A line "Superseded by …" anywhere in the section wins: adr-tools
-    appends it below the status that it ends."""
+def _status(raw: str | None) -> tuple[Status, str, Oddity | None]:
+    """The normalised status, the line it came from, and what is odd about it. A line "Superseded by …" anywhere in the
+    section wins: adr-tools appends it below the status that it ends."""
     if not raw:
-        oddities.append("no-status")
-        return "unknown", ""
+        return "unknown", "", "no-status"
     lines = [line for line in (_STRUCK.sub("", line).strip() for line in raw.split("\n")) if line]
     first = next((line for line in lines if _SUPERSEDED_LINE.match(line)), lines[0] if lines else "")
     shown = " ".join(CONTROL.sub(" ", first[: 2 * RAW_STATUS_CHARS_MAX]).split())[:RAW_STATUS_CHARS_MAX]
     readable = plain(first)[: 2 * RAW_STATUS_CHARS_MAX]
     if PLACEHOLDER.search(readable) and sum(1 for words in _STATUS_OF.values() if words.search(readable)) != 1:
-        oddities.append("placeholder")
-        return "unknown", shown
+        return "unknown", shown, "placeholder"
     hits = [(match.start(), status) for status, words in _STATUS_OF.items() if (match := words.search(readable))]
     if not hits:
-        oddities.append("unknown-status")
-        return "unknown", shown
-    return min(hits, key=lambda hit: hit[0])[1], shown
+        return "unknown", shown, "unknown-status"
+    return min(hits, key=lambda hit: hit[0])[1], shown, None
 
 
 def _people(value: str) -> Iterator[str]:

@@ -107,7 +107,11 @@ def _front_matter(lines: list[str]) -> tuple[dict[str, tuple[str, ...]], tuple[M
         if not stripped or stripped.startswith("#"):
             continue
         if stripped.startswith(("- ", "-\t")):
-            _list_item(stripped[1:].strip(), key, values, relations)
+            item = stripped[1:].strip()
+            if relation := _relation(item, key):
+                relations.append(relation)
+            elif key:
+                values[key] = (*values.get(key, ()), *_scalars(item))
         elif line[0] in " \t":
             pair = _KEY.match(stripped)
             if pair and relations:
@@ -118,12 +122,12 @@ def _front_matter(lines: list[str]) -> tuple[dict[str, tuple[str, ...]], tuple[M
     return values, tuple(relations)
 
 
-def _list_item(item: str, key: str, values: dict[str, tuple[str, ...]], relations: list[dict[str, str]]) -> None:
+def _relation(item: str, key: str) -> dict[str, str] | None:
+    """The first line of a small map in the list `key`; None when the item is none."""
     pair = _KEY.match(item)
     if pair and _normal_key(pair[1]) in ("type", "kind", "target", "id", "ref", "path"):
-        relations.append({_normal_key(pair[1]): unquote(pair[2] or ""), "list": key})
-    elif key:
-        values[key] = (*values.get(key, ()), *_scalars(item))
+        return {_normal_key(pair[1]): unquote(pair[2] or ""), "list": key}
+    return None
 
 
 def _normal_key(key: str) -> str:

@@ -56,23 +56,24 @@ class RelatedAdrs(msgspec.Struct, frozen=True):
 
 
 _RELATED = """
-    select r.related_id as id, 'ADR-' || a.number as label, l.slug as log, a.title, a.status, r.score, r.words, r.terms,
-           r.meaning, r.links_to, r.links_from
-      from mv.related r
-      join app.adrs a on a.tenant_id = r.tenant_id and a.adr_id = r.related_id
-      join app.logs l on l.tenant_id = a.tenant_id and l.log_id = a.log_id
-     where r.tenant_id = $1 and r.kind = 'adr' and r.source_id = $2 and a.deleted_at is null
-     order by r.score desc, r.related_id
+  select
+    r.related_id as id, 'ADR-' || a.number as label, l.slug as log, a.title, a.status, r.score, r.words,
+    r.terms, r.meaning, r.links_to, r.links_from
+  from mv.related r
+  join app.adrs a on a.tenant_id = r.tenant_id and a.adr_id = r.related_id
+  join app.logs l on l.tenant_id = a.tenant_id and l.log_id = a.log_id
+  where r.tenant_id = $1 and r.kind = 'adr' and r.source_id = $2 and a.deleted_at is null
+  order by r.score desc, r.related_id
 """
 
 
 async def read(connection: Connection, tenant_id: UUID, adr_id: UUID) -> RelatedAdrs:
     """The list of an ADR; of a deleted one it is empty."""
     rows = await connection.fetch(_RELATED, tenant_id, adr_id)
-    return RelatedAdrs([_related(row) for row in rows], await watermarks.read_related(connection))
+    return RelatedAdrs([_row(row) for row in rows], await watermarks.read_related(connection))
 
 
-def _related(row: Any) -> RelatedAdr:
+def _row(row: Any) -> RelatedAdr:
     return RelatedAdr(row["id"], row["label"], row["log"], row["title"], row["status"], row["score"], reasons(row))
 
 
@@ -83,11 +84,11 @@ _FROM: dict[str, str] = {"relates-to": "it refers to this ADR"}
 def reasons(row: Any) -> list[Reason]:
     """Strongest first. `row` has the columns of `mv.related`."""
     found = [
-        Reason(kind="link", text=_TO.get(link, f"this ADR {_said(link)} it"), link=link, direction="to")
+        Reason(kind="link", text=_TO.get(link, f"this ADR {_as_verb(link)} it"), link=link, direction="to")
         for link in row["links_to"]
     ]
     found += [
-        Reason(kind="link", text=_FROM.get(link, f"it {_said(link)} this ADR"), link=link, direction="from")
+        Reason(kind="link", text=_FROM.get(link, f"it {_as_verb(link)} this ADR"), link=link, direction="from")
         for link in row["links_from"]
     ]
     if row["terms"]:
@@ -99,7 +100,7 @@ def reasons(row: Any) -> list[Reason]:
     return found
 
 
-def _said(link: str) -> str:
+def _as_verb(link: str) -> str:
     """A kind of link as a verb: `superseded-by` → "is superseded by"."""
     words = link.replace("-", " ")
     return f"is {words}" if words.endswith(" by") else words

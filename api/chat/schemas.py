@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from api.problems import Problem
 from api.search.query import QUERY_CHARS_MAX
-from api.search.schemas import Degraded, Document, SearchFreshness
+from api.search.schemas import Degraded, HitDocument, SearchFreshness
 from connectors.llm import Finish, Tokens
 from schemas.sources import Kind
 
@@ -62,7 +62,7 @@ class Source(msgspec.Struct, frozen=True):
     label: str | None
     log: str | None
     path: str | None
-    document: Document | None
+    document: HitDocument | None
     heading: str
     char_start: int
     char_end: int

@@ -98,6 +98,14 @@ class BatchPlan:
     refused: list[Remark] = field(default_factory=list)
     odd: list[Remark] = field(default_factory=list)
 
+    def add(self, part: BatchPlan) -> None:
+        """Count what another batch did, too. `touched` stays: what it did is written already."""
+        self.versions += part.versions
+        self.applied += part.applied
+        self.skipped += part.skipped
+        self.refused += part.refused
+        self.odd += part.odd
+
 
 @dataclass(frozen=True, slots=True)
 class ReadableEvent:

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
+
 from api.adrs.document import number_of_path
 from api.auth.users import Principal
 from api.db import Connection, Database, tenant_transaction
@@ -88,7 +90,7 @@ class _Batch:
         total = BatchPlan()
         for change in changes:
             try:
-                _add(total, await self._apply([change]))
+                total.add(await self._apply([change]))
             except Unprocessable as error:
                 total.refused.append(remark(change.event, "unprocessable", f"the database refuses it: {error.detail}"))
         return total
@@ -111,14 +113,6 @@ class _Batch:
         return planned
 
 
-def _add(total: BatchPlan, part: BatchPlan) -> None:
-    total.versions += part.versions
-    total.applied += part.applied
-    total.skipped += part.skipped
-    total.refused += part.refused
-    total.odd += part.odd
-
-
 async def finish(database: Database, principal: Principal, import_id: UUID) -> FinishedImport:
     """Settle what only the whole log can say: numbers that became free, and what the links in the texts mean.
 
@@ -130,10 +124,7 @@ async def finish(database: Database, principal: Principal, import_id: UUID) -> F
         adrs = await store.load_adrs(connection, log_id)
         numbers = _free_numbers(adrs)
         await store.set_numbers(connection, log_id, numbers)
-        settled = [
-            KnownAdr(adr.adr_id, numbers.get(adr.adr_id, adr.number), adr.path, adr.live, adr.former_paths)
-            for adr in adrs
-        ]
+        settled = [msgspec.structs.replace(adr, number=numbers.get(adr.adr_id, adr.number)) for adr in adrs]
         await _resolve_links(connection, log_id, settled)
         odd = [
             Remark(adr.path or "", "", "number-settled", f"{adr.number} was free in the end")

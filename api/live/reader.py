@@ -63,7 +63,7 @@ class Pace:
             self.watermark_s = now_s
         return self.said
 
-    def left_s(self, now_s: float) -> float:
+    def time_left_s(self, now_s: float) -> float:
         """Seconds until the next watermark."""
         return max(0.0, self.watermark_s + POLL_S - now_s)
 
@@ -193,7 +193,7 @@ class Reader:
     async def _wait(self) -> None:
         """Wait for news, until the next watermark at most; not at all where there is something to do."""
         clock, partition = self._hub.clock, self._partition
-        seconds = self._pace.left_s(clock.monotonic())
+        seconds = self._pace.time_left_s(clock.monotonic())
         if clock.monotonic() < self._pace.again_s:
             await asyncio.sleep(seconds)
             return

@@ -166,17 +166,8 @@ def report(found: pipeline.Pipeline) -> PipelineReport:
 
 
 def _group(each: GroupLag) -> ConsumerLag:
-    return ConsumerLag(
-        each.group,
-        each.status,
-        each.lag_records,
-        each.lag_s,
-        each.trend,
-        each.eta_s,
-        each.retention_share,
-        each.reason,
-    )
+    return msgspec.convert(each, ConsumerLag, from_attributes=True)
 
 
 def _view(each: ViewFreshness) -> ViewAge:
-    return ViewAge(each.view, each.flow, each.state, each.age_s, each.stages, each.slowest, each.last_hour, each.reason)
+    return msgspec.convert(each, ViewAge, from_attributes=True)

@@ -136,7 +136,7 @@ class SearchController(Controller):
             if value is not None and value.tzinfo is None:
                 raise InvalidInput(f"{name} has no time zone", hint="write it like 2026-01-15T09:00:00Z")
         request = SearchRequest(q, mode, status or [], tag or [], log, author, since, until, limit, explain, kind)
-        await _reached(database, principal, position, mode)
+        await _wait_for_position(database, principal, position, mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, request))
 
     @post(
@@ -154,12 +154,12 @@ class SearchController(Controller):
         position: watermarks.Position = None,
     ) -> Response[SearchResult]:
         """The query in the body: it does not end up in logs of addresses. The answer is that of the link."""
-        await _reached(database, principal, position, data.mode)
+        await _wait_for_position(database, principal, position, data.mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, data))
 
 
-async def _reached(database: Database, principal: Principal, position: str | None, mode: Mode) -> None:
-    """In the mode `hybrid` for words alone: `as_of.meaning` says how far the other arm is."""
+async def _wait_for_position(database: Database, principal: Principal, position: str | None, mode: Mode) -> None:
+    """Wait for the position. The mode `hybrid` waits for words alone: `as_of.meaning` says how far the other arm is."""
     if position is not None:
         deadline = Deadline.after(watermarks.POSITION_WAIT_S)
         await watermarks.wait_until_reached(
@@ -168,7 +168,7 @@ async def _reached(database: Database, principal: Principal, position: str | Non
 
 
 def _answer(result: SearchResult) -> Response[SearchResult]:
-    """With the watermark of the arm that is furthest behind, for clients that do not look into the body."""
+    """Set the watermark of the arm that is furthest behind, for clients that do not look into the body."""
     order = ("fresh", "stale", "unknown")
     used = [as_of for as_of in (result.as_of.words, result.as_of.meaning) if as_of is not None]
     behind = max(used, key=lambda as_of: (order.index(as_of.state), as_of.age_s or 0.0))

@@ -57,7 +57,7 @@ class Snippet(msgspec.Struct, frozen=True):
     highlights: list[tuple[int, int]]
 
 
-class Chunk(msgspec.Struct, frozen=True):
+class ChunkPlace(msgspec.Struct, frozen=True):
     """Where in the text the snippet is from: characters [start, end) of this version's body."""
 
     version: int
@@ -87,7 +87,7 @@ class HitExplanation(msgspec.Struct, frozen=True):
     named: bool
 
 
-class Document(msgspec.Struct, frozen=True):
+class HitDocument(msgspec.Struct, frozen=True):
     """What a hit that is a document has beside its text. `uri`: where its original is, when that is not here."""
 
     origin: Literal["upload", "feed"]
@@ -113,8 +113,8 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     effective_at: datetime
     score: float
     snippet: Snippet
-    chunk: Chunk
-    document: Document | None = None
+    chunk: ChunkPlace
+    document: HitDocument | None = None
     path: str | None = None
     explain: HitExplanation | None = None
 

@@ -18,10 +18,10 @@ from api.search.embedding import QueryEmbedder
 from api.search.schemas import (
     Arm,
     ArmRank,
-    Chunk,
+    ChunkPlace,
     Degraded,
-    Document,
     Hit,
+    HitDocument,
     HitExplanation,
     SearchExplanation,
     SearchFreshness,
@@ -37,7 +37,7 @@ from runtime.errors import AdriaticError, DependencyUnavailable
 from schemas import sources
 
 CANDIDATES_MAX = 100
-"""Of each arm, before fusion (DESIGN: two arms of a hundred)."""
+"""Most hits of each arm, before fusion."""
 FUSION_K = 60
 """The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009). On
 six real histories 20 and 60 differ by 0.001 nDCG, and unequal weights of the arms gain nothing."""
@@ -62,14 +62,14 @@ async def search(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
         try:
             embedded = await embedder.embed(tenant_id, query.text)
         except AdriaticError as error:
-            degraded.append(_degraded(request, "meaning", error))
+            degraded.append(_degrade(request, "meaning", error))
     embed_s = SYSTEM_CLOCK.monotonic() - began_s
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         await connection.execute("select set_config('statement_timeout', $1, true)", str(STATEMENT_MS_MAX))
         if embedded and (refused := await _other_space(connection, embedded[0])):
-            degraded.append(_degraded(request, "meaning", refused))
+            degraded.append(_degrade(request, "meaning", refused))
             embedded = None
-        allowed = await _allowed(connection, request, query)
+        allowed = await _find_allowed(connection, request, query)
         rows = await _hits(connection, request, query, embedded, allowed)
         as_of = await _freshness(connection, request, embedded is not None)
         terms = await connection.fetchval("select mv.search_terms($1)", query.text) if request.explain else []
@@ -93,7 +93,7 @@ async def search(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
     return SearchResult(request.mode, hits, degraded, as_of, explanation)
 
 
-def _degraded(request: SearchRequest, arm: Arm, error: AdriaticError) -> Degraded:
+def _degrade(request: SearchRequest, arm: Arm, error: AdriaticError) -> Degraded:
     if request.mode == arm:
         raise DependencyUnavailable(
             f"search by {arm} cannot answer now: {error.detail}",
@@ -120,7 +120,7 @@ class Allowed(NamedTuple):
     ids: list[UUID]
 
 
-async def _allowed(connection: Connection, request: SearchRequest, query: queries.Query) -> Allowed | None:
+async def _find_allowed(connection: Connection, request: SearchRequest, query: queries.Query) -> Allowed | None:
     """What passes the filters; None when there is none."""
     filters = (request.status, request.tag, request.log, request.author, request.since, request.until)
     if not any((*filters, query.required, query.excluded, request.kind)):
@@ -143,7 +143,7 @@ async def _hits(
         allowed and allowed.ids,
         request.mode != "meaning",
         embedded[0].name if embedded else None,
-        "[" + ",".join(map(repr, embedded[1].tolist())) + "]" if embedded else None,
+        embedded[1] if embedded else None,
         query.number,
         request.limit,
         CANDIDATES_MAX,
@@ -178,8 +178,8 @@ def _hit(row: Any, explain: bool) -> Hit:
         effective_at=row["effective_at"],
         score=row["score"],
         snippet=_snippet(row["headline"]),
-        chunk=Chunk(row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
-        document=Document(row["origin"], row["media_type"], row["uri"]) if row["origin"] else None,
+        chunk=ChunkPlace(row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
+        document=HitDocument(row["origin"], row["media_type"], row["uri"]) if row["origin"] else None,
         path=None if row["origin"] == "feed" else sources.KINDS[row["kind"]].path.format(source_id),
         explain=HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"]) if explain else None,
     )

@@ -1,4 +1,4 @@
-"""From a row change to the records of its topic: Debezium's envelope, in Avro, by the committed contract.
+"""Makes records of a row change: Debezium's envelope, in Avro, by the committed contract.
 
 Owns one `TableEncoder` a relation: which column goes into which field, the envelope, key and headers, what a delete and
 a change of key look like. Refuses I/O (schema ids are asked for when it is made) and to decide what happens to a table
@@ -44,7 +44,7 @@ Headers = list[tuple[str, bytes]]
 Row = dict[str, Any]
 
 
-class Record(NamedTuple):
+class EncodedRecord(NamedTuple):
     """One record, ready to be produced."""
 
     topic: str
@@ -55,7 +55,7 @@ class Record(NamedTuple):
     pos: Pos
 
 
-class Origin(NamedTuple):
+class TransactionOrigin(NamedTuple):
     """What all the changes of one transaction share. A snapshot is one, with the position before its own."""
 
     commit: Lsn
@@ -95,8 +95,8 @@ class TableEncoder:
         value.fetch_header()
 
     def records(
-        self, change: Insert | Update | Delete, origin: Origin, lsn: int, ordinal: int, now_us: int
-    ) -> list[Record]:
+        self, change: Insert | Update | Delete, origin: TransactionOrigin, lsn: int, ordinal: int, now_us: int
+    ) -> list[EncodedRecord]:
         """The records of one change, in order. `ordinal`: the first of the three that are its own."""
         make = _Maker(self, origin, lsn, ordinal, now_us)
         if isinstance(change, Insert):
@@ -107,8 +107,8 @@ class TableEncoder:
             return [make.record(key, before, None, "d", 0), make.record(key, None, None, None, 1)]
         return self._update(change, make)
 
-    def _update(self, change: Update, make: _Maker) -> list[Record]:
-        new = change.new if change.old is None or change.old_is_key else _filled(change.new, change.old)
+    def _update(self, change: Update, make: _Maker) -> list[EncodedRecord]:
+        new = change.new if change.old is None or change.old_is_key else _fill(change.new, change.old)
         if change.old is None:
             key, after, unchanged = self._row(new)
             return [make.record(key, None, after, "u", 2, unchanged)]
@@ -153,7 +153,7 @@ class _Maker:
 
     __slots__ = ("_lsn", "_now_us", "_ordinal", "_origin", "_table")
 
-    def __init__(self, table: TableEncoder, origin: Origin, lsn: int, ordinal: int, now_us: int) -> None:
+    def __init__(self, table: TableEncoder, origin: TransactionOrigin, lsn: int, ordinal: int, now_us: int) -> None:
         self._table = table
         self._origin = origin
         self._lsn = lsn
@@ -169,7 +169,7 @@ class _Maker:
         place: int,
         unchanged: list[str] | None = None,
         headers: Headers | None = None,
-    ) -> Record:
+    ) -> EncodedRecord:
         """`place`: which of the change's ordinals is this record's. `op` None: a tombstone."""
         table, origin = self._table, self._origin
         tenant = str(key[table.topic.partition_by])
@@ -188,7 +188,7 @@ class _Maker:
         if headers:
             carried += headers
         value = None if op is None else table._value.encode(self._envelope(before, after, op, unchanged or []))
-        return Record(
+        return EncodedRecord(
             table.topic.name,
             partition_for(tenant, table.topic.partitions),
             table._key.encode(key),
@@ -223,8 +223,8 @@ class _Maker:
         }
 
 
-def _filled(new: Tuple, old: Tuple) -> tuple[Cell, ...]:
-    """With replica identity FULL the old row holds what the new one left out."""
+def _fill(new: Tuple, old: Tuple) -> tuple[Cell, ...]:
+    """Fill what the new row left out from the old one: with replica identity FULL it is there."""
     return tuple(before if cell is UNCHANGED else cell for cell, before in zip(new, old, strict=True))
 
 
@@ -239,7 +239,7 @@ def _row_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _columns(relation: Relation, fields: Mapping[str, Any]) -> list[tuple[str, Convert | None]]:
-    """For each column of the relation its field and conversion; None where the contract has no such field."""
+    """Find for each column of the relation its field and conversion; None where the contract has no such field."""
     present = {column.name for column in relation.columns}
     if missing := sorted(fields.keys() - present):
         raise Misfit(f"the table has no column {', '.join(missing)}")

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from connectors.capture.encoder import Headers, Record
+from connectors.capture.encoder import EncodedRecord, Headers
 from connectors.kafka.partitioner import partition_for
 from connectors.postgres.lsn import Pos
 from runtime.errors import Undecodable, Unencodable
@@ -31,7 +31,7 @@ ORIGINAL_PREFIX = "original."
 """Given to headers whose names are ours: a dead letter keeps what its record had, and has a position of its own."""
 
 
-class Event(msgspec.Struct, frozen=True):
+class OutboxEvent(msgspec.Struct, frozen=True):
     """The payload of one message. Either `key` and `value`, to be encoded, or their bytes as base64."""
 
     topic: str
@@ -47,10 +47,10 @@ class Event(msgspec.Struct, frozen=True):
         return self.value_b64 is not msgspec.UNSET
 
 
-_decoder = msgspec.json.Decoder(Event)
+_decoder = msgspec.json.Decoder(OutboxEvent)
 
 
-def parse(content: bytes) -> Event:
+def parse(content: bytes) -> OutboxEvent:
     """Raises `Undecodable`."""
     try:
         return _decoder.decode(content)
@@ -68,7 +68,7 @@ class EventEncoder:
     def knows(self, topic: str) -> bool:
         return topic in self._topics
 
-    def record(self, event: Event, pos: Pos, committed_at_us: int, xid: int | None) -> Record:
+    def record(self, event: OutboxEvent, pos: Pos, committed_at_us: int, xid: int | None) -> EncodedRecord:
         """Raises `DataError`."""
         topic = self._topics.get(event.topic)
         if topic is None or topic.kind not in WRITABLE:
@@ -82,9 +82,9 @@ class EventEncoder:
         if tenant is not None:
             headers.append((TENANT_HEADER, tenant.encode()))
         headers += (_header(name, content) for name, content in event.headers.items())
-        return Record(topic.name, partition_for(tenant or "", topic.partitions), key, value, headers, pos)
+        return EncodedRecord(topic.name, partition_for(tenant or "", topic.partitions), key, value, headers, pos)
 
-    def _encode(self, event: Event) -> tuple[bytes, bytes]:
+    def _encode(self, event: OutboxEvent) -> tuple[bytes, bytes]:
         found = self._encoders.get(event.topic)
         if found is None:
             raise Unencodable(f"{event.topic} has no contract", hint="use app.emit_raw for bytes as they are")
@@ -94,7 +94,7 @@ class EventEncoder:
         return key.encode_json(event.key), value.encode_json(event.value)
 
 
-def _tenant(event: Event) -> str | None:
+def _tenant(event: OutboxEvent) -> str | None:
     if event.tenant_id is None:
         return None
     try:
@@ -103,7 +103,7 @@ def _tenant(event: Event) -> str | None:
         raise Unencodable("tenant_id is not a uuid") from None
 
 
-def _raw(event: Event) -> tuple[bytes | None, bytes | None]:
+def _raw(event: OutboxEvent) -> tuple[bytes | None, bytes | None]:
     return _bytes(event.key_b64), _bytes(event.value_b64)
 
 

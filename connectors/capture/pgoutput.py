@@ -50,7 +50,7 @@ class Origin(NamedTuple):
     name: str
 
 
-class Column(NamedTuple):
+class RelationColumn(NamedTuple):
     name: str
     type_oid: int
     type_modifier: int
@@ -64,7 +64,7 @@ class Relation(NamedTuple):
     table: str
     identity: Literal["d", "n", "f", "i"]
     """Replica identity: default, nothing, full, index."""
-    columns: tuple[Column, ...]
+    columns: tuple[RelationColumn, ...]
 
     @property
     def name(self) -> str:
@@ -166,7 +166,7 @@ def _relation(data: bytes) -> Relation:
         name, at = _text(data, at + 1)
         type_oid, modifier = _COLUMN.unpack_from(data, at)
         at += _COLUMN.size
-        columns.append(Column(name, type_oid, modifier, is_key))
+        columns.append(RelationColumn(name, type_oid, modifier, is_key))
     # An empty schema name is how the server writes pg_catalog.
     return Relation(relation_id, schema or "pg_catalog", table, identity, tuple(columns))  # type: ignore[arg-type]
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 from psycopg import pq, sql
 
-from connectors.capture.encoder import ORDINALS_PER_CHANGE, Origin, TableEncoder
+from connectors.capture.encoder import ORDINALS_PER_CHANGE, TableEncoder, TransactionOrigin
 from connectors.capture.pgoutput import Insert, Tuple
 from connectors.capture.publication import Published
 from connectors.capture.store import EPOCH
@@ -59,8 +59,8 @@ def copy(
     Raises `DependencyUnavailable`, also when asked to stop: nothing is visible then.
     """
     faults: dict[str, DataError] = {}
-    with _Reader(settings, snapshot.name) as reader:
-        origin = Origin(Lsn(snapshot.point - 1), reader.taken_at_us, None, snapshot_at=snapshot.point)
+    with _SnapshotReader(settings, snapshot.name) as reader:
+        origin = TransactionOrigin(Lsn(snapshot.point - 1), reader.taken_at_us, None, snapshot_at=snapshot.point)
         producer.begin()
         rows = 0
         try:
@@ -91,7 +91,7 @@ def copy(
         return rows, reader.taken_at_us, faults
 
 
-class _Reader(Session):
+class _SnapshotReader(Session):
     """A transaction that sees exactly the snapshot."""
 
     def __init__(self, settings: PostgresSettings, snapshot: str) -> None:

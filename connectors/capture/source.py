@@ -88,7 +88,7 @@ class Capture:
         self._stop.set()
 
     def run(self) -> None:
-        """Until `stop`."""
+        """Capture until `stop`."""
         pauses, after = backoff_s(), "start"
         while not self._stop.is_set():
             started_s = self._clock.monotonic()
@@ -129,10 +129,10 @@ class Capture:
             partitions, limits = self._broker()
             contracts = self._on_broker(partitions)
             events = self._events(contracts)
-            published = store.published(settings.cdc.publication)
+            published = store.read_published(settings.cdc.publication)
             if progress is None:
                 progress = self._create_slot(store, server)
-            tables = self._tables = Tables(contracts, settings.cdc.prefix, server.database, store.stopped())
+            tables = self._tables = Tables(contracts, settings.cdc.prefix, server.database, store.read_stopped())
             encoders = self._learn(store, tables, published)
             if progress.snapshot_lsn is None:
                 progress = self._snapshot(store, tables, encoders, progress, partitions, limits)
@@ -163,7 +163,7 @@ class Capture:
             start = Confirmed(progress.lsn, progress.committed_at_us)
             stream = Stream(
                 *(parts, settings.cdc, start, progress.snapshot_lsn, store.newest_xid(), self._clock),
-                lambda to: self._moved(store, to),
+                lambda to: self._show_progress(store, to),
             )
             log.info("streaming", slot=settings.cdc.slot, since=show(progress.lsn))
             self._committed_at_us = start.committed_at_us or None
@@ -190,7 +190,7 @@ class Capture:
         return Ledger(last, {place: Tail(self._holes[place], found) for place, found in present.items()})
 
     def _require_unmoved(self, store: Store, progress: Progress) -> None:
-        """Between the check and START somebody could have moved the slot: now that it is ours nobody can."""
+        """Check that nobody moved the slot between the check and START: now that it is ours nobody can."""
         slot = store.slot()
         if slot is None or slot.confirmed > progress.lsn:
             raise DependencyUnavailable("the slot was changed while capture started")
@@ -222,7 +222,7 @@ class Capture:
             if self._clock.monotonic() < next_s:
                 return
             next_s = self._clock.monotonic() + BLOCKED_S
-            pids = store.blocking(transport.backend_pid)
+            pids = store.find_blocking(transport.backend_pid)
             log.info("a slot waits for transactions", pids=pids)
             self._health.wait_for("postgres", f"a slot can be made when the transactions of {pids} have ended")
 
@@ -274,7 +274,7 @@ class Capture:
         return {name: topic for name, topic in self._contracts.topics.items() if topic.kind != "feed"}
 
     def _broker(self) -> tuple[dict[str, int], dict[str, int]]:
-        """For each topic that we write its partitions, and its largest record in bytes."""
+        """Ask for the partitions of each topic that we write, and for its largest record in bytes."""
         ours = self._ours()
         found = KafkaAdmin(self._settings.kafka).topics(ours)
         missing = [name for name, topic in ours.items() if name not in found or found[name].partitions < 1]
@@ -327,7 +327,7 @@ class Capture:
             self._health.clear(wait)
         self._health.ready()
 
-    def _moved(self, store: Store, to: Confirmed) -> None:
+    def _show_progress(self, store: Store, to: Confirmed) -> None:
         """About once a second: metrics and facts."""
         producer, tables = self._producer, self._tables
         assert producer is not None
@@ -356,7 +356,7 @@ class Capture:
         return max(0.0, self._clock.now().timestamp() - self._committed_at_us / 1_000_000)
 
     def _show_behind(self) -> None:
-        """As a function: it grows by itself while a session hangs."""
+        """Set the gauge to a function: it grows by itself while a session hangs."""
         self._health.set_fact("behind_s", self._behind_shown)
 
     def _behind_shown(self) -> float | str:

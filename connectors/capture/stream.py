@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from connectors.capture import outbox, pgoutput
 from connectors.capture.checks import RESET
-from connectors.capture.encoder import ORDINALS_PER_CHANGE, Origin, Record
+from connectors.capture.encoder import ORDINALS_PER_CHANGE, EncodedRecord, TransactionOrigin
 from connectors.capture.ledger import Ledger
 from connectors.capture.pgoutput import Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update
 from connectors.capture.store import HEARTBEAT_PREFIX, Store
@@ -37,13 +37,13 @@ log = get_logger("cdc")
 PROGRESS_S = 1.0
 """Progress is written down, and then acknowledged, at most this often: what a crash makes the server send again."""
 SERVICE_S = 0.02
-"""Between two looks at the duties beside encoding. Far below every time-out, far above the cost of a look."""
+"""Time between two looks at the duties beside encoding. Far below every time-out, far above the cost of a look."""
 WAIT_S = 0.25
 """The longest wait for the WAL when nothing is owed."""
 ACK_WAIT_S = 0.005
 """The longest wait for the WAL while records are on their way: acknowledgements are taken in between."""
 FULL_WAIT_S = 0.02
-"""Between two attempts to hand over a record while the producer's queue is full."""
+"""Pause between two attempts to hand over a record while the producer's queue is full."""
 IDLE_WAL_BYTES = 1_048_576
 """A keepalive alone moves our progress only when this much WAL has passed. Writing progress makes WAL, and must not
 be its own reason to be written again."""
@@ -51,7 +51,7 @@ SILENCE_MAX_S = DELIVERY_TIMEOUT_S - 10
 """However long a silent broker may be borne, it ends before the first record comes near its time-out: from then on
 younger records of the same partition could overtake it."""
 FINISH_MAX_S = 5.0
-"""For bringing what was read to Kafka when asked to stop. What is left is read again by the next start."""
+"""Limit for bringing what was read to Kafka when asked to stop. What is left is read again by the next start."""
 DEAD_LETTERS_IN_A_ROW_MAX = 1_000
 """Events of one topic that cannot be encoded, one after the other: a bad release, not bad records (law 7)."""
 
@@ -95,7 +95,7 @@ class Stream:
         self._written = start
         self._read_at_us = start.committed_at_us
         self._marked = start.lsn
-        self._origin: Origin | None = None
+        self._origin: TransactionOrigin | None = None
         self._transaction: Transaction | None = None
         self._ordinal = 0
         self._asking = True
@@ -106,7 +106,7 @@ class Stream:
         self._heartbeat_at = 0.0
 
     def run(self, stopping: Callable[[], bool]) -> None:
-        """Until asked to stop. Raises what ended it otherwise."""
+        """Stream until asked to stop. Raises what ended it otherwise."""
         transport, producer = self._parts.transport, self._parts.producer
         while not stopping():
             for message in transport.receive():
@@ -142,7 +142,7 @@ class Stream:
         if heartbeat:
             self._heartbeat_at = now_s + self._settings.heartbeat_s
         self._progress_at = now_s + PROGRESS_S
-        confirmed = self._tracker.confirmed()
+        confirmed = self._tracker.advance()
         moved = confirmed.lsn > self._written.lsn
         if moved or heartbeat:
             self._parts.store.beat(confirmed if moved else None, heartbeat=heartbeat, read_at_us=self._read_at_us)
@@ -156,7 +156,7 @@ class Stream:
         return max(0.001, min(WAIT_S, due_s))
 
     def _drain(self, for_s: float = float("inf")) -> None:
-        """Until every record that was handed over is in Kafka."""
+        """Wait until every record that was handed over is in Kafka."""
         until_s = self._clock.monotonic() + for_s
         while self._parts.producer.unacked and self._clock.monotonic() < until_s:
             self._parts.producer.poll(ACK_WAIT_S)
@@ -187,10 +187,12 @@ class Stream:
         if isinstance(message, Insert | Update | Delete):
             self._change(message, data.start)
         elif isinstance(message, Begin):
-            self._origin = Origin(Lsn(message.commit_lsn), message.committed_at_us, self._whole_xid(message.xid))
+            self._origin = TransactionOrigin(
+                Lsn(message.commit_lsn), message.committed_at_us, self._whole_xid(message.xid)
+            )
             self._transaction = self._tracker.begin()
             self._ordinal = 0
-            self._asking = not self._parts.ledger.passed(message.commit_lsn)
+            self._asking = not self._parts.ledger.has_passed(message.commit_lsn)
         elif isinstance(message, Commit):
             self._tracker.commit(Confirmed(message.end_lsn, message.committed_at_us))
             self._read_at_us = max(self._read_at_us, message.committed_at_us)
@@ -277,7 +279,7 @@ class Stream:
         self._dead_in_a_row.pop(record.topic, None)
         self._send(record)
 
-    def _dead_letter(self, message: Message, event: outbox.Event | None, error: DataError) -> None:
+    def _dead_letter(self, message: Message, event: outbox.OutboxEvent | None, error: DataError) -> None:
         topic = event.topic if event else ""
         known = topic if self._parts.events.knows(topic) else "unknown"
         tenant = event.tenant_id if event and outbox.is_uuid(event.tenant_id) else None
@@ -291,7 +293,7 @@ class Stream:
                 hint="is a release out that emits what its schema does not allow? Fix it, then start capture again",
             )
 
-    def _send(self, record: Record) -> None:
+    def _send(self, record: EncodedRecord) -> None:
         source = TopicPartition(record.topic, record.partition)
         if self._asking and self._parts.ledger.has(source, record.pos):
             metrics.CDC_SKIPPED.labels(topic=record.topic).inc()
@@ -299,10 +301,10 @@ class Stream:
         transaction = self._transaction
         assert transaction is not None
         producer = self._parts.producer
-        while not producer.send(record, transaction.acked):
+        while not producer.send(record, transaction.count_acked):
             producer.poll(FULL_WAIT_S)
             self._service()
-        transaction.sent()
+        transaction.count_sent()
 
     def _stop(self, table: str, error: AdriaticError) -> None:
         """R11. What came before is brought to Kafka first, so that the status says exactly where the table ends."""

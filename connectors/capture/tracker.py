@@ -1,7 +1,7 @@
 """Which position may be acknowledged (R1): the end of the longest prefix of transactions that is wholly in Kafka.
 
 Owns the order of transactions and the count of their unacknowledged records. Pure: no I/O, no clock. Refuses to know
-records: each is one `sent` and one `acked` on the transaction that it belongs to.
+records: each is one `count_sent` and one `count_acked` on the transaction that it belongs to.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Transaction:
         self._end = end
         self._unacked = 0
 
-    def sent(self) -> None:
+    def count_sent(self) -> None:
         self._unacked += 1
 
-    def acked(self) -> None:
+    def count_acked(self) -> None:
         assert self._unacked > 0, "a record was acknowledged twice"
         self._unacked -= 1
 
@@ -59,7 +59,7 @@ class Tracker:
         self._open = None
 
     def mark(self, at: Confirmed) -> None:
-        """Between transactions: everything up to here has been received (a heartbeat, a keepalive)."""
+        """Called between transactions: everything up to here has been received (a heartbeat, a keepalive)."""
         if self._open is not None:
             return
         if self._pending and self._pending[-1].done:
@@ -71,7 +71,7 @@ class Tracker:
     def in_transaction(self) -> bool:
         return self._open is not None
 
-    def confirmed(self) -> Confirmed:
+    def advance(self) -> Confirmed:
         """How far the prefix reaches now. Never moves back."""
         pending = self._pending
         while pending and pending[0].done:

@@ -1,4 +1,4 @@
-"""From the text that Postgres writes for a value to the value that Avro takes, as Debezium does it.
+"""Converts the text that Postgres writes for a value to the value that Avro takes, as Debezium does it.
 
 Owns one pure function for each pair of a Postgres type and an Avro type. The contract decides: a `numeric` may be a
 decimal, a double or a string, whatever its schema says. Refuses pairs that would lose something (`Misfit`, found when
@@ -74,7 +74,8 @@ CYCLE_YEARS, CYCLE_DAYS = 400, 146_097
 
 
 def converter(type_oid: int, avro: Any) -> Convert:
-    """For a column of type `type_oid` and a field whose (not nullable) Avro type is `avro`. Raises `Misfit`."""
+    """Find the conversion for a column of type `type_oid` and a field whose (not nullable) Avro type is `avro`. Raises
+    `Misfit`."""
     if (item := ARRAY.get(type_oid)) is not None and _base(avro) == "array":
         return _array(converter(OID[item], nullable(avro["items"])[0]))
     name = TYPE.get(type_oid, "")
@@ -129,7 +130,7 @@ def _bytea(cell: bytes) -> bytes:
 # --- times ------------------------------------------------------------------------------------------------------------
 
 
-def _zoned(cell: bytes) -> str:
+def _to_utc(cell: bytes) -> str:
     text = cell.decode()
     if len(text) < 33 and text[4] == "-" and text.endswith("+00"):
         return f"{text[:10]}T{text[11:-3]}Z"
@@ -244,7 +245,7 @@ def split_array(cell: bytes) -> list[bytes | None]:
         if cell[at] == 0x7B:  # {
             raise Unencodable("an array of several dimensions", hint="let the contract of this column say string")
         if cell[at] == 0x22:  # "
-            part, at = _quoted_item(cell, at + 1)
+            part, at = _read_quoted(cell, at + 1)
             parts.append(part)
         else:
             stop = cell.find(b",", at)
@@ -255,8 +256,8 @@ def split_array(cell: bytes) -> list[bytes | None]:
     return parts
 
 
-def _quoted_item(cell: bytes, at: int) -> tuple[bytes, int]:
-    """Up to the closing quote; returns where the text after it starts."""
+def _read_quoted(cell: bytes, at: int) -> tuple[bytes, int]:
+    """Read up to the closing quote; returns where the text after it starts."""
     item = bytearray()
     while cell[at] != 0x22:
         if cell[at] == 0x5C:  # backslash
@@ -283,7 +284,7 @@ _BY_PAIR: dict[tuple[str, str, str], Convert] = {
     ("bytea", "bytes", ""): _bytea,
     ("uuid", "string", "Uuid"): _text,
     ("uuid", "string", "uuid"): _text,
-    ("timestamptz", "string", "ZonedTimestamp"): _zoned,
+    ("timestamptz", "string", "ZonedTimestamp"): _to_utc,
     ("timestamp", "long", "MicroTimestamp"): _timestamp_us,
     ("date", "int", "Date"): _date_days,
     ("time", "long", "MicroTime"): _time_us,

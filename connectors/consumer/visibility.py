@@ -63,7 +63,7 @@ class Visibility:
         return {xid for xid in xids if not self._snapshot.sees(xid)}
 
     def _look(self) -> TransactionSnapshot:
-        with self._sink.reading() as connection:
+        with self._sink.read() as connection:
             row = connection.execute("select pg_current_snapshot()::text").fetchone()
         assert row is not None
         return TransactionSnapshot.parse(row[0])
@@ -78,7 +78,7 @@ class Visibility:
 
     def _is_assigned(self, xid: int) -> bool:
         try:
-            with self._sink.reading() as connection:
+            with self._sink.read() as connection:
                 connection.execute("select pg_xact_status(%s::text::xid8)", [xid])
         except DataError:  # "transaction ID is in the future"
             return False

@@ -49,7 +49,7 @@ class Offsets:
         it has everything that was there."""
         return self._ask(sources, LATEST)
 
-    def committed_end(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    def end_of_committed(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Where readers of committed records stop now: before the first transaction that is still open."""
         return self._ask(sources, LATEST, IsolationLevel.READ_COMMITTED)
 

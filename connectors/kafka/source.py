@@ -13,7 +13,6 @@ Read next: `connectors/consumer/core.py`.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -83,7 +82,7 @@ class _Partition:
 
 class GroupConsumer:
     """One member of the consumer group `group`, static under the name `instance`. Used from one thread, but for
-    `assignment`, `oldest_ms` and `fetched`.
+    `assignment`, `oldest_ms` and `last_fetched`.
 
     The broker says which partitions are this member's; `begin` says where each one is to be read on, and is called
     whenever some are assigned. It may block, and raise `StopRequested`.
@@ -158,7 +157,7 @@ class GroupConsumer:
         state = self._partitions.get(source)
         return None if state is None else state.committed
 
-    def committed(self, source: TopicPartition, next_offset: int) -> None:
+    def note_commit(self, source: TopicPartition, next_offset: int) -> None:
         """The sink's transaction moved the flow to `next_offset`."""
         state = self._partitions.get(source)
         if state is None:
@@ -196,7 +195,7 @@ class GroupConsumer:
             except IndexError:
                 return None
 
-    def fetched(self, source: TopicPartition) -> tuple[int, Record | None]:
+    def last_fetched(self, source: TopicPartition) -> tuple[int, Record | None]:
         """Say up to which offset everything was fetched, committed or not, and its newest record. From any thread."""
         state = self._partitions.get(source)
         if state is None:
@@ -209,8 +208,8 @@ class GroupConsumer:
         self._commit_to_broker(now_s=float("inf"), asynchronous=False)
         with suppress(KafkaException, RuntimeError):
             self._consumer.unsubscribe()
-            until_s = time.monotonic() + LEAVE_S_MAX
-            while (self._partitions or self._consumer.memberid()) and time.monotonic() < until_s:
+            until_s = SYSTEM_CLOCK.monotonic() + LEAVE_S_MAX
+            while (self._partitions or self._consumer.memberid()) and SYSTEM_CLOCK.monotonic() < until_s:
                 self._consumer.poll(LEAVE_POLL_S)
         self._consumer.close()
 
@@ -264,7 +263,7 @@ class GroupConsumer:
 
     def _fetch(self, wait_s: float) -> None:
         """Take what is there. Also when partitions come and go, in the callbacks."""
-        self._commit_to_broker(time.monotonic(), asynchronous=True)
+        self._commit_to_broker(SYSTEM_CLOCK.monotonic(), asynchronous=True)
         if self._buffered_bytes > BUFFERED_BYTES_MAX:
             return
         # `consume` waits until it has as many as it was asked for, so the wait is for the first one alone.
@@ -293,11 +292,11 @@ class GroupConsumer:
                 state.end_seen = offset if offset is not None else -1
         elif is_lost(error):
             if source in self._partitions:
-                self._life.fail(self._lost(source, error))
+                self._life.fail(self._loss(source, error))
         else:
             self._on_error(error)
 
-    def _lost(self, source: TopicPartition, error: KafkaError) -> Halted:
+    def _loss(self, source: TopicPartition, error: KafkaError) -> Halted:
         state = self._partitions.get(source)
         at = state.next_offset if state else -1
         return Halted(

@@ -1,4 +1,4 @@
-"""From an empty Postgres server to a migrated database.
+"""Makes a migrated database of an empty Postgres server.
 
 Owns the administrator's part (database, roles, passwords, extension) and the connections that the migrations run on.
 Refuses to know what the migrations contain: `schemas/migrations.py` does. Every step is safe to run again and to
@@ -28,7 +28,7 @@ POSTGRES_MIN = 160_000
 PGVECTOR_MIN = (0, 8, 4)
 """Oldest extension: the releases before it corrupt HNSW indexes and overflow (fixed in 0.8.2 to 0.8.4)."""
 DESCRIBE_S_MAX = 5.0
-"""For a server to answer somebody who wants to see what there is."""
+"""Longest wait for a server, of somebody who wants to see what there is."""
 MAINTENANCE_DATABASE = "postgres"
 """Where the administrator connects while ours does not exist yet."""
 LOGIN_ROLES: tuple[Role, ...] = ("owner", "api", "flows", "cdc")
@@ -60,7 +60,7 @@ def provision(
     """
     created = _bootstrap(settings, deadline, progress) if bootstrap else False
     files = migrations.load()
-    with _connected(settings, "owner", settings.database, deadline) as connection:
+    with _open(settings, "owner", settings.database, deadline) as connection:
         pgvector = check_pgvector(connection)
         applied = []
         for migration in migrator.apply(connection, files, max(1.0, deadline.left_s)):
@@ -72,7 +72,7 @@ def provision(
 
 def describe(settings: PostgresSettings) -> str:
     """What the migrations made of this database, as `schemas/sql/schema.sql` tells it."""
-    with _connected(settings, "owner", settings.database, Deadline.after(DESCRIBE_S_MAX)) as connection:
+    with _open(settings, "owner", settings.database, Deadline.after(DESCRIBE_S_MAX)) as connection:
         return state.describe(connection)
 
 
@@ -91,13 +91,13 @@ def check_pgvector(connection: Connection) -> str:
 
 def _bootstrap(settings: PostgresSettings, deadline: Deadline, progress: Progress) -> bool:
     """Roles belong to the whole server, so the lock is taken where everybody who might change them meets."""
-    with _connected(settings, "admin", MAINTENANCE_DATABASE, deadline) as server:
+    with _open(settings, "admin", MAINTENANCE_DATABASE, deadline) as server:
         _require_server(server)
-        with _locked(server, deadline):
+        with _lock(server, deadline):
             created = _create_database(server, settings.database)
             if created:
                 progress(f"created the database {settings.database}")
-            with _connected(settings, "admin", settings.database, deadline) as database:
+            with _open(settings, "admin", settings.database, deadline) as database:
                 _run_bootstrap(database, settings)
     return created
 
@@ -136,7 +136,7 @@ def _set_password(database: Connection, user: str, password: str) -> None:
 
 
 @contextmanager
-def _locked(connection: Connection, deadline: Deadline) -> Iterator[None]:
+def _lock(connection: Connection, deadline: Deadline) -> Iterator[None]:
     try:
         set_lock_timeout(connection, max(1, int(deadline.left_s * 1000)))
         connection.execute("select pg_advisory_lock(%s)", [migrations.LOCK_ID])
@@ -148,7 +148,7 @@ def _locked(connection: Connection, deadline: Deadline) -> Iterator[None]:
 
 
 @contextmanager
-def _connected(settings: PostgresSettings, role: Role, database: str, deadline: Deadline) -> Iterator[Connection]:
+def _open(settings: PostgresSettings, role: Role, database: str, deadline: Deadline) -> Iterator[Connection]:
     with (
         closing(_connect(settings, role, database, deadline)) as connection,
         translate(f"set up {database} at {settings.host}:{settings.port}"),

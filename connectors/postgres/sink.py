@@ -29,9 +29,9 @@ from schemas.arrays import arrays_of
 from schemas.headers import POSITION_HEADER, TRACEPARENT_HEADER
 
 OFFSETS = """
-    select topic, partition, next_offset
-    from ops.consumer_offsets
-    where flow = %s
+  select topic, partition, next_offset
+  from ops.consumer_offsets
+  where flow = %s
 """
 
 
@@ -68,7 +68,20 @@ class DeadLetter:
         tenant = tenant_id or record.tenant_id
         if isinstance(error, DataError):
             return cls(record, stage, error.code, error.detail[:DETAIL_CHARS_MAX], error.hint, tenant)
-        return cls(record, stage, Unprocessable.code, _without_values(error), "", tenant)
+        return cls(record, stage, Unprocessable.code, _strip_values(error), "", tenant)
+
+
+_INSERT_OFFSETS = """
+  insert into ops.consumer_offsets (flow, topic, partition, next_offset)
+  values (%s, %s, %s, %s)
+  on conflict do nothing
+"""
+
+_MOVE_OFFSET = """
+  update ops.consumer_offsets
+  set next_offset = %s, updated_at = now()
+  where flow = %s and topic = %s and partition = %s and next_offset = %s
+"""
 
 
 class TransactionalSink:
@@ -82,7 +95,7 @@ class TransactionalSink:
 
     def offsets(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Where the flow stands, without the partitions that it never saw."""
-        with self.reading() as connection:
+        with self.read() as connection:
             known = connection.execute(OFFSETS, [self._flow]).fetchall()
         at = {TopicPartition(topic, partition): offset for topic, partition, offset in known}
         return {source: at[source] for source in sources if source in at}
@@ -91,11 +104,7 @@ class TransactionalSink:
         """Where the flow stands. A partition that it never saw starts at `first`, and has a row from then on."""
         rows = [(self._flow, source.topic, source.partition, first[source]) for source in sorted(first)]
         with self.transaction() as connection:
-            connection.cursor().executemany(
-                "insert into ops.consumer_offsets (flow, topic, partition, next_offset) values (%s, %s, %s, %s) "
-                "on conflict do nothing",
-                rows,
-            )
+            connection.cursor().executemany(_INSERT_OFFSETS, rows)
         return self.offsets(sorted(first))
 
     def commit(self, step: Step, work: Callable[[Connection], None], on_retry: Callable[[], None]) -> None:
@@ -120,7 +129,7 @@ class TransactionalSink:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction on the one connection, made anew when it was lost. Errors are mapped."""
-        connection = self._connected()
+        connection = self._connect()
         try:
             with translate(), connection.transaction():
                 yield connection
@@ -130,9 +139,9 @@ class TransactionalSink:
             raise
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Connection]:
         """The connection outside a transaction: each statement sees what is committed by then."""
-        connection = self._connected()
+        connection = self._connect()
         try:
             with translate():
                 yield connection
@@ -146,7 +155,7 @@ class TransactionalSink:
             self._connection.close()
         self._connection = None
 
-    def _connected(self) -> Connection:
+    def _connect(self) -> Connection:
         if self._connection is None or self._connection.closed:
             # Transactions are those of `transaction` alone.
             self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}", autocommit=True)
@@ -154,11 +163,7 @@ class TransactionalSink:
 
     def _move(self, connection: Connection, step: Step, in_doubt: bool) -> bool:
         """True when the offset was moved. False when it turns out that the attempt before did it."""
-        moved = connection.execute(
-            "update ops.consumer_offsets set next_offset = %s, updated_at = now() "
-            "where flow = %s and topic = %s and partition = %s and next_offset = %s",
-            [step.target, self._flow, *step.source, step.expected],
-        ).rowcount
+        moved = connection.execute(_MOVE_OFFSET, [step.target, self._flow, *step.source, step.expected]).rowcount
         if moved:
             return True
         row = connection.execute(
@@ -175,11 +180,11 @@ class TransactionalSink:
 
 
 EXPECT_WATERMARKS = """
-insert into mv.watermarks (view, topic, partition, lsn, source_at)
-select view, topic, partition, '0/0', to_timestamp(0)
-from unnest(%s::text[], %s::text[], %s::int[]) as expected (view, topic, partition)
-order by 1, 2, 3
-on conflict do nothing
+  insert into mv.watermarks (view, topic, partition, lsn, source_at)
+  select view, topic, partition, '0/0', to_timestamp(0)
+  from unnest(%s::text[], %s::text[], %s::int[]) as expected (view, topic, partition)
+  order by 1, 2, 3
+  on conflict do nothing
 """
 
 
@@ -190,16 +195,40 @@ def expect_watermarks(connection: Connection, views: Mapping[TopicPartition, Seq
     connection.execute(EXPECT_WATERMARKS, arrays_of(rows, 3))
 
 
+_ADVANCE_WATERMARK = """
+  insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at)
+  values (%s, %s, %s, '0/0'::pg_lsn + %s::numeric, %s, clock_timestamp())
+  on conflict (view, topic, partition)
+  do update set
+    lsn = excluded.lsn,
+    source_at = greatest(w.source_at, excluded.source_at),
+    applied_at = excluded.applied_at
+  where w.lsn < excluded.lsn
+"""
+
+
 def advance_watermarks(connection: Connection, views: Sequence[str], source: TopicPartition, mark: Watermark) -> None:
     """Watermarks never go back, whoever sets them."""
-    connection.cursor().executemany(
-        "insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at) "
-        "values (%s, %s, %s, '0/0'::pg_lsn + %s::numeric, %s, clock_timestamp()) "
-        "on conflict (view, topic, partition) do update set lsn = excluded.lsn, "
-        "source_at = greatest(w.source_at, excluded.source_at), applied_at = excluded.applied_at "
-        "where w.lsn < excluded.lsn",
-        [(view, *source, mark.lsn, mark.source_at) for view in views],
-    )
+    connection.cursor().executemany(_ADVANCE_WATERMARK, [(view, *source, mark.lsn, mark.source_at) for view in views])
+
+
+_ADVANCE_IDLE_WATERMARKS = """
+  insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at)
+  select v.view, o.topic, o.partition, %s::pg_lsn, %s, clock_timestamp()
+  from unnest(%s::text[], %s::int[], %s::bigint[]) as e (topic, partition, end_offset)
+  join ops.consumer_offsets o on o.flow = %s
+    and o.topic = e.topic
+    and o.partition = e.partition
+    and o.next_offset >= e.end_offset
+  cross join unnest(%s::text[]) as v (view)
+  order by 1, 2, 3
+  on conflict (view, topic, partition)
+  do update set
+    lsn = excluded.lsn,
+    source_at = greatest(w.source_at, excluded.source_at),
+    applied_at = excluded.applied_at
+  where w.lsn < excluded.lsn
+"""
 
 
 def advance_idle_watermarks(
@@ -216,15 +245,7 @@ def advance_idle_watermarks(
     checked here, in the statement that writes.
     """
     connection.execute(
-        "insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at) "
-        "select v.view, o.topic, o.partition, %s::pg_lsn, %s, clock_timestamp() "
-        "from unnest(%s::text[], %s::int[], %s::bigint[]) as e (topic, partition, end_offset) "
-        "join ops.consumer_offsets o on o.flow = %s and o.topic = e.topic and o.partition = e.partition "
-        "and o.next_offset >= e.end_offset cross join unnest(%s::text[]) as v (view) "
-        "order by 1, 2, 3 "
-        "on conflict (view, topic, partition) do update set lsn = excluded.lsn, "
-        "source_at = greatest(w.source_at, excluded.source_at), applied_at = excluded.applied_at "
-        "where w.lsn < excluded.lsn",
+        _ADVANCE_IDLE_WATERMARKS,
         [lsn, source_at, *arrays_of([(*source, end) for source, end in sorted(ends.items())], 3), flow, list(views)],
     )
 
@@ -232,17 +253,54 @@ def advance_idle_watermarks(
 # --- dead letters ---------------------------------------------------------------------------------------------------
 
 
+_READ_NEW_LETTERS = """
+  select record_offset
+  from ops.dlq
+  where flow = %s
+    and topic = %s
+    and partition = %s
+    and record_offset >= %s
+    and record_offset < %s
+    and state = 'new'
+    and stage <> 'reject'
+  order by record_offset
+"""
+
+
 def recent_dead_letters(
     connection: Connection, flow: str, source: TopicPartition, since: int, before: int
 ) -> list[int]:
     """Offsets of undecided dead letters of a partition in `since ≤ offset < before`, ascending. Not those that a flow
     rejected on purpose: what a stranger sends must not stop everybody."""
-    rows = connection.execute(
-        "select record_offset from ops.dlq where flow = %s and topic = %s and partition = %s "
-        "and record_offset >= %s and record_offset < %s and state = 'new' and stage <> 'reject' order by record_offset",
-        [flow, *source, since, before],
-    )
+    rows = connection.execute(_READ_NEW_LETTERS, [flow, *source, since, before])
     return [row[0] for row in rows]
+
+
+_WRITE_DEAD_LETTER = """
+  with kept as (
+    insert into ops.dlq as d (
+      flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, key, value, headers,
+      record_at
+    )
+    values (
+      %(flow)s, %(topic)s, %(partition)s, %(offset)s, %(tenant)s, %(stage)s, %(code)s, %(detail)s, %(hint)s,
+      %(key)s, %(value)s, %(headers)s, %(record_at)s
+    )
+    on conflict (flow, topic, partition, record_offset)
+    do update set
+      attempts = d.attempts + 1,
+      stage = excluded.stage,
+      code = excluded.code,
+      detail = excluded.detail,
+      hint = excluded.hint,
+      failed_at = excluded.failed_at,
+      state = 'new'
+    returning d.attempts
+  )
+  select app.emit_raw(%(dlq_topic)s, %(key)s, %(tenant)s, %(value)s, %(out)s::jsonb)
+  from kept
+  where attempts = 1
+"""
 
 
 def write_dead_letters(connection: Connection, flow: str, letters: Iterable[DeadLetter]) -> None:
@@ -251,15 +309,7 @@ def write_dead_letters(connection: Connection, flow: str, letters: Iterable[Dead
     for letter in letters:
         record = letter.record
         connection.execute(
-            "with kept as ("
-            "insert into ops.dlq as d (flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, "
-            "key, value, headers, record_at) values (%(flow)s, %(topic)s, %(partition)s, %(offset)s, %(tenant)s, "
-            "%(stage)s, %(code)s, %(detail)s, %(hint)s, %(key)s, %(value)s, %(headers)s, %(record_at)s) "
-            "on conflict (flow, topic, partition, record_offset) do update set attempts = d.attempts + 1, "
-            "stage = excluded.stage, code = excluded.code, detail = excluded.detail, hint = excluded.hint, "
-            "failed_at = excluded.failed_at, state = 'new' returning d.attempts) "
-            "select app.emit_raw(%(dlq_topic)s, %(key)s, %(tenant)s, %(value)s, %(out)s::jsonb) from kept "
-            "where attempts = 1",
+            _WRITE_DEAD_LETTER,
             {
                 "flow": flow,
                 "topic": record.topic,
@@ -319,7 +369,7 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\\0").encode("utf-8", "replace").decode()
 
 
-def _without_values(error: BaseException) -> str:
+def _strip_values(error: BaseException) -> str:
     """What kind of error, and where; the text of an exception may quote values."""
     if meaning_of(error) is not None:
         return describe_fault(error)

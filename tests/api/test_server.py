@@ -22,6 +22,7 @@ import pytest
 from api.auth.issuer import LocalIssuer
 from runtime.settings import Settings
 from tests.api.world import Caller, World
+from tests.patience import PATIENCE_S, PAUSE_S
 
 START_S_MAX = 60.0
 RESIDENT_BYTES_MAX = 400 * 1024 * 1024
@@ -62,7 +63,7 @@ class Server:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Serv
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
 
 def answers(url: str) -> bool:
@@ -133,6 +134,14 @@ async def test_it_serves_people_and_ends_when_told(world: World, tenant: Caller,
     assert lines[-1]["message"] == "stopped"
 
 
+LOCKED = """
+select count(*)
+from pg_stat_activity
+where datname = current_database()
+  and wait_event_type = 'Lock'
+"""
+
+
 @pytest.mark.stack
 async def test_a_request_in_flight_is_answered_before_the_end(world: World, tenant: Caller, tmp_path: Path) -> None:
     await tenant.create()
@@ -143,9 +152,11 @@ async def test_a_request_in_flight_is_answered_before_the_end(world: World, tena
             await lock.start()
             await admin.execute("select from app.logs where tenant_id = $1 for update", tenant.tenant_id)
             waiting = asyncio.create_task(caller.create("# In flight\n"))
-            await asyncio.sleep(0.5)
+            while not await admin.fetchval(LOCKED):
+                assert not waiting.done(), "it does not wait for the lock"
+                await asyncio.sleep(PAUSE_S)
             server.process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # what would end at once has ended by then
             assert server.process.poll() is None
             await lock.rollback()
             assert (await waiting)["number"] == 2

@@ -29,6 +29,7 @@ from tests import databases
 from tests.api.search.corpus import Corpus, writing
 from tests.api.test_server import Server, serving
 from tests.connectors.llm.stand_in import StandIn, standing_in
+from tests.patience import PATIENCE_S
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WAIT_MS = 20_000
@@ -185,12 +186,12 @@ def standing_in_thread() -> Iterator[StandIn]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="provider")
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE_S)
     try:
         yield made[0]
     finally:
         made[2].call_soon_threadsafe(made[1].set)
-        thread.join(10)
+        thread.join(PATIENCE_S)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from connectors import objects
 from connectors.objects import Objects, key_of
 from runtime.errors import DependencyUnavailable, NotFound
 from runtime.settings import ObjectSettings, Settings
+from tests.patience import PATIENCE_S
 
 
 class Bucket(BaseHTTPRequestHandler):
@@ -95,7 +96,7 @@ def s3() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-    thread.join(5)
+    thread.join(PATIENCE_S)
 
 
 def of(home: Path, **wanted: Any) -> Objects:

@@ -257,6 +257,7 @@ def test_a_stock_client_reads_what_we_write(stack: Settings, registry: RegistryC
             "tenant_id": str(tenant),
             "occurred_at": 1_764_000_000_000_001,
             "space": "minilm",
+            "kind": "adr",
             "source_id": str(adr),
             "version": 3,
             "items": [{"text_hash": "AAEC", "text": "Why is there no dual write? Größe, 日本"}],

@@ -16,7 +16,7 @@ from connectors.kafka.records import Record
 from connectors.postgres.connections import Connection, connect
 from dataflows.embed import Embed
 from dataflows.flow import Event
-from dataflows.index import Effects, Index, _requests, without_vector
+from dataflows.index import Index, IndexEffects, _requests, find_missing_texts
 from runtime.settings import Settings
 from schemas.sources import SourceKey
 from tests.connectors.embedders.stand_in import FakeEmbedder
@@ -43,11 +43,11 @@ class Listening(Index):
         self._space = space
         self.requests: list[Event] = []
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: IndexEffects) -> None:
         before = self._state(connection)
         super().apply(connection, effects)
         newest = {one.source: one for one in effects.versions if one.version > before.get(one.source, 0)}
-        missing = without_vector(connection, self._space, list(newest.values()))
+        missing = find_missing_texts(connection, self._space, list(newest.values()))
         for source, lacking in missing.items():
             for _ in _requests(self._space, newest[source], lacking):
                 texts = {part.text_hash: part.text for part in newest[source].chunks if part.text_hash in lacking}

@@ -20,9 +20,9 @@ from dataflows.nearness import (
     Features,
     Key,
     features,
-    merged,
+    merge,
     near,
-    shared,
+    share_words,
     unpack,
     words_of,
 )
@@ -74,13 +74,13 @@ def test_one_with_all_is_each_pair_by_itself(corpus: Corpus, data: st.DataObject
         score, words, meaning = corpus.with_all(adr_id)
         for at, theirs in enumerate(corpus.all):
             assert near(corpus.all[corpus.at[adr_id]], theirs) == (score[at], words[at], meaning[at])
-        assert corpus.related(adr_id, linked) == plain_list(corpus, adr_id, linked - {adr_id})
+        assert corpus.list_related(adr_id, linked) == plain_list(corpus, adr_id, linked - {adr_id})
 
 
 @given(one=some_features(), other=some_features())
 def test_a_pair_is_as_near_from_both_sides(one: Features, other: Features) -> None:
     assert near(one, other) == near(other, one)
-    assert set(shared(one, other)) == set(shared(other, one))
+    assert set(share_words(one, other)) == set(share_words(other, one))
 
 
 @settings(max_examples=60)
@@ -96,8 +96,8 @@ def test_a_list_after_a_change_is_the_list_made_anew_or_is_said_to_be_unclear(
     corpus = Corpus(tuple(sorted(now)), tuple(now[adr_id] for adr_id in sorted(now)))
     for adr_id in kept:
         fresh = [key for key in plain_list_of_all(corpus, adr_id) if key.related_id in changed]
-        found = merged(before.related(adr_id), changed, fresh)
-        assert found is None or found == corpus.related(adr_id)
+        found = merge(before.list_related(adr_id), changed, fresh)
+        assert found is None or found == corpus.list_related(adr_id)
 
 
 def plain_list_of_all(corpus: Corpus, adr_id: UUID) -> list[Key]:
@@ -109,20 +109,20 @@ def test_a_full_list_takes_a_nearer_one_in_and_is_unclear_when_one_of_it_fell_be
     ids = [UUID(int=number) for number in range(1, 13)]
     old = [Key(1 - place / 100, adr_id) for place, adr_id in enumerate(ids[:RELATED_MAX])]
     newcomer = Key(0.995, ids[11])
-    assert merged(old, {ids[11]}, [newcomer]) == [old[0], newcomer, *old[1:-1]]
-    assert merged(old, {ids[0]}, [Key(0.5, ids[0])]) is None
-    assert merged(old, {ids[0]}, []) is None
-    assert merged(old, {ids[0]}, [Key(0.95, ids[0])]) == sorted(
+    assert merge(old, {ids[11]}, [newcomer]) == [old[0], newcomer, *old[1:-1]]
+    assert merge(old, {ids[0]}, [Key(0.5, ids[0])]) is None
+    assert merge(old, {ids[0]}, []) is None
+    assert merge(old, {ids[0]}, [Key(0.95, ids[0])]) == sorted(
         [*old[1:], Key(0.95, ids[0])], key=lambda key: (-key.score, key.related_id)
     )
-    assert merged(old[:4], {ids[0]}, []) == old[1:4], "all that exist were in it"
+    assert merge(old[:4], {ids[0]}, []) == old[1:4], "all that exist were in it"
 
 
 def test_equal_scores_are_in_the_order_of_ids() -> None:
     same = of("kafka ledger")
     corpus = Corpus(tuple(UUID(int=number) for number in range(1, 15)), (same,) * 14)
-    assert [key.related_id.int for key in corpus.related(UUID(int=14))] == list(range(1, RELATED_MAX + 1))
-    linked = corpus.related(UUID(int=14), {UUID(int=13), UUID(int=99)})
+    assert [key.related_id.int for key in corpus.list_related(UUID(int=14))] == list(range(1, RELATED_MAX + 1))
+    linked = corpus.list_related(UUID(int=14), {UUID(int=13), UUID(int=99)})
     assert [key.related_id.int for key in linked] == [13, *range(1, RELATED_MAX)]
 
 
@@ -131,7 +131,7 @@ def test_words_of_the_form_do_not_count_and_the_commonest_spelling_is_shown() ->
     assert words == ["ledgers", "keep", "ledger", "the", "ledger", "is", "of"]
     one = features(words, {"ledgers": "ledger", "ledger": "ledger", "keep": "keep"}, unit([[1.0, 0.0]]))
     assert set(one.terms) == {"ledger", "keep"}
-    assert shared(one, one)[0] == "ledger"
+    assert share_words(one, one)[0] == "ledger"
 
 
 def test_repetition_counts_less_and_less() -> None:
@@ -156,13 +156,13 @@ def test_features_are_bounded_and_come_back_from_their_bytes() -> None:
     assert (len(big.terms), len(big.hashes), big.passages.shape) == (WORDS_MAX, WORDS_MAX, (PASSAGES_MAX, DIMENSION))
     again = unpack(big.words_packed, big.terms, big.passages_packed, big.dimension)
     assert near(again, big) == near(big, big)
-    assert shared(again, big) == shared(big, big)
-    assert len(shared(big, big)) == TERMS_MAX
+    assert share_words(again, big) == share_words(big, big)
+    assert len(share_words(big, big)) == TERMS_MAX
 
 
 def test_an_adr_without_words_is_near_by_meaning_alone() -> None:
     empty = of("")
-    assert (near(empty, empty).words, shared(empty, empty)) == (0.0, ())
+    assert (near(empty, empty).words, share_words(empty, empty)) == (0.0, ())
     corpus = Corpus((UUID(int=1), UUID(int=2)), (empty, empty))
-    assert [key.related_id for key in corpus.related(UUID(int=1))] == [UUID(int=2)]
-    assert Corpus((UUID(int=1),), (empty,)).related(UUID(int=1)) == []
+    assert [key.related_id for key in corpus.list_related(UUID(int=1))] == [UUID(int=2)]
+    assert Corpus((UUID(int=1),), (empty,)).list_related(UUID(int=1)) == []

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from connectors.kafka.records import Record
 from connectors.postgres.connections import Connection, connect
@@ -97,6 +98,17 @@ def letters_of_a_bug(world: World, titles: Sequence[str]) -> tuple[uuid.UUID, li
     world.versions([Version(tenant, adr, 1, title=title) for adr, title in zip(adrs, titles, strict=True)])
     world.run_until_done(Broken())
     return tenant, adrs
+
+
+class Looking(Index):
+    """Notes whether a transaction is open while it prepares."""
+
+    def __init__(self) -> None:
+        self.seen: list[TransactionStatus] = []
+
+    def prepare(self, connection: Connection, effects: Any) -> Any:
+        self.seen.append(connection.info.transaction_status)
+        return super().prepare(connection, effects)
 
 
 def selected(connection: Connection, **selection: Any) -> list[Coordinates]:
@@ -293,3 +305,12 @@ def test_the_audit_is_append_only(connection: Connection) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement)
     assert json.dumps(connection.execute("select reason from ops.audit").fetchall()[0][0]) == '"a \\\\0 in it"'
+
+
+@pytest.mark.stack
+def test_nothing_is_prepared_while_the_flows_turn_is_held(world: World, connection: Connection) -> None:
+    letters_of_a_bug(world, ["B 1"])
+    looking = Looking()
+    (letter,) = selected(connection)
+    assert redriver(world, connection, looking).redrive(letter, "ada").outcome == "done"
+    assert looking.seen == [TransactionStatus.IDLE]

@@ -59,11 +59,11 @@ def test_a_version_counts_once_it_is_complete_and_links_count_at_once() -> None:
     effects = Related().transform(
         [state(tenant, one, words=2, meaning=1), state(tenant, other), state(tenant, other), link(tenant, one)]
     )
-    assert effects == related.Effects((SourceKey(tenant, "adr", other),), (SourceKey(tenant, "adr", one),))
+    assert effects == related.RelatedEffects((SourceKey(tenant, "adr", other),), (SourceKey(tenant, "adr", one),))
     gone = {"tenant_id": str(tenant), "kind": "adr", "source_id": str(one)}
     erased = event({"op": "d", "before": gone, "after": None}, related.STATE_TOPIC)
     assert Related().transform([erased, link(tenant, other, "d")]) == (
-        related.Effects((SourceKey(tenant, "adr", one),), (SourceKey(tenant, "adr", other),))
+        related.RelatedEffects((SourceKey(tenant, "adr", one),), (SourceKey(tenant, "adr", other),))
     )
     deleted = state(tenant, one, words=3, meaning=1)
     deleted.value["after"]["deleted"] = True

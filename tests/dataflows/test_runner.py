@@ -13,7 +13,7 @@ import pytest
 
 from connectors.postgres.connections import Connection
 from dataflows.flow import Event
-from dataflows.index import Effects, Index
+from dataflows.index import Index, IndexEffects
 from dataflows.runner import Runner
 from runtime.errors import DependencyUnavailable, Halted
 from runtime.lifecycle import Lifecycle
@@ -21,6 +21,7 @@ from runtime.ops import Health
 from runtime.settings import KafkaSettings, PostgresSettings, Settings
 from schemas.catalog import Schema
 from tests.dataflows.world import EPOCH, VERSIONS_TOPIC, Outbox, Process, Running, Version, World, envelope, until
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.stack
 
@@ -171,12 +172,12 @@ def test_a_registry_outage_makes_no_dead_letters(world: World) -> None:
 class _Touchy(Index):
     """Fails in SQL for one title, and in the transform for another."""
 
-    def transform(self, events: Sequence[Event]) -> Effects:
+    def transform(self, events: Sequence[Event]) -> IndexEffects:
         if any(event.value["after"]["title"] == "no transform" for event in events):
             raise RuntimeError("a bug")
         return super().transform(events)
 
-    def apply(self, connection: Connection, effects: Effects) -> None:
+    def apply(self, connection: Connection, effects: IndexEffects) -> None:
         super().apply(connection, effects)
         if any(version.title == "no apply" for version in effects.versions):
             connection.execute("select 1 / 0")
@@ -232,7 +233,7 @@ def test_it_starts_waits_and_stops_without_its_dependencies() -> None:
     thread.start()
     until(lambda: "kafka" in life.health.report()["reasons"])
     life.stop()
-    thread.join(30)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 

@@ -9,6 +9,7 @@ import pytest
 from runtime.errors import DependencyUnavailable, Fenced, Halted, Undecodable
 from runtime.lifecycle import Lifecycle, StopRequested
 from runtime.ops import Health
+from tests.patience import PATIENCE_S
 
 
 def test_an_outage_is_waited_out_and_told() -> None:
@@ -69,5 +70,5 @@ def test_a_failure_is_not_a_request_to_end_the_process() -> None:
     waited.join(0.05)
     assert waited.is_alive()
     life.stop()
-    waited.join(5)
+    waited.join(PATIENCE_S)
     assert not waited.is_alive()

@@ -20,6 +20,7 @@ from schemas import catalog
 from streams.agent import AgentRunner, credentials, make_app
 from streams.announcements import TOPIC, Announcements
 from tests.dataflows.world import PARTITIONS, World, until
+from tests.patience import PATIENCE_S
 from tests.streams.world import Bench
 
 
@@ -65,7 +66,7 @@ def running(world: World) -> Iterator[Running]:
         yield one
     finally:
         one.life.stop()
-        thread.join(30)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
@@ -98,7 +99,7 @@ def test_poison_is_a_dead_letter_and_the_next_is_heard(hearing: World) -> None:
         announce(hearing, tenant, uuid4())
         announce(hearing, tenant, job)
         until(lambda: read(hearing) == 4)
-        assert one.woken.wait(5)
+        assert one.woken.wait(PATIENCE_S)
         codes = "select stage, code from ops.dlq where flow = 'jobs' order by record_offset"
         assert hearing.rows(codes) == [("decode", "undecodable"), ("process", "unprocessable")]
         assert one.life.failure is None

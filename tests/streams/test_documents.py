@@ -29,6 +29,7 @@ from streams.documents import EraseOriginal, ParseDocument
 from streams.worker import Worker
 from tests.connectors.parsers import samples
 from tests.dataflows.world import until
+from tests.patience import PATIENCE_S
 from tests.streams.world import Bench
 
 pytestmark = pytest.mark.stack
@@ -169,7 +170,7 @@ def test_a_worker_that_is_killed_in_the_middle_is_taken_over_and_each_text_is_th
     first = desk.process(tmp_path / "first")
     until(lambda: 3 <= desk.bench.rows(ENDED)[0][0] < 12)
     first.send_signal(signal.SIGKILL)
-    first.wait(10)
+    first.wait(PATIENCE_S)
     assert desk.bench.rows(ENDED)[0][0] < 12
     desk.bench.rows("update app.jobs set lease_until = now() where lease_until is not null")  # not waiting for it
     second = desk.process(tmp_path / "second")
@@ -178,7 +179,7 @@ def test_a_worker_that_is_killed_in_the_middle_is_taken_over_and_each_text_is_th
         ((_, _, _, _, body),) = desk.versions(document)
         assert body == f"SLOW 0.2 number {number}"
     second.terminate()
-    assert second.wait(30) == 0
+    assert second.wait(PATIENCE_S) == 0
 
 
 def test_a_document_that_hangs_holds_up_nobody_elses(desk: Desk) -> None:
@@ -238,7 +239,7 @@ def main() -> None:
     worker.start()
     life.wait_for_stop()
     parsers.close()
-    worker.join(10)
+    worker.join(PATIENCE_S)
 
 
 if __name__ == "__main__":

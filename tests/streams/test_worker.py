@@ -12,6 +12,7 @@ from connectors.postgres.connections import connect
 from connectors.postgres.jobs import JobProgress
 from runtime.errors import Fenced
 from tests.dataflows.world import until
+from tests.patience import PATIENCE_S
 from tests.streams.world import COUNT, Bench
 
 pytestmark = pytest.mark.stack
@@ -25,7 +26,7 @@ def test_a_job_goes_on_after_kill_9_and_ends_once(
     first = bench.process(tmp_path / "first")
     until(lambda: len(bench.numbers(job)) >= 5)
     first.kill()
-    first.wait(10)
+    first.wait(PATIENCE_S)
     held = len(bench.numbers(job))
     assert held < 40
     assert bench.state(job) == "running"
@@ -34,7 +35,7 @@ def test_a_job_goes_on_after_kill_9_and_ends_once(
     until(lambda: bench.state(job) == "succeeded")
     assert bench.numbers(job) == list(range(1, 41))
     second.terminate()
-    assert second.wait(20) == 0
+    assert second.wait(PATIENCE_S) == 0
 
 
 def test_a_worker_that_stops_gives_its_jobs_back(bench: Bench, tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_a_worker_that_stops_gives_its_jobs_back(bench: Bench, tmp_path: Path) -
     process = bench.process(tmp_path / "log")
     until(lambda: len(bench.numbers(job)) >= 3)
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert bench.rows("select state, lease_owner, attempts from app.jobs") == [("running", None, 0)]
 
 

@@ -27,6 +27,7 @@ from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings, TelemetrySettings
 from streams.worker import Worker
+from tests.patience import PATIENCE_S
 
 COUNT = "count"
 
@@ -105,7 +106,7 @@ class Bench:
             yield worker
         finally:
             life.stop()
-            worker.join(10)
+            worker.join(PATIENCE_S)
 
     def process(self, log: Path) -> subprocess.Popen[bytes]:
         postgres = self.settings.postgres
@@ -135,7 +136,7 @@ def main() -> None:
     worker = Worker({COUNT: Count()}, Settings(**json.loads(os.environ["BENCH"])).postgres, life)
     worker.start()
     life.wait_for_stop()
-    worker.join(10)
+    worker.join(PATIENCE_S)
 
 
 if __name__ == "__main__":

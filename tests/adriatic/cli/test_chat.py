@@ -24,6 +24,7 @@ from api.watermarks import UNKNOWN
 from connectors.llm import Tokens
 from runtime.errors import DependencyUnavailable, RateLimited
 from tests.api.search.corpus import BEGINNING
+from tests.patience import PATIENCE_S
 
 ID = UUID("0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f")
 START = Start(ID, ID, "openai", "m", SearchFreshness(UNKNOWN), [Degraded("meaning", "x", "the embedder is away", "")])
@@ -143,9 +144,9 @@ def test_ctrl_c_closes_the_connection(server: Server) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stderr
-        assert server.sent.wait(30)
+        assert server.sent.wait(PATIENCE_S)
         assert process.stdout.read(len("It fails ")) == "It fails ", "it is shown as it comes"
         process.send_signal(signal.SIGINT)
-        assert server.closed.wait(10)
-        assert process.wait(10) == 130
+        assert server.closed.wait(PATIENCE_S)
+        assert process.wait(PATIENCE_S) == 130
         assert "stopped" in process.stderr.read()

@@ -19,9 +19,9 @@ from schemas.feeds import MEDIA_TYPES, TEXT_BYTES_MAX, ProducerKey
 
 
 def read(*lines: Any) -> tuple[list[NewItem], list[tuple[int, str]]]:
-    bad: list[tuple[int, str]] = []
     text = "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines)
-    return list(feeds._items(io.BytesIO(text.encode()), bad)), bad
+    items = feeds._Items(io.BytesIO(text.encode()))
+    return list(items), items.bad
 
 
 def test_lines_that_are_no_items_are_named_and_the_others_go_on() -> None:

@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from adriatic.cli.search import freshness, lines, search
 from api.search.schemas import (
     ArmRank,
-    Chunk,
+    ChunkPlace,
     Degraded,
-    Document,
     Hit,
+    HitDocument,
     HitExplanation,
     SearchFreshness,
     SearchResult,
@@ -42,7 +42,7 @@ HIT = Hit(
     effective_at=AT,
     score=0.0328,
     snippet=Snippet("A dual write fails", [(2, 12)]),
-    chunk=Chunk(1, 0, "Context", 0, 20),
+    chunk=ChunkPlace(1, 0, "Context", 0, 20),
 )
 EXPLAINED = HitExplanation(
     words=ArmRank(1, 9.83, 0.0164, 1, 0, ["dual", "write"]), meaning=ArmRank(3, 0.61, 0.0159, 1, 0), named=True
@@ -207,7 +207,7 @@ def test_an_arm_that_is_missing_is_said(answers: Answers) -> None:
 
 
 def test_an_api_that_is_down(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adriatic.cli.search.OUTAGE_S_MAX", 0.1)
+    monkeypatch.setattr("adriatic.cli.search.PATIENCE_S_MAX", 0.1)
     with pytest.raises(DependencyUnavailable, match="does not answer") as caught:
         CliRunner().invoke(search, ["kafka", "--url", "http://127.0.0.1:1", "--token", "t"], catch_exceptions=False)
     assert "adriatic up" in caught.value.hint
@@ -221,6 +221,6 @@ def test_wrong_usage(arguments: list[str]) -> None:
 
 
 def test_a_document_says_where_it_is_from() -> None:
-    about = Document("feed", "text/html", "https://wiki.example/7")
+    about = HitDocument("feed", "text/html", "https://wiki.example/7")
     hit = msgspec.structs.replace(HIT, kind="document", number=None, log=None, tags=[], document=about)
     assert shown(hit)[0] == "1. Document  Nobody writes twice  feed · https://wiki.example/7"

@@ -26,6 +26,7 @@ from runtime.settings import Settings
 from schemas import catalog as contracts
 from schemas.codec import Encoder
 from tests.dataflows.world import Version, envelope
+from tests.patience import PATIENCE_S
 from topics import catalog
 
 VERSIONS = "adriatic.app.adr_versions"
@@ -203,7 +204,7 @@ def test_a_reader_that_has_seen_enough_ends_it(stack: Settings, name: str) -> No
         except subprocess.TimeoutExpired:
             continue
         break
-    assert running.wait(30) == 0
+    assert running.wait(PATIENCE_S) == 0
     assert running.stderr is not None
     with running.stderr as err:
         assert "Traceback" not in err.read()

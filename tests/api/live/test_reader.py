@@ -31,6 +31,7 @@ from schemas.codec import Encoder
 from schemas.flows import KeptView
 from tests.api.live import world as worlds
 from tests.api.live.world import LIVE, Picture, World, view_named
+from tests.patience import soon
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 
@@ -398,8 +399,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_goes_on_where_it_was(
     frames = reader.frames()
     first = await anext(frames)
     world.count(A, "one", 1)
-    await asyncio.sleep(2.5 * polling.POLL_S)
-    assert not hub.admission.readers
+    await soon(lambda: not hub.admission.readers, "the cut")
     last = await anext(frames)
     for part in (first, last):
         for event in SseDecoder().feed(part):
@@ -412,11 +412,11 @@ async def test_a_reader_that_takes_nothing_is_cut_and_goes_on_where_it_was(
 
 async def test_a_stream_ends_with_its_token_and_with_the_process(world: World) -> None:
     async with hub_of(world) as hub:
-        soon = datetime.now(UTC) + timedelta(seconds=1)
-        picture = await read(hub, lambda _: False, ends_at=soon)
+        end = datetime.now(UTC) + timedelta(seconds=1)
+        picture = await read(hub, lambda _: False, ends_at=end)
         assert picture.ends == ["token-expired"]
         going = asyncio.create_task(read(hub, lambda _: False, picture))
-        await asyncio.sleep(1)
+        await soon(lambda: hub.admission.readers, "the read")
         await hub.close()
         assert (await going).ends == ["token-expired", "closing"]
         with pytest.raises(DependencyUnavailable, match="about to end"):

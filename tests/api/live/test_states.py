@@ -230,7 +230,7 @@ def test_watermarks_and_changes_take_turns() -> None:
         False,
         True,
     ]
-    assert pace.left_s(6.25) == 0.75
+    assert pace.time_left_s(6.25) == 0.75
     assert not pace.is_stalled(1_000)
     pace.offered_s = 1_000
     assert not pace.is_stalled(1_000 + STALL_S_MAX)

@@ -24,6 +24,7 @@ from schemas.flows import KeptView
 from tests.api.live import world as worlds
 from tests.api.live.world import Picture, World, view_named
 from tests.api.test_server import Server, serving
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -242,4 +243,4 @@ def test_a_process_that_ends_says_so_to_its_readers(world: World, server: Server
     client.read(lambda _: False)
     stopping.join()
     assert client.picture.ends == ["closing"]
-    assert server.process.wait(30) == 0
+    assert server.process.wait(PATIENCE_S) == 0

@@ -162,7 +162,7 @@ def test_a_worker_that_outlives_its_keeper_ends_and_another_keeper_takes_the_por
         assert report["status"] == "waiting"
         assert "database" in str(report["reasons"])
         server.process.kill()
-        server.process.wait(30)
+        server.process.wait(PATIENCE_S)
         end = time.monotonic() + PATIENCE_S
         while answers(f"{server.url}/health/live"):
             assert time.monotonic() < end, "workers that nobody keeps"

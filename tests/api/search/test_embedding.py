@@ -17,6 +17,7 @@ from runtime.clock import ManualClock
 from runtime.errors import DependencyUnavailable, Halted
 from runtime.ids import new_id
 from tests.connectors.embedders.stand_in import FakeEmbedder, hashed_words
+from tests.patience import PATIENCE_S
 
 TENANT, OTHER = new_id(), new_id()
 
@@ -31,7 +32,7 @@ class Moody(FakeEmbedder):
         self.gate.set()
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
-        self.gate.wait(10)
+        self.gate.wait(PATIENCE_S)
         if self.error:
             raise self.error
         return super().embed(texts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -321,10 +320,8 @@ async def test_a_read_waits_for_the_position_of_a_write(
         last = "update mv.watermarks set lsn = '0/2000000'"
         timer = threading.Timer(0.3, corpus.connection.execute, [last])
         timer.start()
-        began_s = time.monotonic()
         answer = await client.get(q="dual write", position="0/2000000")
         timer.join()
-        assert time.monotonic() - began_s >= 0.25, "it did not wait"
         assert (answer.status_code, answer.json()["as_of"]["words"]["lsn"]) == (200, "0/2000000")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from connectors.capture.encoder import ORDINALS_PER_CHANGE, Origin, Record, TableEncoder
-from connectors.capture.pgoutput import UNCHANGED, Column, Delete, Insert, Relation, Tuple, Update
+from connectors.capture.encoder import ORDINALS_PER_CHANGE, EncodedRecord, TableEncoder, TransactionOrigin
+from connectors.capture.pgoutput import UNCHANGED, Delete, Insert, Relation, RelationColumn, Tuple, Update
 from connectors.capture.values import Misfit
 from connectors.postgres.lsn import Lsn
 from runtime.errors import Unencodable
@@ -23,14 +23,14 @@ RELATION = Relation(
     "item",
     "d",
     (
-        Column("tenant_id", 2950, -1, True),
-        Column("id", 23, -1, True),
-        Column("title", 25, -1, False),
-        Column("body", 25, -1, False),
-        Column("traceparent", 25, -1, False),
+        RelationColumn("tenant_id", 2950, -1, True),
+        RelationColumn("id", 23, -1, True),
+        RelationColumn("title", 25, -1, False),
+        RelationColumn("body", 25, -1, False),
+        RelationColumn("traceparent", 25, -1, False),
     ),
 )
-ORIGIN = Origin(Lsn(0x100), 1_767_225_600_000_001, 777)
+ORIGIN = TransactionOrigin(Lsn(0x100), 1_767_225_600_000_001, 777)
 NAME = "p.app.item"
 
 
@@ -65,16 +65,16 @@ def row(number: int, *rest: Any) -> Tuple:
     return cells + (None,) * (5 - len(cells))
 
 
-def records(change: Any, origin: Origin = ORIGIN, relation: Relation = RELATION) -> list[Record]:
+def records(change: Any, origin: TransactionOrigin = ORIGIN, relation: Relation = RELATION) -> list[EncodedRecord]:
     return encoder(relation).records(change, origin, 0x90, 2 * ORDINALS_PER_CHANGE, 1_767_225_601_000_000)
 
 
-def value(record: Record) -> Any:
+def value(record: EncodedRecord) -> Any:
     assert record.value is not None
     return Decoder(Lookup()).decode(record.value)
 
 
-def key(record: Record) -> Any:
+def key(record: EncodedRecord) -> Any:
     assert record.key is not None
     return Decoder(Lookup()).decode(record.key)
 
@@ -136,7 +136,7 @@ def test_every_record_of_a_change_has_a_position_of_its_own_within_its_three() -
 
 
 def test_a_row_of_a_snapshot() -> None:
-    (record,) = records(Insert(9, row(1, b"a")), Origin(Lsn(0xFF), 5, None, snapshot_at=0x100))
+    (record,) = records(Insert(9, row(1, b"a")), TransactionOrigin(Lsn(0xFF), 5, None, snapshot_at=0x100))
     assert (value(record)["op"], value(record)["source"]["snapshot"]) == ("r", "true")
     assert value(record)["source"]["txId"] is None
     assert dict(record.headers)["adriatic.snapshot"] == b"0000000000000100"
@@ -190,7 +190,7 @@ def test_a_value_that_does_not_convert_names_its_column_and_not_itself() -> None
     assert "secret" not in str(caught.value)
 
 
-def columns(*names: str) -> tuple[Column, ...]:
+def columns(*names: str) -> tuple[RelationColumn, ...]:
     return tuple(column for column in RELATION.columns if column.name in names)
 
 
@@ -199,7 +199,9 @@ def columns(*names: str) -> tuple[Column, ...]:
     [
         (RELATION._replace(columns=columns("tenant_id", "id", "title", "traceparent")), "no column body"),
         (
-            RELATION._replace(columns=(*RELATION.columns[:2], Column("title", 23, -1, False), *RELATION.columns[3:])),
+            RELATION._replace(
+                columns=(*RELATION.columns[:2], RelationColumn("title", 23, -1, False), *RELATION.columns[3:])
+            ),
             "column title: a int4 is not a string",
         ),
         (RELATION._replace(identity="n", columns=tuple(c._replace(is_key=False) for c in RELATION.columns)), "must be"),
@@ -215,7 +217,7 @@ def test_a_relation_that_does_not_fit_its_contract_says_why(relation: Relation, 
 
 
 def test_columns_come_in_any_order_and_more_of_them_are_left_out() -> None:
-    relation = RELATION._replace(columns=(*reversed(RELATION.columns), Column("later", 25, -1, False)))
+    relation = RELATION._replace(columns=(*reversed(RELATION.columns), RelationColumn("later", 25, -1, False)))
     made = encoder(relation)
     assert made.extra_columns == ("later",)
     (record,) = made.records(Insert(9, (None, b"body", b"title", b"1", TENANT, b"x")), ORIGIN, 1, 0, 0)

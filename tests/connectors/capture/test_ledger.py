@@ -38,9 +38,9 @@ def test_a_partition_without_records_has_nothing() -> None:
 
 def test_it_need_not_be_asked_beyond_the_end_of_every_partition() -> None:
     ledger = Ledger({FIRST: Last(pos(10), None), SECOND: Last(pos(30), None)})
-    assert not ledger.passed(30)
-    assert ledger.passed(31)
-    assert Ledger({}).passed(1)
+    assert not ledger.has_passed(30)
+    assert ledger.has_passed(31)
+    assert Ledger({}).has_passed(1)
 
 
 @given(st.sets(st.tuples(st.integers(1, 9), st.integers(0, 5))), st.integers(0, 60))

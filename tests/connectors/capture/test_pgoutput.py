@@ -17,13 +17,13 @@ from connectors.capture.pgoutput import (
     UNCHANGED,
     Begin,
     Cell,
-    Column,
     Commit,
     Delete,
     Insert,
     Message,
     Origin,
     Relation,
+    RelationColumn,
     Truncate,
     Type,
     Update,
@@ -53,7 +53,10 @@ MESSAGES: list[tuple[bytes, pgoutput.Decoded]] = [
     (
         b"R" + RELATION + b"app\0item\0d" + struct.pack(">h", 2)
         + b"\1tenant_id\0" + struct.pack(">Ii", 2950, -1) + b"\0title\0" + struct.pack(">Ii", 25, -1),
-        Relation(16385, "app", "item", "d", (Column("tenant_id", 2950, -1, True), Column("title", 25, -1, False))),
+        Relation(
+            *(16385, "app", "item", "d"),
+            (RelationColumn("tenant_id", 2950, -1, True), RelationColumn("title", 25, -1, False)),
+        ),
     ),
     (b"R" + RELATION + b"\0pg_x\0n" + struct.pack(">h", 0), Relation(16385, "pg_catalog", "pg_x", "n", ())),
     (b"Y" + struct.pack(">I", 99) + b"app\0mood\0", Type(99, "app", "mood")),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connectors.capture.encoder import Record
+from connectors.capture.encoder import EncodedRecord
 from connectors.capture.ledger import Last, Ledger
 from connectors.capture.outbox import EventEncoder
 from connectors.capture.stream import Parts, Stream
@@ -34,7 +34,7 @@ class World:
     def __init__(self, last: dict[Any, Last] | None = None, snapshot_lsn: int = 0) -> None:
         self.clock = ManualClock()
         self.did: list[Any] = []
-        self.records: list[Record] = []
+        self.records: list[EncodedRecord] = []
         self.waiting: list[Callable[[], None]] = []
         self.inbox: list[Data | Keepalive] = []
         self.room = 1_000
@@ -98,11 +98,11 @@ class World:
     def unacked(self) -> int:
         return len(self.waiting)
 
-    def check(self, record: Record) -> None:
+    def check(self, record: EncodedRecord) -> None:
         if any(text in (record.value or b"") for text in self.too_large):
             raise RecordTooLarge("too large")
 
-    def send(self, record: Record, acked: Callable[[], None]) -> bool:
+    def send(self, record: EncodedRecord, acked: Callable[[], None]) -> bool:
         if len(self.waiting) >= self.room:
             return False
         self.records.append(record)

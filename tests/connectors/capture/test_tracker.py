@@ -12,46 +12,46 @@ from connectors.capture.tracker import Confirmed, Tracker, Transaction
 def test_the_prefix_waits_for_its_slowest_record() -> None:
     tracker = Tracker(Confirmed(0, 0))
     first = tracker.begin()
-    first.sent()
-    first.sent()
+    first.count_sent()
+    first.count_sent()
     tracker.commit(Confirmed(10, 1))
     second = tracker.begin()
-    second.sent()
+    second.count_sent()
     tracker.commit(Confirmed(20, 2))
-    second.acked()
-    first.acked()
-    assert tracker.confirmed() == Confirmed(0, 0)
-    first.acked()
-    assert tracker.confirmed() == Confirmed(20, 2)
+    second.count_acked()
+    first.count_acked()
+    assert tracker.advance() == Confirmed(0, 0)
+    first.count_acked()
+    assert tracker.advance() == Confirmed(20, 2)
 
 
 def test_a_record_that_is_acknowledged_before_its_commit_is_seen_acknowledges_nothing() -> None:
     tracker = Tracker(Confirmed(0, 0))
     transaction = tracker.begin()
-    transaction.sent()
-    transaction.acked()
-    assert tracker.confirmed().lsn == 0
+    transaction.count_sent()
+    transaction.count_acked()
+    assert tracker.advance().lsn == 0
     tracker.commit(Confirmed(10, 1))
-    assert tracker.confirmed().lsn == 10
+    assert tracker.advance().lsn == 10
 
 
 def test_a_mark_inside_a_transaction_is_none() -> None:
     tracker = Tracker(Confirmed(0, 0))
     tracker.begin()
     tracker.mark(Confirmed(50, 5))
-    assert tracker.confirmed().lsn == 0
+    assert tracker.advance().lsn == 0
 
 
 def test_marks_do_not_pile_up_while_kafka_is_away() -> None:
     tracker = Tracker(Confirmed(0, 0))
     transaction = tracker.begin()
-    transaction.sent()
+    transaction.count_sent()
     tracker.commit(Confirmed(10, 1))
     for lsn in range(20, 1_000):
         tracker.mark(Confirmed(lsn, 0))
     assert len(tracker._pending) == 2
-    transaction.acked()
-    assert tracker.confirmed() == Confirmed(999, 1)
+    transaction.count_acked()
+    assert tracker.advance() == Confirmed(999, 1)
 
 
 class Tracking(RuleBasedStateMachine):
@@ -74,7 +74,7 @@ class Tracking(RuleBasedStateMachine):
     @rule()
     def send(self) -> None:
         assert self.open is not None
-        self.open[0].sent()
+        self.open[0].count_sent()
         self.open[1].append(False)
 
     @precondition(lambda self: self.open is not None)
@@ -100,7 +100,7 @@ class Tracking(RuleBasedStateMachine):
         if waiting:
             transaction, acked = data.draw(st.sampled_from(waiting))
             acked[acked.index(False)] = True
-            transaction.acked()
+            transaction.count_acked()
 
     @invariant()
     def confirms_the_contiguous_prefix_and_never_moves_back(self) -> None:
@@ -109,7 +109,7 @@ class Tracking(RuleBasedStateMachine):
             if not all(acked):
                 break
             expected = lsn
-        confirmed = self.tracker.confirmed().lsn
+        confirmed = self.tracker.advance().lsn
         assert confirmed == expected
         assert confirmed >= self.highest
         self.highest = confirmed

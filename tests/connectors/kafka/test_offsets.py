@@ -13,6 +13,7 @@ from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
 from runtime.errors import DependencyUnavailable, Unprepared
 from runtime.settings import KafkaSettings, Settings
+from tests.patience import PATIENCE_S
 
 AFTER_EVERYTHING_MS = 4_102_444_800_000
 """The year 2100: the marker of a transaction has the broker's time."""
@@ -38,14 +39,14 @@ def test_ends_with_and_without_a_transaction_that_is_open(stack: Settings) -> No
     producer.begin_transaction()
     producer.produce(name, b"one", partition=0, timestamp=1_000)
     producer.flush(30)
-    assert (offsets.first([source]), offsets.end([source]), offsets.committed_end([source])) == (
+    assert (offsets.first([source]), offsets.end([source]), offsets.end_of_committed([source])) == (
         {source: 0},
         {source: 1},
         {source: 0},
     )
     producer.commit_transaction(30)
-    deadline = time.monotonic() + 30
-    while offsets.committed_end([source]) != {source: 2}:  # the broker writes the marker after it has answered
+    deadline = time.monotonic() + PATIENCE_S
+    while offsets.end_of_committed([source]) != {source: 2}:  # the broker writes the marker after it has answered
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert offsets.end([source]) == {source: 2}

@@ -20,6 +20,7 @@ from runtime.errors import Halted
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import KafkaSettings, Settings
+from tests.patience import PATIENCE_S
 
 
 def record(*headers: tuple[str, bytes | None]) -> Record:
@@ -98,7 +99,7 @@ def consumer(
     return closing(made)
 
 
-def read(taken: GroupConsumer, end: int, wait_s: float = 30.0) -> list[Batch]:
+def read(taken: GroupConsumer, end: int, wait_s: float = PATIENCE_S) -> list[Batch]:
     """Batches of the first partition until it has been read up to `end`."""
     batches: list[Batch] = []
     deadline = time.monotonic() + wait_s
@@ -151,7 +152,7 @@ def test_an_expired_offset_halts_instead_of_skipping(kafka: KafkaSettings, topic
     assert Offsets(kafka).first([source]) == {source: 10}
     life = Lifecycle(Health())
     with consumer(kafka, {source: 3}, life) as taken:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while life.failure is None:
             assert time.monotonic() < deadline
             assert taken.take(source) is None
@@ -167,7 +168,7 @@ def test_an_offset_past_the_end_halts(kafka: KafkaSettings, topic: str) -> None:
     source = TopicPartition(topic, 0)
     life = Lifecycle(Health())
     with consumer(kafka, {source: 1000}, life) as taken:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while life.failure is None:
             assert time.monotonic() < deadline
             taken.take(source)
@@ -186,7 +187,7 @@ def test_the_end_of_a_log_with_transactions_is_reached(kafka: KafkaSettings, top
         producer.commit_transaction(30) if commit else producer.abort_transaction(30)
     source = TopicPartition(topic, 0)
     offsets = Offsets(kafka)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while offsets.end([source])[source] < 4:  # the broker writes a marker after it has answered
         assert time.monotonic() < deadline
     with consumer(kafka, {source: 0}) as taken:
@@ -203,7 +204,7 @@ def test_the_broker_is_told_what_was_committed(kafka: KafkaSettings, topic: str)
     with consumer(kafka, {source: 0}, life, group=group) as taken:
         read(taken, 10)
         assert taken.oldest_ms(source) is not None
-        taken.committed(source, 10)
+        taken.note_commit(source, 10)
         assert taken.oldest_ms(source) is None
     with closing(Consumer({**kafka.client_config(), "group.id": group})) as asked:
         (position,) = asked.committed([KafkaPosition(topic, 0)], timeout=30)

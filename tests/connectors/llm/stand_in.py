@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 Step = bytes | float
 """Bytes to send, or seconds to pause."""
+SILENT_S = 600.0
+"""For ever, as far as a test can tell: whoever closes before this did not wait for the end."""
 
 
 class StandIn:
@@ -26,7 +27,6 @@ class StandIn:
         self.seen_headers: list[dict[str, str]] = []
         self.asked = asyncio.Event()
         self.closed = asyncio.Event()
-        self.closed_s = 0.0
         self.open = 0
         self.url = ""
 
@@ -57,7 +57,6 @@ class StandIn:
 
     def _closed(self) -> None:
         if not self.closed.is_set():
-            self.closed_s = time.monotonic()
             self.closed.set()
 
     async def _answer(self, writer: asyncio.StreamWriter) -> None:

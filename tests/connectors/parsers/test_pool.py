@@ -15,6 +15,7 @@ from connectors.parsers import Limits, Parsed, Refused, pool
 from connectors.parsers.pool import Parsers
 from runtime.lifecycle import StopRequested
 from tests.connectors.parsers import samples
+from tests.patience import PATIENCE_S
 
 HOSTILE = (sys.executable, "-m", "tests.connectors.parsers.hostile")
 TENANT = uuid4()
@@ -106,7 +107,7 @@ def test_closing_ends_what_is_at_work_what_waits_and_what_comes(parsers: Parsers
     text(ask(parsers, tmp_path, b"fine", tenant=uuid4()))
     parsers.close()
     for thread, answers in calls:
-        thread.join(10)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
         assert answers == []
     with pytest.raises(StopRequested):

@@ -22,6 +22,7 @@ from runtime.errors import Fenced, Undecodable, Unprocessable
 from runtime.lifecycle import Lifecycle, StopRequested
 from runtime.ops import Health
 from runtime.settings import Settings
+from tests.patience import PATIENCE_S
 
 SOURCE = TopicPartition("topic", 3)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -109,7 +110,7 @@ class TestOffsets:
         def slow(inner: Connection) -> None:
             mark(inner)
             entered.set()
-            assert leave.wait(20)
+            assert leave.wait(PATIENCE_S)
 
         errors: list[Exception] = []
 
@@ -122,14 +123,14 @@ class TestOffsets:
 
         first = threading.Thread(target=writer.commit, args=(Step(SOURCE, 5, 8), slow, nothing))
         first.start()
-        assert entered.wait(20)
+        assert entered.wait(PATIENCE_S)
         late = threading.Thread(target=second)
         late.start()
         late.join(0.3)
         assert late.is_alive()
         leave.set()
-        first.join(20)
-        late.join(20)
+        first.join(PATIENCE_S)
+        late.join(PATIENCE_S)
         assert len(errors) == 1
         assert (offset(connection), marks(connection)) == (8, 1)
 
