@@ -19,10 +19,11 @@ LEDGER = """
 
 ATTEMPTS = """
   select
-    tenant_id, date_trunc('hour', started_at, 'UTC') as hour, (started_at at time zone 'UTC')::date as day, provider,
-    model, user_id, coalesce(key_id, '') as key_id, 1 as attempts, (outcome = 'completed')::int as completed,
-    (outcome = 'failed')::int as failed, (outcome = 'cancelled')::int as cancelled, input_uncached, cache_read,
-    cache_write_5m, cache_write_1h, output_visible, reasoning, coalesce(cost_micro_usd, 0) as cost_micro_usd,
+    tenant_id, date_trunc('hour', started_at, 'UTC') as hour, (started_at at time zone 'UTC')::date as day,
+    provider, model, user_id, coalesce(key_id, '') as key_id, 1 as attempts,
+    (outcome = 'completed')::int as completed, (outcome = 'failed')::int as failed,
+    (outcome = 'cancelled')::int as cancelled, input_uncached, cache_read, cache_write_5m, cache_write_1h,
+    output_visible, reasoning, coalesce(cost_micro_usd, 0) as cost_micro_usd,
     (cost_micro_usd is null)::int as unpriced, (usage_source = 'partial')::int as partial,
     (usage_source = 'estimated')::int as estimated
   from app.usage_events

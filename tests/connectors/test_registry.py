@@ -270,7 +270,7 @@ def test_a_stock_client_reads_what_we_write(stack: Settings, registry: RegistryC
         "tenant_id": tenant,
         "occurred_at": datetime(2025, 11, 24, 16, 0, 0, 1, tzinfo=UTC),
         "space": "minilm",
-        "source_kind": "adr",
+        "kind": "adr",
         "source_id": adr,
         "version": 3,
         "items": [{"text_hash": b"\x00\x01\x02", "text": "Why is there no dual write? Größe, 日本"}],
