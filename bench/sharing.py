@@ -88,7 +88,7 @@ def _await_members(settings: Settings, count: int) -> None:
     """Until the group has so many, and a rebalance is over."""
     broker = Broker(settings.kafka)
     deadline = Deadline.after(SETTLE_MAX_S)
-    while [group.members for group in broker.look({}).groups if group.name == GROUP] != [count]:
+    while [group.members for group in broker.poll({}).groups if group.name == GROUP] != [count]:
         if deadline.passed:
             raise TimeoutError(f"the flow does not have {count} processes")
         time.sleep(STEADY_EVERY_S)

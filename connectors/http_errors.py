@@ -47,7 +47,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "ResponseNotRead": "defect",
     "RequestNotRead": "defect",
 }
-"""By the name of the class."""
+"""Errors by the name of the class."""
 
 _ERRORS: Final[Mapping[Meaning, type[AdriaticError]]] = {
     "away": DependencyUnavailable,

@@ -105,7 +105,7 @@ class Activity(Flow[ActivityEffects]):
         for event in events:
             match event.value["op"]:
                 case "c" | "r" | "u":
-                    happened = _happening(event.value["after"])
+                    happened = _read_happened(event.value["after"])
                     last[happened.key] = happened
                 case "d":
                     last[_key(event.value["before"])] = None
@@ -128,7 +128,7 @@ class Activity(Flow[ActivityEffects]):
             _write_feed(connection, tenant_id)
 
 
-def _happening(row: Any) -> Happened:
+def _read_happened(row: Any) -> Happened:
     return Happened(
         key=_key(row),
         change=row["change"],

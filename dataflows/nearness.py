@@ -49,7 +49,7 @@ _COMPONENT: Final = 2_048
 """The length of a passage's vector, likewise. A product of two is at most about 2²², below the 2²⁴ up to which float32
 counts exactly, and a component of usual size (0.05) has 100 steps."""
 _DIGITS: Final = 6
-"""Of a score, as it is kept."""
+"""Digits of a score, as it is kept."""
 
 _WORD = re.compile(r"[^\W_]+")
 Ints = npt.NDArray[np.int64]
@@ -81,7 +81,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Of one ADR. `hashes` ascend; `weights` and `terms` go with them. `passages` has a row for each."""
+    """Features of one ADR. `hashes` ascend; `weights` and `terms` go with them. `passages` has a row for each."""
 
     hashes: npt.NDArray[np.uint64]
     weights: npt.NDArray[np.uint16]
@@ -182,7 +182,7 @@ def share_words(one: Features, other: Features) -> tuple[str, ...]:
 
 
 def _score(words: Any, sums: Any, pairs: Any) -> tuple[Any, Any, Any]:
-    """From the integers; the same operations for one pair and for many, so that both give the same bits."""
+    """Compute scores from the integers, with the same operations for one pair and for many: both give the same bits."""
     by_words = np.minimum(words / (_WEIGHT * _WEIGHT), 1.0)
     by_meaning = np.clip(sums / (pairs * float(_COMPONENT * _COMPONENT)), -1.0, 1.0)
     total = np.round(WORDS_SHARE * by_words + MEANING_SHARE * by_meaning, _DIGITS)
@@ -208,7 +208,7 @@ class Corpus:
 
     @cached_property
     def _words(self) -> tuple[npt.NDArray[np.intp], Ints, npt.NDArray[np.intp], int]:
-        """Of all words of all ADRs: a number for the word, its weight, whose it is; and how many numbers there are."""
+        """Number all words of all ADRs: the number of each, its weight, whose it is; and how many numbers there are."""
         hashes = np.concatenate([each.hashes for each in self.all])
         different, numbers = np.unique(hashes, return_inverse=True)
         owners = np.repeat(np.arange(len(self.all)), [len(each.hashes) for each in self.all])
@@ -276,7 +276,7 @@ class Corpus:
 
 
 def _sum_of_largest(products: npt.NDArray[np.float32], starts: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """For each segment of rows the sum of its `PAIRS` largest values, and how many there were (fewer than `PAIRS` where
+    """Sum the `PAIRS` largest values of each segment of rows, and count them (fewer than `PAIRS` where
     the segment is smaller). Round by round takes the largest that is left of every segment at once."""
     columns = np.ascontiguousarray(np.sort(products, axis=1)[:, ::-1].T)
     depth, width = columns.shape

@@ -61,4 +61,4 @@ RIGHT: Right = {
     "mv.entity_counts": ("tenant_id, kind, label, count", _COUNTS),
     "mv.daily_active_users": ("tenant_id, day, users", _DAYS),
 }
-"""Of each table: what to compare, and the query that says what is right."""
+"""What to compare of each table, and the query that says what is right."""

@@ -18,7 +18,7 @@ PAIRS_MAX = 250_000
 """Pairs of a tenant that are computed one by one, at about 40 µs each: ten seconds. 700 ADRs have as many. Of larger
 tenants the lists of the first ADRs by id are recomputed, as many as fit."""
 ADRS_AT_ONCE = 200
-"""Whose vectors are in memory at a time: some 30 MB."""
+"""How many ADRs have their vectors in memory at a time: some 30 MB."""
 SHOWN_MAX = 50
 """Rows of one kind, table and tenant that are named."""
 

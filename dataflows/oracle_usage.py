@@ -133,4 +133,4 @@ RIGHT: Right = {
     "mv.usage_by_key": (f"tenant_id, day, key_id, {_COUNTS}", _BY_KEY),
     "mv.job_status": (_STATUS_COLUMNS, _JOBS),
 }
-"""Of each table: what to compare, and the query that says what is right."""
+"""What to compare of each table, and the query that says what is right."""

@@ -11,7 +11,6 @@ below those ends; committed offsets are read after, in the statement that writes
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -26,6 +25,7 @@ from connectors.postgres.sink import advance_idle_watermarks
 from connectors.postgres.watch import write_progress
 from connectors.replaceable import ReplaceableClient
 from runtime import metrics
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import DependencyUnavailable
 from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
@@ -168,7 +168,7 @@ class Sampler:
         if not records:
             self._behind_since.pop(source, None)
             return 0.0
-        known_for_s = time.monotonic() - self._behind_since.setdefault(source, time.monotonic())
+        known_for_s = SYSTEM_CLOCK.monotonic() - self._behind_since.setdefault(source, SYSTEM_CLOCK.monotonic())
         fetched = age_s(self._consumer.oldest_ms(source))
         return known_for_s if fetched is None else max(fetched, known_for_s)
 

@@ -20,7 +20,7 @@ KIND_NAMES: tuple[str, ...] = get_args(Kind)
 
 
 class SourceKey(NamedTuple):
-    """Whose, and which. Sorts in the order that every flow locks rows in."""
+    """The tenant and the ADR. Sorts in the order that every flow locks rows in."""
 
     tenant_id: UUID
     kind: str

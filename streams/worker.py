@@ -50,7 +50,7 @@ class _Claim:
         self.steps = 0
 
     def advance(self, progress: JobProgress) -> ClaimedJob:
-        """After the commit of a step. A job that moves has no failed attempts any more."""
+        """Take what a step committed. A job that moves has no failed attempts any more."""
         self.steps += 1
         self.job = replace(self.job, position=progress.position, done=progress.done, total=progress.total, attempts=0)
         return self.job

@@ -87,6 +87,7 @@ def _row(
     lag, silent = "", ""
     if isinstance(answer, str):
         silent = f"does not answer: {answer}"
+        lag = "unknown"
     elif answer is not None:
         found = answer.get("facts")
         facts = found if isinstance(found, dict) else {}

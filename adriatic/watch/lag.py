@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from connectors.kafka.records import TopicPartition
 from schemas.pipeline import STATUSES, GroupLag, PartitionLag, Status, unknown_group
 
 RANK: Mapping[Status, int] = {status: rank for rank, status in enumerate(STATUSES)}
@@ -88,10 +89,6 @@ class Sample:
         return self.records / (self.end - self.low) if self.end > self.low else 0.0
 
 
-Place = tuple[str, int]
-"""Topic and partition."""
-
-
 def classify(samples: Sequence[Sample], now_s: float, *, permanent: bool = False) -> Status:
     """The word for one partition, from its samples, oldest first. `permanent`: somebody must be there at all times."""
     if not samples or now_s - samples[-1].at_s > STALE_S:
@@ -151,7 +148,12 @@ def trend(points: Sequence[tuple[float, float]]) -> float | None:
 
 
 def judge(
-    group: str, windows: Mapping[Place, Sequence[Sample]], now_s: float, *, ours: bool, permanent: bool | None = None
+    group: str,
+    windows: Mapping[TopicPartition, Sequence[Sample]],
+    now_s: float,
+    *,
+    ours: bool,
+    permanent: bool | None = None,
 ) -> GroupLag:
     """A group from the windows of its partitions; without any it never committed."""
     permanent = ours if permanent is None else permanent
@@ -180,7 +182,7 @@ def judge(
     )
 
 
-def _sums(windows: Mapping[Place, Sequence[Sample]]) -> list[tuple[float, float]]:
+def _sums(windows: Mapping[TopicPartition, Sequence[Sample]]) -> list[tuple[float, float]]:
     """The group's lag at each look that all its partitions had."""
     sums: dict[float, float] = {}
     counts: dict[float, int] = {}
@@ -201,12 +203,12 @@ def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def _partition(at: Place, status: Status, last: Sample) -> PartitionLag:
+def _partition(at: TopicPartition, status: Status, last: Sample) -> PartitionLag:
     records = None if last.committed is None else last.records
     return PartitionLag(*at, status, last.committed, last.end, records, _round(last.seconds))
 
 
-def _reason(status: Status, at: Place, last: Sample, now_s: float) -> str:
+def _reason(status: Status, at: TopicPartition, last: Sample, now_s: float) -> str:
     where = f"{at[0]}/{at[1]}"
     committed = last.committed or 0
     match status:

@@ -1,6 +1,6 @@
 """Looks at the whole pipeline every two seconds, and writes down how it is.
 
-Owns the order of a look, the bounded windows that trends come from, the minutes of freshness, and every metric of
+Owns the order of a poll, the bounded windows that trends come from, the minutes of freshness, and every metric of
 `runtime/metrics.py` that speaks of all groups. One process does it: `adriatic watch run`. Refuses to judge
 (`adriatic/watch`), and to change anything that it looks at. What cannot be asked is written down as unknown, with the
 reason; when nothing can be written, its readers see how old the last picture is (law 5).
@@ -20,8 +20,8 @@ from prometheus_client import Gauge
 
 from adriatic.watch import freshness, lag
 from adriatic.watch.freshness import Minutes
-from adriatic.watch.lag import Place, Sample
-from connectors.kafka.groups import Broker, Group, Look, Range
+from adriatic.watch.lag import Sample
+from connectors.kafka.groups import Broker, BrokerPoll, Group, Range
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.watch import Facts, Watch
 from connectors.replaceable import ReplaceableClient
@@ -39,9 +39,9 @@ log = get_logger("watcher")
 INTERVAL_S = 2.0
 """Time between two looks. Each costs a dozen small statements and as many requests to the broker."""
 BROKER_S_MAX = 4.0
-"""Longest wait of a look for the broker. A later answer is dropped: its offsets are old."""
+"""Longest wait of a poll for the broker. A later answer is dropped: its offsets are old."""
 DATABASE_S_MAX = 8.0
-"""Longest wait of a look for what the database knows, or for the picture to be written: a dozen statements, each of
+"""Longest wait of a poll for what the database knows, or for the picture to be written: a dozen statements, each of
 which the server itself ends at the bounds of a session that watches. Less than the age at which a picture is not
 believed any more."""
 SAMPLES_MAX = 240
@@ -51,7 +51,7 @@ PREFIX = "adriatic."
 
 Say = Callable[..., None]
 """Sets a gauge: its value (None: not known) and its labels."""
-Windows = dict[str, dict[Place, deque[Sample]]]
+Windows = dict[str, dict[TopicPartition, deque[Sample]]]
 
 
 class Watcher:
@@ -85,15 +85,15 @@ class Watcher:
             self.close()
 
     def _turn(self) -> None:
-        """One look, and what becomes of it. Raises nothing: a watcher that ended would see nothing any more."""
+        """One poll, and what becomes of it. Raises nothing: a watcher that ended would see nothing any more."""
         try:
-            self.publish(self.look())
+            self.publish(self.poll())
             self._life.health.clear("postgres")
             self._life.health.ready()
         except DependencyUnavailable as error:
             self.forget(str(error))
         except Exception as error:
-            log.exception("look failed")
+            log.exception("poll failed")
             self.forget(f"{type(error).__name__}: {error}")
 
     def forget(self, why: str) -> None:
@@ -111,14 +111,14 @@ class Watcher:
         self._database.close()
         self._broker.close()
 
-    # --- a look -----------------------------------------------------------------------------------------------------
+    # --- a poll -----------------------------------------------------------------------------------------------------
 
-    def look(self) -> Pipeline:
+    def poll(self) -> Pipeline:
         """Raises `DependencyUnavailable` when the database does not answer."""
         if self._last_hour is None:
             self._last_hour = self._database.ask_apart(Watch.last_hour)
         facts = self._database.ask_apart(Watch.facts)
-        look, reason = self._ask_broker(facts)
+        poll, reason = self._ask_broker(facts)
         views = self._views(facts)
         if minute := self._minutes.add(facts.now_s, views):
             self._database.ask_apart(lambda watch: watch.write_minute(*minute))
@@ -126,32 +126,32 @@ class Watcher:
         return Pipeline(
             sampled_at_s=facts.now_s,
             reason=reason,
-            groups=self._groups(facts, look, reason),
+            groups=self._groups(facts, poll, reason),
             views=views,
             dead_letters=facts.dead_letters,
             slot=facts.slot,
-            groups_left_out=look.left_out if look else 0,
+            groups_left_out=poll.left_out if poll else 0,
         )
 
-    def _ask_broker(self, facts: Facts) -> tuple[Look | None, str]:
+    def _ask_broker(self, facts: Facts) -> tuple[BrokerPoll | None, str]:
         """What the broker says, or why it does not."""
         try:
-            look = self._broker.ask_apart(lambda broker: broker.look(facts.committed))
+            poll = self._broker.ask_apart(lambda broker: broker.poll(facts.committed))
         except DependencyUnavailable as error:
             self._life.health.wait_for("kafka", error.detail)
             return None, error.detail
         self._life.health.clear("kafka")
-        return look, ""
+        return poll, ""
 
     # --- groups -----------------------------------------------------------------------------------------------------
 
-    def _groups(self, facts: Facts, look: Look | None, reason: str) -> list[GroupLag]:
+    def _groups(self, facts: Facts, poll: BrokerPoll | None, reason: str) -> list[GroupLag]:
         """Ours, whether or not they ever ran, then what else the broker knows; worst first."""
         ours = {f"{PREFIX}{name}" for name in {*self._flows, *facts.committed}}
-        if look is None:
+        if poll is None:
             known = {*ours, *self._windows}
             return sorted((unknown_group(name, reason, ours=name in ours) for name in known), key=_rank)
-        told = {group.name: group for group in look.groups}
+        told = {group.name: group for group in poll.groups}
         for name in {*self._windows} - ours - {*told}:
             del self._windows[name]  # the broker forgot it
         found = []
@@ -162,7 +162,7 @@ class Watcher:
             if name not in ours and group.committed is None:
                 found.append(unknown_group(name, "the broker does not tell its offsets", ours=False))
             elif name in ours or group.committed:
-                windows = self._note(group, look, facts.now_s, _beats(name, facts))
+                windows = self._note(group, poll, facts.now_s, _beats(name, facts))
                 found.append(lag.judge(name, windows, facts.now_s, ours=name in ours))
         return sorted(found, key=_rank)
 
@@ -175,16 +175,16 @@ class Watcher:
         return Group(told.name, members, facts.committed.get(flow, {}))
 
     def _note(
-        self, group: Group, look: Look, now_s: float, beats: Mapping[TopicPartition, float]
-    ) -> Mapping[Place, Sequence[Sample]]:
+        self, group: Group, poll: BrokerPoll, now_s: float, beats: Mapping[TopicPartition, float]
+    ) -> Mapping[TopicPartition, Sequence[Sample]]:
         """Add one sample a partition, and forget what is older than the window."""
         windows = self._windows.setdefault(group.name, {})
-        places = {source: at for source, at in (group.committed or {}).items() if source in look.ranges}
-        for gone in set(windows) - {tuple(source) for source in places}:
+        committed = {source: at for source, at in (group.committed or {}).items() if source in poll.ranges}
+        for gone in set(windows) - set(committed):
             del windows[gone]
-        for source, at in places.items():
-            window = windows.setdefault((source.topic, source.partition), deque(maxlen=SAMPLES_MAX))
-            window.append(_sample(source, at, look, now_s, group.members, beats.get(source)))
+        for source, at in committed.items():
+            window = windows.setdefault(source, deque(maxlen=SAMPLES_MAX))
+            window.append(_sample(source, at, poll, now_s, group.members, beats.get(source)))
             while window[0].at_s < now_s - lag.WINDOW_S:
                 window.popleft()
         return windows
@@ -265,14 +265,14 @@ def _say_group(say: Say, group: GroupLag) -> None:
 
 
 def _sample(
-    source: TopicPartition, committed: int, look: Look, now_s: float, members: int | None, beat_at_s: float | None
+    source: TopicPartition, committed: int, poll: BrokerPoll, now_s: float, members: int | None, beat_at_s: float | None
 ) -> Sample:
-    held: Range = look.ranges[source]
+    held: Range = poll.ranges[source]
     place = (source, max(committed, held.low))
     end = held.end
-    if place in look.timestamps_s and look.timestamps_s[place] is None:
+    if place in poll.timestamps_s and poll.timestamps_s[place] is None:
         end = max(held.low, committed)  # what is left are markers of transactions, which nobody reads
-    return Sample(now_s, committed, held.low, end, look.timestamps_s.get(place), members, beat_at_s)
+    return Sample(now_s, committed, held.low, end, poll.timestamps_s.get(place), members, beat_at_s)
 
 
 def _beats(group: str, facts: Facts) -> Mapping[TopicPartition, float]:

@@ -159,7 +159,7 @@ class SearchController(Controller):
 
 
 async def _wait_for_position(database: Database, principal: Principal, position: str | None, mode: Mode) -> None:
-    """In the mode `hybrid` for words alone: `as_of.meaning` says how far the other arm is."""
+    """Wait for the position. The mode `hybrid` waits for words alone: `as_of.meaning` says how far the other arm is."""
     if position is not None:
         deadline = Deadline.after(watermarks.POSITION_WAIT_S)
         await watermarks.wait_until_reached(
@@ -168,7 +168,7 @@ async def _wait_for_position(database: Database, principal: Principal, position:
 
 
 def _answer(result: SearchResult) -> Response[SearchResult]:
-    """With the watermark of the arm that is furthest behind, for clients that do not look into the body."""
+    """Set the watermark of the arm that is furthest behind, for clients that do not look into the body."""
     order = ("fresh", "stale", "unknown")
     used = [as_of for as_of in (result.as_of.words, result.as_of.meaning) if as_of is not None]
     behind = max(used, key=lambda as_of: (order.index(as_of.state), as_of.age_s or 0.0))

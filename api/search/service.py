@@ -37,7 +37,7 @@ from runtime.errors import AdriaticError, DependencyUnavailable
 from schemas import sources
 
 CANDIDATES_MAX = 100
-"""Of each arm, before fusion (DESIGN: two arms of a hundred)."""
+"""Most hits of each arm, before fusion."""
 FUSION_K = 60
 """The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009). On
 six real histories 20 and 60 differ by 0.001 nDCG, and unequal weights of the arms gain nothing."""
@@ -143,7 +143,7 @@ async def _hits(
         allowed and allowed.ids,
         request.mode != "meaning",
         embedded[0].name if embedded else None,
-        "[" + ",".join(map(repr, embedded[1].tolist())) + "]" if embedded else None,
+        embedded[1] if embedded else None,
         query.number,
         request.limit,
         CANDIDATES_MAX,

@@ -36,7 +36,7 @@ class Tenant(msgspec.Struct, frozen=True):
 
 
 COMMAND_S_MAX = 30.0
-"""For one statement of a command: nobody waits behind it."""
+"""Limit for one statement of a command: nobody waits behind it."""
 
 
 def owner(settings: PostgresSettings) -> AbstractAsyncContextManager[Connection]:

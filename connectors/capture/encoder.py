@@ -1,4 +1,4 @@
-"""From a row change to the records of its topic: Debezium's envelope, in Avro, by the committed contract.
+"""Makes records of a row change: Debezium's envelope, in Avro, by the committed contract.
 
 Owns one `TableEncoder` a relation: which column goes into which field, the envelope, key and headers, what a delete and
 a change of key look like. Refuses I/O (schema ids are asked for when it is made) and to decide what happens to a table
@@ -224,7 +224,7 @@ class _Maker:
 
 
 def _fill(new: Tuple, old: Tuple) -> tuple[Cell, ...]:
-    """With replica identity FULL the old row holds what the new one left out."""
+    """Fill what the new row left out from the old one: with replica identity FULL it is there."""
     return tuple(before if cell is UNCHANGED else cell for cell, before in zip(new, old, strict=True))
 
 
@@ -239,7 +239,7 @@ def _row_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _columns(relation: Relation, fields: Mapping[str, Any]) -> list[tuple[str, Convert | None]]:
-    """For each column of the relation its field and conversion; None where the contract has no such field."""
+    """Find for each column of the relation its field and conversion; None where the contract has no such field."""
     present = {column.name for column in relation.columns}
     if missing := sorted(fields.keys() - present):
         raise Misfit(f"the table has no column {', '.join(missing)}")

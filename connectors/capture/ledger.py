@@ -12,7 +12,6 @@ down, and then the topic does not have it twice either.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from connectors.kafka.errors import KAFKA, map_error
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.lsn import Pos
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import DependencyUnavailable, Undecodable
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
@@ -32,11 +32,11 @@ from schemas.headers import POSITION_HEADER, SNAPSHOT_HEADER
 log = get_logger("cdc")
 
 READ_MAX_S = 30.0
-"""For reading the last record of every partition. Takes 0.1–0.3 s for a hundred."""
+"""Limit for reading the last record of every partition. Takes 0.1–0.3 s for a hundred."""
 REQUEST_S_MAX = 10.0
-"""For one request: a broker that has just come back is slow, and without an answer the whole session starts again."""
+"""Limit for one request: a broker that has just come back is slow, and a late answer starts the whole session again."""
 SETTLE_S = 0.2
-"""Between two looks at the ends. A process that was killed may have left a request with the broker, which is then
+"""Time between two looks at the ends. A process that was killed may have left a request with the broker, which is then
 carried out within milliseconds; the ends must stand still before they are believed."""
 SINCE_RECORDS = 1_000
 """First step back when every record of a tail is wanted."""
@@ -122,14 +122,14 @@ class _LogReader:
 
     def _await_settled_ends(self, sources: list[TopicPartition]) -> dict[TopicPartition, int]:
         ends = self._offsets.end_of_committed(sources)
-        deadline = time.monotonic() + READ_MAX_S
+        deadline = SYSTEM_CLOCK.monotonic() + READ_MAX_S
         while True:
-            time.sleep(SETTLE_S)
+            SYSTEM_CLOCK.sleep(SETTLE_S)
             self._meanwhile()
             again = self._offsets.end_of_committed(sources)
             if again == ends:
                 return ends
-            if time.monotonic() > deadline:
+            if SYSTEM_CLOCK.monotonic() > deadline:
                 raise DependencyUnavailable(
                     "somebody keeps writing to the topics of change capture",
                     hint="is another capture running, or a producer that should not?",
@@ -143,7 +143,7 @@ class _LogReader:
         found: dict[TopicPartition, Last] = {}
         steps = dict.fromkeys(bounds, 1)
         unread = dict(bounds)
-        deadline = time.monotonic() + READ_MAX_S
+        deadline = SYSTEM_CLOCK.monotonic() + READ_MAX_S
         while unread:
             begin = {source: max(start, end - steps[source]) for source, (start, end) in unread.items()}
             for source, records in self._scan(begin, {at: end for at, (_, end) in unread.items()}, deadline).items():
@@ -160,7 +160,7 @@ class _LogReader:
         step = SINCE_RECORDS
         while True:
             begin = max(start, end - step)
-            records = self._scan({source: begin}, {source: end}, time.monotonic() + READ_MAX_S).get(source, [])
+            records = self._scan({source: begin}, {source: end}, SYSTEM_CLOCK.monotonic() + READ_MAX_S).get(source, [])
             if begin == start or (records and records[0].pos < since):
                 return frozenset(record.pos for record in records if record.pos >= since)
             step *= 4
@@ -174,7 +174,7 @@ class _LogReader:
         self._consumer.assign([KafkaPosition(*source, offset) for source, offset in begin.items()])
         while waiting:
             self._meanwhile()
-            if time.monotonic() > deadline:
+            if SYSTEM_CLOCK.monotonic() > deadline:
                 raise DependencyUnavailable("reading the last records takes too long", coordinates=KAFKA)
             for message in self._consumer.consume(500, 0.05):
                 source = TopicPartition(message.topic() or "", message.partition() or 0)

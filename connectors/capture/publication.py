@@ -16,15 +16,8 @@ from schemas.capture import Column
 
 PUBLISHED = """
   select
-    n.nspname,
-    c.relname,
-    c.oid::bigint,
-    c.relreplident::text,
-    p.rowfilter,
-    a.attname,
-    a.atttypid::bigint,
-    a.atttypmod,
-    coalesce(a.attnum = any (i.indkey), false) or c.relreplident = 'f',
+    n.nspname, c.relname, c.oid::bigint, c.relreplident::text, p.rowfilter, a.attname, a.atttypid::bigint,
+    a.atttypmod, coalesce(a.attnum = any (i.indkey), false) or c.relreplident = 'f',
     coalesce(a.attnum = any (k.indkey), false),
     format_type(a.atttypid, a.atttypmod) || case when a.attnotnull then ', not null' else '' end
   from pg_publication_tables p
@@ -44,10 +37,10 @@ class Published:
     """A table of the publication, each with the columns that it publishes, in the table's order."""
 
     relation: pgoutput.Relation
-    """As the WAL will show it: keys are the replica identity."""
+    """The table as the WAL will show it: keys are the replica identity."""
     row_filter: str | None
     columns: tuple[Column, ...]
-    """As its contract has them: keys are the primary key."""
+    """The columns as its contract has them: keys are the primary key."""
 
     @property
     def name(self) -> str:

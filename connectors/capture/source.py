@@ -88,7 +88,7 @@ class Capture:
         self._stop.set()
 
     def run(self) -> None:
-        """Until `stop`."""
+        """Capture until `stop`."""
         pauses, after = backoff_s(), "start"
         while not self._stop.is_set():
             started_s = self._clock.monotonic()
@@ -190,7 +190,7 @@ class Capture:
         return Ledger(last, {place: Tail(self._holes[place], found) for place, found in present.items()})
 
     def _require_unmoved(self, store: Store, progress: Progress) -> None:
-        """Between the check and START somebody could have moved the slot: now that it is ours nobody can."""
+        """Check that nobody moved the slot between the check and START: now that it is ours nobody can."""
         slot = store.slot()
         if slot is None or slot.confirmed > progress.lsn:
             raise DependencyUnavailable("the slot was changed while capture started")
@@ -274,7 +274,7 @@ class Capture:
         return {name: topic for name, topic in self._contracts.topics.items() if topic.kind != "feed"}
 
     def _broker(self) -> tuple[dict[str, int], dict[str, int]]:
-        """For each topic that we write its partitions, and its largest record in bytes."""
+        """Ask for the partitions of each topic that we write, and for its largest record in bytes."""
         ours = self._ours()
         found = KafkaAdmin(self._settings.kafka).topics(ours)
         missing = [name for name, topic in ours.items() if name not in found or found[name].partitions < 1]
@@ -356,7 +356,7 @@ class Capture:
         return max(0.0, self._clock.now().timestamp() - self._committed_at_us / 1_000_000)
 
     def _show_behind(self) -> None:
-        """As a function: it grows by itself while a session hangs."""
+        """Set the gauge to a function: it grows by itself while a session hangs."""
         self._health.set_fact("behind_s", self._behind_shown)
 
     def _behind_shown(self) -> float | str:

@@ -37,13 +37,13 @@ log = get_logger("cdc")
 PROGRESS_S = 1.0
 """Progress is written down, and then acknowledged, at most this often: what a crash makes the server send again."""
 SERVICE_S = 0.02
-"""Between two looks at the duties beside encoding. Far below every time-out, far above the cost of a look."""
+"""Time between two looks at the duties beside encoding. Far below every time-out, far above the cost of a look."""
 WAIT_S = 0.25
 """The longest wait for the WAL when nothing is owed."""
 ACK_WAIT_S = 0.005
 """The longest wait for the WAL while records are on their way: acknowledgements are taken in between."""
 FULL_WAIT_S = 0.02
-"""Between two attempts to hand over a record while the producer's queue is full."""
+"""Pause between two attempts to hand over a record while the producer's queue is full."""
 IDLE_WAL_BYTES = 1_048_576
 """A keepalive alone moves our progress only when this much WAL has passed. Writing progress makes WAL, and must not
 be its own reason to be written again."""
@@ -51,7 +51,7 @@ SILENCE_MAX_S = DELIVERY_TIMEOUT_S - 10
 """However long a silent broker may be borne, it ends before the first record comes near its time-out: from then on
 younger records of the same partition could overtake it."""
 FINISH_MAX_S = 5.0
-"""For bringing what was read to Kafka when asked to stop. What is left is read again by the next start."""
+"""Limit for bringing what was read to Kafka when asked to stop. What is left is read again by the next start."""
 DEAD_LETTERS_IN_A_ROW_MAX = 1_000
 """Events of one topic that cannot be encoded, one after the other: a bad release, not bad records (law 7)."""
 
@@ -106,7 +106,7 @@ class Stream:
         self._heartbeat_at = 0.0
 
     def run(self, stopping: Callable[[], bool]) -> None:
-        """Until asked to stop. Raises what ended it otherwise."""
+        """Stream until asked to stop. Raises what ended it otherwise."""
         transport, producer = self._parts.transport, self._parts.producer
         while not stopping():
             for message in transport.receive():
@@ -156,7 +156,7 @@ class Stream:
         return max(0.001, min(WAIT_S, due_s))
 
     def _drain(self, for_s: float = float("inf")) -> None:
-        """Until every record that was handed over is in Kafka."""
+        """Wait until every record that was handed over is in Kafka."""
         until_s = self._clock.monotonic() + for_s
         while self._parts.producer.unacked and self._clock.monotonic() < until_s:
             self._parts.producer.poll(ACK_WAIT_S)

@@ -52,7 +52,7 @@ class Contracts:
     _known: dict[str, tuple[Encoder, Encoder]] = field(default_factory=dict)
 
     def encoders(self, topic: str) -> tuple[Encoder, Encoder]:
-        """Of key and value, with their schema ids known: once asked for, they are never asked for again, so that an
+        """Make the encoders of key and value, their schema ids known: those are never asked for again, so that an
         outage of the registry does not touch what flows.
 
         Raises `NotFound` without a contract, and `DependencyUnavailable` when the registry cannot tell.

@@ -59,7 +59,7 @@ class Tracker:
         self._open = None
 
     def mark(self, at: Confirmed) -> None:
-        """Between transactions: everything up to here has been received (a heartbeat, a keepalive)."""
+        """Called between transactions: everything up to here has been received (a heartbeat, a keepalive)."""
         if self._open is not None:
             return
         if self._pending and self._pending[-1].done:

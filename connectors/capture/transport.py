@@ -25,13 +25,13 @@ from runtime.errors import DependencyUnavailable, Halted
 from runtime.settings import PostgresSettings
 
 WRITE_S_MAX = 5.0
-"""For a server that takes nothing to take something, before it counts as frozen."""
+"""Longest time that a server takes nothing before it counts as frozen."""
 STATUS_EVERY_S = 10.0
 """We speak at least this often, unasked; more often when the server's patience is shorter (R2)."""
 RECEIVE_MESSAGES_MAX = 500
 """Messages handed over at once: some 10 ms of encoding, after which the caller looks at its other duties."""
 CREATE_WAIT_S = 0.2
-"""Between two looks whether a slot has been made: it takes as long as the longest transaction that runs."""
+"""Time between two looks whether a slot has been made: it takes as long as the longest transaction that runs."""
 
 Meanwhile = Callable[[], None]
 
@@ -89,7 +89,7 @@ class Transport(Session):
         return self._create(name, template, meanwhile).point
 
     def export_snapshot(self, name: str, meanwhile: Meanwhile) -> Snapshot:
-        """By a temporary slot `name`, which goes with this connection: that is how Postgres gives a snapshot together
+        """Make a temporary slot `name`, which goes with this connection: so Postgres gives a snapshot together
         with its exact position in the WAL. Waits as `create_slot` does."""
         template = sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')")
         return self._create(name, template, meanwhile)
@@ -153,7 +153,7 @@ class Transport(Session):
             return messages
 
     def wait(self, timeout_s: float) -> None:
-        """Until something arrives, for at most `timeout_s`."""
+        """Wait until something arrives, for at most `timeout_s`."""
         select.select([self._pgconn.socket], [], [], timeout_s)
 
     def keep_alive(self) -> None:

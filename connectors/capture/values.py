@@ -1,4 +1,4 @@
-"""From the text that Postgres writes for a value to the value that Avro takes, as Debezium does it.
+"""Converts the text that Postgres writes for a value to the value that Avro takes, as Debezium does it.
 
 Owns one pure function for each pair of a Postgres type and an Avro type. The contract decides: a `numeric` may be a
 decimal, a double or a string, whatever its schema says. Refuses pairs that would lose something (`Misfit`, found when
@@ -74,7 +74,8 @@ CYCLE_YEARS, CYCLE_DAYS = 400, 146_097
 
 
 def converter(type_oid: int, avro: Any) -> Convert:
-    """For a column of type `type_oid` and a field whose (not nullable) Avro type is `avro`. Raises `Misfit`."""
+    """Find the conversion for a column of type `type_oid` and a field whose (not nullable) Avro type is `avro`. Raises
+    `Misfit`."""
     if (item := ARRAY.get(type_oid)) is not None and _base(avro) == "array":
         return _array(converter(OID[item], nullable(avro["items"])[0]))
     name = TYPE.get(type_oid, "")
@@ -256,7 +257,7 @@ def split_array(cell: bytes) -> list[bytes | None]:
 
 
 def _read_quoted(cell: bytes, at: int) -> tuple[bytes, int]:
-    """Up to the closing quote; returns where the text after it starts."""
+    """Read up to the closing quote; returns where the text after it starts."""
     item = bytearray()
     while cell[at] != 0x22:
         if cell[at] == 0x5C:  # backslash

@@ -15,7 +15,6 @@ outside of any transaction, and all of it is applied again with a savepoint arou
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +43,7 @@ from connectors.postgres.sink import (
 )
 from connectors.registry import RegistryClient
 from runtime import metrics
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import Fenced, Halted, OperatingError
 from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
@@ -229,13 +229,13 @@ class ConsumerCore(Generic[Effects]):
         """Prepare and commit batches of one partition, in order; what was committed, as it goes. Several share a
         transaction while they are small and quick to prepare. Raises `Fenced`, `Halted`, `StopRequested`."""
         waiting: list[Prepared[Effects]] = []
-        began_s = time.perf_counter()
+        began_s = SYSTEM_CLOCK.monotonic()
         for batch in batches:
             waiting.append(self.prepare(batch))
             size = sum(len(item.batch.records) for item in waiting)
-            if size >= MERGE_RECORDS_MAX or time.perf_counter() - began_s > MERGE_S_MAX:
+            if size >= MERGE_RECORDS_MAX or SYSTEM_CLOCK.monotonic() - began_s > MERGE_S_MAX:
                 yield self._commit(waiting)
-                waiting, began_s = [], time.perf_counter()
+                waiting, began_s = [], SYSTEM_CLOCK.monotonic()
         if waiting:
             yield self._commit(waiting)
 
@@ -372,9 +372,9 @@ class ConsumerCore(Generic[Effects]):
 
     @contextmanager
     def _measure(self, step: str) -> Iterator[None]:
-        began = time.perf_counter()
+        began = SYSTEM_CLOCK.monotonic()
         yield
-        metrics.FLOW_BATCH_SECONDS.labels(self._processor.name, step).observe(time.perf_counter() - began)
+        metrics.FLOW_BATCH_SECONDS.labels(self._processor.name, step).observe(SYSTEM_CLOCK.monotonic() - began)
 
 
 def _busy_watermark(items: Sequence[Prepared[Any]]) -> Watermark | None:

@@ -49,8 +49,8 @@ class Range:
 
 
 @dataclass(slots=True)
-class Look:
-    """What one look at the broker found. `left_out`: groups beyond `GROUPS_MAX`."""
+class BrokerPoll:
+    """What one poll of the broker found. `left_out`: groups beyond `GROUPS_MAX`."""
 
     groups: list[Group]
     ranges: dict[TopicPartition, Range]
@@ -63,7 +63,7 @@ class Broker:
     """One cluster, looked at again and again from one thread. Raises `DependencyUnavailable`.
 
     `fit` becomes False when a group was not told: its coordinator does not answer now, or answers this client never
-    again, which cannot be told apart. Then look with a new one.
+    again, which cannot be told apart. Then poll with a new one.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -74,7 +74,7 @@ class Broker:
         self._reader: Consumer | None = None
         self._ages: dict[tuple[TopicPartition, int], float | None] = {}
 
-    def look(self, ours: Mapping[str, Mapping[TopicPartition, int]]) -> Look:
+    def poll(self, ours: Mapping[str, Mapping[TopicPartition, int]]) -> BrokerPoll:
         """`ours`: what our own groups have committed, read before this call."""
         groups, left_out = self._groups()
         committed = [*ours.values(), *(group.committed for group in groups if group.committed)]
@@ -89,7 +89,7 @@ class Broker:
             for source, at in offsets.items()
             if source in ranges and at < ranges[source].end
         }
-        return Look(groups, ranges, self._timestamps(waiting, ranges), left_out)
+        return BrokerPoll(groups, ranges, self._timestamps(waiting, ranges), left_out)
 
     def close(self) -> None:
         if self._reader is not None:

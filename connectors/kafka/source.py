@@ -13,7 +13,6 @@ Read next: `connectors/consumer/core.py`.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -209,8 +208,8 @@ class GroupConsumer:
         self._commit_to_broker(now_s=float("inf"), asynchronous=False)
         with suppress(KafkaException, RuntimeError):
             self._consumer.unsubscribe()
-            until_s = time.monotonic() + LEAVE_S_MAX
-            while (self._partitions or self._consumer.memberid()) and time.monotonic() < until_s:
+            until_s = SYSTEM_CLOCK.monotonic() + LEAVE_S_MAX
+            while (self._partitions or self._consumer.memberid()) and SYSTEM_CLOCK.monotonic() < until_s:
                 self._consumer.poll(LEAVE_POLL_S)
         self._consumer.close()
 
@@ -264,7 +263,7 @@ class GroupConsumer:
 
     def _fetch(self, wait_s: float) -> None:
         """Take what is there. Also when partitions come and go, in the callbacks."""
-        self._commit_to_broker(time.monotonic(), asynchronous=True)
+        self._commit_to_broker(SYSTEM_CLOCK.monotonic(), asynchronous=True)
         if self._buffered_bytes > BUFFERED_BYTES_MAX:
             return
         # `consume` waits until it has as many as it was asked for, so the wait is for the first one alone.

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 from runtime.errors import AdriaticError, Defect, DependencyUnavailable, Halted, LostRace, Unprepared, Unprocessable
 
 DETAIL_CHARS_MAX: Final = 1_024
-"""Of an error's text that is shown or kept."""
+"""Longest text of an error that is shown or kept."""
 
 Meaning = Literal["away", "unprepared", "race", "data", "damaged", "defect"]
 

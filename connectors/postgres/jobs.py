@@ -216,7 +216,7 @@ def release(connection: Connection, job: ClaimedJob) -> None:
 
 
 def fail(connection: Connection, job: ClaimedJob, error: Exception, steps: int) -> Outcome:
-    """After an attempt that raised: try again later, or the end. `steps` are those that this claim committed."""
+    """End an attempt that raised: try again later, or give up. `steps` are those that this claim committed."""
     outage = isinstance(error, OperatingError)
     attempts = (0 if steps else job.attempts) + (0 if outage else 1)
     if isinstance(error, (DataError, CallerError)) or attempts >= ATTEMPTS_MAX:

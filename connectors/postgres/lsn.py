@@ -14,7 +14,7 @@ Lsn = NewType("Lsn", int)
 
 
 def parse(text: str) -> Lsn:
-    """From Postgres' text, `16/B374D848`."""
+    """Read Postgres' text, `16/B374D848`."""
     high, slash, low = text.partition("/")
     if not slash:
         raise ValueError(f"{text!r} is not a log sequence number")
@@ -22,7 +22,7 @@ def parse(text: str) -> Lsn:
 
 
 def show(lsn: int) -> str:
-    """To Postgres' text."""
+    """Write Postgres' text."""
     return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
 

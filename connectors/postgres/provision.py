@@ -1,4 +1,4 @@
-"""From an empty Postgres server to a migrated database.
+"""Makes a migrated database of an empty Postgres server.
 
 Owns the administrator's part (database, roles, passwords, extension) and the connections that the migrations run on.
 Refuses to know what the migrations contain: `schemas/migrations.py` does. Every step is safe to run again and to
@@ -28,7 +28,7 @@ POSTGRES_MIN = 160_000
 PGVECTOR_MIN = (0, 8, 4)
 """Oldest extension: the releases before it corrupt HNSW indexes and overflow (fixed in 0.8.2 to 0.8.4)."""
 DESCRIBE_S_MAX = 5.0
-"""For a server to answer somebody who wants to see what there is."""
+"""Longest wait for a server, of somebody who wants to see what there is."""
 MAINTENANCE_DATABASE = "postgres"
 """Where the administrator connects while ours does not exist yet."""
 LOGIN_ROLES: tuple[Role, ...] = ("owner", "api", "flows", "cdc")

@@ -32,7 +32,7 @@ class TransactionSnapshot:
 
     @classmethod
     def parse(cls, text: str) -> TransactionSnapshot:
-        """From Postgres' text, `xmin:xmax:xip,xip`."""
+        """Read Postgres' text, `xmin:xmax:xip,xip`."""
         xmin, xmax, xip = text.split(":")
         return cls(int(xmin), int(xmax), frozenset(int(each) for each in xip.split(",") if each))
 

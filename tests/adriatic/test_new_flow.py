@@ -125,7 +125,7 @@ async def _follow(live: live_worlds.World, world: flow_worlds.World) -> None:
 
 
 def _status(watcher: Watcher) -> tuple[str, str, str]:
-    found = watcher.look()
+    found = watcher.poll()
     status = next(each.status for each in found.groups if each.group == "adriatic.titles")
     view = next(each for each in found.views if each.view == "adr_titles")
     return status, view.flow, view.state

@@ -63,10 +63,10 @@ def _is_seen(world: World, part: str) -> bool:
     """Nothing is shown as health, and no lag that nobody can know is shown as a number."""
     shown = world.run("status", "--json", check=False)
     lags = {row["name"]: row["lag"] for row in json.loads(shown.stdout)["parts"]}
-    blind = () if part == "registry" else ("index", "embed")  # one that does not even answer says nothing of its lag
+    blind = () if part == "registry" else ("index", "embed")
     if part == "postgres" and lags and lags["cdc"] != "unknown" and float(lags["cdc"].split()[0]) < OUTAGE_S / 2:
         return False
-    return shown.returncode != 0 and bool(lags) and all(lags[flow] in ("unknown", "") for flow in blind)
+    return shown.returncode != 0 and bool(lags) and all(lags[flow] == "unknown" for flow in blind)
 
 
 def _settle(world: World, tenant: Tenant, made: dict[str, int], letters: int) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from adriatic.watch import lag
 from adriatic.watch.lag import ADVICE, RANK, Sample, classify, judge, trend
+from connectors.kafka.records import TopicPartition
 from schemas.pipeline import STATUSES, Status
 
 NOW = 1_000_000.0
@@ -96,7 +97,7 @@ def test_there_is_always_a_word_and_no_number_is_negative(samples: list[Sample],
         assert sample.records >= 0
         assert sample.seconds is None or sample.seconds >= 0
         assert sample.retention_share is None or 0 <= sample.retention_share <= 1
-    found = judge("g", {("t", 0): samples}, NOW, ours=permanent)
+    found = judge("g", {TopicPartition("t", 0): samples}, NOW, ours=permanent)
     assert found.eta_s is None or found.eta_s >= 0
     assert found.eta_s is None or not found.lag_records or (found.trend is not None and found.trend < 0)
 
@@ -104,7 +105,7 @@ def test_there_is_always_a_word_and_no_number_is_negative(samples: list[Sample],
 @given(SAMPLES, st.booleans(), st.floats(lag.STALE_S + 0.1, 10_000))
 def test_what_was_not_looked_at_lately_is_unknown(samples: list[Sample], permanent: bool, later_s: float) -> None:
     assert classify(samples, NOW + later_s, permanent=permanent) == "unknown"
-    found = judge("g", {("t", 0): samples}, NOW + later_s, ours=True)
+    found = judge("g", {TopicPartition("t", 0): samples}, NOW + later_s, ours=True)
     assert (found.status, found.lag_records, found.lag_s, found.eta_s) == ("unknown", None, None, None)
 
 
@@ -156,8 +157,8 @@ def test_trend_is_up_even_and_down() -> None:
 
 def test_five_numbers() -> None:
     windows = {
-        ("t", 0): window(*[(20 * n, 900) for n in range(LONG)], age_s=40.0),
-        ("t", 1): window(*[(900, 900)] * LONG),
+        TopicPartition("t", 0): window(*[(20 * n, 900) for n in range(LONG)], age_s=40.0),
+        TopicPartition("t", 1): window(*[(900, 900)] * LONG),
     }
     found = judge("adriatic.x", windows, NOW, ours=True)
     assert found.status == "catching-up"
@@ -171,14 +172,17 @@ def test_five_numbers() -> None:
 
 
 def test_there_is_no_eta_while_the_lag_grows() -> None:
-    found = judge("g", {("t", 0): window(*[(n, 9 + 2 * n) for n in range(LONG)])}, NOW, ours=True)
+    found = judge("g", {TopicPartition("t", 0): window(*[(n, 9 + 2 * n) for n in range(LONG)])}, NOW, ours=True)
     assert (found.status, found.eta_s) == ("slow", None)
     assert found.trend is not None
     assert found.trend > 0
 
 
 def test_the_worst_partition_speaks_for_the_group() -> None:
-    windows = {("t", 0): window(*[(9, 9)] * LONG), ("t", 1): window(*[(3, 20)] * LONG, low=5)}
+    windows = {
+        TopicPartition("t", 0): window(*[(9, 9)] * LONG),
+        TopicPartition("t", 1): window(*[(3, 20)] * LONG, low=5),
+    }
     found = judge("g", windows, NOW, ours=True)
     assert found.status == "losing-data"
     assert found.reason == "2 records of t/1 expired before they were read"

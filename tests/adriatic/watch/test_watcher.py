@@ -41,7 +41,7 @@ def seen(watcher: Watcher) -> Pipeline:
     looks: list[Pipeline] = []
 
     def answered() -> bool:
-        looks.append(watcher.look())
+        looks.append(watcher.poll())
         return not looks[-1].reason
 
     until(answered)
@@ -49,7 +49,7 @@ def seen(watcher: Watcher) -> Pipeline:
 
 
 def state(watcher: Watcher, name: str) -> str:
-    return next(view.state for view in watcher.look().views if view.view == name)
+    return next(view.state for view in watcher.poll().views if view.view == name)
 
 
 def captured(world: World) -> None:
@@ -167,7 +167,7 @@ def test_a_broker_that_is_away_makes_groups_unknown_and_nothing_else(fresh_datab
     life = Lifecycle(Health())
     watcher = Watcher(fresh_database.model_copy(update={"kafka": kafka}), life)
     try:
-        found = watcher.look()
+        found = watcher.poll()
         assert {each.status for each in found.groups} == {"unknown"}
         assert {f"adriatic.{name}" for name in flows()} <= {each.group for each in found.groups}
         assert found.reason

@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from adriatic.supervisor.supervisor import read_running
 from adriatic.watch.watcher import BROKER_S_MAX
-from connectors.kafka.groups import Broker, Look
+from connectors.kafka.groups import Broker, BrokerPoll
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
 from connectors.replaceable import ReplaceableClient
@@ -61,8 +61,8 @@ def test_a_broker_that_was_away_is_seen_again(copy: Copy, hit: Callable[[psutil.
     )
     offsets = Offsets(copy.settings.kafka)
 
-    def look() -> Look:
-        return asked.ask_apart(lambda broker: broker.look({}))
+    def look() -> BrokerPoll:
+        return asked.ask_apart(lambda broker: broker.poll({}))
 
     def sees() -> bool:
         try:
