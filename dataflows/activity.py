@@ -35,7 +35,7 @@ EVENTS_MAX = 200
 
 COMPARED = "a plain query over what the flow read, row by row"
 COLUMNS = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
-"""Of a version, in the ledger and in the feed."""
+"""A version, in the ledger and in the feed."""
 
 
 class VersionKey(NamedTuple):

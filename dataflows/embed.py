@@ -23,7 +23,7 @@ from dataflows import oracle_search
 from dataflows.chunker import text_hash
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import REQUESTS_TOPIC, Text, known_texts, lock_versions, waiting_versions
+from dataflows.index import REQUESTS_TOPIC, Text, find_known_texts, find_waiting, lock_versions
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import Halted, Undecodable
@@ -147,7 +147,7 @@ class Embed(Flow[EmbedEffects]):
     def prepare(self, connection: Connection, effects: EmbedEffects) -> EmbedEffects:
         fresh = _fresh(connection, effects.requests)
         wanted = {(request.source.tenant_id, key): text for request in fresh for key, text in request.texts.items()}
-        known = known_texts(connection, self._embedder.space.name, wanted)
+        known = find_known_texts(connection, self._embedder.space.name, wanted)
         missing = {text: wanted[text] for text in wanted if text not in known}
         reused: dict[UUID, int] = {}
         for tenant_id, _hash in known:
@@ -203,7 +203,7 @@ def _uuid(value: UUID | str) -> UUID:
 def _fresh(connection: Connection, requests: Sequence[Request]) -> list[Request]:
     """Requests that no newer version has overtaken (it asked for every text that it lacks itself), and that are not
     done: a replay finds nothing to do and nothing to count."""
-    wanted = waiting_versions(connection, [request.source for request in requests])
+    wanted = find_waiting(connection, [request.source for request in requests])
     return [request for request in requests if wanted.get(request.source) == request.version]
 
 

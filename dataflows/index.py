@@ -189,8 +189,8 @@ WAITING_VERSIONS = """
 """
 
 
-def waiting_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[SourceKey, int]:
-    """Of these sources: the version that each one is found by words in, where it waits for vectors."""
+def find_waiting(connection: Connection, keys: Iterable[SourceKey]) -> dict[SourceKey, int]:
+    """The version that each of these sources is found by words in, where it waits for vectors."""
     rows = connection.execute(WAITING_VERSIONS, columns_of(list(keys)))
     return {SourceKey(*key): version for *key, version in rows}
 
@@ -198,7 +198,7 @@ def waiting_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[
 def find_unembedded(connection: Connection, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
     """Find those of the known versions that wait for vectors. Such a version comes again after a slot was
     lost, and the request for its vectors may have been lost with it. Asking twice is cheap: a text is embedded once."""
-    waiting = waiting_versions(connection, [version.source for version in versions])
+    waiting = find_waiting(connection, [version.source for version in versions])
     return [version for version in versions if version.source in waiting]
 
 
@@ -304,7 +304,7 @@ def find_missing_texts(
     connection: Connection, space: str, versions: Sequence[SourceVersion]
 ) -> dict[SourceKey, set[bytes]]:
     """The texts of each source that have no vector; sources that lack none are not in it."""
-    present = known_texts(connection, space, _texts(versions))
+    present = find_known_texts(connection, space, _texts(versions))
     missing: dict[SourceKey, set[bytes]] = {}
     for version in versions:
         hashes = {part.text_hash for part in version.chunks}
@@ -412,7 +412,7 @@ def _count(
 ) -> None:
     """How many passages came by, and how many of them had a text that this tenant had already: what content addressing
     saves. Split into first versions and edits."""
-    present = known_texts(connection, space, _texts(versions), KNOWN_TEXTS)
+    present = find_known_texts(connection, space, _texts(versions), KNOWN_TEXTS)
     seen = set(known)
     counts: dict[UUID, list[int]] = {}
     for version in versions:
@@ -431,7 +431,7 @@ def _texts(versions: Iterable[SourceVersion]) -> Iterator[Text]:
     return ((version.source.tenant_id, part.text_hash) for version in versions for part in version.chunks)
 
 
-def known_texts(connection: Connection, space: str, texts: Iterable[Text], query: Any = WITH_VECTOR) -> set[Text]:
+def find_known_texts(connection: Connection, space: str, texts: Iterable[Text], query: Any = WITH_VECTOR) -> set[Text]:
     """Which of `texts` the query knows, one tenant at a time: the index starts with it."""
     by_tenant: dict[UUID, set[bytes]] = {}
     for tenant_id, text_hash in texts:
