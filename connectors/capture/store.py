@@ -157,7 +157,7 @@ class Store(Session):
         return _time(us)
 
     def table_state(self, table: str, state: str, error: AdriaticError | None = None) -> None:
-        """Show what a table is doing. A stopped table stays so until `forget`."""
+        """Show what a table is doing. A stopped table stays so until `reset`."""
         self._run(
             "insert into ops.cdc_tables as t (slot, table_name, state, code, detail, hint) "
             "values (%s, %s, %s, %s, %s, %s) on conflict (slot, table_name) do update "
