@@ -33,17 +33,14 @@ CLOSE_S_MAX = 2.0
 NOBODY = UUID(int=0)
 
 _SELECT_NOW = """
-select pg_current_snapshot()::text as snapshot,
-  pg_current_wal_insert_lsn()::text as wal,
-  (select lsn::text from ops.cdc_progress where slot = $1) as progress
+  select
+    pg_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as wal,
+    (select lsn::text from ops.cdc_progress where slot = $1) as progress
 """
 _SELECT_WATERMARKS = """
-select view,
-  min(lsn)::text as lsn,
-  min(source_at) as time,
-  bool_and(lsn > '0/0') as complete
-from mv.watermarks
-group by view
+  select view, min(lsn)::text as lsn, min(source_at) as time, bool_and(lsn > '0/0') as complete
+  from mv.watermarks
+  group by view
 """
 _SELECT_STOPPED = "select table_name from ops.cdc_tables where state = 'stopped'"
 
