@@ -90,18 +90,18 @@ def test_a_class_has_a_name_of_its_own() -> None:
 
 def shared_classes() -> dict[str, set[str]]:
     """Public classes that several rooms use, and which; errors and settings have references of their own."""
-    rooms = defaultdict(set)
-    owners = {}
+    rooms: defaultdict[str, set[str]] = defaultdict(set)
+    owners: dict[tuple[str, str], str] = {}
     for name in SOURCES:
         module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         for node in tree(name).body:
             if isinstance(node, ast.ClassDef) and name not in ("runtime/errors.py", "runtime/settings.py"):
                 owners[module, node.name] = name.split("/")[0]
     for name in SOURCES:
-        for node in ast.walk(tree(name)):
-            if isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    if owner := owners.get((node.module or "", alias.name)):
+        for found in ast.walk(tree(name)):
+            if isinstance(found, ast.ImportFrom):
+                for alias in found.names:
+                    if owner := owners.get((found.module or "", alias.name)):
                         rooms[alias.name] |= {owner, name.split("/")[0]}
     return {name: where for name, where in rooms.items() if len(where) >= ROOMS_MIN}
 
