@@ -568,7 +568,7 @@ async def test_each_order_of_a_list_is_read_from_its_index(
     """One statement has both orders, and what a cursor skips is not read."""
     database = Database(shared_database.postgres)
     await database.open()
-    filters = ("live", [], None, None, None, None, [])
+    filters: tuple[Any, ...] = ("live", [], None, None, None, None, [])
     async with tenant_transaction(database, tenant.tenant_id, read_only=True) as connection:
         for way in ("sort", "seqscan", "bitmapscan"):  # what a small table is read by
             await connection.execute(f"set local enable_{way} = off")
