@@ -27,6 +27,7 @@ from faust.types.auth import SASLMechanism
 from connectors.consumer import instances
 from connectors.consumer.contract import Event, Processor
 from connectors.consumer.driver import Driver, DriverOptions
+from connectors.kafka.errors import map_aiokafka_error
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
@@ -94,8 +95,10 @@ class AgentRunner(Driver[tuple[Event, ...]]):
             try:
                 asyncio.run(self._live(instance))
             except Exception as error:
+                cause = map_aiokafka_error(error.__cause__ or error, "read with Faust")
+                why = cause.detail if cause else type(error).__name__
                 log.warning("faust ended", agent=self.agent.name, error=type(error).__name__, exc_info=True)
-                self._life.health.wait_for("faust", f"it ended ({type(error).__name__}), and is started again")
+                self._life.health.wait_for("faust", f"it ended ({why}), and is started again")
                 self._life.sleep(next(pauses))
 
     async def _live(self, instance: str) -> None:

@@ -210,7 +210,7 @@ class Store(Session):
         return _time(us)
 
     def table_state(self, table: str, state: str, error: AdriaticError | None = None) -> None:
-        """Show what a table is doing. A stopped table stays so until `forget`."""
+        """Show what a table is doing. A stopped table stays so until `reset`."""
         self._run(
             _RECORD_TABLE_STATE,
             self._slot,
