@@ -1,8 +1,8 @@
 """A run that several workers share (`pytest -n`): one stack for all, and who runs which files.
 
-Owns how many workers there are, the stack's life, which is the controlling process's, and the order of files: what takes
-longest begins first. A file is run by one worker, because fixtures of a module are made once. The tests of the whole
-system are run by two: those that break it share one copy of it, and the others another.
+Owns how many workers there are, the stack's life, which is the controlling process's, and the order of files: what
+takes longest begins first. A file is run by one worker, because fixtures of a module are made once. The tests of the
+whole system are run by two: those that break it share one copy of it, and the others another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The crash ring with two processes of each flow and agent, short. `make crash ARGS="--processes 2"` is the long one."""
+"""The crash ring with two processes of each flow and agent, short.
+
+`make crash ARGS="--processes 2"` is the long one.
+"""
 
 from __future__ import annotations
 
