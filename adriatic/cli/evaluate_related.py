@@ -45,7 +45,7 @@ POLL_S: Final = 0.25
 
 @dataclass(slots=True)
 class LinkedHistory:
-    """One history: its items, what was measured by way, and the corpus that goes in."""
+    """One history: its items, what was measured on the way, and the corpus that goes in."""
 
     corpus: EvaluatedHistory
     items: list[LinkedAdr]

@@ -13,7 +13,7 @@ from adriatic.cli.remote import connect
 from runtime.errors import AdriaticError, DependencyUnavailable
 
 READ_S_MAX = 10.0
-"""A stream that is silent for so long is dead: it says something each second."""
+"""Longest silence of a stream that lives: it says something each second."""
 PAUSE_S = 0.3
 """Pause before the stream is opened again."""
 
