@@ -35,7 +35,7 @@ FAULTS = (
     "tests/system/test_crash_ring_of_two.py",
     "tests/system/test_visibility.py",
 )
-"""Break the whole system, wait until it has healed, and so take longest. The last ones start a system of their own kind:
+"""Break the whole system, wait until it has healed, and so take longest. The last ones start a system of their own:
 two cores do not hold one more beside."""
 SYSTEM = (
     "tests/system/",
