@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,20 +17,25 @@ def stranger() -> pwd.struct_passwd:
     return pwd.struct_passwd(("root", "x", 54_321, 54_321, "", "/", "/bin/sh"))
 
 
+def open_to_all(folder: Path) -> None:
+    """Let anybody enter `folder` and those above it that pytest made; a worker has one more of them."""
+    above = [each for each in folder.parents if each.is_relative_to(Path(tempfile.gettempdir()).resolve())]
+    for each in (folder, *above[:-1]):
+        each.chmod(0o755)
+
+
 def test_closed_directory_is_not_reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adriatic.stack.postgres.os.getgrouplist", lambda *_: [54_321])
     inner = tmp_path / "open" / "inner"
     inner.mkdir(parents=True)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    open_to_all(tmp_path)
     assert postgres.reachable(inner, stranger())
     inner.parent.chmod(0o700)
     assert not postgres.reachable(inner, stranger())
 
 
 def test_group_and_owner_have_their_own_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    open_to_all(tmp_path)
     mine = tmp_path / "mine"
     mine.mkdir(mode=0o750)
     monkeypatch.setattr("adriatic.stack.postgres.os.getgrouplist", lambda *_: [mine.stat().st_gid])
