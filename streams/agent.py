@@ -27,6 +27,7 @@ from faust.types.auth import SASLMechanism
 from connectors.consumer import instances
 from connectors.consumer.contract import Event
 from connectors.consumer.core import ConsumerCore
+from connectors.kafka.errors import map_aiokafka_error
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
@@ -138,8 +139,9 @@ class AgentRunner:
             try:
                 asyncio.run(self._live(instance))
             except Exception as error:
-                log.warning("faust ended", agent=self.agent.name, error=type(error).__name__, exc_info=True)
-                self._life.health.wait_for("faust", f"it ended ({type(error).__name__}), and is started again")
+                reason = describe_end(error)
+                log.warning("faust ended", agent=self.agent.name, reason=reason, exc_info=True)
+                self._life.health.wait_for("faust", f"it ended, and is started again: {reason}")
                 self._life.sleep(next(pauses))
 
     async def _live(self, instance: str) -> None:
@@ -202,6 +204,16 @@ class AgentRunner:
         at = self._core.begin([source])[source]
         fresh = tuple(record for record in records if record.offset >= at)
         return Batch(*source, at, fresh[-1].offset + 1, fresh) if fresh else None
+
+
+def describe_end(error: BaseException) -> str:
+    """Why Faust ended, for people: what its client raised, however deep it is, in our words."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Exception) and (ours := map_aiokafka_error(cause, "read from Kafka")) is not None:
+            return str(ours)
+        cause = cause.__cause__
+    return "it did not come up in time" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 def record_of(message: Any) -> Record:

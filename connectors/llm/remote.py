@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from connectors.http_errors import map_error
 from connectors.llm import Delta, Done, Event, Failed
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.clock import Clock
@@ -128,9 +129,10 @@ def from_status(provider: str, status: int, message: str, retry_after: str = "")
 
 
 def map_failure(provider: str, error: Exception) -> AdriaticError:
-    """What the transport raised, in classes that are not ours to depend on, or what the decoder of events refused."""
+    """What the SDK or its transport raised before the end of an answer."""
+    hint = "check llm.base_url, then ask again"
     if isinstance(error, AdriaticError):
         return error
-    return DependencyUnavailable(
-        f"{provider} does not answer, or broke off: {type(error).__name__}", hint="check llm.base_url, then ask again"
+    return map_error(error, provider, hint) or DependencyUnavailable(
+        f"{provider} broke off: {type(error).__name__}", hint=hint
     )

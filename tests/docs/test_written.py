@@ -34,7 +34,7 @@ NOT_IMPORTED = {
 """Dependencies that no module imports, and why they are there all the same."""
 COMES_WITH = {"pydantic": "pydantic-settings", "cryptography": "pyjwt", "python-docx": "unstructured"}
 """What is imported and comes with a declared dependency, whose own types or extra it is."""
-PENDING: set[str] = {"pgvector", "map_aiokafka_error", "LostRace"}
+PENDING: set[str] = {"pgvector"}
 FOR_TESTS = {
     "runtime/clock.py ManualClock",
     "connectors/embedders/minilm.py MiniLM.reproducible",
