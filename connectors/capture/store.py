@@ -50,13 +50,13 @@ class Store(Session):
     # --- the catalogue ----------------------------------------------------------------------------------------------
 
     def server(self, publication: str) -> Server:
-        row = self._one(
+        wal_level, system_id, database = self._one(
             "select current_setting('wal_level'), (select system_identifier::text from pg_control_system()), "
             "current_database()"
         )
         with translate("read the catalogue"):
             exists = read_published(self._connection, publication) is not None
-        return Server(*row, publication_exists=exists)
+        return Server(wal_level, system_id, database, exists)
 
     def slot(self) -> SlotState | None:
         with translate("read the catalogue"):
