@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+from pgvector.asyncpg import register_vector
 
 from connectors.postgres.errors import map_error
 from connectors.postgres.wal import SELECT_NOW
@@ -81,6 +82,12 @@ def _tell_caller(error: AdriaticError) -> AdriaticError:
     return error
 
 
+async def _send_vectors_in_binary(connection: Any) -> None:
+    """Once a connection. A database that has no vectors yet is for readiness to tell of."""
+    with suppress(ValueError):
+        await register_vector(connection)
+
+
 class Database:
     """A bounded pool of connections of one role. `open` needs no server; the first use does."""
 
@@ -99,6 +106,7 @@ class Database:
             timeout=CONNECT_S_MAX,
             command_timeout=COMMAND_S_MAX,
             server_settings=_SESSION,
+            init=_send_vectors_in_binary,
         )
 
     async def close(self) -> None:

@@ -80,13 +80,10 @@ def judge(lsn: str | None, time: datetime | None, now: datetime, *, complete: bo
 
 
 WATERMARK = """
-select
-  min(lsn)::text as lsn,
-  min(source_at) as time,
-  bool_and(lsn > '0/0') as complete,
-  clock_timestamp() as now
-from mv.watermarks
-where view = $1
+  select
+    min(lsn)::text as lsn, min(source_at) as time, bool_and(lsn > '0/0') as complete, clock_timestamp() as now
+  from mv.watermarks
+  where view = $1
 """
 
 
@@ -113,6 +110,18 @@ async def read_meaning(connection: Connection, words: AsOf) -> AsOf:
     return judge(None, min(waiting, words.time), await connection.fetchval("select clock_timestamp()"))
 
 
+_READ_NOT_RELATED = """
+  select min(s.recorded_at) as time, clock_timestamp() as now
+  from mv.search_state s
+  left join (
+    select tenant_id, kind, source_id, version
+    from mv.related_features
+  ) f using (tenant_id, kind, source_id)
+  where s.kind = 'adr' and f.version is distinct from case when not s.deleted then s.words_version end
+"""
+"""The oldest version that search by words shows and the lists do not, or deleted ADR that they still have."""
+
+
 async def read_related(connection: Connection) -> AsOf:
     """How far the lists of related ADRs are, for the tenant of the transaction.
 
@@ -122,19 +131,10 @@ async def read_related(connection: Connection) -> AsOf:
     """
     parts = (await read(connection, WORDS_VIEW), await read(connection, RELATED_VIEW))
     base = min(parts, key=lambda part: part.time.timestamp() if part.time else 0.0)
-    row = await connection.fetchrow(f"select min(s.recorded_at) as time, clock_timestamp() as now {_NOT_RELATED}")
+    row = await connection.fetchrow(_READ_NOT_RELATED)
     if row["time"] is None or base.time is None:
         return base
     return judge(None, min(row["time"], base.time), row["now"])
-
-
-_NOT_RELATED = (
-    "from mv.search_state s "
-    "left join (select tenant_id, kind, source_id, version from mv.related_features) f "
-    "using (tenant_id, kind, source_id) "
-    "where s.kind = 'adr' and f.version is distinct from case when not s.deleted then s.words_version end"
-)
-"""Versions that search by words shows and the lists do not, or deleted ADRs that they still have."""
 
 
 async def wait_until_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
@@ -154,7 +154,7 @@ async def _has_related(database: Database, tenant_id: UUID, position: str) -> bo
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         if not await _shows(connection, RELATED_VIEW, position):
             return False
-        return not await connection.fetchval(f"select exists (select {_NOT_RELATED})")
+        return await connection.fetchval(_READ_NOT_RELATED) is None
 
 
 async def wait_until_reached(
@@ -186,9 +186,9 @@ async def _wait(what: str, position: str, deadline: Deadline) -> None:
 
 
 REACHED = """
-select coalesce(bool_and(lsn >= $2::text::pg_lsn), false)
-from mv.watermarks
-where view = $1
+  select coalesce(bool_and(lsn >= $2::text::pg_lsn), false)
+  from mv.watermarks
+  where view = $1
 """
 
 

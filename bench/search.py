@@ -29,6 +29,7 @@ from api.search.embedding import QueryEmbedder
 from api.search.schemas import Mode, SearchRequest
 from connectors.embedders import EmbeddingSpace, build
 from connectors.postgres.provision import provision
+from connectors.postgres.vectors import send
 from dataflows.chunker import chunk
 from runtime.deadline import Deadline
 from runtime.ids import new_id
@@ -129,8 +130,8 @@ _INSERT_VERSIONS = """
 
 _INSERT_STATES = """
   insert into mv.search_state (
-    tenant_id, kind, source_id, words_version, meaning_version, title, status, effective_at, recorded_at, words_at,
-    chunks
+    tenant_id, kind, source_id, words_version, meaning_version, title, status, effective_at, recorded_at,
+    words_at, chunks
   )
   values (%s, 'adr', %s, 1, 1, %s, 'accepted', now(), now(), now(), %s)
 """
@@ -176,9 +177,14 @@ def _fill(connection: psycopg.Connection[Any], space: EmbeddingSpace, size: int)
                     ],
                 )  # fmt: skip
                 cursor.executemany(
-                    "insert into mv.embeddings values (%s, %s, %s, %s::vector) on conflict do nothing",
+                    "insert into mv.embeddings values (%s, %s, %s, %s) on conflict do nothing",
                     [
-                        (tenant_id, space.name, part.text_hash, str(normal.normal(size=space.dimension).tolist()))
+                        (
+                            tenant_id,
+                            space.name,
+                            part.text_hash,
+                            send(normal.normal(size=space.dimension).astype(np.float32)),
+                        )
                         for part in parts
                     ],
                 )

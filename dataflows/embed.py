@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-
 from connectors.embedders import Embedder, Vector
 from connectors.embedders import build as build_embedder
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
+from connectors.postgres.vectors import send
 from dataflows import oracle_search
 from dataflows.chunker import text_hash
 from dataflows.comparison import Comparison
@@ -60,8 +59,9 @@ class EmbedEffects:
 LOCK_STATES = """
   select
   from mv.search_state s
-  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    using (tenant_id, kind, source_id)
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
   order by s.tenant_id, s.kind, s.source_id
   for update of s
 """
@@ -89,6 +89,19 @@ COMPLETE = """
 DELETE_OLDER = """
   delete from mv.chunks
   where tenant_id = %s and kind = %s and source_id = %s and version < %s
+"""
+
+
+INSERT_SPACE = """
+  insert into mv.embedding_spaces (space, provider, model, revision, dimension, active)
+  values (%s, %s, %s, %s, %s, not exists (select from mv.embedding_spaces where active))
+  on conflict do nothing
+"""
+
+INSERT_VECTOR = """
+  insert into mv.embeddings (tenant_id, space, text_hash, embedding)
+  values (%s, %s, %s, %s)
+  on conflict do nothing
 """
 
 
@@ -131,12 +144,7 @@ class Embed(Flow[EmbedEffects]):
         """Make the embedder's space known, and active when it is the first. Vectors of two spaces are never mixed."""
         space = self._embedder.space
         connection.execute("select pg_advisory_xact_lock(%s)", [_SPACES_LOCK])
-        connection.execute(
-            "insert into mv.embedding_spaces (space, provider, model, revision, dimension, active) "
-            "values (%s, %s, %s, %s, %s, not exists (select from mv.embedding_spaces where active)) "
-            "on conflict do nothing",
-            [space.name, space.provider, space.model, space.revision, space.dimension],
-        )
+        connection.execute(INSERT_SPACE, [space.name, space.provider, space.model, space.revision, space.dimension])
         active = connection.execute("select space from mv.embedding_spaces where active").fetchone()
         if active is not None and active[0] != space.name:
             raise Halted(
@@ -191,10 +199,9 @@ class Embed(Flow[EmbedEffects]):
 
     def _store(self, connection: Connection, vectors: Mapping[Text, Vector]) -> None:
         connection.cursor().executemany(
-            "insert into mv.embeddings (tenant_id, space, text_hash, embedding) values (%s, %s, %s, %s::vector) "
-            "on conflict do nothing",
+            INSERT_VECTOR,
             [
-                (tenant_id, self._embedder.space.name, key, vector_literal(vectors[tenant_id, key]))
+                (tenant_id, self._embedder.space.name, key, send(vectors[tenant_id, key]))
                 for tenant_id, key in sorted(vectors)
             ],
         )
@@ -205,11 +212,6 @@ class Embed(Flow[EmbedEffects]):
         connection.execute(LOCK_STATES, columns)
         done = connection.execute(COMPLETE, [*columns, self._embedder.space.name]).fetchall()
         connection.cursor().executemany(DELETE_OLDER, sorted(done))
-
-
-def vector_literal(vector: Vector) -> str:
-    """pgvector's text form, exact for float32."""
-    return "[" + ",".join(np.format_float_scientific(value, unique=True, trim="-") for value in vector) + "]"
 
 
 def _request(value: Any) -> Request:
@@ -227,8 +229,9 @@ def _uuid(value: UUID | str) -> UUID:
 WAITING_VERSIONS = """
   select s.tenant_id, s.kind, s.source_id, s.words_version
   from mv.search_state s
-  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    using (tenant_id, kind, source_id)
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
   where not s.deleted and s.meaning_version is distinct from s.words_version
 """
 
@@ -241,14 +244,18 @@ def _fresh(connection: Connection, requests: Sequence[Request]) -> list[Request]
     return [request for request in requests if wanted.get(request.source) == request.version]
 
 
+ADD_STATS = """
+  insert into mv.embedding_stats as s (tenant_id, embedded, reused)
+  values (%s, %s, %s)
+  on conflict (tenant_id)
+  do update set embedded = s.embedded + excluded.embedded, reused = s.reused + excluded.reused
+"""
+
+
 def _count(connection: Connection, effects: EmbedEffects) -> None:
     counts: dict[UUID, list[int]] = {tenant_id: [0, reused] for tenant_id, reused in effects.reused.items()}
     for tenant_id, _hash in effects.vectors:
         counts.setdefault(tenant_id, [0, 0])[0] += 1
-    connection.cursor().executemany(
-        "insert into mv.embedding_stats as s (tenant_id, embedded, reused) values (%s, %s, %s) on conflict (tenant_id) "
-        "do update set embedded = s.embedded + excluded.embedded, reused = s.reused + excluded.reused",
-        [(tenant_id, *row) for tenant_id, row in sorted(counts.items())],
-    )
+    connection.cursor().executemany(ADD_STATS, [(tenant_id, *row) for tenant_id, row in sorted(counts.items())])
     metrics.EMBED_TEXTS.labels("embedded").inc(len(effects.vectors))
     metrics.EMBED_TEXTS.labels("reused").inc(sum(effects.reused.values()))

@@ -161,8 +161,9 @@ def _version(event: Event) -> SourceVersion:
 LOCK_VERSIONS = """
   select s.tenant_id, s.kind, s.source_id, s.words_version
   from mv.search_state s
-  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    using (tenant_id, kind, source_id)
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
   order by s.tenant_id, s.kind, s.source_id
   for update of s
 """
@@ -177,8 +178,9 @@ def _lock_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[So
 LACKING_MEANING = """
   select s.tenant_id, s.kind, s.source_id
   from mv.search_state s
-  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    using (tenant_id, kind, source_id)
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
   where not s.deleted and s.meaning_version is distinct from s.words_version
 """
 
@@ -193,10 +195,12 @@ def find_unembedded(connection: Connection, versions: Sequence[SourceVersion]) -
 
 WRITE_STATE = """
   insert into mv.search_state as s (
-    tenant_id, kind, source_id, words_version, deleted, title, status, effective_at, recorded_at, words_at, chunks
+    tenant_id, kind, source_id, words_version, deleted, title, status, effective_at, recorded_at, words_at,
+    chunks
   )
   values (%s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s)
-  on conflict (tenant_id, kind, source_id) do update set
+  on conflict (tenant_id, kind, source_id)
+  do update set
     words_version = excluded.words_version,
     deleted = excluded.deleted,
     title = excluded.title,
@@ -249,18 +253,20 @@ def _delete_superseded(connection: Connection, versions: Sequence[SourceVersion]
 
 WRITE_CHUNKS = """
   insert into mv.chunks (
-    tenant_id, kind, source_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv, length
+    tenant_id, kind, source_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv,
+    length
   )
   select
     c.tenant_id, c.kind, c.source_id, c.version, c.ordinal, c.heading_path, c.body, c.char_start, c.char_end,
     c.text_hash, v.tsv, mv.chunk_length(v.tsv)
-  from unnest(
-    %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::int[],
-    %s::int[], %s::bytea[]
-  ) as c (
-    tenant_id, kind, source_id, version, ordinal, title, heading_path, body, char_start, char_end, text_hash
-  ),
-  lateral (select mv.chunk_tsv(c.ordinal, c.title, c.heading_path, c.body) as tsv offset 0) v
+  from
+    unnest(
+      %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[],
+      %s::int[], %s::int[], %s::bytea[]
+    ) as c (
+      tenant_id, kind, source_id, version, ordinal, title, heading_path, body, char_start, char_end, text_hash
+    ),
+    lateral (select mv.chunk_tsv(c.ordinal, c.title, c.heading_path, c.body) as tsv offset 0) v
   on conflict do nothing
 """
 
@@ -320,9 +326,7 @@ def _complete(connection: Connection, versions: Sequence[SourceVersion]) -> None
 
 REQUEST = """
   select app.emit(
-    %s,
-    %s::jsonb,
-    %s,
+    %s, %s::jsonb, %s,
     %s::jsonb || jsonb_build_object('occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint),
     %s::jsonb
   )
@@ -389,7 +393,8 @@ COUNT = """
     tenant_id, firsts, first_chunks, first_chunks_known, edits, edit_chunks, edit_chunks_known
   )
   values (%s, %s, %s, %s, %s, %s, %s)
-  on conflict (tenant_id) do update set
+  on conflict (tenant_id)
+  do update set
     firsts = s.firsts + excluded.firsts,
     first_chunks = s.first_chunks + excluded.first_chunks,
     first_chunks_known = s.first_chunks_known + excluded.first_chunks_known,

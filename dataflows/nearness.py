@@ -245,7 +245,7 @@ class Corpus:
         starts = self._passage_starts
         mine = self._passages[starts[position] : starts[position + 1]]
         products = self._passages @ mine.T
-        if len(mine) > PAIRS:  # of each passage of the others, no more than so many pairs can count
+        if len(mine) > PAIRS:  # no more pairs than that can count, for each passage of the others
             products = np.partition(products, len(mine) - PAIRS, axis=1)[:, -PAIRS:]
         return _sum_of_largest(products, starts)
 

@@ -14,8 +14,9 @@ from uuid import UUID
 
 import numpy as np
 
-from connectors.embedders import Embedder
+from connectors.embedders import Embedder, Vector
 from connectors.postgres.connections import Connection
+from connectors.postgres.vectors import read
 from dataflows.chunker import Chunk, chunk, title_line
 from dataflows.comparison import Comparison, Kind, TenantReport, VerifyReport
 from schemas.sources import SourceKey, columns_of
@@ -124,8 +125,9 @@ READ_CHUNKS = """
     c.tenant_id, c.kind, c.source_id, c.version, c.ordinal, c.heading_path, c.body, c.char_start, c.char_end,
     c.text_hash
   from mv.chunks c
-  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    using (tenant_id, kind, source_id)
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
 """
 
 
@@ -164,11 +166,10 @@ def _compare_chunks(
 UNLIKE_WORDS = """
   select c.kind, c.source_id, c.version, c.ordinal
   from mv.chunks c
-  join unnest(%s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::text[]) as a (
-      tenant_id, kind, source_id, version, title
-    )
-    using (tenant_id, kind, source_id, version),
-  lateral (select mv.chunk_tsv(c.ordinal, a.title, c.heading_path, c.body) as tsv offset 0) v
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::text[]
+  ) as a (tenant_id, kind, source_id, version, title) using (tenant_id, kind, source_id, version)
+  cross join lateral (select mv.chunk_tsv(c.ordinal, a.title, c.heading_path, c.body) as tsv offset 0) v
   where c.tsv <> v.tsv or c.length <> mv.chunk_length(v.tsv)
 """
 
@@ -186,8 +187,9 @@ def _compare_words(
 COUNT_ORPHANS = """
   select c.kind, c.source_id, count(*)
   from mv.chunks c
-  left join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    using (tenant_id, kind, source_id)
+  left join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
   where c.tenant_id = %s and a.source_id is null
   group by c.kind, c.source_id
 """
@@ -206,8 +208,7 @@ def _find_orphans(connection: Connection, report: VerifyReport, tenant: TenantRe
 READ_HASHES = """
   select c.kind, c.source_id, c.version, c.ordinal, c.text_hash, e.text_hash is not null
   from mv.chunks c
-  join mv.search_state s
-    on s.tenant_id = c.tenant_id
+  join mv.search_state s on s.tenant_id = c.tenant_id
     and s.kind = c.kind
     and s.source_id = c.source_id
     and s.words_version = c.version
@@ -244,6 +245,13 @@ def compare_vectors(comparison: Comparison) -> None:
     _recompute(connection, report, tenant, embedder, texts)
 
 
+READ_VECTORS = """
+  select text_hash, embedding
+  from mv.embeddings
+  where tenant_id = %s and space = %s and text_hash = any(%s)
+"""
+
+
 def _recompute(
     connection: Connection, report: VerifyReport, tenant: TenantReport, embedder: Embedder, texts: dict[bytes, str]
 ) -> None:
@@ -251,24 +259,21 @@ def _recompute(
     for start in range(0, len(ordered), SOURCES_AT_ONCE):
         keys = ordered[start : start + SOURCES_AT_ONCE]
         vectors = embedder.embed([texts[key] for key in keys])
-        stored: dict[bytes, str] = dict(
-            connection.execute(
-                "select text_hash, embedding::text from mv.embeddings "
-                "where tenant_id = %s and space = %s and text_hash = any(%s)",
-                [tenant.tenant_id, embedder.space.name, keys],
-            ).fetchall()
+        stored: dict[bytes, bytes] = dict(
+            connection.cursor(binary=True)
+            .execute(READ_VECTORS, [tenant.tenant_id, embedder.space.name, keys])
+            .fetchall()
         )
         for key, vector in zip(keys, vectors, strict=True):
             if key not in stored:
                 continue  # reported as no-vector already
             tenant.vectors_recomputed += 1
-            cosine = _cosine(vector, stored[key])
+            cosine = _cosine(vector, read(stored[key]))
             if not cosine >= COSINE_MIN:
                 report.add(tenant, "vector", f"{tenant.slug} text {key.hex()[:16]}", f"cosine {cosine:.6f} to its text")
 
 
-def _cosine(vector: Any, literal: str) -> float:
-    other = np.array(literal.strip("[]").split(","), dtype=np.float32)
+def _cosine(vector: Vector, other: Vector) -> float:
     if other.shape != vector.shape:
         return float("nan")
     norms = float(np.linalg.norm(vector)) * float(np.linalg.norm(other))

@@ -69,13 +69,15 @@ PAGE = """
 PASSAGES = """
   select c.tenant_id, c.kind, c.source_id, c.ordinal, c.heading_path, c.body, c.char_start, c.char_end
   from mv.chunks c
-  join mv.search_state s
-    on s.tenant_id = c.tenant_id
+  join mv.search_state s on s.tenant_id = c.tenant_id
     and s.kind = c.kind
     and s.source_id = c.source_id
     and s.words_version = c.version
-  join unnest(%s::uuid[], %s::text[], %s::uuid[]) as a (tenant_id, kind, source_id)
-    on a.tenant_id = c.tenant_id and a.kind = c.kind and a.source_id = c.source_id
+  join unnest(
+    %s::uuid[], %s::text[], %s::uuid[]
+  ) as a (tenant_id, kind, source_id) on a.tenant_id = c.tenant_id
+    and a.kind = c.kind
+    and a.source_id = c.source_id
   order by c.kind, c.source_id, c.ordinal
 """
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
+from connectors.postgres.vectors import read
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.index import active_space
@@ -162,9 +163,12 @@ READ_FEATURES = """
   where tenant_id = %(tenant)s and kind = %(kind)s and source_id = any(%(ids)s)
 """
 WRITE_FEATURES = """
-  insert into mv.related_features as f (tenant_id, kind, source_id, version, words, terms, passages, dimension)
+  insert into mv.related_features as f (
+    tenant_id, kind, source_id, version, words, terms, passages, dimension
+  )
   values (%s, %s, %s, %s, %s, %s, %s, %s)
-  on conflict (tenant_id, kind, source_id) do update set
+  on conflict (tenant_id, kind, source_id)
+  do update set
     version = excluded.version,
     words = excluded.words,
     terms = excluded.terms,
@@ -195,15 +199,13 @@ def refresh(connection: Connection, space: str, tenant_id: UUID, source_ids: Seq
 
 
 READ_TEXTS = """
-  select s.source_id, s.words_version, s.title, c.ordinal, c.body, e.embedding::real[]
+  select s.source_id, s.words_version, s.title, c.ordinal, c.body, e.embedding
   from mv.search_state s
-  join mv.chunks c
-    on c.tenant_id = s.tenant_id
+  join mv.chunks c on c.tenant_id = s.tenant_id
     and c.kind = s.kind
     and c.source_id = s.source_id
     and c.version = s.words_version
-  left join mv.embeddings e
-    on c.ordinal < %(passages)s
+  left join mv.embeddings e on c.ordinal < %(passages)s
     and e.tenant_id = c.tenant_id
     and e.space = %(space)s
     and e.text_hash = c.text_hash
@@ -230,7 +232,7 @@ def make_features(
         versions[source_id] = version
         texts.setdefault(source_id, [title]).append(body)
         if ordinal < PASSAGES_MAX:
-            vectors.setdefault(source_id, []).append(vector)
+            vectors.setdefault(source_id, []).append(None if vector is None else read(vector))
     words = {source_id: [word for text in parts for word in words_of(text)] for source_id, parts in texts.items()}
     stems = stems_of(connection, {word for each in words.values() for word in each})
     return {
@@ -270,9 +272,7 @@ class LinksOf:
 READ_LINKS = """
   select adr_id, target_id, array_agg(distinct kind order by kind)
   from app.adr_links
-  where tenant_id = %(tenant)s
-    and target_id <> adr_id
-    and (adr_id = any(%(ids)s) or target_id = any(%(ids)s))
+  where tenant_id = %(tenant)s and target_id <> adr_id and (adr_id = any(%(ids)s) or target_id = any(%(ids)s))
   group by adr_id, target_id
 """
 
@@ -292,7 +292,9 @@ LINKED_OTHERWISE = """
   with links as (
     select l.adr_id as source_id, l.target_id, array_agg(distinct l.kind order by l.kind) as kinds
     from app.adr_links l
-    join mv.related_features t on t.tenant_id = l.tenant_id and t.kind = %(kind)s and t.source_id = l.target_id
+    join mv.related_features t on t.tenant_id = l.tenant_id
+      and t.kind = %(kind)s
+      and t.source_id = l.target_id
     where l.tenant_id = %(tenant)s and l.adr_id = any(%(ids)s) and l.target_id <> l.adr_id
     group by l.adr_id, l.target_id
   ),
@@ -354,7 +356,8 @@ UPSERT = """
     tenant_id, kind, source_id, related_id, score, words, terms, meaning, links_to, links_from
   )
   values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-  on conflict (tenant_id, kind, source_id, related_id) do update set
+  on conflict (tenant_id, kind, source_id, related_id)
+  do update set
     score = excluded.score,
     words = excluded.words,
     terms = excluded.terms,

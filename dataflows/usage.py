@@ -1,6 +1,6 @@
 """The flow `usage`: what was asked of language models and what that cost, by hour, day, model, user and credential.
 
-Reads `adriatic.app.usage_events`; keeps `mv.usage_by_hour`, `_day`, `_model`, `_user` and `_key`. Reads `job.progress`
+Reads `adriatic.app.usage_events`; keeps the five `mv.usage_by_*`. Reads `job.progress`
 too, and keeps `mv.job_status` (`dataflows/job_status.py`): two light topics share one process. Refuses prices: what an
 attempt cost is in its row, or not known, and then it is counted as unpriced and never as free.
 

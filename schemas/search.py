@@ -10,9 +10,9 @@ WORDS_VIEW = "search.words"
 MEANING_VIEW = "search.meaning"
 
 WAITING_FOR_VECTORS = """
-select min(recorded_at)
-from mv.search_state
-where not deleted and meaning_version is distinct from words_version
+  select min(recorded_at)
+  from mv.search_state
+  where not deleted and meaning_version is distinct from words_version
 """
 """When the oldest version was written that a search by words finds and one by meaning does not yet; null: there is
 none. Of one tenant, or of all, as the role sees them."""

@@ -40,6 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
         parallel.register(config)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return parallel.workers()
+
+
 def pytest_pycollect_makemodule(module_path: Path) -> None:
     if b"hypothesis" in module_path.read_bytes():
         _make_properties_patient()

@@ -1,8 +1,8 @@
 """A run that several workers share (`pytest -n`): one stack for all, and who runs which files.
 
-Owns the stack's life, which is the controlling process's, and the order of files: what takes longest begins first. A
-file is run by one worker, because fixtures of a module are made once; all tests of the whole system by one, because
-they share one copy of it.
+Owns how many workers there are, the stack's life, which is the controlling process's, and the order of files: what
+takes longest begins first. A file is run by one worker, because fixtures of a module are made once. The tests of the
+whole system are run by two: those that break it share one copy of it, and the others another.
 """
 
 from __future__ import annotations
@@ -28,8 +28,17 @@ WORKERS_MIN, WORKERS_MAX = 2, 6
 """At most: each has connections of its own to a server that takes a hundred."""
 WORKER_BYTES = 2_000_000_000
 """What a worker may need with what it starts."""
-SYSTEM = ("tests/system/", "tests/adriatic/stack/test_system.py", "tests/browser/test_live_page.py")
+FAULTS = ("tests/system/test_outages.py", "tests/system/test_crash_ring.py", "tests/system/test_outside.py")
+"""Break the whole system, wait until it has healed, and so take longest."""
+SYSTEM = (
+    "tests/system/",
+    "tests/adriatic/stack/test_system.py",
+    "tests/adriatic/cli/test_imports.py",
+    "tests/browser/test_live_page.py",
+)
 """Use the whole system."""
+OWN = ("tests/system/test_crash_ring_of_two.py", "tests/system/test_visibility.py")
+"""Start a system of their own kind."""
 LONG = (
     "tests/connectors/capture/test_crash.py",
     "tests/connectors/capture/test_outages.py",
@@ -71,11 +80,25 @@ def locked(config: pytest.Config, file: Path) -> Iterator[Path]:
         yield file
 
 
+def scope(file: str) -> str:
+    """What one worker runs as a whole."""
+    if file in OWN:
+        return file
+    return "faults" if file in FAULTS else "system" if file.startswith(SYSTEM) else file
+
+
 def rank(file: str) -> tuple[int, str]:
     """Files in the order of their beginning."""
-    if file.startswith(SYSTEM):
-        return 0, file
-    return (1 + LONG.index(file), file) if file in LONG else (1 + len(LONG), file)
+    order = ("faults", "system", *OWN, *LONG)
+    return (order.index(scope(file)) if scope(file) in order else len(order)), file
+
+
+def workers() -> int:
+    """How many this machine is for."""
+    import psutil
+
+    affordable = psutil.virtual_memory().available // WORKER_BYTES
+    return int(min(max(WORKERS_PER_CORE * (os.cpu_count() or 1), WORKERS_MIN), max(affordable, 1), WORKERS_MAX))
 
 
 class Controller:
@@ -106,13 +129,6 @@ class Controller:
             node.workerinput["stack_home"] = str(self._folder / ".adriatic")
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_auto_num_workers(self) -> int:
-        import psutil
-
-        affordable = psutil.virtual_memory().available // WORKER_BYTES
-        return int(min(max(WORKERS_PER_CORE * (os.cpu_count() or 1), WORKERS_MIN), max(affordable, 1), WORKERS_MAX))
-
-    @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
         from xdist.scheduler import LoadScopeScheduling
 
@@ -120,8 +136,7 @@ class Controller:
             """One file to one worker, in the order in which the workers collected them."""
 
             def _split_scope(self, nodeid: str) -> str:
-                file = nodeid.partition("::")[0]
-                return "system" if file.startswith(SYSTEM) else file
+                return scope(nodeid.partition("::")[0])
 
         config.option.loadscopereorder = False
         return ByFile(config, log)
@@ -133,6 +148,3 @@ class Worker:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: rank(item.nodeid.partition("::")[0]))
-        for item in items:
-            if "system_copy" in getattr(item, "fixturenames", ()) and not item.nodeid.startswith(SYSTEM):
-                raise pytest.UsageError(f"{item.nodeid} uses the whole system: name its file in tests/parallel.py")

@@ -1,10 +1,13 @@
-"""What `-k` may leave out without looking: never a test that it would have selected."""
+"""What `-k` may leave out without looking: never a test that it would have selected. And who runs which files."""
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
-from tests.parallel import LONG, SYSTEM, rank
+from tests.docs.markdown import ROOT, tracked
+from tests.parallel import FAULTS, LONG, OWN, SYSTEM, rank, scope
 from tests.selection import makes_names, words
 
 
@@ -44,5 +47,21 @@ def test_names_that_are_made_from_data(arguments: str, made: bool) -> None:
 
 
 def test_files_that_take_longest_begin_first() -> None:
-    files = ["tests/topics/test_plan.py", *reversed(LONG), f"{SYSTEM[0]}test_jobs.py"]
-    assert sorted(files, key=rank) == [f"{SYSTEM[0]}test_jobs.py", *LONG, "tests/topics/test_plan.py"]
+    order = [*sorted(FAULTS), f"{SYSTEM[0]}test_jobs.py", *OWN, *LONG, "tests/topics/test_plan.py"]
+    assert sorted(set(order), key=rank) == order
+
+
+def test_whoever_uses_the_whole_system_shares_a_worker() -> None:
+    """Another worker would start another copy of it: a gigabyte, and half a minute of two cores."""
+    using = {name for name in tracked("tests/**/test_*.py") if _uses_the_system((ROOT / name).read_text())}
+    assert using
+    assert {name for name in using if scope(name) not in ("faults", "system")} == set()
+    assert {name for name in (*FAULTS, *OWN, *LONG) if not (ROOT / name).is_file()} == set()
+
+
+def _uses_the_system(source: str) -> bool:
+    return any(
+        {"system", "system_copy"} & {argument.arg for argument in node.args.args}
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    )

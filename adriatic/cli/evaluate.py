@@ -8,12 +8,12 @@ system, not a model of it. Refuses to tune anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -25,11 +25,13 @@ from runtime.settings import Settings, load
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
     from api.search.known_item import KnownItem, KnownItemScores
-    from connectors.history import Fault, FileChange, SourceKind
+    from connectors.history import Fault, FileChange, HistorySource, SourceKind
 
 MODES: Final = ("words", "meaning", "hybrid")
 TENANT_PREFIX: Final = "eval-"
 PAGE: Final = 200
+DECISIONS: Final = Path("docs/decisions")
+"""What is read when nothing is named: this project's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,26 @@ def evaluate() -> None:
     """Measure how well the running system finds things."""
 
 
+def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every evaluation has."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON."),
+        click.option("--keep", is_flag=True, help="Leave the ADRs in the evaluation's tenants, to look at them."),
+        click.option(
+            "--data",
+            "paths",
+            multiple=True,
+            type=click.Path(exists=True, path_type=Path),
+            help="A folder of JSONL histories, one JSONL history, a folder of Markdown, or a git repository; may be "
+            "repeated.  [default: docs/decisions]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @evaluate.command("known-item")
-@click.option(
-    "--data",
-    "paths",
-    multiple=True,
-    type=click.Path(exists=True, path_type=Path),
-    help="A folder of JSONL histories, one JSONL history, a folder of Markdown, or a git repository; may be repeated.  "
-    "[default: docs/decisions]",
-)
-@click.option("--keep", is_flag=True, help="Leave the ADRs in the evaluation's tenants, to look at them.")
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@evaluation_options
 def known_item(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     """Find each ADR by its title, after the title was taken out of its text.
 
@@ -71,19 +82,13 @@ def known_item(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     Prints nDCG@10 for search by words, by meaning, and both. Each corpus gets a tenant, whose ADRs are deleted again.
     """
     settings = load()
-    corpora = [corpus for path in paths or default_paths() for corpus in _read(settings, path)]
+    corpora = list(_read(settings, paths))
     if not any(corpus.queries for corpus in corpora):
         raise InvalidInput(
             "there is no ADR with a title of its own", hint="name a folder of decision records by --data"
         )
     ranks: dict[str, dict[str, list[int | None]]] = {}
-    with ExitStack() as stack:
-        remotes = [stack.enter_context(tenant_of(settings, corpus)) for corpus in corpora]
-        for remote in remotes:
-            delete_adrs(remote)
-            if not keep:
-                stack.callback(delete_adrs, remote)
-        import_corpora(settings, corpora, remotes)
+    with import_corpora(settings, corpora, keep=keep) as remotes:
         for corpus, remote in zip(corpora, remotes, strict=True):
             ranks[corpus.name] = _ask(corpus, remote)
     click.echo(_as_json(corpora, ranks) if as_json else "\n".join(_table(corpora, ranks)))
@@ -92,25 +97,26 @@ def known_item(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
 # --- corpora --------------------------------------------------------------------------------------------------------
 
 
-def default_paths() -> list[Path]:
-    folder = Path("docs/decisions")
-    if not folder.is_dir():
-        raise click.UsageError("there is no docs/decisions here; name a folder of decision records by --data")
-    return [folder]
-
-
-def _read(settings: Settings, path: Path) -> Iterator[EvaluatedHistory]:
+def open_histories(settings: Settings, paths: Sequence[Path]) -> Iterator[tuple[str, HistorySource]]:
+    """Every history that is named, or lies in a folder that is named, with the slug of its tenant."""
     from adriatic.cli.imports import tenant_slug
-    from api.search.known_item import items
     from connectors.history import open_source
     from connectors.history.jsonl import is_jsonl
 
-    files = sorted(file for file in path.iterdir() if is_jsonl(file)) if path.is_dir() else []
-    for file in files or [path]:
-        source = open_source(file, content_bytes_max=settings.api.adr_bytes_max)
-        found = items(source.changes())
-        if found:
-            yield EvaluatedHistory(tenant_slug(file.resolve()), found)
+    if not paths and not DECISIONS.is_dir():
+        raise click.UsageError("there is no docs/decisions here; name a folder of decision records by --data")
+    for path in paths or [DECISIONS]:
+        files = sorted(file for file in path.iterdir() if is_jsonl(file)) if path.is_dir() else []
+        for file in files or [path]:
+            yield tenant_slug(file.resolve()), open_source(file, content_bytes_max=settings.api.adr_bytes_max)
+
+
+def _read(settings: Settings, paths: Sequence[Path]) -> Iterator[EvaluatedHistory]:
+    from api.search.known_item import items
+
+    for name, source in open_histories(settings, paths):
+        if found := items(source.changes()):
+            yield EvaluatedHistory(name, found)
 
 
 class _Texts:
@@ -142,7 +148,7 @@ class _Texts:
 # --- the system -----------------------------------------------------------------------------------------------------
 
 
-def tenant_of(settings: Settings, corpus: EvaluatedHistory, prefix: str = "") -> Any:
+def _tenant_of(settings: Settings, corpus: EvaluatedHistory, prefix: str) -> AbstractContextManager[Remote]:
     """A connection as the corpus's tenant, made when it is missing."""
     from adriatic.cli.remote import connect, local_token, local_url
     from api.tenants import service
@@ -156,7 +162,7 @@ def tenant_of(settings: Settings, corpus: EvaluatedHistory, prefix: str = "") ->
     return connect(local_url(settings), local_token(settings, asyncio.run(make_tenant()).tenant_id))
 
 
-def delete_adrs(remote: Remote) -> None:
+def _delete_adrs(remote: Remote) -> None:
     """Delete every ADR of the tenant, those of a run that was cut short included."""
     from api.adrs.schemas import Adr, AdrPage
 
@@ -168,7 +174,22 @@ def delete_adrs(remote: Remote) -> None:
                 continue  # a repeated request whose first answer was lost
 
 
-def import_corpora(settings: Settings, corpora: Sequence[EvaluatedHistory], remotes: Sequence[Remote]) -> None:
+@contextmanager
+def import_corpora(
+    settings: Settings, corpora: Sequence[EvaluatedHistory], *, keep: bool, prefix: str = ""
+) -> Iterator[Sequence[Remote]]:
+    """A connection for each corpus, as a tenant that has its ADRs and no others; they are deleted afterwards."""
+    with ExitStack() as stack:
+        remotes = [stack.enter_context(_tenant_of(settings, corpus, prefix)) for corpus in corpora]
+        for remote in remotes:
+            _delete_adrs(remote)
+            if not keep:
+                stack.callback(_delete_adrs, remote)
+        _import(settings, corpora, remotes)
+        yield remotes
+
+
+def _import(settings: Settings, corpora: Sequence[EvaluatedHistory], remotes: Sequence[Remote]) -> None:
     """Bring every corpus in, and wait until all of it can be found by words and by meaning."""
     from adriatic.cli import import_view as view
     from adriatic.cli.searchable import Watched, await_searchable

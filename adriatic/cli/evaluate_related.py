@@ -8,7 +8,6 @@ API, and the lists are read again: what links add. Refuses to tune anything. The
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,11 +20,10 @@ import msgspec
 from adriatic.cli.evaluate import (
     PAGE,
     EvaluatedHistory,
-    default_paths,
-    delete_adrs,
     evaluate,
+    evaluation_options,
     import_corpora,
-    tenant_of,
+    open_histories,
 )
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline
@@ -47,7 +45,7 @@ POLL_S: Final = 0.25
 
 @dataclass(slots=True)
 class LinkedHistory:
-    """One history: its items, what was measured by way, and the corpus that goes in."""
+    """One history: its items, what was measured on the way, and the corpus that goes in."""
 
     corpus: EvaluatedHistory
     items: list[LinkedAdr]
@@ -59,16 +57,7 @@ class LinkedHistory:
 
 
 @evaluate.command("related")
-@click.option(
-    "--data",
-    "paths",
-    multiple=True,
-    type=click.Path(exists=True, path_type=Path),
-    help="A folder of JSONL histories, one JSONL history, a folder of Markdown, or a git repository; may be repeated.  "
-    "[default: docs/decisions]",
-)
-@click.option("--keep", is_flag=True, help="Leave the ADRs in the evaluation's tenants, to look at them.")
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@evaluation_options
 def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     """Find the ADRs that each ADR is linked with, after the links were taken out of all texts.
 
@@ -82,16 +71,10 @@ def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     from api.adrs.linked import bm25, measure
 
     settings = load()
-    histories = [one for path in paths or default_paths() for one in _read(settings, path)]
+    histories = list(_read(settings, paths))
     if not any(one.links for one in histories):
         raise InvalidInput("no ADR links to another one", hint="name a folder of decision records by --data")
-    with ExitStack() as stack:
-        remotes = [stack.enter_context(tenant_of(settings, one.corpus, PREFIX)) for one in histories]
-        for remote in remotes:
-            delete_adrs(remote)
-            if not keep:
-                stack.callback(delete_adrs, remote)
-        import_corpora(settings, [one.corpus for one in histories], remotes)
+    with import_corpora(settings, [one.corpus for one in histories], keep=keep, prefix=PREFIX) as remotes:
         ids = [_ids(remote) for remote in remotes]
         for one, remote, of in zip(histories, remotes, ids, strict=True):
             one.found["bm25"] = measure(one.items, bm25(one.items))
@@ -102,19 +85,13 @@ def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     click.echo(_as_json(histories) if as_json else "\n".join(table(histories)))
 
 
-def _read(settings: Settings, path: Path) -> Iterator[LinkedHistory]:
-    from adriatic.cli.imports import tenant_slug
+def _read(settings: Settings, paths: Sequence[Path]) -> Iterator[LinkedHistory]:
     from api.adrs.linked import items
     from api.search.known_item import KnownItem as Text
-    from connectors.history import open_source
-    from connectors.history.jsonl import is_jsonl
 
-    files = sorted(file for file in path.iterdir() if is_jsonl(file)) if path.is_dir() else []
-    for file in files or [path]:
-        found = items(open_source(file, content_bytes_max=settings.api.adr_bytes_max).changes())
-        if found:
-            texts = [Text(item.path, None, item.text) for item in found]
-            yield LinkedHistory(EvaluatedHistory(tenant_slug(file.resolve()), texts), found)
+    for name, source in open_histories(settings, paths):
+        if found := items(source.changes()):
+            yield LinkedHistory(EvaluatedHistory(name, [Text(item.path, None, item.text) for item in found]), found)
 
 
 # --- the system -----------------------------------------------------------------------------------------------------

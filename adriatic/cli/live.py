@@ -6,7 +6,7 @@ itself: what it shows is what any client of the API gets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +24,8 @@ ROWS_SHOWN_MAX = 30
 """Rows of a table that moves on a screen; `--json` has every row."""
 CELL_CHARS_MAX = 60
 REFRESH_PER_S = 8.0
+
+Row = dict[str, Any]
 
 
 @click.command("live")
@@ -85,83 +87,82 @@ def json_line(event: ServerEvent) -> str:
     return msgspec.json.encode({"event": event.name, "id": event.id, "data": data}).decode()
 
 
-class Rows:
-    """What a client makes of the events: rows by key."""
+class Picture:
+    """What a client makes of the events of a view: its rows by key. Pure. `changes` counts deltas, `starts` snapshots;
+    `complete`: the whole snapshot has come."""
 
     def __init__(self) -> None:
-        self.rows: dict[bytes, dict[str, Any]] = {}
-        self.as_of: dict[str, Any] = {"state": "unknown"}
-        self.waits_for: list[str] = []
         self.changes = 0
-        self._key: list[str] = []
-        self._unkeyed: list[dict[str, Any]] = []
+        self.starts = 0
+        self.complete = False
+        self.as_of: Mapping[str, Any] = {"state": "unknown"}
+        self.waits_for: list[str] = []
+        self.last_id: str | None = None
+        self._unkeyed: list[Row] = []
+        self._rows: dict[tuple[Any, ...], Row] = {}
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows so far; those that changed last are at the end."""
+        return [*self._unkeyed, *self._rows.values()]
 
     def take(self, event: ServerEvent) -> None:
+        """One event. Raises `ValueError` for one that no stream may send here."""
         data = msgspec.json.decode(event.data)
-        if event.name == "reset":
-            self.rows.clear()
-            self._unkeyed.clear()
-        elif event.name == "snapshot":
-            self.as_of = data["as_of"]
-            self._unkeyed += data["rows"]
-            self._file()
-        elif event.name == "delta":
-            self._key = list(data["key"])
-            self._file()
-            self._change(data)
-        elif event.name == "watermark":
-            self.as_of, self.waits_for = data["as_of"], data["waits_for"]
+        match event.name:
+            case "reset":
+                self.complete = False
+                self._unkeyed, self._rows = [], {}
+            case "snapshot":
+                self._take_page(data)
+            case "delta":
+                self._change(data["op"], data["key"], data["row"])
+            case "watermark":
+                self.as_of, self.waits_for = data["as_of"], data["waits_for"]
+        self.last_id = event.id or self.last_id
 
-    def _change(self, data: dict[str, Any]) -> None:
+    def _take_page(self, data: Mapping[str, Any]) -> None:
+        if self.complete:
+            raise ValueError("a second snapshot without a reset")
+        self._unkeyed += data["rows"]
+        self.complete = not data["more"]
+        self.starts += self.complete
+        self.as_of = data["as_of"]
+
+    def _change(self, op: str, key: Row, row: Row | None) -> None:
+        if not self.complete:
+            raise ValueError("a change before the snapshot")
+        # The names of the key's columns come with a change; until then rows have no need of a key.
+        self._rows |= {tuple(each[name] for name in key): each for each in self._unkeyed}
+        self._unkeyed = []
         self.changes += 1
-        key = _key(data["key"])
-        if data["op"] == "delete":
-            self.rows.pop(key, None)
-        else:
-            # What changed comes to the end, where a screen shows it first.
-            self.rows[key] = self.rows.pop(key, {}) | data["row"]
-
-    def _file(self) -> None:
-        """The names of the key's columns come with the first change; until then rows have no need of a key."""
-        if self._key:
-            for row in self._unkeyed:
-                self.rows[_key({name: row[name] for name in self._key})] = row
-            self._unkeyed.clear()
-
-    def newest(self, rows_max: int) -> list[dict[str, Any]]:
-        """The rows that changed last come first."""
-        rows = [*self._unkeyed, *self.rows.values()]
-        return rows[: -rows_max - 1 : -1]
-
-    def __len__(self) -> int:
-        return len(self.rows) + len(self._unkeyed)
-
-
-def _key(key: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(key)
+        place = tuple(key.values())
+        before = self._rows.pop(place, {})
+        if op != "delete":
+            self._rows[place] = before | (row or {})
 
 
 def _show(view: str, events: Iterator[ServerEvent]) -> None:
     from rich.console import Console, Group
     from rich.live import Live
 
-    console, rows = Console(), Rows()
+    console, picture = Console(), Picture()
     if not console.is_terminal:
         for event in events:
-            rows.take(event)
-        console.print(table(view, rows))
-        console.print(caption(rows), soft_wrap=True)
+            picture.take(event)
+        console.print(table(view, picture))
+        console.print(caption(picture), soft_wrap=True)
         return
     with Live(console=console, refresh_per_second=REFRESH_PER_S) as screen:
         for event in events:
-            rows.take(event)
-            screen.update(Group(table(view, rows), caption(rows)))
+            picture.take(event)
+            screen.update(Group(table(view, picture), caption(picture)))
 
 
-def table(view: str, rows: Rows) -> Table:
+def table(view: str, picture: Picture) -> Table:
     from rich.table import Table
 
-    shown = rows.newest(ROWS_SHOWN_MAX)
+    shown = picture.rows[: -ROWS_SHOWN_MAX - 1 : -1]
     made = Table(title=view, title_justify="left")
     for name in shown[0] if shown else ("no rows",):
         made.add_column(name)
@@ -170,13 +171,13 @@ def table(view: str, rows: Rows) -> Table:
     return made
 
 
-def caption(rows: Rows) -> str:
+def caption(picture: Picture) -> str:
     """How much there is, and how far it is."""
-    shown = min(len(rows), ROWS_SHOWN_MAX)
-    age = rows.as_of.get("age_s")
-    state = rows.as_of["state"] + (f", {age:.1f} s old" if age is not None else "")
-    away = f", waits for {', '.join(rows.waits_for)}" if rows.waits_for else ""
-    return f"{shown} of {len(rows)} rows, {rows.changes} changes, {state}{away}"
+    shown = min(len(picture.rows), ROWS_SHOWN_MAX)
+    age = picture.as_of.get("age_s")
+    state = picture.as_of["state"] + (f", {age:.1f} s old" if age is not None else "")
+    away = f", waits for {', '.join(picture.waits_for)}" if picture.waits_for else ""
+    return f"{shown} of {len(picture.rows)} rows, {picture.changes} changes, {state}{away}"
 
 
 def _cell(value: Any) -> str:

@@ -6,7 +6,7 @@ is safe to repeat and only what is the world's fault; refuses to retry anything 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,68 +57,68 @@ class Remote:
 
         Raises our own errors: `DependencyUnavailable` when it stays away, else what the problem document says.
         """
-        deadline = Deadline.after(self._outage_s, self._clock)
-        for pause_s in backoff_s():
-            try:
-                return self._once(method, path, answer, body, query)
-            except errors.DependencyUnavailable:
-                if deadline.left_s <= pause_s:
-                    raise
-            self._clock.sleep(pause_s)
-        raise AssertionError("back-off never ends")
+        headers = {"content-type": "application/json"} if body is not None else None
+        params = {name: value for name, value in query.items() if value is not None}
+
+        def attempt() -> T:
+            response = self._send(method, path, content=body, headers=headers, params=params)
+            return answer() if response.status_code == 204 else msgspec.json.decode(response.content, type=answer)
+
+        return self._repeat(attempt)
 
     def send(self, method: str, path: str) -> None:
         """A call that has no answer but that it was done. Repeated as `request` is."""
         self.request(method, path, bytes)
-
-    def _once(self, method: str, path: str, answer: type[T], body: bytes | None, query: dict[str, Any]) -> T:
-        headers = {"content-type": "application/json"} if body is not None else None
-        params = {name: value for name, value in query.items() if value is not None}
-        with self._translate():
-            response = self._client.request(method, path, content=body, headers=headers, params=params)
-        if response.status_code == 204:
-            return answer()
-        if response.is_success:
-            return msgspec.json.decode(response.content, type=answer)
-        raise error_of(response.status_code, response.content)
 
     def upload(self, path: str, file: Path, answer: type[T]) -> tuple[T, int]:
         """Send a file as the part `file`, read from the disk as it goes, and again while the other side is away.
 
         Returns the answer and its status.
         """
+
+        def attempt() -> tuple[T, int]:
+            with file.open("rb") as content:
+                response = self._send("POST", path, files={"file": (file.name, content)})
+            return msgspec.json.decode(response.content, type=answer), response.status_code
+
+        return self._repeat(attempt)
+
+    def events(self, path: str, body: bytes) -> AbstractContextManager[Iterator[ServerEvent]]:
+        """The server-sent events of a POST, as they come. Never repeated: each call can cost money.
+
+        Leaving the block closes the connection, which stops the answer. Raises as `request` does, also while reading.
+        """
+        return self._stream("POST", path, {"content-type": "application/json"}, body)
+
+    def follow(self, path: str, last_event_id: str) -> AbstractContextManager[Iterator[ServerEvent]]:
+        """The server-sent events of a GET, from behind `last_event_id` on. Raises as `request` does, also while
+        reading; going on is for the caller, who knows the last event."""
+        return self._stream("GET", path, {"last-event-id": last_event_id} if last_event_id else {})
+
+    def _repeat(self, attempt: Callable[[], T]) -> T:
         deadline = Deadline.after(self._outage_s, self._clock)
         for pause_s in backoff_s():
             try:
-                with self._translate(), file.open("rb") as content:
-                    response = self._client.post(path, files={"file": (file.name, content)})
-                if response.is_success:
-                    return msgspec.json.decode(response.content, type=answer), response.status_code
-                raise error_of(response.status_code, response.content)
+                return attempt()
             except errors.DependencyUnavailable:
                 if deadline.left_s <= pause_s:
                     raise
             self._clock.sleep(pause_s)
         raise AssertionError("back-off never ends")
 
-    @contextmanager
-    def events(self, path: str, body: bytes) -> Iterator[Iterator[ServerEvent]]:
-        """The server-sent events of a POST, as they come. Never repeated: each call can cost money.
-
-        Leaving the block closes the connection, which stops the answer. Raises as `request` does, also while reading.
-        """
-        headers = {"content-type": "application/json", "accept": "text/event-stream"}
-        with self._translate(), self._client.stream("POST", path, content=body, headers=headers) as response:
-            if not response.is_success:
-                raise error_of(response.status_code, response.read())
-            yield self._decode(response.iter_raw())
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with self._translate():
+            response = self._client.request(method, path, **options)
+        if not response.is_success:
+            raise error_of(response.status_code, response.content)
+        return response
 
     @contextmanager
-    def follow(self, path: str, last_event_id: str) -> Iterator[Iterator[ServerEvent]]:
-        """The server-sent events of a GET, from behind `last_event_id` on. Raises as `request` does, also while
-        reading; going on is for the caller, who knows the last event."""
-        headers = {"accept": "text/event-stream"} | ({"last-event-id": last_event_id} if last_event_id else {})
-        with self._translate(), self._client.stream("GET", path, headers=headers) as response:
+    def _stream(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+    ) -> Iterator[Iterator[ServerEvent]]:
+        headers = {"accept": "text/event-stream"} | headers
+        with self._translate(), self._client.stream(method, path, content=body, headers=headers) as response:
             if not response.is_success:
                 raise error_of(response.status_code, response.read())
             yield self._decode(response.iter_raw())
@@ -148,8 +148,11 @@ def error_of(status: int, body: bytes) -> errors.AdriaticError:
 
 
 @contextmanager
-def connect(url: str, token: str, *, outage_s: float = OUTAGE_S_MAX) -> Iterator[Remote]:
-    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=REQUEST_S_MAX) as client:
+def connect(
+    url: str, token: str, *, outage_s: float = OUTAGE_S_MAX, request_s: float = REQUEST_S_MAX
+) -> Iterator[Remote]:
+    """A client whose requests may be silent for `request_s`."""
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=request_s) as client:
         yield Remote(client, outage_s=outage_s)
 
 

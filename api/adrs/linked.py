@@ -11,20 +11,20 @@ about what they decide. They stay among what may be found wrongly. Refuses I/O: 
 from __future__ import annotations
 
 import math
-import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from api.adrs.document import LinkKind, ParsedAdr, parse, strip_title
+from api.adrs.document import LinkKind, ParsedAdr, strip_title
 from api.adrs.mentions import strip_mentions
 from api.imports.links import KnownAdr, Resolver
+from api.search.known_item import HistoryEnd, interval
 from connectors.history import Fault, FileChange
 
 RECALL_AT: Final = 5
@@ -32,7 +32,6 @@ DEPTH: Final = 10
 """Places that are looked at: as long as a list is."""
 LIST_LINKS_MIN: Final = 13
 """Others that a text links to before it is a list. A decision has a few; lists that were seen have fifty and more."""
-RESAMPLES: Final = 1_000
 
 BM25_K1: Final = 1.2
 BM25_B: Final = 0.75
@@ -62,37 +61,11 @@ class LinkScores(msgspec.Struct, frozen=True):
 # --- what is asked for ----------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Live:
-    """What a history holds at its end, by path, and the paths that a file had before."""
-
-    content: dict[str, bytes] = field(default_factory=dict)
-    former: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def take(self, change: FileChange) -> None:
-        if change.change in ("D", "R"):
-            old = change.old_path or change.path
-            self.content.pop(old, None)
-            if change.change == "R":
-                self.former[change.path] = (*self.former.pop(old, ()), old)
-        if change.change != "D" and change.content is not None:
-            self.content[change.path] = change.content
-
-
 def items(changes: Iterable[FileChange | Fault]) -> list[LinkedAdr]:
     """The ADRs at the end of a history, in the order of paths. Texts that are no UTF-8 are left out."""
-    live = _Live()
-    for change in changes:
-        if not isinstance(change, Fault):
-            live.take(change)
-    texts: list[tuple[str, str, ParsedAdr]] = []
-    for path, content in sorted(live.content.items()):
-        try:
-            text = content.decode().replace("\0", " ")
-        except UnicodeDecodeError:
-            continue
-        texts.append((path, text, parse(text, path=path)))
-    links = _links(texts, live.former)
+    end = HistoryEnd(changes)
+    texts = list(end.texts())
+    links = _links(texts, end.former)
     titles = [document.title for _, _, document in texts]
     return [
         LinkedAdr(
@@ -187,7 +160,7 @@ def measure(corpus: Sequence[LinkedAdr], lists: Sequence[Sequence[int]]) -> list
 
 def scores(found: Sequence[Measured]) -> LinkScores:
     recalls = [recall for recall, _ in found]
-    low, high = _interval(recalls)
+    low, high = interval(recalls)
     return LinkScores(
         len(found),
         fmean(recalls) if found else 0.0,
@@ -195,12 +168,3 @@ def scores(found: Sequence[Measured]) -> LinkScores:
         low,
         high,
     )
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """Bootstrap percentiles from a fixed seed: the same lists give the same interval."""
-    if not values:
-        return 0.0, 0.0
-    chance = random.Random(0)  # noqa: S311 - a sample, not a secret
-    means = sorted(fmean(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    return means[int(RESAMPLES * 0.025)], means[int(RESAMPLES * 0.975)]

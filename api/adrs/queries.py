@@ -110,7 +110,8 @@ async def _one(connection: Connection, tenant_id: UUID, adr_id: UUID, time: date
     return msgspec.convert(dict(row), Adr) if row else None
 
 
-_LIST_BY_CREATED = """
+# Plans are made with the values at hand (`api/db.py`): each order has the plan that a statement of its own would have.
+_LIST = """
   select
     a.adr_id, l.slug as log, a.number, 'ADR-' || a.number as label, a.created_at, a.updated_at, a.deleted_at,
     array(
@@ -145,51 +146,10 @@ _LIST_BY_CREATED = """
         where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id and t.tag = w.tag
       )
     )
-    and a.adr_id < coalesce($9::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-  order by a.adr_id desc
-  limit $10
-"""
-
-_LIST_BY_UPDATED = """
-  select
-    a.adr_id, l.slug as log, a.number, 'ADR-' || a.number as label, a.created_at, a.updated_at, a.deleted_at,
-    array(
-      select tag
-      from app.adr_tags t
-      where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id
-      order by tag
-    ) as tags,
-    a.version, a.title, a.status
-  from app.adrs a
-  join app.logs l using (tenant_id, log_id)
-  where a.tenant_id = $1
-    and ($2::text = 'all' or ($2 = 'deleted') = (a.deleted_at is not null))
-    and (cardinality($3::text[]) = 0 or a.status = any($3))
-    and ($4::text is null or l.slug = $4)
-    and ($5::timestamptz is null or a.updated_at >= $5)
-    and ($6::text is null or a.title ilike $6)
-    and (
-      $7::text is null
-      or exists (
-        select
-        from app.adr_versions v
-        where v.tenant_id = a.tenant_id and v.adr_id = a.adr_id and v.author = $7
-      )
-    )
-    and not exists (
-      select
-      from unnest($8::text[]) as w (tag)
-      where not exists (
-        select
-        from app.adr_tags t
-        where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id and t.tag = w.tag
-      )
-    )
-    and (a.updated_at, a.adr_id) < (
-      coalesce($9::timestamptz, 'infinity'), coalesce($10::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-    )
-  order by a.updated_at desc, a.adr_id desc
-  limit $11
+    and ($9::text <> 'created' or $11::uuid is null or a.adr_id < $11)
+    and ($9 <> 'updated' or $11 is null or (a.updated_at, a.adr_id) < ($10::timestamptz, $11))
+  order by case when $9 = 'updated' then a.updated_at end desc, a.adr_id desc
+  limit $12
 """
 
 
@@ -206,19 +166,14 @@ async def page(
         *(tenant_id, filters.which, list(filters.status), filters.log or None, filters.updated_since),
         *(_like(filters.title), filters.author or None, list(filters.tag)),
     )
-    if order == "created":
-        created = paging.decode(cursor, of, tuple[UUID]) or (None,)
-        rows = await connection.fetch(_LIST_BY_CREATED, *values, *created, limit + 1)
-    else:
-        updated = paging.decode(cursor, of, tuple[datetime, UUID]) or (None, None)
-        rows = await connection.fetch(_LIST_BY_UPDATED, *values, *updated, limit + 1)
+    after = paging.decode(cursor, of, tuple[datetime | None, UUID]) or (None, None)
+    rows = await connection.fetch(_LIST, *values, order, *after, limit + 1)
     rows, more = paging.split(rows, limit)
     items = msgspec.convert([dict(row) for row in rows], list[AdrSummary])
     if not more:
         return AdrPage(items, None)
     last = items[-1]
-    key = (last.adr_id,) if order == "created" else (last.updated_at, last.adr_id)
-    return AdrPage(items, paging.encode(of, *key))
+    return AdrPage(items, paging.encode(of, last.updated_at if order == "updated" else None, last.adr_id))
 
 
 def _like(part: str | None) -> str | None:

@@ -56,13 +56,14 @@ class RelatedAdrs(msgspec.Struct, frozen=True):
 
 
 _RELATED = """
-    select r.related_id as id, 'ADR-' || a.number as label, l.slug as log, a.title, a.status, r.score, r.words, r.terms,
-           r.meaning, r.links_to, r.links_from
-      from mv.related r
-      join app.adrs a on a.tenant_id = r.tenant_id and a.adr_id = r.related_id
-      join app.logs l on l.tenant_id = a.tenant_id and l.log_id = a.log_id
-     where r.tenant_id = $1 and r.kind = 'adr' and r.source_id = $2 and a.deleted_at is null
-     order by r.score desc, r.related_id
+  select
+    r.related_id as id, 'ADR-' || a.number as label, l.slug as log, a.title, a.status, r.score, r.words,
+    r.terms, r.meaning, r.links_to, r.links_from
+  from mv.related r
+  join app.adrs a on a.tenant_id = r.tenant_id and a.adr_id = r.related_id
+  join app.logs l on l.tenant_id = a.tenant_id and l.log_id = a.log_id
+  where r.tenant_id = $1 and r.kind = 'adr' and r.source_id = $2 and a.deleted_at is null
+  order by r.score desc, r.related_id
 """
 
 

@@ -39,16 +39,18 @@ _WORD = re.compile(r"\w")
 
 _PASSAGES = """
   select wanted.place, c.body, c.heading_path, c.char_start, c.char_end, v.title
-  from unnest($1::text[], $2::uuid[], $3::bigint[], $4::integer[]) with ordinality
-    as wanted (kind, source_id, version, ordinal, place)
-  join mv.chunks c
-    on c.tenant_id = app.current_tenant()
+  from unnest(
+    $1::text[], $2::uuid[], $3::bigint[], $4::integer[]
+  ) with ordinality as wanted (kind, source_id, version, ordinal, place)
+  join mv.chunks c on c.tenant_id = app.current_tenant()
     and c.kind = wanted.kind
     and c.source_id = wanted.source_id
     and c.version = wanted.version
     and c.ordinal = wanted.ordinal
-  join app.source_versions v
-    on v.tenant_id = c.tenant_id and v.kind = c.kind and v.source_id = c.source_id and v.version = c.version
+  join app.source_versions v on v.tenant_id = c.tenant_id
+    and v.kind = c.kind
+    and v.source_id = c.source_id
+    and v.version = c.version
   order by wanted.place
 """
 

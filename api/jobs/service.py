@@ -127,42 +127,33 @@ async def _announce(connection: Connection, tenant_id: UUID, job_id: UUID) -> No
     await connection.execute(_EMIT_SUBMITTED, tenant_id, job_id)
 
 
-_READ_JOB = """
-  select
-    job_id, kind, params, state, phase, done, total, unit, attempts,
-    cancel_requested_at is not null as cancel_requested, last_error, created_at, started_at, heartbeat_at,
-    finished_at
-  from app.jobs
-  where tenant_id = $1 and job_id = $2
-"""
-
-
-async def read(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job:
-    row = await connection.fetchrow(_READ_JOB, tenant_id, job_id)
-    if row is None:
-        raise _no_such_job(job_id)
-    return _job(row)
-
-
-_LIST_JOBS = """
+_READ_JOBS = """
   select
     job_id, kind, params, state, phase, done, total, unit, attempts,
     cancel_requested_at is not null as cancel_requested, last_error, created_at, started_at, heartbeat_at,
     finished_at
   from app.jobs
   where tenant_id = $1
-    and ($2::text is null or state = $2)
-    and ($3::timestamptz is null or (created_at, job_id) < ($3, $4::uuid))
+    and ($2::uuid is null or job_id = $2)
+    and ($3::text is null or state = $3)
+    and ($4::timestamptz is null or (created_at, job_id) < ($4, $5::uuid))
   order by created_at desc, job_id desc
-  limit $5
+  limit $6
 """
+
+
+async def read(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job:
+    row = await connection.fetchrow(_READ_JOBS, tenant_id, job_id, None, None, None, 1)
+    if row is None:
+        raise _no_such_job(job_id)
+    return _job(row)
 
 
 async def page(connection: Connection, tenant_id: UUID, state: State | None, limit: int, cursor: str | None) -> JobPage:
     """Newest first."""
     filters = paging.fingerprint("jobs", state)
     after = paging.decode(cursor, filters, tuple[datetime, UUID])
-    rows = await connection.fetch(_LIST_JOBS, tenant_id, state, *(after or (None, None)), limit + 1)
+    rows = await connection.fetch(_READ_JOBS, tenant_id, None, state, *(after or (None, None)), limit + 1)
     shown, more = paging.split(rows, limit)
     items = [_job(row) for row in shown]
     return JobPage(items, paging.encode(filters, items[-1].created_at, items[-1].job_id) if more else None)

@@ -34,12 +34,9 @@ NOBODY = UUID(int=0)
 
 _SELECT_PROGRESS = "select lsn::text from ops.cdc_progress where slot = $1"
 _SELECT_WATERMARKS = """
-select view,
-  min(lsn)::text as lsn,
-  min(source_at) as time,
-  bool_and(lsn > '0/0') as complete
-from mv.watermarks
-group by view
+  select view, min(lsn)::text as lsn, min(source_at) as time, bool_and(lsn > '0/0') as complete
+  from mv.watermarks
+  group by view
 """
 _SELECT_STOPPED = "select table_name from ops.cdc_tables where state = 'stopped'"
 

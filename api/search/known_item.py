@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from statistics import fmean
 
 import msgspec
 
-from api.adrs.document import parse, strip_title
+from api.adrs.document import ParsedAdr, parse, strip_title
 from connectors.history import Fault, FileChange
 
 DEPTH = 10
@@ -44,25 +45,39 @@ class KnownItemScores(msgspec.Struct, frozen=True):
     high: float
 
 
-def items(changes: Iterable[FileChange | Fault]) -> list[KnownItem]:
-    """What a history holds at its end, in the order of paths. Texts that are no UTF-8 are left out."""
-    live: dict[str, bytes] = {}
-    for change in changes:
-        if isinstance(change, Fault):
-            continue
+class HistoryEnd:
+    """What a history holds at its end, by path, and the paths that a file had before."""
+
+    def __init__(self, changes: Iterable[FileChange | Fault]) -> None:
+        self.former: dict[str, tuple[str, ...]] = {}
+        self._content: dict[str, bytes] = {}
+        for change in changes:
+            if not isinstance(change, Fault):
+                self._take(change)
+
+    def _take(self, change: FileChange) -> None:
         if change.change in ("D", "R"):
-            live.pop(change.old_path or change.path, None)
+            old = change.old_path or change.path
+            self._content.pop(old, None)
+            if change.change == "R":
+                self.former[change.path] = (*self.former.pop(old, ()), old)
         if change.change != "D" and change.content is not None:
-            live[change.path] = change.content
-    return [item for path, content in sorted(live.items()) if (item := _item(path, content)) is not None]
+            self._content[change.path] = change.content
+
+    def texts(self) -> Iterator[tuple[str, str, ParsedAdr]]:
+        """Path, text and what it says, in the order of paths. What is no UTF-8 is left out."""
+        for path, content in sorted(self._content.items()):
+            with suppress(UnicodeDecodeError):
+                text = content.decode().replace("\0", " ")
+                yield path, text, parse(text, path=path)
 
 
-def _item(path: str, content: bytes) -> KnownItem | None:
-    try:
-        text = content.decode().replace("\0", " ")
-    except UnicodeDecodeError:
-        return None
-    document = parse(text, path=path)
+def items(changes: Iterable[FileChange | Fault]) -> list[KnownItem]:
+    """The ADRs at the end of a history, in the order of paths."""
+    return [_item(path, text, document) for path, text, document in HistoryEnd(changes).texts()]
+
+
+def _item(path: str, text: str, document: ParsedAdr) -> KnownItem:
     asked = document.role == "record" and not {"no-title", "empty", "placeholder"} & set(document.oddities)
     return KnownItem(path, as_query(document.title) if asked else None, strip_title(text))
 
@@ -77,7 +92,7 @@ def scores(ranks: Sequence[int | None]) -> KnownItemScores:
     found = [rank if rank is not None and rank <= DEPTH else None for rank in ranks]
     # With one right answer the ideal gain is 1, and nDCG is the gain of its place.
     gains = [1 / math.log2(1 + rank) if rank else 0.0 for rank in found]
-    low, high = _interval(gains)
+    low, high = interval(gains)
     return KnownItemScores(
         queries=len(ranks),
         ndcg=fmean(gains) if gains else 0.0,
@@ -88,7 +103,7 @@ def scores(ranks: Sequence[int | None]) -> KnownItemScores:
     )
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float]:
+def interval(values: Sequence[float]) -> tuple[float, float]:
     """Bootstrap percentiles, from a fixed seed, so that the same ranks give the same interval."""
     if not values:
         return 0.0, 0.0

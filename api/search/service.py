@@ -143,7 +143,7 @@ async def _hits(
         allowed and allowed.ids,
         request.mode != "meaning",
         embedded[0].name if embedded else None,
-        "[" + ",".join(map(repr, embedded[1].tolist())) + "]" if embedded else None,
+        embedded[1] if embedded else None,
         query.number,
         request.limit,
         CANDIDATES_MAX,

@@ -10,13 +10,15 @@ from typing import Final
 ALLOWED: Final = """
   with required as (
     select wanted.n, found.kind, found.source_id
-    from unnest($7::text[]) with ordinality as wanted (text, n),
+    from
+      unnest($7::text[]) with ordinality as wanted (text, n),
       mv.search_sources_with(websearch_to_tsquery('pg_catalog.english', wanted.text)) as found
     where numnode(websearch_to_tsquery('pg_catalog.english', wanted.text)) > 0
   ),
   excluded as (
     select found.kind, found.source_id
-    from unnest($8::text[]) as unwanted (text),
+    from
+      unnest($8::text[]) as unwanted (text),
       mv.search_sources_with(websearch_to_tsquery('pg_catalog.english', unwanted.text)) as found
     where numnode(websearch_to_tsquery('pg_catalog.english', unwanted.text)) > 0
   ),
@@ -60,12 +62,12 @@ ALLOWED: Final = """
     and ($6::timestamptz is null or s.effective_at < $6)
     and (
       (select n from demanded) = 0
-      or (s.kind, s.source_id) in (
-        select r.kind, r.source_id
-        from required r
-        group by r.kind, r.source_id
-        having count(*) = (select n from demanded)
-      )
+        or (s.kind, s.source_id) in (
+          select r.kind, r.source_id
+          from required r
+          group by r.kind, r.source_id
+          having count(*) = (select n from demanded)
+        )
     )
     and (s.kind, s.source_id) not in (select x.kind, x.source_id from excluded x)
 """
@@ -83,7 +85,7 @@ HITS: Final = r"""
   ),
   meaning as materialized (
     select *, row_number() over (order by score desc, kind, source_id) as rank
-    from mv.search_meaning($5, $6::text::vector, $2, $3, $9)
+    from mv.search_meaning($5, $6::vector, $2, $3, $9)
     where $6 is not null
   ),
   named as materialized (
@@ -97,10 +99,9 @@ HITS: Final = r"""
   ),
   fused as (
     select
-      kind, source_id, n.source_id is not null as named, w.terms,
-      w.rank as words_rank, w.score as words_score, w.version as words_version, w.ordinal as words_ordinal,
-      m.rank as meaning_rank, m.score as meaning_score, m.version as meaning_version,
-      m.ordinal as meaning_ordinal,
+      kind, source_id, n.source_id is not null as named, w.terms, w.rank as words_rank,
+      w.score as words_score, w.version as words_version, w.ordinal as words_ordinal, m.rank as meaning_rank,
+      m.score as meaning_score, m.version as meaning_version, m.ordinal as meaning_ordinal,
       coalesce(1.0::float8 / ($10::integer + w.rank), 0) as words_part,
       coalesce(1.0::float8 / ($10::integer + m.rank), 0) as meaning_part,
       -- The chunk that is shown is that of the arm that ranks the source higher.
@@ -120,8 +121,9 @@ HITS: Final = r"""
   best as materialized (
     select f.*, s.tenant_id, s.title, s.status, s.effective_at, s.words_version as shown_version
     from scored f
-    join mv.search_state s
-      on s.tenant_id = app.current_tenant() and s.kind = f.kind and s.source_id = f.source_id
+    join mv.search_state s on s.tenant_id = app.current_tenant()
+      and s.kind = f.kind
+      and s.source_id = f.source_id
     -- A delete is seen at once, whatever the flow has done with it; and so is that the rows are gone.
     where not coalesce(
       (
@@ -130,8 +132,7 @@ HITS: Final = r"""
         where v.tenant_id = s.tenant_id and v.kind = s.kind and v.source_id = s.source_id
         order by v.version desc
         limit 1
-      ),
-      true
+      ), true
     )
     order by f.score desc, f.kind, f.source_id
     limit $8
@@ -148,28 +149,25 @@ HITS: Final = r"""
       where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id
       order by t.tag
     ) as tags,
-    (select count(*) from words) as words_candidates,
-    (select count(*) from meaning) as meaning_candidates,
+    (select count(*) from words) as words_candidates, (select count(*) from meaning) as meaning_candidates,
     -- Without headings, whose place the heading path has taken, unless there is nothing else.
     ts_headline(
       'pg_catalog.english',
       translate(
-        coalesce(nullif(btrim(regexp_replace(c.body, '^ {0,3}#+ .*$', '', 'gn'), E' \n\r\t'), ''), c.body), $12, ''
+        coalesce(nullif(btrim(regexp_replace(c.body, '^ {0,3}#+ .*$', '', 'gn'), E' \n\r\t'), ''), c.body),
+        $12, ''
       ),
-      terms.query,
-      $13
+      terms.query, $13
     ) as headline
   from best
-  join mv.chunks c
-    on c.tenant_id = best.tenant_id
+  join mv.chunks c on c.tenant_id = best.tenant_id
     and c.kind = best.kind
     and c.source_id = best.source_id
     and c.version = best.version
     and c.ordinal = best.ordinal
   left join app.adrs a on best.kind = 'adr' and a.tenant_id = best.tenant_id and a.adr_id = best.source_id
   left join app.logs l on l.tenant_id = a.tenant_id and l.log_id = a.log_id
-  left join app.document_versions d
-    on best.kind = 'document'
+  left join app.document_versions d on best.kind = 'document'
     and d.tenant_id = best.tenant_id
     and d.document_id = best.source_id
     and d.version = best.shown_version
@@ -177,5 +175,5 @@ HITS: Final = r"""
   order by best.score desc, best.kind, best.source_id
 """
 """The best hits with all that is shown of them: query text, kinds and ids of what is allowed or null, whether by words,
-embedding space, vector as text or null, number or null, hits at most, candidates of each arm, the constant of the
+embedding space, vector or null, number or null, hits at most, candidates of each arm, the constant of the
 fusion, the score of a named ADR, the characters that mark a match, and ts_headline's options."""

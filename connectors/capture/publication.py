@@ -16,15 +16,8 @@ from schemas.capture import Column
 
 PUBLISHED = """
   select
-    n.nspname,
-    c.relname,
-    c.oid::bigint,
-    c.relreplident::text,
-    p.rowfilter,
-    a.attname,
-    a.atttypid::bigint,
-    a.atttypmod,
-    coalesce(a.attnum = any (i.indkey), false) or c.relreplident = 'f',
+    n.nspname, c.relname, c.oid::bigint, c.relreplident::text, p.rowfilter, a.attname, a.atttypid::bigint,
+    a.atttypmod, coalesce(a.attnum = any (i.indkey), false) or c.relreplident = 'f',
     coalesce(a.attnum = any (k.indkey), false),
     format_type(a.atttypid, a.atttypmod) || case when a.attnotnull then ', not null' else '' end
   from pg_publication b

@@ -15,7 +15,7 @@ Why it neither loses nor doubles, wherever the process ends:
   that a snapshot later than the one wanted is there.
 
 Its records have the position just before S, so that every streamed one is after them, even a commit that starts at S.
-One transaction lasts at most `TRANSACTION_MAX_S`: at the speed of copying some ten million rows.
+One transaction lasts at most as long as `connectors.kafka.producer` lets it, some ten million rows.
 """
 
 from __future__ import annotations

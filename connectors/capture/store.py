@@ -32,6 +32,67 @@ NO_PARTITION = -1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_READ_SERVER = """
+  select
+    current_setting('wal_level'), (select system_identifier::text from pg_control_system()), current_database()
+"""
+_READ_PROGRESS = """
+  select system_id, lsn::text, committed_at, snapshot_after::text, snapshot_lsn::text
+  from ops.cdc_progress
+  where slot = %s
+"""
+
+_RECORD_SNAPSHOT = """
+  insert into ops.cdc_progress as p (slot, system_id, lsn, committed_at, snapshot_after, snapshot_lsn)
+  values (%s, %s, %s, %s, %s, %s)
+  on conflict (slot)
+  do update set snapshot_lsn = excluded.snapshot_lsn, updated_at = clock_timestamp()
+"""
+
+_ADVANCE_PROGRESS = """
+  update ops.cdc_progress
+  set lsn = %s, committed_at = greatest(committed_at, %s), updated_at = clock_timestamp()
+  where slot = %s and lsn <= %s and snapshot_lsn is not null
+"""
+
+_EMIT_HEARTBEAT = """
+  select pg_logical_emit_message(false, %s, (extract(epoch from clock_timestamp()) * 1000000)::bigint::text)
+"""
+
+_READ_TABLE_STATES = """
+  select table_name, state, code, detail, hint, since
+  from ops.cdc_tables
+  where slot = %s
+  order by state <> 'stopped', table_name
+"""
+
+_RECORD_TABLE_STATE = """
+  insert into ops.cdc_tables as t (slot, table_name, state, code, detail, hint)
+  values (%s, %s, %s, %s, %s, %s)
+  on conflict (slot, table_name)
+  do update set
+    state = excluded.state,
+    code = excluded.code,
+    detail = excluded.detail,
+    hint = excluded.hint,
+    since = clock_timestamp()
+  where t.state <> 'stopped' and (t.state, t.code) is distinct from (excluded.state, excluded.code)
+"""
+
+_INSERT_DEAD_LETTER = """
+  insert into ops.dlq (flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, value)
+  values (%s, %s, %s, %s, %s, 'encode', %s, %s, %s, %s)
+  on conflict do nothing
+"""
+
+
+_TERMINATE_READER = """
+  select pg_terminate_backend(active_pid)
+  from pg_replication_slots
+  where slot_name = %s and active_pid is not null
+"""
+
+
 class Store(Session):
     """One session with the database, as adriatic_cdc. Close it, or use it as a context manager."""
 
@@ -50,10 +111,7 @@ class Store(Session):
     # --- the catalogue ----------------------------------------------------------------------------------------------
 
     def server(self, publication: str) -> Server:
-        wal_level, system_id, database = self._one(
-            "select current_setting('wal_level'), (select system_identifier::text from pg_control_system()), "
-            "current_database()"
-        )
+        wal_level, system_id, database = self._one(_READ_SERVER)
         with translate("read the catalogue"):
             exists = read_published(self._connection, publication) is not None
         return Server(wal_level, system_id, database, exists)
@@ -79,11 +137,7 @@ class Store(Session):
     # --- our account ------------------------------------------------------------------------------------------------
 
     def progress(self) -> Progress | None:
-        row = self._maybe_one(
-            "select system_id, lsn::text, committed_at, snapshot_after::text, snapshot_lsn::text "
-            "from ops.cdc_progress where slot = %s",
-            self._slot,
-        )
+        row = self._maybe_one(_READ_PROGRESS, self._slot)
         if row is None:
             return None
         system_id, lsn, at, after, snapshot = row
@@ -94,9 +148,7 @@ class Store(Session):
     def snapshot_done(self, progress: Progress, snapshot_lsn: int, committed_at_us: int) -> None:
         """The snapshot is in Kafka. For a first one this is where readers begin to see progress."""
         self._run(
-            "insert into ops.cdc_progress as p (slot, system_id, lsn, committed_at, snapshot_after, snapshot_lsn) "
-            "values (%s, %s, %s, %s, %s, %s) on conflict (slot) do update "
-            "set snapshot_lsn = excluded.snapshot_lsn, updated_at = clock_timestamp()",
+            _RECORD_SNAPSHOT,
             self._slot,
             progress.system_id,
             show(progress.lsn),
@@ -111,8 +163,7 @@ class Store(Session):
         with translate("write progress"), self._connection.transaction():
             if confirmed is not None:
                 written = self._connection.execute(
-                    "update ops.cdc_progress set lsn = %s, committed_at = greatest(committed_at, %s), "
-                    "updated_at = clock_timestamp() where slot = %s and lsn <= %s and snapshot_lsn is not null",
+                    _ADVANCE_PROGRESS,
                     [show(confirmed.lsn), _time(confirmed.committed_at_us), self._slot, show(confirmed.lsn)],
                 )
                 if written.rowcount != 1:
@@ -123,11 +174,7 @@ class Store(Session):
                         "update ops.cdc_progress set read_at = greatest(read_at, %s) where slot = %s",
                         [_time(read_at_us), self._slot],
                     )
-                self._connection.execute(
-                    "select pg_logical_emit_message(false, %s, "
-                    "(extract(epoch from clock_timestamp()) * 1000000)::bigint::text)",
-                    [HEARTBEAT_PREFIX],
-                )
+                self._connection.execute(_EMIT_HEARTBEAT, [HEARTBEAT_PREFIX])
 
     def read_stopped(self) -> dict[str, str]:
         """Tables that are stopped, and why."""
@@ -138,11 +185,7 @@ class Store(Session):
 
     def table_states(self) -> list[dict[str, Any]]:
         """List for people every table that was ever captured, stopped ones first."""
-        rows = self._all(
-            "select table_name, state, code, detail, hint, since from ops.cdc_tables where slot = %s "
-            "order by state <> 'stopped', table_name",
-            self._slot,
-        )
+        rows = self._all(_READ_TABLE_STATES, self._slot)
         names = ("table", "state", "code", "detail", "hint", "since")
         return [dict(zip(names, (*row[:-1], row[-1].isoformat()), strict=True)) for row in rows]
 
@@ -152,13 +195,9 @@ class Store(Session):
         return _time(us)
 
     def table_state(self, table: str, state: str, error: AdriaticError | None = None) -> None:
-        """Show what a table is doing. A stopped table stays so until `forget`."""
+        """Show what a table is doing. A stopped table stays so until `reset`."""
         self._run(
-            "insert into ops.cdc_tables as t (slot, table_name, state, code, detail, hint) "
-            "values (%s, %s, %s, %s, %s, %s) on conflict (slot, table_name) do update "
-            "set state = excluded.state, code = excluded.code, detail = excluded.detail, hint = excluded.hint, "
-            "since = clock_timestamp() "
-            "where t.state <> 'stopped' and (t.state, t.code) is distinct from (excluded.state, excluded.code)",
+            _RECORD_TABLE_STATE,
             self._slot,
             table,
             state,
@@ -170,8 +209,7 @@ class Store(Session):
     def dead_letter(self, topic: str, lsn: int, tenant_id: str | None, error: AdriaticError, content: bytes) -> None:
         """Keep an outbox message that cannot be encoded. The second time it is there already."""
         self._run(
-            "insert into ops.dlq (flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, value) "
-            "values (%s, %s, %s, %s, %s, 'encode', %s, %s, %s, %s) on conflict do nothing",
+            _INSERT_DEAD_LETTER,
             FLOW,
             topic,
             NO_PARTITION,
@@ -200,11 +238,7 @@ class Store(Session):
 
     def terminate_reader(self) -> None:
         """End whoever reads the slot; a capture that runs connects again and finds what `reset` left."""
-        self._run(
-            "select pg_terminate_backend(active_pid) from pg_replication_slots "
-            "where slot_name = %s and active_pid is not null",
-            self._slot,
-        )
+        self._run(_TERMINATE_READER, self._slot)
 
     def drop_slot(self) -> None:
         self._run(

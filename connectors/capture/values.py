@@ -3,7 +3,7 @@
 Owns one pure function for each pair of a Postgres type and an Avro type. The contract decides: a `numeric` may be a
 decimal, a double or a string, whatever its schema says. Refuses pairs that would lose something (`Misfit`, found when
 the relation is first seen), and single values that the pair cannot hold (`Unencodable`). Relies on the session's
-settings (R9, `transport.SESSION`).
+settings (R9, `connectors.postgres.connections.SESSIONS`).
 
 | Postgres | Avro | what |
 |---|---|---|

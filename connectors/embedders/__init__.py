@@ -1,6 +1,6 @@
 """Text to vectors: the seam, the value that names a space, and the choice by settings.
 
-Owns the contract that every embedder keeps (`tests/connectors/embedders/contract.py` runs it against each of them).
+Owns the contract that every embedder keeps (`tests/connectors/embedders/test_contract.py` runs it against each).
 Refuses to cut text into chunks, to store vectors, and to retry: the caller tries again. The in-process model
 is in `minilm`, any endpoint that speaks OpenAI's API in `openai`.
 """

@@ -148,7 +148,7 @@ def map_error(error: KafkaError, doing: str) -> AdriaticError:
     return _make(meaning_of(error.code()), f"{doing}: {error.str()}")
 
 
-def map_aiokafka_error(error: Exception, doing: str) -> AdriaticError | None:
+def map_aiokafka_error(error: BaseException, doing: str) -> AdriaticError | None:
     """Our error for one that Faust lets through from aiokafka; None when it is none of these."""
     for cls in type(error).__mro__:
         if cls.__module__ == "aiokafka.errors":

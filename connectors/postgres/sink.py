@@ -28,9 +28,9 @@ from runtime.settings import PostgresSettings
 from schemas.headers import POSITION_HEADER, TRACEPARENT_HEADER
 
 OFFSETS = """
-    select topic, partition, next_offset
-    from ops.consumer_offsets
-    where flow = %s
+  select topic, partition, next_offset
+  from ops.consumer_offsets
+  where flow = %s
 """
 
 
@@ -70,6 +70,19 @@ class DeadLetter:
         return cls(record, stage, Unprocessable.code, _strip_values(error), "", tenant)
 
 
+_INSERT_OFFSETS = """
+  insert into ops.consumer_offsets (flow, topic, partition, next_offset)
+  values (%s, %s, %s, %s)
+  on conflict do nothing
+"""
+
+_MOVE_OFFSET = """
+  update ops.consumer_offsets
+  set next_offset = %s, updated_at = now()
+  where flow = %s and topic = %s and partition = %s and next_offset = %s
+"""
+
+
 class TransactionalSink:
     """The one writer of a flow's partitions. Not for several threads at once."""
 
@@ -90,11 +103,7 @@ class TransactionalSink:
         """Where the flow stands. A partition that it never saw starts at `first`, and has a row from then on."""
         rows = [(self._flow, source.topic, source.partition, first[source]) for source in sorted(first)]
         with self.transaction() as connection:
-            connection.cursor().executemany(
-                "insert into ops.consumer_offsets (flow, topic, partition, next_offset) values (%s, %s, %s, %s) "
-                "on conflict do nothing",
-                rows,
-            )
+            connection.cursor().executemany(_INSERT_OFFSETS, rows)
         return self.offsets(sorted(first))
 
     def commit(self, step: Step, work: Callable[[Connection], None], on_retry: Callable[[], None]) -> None:
@@ -153,11 +162,7 @@ class TransactionalSink:
 
     def _move(self, connection: Connection, step: Step, in_doubt: bool) -> bool:
         """True when the offset was moved. False when it turns out that the attempt before did it."""
-        moved = connection.execute(
-            "update ops.consumer_offsets set next_offset = %s, updated_at = now() "
-            "where flow = %s and topic = %s and partition = %s and next_offset = %s",
-            [step.target, self._flow, *step.source, step.expected],
-        ).rowcount
+        moved = connection.execute(_MOVE_OFFSET, [step.target, self._flow, *step.source, step.expected]).rowcount
         if moved:
             return True
         row = connection.execute(
@@ -174,11 +179,11 @@ class TransactionalSink:
 
 
 EXPECT_WATERMARKS = """
-insert into mv.watermarks (view, topic, partition, lsn, source_at)
-select view, topic, partition, '0/0', to_timestamp(0)
-from unnest(%s::text[], %s::text[], %s::int[]) as expected (view, topic, partition)
-order by 1, 2, 3
-on conflict do nothing
+  insert into mv.watermarks (view, topic, partition, lsn, source_at)
+  select view, topic, partition, '0/0', to_timestamp(0)
+  from unnest(%s::text[], %s::text[], %s::int[]) as expected (view, topic, partition)
+  order by 1, 2, 3
+  on conflict do nothing
 """
 
 
@@ -189,16 +194,40 @@ def expect_watermarks(connection: Connection, views: Mapping[TopicPartition, Seq
     connection.execute(EXPECT_WATERMARKS, [[row[column] for row in rows] for column in range(3)])
 
 
+_ADVANCE_WATERMARK = """
+  insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at)
+  values (%s, %s, %s, '0/0'::pg_lsn + %s::numeric, %s, clock_timestamp())
+  on conflict (view, topic, partition)
+  do update set
+    lsn = excluded.lsn,
+    source_at = greatest(w.source_at, excluded.source_at),
+    applied_at = excluded.applied_at
+  where w.lsn < excluded.lsn
+"""
+
+
 def advance_watermarks(connection: Connection, views: Sequence[str], source: TopicPartition, mark: Watermark) -> None:
     """Watermarks never go back, whoever sets them."""
-    connection.cursor().executemany(
-        "insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at) "
-        "values (%s, %s, %s, '0/0'::pg_lsn + %s::numeric, %s, clock_timestamp()) "
-        "on conflict (view, topic, partition) do update set lsn = excluded.lsn, "
-        "source_at = greatest(w.source_at, excluded.source_at), applied_at = excluded.applied_at "
-        "where w.lsn < excluded.lsn",
-        [(view, *source, mark.lsn, mark.source_at) for view in views],
-    )
+    connection.cursor().executemany(_ADVANCE_WATERMARK, [(view, *source, mark.lsn, mark.source_at) for view in views])
+
+
+_ADVANCE_IDLE_WATERMARKS = """
+  insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at)
+  select v.view, o.topic, o.partition, %s::pg_lsn, %s, clock_timestamp()
+  from unnest(%s::text[], %s::int[], %s::bigint[]) as e (topic, partition, end_offset)
+  join ops.consumer_offsets o on o.flow = %s
+    and o.topic = e.topic
+    and o.partition = e.partition
+    and o.next_offset >= e.end_offset
+  cross join unnest(%s::text[]) as v (view)
+  order by 1, 2, 3
+  on conflict (view, topic, partition)
+  do update set
+    lsn = excluded.lsn,
+    source_at = greatest(w.source_at, excluded.source_at),
+    applied_at = excluded.applied_at
+  where w.lsn < excluded.lsn
+"""
 
 
 def advance_idle_watermarks(
@@ -216,15 +245,7 @@ def advance_idle_watermarks(
     """
     sources = sorted(ends)
     connection.execute(
-        "insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at) "
-        "select v.view, o.topic, o.partition, %s::pg_lsn, %s, clock_timestamp() "
-        "from unnest(%s::text[], %s::int[], %s::bigint[]) as e (topic, partition, end_offset) "
-        "join ops.consumer_offsets o on o.flow = %s and o.topic = e.topic and o.partition = e.partition "
-        "and o.next_offset >= e.end_offset cross join unnest(%s::text[]) as v (view) "
-        "order by 1, 2, 3 "
-        "on conflict (view, topic, partition) do update set lsn = excluded.lsn, "
-        "source_at = greatest(w.source_at, excluded.source_at), applied_at = excluded.applied_at "
-        "where w.lsn < excluded.lsn",
+        _ADVANCE_IDLE_WATERMARKS,
         [
             lsn,
             source_at,
@@ -240,17 +261,54 @@ def advance_idle_watermarks(
 # --- dead letters ---------------------------------------------------------------------------------------------------
 
 
+_READ_NEW_LETTERS = """
+  select record_offset
+  from ops.dlq
+  where flow = %s
+    and topic = %s
+    and partition = %s
+    and record_offset >= %s
+    and record_offset < %s
+    and state = 'new'
+    and stage <> 'reject'
+  order by record_offset
+"""
+
+
 def recent_dead_letters(
     connection: Connection, flow: str, source: TopicPartition, since: int, before: int
 ) -> list[int]:
     """Offsets of undecided dead letters of a partition in `since ≤ offset < before`, ascending. Not those that a flow
     rejected on purpose: what a stranger sends must not stop everybody."""
-    rows = connection.execute(
-        "select record_offset from ops.dlq where flow = %s and topic = %s and partition = %s "
-        "and record_offset >= %s and record_offset < %s and state = 'new' and stage <> 'reject' order by record_offset",
-        [flow, *source, since, before],
-    )
+    rows = connection.execute(_READ_NEW_LETTERS, [flow, *source, since, before])
     return [row[0] for row in rows]
+
+
+_WRITE_DEAD_LETTER = """
+  with kept as (
+    insert into ops.dlq as d (
+      flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, key, value, headers,
+      record_at
+    )
+    values (
+      %(flow)s, %(topic)s, %(partition)s, %(offset)s, %(tenant)s, %(stage)s, %(code)s, %(detail)s, %(hint)s,
+      %(key)s, %(value)s, %(headers)s, %(record_at)s
+    )
+    on conflict (flow, topic, partition, record_offset)
+    do update set
+      attempts = d.attempts + 1,
+      stage = excluded.stage,
+      code = excluded.code,
+      detail = excluded.detail,
+      hint = excluded.hint,
+      failed_at = excluded.failed_at,
+      state = 'new'
+    returning d.attempts
+  )
+  select app.emit_raw(%(dlq_topic)s, %(key)s, %(tenant)s, %(value)s, %(out)s::jsonb)
+  from kept
+  where attempts = 1
+"""
 
 
 def write_dead_letters(connection: Connection, flow: str, letters: Iterable[DeadLetter]) -> None:
@@ -259,15 +317,7 @@ def write_dead_letters(connection: Connection, flow: str, letters: Iterable[Dead
     for letter in letters:
         record = letter.record
         connection.execute(
-            "with kept as ("
-            "insert into ops.dlq as d (flow, topic, partition, record_offset, tenant_id, stage, code, detail, hint, "
-            "key, value, headers, record_at) values (%(flow)s, %(topic)s, %(partition)s, %(offset)s, %(tenant)s, "
-            "%(stage)s, %(code)s, %(detail)s, %(hint)s, %(key)s, %(value)s, %(headers)s, %(record_at)s) "
-            "on conflict (flow, topic, partition, record_offset) do update set attempts = d.attempts + 1, "
-            "stage = excluded.stage, code = excluded.code, detail = excluded.detail, hint = excluded.hint, "
-            "failed_at = excluded.failed_at, state = 'new' returning d.attempts) "
-            "select app.emit_raw(%(dlq_topic)s, %(key)s, %(tenant)s, %(value)s, %(out)s::jsonb) from kept "
-            "where attempts = 1",
+            _WRITE_DEAD_LETTER,
             {
                 "flow": flow,
                 "topic": record.topic,

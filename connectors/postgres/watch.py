@@ -29,21 +29,21 @@ KINDS_MAX = 200
 
 
 PROGRESS = """
-    select flow, topic, partition, extract(epoch from seen_at)::float8, extract(epoch from sampled_at)::float8
-    from ops.flow_progress
+  select flow, topic, partition, extract(epoch from seen_at)::float8, extract(epoch from sampled_at)::float8
+  from ops.flow_progress
 """
 WRITE_PROGRESS = """
-    insert into ops.flow_progress as p (flow, topic, partition, seen_at, sampled_at)
-    select %s, topic, partition, seen_at, clock_timestamp()
-    from unnest(%s::text[], %s::integer[], %s::timestamptz[]) as mine (topic, partition, seen_at)
-    order by topic, partition
-    on conflict (flow, topic, partition) do update
-    set seen_at = greatest(p.seen_at, excluded.seen_at), sampled_at = excluded.sampled_at
+  insert into ops.flow_progress as p (flow, topic, partition, seen_at, sampled_at)
+  select %s, topic, partition, seen_at, clock_timestamp()
+  from unnest(%s::text[], %s::integer[], %s::timestamptz[]) as mine (topic, partition, seen_at)
+  order by topic, partition
+  on conflict (flow, topic, partition)
+  do update set seen_at = greatest(p.seen_at, excluded.seen_at), sampled_at = excluded.sampled_at
 """
 SELECT_BEHIND = """
-    select extract(epoch from clock_timestamp() - committed_at)::float8
-    from ops.cdc_progress
-    where slot = %s
+  select extract(epoch from clock_timestamp() - committed_at)::float8
+  from ops.cdc_progress
+  where slot = %s
 """
 
 
@@ -91,9 +91,76 @@ class Facts:
 
 
 WATERMARKS = """
-select view, extract(epoch from min(source_at))::float8, bool_and(lsn > '0/0')
-from mv.watermarks
-group by view
+  select view, extract(epoch from min(source_at))::float8, bool_and(lsn > '0/0')
+  from mv.watermarks
+  group by view
+"""
+
+
+_READ_CLOCKS = """
+  select
+    extract(epoch from clock_timestamp())::float8, extract(epoch from read_at)::float8,
+    extract(epoch from committed_at)::float8
+  from (select 1) as one
+  left join ops.cdc_progress on slot = %s
+"""
+
+_READ_SESSIONS = r"""
+  select regexp_replace(application_name, '^adriatic-flow-(.*?)(-sampler)?$', '\1'), count(*)
+  from pg_stat_activity
+  where datname = current_database() and application_name like 'adriatic-flow-%%'
+  group by 1
+"""
+
+_COUNT_DEAD_LETTERS = """
+  select flow, topic, code, count(*) filter (where state = 'new'), count(*) filter (where state <> 'new')
+  from ops.dlq
+  where stage <> 'reject'
+  group by 1, 2, 3
+  order by 4 desc, 1, 2, 3
+  limit %s
+"""
+
+
+_READ_PICTURE = """
+  select found::text, extract(epoch from clock_timestamp())::float8
+  from (select 1) as one
+  left join ops.pipeline on true
+"""
+
+_READ_SPEND_TODAY = """
+  select count(*), coalesce(sum(cost_micro_usd), 0)::bigint, count(*) filter (where cost_micro_usd is null)
+  from app.usage_events
+  where started_at >= date_trunc('day', now(), 'UTC')
+"""
+
+_WRITE_PICTURE = """
+  insert into ops.pipeline (sampled_at, found)
+  values (%s, %s::jsonb)
+  on conflict (only_row)
+  do update set sampled_at = excluded.sampled_at, found = excluded.found
+"""
+
+_WRITE_MINUTE = """
+  insert into ops.freshness_minute as m (view, stage, minute, samples, p50_s, p95_s, p99_s, max_s)
+  values (%s, %s, %s, %s, %s, %s, %s, %s)
+  on conflict (view, stage, minute)
+  do update set
+    samples = excluded.samples,
+    p50_s = excluded.p50_s,
+    p95_s = excluded.p95_s,
+    p99_s = excluded.p99_s,
+    max_s = greatest(m.max_s, excluded.max_s)
+  where m.samples <= excluded.samples
+"""
+
+_READ_LAST_HOUR = """
+  select
+    view, sum(samples)::int, percentile_disc(0.5) within group (order by p50_s), max(p95_s), max(p99_s),
+    max(max_s)
+  from ops.freshness_minute
+  where stage = %s and minute >= now() - interval '1 hour'
+  group by view
 """
 
 
@@ -124,12 +191,7 @@ class Watch(Session):
         )
 
     def _clocks(self) -> tuple[float, float | None, float | None]:
-        rows = self._rows(
-            "select extract(epoch from clock_timestamp())::float8, extract(epoch from read_at)::float8, "
-            "extract(epoch from committed_at)::float8 from (select 1) as one "
-            "left join ops.cdc_progress on slot = %s",
-            self._slot,
-        )
+        rows = self._rows(_READ_CLOCKS, self._slot)
         now_s, read_at_s, in_kafka_at_s = rows[0]
         return now_s, read_at_s, in_kafka_at_s
 
@@ -161,21 +223,13 @@ class Watch(Session):
 
     def _sessions(self) -> dict[str, int]:
         """Count the sessions of each flow or agent: who has one is there, even if it does nothing."""
-        rows = self._rows(
-            "select regexp_replace(application_name, '^adriatic-flow-(.*?)(-sampler)?$', '\\1'), count(*) "
-            "from pg_stat_activity where datname = current_database() and application_name like 'adriatic-flow-%%' "
-            "group by 1"
-        )
+        rows = self._rows(_READ_SESSIONS)
         return dict(rows)
 
     def dead_letters(self) -> list[DeadLetters]:
         """Count by kind, without what a flow rejected on purpose: that is its producer's to mend, and is counted by
         feed."""
-        rows = self._rows(
-            "select flow, topic, code, count(*) filter (where state = 'new'), count(*) filter (where state <> 'new') "
-            "from ops.dlq where stage <> 'reject' group by 1, 2, 3 order by 4 desc, 1, 2, 3 limit %s",
-            KINDS_MAX,
-        )
+        rows = self._rows(_COUNT_DEAD_LETTERS, KINDS_MAX)
         return [DeadLetters(*row) for row in rows]
 
     def slot(self) -> Slot:
@@ -197,10 +251,7 @@ class Watch(Session):
 
     def picture(self) -> tuple[Pipeline | None, float]:
         """What the watcher last wrote, and the time now by the same clock. None: nothing, or of another release."""
-        rows = self._rows(
-            "select found::text, extract(epoch from clock_timestamp())::float8 from (select 1) as one "
-            "left join ops.pipeline on true"
-        )
+        rows = self._rows(_READ_PICTURE)
         text, now_s = rows[0]
         try:
             return (None if text is None else decode(text.encode())), now_s
@@ -209,10 +260,7 @@ class Watch(Session):
 
     def spend_today(self) -> tuple[int, int, int]:
         """Sum since midnight UTC: attempts, micro-USD of those whose price is known, and those whose price is not."""
-        rows = self._rows(
-            "select count(*), coalesce(sum(cost_micro_usd), 0)::bigint, count(*) filter (where cost_micro_usd is null) "
-            "from app.usage_events where started_at >= date_trunc('day', now(), 'UTC')"
-        )
+        rows = self._rows(_READ_SPEND_TODAY)
         attempts, micro_usd, unpriced = rows[0]
         return attempts, micro_usd, unpriced
 
@@ -220,22 +268,14 @@ class Watch(Session):
 
     def write(self, found: Pipeline) -> None:
         """Replace the picture."""
-        self._run(
-            "insert into ops.pipeline (sampled_at, found) values (%s, %s::jsonb) on conflict (only_row) do update "
-            "set sampled_at = excluded.sampled_at, found = excluded.found",
-            datetime.fromtimestamp(found.sampled_at_s, UTC),
-            msgspec.json.encode(found).decode(),
-        )
+        self._run(_WRITE_PICTURE, datetime.fromtimestamp(found.sampled_at_s, UTC), msgspec.json.encode(found).decode())
 
     def write_minute(self, minute_s: int, found: Mapping[tuple[str, str], Percentiles]) -> None:
         """Keep one minute of freshness, and forget what is too old. Of a minute that two wrote (a restart) the one with
         more looks is kept."""
         with translate(), self._connection.transaction():
             self._connection.cursor().executemany(
-                "insert into ops.freshness_minute as m (view, stage, minute, samples, p50_s, p95_s, p99_s, max_s) "
-                "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (view, stage, minute) do update "
-                "set samples = excluded.samples, p50_s = excluded.p50_s, p95_s = excluded.p95_s, "
-                "p99_s = excluded.p99_s, max_s = greatest(m.max_s, excluded.max_s) where m.samples <= excluded.samples",
+                _WRITE_MINUTE,
                 [
                     (view, stage, datetime.fromtimestamp(minute_s, UTC), *msgspec.structs.astuple(each))
                     for (view, stage), each in sorted(found.items())
@@ -248,12 +288,7 @@ class Watch(Session):
     def last_hour(self) -> dict[str, Percentiles]:
         """Sum up each view over the minutes of the last hour: the median of the medians, the worst of the other
         figures."""
-        rows = self._rows(
-            "select view, sum(samples)::int, percentile_disc(0.5) within group (order by p50_s), "
-            "max(p95_s), max(p99_s), max(max_s) from ops.freshness_minute "
-            "where stage = %s and minute >= now() - interval '1 hour' group by view",
-            TOTAL,
-        )
+        rows = self._rows(_READ_LAST_HOUR, TOTAL)
         return {view: Percentiles(*figures) for view, *figures in rows}
 
     # --- inside -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from adriatic.cli.demo.live import LiveReader, Picture, Row
+from adriatic.cli.demo.live import LiveReader
+from adriatic.cli.live import Picture, Row
 from connectors.llm.sse import ServerEvent
 from runtime.deadline import Deadline
 from tests.crash.drivers import WORDS, text_of

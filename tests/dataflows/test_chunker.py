@@ -185,3 +185,26 @@ def test_too_many_passages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_worst_text_of_the_largest_size_is_not_refused() -> None:
     section = "#\n#\n\n" + "y" * 150 + "\n"
     assert len(chunk("T", section * (1_048_576 // len(section)))) < chunker.CHUNKS_MAX
+
+
+def test_a_list_stands_with_the_sentence_that_introduces_it() -> None:
+    whole = "It has to:\n- keep order\n- keep everything\n\n- be cheap"
+    text = f"## A\n\n{SENTENCE * 3}\n\n{whole}\n\n{SENTENCE * 4}"
+    assert sum(whole in part.body for part in chunk("T", text)) == 1
+
+
+def test_lists_of_different_kinds_are_blocks_of_their_own() -> None:
+    sources = "\n".join(f"{number}. A source that is worth a look, the {number}th of them" for number in range(1, 5))
+    reasons = "\n".join(f"* Good, because reason {number} speaks for it" for number in range(1, 5))
+    bodies = [part.body for part in chunk("T", f"## Option\n\n{sources}\n\n{reasons}")]
+    assert not any("1. A" in body and "* Good" in body for body in bodies)
+
+
+@pytest.mark.parametrize(
+    "block",
+    ["- an item\n\n  ```\n  # in code\n  ```", "<!--\n# in a comment\n-->", "> # quoted", "    # indented"],
+    ids=["code in a list", "comment", "quotation", "indented code"],
+)
+def test_what_is_no_heading_of_the_text_is_in_no_path(block: str) -> None:
+    text = f"## Context\n\n{SENTENCE * 2}\n\n{block}\n\n{SENTENCE * 3}"
+    assert {part.heading_path for part in chunk("T", text)} == {"Context"}

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
+from connectors.postgres.vectors import read, send
 from dataflows import catalog, index
 from dataflows.chunker import text_hash
-from dataflows.embed import Embed, vector_literal
+from dataflows.embed import Embed
 from dataflows.flow import Event
 from dataflows.index import Index
 from runtime.errors import Undecodable, Unprocessable
@@ -112,9 +113,9 @@ def test_a_text_under_a_wrong_hash_is_refused() -> None:
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
-def test_a_vector_keeps_every_bit_as_text(values: list[float]) -> None:
+def test_a_vector_keeps_every_bit(values: list[float]) -> None:
     vector = np.array(values, dtype=np.float32)
-    back = np.array(vector_literal(vector).strip("[]").split(","), dtype=np.float32)
+    back = read(send(vector).to_binary())
     assert vector.tobytes() == back.tobytes()
 
 

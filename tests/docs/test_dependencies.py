@@ -7,6 +7,7 @@ import tomllib
 
 from tests.docs.markdown import ROOT
 
+PAGE = "docs/decisions/0010-dependencies.md"
 ROW = re.compile(r"^\| `(?P<name>[A-Za-z0-9._-]+)` \| (?P<why>[^|]+) \|", re.MULTILINE)
 
 
@@ -23,12 +24,17 @@ def declared(*, groups: bool = True) -> set[str]:
 
 
 def explained() -> dict[str, str]:
-    text = (ROOT / "docs/decisions/0010-dependencies.md").read_text(encoding="utf-8")
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
     return {match["name"].lower(): match["why"].strip() for match in ROW.finditer(text)}
 
 
 def test_every_dependency_has_a_reason_and_every_reason_a_dependency() -> None:
     assert set(explained()) == declared()
+
+
+def test_a_dependency_has_one_line() -> None:
+    names = [match["name"] for match in ROW.finditer((ROOT / PAGE).read_text(encoding="utf-8"))]
+    assert len(names) == len(set(names))
 
 
 def test_a_reason_says_something() -> None:

@@ -34,7 +34,6 @@ NOT_IMPORTED = {
 """Dependencies that no module imports, and why they are there all the same."""
 COMES_WITH = {"pydantic": "pydantic-settings", "cryptography": "pyjwt", "python-docx": "unstructured"}
 """What is imported and comes with a declared dependency, whose own types or extra it is."""
-PENDING: set[str] = {"pgvector"}
 FOR_TESTS = {
     "runtime/clock.py ManualClock",
     "connectors/embedders/minilm.py MiniLM.reproducible",
@@ -112,7 +111,7 @@ def distributions(modules: Iterable[str]) -> set[str]:
 
 def test_what_the_product_depends_on_is_imported() -> None:
     used = distributions(imported(SOURCES))
-    assert declared(groups=False) - used <= {*NOT_IMPORTED, *PENDING}
+    assert declared(groups=False) - used == set(NOT_IMPORTED)
 
 
 def test_what_is_imported_is_declared() -> None:
@@ -169,7 +168,7 @@ def dead() -> list[str]:
 
 
 def test_no_name_is_dead() -> None:
-    assert [name for name in dead() if name.split()[1] not in PENDING] == []
+    assert dead() == []
 
 
 # --- the checks -----------------------------------------------------------------------------------------------------

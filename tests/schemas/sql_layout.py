@@ -320,7 +320,11 @@ def _broken(items: list[Token], indent: int) -> list[str]:
             depth -= 1
             if depth == 0 and end is None:
                 end = number
-    groups = [number for number, item in enumerate(items) if item.kind == "open" and item.items]
+    groups = [
+        number
+        for number, item in enumerate(items)
+        if item.kind == "open" and item.items and _fits([*items[:number], Token(item.text, "sign", item.gap)], indent)
+    ]
     widest = max(groups, key=lambda number: len(_flat(items[number : number + 1])), default=None)
     if (
         start is not None
@@ -342,7 +346,6 @@ def _broken(items: list[Token], indent: int) -> list[str]:
         return _wrapped(items, indent)
     group = items[widest]
     lines = [" " * indent + _flat([*items[:widest], Token(group.text, "sign", group.gap)])]
-    assert len(lines[0]) <= LINE_CHARS_MAX, f"no place to break: {lines[0]}"
     if group.is_statement:
         lines += _statement(group.items, indent + 2)
     else:
@@ -382,10 +385,11 @@ def _case(items: list[Token], start: int, end: int, indent: int) -> list[str]:
 
 
 def _wrapped(items: list[Token], indent: int) -> list[str]:
-    """What has no parenthesis, wrapped between words."""
+    """What has no parenthesis to break at, wrapped between words."""
     lines = [" " * indent]
     for item in items:
-        if len(lines[-1]) + 1 + len(item.text) > LINE_CHARS_MAX and item.gap:
+        text = _flat([item])
+        if len(lines[-1]) + 1 + len(text) > LINE_CHARS_MAX and item.gap:
             lines.append(" " * (indent + 2))
-        lines[-1] += (" " if item.gap and lines[-1].strip() else "") + item.text
+        lines[-1] += (" " if item.gap and lines[-1].strip() else "") + text
     return lines

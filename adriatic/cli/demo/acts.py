@@ -19,7 +19,7 @@ from adriatic.cli.demo.stage import Facts, Stage
 from adriatic.cli.remote import REQUEST_S_MAX, connect, error_of
 from adriatic.cli.sending import send
 from connectors.history import Fault, FileChange, SourceKind
-from runtime.errors import AdriaticError, CallerError
+from runtime.errors import AdriaticError, CallerError, Gone, NotFound
 
 FEED_BATCH = 40
 """Notices in one request: a few requests, so that its status can be seen to move."""
@@ -336,10 +336,11 @@ def _take_back(stage: Stage) -> None:
 
 
 def _quietly(stage: Stage, path: str) -> None:
-    with httpx.Client(base_url=stage.url, headers={"authorization": f"Bearer {stage.token}"}) as client:
-        answer = client.delete(path, timeout=REQUEST_S_MAX)
-    if not answer.is_success and answer.status_code not in (404, 410):
-        error: AdriaticError = error_of(answer.status_code, answer.content)
+    try:
+        stage.remote.request("DELETE", path, dict[str, Any])
+    except (Gone, NotFound):
+        pass
+    except AdriaticError as error:
         stage.faults.append(f"{path} could not be deleted: {error.detail}")
 
 

@@ -62,14 +62,14 @@ def test_each_history_of_a_folder_is_a_corpus(tmp_path: Path) -> None:
         }
         with gzip.open(tmp_path / name, "wt") as file:
             file.write(json.dumps(change) + "\n")
-    corpora = list(_read(Settings(), tmp_path))
+    corpora = list(_read(Settings(), [tmp_path]))
     assert [corpus.name for corpus in corpora] == ["a-one", "b-two"]
     assert [item.query for item in corpora[0].items] == ["Use A"]
 
 
 def test_a_folder_of_markdown_is_one_corpus(tmp_path: Path) -> None:
     (tmp_path / "0001-use-a.md").write_text("# 1. Use A\n\ntext\n")
-    (corpus,) = _read(Settings(), tmp_path)
+    (corpus,) = _read(Settings(), [tmp_path])
     assert [(item.query, item.text.strip()) for item in corpus.items] == [("Use A", "text")]
 
 

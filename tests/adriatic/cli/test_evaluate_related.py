@@ -54,7 +54,7 @@ def test_the_json_has_the_same_numbers() -> None:
 def test_what_is_sent_has_titles_and_no_links(tmp_path: Path) -> None:
     for name, text in (("0001-a.md", "# 1. Use A\n\n[b](0002-b.md)\n"), ("0002-b.md", "# 2. Use B\n\ntext\n")):
         (tmp_path / name).write_text(text)
-    (history,) = _read(Settings(), tmp_path)
+    (history,) = _read(Settings(), [tmp_path])
     assert [item.text.split() for item in history.corpus.items] == [["#", "Use", "A"], ["#", "Use", "B", "text"]]
     assert history.links == 1
 

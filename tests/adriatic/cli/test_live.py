@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adriatic.cli import live as command
-from adriatic.cli.live import Rows, live, table
+from adriatic.cli.live import Picture, live, table
 from api.live.events import encode_frame
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.errors import NotFound
@@ -107,20 +107,20 @@ def events(*parts: bytes) -> Iterator[ServerEvent]:
 
 
 def test_rows_follow_the_events_and_a_reset_forgets_them() -> None:
-    rows = Rows()
+    picture = Picture()
     for each in events(event("snapshot", 1, SNAPSHOT), event("delta", 2, {**UPSERT, "row": {"k": 1, "w": 9}})):
-        rows.take(each)
-    assert rows.newest(5) == [{"k": 1, "v": "a", "w": 9}, {"k": 2, "v": "b"}], "what changed last comes first"
+        picture.take(each)
+    assert picture.rows == [{"k": 2, "v": "b"}, {"k": 1, "v": "a", "w": 9}], "what changed last comes last"
     for each in events(event("reset", 3, {"reason": "behind"}), event("snapshot", 4, {**SNAPSHOT, "rows": []})):
-        rows.take(each)
-    assert len(rows) == 0
-    assert table("numbers", rows).row_count == 0
+        picture.take(each)
+    assert picture.rows == []
+    assert table("numbers", picture).row_count == 0
 
 
 def test_cells_and_rows_are_bounded() -> None:
-    rows = Rows()
+    picture = Picture()
     many = [{"k": number, "v": "x" * 500} for number in range(100)]
     for each in events(event("snapshot", 1, {**SNAPSHOT, "rows": many})):
-        rows.take(each)
-    assert table("numbers", rows).row_count == command.ROWS_SHOWN_MAX
+        picture.take(each)
+    assert table("numbers", picture).row_count == command.ROWS_SHOWN_MAX
     assert len(command._cell("x" * 500)) == command.CELL_CHARS_MAX

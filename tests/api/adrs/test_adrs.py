@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from api.adrs import queries
+from api.db import Database, tenant_transaction
 from runtime.settings import Settings
 from tests.api.world import TEXT, Caller, World, running
 
@@ -554,3 +556,26 @@ async def test_a_pool_that_is_used_up_waits_and_then_says_so(
             assert response.headers["retry-after"]
             assert (await small.http.get("/health/ready")).status_code == 200, "busy is not broken"
         assert (await caller.get("/v1/logs")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("order", "index", "key"),
+    [("created", "adrs_pkey", "(adr_id <"), ("updated", "adrs_recent", "(ROW(updated_at, adr_id) <")],
+)
+async def test_each_order_of_a_list_is_read_from_its_index(
+    shared_database: Settings, tenant: Caller, order: str, index: str, key: str
+) -> None:
+    """One statement has both orders, and what a cursor skips is not read."""
+    database = Database(shared_database.postgres)
+    await database.open()
+    filters: tuple[Any, ...] = ("live", [], None, None, None, None, [])
+    async with tenant_transaction(database, tenant.tenant_id, read_only=True) as connection:
+        for way in ("sort", "seqscan", "bitmapscan"):  # what a small table is read by
+            await connection.execute(f"set local enable_{way} = off")
+        after = (datetime.now(UTC), uuid4())
+        rows = await connection.fetch(f"explain {queries._LIST}", tenant.tenant_id, *filters, order, *after, 51)
+    await database.close()
+    plan = [row[0].strip() for row in rows]
+    at = next(at for at, line in enumerate(plan) if f"using {index} on adrs a" in line)
+    assert key in plan[at + 1], plan
+    assert not any(line.startswith(("Sort", "->  Sort")) for line in plan), plan

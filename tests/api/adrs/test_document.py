@@ -352,6 +352,22 @@ def test_any_text_has_a_document_and_always_the_same(text: str, path: str) -> No
     assert len(strip_title(text)) <= len(text)
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "- a list\n\n  ```\n  # in code that is in a list\n  ```",
+        "```\nnever closed",
+        "```python\nnever closed\n\n~~~\n# in code\n~~~",
+        "<!-- never closed",
+        "> # Quoted",
+        "A paragraph\nof two lines\n===",
+    ],
+    ids=["code in a list", "open fence", "two kinds of fence", "open comment", "quotation", "rule under a paragraph"],
+)
+def test_the_title_is_a_heading_of_the_text_itself(before: str) -> None:
+    assert parse(f"{before}\n\n# Use a log").title == "Use a log"
+
+
 PATHOLOGICAL = {
     "brackets": "[" * 10,
     "link openings": "[a](",

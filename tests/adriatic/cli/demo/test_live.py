@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from adriatic.cli.demo.live import Picture
+from adriatic.cli.live import Picture
 from connectors.llm.sse import ServerEvent
 
 

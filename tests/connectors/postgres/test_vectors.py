@@ -1,0 +1,26 @@
+"""Vectors come back as they were sent, in both directions in binary."""
+
+from __future__ import annotations
+
+import numpy as np
+import psycopg
+import pytest
+
+from connectors.postgres.vectors import read, send
+from runtime.settings import Settings
+
+pytestmark = pytest.mark.stack
+
+
+def test_a_vector_comes_back_bit_by_bit(stack: Settings, template_database: str) -> None:
+    sent = np.random.default_rng(1).standard_normal(384).astype(np.float32)
+    sent[:3] = 0, 1e-38, 1e9
+    postgres = stack.postgres.model_copy(update={"database": template_database})
+    with psycopg.connect(postgres.dsn("flows")) as connection:
+        cursor = connection.cursor(binary=True)
+        cursor.execute("create temporary table kept (embedding vector)")
+        cursor.execute("insert into kept values (%s)", [send(sent)])
+        (stored,) = cursor.execute("select embedding from kept").fetchone() or (b"",)
+        (distance,) = cursor.execute("select embedding <=> %s from kept", [send(sent)]).fetchone() or (1.0,)
+    assert (read(stored) == sent).all()
+    assert distance == pytest.approx(0, abs=1e-6)
