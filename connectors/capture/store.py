@@ -34,7 +34,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _READ_SERVER = """
   select
-    current_setting('wal_level'), (select system_identifier::text from pg_control_system()), current_database()
+    current_setting('wal_level'), (select system_identifier::text from pg_control_system()),
+    current_database()
 """
 _READ_PROGRESS = """
   select system_id, lsn::text, committed_at, snapshot_after::text, snapshot_lsn::text

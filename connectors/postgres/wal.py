@@ -19,13 +19,8 @@ SELECT_NOW = """
 """
 SELECT_SLOT = """
   select
-    coalesce(plugin, ''),
-    coalesce(database, ''),
-    active_pid,
-    coalesce(confirmed_flush_lsn, '0/0')::text,
-    coalesce(wal_status, 'lost'),
-    (pg_current_wal_insert_lsn() - restart_lsn)::bigint,
-    safe_wal_size
+    coalesce(plugin, ''), coalesce(database, ''), active_pid, coalesce(confirmed_flush_lsn, '0/0')::text,
+    coalesce(wal_status, 'lost'), (pg_current_wal_insert_lsn() - restart_lsn)::bigint, safe_wal_size
   from pg_replication_slots
   where slot_name = %s
 """
