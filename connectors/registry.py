@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -31,17 +31,8 @@ from runtime.errors import (
 from runtime.settings import RegistrySettings
 from schemas.catalog import Schema
 
-Level = Literal[
-    "NONE",
-    "BACKWARD",
-    "BACKWARD_TRANSITIVE",
-    "FORWARD",
-    "FORWARD_TRANSITIVE",
-    "FULL",
-    "FULL_TRANSITIVE",
-]
 REGISTRY = {"dependency": "registry"}
-LEVEL: Level = "FULL_TRANSITIVE"
+LEVEL = "FULL_TRANSITIVE"
 """Level of every subject of ours: any reader reads any record, whoever was upgraded first and however old the record
 is."""
 
@@ -172,11 +163,11 @@ class RegistryClient:
         answer = self._call("POST", f"/subjects/{_quote(subject)}/versions", _body(schema))
         return Registered(subject, int(answer["id"]), changed=True)
 
-    def set_level(self, subject: str, level: Level = LEVEL) -> bool:
-        """Give `subject` its compatibility level. False when it had it."""
-        if self.level(subject) == level:
+    def set_level(self, subject: str) -> bool:
+        """Give `subject` our compatibility level. False when it had it."""
+        if self.level(subject) == LEVEL:
             return False
-        self._call("PUT", f"/config/{_quote(subject)}", {"compatibility": level})
+        self._call("PUT", f"/config/{_quote(subject)}", {"compatibility": LEVEL})
         return True
 
     # --- the wire ---------------------------------------------------------------------------------------------------

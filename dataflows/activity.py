@@ -22,16 +22,20 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from connectors.postgres.connections import Connection
-from dataflows.comparison import Comparison, unlike
-from dataflows.flow import Event, Flow
-from dataflows.oracle_activity import RIGHT
-from runtime.errors import Unprocessable
+from dataflows import oracle_activity
+from dataflows.flow import Event, Flow, take_latest
 from schemas import sources
+from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
 
 VERSIONS_TOPIC = sources.KINDS["adr"].contract
 EVENTS_MAX = 200
 """Versions that a tenant's feed keeps: some screens full. The whole history of an ADR is its versions."""
+
+
+COMPARED = "a plain query over what the flow read, row by row"
+COLUMNS = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
+"""A version, in the ledger and in the feed."""
 
 
 class VersionKey(NamedTuple):
@@ -67,9 +71,11 @@ class Activity(Flow[ActivityEffects]):
     name = "activity"
     about = "versions of ADRs → what happened, newest first, and counts"
     topics = (VERSIONS_TOPIC,)
-    tables = tuple(
-        KeptTable(f"mv.{name}", compared="a plain query over what the flow read, row by row")
-        for name in ("activity_ledger", "activity", "entity_counts", "daily_active_users")
+    tables = (
+        KeptTable("mv.activity_ledger", COMPARED, columns=COLUMNS, right=oracle_activity.VERSIONS),
+        KeptTable("mv.activity", COMPARED, columns=COLUMNS, right=oracle_activity.NEWEST, rows_max=EVENTS_MAX),
+        KeptTable("mv.entity_counts", COMPARED, columns="tenant_id, kind, label, count", right=oracle_activity.COUNTS),
+        KeptTable("mv.daily_active_users", COMPARED, columns="tenant_id, day, users", right=oracle_activity.DAYS),
     )
     views = (
         KeptView(
@@ -95,26 +101,8 @@ class Activity(Flow[ActivityEffects]):
         ),
     )
 
-    @classmethod
-    def compare(cls, comparison: Comparison) -> None:
-        found = unlike(comparison.connection, comparison.tenant.tenant_id, RIGHT, events_max=EVENTS_MAX)
-        comparison.add_unlike(found)
-
     def transform(self, events: Sequence[Event]) -> ActivityEffects:
-        last: dict[VersionKey, Happened | None] = {}
-        for event in events:
-            match event.value["op"]:
-                case "c" | "r" | "u":
-                    happened = _read_happened(event.value["after"])
-                    last[happened.key] = happened
-                case "d":
-                    last[_key(event.value["before"])] = None
-                case other:
-                    raise Unprocessable(f"a change of kind {other} on a table that only grows")
-        return ActivityEffects(
-            happened=tuple(row for _, row in sorted(last.items(), key=lambda item: item[0]) if row is not None),
-            erased=tuple(sorted(key for key, row in last.items() if row is None)),
-        )
+        return ActivityEffects(*take_latest(events, _key, _read_happened))
 
     def apply(self, connection: Connection, effects: ActivityEffects) -> None:
         keys = [*(row.key for row in effects.happened), *effects.erased]
@@ -174,7 +162,7 @@ _COUNT_VERSIONS = """
 def _counts(connection: Connection, keys: Sequence[VersionKey]) -> Counter[Count]:
     """What the ADRs of `keys` add to the counts, by the ledger as it is now."""
     adrs = sorted({(key.tenant_id, key.adr_id) for key in keys})
-    rows = connection.execute(_COUNT_VERSIONS, [[tenant_id for tenant_id, _ in adrs], [adr_id for _, adr_id in adrs]])
+    rows = connection.execute(_COUNT_VERSIONS, arrays_of(adrs, 2))
     return Counter({(tenant_id, kind, label): count for tenant_id, kind, label, count in rows})
 
 
@@ -202,21 +190,10 @@ _WRITE_LEDGER = """
 
 def _write_ledger(connection: Connection, happened: Sequence[Happened]) -> set[UUID]:
     """Returns the tenants of rows that are new, or not as they were."""
-    rows = connection.execute(
-        (_WRITE_LEDGER),
-        [
-            [row.key.tenant_id for row in happened],
-            [row.key.adr_id for row in happened],
-            [row.key.version for row in happened],
-            [row.change for row in happened],
-            [row.title for row in happened],
-            [row.status for row in happened],
-            [row.author for row in happened],
-            [row.effective_at for row in happened],
-            [row.recorded_at for row in happened],
-        ],
-    )
-    return {tenant_id for (tenant_id,) in rows}
+    rows = [
+        (*row.key, row.change, row.title, row.status, row.author, row.effective_at, row.recorded_at) for row in happened
+    ]
+    return {tenant_id for (tenant_id,) in connection.execute(_WRITE_LEDGER, arrays_of(rows, 9))}
 
 
 _ERASE_LEDGER = """
@@ -229,11 +206,7 @@ _ERASE_LEDGER = """
 
 def _erase_ledger(connection: Connection, erased: Sequence[VersionKey]) -> set[UUID]:
     """Returns the tenants of rows that were there."""
-    rows = connection.execute(
-        _ERASE_LEDGER,
-        [[key.tenant_id for key in erased], [key.adr_id for key in erased], [key.version for key in erased]],
-    )
-    return {tenant_id for (tenant_id,) in rows}
+    return {tenant_id for (tenant_id,) in connection.execute(_ERASE_LEDGER, arrays_of(erased, 3))}
 
 
 _ADD_COUNTS = """
@@ -266,10 +239,7 @@ _READ_DAYS = """
 
 def _days(connection: Connection, keys: Sequence[VersionKey]) -> set[tuple[UUID, date]]:
     """The days of the versions `keys`, by the ledger as it is now."""
-    rows = connection.execute(
-        _READ_DAYS, [[key.tenant_id for key in keys], [key.adr_id for key in keys], [key.version for key in keys]]
-    )
-    return {(tenant_id, day) for tenant_id, day in rows}
+    return {(tenant_id, day) for tenant_id, day in connection.execute(_READ_DAYS, arrays_of(keys, 3))}
 
 
 _WRITE_DAYS = """
@@ -301,8 +271,7 @@ _WRITE_DAYS = """
 
 def _write_days(connection: Connection, days: set[tuple[UUID, date]]) -> None:
     """Count the users of `days` anew. A day that stays as it is is not written; one without users loses its row."""
-    ordered = sorted(days)
-    connection.execute(_WRITE_DAYS, [[tenant_id for tenant_id, _ in ordered], [day for _, day in ordered]])
+    connection.execute(_WRITE_DAYS, arrays_of(sorted(days), 2))
 
 
 _WRITE_FEED = """

@@ -6,23 +6,21 @@ query. Refuses to know what is right: the flows do. Read next: `dataflows/oracle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, LiteralString, NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import sql
 
 from connectors.embedders import Embedder
 from connectors.postgres.connections import Connection
+from schemas.flows import KeptTable
 
 Kind = Literal["missing", "extra", "different", "words", "no-vector", "vector", "orphan", "not-complete", "offset"]
 
 DIFFERENCES_MAX = 200
 """How many differences a report spells out; the rest are counted."""
-
-Right = Mapping[str, tuple[LiteralString, LiteralString]]
-"""Columns of each table, and the query that says what is right."""
 
 
 class Unlike(NamedTuple):
@@ -106,27 +104,33 @@ SHOWN_MAX = 50
 """Rows of one kind, table and tenant that are named; ids and labels alone, never a title or a name."""
 
 
-def unlike(connection: Connection, tenant_id: UUID, tables: Right, **values: int) -> list[Unlike]:
-    """Every row that is not as it should be, up to `SHOWN_MAX` of a kind. A row with a wrong value is both kinds.
-
-    `values` are what the queries of `tables` ask for beside the tenant.
-    """
+def unlike(connection: Connection, tenant_id: UUID, tables: Iterable[KeptTable]) -> list[Unlike]:
+    """Every row that is not as it should be, up to `SHOWN_MAX` of a kind. A row with a wrong value is both kinds."""
     return [
-        Unlike(kind, table, " ".join(map(str, row[1:3])))
-        for table, (columns, right) in tables.items()
-        for kind, query in _queries(table, columns, right)
-        for row in connection.execute(query, {"tenant_id": tenant_id, "max": SHOWN_MAX, **values})
+        Unlike(kind, table.name, " ".join(map(str, row[1:3])))
+        for table in tables
+        if table.right
+        for kind, query in _queries(table)
+        for row in connection.execute(query, {"tenant_id": tenant_id, "max": SHOWN_MAX, "rows_max": table.rows_max})
     ]
 
 
+_HAVE = sql.SQL("select {columns} from {table} where tenant_id = %(tenant_id)s")
+_SUMMED = sql.SQL("select {columns}, {sums} from ({right}) as one group by {columns}")
 _MISSING = sql.SQL("({right}) except all ({have}) order by 1, 2, 3 limit %(max)s")
 _EXTRA = sql.SQL("({have}) except all ({right}) order by 1, 2, 3 limit %(max)s")
 
 
-def _queries(
-    table: str, columns: str, right: LiteralString
-) -> tuple[tuple[Literal["missing", "extra"], sql.Composed], ...]:
-    names = sql.SQL(", ").join(sql.Identifier(name) for name in columns.split(", "))
-    have = sql.SQL("select {} from {} where tenant_id = %(tenant_id)s").format(names, sql.Identifier(*table.split(".")))
-    parts = {"right": sql.SQL(right), "have": have}
-    return (("missing", _MISSING.format(**parts)), ("extra", _EXTRA.format(**parts)))
+def _queries(table: KeptTable) -> tuple[tuple[Literal["missing", "extra"], sql.Composed], ...]:
+    columns, summed = (
+        [sql.Identifier(name) for name in each.split(", ") if each] for each in (table.columns, table.summed)
+    )
+    right: sql.Composable = sql.SQL(table.right)
+    if summed:
+        sums = [sql.SQL("sum({})").format(name) for name in summed]
+        right = _SUMMED.format(columns=_join(columns), sums=_join(sums), right=right)
+    have = _HAVE.format(columns=_join([*columns, *summed]), table=sql.Identifier(*table.name.split(".")))
+    return (("missing", _MISSING.format(right=right, have=have)), ("extra", _EXTRA.format(right=right, have=have)))
+
+
+_join = sql.SQL(", ").join

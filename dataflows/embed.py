@@ -9,7 +9,7 @@ Embedding happens before the transaction, so no lock and no snapshot is held whi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ from dataflows import oracle_search
 from dataflows.chunker import text_hash
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import REQUESTS_TOPIC
+from dataflows.index import REQUESTS_TOPIC, Text, find_known_texts, find_waiting, lock_versions
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import Halted, Undecodable
@@ -31,9 +31,6 @@ from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
 from schemas.search import MEANING_VIEW, WAITING_FOR_VECTORS, WORDS_VIEW
 from schemas.sources import SourceKey, columns_of
-
-Text = tuple[UUID, bytes]
-"""A tenant and the hash of a text: what a vector is stored under, within a space."""
 
 _SPACES_LOCK = 4_271_001
 """Advisory lock under which the first space becomes the active one."""
@@ -56,15 +53,6 @@ class EmbedEffects:
     """Texts asked for that had a vector by then, by tenant."""
 
 
-LOCK_STATES = """
-  select
-  from mv.search_state s
-  join unnest(
-    %s::uuid[], %s::text[], %s::uuid[]
-  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
-  order by s.tenant_id, s.kind, s.source_id
-  for update of s
-"""
 COMPLETE = """
   update mv.search_state s
   set meaning_version = words_version, meaning_at = clock_timestamp()
@@ -159,7 +147,7 @@ class Embed(Flow[EmbedEffects]):
     def prepare(self, connection: Connection, effects: EmbedEffects) -> EmbedEffects:
         fresh = _fresh(connection, effects.requests)
         wanted = {(request.source.tenant_id, key): text for request in fresh for key, text in request.texts.items()}
-        known = self._find_known(connection, wanted)
+        known = find_known_texts(connection, self._embedder.space.name, wanted)
         missing = {text: wanted[text] for text in wanted if text not in known}
         reused: dict[UUID, int] = {}
         for tenant_id, _hash in known:
@@ -173,19 +161,6 @@ class Embed(Flow[EmbedEffects]):
 
     def _is_mine(self, value: Any) -> bool:
         return bool(value["space"] == self._embedder.space.name)
-
-    def _find_known(self, connection: Connection, texts: Iterable[Text]) -> set[Text]:
-        by_tenant: dict[UUID, list[bytes]] = {}
-        for tenant_id, key in texts:
-            by_tenant.setdefault(tenant_id, []).append(key)
-        return {
-            (tenant_id, row[0])
-            for tenant_id, keys in by_tenant.items()
-            for row in connection.execute(
-                "select text_hash from mv.embeddings where tenant_id = %s and space = %s and text_hash = any(%s)",
-                [tenant_id, self._embedder.space.name, keys],
-            )
-        }
 
     def _embed(self, texts: Mapping[Text, str]) -> dict[Text, Vector]:
         """Equal texts of two tenants are computed once: which text it was is not visible in a vector's place."""
@@ -208,9 +183,8 @@ class Embed(Flow[EmbedEffects]):
 
     def _complete(self, connection: Connection, keys: Sequence[SourceKey]) -> None:
         """Those whose newest version has every vector become findable by it; the passages before it are of no use."""
-        columns = columns_of(keys)
-        connection.execute(LOCK_STATES, columns)
-        done = connection.execute(COMPLETE, [*columns, self._embedder.space.name]).fetchall()
+        lock_versions(connection, keys)
+        done = connection.execute(COMPLETE, [*columns_of(keys), self._embedder.space.name]).fetchall()
         connection.cursor().executemany(DELETE_OLDER, sorted(done))
 
 
@@ -226,21 +200,10 @@ def _uuid(value: UUID | str) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
 
 
-WAITING_VERSIONS = """
-  select s.tenant_id, s.kind, s.source_id, s.words_version
-  from mv.search_state s
-  join unnest(
-    %s::uuid[], %s::text[], %s::uuid[]
-  ) as a (tenant_id, kind, source_id) using (tenant_id, kind, source_id)
-  where not s.deleted and s.meaning_version is distinct from s.words_version
-"""
-
-
 def _fresh(connection: Connection, requests: Sequence[Request]) -> list[Request]:
     """Requests that no newer version has overtaken (it asked for every text that it lacks itself), and that are not
     done: a replay finds nothing to do and nothing to count."""
-    rows = connection.execute(WAITING_VERSIONS, columns_of([request.source for request in requests]))
-    wanted = {SourceKey(*key): version for *key, version in rows}
+    wanted = find_waiting(connection, [request.source for request in requests])
     return [request for request in requests if wanted.get(request.source) == request.version]
 
 

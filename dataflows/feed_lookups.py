@@ -12,6 +12,7 @@ from uuid import UUID
 from connectors.postgres.connections import Connection
 from dataflows.feed_rules import FeedId, FeedLedger, FeedState, ItemId, Judged, KnownKey, Quota, Used
 from schemas import feeds as contract
+from schemas.arrays import arrays_of
 
 _READ_KEYS = """
   select
@@ -25,7 +26,7 @@ _READ_KEYS = """
 
 def read_keys(connection: Connection, key_ids: set[str]) -> dict[str, KnownKey]:
     named = [(tenant_id, key_id) for key_id in key_ids if (tenant_id := contract.tenant_of(key_id)) is not None]
-    rows = connection.execute(_READ_KEYS, [[tenant_id for tenant_id, _ in named], [key_id for _, key_id in named]])
+    rows = connection.execute(_READ_KEYS, arrays_of(named, 2))
     return {
         key_id: KnownKey(
             FeedState(FeedId(tenant_id, feed_id), slug, paused, deleted), contract.public_key(public), revoked
@@ -42,7 +43,7 @@ _READ_FEEDS = """
 
 
 def read_feeds(connection: Connection, named: set[tuple[UUID, str]]) -> dict[tuple[UUID, str], FeedState]:
-    rows = connection.execute(_READ_FEEDS, [[tenant_id for tenant_id, _ in named], [slug for _, slug in named]])
+    rows = connection.execute(_READ_FEEDS, arrays_of(named, 2))
     return {
         (tenant_id, slug): FeedState(FeedId(tenant_id, feed_id), slug, paused, deleted)
         for tenant_id, feed_id, slug, paused, deleted in rows
@@ -79,12 +80,7 @@ def read_known(connection: Connection, judged: Sequence[Judged]) -> FeedLedger:
     versions = sorted({(ItemId(feed, item.external_id), item.version) for feed, item, _ in items})
     for at, head, there in connection.execute(
         _READ_KNOWN,
-        [
-            [key.feed.tenant_id for key, _ in versions],
-            [key.feed.feed_id for key, _ in versions],
-            [key.external_id for key, _ in versions],
-            [version for _, version in versions],
-        ],
+        arrays_of([(*key.feed, key.external_id, version) for key, version in versions], 4),
     ):
         if head is not None:
             known.heads[versions[at - 1][0]] = head
@@ -104,7 +100,7 @@ _READ_QUOTAS = """
 
 
 def _read_quotas(connection: Connection, feeds: Sequence[FeedId]) -> dict[FeedId, Quota]:
-    rows = connection.execute(_READ_QUOTAS, columns(feeds))
+    rows = connection.execute(_READ_QUOTAS, arrays_of(feeds, 2))
     return {FeedId(tenant_id, feed_id): Quota(items, size) for tenant_id, feed_id, items, size in rows}
 
 
@@ -118,9 +114,5 @@ _READ_USED = """
 
 
 def _read_used(connection: Connection, days: Sequence[tuple[FeedId, date]]) -> dict[tuple[FeedId, date], Used]:
-    rows = connection.execute(_READ_USED, [*columns([feed for feed, _ in days]), [day for _, day in days]])
+    rows = connection.execute(_READ_USED, arrays_of([(*feed, day) for feed, day in days], 3))
     return {(FeedId(tenant_id, feed_id), day): Used(items, size) for tenant_id, feed_id, day, items, size in rows}
-
-
-def columns(feeds: Sequence[FeedId]) -> list[list[UUID]]:
-    return [[feed.tenant_id for feed in feeds], [feed.feed_id for feed in feeds]]

@@ -43,6 +43,7 @@ from runtime.errors import Unprocessable
 from runtime.settings import Settings
 from schemas import catalog as schema_catalog
 from schemas import feeds as contract
+from schemas.arrays import arrays_of
 from schemas.codec import Decoder, SchemaLookup
 from schemas.flows import KeptTable, KeptView
 from schemas.headers import TRACEPARENT_HEADER
@@ -218,7 +219,7 @@ def _write_versions(connection: Connection, settled: Sequence[Settled]) -> None:
         (_version(one) for one in settled if one.outcome == "accepted"), key=lambda row: (row[0], row[1], row[2])
     )
     if rows:
-        connection.execute(_INSERT_VERSIONS, list(map(list, zip(*rows, strict=True))))
+        connection.execute(_INSERT_VERSIONS, arrays_of(rows, 12))
 
 
 def _version(one: Settled) -> tuple[Any, ...]:
@@ -263,18 +264,8 @@ def _write_ledger(connection: Connection, settled: Sequence[Settled]) -> None:
         repeats[key] += one.outcome == "duplicate"
     ordered = sorted(rows)
     if ordered:
-        connection.execute(
-            _WRITE_LEDGER,
-            [
-                [item.feed.tenant_id for item, _ in ordered],
-                [item.feed.feed_id for item, _ in ordered],
-                [item.external_id for item, _ in ordered],
-                [version for _, version in ordered],
-                [rows[key][0] for key in ordered],
-                [rows[key][1] for key in ordered],
-                [repeats[key] for key in ordered],
-            ],
-        )
+        written = [(*key[0].feed, key[0].external_id, key[1], *rows[key], repeats[key]) for key in ordered]
+        connection.execute(_WRITE_LEDGER, arrays_of(written, 7))
 
 
 # --- counts ---------------------------------------------------------------------------------------------------------
@@ -301,8 +292,8 @@ _LOCK_STATUS = """
 def _lock_status(connection: Connection, feeds: Sequence[FeedId]) -> dict[FeedId, dict[str, Any]]:
     if not feeds:
         return {}
-    connection.execute(_INSERT_STATUS, feed_lookups.columns(feeds))
-    rows = connection.execute(_LOCK_STATUS, feed_lookups.columns(feeds))
+    connection.execute(_INSERT_STATUS, arrays_of(feeds, 2))
+    rows = connection.execute(_LOCK_STATUS, arrays_of(feeds, 2))
     names = ("rejected_by", "last_item_at", "last_accepted_at", *COUNTS)
     return {FeedId(row[0], row[1]): dict(zip(names, row[2:], strict=True)) for row in rows}
 

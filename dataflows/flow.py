@@ -9,41 +9,28 @@ lag and health are the core's and the runner's.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Generic, Self
+from collections.abc import Callable, Iterable
+from typing import Any, Self, TypeVar
 
-from connectors.consumer.contract import Effects, Event
+from connectors.consumer.contract import Effects, Event, Processor
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
 from dataflows.comparison import Comparison, unlike
+from runtime.errors import Unprocessable
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
 
 __all__ = ["Effects", "Event", "Flow"]
 
 
-class Flow(ABC, Generic[Effects]):
-    """One view-keeping flow. Instances hold no state that matters: that is in Postgres.
+class Flow(Processor[Effects]):
+    """One view-keeping flow. Its effects are versioned or keyed, so that a replay changes nothing."""
 
-    Delivery: the events of one partition come in order and each one's effects are committed exactly once together with
-    the offset. Still every flow must stand a replay from the beginning (an operator may set the offset back), so
-    effects are versioned or keyed, and a replay changes nothing.
-    """
-
-    name: str
-    """Name of the flow in `ops.consumer_offsets`, metrics and `adriatic flow run`; for ever, it names the offsets."""
-    about: str
-    """What it makes of what, in a few words for people."""
-    topics: tuple[str, ...]
-    """Contract names: the schema is that of `<topic>-value`."""
     tables: tuple[KeptTable, ...] = ()
     """Every table that `apply` writes, and what is right in it."""
     views: tuple[KeptView, ...] = ()
     """What readers see of it, by names that have watermarks."""
     limits: BatchLimits = BatchLimits()
-    raw: bool = False
-    """Records come as they are, not decoded: whoever reads what strangers write looks at who wrote it first."""
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
@@ -71,24 +58,27 @@ class Flow(ABC, Generic[Effects]):
     def compare(cls, comparison: Comparison) -> None:
         """Add every row of the tenant that is not what its sources give, for `adriatic verify`. A flow whose tables all
         have a query that says what is right needs nothing of its own."""
-        right = {table.name: (table.columns, table.right) for table in cls.tables if table.right}
-        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, right))
+        comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, cls.tables))
 
-    @abstractmethod
-    def transform(self, events: Sequence[Event]) -> Effects:
-        """Events to effects: no I/O, no clock, no random. Whatever it raises is taken for an event's fault: the batch
-        is halved until the events that raise are alone."""
 
-    def prepare(self, connection: Connection, effects: Effects) -> Effects:
-        """What needs a look at the database or a slow dependency (an embedder), outside the transaction that writes.
+Key = TypeVar("Key", bound=tuple[Any, ...])
+Row = TypeVar("Row")
 
-        `connection` is for reading. Raises `DependencyUnavailable` to be called again later, anything else like
-        `transform`. May be called more than once for the same events.
-        """
-        del connection
-        return effects
 
-    @abstractmethod
-    def apply(self, connection: Connection, effects: Effects) -> None:
-        """Write the effects: SQL in the sink's transaction, follow-up events with `app.emit`. A data fault that
-        Postgres reports is treated like one in `transform`; a deadlock or a lost connection is tried again."""
+def take_latest(
+    events: Iterable[Event], key_of: Callable[[Any], Key], row_of: Callable[[Any], Row]
+) -> tuple[tuple[Row, ...], tuple[Key, ...]]:
+    """What changes leave of each row that they name, of a table that only grows or is erased: rows, and keys of those
+    that are gone. Both sorted by key."""
+    last: dict[Key, Row | None] = {}
+    for event in events:
+        match event.value["op"]:
+            case "c" | "r" | "u":
+                last[key_of(event.value["after"])] = row_of(event.value["after"])
+            case "d":
+                last[key_of(event.value["before"])] = None
+            case other:
+                raise Unprocessable(f"a change of kind {other} on a table that only grows")
+    ordered = sorted(last)
+    rows = tuple(row for key in ordered if (row := last[key]) is not None)
+    return rows, tuple(key for key in ordered if last[key] is None)

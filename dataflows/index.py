@@ -27,12 +27,16 @@ from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from runtime.errors import DependencyUnavailable, Unprocessable
 from schemas import sources
+from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
 from schemas.headers import TRACEPARENT_HEADER
 from schemas.search import WORDS_VIEW
 from schemas.sources import SourceKey, columns_of
 
 REQUESTS_TOPIC = "embeddings.requested"
+
+Text = tuple[UUID, bytes]
+"""A tenant and the hash of a text: what a vector is stored under, within a space."""
 
 ITEMS_MAX = 64
 """Texts in one request; the contract's bound."""
@@ -106,7 +110,7 @@ class Index(Flow[IndexEffects]):
 
     def apply(self, connection: Connection, effects: IndexEffects) -> None:
         space = active_space(connection)
-        known = _lock_versions(connection, [version.source for version in effects.versions])
+        known = lock_versions(connection, [version.source for version in effects.versions])
         news = [version for version in effects.versions if version.version > known.get(version.source, 0)]
         newest = list({version.source: version for version in news}.values())
         if news:
@@ -169,14 +173,14 @@ LOCK_VERSIONS = """
 """
 
 
-def _lock_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[SourceKey, int]:
+def lock_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[SourceKey, int]:
     """The version that each source is found by now. Locks the rows, in the order that every flow locks them in."""
     rows = connection.execute(LOCK_VERSIONS, columns_of(sorted(set(keys))))
     return {SourceKey(*key): version for *key, version in rows}
 
 
-LACKING_MEANING = """
-  select s.tenant_id, s.kind, s.source_id
+WAITING_VERSIONS = """
+  select s.tenant_id, s.kind, s.source_id, s.words_version
   from mv.search_state s
   join unnest(
     %s::uuid[], %s::text[], %s::uuid[]
@@ -185,11 +189,16 @@ LACKING_MEANING = """
 """
 
 
+def find_waiting(connection: Connection, keys: Iterable[SourceKey]) -> dict[SourceKey, int]:
+    """The version that each of these sources is found by words in, where it waits for vectors."""
+    rows = connection.execute(WAITING_VERSIONS, columns_of(list(keys)))
+    return {SourceKey(*key): version for *key, version in rows}
+
+
 def find_unembedded(connection: Connection, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
     """Find those of the known versions that wait for vectors. Such a version comes again after a slot was
     lost, and the request for its vectors may have been lost with it. Asking twice is cheap: a text is embedded once."""
-    rows = connection.execute(LACKING_MEANING, columns_of([version.source for version in versions])).fetchall()
-    waiting = {SourceKey(*row) for row in rows}
+    waiting = find_waiting(connection, [version.source for version in versions])
     return [version for version in versions if version.source in waiting]
 
 
@@ -273,21 +282,15 @@ WRITE_CHUNKS = """
 
 def _write_chunks(connection: Connection, versions: Sequence[SourceVersion]) -> None:
     """One statement. What a passage is found by is `mv.chunk_tsv`, beside the functions that search."""
-    rows = [(version, part) for version in versions for part in version.chunks]
-    connection.execute(
-        WRITE_CHUNKS,
-        [
-            *columns_of([version.source for version, _ in rows]),
-            [version.version for version, _ in rows],
-            [part.ordinal for _, part in rows],
-            [title_line(version.title) for version, _ in rows],
-            [part.heading_path for _, part in rows],
-            [part.body for _, part in rows],
-            [part.char_start for _, part in rows],
-            [part.char_end for _, part in rows],
-            [part.text_hash for _, part in rows],
-        ],
-    )
+    rows = [
+        (
+            *(*version.source, version.version, part.ordinal, title_line(version.title), part.heading_path),
+            *(part.body, part.char_start, part.char_end, part.text_hash),
+        )
+        for version in versions
+        for part in version.chunks
+    ]
+    connection.execute(WRITE_CHUNKS, arrays_of(rows, 11))
 
 
 WITH_VECTOR = """
@@ -301,7 +304,7 @@ def find_missing_texts(
     connection: Connection, space: str, versions: Sequence[SourceVersion]
 ) -> dict[SourceKey, set[bytes]]:
     """The texts of each source that have no vector; sources that lack none are not in it."""
-    present = _present(connection, space, versions, WITH_VECTOR)
+    present = find_known_texts(connection, space, _texts(versions))
     missing: dict[SourceKey, set[bytes]] = {}
     for version in versions:
         hashes = {part.text_hash for part in version.chunks}
@@ -409,7 +412,7 @@ def _count(
 ) -> None:
     """How many passages came by, and how many of them had a text that this tenant had already: what content addressing
     saves. Split into first versions and edits."""
-    present = _present(connection, space, versions, KNOWN_TEXTS)
+    present = find_known_texts(connection, space, _texts(versions), KNOWN_TEXTS)
     seen = set(known)
     counts: dict[UUID, list[int]] = {}
     for version in versions:
@@ -424,13 +427,15 @@ def _count(
     connection.cursor().executemany(COUNT, [(tenant_id, *row) for tenant_id, row in sorted(counts.items())])
 
 
-def _present(
-    connection: Connection, space: str, versions: Sequence[SourceVersion], query: Any
-) -> set[tuple[UUID, bytes]]:
-    """Which texts of `versions` the query knows, one tenant at a time: the index starts with it."""
+def _texts(versions: Iterable[SourceVersion]) -> Iterator[Text]:
+    return ((version.source.tenant_id, part.text_hash) for version in versions for part in version.chunks)
+
+
+def find_known_texts(connection: Connection, space: str, texts: Iterable[Text], query: Any = WITH_VECTOR) -> set[Text]:
+    """Which of `texts` the query knows, one tenant at a time: the index starts with it."""
     by_tenant: dict[UUID, set[bytes]] = {}
-    for version in versions:
-        by_tenant.setdefault(version.source.tenant_id, set()).update(part.text_hash for part in version.chunks)
+    for tenant_id, text_hash in texts:
+        by_tenant.setdefault(tenant_id, set()).add(text_hash)
     return {
         (tenant_id, row[0])
         for tenant_id, hashes in by_tenant.items()
@@ -454,9 +459,9 @@ def _erase(connection: Connection, erased: Sequence[tuple[SourceKey, int]]) -> N
     rows are only ever erased all together."""
     if not erased:
         return
-    columns = columns_of([source for source, _version in erased])
-    connection.execute(ERASE_STATE, [*columns, [version for _source, version in erased]])
-    connection.execute(DELETE_SUPERSEDED, columns)
+    columns = arrays_of([(*source, version) for source, version in erased], 4)
+    connection.execute(ERASE_STATE, columns)
+    connection.execute(DELETE_SUPERSEDED, columns[:3])
 
 
 def _base64(data: bytes) -> str:

@@ -24,6 +24,7 @@ VIEW = KeptView(
     key=("job_id",),
     columns=("kind", "state", "stage", "done", "total", "unit", "code", "message", "occurred_at"),
 )
+COMPARED_COLUMNS = "tenant_id, job_id, kind, state, stage, done, total, unit, code, message, sequence"
 FINISHED_MAX = 500
 """Jobs of a tenant that are over and still shown: some weeks of them. All of them are in app.jobs."""
 FINISHED = ("succeeded", "failed", "cancelled")

@@ -6,26 +6,24 @@ Read next: `dataflows/oracle.py`, which says what is compared when; `dataflows/a
 
 from __future__ import annotations
 
-from dataflows.comparison import Right
-
-_VERSIONS = """
+VERSIONS = """
   select tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at
   from app.adr_versions
   where tenant_id = %(tenant_id)s
 """
 
-_NEWEST = """
+NEWEST = """
   select *
   from (
     select tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at
     from app.adr_versions
     where tenant_id = %(tenant_id)s
     order by recorded_at desc, effective_at desc, adr_id desc, version desc
-    limit %(events_max)s
+    limit %(rows_max)s
   ) newest
 """
 
-_COUNTS = """
+COUNTS = """
   select tenant_id, 'versions', change, count(*)
   from app.adr_versions
   where tenant_id = %(tenant_id)s
@@ -45,20 +43,9 @@ _COUNTS = """
   group by tenant_id, kind, status
 """
 
-_DAYS = """
+DAYS = """
   select tenant_id, (effective_at at time zone 'UTC')::date, count(distinct author)
   from app.adr_versions
   where tenant_id = %(tenant_id)s and author <> ''
   group by 1, 2
 """
-
-
-_COLUMNS = "tenant_id, adr_id, version, change, title, status, author, effective_at, recorded_at"
-
-RIGHT: Right = {
-    "mv.activity_ledger": (_COLUMNS, _VERSIONS),
-    "mv.activity": (_COLUMNS, _NEWEST),
-    "mv.entity_counts": ("tenant_id, kind, label, count", _COUNTS),
-    "mv.daily_active_users": ("tenant_id, day, users", _DAYS),
-}
-"""What to compare of each table, and the query that says what is right."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from connectors.postgres.connections import Connection
-from dataflows.comparison import Unlike
+from dataflows.comparison import SHOWN_MAX, Unlike
 from dataflows.nearness import LINKED, RELATED_MAX, Features, Nearness, near, share_words
 from dataflows.related import KIND, Row, make_features
 
@@ -19,8 +19,6 @@ PAIRS_MAX = 250_000
 tenants the lists of the first ADRs by id are recomputed, as many as fit."""
 ADRS_AT_ONCE = 200
 """How many ADRs have their vectors in memory at a time: some 30 MB."""
-SHOWN_MAX = 50
-"""Rows of one kind, table and tenant that are named."""
 
 
 def unlike(connection: Connection, space: str | None, tenant_id: UUID) -> list[Unlike]:

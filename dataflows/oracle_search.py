@@ -19,6 +19,7 @@ from connectors.postgres.connections import Connection
 from connectors.postgres.vectors import read
 from dataflows.chunker import Chunk, chunk, title_line
 from dataflows.comparison import Comparison, Kind, TenantReport, VerifyReport
+from schemas.arrays import arrays_of
 from schemas.sources import SourceKey, columns_of
 
 COSINE_MIN = 0.9999
@@ -177,9 +178,8 @@ UNLIKE_WORDS = """
 def _compare_words(
     connection: Connection, report: VerifyReport, tenant: TenantReport, some: Sequence[_Expected]
 ) -> None:
-    columns = columns_of([each.source for each in some])
-    versions, titles = [each.version for each in some], [title_line(each.title) for each in some]
-    for kind, source_id, version, ordinal in connection.execute(UNLIKE_WORDS, [*columns, versions, titles]):
+    rows = [(*each.source, each.version, title_line(each.title)) for each in some]
+    for kind, source_id, version, ordinal in connection.execute(UNLIKE_WORDS, arrays_of(rows, 5)):
         where = f"{tenant.slug} {kind} {source_id} v{version} #{ordinal}"
         report.add(tenant, "words", where, "tsv or length is not of its text")
 

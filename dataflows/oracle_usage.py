@@ -9,9 +9,7 @@ Read next: `dataflows/comparison.py`, which compares; `dataflows/usage.py`, whic
 
 from __future__ import annotations
 
-from dataflows.comparison import Right
-
-_LEDGER = """
+LEDGER = """
   select
     tenant_id, attempt_id, started_at, user_id, key_id, provider, model, outcome, usage_source,
     input_uncached, cache_read, cache_write_5m, cache_write_1h, output_visible, reasoning, cost_micro_usd
@@ -19,70 +17,21 @@ _LEDGER = """
   where tenant_id = %(tenant_id)s
 """
 
-_BY_HOUR = """
+ATTEMPTS = """
   select
-    tenant_id, date_trunc('hour', started_at, 'UTC'), count(*), count(*) filter (where outcome = 'completed'),
-    count(*) filter (where outcome = 'failed'), count(*) filter (where outcome = 'cancelled'),
-    sum(input_uncached), sum(cache_read), sum(cache_write_5m), sum(cache_write_1h), sum(output_visible),
-    sum(reasoning), coalesce(sum(cost_micro_usd), 0), count(*) - count(cost_micro_usd),
-    count(*) filter (where usage_source = 'partial'), count(*) filter (where usage_source = 'estimated')
+    tenant_id, date_trunc('hour', started_at, 'UTC') as hour, (started_at at time zone 'UTC')::date as day,
+    provider, model, user_id, coalesce(key_id, '') as key_id, 1 as attempts,
+    (outcome = 'completed')::int as completed, (outcome = 'failed')::int as failed,
+    (outcome = 'cancelled')::int as cancelled, input_uncached, cache_read, cache_write_5m, cache_write_1h,
+    output_visible, reasoning, coalesce(cost_micro_usd, 0) as cost_micro_usd,
+    (cost_micro_usd is null)::int as unpriced, (usage_source = 'partial')::int as partial,
+    (usage_source = 'estimated')::int as estimated
   from app.usage_events
   where tenant_id = %(tenant_id)s
-  group by tenant_id, date_trunc('hour', started_at, 'UTC')
 """
+"""Each attempt by everything that there is a table by, with what it adds to the counts."""
 
-_BY_DAY = """
-  select
-    tenant_id, (started_at at time zone 'UTC')::date, count(*), count(*) filter (where outcome = 'completed'),
-    count(*) filter (where outcome = 'failed'), count(*) filter (where outcome = 'cancelled'),
-    sum(input_uncached), sum(cache_read), sum(cache_write_5m), sum(cache_write_1h), sum(output_visible),
-    sum(reasoning), coalesce(sum(cost_micro_usd), 0), count(*) - count(cost_micro_usd),
-    count(*) filter (where usage_source = 'partial'), count(*) filter (where usage_source = 'estimated')
-  from app.usage_events
-  where tenant_id = %(tenant_id)s
-  group by tenant_id, (started_at at time zone 'UTC')::date
-"""
-
-_BY_MODEL = """
-  select
-    tenant_id, (started_at at time zone 'UTC')::date, provider, model, count(*),
-    count(*) filter (where outcome = 'completed'), count(*) filter (where outcome = 'failed'),
-    count(*) filter (where outcome = 'cancelled'), sum(input_uncached), sum(cache_read), sum(cache_write_5m),
-    sum(cache_write_1h), sum(output_visible), sum(reasoning), coalesce(sum(cost_micro_usd), 0),
-    count(*) - count(cost_micro_usd), count(*) filter (where usage_source = 'partial'),
-    count(*) filter (where usage_source = 'estimated')
-  from app.usage_events
-  where tenant_id = %(tenant_id)s
-  group by tenant_id, (started_at at time zone 'UTC')::date, provider, model
-"""
-
-_BY_USER = """
-  select
-    tenant_id, (started_at at time zone 'UTC')::date, user_id, count(*),
-    count(*) filter (where outcome = 'completed'), count(*) filter (where outcome = 'failed'),
-    count(*) filter (where outcome = 'cancelled'), sum(input_uncached), sum(cache_read), sum(cache_write_5m),
-    sum(cache_write_1h), sum(output_visible), sum(reasoning), coalesce(sum(cost_micro_usd), 0),
-    count(*) - count(cost_micro_usd), count(*) filter (where usage_source = 'partial'),
-    count(*) filter (where usage_source = 'estimated')
-  from app.usage_events
-  where tenant_id = %(tenant_id)s
-  group by tenant_id, (started_at at time zone 'UTC')::date, user_id
-"""
-
-_BY_KEY = """
-  select
-    tenant_id, (started_at at time zone 'UTC')::date, coalesce(key_id, ''), count(*),
-    count(*) filter (where outcome = 'completed'), count(*) filter (where outcome = 'failed'),
-    count(*) filter (where outcome = 'cancelled'), sum(input_uncached), sum(cache_read), sum(cache_write_5m),
-    sum(cache_write_1h), sum(output_visible), sum(reasoning), coalesce(sum(cost_micro_usd), 0),
-    count(*) - count(cost_micro_usd), count(*) filter (where usage_source = 'partial'),
-    count(*) filter (where usage_source = 'estimated')
-  from app.usage_events
-  where tenant_id = %(tenant_id)s
-  group by tenant_id, (started_at at time zone 'UTC')::date, coalesce(key_id, '')
-"""
-
-_JOBS = """
+JOBS = """
   with jobs as (
     select
       tenant_id, job_id, kind, state, phase as stage, done, total, unit,
@@ -103,7 +52,7 @@ _JOBS = """
     from jobs
     where not state in ('queued', 'running')
     order by job_id desc
-    limit %(finished_max)s
+    limit %(rows_max)s
   ) over_now
   union all
   select tenant_id, job_id, kind, state, stage, done, total, unit, code, message, sequence
@@ -113,24 +62,3 @@ _JOBS = """
   from jobs j
   where state in ('queued', 'running') and not exists (select from behind b where b.job_id = j.job_id)
 """
-
-_LEDGER_COLUMNS = (
-    "tenant_id, attempt_id, started_at, user_id, key_id, provider, model, outcome, usage_source, input_uncached, "
-    "cache_read, cache_write_5m, cache_write_1h, output_visible, reasoning, cost_micro_usd"
-)
-_COUNTS = (
-    "attempts, completed, failed, cancelled, input_uncached, cache_read, cache_write_5m, cache_write_1h, "
-    "output_visible, reasoning, cost_micro_usd, unpriced, partial, estimated"
-)
-_STATUS_COLUMNS = "tenant_id, job_id, kind, state, stage, done, total, unit, code, message, sequence"
-
-RIGHT: Right = {
-    "mv.usage_ledger": (_LEDGER_COLUMNS, _LEDGER),
-    "mv.usage_by_hour": (f"tenant_id, hour, {_COUNTS}", _BY_HOUR),
-    "mv.usage_by_day": (f"tenant_id, day, {_COUNTS}", _BY_DAY),
-    "mv.usage_by_model": (f"tenant_id, day, provider, model, {_COUNTS}", _BY_MODEL),
-    "mv.usage_by_user": (f"tenant_id, day, user_id, {_COUNTS}", _BY_USER),
-    "mv.usage_by_key": (f"tenant_id, day, key_id, {_COUNTS}", _BY_KEY),
-    "mv.job_status": (_STATUS_COLUMNS, _JOBS),
-}
-"""What to compare of each table, and the query that says what is right."""

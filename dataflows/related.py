@@ -42,6 +42,7 @@ from dataflows.nearness import (
 )
 from runtime.errors import Unprocessable
 from schemas import sources
+from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
 from schemas.search import WAITING_FOR_VECTORS
 from schemas.sources import SourceKey
@@ -447,8 +448,7 @@ class RelatedUpdate:
         dead = sorted(self._changed - self._corpus.at.keys())
         if dead:
             self._connection.execute(FORGET, [self._tenant_id, KIND, dead, dead])
-        pairs = [[source_id for source_id, _ in gone], [related_id for _, related_id in gone]]
-        self._connection.execute(DELETE_PAIRS, [*pairs, self._tenant_id, KIND])
+        self._connection.execute(DELETE_PAIRS, [*arrays_of(gone, 2), self._tenant_id, KIND])
 
     def _upsert(self, rows: Sequence[Row]) -> None:
         self._connection.cursor().executemany(UPSERT, rows)

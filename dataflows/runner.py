@@ -15,11 +15,10 @@ still under way is dropped (it is read again next time).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Generic
+from typing import Unpack
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -29,17 +28,16 @@ from bytewax.testing import run_main  # the name says testing; it is the one-wor
 
 from connectors.consumer import instances
 from connectors.consumer.contract import Effects
-from connectors.consumer.core import ConsumerCore
+from connectors.consumer.driver import Driver, DriverOptions
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, TopicPartition
 from connectors.kafka.source import GroupConsumer
 from dataflows.flow import Flow
 from dataflows.sampler import Sampler
-from runtime.errors import Fenced, Halted, OperatingError
-from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.errors import Fenced
+from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
 from runtime.settings import Settings
-from schemas.codec import SchemaLookup
 
 log = get_logger("flow")
 
@@ -47,44 +45,16 @@ EPOCH = timedelta(seconds=1)
 """Bytewax' unit of progress. Nothing is snapshotted, so it only has to be longer than four idle waits of the source."""
 
 
-class Runner(Generic[Effects]):
-    """One flow in this process. `topics` maps contract names to the topics that are read instead, for tests and shadow
-    runs; `dead_letter_limit` False goes on whatever happens (an operator decided to)."""
+class Runner(Driver[Effects]):
+    """One flow in this process."""
+
+    command = "adriatic flow run"
 
     def __init__(
-        self,
-        flow: Flow[Effects],
-        settings: Settings,
-        life: Lifecycle,
-        *,
-        topics: Mapping[str, str] | None = None,
-        lookup: SchemaLookup | None = None,
-        dead_letter_limit: bool = True,
+        self, flow: Flow[Effects], settings: Settings, life: Lifecycle, **options: Unpack[DriverOptions]
     ) -> None:
+        super().__init__(flow, settings, life, **options)
         self.flow = flow
-        self._settings = settings
-        self._life = life
-        self._core = ConsumerCore(
-            flow,
-            settings,
-            life,
-            command=f"adriatic flow run {flow.name}",
-            topics=topics,
-            lookup=lookup,
-            dead_letter_limit=dead_letter_limit,
-        )
-        self._dropping = False
-
-    def run(self) -> None:
-        """Run until asked to stop. Raises what made going on impossible (`Halted`, `Fenced`)."""
-        try:
-            self._run()
-        except StopRequested:
-            pass
-        finally:
-            self._core.close()
-        if self._life.failure is not None:
-            raise self._life.failure
 
     def _run(self) -> None:
         offsets = Offsets(self._settings.kafka)
@@ -144,20 +114,6 @@ class Runner(Generic[Effects]):
             if batch.expected_offset == at and not self._dropping:
                 yield batch
                 at = batch.next_offset
-
-    @contextmanager
-    def _note_failure(self) -> Iterator[None]:
-        try:
-            yield
-        except StopRequested:
-            self._dropping = True
-        except OperatingError as error:
-            self._dropping = True
-            self._life.fail(error)
-        except Exception as error:
-            self._dropping = True
-            log.exception("flow raised", flow=self.flow.name)
-            self._life.fail(Halted(f"{self.flow.name} raised {type(error).__name__}", hint="see its log"))
 
 
 # --- Bytewax --------------------------------------------------------------------------------------------------------

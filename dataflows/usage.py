@@ -20,10 +20,9 @@ from psycopg import sql
 
 from connectors.postgres.connections import Connection
 from dataflows import job_status, oracle_usage
-from dataflows.comparison import Comparison, unlike
-from dataflows.flow import Event, Flow
+from dataflows.flow import Event, Flow, take_latest
 from dataflows.job_status import JobStatus
-from runtime.errors import Unprocessable
+from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
 
 EVENTS_TOPIC = "adriatic.app.usage_events"
@@ -84,10 +83,6 @@ class Spent:
     reasoning: int
     cost_micro_usd: int | None
 
-    @property
-    def key(self) -> AttemptKey:
-        return AttemptKey(self.tenant_id, self.attempt_id)
-
 
 LEDGER: Mapping[str, LiteralString] = {
     "tenant_id": "uuid",
@@ -120,9 +115,24 @@ class Usage(Flow[UsageEffects]):
     about = "what models were asked → tokens and money by hour, day, model, user, key; what jobs are at"
     topics = (EVENTS_TOPIC, job_status.TOPIC)
     tables = (
-        KeptTable("mv.usage_ledger", compared=COMPARED),
-        *(KeptTable(f"mv.{view}", compared=COMPARED) for view in GROUPS),
-        KeptTable("mv.job_status", compared=COMPARED),
+        KeptTable("mv.usage_ledger", COMPARED, columns=", ".join(LEDGER), right=oracle_usage.LEDGER),
+        *(
+            KeptTable(
+                f"mv.{view}",
+                COMPARED,
+                columns=", ".join(("tenant_id", *by)),
+                right=oracle_usage.ATTEMPTS,
+                summed=", ".join(MEASURES),
+            )
+            for view, by in GROUPS.items()
+        ),
+        KeptTable(
+            "mv.job_status",
+            COMPARED,
+            columns=job_status.COMPARED_COLUMNS,
+            right=oracle_usage.JOBS,
+            rows_max=job_status.FINISHED_MAX,
+        ),
     )
     views = (
         *(
@@ -139,29 +149,11 @@ class Usage(Flow[UsageEffects]):
         job_status.VIEW,
     )
 
-    @classmethod
-    def compare(cls, comparison: Comparison) -> None:
-        tenant_id, finished_max = comparison.tenant.tenant_id, job_status.FINISHED_MAX
-        comparison.add_unlike(unlike(comparison.connection, tenant_id, oracle_usage.RIGHT, finished_max=finished_max))
-
     def transform(self, events: Sequence[Event]) -> UsageEffects:
-        captured = [event.value for event in events if event.contract == EVENTS_TOPIC]
+        captured = [event for event in events if event.contract == EVENTS_TOPIC]
         told = [event.value for event in events if event.contract == job_status.TOPIC]
-        last: dict[AttemptKey, Spent | None] = {}
-        for value in captured:
-            match value["op"]:
-                case "c" | "r" | "u":
-                    spent = _attempt(value["after"])
-                    last[spent.key] = spent
-                case "d":
-                    last[_key(value["before"])] = None
-                case other:
-                    raise Unprocessable(f"a change of kind {other} on a table that only grows")
-        return UsageEffects(
-            spent=tuple(row for _, row in sorted(last.items(), key=lambda item: item[0]) if row is not None),
-            erased=tuple(sorted(key for key, row in last.items() if row is None)),
-            jobs=job_status.newest(told),
-        )
+        spent, erased = take_latest(captured, _key, _attempt)
+        return UsageEffects(spent, erased, job_status.newest(told))
 
     def apply(self, connection: Connection, effects: UsageEffects) -> None:
         if effects.spent or effects.erased:
@@ -188,15 +180,9 @@ def _attempt(row: Any) -> Spent:
 
 def _count(connection: Connection, spent: Sequence[Spent], erased: Sequence[AttemptKey]) -> None:
     """One statement. A row that counts nothing any more is deleted by a second one."""
-    rows = [astuple(row) for row in spent]
-    connection.execute(
-        _STATEMENT,
-        {
-            "gone_tenants": [key.tenant_id for key in erased],
-            "gone_attempts": [key.attempt_id for key in erased],
-            **{name: [row[at] for row in rows] for at, name in enumerate(LEDGER)},
-        },
-    )
+    columns = dict(zip(LEDGER, arrays_of(map(astuple, spent), len(LEDGER)), strict=True))
+    gone = dict(zip(("gone_tenants", "gone_attempts"), arrays_of(erased, 2), strict=True))
+    connection.execute(_STATEMENT, gone | columns)
     tenants = sorted({key.tenant_id for key in erased})
     for statement in _DELETE_EMPTY if tenants else ():
         connection.execute(statement, [tenants])

@@ -14,7 +14,8 @@ class KeptTable:
     """A table that a flow keeps, and what `adriatic verify` holds it against; where it cannot, `not_compared` says why.
 
     A table whose right content is one query needs no code of its own: `right` is that query, for the tenant
-    `%(tenant_id)s`, with the `columns` (separated by commas, `tenant_id` first) in their order.
+    `%(tenant_id)s`, with the `columns` (separated by commas, `tenant_id` first) in their order. With `summed` the query
+    gives rows to add up: these columns, over what has the same `columns`.
     """
 
     name: str
@@ -23,6 +24,9 @@ class KeptTable:
     not_compared: str = ""
     columns: str = ""
     right: str = ""
+    summed: str = ""
+    rows_max: int = 0
+    """What the query has as `%(rows_max)s`, when the table keeps no more."""
 
     def __post_init__(self) -> None:
         assert bool(self.compared) != bool(self.not_compared), f"{self.name} is compared, or it is said why not"

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
 from runtime.errors import Unprocessable
+from schemas.arrays import arrays_of
 
 Kind = Literal["adr", "document"]
 KIND_NAMES: tuple[str, ...] = get_args(Kind)
@@ -74,4 +75,4 @@ def key_of(kind: str, row: Mapping[str, Any]) -> SourceKey:
 
 def columns_of(keys: Sequence[SourceKey]) -> list[list[Any]]:
     """The keys as arrays of their parts: what `unnest` takes."""
-    return [[key.tenant_id for key in keys], [key.kind for key in keys], [key.source_id for key in keys]]
+    return arrays_of(keys, len(SourceKey._fields))

@@ -15,29 +15,28 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import faust
 from faust.types.auth import SASLMechanism
 
 from connectors.consumer import instances
-from connectors.consumer.contract import Event
-from connectors.consumer.core import ConsumerCore
+from connectors.consumer.contract import Event, Processor
+from connectors.consumer.driver import Driver, DriverOptions
 from connectors.kafka.errors import map_aiokafka_error
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
 from connectors.postgres.connections import Connection
 from runtime.deadline import backoff_s
-from runtime.errors import Fenced, Halted, Misconfigured, OperatingError
-from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.errors import Fenced, Misconfigured
+from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings, Settings
-from schemas.codec import SchemaLookup
 
 log = get_logger("agent")
 
@@ -54,37 +53,20 @@ START_S_MAX = 60.0
 STOP_S_MAX = 10.0
 
 
-class Agent(ABC):
+class Agent(Processor[tuple[Event, ...]]):
     """What one agent does: a `Processor` whose events each have their effects at once. Instances hold no state that
     matters."""
-
-    name: str
-    """The name in `ops.consumer_offsets` and metrics, and of the consumer group `adriatic.<name>`; for ever."""
-    about: str
-    """What it does, in a few words for people."""
-    topics: tuple[str, ...]
-    """The contract's name."""
-    raw: bool = False
 
     @abstractmethod
     def process(self, connection: Connection, event: Event) -> None:
         """The event's effects: SQL in the transaction, quick. A `DataError`, or anything else that is no
         `OperatingError`, makes the event a dead letter and undoes what it wrote."""
 
-    def after_commit(self) -> None:  # noqa: B027 - most agents have nothing to do here
+    def after_commit(self) -> None:
         """Called after each transaction, for what need not be durable."""
-
-    def views_of(self, topic: str) -> tuple[str, ...]:
-        """None: agents keep no tables."""
-        del topic
-        return ()
 
     def transform(self, events: Sequence[Event]) -> tuple[Event, ...]:
         return tuple(events)
-
-    def prepare(self, connection: Connection, effects: tuple[Event, ...]) -> tuple[Event, ...]:
-        del connection
-        return effects
 
     def apply(self, connection: Connection, effects: tuple[Event, ...]) -> None:
         connection.execute("select set_config('statement_timeout', %s, true)", [f"{PROCESS_S_MAX}s"])
@@ -92,46 +74,20 @@ class Agent(ABC):
             self.process(connection, event)
 
 
-class AgentRunner:
-    """One agent in this process. `topics` maps contract names to the topics that are read instead, in a group of their
-    own, for tests; `dead_letter_limit` False goes on whatever happens (an operator decided to)."""
+class AgentRunner(Driver[tuple[Event, ...]]):
+    """One agent in this process."""
 
-    def __init__(
-        self,
-        agent: Agent,
-        settings: Settings,
-        life: Lifecycle,
-        *,
-        topics: Mapping[str, str] | None = None,
-        lookup: SchemaLookup | None = None,
-        dead_letter_limit: bool = True,
-    ) -> None:
+    command = "adriatic stream run"
+
+    def __init__(self, agent: Agent, settings: Settings, life: Lifecycle, **options: Unpack[DriverOptions]) -> None:
+        super().__init__(agent, settings, life, **options)
         self.agent = agent
-        self._settings = settings
-        self._life = life
-        self._core = ConsumerCore(
-            agent,
-            settings,
-            life,
-            command=f"adriatic stream run {agent.name}",
-            topics=topics,
-            lookup=lookup,
-            dead_letter_limit=dead_letter_limit,
-        )
 
-    def run(self) -> None:
-        """Run until asked to stop. Raises what made going on impossible (`Halted`)."""
-        try:
-            with instances.claim(self._settings.home, self._core.group) as instance:
-                self._run(instance)
-        except StopRequested:
-            pass
-        finally:
-            self._core.close()
-        if self._life.failure is not None:
-            raise self._life.failure
+    def _run(self) -> None:
+        with instances.claim(self._settings.home, self._core.group) as instance:
+            self._run_apps(instance)
 
-    def _run(self, instance: str) -> None:
+    def _run_apps(self, instance: str) -> None:
         pauses = backoff_s()
         while not self._life.stopping:
             offsets = Offsets(self._settings.kafka)
@@ -179,24 +135,15 @@ class AgentRunner:
 
     def _handle(self, records: Sequence[Record]) -> bool:
         """Records of one partition to one transaction. False when they must not be acknowledged. Never raises."""
-        try:
+        with self._note_failure():
             while (batch := self._fresh(records)) is not None:
                 try:
                     for _step in self._core.write([batch]):
                         self.agent.after_commit()
-                    return True
+                    break
                 except Fenced as error:  # partitions had moved: what another process committed is left out
                     self._core.tolerate(error, batch.source)
-        except StopRequested:
-            return False
-        except OperatingError as error:
-            self._life.fail(error)
-            return False
-        except Exception as error:
-            log.exception("agent raised", agent=self.agent.name)
-            self._life.fail(Halted(f"{self.agent.name} raised {type(error).__name__}", hint="see its log"))
-            return False
-        return True
+        return not self._dropping
 
     def _fresh(self, records: Sequence[Record]) -> Batch | None:
         """What of `records` the ledger does not have yet."""

@@ -28,8 +28,15 @@ WORKERS_MIN, WORKERS_MAX = 2, 6
 """At most: each has connections of its own to a server that takes a hundred."""
 WORKER_BYTES = 2_000_000_000
 """What a worker may need with what it starts."""
-FAULTS = ("tests/system/test_outages.py", "tests/system/test_crash_ring.py", "tests/system/test_outside.py")
-"""Break the whole system, wait until it has healed, and so take longest."""
+FAULTS = (
+    "tests/system/test_outages.py",
+    "tests/system/test_crash_ring.py",
+    "tests/system/test_outside.py",
+    "tests/system/test_crash_ring_of_two.py",
+    "tests/system/test_visibility.py",
+)
+"""Break the whole system, wait until it has healed, and so take longest. The last ones start a system of their own:
+two cores do not hold one more beside."""
 SYSTEM = (
     "tests/system/",
     "tests/adriatic/stack/test_system.py",
@@ -37,8 +44,6 @@ SYSTEM = (
     "tests/browser/test_live_page.py",
 )
 """Use the whole system."""
-OWN = ("tests/system/test_crash_ring_of_two.py", "tests/system/test_visibility.py")
-"""Start a system of their own kind."""
 LONG = (
     "tests/connectors/capture/test_crash.py",
     "tests/connectors/capture/test_outages.py",
@@ -82,14 +87,12 @@ def locked(config: pytest.Config, file: Path) -> Iterator[Path]:
 
 def scope(file: str) -> str:
     """What one worker runs as a whole."""
-    if file in OWN:
-        return file
     return "faults" if file in FAULTS else "system" if file.startswith(SYSTEM) else file
 
 
 def rank(file: str) -> tuple[int, str]:
     """Files in the order of their beginning."""
-    order = ("faults", "system", *OWN, *LONG)
+    order = ("faults", "system", *LONG)
     return (order.index(scope(file)) if scope(file) in order else len(order)), file
 
 

@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from tests.docs.markdown import ROOT, tracked
-from tests.parallel import FAULTS, LONG, OWN, SYSTEM, rank, scope
+from tests.parallel import FAULTS, LONG, SYSTEM, rank, scope
 from tests.selection import makes_names, words
 
 
@@ -47,7 +47,7 @@ def test_names_that_are_made_from_data(arguments: str, made: bool) -> None:
 
 
 def test_files_that_take_longest_begin_first() -> None:
-    order = [*sorted(FAULTS), f"{SYSTEM[0]}test_jobs.py", *OWN, *LONG, "tests/topics/test_plan.py"]
+    order = [*sorted(FAULTS), f"{SYSTEM[0]}test_jobs.py", *LONG, "tests/topics/test_plan.py"]
     assert sorted(set(order), key=rank) == order
 
 
@@ -56,7 +56,7 @@ def test_whoever_uses_the_whole_system_shares_a_worker() -> None:
     using = {name for name in tracked("tests/**/test_*.py") if _uses_the_system((ROOT / name).read_text())}
     assert using
     assert {name for name in using if scope(name) not in ("faults", "system")} == set()
-    assert {name for name in (*FAULTS, *OWN, *LONG) if not (ROOT / name).is_file()} == set()
+    assert {name for name in (*FAULTS, *LONG) if not (ROOT / name).is_file()} == set()
 
 
 def _uses_the_system(source: str) -> bool:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from api.usage.service import By, UsageReport, UsageRow, UsageTotals
 
 MICRO_USD = 1_000_000
-PIPED_COLUMNS = 200
-"""Width of the table where nobody looks at a terminal: the longest model, and the counts."""
 
 
 @click.command("usage")
@@ -75,21 +73,14 @@ def _time(text: str | None) -> str | None:
 
 
 def _print(found: UsageReport) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from adriatic.cli.search import up_to
+    from adriatic.cli.tables import begin_table
 
     if not found.rows:
         click.echo("nothing was asked", err=True)
     else:
-        console = Console(soft_wrap=True)
-        if not console.is_terminal:
-            console.width = PIPED_COLUMNS  # rich takes 80 for a pipe, and would cut names
-        table = Table(box=None, pad_edge=False)
-        table.add_column(found.by, overflow="fold")
-        for column in ("attempts", "failed", "cancelled", "in", "cached", "out", "cost"):
-            table.add_column(column, justify="right")
+        columns = ("attempts", "failed", "cancelled", "in", "cached", "out", "cost")
+        console, table = begin_table(found.by, *columns)
         for row in found.rows:
             table.add_row(name_row(row, found.by), *cells(row.spent))
         table.add_row("all" if found.more else "total", *cells(found.totals), style="bold")

@@ -19,9 +19,6 @@ from runtime.settings import load
 if TYPE_CHECKING:
     from dataflows.comparison import VerifyReport
 
-PIPED_COLUMNS = 200
-"""Width of the table where nobody looks at a terminal: the longest slug (63) and six counts fit."""
-
 
 @click.command()
 @click.option("--tenant", help="Slug or id of one tenant.  [default: all]")
@@ -60,22 +57,14 @@ def verify(tenant: str | None, sample: int | None, wait_s: float, as_json: bool)
 
 
 def _print(report: VerifyReport) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    from adriatic.cli.tables import begin_table
     from schemas.sources import KIND_NAMES
 
-    console = Console(soft_wrap=True)
-    if not console.is_terminal:
-        console.width = PIPED_COLUMNS  # rich takes 80 for a pipe, and would cut names
     columns = (
         *("tenant", *KIND_NAMES, "deleted"),
         *("passages", "with vector", "vectors recomputed", "differences"),
     )
-    table = Table(box=None, pad_edge=False)
-    table.add_column(columns[0], overflow="fold")
-    for column in columns[1:]:
-        table.add_column(column, justify="right")
+    console, table = begin_table(*columns)
     for row in report.tenants:
         counts = (
             *(*(row.sources.get(kind, 0) for kind in KIND_NAMES), row.deleted),

@@ -16,6 +16,7 @@ from api.adrs import document
 from api.adrs.schemas import IncomingLink, Link, Links, NewLink
 from api.db import Connection
 from runtime.errors import Conflict, NotFound
+from schemas.arrays import arrays_of
 
 USER_LINKS_MAX = 200
 """Set by people on one ADR."""
@@ -124,7 +125,7 @@ async def replace_from_text(
 ) -> None:
     """Make the `text` links what the newest text says. The ones that stay are not written again."""
     wanted = {(link.kind, link.target): link.number for link in found if "\0" not in link.target}
-    kinds, targets = [kind for kind, _ in wanted], [target for _, target in wanted]
+    kinds, targets = arrays_of(wanted, 2)
     await connection.execute(_DROP_FROM_TEXT, tenant_id, adr_id, kinds, targets)
     if not wanted:
         return

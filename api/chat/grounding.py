@@ -20,6 +20,7 @@ from api.search.embedding import QueryEmbedder
 from api.search.schemas import Degraded, Hit, SearchFreshness, SearchRequest
 from connectors.llm import Passage, Prompt
 from runtime.errors import InvalidInput
+from schemas.arrays import arrays_of
 
 PASSAGE_CHARS_MAX = 4_000
 """Longest passage that a model reads of one source: a page. Chunks are mostly far shorter."""
@@ -76,15 +77,9 @@ async def ground(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
     found = await searching.search(database, embedder, tenant_id, SearchRequest(words, limit=request.sources))
     rows: list[Any] = []
     if found.hits:
-        chunks = [hit.chunk for hit in found.hits]
+        places = [(hit.kind, hit.source_id, hit.chunk.version, hit.chunk.ordinal) for hit in found.hits]
         async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-            rows = await connection.fetch(
-                _PASSAGES,
-                [hit.kind for hit in found.hits],
-                [hit.source_id for hit in found.hits],
-                [chunk.version for chunk in chunks],
-                [chunk.ordinal for chunk in chunks],
-            )
+            rows = await connection.fetch(_PASSAGES, *arrays_of(places, 4))
     sources = [_source(number, found.hits[row["place"] - 1], row) for number, row in enumerate(rows, 1)]
     passages = tuple(
         Passage(source.number, _name(source), source.heading, row["body"][:PASSAGE_CHARS_MAX])

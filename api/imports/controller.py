@@ -16,7 +16,7 @@ from api.db import Database
 from api.imports import freshness, service
 from api.imports.schemas import BatchResult, Events, FinishedImport, Import, StartImport
 from api.openapi import answers
-from runtime.errors import InvalidInput
+from api.requests import require_zone
 from runtime.settings import Settings
 
 _REMARK = {"path": "docs/adr/0007-a.md", "ref": "9f2c1e…", "code": "number-taken", "detail": "7 is the number of 'B'"}
@@ -152,7 +152,6 @@ class FreshnessController(Controller):
         ] = None,
     ) -> Response[freshness.Freshness]:
         """Counts the newest version of each ADR; what cannot be found yet is `waiting`, and has no time."""
-        if since is not None and since.tzinfo is None:
-            raise InvalidInput("`since` needs a time zone", hint="for example 2026-01-15T09:00:00Z")
+        require_zone("since", since)
         report = await freshness.read(database, principal.tenant_id, since)
         return Response(report, headers=report.as_of.headers())

@@ -22,6 +22,7 @@ from api.imports.schemas import EXAMPLES_MAX, Import, LogTotals, Remark, StartIm
 from api.logs import service as logs
 from runtime.errors import NotFound
 from runtime.ids import new_id
+from schemas.arrays import arrays_of
 
 # ------------------------------------------------------------------------------------------------- the import itself
 
@@ -346,7 +347,7 @@ async def _write_links(connection: Connection, tenant_id: UUID, heads: Sequence[
     if not heads:
         return
     rows = [(head.adr_id, link.kind, link.target) for head in heads for link in head.links or ()]
-    columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[], [], []]
+    columns = arrays_of(rows, 3)
     await connection.execute(_DROP_LINKS, [head.adr_id for head in heads], *columns)
     if rows:
         await connection.execute(_ADD_LINKS, tenant_id, *columns)

@@ -14,6 +14,7 @@ from api import watermarks
 from api.auth.users import Principal
 from api.db import Database
 from api.openapi import answers
+from api.requests import require_zone
 from api.search import service
 from api.search.embedding import QueryEmbedder
 from api.search.query import QUERY_CHARS_MAX
@@ -27,7 +28,6 @@ from api.search.schemas import (
     SearchResult,
 )
 from runtime.deadline import Deadline
-from runtime.errors import InvalidInput
 from schemas.sources import Kind
 
 _REQUEST = {"q": "why is there no dual write", "mode": "hybrid", "status": ["accepted"], "limit": 5, "explain": True}
@@ -132,9 +132,8 @@ class SearchController(Controller):
         position: watermarks.Position = None,
     ) -> Response[SearchResult]:
         """Statuses are alternatives, tags are all required, and filters are joined by and."""
-        for name, value in (("since", since), ("until", until)):
-            if value is not None and value.tzinfo is None:
-                raise InvalidInput(f"{name} has no time zone", hint="write it like 2026-01-15T09:00:00Z")
+        require_zone("since", since)
+        require_zone("until", until)
         request = SearchRequest(q, mode, status or [], tag or [], log, author, since, until, limit, explain, kind)
         await _wait_for_position(database, principal, position, mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, request))

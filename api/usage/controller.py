@@ -13,9 +13,9 @@ from api import watermarks
 from api.auth.users import Principal
 from api.db import Database
 from api.openapi import answers
+from api.requests import require_zone
 from api.usage import service
 from api.usage.service import ROWS_DEFAULT, ROWS_MAX, By, UsageReport
-from runtime.errors import InvalidInput
 
 _SPENT = {
     "attempts": 12,
@@ -84,9 +84,8 @@ class UsageController(Controller):
         """An attempt counts in the hour and the day, in UTC, in which it began. Hours and days come newest first;
         models, users and keys by what they cost, summed over the days of the range. An unknown price is never 0.
         """
-        for name, value in (("from", first), ("to", end)):
-            if value is not None and value.tzinfo is None:
-                raise InvalidInput(f"`{name}` needs a time zone", hint="for example 2026-01-15T00:00:00Z")
+        require_zone("from", first)
+        require_zone("to", end)
         await watermarks.wait_until_shown(database, principal.tenant_id, f"usage_by_{by}", position)
         usage = await service.read(database, principal.tenant_id, by, first, end, limit)
         return Response(usage, headers=usage.as_of.headers())

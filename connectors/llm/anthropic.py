@@ -14,7 +14,7 @@ import msgspec
 from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, TokenUsage, remote
 from connectors.llm.sse import ServerEvent
 from runtime.clock import SYSTEM_CLOCK, Clock
-from runtime.errors import AdriaticError, DependencyUnavailable
+from runtime.errors import DependencyUnavailable
 from runtime.settings import LlmSettings
 
 BASE_URL = "https://api.anthropic.com"
@@ -114,26 +114,19 @@ def _newer(value: int | None, known: int) -> int:
     return known if value is None else value
 
 
-class AnthropicProvider:
+class AnthropicProvider(remote.RemoteProvider[anthropic.AsyncAnthropic]):
     """See `Provider`."""
 
+    name = "anthropic"
+
     def __init__(self, settings: LlmSettings, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._client = anthropic.AsyncAnthropic(
+        client = anthropic.AsyncAnthropic(
             api_key=settings.api_key.get_secret_value(),
             base_url=settings.base_url or BASE_URL,
             max_retries=0,
             timeout=anthropic.Timeout(settings.total_s, connect=settings.connect_s),
         )
-
-    @property
-    def name(self) -> str:
-        return "anthropic"
-
-    @property
-    def model(self) -> str:
-        return self._settings.model
+        super().__init__(client, anthropic.APIStatusError, settings, clock)
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
         opening = self._client.messages.with_streaming_response.create(
@@ -143,14 +136,4 @@ class AnthropicProvider:
             messages=[{"role": "user", "content": prompt.user}],
             stream=True,
         )
-        return remote.answer(opening, AnthropicDecoder(), self._settings, self._clock, _map_error)
-
-    async def close(self) -> None:
-        await self._client.close()
-
-
-def _map_error(error: Exception) -> AdriaticError:
-    if isinstance(error, anthropic.APIStatusError):
-        wait = error.response.headers.get("retry-after", "")
-        return remote.from_status("anthropic", error.status_code, error.message, wait)
-    return remote.map_failure("anthropic", error)
+        return self._answer(opening, AnthropicDecoder())

@@ -15,7 +15,7 @@ import openai
 from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, TokenUsage, remote
 from connectors.llm.sse import ServerEvent
 from runtime.clock import SYSTEM_CLOCK, Clock
-from runtime.errors import AdriaticError, DependencyUnavailable
+from runtime.errors import DependencyUnavailable
 from runtime.settings import LlmSettings
 
 BASE_URL = "https://api.openai.com/v1"
@@ -104,27 +104,20 @@ def tokens_of(usage: _CompletionUsage) -> Tokens:
     )
 
 
-class OpenAIProvider:
+class OpenAIProvider(remote.RemoteProvider[openai.AsyncOpenAI]):
     """See `Provider`."""
 
+    name = "openai"
+
     def __init__(self, settings: LlmSettings, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._client = openai.AsyncOpenAI(
+        client = openai.AsyncOpenAI(
             # The SDK refuses an empty key, servers without keys ignore it.
             api_key=settings.api_key.get_secret_value() or "none",
             base_url=settings.base_url or BASE_URL,
             max_retries=0,
             timeout=openai.Timeout(settings.total_s, connect=settings.connect_s),
         )
-
-    @property
-    def name(self) -> str:
-        return "openai"
-
-    @property
-    def model(self) -> str:
-        return self._settings.model
+        super().__init__(client, openai.APIStatusError, settings, clock)
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
         opening = self._client.chat.completions.with_streaming_response.create(
@@ -134,14 +127,4 @@ class OpenAIProvider:
             stream=True,
             stream_options={"include_usage": True},
         )
-        return remote.answer(opening, OpenAIDecoder(), self._settings, self._clock, _map_error)
-
-    async def close(self) -> None:
-        await self._client.close()
-
-
-def _map_error(error: Exception) -> AdriaticError:
-    if isinstance(error, openai.APIStatusError):
-        wait = error.response.headers.get("retry-after", "")
-        return remote.from_status("openai", error.status_code, error.message, wait)
-    return remote.map_failure("openai", error)
+        return self._answer(opening, OpenAIDecoder())

@@ -10,9 +10,9 @@ to the SDK.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -65,52 +65,88 @@ class _Clocks:
         )
 
 
-async def answer(
-    opening: AbstractAsyncContextManager[Any],
-    decoder: AnswerDecoder,
-    settings: LlmSettings,
-    clock: Clock,
-    named: Callable[[Exception], AdriaticError],
-) -> AsyncGenerator[Event, None]:
-    """The events of one answer. `opening` is the SDK's streamed response, `named` gives our error for one of its.
+class Sdk(Protocol):
+    """What every client of an SDK has."""
 
-    The connection is closed, not drained, however this ends.
-    """
-    clocks = _Clocks(settings, clock)
-    lines = SseDecoder()
-    async with AsyncExitStack() as stack:
-        try:
-            async with asyncio.timeout(clocks.left_s):
-                response = await stack.enter_async_context(opening)
-        except TimeoutError:
-            yield Failed(clocks.late())
-            return
-        except Exception as error:
-            yield Failed(named(error))
-            return
-        parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
-        while True:
+    async def close(self) -> None: ...
+
+
+SomeSdk = TypeVar("SomeSdk", bound=Sdk)
+
+
+class RemoteProvider(Generic[SomeSdk]):
+    """A `Provider` behind an SDK. `client` is the SDK's, `status_error` its class of errors with a `response`."""
+
+    name: str
+
+    def __init__(self, client: SomeSdk, status_error: type[Exception], settings: LlmSettings, clock: Clock) -> None:
+        self._client = client
+        self._status_error = status_error
+        self._settings = settings
+        self._clock = clock
+
+    @property
+    def model(self) -> str:
+        return self._settings.model
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _answer(
+        self, opening: AbstractAsyncContextManager[Any], decoder: AnswerDecoder
+    ) -> AsyncGenerator[Event, None]:
+        """The events of one answer, of which `opening` is the SDK's streamed response.
+
+        The connection is closed, not drained, however this ends.
+        """
+        clocks, provider = _Clocks(self._settings, self._clock), self.name
+        lines = SseDecoder()
+        async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(clocks.left_s):
-                    part = await anext(parts, b"")
-                events = [event for line in lines.feed(part) for event in decoder.decode(line)]
+                    response = await stack.enter_async_context(opening)
             except TimeoutError:
                 yield Failed(clocks.late())
                 return
-            except msgspec.DecodeError as error:
-                yield Failed(DependencyUnavailable(f"{settings.provider}'s answer is not understood: {error}"))
-                return
             except Exception as error:
-                yield Failed(named(error))
+                yield Failed(self._map_error(error))
                 return
-            for event in events:
-                clocks.begun = clocks.begun or isinstance(event, Delta)
-                yield event
-                if isinstance(event, Done | Failed):
+            parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
+            while True:
+                try:
+                    async with asyncio.timeout(clocks.left_s):
+                        part = await anext(parts, b"")
+                    events = [event for line in lines.feed(part) for event in decoder.decode(line)]
+                except TimeoutError:
+                    yield Failed(clocks.late())
                     return
-            if not part:
-                yield Failed(DependencyUnavailable(f"{settings.provider} ended the answer in the middle"))
-                return
+                except msgspec.DecodeError as error:
+                    yield Failed(DependencyUnavailable(f"{provider}'s answer is not understood: {error}"))
+                    return
+                except Exception as error:
+                    yield Failed(self._map_error(error))
+                    return
+                for event in events:
+                    clocks.begun = clocks.begun or isinstance(event, Delta)
+                    yield event
+                    if isinstance(event, Done | Failed):
+                        return
+                if not part:
+                    yield Failed(DependencyUnavailable(f"{provider} ended the answer in the middle"))
+                    return
+
+    def _map_error(self, error: Exception) -> AdriaticError:
+        """What the SDK or its transport raised, or what the decoder of events refused."""
+        if isinstance(error, AdriaticError):
+            return error
+        if isinstance(error, self._status_error):
+            refused: Any = error
+            wait = refused.response.headers.get("retry-after", "")
+            return from_status(self.name, refused.status_code, refused.message, wait)
+        hint = "check llm.base_url, then ask again"
+        return map_error(error, self.name, hint) or DependencyUnavailable(
+            f"{self.name} broke off: {type(error).__name__}", hint=hint
+        )
 
 
 def from_status(provider: str, status: int, message: str, retry_after: str = "") -> DependencyUnavailable:
@@ -126,13 +162,3 @@ def from_status(provider: str, status: int, message: str, retry_after: str = "")
     if status < 500:
         return DependencyUnavailable(f"{provider} refuses the request: {reason}", hint="check llm.model")
     return DependencyUnavailable(f"{provider} cannot answer now: {reason}", hint="try again")
-
-
-def map_failure(provider: str, error: Exception) -> AdriaticError:
-    """What the SDK or its transport raised before the end of an answer."""
-    hint = "check llm.base_url, then ask again"
-    if isinstance(error, AdriaticError):
-        return error
-    return map_error(error, provider, hint) or DependencyUnavailable(
-        f"{provider} broke off: {type(error).__name__}", hint=hint
-    )

@@ -25,6 +25,7 @@ from connectors.postgres.errors import DETAIL_CHARS_MAX, describe_fault, meaning
 from runtime.errors import DataError, Fenced, OperatingError, Unprocessable
 from runtime.lifecycle import Lifecycle
 from runtime.settings import PostgresSettings
+from schemas.arrays import arrays_of
 from schemas.headers import POSITION_HEADER, TRACEPARENT_HEADER
 
 OFFSETS = """
@@ -191,7 +192,7 @@ def expect_watermarks(connection: Connection, views: Mapping[TopicPartition, Seq
     """Say which partitions each view is made from, before any of them has reported: until all have, nobody can say how
     far the view is. One that has not stands at 0/0, which is no position in Postgres either."""
     rows = [(view, *source) for source, names in views.items() for view in names]
-    connection.execute(EXPECT_WATERMARKS, [[row[column] for row in rows] for column in range(3)])
+    connection.execute(EXPECT_WATERMARKS, arrays_of(rows, 3))
 
 
 _ADVANCE_WATERMARK = """
@@ -243,18 +244,9 @@ def advance_idle_watermarks(
     `lsn` must have been read before `ends`: everything up to it is then below `ends`. That the flow reached them is
     checked here, in the statement that writes.
     """
-    sources = sorted(ends)
     connection.execute(
         _ADVANCE_IDLE_WATERMARKS,
-        [
-            lsn,
-            source_at,
-            [source.topic for source in sources],
-            [source.partition for source in sources],
-            [ends[source] for source in sources],
-            flow,
-            list(views),
-        ],
+        [lsn, source_at, *arrays_of([(*source, end) for source, end in sorted(ends.items())], 3), flow, list(views)],
     )
 
 

@@ -19,6 +19,7 @@ from connectors.postgres.connections import Connection, Session, connect
 from connectors.postgres.errors import translate
 from connectors.postgres.wal import read_slot
 from runtime.settings import Settings
+from schemas.arrays import arrays_of
 from schemas.flows import KeptView
 from schemas.pipeline import TOTAL, DeadLetters, Percentiles, Pipeline, Slot, decode
 
@@ -310,6 +311,5 @@ def _at_most(mark: Watermarks, limit_s: float | None) -> Watermarks:
 def write_progress(connection: Connection, flow: str, seen_at: Mapping[TopicPartition, datetime | None]) -> None:
     """What a process says of the partitions that it has: that somebody reads them, and up to which commit everything
     was taken from each."""
-    sources = sorted(seen_at)
-    columns = [[source.topic for source in sources], [source.partition for source in sources]]
-    connection.execute(WRITE_PROGRESS, [flow, *columns, [seen_at[source] for source in sources]])
+    rows = [(*source, seen_at[source]) for source in sorted(seen_at)]
+    connection.execute(WRITE_PROGRESS, [flow, *arrays_of(rows, 3)])

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from api.live import rows
-from dataflows import catalog, comparison, oracle_activity, oracle_usage, usage
+from dataflows import catalog, comparison, usage
 from runtime.settings import Role, Settings
 from tests.docs.markdown import ROOMS, ROOT, tracked
 from tests.schemas.sql_layout import LINE_CHARS_MAX, lay_out, on_one_line, tokens
@@ -209,9 +209,10 @@ def composed() -> Iterator[Statement]:
         "dataflows/usage.py": [usage._STATEMENT, *usage._DELETE_EMPTY],
         "dataflows/comparison.py": [
             query.as_bytes(None)
-            for right in (oracle_activity.RIGHT, oracle_usage.RIGHT)
-            for table, (columns, query_) in right.items()
-            for _, query in comparison._queries(table, columns, query_)
+            for flow in catalog.flows().values()
+            for table in flow.tables
+            if table.right
+            for _, query in comparison._queries(table)
         ],
     }
     for file, values in statements.items():
