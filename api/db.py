@@ -21,6 +21,7 @@ import asyncpg
 from pgvector.asyncpg import register_vector
 
 from connectors.postgres.errors import map_error
+from connectors.postgres.wal import SELECT_NOW
 from runtime.deadline import Deadline
 from runtime.errors import AdriaticError, Conflict, DependencyUnavailable, InvalidInput, LostRace, Unprocessable
 from runtime.logs import get_logger
@@ -212,7 +213,12 @@ async def _note(connection: Connection) -> None:
     if (last := LAST_WRITE.get()) is not None:
         last.lsn = None
         with contextlib.suppress(asyncpg.PostgresError, *_DIED, TimeoutError):
-            last.lsn = await connection.fetchval("select pg_current_wal_insert_lsn()::text")
+            last.lsn, _ = await read_now(connection)
+
+
+async def read_now(connection: Connection) -> tuple[str, str]:
+    """The position of the WAL and the snapshot now, both as Postgres' text."""
+    return tuple(await connection.fetchrow(SELECT_NOW))
 
 
 @asynccontextmanager

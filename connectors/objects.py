@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from uuid import UUID
 
+from connectors.http_errors import map_error
 from runtime.errors import DependencyUnavailable, NotFound
 from runtime.settings import Settings
 
@@ -129,6 +130,7 @@ def map_errors() -> Iterator[None]:
     except FileNotFoundError as error:
         raise NotFound("there is no such object", hint="was it deleted by hand?") from error
     except (BaseError, OSError) as error:
-        raise DependencyUnavailable(
-            f"the object storage does not answer: {type(error).__name__}", hint="see the settings objects.*"
+        hint = "see the settings objects.*"
+        raise map_error(error, "the object storage", hint) or DependencyUnavailable(
+            f"the object storage does not answer: {type(error).__name__}", hint=hint
         ) from error

@@ -20,6 +20,7 @@ from connectors.embedders import Embedder
 from connectors.kafka.offsets import Offsets
 from connectors.postgres.connections import Connection, connect
 from connectors.postgres.errors import translate
+from connectors.postgres.wal import read_position
 from dataflows.catalog import flows
 from dataflows.comparison import Comparison, TenantReport, VerifyReport
 from runtime.deadline import Deadline
@@ -69,11 +70,11 @@ def verify(
 def _snapshot(settings: Settings, wait: Deadline | None, report: VerifyReport) -> Iterator[Connection]:
     with translate(), connect(settings.postgres, name="adriatic-verify") as connection:
         connection.autocommit = True
-        report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
+        report.lsn = read_position(connection)
         if wait is not None:
             for names in _in_order():
                 # What these read, the flows before them wrote meanwhile.
-                report.lsn = _one(connection, "select pg_current_wal_lsn()::text")
+                report.lsn = read_position(connection)
                 for view in (view for name in names for view in flows()[name].views):
                     _wait_for_view(connection, view, report.lsn, wait)
         connection.autocommit = False

@@ -95,10 +95,9 @@ class AgentRunner(Driver[tuple[Event, ...]]):
             try:
                 asyncio.run(self._live(instance))
             except Exception as error:
-                cause = map_aiokafka_error(error.__cause__ or error, "read with Faust")
-                why = cause.detail if cause else type(error).__name__
-                log.warning("faust ended", agent=self.agent.name, error=type(error).__name__, exc_info=True)
-                self._life.health.wait_for("faust", f"it ended ({why}), and is started again")
+                reason = describe_end(error)
+                log.warning("faust ended", agent=self.agent.name, reason=reason, exc_info=True)
+                self._life.health.wait_for("faust", f"it ended, and is started again: {reason}")
                 self._life.sleep(next(pauses))
 
     async def _live(self, instance: str) -> None:
@@ -152,6 +151,16 @@ class AgentRunner(Driver[tuple[Event, ...]]):
         at = self._core.begin([source])[source]
         fresh = tuple(record for record in records if record.offset >= at)
         return Batch(*source, at, fresh[-1].offset + 1, fresh) if fresh else None
+
+
+def describe_end(error: BaseException) -> str:
+    """Why Faust ended, for people: what its client raised, however deep it is, in our words."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Exception) and (ours := map_aiokafka_error(cause, "read from Kafka")) is not None:
+            return str(ours)
+        cause = cause.__cause__
+    return "it did not come up in time" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 def record_of(message: Any) -> Record:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from api.db import Database, tenant_transaction
+from api.db import Database, read_now, tenant_transaction
 from api.live.join import PgSnapshot
 from api.live.partitions import Partitions, WatchedPartition
 from api.live.states import OffsetWatermark
@@ -32,11 +32,7 @@ CLOSE_S_MAX = 2.0
 """How long the end of the process waits for a poll that is under way."""
 NOBODY = UUID(int=0)
 
-_SELECT_NOW = """
-  select
-    pg_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as wal,
-    (select lsn::text from ops.cdc_progress where slot = $1) as progress
-"""
+_SELECT_PROGRESS = "select lsn::text from ops.cdc_progress where slot = $1"
 _SELECT_WATERMARKS = """
   select view, min(lsn)::text as lsn, min(source_at) as time, bool_and(lsn > '0/0') as complete
   from mv.watermarks
@@ -152,13 +148,14 @@ class Poller:
     async def _poll_database(self) -> int:
         """Notes what it says, and returns the position up to which everything is in Kafka."""
         async with tenant_transaction(self._database, NOBODY, read_only=True) as connection:
-            now = await connection.fetchrow(_SELECT_NOW, self._slot)
+            wal, seen = await read_now(connection)
+            progress = await connection.fetchval(_SELECT_PROGRESS, self._slot)
             found = await connection.fetch(_SELECT_WATERMARKS)
             stopped = await connection.fetch(_SELECT_STOPPED)
-        snapshot = PgSnapshot.parse(now["snapshot"], parse(now["wal"]), self.newest_wal)
+        snapshot = PgSnapshot.parse(seen, parse(wal), self.newest_wal)
         self.newest_wal = snapshot.lsn
         for partition in self._partitions.all():
             partition.ring.dropped.note_snapshot(snapshot)
         views = {each["view"]: (each["lsn"], each["time"], each["complete"]) for each in found}
         self._polls.append(DatabasePoll(snapshot.lsn, views, frozenset(each["table_name"] for each in stopped)))
-        return parse(now["progress"]) if now["progress"] else 0
+        return parse(progress) if progress else 0

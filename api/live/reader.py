@@ -15,7 +15,7 @@ from datetime import datetime
 from uuid import UUID
 
 from api import watermarks
-from api.db import tenant_transaction
+from api.db import read_now, tenant_transaction
 from api.live import events, rows, states
 from api.live.hub import Hub
 from api.live.join import PgSnapshot, ResumeToken
@@ -34,8 +34,6 @@ CHANGES_MAX = 200
 """Changes in one piece of the response."""
 STALL_S_MAX = 60.0
 """A reader who takes nothing for so long, while there is something, is cut."""
-
-_SELECT_SNAPSHOT = "select pg_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as wal"
 
 log = get_logger("live")
 
@@ -274,8 +272,8 @@ class Reader:
         partition.ring.dropped.begin_join()
         try:
             async with tenant_transaction(self._hub.database, self._tenant_id, read_only=True) as connection:
-                row = await connection.fetchrow(_SELECT_SNAPSHOT)
-                seen = PgSnapshot.parse(row["snapshot"], parse(row["wal"]), since)
+                wal, snapshot = await read_now(connection)
+                seen = PgSnapshot.parse(snapshot, parse(wal), since)
                 offset = partition.ring.find_start(self._tenant_id, seen)
                 if offset is not None:
                     found = await rows.read(connection, self._view, self._tenant_id)

@@ -9,25 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from connectors.postgres.lsn import show
+from connectors.postgres.wal import SlotState
 from runtime.errors import DependencyUnavailable, Halted, Misconfigured
 
 PLUGIN = "pgoutput"
 RESET = "`adriatic cdc reset --yes` copies all tables again and goes on from there"
-
-
-@dataclass(frozen=True, slots=True)
-class SlotState:
-    """A row of pg_replication_slots."""
-
-    plugin: str
-    database: str
-    active_pid: int | None
-    confirmed: int
-    """Everything committed before this was acknowledged by somebody."""
-    wal_status: str
-    """reserved, extended, unreserved, lost."""
-    wal_bytes: int
-    """WAL that the server keeps for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,15 @@ PUBLISHED = """
     a.atttypmod, coalesce(a.attnum = any (i.indkey), false) or c.relreplident = 'f',
     coalesce(a.attnum = any (k.indkey), false),
     format_type(a.atttypid, a.atttypmod) || case when a.attnotnull then ', not null' else '' end
-  from pg_publication_tables p
-  join pg_namespace n on n.nspname = p.schemaname
-  join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
-  join pg_attribute a on a.attrelid = c.oid and a.attname = any (p.attnames) and not a.attisdropped
+  from pg_publication b
+  left join pg_publication_tables p on p.pubname = b.pubname
+  left join pg_namespace n on n.nspname = p.schemaname
+  left join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+  left join pg_attribute a on a.attrelid = c.oid and a.attname = any (p.attnames) and not a.attisdropped
   left join pg_index k on k.indrelid = c.oid and k.indisprimary
   left join pg_index i on i.indrelid = c.oid
     and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
-  where p.pubname = %s
+  where b.pubname = %s
   order by n.nspname, c.relname, a.attnum
 """
 
@@ -47,17 +48,20 @@ class Published:
         return self.relation.name
 
 
-def read_published(connection: Connection, publication: str) -> list[Published]:
-    """The tables of `publication`; none when there is no such publication."""
+def read_published(connection: Connection, publication: str) -> list[Published] | None:
+    """The tables of `publication`; None when there is no such publication."""
     tables: dict[int, Published] = {}
-    for row in connection.execute(PUBLISHED, [publication]):
+    rows = connection.execute(PUBLISHED, [publication]).fetchall()
+    for row in rows:
         schema, table, oid, identity, row_filter, name, type_oid, modifier, is_identity, is_primary, doc = row
+        if oid is None:  # a publication of no tables
+            continue
         before = tables.get(oid)
         known, columns = (before.relation.columns, before.columns) if before else ((), ())
         shown = (*known, pgoutput.RelationColumn(name, type_oid, modifier, is_identity))
         relation = pgoutput.Relation(oid, schema, table, identity, shown)
         tables[oid] = Published(relation, row_filter, (*columns, Column(name, type_oid, is_primary, modifier, doc)))
-    return list(tables.values())
+    return list(tables.values()) if rows else None
 
 
 def describe_published(settings: PostgresSettings, publication: str) -> list[Published]:

@@ -341,7 +341,7 @@ class Capture:
             self._facts_at = self._clock.monotonic() + FACTS_S
             slot = store.slot()
             if slot is not None:
-                metrics.CDC_SLOT_WAL_BYTES.set(slot.wal_bytes)
+                metrics.CDC_SLOT_WAL_BYTES.set(slot.wal_bytes or 0)
                 facts["slot_wal_bytes"] = slot.wal_bytes
         facts["tables"] = {"stopped": dict(tables.stopped)}
         facts["records"] = sum(self._records.values())

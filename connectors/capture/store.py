@@ -11,12 +11,13 @@ import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connectors.capture.checks import Progress, Server, SlotState
+from connectors.capture.checks import Progress, Server
 from connectors.capture.publication import Published, read_published
 from connectors.capture.tracker import Confirmed
 from connectors.postgres.connections import Session, connect
 from connectors.postgres.errors import DETAIL_CHARS_MAX, translate
 from connectors.postgres.lsn import parse, show
+from connectors.postgres.wal import SlotState, read_position, read_slot
 from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import PostgresSettings
 
@@ -34,17 +35,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _READ_SERVER = """
   select
     current_setting('wal_level'), (select system_identifier::text from pg_control_system()),
-    current_database(), exists (select from pg_publication where pubname = %s)
+    current_database()
 """
-
-_READ_SLOT = """
-  select
-    plugin, database, active_pid, confirmed_flush_lsn::text, wal_status,
-    coalesce(pg_current_wal_lsn() - restart_lsn, 0)::bigint
-  from pg_replication_slots
-  where slot_name = %s
-"""
-
 _READ_PROGRESS = """
   select system_id, lsn::text, committed_at, snapshot_after::text, snapshot_lsn::text
   from ops.cdc_progress
@@ -94,11 +86,6 @@ _INSERT_DEAD_LETTER = """
   on conflict do nothing
 """
 
-_RESTART_SNAPSHOT = """
-  update ops.cdc_progress
-  set snapshot_after = pg_current_wal_insert_lsn(), snapshot_lsn = null
-  where slot = %s
-"""
 
 _TERMINATE_READER = """
   select pg_terminate_backend(active_pid)
@@ -125,15 +112,14 @@ class Store(Session):
     # --- the catalogue ----------------------------------------------------------------------------------------------
 
     def server(self, publication: str) -> Server:
-        row = self._one(_READ_SERVER, publication)
-        return Server(*row)
+        wal_level, system_id, database = self._one(_READ_SERVER)
+        with translate("read the catalogue"):
+            exists = read_published(self._connection, publication) is not None
+        return Server(wal_level, system_id, database, exists)
 
     def slot(self) -> SlotState | None:
-        row = self._maybe_one(_READ_SLOT, self._slot)
-        if row is None:
-            return None
-        plugin, database, pid, confirmed, status, size = row
-        return SlotState(plugin or "", database or "", pid, parse(confirmed or "0/0"), status or "lost", size)
+        with translate("read the catalogue"):
+            return read_slot(self._connection, self._slot)
 
     def newest_xid(self) -> int:
         """The whole id of a transaction of now: one that has not ended, or is next."""
@@ -147,7 +133,7 @@ class Store(Session):
     def read_published(self, publication: str) -> list[Published]:
         """The publication's tables."""
         with translate("read the catalogue"):
-            return read_published(self._connection, publication)
+            return read_published(self._connection, publication) or []
 
     # --- our account ------------------------------------------------------------------------------------------------
 
@@ -243,7 +229,11 @@ class Store(Session):
         with translate("reset"), self._connection.transaction():
             self._connection.execute("delete from ops.cdc_tables where slot = %s", [self._slot])
             if keep_slot:
-                self._connection.execute(_RESTART_SNAPSHOT, [self._slot])
+                # A snapshot that another process ends from here on was asked for already: it counts as the new one.
+                self._connection.execute(
+                    "update ops.cdc_progress set snapshot_after = %s, snapshot_lsn = null where slot = %s",
+                    [read_position(self._connection), self._slot],
+                )
             else:
                 self._connection.execute("delete from ops.cdc_progress where slot = %s", [self._slot])
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from connectors.http_errors import map_error
 from connectors.llm import Delta, Done, Event, Failed
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.clock import Clock
@@ -135,17 +136,16 @@ class RemoteProvider(Generic[SomeSdk]):
                     return
 
     def _map_error(self, error: Exception) -> AdriaticError:
-        """What the SDK or its transport raised, in classes that are not ours to depend on, or what the decoder of
-        events refused."""
+        """What the SDK or its transport raised, or what the decoder of events refused."""
         if isinstance(error, AdriaticError):
             return error
         if isinstance(error, self._status_error):
             refused: Any = error
             wait = refused.response.headers.get("retry-after", "")
             return from_status(self.name, refused.status_code, refused.message, wait)
-        return DependencyUnavailable(
-            f"{self.name} does not answer, or broke off: {type(error).__name__}",
-            hint="check llm.base_url, then ask again",
+        hint = "check llm.base_url, then ask again"
+        return map_error(error, self.name, hint) or DependencyUnavailable(
+            f"{self.name} broke off: {type(error).__name__}", hint=hint
         )
 
 

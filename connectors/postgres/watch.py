@@ -17,6 +17,7 @@ import msgspec
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.connections import Connection, Session, connect
 from connectors.postgres.errors import translate
+from connectors.postgres.wal import read_slot
 from runtime.settings import Settings
 from schemas.arrays import arrays_of
 from schemas.flows import KeptView
@@ -39,6 +40,11 @@ WRITE_PROGRESS = """
   order by topic, partition
   on conflict (flow, topic, partition)
   do update set seen_at = greatest(p.seen_at, excluded.seen_at), sampled_at = excluded.sampled_at
+"""
+SELECT_BEHIND = """
+  select extract(epoch from clock_timestamp() - committed_at)::float8
+  from ops.cdc_progress
+  where slot = %s
 """
 
 
@@ -116,16 +122,6 @@ _COUNT_DEAD_LETTERS = """
   limit %s
 """
 
-_READ_SLOT = """
-  select
-    coalesce(s.active, false),
-    coalesce(s.wal_status, case when s.slot_name is null then 'missing' else 'lost' end),
-    (pg_current_wal_lsn() - s.restart_lsn)::bigint, s.safe_wal_size,
-    extract(epoch from clock_timestamp() - p.committed_at)::float8
-  from (select %(slot)s::text as name) as n
-  left join pg_replication_slots s on s.slot_name = n.name
-  left join ops.cdc_progress p on p.slot = n.name
-"""
 
 _READ_PICTURE = """
   select found::text, extract(epoch from clock_timestamp())::float8
@@ -238,18 +234,19 @@ class Watch(Session):
         return [DeadLetters(*row) for row in rows]
 
     def slot(self) -> Slot:
-        rows = self._rows(_READ_SLOT, {"slot": self._slot})
-        active, status, retained, safe, behind_s = rows[0]
+        with translate():
+            found = read_slot(self._connection, self._slot)
+        behind = self._rows(SELECT_BEHIND, self._slot)
         stopped = self._rows(
             "select table_name from ops.cdc_tables where slot = %s and state = 'stopped' order by 1", self._slot
         )
         return Slot(
             name=self._slot,
-            active=active,
-            status=status,
-            retained_bytes=retained,
-            safe_bytes=safe,
-            behind_s=None if behind_s is None else round(max(0.0, behind_s), 3),
+            active=found is not None and found.active_pid is not None,
+            status=found.wal_status if found else "missing",
+            retained_bytes=found.wal_bytes if found else None,
+            safe_bytes=found.safe_bytes if found else None,
+            behind_s=round(max(0.0, behind[0][0]), 3) if behind else None,
             stopped_tables=[name for (name,) in stopped],
         )
 

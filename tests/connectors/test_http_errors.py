@@ -1,8 +1,15 @@
-"""Every exception of httpx has one meaning, chosen on purpose."""
+"""Every exception of httpx and of the SDKs has one meaning, chosen on purpose."""
 
 from __future__ import annotations
 
+from types import ModuleType
+
+import anthropic
 import httpx
+import httpx2
+import obstore.exceptions
+import openai
+import openai._exceptions
 import pytest
 
 from connectors import http_errors
@@ -12,6 +19,31 @@ RAISED = sorted(
     {kind for kind in vars(httpx).values() if isinstance(kind, type) and issubclass(kind, Exception)},
     key=lambda kind: kind.__name__,
 )
+
+
+def raised_by(*modules: ModuleType) -> list[type[Exception]]:
+    found = {
+        kind
+        for module in modules
+        for kind in [getattr(module, name) for name in dir(module)]
+        if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, Warning)
+    }
+    return sorted(found, key=lambda kind: f"{kind.__module__}.{kind.__name__}")
+
+
+SDKS = raised_by(httpx2, openai, openai._exceptions, anthropic, obstore.exceptions)
+
+
+@pytest.mark.parametrize("kind", SDKS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_every_exception_of_an_sdk_becomes_an_error_of_ours(kind: type[Exception]) -> None:
+    error = kind.__new__(kind, "said")
+    ours = http_errors.map_error(error, "it")
+    assert type(ours) in http_errors._ERRORS.values()
+    assert kind.__module__.startswith("httpx") or "said" not in str(ours)
+
+
+def test_no_entry_is_of_an_exception_that_is_gone() -> None:
+    assert set(http_errors.SDKS) <= {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in SDKS}
 
 
 def test_the_table_is_the_library() -> None:

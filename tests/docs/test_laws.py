@@ -63,6 +63,18 @@ def test_clients_of_kafka_are_made_in_one_place() -> None:
     assert callers("Consumer", "Producer", "AdminClient") == {"connectors/kafka/clients.py"}
 
 
+def test_connections_to_postgres_are_made_in_one_place_for_each_driver() -> None:
+    assert callers("psycopg.connect", "psycopg.Connection.connect", "Connection.connect") == {
+        "connectors/postgres/connections.py"
+    }
+    assert callers("asyncpg.connect", "asyncpg.create_pool") == {"api/db.py"}
+
+
+def test_the_position_of_the_wal_is_asked_for_in_one_place() -> None:
+    asking = {name for name in SOURCES if "pg_current_wal" in (ROOT / name).read_text(encoding="utf-8")}
+    assert asking == {"connectors/postgres/wal.py"}
+
+
 def test_only_the_settings_read_a_setting_from_the_environment() -> None:
     reading = {name for name in SOURCES if SETTING_READ.search((ROOT / name).read_text(encoding="utf-8"))}
     assert reading == {"runtime/settings.py"}

@@ -34,7 +34,6 @@ NOT_IMPORTED = {
 """Dependencies that no module imports, and why they are there all the same."""
 COMES_WITH = {"pydantic": "pydantic-settings", "cryptography": "pyjwt", "python-docx": "unstructured"}
 """What is imported and comes with a declared dependency, whose own types or extra it is."""
-
 FOR_TESTS = {
     "runtime/clock.py ManualClock",
     "connectors/embedders/minilm.py MiniLM.reproducible",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID, uuid4
 
+import aiokafka.errors
 import pytest
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
@@ -17,7 +18,7 @@ from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import KafkaSettings
 from schemas import catalog
-from streams.agent import AgentRunner, credentials, make_app
+from streams.agent import AgentRunner, credentials, describe_end, make_app
 from streams.announcements import TOPIC, Announcements
 from tests.dataflows.world import PARTITIONS, World, until
 from tests.patience import PATIENCE_S
@@ -138,3 +139,12 @@ def test_credentials_are_those_of_librdkafka_or_refused() -> None:
     assert (made.username, made.mechanism.value) == ("u", "SCRAM-SHA-512")
     with pytest.raises(Misconfigured, match="GSSAPI"):
         credentials(KafkaSettings(client={"security.protocol": "SASL_SSL", "sasl.mechanism": "GSSAPI"}))
+
+
+def test_an_end_of_faust_says_what_its_client_met_and_what_helps() -> None:
+    crash = RuntimeError("the Faust app crashed")
+    crash.__cause__ = aiokafka.errors.GroupAuthorizationFailedError("adriatic.documents")
+    assert describe_end(crash).startswith("read from Kafka: GroupAuthorizationFailedError (run `adriatic topics apply`")
+    assert "is the broker running" in describe_end(aiokafka.errors.KafkaConnectionError())
+    assert describe_end(TimeoutError()) == "it did not come up in time"
+    assert describe_end(RuntimeError("?")) == "RuntimeError"

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from connectors.capture import checks
-from connectors.capture.checks import Progress, Server, SlotState
+from connectors.capture.checks import Progress, Server
+from connectors.postgres.wal import SlotState
 from runtime.errors import DependencyUnavailable, Halted, Misconfigured
 
 SERVER = Server("logical", "7", "adriatic", True)

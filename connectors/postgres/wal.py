@@ -1,0 +1,61 @@
+"""How far the database's WAL is and what a slot holds of it: the only statements that ask, for both drivers.
+
+Owns what "now" means: the insert position, which is at or after every commit that anybody can see; the write position
+may be behind one that was not waited for. Refuses to compare positions with anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from connectors.postgres.lsn import parse
+
+if TYPE_CHECKING:  # the API has the other driver
+    from connectors.postgres.connections import Connection
+
+SELECT_NOW = """
+  select pg_current_wal_insert_lsn()::text as wal, pg_current_snapshot()::text as snapshot
+"""
+SELECT_SLOT = """
+  select
+    coalesce(plugin, ''), coalesce(database, ''), active_pid, coalesce(confirmed_flush_lsn, '0/0')::text,
+    coalesce(wal_status, 'lost'), (pg_current_wal_insert_lsn() - restart_lsn)::bigint, safe_wal_size
+  from pg_replication_slots
+  where slot_name = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """A row of pg_replication_slots."""
+
+    plugin: str
+    database: str
+    active_pid: int | None
+    confirmed: int
+    """Everything committed before this was acknowledged by somebody."""
+    wal_status: str
+    """reserved, extended, unreserved, lost."""
+    wal_bytes: int | None
+    """WAL that the server keeps for it; None when it keeps none."""
+    safe_bytes: int | None = None
+    """WAL that may still be written before the slot is lost; None without a bound."""
+
+
+def read_position(connection: Connection) -> str:
+    """The position now, as Postgres' text."""
+    return str(_row(connection, SELECT_NOW)[0])
+
+
+def read_slot(connection: Connection, name: str) -> SlotState | None:
+    """None when there is no such slot."""
+    row = _row(connection, SELECT_SLOT, name)
+    if row is None:
+        return None
+    plugin, database, pid, confirmed, *figures = row
+    return SlotState(plugin, database, pid, parse(confirmed), *figures)
+
+
+def _row(connection: Connection, query: Any, *values: Any) -> Any:
+    return connection.execute(query, values).fetchone()
