@@ -41,7 +41,7 @@ def test_what_is_uploaded_is_found_or_refused_with_its_reason(world: World, tena
     def found(colour: str) -> list[str]:
         answer = tenant.http.get("/v1/search", params={"q": f"{colour} lever", "kind": "document"})
         hits = answer.json()["hits"]
-        return [hit["document"]["document_id"] for hit in hits if colour in hit["snippet"]["text"]]
+        return [hit["source_id"] for hit in hits if colour in hit["snippet"]["text"]]
 
     colours = {
         "pump.md": "red",

@@ -20,6 +20,6 @@ def test_a_job_that_is_asked_for_is_done(world: World, tenant: Tenant) -> None:
     job = eventually(
         "the job is over", lambda: (seen := tenant.http.get(address).json())["state"] == "succeeded" and seen
     )
-    assert (job["done"], job["total"], job["unit"], job["last_error"]) == (1, 1, "ADRs", None)
+    assert (job["done"], job["total"], job["unit"], job["last_error"]) == (1, 1, "sources", None)
     eventually("the announcement was heard", lambda: world.rows(heard)[0][0] > before)
     assert world.dead_letters() == 0
