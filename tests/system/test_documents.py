@@ -60,5 +60,5 @@ def test_what_is_uploaded_is_found_or_refused_with_its_reason(world: World, tena
     assert found("white") == []
     verified = world.run("verify", "--tenant", tenant.slug, "--json")
     (report,) = json.loads(verified.stdout)["tenants"]
-    assert (report["documents"], report["deleted"], report["differences"]) == (4, 1, 0)
+    assert (report["sources"], report["deleted"], report["differences"]) == ({"document": 4}, 1, 0)
     assert world.dead_letters() == 0
