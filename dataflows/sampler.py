@@ -100,7 +100,10 @@ class Sampler:
     def sample(self) -> None:
         """One look. Raises `DependencyUnavailable`."""
         progress = self._ask("select lsn::text, committed_at from ops.cdc_progress where slot = %s", [self._slot])
-        ends = self._offsets.end(self._read_assigned())
+        assigned = self._read_assigned()
+        if not assigned:
+            self._offsets.topics()  # a broker that does not answer takes the partitions away too: then nothing is known
+        ends = self._offsets.end(assigned)
         for topic, views in self._views.items():
             if progress and views:
                 of_topic = {source: end for source, end in ends.items() if source.topic == topic}

@@ -150,6 +150,8 @@ def _lag(facts: Mapping[str, Any]) -> str:
     lag = facts.get("lag")
     if lag == "unknown":
         return "unknown"
+    if lag == {}:
+        return "no partitions"  # other processes have them all, or the group is about to share them out
     if isinstance(lag, dict):
         records = sum(int(topic["records"]) for topic in lag.values())
         seconds = max((float(topic["seconds"]) for topic in lag.values()), default=0.0)

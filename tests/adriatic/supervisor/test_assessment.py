@@ -76,6 +76,14 @@ def test_dead_letters_and_stopped_tables_need_somebody() -> None:
     assert "app.adrs" in tables.parts[0].detail
 
 
+def test_a_process_without_partitions_does_not_say_that_nothing_waits() -> None:
+    assert judged(part("index-2"), answers={"index-2": {"facts": {"lag": {}}}}).parts[0].lag == "no partitions"
+
+
+def test_lag_of_a_process_that_does_not_answer_is_unknown() -> None:
+    assert judged(part("index"), answers={"index": "no answer within 3 s"}).parts[0].lag == "unknown"
+
+
 def test_lag_is_shown_with_its_units() -> None:
     facts = {"lag": {"a": {"records": 2, "seconds": 1.5}, "b": {"records": 3, "seconds": 0.5}}}
     assert judged(part("index"), answers={"index": {"facts": facts}}).parts[0].lag == "5 records, 1.5 s"
