@@ -307,8 +307,12 @@ class GroupConsumer:
         )
 
     def _on_error(self, error: KafkaError) -> None:
-        """librdkafka reconnects by itself: an outage becomes lag, and the sampler says so. Lesser errors are news."""
-        if error.fatal():
+        """librdkafka reconnects by itself: an outage becomes lag, and the sampler says so. Lesser errors are news.
+
+        Not so once it says `_FATAL`, which its callback does not mark as fatal: such a client does nothing any more. A
+        broker that hung, and then heard two joins of this very member, brings it there. A new process joins anew.
+        """
+        if error.fatal() or error.code() == KafkaError._FATAL:
             self._life.fail(Fenced(f"the consumer cannot go on: {error.str()}"))
         log.warning("broker error", code=error.name(), detail=error.str())
 

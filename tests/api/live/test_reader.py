@@ -245,6 +245,7 @@ async def test_a_record_that_cannot_be_read_makes_its_tenants_readers_start_anew
 async def test_a_reader_that_was_away_reads_what_the_ring_lost_from_the_log(
     world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(states, "JOIN_TRIES_MAX", 60)  # until the registry has given the schema of what fell out
     monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=20))
     picture = await read(hub, lambda picture: picture.whole)
     with world.connect() as connection:

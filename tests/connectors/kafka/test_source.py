@@ -9,14 +9,14 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import BatchLimits, GroupConsumer, age_s
-from runtime.errors import Halted
+from runtime.errors import Fenced, Halted
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import KafkaSettings, Settings
@@ -209,3 +209,13 @@ def test_the_broker_is_told_what_was_committed(kafka: KafkaSettings, topic: str)
     with closing(Consumer({**kafka.client_config(), "group.id": group})) as asked:
         (position,) = asked.committed([KafkaPosition(topic, 0)], timeout=30)
     assert position.offset == 10
+
+
+def test_a_client_that_does_nothing_any_more_ends_its_process() -> None:
+    life = Lifecycle(Health())
+    nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+    with closing(GroupConsumer(nowhere, "g", "i", lambda _: {}, life, BatchLimits())) as taken:
+        taken._on_error(KafkaError(KafkaError._TRANSPORT))
+        assert life.failure is None
+        taken._on_error(KafkaError(KafkaError._FATAL))  # as its callback has it: not marked as fatal
+    assert isinstance(life.failure, Fenced)
