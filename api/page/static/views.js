@@ -80,7 +80,7 @@ export function show(searching) {
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function recent(answer, list) {
-  settle(list, answer.items.map((each) => hit(each, {
+  settle(list, answer.items.map((each) => hit({ kind: "adr", source_id: each.adr_id }, {
     label: label(each), status: chip(each.status), title: each.title, text: null, foot: [`version ${each.version}, `, when(each.updated_at)],
   })));
   if (answer.items.length === 0) list.replaceChildren(h("li", { class: "small" }, "No decisions yet. `adriatic import docs/decisions` brings the first ones."));
