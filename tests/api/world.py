@@ -11,12 +11,12 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 
-from api.app import Api, create_app
+from api.app import Api
 from api.auth.issuer import LocalIssuer
 from api.tenants import service as tenants
-from dataflows.catalog import views
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.settings import Settings
+from tests.api.apps import borrow
 
 TEXT = "# Use Postgres\n\n## Status\n\nAccepted\n\n## Context\n\nOne source of truth.\n"
 
@@ -95,23 +95,10 @@ class World:
 @asynccontextmanager
 async def running(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[World]:
     """The app between its start and its stop, with a client that gets every answer, 500s included."""
-    app = _app(settings, clock)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with _alive(app), httpx.AsyncClient(transport=transport, base_url="http://api") as http:
-        yield World(app, http, settings)
-
-
-_APPS: list[tuple[Settings, Clock, Api]] = []
-
-
-def _app(settings: Settings, clock: Clock) -> Api:
-    """The app for these very settings. Putting one together takes longer than most tests do; what it holds open is made
-    anew by each lifespan."""
-    for known, its_clock, app in _APPS:
-        if known is settings and its_clock is clock:
-            return app
-    _APPS.append((settings, clock, create_app(settings, views(), clock=clock)))
-    return _APPS[-1][2]
+    with borrow(settings, clock) as app:
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with _alive(app), httpx.AsyncClient(transport=transport, base_url="http://api") as http:
+            yield World(app, http, settings)
 
 
 @asynccontextmanager

@@ -25,8 +25,9 @@ def raised_by(*modules: ModuleType) -> list[type[Exception]]:
     found = {
         kind
         for module in modules
-        for kind in [getattr(module, name) for name in dir(module)]
-        if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, Warning)
+        for kind in list(vars(module).values())
+        # `isinstance` asks the object itself, and what these modules load late would be loaded, for seconds
+        if issubclass(type(kind), type) and issubclass(kind, Exception) and not issubclass(kind, Warning)
     }
     return sorted(found, key=lambda kind: f"{kind.__module__}.{kind.__name__}")
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -91,6 +92,7 @@ def parse(name: str, text: str) -> Page:
     return Page(name, tuple(MarkdownIt("commonmark").enable("table").parse(OUTPUT.sub("", text))))
 
 
-def pages() -> list[Page]:
+@cache
+def pages() -> tuple[Page, ...]:
     """Every Markdown file of the project."""
-    return [parse(name, (ROOT / name).read_text(encoding="utf-8")) for name in tracked("*.md")]
+    return tuple(parse(name, (ROOT / name).read_text(encoding="utf-8")) for name in tracked("*.md"))

@@ -17,12 +17,11 @@ from litestar.testing import TestClient
 from adriatic.cli.imports import tenant_slug
 from adriatic.cli.remote import Remote, local_token
 from adriatic.cli.sending import Sent, send
-from api.app import create_app
 from connectors.history import FileChange, HistorySource, open_source
-from dataflows.catalog import views
 from runtime.clock import SYSTEM_CLOCK
 from runtime.ids import new_id
 from runtime.settings import Settings
+from tests.api.apps import borrow
 from tests.api.imports.counting import Expected, expect
 from tests.connectors.history.repository import Repository
 
@@ -65,7 +64,7 @@ class Platform:
 
 @pytest.fixture
 def platform(fresh_database: Settings) -> Iterator[Platform]:
-    with TestClient(create_app(fresh_database, views())) as client:
+    with borrow(fresh_database) as app, TestClient(app) as client:
         yield Platform(fresh_database, client)
 
 

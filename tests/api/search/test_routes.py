@@ -13,12 +13,12 @@ import pytest
 from litestar.testing import AsyncTestClient
 
 from api import watermarks
-from api.app import Api, create_app
+from api.app import Api
 from api.search.embedding import QueryEmbedder
 from connectors.embedders import Embedder, EmbeddingSpace, Vector
-from dataflows.catalog import views
 from runtime.errors import DependencyUnavailable
 from runtime.settings import Settings
+from tests.api.apps import borrow
 from tests.api.search.corpus import BEGINNING, Corpus, writing
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
@@ -80,13 +80,13 @@ class Client:
 async def clients(
     settings: Settings, *tenants: UUID, embedder: Embedder | None = None
 ) -> AsyncIterator[tuple[Client, ...]]:
-    app = create_app(settings, views())
-    async with AsyncTestClient(app) as http:
-        if embedder:
-            await app.state.embedder.close()
-            app.state.embedder = QueryEmbedder(lambda: embedder)
-        issuer = app.state.issuer
-        yield tuple(Client(http, issuer.mint(tenant, subject="ada", ttl_s=60).text) for tenant in tenants)
+    with borrow(settings) as app:
+        async with AsyncTestClient(app) as http:
+            if embedder:
+                await app.state.embedder.close()
+                app.state.embedder = QueryEmbedder(lambda: embedder)
+            issuer = app.state.issuer
+            yield tuple(Client(http, issuer.mint(tenant, subject="ada", ttl_s=60).text) for tenant in tenants)
 
 
 class Away(FakeEmbedder):
@@ -422,6 +422,7 @@ async def test_anything_may_be_typed(fresh_database: Settings, tenant: UUID, q: 
 
 
 async def test_without_a_token(fresh_database: Settings) -> None:
-    async with AsyncTestClient(create_app(fresh_database, views())) as http:
-        assert (await http.get("/v1/search", params={"q": "kafka"})).status_code == 401
-        assert (await http.post("/v1/search", json={"q": "kafka"})).status_code == 401
+    with borrow(fresh_database) as app:
+        async with AsyncTestClient(app) as http:
+            assert (await http.get("/v1/search", params={"q": "kafka"})).status_code == 401
+            assert (await http.post("/v1/search", json={"q": "kafka"})).status_code == 401
