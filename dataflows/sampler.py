@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from connectors.consumer.stall import STALLED_S, UNASSIGNED_S, StallWatch
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import GroupConsumer, age_s
@@ -26,7 +27,7 @@ from connectors.postgres.watch import write_progress
 from connectors.replaceable import ReplaceableClient
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
-from runtime.errors import DependencyUnavailable
+from runtime.errors import DependencyUnavailable, Fenced
 from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
 from runtime.settings import Settings
@@ -72,6 +73,8 @@ class Sampler:
         self._consumer = consumer
         self._life = life
         self._database = ReplaceableClient("postgres", self._connect, ANSWER_S_MAX, close=Connection.close)
+        self._stall = StallWatch()
+        self._unknown_because = ""
         self._behind_since: dict[TopicPartition, float] = {}
         self._seen_at: dict[TopicPartition, datetime] = {}
         self._shown: set[TopicPartition] = set()
@@ -90,6 +93,7 @@ class Sampler:
             try:
                 self.sample()
                 self._life.health.clear("lag")
+                self._unknown_because = ""
             except DependencyUnavailable as error:
                 self._unknown(str(error))
             except Exception as error:  # a thread that dies silently would freeze the figures
@@ -117,6 +121,20 @@ class Sampler:
         }
         self._publish_lag(ends, committed)
         self._publish_watermarks()
+        self._end_when_stalled(ends, committed)
+
+    def _end_when_stalled(self, ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> None:
+        """A consumer that takes nothing, though there is something and the broker answers, begins anew in a new
+        process."""
+        if any(self._consumer.oldest_ms(source) is not None for source in ends):
+            self._stall.reset()
+            return
+        patience_s = STALLED_S if ends else UNASSIGNED_S
+        ends = ends or self._offsets.end(self._offsets.partitions(list(self._views)))
+        behind = [source for source, end in ends.items() if end > committed.get(source, 0)]
+        readable = self._offsets.end_of_committed(behind)
+        if reason := self._stall.find_stalled(readable, committed, patience_s):
+            self._life.fail(Fenced(f"the consumer takes nothing, though the broker answers: {reason}"))
 
     def _read_assigned(self) -> tuple[TopicPartition, ...]:
         """The partitions that are ours now. What was said about others is taken back: somebody else speaks for them."""
@@ -194,6 +212,9 @@ class Sampler:
         self._life.health.set_fact("retries", self._life.retries)
 
     def _unknown(self, why: str) -> None:
+        if why != self._unknown_because:
+            log.warning("lag is unknown", because=why)
+        self._unknown_because = why
         self._life.health.set_fact("lag", "unknown")
         self._life.health.set_fact("watermarks", "unknown")
         self._life.health.wait_for("lag", why)

@@ -7,8 +7,9 @@ exactly-once mode. Nothing escapes from the loop, because Faust would acknowledg
 is waited for in place, a fault of a record is a dead letter, and everything else ends the process with nothing
 acknowledged.
 
-The truth about what is done is `ops.consumer_offsets`; what the broker knows is for lag and for where to begin. So a
-topic that an agent reads only announces: what it announces is a row, and a record that expired unread is no loss.
+The truth about what is done is `ops.consumer_offsets`, and reading begins there; what the broker knows is for the eyes
+of operators' tools. A topic that an agent reads only announces: what it announces is a row, and a record that expired
+unread is no loss.
 """
 
 from __future__ import annotations
@@ -16,24 +17,28 @@ from __future__ import annotations
 import asyncio
 import ssl
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Unpack
 
 import faust
+from faust.transport.drivers import aiokafka
+from faust.types import TP
 from faust.types.auth import SASLMechanism
 
 from connectors.consumer import instances
 from connectors.consumer.contract import Event, Processor
 from connectors.consumer.driver import Driver, DriverOptions
+from connectors.consumer.stall import LOOK_S, STALLED_S, StallWatch
 from connectors.kafka.errors import map_aiokafka_error
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
 from connectors.postgres.connections import Connection
+from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import backoff_s
-from runtime.errors import Fenced, Misconfigured
+from runtime.errors import DependencyUnavailable, Fenced, Misconfigured
 from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings, Settings
@@ -51,6 +56,8 @@ REBALANCE_S = 60
 START_S_MAX = 60.0
 """Limit for Faust to come up while the broker answers."""
 STOP_S_MAX = 10.0
+
+Begin = Callable[[Sequence[TopicPartition]], Awaitable[dict[TopicPartition, int]]]
 
 
 class Agent(Processor[tuple[Event, ...]]):
@@ -82,6 +89,10 @@ class AgentRunner(Driver[tuple[Event, ...]]):
     def __init__(self, agent: Agent, settings: Settings, life: Lifecycle, **options: Unpack[DriverOptions]) -> None:
         super().__init__(agent, settings, life, **options)
         self.agent = agent
+        self._offsets = Offsets(settings.kafka)
+        self._stall = StallWatch()
+        self._at: dict[TopicPartition, int] = {}
+        """The offset up to which this process has done each partition."""
 
     def _run(self) -> None:
         with instances.claim(self._settings.home, self._core.group) as instance:
@@ -90,20 +101,26 @@ class AgentRunner(Driver[tuple[Event, ...]]):
     def _run_apps(self, instance: str) -> None:
         pauses = backoff_s()
         while not self._life.stopping:
-            offsets = Offsets(self._settings.kafka)
-            self._core.begin(self._core.retry("kafka", partial(offsets.partitions, self._core.topics)))
+            sources = self._core.retry("kafka", partial(self._offsets.partitions, self._core.topics))
+            self._core.begin(sources)
             try:
-                asyncio.run(self._live(instance))
+                asyncio.run(self._live(instance, sources))
             except Exception as error:
                 reason = describe_end(error)
                 log.warning("faust ended", agent=self.agent.name, reason=reason, exc_info=True)
                 self._life.health.wait_for("faust", f"it ended, and is started again: {reason}")
                 self._life.sleep(next(pauses))
 
-    async def _live(self, instance: str) -> None:
+    async def _live(self, instance: str, sources: Sequence[TopicPartition]) -> None:
         """One life of the Faust app. A broker that goes away for long ends it; it is then made anew."""
-        app = make_app(self._core.group, instance, self._settings)
         turn = asyncio.Lock()  # the core has one connection
+
+        async def begin(sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+            async with turn:
+                return await asyncio.to_thread(self._core.begin, sources)
+
+        app = make_app(self._core.group, instance, self._settings)
+        app.transport.Consumer = partial(LedgerConsumer, begin)  # type: ignore[misc, assignment]  # Faust asks for it there
         names = self._core.topics
         topic = app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
@@ -123,8 +140,13 @@ class AgentRunner(Driver[tuple[Event, ...]]):
             self._life.health.clear("faust")
             self._life.health.ready()
             log.info("reading", agent=self.agent.name, topics=names)
-            while not (self._life.stopping or app.crashed):  # noqa: ASYNC110 - threads ask to stop
-                await asyncio.sleep(0.1)
+            looked_s = SYSTEM_CLOCK.monotonic()
+            while not (self._life.stopping or app.crashed):
+                await asyncio.sleep(0.1)  # threads ask to stop
+                if SYSTEM_CLOCK.monotonic() - looked_s >= LOOK_S:
+                    async with turn:
+                        await asyncio.to_thread(self._end_when_stalled, sources)
+                    looked_s = SYSTEM_CLOCK.monotonic()
             if app.crashed and not self._life.stopping:
                 raise RuntimeError("the Faust app crashed") from app.crash_reason
         finally:
@@ -133,12 +155,24 @@ class AgentRunner(Driver[tuple[Event, ...]]):
 
     # --- in a thread ------------------------------------------------------------------------------------------------
 
+    def _end_when_stalled(self, sources: Sequence[TopicPartition]) -> None:
+        """Called while nothing is in hand."""
+        try:
+            ends = self._offsets.end_of_committed(sources)
+            reason = self._stall.find_stalled(ends, self._core.read_committed(sources), STALLED_S)
+        except DependencyUnavailable:
+            self._stall.reset()
+            return
+        if reason:
+            self._life.fail(Fenced(f"Faust takes nothing, though the broker answers: {reason}"))
+
     def _handle(self, records: Sequence[Record]) -> bool:
         """Records of one partition to one transaction. False when they must not be acknowledged. Never raises."""
         with self._note_failure():
             while (batch := self._fresh(records)) is not None:
                 try:
-                    for _step in self._core.write([batch]):
+                    for step in self._core.write([batch]):
+                        self._at[step.source] = step.target
                         self.agent.after_commit()
                     break
                 except Fenced as error:  # partitions had moved: what another process committed is left out
@@ -149,8 +183,26 @@ class AgentRunner(Driver[tuple[Event, ...]]):
         """What of `records` the ledger does not have yet."""
         source = TopicPartition(records[0].topic, records[0].partition)
         at = self._core.begin([source])[source]
+        if at < self._at.get(source, at):
+            raise Fenced(f"{source} was set back from {self._at[source]} to {at}: a new process begins there")
         fresh = tuple(record for record in records if record.offset >= at)
         return Batch(*source, at, fresh[-1].offset + 1, fresh) if fresh else None
+
+
+class LedgerConsumer(aiokafka.Consumer):
+    """Faust's consumer, which begins where `begin` says and not where the broker believes. `begin` may raise
+    `StopRequested`."""
+
+    def __init__(self, begin: Begin, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._begin = begin
+
+    async def seek_to_committed(self) -> dict[TP, int]:
+        at = await self._begin([TopicPartition(*tp) for tp in self.assignment()])
+        offsets = {TP(*source): offset for source, offset in at.items()}
+        for tp, offset in offsets.items():
+            await self._seek(tp, offset)
+        return offsets
 
 
 def describe_end(error: BaseException) -> str:

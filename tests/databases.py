@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,10 @@ PROVISION_S_MAX = 300.0
 """All migrations, on any machine."""
 SLOT_S_MAX = 120.0
 """Until a backend that was told to end has let go of its slot."""
+
+KEPT_MAX = 4
+"""Sessions that are used again, in each process of the tests."""
+_KEPT: dict[str, psycopg.Connection[Any]] = {}
 
 
 def template(stack: Settings) -> str:
@@ -56,8 +60,32 @@ def drop(stack: Settings, name: str) -> None:
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
+def ask(dsn: str, query: Any, *values: Any) -> list[tuple[Any, ...]]:
+    """Rows of a statement that commits by itself, in a session that is used again: a login costs more than most
+    questions. A session that was lost is replaced, once."""
+    connection = _KEPT.pop(dsn, None)
+    try:
+        if connection is not None:
+            return _rows(connection, query, values)
+    except psycopg.OperationalError:
+        connection = None
+    finally:
+        if connection is not None:
+            _KEPT[dsn] = connection
+    connection = psycopg.connect(dsn, autocommit=True, prepare_threshold=None)  # tables may change meanwhile
+    while len(_KEPT) >= KEPT_MAX:
+        _KEPT.pop(next(iter(_KEPT))).close()
+    _KEPT[dsn] = connection
+    return _rows(connection, query, values)
+
+
 def admin(stack: Settings) -> psycopg.Connection[Any]:
     return psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True)
+
+
+def _rows(connection: psycopg.Connection[Any], query: Any, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    cursor = connection.execute(query, values or None)
+    return cursor.fetchall() if cursor.description else []
 
 
 def _drop_slot(connection: psycopg.Connection[Any], slot: str) -> None:

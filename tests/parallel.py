@@ -2,7 +2,7 @@
 
 Owns how many workers there are, the stack's life, which is the controlling process's, and the order of files: what
 takes longest begins first. A file is run by one worker, because fixtures of a module are made once. The tests of the
-whole system are run by two: those that break it share one copy of it, and the others another.
+whole system are run by two workers, each with a copy of it.
 """
 
 from __future__ import annotations
@@ -28,27 +28,38 @@ WORKERS_MIN, WORKERS_MAX = 2, 6
 """At most: each has connections of its own to a server that takes a hundred."""
 WORKER_BYTES = 2_000_000_000
 """What a worker may need with what it starts."""
-FAULTS = (
-    "tests/system/test_outages.py",
-    "tests/system/test_crash_ring.py",
-    "tests/system/test_outside.py",
-    "tests/system/test_crash_ring_of_two.py",
-    "tests/system/test_visibility.py",
-)
-"""Break the whole system, wait until it has healed, and so take longest. The last ones start a system of their own:
-two cores do not hold one more beside."""
 SYSTEM = (
     "tests/system/",
     "tests/adriatic/stack/test_system.py",
     "tests/adriatic/cli/test_imports.py",
     "tests/browser/test_live_page.py",
 )
-"""Use the whole system."""
+"""Use the whole system, and are run by `SYSTEM_WORKERS` alone: each of these starts one, and two cores do not hold
+more."""
+SYSTEM_WORKERS = 2
 LONG = (
+    # The first three start a system of their own, before the others start the one that they share.
+    "tests/system/test_crash_ring_of_two.py",
+    "tests/system/test_outside.py",
+    "tests/system/test_visibility.py",
+    "tests/system/test_outages.py",
+    "tests/system/test_status.py",
+    "tests/system/test_crash_ring.py",
+    "tests/system/test_usage.py",
+    "tests/system/test_live.py",
+    "tests/system/test_produce_to_a_feed.py",
     "tests/connectors/capture/test_crash.py",
+    "tests/connectors/capture/test_capture.py",
+    "tests/api/live/test_reader.py",
+    "tests/browser/test_page.py",
+    "tests/api/adrs/test_document.py",
+    "tests/api/live/test_stream.py",
+    "tests/connectors/consumer/test_contract.py",
     "tests/connectors/capture/test_outages.py",
+    "tests/api/live/test_workers.py",
+    "tests/api/search/test_routes.py",
 )
-"""Files that take longest, the longest first."""
+"""Files that take longest, the longest first: what begins late ends last."""
 
 
 def register(config: pytest.Config) -> None:
@@ -85,15 +96,13 @@ def locked(config: pytest.Config, file: Path) -> Iterator[Path]:
         yield file
 
 
-def scope(file: str) -> str:
-    """What one worker runs as a whole."""
-    return "faults" if file in FAULTS else "system" if file.startswith(SYSTEM) else file
+def is_of_system(file: str) -> bool:
+    return file.startswith(SYSTEM)
 
 
 def rank(file: str) -> tuple[int, str]:
     """Files in the order of their beginning."""
-    order = ("faults", "system", *LONG)
-    return (order.index(scope(file)) if scope(file) in order else len(order)), file
+    return (LONG.index(file) if file in LONG else len(LONG) - is_of_system(file)), file
 
 
 def workers() -> int:
@@ -139,7 +148,24 @@ class Controller:
             """One file to one worker, in the order in which the workers collected them."""
 
             def _split_scope(self, nodeid: str) -> str:
-                return scope(nodeid.partition("::")[0])
+                return nodeid.partition("::")[0]
+
+            def _next(self, node: Any) -> str | None:
+                """The file that a worker is to run next. None: the others run what is left."""
+                is_system_worker = self.nodes.index(node) < SYSTEM_WORKERS
+                files = [file for file in self.workqueue if is_system_worker or not is_of_system(file)]
+                return min(files, key=lambda file: (not is_of_system(file), rank(file)), default=None)
+
+            def _assign_work_unit(self, node: Any) -> None:
+                if (file := self._next(node)) is not None:
+                    self.workqueue.move_to_end(file, last=False)
+                    super()._assign_work_unit(node)
+
+            def _reschedule(self, node: Any) -> None:
+                if self.workqueue and self._next(node) is None:
+                    node.shutdown()
+                else:
+                    super()._reschedule(node)
 
         config.option.loadscopereorder = False
         return ByFile(config, log)

@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from tests.docs.markdown import ROOT, tracked
-from tests.parallel import FAULTS, LONG, SYSTEM, rank, scope
+from tests.parallel import LONG, SYSTEM, is_of_system, rank
 from tests.selection import makes_names, words
 
 
@@ -47,16 +47,16 @@ def test_names_that_are_made_from_data(arguments: str, made: bool) -> None:
 
 
 def test_files_that_take_longest_begin_first() -> None:
-    order = [*sorted(FAULTS), f"{SYSTEM[0]}test_jobs.py", *LONG, "tests/topics/test_plan.py"]
+    order = [*LONG, f"{SYSTEM[0]}test_jobs.py", "tests/topics/test_plan.py"]
     assert sorted(set(order), key=rank) == order
 
 
-def test_whoever_uses_the_whole_system_shares_a_worker() -> None:
+def test_the_whole_system_is_used_by_the_workers_that_have_it() -> None:
     """Another worker would start another copy of it: a gigabyte, and half a minute of two cores."""
     using = {name for name in tracked("tests/**/test_*.py") if _uses_the_system((ROOT / name).read_text())}
     assert using
-    assert {name for name in using if scope(name) not in ("faults", "system")} == set()
-    assert {name for name in (*FAULTS, *LONG) if not (ROOT / name).is_file()} == set()
+    assert {name for name in using if not is_of_system(name)} == set()
+    assert {name for name in LONG if not (ROOT / name).is_file()} == set()
 
 
 def _uses_the_system(source: str) -> bool:

@@ -165,6 +165,10 @@ class ConsumerCore(Generic[Effects]):
             at |= self.retry("postgres", partial(self._begin_new, first))
         return {source: at[source] for source in sources}
 
+    def read_committed(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset up to which everything is done. Raises `DependencyUnavailable`."""
+        return self._sink.offsets(sources)
+
     def _begin_new(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         views = self.views
         with self._sink.transaction() as connection:

@@ -43,6 +43,7 @@ from runtime.ops import Health
 from runtime.settings import Settings
 from schemas import catalog, sources
 from schemas.codec import Encoder, SchemaLookup
+from tests import databases
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 VERSIONS_TOPIC = sources.KINDS["adr"].contract
@@ -311,8 +312,7 @@ class World:
         return psycopg.connect(self.settings.postgres.dsn("admin"), autocommit=True)
 
     def rows(self, query: Any, *arguments: Any) -> list[tuple[Any, ...]]:
-        with self.admin() as connection:
-            return connection.execute(query, arguments or None).fetchall()
+        return databases.ask(self.settings.postgres.dsn("admin"), query, *arguments)
 
     def end(self, topic: str) -> int:
         """Records of a topic, over its partitions."""

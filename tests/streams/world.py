@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
-
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from runtime import logs
@@ -27,6 +25,7 @@ from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings, TelemetrySettings
 from streams.worker import Worker
+from tests import databases
 from tests.patience import PATIENCE_S
 
 COUNT = "count"
@@ -72,9 +71,7 @@ class Bench:
         self.settings = settings
 
     def rows(self, query: Any, *arguments: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.settings.postgres.dsn("admin"), autocommit=True) as connection:
-            cursor = connection.execute(query, arguments or None)
-            return cursor.fetchall() if cursor.description else []
+        return databases.ask(self.settings.postgres.dsn("admin"), query, *arguments)
 
     def tenant(self) -> UUID:
         tenant_id = uuid4()

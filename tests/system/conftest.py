@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 
 from adriatic.supervisor.supervisor import Files, read_running
 from runtime.deadline import Deadline
 from runtime.settings import Settings
+from tests import databases
 
 FINDABLE_MAX_S = 60.0
 """Far above what it takes; the machine may be busy with other things."""
@@ -70,8 +70,7 @@ class World:
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """As the flows' role, which sees every tenant."""
-        with psycopg.connect(self.settings.postgres.dsn("flows")) as connection:
-            return connection.execute(query.encode(), values).fetchall()
+        return databases.ask(self.settings.postgres.dsn("flows"), query, *values)
 
     def pid(self, part: str) -> int:
         report = read_running(Files(self.settings.home))

@@ -21,6 +21,7 @@ from connectors.history import FileChange, HistorySource, open_source
 from runtime.clock import SYSTEM_CLOCK
 from runtime.ids import new_id
 from runtime.settings import Settings
+from tests import databases
 from tests.api.apps import borrow
 from tests.api.imports.counting import Expected, expect
 from tests.connectors.history.repository import Repository
@@ -50,8 +51,7 @@ class Platform:
         return send(Remote(self.client), source, "default", SYSTEM_CLOCK, lambda _: None, bytes_max=limit)
 
     def fetch(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.settings.postgres.dsn("admin")) as connection:
-            return connection.execute(query, values).fetchall()
+        return databases.ask(self.settings.postgres.dsn("admin"), query, *values)
 
     def adrs(self, tenant_id: UUID) -> list[tuple[Any, ...]]:
         return self.fetch(

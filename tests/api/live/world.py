@@ -30,6 +30,7 @@ from schemas import capture as capture_schemas
 from schemas.catalog import Schema, subject_of
 from schemas.codec import Decoder
 from schemas.flows import KeptView
+from tests import databases
 from topics import catalog
 from topics.catalog import Topic
 
@@ -134,9 +135,7 @@ class World:
         return psycopg.connect(self.settings.postgres.dsn("flows"), autocommit=True)
 
     def sql(self, query: str, *values: Any) -> list[Any]:
-        with psycopg.connect(self.settings.postgres.dsn("admin"), autocommit=True) as connection:
-            cursor = connection.execute(query.encode(), values or None)
-            return cursor.fetchall() if cursor.description else []
+        return databases.ask(self.settings.postgres.dsn("admin"), query, *values)
 
     def count(self, tenant_id: uuid.UUID, label: str, count: int) -> None:
         """One row of `entity_counts`."""

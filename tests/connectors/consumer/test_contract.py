@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from connectors.consumer import core
 from connectors.kafka.dead_letters import DeadLetterLimit
 from connectors.kafka.partitioner import partition_for
+from connectors.kafka.source import GroupConsumer
 from connectors.postgres.connections import Connection
 from runtime.errors import Fenced, Halted
 from runtime.settings import Settings
@@ -245,3 +248,47 @@ def _produced(world: World, value: bytes) -> bool:
         on_delivery=lambda error, _message: failed.append(error) if error else None,
     )
     return producer.flush(10) == 0 and not failed
+
+
+def test_an_offset_that_was_set_back_is_done_again_from_there(world: World, driver: Driver) -> None:
+    """On the spot, or by the process that takes the place of this one."""
+    tenant = uuid4()
+    announce(world, tenant, 3)
+    with Member(world, driver, Log()) as member:
+        until(lambda: committed(world) == 3)
+        world.rows("update ops.consumer_offsets set next_offset = 1 where next_offset = 3 returning 1")
+        announce(world, tenant)
+        until(lambda: committed(world) == 4 or member.error is not None)
+    assert member.error is None or isinstance(member.error, Fenced)
+    with Member(world, driver, Log()):
+        until(lambda: committed(world) == 4)
+    assert sorted(at for _, at in rows(world)) == [0, 1, 1, 2, 2, 3]
+
+
+def test_a_member_that_takes_nothing_any_more_ends_and_the_next_goes_on(
+    world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a client that lived through an outage: a member in good order, for which nothing ever comes."""
+    for module in ("dataflows.sampler", "streams.agent"):
+        monkeypatch.setattr(f"{module}.STALLED_S", 1.0)
+    monkeypatch.setattr("streams.agent.LOOK_S", 0.2)
+    tenant = uuid4()
+    with monkeypatch.context() as deaf:
+        if driver == "bytewax":
+            deaf.setattr(GroupConsumer, "_accept", lambda *_: None)
+        else:
+            deaf.setattr(AIOKafkaConsumerThread, "getmany", _get_nothing)
+        with Member(world, driver, Log()) as member:
+            until(lambda: member.health.report()["status"] == "ready")
+            announce(world, tenant)
+            until(lambda: member.error is not None)
+    assert isinstance(member.error, Fenced)
+    assert "takes nothing" in member.error.detail
+    with Member(world, driver, Log()):
+        until(lambda: committed(world) == 1)
+    assert len(rows(world)) == 1
+
+
+async def _get_nothing(*_: object, **__: object) -> dict[object, object]:
+    await asyncio.sleep(0.1)
+    return {}
