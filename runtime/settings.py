@@ -141,6 +141,7 @@ class KafkaSettings(_Section):
     replication_factor: int = Field(
         1, ge=1, le=REPLICATION_MAX, description="Of topics that `adriatic topics apply` creates; 3 on a cluster."
     )
+    timeout_s: Seconds = Field(5.0, description="One request about topics, offsets or groups, in seconds.")
     client: dict[str, str] = Field(
         default_factory=dict, description="Further librdkafka properties: security.protocol, sasl.mechanism …"
     )

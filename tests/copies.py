@@ -26,11 +26,16 @@ INFRASTRUCTURE = ("postgres", "kafka", "registry")
 READY_MAX_S = 300.0
 """A cold start on a machine that runs other things; a download comes on top only the first time."""
 STOP_MAX_S = 120.0
+REQUEST_S = 60.0
+"""One request of the process that runs the tests. Those of the system have their own settings."""
 
 
 def settings_of(home: Path, **overrides: object) -> Settings:
-    """The settings of one home, whatever home and variables this process was started with."""
+    """The settings of one home, whatever home and variables this process was started with. They are patient: the
+    machine may be busy."""
     record = tomllib.loads((home / "stack.toml").read_text()) if (home / "stack.toml").is_file() else {}
+    for part in ("kafka", "registry"):
+        record[part] = {**record.get(part, {}), "timeout_s": REQUEST_S}
     return Settings(**{**record, "home": home, **overrides})
 
 

@@ -62,21 +62,29 @@ def drop(stack: Settings, name: str) -> None:
 
 def ask(dsn: str, query: Any, *values: Any) -> list[tuple[Any, ...]]:
     """Rows of a statement that commits by itself, in a session that is used again: a login costs more than most
-    questions. A session that was lost is replaced, once."""
-    connection = _KEPT.pop(dsn, None)
+    questions. A session that was lost is replaced, once. Safe for any thread."""
+    if (kept := _KEPT.pop(dsn, None)) is not None:
+        try:
+            return _rows(kept, query, values)
+        except psycopg.OperationalError:
+            kept.close()
+        finally:
+            _keep(dsn, kept)
+    made = psycopg.connect(dsn, autocommit=True, prepare_threshold=None)  # tables may change meanwhile
     try:
-        if connection is not None:
-            return _rows(connection, query, values)
-    except psycopg.OperationalError:
-        connection = None
+        return _rows(made, query, values)
     finally:
-        if connection is not None:
-            _KEPT[dsn] = connection
-    connection = psycopg.connect(dsn, autocommit=True, prepare_threshold=None)  # tables may change meanwhile
-    while len(_KEPT) >= KEPT_MAX:
-        _KEPT.pop(next(iter(_KEPT))).close()
+        _keep(dsn, made)
+
+
+def _keep(dsn: str, connection: psycopg.Connection[Any]) -> None:
+    if connection.closed:
+        return
+    before = _KEPT.pop(dsn, None)
     _KEPT[dsn] = connection
-    return _rows(connection, query, values)
+    for extra in (before, *(_KEPT.pop(next(iter(_KEPT)), None) for _ in range(len(_KEPT) - KEPT_MAX))):
+        if extra is not None:
+            extra.close()
 
 
 def admin(stack: Settings) -> psycopg.Connection[Any]:

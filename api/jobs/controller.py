@@ -29,7 +29,7 @@ _JOB = {
     "phase": "asking for vectors",
     "done": 150,
     "total": 1200,
-    "unit": "ADRs",
+    "unit": "sources",
     "attempts": 0,
     "cancel_requested": False,
     "last_error": None,

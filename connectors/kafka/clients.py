@@ -28,8 +28,6 @@ log = get_logger("kafka")
 OnError = Callable[[KafkaError], None]
 Use = Literal["flow", "live", "tap", "watch", "ledger"]
 
-REQUEST_S_MAX = 5.0
-"""Limit for a metadata or offset request, in seconds: also the longest that a request to stop waits for one."""
 ANSWER_S_MAX = 1.0
 """An admin client that takes longer for an answer is replaced: one that lived through an outage may stay slow for ever,
 and a new one costs milliseconds."""
@@ -112,11 +110,12 @@ class Admin:
     """Calls of administration, each with a client that may be replaced. Safe for any thread.
 
     A client keeps what it learnt (leader epochs, addresses) and asks with it for ever: after the broker was away, that
-    is refused each time. A new one learns anew.
+    is refused each time. A new one learns anew. `timeout_s` of one request, in seconds, is that of the settings where
+    nothing is said: a request to stop waits as long at most.
     """
 
-    def __init__(self, settings: KafkaSettings, timeout_s: float = REQUEST_S_MAX) -> None:
-        self.timeout_s = timeout_s
+    def __init__(self, settings: KafkaSettings, timeout_s: float | None = None) -> None:
+        self.timeout_s = timeout_s or settings.timeout_s
         self._where = settings.bootstrap_servers
         self._client = ReplaceableClient(
             "kafka", lambda: AdminClient(_common(settings, quiet=True), logger=_LIBRARY_LOG), ANSWER_S_MAX

@@ -12,7 +12,7 @@ from confluent_kafka import IsolationLevel
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # it exports it, without saying so
 
-from connectors.kafka.clients import REQUEST_S_MAX, Admin
+from connectors.kafka.clients import Admin
 from connectors.kafka.errors import KAFKA
 from connectors.kafka.records import TopicPartition
 from runtime.errors import Unprepared
@@ -25,7 +25,7 @@ LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 class Offsets:
     """Safe for any thread. Raises `DependencyUnavailable`."""
 
-    def __init__(self, settings: KafkaSettings, timeout_s: float = REQUEST_S_MAX) -> None:
+    def __init__(self, settings: KafkaSettings, timeout_s: float | None = None) -> None:
         self._admin = Admin(settings, timeout_s)
 
     def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:

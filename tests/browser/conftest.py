@@ -108,9 +108,11 @@ class Visit:
 
 @dataclass
 class Live:
-    """Scripted answers of `/v1/live/{view}`: what each connection gets, in order, and what it asked with."""
+    """Scripted answers of `/v1/live/{view}`: what each connection gets, in order, and what it asked with. One that
+    gets `HELD` waits for `go_on`, so that what the page shows meanwhile can be looked at for as long as that takes."""
 
     scripts: dict[str, list[list[dict[str, Any]]]] = field(default_factory=dict)
+    held: dict[str, Route] = field(default_factory=dict)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     refuses: bool = False
 
@@ -122,11 +124,25 @@ class Live:
             if self.refuses:
                 route.abort("connectionrefused")
             return  # otherwise it is connected, and nothing comes
-        body = "".join(
-            f"id: {event['id']}\nevent: {event['event']}\ndata: {json.dumps(event['data'])}\n\n"
-            for event in scripts.pop(0)
-        )
-        route.fulfill(status=200, content_type="text/event-stream", body=body)
+        script = scripts.pop(0)
+        if script is HELD:
+            self.held[view] = route
+        else:
+            _tell(route, script)
+
+    def go_on(self, view: str) -> None:
+        """Answer the connection that waits."""
+        _tell(self.held.pop(view), self.scripts[view].pop(0))
+
+
+HELD: list[dict[str, Any]] = []
+
+
+def _tell(route: Route, script: list[dict[str, Any]]) -> None:
+    body = "".join(
+        f"id: {event['id']}\nevent: {event['event']}\ndata: {json.dumps(event['data'])}\n\n" for event in script
+    )
+    route.fulfill(status=200, content_type="text/event-stream", body=body)
 
 
 @dataclass

@@ -68,7 +68,7 @@ JOB = {
     "phase": "asking for vectors",
     "done": 150,
     "total": 1200,
-    "unit": "ADRs",
+    "unit": "sources",
     "attempts": 0,
     "cancel_requested": False,
     "last_error": None,
@@ -212,7 +212,7 @@ def test_each_panel_shows_each_state(site: Site) -> None:
     expect(page.locator("#panel-pipeline li").first).to_contain_text("1,200 records behind, 14 s, done in 3.9 s")
     expect(page.locator("#panel-pipeline")).to_contain_text("lag not known")
     expect(page.locator("#panel-pipeline")).to_contain_text("15 s behind, mostly in the topic")
-    expect(page.locator("#panel-jobs")).to_contain_text("asking for vectors: 150 of 1,200 ADRs")
+    expect(page.locator("#panel-jobs")).to_contain_text("asking for vectors: 150 of 1,200 sources")
     expect(page.locator("#panel-jobs progress")).to_have_attribute("value", "150")
     expect(page.locator("#panel-documents")).to_contain_text("The plan")
     expect(page.locator("#panel-documents")).to_contain_text("it is encrypted")

@@ -124,15 +124,11 @@ def healed(world: World) -> Iterator[str]:
 
 
 def _not_well(world: World) -> str:
-    done = world.run("status", "--json", check=False)
-    if done.returncode == 0:
+    code, found = world.status()
+    if code == 0:
         return ""
-    try:
-        found = json.loads(done.stdout)
-        bad = [f"{row['name']}: {row['detail']}" for row in found["parts"] if row["verdict"] != "ok"]
-        return "; ".join(bad) or str(found["summary"])
-    except (ValueError, KeyError):
-        return done.stderr.strip() or done.stdout.strip()
+    bad = [f"{row['name']}: {row['detail']}" for row in found["parts"] if row["verdict"] != "ok"]
+    return "; ".join(bad) or str(found["summary"])
 
 
 def verified(world: World, tenant: Tenant) -> Iterator[str]:

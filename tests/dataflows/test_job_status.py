@@ -35,7 +35,7 @@ def said(tenant: uuid.UUID, job: int, sequence: int, state: str = "running", don
         "stage": "looking",
         "done": done,
         "total": None,
-        "unit": "ADRs",
+        "unit": "sources",
         "code": "",
         "message": "",
     }

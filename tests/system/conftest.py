@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -14,9 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from adriatic.cli.remote import local_token
+from adriatic.cli.status import EXIT, collect
 from adriatic.supervisor.supervisor import Files, read_running
+from api.tenants import service as tenants
 from runtime.deadline import Deadline
 from runtime.settings import Settings
 from tests import databases
@@ -68,6 +73,16 @@ class World:
         assert not check or done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
         return done
 
+    def status(self) -> tuple[int, dict[str, Any]]:
+        """The exit code of `adriatic status --json`, and what it prints. Asked in this process: a command takes a
+        second of a core, and who waits looks often."""
+        found = collect(self.settings)
+        shown: dict[str, Any] = json.loads(msgspec.json.encode(found))
+        return EXIT[found.verdict], shown
+
+    def is_well(self) -> bool:
+        return self.status()[0] == 0
+
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """As the flows' role, which sees every tenant."""
         return databases.ask(self.settings.postgres.dsn("flows"), query, *values)
@@ -105,8 +120,8 @@ def clients(world: World) -> Iterator[Callable[[], Tenant]]:
 
     def make() -> Tenant:
         slug = f"t-{uuid.uuid4().hex[:12]}"
-        tenant_id = json.loads(world.run("tenant", "create", slug, "--json").stdout)["tenant_id"]
-        token = json.loads(world.run("token", "--tenant", slug, "--json").stdout)["token"]
+        tenant_id = asyncio.run(_create(world.settings, slug))
+        token = local_token(world.settings, tenant_id, subject="ada")
         api = world.settings.api
         client = httpx.Client(
             base_url=f"http://{api.host}:{api.port}",
@@ -115,11 +130,16 @@ def clients(world: World) -> Iterator[Callable[[], Tenant]]:
             transport=httpx.HTTPTransport(retries=2),
         )
         made.append(client)
-        return Tenant(slug, tenant_id, token, client)
+        return Tenant(slug, str(tenant_id), token, client)
 
     yield make
     for client in made:
         client.close()
+
+
+async def _create(settings: Settings, slug: str) -> uuid.UUID:
+    async with tenants.owner(settings.postgres) as connection:
+        return (await tenants.create(connection, slug)).tenant_id
 
 
 @pytest.fixture

@@ -61,12 +61,12 @@ def _all_searchable(world: World, tenant: Tenant, made: dict[str, int]) -> bool:
 
 def _is_seen(world: World, part: str) -> bool:
     """Nothing is shown as health, and no lag that nobody can know is shown as a number."""
-    shown = world.run("status", "--json", check=False)
-    lags = {row["name"]: row["lag"] for row in json.loads(shown.stdout)["parts"]}
+    code, shown = world.status()
+    lags = {row["name"]: row["lag"] for row in shown["parts"]}
     blind = () if part == "registry" else ("index", "embed")
     if part == "postgres" and lags and lags["cdc"] != "unknown" and float(lags["cdc"].split()[0]) < OUTAGE_S / 2:
         return False
-    return shown.returncode != 0 and bool(lags) and all(lags[flow] == "unknown" for flow in blind)
+    return code != 0 and bool(lags) and all(lags[flow] == "unknown" for flow in blind)
 
 
 def _settle(world: World, tenant: Tenant, made: dict[str, int], letters: int) -> None:
@@ -74,7 +74,7 @@ def _settle(world: World, tenant: Tenant, made: dict[str, int], letters: int) ->
     assert world.dead_letters() == letters, "an outage made dead letters"
     verified = world.run("verify", "--tenant", tenant.slug, check=False)
     assert verified.returncode == 0, verified.stdout + verified.stderr
-    eventually("all parts are well", lambda: world.run("status", check=False).returncode == 0, HEALED_MAX_S)
+    eventually("all parts are well", world.is_well, HEALED_MAX_S)
 
 
 @pytest.mark.parametrize("part", ["kafka", "postgres", "registry"])

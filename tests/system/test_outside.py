@@ -6,7 +6,6 @@ The system here is one of its own: its embedder and its model are this test's, a
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -56,13 +55,13 @@ def tenant(world: World) -> Iterator[Tenant]:
 
 def _state(world: World, part: str) -> dict[str, Any]:
     """What `adriatic status` says of a part, and of the whole."""
-    shown = world.run("status", "--json", check=False)
-    rows = {row["name"]: row for row in json.loads(shown.stdout)["parts"]}
-    return {**rows[part], "exit_code": shown.returncode}
+    code, shown = world.status()
+    rows = {row["name"]: row for row in shown["parts"]}
+    return {**rows[part], "exit_code": code}
 
 
 def _settle(world: World, tenant: Tenant, letters: int) -> None:
-    eventually("all parts are well", lambda: world.run("status", check=False).returncode == 0, HEALED_MAX_S)
+    eventually("all parts are well", world.is_well, HEALED_MAX_S)
     assert world.dead_letters() == letters, "an outage made dead letters"
     verified = world.run("verify", "--tenant", tenant.slug, check=False)
     assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -49,7 +49,8 @@ def test_what_jobs_are_at_follows_what_they_say(world: World, tenant: Tenant) ->
     eventually("findable by words", lambda: made["adr_id"] in tenant.search("order", mode="words"))
     job = tenant.http.post("/v1/jobs", json={"kind": "reindex"}).json()["job_id"]
     status = "select state, done, total, unit from mv.job_status where tenant_id = %s and job_id = %s"
-    eventually("its end is known", lambda: world.rows(status, tenant.tenant_id, job) == [("succeeded", 1, 1, "ADRs")])
+    end = ("succeeded", 1, 1, "sources")
+    eventually("its end is known", lambda: world.rows(status, tenant.tenant_id, job) == [end])
     assert world.run("verify", "--tenant", tenant.slug).returncode == 0
 
 

@@ -60,6 +60,8 @@ def use(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         password = getattr(postgres, f"{role}_password").get_secret_value()
         monkeypatch.setenv(f"ADRIATIC_POSTGRES__{role.upper()}_PASSWORD", password)
     monkeypatch.setenv("ADRIATIC_KAFKA__BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers)
+    monkeypatch.setenv("ADRIATIC_KAFKA__TIMEOUT_S", str(settings.kafka.timeout_s))
+    monkeypatch.setenv("ADRIATIC_REGISTRY__TIMEOUT_S", str(settings.registry.timeout_s))
     monkeypatch.setenv("ADRIATIC_REGISTRY__URL", settings.registry.url)
     monkeypatch.setenv("ADRIATIC_REGISTRY__USERNAME", settings.registry.username)
     monkeypatch.setenv("ADRIATIC_REGISTRY__PASSWORD", settings.registry.password.get_secret_value())

@@ -43,7 +43,7 @@ def stage(tmp_path: Path, answer: Answer) -> Iterator[Stage]:
 def test_what_does_not_come_in_time_is_said_and_the_day_goes_on(tmp_path: Path) -> None:
     def never(_: httpx.Request) -> httpx.Response:
         return httpx.Response(
-            200, json={"job_id": "1", "state": "running", "done": 0, "unit": "ADRs", "last_error": None}
+            200, json={"job_id": "1", "state": "running", "done": 0, "unit": "sources", "last_error": None}
         )
 
     with stage(tmp_path, never) as now:
