@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -43,6 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     return parallel.workers()
+
+
+def pytest_sessionfinish() -> None:
+    if databases := sys.modules.get("tests.databases"):
+        databases.close_kept()
 
 
 def pytest_pycollect_makemodule(module_path: Path) -> None:
@@ -83,6 +89,7 @@ def system_copy() -> Iterator[Copy]:
     from tests.copies import running_copy
 
     with running_copy() as copy:
+        parallel.idle_later.append(copy)
         yield copy
 
 

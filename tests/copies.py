@@ -86,9 +86,12 @@ class Copy:
         await_ready(self.files, lambda report: report.pid == supervisor.pid, lambda: supervisor.poll() is not None)
 
     def end(self) -> None:
-        if self._supervisor is not None:
-            self._supervisor.terminate()
-            self._supervisor.wait(STOP_MAX_S)
+        """Stop everything and delete its data. Once is enough."""
+        if self._supervisor is None:
+            return
+        self._supervisor.terminate()
+        self._supervisor.wait(STOP_MAX_S)
+        self._supervisor = None
         subprocess.run(
             [sys.executable, "-m", "adriatic", "reset", "--yes"], env=self.environment, check=False, capture_output=True
         )

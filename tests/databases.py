@@ -87,6 +87,12 @@ def _keep(dsn: str, connection: psycopg.Connection[Any]) -> None:
             extra.close()
 
 
+def close_kept() -> None:
+    """Close the sessions that would be used again."""
+    while _KEPT:
+        _KEPT.popitem()[1].close()
+
+
 def admin(stack: Settings) -> psycopg.Connection[Any]:
     return psycopg.connect(stack.postgres.dsn("admin", "postgres"), autocommit=True)
 
