@@ -16,7 +16,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from connectors.consumer.stall import STALLED_S, UNASSIGNED_S, StallWatch
+from connectors.consumer.stall import STALLED_S, StallWatch
+from connectors.kafka.membership import Membership
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import GroupConsumer, age_s
@@ -73,6 +74,7 @@ class Sampler:
         self._consumer = consumer
         self._life = life
         self._database = ReplaceableClient("postgres", self._connect, ANSWER_S_MAX, close=Connection.close)
+        self._membership = Membership(settings.kafka, consumer.group)
         self._stall = StallWatch()
         self._unknown_because = ""
         self._behind_since: dict[TopicPartition, float] = {}
@@ -95,6 +97,7 @@ class Sampler:
                 self._life.health.clear("lag")
                 self._unknown_because = ""
             except DependencyUnavailable as error:
+                self._stall.reset()
                 self._unknown(str(error))
             except Exception as error:  # a thread that dies silently would freeze the figures
                 log.exception("sample failed")
@@ -126,14 +129,16 @@ class Sampler:
     def _end_when_stalled(self, ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> None:
         """A consumer that takes nothing, though there is something and the broker answers, begins anew in a new
         process."""
-        if any(self._consumer.oldest_ms(source) is not None for source in ends):
+        if not ends:
+            reason = self._stall.find_unowned(self._membership.state())
+        elif any(self._consumer.oldest_ms(source) is not None for source in ends):
             self._stall.reset()
             return
-        patience_s = STALLED_S if ends else UNASSIGNED_S
-        ends = ends or self._offsets.end(self._offsets.partitions(list(self._views)))
-        behind = [source for source, end in ends.items() if end > committed.get(source, 0)]
-        readable = self._offsets.end_of_committed(behind)
-        if reason := self._stall.find_stalled(readable, committed, patience_s):
+        else:
+            behind = [source for source, end in ends.items() if end > committed.get(source, 0)]
+            readable = self._offsets.end_of_committed(behind)
+            reason = self._stall.find_stalled(readable, committed, STALLED_S)
+        if reason:
             self._life.fail(Fenced(f"the consumer takes nothing, though the broker answers: {reason}"))
 
     def _read_assigned(self) -> tuple[TopicPartition, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from connectors.kafka.membership import GroupState
 from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import SESSION_S
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -18,9 +19,9 @@ LOOK_S = 5.0
 STALLED_S = 4 * SESSION_S
 """How long a partition may stand still, in seconds. The member that had it may have died, which the group notices after
 `SESSION_S`, and the rebalance after that waits for the others."""
-UNASSIGNED_S = 330.0
-"""The same for a member that has no partitions. They may be those of another, which is busy with what it took for as
-long as the group lets it (librdkafka's `max.poll.interval.ms`, 300 s)."""
+REBALANCE_S = 330.0
+"""The same for a member without partitions in a group that is about to share them out: it waits for a member that is
+busy with what it took, as long as the group lets that (librdkafka's `max.poll.interval.ms`, 300 s)."""
 
 
 class StallWatch:
@@ -30,9 +31,25 @@ class StallWatch:
         self._clock = clock
         self._stands: dict[TopicPartition, tuple[int, float]] = {}
 
+        self._unowned_since_s: float | None = None
+
     def reset(self) -> None:
         """Nothing is known, or there is work in hand: whatever stands still does so for a reason."""
         self._stands.clear()
+        self._unowned_since_s = None
+
+    def find_unowned(self, group: GroupState) -> str:
+        """Why a member without partitions is to begin anew; empty while there is no reason. If nobody in its group has
+        any, no colleague does its work."""
+        if group.owned:
+            self.reset()
+            return ""
+        now_s = self._clock.monotonic()
+        self._unowned_since_s = now_s if self._unowned_since_s is None else self._unowned_since_s
+        waited_s = now_s - self._unowned_since_s
+        if waited_s < (REBALANCE_S if group.rebalancing else STALLED_S):
+            return ""
+        return f"nobody in the group has had a partition for {waited_s:.0f} s"
 
     def find_stalled(
         self,

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from connectors.consumer import core
+from connectors.consumer import core, stall
 from connectors.kafka.dead_letters import DeadLetterLimit
 from connectors.kafka.partitioner import partition_for
 from connectors.kafka.source import GroupConsumer
@@ -287,6 +287,16 @@ def test_a_member_that_takes_nothing_any_more_ends_and_the_next_goes_on(
     with Member(world, driver, Log()):
         until(lambda: committed(world) == 1)
     assert len(rows(world)) == 1
+
+
+def test_a_flow_that_is_no_member_any_more_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits, so no offset shows it; but the views' watermarks would stand still for ever."""
+    monkeypatch.setattr(stall, "STALLED_S", 1.0)
+    monkeypatch.setattr(GroupConsumer, "subscribe", lambda *_: None)
+    with Member(world, "bytewax", Log()) as member:
+        until(lambda: member.error is not None)
+    assert isinstance(member.error, Fenced)
+    assert "nobody in the group" in member.error.detail
 
 
 async def _get_nothing(*_: object, **__: object) -> dict[object, object]:

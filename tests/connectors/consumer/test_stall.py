@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from connectors.consumer.stall import StallWatch
+from connectors.consumer.stall import REBALANCE_S, STALLED_S, StallWatch
+from connectors.kafka.membership import GroupState
 from connectors.kafka.records import TopicPartition
 from runtime.clock import ManualClock
 
@@ -37,3 +38,17 @@ def test_while_nothing_is_known_nothing_stalls() -> None:
     clock.sleep(PATIENCE_S)
     watch.reset()
     assert watch.find_stalled({ONE: 1}, {}, PATIENCE_S) == ""
+
+
+def test_a_member_without_partitions_waits_while_somebody_has_some_or_they_are_about_to_be_shared_out() -> None:
+    clock = ManualClock()
+    watch = StallWatch(clock)
+    nobody, sharing = GroupState(owned=False, rebalancing=False), GroupState(owned=False, rebalancing=True)
+    assert watch.find_unowned(nobody) == ""
+    clock.sleep(STALLED_S)
+    assert watch.find_unowned(sharing) == ""
+    assert "nobody in the group" in watch.find_unowned(nobody)
+    assert watch.find_unowned(GroupState(owned=True, rebalancing=False)) == ""
+    assert watch.find_unowned(nobody) == ""
+    clock.sleep(REBALANCE_S)
+    assert "nobody in the group" in watch.find_unowned(sharing)
