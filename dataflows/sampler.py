@@ -130,7 +130,11 @@ class Sampler:
         """A consumer that takes nothing, though there is something and the broker answers, begins anew in a new
         process."""
         if not ends:
-            reason = self._stall.find_unowned(self._membership.state())
+            try:
+                reason = self._stall.find_unowned(self._membership.state())
+            except DependencyUnavailable:  # nobody knows the group yet, or its coordinator is moving
+                self._stall.reset()
+                return
         elif any(self._consumer.oldest_ms(source) is not None for source in ends):
             self._stall.reset()
             return

@@ -22,7 +22,7 @@ class GroupState:
 
 
 class Membership:
-    """Of one group, asked afresh each time. Raises `DependencyUnavailable`."""
+    """The members of one group, asked for afresh each time. Raises `DependencyUnavailable`."""
 
     def __init__(self, settings: KafkaSettings, group: str) -> None:
         self._admin = Admin(settings)

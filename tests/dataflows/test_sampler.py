@@ -19,6 +19,7 @@ class Unassigned:
     """A member of a group to whom nothing is assigned."""
 
     assignment = ()
+    group = "adriatic.nobody"
 
 
 def sample(settings: Settings, kafka: KafkaSettings, health: Health) -> None:
