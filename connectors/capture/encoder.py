@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from connectors.capture.pgoutput import UNCHANGED, Cell, Delete, Insert, Relation, Tuple, Update
 from connectors.capture.values import Convert, Misfit, converter, nullable
 from connectors.kafka.partitioner import partition_for
+from connectors.kafka.producer import EncodedRecord, Headers
 from connectors.postgres.lsn import Lsn, Pos
 from connectors.postgres.xid import XID_MASK
 from runtime import __version__
@@ -40,19 +41,7 @@ ORDINALS_PER_CHANGE = 3
 """A change is at most three records (delete, tombstone, create). Each change takes three ordinals whatever it is, so
 that a record's position depends on the WAL alone (R8)."""
 
-Headers = list[tuple[str, bytes]]
 Row = dict[str, Any]
-
-
-class EncodedRecord(NamedTuple):
-    """One record, ready to be produced."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    pos: Pos
 
 
 class TransactionOrigin(NamedTuple):

@@ -15,8 +15,8 @@ from uuid import UUID
 
 import msgspec
 
-from connectors.capture.encoder import EncodedRecord, Headers
 from connectors.kafka.partitioner import partition_for
+from connectors.kafka.producer import EncodedRecord, Headers
 from connectors.postgres.lsn import Pos
 from runtime.errors import Undecodable, Unencodable
 from schemas.codec import Encoder

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from connectors.capture import outbox, pgoutput
 from connectors.capture.checks import RESET
-from connectors.capture.encoder import ORDINALS_PER_CHANGE, EncodedRecord, TransactionOrigin
+from connectors.capture.encoder import ORDINALS_PER_CHANGE, TransactionOrigin
 from connectors.capture.ledger import Ledger
 from connectors.capture.pgoutput import Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update
 from connectors.capture.store import HEARTBEAT_PREFIX, Store
@@ -22,7 +22,7 @@ from connectors.capture.tables import ContractMismatch, NoContract, Tables, Trun
 from connectors.capture.tracker import Confirmed, Tracker, Transaction
 from connectors.capture.transport import Data, Keepalive, Transport
 from connectors.kafka.errors import KAFKA
-from connectors.kafka.producer import DELIVERY_TIMEOUT_S, IdempotentProducer
+from connectors.kafka.producer import DELIVERY_TIMEOUT_S, EncodedRecord, IdempotentProducer
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.lsn import Lsn, Pos
 from connectors.postgres.xid import whole_xid

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.errors import translate
@@ -102,6 +102,13 @@ def make_consumer(
     return Consumer(config, logger=_LIBRARY_LOG)
 
 
+def fetch(consumer: Consumer, wait_s: float, records_max: int) -> list[Message]:
+    """What is there, at most `records_max`. `consume` waits until it has as many as it was asked for, so the wait is
+    for the first one alone."""
+    first = consumer.poll(wait_s)
+    return [] if first is None else [first, *consumer.consume(records_max - 1, 0)]
+
+
 def make_producer(settings: KafkaSettings, bounds: Mapping[str, Any], on_error: OnError | None = None) -> Producer:
     """A producer. `bounds` are all in `connectors/kafka/producer.py`, beside what they are for."""
     config = {**_common(settings), "error_cb": on_error or _reporter("producer"), **bounds}
@@ -134,13 +141,8 @@ class Admin:
 
 
 def _common(settings: KafkaSettings, quiet: bool = False) -> dict[str, Any]:
-    quietly = {"log_level": 0} if quiet else {}
-    return {
-        **settings.client_config(),
-        "socket.keepalive.enable": True,
-        "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
-        **quietly,
-    }
+    common = {"socket.keepalive.enable": True, "reconnect.backoff.max.ms": RECONNECT_MS_MAX}
+    return {**settings.client_config(), **common, **({"log_level": 0} if quiet else {})}
 
 
 def _reporter(use: str, quiet: bool = False) -> OnError:

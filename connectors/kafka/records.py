@@ -7,12 +7,14 @@ keys and values. Headers of other producers are never an error: what cannot be r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from confluent_kafka import Message
+from confluent_kafka import TopicPartition as KafkaPosition
 
 from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER, TRANSACTION_HEADER
 
@@ -109,13 +111,21 @@ class Batch:
         return TopicPartition(self.topic, self.partition)
 
 
+def source_of(message: Message) -> TopicPartition:
+    return TopicPartition(message.topic() or "", message.partition() or 0)
+
+
+def positions_of(offsets: Mapping[TopicPartition, int]) -> list[KafkaPosition]:
+    """Offsets by partition, as the library takes them."""
+    return [KafkaPosition(*source, offset) for source, offset in offsets.items()]
+
+
 def record_of(message: Message) -> Record:
     """A message without an error, as a record of ours."""
     kind, timestamp = message.timestamp()
     headers: Any = message.headers() or ()
     return Record(
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
+        *source_of(message),
         offset=message.offset() or 0,
         timestamp_ms=timestamp if kind else None,
         key=message.key(),

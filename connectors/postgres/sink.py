@@ -128,20 +128,18 @@ class TransactionalSink:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A transaction on the one connection, made anew when it was lost. Errors are mapped."""
-        connection = self._connect()
-        try:
-            with translate(), connection.transaction():
-                yield connection
-        except OperatingError:
-            if connection.closed or connection.broken:
-                self.close()
-            raise
+        """A transaction on the one connection."""
+        with self.read() as connection, connection.transaction():
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """The connection outside a transaction: each statement sees what is committed by then."""
-        connection = self._connect()
+        """The connection outside a transaction: each statement sees what is committed by then. It is made anew when it
+        was lost, and errors are mapped."""
+        if self._connection is None or self._connection.closed:
+            # Transactions are those of `transaction` alone.
+            self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}", autocommit=True)
+        connection = self._connection
         try:
             with translate():
                 yield connection
@@ -154,12 +152,6 @@ class TransactionalSink:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-
-    def _connect(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            # Transactions are those of `transaction` alone.
-            self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}", autocommit=True)
-        return self._connection
 
     def _move(self, connection: Connection, step: Step, in_doubt: bool) -> bool:
         """True when the offset was moved. False when it turns out that the attempt before did it."""
