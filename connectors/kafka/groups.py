@@ -117,15 +117,13 @@ class Broker:
 
     def _read_committed(self, asked: Any) -> dict[TopicPartition, int] | None:
         answer = self._answer(asked)
-        return (
-            None
-            if answer is None
-            else {
-                TopicPartition(position.topic, position.partition): position.offset
-                for position in answer.topic_partitions or ()
-                if position.error is None and position.offset >= 0
-            }
-        )
+        if answer is None:
+            return None
+        return {
+            TopicPartition(position.topic, position.partition): position.offset
+            for position in answer.topic_partitions or ()
+            if position.error is None and position.offset >= 0
+        }
 
     def _answer(self, asked: Any) -> Any:
         """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us.
