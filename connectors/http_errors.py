@@ -1,8 +1,9 @@
 """What the exceptions of httpx, and of the SDKs that speak HTTP for us, mean here: one table.
 
-Owns only what happens before there is an answer. What an answer's status means is each service's own, and is beside its
-requests. Knows the SDKs by the names of their classes, so that nobody loads one that it does not use; newer ones of
-OpenAI and Anthropic stand on `httpx2`, which has the classes of httpx. A test walks the libraries.
+Owns what happens before there is an answer, and what it means that a model's endpoint refuses one. What the status of
+any other answer means is each service's own, and is beside its requests. Knows the SDKs by the names of their classes,
+so that nobody loads one that it does not use; newer ones of OpenAI and Anthropic stand on `httpx2`, which has the
+classes of httpx. A test walks the libraries.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Any, Final, Literal
 
 from connectors.meanings import by_name, find_meaning
 from runtime.errors import AdriaticError, Defect, DependencyUnavailable, Unprepared
+
+REASON_CHARS_MAX: Final = 300
+"""Longest quotation of what a provider says about an error: enough for a sentence or two."""
 
 Meaning = Literal["away", "unprepared", "defect"]
 
@@ -69,6 +73,34 @@ def map_error(
     text = str(error) if type(error).__module__.startswith("httpx") else ""
     detail = f"{who} does not answer: {type(error).__name__} {text}".rstrip()
     return _ERRORS[meaning](detail, hint=hint, coordinates=coordinates)
+
+
+def map_break(error: Exception, who: str, hint: str) -> AdriaticError:
+    """The same while an answer is read, when the libraries let through whatever their transport raises."""
+    if isinstance(error, AdriaticError):
+        return error
+    broken = DependencyUnavailable(f"{who} broke off: {type(error).__name__}", hint=hint)
+    return map_error(error, who, hint) or broken
+
+
+def map_status(error: Any, who: str, settings: str) -> DependencyUnavailable:
+    """What a refused request means; `error` is an SDK's, with the response. `settings` are those that say whom to ask.
+    A message about a key can hold a part of it, so it is left out."""
+    status, wait = error.status_code, error.response.headers.get("retry-after", "")
+    if status in (401, 403):
+        return DependencyUnavailable(
+            f"{who} does not accept the key: HTTP {status}", hint=f"check {settings}.api_key and {settings}.base_url"
+        )
+    waits = wait.replace(".", "", 1).isdigit()
+    if status == 429:
+        said, hint = "takes no more requests now", f"it asks to wait {wait} s" if waits else "try again later"
+    elif status < 500:
+        said, hint = "refuses the request", f"check {settings}.model"
+    else:
+        said, hint = "cannot answer now", "try again"
+    reason = f"HTTP {status}, {error.message[:REASON_CHARS_MAX]}"
+    coordinates = {"retry_after_s": float(wait)} if waits else {}
+    return DependencyUnavailable(f"{who} {said}: {reason}", hint=hint, coordinates=coordinates)
 
 
 @contextmanager

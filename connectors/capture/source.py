@@ -42,7 +42,6 @@ from runtime.errors import AdriaticError, DependencyUnavailable, Unprepared
 from runtime.logs import get_logger
 from runtime.ops import Health
 from runtime.settings import Settings
-from topics.catalog import Topic
 
 log = get_logger("cdc")
 
@@ -269,15 +268,12 @@ class Capture:
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
-    def _ours(self) -> dict[str, Topic]:
-        """The topics that we write: of tables, of events, of dead letters."""
-        return {name: topic for name, topic in self._contracts.topics.items() if topic.kind != "feed"}
-
     def _broker(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Ask for the partitions of each topic that we write, and for its largest record in bytes."""
-        ours = self._ours()
+        """Ask for the partitions of each topic that we write (of tables, of events, of dead letters), and for its
+        largest record in bytes."""
+        ours = [name for name, topic in self._contracts.topics.items() if topic.kind != "feed"]
         found = KafkaAdmin(self._settings.kafka).topics(ours)
-        missing = [name for name, topic in ours.items() if name not in found or found[name].partitions < 1]
+        missing = [name for name in ours if name not in found or found[name].partitions < 1]
         if missing:
             raise Unprepared(f"no topic {', '.join(missing)}", hint="run `adriatic topics apply`", coordinates=KAFKA)
         partitions = {name: found[name].partitions for name in ours}
@@ -288,7 +284,7 @@ class Capture:
         """The contracts, with as many partitions as the broker has: more than the file says is fine, and then that
         many are used."""
         topics = {
-            name: _with_partitions(topic, partitions.get(name, topic.partitions))
+            name: msgspec.structs.replace(topic, partitions=partitions.get(name, topic.partitions))
             for name, topic in self._contracts.topics.items()
         }
         return replace(self._contracts, topics=topics)
@@ -367,10 +363,6 @@ class Capture:
             metrics.CDC_EVENTS.labels(topic=topic).inc(count)
             self._records[topic] = self._records.get(topic, 0) + count
         producer.delivered.clear()
-
-
-def _with_partitions(topic: Topic, partitions: int) -> Topic:
-    return topic if topic.partitions == partitions else msgspec.structs.replace(topic, partitions=partitions)
 
 
 def _highest(last: Mapping[TopicPartition, Last]) -> int:
