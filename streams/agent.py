@@ -28,7 +28,6 @@ from connectors.consumer import instances
 from connectors.consumer.contract import Event, Processor
 from connectors.consumer.driver import Driver, DriverOptions
 from connectors.kafka.errors import map_aiokafka_error
-from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
 from connectors.postgres.connections import Connection
@@ -90,8 +89,7 @@ class AgentRunner(Driver[tuple[Event, ...]]):
     def _run_apps(self, instance: str) -> None:
         pauses = backoff_s()
         while not self._life.stopping:
-            offsets = Offsets(self._settings.kafka)
-            self._core.begin(self._core.retry("kafka", partial(offsets.partitions, self._core.topics)))
+            self._core.begin(self._core.retry("kafka", partial(self._core.offsets.partitions, self._core.topics)))
             try:
                 asyncio.run(self._live(instance))
             except Exception as error:
@@ -168,15 +166,9 @@ def record_of(message: Any) -> Record:
     headers = message.headers or ()
     pairs = headers.items() if isinstance(headers, dict) else headers
     timestamp_ms = None if message.timestamp is None else int(message.timestamp * 1000)
-    return Record(
-        message.topic,
-        message.partition,
-        message.offset,
-        timestamp_ms,
-        message.key,
-        message.value,
-        tuple((str(name), value) for name, value in pairs),
-    )
+    carried = tuple((str(name), value) for name, value in pairs)
+    at = (message.topic, message.partition, message.offset)
+    return Record(*at, timestamp_ms, message.key, message.value, carried)
 
 
 def make_app(group: str, instance: str, settings: Settings) -> faust.App:

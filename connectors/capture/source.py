@@ -26,7 +26,7 @@ from connectors.capture.encoder import TableEncoder
 from connectors.capture.ledger import Last, Ledger, Tail
 from connectors.capture.publication import Published
 from connectors.capture.store import Store
-from connectors.capture.stream import Parts, Stream, TooManyDeadLetters
+from connectors.capture.stream import Parts, Stream, TooManyDeadLetters, stop_table
 from connectors.capture.tables import ContractMismatch, Contracts, NoContract, Tables
 from connectors.capture.tracker import Confirmed
 from connectors.capture.transport import Transport
@@ -260,7 +260,7 @@ class Capture:
                 settings.postgres, exported, encoders, producer, self._clock, self._stop.is_set
             )
         for table_name, fault in faults.items():
-            self._stop_table(store, tables, table_name, fault)
+            stop_table(store, tables, table_name, fault)
         store.snapshot_done(progress, exported.point, taken_at_us)
         log.info("snapshot done", at=show(exported.point), rows=rows)
         self._health.clear("snapshot")
@@ -303,18 +303,12 @@ class Capture:
             try:
                 encoder = tables.learn(table.relation)
             except (NoContract, ContractMismatch) as error:
-                self._stop_table(store, tables, table.name, error)
+                stop_table(store, tables, table.name, error)
                 continue
             if encoder is not None:
                 metrics.CDC_TABLE_STOPPED.labels(table=table.name).set(0)
                 encoders.append((table, encoder))
         return encoders
-
-    def _stop_table(self, store: Store, tables: Tables, name: str, error: AdriaticError) -> None:
-        log.error("table stopped", table=name, code=error.code, detail=error.detail, hint=error.hint)
-        store.table_state(name, "stopped", error)
-        tables.stop(name, error.code)
-        metrics.CDC_TABLE_STOPPED.labels(table=name).set(1)
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 

@@ -309,10 +309,15 @@ class Stream:
     def _stop(self, table: str, error: AdriaticError) -> None:
         """R11. What came before is brought to Kafka first, so that the status says exactly where the table ends."""
         self._drain()
-        log.error("table stopped", table=table, code=error.code, detail=error.detail, hint=error.hint)
-        self._parts.store.table_state(table, "stopped", error)
-        self._parts.tables.stop(table, error.code)
-        metrics.CDC_TABLE_STOPPED.labels(table=table).set(1)
+        stop_table(self._parts.store, self._parts.tables, table, error)
 
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)
+
+
+def stop_table(store: Store, tables: Tables, name: str, error: AdriaticError) -> None:
+    """Stop a table, and write down why (R11)."""
+    log.error("table stopped", table=name, code=error.code, detail=error.detail, hint=error.hint)
+    store.table_state(name, "stopped", error)
+    tables.stop(name, error.code)
+    metrics.CDC_TABLE_STOPPED.labels(table=name).set(1)

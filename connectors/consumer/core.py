@@ -108,7 +108,6 @@ class ConsumerCore(Generic[Effects]):
         dead_letter_limit: bool = True,
     ) -> None:
         self._processor = processor
-        self._settings = settings
         self._life = life
         self._command = command
         self._contract_of = {(topics or {}).get(topic, topic): topic for topic in processor.topics}
@@ -128,7 +127,7 @@ class ConsumerCore(Generic[Effects]):
         }
         kinds = topic_catalog.load()
         self._captured = {topic for topic, contract in self._contract_of.items() if kinds[contract].kind != "feed"}
-        self._offsets: Offsets | None = None
+        self.offsets = Offsets(settings.kafka)
         self._fenced: Counter[TopicPartition] = Counter()
         self._sink = TransactionalSink(settings.postgres, processor.name, life)
         self._visibility = Visibility(self._sink, life)
@@ -151,25 +150,27 @@ class ConsumerCore(Generic[Effects]):
     def start(self, sources: Sequence[TopicPartition], work: Callable[[Connection], None]) -> None:
         """What comes before the first record, in a transaction that moves no offset. `sources` are all partitions,
         whoever reads them: until each has reported, nobody can say how far a view is."""
-        views = self.views
         with self._sink.transaction() as connection:
             work(connection)
-            expect_watermarks(connection, {source: views[source.topic] for source in sources})
+            self._expect(connection, sources)
 
     def begin(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Where to read on. A partition that nobody read yet begins at its oldest record, and has a row from then on.
         Blocks while Postgres or the broker is away."""
         at = self.retry("postgres", partial(self._sink.offsets, sources))
         if new := [source for source in sources if source not in at]:
-            first = self.retry("kafka", partial(self._first, new))
+            first = self.retry("kafka", partial(self.offsets.first, new))
             at |= self.retry("postgres", partial(self._begin_new, first))
         return {source: at[source] for source in sources}
 
     def _begin_new(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        views = self.views
         with self._sink.transaction() as connection:
-            expect_watermarks(connection, {source: views[source.topic] for source in first})
+            self._expect(connection, first)
         return self._sink.load_offsets(first)
+
+    def _expect(self, connection: Connection, sources: Iterable[TopicPartition]) -> None:
+        views = self.views
+        expect_watermarks(connection, {source: views[source.topic] for source in sources})
 
     def tolerate(self, error: Fenced, source: TopicPartition) -> None:
         """Judge a commit that found the offset elsewhere: raises `error` when going on from there is of no use.
@@ -178,10 +179,6 @@ class ConsumerCore(Generic[Effects]):
         if self._fenced[source] > FENCED_MAX:
             raise error
         log.warning("read again from the ledger", source=str(source), detail=error.detail)
-
-    def _first(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        self._offsets = self._offsets or Offsets(self._settings.kafka)
-        return self._offsets.first(sources)
 
     # --- before the transaction -------------------------------------------------------------------------------------
 
