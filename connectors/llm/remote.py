@@ -93,44 +93,32 @@ class RemoteProvider(Generic[SomeSdk]):
 
         The connection is closed, not drained, however this ends.
         """
-        clocks, provider = _Clocks(self._settings, self._clock), self.name
-        lines = SseDecoder()
+        clocks, lines = _Clocks(self._settings, self._clock), SseDecoder()
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(clocks.left_s):
                     response = await stack.enter_async_context(opening)
-            except TimeoutError:
-                yield Failed(clocks.late())
-                return
-            except Exception as error:
-                yield Failed(self._map_error(error))
-                return
-            parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
-            while True:
-                try:
+                parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
+                while True:
                     async with asyncio.timeout(clocks.left_s):
                         part = await anext(parts, b"")
-                    events = [event for line in lines.feed(part) for event in decoder.decode(line)]
-                except TimeoutError:
-                    yield Failed(clocks.late())
-                    return
-                except msgspec.DecodeError as error:
-                    yield Failed(DependencyUnavailable(f"{provider}'s answer is not understood: {error}"))
-                    return
-                except Exception as error:
-                    yield Failed(self._map_error(error))
-                    return
-                for event in events:
-                    clocks.begun = clocks.begun or isinstance(event, Delta)
-                    yield event
-                    if isinstance(event, Done | Failed):
-                        return
-                if not part:
-                    yield Failed(DependencyUnavailable(f"{provider} ended the answer in the middle"))
-                    return
+                    for event in [event for line in lines.feed(part) for event in decoder.decode(line)]:
+                        clocks.begun = clocks.begun or isinstance(event, Delta)
+                        yield event
+                        if isinstance(event, Done | Failed):
+                            return
+                    if not part:
+                        raise DependencyUnavailable(f"{self.name} ended the answer in the middle")
+            except TimeoutError:
+                failure: AdriaticError = clocks.late()
+            except Exception as error:
+                failure = self._map_error(error)
+            yield Failed(failure)
 
     def _map_error(self, error: Exception) -> AdriaticError:
         """What the SDK or its transport raised, or what the decoder of events refused."""
+        if isinstance(error, msgspec.DecodeError):
+            return DependencyUnavailable(f"{self.name}'s answer is not understood: {error}")
         if isinstance(error, self._status_error):
             return map_status(error, self.name, "llm")
         return map_break(error, self.name, "check llm.base_url, then ask again")
