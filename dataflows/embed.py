@@ -108,10 +108,7 @@ class Embed(Flow[EmbedEffects]):
     )
     views = (
         KeptView(
-            MEANING_VIEW,
-            "Everything that a search by meaning finds.",
-            follows=WORDS_VIEW,
-            waiting=WAITING_FOR_VECTORS,
+            MEANING_VIEW, "Everything that a search by meaning finds.", follows=WORDS_VIEW, waiting=WAITING_FOR_VECTORS
         ),
     )
     limits = BatchLimits(records_max=16, bytes_max=16_384)

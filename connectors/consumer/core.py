@@ -237,40 +237,30 @@ class ConsumerCore(Generic[Effects]):
             yield self._commit(waiting)
 
     def _commit(self, items: Sequence[Prepared[Effects]]) -> Step:
+        """One transaction. When something in it fails, rounds of one transaction each, until nothing does: every round
+        halves what failed or leaves it out, so they end, and one bad record among n costs about log2(n) of them."""
         source = items[0].batch.source
         step = Step(source, items[0].batch.expected_offset, items[-1].batch.next_offset)
         letters = [letter for item in items for letter in item.letters]
         shares = [share for item in items for share in item.shares]
+        isolated = committed = False
         with self._measure("commit"):
-            try:
-                self._sink.commit(step, partial(self._apply, items, shares, letters), self._retry_counter("postgres"))
-            except OperatingError:
-                raise
-            except Exception as error:
-                log.warning("isolating", flow=self._processor.name, error=type(error).__name__, source=str(source))
-                letters = self._commit_isolating(step, items, shares, letters)
+            while not committed:
+                work = partial(self._apply, items, shares, letters, isolated=isolated)
+                try:
+                    self._sink.commit(step, work, self._retry_counter("postgres"))
+                    committed = True
+                except _Faulty as error:
+                    shares, more = self._refine(shares, error.faults)
+                    letters = [*letters, *more]
+                except Exception as error:
+                    if isolated or isinstance(error, OperatingError):
+                        raise
+                    log.warning("isolating", flow=self._processor.name, error=type(error).__name__, source=str(source))
+                    isolated = True
         self._fenced.pop(source, None)
         self._count_committed(step, items, letters)
         return step
-
-    def _commit_isolating(
-        self,
-        step: Step,
-        items: Sequence[Prepared[Effects]],
-        shares: list[Share[Effects]],
-        letters: list[DeadLetter],
-    ) -> list[DeadLetter]:
-        """Rounds of one transaction each, until nothing in it fails. Every round halves what failed or leaves it out,
-        so they end: one bad record among n costs about log2(n) of them."""
-        while True:
-            work = partial(self._apply, items, shares, letters, isolated=True)
-            try:
-                self._sink.commit(step, work, self._retry_counter("postgres"))
-            except _Faulty as error:
-                shares, more = self._refine(shares, error.faults)
-                letters = [*letters, *more]
-            else:
-                return letters
 
     def _refine(
         self, shares: Sequence[Share[Effects]], faults: Mapping[int, Exception]
@@ -299,7 +289,7 @@ class ConsumerCore(Generic[Effects]):
         letters: Sequence[DeadLetter],
         connection: Connection,
         *,
-        isolated: bool = False,
+        isolated: bool,
     ) -> None:
         """All that one transaction does beside moving the offset. `isolated`: raises `_Faulty` with every share that
         cannot be applied, not just the first one's error."""

@@ -65,9 +65,8 @@ class Visibility:
 
     def _look(self) -> TransactionSnapshot:
         with self._sink.read() as connection:
-            row = connection.execute("select pg_current_snapshot()::text").fetchone()
-        assert row is not None
-        return TransactionSnapshot.parse(row[0])
+            ((snapshot,),) = connection.execute("select pg_current_snapshot()::text").fetchall()
+        return TransactionSnapshot.parse(snapshot)
 
     def _drop_unassigned(self, xids: set[int]) -> set[int]:
         """Drop those that this database never gave out. It is then a copy from before they began: what they did is

@@ -62,12 +62,7 @@ CONSUMERS: Mapping[Use, ConsumerBounds] = {
     "tap": ConsumerBounds("adriatic-tap", "earliest", fetch_wait_ms=500, queued_kib_max=8_192),
     # Reads a record of a partition, for its timestamp.
     "watch": ConsumerBounds(
-        "adriatic-watch",
-        "earliest",
-        fetch_wait_ms=10,
-        queued_kib_max=1_024,
-        partition_fetch_bytes=65_536,
-        quiet=True,
+        "adriatic-watch", "earliest", fetch_wait_ms=10, queued_kib_max=1_024, partition_fetch_bytes=65_536, quiet=True
     ),
     "ledger": ConsumerBounds("adriatic-ledger", "earliest", fetch_wait_ms=50, queued_kib_max=65_536),
 }
