@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -60,6 +60,18 @@ FRESH_S = 15.0
 
 DECISION = "decision"
 WAITS = ("postgres", "kafka", "registry", DECISION)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What there is at the start of a session. `limits`: the largest record of each topic, in bytes."""
+
+    store: Store
+    tables: Tables
+    events: outbox.EventEncoder
+    encoders: list[tuple[Published, TableEncoder]]
+    partitions: Mapping[str, int]
+    limits: Mapping[str, int]
 
 
 class Capture:
@@ -132,33 +144,24 @@ class Capture:
             if progress is None:
                 progress = self._create_slot(store, server)
             tables = self._tables = Tables(contracts, settings.cdc.prefix, server.database, store.read_stopped())
-            encoders = self._learn(store, tables, published)
+            found = _Found(store, tables, events, self._learn(store, tables, published), partitions, limits)
             if progress.snapshot_lsn is None:
-                progress = self._snapshot(store, tables, encoders, progress, partitions, limits)
-            for table, _ in encoders:
+                progress = self._snapshot(found, progress)
+            for table, _ in found.encoders:
                 if table.name not in tables.stopped:
                     store.table_state(table.name, "streaming")
-            self._stream(store, tables, events, progress, partitions, limits)
+            self._stream(found, progress)
 
-    def _stream(
-        self,
-        store: Store,
-        tables: Tables,
-        events: outbox.EventEncoder,
-        progress: Progress,
-        partitions: Mapping[str, int],
-        limits: Mapping[str, int],
-    ) -> None:
-        settings = self._settings
+    def _stream(self, found: _Found, progress: Progress) -> None:
+        settings, store = self._settings, found.store
         assert progress.snapshot_lsn is not None
         with self._transport() as transport:
             transport.start(settings.cdc.slot, settings.cdc.publication)
             self._require_unmoved(store, progress)
             # Only now: while another reader held the slot it could still write.
-            book = self._ledger(partitions, transport)
-            producer = IdempotentProducer(settings.kafka, limits, self._clock)
-            self._producer = producer
-            parts = Parts(transport, producer, store, tables, events, book)
+            book = self._ledger(found.partitions, transport)
+            producer = self._producer = IdempotentProducer(settings.kafka, found.limits, self._clock)
+            parts = Parts(transport, producer, store, found.tables, found.events, book)
             start = Confirmed(progress.lsn, progress.committed_at_us)
             stream = Stream(
                 *(parts, settings.cdc, start, progress.snapshot_lsn, store.newest_xid(), self._clock),
@@ -229,23 +232,15 @@ class Capture:
 
     # --- the snapshot -----------------------------------------------------------------------------------------------
 
-    def _snapshot(
-        self,
-        store: Store,
-        tables: Tables,
-        encoders: list[tuple[Published, TableEncoder]],
-        progress: Progress,
-        partitions: Mapping[str, int],
-        limits: Mapping[str, int],
-    ) -> Progress:
+    def _snapshot(self, found: _Found, progress: Progress) -> Progress:
         """Make sure that a snapshot as it is wanted is in Kafka, and written down."""
-        settings = self._settings
+        settings, store = self._settings, found.store
         self._health.wait_for("snapshot", "copying all tables")
         name = f"adriatic.cdc.{settings.cdc.slot}"
         # Ends what an earlier attempt left open, so that what is read next is final.
-        producer = TransactionalProducer(settings.kafka, limits, name, self._clock)
-        last = ledger.read_last(settings.kafka, partitions)
-        newest_at = max((found.snapshot_at for found in last.values() if found.snapshot_at), default=None)
+        producer = TransactionalProducer(settings.kafka, found.limits, name, self._clock)
+        last = ledger.read_last(settings.kafka, found.partitions)
+        newest_at = max((each.snapshot_at for each in last.values() if each.snapshot_at), default=None)
         if newest_at is not None and checks.snapshot_found(progress, newest_at):
             log.info("the snapshot was there", at=show(newest_at))
             store.snapshot_done(progress, newest_at, progress.committed_at_us)
@@ -253,14 +248,14 @@ class Capture:
         with self._transport() as transport:
             exported = transport.export_snapshot(_temporary(settings.cdc.slot), self._show_blocking(store, transport))
             checks.require_same_wal(exported.point, _highest(last))
-            for table, _ in encoders:
+            for table, _ in found.encoders:
                 store.table_state(table.name, "snapshot")
-            log.info("snapshot starts", at=show(exported.point), tables=len(encoders))
+            log.info("snapshot starts", at=show(exported.point), tables=len(found.encoders))
             rows, taken_at_us, faults = snapshot.copy(
-                settings.postgres, exported, encoders, producer, self._clock, self._stop.is_set
+                settings.postgres, exported, found.encoders, producer, self._clock, self._stop.is_set
             )
         for table_name, fault in faults.items():
-            stop_table(store, tables, table_name, fault)
+            stop_table(store, found.tables, table_name, fault)
         store.snapshot_done(progress, exported.point, taken_at_us)
         log.info("snapshot done", at=show(exported.point), rows=rows)
         self._health.clear("snapshot")
