@@ -54,7 +54,8 @@ SDKS: Final[Mapping[str, Meaning]] = by_name(
 )
 """Errors of the SDKs, by package and class; one that is not here means what its nearest base does."""
 
-_TABLE = {f"{library}.{name}": MEANINGS[name] for library in ("httpx", "httpx2") for name in MEANINGS} | SDKS
+_HTTPX = {f"{library}.{name}": MEANINGS[name] for library in ("httpx", "httpx2") for name in MEANINGS}
+_TABLE: Final[Mapping[str, Meaning]] = {**_HTTPX, **SDKS}
 _ERRORS: Final[Mapping[Meaning, type[AdriaticError]]] = {
     "away": DependencyUnavailable,
     "unprepared": Unprepared,

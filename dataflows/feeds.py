@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from psycopg.types.json import Jsonb
+import msgspec
 
 from connectors.kafka.records import Record, TopicPartition
 from connectors.kafka.source import BatchLimits
@@ -331,10 +331,9 @@ def _write_status(
             row["last_item_at"] = max(row["last_item_at"] or at, at)
             if one.outcome == "accepted":
                 row["last_accepted_at"] = max(row["last_accepted_at"] or at, at)
-    written = [
-        status[feed] | feed._asdict() | {"rejected_by": Jsonb(status[feed]["rejected_by"])} for feed in sorted(added)
-    ]
-    connection.cursor().executemany(_WRITE_STATUS, written)
+    for feed in added:
+        status[feed]["rejected_by"] = msgspec.json.encode(status[feed]["rejected_by"]).decode()
+    connection.cursor().executemany(_WRITE_STATUS, [status[feed] | feed._asdict() for feed in sorted(added)])
 
 
 _ADD_USED = """

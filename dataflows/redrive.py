@@ -222,7 +222,7 @@ class Redriver:
         return Result(letter.at, "failed", failed.code, failed.detail)
 
     def _write(self, letter: Letter, effects: Any) -> DeadLetter | None:
-        """Under a savepoint: a failure undoes the effects alone."""
+        """Write the effects under a savepoint: a failure undoes them alone. Returns it."""
         try:
             with translate(), self._connection.transaction():
                 self._flow(letter).apply(self._connection, effects)

@@ -87,6 +87,8 @@ def _page(connection: Connection, tenant_id: UUID, after: Sequence[str]) -> list
         text = text_to_embed(titles[source], heading_path, body)
         passages[source].append(Chunk(ordinal, heading_path, body, start, end, text, text_hash(text)))
     return [
-        SourceVersion(source, version, False, *shown, traceparent=None, chunks=tuple(passages[source]))
-        for source, (_, _, _, version, *shown) in zip(titles, states, strict=True)
+        SourceVersion(
+            source, version, False, *(title, status, effective_at, recorded_at), None, tuple(passages[source])
+        )
+        for source, (_, _, _, version, title, status, effective_at, recorded_at) in zip(titles, states, strict=True)
     ]

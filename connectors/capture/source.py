@@ -63,7 +63,7 @@ WAITS = ("postgres", "kafka", "registry", DECISION)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _SessionParts:
     """What there is at the start of a session. `limits`: the largest record of each topic, in bytes."""
 
     store: Store
@@ -144,7 +144,7 @@ class Capture:
             if progress is None:
                 progress = self._create_slot(store, server)
             tables = self._tables = Tables(contracts, settings.cdc.prefix, server.database, store.read_stopped())
-            found = _Found(store, tables, events, self._learn(store, tables, published), partitions, limits)
+            found = _SessionParts(store, tables, events, self._learn(store, tables, published), partitions, limits)
             if progress.snapshot_lsn is None:
                 progress = self._snapshot(found, progress)
             for table, _ in found.encoders:
@@ -152,7 +152,7 @@ class Capture:
                     store.table_state(table.name, "streaming")
             self._stream(found, progress)
 
-    def _stream(self, found: _Found, progress: Progress) -> None:
+    def _stream(self, found: _SessionParts, progress: Progress) -> None:
         settings, store = self._settings, found.store
         assert progress.snapshot_lsn is not None
         with self._transport() as transport:
@@ -232,7 +232,7 @@ class Capture:
 
     # --- the snapshot -----------------------------------------------------------------------------------------------
 
-    def _snapshot(self, found: _Found, progress: Progress) -> Progress:
+    def _snapshot(self, found: _SessionParts, progress: Progress) -> Progress:
         """Make sure that a snapshot as it is wanted is in Kafka, and written down."""
         settings, store = self._settings, found.store
         self._health.wait_for("snapshot", "copying all tables")

@@ -15,11 +15,11 @@ from typing import Any
 @lru_cache(maxsize=8)
 def find_declared(modules: tuple[str, ...], base: type[Any]) -> Mapping[str, type[Any]]:
     """The subclass of `base` that each of `modules` has of its own."""
-    found = [_declared_in(module, base) for module in modules]
+    found = [_find_in(module, base) for module in modules]
     return {processor.name: processor for processor in found}
 
 
-def _declared_in(module: str, base: type[Any]) -> type[Any]:
+def _find_in(module: str, base: type[Any]) -> type[Any]:
     values = vars(importlib.import_module(module)).values()
     (processor,) = (
         kind for kind in values if isinstance(kind, type) and issubclass(kind, base) and kind.__module__ == module

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
@@ -90,7 +90,7 @@ class _Producer:
         settings: KafkaSettings,
         limits: Mapping[str, int],
         clock: Clock,
-        own: Mapping[str, Any],
+        own: dict[str, Any],
         on_error: OnError | None = None,
     ) -> None:
         self._limits = limits
@@ -108,10 +108,11 @@ class _Producer:
 
     def _hand_over(self, record: EncodedRecord, on_delivery: Callable[..., None] | None = None) -> bool:
         """False when the queue is full."""
-        topic, partition, key, value, *_ = record
-        headers: Any = record.headers  # the library's stubs want a wider list
+        topic, headers = record.topic, cast("Any", record.headers)  # the library's stubs want a wider list
         try:
-            self._producer.produce(topic, value, key, partition, on_delivery=on_delivery, headers=headers)
+            self._producer.produce(
+                *(topic, record.value, record.key, record.partition), on_delivery=on_delivery, headers=headers
+            )
         except BufferError:
             return False
         except KafkaException as error:

@@ -177,8 +177,9 @@ class Watch(Session):
 
     def facts(self) -> Facts:
         """Committed offsets, positions and counts. Whoever asks the broker for ends does so afterwards."""
+        now_s, read_at_s, in_kafka_at_s = self._row(_READ_CLOCKS, self._slot)
         return Facts(
-            *self._row(_READ_CLOCKS, self._slot),
+            *(now_s, read_at_s, in_kafka_at_s),
             self._read_committed(),
             self._progress(),
             self._watermarks(),
