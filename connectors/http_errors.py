@@ -1,8 +1,9 @@
 """What the exceptions of httpx, and of the SDKs that speak HTTP for us, mean here: one table.
 
-Owns only what happens before there is an answer. What an answer's status means is each service's own, and is beside its
-requests. Knows the SDKs by the names of their classes, so that nobody loads one that it does not use; newer ones of
-OpenAI and Anthropic stand on `httpx2`, which has the classes of httpx. A test walks the libraries.
+Owns what happens before there is an answer, and what it means that a model's endpoint refuses one. What the status of
+any other answer means is each service's own, and is beside its requests. Knows the SDKs by the names of their classes,
+so that nobody loads one that it does not use; newer ones of OpenAI and Anthropic stand on `httpx2`, which has the
+classes of httpx. A test walks the libraries.
 """
 
 from __future__ import annotations
@@ -11,64 +12,50 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
+from connectors.meanings import by_name, find_meaning
 from runtime.errors import AdriaticError, Defect, DependencyUnavailable, Unprepared
+
+REASON_CHARS_MAX: Final = 300
+"""Longest quotation of what a provider says about an error: enough for a sentence or two."""
 
 Meaning = Literal["away", "unprepared", "defect"]
 
-MEANINGS: Final[Mapping[str, Meaning]] = {
-    "HTTPError": "away",
-    "RequestError": "away",
-    "TransportError": "away",
-    "TimeoutException": "away",
-    "ConnectTimeout": "away",
-    "ReadTimeout": "away",
-    "WriteTimeout": "away",
-    "PoolTimeout": "away",
-    "NetworkError": "away",
-    "ConnectError": "away",
-    "ReadError": "away",
-    "WriteError": "away",
-    "CloseError": "away",
-    "ProxyError": "away",
-    "ProtocolError": "away",
-    "RemoteProtocolError": "away",
-    "DecodingError": "away",
-    "HTTPStatusError": "away",
-    # The address in the settings is not one, or is somebody else's.
-    "InvalidURL": "unprepared",
-    "UnsupportedProtocol": "unprepared",
-    "TooManyRedirects": "unprepared",
-    # What we asked the library to do makes no sense.
-    "LocalProtocolError": "defect",
-    "CookieConflict": "defect",
-    "StreamError": "defect",
-    "StreamConsumed": "defect",
-    "StreamClosed": "defect",
-    "ResponseNotRead": "defect",
-    "RequestNotRead": "defect",
-}
+MEANINGS: Final[Mapping[str, Meaning]] = by_name(
+    {
+        "away": """
+            HTTPError RequestError TransportError TimeoutException ConnectTimeout ReadTimeout WriteTimeout PoolTimeout
+            NetworkError ConnectError ReadError WriteError CloseError ProxyError ProtocolError RemoteProtocolError
+            DecodingError HTTPStatusError
+        """,
+        # The address in the settings is not one, or is somebody else's.
+        "unprepared": "InvalidURL UnsupportedProtocol TooManyRedirects",
+        # What we asked the library to do makes no sense.
+        "defect": """
+            LocalProtocolError CookieConflict StreamError StreamConsumed StreamClosed ResponseNotRead RequestNotRead
+        """,
+    }
+)
 """Errors of httpx and httpx2, by the name of the class."""
 
-SDKS: Final[Mapping[str, Meaning]] = {
-    "openai.OpenAIError": "away",
-    "openai.OAuthError": "unprepared",
-    "openai.SubjectTokenProviderError": "unprepared",
-    "openai.LengthFinishReasonError": "defect",  # of calls that we do not make, like the next three
-    "openai.ContentFilterFinishReasonError": "defect",
-    "openai.InvalidWebhookSignatureError": "defect",
-    "openai._AmbiguousModuleClientUsageError": "defect",
-    "anthropic.AnthropicError": "away",
-    "anthropic.CredentialsError": "unprepared",
-    "anthropic.WorkloadIdentityError": "unprepared",
-    "obstore.BaseError": "away",
-    "obstore.PermissionDeniedError": "unprepared",
-    "obstore.UnauthenticatedError": "unprepared",
-    "obstore.UnknownConfigurationKeyError": "unprepared",
-    "obstore.InvalidPathError": "defect",
-    "obstore.NotSupportedError": "defect",
-}
+SDKS: Final[Mapping[str, Meaning]] = by_name(
+    {
+        "away": "openai.OpenAIError anthropic.AnthropicError obstore.BaseError",
+        "unprepared": """
+            openai.OAuthError openai.SubjectTokenProviderError anthropic.CredentialsError
+            anthropic.WorkloadIdentityError obstore.PermissionDeniedError obstore.UnauthenticatedError
+            obstore.UnknownConfigurationKeyError
+        """,
+        # Those of OpenAI are of calls that we do not make.
+        "defect": """
+            openai.LengthFinishReasonError openai.ContentFilterFinishReasonError openai.InvalidWebhookSignatureError
+            openai._AmbiguousModuleClientUsageError obstore.InvalidPathError obstore.NotSupportedError
+        """,
+    }
+)
 """Errors of the SDKs, by package and class; one that is not here means what its nearest base does."""
 
+_HTTPX = {f"{library}.{name}": MEANINGS[name] for library in ("httpx", "httpx2") for name in MEANINGS}
+_TABLE: Final[Mapping[str, Meaning]] = {**_HTTPX, **SDKS}
 _ERRORS: Final[Mapping[Meaning, type[AdriaticError]]] = {
     "away": DependencyUnavailable,
     "unprepared": Unprepared,
@@ -80,7 +67,7 @@ def map_error(
     error: BaseException, who: str, hint: str = "", coordinates: Mapping[str, Any] | None = None
 ) -> AdriaticError | None:
     """Our error for one of these libraries'; `who` does not answer. None when it is none of these."""
-    meaning = next((found for cls in type(error).__mro__ if (found := _meaning_of(cls)) is not None), None)
+    meaning = find_meaning(error, _TABLE)
     if meaning is None:
         return None
     # An SDK's own text may quote a key or an address with one.
@@ -89,10 +76,32 @@ def map_error(
     return _ERRORS[meaning](detail, hint=hint, coordinates=coordinates)
 
 
-def _meaning_of(cls: type[BaseException]) -> Meaning | None:
-    package = cls.__module__.partition(".")[0]
-    known, name = (MEANINGS, cls.__name__) if package in ("httpx", "httpx2") else (SDKS, f"{package}.{cls.__name__}")
-    return known.get(name)
+def map_break(error: Exception, who: str, hint: str) -> AdriaticError:
+    """The same while an answer is read, when the libraries let through whatever their transport raises."""
+    if isinstance(error, AdriaticError):
+        return error
+    broken = DependencyUnavailable(f"{who} broke off: {type(error).__name__}", hint=hint)
+    return map_error(error, who, hint) or broken
+
+
+def map_status(error: Any, who: str, settings: str) -> DependencyUnavailable:
+    """What a refused request means; `error` is an SDK's, with the response. `settings` are those that say whom to ask.
+    A message about a key can hold a part of it, so it is left out."""
+    status, wait = error.status_code, error.response.headers.get("retry-after", "")
+    if status in (401, 403):
+        return DependencyUnavailable(
+            f"{who} does not accept the key: HTTP {status}", hint=f"check {settings}.api_key and {settings}.base_url"
+        )
+    waits = wait.replace(".", "", 1).isdigit()
+    if status == 429:
+        said, hint = "takes no more requests now", f"it asks to wait {wait} s" if waits else "try again later"
+    elif status < 500:
+        said, hint = "refuses the request", f"check {settings}.model"
+    else:
+        said, hint = "cannot answer now", "try again"
+    reason = f"HTTP {status}, {error.message[:REASON_CHARS_MAX]}"
+    coordinates = {"retry_after_s": float(wait)} if waits else {}
+    return DependencyUnavailable(f"{who} {said}: {reason}", hint=hint, coordinates=coordinates)
 
 
 @contextmanager

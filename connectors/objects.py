@@ -10,8 +10,9 @@ in a thread.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from uuid import UUID
@@ -37,31 +38,24 @@ class Objects:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._opened: ObjectStore | None = None
 
     def put(self, key: str, file: IO[bytes]) -> None:
         """Store what `file` holds from its present position on. Again is the same."""
-        import obstore
-
         with map_errors():
-            obstore.put(self._store, key, file, chunk_size=PART_BYTES)
+            self._store.put(key, file, chunk_size=PART_BYTES)
 
     def exists(self, key: str) -> bool:
-        import obstore
-
         try:
             with map_errors():
-                obstore.head(self._store, key)
+                self._store.head(key)
         except NotFound:
             return False
         return True
 
     def read(self, key: str) -> Iterator[bytes]:
         """The object in parts. Raises `NotFound` before the first."""
-        import obstore
-
         with map_errors():
-            stream = iter(obstore.get(self._store, key).stream(min_chunk_size=PART_BYTES))
+            stream = iter(self._store.get(key).stream(min_chunk_size=PART_BYTES))
         while True:
             with map_errors():
                 part = next(stream, None)
@@ -71,19 +65,12 @@ class Objects:
 
     def delete(self, key: str) -> None:
         """One that is not there is deleted."""
-        import obstore
+        with suppress(NotFound), map_errors():
+            self._store.delete(key)
 
-        try:
-            with map_errors():
-                obstore.delete(self._store, key)
-        except NotFound:
-            return
-
-    @property
+    @cached_property
     def _store(self) -> ObjectStore:
-        if self._opened is None:
-            self._opened = _open(self._settings)
-        return self._opened
+        return _open(self._settings)
 
 
 def key_of(tenant_id: UUID, content_hash: bytes) -> str:

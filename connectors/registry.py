@@ -9,10 +9,9 @@ a proxy included, is the world's (`DependencyUnavailable`, retry). Refuses to de
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -56,7 +55,7 @@ class Registered:
     changed: bool
 
 
-class RegistryClient:
+class RegistryClient(AbstractContextManager["RegistryClient"]):
     """One registry. Safe for several threads. Close it, or use it as a context manager."""
 
     def __init__(self, settings: RegistrySettings, transport: httpx.BaseTransport | None = None) -> None:
@@ -72,15 +71,9 @@ class RegistryClient:
             )
         except httpx.InvalidURL as error:
             raise Misconfigured(f"registry.url {self.url} is not a URL: {error}") from None
-        self._lock = threading.Lock()
-        self._schemas: OrderedDict[int, Schema] = OrderedDict()
+        self._schema = lru_cache(SCHEMAS_MAX)(self._fetch_schema)
 
-    def __enter__(self) -> RegistryClient:
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _value: BaseException | None, _tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -90,9 +83,9 @@ class RegistryClient:
 
     def schema(self, schema_id: int) -> Schema:
         """The schema with this id (`SchemaLookup`). Raises `UnknownSchema`, or `Undecodable` when it is not Avro."""
-        with self._lock:
-            if (known := self._schemas.get(schema_id)) is not None:
-                return known
+        return self._schema(schema_id)
+
+    def _fetch_schema(self, schema_id: int) -> Schema:
         answer = self._call("GET", f"/schemas/ids/{schema_id}", missing=(SCHEMA_NOT_FOUND,))
         if answer is None:
             raise UnknownSchema(
@@ -100,12 +93,7 @@ class RegistryClient:
                 hint="did the producer register it in another registry?",
                 coordinates={"schema_id": schema_id},
             )
-        schema = _avro(schema_id, answer)
-        with self._lock:
-            self._schemas[schema_id] = schema
-            if len(self._schemas) > SCHEMAS_MAX:
-                self._schemas.popitem(last=False)
-        return schema
+        return _avro(schema_id, answer)
 
     def id_of(self, subject: str, schema: Schema) -> int:
         """The id of `schema` in `subject` (`SchemaLookup`). Not registered is `Unprepared`: whoever starts

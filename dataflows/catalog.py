@@ -6,11 +6,10 @@ are. Refuses to know anything of a single one: that is in its class (`dataflows/
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
+from connectors.consumer.declared import find_declared
 from dataflows.flow import Flow
 from runtime.errors import NotFound
 from runtime.settings import Settings
@@ -29,19 +28,7 @@ MODULES = (
 
 def flows() -> Mapping[str, type[Flow[Any]]]:
     """Every flow by name: its declaration, and the way to build it."""
-    return _flows(MODULES)
-
-
-@lru_cache(maxsize=8)
-def _flows(modules: tuple[str, ...]) -> Mapping[str, type[Flow[Any]]]:
-    found = [_flow_in(module) for module in modules]
-    return {flow.name: flow for flow in found}
-
-
-def _flow_in(name: str) -> type[Flow[Any]]:
-    values = vars(importlib.import_module(name)).values()
-    (flow,) = (kind for kind in values if isinstance(kind, type) and issubclass(kind, Flow) and kind.__module__ == name)
-    return flow
+    return find_declared(MODULES, Flow)
 
 
 def views() -> tuple[KeptView, ...]:

@@ -9,6 +9,7 @@ Embedding happens before the transaction, so no lock and no snapshot is held whi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,10 +108,7 @@ class Embed(Flow[EmbedEffects]):
     )
     views = (
         KeptView(
-            MEANING_VIEW,
-            "Everything that a search by meaning finds.",
-            follows=WORDS_VIEW,
-            waiting=WAITING_FOR_VECTORS,
+            MEANING_VIEW, "Everything that a search by meaning finds.", follows=WORDS_VIEW, waiting=WAITING_FOR_VECTORS
         ),
     )
     limits = BatchLimits(records_max=16, bytes_max=16_384)
@@ -141,26 +139,21 @@ class Embed(Flow[EmbedEffects]):
             )
 
     def transform(self, events: Sequence[Event]) -> EmbedEffects:
-        requests = (_request(event.value) for event in events if self._is_mine(event.value))
-        return EmbedEffects(tuple(requests))
+        space = self._embedder.space.name
+        return EmbedEffects(tuple(_request(event.value) for event in events if event.value["space"] == space))
 
     def prepare(self, connection: Connection, effects: EmbedEffects) -> EmbedEffects:
         fresh = _fresh(connection, effects.requests)
         wanted = {(request.source.tenant_id, key): text for request in fresh for key, text in request.texts.items()}
         known = find_known_texts(connection, self._embedder.space.name, wanted)
         missing = {text: wanted[text] for text in wanted if text not in known}
-        reused: dict[UUID, int] = {}
-        for tenant_id, _hash in known:
-            reused[tenant_id] = reused.get(tenant_id, 0) + 1
+        reused = Counter(tenant_id for tenant_id, _hash in known)
         return EmbedEffects(effects.requests, self._embed(missing), reused)
 
     def apply(self, connection: Connection, effects: EmbedEffects) -> None:
         self._store(connection, effects.vectors)
         _count(connection, effects)
         self._complete(connection, sorted({request.source for request in effects.requests}))
-
-    def _is_mine(self, value: Any) -> bool:
-        return bool(value["space"] == self._embedder.space.name)
 
     def _embed(self, texts: Mapping[Text, str]) -> dict[Text, Vector]:
         """Equal texts of two tenants are computed once: which text it was is not visible in a vector's place."""
@@ -173,13 +166,9 @@ class Embed(Flow[EmbedEffects]):
         return {key: vectors[text] for key, text in texts.items()}
 
     def _store(self, connection: Connection, vectors: Mapping[Text, Vector]) -> None:
-        connection.cursor().executemany(
-            INSERT_VECTOR,
-            [
-                (tenant_id, self._embedder.space.name, key, send(vectors[tenant_id, key]))
-                for tenant_id, key in sorted(vectors)
-            ],
-        )
+        space = self._embedder.space.name
+        rows = [(tenant_id, space, key, send(vectors[tenant_id, key])) for tenant_id, key in sorted(vectors)]
+        connection.cursor().executemany(INSERT_VECTOR, rows)
 
     def _complete(self, connection: Connection, keys: Sequence[SourceKey]) -> None:
         """Those whose newest version has every vector become findable by it; the passages before it are of no use."""

@@ -79,8 +79,7 @@ def read_known(connection: Connection, judged: Sequence[Judged]) -> FeedLedger:
         return known
     versions = sorted({(ItemId(feed, item.external_id), item.version) for feed, item, _ in items})
     for at, head, there in connection.execute(
-        _READ_KNOWN,
-        arrays_of([(*key.feed, key.external_id, version) for key, version in versions], 4),
+        _READ_KNOWN, arrays_of([(*key.feed, key.external_id, version) for key, version in versions], 4)
     ):
         if head is not None:
             known.heads[versions[at - 1][0]] = head

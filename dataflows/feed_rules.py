@@ -253,17 +253,9 @@ def tally(settled: Iterable[Settled]) -> dict[FeedId, Counter[str]]:
             continue
         count = counts.setdefault(one.judged.feed.id, Counter())
         count["received"] += 1
-        count[COLUMN[one.outcome]] += 1
+        count["duplicates" if one.outcome == "duplicate" else one.outcome] += 1
         if one.outcome == "accepted" and one.judged.item is not None:
             count["deleted"] += one.judged.item.deleted
         if one.reason is not None:
             count[f"rejected_by.{one.reason}"] += 1
     return counts
-
-
-COLUMN: Mapping[Outcome, str] = {
-    "accepted": "accepted",
-    "duplicate": "duplicates",
-    "superseded": "superseded",
-    "rejected": "rejected",
-}

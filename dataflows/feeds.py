@@ -14,7 +14,7 @@ The rules are in `dataflows/feed_rules.py`, keys and reasons in `schemas/feeds.p
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -28,16 +28,7 @@ from connectors.registry import RegistryClient
 from dataflows import feed_lookups, oracle_feeds
 from dataflows.comparison import Comparison
 from dataflows.feed_rejections import DAYS_KEPT, FLOW, forget_rejections, keep_letters, write_rejections
-from dataflows.feed_rules import (
-    FeedId,
-    ItemId,
-    Judged,
-    Settled,
-    judge,
-    judge_received,
-    settle,
-    tally,
-)
+from dataflows.feed_rules import FeedId, ItemId, Judged, Settled, judge, judge_received, settle, tally
 from dataflows.flow import Event, Flow
 from runtime.errors import Unprocessable
 from runtime.settings import Settings
@@ -135,7 +126,7 @@ class Feeds(Flow[FeedEffects]):
             return
         records = effects.records
         source = TopicPartition(records[0].topic, records[0].partition)
-        status = _lock_status(connection, _feeds_of(effects.judged))
+        status = _lock_status(connection, sorted({one.feed.id for one in effects.judged if one.feed is not None}))
         counted_to = _lock_position(connection, source)
         settled = settle(effects.judged, feed_lookups.read_known(connection, effects.judged), counted_to)
         if self._strict:
@@ -154,10 +145,6 @@ class Feeds(Flow[FeedEffects]):
 
 MENDED = ("accepted", "superseded")
 """What a record can come to that is read again: it was refused the first time."""
-
-
-def _feeds_of(judged: Iterable[Judged]) -> list[FeedId]:
-    return sorted({one.feed.id for one in judged if one.feed is not None})
 
 
 def _raise_rejected(settled: Sequence[Settled]) -> None:
@@ -334,9 +321,9 @@ def _write_status(
         for name in COUNTS:
             row[name] += count[name]
         for name, by in count.items():
-            if name.startswith("rejected_by."):
-                reason = name.partition(".")[2]
-                row["rejected_by"][reason] = row["rejected_by"].get(reason, 0) + by
+            counted, _, reason = name.partition(".")
+            if reason:
+                row[counted][reason] = row[counted].get(reason, 0) + by
     for one in [*again, *first]:
         if one.judged.feed is not None and one.judged.proven:
             row = status[one.judged.feed.id]
@@ -344,19 +331,9 @@ def _write_status(
             row["last_item_at"] = max(row["last_item_at"] or at, at)
             if one.outcome == "accepted":
                 row["last_accepted_at"] = max(row["last_accepted_at"] or at, at)
-    changed = sorted(added)
-    connection.cursor().executemany(
-        _WRITE_STATUS,
-        [
-            {
-                **status[feed],
-                "rejected_by": msgspec.json.encode(status[feed]["rejected_by"]).decode(),
-                "tenant_id": feed[0],
-                "feed_id": feed[1],
-            }
-            for feed in changed
-        ],
-    )
+    for feed in added:
+        status[feed]["rejected_by"] = msgspec.json.encode(status[feed]["rejected_by"]).decode()
+    connection.cursor().executemany(_WRITE_STATUS, [status[feed] | feed._asdict() for feed in sorted(added)])
 
 
 _ADD_USED = """

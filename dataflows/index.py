@@ -224,22 +224,14 @@ WRITE_STATE = """
 
 
 def _write_state(connection: Connection, versions: Sequence[SourceVersion]) -> None:
-    connection.cursor().executemany(
-        WRITE_STATE,
-        [
-            (
-                *version.source,
-                version.version,
-                version.deleted,
-                version.title,
-                version.status,
-                version.effective_at,
-                version.recorded_at,
-                len(version.chunks),
-            )
-            for version in versions
-        ],
-    )
+    rows = [
+        (
+            *(*version.source, version.version, version.deleted, version.title, version.status),
+            *(version.effective_at, version.recorded_at, len(version.chunks)),
+        )
+        for version in versions
+    ]
+    connection.cursor().executemany(WRITE_STATE, rows)
 
 
 DELETE_SUPERSEDED = """
@@ -339,15 +331,8 @@ REQUEST = """
 def _request(
     connection: Connection, space: str, versions: Sequence[SourceVersion], missing: dict[SourceKey, set[bytes]]
 ) -> None:
-    connection.cursor().executemany(
-        REQUEST,
-        [
-            request
-            for version in versions
-            if version.source in missing
-            for request in _requests(space, version, missing[version.source])
-        ],
-    )
+    asked = [(version, missing[version.source]) for version in versions if version.source in missing]
+    connection.cursor().executemany(REQUEST, [each for wanted in asked for each in _requests(space, *wanted)])
 
 
 def _requests(space: str, version: SourceVersion, missing: set[bytes]) -> Iterator[tuple[str, str, UUID, str, str]]:
@@ -363,7 +348,7 @@ def _requests(space: str, version: SourceVersion, missing: set[bytes]) -> Iterat
             "kind": kind,
             "source_id": source_id,
             "version": version.version,
-            "items": [{"text_hash": _base64(text_hash), "text": text} for text_hash, text in items],
+            "items": [{"text_hash": base64.b64encode(text_hash).decode(), "text": text} for text_hash, text in items],
         }
         key = {"tenant_id": tenant_id, "id": source_id}
         yield REQUESTS_TOPIC, json.dumps(key), version.source.tenant_id, json.dumps(value), json.dumps(headers)
@@ -462,7 +447,3 @@ def _erase(connection: Connection, erased: Sequence[tuple[SourceKey, int]]) -> N
     columns = arrays_of([(*source, version) for source, version in erased], 4)
     connection.execute(ERASE_STATE, columns)
     connection.execute(DELETE_SUPERSEDED, columns[:3])
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()

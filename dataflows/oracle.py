@@ -29,7 +29,7 @@ from runtime.settings import Settings
 from schemas.flows import KeptView
 
 NOT_KEPT_BY_A_FLOW: Mapping[str, str] = {
-    "mv.watermarks": "how far each flow is; `verify` waits for them, and compares with what they claim",
+    "mv.watermarks": "how far each flow is; `verify` waits for them, and compares with what they claim"
 }
 """Tables of the schema `mv` that no flow declares, and why they are not compared."""
 POLL_S = 0.1

@@ -18,7 +18,7 @@ from connectors.embedders import Embedder, Vector
 from connectors.postgres.connections import Connection
 from connectors.postgres.vectors import read
 from dataflows.chunker import Chunk, chunk, title_line
-from dataflows.comparison import Comparison, Kind, TenantReport, VerifyReport
+from dataflows.comparison import Comparison, Kind
 from schemas.arrays import arrays_of
 from schemas.sources import SourceKey, columns_of
 
@@ -81,33 +81,31 @@ READ_STATES = """
 
 def compare_words(comparison: Comparison) -> None:
     """`mv.search_state` and `mv.chunks`."""
-    connection, report, tenant = comparison.connection, comparison.report, comparison.tenant
-    states = {SourceKey(*row[:3]): row[3:] for row in connection.execute(READ_STATES, [tenant.tenant_id])}
-    expected = list(_expect(connection, tenant.tenant_id))
+    connection, tenant_id = comparison.connection, comparison.tenant.tenant_id
+    states = {SourceKey(*row[:3]): row[3:] for row in connection.execute(READ_STATES, [tenant_id])}
+    expected = list(_expect(connection, tenant_id))
     for start in range(0, len(expected), SOURCES_AT_ONCE):
         some = expected[start : start + SOURCES_AT_ONCE]
         stored = _read_chunks(connection, some)
         for each in some:
-            _compare_state(report, tenant, each, states.get(each.source))
-            _compare_chunks(report, tenant, each, stored.get(each.source, {}))
-        _compare_words(connection, report, tenant, some)
+            _compare_state(comparison, each, states.get(each.source))
+            _compare_chunks(comparison, each, stored.get(each.source, {}))
+        _compare_words(comparison, some)
     known = {each.source for each in expected}
     for source in sorted(set(states) - known):
         if not states[source][1]:
-            report.add(
-                tenant, "extra", f"{tenant.slug} {source.kind} {source.source_id}", "is findable, and has no version"
-            )
-    _find_orphans(connection, report, tenant, known)
+            comparison.add("extra", f"{source.kind} {source.source_id}", "is findable, and has no version")
+    _find_orphans(comparison, known)
 
 
-def _compare_state(report: VerifyReport, tenant: TenantReport, expected: _Expected, state: Any) -> None:
-    where = f"{tenant.slug} {expected.name}"
+def _compare_state(comparison: Comparison, expected: _Expected, state: Any) -> None:
+    tenant, where = comparison.tenant, expected.name
     if expected.deleted:
         tenant.deleted += 1
     else:
         tenant.sources[expected.source.kind] = tenant.sources.get(expected.source.kind, 0) + 1
     if state is None:
-        report.add(tenant, "missing", where, "is not in mv.search_state")
+        comparison.add("missing", where, "is not in mv.search_state")
         return
     wanted = (
         *(expected.version, expected.deleted, expected.title, expected.status, expected.effective_at),
@@ -115,9 +113,9 @@ def _compare_state(report: VerifyReport, tenant: TenantReport, expected: _Expect
     )
     for name, have, want in zip(STATE_COLUMNS, state, wanted, strict=False):
         if have != want:
-            report.add(tenant, "different", where, f"search_state.{name} is not what the version says")
+            comparison.add("different", where, f"search_state.{name} is not what the version says")
     if not expected.deleted and state[-1] != expected.version:
-        report.add(tenant, "not-complete", where, f"findable by meaning is version {state[-1]}")
+        comparison.add("not-complete", where, f"findable by meaning is version {state[-1]}")
 
 
 CHUNK_COLUMNS = ("heading_path", "body", "char_start", "char_end", "text_hash")
@@ -144,24 +142,24 @@ def _read_chunks(
 
 
 def _compare_chunks(
-    report: VerifyReport, tenant: TenantReport, expected: _Expected, stored: dict[tuple[int, int], tuple[Any, ...]]
+    comparison: Comparison, expected: _Expected, stored: dict[tuple[int, int], tuple[Any, ...]]
 ) -> None:
-    tenant.chunks += len(expected.chunks)
+    comparison.tenant.chunks += len(expected.chunks)
     for part in expected.chunks:
-        where = f"{tenant.slug} {expected.name} #{part.ordinal}"
+        where = f"{expected.name} #{part.ordinal}"
         have = stored.pop((expected.version, part.ordinal), None)
         if have is None:
-            report.add(tenant, "missing", where, "is not in mv.chunks")
+            comparison.add("missing", where, "is not in mv.chunks")
             continue
         wanted = (part.heading_path, part.body, part.char_start, part.char_end, part.text_hash)
         for name, old, new in zip(CHUNK_COLUMNS, have, wanted, strict=True):
             if old != new:
-                report.add(tenant, "different", where, f"chunks.{name} is not what the text gives")
+                comparison.add("different", where, f"chunks.{name} is not what the text gives")
     source = expected.source
     for version, ordinal in sorted(stored):
         kind: Kind = "extra" if version == expected.version else "orphan"
-        where = f"{tenant.slug} {source.kind} {source.source_id} v{version} #{ordinal}"
-        report.add(tenant, kind, where, "should not be in mv.chunks")
+        where = f"{source.kind} {source.source_id} v{version} #{ordinal}"
+        comparison.add(kind, where, "should not be in mv.chunks")
 
 
 UNLIKE_WORDS = """
@@ -175,13 +173,11 @@ UNLIKE_WORDS = """
 """
 
 
-def _compare_words(
-    connection: Connection, report: VerifyReport, tenant: TenantReport, some: Sequence[_Expected]
-) -> None:
+def _compare_words(comparison: Comparison, some: Sequence[_Expected]) -> None:
     rows = [(*each.source, each.version, title_line(each.title)) for each in some]
-    for kind, source_id, version, ordinal in connection.execute(UNLIKE_WORDS, arrays_of(rows, 5)):
-        where = f"{tenant.slug} {kind} {source_id} v{version} #{ordinal}"
-        report.add(tenant, "words", where, "tsv or length is not of its text")
+    for kind, source_id, version, ordinal in comparison.connection.execute(UNLIKE_WORDS, arrays_of(rows, 5)):
+        where = f"{kind} {source_id} v{version} #{ordinal}"
+        comparison.add("words", where, "tsv or length is not of its text")
 
 
 COUNT_ORPHANS = """
@@ -195,11 +191,10 @@ COUNT_ORPHANS = """
 """
 
 
-def _find_orphans(connection: Connection, report: VerifyReport, tenant: TenantReport, known: set[SourceKey]) -> None:
-    rows = connection.execute(COUNT_ORPHANS, [*columns_of(sorted(known)), tenant.tenant_id])
-    for kind, source_id, count in rows:
-        where = f"{tenant.slug} {kind} {source_id}"
-        report.add(tenant, "orphan", where, f"{count} chunks of a source that has no version")
+def _find_orphans(comparison: Comparison, known: set[SourceKey]) -> None:
+    of = [*columns_of(sorted(known)), comparison.tenant.tenant_id]
+    for kind, source_id, count in comparison.connection.execute(COUNT_ORPHANS, of):
+        comparison.add("orphan", f"{kind} {source_id}", f"{count} chunks of a source that has no version")
 
 
 # --- meaning --------------------------------------------------------------------------------------------------------
@@ -227,8 +222,7 @@ def compare_vectors(comparison: Comparison) -> None:
         hashes.add(text_hash)
         tenant.vectors += has_vector
         if not has_vector:
-            where = f"{tenant.slug} {kind} {source_id} v{version} #{ordinal}"
-            report.add(tenant, "no-vector", where, "has no vector")
+            comparison.add("no-vector", f"{kind} {source_id} v{version} #{ordinal}", "has no vector")
     if embedder is None or space is None:
         return
     if embedder.space.name != space:
@@ -242,7 +236,7 @@ def compare_vectors(comparison: Comparison) -> None:
         for part in each.chunks
         if part.text_hash in chosen
     }
-    _recompute(connection, report, tenant, embedder, texts)
+    _recompute(comparison, embedder, texts)
 
 
 READ_VECTORS = """
@@ -252,25 +246,21 @@ READ_VECTORS = """
 """
 
 
-def _recompute(
-    connection: Connection, report: VerifyReport, tenant: TenantReport, embedder: Embedder, texts: dict[bytes, str]
-) -> None:
-    ordered = sorted(texts)
+def _recompute(comparison: Comparison, embedder: Embedder, texts: dict[bytes, str]) -> None:
+    ordered, tenant = sorted(texts), comparison.tenant
+    cursor = comparison.connection.cursor(binary=True)
     for start in range(0, len(ordered), SOURCES_AT_ONCE):
         keys = ordered[start : start + SOURCES_AT_ONCE]
         vectors = embedder.embed([texts[key] for key in keys])
-        stored: dict[bytes, bytes] = dict(
-            connection.cursor(binary=True)
-            .execute(READ_VECTORS, [tenant.tenant_id, embedder.space.name, keys])
-            .fetchall()
-        )
+        cursor.execute(READ_VECTORS, [tenant.tenant_id, embedder.space.name, keys])
+        stored: dict[bytes, bytes] = dict(cursor.fetchall())
         for key, vector in zip(keys, vectors, strict=True):
             if key not in stored:
                 continue  # reported as no-vector already
             tenant.vectors_recomputed += 1
             cosine = _cosine(vector, read(stored[key]))
             if not cosine >= COSINE_MIN:
-                report.add(tenant, "vector", f"{tenant.slug} text {key.hex()[:16]}", f"cosine {cosine:.6f} to its text")
+                comparison.add("vector", f"text {key.hex()[:16]}", f"cosine {cosine:.6f} to its text")
 
 
 def _cosine(vector: Vector, other: Vector) -> float:

@@ -109,13 +109,6 @@ class Letter:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """What a letter comes to, before it is written."""
-
-    effects: Any
-
-
 _MARK_FAILED = """
   update ops.dlq
   set
@@ -127,6 +120,9 @@ _MARK_FAILED = """
     failed_at = now()
   where flow = %s and topic = %s and partition = %s and record_offset = %s
 """
+
+
+_TAKE_TURN = "select 1 from ops.consumer_offsets where flow = %s and topic = %s and partition = %s for update"
 
 
 class Redriver:
@@ -171,7 +167,7 @@ class Redriver:
             return refused
         prepared = self._prepare(letter)
         with translate(), self._connection.transaction():
-            self._take_turn(at)
+            self._connection.execute(_TAKE_TURN, [at.flow, at.topic, at.partition])
             if lock(self._connection, at) != letter:
                 return Result(at, "skipped", "", "decided or tried by somebody else meanwhile")
             result = self._attempt(letter, prepared)
@@ -200,47 +196,41 @@ class Redriver:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _take_turn(self, at: Coordinates) -> None:
-        self._connection.execute(
-            "select 1 from ops.consumer_offsets where flow = %s and topic = %s and partition = %s for update",
-            [at.flow, at.topic, at.partition],
-        )
-
-    def _prepare(self, letter: Letter) -> _Share | DeadLetter:
-        """Everything before the transaction, which holds the flow's turn: a model must not compute under its lock."""
+    def _prepare(self, letter: Letter) -> Any:
+        """The effects, or a dead letter. Everything before the transaction, which holds the flow's turn: a model must
+        not compute under its lock."""
         stage = "decode"
         try:
             event = self._decode(letter)
             stage = "process"
             flow = self._flow(letter)
             with translate():
-                return _Share(flow.prepare(self._connection, flow.transform([event])))
+                return flow.prepare(self._connection, flow.transform([event]))
         except OperatingError:
             raise
         except Exception as error:
             return DeadLetter.of(letter.record, stage, error)
 
-    def _attempt(self, letter: Letter, prepared: _Share | DeadLetter) -> Result:
+    def _attempt(self, letter: Letter, prepared: Any) -> Result:
+        failed = prepared if isinstance(prepared, DeadLetter) else self._write(letter, prepared)
+        if failed is None:
+            decide(self._connection, letter.at, "redriven", attempts=1)
+            return Result(letter.at, "done", letter.code, "processed")
+        # A rejection stays one: it says what its producer did, not that something of ours fails.
+        why = [failed.stage, failed.code, storable(failed.detail), storable(failed.hint)]
+        self._connection.execute(_MARK_FAILED, [*why, *letter.at])
+        return Result(letter.at, "failed", failed.code, failed.detail)
+
+    def _write(self, letter: Letter, effects: Any) -> DeadLetter | None:
+        """Write the effects under a savepoint: a failure undoes them alone. Returns it."""
         try:
-            if isinstance(prepared, _Share):
-                with translate(), self._connection.transaction():  # a savepoint: a failure undoes the effects alone
-                    self._flow(letter).apply(self._connection, prepared.effects)
-                decide(self._connection, letter.at, "redriven", attempts=1)
-                return Result(letter.at, "done", letter.code, "processed")
-            failed = prepared
+            with translate(), self._connection.transaction():
+                self._flow(letter).apply(self._connection, effects)
         except OperatingError:
             raise
         except Exception as error:
-            failed = DeadLetter.of(letter.record, "process", error)
-        self._mark_failed(letter.at, failed)
-        return Result(letter.at, "failed", failed.code, failed.detail)
-
-    def _mark_failed(self, at: Coordinates, failed: DeadLetter) -> None:
-        self._connection.execute(
-            # A rejection stays one: it says what its producer did, not that something of ours fails.
-            _MARK_FAILED,
-            [failed.stage, failed.code, storable(failed.detail), storable(failed.hint), *at],
-        )
+            return DeadLetter.of(letter.record, "process", error)
+        return None
 
     def _decode(self, letter: Letter) -> Event:
         topic = letter.at.topic
@@ -248,8 +238,7 @@ class Redriver:
         if self._flow(letter).raw:
             return Event(letter.record, None, contract)
         if topic not in self._decoders:
-            subject = schema_catalog.subject_of(contract, "value")
-            self._decoders[topic] = Decoder(self._lookup, subject)
+            self._decoders[topic] = Decoder(self._lookup, schema_catalog.subject_of(contract, "value"))
         return Event(letter.record, self._decoders[topic].decode(letter.record.value or b""), contract)
 
     def _flow(self, letter: Letter) -> Flow[Any]:
@@ -359,16 +348,9 @@ def _letter(at: Coordinates, row: Any) -> Letter | None:
     if row is None:
         return None
     key, value, headers, record_at, code, attempts = row
-    record = Record(
-        topic=at.topic,
-        partition=at.partition,
-        offset=at.offset,
-        timestamp_ms=None if record_at is None else round(record_at.timestamp() * 1000),
-        key=key,
-        value=value,
-        headers=tuple((name, None if text is None else base64.b64decode(text)) for name, text in headers),
-    )
-    return Letter(at, record, code, attempts)
+    at_ms = None if record_at is None else round(record_at.timestamp() * 1000)
+    original = tuple((name, None if text is None else base64.b64decode(text)) for name, text in headers)
+    return Letter(at, Record(at.topic, at.partition, at.offset, at_ms, key, value, original), code, attempts)
 
 
 _DECIDE = """

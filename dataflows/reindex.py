@@ -14,13 +14,7 @@ from uuid import UUID
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from dataflows.chunker import Chunk, text_hash, text_to_embed
-from dataflows.index import (
-    SourceVersion,
-    active_space,
-    find_missing_texts,
-    find_unembedded,
-    make_findable_by_meaning,
-)
+from dataflows.index import SourceVersion, active_space, find_missing_texts, find_unembedded, make_findable_by_meaning
 from schemas.jobs import REINDEX
 from schemas.sources import SourceKey, columns_of
 
@@ -94,15 +88,7 @@ def _page(connection: Connection, tenant_id: UUID, after: Sequence[str]) -> list
         passages[source].append(Chunk(ordinal, heading_path, body, start, end, text, text_hash(text)))
     return [
         SourceVersion(
-            source=source,
-            version=version,
-            deleted=False,
-            title=title,
-            status=status,
-            effective_at=effective_at,
-            recorded_at=recorded_at,
-            traceparent=None,
-            chunks=tuple(passages[source]),
+            source, version, False, *(title, status, effective_at, recorded_at), None, tuple(passages[source])
         )
         for source, (_, _, _, version, title, status, effective_at, recorded_at) in zip(titles, states, strict=True)
     ]

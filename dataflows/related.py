@@ -119,7 +119,9 @@ class Related(Flow[RelatedEffects]):
             row = event.value["before"] if op == "d" else event.value["after"]
             if event.contract == LINKS_TOPIC:
                 links.add(sources.key_of(KIND, row))
-            elif row["kind"] == KIND and (op == "d" or row["deleted"] or _is_complete(row)):
+            elif row["kind"] == KIND and (
+                op == "d" or row["deleted"] or row["meaning_version"] == row["words_version"]
+            ):
                 texts.add(SourceKey(UUID(row["tenant_id"]), KIND, UUID(row["source_id"])))
         return RelatedEffects(tuple(sorted(texts)), tuple(sorted(links)))
 
@@ -137,10 +139,6 @@ class Related(Flow[RelatedEffects]):
 
 
 LOCK_TENANT = "select pg_advisory_xact_lock(hashtextextended('related ' || %s::text, 0))"
-
-
-def _is_complete(row: Mapping[str, Any]) -> bool:
-    return bool(row["meaning_version"] == row["words_version"])
 
 
 # --- features -------------------------------------------------------------------------------------------------------
@@ -400,11 +398,13 @@ class RelatedUpdate:
                 if key.related_id not in {each.related_id for each in lists[source_id]}
             ]
         )
-        self._upsert(rows_of(self._connection, self._tenant_id, self._corpus, again))
+        rows = rows_of(self._connection, self._tenant_id, self._corpus, again)
+        self._connection.cursor().executemany(UPSERT, rows)
 
     def _lists_of_others(self) -> dict[UUID, list[Key]]:
         """The lists that the changed ADRs are in, come into, or fall out of; as they must be."""
-        touched = self._holders()
+        rows = self._connection.execute(HOLDERS, [self._tenant_id, KIND, sorted(self._changed)])
+        touched = {row[0] for row in rows}
         if self._fresh:
             best = np.max(np.stack(list(self._fresh.values())), axis=0)
             touched |= {self._corpus.ids[at] for at in np.flatnonzero(best >= self._least())}
@@ -424,10 +424,6 @@ class RelatedUpdate:
         return lists | {
             source_id: self._corpus.list_related(source_id, links[source_id].others) for source_id in unclear
         }
-
-    def _holders(self) -> set[UUID]:
-        rows = self._connection.execute(HOLDERS, [self._tenant_id, KIND, sorted(self._changed)])
-        return {row[0] for row in rows}
 
     def _least(self) -> Any:
         """Find the score that a newcomer needs at least, by position. A list that is not full takes everyone."""
@@ -449,9 +445,6 @@ class RelatedUpdate:
         if dead:
             self._connection.execute(FORGET, [self._tenant_id, KIND, dead, dead])
         self._connection.execute(DELETE_PAIRS, [*arrays_of(gone, 2), self._tenant_id, KIND])
-
-    def _upsert(self, rows: Sequence[Row]) -> None:
-        self._connection.cursor().executemany(UPSERT, rows)
 
 
 READ_CORPUS = """

@@ -29,7 +29,6 @@ from bytewax.testing import run_main  # the name says testing; it is the one-wor
 from connectors.consumer import instances
 from connectors.consumer.contract import Effects
 from connectors.consumer.driver import Driver, DriverOptions
-from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, TopicPartition
 from connectors.kafka.source import GroupConsumer
 from dataflows.flow import Flow
@@ -57,7 +56,7 @@ class Runner(Driver[Effects]):
         self.flow = flow
 
     def _run(self) -> None:
-        offsets = Offsets(self._settings.kafka)
+        offsets = self._core.offsets
         sources = self._core.retry("kafka", partial(offsets.partitions, self._core.topics))
         self._core.retry("start-up", partial(self._core.start, sources, self.flow.start))
         with instances.claim(self._settings.home, self._core.group) as instance:

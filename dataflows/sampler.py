@@ -106,7 +106,8 @@ class Sampler:
 
     def sample(self) -> None:
         """One look. Raises `DependencyUnavailable`."""
-        progress = self._ask("select lsn::text, committed_at from ops.cdc_progress where slot = %s", [self._slot])
+        slot = self._settings.cdc.slot
+        progress = self._ask("select lsn::text, committed_at from ops.cdc_progress where slot = %s", slot)
         assigned = self._read_assigned()
         if not assigned:
             self._offsets.topics()  # a broker that does not answer takes the partitions away too: then nothing is known
@@ -116,13 +117,8 @@ class Sampler:
                 of_topic = {source: end for source, end in ends.items() if source.topic == topic}
                 self._advance(views, of_topic, *progress[0])
         self._publish_progress(ends, progress[0][1] if progress else None)
-        committed = {
-            TopicPartition(topic, partition): at
-            for topic, partition, at in self._ask(
-                "select topic, partition, next_offset from ops.consumer_offsets where flow = %s", [self._flow]
-            )
-        }
-        self._publish_lag(ends, committed)
+        rows = self._ask("select topic, partition, next_offset from ops.consumer_offsets where flow = %s", self._flow)
+        self._publish_lag(ends, {TopicPartition(topic, partition): at for topic, partition, at in rows})
         self._publish_watermarks()
         self._end_when_stalled(ends, committed)
 
@@ -159,10 +155,6 @@ class Sampler:
 
     def _labels(self, source: TopicPartition) -> tuple[str, str, str]:
         return f"adriatic.{self._flow}", source.topic, str(source.partition)
-
-    @property
-    def _slot(self) -> str:
-        return self._settings.cdc.slot
 
     def _advance(
         self, views: Sequence[str], ends: Mapping[TopicPartition, int], lsn: str, committed_at: datetime
@@ -203,19 +195,14 @@ class Sampler:
         return known_for_s if fetched is None else max(fetched, known_for_s)
 
     def _publish_watermarks(self) -> None:
-        rows = self._ask(
-            _READ_WATERMARKS,
-            [[view for views in self._views.values() for view in views]],
-        )
         facts: dict[str, Any] = {}
-        for view, lsn, source_at in rows:
-            at: datetime = source_at
+        for view, lsn, at in self._ask(_READ_WATERMARKS, [view for views in self._views.values() for view in views]):
             metrics.FLOW_WATERMARK_SECONDS.labels(view).set(at.timestamp())
             facts[view] = {"lsn": lsn, "source_at": at.isoformat()}
         self._life.health.set_fact("watermarks", facts, FRESH_S)
         # What a flow rejected is its producer's to mend, and is in the counts of the feed.
         letters = self._ask(
-            "select count(*) from ops.dlq where flow = %s and state = 'new' and stage <> 'reject'", [self._flow]
+            "select count(*) from ops.dlq where flow = %s and state = 'new' and stage <> 'reject'", self._flow
         )
         self._life.health.set_fact("dead_letters", letters[0][0], FRESH_S)
         self._life.health.set_fact("retries", self._life.retries)
@@ -235,7 +222,7 @@ class Sampler:
             for source in self._shown:
                 gauge.labels(*self._labels(source)).set(float("nan"))
 
-    def _ask(self, query: Any, arguments: Sequence[Any]) -> list[Any]:
+    def _ask(self, query: Any, *arguments: Any) -> list[Any]:
         with translate():
             return self._database.ask(lambda connection: connection.execute(query, arguments).fetchall())
 

@@ -11,7 +11,7 @@ new in it, or gone from it, moves the aggregates. So order and repetition are in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
@@ -84,15 +84,9 @@ class Spent:
     cost_micro_usd: int | None
 
 
+_TYPES: Mapping[str, LiteralString] = {"UUID": "uuid", "datetime": "timestamptz", "str": "text", "int": "bigint"}
 LEDGER: Mapping[str, LiteralString] = {
-    "tenant_id": "uuid",
-    "attempt_id": "uuid",
-    "started_at": "timestamptz",
-    "user_id": "uuid",
-    "key_id": "text",
-    **dict.fromkeys(("provider", "model", "outcome", "usage_source"), "text"),
-    **dict.fromkeys(("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h"), "bigint"),
-    **dict.fromkeys(("output_visible", "reasoning", "cost_micro_usd"), "bigint"),
+    each.name: _TYPES[str(each.type).removesuffix(" | None")] for each in fields(Spent)
 }
 """Columns of `mv.usage_ledger`, in the order of `Spent`."""
 

@@ -32,7 +32,6 @@ from connectors.consumer.contract import Event, Processor
 from connectors.consumer.driver import Driver, DriverOptions
 from connectors.consumer.stall import LOOK_S, STALLED_S, StallWatch
 from connectors.kafka.errors import map_aiokafka_error
-from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
 from connectors.postgres.connections import Connection
@@ -89,7 +88,6 @@ class AgentRunner(Driver[tuple[Event, ...]]):
     def __init__(self, agent: Agent, settings: Settings, life: Lifecycle, **options: Unpack[DriverOptions]) -> None:
         super().__init__(agent, settings, life, **options)
         self.agent = agent
-        self._offsets = Offsets(settings.kafka)
         self._stall = StallWatch()
         self._at: dict[TopicPartition, int] = {}
         """The offset up to which this process has done each partition."""
@@ -101,7 +99,7 @@ class AgentRunner(Driver[tuple[Event, ...]]):
     def _run_apps(self, instance: str) -> None:
         pauses = backoff_s()
         while not self._life.stopping:
-            sources = self._core.retry("kafka", partial(self._offsets.partitions, self._core.topics))
+            sources = self._core.retry("kafka", partial(self._core.offsets.partitions, self._core.topics))
             self._core.begin(sources)
             try:
                 asyncio.run(self._live(instance, sources))
@@ -158,7 +156,7 @@ class AgentRunner(Driver[tuple[Event, ...]]):
     def _end_when_stalled(self, sources: Sequence[TopicPartition]) -> None:
         """Called while nothing is in hand."""
         try:
-            ends = self._offsets.end_of_committed(sources)
+            ends = self._core.offsets.end_of_committed(sources)
             reason = self._stall.find_stalled(ends, self._core.read_committed(sources), STALLED_S)
         except DependencyUnavailable:
             self._stall.reset()
@@ -220,15 +218,9 @@ def record_of(message: Any) -> Record:
     headers = message.headers or ()
     pairs = headers.items() if isinstance(headers, dict) else headers
     timestamp_ms = None if message.timestamp is None else int(message.timestamp * 1000)
-    return Record(
-        message.topic,
-        message.partition,
-        message.offset,
-        timestamp_ms,
-        message.key,
-        message.value,
-        tuple((str(name), value) for name, value in pairs),
-    )
+    carried = tuple((str(name), value) for name, value in pairs)
+    at = (message.topic, message.partition, message.offset)
+    return Record(*at, timestamp_ms, message.key, message.value, carried)
 
 
 def make_app(group: str, instance: str, settings: Settings) -> faust.App:

@@ -6,10 +6,9 @@ Owns which agents there are, and who reads a topic. Refuses to know anything of 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from functools import lru_cache
 
+from connectors.consumer.declared import find_declared
 from streams.agent import Agent
 
 MODULES = ("streams.announcements",)
@@ -18,21 +17,7 @@ MODULES = ("streams.announcements",)
 
 def agents() -> Mapping[str, type[Agent]]:
     """Every agent by name."""
-    return _agents(MODULES)
-
-
-@lru_cache(maxsize=8)
-def _agents(modules: tuple[str, ...]) -> Mapping[str, type[Agent]]:
-    found = [_agent_in(module) for module in modules]
-    return {agent.name: agent for agent in found}
-
-
-def _agent_in(name: str) -> type[Agent]:
-    values = vars(importlib.import_module(name)).values()
-    (agent,) = (
-        kind for kind in values if isinstance(kind, type) and issubclass(kind, Agent) and kind.__module__ == name
-    )
-    return agent
+    return find_declared(MODULES, Agent)
 
 
 def readers_of(topic: str) -> tuple[str, ...]:

@@ -13,12 +13,14 @@ left out (R7), where Debezium has a placeholder that could be data.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from connectors.capture.pgoutput import UNCHANGED, Cell, Delete, Insert, Relation, Tuple, Update
 from connectors.capture.values import Convert, Misfit, converter, nullable
 from connectors.kafka.partitioner import partition_for
+from connectors.kafka.producer import EncodedRecord, Headers
 from connectors.postgres.lsn import Lsn, Pos
 from connectors.postgres.xid import XID_MASK
 from runtime import __version__
@@ -40,19 +42,7 @@ ORDINALS_PER_CHANGE = 3
 """A change is at most three records (delete, tombstone, create). Each change takes three ordinals whatever it is, so
 that a record's position depends on the WAL alone (R8)."""
 
-Headers = list[tuple[str, bytes]]
 Row = dict[str, Any]
-
-
-class EncodedRecord(NamedTuple):
-    """One record, ready to be produced."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    pos: Pos
 
 
 class TransactionOrigin(NamedTuple):
@@ -65,6 +55,25 @@ class TransactionOrigin(NamedTuple):
     origin: str | None = None
     snapshot_at: int | None = None
     """The position of the snapshot that the rows are from."""
+
+
+class _Moment(NamedTuple):
+    """Where and when the records of one change are made. `ordinal`: the first of its own."""
+
+    origin: TransactionOrigin
+    lsn: int
+    ordinal: int
+    now_us: int
+
+
+def position_headers(pos: Pos, committed_at_us: int, xid: int | None, tenant: str | None) -> Headers:
+    """What every record of a transaction says of where it comes from."""
+    headers = [(POSITION_HEADER, pos.header()), (COMMITTED_AT_HEADER, b"%d" % committed_at_us)]
+    if tenant is not None:
+        headers.append((TENANT_HEADER, tenant.encode()))
+    if xid is not None:
+        headers.append((TRANSACTION_HEADER, b"%d" % xid))
+    return headers
 
 
 class TableEncoder:
@@ -98,30 +107,30 @@ class TableEncoder:
         self, change: Insert | Update | Delete, origin: TransactionOrigin, lsn: int, ordinal: int, now_us: int
     ) -> list[EncodedRecord]:
         """The records of one change, in order. `ordinal`: the first of the three that are its own."""
-        make = _Maker(self, origin, lsn, ordinal, now_us)
+        make = partial(self._record, _Moment(origin, lsn, ordinal, now_us))
         if isinstance(change, Insert):
             key, row, unchanged = self._row(change.new)
-            return [make.record(key, None, row, "c" if origin.snapshot_at is None else "r", 2, unchanged)]
+            return [make(key, None, row, "c" if origin.snapshot_at is None else "r", 2, unchanged)]
         if isinstance(change, Delete):
             key, before, _ = self._row(change.old)
-            return [make.record(key, before, None, "d", 0), make.record(key, None, None, None, 1)]
+            return [make(key, before, None, "d", 0), make(key, None, None, None, 1)]
         return self._update(change, make)
 
-    def _update(self, change: Update, make: _Maker) -> list[EncodedRecord]:
+    def _update(self, change: Update, make: Callable[..., EncodedRecord]) -> list[EncodedRecord]:
         new = change.new if change.old is None or change.old_is_key else _fill(change.new, change.old)
         if change.old is None:
             key, after, unchanged = self._row(new)
-            return [make.record(key, None, after, "u", 2, unchanged)]
+            return [make(key, None, after, "u", 2, unchanged)]
         old_key, before, _ = self._row(change.old)
         key, after, unchanged = self._row(new)
         if old_key == key:
-            return [make.record(key, None if change.old_is_key else before, after, "u", 2, unchanged)]
+            return [make(key, None if change.old_is_key else before, after, "u", 2, unchanged)]
         to = [(NEW_KEY_HEADER, json.dumps(key).encode())]
         back = [(OLD_KEY_HEADER, json.dumps(old_key).encode())]
         return [
-            make.record(old_key, before, None, "d", 0, headers=to),
-            make.record(old_key, None, None, None, 1, headers=to),
-            make.record(key, None, after, "c", 2, unchanged, headers=back),
+            make(old_key, before, None, "d", 0, headers=to),
+            make(old_key, None, None, None, 1, headers=to),
+            make(key, None, after, "c", 2, unchanged, headers=back),
         ]
 
     def _row(self, cells: Tuple) -> tuple[Row, Row, list[str]]:
@@ -147,79 +156,54 @@ class TableEncoder:
             raise Unencodable(f"column {error.args[0]} of the key is not in the WAL") from None
         return key, row, unchanged
 
-
-class _Maker:
-    """Records of one change."""
-
-    __slots__ = ("_lsn", "_now_us", "_ordinal", "_origin", "_table")
-
-    def __init__(self, table: TableEncoder, origin: TransactionOrigin, lsn: int, ordinal: int, now_us: int) -> None:
-        self._table = table
-        self._origin = origin
-        self._lsn = lsn
-        self._ordinal = ordinal
-        self._now_us = now_us
-
-    def record(
+    def _record(
         self,
+        at: _Moment,
         key: Row,
         before: Row | None,
         after: Row | None,
         op: str | None,
         place: int,
-        unchanged: list[str] | None = None,
-        headers: Headers | None = None,
+        unchanged: Sequence[str] = (),
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> EncodedRecord:
         """`place`: which of the change's ordinals is this record's. `op` None: a tombstone."""
-        table, origin = self._table, self._origin
-        tenant = str(key[table.topic.partition_by])
-        pos = Pos(origin.commit, self._ordinal + place)
-        carried: Headers = [
-            (POSITION_HEADER, pos.header()),
-            (COMMITTED_AT_HEADER, b"%d" % origin.committed_at_us),
-            (TENANT_HEADER, tenant.encode()),
-        ]
-        if origin.xid is not None:
-            carried.append((TRANSACTION_HEADER, b"%d" % origin.xid))
+        topic, origin, tenant = self.topic, at.origin, str(key[self.topic.partition_by])
+        pos = Pos(origin.commit, at.ordinal + place)
+        carried = position_headers(pos, origin.committed_at_us, origin.xid, tenant)
         if after is not None and (traceparent := after.get("traceparent")):
             carried.append((TRACEPARENT_HEADER, traceparent.encode()))
         if origin.snapshot_at is not None:
             carried.append((SNAPSHOT_HEADER, b"%016X" % origin.snapshot_at))
-        if headers:
-            carried += headers
-        value = None if op is None else table._value.encode(self._envelope(before, after, op, unchanged or []))
-        return EncodedRecord(
-            table.topic.name,
-            partition_for(tenant, table.topic.partitions),
-            table._key.encode(key),
-            value,
-            carried,
-            pos,
-        )
+        carried += headers
+        value = None if op is None else self._value.encode(self._envelope(at, before, after, op, unchanged))
+        partition = partition_for(tenant, topic.partitions)
+        return EncodedRecord(topic.name, partition, self._key.encode(key), value, carried, pos)
 
-    def _envelope(self, before: Row | None, after: Row | None, op: str, unchanged: list[str]) -> Row:
-        origin, at_us, now_us = self._origin, self._origin.committed_at_us, self._now_us
+    def _envelope(self, at: _Moment, before: Row | None, after: Row | None, op: str, unchanged: Sequence[str]) -> Row:
+        origin, lsn, _, now_us = at
+        at_us = origin.committed_at_us
         source = {
-            **self._table._source,
+            **self._source,
             "ts_ms": at_us // 1000,
             "ts_us": at_us,
             "ts_ns": at_us * 1000,
             "snapshot": "false" if origin.snapshot_at is None else "true",
             # Debezium has the last commit here, which is not known after a restart; ours is the row's own commit.
-            "sequence": f'["{origin.commit}","{self._lsn}"]',
+            "sequence": f'["{origin.commit}","{lsn}"]',
             "txId": origin.xid and origin.xid & XID_MASK,
-            "lsn": self._lsn,
+            "lsn": lsn,
             "origin": origin.origin,
         }
         return {
-            "before": before and (self._table._row_name, before),
-            "after": after and (self._table._row_name, after),
+            "before": before and (self._row_name, before),
+            "after": after and (self._row_name, after),
             "source": source,
             "op": op,
             "ts_ms": now_us // 1000,
             "ts_us": now_us,
             "ts_ns": now_us * 1000,
-            "unchanged": unchanged,
+            "unchanged": list(unchanged),
         }
 
 

@@ -13,17 +13,18 @@ down, and then the topic does not have it twice either.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, Message
-from confluent_kafka import TopicPartition as KafkaPosition
 
 from connectors.kafka.clients import make_consumer
 from connectors.kafka.errors import KAFKA, map_error
 from connectors.kafka.offsets import Offsets
-from connectors.kafka.records import TopicPartition
+from connectors.kafka.records import TopicPartition, positions_of, source_of
 from connectors.postgres.lsn import Pos
 from runtime.clock import SYSTEM_CLOCK
+from runtime.deadline import Deadline
 from runtime.errors import DependencyUnavailable, Undecodable
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
@@ -84,7 +85,7 @@ def read_last(
 
     Raises `DependencyUnavailable`.
     """
-    with _LogReader(settings, meanwhile) as reader:
+    with closing(_LogReader(settings, meanwhile)) as reader:
         sources = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
         return reader.last(
             {source: (start, end) for source, (start, end) in reader.bounds(sources).items() if end > start}
@@ -95,7 +96,7 @@ def read_since(
     settings: KafkaSettings, since: Mapping[TopicPartition, Pos], meanwhile: Callable[[], None] = lambda: None
 ) -> dict[TopicPartition, frozenset[Pos]]:
     """The positions of all records of ours at and after `since`. Reads backwards as far as that."""
-    with _LogReader(settings, meanwhile) as reader:
+    with closing(_LogReader(settings, meanwhile)) as reader:
         return {
             source: reader.since(source, (start, end), since[source]) if end > start else frozenset()
             for source, (start, end) in reader.bounds(list(since)).items()
@@ -108,10 +109,7 @@ class _LogReader:
         self._offsets = Offsets(settings, REQUEST_S_MAX)
         self._consumer = make_consumer(settings, "ledger")
 
-    def __enter__(self) -> _LogReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._consumer.close()
 
     def bounds(self, sources: list[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
@@ -122,14 +120,14 @@ class _LogReader:
 
     def _await_settled_ends(self, sources: list[TopicPartition]) -> dict[TopicPartition, int]:
         ends = self._offsets.end_of_committed(sources)
-        deadline = SYSTEM_CLOCK.monotonic() + READ_MAX_S
+        deadline = Deadline.after(READ_MAX_S)
         while True:
             SYSTEM_CLOCK.sleep(SETTLE_S)
             self._meanwhile()
             again = self._offsets.end_of_committed(sources)
             if again == ends:
                 return ends
-            if SYSTEM_CLOCK.monotonic() > deadline:
+            if deadline.passed:
                 raise DependencyUnavailable(
                     "somebody keeps writing to the topics of change capture",
                     hint="is another capture running, or a producer that should not?",
@@ -143,7 +141,7 @@ class _LogReader:
         found: dict[TopicPartition, Last] = {}
         steps = dict.fromkeys(bounds, 1)
         unread = dict(bounds)
-        deadline = SYSTEM_CLOCK.monotonic() + READ_MAX_S
+        deadline = Deadline.after(READ_MAX_S)
         while unread:
             begin = {source: max(start, end - steps[source]) for source, (start, end) in unread.items()}
             for source, records in self._scan(begin, {at: end for at, (_, end) in unread.items()}, deadline).items():
@@ -160,25 +158,24 @@ class _LogReader:
         step = SINCE_RECORDS
         while True:
             begin = max(start, end - step)
-            records = self._scan({source: begin}, {source: end}, SYSTEM_CLOCK.monotonic() + READ_MAX_S).get(source, [])
+            records = self._scan({source: begin}, {source: end}, Deadline.after(READ_MAX_S)).get(source, [])
             if begin == start or (records and records[0].pos < since):
                 return frozenset(record.pos for record in records if record.pos >= since)
             step *= 4
 
     def _scan(
-        self, begin: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], deadline: float
+        self, begin: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], deadline: Deadline
     ) -> dict[TopicPartition, list[Last]]:
         """The records of ours from `begin` up to the end, in each partition that has any there."""
         found: dict[TopicPartition, list[Last]] = {}
         waiting = set(begin)
-        self._consumer.assign([KafkaPosition(*source, offset) for source, offset in begin.items()])
+        self._consumer.assign(positions_of(begin))
         while waiting:
             self._meanwhile()
-            if SYSTEM_CLOCK.monotonic() > deadline:
+            if deadline.passed:
                 raise DependencyUnavailable("reading the last records takes too long", coordinates=KAFKA)
             for message in self._consumer.consume(500, 0.05):
-                source = TopicPartition(message.topic() or "", message.partition() or 0)
-                error = message.error()
+                source, error = source_of(message), message.error()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:
                     waiting.discard(source)
                 elif error is not None:

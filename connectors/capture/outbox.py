@@ -15,8 +15,9 @@ from uuid import UUID
 
 import msgspec
 
-from connectors.capture.encoder import EncodedRecord, Headers
+from connectors.capture.encoder import position_headers
 from connectors.kafka.partitioner import partition_for
+from connectors.kafka.producer import EncodedRecord
 from connectors.postgres.lsn import Pos
 from runtime.errors import Undecodable, Unencodable
 from schemas.codec import Encoder
@@ -75,12 +76,8 @@ class EventEncoder:
             why = "no file in topics/" if topic is None else f"the kind {topic.kind}"
             raise Unencodable(f"events cannot go to {event.topic}: it has {why}", hint="emit to a topic of kind event")
         tenant = _tenant(event)
-        key, value = _raw(event) if event.raw else self._encode(event)
-        headers: Headers = [(POSITION_HEADER, pos.header()), (COMMITTED_AT_HEADER, b"%d" % committed_at_us)]
-        if xid is not None:
-            headers.append((TRANSACTION_HEADER, b"%d" % xid))
-        if tenant is not None:
-            headers.append((TENANT_HEADER, tenant.encode()))
+        key, value = (_bytes(event.key_b64), _bytes(event.value_b64)) if event.raw else self._encode(event)
+        headers = position_headers(pos, committed_at_us, xid, tenant)
         headers += (_header(name, content) for name, content in event.headers.items())
         return EncodedRecord(topic.name, partition_for(tenant or "", topic.partitions), key, value, headers, pos)
 
@@ -101,10 +98,6 @@ def _tenant(event: OutboxEvent) -> str | None:
         return str(UUID(event.tenant_id))
     except ValueError:
         raise Unencodable("tenant_id is not a uuid") from None
-
-
-def _raw(event: OutboxEvent) -> tuple[bytes | None, bytes | None]:
-    return _bytes(event.key_b64), _bytes(event.value_b64)
 
 
 def _bytes(text: str | msgspec.UnsetType | None) -> bytes | None:

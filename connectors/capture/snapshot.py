@@ -70,13 +70,9 @@ def copy(
                         raise DependencyUnavailable("asked to stop in the middle of the snapshot")
                     now_us = int(clock.now().timestamp() * 1_000_000)
                     try:
-                        record, *_ = encoder.records(
-                            Insert(table.relation.relation_id, cells),
-                            origin,
-                            snapshot.point,
-                            rows * ORDINALS_PER_CHANGE,
-                            now_us,
-                        )
+                        row = Insert(table.relation.relation_id, cells)
+                        ordinal = rows * ORDINALS_PER_CHANGE
+                        (record,) = encoder.records(row, origin, snapshot.point, ordinal, now_us)
                         producer.check(record)
                     except DataError as error:
                         faults[table.name] = error
@@ -94,14 +90,15 @@ def copy(
 class _SnapshotReader(Session):
     """A transaction that sees exactly the snapshot."""
 
+    reading = "begin the snapshot"
+
     def __init__(self, settings: PostgresSettings, snapshot: str) -> None:
         super().__init__(connect(settings, "wal", "cdc", name="adriatic-cdc-snapshot", autocommit=True))
         with translate("begin the snapshot"):
             self._connection.execute("begin isolation level repeatable read read only")
             self._connection.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot)))
-            row = self._connection.execute("select now()").fetchone()
-            assert row is not None
-            self.taken_at_us = int((row[0] - EPOCH).total_seconds() * 1_000_000)
+            (taken_at,) = self._row("select now()")
+            self.taken_at_us = int((taken_at - EPOCH).total_seconds() * 1_000_000)
 
     def rows(self, table: Published) -> Iterator[Tuple]:
         """Every row, each column as the text that the WAL would have."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ from connectors.capture.encoder import TableEncoder
 from connectors.capture.ledger import Last, Ledger, Tail
 from connectors.capture.publication import Published
 from connectors.capture.store import Store
-from connectors.capture.stream import Parts, Stream, TooManyDeadLetters
+from connectors.capture.stream import Parts, Stream, TooManyDeadLetters, stop_table
 from connectors.capture.tables import ContractMismatch, Contracts, NoContract, Tables
 from connectors.capture.tracker import Confirmed
 from connectors.capture.transport import Transport
@@ -42,7 +42,6 @@ from runtime.errors import AdriaticError, DependencyUnavailable, Unprepared
 from runtime.logs import get_logger
 from runtime.ops import Health
 from runtime.settings import Settings
-from topics.catalog import Topic
 
 log = get_logger("cdc")
 
@@ -61,6 +60,18 @@ FRESH_S = 15.0
 
 DECISION = "decision"
 WAITS = ("postgres", "kafka", "registry", DECISION)
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionParts:
+    """What there is at the start of a session. `limits`: the largest record of each topic, in bytes."""
+
+    store: Store
+    tables: Tables
+    events: outbox.EventEncoder
+    encoders: list[tuple[Published, TableEncoder]]
+    partitions: Mapping[str, int]
+    limits: Mapping[str, int]
 
 
 class Capture:
@@ -133,33 +144,24 @@ class Capture:
             if progress is None:
                 progress = self._create_slot(store, server)
             tables = self._tables = Tables(contracts, settings.cdc.prefix, server.database, store.read_stopped())
-            encoders = self._learn(store, tables, published)
+            found = _SessionParts(store, tables, events, self._learn(store, tables, published), partitions, limits)
             if progress.snapshot_lsn is None:
-                progress = self._snapshot(store, tables, encoders, progress, partitions, limits)
-            for table, _ in encoders:
+                progress = self._snapshot(found, progress)
+            for table, _ in found.encoders:
                 if table.name not in tables.stopped:
                     store.table_state(table.name, "streaming")
-            self._stream(store, tables, events, progress, partitions, limits)
+            self._stream(found, progress)
 
-    def _stream(
-        self,
-        store: Store,
-        tables: Tables,
-        events: outbox.EventEncoder,
-        progress: Progress,
-        partitions: Mapping[str, int],
-        limits: Mapping[str, int],
-    ) -> None:
-        settings = self._settings
+    def _stream(self, found: _SessionParts, progress: Progress) -> None:
+        settings, store = self._settings, found.store
         assert progress.snapshot_lsn is not None
         with self._transport() as transport:
             transport.start(settings.cdc.slot, settings.cdc.publication)
             self._require_unmoved(store, progress)
             # Only now: while another reader held the slot it could still write.
-            book = self._ledger(partitions, transport)
-            producer = IdempotentProducer(settings.kafka, limits, self._clock)
-            self._producer = producer
-            parts = Parts(transport, producer, store, tables, events, book)
+            book = self._ledger(found.partitions, transport)
+            producer = self._producer = IdempotentProducer(settings.kafka, found.limits, self._clock)
+            parts = Parts(transport, producer, store, found.tables, found.events, book)
             start = Confirmed(progress.lsn, progress.committed_at_us)
             stream = Stream(
                 *(parts, settings.cdc, start, progress.snapshot_lsn, store.newest_xid(), self._clock),
@@ -230,23 +232,15 @@ class Capture:
 
     # --- the snapshot -----------------------------------------------------------------------------------------------
 
-    def _snapshot(
-        self,
-        store: Store,
-        tables: Tables,
-        encoders: list[tuple[Published, TableEncoder]],
-        progress: Progress,
-        partitions: Mapping[str, int],
-        limits: Mapping[str, int],
-    ) -> Progress:
+    def _snapshot(self, found: _SessionParts, progress: Progress) -> Progress:
         """Make sure that a snapshot as it is wanted is in Kafka, and written down."""
-        settings = self._settings
+        settings, store = self._settings, found.store
         self._health.wait_for("snapshot", "copying all tables")
         name = f"adriatic.cdc.{settings.cdc.slot}"
         # Ends what an earlier attempt left open, so that what is read next is final.
-        producer = TransactionalProducer(settings.kafka, limits, name, self._clock)
-        last = ledger.read_last(settings.kafka, partitions)
-        newest_at = max((found.snapshot_at for found in last.values() if found.snapshot_at), default=None)
+        producer = TransactionalProducer(settings.kafka, found.limits, name, self._clock)
+        last = ledger.read_last(settings.kafka, found.partitions)
+        newest_at = max((each.snapshot_at for each in last.values() if each.snapshot_at), default=None)
         if newest_at is not None and checks.snapshot_found(progress, newest_at):
             log.info("the snapshot was there", at=show(newest_at))
             store.snapshot_done(progress, newest_at, progress.committed_at_us)
@@ -254,14 +248,14 @@ class Capture:
         with self._transport() as transport:
             exported = transport.export_snapshot(_temporary(settings.cdc.slot), self._show_blocking(store, transport))
             checks.require_same_wal(exported.point, _highest(last))
-            for table, _ in encoders:
+            for table, _ in found.encoders:
                 store.table_state(table.name, "snapshot")
-            log.info("snapshot starts", at=show(exported.point), tables=len(encoders))
+            log.info("snapshot starts", at=show(exported.point), tables=len(found.encoders))
             rows, taken_at_us, faults = snapshot.copy(
-                settings.postgres, exported, encoders, producer, self._clock, self._stop.is_set
+                settings.postgres, exported, found.encoders, producer, self._clock, self._stop.is_set
             )
         for table_name, fault in faults.items():
-            self._stop_table(store, tables, table_name, fault)
+            stop_table(store, found.tables, table_name, fault)
         store.snapshot_done(progress, exported.point, taken_at_us)
         log.info("snapshot done", at=show(exported.point), rows=rows)
         self._health.clear("snapshot")
@@ -269,15 +263,12 @@ class Capture:
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
-    def _ours(self) -> dict[str, Topic]:
-        """The topics that we write: of tables, of events, of dead letters."""
-        return {name: topic for name, topic in self._contracts.topics.items() if topic.kind != "feed"}
-
     def _broker(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Ask for the partitions of each topic that we write, and for its largest record in bytes."""
-        ours = self._ours()
+        """Ask for the partitions of each topic that we write (of tables, of events, of dead letters), and for its
+        largest record in bytes."""
+        ours = [name for name, topic in self._contracts.topics.items() if topic.kind != "feed"]
         found = KafkaAdmin(self._settings.kafka).topics(ours)
-        missing = [name for name, topic in ours.items() if name not in found or found[name].partitions < 1]
+        missing = [name for name in ours if name not in found or found[name].partitions < 1]
         if missing:
             raise Unprepared(f"no topic {', '.join(missing)}", hint="run `adriatic topics apply`", coordinates=KAFKA)
         partitions = {name: found[name].partitions for name in ours}
@@ -288,7 +279,7 @@ class Capture:
         """The contracts, with as many partitions as the broker has: more than the file says is fine, and then that
         many are used."""
         topics = {
-            name: _with_partitions(topic, partitions.get(name, topic.partitions))
+            name: msgspec.structs.replace(topic, partitions=partitions.get(name, topic.partitions))
             for name, topic in self._contracts.topics.items()
         }
         return replace(self._contracts, topics=topics)
@@ -307,18 +298,12 @@ class Capture:
             try:
                 encoder = tables.learn(table.relation)
             except (NoContract, ContractMismatch) as error:
-                self._stop_table(store, tables, table.name, error)
+                stop_table(store, tables, table.name, error)
                 continue
             if encoder is not None:
                 metrics.CDC_TABLE_STOPPED.labels(table=table.name).set(0)
                 encoders.append((table, encoder))
         return encoders
-
-    def _stop_table(self, store: Store, tables: Tables, name: str, error: AdriaticError) -> None:
-        log.error("table stopped", table=name, code=error.code, detail=error.detail, hint=error.hint)
-        store.table_state(name, "stopped", error)
-        tables.stop(name, error.code)
-        metrics.CDC_TABLE_STOPPED.labels(table=name).set(1)
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 
@@ -367,10 +352,6 @@ class Capture:
             metrics.CDC_EVENTS.labels(topic=topic).inc(count)
             self._records[topic] = self._records.get(topic, 0) + count
         producer.delivered.clear()
-
-
-def _with_partitions(topic: Topic, partitions: int) -> Topic:
-    return topic if topic.partitions == partitions else msgspec.structs.replace(topic, partitions=partitions)
 
 
 def _highest(last: Mapping[TopicPartition, Last]) -> int:

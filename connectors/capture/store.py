@@ -97,14 +97,16 @@ _TERMINATE_READER = """
 class Store(Session):
     """One session with the database, as adriatic_cdc. Close it, or use it as a context manager."""
 
+    reading, writing = "read the catalogue", "write to ops"
+
     def __init__(self, settings: PostgresSettings, slot: str) -> None:
         self._slot = slot
         super().__init__(connect(settings, "capture", "cdc", name="adriatic-cdc-state", autocommit=True))
 
     def lock(self) -> None:
         """Be the only capture of this slot until this connection ends. Raises `DependencyUnavailable`."""
-        row = self._one("select pg_try_advisory_lock(%s, %s)", LOCK_CLASS, _hash(self._slot))
-        if not row[0]:
+        (locked,) = self._row("select pg_try_advisory_lock(%s, %s)", LOCK_CLASS, _hash(self._slot))
+        if not locked:
             raise DependencyUnavailable(
                 f"another capture of slot {self._slot} is running", hint="this one takes over when it ends"
             )
@@ -112,7 +114,7 @@ class Store(Session):
     # --- the catalogue ----------------------------------------------------------------------------------------------
 
     def server(self, publication: str) -> Server:
-        wal_level, system_id, database = self._one(_READ_SERVER)
+        wal_level, system_id, database = self._row(_READ_SERVER)
         with translate("read the catalogue"):
             exists = read_published(self._connection, publication) is not None
         return Server(wal_level, system_id, database, exists)
@@ -123,12 +125,12 @@ class Store(Session):
 
     def newest_xid(self) -> int:
         """The whole id of a transaction of now: one that has not ended, or is next."""
-        xid: int = self._one("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint")[0]
+        xid: int = self._row("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint")[0]
         return xid
 
     def find_blocking(self, pid: int) -> list[int]:
         """Processes of Postgres whose transactions the process `pid` waits for."""
-        return list(self._one("select pg_blocking_pids(%s)", pid)[0])
+        return list(self._row("select pg_blocking_pids(%s)", pid)[0])
 
     def read_published(self, publication: str) -> list[Published]:
         """The publication's tables."""
@@ -138,25 +140,16 @@ class Store(Session):
     # --- our account ------------------------------------------------------------------------------------------------
 
     def progress(self) -> Progress | None:
-        row = self._maybe_one(_READ_PROGRESS, self._slot)
-        if row is None:
-            return None
-        system_id, lsn, at, after, snapshot = row
-        return Progress(
-            system_id, parse(lsn), (at - EPOCH) // timedelta(microseconds=1), parse(after), snapshot and parse(snapshot)
-        )
+        for system_id, lsn, at, after, snapshot in self._rows(_READ_PROGRESS, self._slot):
+            at_us = (at - EPOCH) // timedelta(microseconds=1)
+            return Progress(system_id, parse(lsn), at_us, parse(after), snapshot and parse(snapshot))
+        return None
 
     def snapshot_done(self, progress: Progress, snapshot_lsn: int, committed_at_us: int) -> None:
         """The snapshot is in Kafka. For a first one this is where readers begin to see progress."""
-        self._run(
-            _RECORD_SNAPSHOT,
-            self._slot,
-            progress.system_id,
-            show(progress.lsn),
-            _time(committed_at_us),
-            show(progress.snapshot_after),
-            show(snapshot_lsn),
-        )
+        before, after = show(progress.lsn), show(progress.snapshot_after)
+        at = self.time(committed_at_us)
+        self._run(_RECORD_SNAPSHOT, self._slot, progress.system_id, before, at, after, show(snapshot_lsn))
 
     def beat(self, confirmed: Confirmed | None, *, heartbeat: bool, read_at_us: int = 0) -> None:
         """Write down progress that moved, and a heartbeat into the WAL. Durable when this returns. `read_at_us`: the
@@ -165,7 +158,7 @@ class Store(Session):
             if confirmed is not None:
                 written = self._connection.execute(
                     _ADVANCE_PROGRESS,
-                    [show(confirmed.lsn), _time(confirmed.committed_at_us), self._slot, show(confirmed.lsn)],
+                    [show(confirmed.lsn), self.time(confirmed.committed_at_us), self._slot, show(confirmed.lsn)],
                 )
                 if written.rowcount != 1:
                     raise DependencyUnavailable("change capture was reset", hint="it starts again by itself")
@@ -173,54 +166,36 @@ class Store(Session):
                 if read_at_us:
                     self._connection.execute(
                         "update ops.cdc_progress set read_at = greatest(read_at, %s) where slot = %s",
-                        [_time(read_at_us), self._slot],
+                        [self.time(read_at_us), self._slot],
                     )
                 self._connection.execute(_EMIT_HEARTBEAT, [HEARTBEAT_PREFIX])
 
     def read_stopped(self) -> dict[str, str]:
         """Tables that are stopped, and why."""
-        rows = self._all(
-            "select table_name, code from ops.cdc_tables where slot = %s and state = 'stopped'", self._slot
+        return dict(
+            self._rows("select table_name, code from ops.cdc_tables where slot = %s and state = 'stopped'", self._slot)
         )
-        return dict(rows)
 
     def table_states(self) -> list[dict[str, Any]]:
         """List for people every table that was ever captured, stopped ones first."""
-        rows = self._all(_READ_TABLE_STATES, self._slot)
-        names = ("table", "state", "code", "detail", "hint", "since")
-        return [dict(zip(names, (*row[:-1], row[-1].isoformat()), strict=True)) for row in rows]
+        names = ("table", "state", "code", "detail", "hint")
+        return [
+            dict(zip(names, row, strict=True)) | {"since": since.isoformat()}
+            for *row, since in self._rows(_READ_TABLE_STATES, self._slot)
+        ]
 
     @staticmethod
     def time(us: int) -> datetime:
         """Convert microseconds since 1970."""
-        return _time(us)
+        return EPOCH + timedelta(microseconds=us)
 
     def table_state(self, table: str, state: str, error: AdriaticError | None = None) -> None:
         """Show what a table is doing. A stopped table stays so until `reset`."""
-        self._run(
-            _RECORD_TABLE_STATE,
-            self._slot,
-            table,
-            state,
-            error.code if error else "",
-            error.detail[:DETAIL_CHARS_MAX] if error else "",
-            error.hint if error else "",
-        )
+        self._run(_RECORD_TABLE_STATE, self._slot, table, state, *(_tell(error) if error else ("", "", "")))
 
     def dead_letter(self, topic: str, lsn: int, tenant_id: str | None, error: AdriaticError, content: bytes) -> None:
         """Keep an outbox message that cannot be encoded. The second time it is there already."""
-        self._run(
-            _INSERT_DEAD_LETTER,
-            FLOW,
-            topic,
-            NO_PARTITION,
-            lsn,
-            tenant_id,
-            error.code,
-            error.detail[:DETAIL_CHARS_MAX],
-            error.hint,
-            content,
-        )
+        self._run(_INSERT_DEAD_LETTER, FLOW, topic, NO_PARTITION, lsn, tenant_id, *_tell(error), content)
 
     # --- starting over ----------------------------------------------------------------------------------------------
 
@@ -246,30 +221,12 @@ class Store(Session):
             "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s", self._slot
         )
 
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _run(self, query: Any, *values: Any) -> None:
-        with translate("write to ops"):
-            self._connection.execute(query, values)
-
-    def _all(self, query: Any, *values: Any) -> list[Any]:
-        with translate("read the catalogue"):
-            return self._connection.execute(query, values).fetchall()
-
-    def _maybe_one(self, query: Any, *values: Any) -> Any:
-        with translate("read the catalogue"):
-            return self._connection.execute(query, values).fetchone()
-
-    def _one(self, query: Any, *values: Any) -> Any:
-        row = self._maybe_one(query, *values)
-        assert row is not None
-        return row
-
 
 def _hash(name: str) -> int:
     """Stable, and within Postgres' signed integer."""
     return zlib.crc32(name.encode()) - 2**31
 
 
-def _time(us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=us)
+def _tell(error: AdriaticError) -> tuple[str, str, str]:
+    """Why, as a row has it."""
+    return error.code, error.detail[:DETAIL_CHARS_MAX], error.hint

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from connectors.capture import outbox, pgoutput
 from connectors.capture.checks import RESET
-from connectors.capture.encoder import ORDINALS_PER_CHANGE, EncodedRecord, TransactionOrigin
+from connectors.capture.encoder import ORDINALS_PER_CHANGE, TransactionOrigin
 from connectors.capture.ledger import Ledger
 from connectors.capture.pgoutput import Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update
 from connectors.capture.store import HEARTBEAT_PREFIX, Store
@@ -22,7 +22,7 @@ from connectors.capture.tables import ContractMismatch, NoContract, Tables, Trun
 from connectors.capture.tracker import Confirmed, Tracker, Transaction
 from connectors.capture.transport import Data, Keepalive, Transport
 from connectors.kafka.errors import KAFKA
-from connectors.kafka.producer import DELIVERY_TIMEOUT_S, IdempotentProducer
+from connectors.kafka.producer import DELIVERY_TIMEOUT_S, EncodedRecord, IdempotentProducer
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.lsn import Lsn, Pos
 from connectors.postgres.xid import whole_xid
@@ -309,10 +309,15 @@ class Stream:
     def _stop(self, table: str, error: AdriaticError) -> None:
         """R11. What came before is brought to Kafka first, so that the status says exactly where the table ends."""
         self._drain()
-        log.error("table stopped", table=table, code=error.code, detail=error.detail, hint=error.hint)
-        self._parts.store.table_state(table, "stopped", error)
-        self._parts.tables.stop(table, error.code)
-        metrics.CDC_TABLE_STOPPED.labels(table=table).set(1)
+        stop_table(self._parts.store, self._parts.tables, table, error)
 
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)
+
+
+def stop_table(store: Store, tables: Tables, name: str, error: AdriaticError) -> None:
+    """Stop a table, and write down why (R11)."""
+    log.error("table stopped", table=name, code=error.code, detail=error.detail, hint=error.hint)
+    store.table_state(name, "stopped", error)
+    tables.stop(name, error.code)
+    metrics.CDC_TABLE_STOPPED.labels(table=name).set(1)

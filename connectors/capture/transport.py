@@ -11,7 +11,7 @@ from __future__ import annotations
 import select
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 import psycopg
 from psycopg import pq, sql
@@ -65,12 +65,15 @@ class Snapshot(NamedTuple):
 class Transport(Session):
     """One replication connection."""
 
+    reading = "read wal_sender_timeout"
+
     def __init__(self, settings: PostgresSettings, clock: Clock) -> None:
         self._clock = clock
         more = {"replication": "database", "prepare_threshold": None}
         super().__init__(connect(settings, "wal", "cdc", name="adriatic-cdc", autocommit=True, **more))
         self._pgconn = self._connection.pgconn
-        self.sender_timeout_s = self._read_sender_timeout_s()
+        (sender_timeout_ms,) = self._row("select setting::bigint from pg_settings where name = 'wal_sender_timeout'")
+        self.sender_timeout_s = float(sender_timeout_ms) / 1000
         self._status_every_s = min(STATUS_EVERY_S, self.sender_timeout_s / 2 or STATUS_EVERY_S)
         self._status_at = 0.0
         self._received = 0
@@ -85,19 +88,18 @@ class Transport(Session):
     def create_slot(self, name: str, meanwhile: Meanwhile) -> int:
         """Returns where its stream starts. Waits for every transaction that is running now, and calls `meanwhile`
         several times a second, which may raise."""
-        template = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'nothing')")
-        return self._create(name, template, meanwhile).point
+        return self._create(name, "LOGICAL pgoutput (SNAPSHOT 'nothing')", meanwhile).point
 
     def export_snapshot(self, name: str, meanwhile: Meanwhile) -> Snapshot:
         """Make a temporary slot `name`, which goes with this connection: so Postgres gives a snapshot together
         with its exact position in the WAL. Waits as `create_slot` does."""
-        template = sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')")
-        return self._create(name, template, meanwhile)
+        return self._create(name, "TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')", meanwhile)
 
-    def _create(self, name: str, template: sql.SQL, meanwhile: Meanwhile) -> Snapshot:
+    def _create(self, name: str, kind: LiteralString, meanwhile: Meanwhile) -> Snapshot:
         pgconn = self._pgconn
         with translate(f"create the slot {name}"):
-            pgconn.send_query(template.format(sql.Identifier(name)).as_bytes(self._connection))
+            command = sql.SQL("CREATE_REPLICATION_SLOT {} {}").format(sql.Identifier(name), sql.SQL(kind))
+            pgconn.send_query(command.as_bytes(self._connection))
             while pgconn.flush() == 1 or pgconn.is_busy():
                 select.select([pgconn.socket], [], [], CREATE_WAIT_S)
                 pgconn.consume_input()
@@ -121,14 +123,6 @@ class Transport(Session):
             self._connection.execute(command)
         self._pgconn.nonblocking = 1
         self.send_status()
-
-    def _read_sender_timeout_s(self) -> float:
-        with translate("read wal_sender_timeout"):
-            row = self._connection.execute(
-                "select setting::bigint from pg_settings where name = 'wal_sender_timeout'"
-            ).fetchone()
-        assert row is not None
-        return float(row[0]) / 1000
 
     # --- the stream -------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,6 @@ class ConsumerCore(Generic[Effects]):
         dead_letter_limit: bool = True,
     ) -> None:
         self._processor = processor
-        self._settings = settings
         self._life = life
         self._command = command
         self._contract_of = {(topics or {}).get(topic, topic): topic for topic in processor.topics}
@@ -128,7 +127,7 @@ class ConsumerCore(Generic[Effects]):
         }
         kinds = topic_catalog.load()
         self._captured = {topic for topic, contract in self._contract_of.items() if kinds[contract].kind != "feed"}
-        self._offsets: Offsets | None = None
+        self.offsets = Offsets(settings.kafka)
         self._fenced: Counter[TopicPartition] = Counter()
         self._sink = TransactionalSink(settings.postgres, processor.name, life)
         self._visibility = Visibility(self._sink, life)
@@ -151,17 +150,16 @@ class ConsumerCore(Generic[Effects]):
     def start(self, sources: Sequence[TopicPartition], work: Callable[[Connection], None]) -> None:
         """What comes before the first record, in a transaction that moves no offset. `sources` are all partitions,
         whoever reads them: until each has reported, nobody can say how far a view is."""
-        views = self.views
         with self._sink.transaction() as connection:
             work(connection)
-            expect_watermarks(connection, {source: views[source.topic] for source in sources})
+            self._expect(connection, sources)
 
     def begin(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Where to read on. A partition that nobody read yet begins at its oldest record, and has a row from then on.
         Blocks while Postgres or the broker is away."""
         at = self.retry("postgres", partial(self._sink.offsets, sources))
         if new := [source for source in sources if source not in at]:
-            first = self.retry("kafka", partial(self._first, new))
+            first = self.retry("kafka", partial(self.offsets.first, new))
             at |= self.retry("postgres", partial(self._begin_new, first))
         return {source: at[source] for source in sources}
 
@@ -170,10 +168,13 @@ class ConsumerCore(Generic[Effects]):
         return self._sink.offsets(sources)
 
     def _begin_new(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        views = self.views
         with self._sink.transaction() as connection:
-            expect_watermarks(connection, {source: views[source.topic] for source in first})
+            self._expect(connection, first)
         return self._sink.load_offsets(first)
+
+    def _expect(self, connection: Connection, sources: Iterable[TopicPartition]) -> None:
+        views = self.views
+        expect_watermarks(connection, {source: views[source.topic] for source in sources})
 
     def tolerate(self, error: Fenced, source: TopicPartition) -> None:
         """Judge a commit that found the offset elsewhere: raises `error` when going on from there is of no use.
@@ -182,10 +183,6 @@ class ConsumerCore(Generic[Effects]):
         if self._fenced[source] > FENCED_MAX:
             raise error
         log.warning("read again from the ledger", source=str(source), detail=error.detail)
-
-    def _first(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        self._offsets = self._offsets or Offsets(self._settings.kafka)
-        return self._offsets.first(sources)
 
     # --- before the transaction -------------------------------------------------------------------------------------
 
@@ -244,40 +241,30 @@ class ConsumerCore(Generic[Effects]):
             yield self._commit(waiting)
 
     def _commit(self, items: Sequence[Prepared[Effects]]) -> Step:
+        """One transaction. When something in it fails, rounds of one transaction each, until nothing does: every round
+        halves what failed or leaves it out, so they end, and one bad record among n costs about log2(n) of them."""
         source = items[0].batch.source
         step = Step(source, items[0].batch.expected_offset, items[-1].batch.next_offset)
         letters = [letter for item in items for letter in item.letters]
         shares = [share for item in items for share in item.shares]
+        isolated = committed = False
         with self._measure("commit"):
-            try:
-                self._sink.commit(step, partial(self._apply, items, shares, letters), self._retry_counter("postgres"))
-            except OperatingError:
-                raise
-            except Exception as error:
-                log.warning("isolating", flow=self._processor.name, error=type(error).__name__, source=str(source))
-                letters = self._commit_isolating(step, items, shares, letters)
+            while not committed:
+                work = partial(self._apply, items, shares, letters, isolated=isolated)
+                try:
+                    self._sink.commit(step, work, self._retry_counter("postgres"))
+                    committed = True
+                except _Faulty as error:
+                    shares, more = self._refine(shares, error.faults)
+                    letters = [*letters, *more]
+                except Exception as error:
+                    if isolated or isinstance(error, OperatingError):
+                        raise
+                    log.warning("isolating", flow=self._processor.name, error=type(error).__name__, source=str(source))
+                    isolated = True
         self._fenced.pop(source, None)
         self._count_committed(step, items, letters)
         return step
-
-    def _commit_isolating(
-        self,
-        step: Step,
-        items: Sequence[Prepared[Effects]],
-        shares: list[Share[Effects]],
-        letters: list[DeadLetter],
-    ) -> list[DeadLetter]:
-        """Rounds of one transaction each, until nothing in it fails. Every round halves what failed or leaves it out,
-        so they end: one bad record among n costs about log2(n) of them."""
-        while True:
-            work = partial(self._apply, items, shares, letters, isolated=True)
-            try:
-                self._sink.commit(step, work, self._retry_counter("postgres"))
-            except _Faulty as error:
-                shares, more = self._refine(shares, error.faults)
-                letters = [*letters, *more]
-            else:
-                return letters
 
     def _refine(
         self, shares: Sequence[Share[Effects]], faults: Mapping[int, Exception]
@@ -306,7 +293,7 @@ class ConsumerCore(Generic[Effects]):
         letters: Sequence[DeadLetter],
         connection: Connection,
         *,
-        isolated: bool = False,
+        isolated: bool,
     ) -> None:
         """All that one transaction does beside moving the offset. `isolated`: raises `_Faulty` with every share that
         cannot be applied, not just the first one's error."""

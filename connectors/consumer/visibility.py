@@ -7,11 +7,12 @@ table must not look in between. Owns that wait; `connectors/postgres/xid.py` has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from connectors.postgres.sink import TransactionalSink
 from connectors.postgres.xid import TransactionSnapshot
 from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.deadline import backoff_s
 from runtime.errors import DataError
 from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
@@ -44,7 +45,7 @@ class Visibility:
         What the last snapshot saw is visible for ever, so a reader that is behind hardly ever asks.
         """
         hidden = self._find_hidden(xids)
-        began_s, told, pauses = self._clock.monotonic(), False, _pauses()
+        began_s, told, pauses = self._clock.monotonic(), False, backoff_s(PAUSE_FIRST_S, PAUSE_MAX_S)
         while hidden:
             self._snapshot = self._life.retry("postgres", self._look)
             hidden = self._find_hidden(hidden)
@@ -64,9 +65,8 @@ class Visibility:
 
     def _look(self) -> TransactionSnapshot:
         with self._sink.read() as connection:
-            row = connection.execute("select pg_current_snapshot()::text").fetchone()
-        assert row is not None
-        return TransactionSnapshot.parse(row[0])
+            ((snapshot,),) = connection.execute("select pg_current_snapshot()::text").fetchall()
+        return TransactionSnapshot.parse(snapshot)
 
     def _drop_unassigned(self, xids: set[int]) -> set[int]:
         """Drop those that this database never gave out. It is then a copy from before they began: what they did is
@@ -91,10 +91,3 @@ def _reason(xids: set[int], waited_s: float) -> str:
         f"transaction {newest} is in the log and, after {waited_s:.0f} s, not yet visible: does a synchronous standby "
         "of Postgres not answer?"
     )
-
-
-def _pauses() -> Iterator[float]:
-    pause_s = PAUSE_FIRST_S
-    while True:
-        yield pause_s
-        pause_s = min(2 * pause_s, PAUSE_MAX_S)

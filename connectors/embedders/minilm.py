@@ -40,6 +40,8 @@ THREADS_MAX: Final = 8
 class MiniLM:
     """See `Embedder`. Bit for bit reproducible on one kind of processor. Holds about 60 MB, 30 more per busy thread."""
 
+    reproducible = True
+
     def __init__(self, threads: int = 0, weights: Path = WEIGHTS) -> None:
         """Load and verify the weights, in about 0.1 s. `threads` 0 takes the number of cores.
 
@@ -48,7 +50,7 @@ class MiniLM:
         model, tokenizer = weights / "model.onnx", weights / "tokenizer.json"
         verify_sha256(model, MODEL_SHA256)
         verify_sha256(tokenizer, TOKENIZER_SHA256)
-        self._space = EmbeddingSpace.of("minilm", MODEL, MODEL_SHA256, DIMENSION)
+        self.space = EmbeddingSpace.of("minilm", MODEL, MODEL_SHA256, DIMENSION)
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.enable_truncation(WORD_PIECES_MAX)
         self._tokenizer.no_padding()
@@ -68,14 +70,6 @@ class MiniLM:
                 hint="set embedder.kind to openai for another model, or leave embedder.model and .dimension alone",
             )
         return cls(settings.threads)
-
-    @property
-    def space(self) -> EmbeddingSpace:
-        return self._space
-
-    @property
-    def reproducible(self) -> bool:
-        return True
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
         refuse_blank(texts)

@@ -20,9 +20,10 @@ import numpy as np
 import openai
 
 from connectors.embedders import EmbeddingSpace, Vector, refuse_blank
+from connectors.http_errors import REASON_CHARS_MAX, map_break, map_status
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.deadline import Deadline
-from runtime.errors import DependencyUnavailable, Halted, Unprocessable
+from runtime.errors import AdriaticError, DependencyUnavailable, Halted, Unprocessable
 from runtime.settings import EmbedderSettings
 
 REQUEST_CHARS_MAX: Final = 200_000
@@ -40,6 +41,7 @@ TEXT_CHARS_MIN: Final = 32
 PLAIN_WORD: Final = "decision"
 """The text that any embedding endpoint takes: tells a refused text from an endpoint that refuses everything."""
 
+WHO: Final = "the embedding endpoint"
 _TOO_LONG: Final = re.compile(
     r"context.?length|too (?:long|large|many tokens)|maximum.{0,40}tokens|less than \d+ tokens|token limit",
     re.IGNORECASE,
@@ -67,10 +69,12 @@ class _Refused(Exception):
 class OpenAIEmbedder:
     """See `Embedder`. Endpoints compute in batches on shared hardware: equal texts give nearly equal vectors."""
 
+    reproducible = False
+
     def __init__(self, settings: EmbedderSettings, clock: Clock = SYSTEM_CLOCK) -> None:
         host = urlsplit(settings.base_url).netloc
         # The endpoint belongs to the space: nothing else says whether two servers' "bge-small" are the same weights.
-        self._space = EmbeddingSpace.of(f"openai:{host}", settings.model, "unversioned", settings.dimension)
+        self.space = EmbeddingSpace.of(f"openai:{host}", settings.model, "unversioned", settings.dimension)
         self._settings = settings
         self._clock = clock
         self._client = openai.OpenAI(
@@ -80,14 +84,6 @@ class OpenAIEmbedder:
             max_retries=0,
             timeout=openai.Timeout(settings.timeout_s, connect=min(CONNECT_TIMEOUT_S, settings.timeout_s)),
         )
-
-    @property
-    def space(self) -> EmbeddingSpace:
-        return self._space
-
-    @property
-    def reproducible(self) -> bool:
-        return False
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
         refuse_blank(texts)
@@ -137,19 +133,19 @@ class OpenAIEmbedder:
                 input=list(texts), model=self._settings.model, dimensions=dimensions, encoding_format="float"
             ) as response:
                 body = self._read(response.iter_bytes(), deadline)
+        except AdriaticError:
+            raise
         except openai.APIStatusError as error:
-            raise _from_status(error) from error
-        except openai.OpenAIError as error:
-            raise DependencyUnavailable(
-                f"the embedding endpoint does not answer: {type(error).__name__}",
-                hint=f"is {self._settings.base_url} reachable from here?",
-            ) from error
+            raise _judge(error) from error
+        except Exception as error:
+            hint = f"is {self._settings.base_url} reachable from here, and embedder.timeout_s long enough?"
+            raise map_break(error, WHO, hint) from error
         return self._vectors(body, len(texts))
 
     def _read(self, parts: Iterator[bytes], deadline: Deadline) -> bytes:
         """The SDK's time-out is for each read, so an endpoint that trickles would never end; the deadline ends it."""
         body = bytearray()
-        while part := _next_part(parts):
+        for part in parts:
             body += part
             if deadline.passed:
                 raise DependencyUnavailable(
@@ -170,9 +166,9 @@ class OpenAIEmbedder:
         return [self._check(row.embedding) for row in sorted(rows, key=lambda row: row.index)]
 
     def _check(self, numbers: list[float]) -> Vector:
-        if len(numbers) != self._space.dimension:
+        if len(numbers) != self.space.dimension:
             raise Halted(
-                f"the endpoint's vectors have {len(numbers)} dimensions, the settings say {self._space.dimension}",
+                f"the endpoint's vectors have {len(numbers)} dimensions, the settings say {self.space.dimension}",
                 hint="set embedder.dimension to what the model gives; it belongs to the embedding space",
             )
         vector: Vector = np.asarray(numbers, dtype=np.float32)
@@ -181,17 +177,6 @@ class OpenAIEmbedder:
             raise DependencyUnavailable("the embedding endpoint sent a vector without a direction")
         scaled: Vector = vector / np.float32(length)
         return scaled
-
-
-def _next_part(parts: Iterator[bytes]) -> bytes:
-    """The next bytes of an answer, empty at its end. Whatever the SDK's transport raises while it reads comes through
-    bare, in the transport's own classes, which are not ours to depend on."""
-    try:
-        return next(parts, b"")
-    except Exception as error:
-        raise DependencyUnavailable(
-            f"the embedding endpoint broke off its answer: {type(error).__name__}", hint="see embedder.timeout_s"
-        ) from error
 
 
 def batches(sizes: Sequence[int], count_max: int) -> Iterator[tuple[int, int]]:
@@ -207,20 +192,10 @@ def batches(sizes: Sequence[int], count_max: int) -> Iterator[tuple[int, int]]:
         yield start, len(sizes)
 
 
-def _from_status(error: openai.APIStatusError) -> DependencyUnavailable | _Refused:
+def _judge(error: openai.APIStatusError) -> DependencyUnavailable | _Refused:
     """Judge whose fault it is: ours to wait out, or this request's."""
     status = error.status_code
-    reason = f"HTTP {status}, {error.message[:300]}"
     too_long = bool(_TOO_LONG.search(error.message))  # some servers say it with a 500
     if status in (400, 413, 422) or (too_long and status != 429):
-        return _Refused(reason, too_long)
-    if status in (401, 403):
-        return DependencyUnavailable(
-            f"the embedding endpoint does not accept the key: HTTP {status}", hint="check embedder.api_key"
-        )
-    wait = error.response.headers.get("retry-after", "")
-    return DependencyUnavailable(
-        f"the embedding endpoint cannot answer now: {reason}",
-        hint=f"it asks to wait {wait} s" if wait else "",
-        coordinates={"retry_after_s": float(wait)} if wait.replace(".", "", 1).isdigit() else {},
-    )
+        return _Refused(f"HTTP {status}, {error.message[:REASON_CHARS_MAX]}", too_long)
+    return map_status(error, WHO, "embedder")

@@ -14,11 +14,12 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
+
+from msgspec.structs import replace
 
 from connectors.history.model import ChangeKind, Fault, FileChange, SourceKind, is_markdown, symbolic_link
 from runtime.errors import InvalidInput
@@ -49,17 +50,10 @@ _SAFE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One line of the raw log: what happened to a file in a commit, before its content is read."""
+class _Entry(NamedTuple):
+    """One line of the raw log: what happened to a file in a commit, and the object that is its content, unread."""
 
-    ref: str
-    committed_at: datetime
-    author: str
-    subject: str
-    change: ChangeKind
-    path: str
-    old_path: str | None
+    change: FileChange
     blob: str
 
 
@@ -109,42 +103,23 @@ class GitSource:
         return notes
 
     def changes(self) -> Iterator[FileChange | Fault]:
-        with _Blobs(self._root) as blobs:
+        with closing(_Blobs(self._root)) as blobs:
             for entry in self._entries():
-                if isinstance(entry, Fault):
-                    yield entry
-                    continue
-                content: bytes | None = None
-                size_bytes = 0
-                if entry.change != "D":
-                    size = blobs.size(entry.blob)
-                    if size is None:
-                        yield Fault(f"{entry.path} in {entry.ref[:12]}", "missing-object", f"{entry.blob} is not here")
-                        continue
-                    size_bytes = size
-                    content = blobs.read(entry.blob) if size_bytes <= self._bytes_max else None
-                yield FileChange(
-                    ref=entry.ref,
-                    committed_at=entry.committed_at,
-                    author=entry.author,
-                    subject=entry.subject,
-                    change=entry.change,
-                    path=entry.path,
-                    old_path=entry.old_path,
-                    content=content,
-                    size_bytes=size_bytes,
-                )
+                yield entry if isinstance(entry, Fault) else self._read(blobs, *entry)
+
+    def _read(self, blobs: _Blobs, change: FileChange, blob: str) -> FileChange | Fault:
+        if change.change == "D":
+            return change
+        size = blobs.size(blob)
+        if size is None:
+            return Fault(_where(change), "missing-object", f"{blob} is not here")
+        return replace(change, content=blobs.read(blob) if size <= self._bytes_max else None, size_bytes=size)
 
     def _entries(self) -> Iterator[_Entry | Fault]:
         command = [
             *("log", self._head, "--first-parent", "-m", "--reverse", "--raw", "-z", "--no-abbrev", "--root"),
-            *(
-                f"-M{RENAME_SIMILARITY}",
-                f"-l{RENAME_FILES_MAX}",
-                "--no-ext-diff",
-                "--no-textconv",
-                "--no-show-signature",
-            ),
+            *(f"-M{RENAME_SIMILARITY}", f"-l{RENAME_FILES_MAX}"),
+            *("--no-ext-diff", "--no-textconv", "--no-show-signature"),
             *("--encoding=UTF-8", "--no-color", "--no-notes", "--format=tformat:%x01%H%x00%cI%x00%aN%x00%s"),
             *("--", *self._pathspecs()),
         ]
@@ -164,23 +139,22 @@ class GitSource:
 
     def _keep_markdown(self, entry: _Entry) -> Iterator[_Entry]:
         """The entry as far as it is about Markdown: a file renamed to another kind is gone, and the other way round."""
-        new = is_markdown(entry.path)
-        if entry.change != "R":
-            if new:
-                yield entry
-            return
-        assert entry.old_path is not None
-        old = is_markdown(entry.old_path)
-        if new and old:
+        change = entry.change
+        new, old_path = is_markdown(change.path), change.old_path or ""
+        if new and (change.change != "R" or is_markdown(old_path)):
             yield entry
         elif new:
-            yield _with(entry, "A", entry.path)
-        elif old:
-            yield _with(entry, "D", entry.old_path)
+            yield _as(entry, "A", change.path)
+        elif change.change == "R" and is_markdown(old_path):
+            yield _as(entry, "D", old_path)
 
 
-def _with(entry: _Entry, change: ChangeKind, path: str) -> _Entry:
-    return replace(entry, change=change, path=path, old_path=None)
+def _as(entry: _Entry, kind: ChangeKind, path: str) -> _Entry:
+    return entry._replace(change=replace(entry.change, change=kind, path=path, old_path=None))
+
+
+def _where(change: FileChange) -> str:
+    return f"{change.path} in {change.ref[:12]}"
 
 
 def _adr_dir_file(root: Path) -> str:
@@ -224,23 +198,23 @@ def _parse_log(tokens: Iterator[str]) -> Iterator[_Entry | Fault]:
         old_path = None
         if status[0] in "RC":
             old_path, path = path, next(tokens)
-        yield from _classify(_Entry(ref, at, author, subject, "M", path, old_path, blob), old_mode, new_mode, status[0])
+        entry = _Entry(FileChange(ref, at, author, subject, "M", path, old_path), blob)
+        yield from _classify(entry, old_mode, new_mode, status[0])
 
 
 def _classify(entry: _Entry, old_mode: str, new_mode: str, status: str) -> Iterator[_Entry | Fault]:
     """Only regular files count: a file that became a link or a submodule is gone, and the other way round it is new.
     A link is said to be there, so that nobody looks for its record in vain."""
-    if new_mode == _LINK and is_markdown(entry.path):
-        yield symbolic_link(f"{entry.path} in {entry.ref[:12]}")
+    change = entry.change
+    if new_mode == _LINK and is_markdown(change.path):
+        yield symbolic_link(_where(change))
     was, is_ = old_mode in _REGULAR, new_mode in _REGULAR
     if status == "R" and was and is_:
-        yield replace(entry, change="R")
-    elif was and is_ and status != "C":
-        yield _with(entry, "M", entry.path)
+        yield entry._replace(change=replace(change, change="R"))
     elif is_:
-        yield _with(entry, "A", entry.path)
+        yield _as(entry, "M" if was and status != "C" else "A", change.path)
     elif was:
-        yield _with(entry, "D", entry.old_path or entry.path)
+        yield _as(entry, "D", change.old_path or change.path)
 
 
 # ------------------------------------------------------------------------------------------------------ talking to git
@@ -250,14 +224,10 @@ class _Blobs:
     """Contents by object id, from two git processes that live as long as the read: one says sizes, one sends bytes."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._sizes = _start(root, ["cat-file", "--batch-check"], feed=True)
+        self._bytes = _start(root, ["cat-file", "--batch"], feed=True)
 
-    def __enter__(self) -> _Blobs:
-        self._sizes = _start(self._root, ["cat-file", "--batch-check"], feed=True)
-        self._bytes = _start(self._root, ["cat-file", "--batch"], feed=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         for process in (self._sizes, self._bytes):
             _end(process)
 
@@ -278,11 +248,9 @@ class _Blobs:
     def _header(process: subprocess.Popen[bytes], blob: str) -> tuple[str, int]:
         assert process.stdin is not None
         assert process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):  # then there is no answer either
             process.stdin.write(f"{blob}\n".encode("ascii"))
             process.stdin.flush()
-        except BrokenPipeError as error:
-            raise InvalidInput("git ended while contents were being read") from error
         parts = process.stdout.readline().decode("ascii", "replace").split()
         if not parts:
             raise InvalidInput("git ended while contents were being read")

@@ -66,14 +66,9 @@ class KafkaAdmin:
 
         Returns when the broker shows what was done: the controller answers before the others have heard of it.
         """
-        steps: dict[str, Callable[[TopicChange, Topic], Any]] = {
-            "create": self._create,
-            "grow": self._grow,
-            "alter": self._alter,
-        }
-        made = [change for change in plan.changes if change.action in steps]
+        made = [change for change in plan.changes if change.action in ("create", "grow", "alter")]
         for change in made:
-            steps[change.action](change, topics[change.topic])
+            self._make(change, topics[change.topic])
             done(change)
         self._settle(made, topics)
 
@@ -91,33 +86,20 @@ class KafkaAdmin:
     def _metadata(self) -> Any:
         return self._admin.call("list topics", lambda client: client.list_topics(timeout=self._timeout_s))
 
-    def _create(self, change: TopicChange, topic: Topic) -> None:
-        new = NewTopic(topic.name, topic.partitions, self._settings.replication_factor, config=dict(topic.config))
-
-        def create(client: AdminClient) -> None:
-            (future,) = client.create_topics([new], request_timeout=self._timeout_s).values()
-            try:
-                self._admin.result(future)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise
-
-        self._admin.call(f"create {topic.name}", create)
-
-    def _grow(self, change: TopicChange, topic: Topic) -> None:
-        new = NewPartitions(topic.name, topic.partitions)
-        self._each(
-            f"give {topic.name} {topic.partitions} partitions",
-            lambda client: client.create_partitions([new], request_timeout=self._timeout_s),
-        )
-
-    def _alter(self, change: TopicChange, topic: Topic) -> None:
-        entry = ConfigEntry(change.setting, change.after, incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic.name, incremental_configs=[entry])
-        self._each(
-            f"set {change.setting} of {topic.name}",
-            lambda client: client.incremental_alter_configs([resource], request_timeout=self._timeout_s),
-        )
+    def _make(self, change: TopicChange, topic: Topic) -> None:
+        limit_s = self._timeout_s
+        if change.action == "create":
+            new = NewTopic(topic.name, topic.partitions, self._settings.replication_factor, config=dict(topic.config))
+            self._each(f"create {topic.name}", lambda client: client.create_topics([new], request_timeout=limit_s))
+        elif change.action == "grow":
+            more = NewPartitions(topic.name, topic.partitions)
+            doing = f"give {topic.name} {topic.partitions} partitions"
+            self._each(doing, lambda client: client.create_partitions([more], request_timeout=limit_s))
+        else:
+            entry = ConfigEntry(change.setting, change.after, incremental_operation=AlterConfigOpType.SET)
+            resource = ConfigResource(ConfigResource.Type.TOPIC, topic.name, incremental_configs=[entry])
+            doing = f"set {change.setting} of {topic.name}"
+            self._each(doing, lambda client: client.incremental_alter_configs([resource], request_timeout=limit_s))
 
     def _config(self, names: list[str]) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
         if not names:
@@ -132,9 +114,17 @@ class KafkaAdmin:
         """What the client promised for each thing that it was asked about."""
 
         def ask(client: AdminClient) -> dict[Any, Any]:
-            return {what: self._admin.result(future) for what, future in request(client).items()}
+            return {what: self._result(future) for what, future in request(client).items()}
 
         return self._admin.call(doing, ask)
+
+    def _result(self, future: Future[Any]) -> Any:
+        """A topic that is there when it is to be made is fine."""
+        try:
+            return self._admin.result(future)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
 
 
 def _effective(entries: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[str]]:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.errors import translate
@@ -60,12 +60,7 @@ CONSUMERS: Mapping[Use, ConsumerBounds] = {
     "tap": ConsumerBounds("adriatic-tap", "earliest", fetch_wait_ms=500, queued_kib_max=8_192),
     # Reads a record of a partition, for its timestamp.
     "watch": ConsumerBounds(
-        "adriatic-watch",
-        "earliest",
-        fetch_wait_ms=10,
-        queued_kib_max=1_024,
-        partition_fetch_bytes=65_536,
-        quiet=True,
+        "adriatic-watch", "earliest", fetch_wait_ms=10, queued_kib_max=1_024, partition_fetch_bytes=65_536, quiet=True
     ),
     "ledger": ConsumerBounds("adriatic-ledger", "earliest", fetch_wait_ms=50, queued_kib_max=65_536),
 }
@@ -98,6 +93,13 @@ def make_consumer(
         **(extra or {}),
     }
     return Consumer(config, logger=_LIBRARY_LOG)
+
+
+def fetch(consumer: Consumer, wait_s: float, records_max: int) -> list[Message]:
+    """What is there, at most `records_max`. `consume` waits until it has as many as it was asked for, so the wait is
+    for the first one alone."""
+    first = consumer.poll(wait_s)
+    return [] if first is None else [first, *consumer.consume(records_max - 1, 0)]
 
 
 def make_producer(settings: KafkaSettings, bounds: Mapping[str, Any], on_error: OnError | None = None) -> Producer:
@@ -133,13 +135,8 @@ class Admin:
 
 
 def _common(settings: KafkaSettings, quiet: bool = False) -> dict[str, Any]:
-    quietly = {"log_level": 0} if quiet else {}
-    return {
-        **settings.client_config(),
-        "socket.keepalive.enable": True,
-        "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
-        **quietly,
-    }
+    common = {"socket.keepalive.enable": True, "reconnect.backoff.max.ms": RECONNECT_MS_MAX}
+    return {**settings.client_config(), **common, **({"log_level": 0} if quiet else {})}
 
 
 def _reporter(use: str, quiet: bool = False) -> OnError:

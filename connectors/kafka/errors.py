@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from confluent_kafka import KafkaError, KafkaException
 
+from connectors.meanings import by_name
 from runtime.errors import AdriaticError, Defect, DependencyUnavailable, Fenced, Halted, Misconfigured, Unprepared
 
 KAFKA: Final = {"dependency": "kafka"}
@@ -77,40 +78,29 @@ _CODES: Final[Mapping[Meaning, str]] = {
 }
 
 MEANINGS: Final[Mapping[int, Meaning]] = {
-    getattr(KafkaError, name): meaning for meaning, names in _CODES.items() for name in names.split()
+    getattr(KafkaError, name): meaning for name, meaning in by_name(_CODES).items()
 }
 
-AIOKAFKA: Final[Mapping[str, Meaning]] = {
-    "AuthenticationFailedError": "unprepared",
-    "AuthenticationMethodNotSupported": "unprepared",
-    "BrokerResponseError": "away",
-    "Cancelled": "away",
-    "CommitFailedError": "away",
-    "ConsumerStoppedError": "away",
-    "CorrelationIdError": "away",
-    "IllegalArgumentError": "defect",
-    "IllegalOperation": "defect",
-    "IllegalStateError": "defect",
-    "IncompatibleBrokerVersion": "unprepared",
-    "KafkaConfigurationError": "defect",
-    "KafkaConnectionError": "away",
-    "KafkaError": "away",
-    "KafkaProtocolError": "away",
-    "KafkaTimeoutError": "away",
-    "KafkaUnavailableError": "away",
-    "MetadataEmptyBrokerList": "away",
-    "NoBrokersAvailable": "away",
-    "NodeNotReadyError": "away",
-    "NoOffsetForPartitionError": "lost",
-    "ProducerClosed": "defect",
-    "ProducerFenced": "fenced",
-    "QuotaViolationError": "away",
-    "RecordTooLargeError": "record",
-    "StaleMetadata": "away",
-    "TooManyInFlightRequests": "away",
-    "UnrecognizedBrokerVersion": "unprepared",
-    "UnsupportedCodecError": "unprepared",
-}
+AIOKAFKA: Final[Mapping[str, Meaning]] = by_name(
+    {
+        "away": """
+            BrokerResponseError Cancelled CommitFailedError ConsumerStoppedError CorrelationIdError
+            KafkaConnectionError KafkaError KafkaProtocolError KafkaTimeoutError KafkaUnavailableError
+            MetadataEmptyBrokerList NoBrokersAvailable NodeNotReadyError QuotaViolationError StaleMetadata
+            TooManyInFlightRequests
+        """,
+        "unprepared": """
+            AuthenticationFailedError AuthenticationMethodNotSupported IncompatibleBrokerVersion
+            UnrecognizedBrokerVersion UnsupportedCodecError
+        """,
+        "fenced": "ProducerFenced",
+        "lost": "NoOffsetForPartitionError",
+        "record": "RecordTooLargeError",
+        "defect": """
+            IllegalArgumentError IllegalOperation IllegalStateError KafkaConfigurationError ProducerClosed
+        """,
+    }
+)
 """What aiokafka raises without a number of the broker's, by the name of the class."""
 
 _HINTS: Final[Mapping[Meaning, str]] = {

@@ -6,8 +6,9 @@ Refuses to judge (`adriatic/watch/lag.py`). Committed offsets are asked for befo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException
@@ -17,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.kafka.clients import Admin, make_consumer
 from connectors.kafka.errors import meaning_of
 from connectors.kafka.offsets import Offsets
-from connectors.kafka.records import TopicPartition, record_of
+from connectors.kafka.records import TopicPartition, positions_of, record_of, source_of
 from runtime.clock import SYSTEM_CLOCK
 from runtime.settings import KafkaSettings
 
@@ -76,7 +77,7 @@ class Broker:
 
     def poll(self, ours: Mapping[str, Mapping[TopicPartition, int]]) -> BrokerPoll:
         """`ours`: what our own groups have committed, read before this call."""
-        groups, left_out = self._groups()
+        groups, left_out = self._admin.call("list groups", self._ask_groups)
         committed = [*ours.values(), *(group.committed for group in groups if group.committed)]
         wanted = {source for offsets in committed for source in offsets}
         known = self._offsets.topics()
@@ -97,20 +98,13 @@ class Broker:
 
     # --- groups -----------------------------------------------------------------------------------------------------
 
-    def _groups(self) -> tuple[list[Group], int]:
-        return self._admin.call("list groups", self._ask_groups)
-
     def _ask_groups(self, client: AdminClient) -> tuple[list[Group], int]:
         listed = self._admin.result(client.list_consumer_groups(request_timeout=REQUEST_S_MAX))
         names = sorted(group.group_id for group in listed.valid)
         kept = names[:GROUPS_MAX]
         members = self._members(client, kept)
-        asked = {
-            name: client.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(name)], request_timeout=REQUEST_S_MAX
-            )[name]
-            for name in kept
-        }
+        ask = partial(client.list_consumer_group_offsets, request_timeout=REQUEST_S_MAX)
+        asked = {name: ask([ConsumerGroupTopicPartitions(name)])[name] for name in kept}
         groups = [Group(name, members.get(name), self._read_committed(asked[name])) for name in kept]
         return groups, len(names) - len(kept)
 
@@ -118,32 +112,27 @@ class Broker:
         if not names:
             return {}
         asked = client.describe_consumer_groups(names, request_timeout=REQUEST_S_MAX)
-        found: dict[str, int | None] = {}
-        for name, future in asked.items():
-            try:
-                found[name] = len(self._admin.result(future).members)
-            except KafkaException as error:  # its coordinator moves, or it ended a moment ago
-                self._doubt(error)
-                found[name] = None
-        return found
+        answers = {name: self._answer(future) for name, future in asked.items()}
+        return {name: None if answer is None else len(answer.members) for name, answer in answers.items()}
 
     def _read_committed(self, asked: Any) -> dict[TopicPartition, int] | None:
-        """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us."""
-        try:
-            answer = self._admin.result(asked)
-        except KafkaException as error:
-            self._doubt(error)
+        answer = self._answer(asked)
+        if answer is None:
             return None
         return {
             TopicPartition(position.topic, position.partition): position.offset
-            for position in _positions(answer.topic_partitions)
+            for position in answer.topic_partitions or ()
             if position.error is None and position.offset >= 0
         }
 
-    def _doubt(self, error: KafkaException) -> None:
-        """Doubt the client, but not for a group that is not for us: no other client would be told either."""
-        if meaning_of(error.args[0].code()) != "unprepared":
-            self.fit = False
+    def _answer(self, asked: Any) -> Any:
+        """None for one group says nothing about the others: its coordinator moves, it is gone, or it is not for us.
+        Then the client is in doubt, but not for a group that is not for us: no other client would be told either."""
+        try:
+            return self._admin.result(asked)
+        except KafkaException as error:
+            self.fit = self.fit and meaning_of(error.args[0].code()) == "unprepared"
+            return None
 
     # --- records ----------------------------------------------------------------------------------------------------
 
@@ -170,14 +159,14 @@ class Broker:
             self._reader = make_consumer(self._settings, "watch")
         reader = self._reader
         found: dict[TopicPartition, float | None] = {}
-        places = [KafkaPosition(source.topic, source.partition, at) for source, at in turn.items()]
+        places = positions_of(turn)
         reader.assign(places)
         reader.resume(places)  # what an earlier read paused stays so, beyond its assignment
         while len(found) < len(turn) and (left_s := until_s - SYSTEM_CLOCK.monotonic()) > 0:
             message = reader.poll(left_s)
             if message is None:
                 continue
-            source = TopicPartition(message.topic() or "", message.partition() or 0)
+            source = source_of(message)
             if (error := message.error()) is not None:
                 if error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= ranges[source].end:
                     found.setdefault(source, None)
@@ -186,10 +175,6 @@ class Broker:
                 at_ms = record_of(message).timestamp_ms
                 if at_ms is not None:
                     found[source] = at_ms / 1000
-                reader.pause([KafkaPosition(source.topic, source.partition)])
+                reader.pause([KafkaPosition(*source)])
         reader.unassign()
         return found
-
-
-def _positions(found: Iterable[Any] | None) -> Iterable[Any]:
-    return found or ()

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from connectors.kafka.clients import make_producer
+from connectors.kafka.clients import OnError, make_producer
 from connectors.kafka.errors import KAFKA, map_error, translate
-from connectors.kafka.records import TopicPartition
+from connectors.kafka.records import TopicPartition, source_of
+from connectors.postgres.lsn import Pos
 from runtime.clock import Clock
 from runtime.errors import AdriaticError, DependencyUnavailable, RecordTooLarge
 from runtime.logs import get_logger
@@ -50,23 +51,18 @@ COMMIT_WAIT_S = 5.0
 """Time between two looks whether we were asked to stop while a transaction commits."""
 
 Acked = Callable[[], None]
+Headers = list[tuple[str, bytes]]
 
 
-class Sendable(Protocol):
-    """What a producer needs of a record."""
+class EncodedRecord(NamedTuple):
+    """One record, ready to be produced. `pos`: its place in the WAL."""
 
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Any: ...  # a list of names and bytes; the library's stubs want a wider list
-    @property
-    def pos(self) -> Any: ...
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    pos: Pos
 
 
 class Deliveries:
@@ -86,15 +82,48 @@ class Deliveries:
         self.failed[source] = min(pos, self.failed.get(source, pos))
 
 
-class IdempotentProducer:
-    """Records in order, once each.
+class _Producer:
+    """What both producers do. `limits`: the largest record of each topic, in bytes."""
 
-    `limits`: the largest record of each topic, in bytes.
-    """
-
-    def __init__(self, settings: KafkaSettings, limits: Mapping[str, int], clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        limits: Mapping[str, int],
+        clock: Clock,
+        own: dict[str, Any],
+        on_error: OnError | None = None,
+    ) -> None:
         self._limits = limits
         self._clock = clock
+        self._producer = make_producer(settings, _bounds(limits) | own, on_error)
+
+    def check(self, record: EncodedRecord) -> None:
+        """Raises `RecordTooLarge`. Call it for all the records of a change before the first is sent."""
+        size, limit = size_bytes(record), self._limits[record.topic]
+        if size > limit:
+            raise RecordTooLarge(
+                f"a record of {size} bytes, and {record.topic} takes {limit}",
+                hint="raise max.message.bytes in the topic's file, and the broker's limits with it",
+            )
+
+    def _hand_over(self, record: EncodedRecord, on_delivery: Callable[..., None] | None = None) -> bool:
+        """False when the queue is full."""
+        topic, headers = record.topic, cast("Any", record.headers)  # the library's stubs want a wider list
+        try:
+            self._producer.produce(
+                *(topic, record.value, record.key, record.partition), on_delivery=on_delivery, headers=headers
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            raise map_error(error.args[0], f"produce to {topic}") from None
+        return True
+
+
+class IdempotentProducer(_Producer):
+    """Records in order, once each."""
+
+    def __init__(self, settings: KafkaSettings, limits: Mapping[str, int], clock: Clock) -> None:
         self._error: AdriaticError | None = None
         self.deliveries = Deliveries()
         self.delivered: dict[str, int] = {}
@@ -103,29 +132,14 @@ class IdempotentProducer:
         self.answered_at = clock.monotonic()
         """When the broker last acknowledged something, or nothing was waiting (monotonic seconds)."""
         own = {"enable.idempotence": True, "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
-        self._producer = make_producer(settings, _bounds(limits) | own, self._on_error)
+        super().__init__(settings, limits, clock, own, self._on_error)
 
-    def check(self, record: Sendable) -> None:
-        """Raises `RecordTooLarge`. Call it for all the records of a change before the first is sent."""
-        check_size(record, self._limits)
-
-    def send(self, record: Sendable, acked: Acked) -> bool:
+    def send(self, record: EncodedRecord, acked: Acked) -> bool:
         """Hand over a record; False when the queue is full. `acked` is called from `poll`, when it is in the log."""
         if self.unacked == 0:
             self.answered_at = self._clock.monotonic()
-        try:
-            self._producer.produce(
-                record.topic,
-                record.value,
-                record.key,
-                record.partition,
-                on_delivery=partial(self._on_delivery, acked, record.pos),
-                headers=record.headers,
-            )
-        except BufferError:
+        if not self._hand_over(record, partial(self._on_delivery, acked, record.pos)):
             return False
-        except KafkaException as error:
-            raise map_error(error.args[0], f"produce to {record.topic}") from None
         self.unacked += 1
         return True
 
@@ -149,8 +163,8 @@ class IdempotentProducer:
 
     def _on_delivery(self, acked: Acked, pos: Any, error: KafkaError | None, message: Message) -> None:
         self.unacked -= 1
-        topic = message.topic() or ""
-        source = TopicPartition(topic, message.partition() or 0)
+        source = source_of(message)
+        topic = source.topic
         if error is None:
             acked()
             self.answered_at = self._clock.monotonic()
@@ -168,40 +182,27 @@ class IdempotentProducer:
             self._error = map_error(error, "produce")
 
 
-class TransactionalProducer:
+class TransactionalProducer(_Producer):
     """Records that become visible together. Making one ends whatever an earlier one of the same name left open."""
 
     def __init__(self, settings: KafkaSettings, limits: Mapping[str, int], name: str, clock: Clock) -> None:
-        self._limits = limits
-        self._clock = clock
         own = {"transactional.id": name, "transaction.timeout.ms": TRANSACTION_MAX_S * 1000}
-        self._producer = make_producer(settings, _bounds(limits) | own)
+        super().__init__(settings, limits, clock, own)
         with translate("fence earlier snapshots"):
             self._producer.init_transactions(TRANSACTION_CALL_S)
-
-    def check(self, record: Sendable) -> None:
-        """Raises `RecordTooLarge`."""
-        check_size(record, self._limits)
 
     def begin(self) -> None:
         with translate("begin a transaction"):
             self._producer.begin_transaction()
 
-    def send(self, record: Sendable, stopping: Callable[[], bool]) -> None:
+    def send(self, record: EncodedRecord, stopping: Callable[[], bool]) -> None:
         """Blocks while the queue is full, and at most `TRANSACTION_CALL_S`."""
         until_s = self._clock.monotonic() + TRANSACTION_CALL_S
-        while True:
-            try:
-                self._producer.produce(record.topic, record.value, record.key, record.partition, headers=record.headers)
-            except BufferError:
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                raise map_error(error.args[0], f"produce to {record.topic}") from None
-            else:
-                self._producer.poll(0)
-                return
+        while not self._hand_over(record):
+            self._producer.poll(0.1)
             if stopping() or self._clock.monotonic() > until_s:
                 raise DependencyUnavailable("the broker does not take the snapshot's records", coordinates=KAFKA)
+        self._producer.poll(0)
 
     def commit(self, stopping: Callable[[], bool]) -> None:
         """Blocks for as long as a transaction may last."""
@@ -225,16 +226,7 @@ class TransactionalProducer:
             log.warning("transaction left open", detail=str(error))
 
 
-def check_size(record: Sendable, limits: Mapping[str, int]) -> None:
-    size = size_bytes(record)
-    if size > limits[record.topic]:
-        raise RecordTooLarge(
-            f"a record of {size} bytes, and {record.topic} takes {limits[record.topic]}",
-            hint="raise max.message.bytes in the topic's file, and the broker's limits with it",
-        )
-
-
-def size_bytes(record: Sendable) -> int:
+def size_bytes(record: EncodedRecord) -> int:
     """How large the broker will find it, never less than it will."""
     headers = sum(len(name) + len(value) + 8 for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers + RECORD_OVERHEAD_BYTES

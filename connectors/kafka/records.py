@@ -7,14 +7,18 @@ keys and values. Headers of other producers are never an error: what cannot be r
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from confluent_kafka import Message
+from confluent_kafka import TopicPartition as KafkaPosition
 
 from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER, TRANSACTION_HEADER
+
+T = TypeVar("T")
 
 XID_DIGITS_MAX = 18
 """A billion transactions a second for thirty years; more digits would not fit Postgres' type."""
@@ -62,11 +66,7 @@ class Record:
     @property
     def lsn(self) -> int | None:
         """LSN of the commit that this record belongs to."""
-        text = self.header(POSITION_HEADER)
-        try:
-            return int(text.split("/", 1)[0], 16) if text else None
-        except ValueError:
-            return None
+        return self._read(POSITION_HEADER, lambda text: int(text.split("/", 1)[0], 16))
 
     @property
     def xid(self) -> int | None:
@@ -77,18 +77,17 @@ class Record:
     @property
     def committed_at(self) -> datetime | None:
         """When the source committed it, by the source's clock."""
-        text = self.header(COMMITTED_AT_HEADER)
-        try:
-            return datetime.fromtimestamp(int(text) / 1_000_000, UTC) if text else None
-        except (ValueError, OverflowError, OSError):
-            return None
+        return self._read(COMMITTED_AT_HEADER, lambda text: datetime.fromtimestamp(int(text) / 1_000_000, UTC))
 
     @property
     def tenant_id(self) -> UUID | None:
-        text = self.header(TENANT_HEADER)
+        return self._read(TENANT_HEADER, UUID)
+
+    def _read(self, name: str, parse: Callable[[str], T]) -> T | None:
+        text = self.header(name)
         try:
-            return UUID(text) if text else None
-        except ValueError:
+            return parse(text) if text else None
+        except (ValueError, OverflowError, OSError):
             return None
 
 
@@ -109,13 +108,21 @@ class Batch:
         return TopicPartition(self.topic, self.partition)
 
 
+def source_of(message: Message) -> TopicPartition:
+    return TopicPartition(message.topic() or "", message.partition() or 0)
+
+
+def positions_of(offsets: Mapping[TopicPartition, int]) -> list[KafkaPosition]:
+    """Offsets by partition, as the library takes them."""
+    return [KafkaPosition(*source, offset) for source, offset in offsets.items()]
+
+
 def record_of(message: Message) -> Record:
     """A message without an error, as a record of ours."""
     kind, timestamp = message.timestamp()
     headers: Any = message.headers() or ()
     return Record(
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
+        *source_of(message),
         offset=message.offset() or 0,
         timestamp_ms=timestamp if kind else None,
         key=message.key(),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -197,12 +198,10 @@ class Condition:
         text = plain(found)
         pair: tuple[Any, Any] = (text, self.wanted)
         if self.how != "~":
-            try:
-                pair = (float(text), float(self.wanted))
-            except ValueError:
-                pair = (text, self.wanted)
-        if pair[0] == pair[1] and isinstance(pair[0], float):  # equal as floats, yet large integers may differ
-            pair = (text, self.wanted) if _integers(text, self.wanted) else pair
+            with suppress(ValueError):
+                numbers = float(text), float(self.wanted)
+                # Equal as floats, yet large integers may differ.
+                pair = pair if numbers[0] == numbers[1] and _integers(*pair) else numbers
         return COMPARISONS[self.how](*pair)
 
 

@@ -16,15 +16,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPosition
 
-from connectors.kafka.clients import make_consumer
+from connectors.kafka.clients import fetch, make_consumer
 from connectors.kafka.errors import is_lost
-from connectors.kafka.records import Batch, Record, TopicPartition, record_of
+from connectors.kafka.records import Batch, Record, TopicPartition, positions_of, record_of, source_of
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import Fenced, Halted, OperatingError
 from runtime.lifecycle import Lifecycle, StopRequested
@@ -70,14 +70,12 @@ class _Partition:
 
     next_offset: int
     committed: int
-    buffered: deque[Record]
+    buffered: deque[Record] = field(default_factory=deque)
     end_seen: int = -1
     fetched: int = -1
     newest: Record | None = None
-    in_flight: deque[tuple[int, int | None]] = None  # type: ignore[assignment]  # (next_offset, first timestamp)
-
-    def __post_init__(self) -> None:
-        self.in_flight = deque()
+    in_flight: deque[tuple[int, int | None]] = field(default_factory=deque)
+    """Next offset and first timestamp of each batch."""
 
 
 class GroupConsumer:
@@ -175,7 +173,7 @@ class GroupConsumer:
             return
         at = self._begin([source])[source]
         try:
-            self._consumer.seek(KafkaPosition(source.topic, source.partition, at))
+            self._consumer.seek(KafkaPosition(*source, at))
         except KafkaException as error:  # it was taken away meanwhile: the next fetch hears of it
             log.info("not rewound", source=str(source), detail=str(error))
             return
@@ -224,7 +222,7 @@ class GroupConsumer:
         except OperatingError as error:
             self._life.fail(error)
             return
-        consumer.incremental_assign([KafkaPosition(source.topic, source.partition, at[source]) for source in sources])
+        consumer.incremental_assign(positions_of(at))
         self._remember(at)
         self.generation += 1
         log.info("assigned", group=self.group, partitions={str(source): offset for source, offset in at.items()})
@@ -238,7 +236,7 @@ class GroupConsumer:
 
     def _remember(self, at: Mapping[TopicPartition, int]) -> None:
         with self._lock:
-            self._partitions |= {source: _Partition(offset, offset, deque()) for source, offset in at.items()}
+            self._partitions |= {source: _Partition(offset, offset) for source, offset in at.items()}
 
     def _forget(self, sources: Iterable[TopicPartition]) -> None:
         with self._lock:
@@ -266,15 +264,11 @@ class GroupConsumer:
         self._commit_to_broker(SYSTEM_CLOCK.monotonic(), asynchronous=True)
         if self._buffered_bytes > BUFFERED_BYTES_MAX:
             return
-        # `consume` waits until it has as many as it was asked for, so the wait is for the first one alone.
-        first = self._consumer.poll(0 if self._buffered_bytes else wait_s)
-        if first is None:
-            return
-        for message in (first, *self._consumer.consume(FETCH_RECORDS_MAX - 1, 0)):
+        for message in fetch(self._consumer, 0 if self._buffered_bytes else wait_s, FETCH_RECORDS_MAX):
             self._accept(message)
 
     def _accept(self, message: Message) -> None:
-        source = TopicPartition(message.topic() or "", message.partition() or 0)
+        source = source_of(message)
         if (error := message.error()) is not None:
             self._on_message_error(source, error, message.offset())
             return
@@ -319,7 +313,7 @@ class GroupConsumer:
     def _commit_to_broker(self, now_s: float, *, asynchronous: bool) -> None:
         if not self._to_commit or now_s < self._commit_at_s:
             return
-        offsets = [KafkaPosition(source.topic, source.partition, at) for source, at in self._to_commit.items()]
+        offsets = positions_of(self._to_commit)
         self._to_commit.clear()
         self._commit_at_s = now_s + BROKER_COMMIT_S
         try:

@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicCollection
-from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient
 
-from connectors.kafka.clients import Admin, make_consumer
+from connectors.kafka.clients import Admin, fetch, make_consumer
 from connectors.kafka.errors import KAFKA, is_lost
-from connectors.kafka.records import Record, TopicPartition, record_of
+from connectors.kafka.records import Record, TopicPartition, positions_of, record_of, source_of
 from runtime.errors import DependencyUnavailable
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
@@ -90,9 +89,8 @@ class TopicTail:
                     if consumer is None and self._wanted:
                         consumer = make_consumer(self._settings, "live")
                     if consumer is not None:
-                        positions = self._wanted.items()
                         # Whatever the client has fetched by then is dropped: positions are ours alone.
-                        consumer.assign([KafkaPosition(source.topic, source.partition, at) for source, at in positions])
+                        consumer.assign(positions_of(self._wanted))
                 if self._wanted and consumer is not None:
                     self._step(consumer)
                 else:
@@ -117,40 +115,13 @@ class TopicTail:
         return bool(asked)
 
     def _step(self, consumer: Consumer) -> None:
-        first = consumer.poll(POLL_S)
-        if first is None:
-            return
-        found = self._group([first, *consumer.consume(BATCH_RECORDS_MAX - 1, 0)])
+        found = group(fetch(consumer, POLL_S, BATCH_RECORDS_MAX), self._wanted)
+        for batch in found:
+            self._wanted[batch.source] = batch.position
+            if batch.lost:
+                self.leave(batch.source)
         if found:
             self._deliver(found)
-
-    def _group(self, messages: Sequence[Message]) -> list[PartitionBatch]:
-        """Sort by partition, and move on where each one goes on."""
-        records: dict[TopicPartition, list[Record]] = {}
-        lost: set[TopicPartition] = set()
-        position: dict[TopicPartition, int] = {}
-        for message in messages:
-            source = TopicPartition(message.topic() or "", message.partition() or 0)
-            offset = message.offset() or 0
-            error = message.error()
-            if error is None:
-                records.setdefault(source, []).append(record_of(message))
-                position[source] = offset + 1
-            elif error.code() == KafkaError._PARTITION_EOF:
-                position[source] = max(offset, position.get(source, 0))
-            elif is_lost(error):
-                lost.add(source)
-            else:
-                log.info("broker error", code=error.name(), detail=error.str())
-        batches = []
-        for source in records.keys() | position.keys() | lost:
-            if source not in self._wanted:
-                continue  # nobody wants it any more
-            at = self._wanted[source] = max(self._wanted[source], position.get(source, 0))
-            batches.append(PartitionBatch(source, records.get(source, ()), at, source in lost))
-            if source in lost:
-                self.leave(source)
-        return batches
 
 
 class PartitionReader:
@@ -162,7 +133,7 @@ class PartitionReader:
         self._lock = threading.Lock()
         self._closed = False
         self._consumer = make_consumer(settings, "live")
-        self._consumer.assign([KafkaPosition(source.topic, source.partition, offset)])
+        self._consumer.assign(positions_of({source: offset}))
 
     def read(self) -> PartitionBatch:
         """The next piece. Raises `DependencyUnavailable` when the broker does not answer."""
@@ -170,22 +141,13 @@ class PartitionReader:
             return PartitionBatch(self._source, (), self.position) if self._closed else self._read()
 
     def _read(self) -> PartitionBatch:
-        first = self._consumer.poll(PIECE_S_MAX)
-        if first is None:
+        messages = fetch(self._consumer, PIECE_S_MAX, BATCH_RECORDS_MAX)
+        if not messages:
             raise DependencyUnavailable(f"the broker does not send {self._source}", coordinates=KAFKA)
-        records: list[Record] = []
-        for message in (first, *self._consumer.consume(BATCH_RECORDS_MAX - 1, 0)):
-            error = message.error()
-            if error is None:
-                records.append(record_of(message))
-                self.position = (message.offset() or 0) + 1
-            elif error.code() == KafkaError._PARTITION_EOF:
-                self.position = max(self.position, message.offset() or 0)
-            elif is_lost(error):
-                return PartitionBatch(self._source, records, self.position, lost=True)
-            else:
-                log.info("broker error", code=error.name(), detail=error.str())
-        return PartitionBatch(self._source, records, self.position)
+        for batch in group(messages, {self._source: self.position}):
+            self.position = batch.position
+            return batch
+        return PartitionBatch(self._source, (), self.position)
 
     def close(self) -> None:
         """Waits for a piece that is being read."""
@@ -193,6 +155,29 @@ class PartitionReader:
             if not self._closed:
                 self._closed = True
                 self._consumer.close()
+
+
+def group(messages: Sequence[Message], wanted: Mapping[TopicPartition, int]) -> list[PartitionBatch]:
+    """Sort by partition, those that are wanted alone. `wanted`: where each of them went on before."""
+    records: dict[TopicPartition, list[Record]] = {}
+    lost: set[TopicPartition] = set()
+    position: dict[TopicPartition, int] = {}
+    for message in messages:
+        source, offset, error = source_of(message), message.offset() or 0, message.error()
+        if error is None:
+            records.setdefault(source, []).append(record_of(message))
+            position[source] = offset + 1
+        elif error.code() == KafkaError._PARTITION_EOF:
+            position[source] = max(offset, position.get(source, 0))
+        elif is_lost(error):
+            lost.add(source)
+        else:
+            log.info("broker error", code=error.name(), detail=error.str())
+    return [
+        PartitionBatch(source, records.get(source, ()), max(wanted[source], position.get(source, 0)), source in lost)
+        for source in records.keys() | position.keys() | lost
+        if source in wanted
+    ]
 
 
 def topic_ids(settings: KafkaSettings, topics: Sequence[str]) -> Mapping[str, str]:

@@ -17,12 +17,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from confluent_kafka import Consumer, KafkaError, Message
-from confluent_kafka import TopicPartition as KafkaPosition
 
-from connectors.kafka.clients import make_consumer
+from connectors.kafka.clients import fetch, make_consumer
 from connectors.kafka.errors import map_error
 from connectors.kafka.offsets import Offsets
-from connectors.kafka.records import Record, TopicPartition, record_of
+from connectors.kafka.records import Record, TopicPartition, positions_of, record_of, source_of
 from connectors.kafka.source import FETCH_RECORDS_MAX
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import InvalidInput, NotFound
@@ -139,7 +138,7 @@ class Tap:
             return
         consumer = make_consumer(self._settings, "tap", on_error=self._on_error)
         try:
-            consumer.assign([KafkaPosition(source.topic, source.partition, at.first) for source, at in open_.items()])
+            consumer.assign(positions_of({source: at.first for source, at in open_.items()}))
             yield from self._read(consumer, open_)
         finally:
             consumer.close()
@@ -151,10 +150,7 @@ class Tap:
             if self._clock.monotonic() >= until_s:
                 account.stopped = "time"
                 return
-            first = consumer.poll(POLL_S)
-            if first is None:
-                continue
-            for message in (first, *consumer.consume(FETCH_RECORDS_MAX - 1, 0)):
+            for message in fetch(consumer, POLL_S, FETCH_RECORDS_MAX):
                 record = self._accept(message, open_)
                 if record is None:
                     continue
@@ -167,7 +163,7 @@ class Tap:
 
     def _accept(self, message: Message, open_: dict[TopicPartition, Span]) -> Record | None:
         """The record, when it is before its partition's end. Notes how far the partition is."""
-        source = TopicPartition(message.topic() or "", message.partition() or 0)
+        source = source_of(message)
         if (error := message.error()) is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 self._move_on(source, message.offset() or 0, open_, at_end=True)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 import anthropic
 import msgspec
 
+from connectors.http_errors import REASON_CHARS_MAX
 from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, TokenUsage, remote
 from connectors.llm.sse import ServerEvent
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -89,7 +90,7 @@ class AnthropicDecoder:
             return [Done(self._finish)]
         if read.type == "error":
             error = read.error or _ErrorBody()
-            reason = f"{error.type}: {error.message}"[: remote.REASON_CHARS_MAX]
+            reason = f"{error.type}: {error.message}"[:REASON_CHARS_MAX]
             return [Failed(DependencyUnavailable(f"anthropic cannot answer now: {reason}", hint="try again"))]
         return []
 

@@ -48,13 +48,7 @@ def excerpt(text: str) -> str:
 class ExtractiveProvider:
     """See `Provider`."""
 
-    @property
-    def name(self) -> str:
-        return "extractive"
-
-    @property
-    def model(self) -> str:
-        return "extractive"
+    name = model = "extractive"
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
         for event in events(prompt.passages):

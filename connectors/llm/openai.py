@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 import openai
 
+from connectors.http_errors import REASON_CHARS_MAX
 from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, TokenUsage, remote
 from connectors.llm.sse import ServerEvent
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -73,7 +74,7 @@ class OpenAIDecoder:
             return [Done(self._finish)]
         chunk = _DECODER.decode(event.data)
         if chunk.error:
-            reason = (chunk.error.message or "no reason given")[: remote.REASON_CHARS_MAX]
+            reason = (chunk.error.message or "no reason given")[:REASON_CHARS_MAX]
             return [Failed(DependencyUnavailable(f"openai cannot answer now: {reason}", hint="try again"))]
         events: list[Event] = []
         if not self._started:

@@ -16,16 +16,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from connectors.http_errors import map_error
+from connectors.http_errors import map_break, map_status
 from connectors.llm import Delta, Done, Event, Failed
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.clock import Clock
 from runtime.deadline import Deadline
 from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import LlmSettings
-
-REASON_CHARS_MAX = 300
-"""Longest quotation of what a provider says about an error: enough for a sentence or two."""
 
 
 class AnswerDecoder(Protocol):
@@ -84,10 +81,7 @@ class RemoteProvider(Generic[SomeSdk]):
         self._status_error = status_error
         self._settings = settings
         self._clock = clock
-
-    @property
-    def model(self) -> str:
-        return self._settings.model
+        self.model = settings.model
 
     async def close(self) -> None:
         await self._client.close()
@@ -99,66 +93,32 @@ class RemoteProvider(Generic[SomeSdk]):
 
         The connection is closed, not drained, however this ends.
         """
-        clocks, provider = _Clocks(self._settings, self._clock), self.name
-        lines = SseDecoder()
+        clocks, lines = _Clocks(self._settings, self._clock), SseDecoder()
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(clocks.left_s):
                     response = await stack.enter_async_context(opening)
-            except TimeoutError:
-                yield Failed(clocks.late())
-                return
-            except Exception as error:
-                yield Failed(self._map_error(error))
-                return
-            parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
-            while True:
-                try:
+                parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
+                while True:
                     async with asyncio.timeout(clocks.left_s):
                         part = await anext(parts, b"")
-                    events = [event for line in lines.feed(part) for event in decoder.decode(line)]
-                except TimeoutError:
-                    yield Failed(clocks.late())
-                    return
-                except msgspec.DecodeError as error:
-                    yield Failed(DependencyUnavailable(f"{provider}'s answer is not understood: {error}"))
-                    return
-                except Exception as error:
-                    yield Failed(self._map_error(error))
-                    return
-                for event in events:
-                    clocks.begun = clocks.begun or isinstance(event, Delta)
-                    yield event
-                    if isinstance(event, Done | Failed):
-                        return
-                if not part:
-                    yield Failed(DependencyUnavailable(f"{provider} ended the answer in the middle"))
-                    return
+                    for event in [event for line in lines.feed(part) for event in decoder.decode(line)]:
+                        clocks.begun = clocks.begun or isinstance(event, Delta)
+                        yield event
+                        if isinstance(event, Done | Failed):
+                            return
+                    if not part:
+                        raise DependencyUnavailable(f"{self.name} ended the answer in the middle")
+            except TimeoutError:
+                failure: AdriaticError = clocks.late()
+            except Exception as error:
+                failure = self._map_error(error)
+            yield Failed(failure)
 
     def _map_error(self, error: Exception) -> AdriaticError:
         """What the SDK or its transport raised, or what the decoder of events refused."""
-        if isinstance(error, AdriaticError):
-            return error
+        if isinstance(error, msgspec.DecodeError):
+            return DependencyUnavailable(f"{self.name}'s answer is not understood: {error}")
         if isinstance(error, self._status_error):
-            refused: Any = error
-            wait = refused.response.headers.get("retry-after", "")
-            return from_status(self.name, refused.status_code, refused.message, wait)
-        hint = "check llm.base_url, then ask again"
-        return map_error(error, self.name, hint) or DependencyUnavailable(
-            f"{self.name} broke off: {type(error).__name__}", hint=hint
-        )
-
-
-def from_status(provider: str, status: int, message: str, retry_after: str = "") -> DependencyUnavailable:
-    """What a refused request means. A message about a key can hold a part of it, so it is left out."""
-    if status in (401, 403):
-        return DependencyUnavailable(
-            f"{provider} does not accept the key: HTTP {status}", hint="check llm.api_key and llm.base_url"
-        )
-    reason = f"HTTP {status}, {message[:REASON_CHARS_MAX]}"
-    if status == 429:
-        hint = f"it asks to wait {retry_after} s" if retry_after.isdigit() else "try again later"
-        return DependencyUnavailable(f"{provider} takes no more requests now: {reason}", hint=hint)
-    if status < 500:
-        return DependencyUnavailable(f"{provider} refuses the request: {reason}", hint="check llm.model")
-    return DependencyUnavailable(f"{provider} cannot answer now: {reason}", hint="try again")
+            return map_status(error, self.name, "llm")
+        return map_break(error, self.name, "check llm.base_url, then ask again")

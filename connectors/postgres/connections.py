@@ -103,7 +103,10 @@ def connect(
 
 
 class Session:
-    """Something that works on one connection of its own, and closes it with the block that uses it."""
+    """Something that works on one connection of its own, and closes it with the block that uses it. `reading` and
+    `writing` are what it says of a statement that failed."""
+
+    reading = writing = "Postgres"
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -117,3 +120,16 @@ class Session:
     def close(self) -> None:
         """The server gives up a slot, a lock or a transaction of it at once. Again is nothing."""
         self._connection.close()
+
+    def _rows(self, query: Any, *values: Any) -> list[Any]:
+        with translate(self.reading):
+            return self._connection.execute(query, values).fetchall()
+
+    def _row(self, query: Any, *values: Any) -> Any:
+        """The only row. A query that may have none is asked for `_rows`."""
+        (row,) = self._rows(query, *values)
+        return row
+
+    def _run(self, query: Any, *values: Any) -> None:
+        with translate(self.writing):
+            self._connection.execute(query, values)

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
+from connectors.meanings import by_name, find_meaning
 from runtime.errors import AdriaticError, Defect, DependencyUnavailable, Halted, LostRace, Unprepared, Unprocessable
 
 DETAIL_CHARS_MAX: Final = 1_024
@@ -26,105 +27,71 @@ DETAIL_CHARS_MAX: Final = 1_024
 
 Meaning = Literal["away", "unprepared", "race", "data", "damaged", "defect"]
 
-CLASSES: Final[Mapping[str, Meaning]] = {
-    "00": "defect",  # success: no error
-    "01": "defect",  # warning
-    "02": "defect",  # no data: raised by code in the database alone, of which we have none that does
-    "03": "defect",  # SQL statement not yet complete
-    "08": "away",  # connection exception
-    "09": "defect",  # triggered action exception
-    "0A": "unprepared",  # feature not supported: also a plan that a migration has made stale, which a new one heals
-    "0B": "defect",  # invalid transaction initiation
-    "0F": "defect",  # locator exception
-    "0L": "defect",  # invalid grantor
-    "0P": "unprepared",  # invalid role specification
-    "0Z": "defect",  # diagnostics exception
-    "10": "defect",  # XQuery error
-    "20": "defect",  # case not found
-    "21": "data",  # cardinality violation: a key twice in what one statement writes
-    "22": "data",  # data exception
-    "23": "data",  # integrity constraint violation
-    "24": "defect",  # invalid cursor state
-    "25": "defect",  # invalid transaction state
-    "26": "away",  # invalid SQL statement name: the session is not the one that prepared it
-    "27": "defect",  # triggered data change violation
-    "28": "unprepared",  # invalid authorization specification
-    "2B": "defect",  # dependent privilege descriptors still exist
-    "2D": "defect",  # invalid transaction termination
-    "2F": "defect",  # SQL routine exception
-    "34": "defect",  # invalid cursor name
-    "38": "defect",  # external routine exception
-    "39": "defect",  # external routine invocation exception
-    "3B": "defect",  # savepoint exception
-    "3D": "unprepared",  # invalid catalog name: no such database
-    "3F": "unprepared",  # invalid schema name
-    "40": "race",  # transaction rollback
-    "42": "defect",  # syntax error or access rule violation
-    "44": "data",  # WITH CHECK OPTION violation
-    "53": "away",  # insufficient resources
-    "54": "data",  # program limit exceeded: a text that is too long for an index
-    "55": "unprepared",  # object not in prerequisite state
-    "57": "away",  # operator intervention: shutting down, starting up, statement time-out
-    "58": "away",  # system error outside of PostgreSQL
-    "72": "away",  # snapshot failure
-    "F0": "unprepared",  # configuration file error
-    "HV": "away",  # foreign data wrapper error
-    "P0": "defect",  # PL/pgSQL error
-    "XX": "away",  # internal error
-}
+CLASSES: Final[Mapping[str, Meaning]] = by_name(
+    {
+        # Connection exception; invalid SQL statement name: the session is not the one that prepared it; insufficient
+        # resources; operator intervention: shutting down, starting up, statement time-out; system error outside of
+        # PostgreSQL; snapshot failure; foreign data wrapper error; internal error.
+        "away": "08 26 53 57 58 72 HV XX",
+        # Feature not supported: also a plan that a migration has made stale, which a new one heals; invalid role
+        # specification; invalid authorization specification; invalid catalog name: no such database; invalid schema
+        # name; object not in prerequisite state; configuration file error.
+        "unprepared": "0A 0P 28 3D 3F 55 F0",
+        # Transaction rollback.
+        "race": "40",
+        # Cardinality violation: a key twice in what one statement writes; data exception; integrity constraint
+        # violation; WITH CHECK OPTION violation; program limit exceeded: a text that is too long for an index.
+        "data": "21 22 23 44 54",
+        # No error: success and warning. Raised by code in the database alone, of which we have none that does: no
+        # data, triggered action exception, locator exception, diagnostics exception, case not found, triggered data
+        # change violation, SQL routine exception, external routine exception and its invocation, PL/pgSQL error. In
+        # what we ask: statement not yet complete, invalid transaction initiation, invalid grantor, XQuery error,
+        # invalid cursor state, invalid transaction state, dependent privilege descriptors still exist, invalid
+        # transaction termination, invalid cursor name, savepoint exception, syntax error or access rule violation.
+        "defect": "00 01 02 09 0F 0Z 20 27 2F 38 39 P0 03 0B 0L 10 24 25 2B 2D 34 3B 42",
+    }
+)
 """A class that is not here is younger than this table, and is taken for an outage: lag, never a loss (law 7)."""
 
-STATES: Final[Mapping[str, Meaning]] = {
-    "25006": "away",  # read-only transaction: a standby, until it is promoted
-    "25P03": "away",  # idle-in-transaction time-out: this process was frozen
-    "25P04": "away",  # transaction time-out
-    "40003": "away",  # statement completion unknown
-    # An object that is missing or other than it was: a migration that has not run yet, or a newer release's.
-    "42501": "unprepared",  # insufficient privilege
-    "42703": "unprepared",  # undefined column
-    "42704": "unprepared",  # undefined object
-    "42804": "unprepared",  # datatype mismatch
-    "42809": "unprepared",  # wrong object type
-    "42883": "unprepared",  # undefined function
-    "42P01": "unprepared",  # undefined table
-    "42P05": "away",  # duplicate prepared statement: see class 26
-    "42P10": "unprepared",  # invalid column reference: no such index for ON CONFLICT
-    "55006": "away",  # object in use
-    "55P03": "away",  # lock not available
-    "55P04": "defect",  # unsafe use of a new enum value: a migration's
-    "XX001": "damaged",  # data corrupted
-    "XX002": "damaged",  # index corrupted
-}
+STATES: Final[Mapping[str, Meaning]] = by_name(
+    {
+        # Read-only transaction: a standby, until it is promoted; idle-in-transaction time-out: this process was frozen;
+        # transaction time-out; statement completion unknown; duplicate prepared statement: see class 26; object in use;
+        # lock not available.
+        "away": "25006 25P03 25P04 40003 42P05 55006 55P03",
+        # An object that is missing or other than it was, by a migration that has not run yet or a newer release's:
+        # insufficient privilege, undefined column, undefined object, datatype mismatch, wrong object type, undefined
+        # function, undefined table, invalid column reference (no such index for ON CONFLICT).
+        "unprepared": "42501 42703 42704 42804 42809 42883 42P01 42P10",
+        # Data corrupted, index corrupted.
+        "damaged": "XX001 XX002",
+        # Unsafe use of a new enum value: a migration's.
+        "defect": "55P04",
+    }
+)
 """Codes that mean something else than their class."""
 
-CLIENTS: Final[Mapping[str, Meaning]] = {
-    "psycopg.Error": "away",
-    "psycopg.InterfaceError": "away",  # used after it was lost
-    "psycopg.DatabaseError": "away",
-    "psycopg.DataError": "data",  # refused before it was sent: a NUL in a text, a number out of range
-    "psycopg.OperationalError": "away",  # refused or lost; see REFUSALS
-    "psycopg.IntegrityError": "data",
-    "psycopg.InternalError": "defect",
-    "psycopg.ProgrammingError": "defect",
-    "psycopg.NotSupportedError": "defect",
-    "psycopg.ConnectionTimeout": "away",
-    "psycopg.CancellationTimeout": "away",
-    "psycopg.PipelineAborted": "away",
-    "psycopg._WaitTimeout": "away",
-    "asyncpg.PostgresError": "away",
-    "asyncpg.FatalPostgresError": "away",
-    "asyncpg.UnknownPostgresError": "away",
-    "asyncpg.InterfaceError": "away",  # used after it was lost
-    "asyncpg.DataError": "data",  # refused before it was sent
-    "asyncpg.ClientConfigurationError": "unprepared",
-    "asyncpg.UnsupportedClientFeatureError": "defect",
-    "asyncpg.UnsupportedServerFeatureError": "defect",
-    "asyncpg.InternalClientError": "away",  # the connection went away in the middle of the protocol
-    "asyncpg.ProtocolError": "away",
-    "asyncpg.OutdatedSchemaCacheError": "away",  # a migration changed a type; the cache is new afterwards
-    "asyncpg.TargetServerAttributeNotMatched": "away",
-    "builtins.OSError": "away",  # asyncpg lets the network's own errors through
-}
+CLIENTS: Final[Mapping[str, Meaning]] = by_name(
+    {
+        # `InterfaceError`: used after it was lost. `OperationalError`: refused or lost; see REFUSALS.
+        # `InternalClientError`: the connection went away in the middle of the protocol. `OutdatedSchemaCacheError`: a
+        # migration changed a type; the cache is new afterwards. asyncpg lets the network's own errors through.
+        "away": """
+            psycopg.Error psycopg.InterfaceError psycopg.DatabaseError psycopg.OperationalError
+            psycopg.ConnectionTimeout psycopg.CancellationTimeout psycopg.PipelineAborted psycopg._WaitTimeout
+            asyncpg.PostgresError asyncpg.FatalPostgresError asyncpg.UnknownPostgresError asyncpg.InterfaceError
+            asyncpg.InternalClientError asyncpg.ProtocolError asyncpg.OutdatedSchemaCacheError
+            asyncpg.TargetServerAttributeNotMatched builtins.OSError
+        """,
+        "unprepared": "asyncpg.ClientConfigurationError",
+        # `DataError`: refused before it was sent: a NUL in a text, a number out of range.
+        "data": "psycopg.DataError psycopg.IntegrityError asyncpg.DataError",
+        "defect": """
+            psycopg.InternalError psycopg.ProgrammingError psycopg.NotSupportedError
+            asyncpg.UnsupportedClientFeatureError asyncpg.UnsupportedServerFeatureError
+        """,
+    }
+)
 """What the drivers raise without a SQLSTATE, by package and class. asyncpg has two classes `DataError`: the one with a
 SQLSTATE is decided by that."""
 
@@ -160,10 +127,9 @@ _NOT_MIGRATED: Final = "the database is not as this release needs it: "
 
 def meaning_of(error: BaseException) -> Meaning | None:
     """None: it is no error of a driver."""
-    names = [f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(error).__mro__]
     if (state := sqlstate_of(error)) is not None:
         return STATES.get(state) or CLASSES.get(state[:2], "away")
-    meaning = next((CLIENTS[name] for name in names if name in CLIENTS), None)
+    meaning = find_meaning(error, CLIENTS)
     return "unprepared" if meaning == "away" and _refusal(error) else meaning
 
 

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
-import msgspec
 from psycopg.types.json import Jsonb
 
 from connectors.postgres.connections import Connection
 from connectors.postgres.errors import DETAIL_CHARS_MAX
-from runtime.errors import AdriaticError, CallerError, DataError, Fenced, OperatingError
+from runtime.errors import AdriaticError, CallerError, DataError, Fenced, OperatingError, Unprocessable
 
 Outcome = Literal["retry", "failed"]
 
@@ -176,13 +175,8 @@ _ADVANCE = """
 
 def advance(connection: Connection, job: ClaimedJob, progress: JobProgress, *, announce: bool) -> bool:
     """Move the job on, last in the step's transaction. True when somebody wants it cancelled. Raises `Fenced`."""
-    row = connection.execute(
-        _ADVANCE,
-        [
-            *(progress.phase, progress.done, progress.total, progress.unit, Jsonb(dict(progress.position))),
-            *(LEASE_S, job.tenant_id, job.job_id, job.owner),
-        ],
-    ).fetchone()
+    moved = [progress.phase, progress.done, progress.total, progress.unit, Jsonb(dict(progress.position))]
+    row = connection.execute(_ADVANCE, [*moved, LEASE_S, job.tenant_id, job.job_id, job.owner]).fetchone()
     if row is None:
         raise _lease_error(job)
     if progress.finished:
@@ -199,8 +193,7 @@ def finish(
     error: Exception | None = None,
 ) -> None:
     """The end of a job, with its last event. Raises `Fenced`."""
-    _give_up_lease(connection, job, state=state, finished=True, pause_s=0.0, attempts=job.attempts, error=error)
-    _emit(connection, job)
+    _give_up_lease(connection, job, state, job.attempts, error)
 
 
 _RELEASE = """
@@ -223,16 +216,13 @@ def fail(connection: Connection, job: ClaimedJob, error: Exception, steps: int) 
         finish(connection, job, "failed", error)
         return "failed"
     pause_s = OUTAGE_PAUSE_S if outage else min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (attempts - 1))
-    _give_up_lease(connection, job, state="running", finished=False, pause_s=pause_s, attempts=attempts, error=error)
-    _emit(connection, job)
+    _give_up_lease(connection, job, "running", attempts, error, pause_s)
     return "retry"
 
 
 def exists(connection: Connection, tenant_id: UUID, job_id: UUID) -> bool:
-    row = connection.execute(
-        "select from app.jobs where tenant_id = %s and job_id = %s", [tenant_id, job_id]
-    ).fetchone()
-    return row is not None
+    found = connection.execute("select from app.jobs where tenant_id = %s and job_id = %s", [tenant_id, job_id])
+    return found.fetchone() is not None
 
 
 _END_LEASE = """
@@ -251,35 +241,22 @@ _END_LEASE = """
 
 
 def _give_up_lease(
-    connection: Connection,
-    job: ClaimedJob,
-    *,
-    state: str,
-    finished: bool,
-    pause_s: float,
-    attempts: int,
-    error: Exception | None,
+    connection: Connection, job: ClaimedJob, state: str, attempts: int, error: Exception | None, pause_s: float = 0.0
 ) -> None:
-    moved = connection.execute(
-        _END_LEASE,
-        [
-            *(state, attempts, pause_s, None if error is None else Jsonb(describe_error(error)), finished),
-            *(job.tenant_id, job.job_id, job.owner),
-        ],
-    ).rowcount
-    if not moved:
+    """Leave the job in `state`, and say so. Raises `Fenced`."""
+    last_error = None if error is None else Jsonb(describe_error(error))
+    left = [state, attempts, pause_s, last_error, state != "running"]
+    if not connection.execute(_END_LEASE, [*left, job.tenant_id, job.job_id, job.owner]).rowcount:
         raise _lease_error(job)
+    _emit(connection, job)
 
 
 def describe_error(error: Exception) -> dict[str, str]:
     """An error as a job shows it. What we did not raise on purpose may quote values, so only its kind is shown."""
     if isinstance(error, AdriaticError):
         return {"code": error.code, "detail": error.detail[:DETAIL_CHARS_MAX], "hint": error.hint}
-    return {
-        "code": "unprocessable",
-        "detail": f"the step raised {type(error).__name__}",
-        "hint": "see the worker's log",
-    }
+    detail = f"the step raised {type(error).__name__}"
+    return {"code": Unprocessable.code, "detail": detail, "hint": "see the worker's log"}
 
 
 def _emit(connection: Connection, job: ClaimedJob) -> None:
@@ -290,5 +267,5 @@ def _lease_error(job: ClaimedJob) -> Fenced:
     return Fenced(
         f"the lease of job {job.job_id} is gone",
         hint="another worker has it, or it is over; this one writes nothing more for it",
-        coordinates=msgspec.to_builtins({"job_id": job.job_id, "tenant_id": job.tenant_id}),
+        coordinates={"job_id": str(job.job_id), "tenant_id": str(job.tenant_id)},
     )

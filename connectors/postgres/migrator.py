@@ -37,15 +37,9 @@ def apply(
     `connection` is in autocommit mode and belongs to the owner. Waits up to `wait_s` seconds for another migrator.
     Safe to run again, and to interrupt: a file is committed as a whole or not at all.
     """
+    lock(connection, wait_s, f"another migration has held the lock for {wait_s:.0f} s")
     try:
-        set_lock_timeout(connection, max(1, int(wait_s * 1000)))
-        connection.execute("select pg_advisory_lock(%s)", [LOCK_ID])
-    except psycopg.errors.LockNotAvailable:
-        raise DependencyUnavailable(
-            f"another migration has held the lock for {wait_s:.0f} s", hint="wait for it to end, then run this again"
-        ) from None
-    try:
-        set_lock_timeout(connection, lock_ms)
+        _set_lock_timeout(connection, lock_ms)
         for migration in find_pending(available, read_applied(connection)):
             _apply_one(connection, migration, lock_ms)
             yield migration
@@ -54,7 +48,17 @@ def apply(
             connection.execute("select pg_advisory_unlock(%s)", [LOCK_ID])
 
 
-def set_lock_timeout(connection: Connection, timeout_ms: int) -> None:
+def lock(connection: Connection, wait_s: float, held: str) -> None:
+    """Take the lock of everything that changes a server, which ends with the connection. Raises
+    `DependencyUnavailable`, saying `held`, when somebody else has it for longer than `wait_s`."""
+    try:
+        _set_lock_timeout(connection, max(1, int(wait_s * 1000)))
+        connection.execute("select pg_advisory_lock(%s)", [LOCK_ID])
+    except psycopg.errors.LockNotAvailable:
+        raise DependencyUnavailable(held, hint="wait for it to end, then run this again") from None
+
+
+def _set_lock_timeout(connection: Connection, timeout_ms: int) -> None:
     connection.execute("select set_config('lock_timeout', %s, false)", [str(timeout_ms)])
 
 

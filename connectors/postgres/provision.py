@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
-import psycopg
 from psycopg import sql
 
 from connectors.postgres import migrator
 from connectors.postgres.connections import Connection, connect
 from connectors.postgres.errors import translate
-from connectors.postgres.migrator import set_lock_timeout
 from runtime.deadline import Deadline, backoff_s
 from runtime.errors import DependencyUnavailable, Halted, Unprepared
 from runtime.settings import PostgresSettings, Role
@@ -93,12 +91,12 @@ def _bootstrap(settings: PostgresSettings, deadline: Deadline, progress: Progres
     """Roles belong to the whole server, so the lock is taken where everybody who might change them meets."""
     with _open(settings, "admin", MAINTENANCE_DATABASE, deadline) as server:
         _require_server(server)
-        with _lock(server, deadline):
-            created = _create_database(server, settings.database)
-            if created:
-                progress(f"created the database {settings.database}")
-            with _open(settings, "admin", settings.database, deadline) as database:
-                _run_bootstrap(database, settings)
+        migrator.lock(server, deadline.left_s, "somebody else is setting this server up")
+        created = _create_database(server, settings.database)
+        if created:
+            progress(f"created the database {settings.database}")
+        with _open(settings, "admin", settings.database, deadline) as database:
+            _run_bootstrap(database, settings)
     return created
 
 
@@ -133,18 +131,6 @@ def _set_password(database: Connection, user: str, password: str) -> None:
     verifier = database.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
     statement = sql.SQL("alter role {} password {}").format(sql.Identifier(user), sql.Literal(verifier))
     database.execute(statement)
-
-
-@contextmanager
-def _lock(connection: Connection, deadline: Deadline) -> Iterator[None]:
-    try:
-        set_lock_timeout(connection, max(1, int(deadline.left_s * 1000)))
-        connection.execute("select pg_advisory_lock(%s)", [migrations.LOCK_ID])
-    except psycopg.errors.LockNotAvailable:
-        raise DependencyUnavailable(
-            "somebody else is setting this server up", hint="wait for it to end, then run this again"
-        ) from None
-    yield  # Closing the connection gives the lock back, whatever happened.
 
 
 @contextmanager

@@ -128,20 +128,18 @@ class TransactionalSink:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A transaction on the one connection, made anew when it was lost. Errors are mapped."""
-        connection = self._connect()
-        try:
-            with translate(), connection.transaction():
-                yield connection
-        except OperatingError:
-            if connection.closed or connection.broken:
-                self.close()
-            raise
+        """A transaction on the one connection."""
+        with self.read() as connection, connection.transaction():
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """The connection outside a transaction: each statement sees what is committed by then."""
-        connection = self._connect()
+        """The connection outside a transaction: each statement sees what is committed by then. It is made anew when it
+        was lost, and errors are mapped."""
+        if self._connection is None or self._connection.closed:
+            # Transactions are those of `transaction` alone.
+            self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}", autocommit=True)
+        connection = self._connection
         try:
             with translate():
                 yield connection
@@ -154,12 +152,6 @@ class TransactionalSink:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-
-    def _connect(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            # Transactions are those of `transaction` alone.
-            self._connection = connect(self._settings, name=f"adriatic-flow-{self._flow}", autocommit=True)
-        return self._connection
 
     def _move(self, connection: Connection, step: Step, in_doubt: bool) -> bool:
         """True when the offset was moved. False when it turns out that the attempt before did it."""
@@ -307,14 +299,13 @@ def write_dead_letters(connection: Connection, flow: str, letters: Iterable[Dead
     """Keep the records with their bytes, and send them to `<topic>.dlq`. A record that was there already (a replay)
     counts one attempt more and is not sent again."""
     for letter in letters:
-        record = letter.record
+        record, at_ms = letter.record, letter.record.timestamp_ms
+        headers = [(storable(name), None if value is None else _base64(value)) for name, value in record.headers]
         connection.execute(
             _WRITE_DEAD_LETTER,
             {
+                **record.coordinates,
                 "flow": flow,
-                "topic": record.topic,
-                "partition": record.partition,
-                "offset": record.offset,
                 "tenant": letter.tenant_id,
                 "stage": letter.stage,
                 "code": letter.code,
@@ -322,15 +313,8 @@ def write_dead_letters(connection: Connection, flow: str, letters: Iterable[Dead
                 "hint": storable(letter.hint),
                 "key": record.key,
                 "value": record.value,
-                "headers": json.dumps(
-                    [
-                        [storable(name), None if value is None else base64.b64encode(value).decode()]
-                        for name, value in record.headers
-                    ]
-                ),
-                "record_at": None
-                if record.timestamp_ms is None
-                else datetime.fromtimestamp(record.timestamp_ms / 1000, UTC),
+                "headers": json.dumps(headers),
+                "record_at": None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC),
                 "dlq_topic": f"{record.topic}.dlq",
                 "out": json.dumps(dead_letter_headers(flow, letter)),
             },
@@ -362,6 +346,10 @@ def dead_letter_headers(flow: str, letter: DeadLetter) -> dict[str, str]:
         TRACEPARENT_HEADER: record.header(TRACEPARENT_HEADER) or "",
     }
     return headers | {name: value for name, value in own.items() if value}
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
 
 
 def storable(text: str) -> str:

@@ -7,7 +7,7 @@ may be behind one that was not waited for. Refuses to compare positions with any
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from connectors.postgres.lsn import parse
 
@@ -45,17 +45,14 @@ class SlotState:
 
 def read_position(connection: Connection) -> str:
     """The position now, as Postgres' text."""
-    return str(_row(connection, SELECT_NOW)[0])
+    ((wal, _),) = connection.execute(SELECT_NOW).fetchall()
+    return str(wal)
 
 
 def read_slot(connection: Connection, name: str) -> SlotState | None:
     """None when there is no such slot."""
-    row = _row(connection, SELECT_SLOT, name)
+    row = connection.execute(SELECT_SLOT, [name]).fetchone()
     if row is None:
         return None
     plugin, database, pid, confirmed, *figures = row
     return SlotState(plugin, database, pid, parse(confirmed), *figures)
-
-
-def _row(connection: Connection, query: Any, *values: Any) -> Any:
-    return connection.execute(query, values).fetchone()

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
@@ -178,11 +177,9 @@ class Watch(Session):
 
     def facts(self) -> Facts:
         """Committed offsets, positions and counts. Whoever asks the broker for ends does so afterwards."""
-        now_s, read_at_s, in_kafka_at_s = self._clocks()
+        now_s, read_at_s, in_kafka_at_s = self._row(_READ_CLOCKS, self._slot)
         return Facts(
-            now_s,
-            read_at_s,
-            in_kafka_at_s,
+            *(now_s, read_at_s, in_kafka_at_s),
             self._read_committed(),
             self._progress(),
             self._watermarks(),
@@ -190,11 +187,6 @@ class Watch(Session):
             self.dead_letters(),
             self.slot(),
         )
-
-    def _clocks(self) -> tuple[float, float | None, float | None]:
-        rows = self._rows(_READ_CLOCKS, self._slot)
-        now_s, read_at_s, in_kafka_at_s = rows[0]
-        return now_s, read_at_s, in_kafka_at_s
 
     def _read_committed(self) -> dict[str, dict[TopicPartition, int]]:
         found: dict[str, dict[TopicPartition, int]] = {}
@@ -219,19 +211,17 @@ class Watch(Session):
         return found
 
     def _oldest_s(self, waiting: str) -> float | None:
-        ((oldest,),) = self._rows(waiting.encode())
+        (oldest,) = self._row(waiting.encode())
         return None if oldest is None else oldest.timestamp()
 
     def _sessions(self) -> dict[str, int]:
         """Count the sessions of each flow or agent: who has one is there, even if it does nothing."""
-        rows = self._rows(_READ_SESSIONS)
-        return dict(rows)
+        return dict(self._rows(_READ_SESSIONS))
 
     def dead_letters(self) -> list[DeadLetters]:
         """Count by kind, without what a flow rejected on purpose: that is its producer's to mend, and is counted by
         feed."""
-        rows = self._rows(_COUNT_DEAD_LETTERS, KINDS_MAX)
-        return [DeadLetters(*row) for row in rows]
+        return [DeadLetters(*row) for row in self._rows(_COUNT_DEAD_LETTERS, KINDS_MAX)]
 
     def slot(self) -> Slot:
         with translate():
@@ -252,8 +242,7 @@ class Watch(Session):
 
     def picture(self) -> tuple[Pipeline | None, float]:
         """What the watcher last wrote, and the time now by the same clock. None: nothing, or of another release."""
-        rows = self._rows(_READ_PICTURE)
-        text, now_s = rows[0]
+        text, now_s = self._row(_READ_PICTURE)
         try:
             return (None if text is None else decode(text.encode())), now_s
         except msgspec.DecodeError:
@@ -261,8 +250,7 @@ class Watch(Session):
 
     def spend_today(self) -> tuple[int, int, int]:
         """Sum since midnight UTC: attempts, micro-USD of those whose price is known, and those whose price is not."""
-        rows = self._rows(_READ_SPEND_TODAY)
-        attempts, micro_usd, unpriced = rows[0]
+        attempts, micro_usd, unpriced = self._row(_READ_SPEND_TODAY)
         return attempts, micro_usd, unpriced
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -289,19 +277,7 @@ class Watch(Session):
     def last_hour(self) -> dict[str, Percentiles]:
         """Sum up each view over the minutes of the last hour: the median of the medians, the worst of the other
         figures."""
-        rows = self._rows(_READ_LAST_HOUR, TOTAL)
-        return {view: Percentiles(*figures) for view, *figures in rows}
-
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _rows(self, query: Any, *values: Any) -> list[Any]:
-        arguments = values[0] if values and isinstance(values[0], dict) else values
-        with translate():
-            return self._connection.execute(query, arguments).fetchall()
-
-    def _run(self, query: Any, *values: Any) -> None:
-        with translate():
-            self._connection.execute(query, values)
+        return {view: Percentiles(*figures) for view, *figures in self._rows(_READ_LAST_HOUR, TOTAL)}
 
 
 def _at_most(mark: Watermarks, limit_s: float | None) -> Watermarks:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from connectors.capture.encoder import ORDINALS_PER_CHANGE, EncodedRecord, TableEncoder, TransactionOrigin
+from connectors.capture.encoder import ORDINALS_PER_CHANGE, TableEncoder, TransactionOrigin
 from connectors.capture.pgoutput import UNCHANGED, Delete, Insert, Relation, RelationColumn, Tuple, Update
 from connectors.capture.values import Misfit
+from connectors.kafka.producer import EncodedRecord
 from connectors.postgres.lsn import Lsn
 from runtime.errors import Unencodable
 from schemas import capture

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from connectors.capture.encoder import EncodedRecord
 from connectors.capture.ledger import Last, Ledger
 from connectors.capture.outbox import EventEncoder
 from connectors.capture.stream import Parts, Stream
 from connectors.capture.tables import Contracts, Tables
 from connectors.capture.tracker import Confirmed
 from connectors.capture.transport import Data, Keepalive
+from connectors.kafka.producer import EncodedRecord
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.lsn import Lsn, Pos
 from runtime.clock import ManualClock
