@@ -66,14 +66,14 @@ def generate(only_check: bool) -> None:
 
 def derive_files(settings: Settings) -> dict[Path, str]:
     """What each file that is made from the database ought to say."""
-    from connectors.postgres.provision import describe
-    from schemas import catalog, state
+    from adriatic.stack.state import STATE_FILE, describe
+    from schemas import catalog
 
     contracts = {
         catalog.AVRO_FOLDER / f"{subject}{catalog.SUFFIX}": catalog.dumps(schema)
         for subject, schema in read_contracts(settings).items()
     }
-    return contracts | {state.STATE_FILE: describe(settings.postgres)}
+    return contracts | {STATE_FILE: describe(settings.postgres)}
 
 
 def read_contracts(settings: Settings) -> dict[str, Schema]:
