@@ -6,9 +6,14 @@ together. Refuses unbounded labels: no key, offset, tenant, raw path. Base units
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import Counter, Gauge, Histogram
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+PARTITION = ("group", "topic", "partition")
+
+_histogram = partial(Histogram, buckets=LATENCY_BUCKETS_S)
 
 # --- change capture -------------------------------------------------------------------------------------------------
 CDC_EVENTS = Counter("adriatic_cdc_events_total", "Records acknowledged by the broker.", ["topic"])
@@ -16,8 +21,7 @@ CDC_SKIPPED = Counter(
     "adriatic_cdc_skipped_total", "Records skipped after a restart: the topic had them already.", ["topic"]
 )
 CDC_BEHIND_SECONDS = Gauge(
-    "adriatic_cdc_behind_seconds",
-    "Age of the newest commit known to be in Kafka. Growing: broker or capture is down.",
+    "adriatic_cdc_behind_seconds", "Age of the newest commit known to be in Kafka. Growing: broker or capture is down."
 )
 CDC_SLOT_WAL_BYTES = Gauge(
     "adriatic_cdc_slot_wal_bytes", "WAL that Postgres keeps for the slot. Growing without end fills the disk."
@@ -41,37 +45,22 @@ FLOW_DEAD_LETTERS = Counter(
 FLOW_RETRIES = Counter(
     "adriatic_flow_retries_total", "Attempts repeated because a dependency was away.", ["flow", "dependency"]
 )
-FLOW_BATCH_SECONDS = Histogram(
-    "adriatic_flow_batch_seconds",
-    "One batch, by step (transform, commit).",
-    ["flow", "step"],
-    buckets=LATENCY_BUCKETS_S,
+FLOW_BATCH_SECONDS = _histogram(
+    "adriatic_flow_batch_seconds", "One batch, by step (transform, commit).", ["flow", "step"]
 )
 FLOW_WATERMARK_SECONDS = Gauge(
     "adriatic_flow_watermark_timestamp_seconds", "Commits up to this time are in the view.", ["view"]
 )
-CONSUMER_LAG = Gauge(
-    "kafka_consumer_lag", "Records between the committed offset and the end.", ["group", "topic", "partition"]
-)
-CONSUMER_LAG_SECONDS = Gauge(
-    "kafka_consumer_lag_seconds",
-    "Age of the oldest record not yet processed.",
-    ["group", "topic", "partition"],
-)
+CONSUMER_LAG = Gauge("kafka_consumer_lag", "Records between the committed offset and the end.", PARTITION)
+CONSUMER_LAG_SECONDS = Gauge("kafka_consumer_lag_seconds", "Age of the oldest record not yet processed.", PARTITION)
 
 # --- the whole pipeline: exported by the watcher alone, so that nothing is counted twice ---------------------------
-GROUP_OFFSET = Gauge(
-    "kafka_consumergroup_group_offset", "Committed offset of a group.", ["group", "topic", "partition"]
-)
-GROUP_LAG = Gauge(
-    "kafka_consumergroup_group_lag",
-    "Records between the committed offset and the end.",
-    ["group", "topic", "partition"],
-)
+GROUP_OFFSET = Gauge("kafka_consumergroup_group_offset", "Committed offset of a group.", PARTITION)
+GROUP_LAG = Gauge("kafka_consumergroup_group_lag", "Records between the committed offset and the end.", PARTITION)
 GROUP_LAG_SECONDS = Gauge(
     "kafka_consumergroup_group_lag_seconds",
     "Age of the record at the committed offset; 0 at the end, not a number when it is not known.",
-    ["group", "topic", "partition"],
+    PARTITION,
 )
 GROUP_MAX_LAG = Gauge("kafka_consumergroup_group_max_lag", "Lag of a group's worst partition, in records.", ["group"])
 GROUP_MAX_LAG_SECONDS = Gauge(
@@ -118,11 +107,9 @@ WATCH_SAMPLED_SECONDS = Gauge(
 
 # --- embeddings -----------------------------------------------------------------------------------------------------
 EMBED_TEXTS = Counter(
-    "adriatic_embed_texts_total",
-    "Texts by outcome: embedded, or reused because they were known.",
-    ["outcome"],
+    "adriatic_embed_texts_total", "Texts by outcome: embedded, or reused because they were known.", ["outcome"]
 )
-EMBED_SECONDS = Histogram("adriatic_embed_seconds", "One call of the embedder.", ["space"], buckets=LATENCY_BUCKETS_S)
+EMBED_SECONDS = _histogram("adriatic_embed_seconds", "One call of the embedder.", ["space"])
 
 # --- jobs -----------------------------------------------------------------------------------------------------------
 JOB_CLAIMS = Counter(
@@ -136,9 +123,7 @@ JOB_STEPS = Counter("adriatic_job_steps_total", "Committed steps of jobs.", ["ki
 HTTP_REQUESTS = Counter(
     "adriatic_http_requests_total", "Requests by route template and status.", ["method", "route", "status"]
 )
-HTTP_SECONDS = Histogram(
-    "adriatic_http_request_seconds", "Request duration.", ["method", "route"], buckets=LATENCY_BUCKETS_S
-)
+HTTP_SECONDS = _histogram("adriatic_http_request_seconds", "Request duration.", ["method", "route"])
 SEARCHES = Counter("searches_total", "Searches by type.", ["type"])
 IMPORT_CHANGES = Counter(
     "adriatic_import_changes_total", "Changes of imported histories: applied, skipped, refused.", ["outcome"]
@@ -173,13 +158,10 @@ CHATS_UNRECORDED = Counter(
 CHAT_CITATIONS = Counter(
     "adriatic_chat_citations_total", "Citations in answers: verified, or unsupported and dropped.", ["verdict"]
 )
-AI_FIRST_TOKEN_SECONDS = Histogram(
-    "ai_first_token_duration_seconds",
-    "From asking the provider to its first text.",
-    ["provider", "model"],
-    buckets=LATENCY_BUCKETS_S,
+AI_FIRST_TOKEN_SECONDS = _histogram(
+    "ai_first_token_duration_seconds", "From asking the provider to its first text.", ["provider", "model"]
 )
-AI_INTER_TOKEN_SECONDS = Histogram(
-    "ai_inter_token_duration_seconds", "Between two pieces of text.", ["provider", "model"], buckets=LATENCY_BUCKETS_S
+AI_INTER_TOKEN_SECONDS = _histogram(
+    "ai_inter_token_duration_seconds", "Between two pieces of text.", ["provider", "model"]
 )
 AI_TOKENS = Counter("ai_tokens_total", "Tokens by bucket; each token is in one.", ["provider", "model", "bucket"])

@@ -11,9 +11,12 @@ reader that was not upgraded yet).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import fastavro
+from fastavro.schema import UnknownType
 
 Direction = Literal["new-reads-old", "old-reads-new"]
 Rule = Literal[
@@ -27,7 +30,7 @@ Rule = Literal[
     "contract-removed",
 ]
 
-PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+NAMED = frozenset({"record", "enum", "fixed"})
 PROMOTIONS = frozenset(
     {("int", "long"), ("int", "float"), ("int", "double"), ("long", "float"), ("long", "double"), ("float", "double")}
 )
@@ -65,38 +68,29 @@ class Finding:
     """The version that it is not compatible with: a tag, or a version at the registry."""
 
 
-FIXES: Mapping[tuple[Rule, Direction], str] = {
-    ("type-changed", "new-reads-old"): "keep the type; add a field of the new type beside it, with a default",
-    ("type-changed", "old-reads-new"): "keep the type; add a field of the new type beside it, with a default",
+FIXES: Mapping[Rule | tuple[Rule, Direction], str] = {
+    "type-changed": "keep the type; add a field of the new type beside it, with a default",
     ("field-without-default", "new-reads-old"): "give the new field a default",
     ("field-without-default", "old-reads-new"): "keep the field: the old contract has no default for it",
     ("symbol-removed", "new-reads-old"): "keep the symbol, or give the enum a default",
     ("symbol-removed", "old-reads-new"): "the old enum has no default, so it cannot grow: add a string field instead",
     ("branch-removed", "new-reads-old"): "keep the branch of the union",
     ("branch-removed", "old-reads-new"): "a union cannot grow: add a field with the new type instead",
-    ("name-changed", "new-reads-old"): "keep the name",
-    ("name-changed", "old-reads-new"): "keep the name",
-    ("size-changed", "new-reads-old"): "keep the size; add a field beside it",
-    ("size-changed", "old-reads-new"): "keep the size; add a field beside it",
-    ("meaning-changed", "new-reads-old"): "keep the meaning; add a field with the new one beside it",
-    ("meaning-changed", "old-reads-new"): "keep the meaning; add a field with the new one beside it",
+    "name-changed": "keep the name",
+    "size-changed": "keep the size; add a field beside it",
+    "meaning-changed": "keep the meaning; add a field with the new one beside it",
+    "contract-removed": "keep the file until nobody reads the topic; remove both in a major release",
 }
+"""What to do about a rule; where that depends on the direction, about both."""
+
+GONE = Incompatibility("", "contract-removed", "the contract is gone, and its topic's records are not")
 
 
 def compare(subject: str, old: Any, new: Any, against: str = "") -> list[Finding]:
     """Every reason why `old` and `new` are not fully compatible."""
     directions: tuple[tuple[Direction, Any, Any], ...] = (("new-reads-old", new, old), ("old-reads-new", old, new))
     return [
-        Finding(
-            subject,
-            problem.path,
-            problem.rule,
-            direction,
-            problem.detail,
-            FIXES[problem.rule, direction],
-            FIRST[direction],
-            against,
-        )
+        _advise(subject, problem, direction, against)
         for direction, reader, writer in directions
         for problem in problems(reader, writer)
     ]
@@ -109,190 +103,127 @@ def check(old: Mapping[str, Any], new: Mapping[str, Any], against: str = "") -> 
         if subject in new:
             findings.extend(compare(subject, schema, new[subject], against))
         else:
-            findings.append(
-                Finding(
-                    subject,
-                    "",
-                    "contract-removed",
-                    "new-reads-old",
-                    "the contract is gone, and its topic's records are not",
-                    "keep the file until nobody reads the topic; remove both in a major release",
-                    FIRST["new-reads-old"],
-                    against,
-                )
-            )
+            findings.append(_advise(subject, GONE, "new-reads-old", against))
     return findings
 
 
+def _advise(subject: str, problem: Incompatibility, direction: Direction, against: str) -> Finding:
+    path, rule, detail = problem.path, problem.rule, problem.detail
+    fix = FIXES.get((rule, direction)) or FIXES[rule]
+    return Finding(subject, path, rule, direction, detail, fix, FIRST[direction], against)
+
+
 def problems(reader: Any, writer: Any) -> list[Incompatibility]:
-    """Why a reader with `reader` cannot read every record that was written with `writer`; empty when it can."""
-    return list(_Resolution(_names(reader), _names(writer)).compare(reader, writer, "", "", ""))
+    """Why a reader with `reader` cannot read every record that was written with `writer`; empty when it can.
 
-
-@dataclass(slots=True)
-class _Named:
-    """A named type and the namespace that its inside starts from."""
-
-    schema: Mapping[str, Any]
-    namespace: str
+    Raises `KeyError` for a schema with a name that it does not define.
+    """
+    reader_names: dict[str, Any] = {}
+    writer_names: dict[str, Any] = {}
+    try:
+        # Names are whole then, wherever they stand: `namespace.name`.
+        reader = fastavro.parse_schema(reader, named_schemas=reader_names)
+        writer = fastavro.parse_schema(writer, named_schemas=writer_names)
+    except UnknownType as error:
+        raise KeyError(error.name) from error
+    return list(_Resolution(reader_names, writer_names).compare(reader, writer, ""))
 
 
 class _Resolution:
     """One walk over two schemas. Remembers the pairs of records that it is inside of, so that recursion ends."""
 
-    def __init__(self, reader_names: dict[str, _Named], writer_names: dict[str, _Named]) -> None:
+    def __init__(self, reader_names: Mapping[str, Any], writer_names: Mapping[str, Any]) -> None:
         self._reader_names = reader_names
         self._writer_names = writer_names
         self._seen: set[tuple[str, str]] = set()
 
-    def compare(self, reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Incompatibility]:
-        reader, reader_ns = _resolve(reader, reader_ns, self._reader_names)
-        writer, writer_ns = _resolve(writer, writer_ns, self._writer_names)
+    def compare(self, reader: Any, writer: Any, path: str) -> Iterator[Incompatibility]:
+        reader = _resolve(reader, self._reader_names)
+        writer = _resolve(writer, self._writer_names)
         if isinstance(writer, list):
-            yield from self._writer_union(reader, writer, path, reader_ns, writer_ns)
+            # Any branch may have been written, so each must be readable.
+            for branch in writer:
+                yield from self.compare(reader, branch, path)
         elif isinstance(reader, list):
-            yield from self._reader_union(reader, writer, path, reader_ns, writer_ns)
+            yield from self._reader_union(reader, writer, path)
         else:
             yield from _meaning(reader, writer, path)
-            yield from self._plain(reader, writer, path, reader_ns, writer_ns)
+            yield from self._plain(reader, writer, path)
 
-    def _writer_union(
-        self, reader: Any, writer: list[Any], path: str, reader_ns: str, writer_ns: str
-    ) -> Iterator[Incompatibility]:
-        """Any branch may have been written, so each must be readable."""
-        for branch in writer:
-            yield from self.compare(reader, branch, path, reader_ns, writer_ns)
-
-    def _reader_union(
-        self, reader: list[Any], writer: Any, path: str, reader_ns: str, writer_ns: str
-    ) -> Iterator[Incompatibility]:
+    def _reader_union(self, reader: list[Any], writer: Any, path: str) -> Iterator[Incompatibility]:
         """The branch of the same type is meant, when there is one: its problems are the ones to tell. Otherwise any
         branch that resolves will do."""
-        same = [branch for branch in reader if self._same_kind(branch, writer, reader_ns, writer_ns)]
+        same = [branch for branch in reader if _same_kind(_resolve(branch, self._reader_names), writer)]
         if same:
-            yield from self.compare(same[0], writer, path, reader_ns, writer_ns)
+            yield from self.compare(same[0], writer, path)
             return
         seen = set(self._seen)
         for branch in reader:
-            if not list(self.compare(branch, writer, path, reader_ns, writer_ns)):
+            if not list(self.compare(branch, writer, path)):
                 return
             self._seen = set(seen)
-        yield Incompatibility(path, "branch-removed", f"{_title(writer)} is not one of {_titles(reader)}")
+        titles = ", ".join(map(_title, reader))
+        yield Incompatibility(path, "branch-removed", f"{_title(writer)} is not one of {titles}")
 
-    def _same_kind(self, branch: Any, writer: Any, reader_ns: str, writer_ns: str) -> bool:
-        branch, reader_ns = _resolve(branch, reader_ns, self._reader_names)
-        kind = _kind(branch)
-        if kind != _kind(writer):
-            return False
-        return kind not in ("record", "enum", "fixed") or _same_name(branch, writer, reader_ns, writer_ns)
-
-    def _plain(self, reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Incompatibility]:
+    def _plain(self, reader: Any, writer: Any, path: str) -> Iterator[Incompatibility]:
         kinds = (_kind(writer), _kind(reader))
         if kinds[0] != kinds[1]:
             if kinds not in PROMOTIONS:
                 yield Incompatibility(path, "type-changed", f"{_title(writer)} cannot be read as {_title(reader)}")
             return
+        if kinds[1] in NAMED and not _same_name(reader, writer):
+            yield Incompatibility(path, "name-changed", f"{writer['name']} is not {reader['name']}")
         match kinds[1]:
             case "record":
-                yield from self._record(reader, writer, path, reader_ns, writer_ns)
+                yield from self._record(reader, writer, path)
             case "enum":
-                yield from _name_changed(reader, writer, path, reader_ns, writer_ns)
                 yield from _enum(reader, writer, path)
-            case "fixed":
-                yield from _name_changed(reader, writer, path, reader_ns, writer_ns)
-                if reader["size"] != writer["size"]:
-                    yield Incompatibility(
-                        path, "size-changed", f"{writer['size']} bytes cannot be read as {reader['size']}"
-                    )
+            case "fixed" if reader["size"] != writer["size"]:
+                yield Incompatibility(
+                    path, "size-changed", f"{writer['size']} bytes cannot be read as {reader['size']}"
+                )
             case "array":
-                yield from self.compare(reader["items"], writer["items"], f"{path}[]", reader_ns, writer_ns)
+                yield from self.compare(reader["items"], writer["items"], f"{path}[]")
             case "map":
-                yield from self.compare(reader["values"], writer["values"], f"{path}{{}}", reader_ns, writer_ns)
+                yield from self.compare(reader["values"], writer["values"], f"{path}{{}}")
 
-    def _record(self, reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Incompatibility]:
-        yield from _name_changed(reader, writer, path, reader_ns, writer_ns)
-        pair = (_full_name(reader, reader_ns), _full_name(writer, writer_ns))
+    def _record(self, reader: Any, writer: Any, path: str) -> Iterator[Incompatibility]:
+        pair = (reader["name"], writer["name"])
         if pair in self._seen:
             return
         self._seen.add(pair)
         written = {field["name"]: field for field in writer["fields"]}
-        inner_reader, inner_writer = _inner_ns(reader, reader_ns), _inner_ns(writer, writer_ns)
         for field in reader["fields"]:
             where = f"{path}.{field['name']}" if path else field["name"]
             names = (field["name"], *field.get("aliases", ()))
             source = next((written[name] for name in names if name in written), None)
             if source is not None:
-                yield from self.compare(field["type"], source["type"], where, inner_reader, inner_writer)
+                yield from self.compare(field["type"], source["type"], where)
             elif "default" not in field:
                 yield Incompatibility(
                     where, "field-without-default", "the writer has no such field, and the reader no default"
                 )
 
 
-def _names(schema: Any) -> dict[str, _Named]:
-    found: dict[str, _Named] = {}
-    _collect(schema, "", found)
-    return found
-
-
-def _collect(schema: Any, namespace: str, found: dict[str, _Named]) -> None:
-    if isinstance(schema, list):
-        for branch in schema:
-            _collect(branch, namespace, found)
-    if not isinstance(schema, Mapping):
-        return
-    if schema["type"] in ("record", "enum", "fixed", "error"):
-        found[_full_name(schema, namespace)] = _Named(schema, namespace)
-        namespace = _inner_ns(schema, namespace)
-    for field in schema.get("fields", ()):
-        _collect(field["type"], namespace, found)
-    for inner in ("items", "values"):
-        if inner in schema:
-            _collect(schema[inner], namespace, found)
-    if not isinstance(schema["type"], str):
-        _collect(schema["type"], namespace, found)
-
-
-def _resolve(schema: Any, namespace: str, names: Mapping[str, _Named]) -> tuple[Any, str]:
-    """A name becomes what it names, and `{"type": {...}}` its inside."""
-    if isinstance(schema, str) and schema not in PRIMITIVES:
-        named = names.get(schema if "." in schema or not namespace else f"{namespace}.{schema}") or names[schema]
-        return named.schema, named.namespace
-    if isinstance(schema, Mapping) and not isinstance(schema["type"], str):
-        return _resolve(schema["type"], namespace, names)
-    if isinstance(schema, Mapping) and schema["type"] in names:
-        return _resolve(schema["type"], namespace, names)
-    return schema, namespace
+def _resolve(schema: Any, names: Mapping[str, Any]) -> Any:
+    """The type that a name stands for; any other schema as it is."""
+    return names[schema] if isinstance(schema, str) and schema in names else schema
 
 
 def _kind(schema: Any) -> str:
     return str(schema["type"] if isinstance(schema, Mapping) else schema)
 
 
-def _full_name(schema: Mapping[str, Any], namespace: str) -> str:
-    name = str(schema["name"])
-    if "." in name:
-        return name
-    space = schema.get("namespace", namespace)
-    return f"{space}.{name}" if space else name
+def _same_kind(reader: Any, writer: Any) -> bool:
+    kind = _kind(reader)
+    return kind == _kind(writer) and (kind not in NAMED or _same_name(reader, writer))
 
 
-def _inner_ns(schema: Mapping[str, Any], namespace: str) -> str:
-    return _full_name(schema, namespace).rpartition(".")[0]
-
-
-def _same_name(reader: Mapping[str, Any], writer: Mapping[str, Any], reader_ns: str, writer_ns: str) -> bool:
+def _same_name(reader: Mapping[str, Any], writer: Mapping[str, Any]) -> bool:
     """Compare whole names. The specification lets the namespace differ; generated readers bind to it all the same."""
-    name = _full_name(writer, writer_ns)
-    inner = _inner_ns(reader, reader_ns)
-    aliases = {alias if "." in alias or not inner else f"{inner}.{alias}" for alias in reader.get("aliases", ())}
-    return name == _full_name(reader, reader_ns) or name in aliases
-
-
-def _name_changed(reader: Any, writer: Any, path: str, reader_ns: str, writer_ns: str) -> Iterator[Incompatibility]:
-    if not _same_name(reader, writer, reader_ns, writer_ns):
-        names = f"{_full_name(writer, writer_ns)} is not {_full_name(reader, reader_ns)}"
-        yield Incompatibility(path, "name-changed", names)
+    space = reader["name"].rpartition(".")[0]
+    aliases = {alias if "." in alias or not space else f"{space}.{alias}" for alias in reader.get("aliases", ())}
+    return writer["name"] in {reader["name"], *aliases}
 
 
 def _enum(reader: Any, writer: Any, path: str) -> Iterator[Incompatibility]:
@@ -317,9 +248,5 @@ def _property(schema: Any, name: str) -> Any:
 
 def _title(schema: Any) -> str:
     if isinstance(schema, Mapping):
-        return str(schema.get("name") or schema["type"])
-    return str(schema)
-
-
-def _titles(branches: Iterable[Any]) -> str:
-    return ", ".join(_title(branch) for branch in branches)
+        schema = schema.get("name") or schema["type"]
+    return str(schema).rpartition(".")[2]

@@ -7,26 +7,16 @@ reads it. No tenant's data is in it. Refuses I/O, and to judge.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 Status = Literal["losing-data", "rewound", "stopped", "stalled", "unknown", "no-commits", "slow", "catching-up", "ok"]
-STATUSES: tuple[Status, ...] = (
-    "losing-data",
-    "rewound",
-    "stopped",
-    "stalled",
-    "unknown",
-    "no-commits",
-    "slow",
-    "catching-up",
-    "ok",
-)
+STATUSES: tuple[Status, ...] = get_args(Status)
 """Worst first: of a group's partitions the worst one speaks for it."""
 
 Stage = Literal["wal", "capture", "topic", "flow"]
-STAGES: tuple[Stage, ...] = ("wal", "capture", "topic", "flow")
+STAGES: tuple[Stage, ...] = get_args(Stage)
 BLAME: Mapping[Stage, str] = {
     "wal": "capture does not read the WAL: is the process `cdc` there, and Postgres?",
     "capture": "what capture has read does not reach Kafka: is the broker there?",

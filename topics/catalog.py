@@ -50,11 +50,11 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str
     owner: str
     partitions: int
-    key: list[str]
+    key: tuple[str, ...]
     partition_by: str
     cleanup: Cleanup
-    producers: list[str]
-    pii: list[str]
+    producers: tuple[str, ...]
+    pii: tuple[str, ...]
     freshness_target_s: float | None = None
     retention: str = "forever"
     config: dict[str, str] = {}
@@ -120,23 +120,10 @@ def _load(folder: Path) -> tuple[Mapping[str, Topic], tuple[str, ...]]:
 
 def parse(name: str, content: bytes) -> Topic:
     """One file. The name of the topic is the name of the file. Raises `ValueError`."""
-    file = msgspec.toml.decode(content, type=_File)
-    return Topic(
-        name=name,
-        kind=file.kind,
-        description=file.description.strip(),
-        owner=file.owner,
-        partitions=file.partitions,
-        key=tuple(file.key),
-        partition_by=file.partition_by,
-        cleanup=file.cleanup,
-        retention_ms=duration_ms(file.retention),
-        producers=tuple(file.producers),
-        pii=tuple(file.pii),
-        freshness_target_s=file.freshness_target_s,
-        dlq=file.dlq,
-        extra=file.config,
-    )
+    said = msgspec.structs.asdict(msgspec.toml.decode(content, type=_File))
+    retention, extra = said.pop("retention"), said.pop("config")
+    said["description"] = said["description"].strip()
+    return Topic(name=name, retention_ms=duration_ms(retention), extra=extra, **said)
 
 
 def duration_ms(text: str) -> int:

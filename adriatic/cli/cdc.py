@@ -6,14 +6,17 @@ Owns the wiring, signals and what is printed. The work is in `connectors/capture
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from adriatic.cli import process
+from adriatic.cli.output import json_option, show
+from adriatic.cli.waiting import retry_until
 from runtime.clock import SYSTEM_CLOCK
-from runtime.deadline import Deadline, backoff_s
-from runtime.errors import DependencyUnavailable, InvalidInput
+from runtime.deadline import Deadline
+from runtime.errors import InvalidInput
 from runtime.settings import Settings, load
 
 
@@ -43,22 +46,23 @@ def run() -> None:
 
 
 @cdc.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option("Print one JSON object.")
 def status(as_json: bool) -> None:
     """How far change capture is, as the database knows it. Works while capture is down."""
     facts = _status(load())
-    if as_json:
-        click.echo(json.dumps(facts))
-        return
-    click.echo(f"slot      {facts['slot']}: {facts['state']}")
+    show(as_json, json.dumps(facts), _lines(facts))
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[str]:
+    yield f"slot      {facts['slot']}: {facts['state']}"
     if facts["lsn"]:
-        click.echo(f"in Kafka  up to {facts['lsn']}, committed {facts['committed_at']} ({facts['behind_s']:.1f} s ago)")
+        yield f"in Kafka  up to {facts['lsn']}, committed {facts['committed_at']} ({facts['behind_s']:.1f} s ago)"
     else:
-        click.echo("in Kafka  nothing yet: the first copy is not done")
+        yield "in Kafka  nothing yet: the first copy is not done"
     if facts["slot_wal_bytes"] is not None:
-        click.echo(f"WAL kept  {facts['slot_wal_bytes'] / 1_048_576:.1f} MiB")
+        yield f"WAL kept  {facts['slot_wal_bytes'] / 1_048_576:.1f} MiB"
     for table in facts["tables"]:
-        click.echo(f"table     {table['table']}: {table['state']}{_reason(table)}")
+        yield f"table     {table['table']}: {table['state']}{_reason(table)}"
 
 
 def _reason(table: dict[str, Any]) -> str:
@@ -122,21 +126,17 @@ def _reset(settings: Settings, *, drop_slot: bool) -> bool:
     from connectors.capture import checks
     from connectors.capture.store import Store
 
-    deadline = Deadline.after(RESET_MAX_S)
     with Store(settings.postgres, settings.cdc.slot) as store:
         keep = not drop_slot and checks.may_keep(store.slot(), store.progress(), store.server(settings.cdc.publication))
         if keep:
             store.reset(keep_slot=True)
             store.terminate_reader()
             return True
-        for pause_s in backoff_s(max_s=0.5):
-            try:
-                store.terminate_reader()
-                store.drop_slot()
-                break
-            except DependencyUnavailable:
-                if deadline.passed:
-                    raise
-                deadline.clock.sleep(pause_s)
+
+        def drop() -> None:
+            store.terminate_reader()
+            store.drop_slot()
+
+        retry_until(Deadline.after(RESET_MAX_S), drop, pause_s_max=0.5)
         store.reset(keep_slot=False)
         return False

@@ -13,6 +13,7 @@ from uuid import UUID
 import click
 import msgspec
 
+from adriatic.cli.output import json_option
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 
 if TYPE_CHECKING:
@@ -24,14 +25,8 @@ if TYPE_CHECKING:
 @click.option("--session", type=click.UUID, help="Count this to an earlier conversation.")
 @click.option("--sources", type=click.IntRange(1, 12), default=6, show_default=True, help="Passages to stand on.")
 @where_options
-@click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
-def chat(
-    question: tuple[str, ...],
-    session: UUID | None,
-    sources: int,
-    where: Where,
-    as_json: bool,
-) -> None:
+@json_option("Print each event as one line of JSON.")
+def chat(question: tuple[str, ...], session: UUID | None, sources: int, where: Where, as_json: bool) -> None:
     """Ask about the decision records of a tenant; every number in the answer is a source.
 
     \b
@@ -43,7 +38,7 @@ def chat(
     request = ChatRequest(" ".join(question), session, sources)
     with (
         where.connect(PATIENCE_S_MAX) as remote,
-        remote.events("/v1/chat/stream", msgspec.json.encode(request)) as events,
+        remote.events("/v1/chat/stream", request) as events,
     ):
         for text in json_lines(events) if as_json else render_answer(events):
             click.echo(text, nl=False)
@@ -51,11 +46,13 @@ def chat(
 
 def json_lines(events: Iterable[ServerEvent]) -> Iterator[str]:
     """One line for each event, as it comes. Raises as `render_answer` does, after the last line."""
+    from adriatic.cli.live import json_line
+    from adriatic.cli.remote import error_in
+
     for event in events:
-        data = msgspec.json.decode(event.data)
-        yield msgspec.json.encode({"event": event.name, "id": event.id, "data": data}).decode() + "\n"
+        yield json_line(event) + "\n"
         if event.name == "error":
-            raise _error(data)
+            raise error_in(event)
         if event.name == "done":
             return
     raise _broke_off()
@@ -63,6 +60,8 @@ def json_lines(events: Iterable[ServerEvent]) -> Iterator[str]:
 
 def render_answer(events: Iterable[ServerEvent]) -> Iterator[str]:
     """The answer in pieces, then its sources. Raises our error when it broke or has no end."""
+    from adriatic.cli.remote import error_in
+
     sources: list[dict[str, Any]] = []
     for event in events:
         data = msgspec.json.decode(event.data)
@@ -77,7 +76,7 @@ def render_answer(events: Iterable[ServerEvent]) -> Iterator[str]:
             yield from _footnotes(sources, data["cited"], data["unsupported"])
         elif event.name == "error":
             yield "\n"
-            raise _error(data)
+            raise error_in(event)
         elif event.name == "done":
             return
     raise _broke_off()
@@ -102,9 +101,3 @@ def _broke_off() -> Exception:
     from runtime.errors import DependencyUnavailable
 
     return DependencyUnavailable("the answer broke off", hint="ask again")
-
-
-def _error(problem: dict[str, Any]) -> Exception:
-    from adriatic.cli.remote import error_of
-
-    return error_of(problem["status"], msgspec.json.encode(problem))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from adriatic.cli.output import json_option, show
 from runtime.errors import InvalidInput, NotFound
 from runtime.settings import Settings, load
 
@@ -53,8 +54,6 @@ LIST_NEWEST = """
   limit %(limit)s
 """
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
 
 @click.group()
 def dlq() -> None:
@@ -67,24 +66,18 @@ def dlq() -> None:
 @click.option("--code", help="Only with this reason.")
 @click.option("--state", type=click.Choice(["new", "redriven", "dropped"]), default="new", show_default=True)
 @click.option("--limit", type=click.IntRange(1, ROWS_MAX), default=50, show_default=True)
-@json_option
+@json_option()
 def list_(flow_name: str | None, topic: str | None, code: str | None, state: str, limit: int, as_json: bool) -> None:
     """The newest dead letters, and how many there are of each kind."""
     arguments = {"flow": flow_name, "topic": topic, "code": code, "state": state, "limit": limit}
     kinds = _rows(COUNT_KINDS, arguments)
     letters = _rows(LIST_NEWEST, arguments)
-    if as_json:
-        click.echo(json.dumps({"kinds": kinds, "letters": letters}, default=str))
-        return
-    if not letters:
-        click.echo(f"no dead letters in state {state}")
-        return
-    for kind in kinds:
-        click.echo(f"{kind['records']:6} {kind['stage']} {kind['code']}  {kind['flow']} ← {kind['topic']}")
-    click.echo()
+    lines = [f"{kind['records']:6} {kind['stage']} {kind['code']}  {kind['flow']} ← {kind['topic']}" for kind in kinds]
+    lines.append("" if letters else f"no dead letters in state {state}")
     for letter in letters:
         where_ = f"{letter['flow']}/{letter['topic']}/{letter['partition']}/{letter['offset']}"
-        click.echo(f"{letter['failed_at']:%Y-%m-%d %H:%M:%S}  {where_}  {letter['code']}: {letter['detail']}")
+        lines.append(f"{letter['failed_at']:%Y-%m-%d %H:%M:%S}  {where_}  {letter['code']}: {letter['detail']}")
+    show(as_json, json.dumps({"kinds": kinds, "letters": letters}, default=str), lines)
 
 
 _READ_RECORD = """
@@ -94,26 +87,22 @@ _READ_RECORD = """
 """
 
 
-@dlq.command()
+@dlq.command("show")
 @click.argument("coordinates", metavar="FLOW/TOPIC/PARTITION/OFFSET")
-@json_option
-def show(coordinates: str, as_json: bool) -> None:
+@json_option()
+def show_(coordinates: str, as_json: bool) -> None:
     """One dead letter: why, and the record itself. With --json its bytes are complete, in base64."""
     found = _rows(_READ_RECORD, _coordinates(coordinates))
     if not found:
         raise NotFound(f"no dead letter at {coordinates}", hint="`adriatic dlq list` prints coordinates")
-    letter = found[0]
-    if as_json:
-        click.echo(json.dumps(letter, default=_json))
-        return
-    for name, value in letter.items():
-        click.echo(f"{name:14} {_format(value)}")
+    lines = (f"{name:14} {_format(value)}" for name, value in found[0].items())
+    show(as_json, json.dumps(found[0], default=_json), lines)
 
 
 def add_selection(command: Command) -> Command:
     """Arguments and options that say which letters, and how many."""
     for option in (
-        json_option,
+        json_option(),
         click.option("--yes", is_flag=True, help="Do it. Without, only say what would be done."),
         click.option("--limit", type=click.IntRange(1, DECIDED_MAX), default=1_000, show_default=True),
         click.option("--all", "everything", is_flag=True, help="Every undecided letter."),

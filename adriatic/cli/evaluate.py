@@ -7,17 +7,17 @@ system, not a model of it. Refuses to tune anything.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
+from adriatic.cli.output import json_option
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import DependencyUnavailable, InvalidInput, NotFound
 from runtime.settings import Settings, load
@@ -32,6 +32,9 @@ TENANT_PREFIX: Final = "eval-"
 PAGE: Final = 200
 DECISIONS: Final = Path("docs/decisions")
 """What is read when nothing is named: this project's own."""
+
+Ranks = dict[str, dict[str, list[int | None]]]
+"""The place of each query's right answer by corpus and mode, None where it was not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def evaluate() -> None:
 def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every evaluation has."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON."),
+        json_option("Print the scores as JSON."),
         click.option("--keep", is_flag=True, help="Leave the ADRs in the evaluation's tenants, to look at them."),
         click.option(
             "--data",
@@ -87,7 +90,7 @@ def known_item(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
         raise InvalidInput(
             "there is no ADR with a title of its own", hint="name a folder of decision records by --data"
         )
-    ranks: dict[str, dict[str, list[int | None]]] = {}
+    ranks: Ranks = {}
     with import_corpora(settings, corpora, keep=keep) as remotes:
         for corpus, remote in zip(corpora, remotes, strict=True):
             ranks[corpus.name] = _ask(corpus, remote)
@@ -151,15 +154,11 @@ class _Texts:
 def _tenant_of(settings: Settings, corpus: EvaluatedHistory, prefix: str) -> AbstractContextManager[Remote]:
     """A connection as the corpus's tenant, made when it is missing."""
     from adriatic.cli.remote import connect, local_token, local_url
-    from api.tenants import service
+    from adriatic.cli.tenants import make_tenant
 
     slug = (TENANT_PREFIX + prefix + corpus.name)[:63].rstrip("-")
-
-    async def make_tenant() -> service.Tenant:
-        async with service.owner(settings.postgres) as connection:
-            return await service.create(connection, slug, if_missing=True)
-
-    return connect(local_url(settings), local_token(settings, asyncio.run(make_tenant()).tenant_id))
+    tenant = make_tenant(settings, slug, if_missing=True)
+    return connect(local_url(settings), local_token(settings, tenant.tenant_id))
 
 
 def _delete_adrs(remote: Remote) -> None:
@@ -223,7 +222,7 @@ def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, list[int | None]
         for number, query in corpus.queries:
             for mode in MODES:
                 request = SearchRequest(query, mode, limit=DEPTH)
-                result = remote.request("POST", "/v1/search", SearchResult, body=msgspec.json.encode(request))
+                result = remote.request("POST", "/v1/search", SearchResult, body=request)
                 if result.degraded:
                     raise DependencyUnavailable(result.degraded[0].detail, hint=result.degraded[0].hint)
                 places = [place for place, hit in enumerate(result.hits, 1) if hit.number == number]
@@ -235,41 +234,33 @@ def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, list[int | None]
 # --- the result -----------------------------------------------------------------------------------------------------
 
 
-def _overall(ranks: dict[str, dict[str, list[int | None]]]) -> dict[str, KnownItemScores]:
+def _scores(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> dict[str, KnownItemScores]:
     from api.search.known_item import scores
 
-    return {mode: scores([rank for by_mode in ranks.values() for rank in by_mode[mode]]) for mode in MODES}
+    return {mode: scores([rank for corpus in corpora for rank in ranks[corpus.name][mode]]) for mode in MODES}
 
 
-def _as_json(corpora: Sequence[EvaluatedHistory], ranks: dict[str, dict[str, list[int | None]]]) -> bytes:
-    from api.search.known_item import scores
+def _as_json(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> bytes:
+    def figures(some: Sequence[EvaluatedHistory]) -> dict[str, Any]:
+        return {"adrs": sum(len(corpus.items) for corpus in some), **_scores(some, ranks)}
 
     return msgspec.json.encode(
         {
             "task": "known-item",
-            "corpora": [
-                {
-                    "name": corpus.name,
-                    "adrs": len(corpus.items),
-                    **{mode: scores(ranks[corpus.name][mode]) for mode in MODES},
-                }
-                for corpus in corpora
-            ],
-            "overall": {"adrs": sum(len(corpus.items) for corpus in corpora), **_overall(ranks)},
+            "corpora": [{"name": corpus.name, **figures([corpus])} for corpus in corpora],
+            "overall": figures(corpora),
         }
     )
 
 
-def _table(corpora: Sequence[EvaluatedHistory], ranks: dict[str, dict[str, list[int | None]]]) -> Iterator[str]:
-    from api.search.known_item import scores
-
+def _table(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> Iterator[str]:
     width = max(len("overall"), *(len(corpus.name) for corpus in corpora))
     yield f"{'nDCG@10':<{width}}  {'ADRs':>5}  {'queries':>7}" + "".join(f"  {mode:>8}" for mode in MODES)
-    for corpus in corpora:
-        row = {mode: scores(ranks[corpus.name][mode]) for mode in MODES}
-        yield _row(corpus.name, width, len(corpus.items), row)
-    overall = _overall(ranks)
-    yield _row("overall", width, sum(len(corpus.items) for corpus in corpora), overall)
+    for name, some in (*((corpus.name, [corpus]) for corpus in corpora), ("overall", corpora)):
+        found = _scores(some, ranks)
+        adrs, queries = sum(len(corpus.items) for corpus in some), found[MODES[0]].queries
+        yield f"{name:<{width}}  {adrs:>5}  {queries:>7}" + "".join(f"  {found[mode].ndcg:>8.3f}" for mode in MODES)
+    overall = _scores(corpora, ranks)
     yield ""
     for mode in MODES:
         each = overall[mode]
@@ -278,8 +269,3 @@ def _table(corpora: Sequence[EvaluatedHistory], ranks: dict[str, dict[str, list[
             f"MRR@10 {each.mrr:.3f}, recall@10 {each.recall:.3f}"
         )
     yield f"best: {max(MODES, key=lambda mode: overall[mode].ndcg)}"
-
-
-def _row(name: str, width: int, adrs: int, row: dict[str, KnownItemScores]) -> str:
-    queries = next(iter(row.values())).queries
-    return f"{name:<{width}}  {adrs:>5}  {queries:>7}" + "".join(f"  {row[mode].ndcg:>8.3f}" for mode in MODES)

@@ -147,8 +147,7 @@ def _set_links(one: LinkedHistory, remote: Remote, ids: Mapping[int, UUID]) -> N
 
     for at, item in enumerate(one.items):
         for other, kind in item.links:
-            link = msgspec.json.encode(NewLink(kind, str(ids[other])))
-            remote.request("PUT", f"/v1/adrs/{ids[at]}/links", Link, body=link)
+            remote.request("PUT", f"/v1/adrs/{ids[at]}/links", Link, body=NewLink(kind, str(ids[other])))
 
 
 # --- the result -----------------------------------------------------------------------------------------------------
@@ -182,9 +181,11 @@ def table(histories: Sequence[LinkedHistory]) -> Iterator[str]:
     yield f"{'recall@5 / MRR':<{width}}  {'ADRs':>5}  {'links':>5}  {'asked':>5}" + "".join(
         f"  {way:>13}" for way in WAYS
     )
-    for one in histories:
-        yield _row(one.corpus.name, width, [one])
-    yield _row("overall", width, histories)
+    for name, some in (*((one.corpus.name, [one]) for one in histories), ("overall", histories)):
+        found = _of(some)
+        adrs, links = sum(len(one.items) for one in some), sum(one.links for one in some)
+        cells = "".join(f"  {found[way].recall:.3f} / {found[way].mrr:.3f}" for way in WAYS)
+        yield f"{name:<{width}}  {adrs:>5}  {links:>5}  {found['bm25'].queries:>5}{cells}"
     overall = _of(histories)
     yield ""
     for way in WAYS:
@@ -198,10 +199,3 @@ def table(histories: Sequence[LinkedHistory]) -> Iterator[str]:
         f"blind to BM25: recall@5 {blind.recall - plain.recall:+.3f}, MRR {blind.mrr - plain.mrr:+.3f}; "
         f"without the links against with them: {blind.recall - linked.recall:+.3f}, {blind.mrr - linked.mrr:+.3f}"
     )
-
-
-def _row(name: str, width: int, some: Sequence[LinkedHistory]) -> str:
-    of = _of(some)
-    adrs, links = sum(len(one.items) for one in some), sum(one.links for one in some)
-    cells = "".join(f"  {of[way].recall:.3f} / {of[way].mrr:.3f}" for way in WAYS)
-    return f"{name:<{width}}  {adrs:>5}  {links:>5}  {of['bm25'].queries:>5}{cells}"

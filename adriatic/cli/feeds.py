@@ -7,13 +7,15 @@ Owns how feeds look in a terminal, and the packing of a file of items. What it s
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
+from adriatic.cli import output
+from adriatic.cli.output import json_option
 from adriatic.cli.where import Where, where_options
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import InvalidInput
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from schemas.codec import Encoder
     from schemas.feeds import ProducerKey
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 BATCH_ITEMS_MAX = 500
 """The API takes this many at once."""
 BATCH_BYTES_MAX = 4_194_304
@@ -32,10 +36,11 @@ BAD_LINES_SHOWN_MAX = 20
 FILES_MAX = 10_000
 """Most files of one `encode`: two an item; more of them is work for a program."""
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-key_option = click.option(
-    "--key-file", type=click.File(), metavar="FILE", help="The feed's key; `-` reads it from standard input."
-)
+
+def key_option(*, required: bool = False) -> Callable[[F], F]:
+    """`--key-file`, given to the command as `key_file`, open."""
+    meaning = "The feed's key; `-` reads it from standard input."
+    return click.option("--key-file", type=click.File(), metavar="FILE", required=required, help=meaning)
 
 
 @click.group()
@@ -55,7 +60,7 @@ def feed() -> None:
 @click.option("--items-per-day", type=int, help="Quota of a day (UTC).")
 @click.option("--bytes-per-day", type=int, help="Quota of a day (UTC).")
 @where_options
-@json_option
+@json_option()
 def create(
     slug: str,
     name: str,
@@ -68,7 +73,7 @@ def create(
     from api.feeds.service import MadeFeed
 
     wanted = {"slug": slug, "name": name, "items_per_day": items_per_day, "bytes_per_day": bytes_per_day}
-    body = msgspec.json.encode({field: value for field, value in wanted.items() if value not in (None, "")})
+    body = {field: value for field, value in wanted.items() if value not in (None, "")}
     with where.connect() as remote:
         made = remote.request("POST", "/v1/feeds", MadeFeed, body=body)
     if as_json:
@@ -80,39 +85,29 @@ def create(
 
 @feed.command("list")
 @where_options
-@json_option
+@json_option()
 def list_(where: Where, as_json: bool) -> None:
     """The feeds of a tenant, and what became of their items."""
     from api.feeds.service import FeedList
 
     with where.connect() as remote:
         found = remote.request("GET", "/v1/feeds", FeedList)
-    if as_json:
-        click.echo(msgspec.json.encode(found))
-        return
-    for each in found.items:
-        click.echo(f"{each.slug:20} {_counts(each)}{'  paused' if each.paused else ''}")
-    if not found.items:
-        click.echo("no feeds yet: `adriatic feed create wiki` makes one", err=True)
-    click.echo(_behind(found.as_of.age_s), err=True)
+    lines = (f"{each.slug:20} {_counts(each)}{'  paused' if each.paused else ''}" for each in found.items)
+    none = "" if found.items else "no feeds yet: `adriatic feed create wiki` makes one"
+    output.show(as_json, msgspec.json.encode(found), lines, none, _behind(found.as_of.age_s))
 
 
 @feed.command()
 @click.argument("slug")
 @where_options
-@json_option
+@json_option()
 def show(slug: str, where: Where, as_json: bool) -> None:
     """One feed: counts, quota, keys, and the newest records that were refused."""
     from api.feeds.service import FeedDetail
 
     with where.connect() as remote:
         found = remote.request("GET", f"/v1/feeds/{slug}", FeedDetail)
-    if as_json:
-        click.echo(msgspec.json.encode(found))
-        return
-    for line in _lines(found):
-        click.echo(line)
-    click.echo(_behind(found.as_of.age_s), err=True)
+    output.show(as_json, msgspec.json.encode(found), _lines(found), _behind(found.as_of.age_s))
 
 
 @feed.command("set")
@@ -127,7 +122,7 @@ def set_(slug: str, where: Where, **changes: Any) -> None:
     """Change a feed. What was refused for its quota, or while paused, can be redriven: `adriatic dlq redrive`."""
     from api.feeds.service import FeedDetail
 
-    body = msgspec.json.encode({field: value for field, value in changes.items() if value is not None})
+    body = {field: value for field, value in changes.items() if value is not None}
     with where.connect() as remote:
         found = remote.request("PATCH", f"/v1/feeds/{slug}", FeedDetail, body=body)
     for line in _lines(found):
@@ -151,9 +146,9 @@ def delete(slug: str, yes: bool, where: Where) -> None:
 @feed.command()
 @click.argument("slug")
 @click.argument("file", type=click.File("rb"))
-@key_option
+@key_option()
 @where_options
-@json_option
+@json_option()
 def send(
     slug: str,
     file: IO[bytes],
@@ -185,13 +180,7 @@ def send(
 @click.argument("slug")
 @click.argument("file", type=click.File("rb"))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--key-file",
-    type=click.File(),
-    metavar="FILE",
-    required=True,
-    help="The feed's key; `-` reads it from standard input.",
-)
+@key_option(required=True)
 def encode(slug: str, file: IO[bytes], folder: Path, key_file: IO[str]) -> None:
     """Write the signed records of FILE's items into FOLDER, for kcat or any other Kafka client.
 
@@ -236,8 +225,7 @@ def create_key(slug: str, name: str, where: Where) -> None:
     from api.feeds.service import ShownKey
 
     with where.connect() as remote:
-        body = msgspec.json.encode({"name": name})
-        _show_key(remote.request("POST", f"/v1/feeds/{slug}/keys", ShownKey, body=body))
+        _show_key(remote.request("POST", f"/v1/feeds/{slug}/keys", ShownKey, body={"name": name}))
 
 
 @key.command("revoke")
@@ -283,7 +271,7 @@ def _fault(item: NewItem) -> str | None:
 
     if item.published_at is not None and item.published_at.tzinfo is None:
         return "published_at has no zone"
-    return fault({**msgspec.structs.asdict(item), "document_id": item.id, "source_version": item.version})
+    return fault(_by_contract(item))
 
 
 def _batches(items: Iterable[NewItem]) -> Iterator[list[bytes]]:
@@ -303,21 +291,14 @@ def _batches(items: Iterable[NewItem]) -> Iterator[list[bytes]]:
 def _encode(encoder: Encoder, key: ProducerKey, slug: str, item: NewItem) -> bytes:
     from schemas.feeds import tenant_of
 
-    return encoder.encode(
-        {
-            "tenant_id": tenant_of(key.key_id),
-            "feed": slug,
-            "document_id": item.id,
-            "occurred_at": SYSTEM_CLOCK.now(),
-            "source_version": item.version,
-            "deleted": item.deleted,
-            "title": item.title,
-            "text": item.text,
-            "media_type": item.media_type,
-            "uri": item.uri,
-            "published_at": item.published_at,
-        }
-    )
+    source = {"tenant_id": tenant_of(key.key_id), "feed": slug, "occurred_at": SYSTEM_CLOCK.now()}
+    return encoder.encode({**source, **_by_contract(item)})
+
+
+def _by_contract(item: NewItem) -> dict[str, Any]:
+    """What an item says, by the names of the contract."""
+    said = msgspec.structs.asdict(item)
+    return {"document_id": said.pop("id"), "source_version": said.pop("version"), **said}
 
 
 def _report(bad: list[tuple[int, str]]) -> None:

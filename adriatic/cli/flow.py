@@ -8,6 +8,7 @@ import sys
 import click
 
 from adriatic.cli import process
+from adriatic.cli.output import json_option, show
 from runtime.errors import Fenced
 from runtime.settings import load
 
@@ -18,26 +19,18 @@ def flow() -> None:
 
 
 @flow.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def list_(as_json: bool) -> None:
     """Which flows there are, and what each of them does."""
     from dataflows.catalog import flows
 
     found = [{"name": name, "does": flow.about} for name, flow in flows().items()]
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
-        return
-    for each in found:
-        click.echo(f"{each['name']:10} {each['does']}")
+    show(as_json, json.dumps(found, ensure_ascii=False), (f"{each['name']:10} {each['does']}" for each in found))
 
 
 @flow.command()
 @click.argument("name")
-@click.option(
-    "--dead-letter-limit/--no-dead-letter-limit",
-    default=True,
-    help="Stop when too many records in a row, or too large a share, cannot be processed.",
-)
+@process.dead_letter_option
 def run(name: str, dead_letter_limit: bool) -> None:
     """Run one flow until SIGTERM.
 

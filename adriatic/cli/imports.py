@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adriatic.cli.output import json_option
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import InvalidInput
 from runtime.settings import Settings, load
@@ -42,7 +42,7 @@ class LocalImport:
 @click.option("--wait/--no-wait", default=True, help="Wait until everything is searchable, and say how long it took.")
 @click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
 @click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@json_option("Print the summary as JSON.")
 def import_(
     sources: tuple[Path, ...],
     tenant: str | None,
@@ -127,18 +127,13 @@ def _local_jobs(
     settings: Settings, paths: list[Path], tenant: str, create: bool, tenant_per_file: bool
 ) -> Iterator[LocalImport]:
     from adriatic.cli.remote import local_token
-    from adriatic.cli.tenants import tenant_id_of
-    from api.tenants import service
-
-    async def make_tenant(slug: str) -> None:
-        async with service.owner(settings.postgres) as connection:
-            await service.create(connection, slug, if_missing=True)
+    from adriatic.cli.tenants import make_tenant, tenant_id_of
 
     for path, source in zip(paths, list(_open(settings, paths)), strict=True):
         name = tenant_slug(path) if tenant_per_file else tenant
         if create or tenant_per_file:
-            asyncio.run(make_tenant(name))
-        yield LocalImport(source, name, local_token(settings, asyncio.run(tenant_id_of(settings, name))))
+            make_tenant(settings, name, if_missing=True)
+        yield LocalImport(source, name, local_token(settings, tenant_id_of(settings, name)))
 
 
 def _run(settings: Settings, jobs: list[LocalImport], url: str, log: str, wait: bool) -> list[ImportOutcome]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 import msgspec
 
-from adriatic.cli.status_view import groups
+from adriatic.cli.output import json_option, show
+from adriatic.cli.status_view import count, groups
 from adriatic.watch import overview
 from runtime.errors import NotFound
 from runtime.settings import load
@@ -17,7 +18,7 @@ from schemas.pipeline import GroupLag, mask_stale
 
 @click.command()
 @click.argument("group", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def lag(group: str | None, as_json: bool) -> None:
     """Lag of every consumer group, or of the partitions of GROUP. Worst first.
 
@@ -33,10 +34,7 @@ def lag(group: str | None, as_json: bool) -> None:
     if group is not None and not shown:
         known = ", ".join(each.group for each in found.groups) or "none"
         raise NotFound(f"there is no group {group}", hint=f"known are {known}")
-    if as_json:
-        click.echo(msgspec.json.encode(shown))
-    else:
-        _print(shown, partitions=group is not None)
+    show(as_json, msgspec.json.encode(shown), _lines(shown, partitions=group is not None))
     if found.reason:
         click.echo(found.reason, err=True)
     words = {each.status for each in shown}
@@ -45,17 +43,13 @@ def lag(group: str | None, as_json: bool) -> None:
     sys.exit(0 if words <= overview.WELL else 1)
 
 
-def _print(shown: Sequence[GroupLag], *, partitions: bool) -> None:
-    for line in groups(shown, lambda text, _: text):
-        click.echo(line)
+def _lines(shown: Sequence[GroupLag], *, partitions: bool) -> Iterator[str]:
+    yield from groups(shown, lambda text, _: text)
     for each in shown if partitions else ():
         if each.reason:
-            click.echo(f"  {each.reason}")
-        click.echo(f"{'TOPIC':<34} {'PART':>4} {'STATUS':<12}{'COMMITTED':>10}{'END':>10}{'RECORDS':>9}{'LAG':>10}")
+            yield f"  {each.reason}"
+        yield f"{'TOPIC':<34} {'PART':>4} {'STATUS':<12}{'COMMITTED':>10}{'END':>10}{'RECORDS':>9}{'LAG':>10}"
         for at in each.partitions:
             seconds = "-" if at.lag_s is None else f"{at.lag_s:.1f} s"
-            committed = "-" if at.committed is None else str(at.committed)
-            records = "-" if at.lag_records is None else str(at.lag_records)
-            click.echo(
-                f"{at.topic:<34} {at.partition:>4} {at.status:<12}{committed:>10}{at.end:>10}{records:>9}{seconds:>10}"
-            )
+            place = f"{at.topic:<34} {at.partition:>4} {at.status:<12}"
+            yield f"{place}{count(at.committed):>10}{at.end:>10}{count(at.lag_records):>9}{seconds:>10}"

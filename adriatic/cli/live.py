@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from adriatic.cli.output import json_option
 from adriatic.cli.where import Where, where_options
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ Row = dict[str, Any]
 @click.argument("view")
 @click.option("--for", "for_s", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Stop after so long.")
 @where_options
-@click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
+@json_option("Print each event as one line of JSON.")
 def live(view: str, for_s: float, where: Where, as_json: bool) -> None:
     """Show a view's rows, and each change of them as it comes.
 

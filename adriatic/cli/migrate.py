@@ -7,22 +7,16 @@ from dataclasses import asdict
 
 import click
 
+from adriatic.cli.output import json_option, show
+from adriatic.cli.waiting import wait_option
 from runtime.deadline import Deadline
 from runtime.settings import load
 
 
 @click.command()
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(0),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for the server, and for another migration to end.",
-)
+@wait_option(30.0, "How long to wait for the server, and for another migration to end.")
 @click.option("--no-bootstrap", is_flag=True, help="Roles, database and extension exist already; only migrate.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@json_option("Print what was done as JSON.")
 def migrate(wait_s: float, no_bootstrap: bool, as_json: bool) -> None:
     """Create the database if it is missing, then apply the migrations that it does not have yet.
 
@@ -36,10 +30,7 @@ def migrate(wait_s: float, no_bootstrap: bool, as_json: bool) -> None:
         bootstrap=not no_bootstrap,
         progress=lambda text: click.echo(text, err=True),
     )
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-        return
     done = f"{len(report.applied)} applied" if report.applied else "nothing to do"
-    click.echo(f"database {report.database}: at migration {report.version}, {done}; pgvector {report.pgvector}")
-    if report.ahead:
-        click.echo(f"{report.ahead} of its migrations are newer than this release", err=True)
+    line = f"database {report.database}: at migration {report.version}, {done}; pgvector {report.pgvector}"
+    ahead = f"{report.ahead} of its migrations are newer than this release" if report.ahead else ""
+    show(as_json, json.dumps(asdict(report)), [line], ahead)

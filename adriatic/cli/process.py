@@ -9,6 +9,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import click
+
 from runtime import logs, ops, telemetry
 from runtime.errors import Halted
 from runtime.lifecycle import Lifecycle
@@ -24,6 +26,13 @@ def start(name: str, settings: Settings) -> Lifecycle:
     if settings.telemetry.ops_port:
         ops.serve(settings.telemetry.ops_host, settings.telemetry.ops_port, life.health)
     return life
+
+
+dead_letter_option = click.option(
+    "--dead-letter-limit/--no-dead-letter-limit",
+    default=True,
+    help="Stop when too many records in a row, or too large a share, cannot be processed.",
+)
 
 
 def on_stop(stop: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ import click
 
 if TYPE_CHECKING:
     from dataflows.flow import Flow
-    from schemas.flows import KeptTable, KeptView
+    from schemas.flows import KeptView
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "reference"
@@ -161,17 +161,13 @@ def flows() -> str:
         lines += ["", f"## `{name}`", "", f"{flow.about[0].upper()}{flow.about[1:]}.", ""]
         lines += [f"Reads {_codes(flow.topics)}.", ""]
         lines += ["| table | what `adriatic verify` holds it against |", "|---|---|"]
-        lines += [f"| `{table.name}` | {_against(table)} |" for table in flow.tables]
+        lines += [f"| `{table.name}` | {table.compared or f'nothing: {table.not_compared}'} |" for table in flow.tables]
         for view in flow.views:
             lines += ["", f"### View `{view.name}`", "", view.about, "", "| | |", "|---|---|"]
             lines += [f"| {fact} | {value} |" for fact, value in _facts(flow, view).items() if value]
     lines += ["", "## Agents", "", "| agent | reads | what it does |", "|---|---|---|"]
     lines += [f"| `{name}` | {_codes(agent.topics)} | {agent.about} |" for name, agent in agents().items()]
     return "\n".join(lines) + "\n"
-
-
-def _against(table: KeptTable) -> str:
-    return table.compared or f"nothing: {table.not_compared}"
 
 
 def _facts(flow: type[Flow[Any]], view: KeptView) -> dict[str, str]:
@@ -209,7 +205,10 @@ def files() -> dict[Path, str]:
 
 def stale() -> list[str]:
     """Paths of the files that do not say what the program has."""
-    return [str(file.relative_to(ROOT)) for file, text in files().items() if not _same(file, text)]
+    wanted = files().items()
+    return [
+        str(file.relative_to(ROOT)) for file, text in wanted if not file.is_file() or file.read_text("utf-8") != text
+    ]
 
 
 def main(arguments: list[str]) -> int:
@@ -233,10 +232,6 @@ def _commands(command: click.Command, names: tuple[str, ...]) -> Iterator[tuple[
             child = command.get_command(context, name)
             if child is not None and not child.hidden:
                 yield from _commands(child, (*names, name))
-
-
-def _same(file: Path, text: str) -> bool:
-    return file.is_file() and file.read_text(encoding="utf-8") == text
 
 
 def _cell(text: str) -> str:

@@ -13,6 +13,7 @@ from uuid import UUID
 import click
 import msgspec
 
+from adriatic.cli.output import json_option, show
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 from runtime.errors import InvalidInput, NotFound
 
@@ -28,7 +29,7 @@ CANDIDATES_MAX = 50
 @click.argument("adr", metavar="LABEL|ID")
 @click.option("--log", metavar="SLUG", help="The log of the label, where several have it.")
 @where_options
-@click.option("--json", "as_json", is_flag=True, help="Print the answer of the API as JSON.")
+@json_option("Print the answer of the API as JSON.")
 def related(adr: str, log: str | None, where: Where, as_json: bool) -> None:
     """Show the decision records that are nearest to one: by links, shared words and meaning.
 
@@ -43,12 +44,7 @@ def related(adr: str, log: str | None, where: Where, as_json: bool) -> None:
     with where.connect(PATIENCE_S_MAX) as remote:
         adr_id = wanted if isinstance(wanted, UUID) else find_by_number(remote, wanted, log)
         found = remote.request("GET", f"/v1/adrs/{adr_id}/related", RelatedAdrs)
-    if as_json:
-        click.echo(msgspec.json.encode(found))
-        return
-    for line in lines(found):
-        click.echo(line)
-    click.echo(freshness(found), err=True)
+    show(as_json, msgspec.json.encode(found), lines(found), freshness(found))
 
 
 def _parse_target(text: str) -> UUID | int:
@@ -67,7 +63,7 @@ def find_by_number(remote: Remote, number: int, log: str | None) -> UUID:
     from api.search.schemas import SearchRequest, SearchResult
 
     request = SearchRequest(f"ADR-{number}", "words", log=log, limit=CANDIDATES_MAX)
-    result = remote.request("POST", "/v1/search", SearchResult, body=msgspec.json.encode(request))
+    result = remote.request("POST", "/v1/search", SearchResult, body=request)
     hits = {hit.source_id: hit.log or "" for hit in result.hits if hit.number == number}
     if not hits:
         where = f" in the log {log}" if log else ""

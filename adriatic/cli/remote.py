@@ -6,20 +6,20 @@ is safe to repeat and only what is the world's fault; refuses to retry anything 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from uuid import UUID
 
 import httpx
 import msgspec
 
+from adriatic.cli.waiting import retry_until
 from connectors.http_errors import translate
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime import errors
 from runtime.clock import SYSTEM_CLOCK, Clock
-from runtime.deadline import Deadline, backoff_s
+from runtime.deadline import BACKOFF_MAX_S, Deadline
 from runtime.settings import Settings
 
 OUTAGE_S_MAX = 60.0
@@ -28,6 +28,8 @@ REQUEST_S_MAX = 60.0
 """One request. The largest is a batch of an import, which takes about a second."""
 TOKEN_TTL_S = 24 * 3600
 """Life of a token that a command mints for itself: longer than any import, in seconds."""
+
+JSON = {"content-type": "application/json"}
 
 T = TypeVar("T")
 
@@ -52,59 +54,53 @@ class Remote:
         self._clock = clock
         self._outage_s = outage_s
 
-    def request(self, method: str, path: str, answer: type[T], *, body: bytes | None = None, **query: Any) -> T:
+    def request(self, method: str, path: str, answer: type[T], *, body: Any = None, **query: Any) -> T:
         """One call, repeated while the other side is away, for at most `outage_s`. Repeat only what is idempotent.
 
-        Raises our own errors: `DependencyUnavailable` when it stays away, else what the problem document says.
+        `body`: JSON, or what to encode as such. Raises our own errors: `DependencyUnavailable` when it stays away, else
+        what the problem document says.
         """
-        headers = {"content-type": "application/json"} if body is not None else None
+        content = None if body is None else _encode(body)
+        headers = JSON if body is not None else None
         params = {name: value for name, value in query.items() if value is not None}
 
         def attempt() -> T:
-            response = self._send(method, path, content=body, headers=headers, params=params)
+            response = self._send(method, path, content=content, headers=headers, params=params)
             return answer() if response.status_code == 204 else msgspec.json.decode(response.content, type=answer)
 
-        return self._repeat(attempt)
+        return self._retry(attempt)
 
     def send(self, method: str, path: str) -> None:
         """A call that has no answer but that it was done. Repeated as `request` is."""
         self.request(method, path, bytes)
 
-    def upload(self, path: str, file: Path, answer: type[T]) -> tuple[T, int]:
-        """Send a file as the part `file`, read from the disk as it goes, and again while the other side is away.
+    def upload(self, path: str, name: str, read: Callable[[], IO[Any]], answer: type[T]) -> tuple[T, int]:
+        """Send what `read` opens as the part `file`, as it is read, and again while the other side is away.
 
         Returns the answer and its status.
         """
 
         def attempt() -> tuple[T, int]:
-            with file.open("rb") as content:
-                response = self._send("POST", path, files={"file": (file.name, content)})
+            with read() as content:
+                response = self._send("POST", path, files={"file": (name, content)})
             return msgspec.json.decode(response.content, type=answer), response.status_code
 
-        return self._repeat(attempt)
+        return self._retry(attempt)
 
-    def events(self, path: str, body: bytes) -> AbstractContextManager[Iterator[ServerEvent]]:
+    def events(self, path: str, body: Any) -> AbstractContextManager[Iterator[ServerEvent]]:
         """The server-sent events of a POST, as they come. Never repeated: each call can cost money.
 
         Leaving the block closes the connection, which stops the answer. Raises as `request` does, also while reading.
         """
-        return self._stream("POST", path, {"content-type": "application/json"}, body)
+        return self._stream("POST", path, JSON, _encode(body))
 
     def follow(self, path: str, last_event_id: str) -> AbstractContextManager[Iterator[ServerEvent]]:
         """The server-sent events of a GET, from behind `last_event_id` on. Raises as `request` does, also while
         reading; going on is for the caller, who knows the last event."""
         return self._stream("GET", path, {"last-event-id": last_event_id} if last_event_id else {})
 
-    def _repeat(self, attempt: Callable[[], T]) -> T:
-        deadline = Deadline.after(self._outage_s, self._clock)
-        for pause_s in backoff_s():
-            try:
-                return attempt()
-            except errors.DependencyUnavailable:
-                if deadline.left_s <= pause_s:
-                    raise
-            self._clock.sleep(pause_s)
-        raise AssertionError("back-off never ends")
+    def _retry(self, attempt: Callable[[], T]) -> T:
+        return retry_until(Deadline.after(self._outage_s, self._clock), attempt, BACKOFF_MAX_S)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         with self._translate():
@@ -115,22 +111,22 @@ class Remote:
 
     @contextmanager
     def _stream(
-        self, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> Iterator[Iterator[ServerEvent]]:
-        headers = {"accept": "text/event-stream"} | headers
+        headers = {"accept": "text/event-stream", **headers}
         with self._translate(), self._client.stream(method, path, content=body, headers=headers) as response:
             if not response.is_success:
                 raise error_of(response.status_code, response.read())
-            yield self._decode(response.iter_raw())
-
-    def _decode(self, parts: Iterator[bytes]) -> Iterator[ServerEvent]:
-        decoder = SseDecoder()
-        for part in parts:
-            yield from decoder.feed(part)
+            decoder = SseDecoder()
+            yield (event for part in response.iter_raw() for event in decoder.feed(part))
 
     def _translate(self) -> AbstractContextManager[None]:
         hint = "`adriatic status` shows what runs; `adriatic up` starts it"
         return translate(f"the API at {self._client.base_url}", hint)
+
+
+def _encode(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else msgspec.json.encode(body)
 
 
 def error_of(status: int, body: bytes) -> errors.AdriaticError:
@@ -145,6 +141,11 @@ def error_of(status: int, body: bytes) -> errors.AdriaticError:
         if kind.code == problem.code:
             return kind(problem.detail, hint=problem.hint)
     return errors.OperatingError(f"{problem.detail} ({status} {problem.code})", hint=problem.hint)
+
+
+def error_in(event: ServerEvent) -> errors.AdriaticError:
+    """Our error for an event that ends a stream: its data are a problem document."""
+    return error_of(msgspec.json.decode(event.data)["status"], event.data)
 
 
 @contextmanager

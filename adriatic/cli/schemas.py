@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from adriatic.cli.output import json_option, show
 from adriatic.cli.waiting import retry_until, wait_option
 from runtime.deadline import Deadline
 from runtime.errors import NotFound
 from runtime.settings import Settings, load
+from schemas import catalog
+from schemas.catalog import Schema
 
 if TYPE_CHECKING:
     from connectors.registry import RegistryClient
-    from schemas.catalog import Schema
     from schemas.compatibility import Finding
     from schemas.releases import ReleaseHistory
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -34,19 +34,16 @@ def schemas() -> None:
 
 
 @schemas.command("list")
-@json_option
+@json_option()
 def list_(as_json: bool) -> None:
     """What contracts there are, from their files; no registry is asked."""
-    from schemas import catalog
-
     contracts = catalog.load()
-    if as_json:
-        click.echo(json.dumps(contracts))
-        return
     width = max(map(len, contracts))
-    for subject, schema in contracts.items():
-        fields = ", ".join(field["name"] for field in schema["fields"])
-        click.echo(f"{subject:{width}}  {fields}")
+    lines = (
+        f"{subject:{width}}  {', '.join(field['name'] for field in schema['fields'])}"
+        for subject, schema in contracts.items()
+    )
+    show(as_json, json.dumps(contracts), lines)
 
 
 @schemas.command()
@@ -66,20 +63,19 @@ def generate(only_check: bool) -> None:
 
 def derive_files(settings: Settings) -> dict[Path, str]:
     """What each file that is made from the database ought to say."""
-    from connectors.postgres.provision import describe
-    from schemas import catalog, state
+    from adriatic.stack.state import STATE_FILE, describe
 
     contracts = {
         catalog.AVRO_FOLDER / f"{subject}{catalog.SUFFIX}": catalog.dumps(schema)
         for subject, schema in read_contracts(settings).items()
     }
-    return contracts | {state.STATE_FILE: describe(settings.postgres)}
+    return contracts | {STATE_FILE: describe(settings.postgres)}
 
 
 def read_contracts(settings: Settings) -> dict[str, Schema]:
     """The contracts of every published table, by subject."""
     from connectors.capture.publication import describe_published
-    from schemas import capture, catalog
+    from schemas import capture
 
     prefix = settings.cdc.prefix
     contracts: dict[str, Schema] = {}
@@ -93,7 +89,7 @@ def read_contracts(settings: Settings) -> dict[str, Schema]:
 
 @schemas.command()
 @click.option("--against", metavar="REF", help="A tag, branch or commit instead of all releases (tags v*).")
-@json_option
+@json_option()
 def check(against: str | None, as_json: bool) -> None:
     """Compare the contracts with those of earlier releases, offline. Ends with 1 when one could not be read by another.
 
@@ -107,21 +103,15 @@ def check(against: str | None, as_json: bool) -> None:
         findings = list(_findings(history, refs))
     except NotFound as error:
         raise click.BadParameter(str(error), param_hint="--against") from None
-    if as_json:
-        click.echo(json.dumps({"against": refs, "findings": [asdict(finding) for finding in findings]}))
-    elif not refs:
-        click.echo("no release yet (no tag v*): nothing to be compatible with")
-    else:
-        _echo_findings(findings)
-        named = refs[0] if len(refs) == 1 else f"{len(refs)} releases, the last {refs[0]}"
-        click.echo(f"{len(findings)} finding(s) against {named}" if findings else f"compatible with {named}")
+    encoded = json.dumps({"against": refs, "findings": [asdict(finding) for finding in findings]})
+    show(as_json, encoded, _list_findings(findings, refs))
     sys.exit(1 if findings else 0)
 
 
 def _findings(history: ReleaseHistory, refs: Sequence[str]) -> list[Finding]:
     """Every version of every contract once, however many releases had it. A contract that is gone is told once too,
     by the last release that has it being the newest of `refs`."""
-    from schemas import catalog, compatibility
+    from schemas import compatibility
 
     new = catalog.load()
     seen: set[tuple[str, str]] = set()
@@ -138,13 +128,18 @@ def _findings(history: ReleaseHistory, refs: Sequence[str]) -> list[Finding]:
     return findings
 
 
-def _echo_findings(findings: Sequence[Finding]) -> None:
+def _list_findings(findings: Sequence[Finding], refs: Sequence[str]) -> Iterator[str]:
+    if not refs:
+        yield "no release yet (no tag v*): nothing to be compatible with"
+        return
     for finding in findings:
         where = f"{finding.subject} {finding.path}".rstrip()
-        click.echo(f"{where}: {finding.rule} ({finding.direction}, against {finding.against})")
-        click.echo(f"    {finding.detail}")
-        click.echo(f"    fix: {finding.fix}")
-        click.echo(f"    order: {finding.first}")
+        yield f"{where}: {finding.rule} ({finding.direction}, against {finding.against})"
+        yield f"    {finding.detail}"
+        yield f"    fix: {finding.fix}"
+        yield f"    order: {finding.first}"
+    named = refs[0] if len(refs) == 1 else f"{len(refs)} releases, the last {refs[0]}"
+    yield f"{len(findings)} finding(s) against {named}" if findings else f"compatible with {named}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,23 +155,19 @@ class RegisterOutcome:
 
 @schemas.command()
 @wait_option(30)
-@json_option
+@json_option()
 def register(wait_s: float, as_json: bool) -> None:
     """Register every contract, each subject with FULL_TRANSITIVE. All are checked before the first. Safe to run again.
 
     Ends with 1 when the registry refuses one; nothing is registered then.
     """
     from connectors.registry import RegistryClient
-    from schemas import catalog
 
     contracts = catalog.load()
     with RegistryClient(load().registry) as registry:
         outcomes = retry_until(Deadline.after(wait_s), lambda: register_all(registry, contracts))
     refused = any(outcome.state == "refused" for outcome in outcomes)
-    if as_json:
-        click.echo(json.dumps([asdict(outcome) for outcome in outcomes]))
-    else:
-        _echo_outcomes(outcomes)
+    show(as_json, json.dumps([asdict(outcome) for outcome in outcomes]), _list_outcomes(outcomes))
     sys.exit(1 if refused else 0)
 
 
@@ -207,10 +198,9 @@ def _reasons(registry: RegistryClient, subject: str, schema: Schema) -> list[str
     return registry.check(subject, schema)
 
 
-def _echo_outcomes(outcomes: Sequence[RegisterOutcome]) -> None:
+def _list_outcomes(outcomes: Sequence[RegisterOutcome]) -> Iterator[str]:
     width = max((len(outcome.subject) for outcome in outcomes), default=0)
     for outcome in outcomes:
         shown: Any = "-" if outcome.schema_id is None else outcome.schema_id
-        click.echo(f"{outcome.subject:{width}}  {outcome.state:10}  id {shown:>5}  {outcome.level}".rstrip())
-        for reason in outcome.reasons:
-            click.echo(f"    {reason}")
+        yield f"{outcome.subject:{width}}  {outcome.state:10}  id {shown:>5}  {outcome.level}".rstrip()
+        yield from (f"    {reason}" for reason in outcome.reasons)

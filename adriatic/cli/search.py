@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from adriatic.cli.output import json_option, show
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 
 if TYPE_CHECKING:
@@ -36,21 +37,14 @@ LINE_CHARS_MAX = 100
 @click.option("--limit", type=click.IntRange(1, 50), default=5, show_default=True, help="Hits at most.")
 @click.option("--explain", is_flag=True, help="Say how each hit got its place.")
 @where_options
-@click.option("--json", "as_json", is_flag=True, help="Print the answer of the API as JSON.")
+@json_option("Print the answer of the API as JSON.")
 def search(
     query: tuple[str, ...],
-    mode: Any,
-    kind: Any,
-    status: tuple[str, ...],
-    tag: tuple[str, ...],
-    log: str | None,
-    author: str | None,
     since: str | None,
     until: str | None,
-    limit: int,
-    explain: bool,
     where: Where,
     as_json: bool,
+    **asked: Any,
 ) -> None:
     """Search the decision records and documents of a tenant, by words and by meaning.
 
@@ -61,22 +55,12 @@ def search(
     """
     from api.search.schemas import SearchRequest, SearchResult
 
-    request = SearchRequest(
-        " ".join(query), mode, list(status), list(tag), log, author, _day(since), _day(until), limit, explain, kind
-    )
+    request = SearchRequest(" ".join(query), since=_day(since), until=_day(until), **asked)
     with where.connect(PATIENCE_S_MAX) as remote:
-        result = remote.request("POST", "/v1/search", SearchResult, body=msgspec.json.encode(request))
+        result = remote.request("POST", "/v1/search", SearchResult, body=request)
         hint = _why_nothing(remote, request) if not result.hits else ""
-    if as_json:
-        click.echo(msgspec.json.encode(result))
-        return
-    for line in lines(result):
-        click.echo(line)
-    if hint:
-        click.echo(hint, err=True)
-    for degraded in result.degraded:
-        click.echo(f"without search by {degraded.arm}: {degraded.detail}", err=True)
-    click.echo(freshness(result), err=True)
+    degraded = [f"without search by {each.arm}: {each.detail}" for each in result.degraded]
+    show(as_json, msgspec.json.encode(result), lines(result), hint, *degraded, freshness(result))
 
 
 def _day(text: str | None) -> datetime | None:

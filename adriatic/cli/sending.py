@@ -129,7 +129,7 @@ def send(
     """Import `source` into `log`. `progress` is told how many entries of the source were dealt with."""
     wanted = StartImport(source=source.name[-500:], log=log, snapshot=source.snapshot)
     began_s = clock.monotonic()
-    started = remote.request("POST", "/v1/imports", Import, body=msgspec.json.encode(wanted))
+    started = remote.request("POST", "/v1/imports", Import, body=wanted)
     sent = Sent(source, started)
     path = f"/v1/imports/{started.import_id}"
     for events, body in batches(_changes(source, sent, progress), bytes_max=bytes_max):

@@ -10,12 +10,14 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any
 
 import click
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from adriatic.cli.output import json_option, show
 from runtime.settings import ENV_PREFIX, Settings, load, sources, unknown_variables
 from runtime.settings import check as require_faultless
 
@@ -37,7 +39,7 @@ class SettingRow:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a setting, in a list.")
+@json_option("Print one JSON object a setting, in a list.")
 @click.option("--check", is_flag=True, help="Print nothing but faults; end with 1 when there are any.")
 @click.option("--markdown", is_flag=True, help="Print the reference page: names, defaults and meanings, no values.")
 @click.argument("only", required=False, metavar="[NAME]")
@@ -61,10 +63,7 @@ def settings(as_json: bool, check: bool, markdown: bool, only: str | None) -> No
         return
     values = load()
     rows = [row for row in describe(values) if row.name.startswith(only or "")]
-    if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
-    else:
-        click.echo("\n".join(_lines(rows)))
+    show(as_json, json.dumps([asdict(row) for row in rows], indent=2), ["\n".join(_lines(rows))])
     for name in unknown_variables():
         click.echo(f"{name}: no such setting, ignored", err=True)
 
@@ -76,7 +75,7 @@ def describe(values: Settings) -> list[SettingRow]:
         SettingRow(
             name=".".join(path),
             variable=variable(path),
-            value=_show(_get(values, path)),
+            value=_show(attrgetter(".".join(path))(values)),
             default=_show(field.get_default(call_default_factory=True)),
             source=next((label for label, nested in said if _says(nested, path)), "default"),
             meaning=_meaning(field),
@@ -131,13 +130,6 @@ def _meaning(field: FieldInfo) -> str:
         low = f"{each.ge:g}" if hasattr(each, "ge") else "above 0" if hasattr(each, "gt") else low
         high = f"{each.le}" if hasattr(each, "le") else high
     return f"{field.description or ''}{f' From {low} to {high}.' if low and high else ''}"
-
-
-def _get(values: Settings, path: tuple[str, ...]) -> Any:
-    found: Any = values
-    for name in path:
-        found = getattr(found, name)
-    return found
 
 
 def _says(nested: Mapping[str, Any], path: tuple[str, ...]) -> bool:

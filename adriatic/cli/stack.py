@@ -22,7 +22,7 @@ from rich.console import Console
 
 from adriatic.cli import stack_view as view
 from adriatic.supervisor import process
-from adriatic.supervisor.part import GOOD, PartReport, SystemReport
+from adriatic.supervisor.part import GOOD, PartReport
 from adriatic.supervisor.supervisor import Files, Supervisor, end_leftovers, only_one, read_running
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError, DependencyUnavailable, InvalidInput
@@ -62,8 +62,9 @@ def up(foreground: bool, wait: bool, timeout_s: float, only: tuple[str, ...]) ->
             _spawn(files, only)
     if wait:
         _wait_ready(files, timeout_s)
-        if not only:
-            _screen(load(), files)
+        if not only and (report := read_running(files)):
+            settings = load()  # what was decided at the first start is known by now
+            view.screen(settings, report, _token(settings))
 
 
 @click.command()
@@ -124,7 +125,7 @@ def stop(files: Files) -> None:
         click.echo(f"ended leftovers: {', '.join(ended)}" if ended else "not running", err=True)
         return
     os.kill(report.pid, signal.SIGTERM)
-    with view.show_stop(err) as show:
+    with view.show_parts(err, frozenset({"stopped"})) as show:
         until = SYSTEM_CLOCK.monotonic() + DOWN_MAX_S
         while process.is_alive(report.pid, report.started_at):
             if now := read_running(files):
@@ -191,7 +192,7 @@ def _wait_ready(files: Files, timeout_s: float) -> None:
     if (at_once := read_running(files)) and at_once.good:
         return
     until = SYSTEM_CLOCK.monotonic() + timeout_s
-    with view.show_start(err) as show:
+    with view.show_parts(err, GOOD | {"broken"}) as show:
         while True:
             report = read_running(files)
             if report is None or report.stopping:
@@ -236,21 +237,11 @@ def _one_at_a_time(files: Files) -> Iterator[None]:
 
 
 def _token(settings: Settings) -> str | None:
-    """A token for the first tenant, from the command that makes them; None when it cannot."""
+    """A token for the first tenant, as `adriatic token` makes it; None when it cannot."""
+    from adriatic.cli.tenants import TTL, Duration, mint
     from adriatic.stack.system import TENANT
 
-    done = subprocess.run(
-        [sys.executable, "-m", "adriatic", "token", "--tenant", TENANT],
-        env={**os.environ, "ADRIATIC_HOME": str(settings.home.resolve())},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-def _screen(settings: Settings, files: Files) -> None:
-    report: SystemReport | None = read_running(files)
-    if report is not None:
-        view.screen(settings, report, _token(settings))
+    try:
+        return mint(settings, TENANT, "local", Duration().convert(TTL, None, None)).text
+    except AdriaticError:
+        return None

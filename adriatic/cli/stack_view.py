@@ -92,21 +92,8 @@ def downloads(console: Console) -> Iterator[Callable[[str], ArtifactProgress]]:
 
 
 @contextmanager
-def show_start(console: Console) -> Iterator[Callable[[SystemReport], None]]:
-    """Shows parts as they get ready."""
-    with _parts(console, GOOD | {"broken"}) as show:
-        yield show
-
-
-@contextmanager
-def show_stop(console: Console) -> Iterator[Callable[[SystemReport], None]]:
-    """Shows parts as they stop."""
-    with _parts(console, frozenset({"stopped"})) as show:
-        yield show
-
-
-@contextmanager
-def _parts(console: Console, news: frozenset[State]) -> Iterator[Callable[[SystemReport], None]]:
+def show_parts(console: Console, news: frozenset[State]) -> Iterator[Callable[[SystemReport], None]]:
+    """Yields what shows how the parts are; without a terminal to draw on, those whose state is among `news`."""
     if console.is_terminal and os.environ.get("TERM") != "dumb":
         with Live(console=console, refresh_per_second=8, transient=True) as live:
             yield lambda report: live.update(_table(report))

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
+from adriatic.cli.output import json_option, show
 from adriatic.cli.remote import local_url
 from adriatic.cli.status_view import render
 from adriatic.stack import system
@@ -42,7 +43,7 @@ NOT_RUNNING = "not running: `adriatic up` starts it"
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option("Print one JSON object.")
 @click.option("--watch", is_flag=True, help=f"Again every {WATCH_S:g} s, until interrupted.")
 def status(as_json: bool, watch: bool) -> None:
     """What runs, how far behind, what needs you. Worst first.
@@ -58,7 +59,7 @@ def status(as_json: bool, watch: bool) -> None:
         found = collect(settings)
         if watch and not as_json and sys.stdout.isatty():
             click.clear()
-        _show(found, as_json=as_json)
+        show(as_json, msgspec.json.encode(found), _screen(found))
         if not watch:
             sys.exit(EXIT[found.verdict])
         SYSTEM_CLOCK.sleep(WATCH_S)
@@ -208,14 +209,7 @@ def _ask_processes(settings: Settings, files: Files) -> Assessment | None:
     return assess(report, answers, resident, SYSTEM_CLOCK.now().timestamp(), REPORT_STALE_S)
 
 
-def _show(found: Overview, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(msgspec.json.encode(found))
-        return
-    width = shutil.get_terminal_size().columns
-    click.echo(render(found, width, colour=_colour()))
-
-
-def _colour() -> bool:
-    """Only where somebody looks, and did not ask for none."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def _screen(found: Overview) -> Iterator[str]:
+    # Colour only where somebody looks, and did not ask for none.
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    yield render(found, shutil.get_terminal_size().columns, colour=colour)

@@ -71,7 +71,7 @@ def groups(found: Sequence[GroupLag], paint: Paint) -> list[str]:
         name = group.group if group.ours else f"{group.group} (other)"
         status = paint(f"{group.status:<12}", GROUP_COLOURS.get(group.status, "red"))
         lines.append(
-            f"{_cut(name, NAME_CHARS):<{NAME_CHARS}} {status}{_count(group.lag_records):>8}"
+            f"{_cut(name, NAME_CHARS):<{NAME_CHARS}} {status}{count(group.lag_records):>8}"
             f"{_seconds(group.lag_s):>9}{_trend(group):>11}{_eta(group):>7}{_share(group.retention_share):>6}"
         )
     if len(found) > GROUPS_MAX:
@@ -169,7 +169,7 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _count(value: int | None) -> str:
+def count(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 

@@ -30,11 +30,7 @@ def stream() -> None:
 
 @stream.command()
 @click.argument("name")
-@click.option(
-    "--dead-letter-limit/--no-dead-letter-limit",
-    default=True,
-    help="Stop when too many records in a row, or too large a share, cannot be processed.",
-)
+@process.dead_letter_option
 def run(name: str, dead_letter_limit: bool) -> None:
     """Run one agent (jobs) until SIGTERM.
 

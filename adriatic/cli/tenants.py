@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
 import msgspec
 
+from adriatic.cli.output import json_option, show
 from runtime.errors import CallerError, InvalidInput
 from runtime.settings import Settings, load
 
+if TYPE_CHECKING:
+    from api.auth.issuer import SignedToken
+    from api.tenants.service import Tenant
+
+TTL = "8h"
+"""Life of a token, unless told otherwise: a day of work."""
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -37,24 +45,16 @@ def tenant() -> None:
 @click.argument("slug")
 @click.option("--name", default="", help="What people call it.  [default: the slug]")
 @click.option("--if-missing", is_flag=True, help="Succeed when it exists already.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option("Print it as JSON.")
 def create_tenant(slug: str, name: str, if_missing: bool, as_json: bool) -> None:
     """Make a tenant. SLUG is 1 to 63 of a-z, 0-9 and '-'."""
-    from api.tenants import service
-
-    async def run(settings: Settings) -> service.Tenant:
-        async with service.owner(settings.postgres) as connection:
-            return await service.create(connection, slug, name, if_missing=if_missing)
-
-    made = asyncio.run(run(load()))
-    if as_json:
-        click.echo(msgspec.json.encode(made))
-    else:
-        click.echo(f"{made.tenant_id}  {made.slug}  {'created' if made.created else 'was there already'}")
+    made = make_tenant(load(), slug, name, if_missing=if_missing)
+    line = f"{made.tenant_id}  {made.slug}  {'created' if made.created else 'was there already'}"
+    show(as_json, msgspec.json.encode(made), [line])
 
 
 @tenant.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@json_option("Print them as JSON.")
 def list_tenants(as_json: bool) -> None:
     """List the tenants, by slug."""
     from api.tenants import service
@@ -64,30 +64,39 @@ def list_tenants(as_json: bool) -> None:
             return await service.list_all(connection)
 
     tenants = asyncio.run(run(load()))
-    if as_json:
-        click.echo(msgspec.json.encode(tenants))
-        return
     width = max((len(each.slug) for each in tenants), default=0)
-    for each in tenants:
-        click.echo(f"{each.tenant_id}  {each.slug:<{width}}  {each.name}")
-    if not tenants:
-        click.echo("no tenants yet: `adriatic tenant create demo` makes one", err=True)
+    lines = (f"{each.tenant_id}  {each.slug:<{width}}  {each.name}" for each in tenants)
+    none = "" if tenants else "no tenants yet: `adriatic tenant create demo` makes one"
+    show(as_json, msgspec.json.encode(tenants), lines, none)
 
 
 @click.command()
 @click.option("--tenant", "tenant_name", default="demo", show_default=True, help="Slug or id of the tenant.")
-@click.option("--ttl", "ttl_s", type=Duration(), default="8h", show_default=True, help="How long it is good for.")
+@click.option("--ttl", "ttl_s", type=Duration(), default=TTL, show_default=True, help="How long it is good for.")
 @click.option("--subject", default="local", show_default=True, help="Who the token is for.")
-@click.option("--json", "as_json", is_flag=True, help="Print token, tenant and expiry as JSON.")
+@json_option("Print token, tenant and expiry as JSON.")
 def token(tenant_name: str, ttl_s: int, subject: str, as_json: bool) -> None:
     """Print a bearer token, signed by the local issuer of this machine.
 
     \b
     curl -H "Authorization: Bearer $(adriatic token)" http://127.0.0.1:8080/v1/adrs
     """
+    made = mint(load(), tenant_name, subject, ttl_s)
+    facts = {
+        "token": made.text,
+        "tenant": tenant_name,
+        "tenant_id": made.tenant_id,
+        "subject": made.subject,
+        "expires_at": made.expires_at,
+    }
+    until = f"good until {made.expires_at:%Y-%m-%d %H:%M:%S} UTC ({timedelta(seconds=ttl_s)})"
+    show(as_json, msgspec.json.encode(facts), [made.text], until)
+
+
+def mint(settings: Settings, tenant_name: str, subject: str, ttl_s: int) -> SignedToken:
+    """A token of the local issuer."""
     from api.auth.issuer import LocalIssuer
 
-    settings = load()
     if settings.auth.jwks_url:
         raise CallerError(
             "tokens of this installation come from its identity provider, not from here",
@@ -96,30 +105,29 @@ def token(tenant_name: str, ttl_s: int, subject: str, as_json: bool) -> None:
     if not subject or len(subject) > 200:
         raise InvalidInput("the subject is empty or too long", hint="1 to 200 characters")
     issuer = LocalIssuer.open(settings.home, settings.auth)
-    made = issuer.mint(asyncio.run(tenant_id_of(settings, tenant_name)), subject=subject, ttl_s=ttl_s)
-    if not as_json:
-        click.echo(made.text)
-        click.echo(f"good until {made.expires_at:%Y-%m-%d %H:%M:%S} UTC ({timedelta(seconds=ttl_s)})", err=True)
-        return
-    click.echo(
-        msgspec.json.encode(
-            {
-                "token": made.text,
-                "tenant": tenant_name,
-                "tenant_id": made.tenant_id,
-                "subject": made.subject,
-                "expires_at": made.expires_at,
-            }
-        )
-    )
+    return issuer.mint(tenant_id_of(settings, tenant_name), subject=subject, ttl_s=ttl_s)
 
 
-async def tenant_id_of(settings: Settings, name: str) -> UUID:
+def make_tenant(settings: Settings, slug: str, name: str = "", *, if_missing: bool = False) -> Tenant:
+    """A new tenant; with `if_missing` the one that has this slug already."""
+    from api.tenants import service
+
+    async def run() -> Tenant:
+        async with service.owner(settings.postgres) as connection:
+            return await service.create(connection, slug, name, if_missing=if_missing)
+
+    return asyncio.run(run())
+
+
+def tenant_id_of(settings: Settings, name: str) -> UUID:
     """The id of the tenant that `name` means; an id is taken as it is, without asking the database."""
     from api.tenants import service
+
+    async def find() -> UUID:
+        async with service.owner(settings.postgres) as connection:
+            return (await service.by_slug(connection, name)).tenant_id
 
     try:
         return UUID(name)
     except ValueError:
-        async with service.owner(settings.postgres) as connection:
-            return (await service.by_slug(connection, name)).tenant_id
+        return asyncio.run(find())

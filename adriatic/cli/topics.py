@@ -8,20 +8,23 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from adriatic.cli.output import json_option, show
 from adriatic.cli.waiting import retry_until, wait_option
 from runtime.deadline import Deadline
 from runtime.settings import load
+from topics.catalog import Topic
+from topics.catalog import load as load_topics
+from topics.plan import TopicChange, TopicPlan
+from topics.plan import plan as compare
 
 if TYPE_CHECKING:
     from connectors.kafka.admin import KafkaAdmin
-    from topics.catalog import Topic
-    from topics.plan import TopicChange, TopicPlan
 
 SIGNS = {"create": "+", "grow": "~", "alter": "~", "refused": "!", "info": " "}
 
@@ -30,7 +33,6 @@ growth_option = click.option(
     is_flag=True,
     help="Add partitions to topics with keys. Keys move: drain the consumers first.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -39,11 +41,9 @@ def topics() -> None:
 
 
 @topics.command("list")
-@json_option
+@json_option()
 def list_(as_json: bool) -> None:
     """What topics there are, from their files; no broker is asked."""
-    from topics.catalog import load as load_topics
-
     found = load_topics()
     if as_json:
         click.echo(json.dumps([_topic_json(topic) for topic in found.values()]))
@@ -58,34 +58,33 @@ def list_(as_json: bool) -> None:
 @topics.command()
 @growth_option
 @wait_option(10)
-@json_option
+@json_option()
 def plan(allow_partition_growth: bool, wait_s: float, as_json: bool) -> None:
     """What `apply` would do. Ends with 0 when that is nothing, with 1 otherwise."""
     _, found, cluster = _make_plan(allow_partition_growth, Deadline.after(wait_s))
-    _show(found, cluster, as_json)
+    if not as_json:
+        click.echo(f"cluster {cluster}", err=True)
+    lines = [*_lines(found.changes), *(["in sync"] if found.in_sync else [])]
+    show(as_json, json.dumps(_plan_json(found, cluster)), lines)
     sys.exit(0 if found.in_sync else 1)
 
 
 @topics.command()
 @wait_option(10)
-@json_option
+@json_option()
 def check(wait_s: float, as_json: bool) -> None:
     """`plan` without the details, for scripts: one line, and the exit code."""
     _, found, cluster = _make_plan(False, Deadline.after(wait_s))
-    if as_json:
-        _show(found, cluster, as_json=True)
-    elif found.in_sync:
-        click.echo("in sync")
-    else:
-        count = len(found.pending) - len(found.refused)
-        click.echo(f"{count} change(s) pending, {len(found.refused)} refused: see `adriatic topics plan`")
+    count = len(found.pending) - len(found.refused)
+    pending = f"{count} change(s) pending, {len(found.refused)} refused: see `adriatic topics plan`"
+    show(as_json, json.dumps(_plan_json(found, cluster)), ["in sync" if found.in_sync else pending])
     sys.exit(0 if found.in_sync else 1)
 
 
 @topics.command()
 @growth_option
 @wait_option(30)
-@json_option
+@json_option()
 def apply(allow_partition_growth: bool, wait_s: float, as_json: bool) -> None:
     """Make the broker's topics what the files say. Safe to run again and to interrupt; never deletes.
 
@@ -96,25 +95,19 @@ def apply(allow_partition_growth: bool, wait_s: float, as_json: bool) -> None:
     done: list[TopicChange] = []
     # After an outage in the middle, the new plan has what is left; what is done stays done.
     retry_until(deadline, lambda: _apply(admin, allow_partition_growth, done))
-    if as_json:
-        click.echo(json.dumps({**_plan_json(found, cluster), "done": [asdict(change) for change in done]}))
-    else:
-        _echo(done)
-        _echo(found.refused)
-        click.echo(f"{len(done)} change(s) made" if done else "nothing to do", err=True)
+    encoded = json.dumps({**_plan_json(found, cluster), "done": [asdict(change) for change in done]})
+    made = f"{len(done)} change(s) made" if done else "nothing to do"
+    show(as_json, encoded, _lines([*done, *found.refused]), made)
     sys.exit(1 if found.refused else 0)
 
 
 def _apply(admin: KafkaAdmin, allow_growth: bool, done: list[TopicChange]) -> None:
-    from topics.catalog import load as load_topics
-
     desired = load_topics()
     admin.apply(_compare(admin, desired, allow_growth), desired, done.append)
 
 
 def _make_plan(allow_growth: bool, deadline: Deadline) -> tuple[KafkaAdmin, TopicPlan, str]:
     from connectors.kafka.admin import KafkaAdmin
-    from topics.catalog import load as load_topics
 
     desired = load_topics()
     # A time-out of its own for each attempt, short enough that a broker on its way up is noticed.
@@ -124,9 +117,7 @@ def _make_plan(allow_growth: bool, deadline: Deadline) -> tuple[KafkaAdmin, Topi
 
 
 def _compare(admin: KafkaAdmin, desired: dict[str, Topic], allow_growth: bool) -> TopicPlan:
-    from topics import plan as planning
-
-    return planning.plan(
+    return compare(
         list(desired.values()),
         admin.topics(desired),
         replication_factor=load().kafka.replication_factor,
@@ -134,21 +125,11 @@ def _compare(admin: KafkaAdmin, desired: dict[str, Topic], allow_growth: bool) -
     )
 
 
-def _show(found: TopicPlan, cluster: str, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(_plan_json(found, cluster)))
-        return
-    click.echo(f"cluster {cluster}", err=True)
-    _echo(found.changes)
-    if found.in_sync:
-        click.echo("in sync")
-
-
-def _echo(changes: Iterable[TopicChange]) -> None:
+def _lines(changes: Iterable[TopicChange]) -> Iterator[str]:
     for change in changes:
         values = " -> ".join(value for value in (change.before, change.after) if value)
         line = " ".join(part for part in (SIGNS[change.action], change.topic, change.setting, values) if part)
-        click.echo(f"{line}  ({change.action}: {change.reason})" if change.reason else line)
+        yield f"{line}  ({change.action}: {change.reason})" if change.reason else line
 
 
 def _plan_json(found: TopicPlan, cluster: str) -> dict[str, Any]:

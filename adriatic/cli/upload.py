@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
+from adriatic.cli.output import json_option, show
 from adriatic.cli.where import Where, where_options
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.deadline import Deadline
@@ -22,6 +26,7 @@ from runtime.errors import CallerError, DependencyUnavailable
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
+    from api.documents.service import Document
 
 POLL_S = 0.3
 """Pause between two looks at what is still under way."""
@@ -49,7 +54,7 @@ class UploadOutcome:
 @click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @where_options
 @click.option("--wait/--no-wait", default=True, help="Wait until each is processed or refused.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome of each file as JSON.")
+@json_option("Print the outcome of each file as JSON.")
 def upload(paths: tuple[Path, ...], where: Where, wait: bool, as_json: bool) -> None:
     """Upload documents: Markdown, HTML, plain text, DOCX, and PDF with text.
 
@@ -71,14 +76,7 @@ def upload(paths: tuple[Path, ...], where: Where, wait: bool, as_json: bool) -> 
         outcomes = send(remote, files)
         if wait:
             follow(remote, outcomes, SYSTEM_CLOCK)
-    if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.encode([asdict(outcome) for outcome in outcomes]))
-    else:
-        for outcome in outcomes:
-            click.echo(line(outcome))
-        click.echo(summary(outcomes), err=True)
+    show(as_json, msgspec.json.encode(outcomes), map(line, outcomes), summary(outcomes))
     sys.exit(exit_code(outcomes, waited=wait))
 
 
@@ -106,7 +104,7 @@ def send(remote: Remote, files: Sequence[Path]) -> list[UploadOutcome]:
             outcome = UploadOutcome(str(file))
             outcomes.append(outcome)
             try:
-                document, status = remote.upload("/v1/documents", file, Document)
+                document, status = remote.upload("/v1/documents", file.name, partial(file.open, "rb"), Document)
             except CallerError as error:
                 outcome.state, outcome.code = "refused", error.code
                 outcome.detail, outcome.hint = error.detail, error.hint
@@ -142,10 +140,7 @@ def follow(remote: Remote, outcomes: Sequence[UploadOutcome], clock: Clock) -> N
                 clock.sleep(POLL_S)
 
 
-def _note(outcome: UploadOutcome, document: object) -> None:
-    from api.documents.service import Document
-
-    assert isinstance(document, Document)
+def _note(outcome: UploadOutcome, document: Document) -> None:
     outcome.state = document.state
     if document.reason is not None:
         outcome.code, outcome.detail = document.reason.code, document.reason.detail
@@ -162,9 +157,7 @@ def line(outcome: UploadOutcome) -> str:
 
 
 def summary(outcomes: Sequence[UploadOutcome]) -> str:
-    counts: dict[str, int] = {}
-    for outcome in outcomes:
-        counts[outcome.state] = counts.get(outcome.state, 0) + 1
+    counts = Counter(outcome.state for outcome in outcomes)
     return f"{len(outcomes)} files: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
 

@@ -7,11 +7,12 @@ gets.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from adriatic.cli.output import json_option
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 
 if TYPE_CHECKING:
@@ -32,15 +33,8 @@ MICRO_USD = 1_000_000
 @click.option("--to", "end", metavar="TIME", help="Hours or days that begin before.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=31, show_default=True, help="Rows at most.")
 @where_options
-@click.option("--json", "as_json", is_flag=True, help="Print the answer of the API as JSON.")
-def usage(
-    by: Any,
-    first: str | None,
-    end: str | None,
-    limit: int,
-    where: Where,
-    as_json: bool,
-) -> None:
+@json_option("Print the answer of the API as JSON.")
+def usage(by: By, first: str | None, end: str | None, limit: int, where: Where, as_json: bool) -> None:
     """Tokens and money of a tenant's chats, as the ledger adds up.
 
     Money is in US dollars. `at least` stands before a sum that lacks attempts whose price is not known; a sum of which

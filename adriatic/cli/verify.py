@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adriatic.cli.output import json_option
+from adriatic.cli.waiting import wait_option
 from runtime.deadline import Deadline
 from runtime.settings import load
 
@@ -23,16 +25,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--tenant", help="Slug or id of one tenant.  [default: all]")
 @click.option("--sample", type=click.IntRange(0), help="Recompute at most so many vectors a tenant.  [default: all]")
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long the flows may take to reach the present; 0 compares at once.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@wait_option(60.0, "How long the flows may take to reach the present; 0 compares at once.")
+@json_option()
 def verify(tenant: str | None, sample: int | None, wait_s: float, as_json: bool) -> None:
     """Recompute what the flows keep, and compare. Repairs nothing.
 

@@ -17,7 +17,9 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def wait_option(default_s: float) -> Callable[[F], F]:
+def wait_option(
+    default_s: float, meaning: str = "How long to wait for a dependency that does not answer."
+) -> Callable[[F], F]:
     """`--wait SECONDS`, given to the command as `wait_s`."""
     return click.option(
         "--wait",
@@ -26,13 +28,13 @@ def wait_option(default_s: float) -> Callable[[F], F]:
         default=default_s,
         show_default=True,
         metavar="SECONDS",
-        help="How long to wait for a dependency that does not answer.",
+        help=meaning,
     )
 
 
-def retry_until(deadline: Deadline, call: Callable[[], T]) -> T:
+def retry_until(deadline: Deadline, call: Callable[[], T], pause_s_max: float = 1.0) -> T:
     """What `call` returns, repeated while it raises `DependencyUnavailable` and there is time left."""
-    for pause_s in backoff_s(max_s=1.0):
+    for pause_s in backoff_s(max_s=pause_s_max):
         try:
             return call()
         except DependencyUnavailable:

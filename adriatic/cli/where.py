@@ -6,7 +6,6 @@ command asks: what is wrong with its other options is said first.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import sys
 from collections.abc import Callable
@@ -41,7 +40,7 @@ class Where:
 
         settings = load()
         given = (sys.stdin.readline().strip() if self.token == "-" else self.token) or key  # noqa: S105
-        token = given or local_token(settings, asyncio.run(tenant_id_of(settings, self.tenant)))
+        token = given or local_token(settings, tenant_id_of(settings, self.tenant))
         return connect(self.url or local_url(settings), token, outage_s=outage_s or OUTAGE_S_MAX)
 
 

@@ -125,7 +125,7 @@ def directory(
 
 
 def _build(place: Path, files: Sequence[Pinned], progress: DownloadProgress, *, unpack: bool) -> None:
-    with _draft(place) as draft, _fetch_all(files, progress) as paths:
+    with draft_of(place) as draft, _fetch_all(files, progress) as paths:
         for path in paths:
             if unpack:
                 with tarfile.open(path) as archive:
@@ -145,7 +145,7 @@ def _alone() -> Iterator[None]:
 
 
 @contextmanager
-def _draft(place: Path) -> Iterator[Path]:
+def draft_of(place: Path) -> Iterator[Path]:
     """A directory to fill that becomes `place` at the end."""
     draft = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:

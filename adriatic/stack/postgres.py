@@ -21,7 +21,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from adriatic.stack import ports, record
+from adriatic.stack import artifacts, ports, record
 from adriatic.supervisor.process import identity
 from connectors.postgres.connections import connect
 from connectors.postgres.errors import translate
@@ -74,7 +74,7 @@ def prepare(settings: Settings, say: Callable[[str], None] = lambda _: None) -> 
 
 def locate(settings: Settings) -> EmbeddedServer:
     """Where this copy's server is. Decides it once, and records the data directory."""
-    wheel = _wheel_install()
+    wheel = wheel_install()
     _require_pgvector(wheel)
     if os.geteuid() != 0:
         return EmbeddedServer(wheel / "bin", _data(settings, settings.home.resolve() / "postgres"), None)
@@ -163,7 +163,8 @@ def reachable(path: Path, user: pwd.struct_passwd) -> bool:
     return True
 
 
-def _wheel_install() -> Path:
+def wheel_install() -> Path:
+    """The server's own folder in the wheel."""
     # Found, not imported: the import alone makes directories and registers exit handlers for a server of its own.
     spec = importlib.util.find_spec(PACKAGE)
     assert spec is not None, f"{WHEEL} is a dependency"
@@ -213,19 +214,15 @@ def _share_install(wheel: Path) -> Path:
     place = CACHE_SHARED / f"{PACKAGE}-{stamp}"
     if not place.is_dir():
         CACHE_SHARED.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=CACHE_SHARED))
         try:
-            copied = draft / "copy"
-            shutil.copytree(wheel, copied / PACKAGE / wheel.name, ignore=shutil.ignore_patterns("include", "*.a"))
-            libraries = wheel.parent.with_name(f"{PACKAGE}.libs")
-            if libraries.is_dir():
-                shutil.copytree(libraries, copied / libraries.name)
-            copied.rename(place)
+            with artifacts.draft_of(place) as copied:
+                shutil.copytree(wheel, copied / PACKAGE / wheel.name, ignore=shutil.ignore_patterns("include", "*.a"))
+                libraries = wheel.parent.with_name(f"{PACKAGE}.libs")
+                if libraries.is_dir():
+                    shutil.copytree(libraries, copied / libraries.name)
         except OSError:
             if not place.is_dir():
                 raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     return place / PACKAGE / wheel.name
 
 

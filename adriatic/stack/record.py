@@ -68,7 +68,8 @@ def complete(before: dict[str, Any], home: Path, stack: StackSettings) -> dict[s
     decided.setdefault("instance", secrets.token_hex(INSTANCE_BYTES))
     decided.setdefault("registry_password", secrets.token_urlsafe(PASSWORD_BYTES))
     decided["ports"] = chosen
-    after: dict[str, Any] = {**before, "stack": decided, "api": {"port": chosen["api"]}}
+    kept = {name: section for name, section in before.items() if name not in ("kafka", "registry")}
+    after: dict[str, Any] = {**kept, "stack": decided, "api": {"port": chosen["api"]}}
     postgres = dict(before.get("postgres", {}))
     for name in PASSWORDS:
         postgres.setdefault(name, secrets.token_urlsafe(PASSWORD_BYTES))
@@ -80,12 +81,8 @@ def complete(before: dict[str, Any], home: Path, stack: StackSettings) -> dict[s
     after["postgres"] = postgres
     if stack.kafka == "embedded":
         after["kafka"] = {"bootstrap_servers": f"{ports.LOOPBACK}:{chosen['kafka']}"}
-    else:
-        after.pop("kafka", None)
     if stack.registry == "embedded":
         after["registry"] = {"url": f"http://{ports.LOOPBACK}:{chosen['registry']}{registry.CONFLUENT_PATH}"}
-    else:
-        after.pop("registry", None)
     return after
 
 

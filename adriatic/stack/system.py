@@ -11,21 +11,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from adriatic.stack import artifacts, kafka, ports, postgres, record, registry
 from adriatic.supervisor.part import Part, ProbeResult
 from runtime.errors import Misconfigured
 from runtime.settings import Settings
-
-if TYPE_CHECKING:
-    from dataflows.flow import Flow
-    from streams.agent import Agent
 
 INFRASTRUCTURE = ("postgres", "kafka", "registry")
 PROBE_TIMEOUT_S = 3.0
@@ -90,12 +84,8 @@ def parts(settings: Settings, fetched: Fetched, only: frozenset[str] = frozenset
         if not only or part.name in only or (part.name == "registry-database" and "registry" in only)
     ]
     names = {part.name for part in kept}
-    return [_drop_dependencies(part, names) for part in kept]
-
-
-def _drop_dependencies(part: Part, names: set[str]) -> Part:
-    """The part with dependencies on what runs elsewhere taken off."""
-    return replace(part, depends_on=[name for name in part.depends_on if name in names])
+    # What runs elsewhere is nothing to wait for here.
+    return [replace(part, depends_on=[name for name in part.depends_on if name in names]) for part in kept]
 
 
 def _infrastructure(settings: Settings, fetched: Fetched) -> list[Part]:
@@ -158,22 +148,19 @@ def _ours(settings: Settings) -> list[Part]:
     from streams.catalog import agents
 
     after = ["migrate", "topics", "schemas"]
-
-    def flow(kind: type[Flow[Any]]) -> Iterator[Part]:
-        for name in record.process_names(kind.name, settings.stack.processes):
-            yield _service(settings, name, ["flow", "run", kind.name], after, f"flow: {kind.about}")
-
-    def agent(kind: type[Agent]) -> Iterator[Part]:
-        for name in record.process_names(kind.name, settings.stack.processes):
-            yield _service(settings, name, ["stream", "run", kind.name], after, f"agent: {kind.about}")
-
+    groups = (("flow", "flow", flows().values()), ("stream", "agent", agents().values()))
+    shared = [
+        _service(settings, name, [command, "run", kind.name], after, f"{word}: {kind.about}")
+        for command, word, kinds in groups
+        for kind in kinds
+        for name in record.process_names(kind.name, settings.stack.processes)
+    ]
     return [
         _step(settings, "migrate", ["migrate"], ["postgres"], "database schema"),
         _step(settings, "topics", ["topics", "apply"], ["kafka"], "topics as in topics/"),
         _step(settings, "schemas", ["schemas", "register"], ["registry"], "schemas as in schemas/avro/"),
         _service(settings, "cdc", ["cdc", "run"], after, "change capture: WAL to topics"),
-        *chain.from_iterable(map(flow, flows().values())),
-        *chain.from_iterable(map(agent, agents().values())),
+        *shared,
         _service(settings, "watch", ["watch", "run"], ["migrate"], "watcher: lag of groups, freshness of views"),
         _service(settings, "api", ["api", "run"], ["migrate"], api, ready=f"{api}/health/ready" if alone else ""),
         _step(settings, "tenant", ["tenant", "create", TENANT, "--if-missing"], ["migrate"], f"tenant {TENANT}"),
@@ -182,30 +169,23 @@ def _ours(settings: Settings) -> list[Part]:
 
 def _train_step(settings: Settings, after: list[str]) -> Part:
     """Makes the next start faster, once on a machine, after this one is over."""
-    return Part(
-        "start-caches",
-        kind="step",
-        background=True,
-        command=[sys.executable, "-m", "adriatic.stack.training"],
-        environment=_environment(settings),
-        depends_on=after,
-        about="Java start caches, for the next start",
-    )
+    about = "Java start caches, for the next start"
+    command = [sys.executable, "-m", "adriatic.stack.training"]
+    return replace(_step(settings, "start-caches", [], after, about), background=True, command=command)
 
 
 def _service(
     settings: Settings, name: str, arguments: list[str], depends_on: list[str], about: str, ready: str = ""
 ) -> Part:
     port = settings.stack.ports[f"{name}_ops"]
-    return Part(
-        name,
-        command=[sys.executable, "-m", "adriatic", *arguments],
-        environment=_environment(settings) | {"ADRIATIC_TELEMETRY__OPS_PORT": str(port)},
+    part = _step(settings, name, arguments, depends_on, about)
+    return replace(
+        part,
+        kind="service",
+        environment={**part.environment, "ADRIATIC_TELEMETRY__OPS_PORT": str(port)},
         probe=lambda: http_health(ready or ops_url(port)),
-        depends_on=depends_on,
         starts_early=True,
         stop_grace_s=20.0,
-        about=about,
     )
 
 

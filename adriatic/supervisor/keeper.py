@@ -12,10 +12,11 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import psutil
+import msgspec
 
 from adriatic.supervisor import process
 from adriatic.supervisor.part import GOOD, Part, PartReport, ProbeResult, State
@@ -91,7 +92,7 @@ class Keeper:
                 self._good_since_s = None
                 if stable:
                     pauses = self._pauses()
-                await self._sleep(next(pauses))
+                await _first(self._stop.wait(), seconds=next(pauses))
         finally:
             if self._report.state != "done":
                 self._become("stopped", pid=None, started_at=None)
@@ -106,11 +107,7 @@ class Keeper:
         if not missing:
             return
         self._become("pending", reasons=f"waits for {', '.join(each.part.name for each in missing)}")
-        good = asyncio.ensure_future(_all(each.good for each in self.dependencies))
-        stop = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait({good, stop}, return_when=asyncio.FIRST_COMPLETED)
-        good.cancel()
-        stop.cancel()
+        await _first(_all(each.good for each in self.dependencies), self._stop.wait())
 
     async def _once(self) -> bool:
         """One attempt. True: nothing more to do for this part."""
@@ -148,7 +145,7 @@ class Keeper:
             death_signal=self.part.stop_signal,
             cwd=self._cwd if self.part.user is None else Path("/"),
         )
-        self._become("starting", pid=child.pid, started_at=_read_created_at(child.pid), reasons="")
+        self._become("starting", pid=child.pid, started_at=process.read_created_at(child.pid), reasons="")
         with _exit_event(child.pid) as exited:
             try:
                 if self.part.kind == "step":
@@ -216,14 +213,7 @@ class Keeper:
 
     async def _either(self, exited: asyncio.Event, seconds: float | None = None) -> None:
         """Wait until the process ended, a stop is requested, or `seconds` passed."""
-        waits = {asyncio.ensure_future(event.wait()) for event in (exited, self._stop)}
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for each in waits:
-            each.cancel()
-
-    async def _sleep(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
+        await _first(exited.wait(), self._stop.wait(), seconds=seconds)
 
     def _finish_step(self, seconds: float) -> None:
         self._become("done", pid=None, started_at=None, start_s=round(seconds, 3), reasons="", attempts_failed=0)
@@ -244,13 +234,12 @@ class Keeper:
 
     def _become(self, state: State, **changes: object) -> None:
         before = self._report
-        fields = {name: getattr(before, name) for name in before.__struct_fields__} | changes
         if state != before.state:
-            fields |= {"state": state, "since": self._clock.now().timestamp()}
+            changes |= {"state": state, "since": self._clock.now().timestamp()}
             log.info("part", part=self.part.name, state=state, was=before.state)
             if state in GOOD:
                 self._good_since_s = self._clock.monotonic()
-        self._report = PartReport(**fields)
+        self._report = msgspec.structs.replace(before, **changes)
         if state in GOOD:
             self.good.set()
         else:
@@ -301,6 +290,16 @@ async def _all(events: Iterator[asyncio.Event] | Sequence[asyncio.Event]) -> Non
         await missing[0].wait()
 
 
+async def _first(*waits: Coroutine[Any, Any, object], seconds: float | None = None) -> None:
+    """Wait until one of them is over, or `seconds` passed."""
+    tasks = {asyncio.ensure_future(each) for each in waits}
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in tasks:
+            each.cancel()
+
+
 @contextlib.contextmanager
 def _exit_event(pid: int) -> Iterator[asyncio.Event]:
     """An event that is set when the child ended, at once and without reaping it."""
@@ -318,13 +317,6 @@ def _exit_event(pid: int) -> Iterator[asyncio.Event]:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-
-
-def _read_created_at(pid: int) -> float | None:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.Error:
-        return None
 
 
 def _how_it_ended(code: int) -> str:

@@ -27,13 +27,6 @@ from schemas.pipeline import (
     unknown_view,
 )
 
-NAMES: Mapping[Stage, str] = {
-    "wal": "WAL → capture",
-    "capture": "capture → topic",
-    "topic": "topic → flow",
-    "flow": "flow → table",
-}
-
 
 def split(now_s: float, marks: Sequence[float | None]) -> dict[Stage, float] | None:
     """Seconds of each stage. `marks`: up to which commit capture has read, Kafka has, the flow has taken and the view

@@ -147,19 +147,11 @@ def trend(points: Sequence[tuple[float, float]]) -> float | None:
     return sum((at - mean_at) * (value - mean) for at, value in recent) / spread if spread else None
 
 
-def judge(
-    group: str,
-    windows: Mapping[TopicPartition, Sequence[Sample]],
-    now_s: float,
-    *,
-    ours: bool,
-    permanent: bool | None = None,
-) -> GroupLag:
+def judge(group: str, windows: Mapping[TopicPartition, Sequence[Sample]], now_s: float, *, ours: bool) -> GroupLag:
     """A group from the windows of its partitions; without any it never committed."""
-    permanent = ours if permanent is None else permanent
     if not windows:
         return GroupLag(group=group, status="no-commits", ours=ours, reason="it has no offsets")
-    words = {place: classify(window, now_s, permanent=permanent) for place, window in windows.items()}
+    words = {place: classify(window, now_s, permanent=ours) for place, window in windows.items()}
     place, status = min(words.items(), key=lambda item: (RANK[item[1]], item[0]))
     newest = [window[-1] for window in windows.values() if window]
     if status == "unknown" or not newest:

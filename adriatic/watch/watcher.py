@@ -208,7 +208,7 @@ class Watcher:
         )
         complete = shown is not None and shown.complete
         found = freshness.judge(view, flow, facts.now_s, marks, complete=complete)
-        return _with_hour(found, (self._last_hour or {}).get(view))
+        return msgspec.structs.replace(found, last_hour=(self._last_hour or {}).get(view))
 
     # --- what is said -----------------------------------------------------------------------------------------------
 
@@ -282,7 +282,3 @@ def _beats(group: str, facts: Facts) -> Mapping[TopicPartition, float]:
 
 def _rank(group: GroupLag) -> tuple[int, int, str]:
     return (lag.RANK[group.status], -(group.lag_records or 0), group.group)
-
-
-def _with_hour(view: ViewFreshness, hour: Percentiles | None) -> ViewFreshness:
-    return msgspec.structs.replace(view, last_hour=hour) if hour else view

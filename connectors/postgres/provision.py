@@ -19,14 +19,12 @@ from connectors.postgres.errors import translate
 from runtime.deadline import Deadline, backoff_s
 from runtime.errors import DependencyUnavailable, Halted, Unprepared
 from runtime.settings import PostgresSettings, Role
-from schemas import migrations, state
+from schemas import migrations
 
 POSTGRES_MIN = 160_000
 """Oldest server: 16. The publication, the messages of logical decoding and role grants with options need it."""
 PGVECTOR_MIN = (0, 8, 4)
 """Oldest extension: the releases before it corrupt HNSW indexes and overflow (fixed in 0.8.2 to 0.8.4)."""
-DESCRIBE_S_MAX = 5.0
-"""Longest wait for a server, of somebody who wants to see what there is."""
 MAINTENANCE_DATABASE = "postgres"
 """Where the administrator connects while ours does not exist yet."""
 LOGIN_ROLES: tuple[Role, ...] = ("owner", "api", "flows", "cdc")
@@ -66,12 +64,6 @@ def provision(
             applied.append(migration.title)
         has = len(migrator.read_applied(connection))
     return Report(settings.database, created, pgvector, applied, has, max(0, has - len(files)))
-
-
-def describe(settings: PostgresSettings) -> str:
-    """What the migrations made of this database, as `schemas/sql/schema.sql` tells it."""
-    with _open(settings, "owner", settings.database, Deadline.after(DESCRIBE_S_MAX)) as connection:
-        return state.describe(connection)
 
 
 def check_pgvector(connection: Connection) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psycopg
 import pytest
 
+from adriatic.stack import state
 from runtime.errors import Halted
 from runtime.settings import Settings
-from schemas import migrations, state
+from schemas import migrations
 from schemas.migrations import Applied, Migration
 
 
@@ -77,5 +77,4 @@ def test_the_baseline_is_there() -> None:
 @pytest.mark.stack
 def test_the_state_in_the_files_is_what_the_migrations_make(fresh_database: Settings) -> None:
     """After a change: `adriatic schemas generate`, with a database that is migrated."""
-    with psycopg.connect(fresh_database.postgres.dsn("owner"), autocommit=True) as connection:
-        assert state.describe(connection) == state.STATE_FILE.read_text()
+    assert state.describe(fresh_database.postgres) == state.STATE_FILE.read_text()

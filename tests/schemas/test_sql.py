@@ -50,7 +50,6 @@ COMPOSED: Final[Mapping[tuple[str, str], str]] = {
     ("dataflows/oracle_feeds.py", "query"): "one of the constants above it",
     ("dataflows/usage.py", "_STATEMENT"): "groups and measures of the aggregates, as they are declared",
     ("dataflows/usage.py", "statement"): "names of the aggregates, as they are declared",
-    ("schemas/state.py", "query"): "one of the constants above it",
 }
 """What drivers are given that is no string of the code, by file and the beginning of its expression: why it is so."""
 

@@ -7,7 +7,6 @@ writes goes through `/v1`, with a token of a tenant of its own.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import sys
 from contextlib import ExitStack
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+
+from adriatic.cli.output import json_option, show
 
 if TYPE_CHECKING:
     from adriatic.cli.demo.stage import Facts, Stage
@@ -31,7 +32,7 @@ SUFFIX_BYTES = 4
 
 @click.command("demo")
 @click.option("--keep", is_flag=True, help="Leave everything there to look around; otherwise it is deleted again.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@json_option("Print the summary as JSON.")
 def demo(keep: bool, as_json: bool) -> None:
     """Play a day on the running system, and show how its tables move.
 
@@ -56,13 +57,10 @@ def demo(keep: bool, as_json: bool) -> None:
         results["took_s"] = round(stage.clock.monotonic() - began_s, 1)
         if not keep:
             acts.clear_up(stage)
-    if as_json:
-        click.echo(msgspec.json.encode({"tenant": tenant, **results, "faults": stage.faults}))
-    else:
-        click.echo(screen.summary(results, titles))
-        click.echo(f"the day took {results['took_s']:.1f} s")
-        if keep:
-            click.echo(f"look around: adriatic search 'a board' --tenant {tenant}")
+    lines = [screen.summary(results, titles), f"the day took {results['took_s']:.1f} s"]
+    if keep:
+        lines.append(f"look around: adriatic search 'a board' --tenant {tenant}")
+    show(as_json, msgspec.json.encode({"tenant": tenant, **results, "faults": stage.faults}), lines)
     for fault in stage.faults:
         click.echo(f"not as it should be: {fault}", err=True)
     sys.exit(1 if stage.faults else 0)
@@ -72,15 +70,12 @@ def _stage(stack: ExitStack, settings: Settings, tenant: str) -> Stage:
     from adriatic.cli.demo import story
     from adriatic.cli.demo.stage import Stage
     from adriatic.cli.remote import connect, local_token, local_url
-    from api.tenants import service
+    from adriatic.cli.tenants import make_tenant
     from runtime.clock import SYSTEM_CLOCK
     from runtime.deadline import Deadline
 
-    async def make_tenant() -> service.Tenant:
-        async with service.owner(settings.postgres) as connection:
-            return await service.create(connection, tenant, "Saltmarsh Ferries")
-
-    token = local_token(settings, asyncio.run(make_tenant()).tenant_id, subject="demo")
+    made = make_tenant(settings, tenant, "Saltmarsh Ferries")
+    token = local_token(settings, made.tenant_id, subject="demo")
     url = local_url(settings)
     remote = stack.enter_context(connect(url, token))
     return Stage(settings, tenant, url, token, remote, SYSTEM_CLOCK, Deadline.after(PLAY_S_MAX), story.day())

@@ -6,17 +6,18 @@ is noted at the stage, and the day goes on. Only `/v1` is used, as any client ma
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import httpx
 import msgspec
 
 from adriatic.cli.demo import story
 from adriatic.cli.demo.stage import Facts, Stage
-from adriatic.cli.remote import REQUEST_S_MAX, connect, error_of
+from adriatic.cli.remote import connect, error_in
 from adriatic.cli.sending import send
 from connectors.history import Fault, FileChange, SourceKind
 from runtime.errors import AdriaticError, CallerError, Gone, NotFound
@@ -83,16 +84,11 @@ def bring_in(stage: Stage) -> Facts:
 def upload(stage: Stage) -> Facts:
     """Documents of several types, one of them broken, and one that is sent twice."""
     made: dict[str, str] = {}
-    headers = {"authorization": f"Bearer {stage.token}"}
-    with httpx.Client(base_url=stage.url, headers=headers, timeout=REQUEST_S_MAX) as client:
-        for document in (*stage.day.document, stage.day.document[0]):
-            file = (document.name, document.text.lstrip("\n").encode(), document.media_type)
-            answer = client.post("/v1/documents", files={"file": file})
-            if not answer.is_success:
-                raise error_of(answer.status_code, answer.content)
-            document_id = answer.json()["id"]
-            if made.setdefault(document.name, document_id) != document_id:
-                stage.faults.append(f"{document.name} was stored twice")
+    for document in (*stage.day.document, stage.day.document[0]):
+        read = partial(io.BytesIO, document.text.lstrip("\n").encode())
+        answer, _ = stage.remote.upload("/v1/documents", document.name, read, dict[str, Any])
+        if made.setdefault(document.name, answer["id"]) != answer["id"]:
+            stage.faults.append(f"{document.name} was stored twice")
     stage.facts["document_ids"] = made
     return {"sent": len(stage.day.document) + 1, "stored": len(set(made.values()))}
 
@@ -100,15 +96,15 @@ def upload(stage: Stage) -> Facts:
 def produce(stage: Stage) -> Facts:
     """A producer with a key of its own sends notices: some twice, some in the wrong order, one broken."""
     feed = stage.day.feed
-    made = stage.post("/v1/feeds", msgspec.json.encode({"slug": feed.slug, "name": feed.name}))
+    made = stage.ask("POST", "/v1/feeds", {"slug": feed.slug, "name": feed.name})
     items = list(story.notices(feed))
     refused = "none"
     with connect(stage.url, made["key"]["key"]) as producer:
         for start in range(0, len(items), FEED_BATCH):
-            body = msgspec.json.encode({"items": items[start : start + FEED_BATCH]})
+            body = {"items": items[start : start + FEED_BATCH]}
             producer.request("POST", f"/v1/feeds/{feed.slug}", dict[str, Any], body=body)
         try:
-            body = msgspec.json.encode({"items": [story.BROKEN_NOTICE]})
+            body = {"items": [story.BROKEN_NOTICE]}
             producer.request("POST", f"/v1/feeds/{feed.slug}", dict[str, Any], body=body)
             stage.faults.append("a notice without an id was taken")
         except CallerError as error:
@@ -120,31 +116,25 @@ def produce(stage: Stage) -> Facts:
 def edit(stage: Stage) -> Facts:
     """People change decisions: reviews, one rolled back, one deleted and restored, one that supersedes another."""
     adrs = stage.get("/v1/adrs", limit=PAGE, sort="created")["items"]
-    versions = 0
     for summary in adrs[:EDITED]:
         adr = stage.get(f"/v1/adrs/{summary['adr_id']}")
         body = f"{adr['body'].rstrip()}\n\n## Review\n\nLooked at again this morning. It holds.\n"
         change = {"body": body, "expected_version": adr["version"], "message": "Reviewed"}
-        _patch(stage, adr["adr_id"], change)
-        versions += 1
+        stage.ask("PATCH", f"/v1/adrs/{adr['adr_id']}", change)
     first = stage.get(f"/v1/adrs/{adrs[0]['adr_id']}")
     back = {"to_version": first["version"] - 1, "expected_version": first["version"], "message": "Too early"}
-    stage.post(f"/v1/adrs/{first['adr_id']}/rollback", msgspec.json.encode(back))
+    stage.ask("POST", f"/v1/adrs/{first['adr_id']}/rollback", back)
     last = stage.get(f"/v1/adrs/{adrs[-1]['adr_id']}")
-    stage.remote.request("DELETE", f"/v1/adrs/{last['adr_id']}", dict[str, Any], expected_version=last["version"])
+    stage.ask("DELETE", f"/v1/adrs/{last['adr_id']}", expected_version=last["version"])
     restore = {"expected_version": last["version"] + 1, "message": "By mistake"}
-    stage.post(f"/v1/adrs/{last['adr_id']}/restore", msgspec.json.encode(restore))
-    stage.post("/v1/adrs", msgspec.json.encode({"body": story.SUCCESSOR}))
-    return {"versions": versions + 4}
-
-
-def _patch(stage: Stage, adr_id: str, change: Facts) -> None:
-    stage.remote.request("PATCH", f"/v1/adrs/{adr_id}", dict[str, Any], body=msgspec.json.encode(change))
+    stage.ask("POST", f"/v1/adrs/{last['adr_id']}/restore", restore)
+    stage.ask("POST", "/v1/adrs", {"body": story.SUCCESSOR})
+    return {"versions": len(adrs[:EDITED]) + 4}
 
 
 def start_job(stage: Stage) -> Facts:
     """A job: look whether any record lacks its vectors."""
-    job = stage.post("/v1/jobs", msgspec.json.encode({"kind": "reindex"}))
+    job = stage.ask("POST", "/v1/jobs", {"kind": "reindex"})
     stage.facts["job_id"] = job["job_id"]
     return {"asked": job["kind"]}
 
@@ -167,15 +157,14 @@ def ask(stage: Stage) -> Facts:
 def _answer(stage: Stage, question: str, *, leave: bool) -> tuple[str, int]:
     """How the answer ended, and how many sources it cited."""
     cited = 0
-    with stage.remote.events("/v1/chat/stream", msgspec.json.encode({"question": question})) as events:
+    with stage.remote.events("/v1/chat/stream", {"question": question}) as events:
         for event in events:
             if event.name == "delta" and leave:
                 return "left", cited
             if event.name == "citations":
                 cited = len(msgspec.json.decode(event.data)["cited"])
             if event.name == "error":
-                problem = msgspec.json.decode(event.data)
-                raise error_of(problem["status"], event.data)
+                raise error_in(event)
             if event.name == "done":
                 return "done", cited
     return "broke off", cited
@@ -183,13 +172,12 @@ def _answer(stage: Stage, question: str, *, leave: bool) -> tuple[str, int]:
 
 def settle(stage: Stage) -> Facts:
     """Everything that was written arrives everywhere."""
-    freshness: Facts = {}
 
-    def findable() -> bool:
-        freshness.update(stage.get("/v1/freshness", since=stage.facts["since"]))
-        return not freshness["words"]["waiting"] and not freshness["meaning"]["waiting"]
+    def findable(found: Facts) -> bool:
+        return not found["words"]["waiting"] and not found["meaning"]["waiting"]
 
-    stage.until("every record is findable by words and by meaning", findable)
+    what = "every record is findable by words and by meaning"
+    freshness = stage.get_when(findable, what, "/v1/freshness", since=stage.facts["since"])
     return {
         **{f"{arm}_{name}": freshness[arm][name] for arm in ("words", "meaning") for name in ("p50_s", "p95_s")},
         "embeddings_avoided": freshness["embeddings"]["avoided"],
@@ -218,14 +206,13 @@ def await_uploads(stage: Stage) -> Facts:
 
 def await_notices(stage: Stage) -> Facts:
     """Every notice is counted as what it was."""
-    feed: Facts = {}
 
-    def are_counted() -> bool:
-        feed.update(stage.get(f"/v1/feeds/{stage.day.feed.slug}")["feed"])
+    def are_counted(found: Facts) -> bool:
+        feed = found["feed"]
         done = feed["accepted"] + feed["duplicates"] + feed["superseded"] + sum(feed["rejected"].values())
         return bool(done >= stage.facts["feed_items"])
 
-    stage.until("every notice is counted", are_counted)
+    feed = stage.get_when(are_counted, "every notice is counted", f"/v1/feeds/{stage.day.feed.slug}")["feed"]
     if feed["rejected"]:
         stage.faults.append(f"notices were rejected: {feed['rejected']}")
     return {name: feed[name] for name in ("received", "accepted", "deleted", "duplicates", "superseded", "rejected")}
@@ -233,13 +220,8 @@ def await_notices(stage: Stage) -> Facts:
 
 def await_jobs(stage: Stage) -> Facts:
     """The jobs are over."""
-    job: Facts = {}
-
-    def over() -> bool:
-        job.update(stage.get(f"/v1/jobs/{stage.facts['job_id']}"))
-        return str(job["state"]) in OVER
-
-    stage.until("the job is over", over)
+    path = f"/v1/jobs/{stage.facts['job_id']}"
+    job = stage.get_when(lambda found: found["state"] in OVER, "the job is over", path)
     if job["state"] != "succeeded":
         stage.faults.append(f"the job {job['state']}: {job['last_error']}")
     return {"state": job["state"], "done": job["done"], "unit": job["unit"]}
@@ -278,14 +260,11 @@ def _ids(related: list[Facts]) -> set[str]:
 
 def bill(stage: Stage) -> Facts:
     """What the day's answers used, from the ledger."""
-    usage: Facts = {}
 
-    def complete() -> bool:
-        usage.update(stage.get("/v1/usage", by="model"))
-        return bool(usage["totals"]["attempts"] >= stage.facts["attempts"])
+    def complete(found: Facts) -> bool:
+        return bool(found["totals"]["attempts"] >= stage.facts["attempts"])
 
-    stage.until("every answer is in the usage", complete)
-    totals = usage["totals"]
+    totals = stage.get_when(complete, "every answer is in the usage", "/v1/usage", by="model")["totals"]
     return {
         "attempts": totals["attempts"],
         "tokens": sum(totals["tokens"].values()),
@@ -316,8 +295,7 @@ def watch(stage: Stage) -> Facts:
 def clear_up(stage: Stage) -> None:
     """Delete what the day made. What is gone already is not missed."""
     for adr in stage.get("/v1/adrs", limit=PAGE)["items"]:
-        path = f"/v1/adrs/{adr['adr_id']}"
-        stage.remote.request("DELETE", path, dict[str, Any], expected_version=adr["version"])
+        stage.ask("DELETE", f"/v1/adrs/{adr['adr_id']}", expected_version=adr["version"])
     for document_id in set(stage.facts.get("document_ids", {}).values()):
         _quietly(stage, f"/v1/documents/{document_id}")
     if "feed_items" in stage.facts:
@@ -328,16 +306,15 @@ def clear_up(stage: Stage) -> None:
 def _take_back(stage: Stage) -> None:
     """Deleting a feed leaves what it brought, so every notice is deleted first, and counted before the feed is gone."""
     path = f"/v1/feeds/{stage.day.feed.slug}"
-    body = msgspec.json.encode({"items": list(story.withdrawals(stage.day.feed))})
     before = stage.get(path)["feed"]["received"]
-    stage.remote.request("POST", path, dict[str, Any], body=body)
+    stage.ask("POST", path, {"items": list(story.withdrawals(stage.day.feed))})
     counted = before + stage.day.feed.items
     stage.until("every notice is taken back", lambda: stage.get(path)["feed"]["received"] >= counted)
 
 
 def _quietly(stage: Stage, path: str) -> None:
     try:
-        stage.remote.request("DELETE", path, dict[str, Any])
+        stage.ask("DELETE", path)
     except (Gone, NotFound):
         pass
     except AdriaticError as error:

@@ -66,21 +66,16 @@ class Screen:
 
     def _lines(self, stop: threading.Event) -> None:
         said: set[str] = set()
-        moved = ""
-        while not stop.wait(0.1):
-            moved = self._say_lines(said, moved)
-        self._say_lines(said, moved)
-
-    def _say_lines(self, said: set[str], moved: str) -> str:
-        for act in [act for act in self._done if act not in said]:
-            said.add(act)
-            click.echo(f"{self._titles[act]}: {inline(self._done[act])}", err=True)
-        line = self._movement()
-        if line != moved and SYSTEM_CLOCK.monotonic() - getattr(self, "_line_s", 0.0) > LINE_EVERY_S:
-            self._line_s = SYSTEM_CLOCK.monotonic()
-            click.echo(f"  live: {line}", err=True)
-            return line
-        return moved
+        moved, moved_s, over = "", 0.0, False
+        while not over:
+            over = stop.wait(0.1)  # once more after the end: what came last is said too
+            for act in [act for act in self._done if act not in said]:
+                said.add(act)
+                click.echo(f"{self._titles[act]}: {inline(self._done[act])}", err=True)
+            line, now_s = self._movement(), SYSTEM_CLOCK.monotonic()
+            if line != moved and now_s - moved_s > LINE_EVERY_S:
+                moved, moved_s = line, now_s
+                click.echo(f"  live: {line}", err=True)
 
     def _movement(self) -> str:
         pictures = {view: reader.picture for view, reader in self._stage.readers.items()}

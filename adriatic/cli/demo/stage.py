@@ -38,10 +38,21 @@ class Stage:
     faults: list[str] = field(default_factory=list)
 
     def get(self, path: str, **query: Any) -> Any:
-        return self.remote.request("GET", path, Any, **query)
+        return self.ask("GET", path, **query)
 
-    def post(self, path: str, body: bytes = b"", **query: Any) -> Any:
-        return self.remote.request("POST", path, Any, body=body, **query)
+    def ask(self, method: str, path: str, body: Facts | None = None, **query: Any) -> Any:
+        return self.remote.request(method, path, dict[str, Any], body=body, **query)
+
+    def get_when(self, done: Callable[[Facts], bool], what: str, path: str, **query: Any) -> Facts:
+        """What is at `path` once it is `done`, or when the time of the demo is over; then that is noted as `what`."""
+        found: Facts = {}
+
+        def look() -> bool:
+            found.update(self.get(path, **query))
+            return done(found)
+
+        self.until(what, look)
+        return found
 
     def until(self, what: str, done: Callable[[], bool]) -> bool:
         """Wait until `done`, or note that `what` did not happen in the time of the demo."""

@@ -55,7 +55,7 @@ def test_pgvector_with_known_corruption_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_wheel_has_a_server_that_we_accept() -> None:
-    install = postgres._wheel_install()
+    install = postgres.wheel_install()
     assert (install / "bin" / "postgres").is_file()
     postgres._require_pgvector(install)
 
