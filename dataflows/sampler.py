@@ -118,7 +118,8 @@ class Sampler:
                 self._advance(views, of_topic, *progress[0])
         self._publish_progress(ends, progress[0][1] if progress else None)
         rows = self._ask("select topic, partition, next_offset from ops.consumer_offsets where flow = %s", self._flow)
-        self._publish_lag(ends, {TopicPartition(topic, partition): at for topic, partition, at in rows})
+        committed = {TopicPartition(topic, partition): at for topic, partition, at in rows}
+        self._publish_lag(ends, committed)
         self._publish_watermarks()
         self._end_when_stalled(ends, committed)
 

@@ -55,7 +55,8 @@ def _dump(settings: PostgresSettings) -> str:
             check=True,
             timeout=DUMP_S_MAX,
         )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        why = error.stderr or f"no answer within {DUMP_S_MAX:.0f} s"
-        raise DependencyUnavailable(f"the state of {settings.database} cannot be read: {why}") from None
+    except subprocess.CalledProcessError as error:
+        raise DependencyUnavailable(f"the state of {settings.database} cannot be read: {error.stderr}") from None
+    except subprocess.TimeoutExpired:
+        raise DependencyUnavailable(f"pg_dump of {settings.database} took more than {DUMP_S_MAX:.0f} s") from None
     return done.stdout
