@@ -207,16 +207,12 @@ def _local_keys(settings: Settings, clock: Clock) -> Any:
 
 def _query_names(app: Litestar) -> dict[str, frozenset[str]]:
     """Find for each operation the query parameters that its documentation has."""
-    names: dict[str, frozenset[str]] = {}
-    for path in (app.openapi_schema.paths or {}).values():
-        for operation in (path.get, path.post, path.put, path.patch, path.delete):
-            if operation and operation.operation_id:
-                names[operation.operation_id] = frozenset(
-                    str(getattr(parameter, "name", ""))
-                    for parameter in operation.parameters or ()
-                    if getattr(parameter, "param_in", "") == "query"
-                )
-    return names
+    return {
+        str(operation.operation_id): frozenset(
+            parameter.name for parameter in openapi.parameters_of(operation) if parameter.param_in == "query"
+        )
+        for operation in openapi.operations(app)
+    }
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from pgvector.asyncpg import register_vector
 
 from connectors.postgres.errors import map_error
@@ -29,6 +30,7 @@ from runtime.settings import PostgresSettings, Role
 
 log = get_logger("api")
 
+Row = TypeVar("Row")
 Connection = Any
 """An asyncpg connection. The library has no annotations, so this name is all that a type checker can hold on to."""
 
@@ -235,6 +237,15 @@ async def tenant_transaction(
         committed = None if read_only else _note
         async with database.begin(tenant_id, read_only=read_only, committed=committed) as connection:
             yield connection
+
+
+def to_struct(row: Mapping[str, Any], wanted: type[Row], *json_columns: str) -> Row:
+    """A row as a value of the type `wanted`. asyncpg gives JSON as its text."""
+    values = dict(row)
+    for name in json_columns:
+        if isinstance(values[name], str):
+            values[name] = msgspec.json.decode(values[name])
+    return msgspec.convert(values, wanted)
 
 
 _SESSION = {

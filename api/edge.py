@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -147,12 +148,10 @@ class _Body:
 
     async def drain(self) -> None:
         size_bytes = 0
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S_MAX):
                 while self._left and size_bytes < DRAIN_BYTES_MAX:
                     size_bytes += len((await self()).get("body", b""))
-        except TimeoutError:
-            pass
 
 
 class _CountedSend:

@@ -8,7 +8,7 @@ elsewhere: the document is served as JSON and as YAML.
 from __future__ import annotations
 
 import http
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
-from litestar.openapi.spec import Components, Example, License, Parameter, RequestBody, SecurityScheme
+from litestar.openapi.spec import Components, Example, License, Operation, Parameter, RequestBody, SecurityScheme
 from litestar.openapi.spec.base import BaseSchemaObject
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ControllerRouterHandler
@@ -108,6 +108,16 @@ def _problem(status: int) -> ResponseSpec:
     )
 
 
+def operations(app: Litestar) -> Iterator[Operation]:
+    """What the document has."""
+    for path in (app.openapi_schema.paths or {}).values():
+        yield from filter(None, (path.get, path.post, path.put, path.patch, path.delete))
+
+
+def parameters_of(operation: Operation) -> list[Parameter]:
+    return [each for each in operation.parameters or () if isinstance(each, Parameter)]
+
+
 def state_body_limits(app: Litestar) -> None:
     """Write into the document how large the body of each route may be, as the route itself has it."""
     limits = {
@@ -116,26 +126,22 @@ def state_body_limits(app: Litestar) -> None:
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
     }
-    for path in (app.openapi_schema.paths or {}).values():
-        for operation in (path.post, path.put, path.patch, path.delete):
-            if operation is None or not isinstance(operation.request_body, RequestBody):
-                continue
+    for operation in operations(app):
+        if isinstance(operation.request_body, RequestBody):
             limit = limits[operation.operation_id]
             operation.request_body.description = f"At most {limit} bytes."
             if operation.responses and "413" in operation.responses:
-                operation.responses[
-                    "413"
-                ].description = f"The body has more than {limit} bytes, or a text is too large."
+                too_large = operation.responses["413"]
+                too_large.description = f"The body has more than {limit} bytes, or a text is too large."
 
 
 def name_views(app: Litestar, views: Iterable[KeptView]) -> None:
     """Write into the document which views can be read live."""
     about = "One of: " + " ".join(f"`{view.name}` ({view.about})" for view in views if view.live)
-    for path in (app.openapi_schema.paths or {}).values():
-        if path.get is not None and path.get.operation_id == "readLive":
-            for parameter in path.get.parameters or ():
-                if isinstance(parameter, Parameter) and parameter.name == "view":
-                    parameter.description = about
+    for operation in operations(app):
+        for parameter in parameters_of(operation) if operation.operation_id == "readLive" else ():
+            if parameter.name == "view":
+                parameter.description = about
 
 
 class _PlainYaml(YamlRenderPlugin):

@@ -10,15 +10,16 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 from litestar.params import QueryParameter
 
+from api.requests import refuse
 from runtime.errors import InvalidInput
 
-Key = TypeVar("Key")
+Item = TypeVar("Item")
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
@@ -35,20 +36,29 @@ Cursor = Annotated[
 ]
 
 
-def fingerprint(*filters: Any) -> str:
-    """Names a list with its filters, so that a cursor of another one is recognised."""
-    return hashlib.sha256(msgspec.json.encode(filters)).hexdigest()[:12]
+class Slice:
+    """One page of a list. `after` is the key of the row before it, a None for each part on the first page."""
+
+    def __init__(self, cursor: str | None, limit: int, key_type: Any, *filters: Any) -> None:
+        """`key_type` is a tuple type. `filters` name the list, so that a cursor of another one is recognised."""
+        self._limit = limit
+        self._list = hashlib.sha256(msgspec.json.encode(filters)).hexdigest()[:12]
+        self.rows_max = limit + 1
+        """Rows to ask for: one more than are shown says that there are more."""
+        self.after: tuple[Any, ...] = (None,) * len(get_args(key_type))
+        if cursor is not None:
+            self.after = _decode(cursor, self._list, key_type)
+
+    def cut(self, items: list[Item], key: Callable[[Item], tuple[Any, ...]]) -> tuple[list[Item], str | None]:
+        """Those of this page, and the cursor of the next one; None when there is none."""
+        shown = items[: self._limit]
+        if len(items) <= self._limit:
+            return shown, None
+        token = msgspec.json.encode([self._list, key(shown[-1])])
+        return shown, base64.urlsafe_b64encode(token).rstrip(b"=").decode()
 
 
-def encode(filters: str, *key: Any) -> str:
-    """The cursor of a page that ends with the row whose key is `key`."""
-    return base64.urlsafe_b64encode(msgspec.json.encode([filters, key])).rstrip(b"=").decode()
-
-
-def decode(cursor: str | None, filters: str, key_type: type[Key]) -> Key | None:
-    """The key after which the page begins; None is the first page. `key_type` is a tuple type."""
-    if cursor is None:
-        return None
+def _decode(cursor: str, filters: str, key_type: Any) -> Any:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         token = base64.b64decode(padded, altchars=b"-_", validate=True)
@@ -61,14 +71,6 @@ def decode(cursor: str | None, filters: str, key_type: type[Key]) -> Key | None:
     return key
 
 
-def split(rows: Sequence[Any], limit: int) -> tuple[Sequence[Any], bool]:
-    """Divide `limit` + 1 rows asked for into those of this page, and whether there are more."""
-    return rows[:limit], len(rows) > limit
-
-
 def _refusal(detail: str) -> InvalidInput:
-    return InvalidInput(
-        detail,
-        hint="take next_cursor from the page before, with the same filters, or start without a cursor",
-        coordinates={"errors": [{"source": "query", "field": "cursor", "detail": detail}]},
-    )
+    hint = "take next_cursor from the page before, with the same filters, or start without a cursor"
+    return refuse(detail, hint, "query", ("cursor", detail))

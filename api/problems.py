@@ -74,14 +74,17 @@ def handlers() -> ExceptionHandlersMap:
 
 def problem_of(error: AdriaticError, path: str, request_id: str) -> Problem:
     """The same for a response that has begun, whose status nobody can change any more."""
-    status = _status(error)
+    return _problem(_status(error), error.code, error.detail, error.hint, path, request_id)
+
+
+def _problem(status: int, code: str, detail: str, hint: str, path: str, request_id: str) -> Problem:
     return Problem(
-        type=TYPE_PREFIX + error.code,
+        type=TYPE_PREFIX + code,
         title=http.HTTPStatus(status).phrase,
         status=status,
-        code=error.code,
-        detail=error.detail[:DETAIL_CHARS_MAX],
-        hint=error.hint[:DETAIL_CHARS_MAX],
+        code=code,
+        detail=detail[:DETAIL_CHARS_MAX],
+        hint=hint[:DETAIL_CHARS_MAX],
         instance=path[:DETAIL_CHARS_MAX],
         request_id=request_id,
     )
@@ -135,15 +138,8 @@ def _too_large(request: Request[Any, Any, Any]) -> str:
 
 def _answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     log.error("unexpected exception", exc_info=error, route=request.scope.get("path_template"))
-    return _answer(
-        request,
-        500,
-        "internal",
-        "something went wrong on our side",
-        "the log has the reason under this request id",
-        {},
-        {},
-    )
+    hint = "the log has the reason under this request id"
+    return _answer(request, 500, "internal", "something went wrong on our side", hint, {}, {})
 
 
 def _answer(
@@ -155,17 +151,8 @@ def _answer(
     headers: Mapping[str, str],
     extension: Mapping[str, Any],
 ) -> Response[dict[str, Any]]:
-    problem = Problem(
-        type=TYPE_PREFIX + code,
-        title=http.HTTPStatus(status).phrase,
-        status=status,
-        code=code,
-        detail=detail[:DETAIL_CHARS_MAX],
-        hint=hint[:DETAIL_CHARS_MAX],
-        instance=request.scope["path"][:DETAIL_CHARS_MAX],
-        request_id=request.scope.get("state", {}).get("request_id", ""),
-    )
-    content = msgspec.to_builtins(problem)
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    content = msgspec.to_builtins(_problem(status, code, detail, hint, request.scope["path"], request_id))
     content |= {name: value for name, value in extension.items() if name not in content}
     return Response(content, status_code=status, headers=dict(headers), media_type=MEDIA_TYPE)
 

@@ -6,10 +6,11 @@ know (a misspelt filter that is silently ignored shows everything). Refuses form
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from litestar import Request
@@ -17,9 +18,13 @@ from litestar.exceptions import ClientException
 
 from runtime.errors import InvalidInput, UnsupportedMedia
 
+Source = Literal["body", "query", "header"]
+
 JSON_TYPES = ("application/json",)
 _POSITION = re.compile(r"\(byte (\d+)\)")
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
+KEY_CHARS_MAX = 200
+"""Longest Idempotency-Key."""
 NAMES_MAX = 20
 """Most unknown fields that one problem lists."""
 
@@ -54,11 +59,9 @@ def decode(body: bytes, wanted: Any) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _explain(error, body, wanted) from None
     if rb"\u0000" in body and (field := next(_nul_fields(msgspec.to_builtins(value)), None)):
-        raise InvalidInput(
-            f"{field} holds the character U+0000, which text in Postgres cannot",
-            hint="remove it; an import keeps the original bytes of such a file",
-            coordinates={"errors": [_fault(field, "holds U+0000")]},
-        )
+        hint = "remove it; an import keeps the original bytes of such a file"
+        text = f"{field} holds the character U+0000, which text in Postgres cannot"
+        raise refuse(text, hint, "body", (field, "holds U+0000"))
     return value
 
 
@@ -85,19 +88,13 @@ def _not_json(reason: str, body: bytes) -> InvalidInput:
 def _wrong_field(reason: str, raw: Any, wanted: Any) -> InvalidInput:
     if unknown := _unknown_fields(raw, wanted):
         known = ", ".join(field.encode_name for field in msgspec.structs.fields(wanted))
-        return InvalidInput(
-            f"unknown field(s): {', '.join(unknown)}",
-            hint=f"this body takes: {known}",
-            coordinates={"errors": [_fault(name, "unknown") for name in unknown]},
-        )
+        faults = ((name, "unknown") for name in unknown)
+        return refuse(f"unknown field(s): {', '.join(unknown)}", f"this body takes: {known}", "body", *faults)
     path = _PATH.search(reason)
     detail = _PATH.sub("", reason)
     field = path[1] if path else ""
-    return InvalidInput(
-        f"{field}: {detail}" if field else f"the body does not fit: {detail}",
-        hint="GET /openapi.json documents what each field may be",
-        coordinates={"errors": [_fault(field, detail)]},
-    )
+    text = f"{field}: {detail}" if field else f"the body does not fit: {detail}"
+    return refuse(text, "GET /openapi.json documents what each field may be", "body", (field, detail))
 
 
 def _unknown_fields(raw: Any, wanted: Any) -> list[str]:
@@ -119,19 +116,29 @@ def _nul_fields(value: Any, path: str = "") -> Iterator[str]:
             yield from _nul_fields(item, f"{path}[{index}]")
 
 
-def _fault(field: str, detail: str) -> dict[str, str]:
-    return {"source": "body", "field": field, "detail": detail}
+def refuse(text: str, hint: str, source: Source, *faults: tuple[str, str]) -> InvalidInput:
+    """The error that names the fields of `source` that are wrong, each with what is wrong with it."""
+    errors = [{"source": source, "field": field, "detail": detail} for field, detail in faults]
+    return InvalidInput(text, hint=hint, coordinates={"errors": errors})
+
+
+def require_usable_key(key: str) -> None:
+    """Raise `InvalidInput` for an Idempotency-Key that cannot be stored."""
+    if not 1 <= len(key) <= KEY_CHARS_MAX or "\0" in key:
+        raise InvalidInput("the Idempotency-Key is not usable", hint=f"1 to {KEY_CHARS_MAX} characters")
+
+
+def hash_request(wanted: msgspec.Struct) -> bytes:
+    """Tells whether a key is used again for the same request."""
+    return hashlib.sha256(msgspec.json.encode(wanted)).digest()
 
 
 def require_zone(name: str, time: datetime | None) -> None:
     """Raise `InvalidInput` for a time without a zone: it means another moment to each reader."""
     if time is not None and time.tzinfo is None:
         detail = "the time has no zone"
-        raise InvalidInput(
-            f"query {name}: {detail}",
-            hint="write it like 2026-01-15T09:00:00Z; a + in an address is written %2B",
-            coordinates={"errors": [{"source": "query", "field": name, "detail": detail}]},
-        )
+        hint = "write it like 2026-01-15T09:00:00Z; a + in an address is written %2B"
+        raise refuse(f"query {name}: {detail}", hint, "query", (name, detail))
 
 
 async def refuse_unknown_query(request: Request[Any, Any, Any]) -> None:
@@ -143,11 +150,7 @@ async def refuse_unknown_query(request: Request[Any, Any, Any]) -> None:
     if not given:
         return
     known = request.app.state.query_names.get(request.route_handler.operation_id, frozenset())
-    if unknown := sorted(given - known):
-        raise InvalidInput(
-            f"unknown query parameter(s): {', '.join(name[:64] for name in unknown[:NAMES_MAX])}",
-            hint=f"this route takes: {', '.join(sorted(known)) or 'none'}",
-            coordinates={
-                "errors": [{"source": "query", "field": name[:64], "detail": "unknown"} for name in unknown[:NAMES_MAX]]
-            },
-        )
+    if unknown := [name[:64] for name in sorted(given - known)[:NAMES_MAX]]:
+        hint = f"this route takes: {', '.join(sorted(known)) or 'none'}"
+        faults = ((name, "unknown") for name in unknown)
+        raise refuse(f"unknown query parameter(s): {', '.join(unknown)}", hint, "query", *faults)

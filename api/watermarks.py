@@ -56,14 +56,10 @@ class AsOf(msgspec.Struct, frozen=True):
 
     def headers(self) -> dict[str, str]:
         """The same for clients that do not look into the body."""
-        shown: dict[str, str] = {"adriatic-as-of-state": self.state}
-        if self.lsn is not None:
-            shown["adriatic-as-of-lsn"] = self.lsn
-        if self.time is not None:
-            shown["adriatic-as-of-time"] = self.time.isoformat()
-        if self.age_s is not None:
-            shown["adriatic-as-of-age-seconds"] = f"{self.age_s:.3f}"
-        return shown
+        time = None if self.time is None else self.time.isoformat()
+        age_s = None if self.age_s is None else f"{self.age_s:.3f}"
+        said = {"state": self.state, "lsn": self.lsn, "time": time, "age-seconds": age_s}
+        return {f"adriatic-as-of-{name}": value for name, value in said.items() if value is not None}
 
 
 UNKNOWN = AsOf("unknown")
@@ -137,17 +133,14 @@ async def read_related(connection: Connection) -> AsOf:
     return judge(None, min(row["time"], base.time), row["now"])
 
 
-async def wait_until_related(database: Database, tenant_id: UUID, position: str, deadline: Deadline) -> None:
-    """Waits like `wait_until_reached`, for the lists of related ADRs: text and links up to `position` are in them."""
-    await wait_until_reached(database, tenant_id, position, deadline, meaning=False)
-    while not await _has_related(database, tenant_id, position):
-        if deadline.passed:
-            raise Behind(
-                f"the related ADRs have not reached {position} yet",
-                hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
-                "they follow search by meaning, and `as_of` says how far behind they are",
-            )
-        await asyncio.sleep(min(POLL_S, deadline.left_s))
+async def wait_until_related(database: Database, tenant_id: UUID, position: str | None) -> None:
+    """Waits like `wait_until_shown`, for the lists of related ADRs: text and links up to `position` are in them."""
+    if position is not None:
+        deadline = Deadline.after(POSITION_WAIT_S)
+        await _wait_until_reached(database, tenant_id, WORDS_VIEW, position, deadline)
+        while not await _has_related(database, tenant_id, position):
+            how_far = "they follow search by meaning, and `as_of` says how far behind they are"
+            await _wait("the related ADRs have", position, deadline, how_far)
 
 
 async def _has_related(database: Database, tenant_id: UUID, position: str) -> bool:
@@ -157,30 +150,32 @@ async def _has_related(database: Database, tenant_id: UUID, position: str) -> bo
         return await connection.fetchval(_READ_NOT_RELATED) is None
 
 
-async def wait_until_reached(
-    database: Database,
-    tenant_id: UUID,
-    position: str,
-    deadline: Deadline,
-    *,
-    view: str = WORDS_VIEW,
-    meaning: bool = False,
+async def wait_until_shown(
+    database: Database, tenant_id: UUID, view: str, position: str | None, *, meaning: bool = False
 ) -> None:
-    """Return once `view` shows every commit up to `position`, an LSN; with `meaning`, search by meaning too.
+    """Return once `view` shows every commit up to `position`, an LSN that the request may bring; with `meaning`, search
+    by meaning too.
 
     Raises `Behind` when the time is over. A read after it, in whatever transaction, shows at least that much:
     watermarks only grow, and the flow moves them in the transaction of the rows.
     """
+    if position is not None:
+        deadline = Deadline.after(POSITION_WAIT_S)
+        await _wait_until_reached(database, tenant_id, view, position, deadline, meaning=meaning)
+
+
+async def _wait_until_reached(
+    database: Database, tenant_id: UUID, view: str, position: str, deadline: Deadline, *, meaning: bool = False
+) -> None:
     while (waits := await _find_lag(database, tenant_id, view, position, meaning)) is not None:
-        await _wait(waits, position, deadline)
+        await _wait(f"{waits} has", position, deadline, "`as_of` and `GET /v1/freshness` say how far behind it is")
 
 
-async def _wait(what: str, position: str, deadline: Deadline) -> None:
+async def _wait(what_has: str, position: str, deadline: Deadline, how_far: str) -> None:
     if deadline.passed:
         raise Behind(
-            f"{what} has not reached {position} yet",
-            hint=f"ask again, or without the header {POSITION_HEADER} for what is there; "
-            "`as_of` and `GET /v1/freshness` say how far behind it is",
+            f"{what_has} not reached {position} yet",
+            hint=f"ask again, or without the header {POSITION_HEADER} for what is there; {how_far}",
         )
     await asyncio.sleep(min(POLL_S, deadline.left_s))
 
@@ -204,9 +199,3 @@ async def _find_lag(database: Database, tenant_id: UUID, view: str, position: st
         if meaning and await connection.fetchval(WAITING_FOR_VECTORS) is not None:
             return "search by meaning"
     return None
-
-
-async def wait_until_shown(database: Database, tenant_id: UUID, view: str, position: str | None) -> None:
-    """`wait_until_reached` for a request that may bring a position. Without one there is nothing to wait for."""
-    if position is not None:
-        await wait_until_reached(database, tenant_id, position, Deadline.after(POSITION_WAIT_S), view=view)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Controller, Response, get
-from litestar.di import NamedDependency
+from litestar import Controller, Response
 from litestar.params import QueryParameter
 
 from api import watermarks
 from api.activity import service
 from api.activity.service import DAYS_DEFAULT, DAYS_MAX, FEED_DEFAULT, FEED_MAX, ActiveDays, ActivityFeed, Counts
-from api.auth.users import Principal
-from api.db import Database
-from api.openapi import answers
+from api.routes import By, Db, get
 
 _AS_OF = {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-01-15T09:00:04Z", "age_s": 0.9}
 _HAPPENING = {
@@ -39,18 +36,11 @@ class ActivityController(Controller):
     path = "/v1"
     tags = ("activity",)
 
-    @get(
-        "/activity",
-        operation_id="getActivity",
-        summary="What happened",
-        responses=answers(
-            ActivityFeed, {"items": [_HAPPENING], "as_of": _AS_OF}, description="Versions, newest first."
-        ),
-    )
+    @get("/activity", "What happened", {"items": [_HAPPENING], "as_of": _AS_OF}, "Versions, newest first.")
     async def get_activity(
         self,
-        database: NamedDependency[Database],
-        principal: NamedDependency[Principal],
+        database: Db,
+        principal: By,
         limit: Annotated[int, QueryParameter(ge=1, le=FEED_MAX, description="Versions at most.")] = FEED_DEFAULT,
         position: watermarks.Position = None,
     ) -> Response[ActivityFeed]:
@@ -59,18 +49,8 @@ class ActivityController(Controller):
         found = await service.feed(database, principal.tenant_id, limit)
         return Response(found, headers=found.as_of.headers())
 
-    @get(
-        "/counts",
-        operation_id="getCounts",
-        summary="How much there is",
-        responses=answers(Counts, {"items": _COUNTS, "as_of": _AS_OF}, description="Counts that are not zero."),
-    )
-    async def get_counts(
-        self,
-        database: NamedDependency[Database],
-        principal: NamedDependency[Principal],
-        position: watermarks.Position = None,
-    ) -> Response[Counts]:
+    @get("/counts", "How much there is", {"items": _COUNTS, "as_of": _AS_OF}, "Counts that are not zero.")
+    async def get_counts(self, database: Db, principal: By, position: watermarks.Position = None) -> Response[Counts]:
         """ADRs and deleted ADRs by status, versions by kind of change."""
         await watermarks.wait_until_shown(database, principal.tenant_id, "entity_counts", position)
         found = await service.counts(database, principal.tenant_id)
@@ -78,18 +58,14 @@ class ActivityController(Controller):
 
     @get(
         "/daily-active-users",
-        operation_id="getDailyActiveUsers",
-        summary="Who was active",
-        responses=answers(
-            ActiveDays,
-            {"items": [{"day": "2026-01-15", "users": 3}], "as_of": _AS_OF},
-            description="Days with at least one active user, newest first.",
-        ),
+        "Who was active",
+        {"items": [{"day": "2026-01-15", "users": 3}], "as_of": _AS_OF},
+        "Days with at least one active user, newest first.",
     )
     async def get_daily_active_users(
         self,
-        database: NamedDependency[Database],
-        principal: NamedDependency[Principal],
+        database: Db,
+        principal: By,
         limit: Annotated[int, QueryParameter(ge=1, le=DAYS_MAX, description="Days at most.")] = DAYS_DEFAULT,
         position: watermarks.Position = None,
     ) -> Response[ActiveDays]:

@@ -6,14 +6,14 @@ Owns the bounds of an answer. Refuses to compute: `as_of` says how much of what 
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from api import watermarks
-from api.db import Database, tenant_transaction
+from api.db import Database, tenant_transaction, to_struct
 
 FEED_MAX = 200
 """Versions that the view keeps of a tenant (dataflows/activity.py: EVENTS_MAX)."""
@@ -76,22 +76,27 @@ _READ_ACTIVITY = """
 """
 
 
+_READ_COUNTS = "select kind, label, count from mv.entity_counts order by kind, label limit $1"
+_READ_DAYS = "select day, users from mv.daily_active_users order by day desc limit $1"
+
+Item = TypeVar("Item", Happening, Count, ActiveDay)
+
+
 async def feed(database: Database, tenant_id: UUID, limit: int) -> ActivityFeed:
-    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        rows = await connection.fetch(_READ_ACTIVITY, limit)
-        as_of = await watermarks.read(connection, "activity")
-    return ActivityFeed([Happening(**dict(row)) for row in rows], as_of)
+    return ActivityFeed(*await _read(database, tenant_id, "activity", Happening, _READ_ACTIVITY, limit))
 
 
 async def counts(database: Database, tenant_id: UUID) -> Counts:
-    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        rows = await connection.fetch("select kind, label, count from mv.entity_counts order by kind, label")
-        as_of = await watermarks.read(connection, "entity_counts")
-    return Counts([Count(**dict(row)) for row in rows], as_of)
+    return Counts(*await _read(database, tenant_id, "entity_counts", Count, _READ_COUNTS, None))
 
 
 async def active_days(database: Database, tenant_id: UUID, limit: int) -> ActiveDays:
+    return ActiveDays(*await _read(database, tenant_id, "daily_active_users", ActiveDay, _READ_DAYS, limit))
+
+
+async def _read(
+    database: Database, tenant_id: UUID, view: str, item: type[Item], query: str, limit: int | None
+) -> tuple[list[Item], watermarks.AsOf]:
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        rows = await connection.fetch("select day, users from mv.daily_active_users order by day desc limit $1", limit)
-        as_of = await watermarks.read(connection, "daily_active_users")
-    return ActiveDays([ActiveDay(**dict(row)) for row in rows], as_of)
+        rows = await connection.fetch(query, limit)
+        return [to_struct(row, item) for row in rows], await watermarks.read(connection, view)

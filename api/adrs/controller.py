@@ -6,35 +6,22 @@ Owns the HTTP of it: parameters, headers, documentation. Refuses SQL and rules: 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Controller, Response, delete, get, patch, post
+from litestar import Controller, Response
 from litestar.di import NamedDependency
-from litestar.openapi.spec import Example
-from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
+from litestar.params import HeaderParameter, QueryParameter
 
 from api import paging
-from api.adrs import examples, preconditions, queries, service
+from api.adrs import examples, preconditions, queries, schemas, service
 from api.adrs.document import ParsedAdr, Status, parse
-from api.adrs.schemas import (
-    MESSAGE_CHARS_MAX,
-    VERSION_MAX,
-    Adr,
-    AdrChange,
-    AdrPage,
-    NewAdr,
-    Restore,
-    Rollback,
-)
 from api.auth.users import Principal
-from api.db import Connection, Database, tenant_transaction
+from api.db import Connection, tenant_transaction
 from api.edge import traceparent
-from api.logs import service as logs
-from api.openapi import answers
 from api.requests import require_zone
+from api.routes import AdrId, By, Db, IfNoneMatch, body, delete, get, key_header, patch, post
 from runtime import metrics
 from runtime.settings import Settings
 
@@ -45,14 +32,6 @@ IfMatch = Annotated[
     str | None,
     HeaderParameter(name="If-Match", description="ETag of the answer that the change was made from, or * for any."),
 ]
-IfNoneMatch = Annotated[
-    str | None, HeaderParameter(name="If-None-Match", description="ETag of the answer that you have already.")
-]
-IncludeDeleted = Annotated[bool, QueryParameter(description="Show it although it was deleted.")]
-
-Db = NamedDependency[Database]
-By = NamedDependency[Principal]
-AdrId = Annotated[UUID, PathParameter(description="The ADR's id.")]
 WRITES = (404, 409, 410, 413, 415, 428)
 
 
@@ -63,31 +42,24 @@ class AdrController(Controller):
     tags = ("adrs",)
 
     @post(
-        operation_id="createAdr",
-        summary="Create an ADR",
-        responses=answers(
-            Adr,
-            examples.ADR | {"version": 1, "change": "create"},
-            status=201,
-            description="The ADR.",
-            errors=(404, 409, 413, 415),
-        ),
+        "/",
+        "Create an ADR",
+        examples.ADR | {"version": 1, "change": "create"},
+        "The ADR.",
+        status=201,
+        errors=(404, 409, 413, 415),
     )
     async def create_adr(
         self,
         database: Db,
         principal: By,
         settings: NamedDependency[Settings],
-        data: Annotated[NewAdr, Body(examples=[Example("New ADR", value=examples.NEW_ADR)])],
+        data: Annotated[schemas.NewAdr, body("New ADR", examples.NEW_ADR)],
         idempotency_key: Annotated[
             str | None,
-            HeaderParameter(
-                name="Idempotency-Key",
-                max_length=service.KEY_CHARS_MAX,
-                description="Repeating a create with the same key within 24 hours answers with the ADR that it made.",
-            ),
+            key_header("Repeating a create with the same key within 24 hours answers with the ADR that it made."),
         ] = None,
-    ) -> Response[Adr]:
+    ) -> Response[schemas.Adr]:
         """It gets the next number of its log. The log `main` is made when it is missing, others are made first.
 
         The answer's header `Adriatic-Position` is at or after the commit: a search whose `as_of.lsn` has reached it
@@ -96,37 +68,24 @@ class AdrController(Controller):
         service.require_fitting(data.body, settings.api.adr_bytes_max)
         document = await _parse(data.body)
         content = service.content_of(data.body, document, title=data.title, status=data.status)
-        tenant_id, by = principal.tenant_id, actor(principal)
-
-        async def work(connection: Connection) -> tuple[Adr, bool]:
-            if idempotency_key is not None:
-                made = await service.create_once(connection, tenant_id, idempotency_key, data)
-                if made is not None:
-                    return await queries.read(connection, tenant_id, made, include_deleted=True), True
-            if data.log == logs.DEFAULT:
-                log_id = await logs.ensure(connection, tenant_id, logs.DEFAULT, logs.DEFAULT_NAME)
-            else:
-                log_id = await logs.by_slug(connection, tenant_id, data.log)
-            written = await service.create(connection, tenant_id, log_id, content, document, data, by)
-            if idempotency_key is not None:
-                await service.remember(connection, tenant_id, idempotency_key, data, written.adr_id)
-            return await queries.read(connection, tenant_id, written.adr_id), False
-
+        tenant_id, known = principal.tenant_id, None
         async with tenant_transaction(database, tenant_id) as connection:
-            adr, replayed = await work(connection)
-        if not replayed:
+            if idempotency_key is not None:
+                known = await service.find_created(connection, tenant_id, idempotency_key, data)
+            adr_id = known or await service.create(connection, tenant_id, content, document, data, actor(principal))
+            if idempotency_key is not None and known is None:
+                await service.remember(connection, tenant_id, idempotency_key, data, adr_id)
+            answer = await _read(connection, tenant_id, adr_id, status_code=201)
+        if known is None:
             metrics.ADRS_CREATED.inc()
-        headers = {"location": f"/v1/adrs/{adr.adr_id}"} | ({"idempotent-replay": "true"} if replayed else {})
-        return _answer(adr, headers, status_code=201)
+        answer.headers |= {"location": f"/v1/adrs/{adr_id}"} | ({"idempotent-replay": "true"} if known else {})
+        return answer
 
     @get(
-        operation_id="listAdrs",
-        summary="List ADRs",
-        responses=answers(
-            AdrPage,
-            {"items": [examples.SUMMARY], "next_cursor": None},
-            description="A page of ADRs, without their texts.",
-        ),
+        "/",
+        "List ADRs",
+        {"items": [examples.SUMMARY], "next_cursor": None},
+        "A page of ADRs, without their texts.",
     )
     async def list_adrs(
         self,
@@ -155,19 +114,14 @@ class AdrController(Controller):
         ] = "updated",
         limit: paging.Limit = paging.LIMIT_DEFAULT,
         cursor: paging.Cursor = None,
-    ) -> AdrPage:
+    ) -> schemas.AdrPage:
         """All filters together narrow the list. Take `next_cursor` of a page to get the next one."""
         require_zone("updated_since", updated_since)
         filters = queries.Filters(tuple(status or ()), tuple(tag or ()), log, author, updated_since, q, deleted)
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return await queries.page(connection, principal.tenant_id, filters, sort, limit, cursor)
 
-    @get(
-        "/{adr_id:uuid}",
-        operation_id="getAdr",
-        summary="Read an ADR",
-        responses=answers(Adr, examples.ADR, description="The ADR.", errors=(404, 410)),
-    )
+    @get("/{adr_id:uuid}", "Read an ADR", examples.ADR, "The ADR.", answer=schemas.Adr, errors=(404, 410))
     async def get_adr(
         self,
         database: Db,
@@ -177,9 +131,9 @@ class AdrController(Controller):
             datetime | None,
             QueryParameter(description="The version that was effective then (RFC 3339); now, when it is left out."),
         ] = None,
-        include_deleted: IncludeDeleted = False,
+        include_deleted: Annotated[bool, QueryParameter(description="Show it although it was deleted.")] = False,
         if_none_match: IfNoneMatch = None,
-    ) -> Response[Adr | None]:
+    ) -> Response[schemas.Adr | None]:
         """Read an ADR as it is now, or as it was at a time. The ETag is what a later change is made from; 304 when you
         have it."""
         require_zone("as_of", as_of)
@@ -194,61 +148,50 @@ class AdrController(Controller):
             return Response(None, status_code=304, headers={"etag": tag})
         return Response(adr, headers={"etag": tag, "cache-control": "private, no-cache"})
 
-    @patch(
-        "/{adr_id:uuid}",
-        operation_id="updateAdr",
-        summary="Update an ADR",
-        responses=answers(Adr, examples.ADR, description="The ADR with its new version.", errors=WRITES),
-    )
+    @patch("/{adr_id:uuid}", "Update an ADR", examples.ADR, "The ADR with its new version.", errors=WRITES)
     async def update_adr(
         self,
         database: Db,
         principal: By,
         settings: NamedDependency[Settings],
         adr_id: AdrId,
-        data: Annotated[AdrChange, Body(examples=[Example("New text", value=examples.CHANGE)])],
+        data: Annotated[schemas.AdrChange, body("New text", examples.CHANGE)],
         if_match: IfMatch = None,
-    ) -> Response[Adr]:
+    ) -> Response[schemas.Adr]:
         """Makes a version, unless nothing differs. 409 with `current_version` when somebody else was faster."""
         expected = preconditions.read_expected(if_match, data.expected_version)
         document = None
         if data.body is not None:
             service.require_fitting(data.body, settings.api.adr_bytes_max)
             document = await _parse(data.body)
-
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
-            head = await service.lock(connection, tenant_id, adr_id, expected)
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            head = await service.lock(connection, principal.tenant_id, adr_id, expected)
             if data.body is not None and document is not None:
                 content = service.content_of(data.body, document, title=data.title, status=data.status, before=head)
             else:
-                before = await service.content_at(connection, tenant_id, adr_id, head.version)
+                before = await service.content_at(connection, principal.tenant_id, adr_id, head.version)
                 content = service.Content(
                     data.title or before.title, data.status or before.status, before.body, before.original
                 )
-            return await service.update(connection, tenant_id, head, content, document, data.message, by)
-
-        return await _change(database, principal, work)
+            by = actor(principal)
+            await service.update(connection, principal.tenant_id, head, content, document, data.message, by)
+            return await _read(connection, principal.tenant_id, adr_id)
 
     @post(
         "/{adr_id:uuid}/rollback",
-        status_code=200,
-        operation_id="rollbackAdr",
-        summary="Roll an ADR back",
-        responses=answers(
-            Adr,
-            examples.ADR | {"version": 4, "change": "rollback"},
-            description="The ADR with its new version.",
-            errors=WRITES,
-        ),
+        "Roll an ADR back",
+        examples.ADR | {"version": 4, "change": "rollback"},
+        "The ADR with its new version.",
+        errors=WRITES,
     )
     async def rollback_adr(
         self,
         database: Db,
         principal: By,
         adr_id: AdrId,
-        data: Annotated[Rollback, Body(examples=[Example("To the first version", value=examples.ROLLBACK)])],
+        data: Annotated[schemas.Rollback, body("To the first version", examples.ROLLBACK)],
         if_match: IfMatch = None,
-    ) -> Response[Adr]:
+    ) -> Response[schemas.Adr]:
         """Makes a new version that says what an older one said. The versions in between stay in the history."""
         expected = preconditions.read_expected(if_match, data.expected_version)
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
@@ -256,24 +199,18 @@ class AdrController(Controller):
             await queries.require_adr(connection, principal.tenant_id, adr_id)
             content = await service.content_at(connection, principal.tenant_id, adr_id, data.to_version)
         document = await _parse(content.body)
-
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
-            head = await service.lock(connection, tenant_id, adr_id, expected)
-            return await service.rollback(connection, tenant_id, head, content, document, data.message, by)
-
-        return await _change(database, principal, work)
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            head = await service.lock(connection, principal.tenant_id, adr_id, expected)
+            by = actor(principal)
+            await service.rollback(connection, principal.tenant_id, head, content, document, data.message, by)
+            return await _read(connection, principal.tenant_id, adr_id)
 
     @delete(
         "/{adr_id:uuid}",
-        status_code=200,
-        operation_id="deleteAdr",
-        summary="Delete an ADR",
-        responses=answers(
-            Adr,
-            examples.ADR | {"version": 4, "change": "delete", "deleted_at": "2026-02-02T08:00:00Z"},
-            description="The ADR as it was deleted.",
-            errors=(404, 409, 410, 428),
-        ),
+        "Delete an ADR",
+        examples.ADR | {"version": 4, "change": "delete", "deleted_at": "2026-02-02T08:00:00Z"},
+        "The ADR as it was deleted.",
+        errors=(404, 409, 410, 428),
     )
     async def delete_adr(
         self,
@@ -282,48 +219,41 @@ class AdrController(Controller):
         adr_id: AdrId,
         expected_version: Annotated[
             int | None,
-            QueryParameter(ge=1, le=VERSION_MAX, description="The version this change was made from."),
+            QueryParameter(ge=1, le=schemas.VERSION_MAX, description="The version this change was made from."),
         ] = None,
-        message: Annotated[str, QueryParameter(max_length=MESSAGE_CHARS_MAX, description="Why it is deleted.")] = "",
+        message: Annotated[
+            str, QueryParameter(max_length=schemas.MESSAGE_CHARS_MAX, description="Why it is deleted.")
+        ] = "",
         if_match: IfMatch = None,
-    ) -> Response[Adr]:
+    ) -> Response[schemas.Adr]:
         """Soft: a version that says so. It leaves lists and search, its number stays taken, its history readable."""
         expected = preconditions.read_expected(if_match, expected_version)
-
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
-            head = await service.lock(connection, tenant_id, adr_id, expected)
-            return await service.delete(connection, tenant_id, head, message, by)
-
-        return await _change(database, principal, work)
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            head = await service.lock(connection, principal.tenant_id, adr_id, expected)
+            await service.delete(connection, principal.tenant_id, head, message, actor(principal))
+            return await _read(connection, principal.tenant_id, adr_id)
 
     @post(
         "/{adr_id:uuid}/restore",
-        status_code=200,
-        operation_id="restoreAdr",
-        summary="Restore a deleted ADR",
-        responses=answers(
-            Adr,
-            examples.ADR | {"version": 5, "change": "restore"},
-            description="The ADR as it is again.",
-            errors=(404, 409, 413, 415, 428),
-        ),
+        "Restore a deleted ADR",
+        examples.ADR | {"version": 5, "change": "restore"},
+        "The ADR as it is again.",
+        errors=(404, 409, 413, 415, 428),
     )
     async def restore_adr(
         self,
         database: Db,
         principal: By,
         adr_id: AdrId,
-        data: Annotated[Restore, Body(examples=[Example("Undo a delete", value=examples.RESTORE)])],
+        data: Annotated[schemas.Restore, body("Undo a delete", examples.RESTORE)],
         if_match: IfMatch = None,
-    ) -> Response[Adr]:
+    ) -> Response[schemas.Adr]:
         """Makes a version that says what the deleted one said."""
         expected = preconditions.read_expected(if_match, data.expected_version)
-
-        async def work(connection: Connection, tenant_id: UUID, by: service.Actor) -> service.WriteResult:
-            head = await service.lock(connection, tenant_id, adr_id, expected)
-            return await service.restore(connection, tenant_id, head, data.message, by)
-
-        return await _change(database, principal, work)
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            head = await service.lock(connection, principal.tenant_id, adr_id, expected)
+            await service.restore(connection, principal.tenant_id, head, data.message, actor(principal))
+            return await _read(connection, principal.tenant_id, adr_id)
 
 
 def actor(principal: Principal) -> service.Actor:
@@ -331,21 +261,10 @@ def actor(principal: Principal) -> service.Actor:
     return service.Actor(principal.shown, principal.user_id, traceparent())
 
 
-async def _change(
-    database: Database,
-    principal: Principal,
-    work: Callable[[Connection, UUID, service.Actor], Awaitable[service.WriteResult]],
-) -> Response[Adr]:
-    """Do `work` in one transaction, and answer with the ADR as it is then."""
-    tenant_id, by = principal.tenant_id, actor(principal)
-    async with tenant_transaction(database, tenant_id) as connection:
-        written = await work(connection, tenant_id, by)
-        adr = await queries.read(connection, tenant_id, written.adr_id, include_deleted=True)
-    return _answer(adr, {})
-
-
-def _answer(adr: Adr, headers: dict[str, str], status_code: int = 200) -> Response[Any]:
-    return Response(adr, status_code=status_code, headers=headers | {"etag": preconditions.etag(adr)})
+async def _read(connection: Connection, tenant_id: UUID, adr_id: UUID, status_code: int = 200) -> Response[Any]:
+    """The ADR as the transaction leaves it."""
+    adr = await queries.read(connection, tenant_id, adr_id, include_deleted=True)
+    return Response(adr, status_code=status_code, headers={"etag": preconditions.etag(adr)})
 
 
 async def _parse(body: str) -> ParsedAdr:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -24,7 +24,18 @@ POPULAR_FROM_LINES = 200
 POPULAR_SHARE = 100
 """The matcher leaves out lines that make up more than 1 % of a text of at least 200 lines (blank ones, mostly)."""
 
-_Opcode = tuple[str, int, int, int, int]
+_Opcode = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
+
+
+class _Matched(SequenceMatcher[str]):
+    """A matcher that knows the opcodes already, and groups them."""
+
+    def __init__(self, opcodes: list[_Opcode]) -> None:
+        super().__init__()
+        self._opcodes = opcodes
+
+    def get_opcodes(self) -> list[_Opcode]:
+        return self._opcodes
 
 
 class TextDiff(NamedTuple):
@@ -38,10 +49,14 @@ def difference(old: str, new: str, old_name: str, new_name: str) -> TextDiff:
     """What `new` has that `old` has not, and the other way round. Lines end with LF; a CR is part of its line."""
     before, after = _lines(old), _lines(new)
     opcodes, coarse = _opcodes(before, after)
-    hunks = [_hunk(group, before, after) for group in _group(opcodes)]
+    # Changes that are near each other, with the lines around them.
+    hunks = [_hunk(group, before, after) for group in _Matched(opcodes).get_grouped_opcodes(CONTEXT_LINES)]
     unified = "".join(_render_unified(hunks, old_name, new_name))
     kept, truncated = _cut(hunks)
-    return TextDiff(unified, [_plain(hunk) for hunk in kept], coarse, truncated)
+    shown = [
+        replace(hunk, lines=[DiffLine(line.op, line.text.removesuffix("\n")) for line in hunk.lines]) for hunk in kept
+    ]
+    return TextDiff(unified, shown, coarse, truncated)
 
 
 def _lines(text: str) -> list[str]:
@@ -81,28 +96,7 @@ def _pairs(old: list[str], new: list[str]) -> int:
     return sum(count * counts[line] for line, count in Counter(old).items())
 
 
-def _group(opcodes: list[_Opcode]) -> Iterator[list[_Opcode]]:
-    """Changes that are near each other, with the lines around them."""
-    group: list[_Opcode] = []
-    for index, (tag, a0, a1, b0, b1) in enumerate(opcodes):
-        if tag != "equal":
-            group.append((tag, a0, a1, b0, b1))
-            continue
-        first, last = index == 0, index == len(opcodes) - 1
-        if not first and not last and a1 - a0 <= 2 * CONTEXT_LINES:
-            group.append((tag, a0, a1, b0, b1))
-            continue
-        if not first:
-            keep = min(CONTEXT_LINES, a1 - a0)
-            group.append((tag, a0, a0 + keep, b0, b0 + keep))
-            yield group
-        keep = min(CONTEXT_LINES, a1 - a0)
-        group = [] if last else [(tag, a1 - keep, a1, b1 - keep, b1)]
-    if group:
-        yield group
-
-
-def _hunk(group: list[_Opcode], before: list[str], after: list[str]) -> Hunk:
+def _hunk(group: Sequence[tuple[str, int, int, int, int]], before: list[str], after: list[str]) -> Hunk:
     lines: list[DiffLine] = []
     for tag, a0, a1, b0, b1 in group:
         if tag == "equal":
@@ -145,7 +139,3 @@ def _cut(hunks: list[Hunk]) -> tuple[list[Hunk], bool]:
         kept.append(hunk)
         room -= len(hunk.lines)
     return kept, False
-
-
-def _plain(hunk: Hunk) -> Hunk:
-    return replace(hunk, lines=[DiffLine(line.op, line.text.removesuffix("\n")) for line in hunk.lines])

@@ -10,27 +10,15 @@ parser rejects most of the records that exist. Neighbours: `api/adrs/outline.py`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Final, Literal, get_args
 
 import msgspec
 
-from api.adrs.mentions import (
-    CONTROL,
-    DATED,
-    LINKS_MAX,
-    PATH_NUMBER,
-    PLACEHOLDER,
-    TARGET_CHARS_MAX,
-    LinkKind,
-    Mention,
-    links_of,
-    number_of_path,
-    plain,
-)
-from api.adrs.outline import Heading, Outline, outline, split_lines
+from api.adrs import mentions
+from api.adrs.mentions import CONTROL, PLACEHOLDER, Mention, number_of_path, plain
+from api.adrs.outline import Heading, Outline, outline
 
 Status = Literal["proposed", "accepted", "rejected", "deprecated", "superseded", "draft", "unknown"]
 Dialect = Literal["adr-tools", "nygard", "madr-2", "madr-3", "madr-4", "structured-madr", "y-statement", "unknown"]
@@ -113,8 +101,7 @@ _DATE_DAY_FIRST = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)? ([A-Za-z]{3,9})\.?,? 
 _DATE_MONTH_FIRST = re.compile(r"\b([A-Za-z]{3,9})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})\b")
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(msgspec.Struct, frozen=True):
     """The single lines of a dialect, as they were first found."""
 
     status: str | None = None
@@ -145,8 +132,8 @@ def parse(text: str, *, path: str = "") -> ParsedAdr:
     decided = _date(found.date)
     if found.date and decided is None and any(map(str.isdigit, found.date)):
         oddities.append("unknown-date")
-    links = tuple(links_of(out, number))
-    if len(links) == LINKS_MAX:
+    links = tuple(mentions.links_of(out, number))
+    if len(links) == mentions.LINKS_MAX:
         oddities.append("links-capped")
     return ParsedAdr(
         title=title,
@@ -222,9 +209,9 @@ def _title_of_path(path: str) -> str:
     name = parts[-1].rsplit(".", 1)[0] if parts else ""
     if name.lower() in _INDEX_NAMES and len(parts) > 1:
         name = parts[-2]
-    if dated := DATED.match(name):
+    if dated := mentions.DATED.match(name):
         name = name[dated.end() :] or name
-    elif number := PATH_NUMBER.match(name):
+    elif number := mentions.PATH_NUMBER.match(name):
         name = name[number.end() :] or name
     words = " ".join(CONTROL.sub(" ", re.sub(r"[-_]+", " ", name)).split())
     return (words[:1].upper() + words[1:])[:TITLE_CHARS_MAX] or "Untitled"
@@ -252,23 +239,17 @@ def _find_fields(out: Outline) -> _Found:
         if (match := _FIELD.match(line)) and match[1].lower() not in lines:
             lines[match[1].lower()] = match[2].strip().strip("|").strip()
     front = {key: ", ".join(values) for key, values in out.front_matter.items()}
-    people = next(
-        (value for key in ("decision-makers", "deciders", "authors", "author") if (value := front.get(key))),
-        lines.get("deciders")
-        or lines.get("decision-makers")
-        or lines.get("decision makers")
-        or lines.get("decided by")
-        or "",
-    )
+    people = _first(front, "decision-makers", "deciders", "authors", "author")
+    people = people or _first(lines, "deciders", "decision-makers", "decision makers", "decided by")
     return _Found(
         status=front.get("status") or _section_text(out, "status") or lines.get("status"),
-        date=front.get("date")
-        or front.get("updated")
-        or front.get("created")
-        or lines.get("date")
-        or _section_text(out, "date"),
+        date=_first(front, "date", "updated", "created") or lines.get("date") or _section_text(out, "date"),
         deciders=tuple(_people(people)),
     )
+
+
+def _first(fields: Mapping[str, str], *names: str) -> str:
+    return next((value for name in names if (value := fields.get(name))), "")
 
 
 def _section_text(out: Outline, name: str) -> str | None:
@@ -389,20 +370,3 @@ def _text_oddities(text: str, out: Outline) -> Iterable[Oddity]:
         yield "mixed-line-endings"
     if out.front_matter_unclosed:
         yield "front-matter-unclosed"
-
-
-__all__ = [
-    "LINKS_MAX",
-    "TARGET_CHARS_MAX",
-    "Dialect",
-    "LinkKind",
-    "Mention",
-    "Oddity",
-    "ParsedAdr",
-    "Role",
-    "Status",
-    "number_of_path",
-    "parse",
-    "split_lines",
-    "strip_title",
-]

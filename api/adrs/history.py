@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Literal
-from uuid import UUID
 
-from litestar import Controller, Response, get
-from litestar.di import NamedDependency
+from litestar import Controller, Response
 from litestar.params import PathParameter, QueryParameter
 
 from api import paging
 from api.adrs import examples, queries
 from api.adrs.diff import difference
 from api.adrs.schemas import VERSION_MAX, Diff, FieldChange, Version, VersionPage
-from api.auth.users import Principal
-from api.db import Database, tenant_transaction
-from api.openapi import answers
+from api.db import tenant_transaction
+from api.routes import AdrId, By, Db, get
 
-Db = NamedDependency[Database]
-By = NamedDependency[Principal]
-AdrId = Annotated[UUID, PathParameter(description="The ADR's id.")]
 Number = Annotated[int, PathParameter(ge=1, le=VERSION_MAX, description="Number of the version, from 1.")]
 _FIELDS: tuple[Literal["title", "status"], ...] = ("title", "status")
 
@@ -36,14 +30,10 @@ class HistoryController(Controller):
 
     @get(
         "/versions",
-        operation_id="listVersions",
-        summary="History of an ADR",
-        responses=answers(
-            VersionPage,
-            {"items": [examples.VERSION_SUMMARY], "next_cursor": None},
-            description="A page of versions, newest first, without their texts.",
-            errors=(404,),
-        ),
+        "History of an ADR",
+        {"items": [examples.VERSION_SUMMARY], "next_cursor": None},
+        "A page of versions, newest first, without their texts.",
+        errors=(404,),
     )
     async def list_versions(
         self,
@@ -59,9 +49,10 @@ class HistoryController(Controller):
 
     @get(
         "/versions/{version:int}",
-        operation_id="getVersion",
-        summary="One version of an ADR",
-        responses=answers(Version, examples.VERSION, description="The version, with its text.", errors=(404,)),
+        "One version of an ADR",
+        examples.VERSION,
+        "The version, with its text.",
+        errors=(404,),
     )
     async def get_version(self, database: Db, principal: By, adr_id: AdrId, version: Number) -> Version:
         """Versions never change: the answer may be kept for ever."""
@@ -70,16 +61,13 @@ class HistoryController(Controller):
 
     @get(
         "/versions/{version:int}/text",
-        operation_id="getVersionText",
-        summary="The text of a version, byte for byte",
+        "The text of a version, byte for byte",
+        examples.BODY,
+        "The bytes as they came in; for some imports they are not UTF-8.",
+        answer=str,
+        errors=(404,),
         media_type="text/markdown",
-        responses=answers(
-            str,
-            examples.BODY,
-            description="The bytes as they came in; for some imports they are not UTF-8.",
-            errors=(404,),
-            media_type="text/markdown",
-        ),
+        operation_id="getVersionText",
     )
     async def get_text(self, database: Db, principal: By, adr_id: AdrId, version: Number) -> Response[bytes]:
         """What was written or imported, unchanged, front matter and line ends included."""
@@ -89,13 +77,8 @@ class HistoryController(Controller):
         headers = {"content-type": "text/markdown", "x-content-type-options": "nosniff"}
         return Response(text, headers=headers, media_type="text/markdown")
 
-    @get(
-        "/diff",
-        operation_id="diffVersions",
-        summary="Difference between two versions",
-        responses=answers(Diff, examples.DIFF, description="What changed.", errors=(404,)),
-    )
-    async def diff(
+    @get("/diff", "Difference between two versions", examples.DIFF, "What changed.", errors=(404,))
+    async def diff_versions(
         self,
         database: Db,
         principal: By,

@@ -14,15 +14,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from api.adrs.document import LinkKind, ParsedAdr, strip_title
-from api.adrs.mentions import strip_mentions
+from api.adrs.document import ParsedAdr, strip_title
+from api.adrs.mentions import LinkKind, strip_mentions
 from api.imports.links import KnownAdr, Resolver
 from api.search.known_item import HistoryEnd, interval
 from connectors.history import Fault, FileChange
@@ -37,8 +36,7 @@ BM25_K1: Final = 1.2
 BM25_B: Final = 0.75
 
 
-@dataclass(frozen=True, slots=True)
-class LinkedAdr:
+class LinkedAdr(msgspec.Struct, frozen=True):
     """One ADR without its links. `links` lead to others, by their place among the items; `linked` are both ways."""
 
     path: str

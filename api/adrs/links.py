@@ -7,21 +7,20 @@ where it leads to one: by id, by label or by path, within the log. Imports know 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
-import msgspec
-
-from api.adrs import document
+from api.adrs.mentions import LINKS_MAX, Mention
 from api.adrs.schemas import IncomingLink, Link, Links, NewLink
-from api.db import Connection
+from api.db import Connection, to_struct
 from runtime.errors import Conflict, NotFound
 from schemas.arrays import arrays_of
 
 USER_LINKS_MAX = 200
 """Set by people on one ADR."""
 INCOMING_MAX = 500
-OUTGOING_MAX = USER_LINKS_MAX + document.LINKS_MAX
+OUTGOING_MAX = USER_LINKS_MAX + LINKS_MAX
 
 
 _READ_OUTGOING = """
@@ -47,8 +46,8 @@ async def read(connection: Connection, tenant_id: UUID, adr_id: UUID) -> Links:
     outgoing = await connection.fetch(_READ_OUTGOING, tenant_id, adr_id, OUTGOING_MAX + 1)
     incoming = await connection.fetch(_READ_INCOMING, tenant_id, adr_id, INCOMING_MAX + 1)
     return Links(
-        msgspec.convert([dict(row) for row in outgoing[:OUTGOING_MAX]], list[Link]),
-        msgspec.convert([dict(row) for row in incoming[:INCOMING_MAX]], list[IncomingLink]),
+        [to_struct(row, Link) for row in outgoing[:OUTGOING_MAX]],
+        [to_struct(row, IncomingLink) for row in incoming[:INCOMING_MAX]],
         len(outgoing) > OUTGOING_MAX or len(incoming) > INCOMING_MAX,
     )
 
@@ -89,17 +88,26 @@ async def remove(connection: Connection, tenant_id: UUID, adr_id: UUID, kind: st
     )
 
 
-_DROP_FROM_TEXT = """
+_DROP_FROM_TEXTS = """
   delete from app.adr_links l
-  where tenant_id = $1
-    and adr_id = $2
-    and origin = 'text'
+  where l.adr_id = any($1)
+    and l.origin = 'text'
     and not exists (
       select
-      from unnest($3::text[], $4::text[]) as n (kind, target)
-      where n.kind = l.kind and n.target = l.target
+      from unnest($2::uuid[], $3::text[], $4::text[]) as n (adr_id, kind, target)
+      where n.adr_id = l.adr_id and n.kind = l.kind and n.target = l.target
     )
 """
+
+
+async def drop_from_texts(
+    connection: Connection, adr_ids: Sequence[UUID], kept: Collection[tuple[UUID, str, str]]
+) -> list[list[Any]]:
+    """Remove the `text` links of these ADRs but those in `kept` (ADR, kind, target); returns its columns."""
+    columns = arrays_of(kept, 3)
+    await connection.execute(_DROP_FROM_TEXTS, adr_ids, *columns)
+    return columns
+
 
 _ADD_FROM_TEXT = """
   insert into app.adr_links (tenant_id, adr_id, kind, target, target_id)
@@ -121,12 +129,11 @@ _ADD_FROM_TEXT = """
 
 
 async def replace_from_text(
-    connection: Connection, tenant_id: UUID, adr_id: UUID, log_id: UUID, found: Iterable[document.Mention]
+    connection: Connection, tenant_id: UUID, adr_id: UUID, log_id: UUID, found: Iterable[Mention]
 ) -> None:
     """Make the `text` links what the newest text says. The ones that stay are not written again."""
     wanted = {(link.kind, link.target): link.number for link in found if "\0" not in link.target}
-    kinds, targets = arrays_of(wanted, 2)
-    await connection.execute(_DROP_FROM_TEXT, tenant_id, adr_id, kinds, targets)
+    _, kinds, targets = await drop_from_texts(connection, [adr_id], [(adr_id, *link) for link in wanted])
     if not wanted:
         return
     # A path is more certain than the number in it; an ADR's link to itself says nothing.
@@ -147,7 +154,7 @@ async def _resolve(connection: Connection, tenant_id: UUID, log_id: UUID, target
     try:
         wanted = UUID(target)
     except ValueError:
-        number = document.Mention("relates-to", target).number
+        number = Mention("relates-to", target).number
         found: UUID | None = await connection.fetchval(_FIND_TARGET, tenant_id, log_id, target, number)
         return found
     if not await connection.fetchval(

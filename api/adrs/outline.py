@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
+import msgspec
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, fence
 from markdown_it.token import Token
@@ -25,8 +25,7 @@ _CLOSING_FENCE = re.compile(r"[ \t>]*(`{3,}|~{3,})[ \t]*$")
 _KEY = re.compile(r"([A-Za-z][\w .-]{0,60}?)[ \t]{0,8}:(?:\s+(.*)|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(msgspec.Struct, frozen=True):
     """`line` is its index, `lines` how many it takes (a setext heading takes two)."""
 
     level: int
@@ -35,14 +34,13 @@ class Heading:
     lines: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(msgspec.Struct, frozen=True):
     """`lines` are all lines without their ends; `prose[i]` is line i, blank if it is front matter, code or comment."""
 
     lines: tuple[str, ...]
     prose: tuple[str, ...]
     headings: tuple[Heading, ...]
-    front_matter: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    front_matter: Mapping[str, tuple[str, ...]] = {}
     relations: tuple[Mapping[str, str], ...] = ()
     front_matter_lines: int = 0
     front_matter_unclosed: bool = False

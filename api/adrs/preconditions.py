@@ -9,6 +9,7 @@ import msgspec
 
 from api.adrs.schemas import VERSION_MAX, Adr
 from api.adrs.service import ANY_VERSION
+from api.requests import refuse
 from runtime.errors import InvalidInput
 
 _TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:-[0-9a-f]+)?"')
@@ -50,8 +51,5 @@ def _parse(if_match: str) -> int:
 
 
 def _refusal(detail: str) -> InvalidInput:
-    return InvalidInput(
-        detail,
-        hint='send the ETag of the answer that the change was made from, such as "3-0123456789abcdef", or "3"',
-        coordinates={"errors": [{"source": "header", "field": "if-match", "detail": detail}]},
-    )
+    hint = 'send the ETag of the answer that the change was made from, such as "3-0123456789abcdef", or "3"'
+    return refuse(detail, hint, "header", ("if-match", detail))

@@ -5,7 +5,7 @@ Refuses to change anything; meant for a read-only `tenant_transaction`, where al
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -16,7 +16,7 @@ from api import paging
 from api.adrs import service
 from api.adrs.document import Status
 from api.adrs.schemas import Adr, AdrPage, AdrSummary, Version, VersionPage, VersionSummary
-from api.db import Connection
+from api.db import Connection, to_struct
 from runtime.errors import Gone, NotFound
 
 Order = Literal["updated", "created"]
@@ -61,10 +61,7 @@ async def read_at(
     """
     adr = await _one(connection, tenant_id, adr_id, time)
     if adr is None:
-        if not await connection.fetchval(
-            "select true from app.adrs where tenant_id = $1 and adr_id = $2", tenant_id, adr_id
-        ):
-            service.no_such_adr(adr_id)
+        await require_adr(connection, tenant_id, adr_id)
         raise NotFound(
             f"the ADR did not exist at {time.isoformat()}",
             hint=f"GET /v1/adrs/{adr_id}/versions says since when it does",
@@ -107,7 +104,7 @@ _READ_ONE = """
 async def _one(connection: Connection, tenant_id: UUID, adr_id: UUID, time: datetime | None) -> Adr | None:
     """The version that was effective at `time`; without one, the newest."""
     row = await connection.fetchrow(_READ_ONE, tenant_id, adr_id, time)
-    return msgspec.convert(dict(row), Adr) if row else None
+    return to_struct(row, Adr) if row else None
 
 
 # Plans are made with the values at hand (`api/db.py`): each order has the plan that a statement of its own would have.
@@ -161,19 +158,15 @@ async def page(
     By `created` a list that is read page by page shows each ADR once, whatever happens meanwhile. By `updated` an ADR
     that is updated meanwhile moves to the front, ahead of the pages that are still to come.
     """
-    of = paging.fingerprint("adrs", order, filters)
-    values = (
+    part = paging.Slice(cursor, limit, tuple[datetime | None, UUID], "adrs", order, filters)
+    rows = await connection.fetch(
+        _LIST,
         *(tenant_id, filters.which, list(filters.status), filters.log or None, filters.updated_since),
         *(_like(filters.title), filters.author or None, list(filters.tag)),
+        *(order, *part.after, part.rows_max),
     )
-    after = paging.decode(cursor, of, tuple[datetime | None, UUID]) or (None, None)
-    rows = await connection.fetch(_LIST, *values, order, *after, limit + 1)
-    rows, more = paging.split(rows, limit)
-    items = msgspec.convert([dict(row) for row in rows], list[AdrSummary])
-    if not more:
-        return AdrPage(items, None)
-    last = items[-1]
-    return AdrPage(items, paging.encode(of, last.updated_at if order == "updated" else None, last.adr_id))
+    items = [to_struct(row, AdrSummary) for row in rows]
+    return AdrPage(*part.cut(items, lambda adr: (adr.updated_at if order == "updated" else None, adr.adr_id)))
 
 
 def _like(part: str | None) -> str | None:
@@ -184,61 +177,54 @@ def _like(part: str | None) -> str | None:
     return f"%{escaped}%"
 
 
-_READ_HISTORY = """
+_READ_VERSIONS = """
   select
     v.adr_id, v.version, v.title, v.status, v.message, v.author, v.author_id, v.change, v.effective_at,
     v.recorded_at, v.source_key, v.source_ref, v.original is not null as has_original,
-    octet_length(v.body) as size_bytes
+    octet_length(v.body) as size_bytes, case when v.version = $3::int then v.body end as body
   from app.adr_versions v
-  where v.tenant_id = $1 and v.adr_id = $2 and ($3::int is null or v.version < $3)
+  where v.tenant_id = $1
+    and v.adr_id = $2
+    and ($3 is null or v.version = $3)
+    and ($4::int is null or v.version < $4)
   order by v.version desc
-  limit $4
+  limit $5
 """
+"""All of them, without their texts, or the one that is asked for."""
 
 
 async def history(connection: Connection, tenant_id: UUID, adr_id: UUID, limit: int, cursor: str | None) -> VersionPage:
     """The versions, newest first. Deleted ADRs keep their history."""
-    of = paging.fingerprint("versions", adr_id)
-    before = paging.decode(cursor, of, tuple[int])
-    rows = await connection.fetch(_READ_HISTORY, tenant_id, adr_id, before[0] if before else None, limit + 1)
-    if not rows and before is None:
+    part = paging.Slice(cursor, limit, tuple[int], "versions", adr_id)
+    rows = await connection.fetch(_READ_VERSIONS, tenant_id, adr_id, None, *part.after, part.rows_max)
+    if not rows and cursor is None:
         service.no_such_adr(adr_id)
-    rows, more = paging.split(rows, limit)
-    items = msgspec.convert([dict(row) for row in rows], list[VersionSummary])
-    return VersionPage(items, paging.encode(of, items[-1].version) if more else None)
-
-
-_READ_VERSION = """
-  select
-    v.adr_id, v.version, v.title, v.status, v.message, v.author, v.author_id, v.change, v.effective_at,
-    v.recorded_at, v.source_key, v.source_ref, v.original is not null as has_original,
-    octet_length(v.body) as size_bytes, v.body
-  from app.adr_versions v
-  where v.tenant_id = $1 and v.adr_id = $2 and v.version = $3
-"""
+    items = [to_struct(row, VersionSummary) for row in rows]
+    return VersionPage(*part.cut(items, lambda each: (each.version,)))
 
 
 async def version(connection: Connection, tenant_id: UUID, adr_id: UUID, number: int) -> Version:
     """One version with its text. Raises `NotFound`."""
-    row = await connection.fetchrow(_READ_VERSION, tenant_id, adr_id, number)
-    if row is None:
-        await require_adr(connection, tenant_id, adr_id)
-        service.no_such_version(adr_id, number)
-    return msgspec.convert(dict(row), Version)
+    row = await connection.fetchrow(_READ_VERSIONS, tenant_id, adr_id, number, None, 1)
+    return to_struct(await _require_version(connection, tenant_id, adr_id, number, row), Version)
 
 
 async def text(connection: Connection, tenant_id: UUID, adr_id: UUID, number: int) -> bytes:
     """The bytes of a version as they came in. Raises `NotFound`."""
-    row: Mapping[str, Any] | None = await connection.fetchrow(
+    row = await connection.fetchrow(
         "select body, original from app.adr_versions where tenant_id = $1 and adr_id = $2 and version = $3",
         *(tenant_id, adr_id, number),
     )
+    body, original = await _require_version(connection, tenant_id, adr_id, number, row)
+    return body.encode() if original is None else bytes(original)
+
+
+async def _require_version(connection: Connection, tenant_id: UUID, adr_id: UUID, number: int, row: Any) -> Any:
+    """`row`, where there is one. Raises `NotFound`, which says whether the ADR is missing or the version."""
     if row is None:
         await require_adr(connection, tenant_id, adr_id)
         service.no_such_version(adr_id, number)
-    original: bytes | None = row["original"]
-    body: str = row["body"]
-    return body.encode() if original is None else original
+    return row
 
 
 async def two_versions(

@@ -12,8 +12,9 @@ from uuid import UUID
 import msgspec
 
 from api import watermarks
-from api.adrs.document import LinkKind, Status
-from api.db import Connection
+from api.adrs.document import Status
+from api.adrs.mentions import LinkKind
+from api.db import Connection, to_struct
 
 MEANING_MIN = 0.3
 """Below this cosine two texts of one company's logs are not nearer in meaning than any other two; it is no reason."""
@@ -70,11 +71,8 @@ _RELATED = """
 async def read(connection: Connection, tenant_id: UUID, adr_id: UUID) -> RelatedAdrs:
     """The list of an ADR; of a deleted one it is empty."""
     rows = await connection.fetch(_RELATED, tenant_id, adr_id)
-    return RelatedAdrs([_row(row) for row in rows], await watermarks.read_related(connection))
-
-
-def _row(row: Any) -> RelatedAdr:
-    return RelatedAdr(row["id"], row["label"], row["log"], row["title"], row["status"], row["score"], reasons(row))
+    related = [to_struct({**row, "reasons": reasons(row)}, RelatedAdr) for row in rows]
+    return RelatedAdrs(related, await watermarks.read_related(connection))
 
 
 _TO: dict[str, str] = {"relates-to": "this ADR refers to it"}

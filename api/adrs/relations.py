@@ -6,25 +6,18 @@ Owns the HTTP of it. Each write locks the head for its transaction, so that boun
 from __future__ import annotations
 
 from typing import Annotated
-from uuid import UUID
 
-from litestar import Controller, Response, delete, get, put
-from litestar.di import NamedDependency
-from litestar.openapi.spec import Example
-from litestar.params import Body, PathParameter, QueryParameter
+from litestar import Controller, Response
+from litestar.params import PathParameter, QueryParameter
 
 from api import watermarks
 from api.adrs import examples, links, queries, related, service, tags
-from api.adrs.document import TARGET_CHARS_MAX, LinkKind
+from api.adrs.mentions import TARGET_CHARS_MAX, LinkKind
 from api.adrs.schemas import TAG_PATTERN, Link, Links, NewLink, NewTags
 from api.auth.users import Principal
-from api.db import Connection, Database, tenant_transaction
-from api.openapi import answers
-from runtime.deadline import Deadline
+from api.db import Connection, tenant_transaction
+from api.routes import AdrId, By, Db, body, delete, get, put
 
-Db = NamedDependency[Database]
-By = NamedDependency[Principal]
-AdrId = Annotated[UUID, PathParameter(description="The ADR's id.")]
 TagInPath = Annotated[str, PathParameter(pattern=TAG_PATTERN, description="The tag, percent-encoded.")]
 
 
@@ -40,12 +33,7 @@ class RelationController(Controller):
     path = "/v1/adrs/{adr_id:uuid}"
     tags = ("tags and links",)
 
-    @get(
-        "/tags",
-        operation_id="listTags",
-        summary="Tags of an ADR",
-        responses=answers(list[str], ["database", "ledger"], description="The tags, sorted.", errors=(404,)),
-    )
+    @get("/tags", "Tags of an ADR", ["database", "ledger"], "The tags, sorted.", errors=(404,))
     async def list_tags(self, database: Db, principal: By, adr_id: AdrId) -> list[str]:
         """The tags of an ADR."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
@@ -54,18 +42,17 @@ class RelationController(Controller):
 
     @put(
         "/tags",
-        operation_id="replaceTags",
-        summary="Replace the tags of an ADR",
-        responses=answers(
-            list[str], ["database", "ledger"], description="The tags as they are now.", errors=(404, 410, 413, 415)
-        ),
+        "Replace the tags of an ADR",
+        ["database", "ledger"],
+        "The tags as they are now.",
+        errors=(404, 410, 413, 415),
     )
     async def replace_tags(
         self,
         database: Db,
         principal: By,
         adr_id: AdrId,
-        data: Annotated[NewTags, Body(examples=[Example("Two tags", value={"tags": ["database", "ledger"]})])],
+        data: Annotated[NewTags, body("Two tags", {"tags": ["database", "ledger"]})],
     ) -> list[str]:
         """The ADR has exactly these tags afterwards."""
         async with tenant_transaction(database, principal.tenant_id) as connection:
@@ -74,11 +61,10 @@ class RelationController(Controller):
 
     @put(
         "/tags/{tag:str}",
-        operation_id="addTag",
-        summary="Add a tag to an ADR",
-        responses=answers(
-            list[str], ["database", "ledger"], description="The tags as they are now.", errors=(404, 409, 410)
-        ),
+        "Add a tag to an ADR",
+        ["database", "ledger"],
+        "The tags as they are now.",
+        errors=(404, 409, 410),
     )
     async def add_tag(self, database: Db, principal: By, adr_id: AdrId, tag: TagInPath) -> list[str]:
         """Adding a tag that is there is fine."""
@@ -86,43 +72,27 @@ class RelationController(Controller):
             await _lock(connection, principal, adr_id)
             return await tags.add(connection, principal.tenant_id, adr_id, tag)
 
-    @delete(
-        "/tags/{tag:str}",
-        status_code=200,
-        operation_id="removeTag",
-        summary="Remove a tag from an ADR",
-        responses=answers(list[str], ["database"], description="The tags as they are now.", errors=(404, 410)),
-    )
+    @delete("/tags/{tag:str}", "Remove a tag from an ADR", ["database"], "The tags as they are now.", errors=(404, 410))
     async def remove_tag(self, database: Db, principal: By, adr_id: AdrId, tag: TagInPath) -> list[str]:
         """Removing a tag that is not there is fine."""
         async with tenant_transaction(database, principal.tenant_id) as connection:
             await _lock(connection, principal, adr_id)
             return await tags.remove(connection, principal.tenant_id, adr_id, tag)
 
-    @get(
-        "/links",
-        operation_id="listLinks",
-        summary="Links of an ADR, both directions",
-        responses=answers(Links, examples.LINKS, description="The links.", errors=(404,)),
-    )
+    @get("/links", "Links of an ADR, both directions", examples.LINKS, "The links.", errors=(404,))
     async def list_links(self, database: Db, principal: By, adr_id: AdrId) -> Links:
         """Where it leads, and who leads here. `origin` says whether the text has the link or a person set it."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             await queries.require_adr(connection, principal.tenant_id, adr_id)
             return await links.read(connection, principal.tenant_id, adr_id)
 
-    @put(
-        "/links",
-        operation_id="putLink",
-        summary="Set a link",
-        responses=answers(Link, examples.LINK, description="The link.", errors=(404, 409, 410, 413, 415)),
-    )
+    @put("/links", "Set a link", examples.LINK, "The link.", errors=(404, 409, 410, 413, 415))
     async def put_link(
         self,
         database: Db,
         principal: By,
         adr_id: AdrId,
-        data: Annotated[NewLink, Body(examples=[Example("A link", value={"kind": "supersedes", "target": "ADR-7"})])],
+        data: Annotated[NewLink, body("A link", {"kind": "supersedes", "target": "ADR-7"})],
     ) -> Link:
         """Setting a link that is there is fine. It is resolved to an ADR where its target means one."""
         async with tenant_transaction(database, principal.tenant_id) as connection:
@@ -131,12 +101,10 @@ class RelationController(Controller):
 
     @delete(
         "/links",
-        status_code=200,
-        operation_id="removeLink",
-        summary="Remove a link",
-        responses=answers(
-            Links, examples.LINKS | {"outgoing": []}, description="The links as they are now.", errors=(404, 409, 410)
-        ),
+        "Remove a link",
+        examples.LINKS | {"outgoing": []},
+        "The links as they are now.",
+        errors=(404, 409, 410),
     )
     async def remove_link(
         self,
@@ -154,20 +122,13 @@ class RelationController(Controller):
             await links.remove(connection, principal.tenant_id, adr_id, kind, target)
             return await links.read(connection, principal.tenant_id, adr_id)
 
-    @get(
-        "/related",
-        operation_id="listRelated",
-        summary="The nearest other ADRs, and why",
-        responses=answers(related.RelatedAdrs, examples.RELATED, description="Nearest first.", errors=(404,)),
-    )
+    @get("/related", "The nearest other ADRs, and why", examples.RELATED, "Nearest first.", errors=(404,))
     async def list_related(
         self, database: Db, principal: By, adr_id: AdrId, position: watermarks.Position = None
     ) -> Response[related.RelatedAdrs]:
         """List at most ten: what links lead to or come from first, then by shared words and by meaning. Superseded ADRs
         are among them, with their status; deleted ones are not."""
-        if position is not None:
-            deadline = Deadline.after(watermarks.POSITION_WAIT_S)
-            await watermarks.wait_until_related(database, principal.tenant_id, position, deadline)
+        await watermarks.wait_until_related(database, principal.tenant_id, position)
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             await queries.require_adr(connection, principal.tenant_id, adr_id)
             found = await related.read(connection, principal.tenant_id, adr_id)

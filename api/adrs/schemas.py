@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from api.adrs.document import TARGET_CHARS_MAX, TITLE_CHARS_MAX, LinkKind, Status
+from api.adrs.document import TITLE_CHARS_MAX, Status
+from api.adrs.mentions import TARGET_CHARS_MAX, LinkKind
 
 Change = Literal["create", "update", "rename", "rollback", "delete", "restore"]
 

@@ -7,9 +7,8 @@ Refuses to open one, and to read what it can be told. Next: `queries`, for every
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 from uuid import UUID
 
 import asyncpg
@@ -18,14 +17,14 @@ import msgspec
 from api.adrs import links, tags
 from api.adrs.document import ParsedAdr, Status
 from api.adrs.schemas import Change, NewAdr
-from api.db import Connection
+from api.db import Connection, to_struct
 from api.logs import service as logs
-from runtime.errors import Conflict, Gone, InvalidInput, NotFound, PreconditionRequired, TooLarge
+from api.requests import hash_request, require_usable_key
+from runtime.errors import Conflict, Gone, NotFound, PreconditionRequired, TooLarge
 from runtime.ids import new_id
 
 ANY_VERSION = 0
 """Expected version of a caller that takes whatever is there (`If-Match: *`)."""
-KEY_CHARS_MAX = 200
 KEY_AGE_MAX = timedelta(hours=24)
 """How long an Idempotency-Key is remembered: longer than any client retries."""
 KEYS_PURGED_MAX = 200
@@ -47,14 +46,6 @@ class Content(msgspec.Struct, frozen=True):
     status: Status
     body: str
     original: bytes | None = None
-
-
-class WriteResult(msgspec.Struct, frozen=True):
-    """The outcome of a write. `changed` is False when nothing differed and no version was made."""
-
-    adr_id: UUID
-    version: int
-    changed: bool = True
 
 
 class AdrHead(msgspec.Struct, frozen=True):
@@ -104,15 +95,13 @@ _INSERT_ADR = """
 
 
 async def create(
-    connection: Connection,
-    tenant_id: UUID,
-    log_id: UUID,
-    content: Content,
-    document: ParsedAdr,
-    wanted: NewAdr,
-    by: Actor,
-) -> WriteResult:
-    """A new ADR with the log's next number."""
+    connection: Connection, tenant_id: UUID, content: Content, document: ParsedAdr, wanted: NewAdr, by: Actor
+) -> UUID:
+    """A new ADR with the next number of its log."""
+    if wanted.log == logs.DEFAULT:
+        log_id = await logs.ensure(connection, tenant_id, logs.DEFAULT, logs.DEFAULT_NAME)
+    else:
+        log_id = await logs.by_slug(connection, tenant_id, wanted.log)
     # One clock for all versions, read after a lock was taken: a later version is never effective earlier.
     number, now = await logs.take_number(connection, tenant_id, log_id)
     adr_id = new_id()
@@ -122,7 +111,7 @@ async def create(
         await tags.replace(connection, tenant_id, adr_id, wanted.tags)
     if document.links:
         await links.replace_from_text(connection, tenant_id, adr_id, log_id, document.links)
-    return WriteResult(adr_id, 1)
+    return adr_id
 
 
 _FORGET_OLD_KEYS = """
@@ -142,14 +131,13 @@ _FORGET_OLD_KEYS = """
 """
 
 
-async def create_once(connection: Connection, tenant_id: UUID, key: str, wanted: NewAdr) -> UUID | None:
+async def find_created(connection: Connection, tenant_id: UUID, key: str, wanted: NewAdr) -> UUID | None:
     """The ADR that an earlier create with this Idempotency-Key made, or None when this is the first.
 
     For a first one call `remember` in the same transaction: then key and ADR are there together or not at all. A second
     request with the same key waits here until the first has committed or failed.
     """
-    if not 1 <= len(key) <= KEY_CHARS_MAX or "\0" in key:
-        raise InvalidInput("the Idempotency-Key is not usable", hint=f"1 to {KEY_CHARS_MAX} characters")
+    require_usable_key(key)
     await connection.execute(_FORGET_OLD_KEYS, tenant_id, KEY_AGE_MAX, key, KEYS_PURGED_MAX)
     # The lock lives as long as the transaction. The row itself can only be written when the ADR has its id.
     await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tenant_id}/{key}")
@@ -158,7 +146,7 @@ async def create_once(connection: Connection, tenant_id: UUID, key: str, wanted:
     )
     if row is None:
         return None
-    if row["request_hash"] != _request_hash(wanted):
+    if row["request_hash"] != hash_request(wanted):
         raise Conflict(
             "this Idempotency-Key was used for another request",
             hint="a new request needs a new key; keys live 24 hours",
@@ -170,12 +158,8 @@ async def create_once(connection: Connection, tenant_id: UUID, key: str, wanted:
 async def remember(connection: Connection, tenant_id: UUID, key: str, wanted: NewAdr, adr_id: UUID) -> None:
     await connection.execute(
         "insert into app.idempotency_keys (tenant_id, key, request_hash, adr_id) values ($1, $2, $3, $4)",
-        *(tenant_id, key, _request_hash(wanted), adr_id),
+        *(tenant_id, key, hash_request(wanted), adr_id),
     )
-
-
-def _request_hash(wanted: NewAdr) -> bytes:
-    return hashlib.sha256(msgspec.json.encode(wanted)).digest()
 
 
 _LOCK_ADR = """
@@ -191,7 +175,7 @@ async def lock(connection: Connection, tenant_id: UUID, adr_id: UUID, expected_v
     row = await connection.fetchrow(_LOCK_ADR, tenant_id, adr_id)
     if row is None:
         no_such_adr(adr_id)
-    head = msgspec.convert(dict(row), AdrHead)
+    head = to_struct(row, AdrHead)
     current = {"current_version": head.version}
     if expected_version is None:
         raise PreconditionRequired(
@@ -225,16 +209,11 @@ async def update(
     document: ParsedAdr | None,
     message: str,
     by: Actor,
-) -> WriteResult:
+) -> None:
     """A new version, unless `content` is what the newest one says already. `document` is None for the old text."""
     require_alive(head)
-    before = await content_at(connection, tenant_id, head.adr_id, head.version)
-    if content == before:
-        return WriteResult(head.adr_id, head.version, changed=False)
-    version = await _advance(connection, tenant_id, head, "update", content, message, by)
-    if document is not None:
-        await links.replace_from_text(connection, tenant_id, head.adr_id, head.log_id, document.links)
-    return WriteResult(head.adr_id, version)
+    if content != await content_at(connection, tenant_id, head.adr_id, head.version):
+        await _advance(connection, tenant_id, head, "update", content, message, by, document)
 
 
 async def rollback(
@@ -245,22 +224,20 @@ async def rollback(
     document: ParsedAdr,
     message: str,
     by: Actor,
-) -> WriteResult:
+) -> None:
     """A new version that says what `content`, an older one, said."""
     require_alive(head)
-    version = await _advance(connection, tenant_id, head, "rollback", content, message, by)
-    await links.replace_from_text(connection, tenant_id, head.adr_id, head.log_id, document.links)
-    return WriteResult(head.adr_id, version)
+    await _advance(connection, tenant_id, head, "rollback", content, message, by, document)
 
 
-async def delete(connection: Connection, tenant_id: UUID, head: AdrHead, message: str, by: Actor) -> WriteResult:
+async def delete(connection: Connection, tenant_id: UUID, head: AdrHead, message: str, by: Actor) -> None:
     """Soft: a version that says so. The number stays taken and the history readable."""
     require_alive(head)
     content = await content_at(connection, tenant_id, head.adr_id, head.version)
-    return WriteResult(head.adr_id, await _advance(connection, tenant_id, head, "delete", content, message, by))
+    await _advance(connection, tenant_id, head, "delete", content, message, by)
 
 
-async def restore(connection: Connection, tenant_id: UUID, head: AdrHead, message: str, by: Actor) -> WriteResult:
+async def restore(connection: Connection, tenant_id: UUID, head: AdrHead, message: str, by: Actor) -> None:
     """Bring a deleted ADR back as it was."""
     if head.deleted_at is None:
         raise Conflict(
@@ -268,7 +245,7 @@ async def restore(connection: Connection, tenant_id: UUID, head: AdrHead, messag
         )
     content = await content_at(connection, tenant_id, head.adr_id, head.version)
     try:
-        return WriteResult(head.adr_id, await _advance(connection, tenant_id, head, "restore", content, message, by))
+        await _advance(connection, tenant_id, head, "restore", content, message, by)
     except asyncpg.UniqueViolationError:
         raise Conflict(
             f"another ADR was imported from {head.source_key} since",
@@ -288,7 +265,7 @@ async def content_at(connection: Connection, tenant_id: UUID, adr_id: UUID, vers
     row = await connection.fetchrow(_READ_TEXT, tenant_id, adr_id, version)
     if row is None:
         no_such_version(adr_id, version)
-    return msgspec.convert(dict(row), Content)
+    return to_struct(row, Content)
 
 
 def no_such_adr(adr_id: UUID) -> NoReturn:
@@ -307,8 +284,16 @@ _UPDATE_ADR = """
 
 
 async def _advance(
-    connection: Connection, tenant_id: UUID, head: AdrHead, change: Change, content: Content, message: str, by: Actor
-) -> int:
+    connection: Connection,
+    tenant_id: UUID,
+    head: AdrHead,
+    change: Change,
+    content: Content,
+    message: str,
+    by: Actor,
+    document: ParsedAdr | None = None,
+) -> None:
+    """The next version. `document`: its text, read, where that may have other links than before."""
     version = head.version + 1
     now = await connection.fetchval("select clock_timestamp()")
     await _append(connection, tenant_id, head.adr_id, version, change, content, message, by, now, head.source_key)
@@ -316,7 +301,8 @@ async def _advance(
         _UPDATE_ADR,
         *(tenant_id, head.adr_id, content.title, content.status, version, now, now if change == "delete" else None),
     )
-    return version
+    if document is not None:
+        await links.replace_from_text(connection, tenant_id, head.adr_id, head.log_id, document.links)
 
 
 _INSERT_VERSION = """
@@ -340,8 +326,8 @@ async def _append(
     effective_at: datetime,
     source_key: str | None,
 ) -> None:
-    values: tuple[Any, ...] = (
+    await connection.execute(
+        _INSERT_VERSION,
         *(tenant_id, adr_id, version, change, content.title, content.status, content.body, content.original),
         *(message, by.name, by.user_id, source_key, by.traceparent, effective_at),
     )
-    await connection.execute(_INSERT_VERSION, *values)

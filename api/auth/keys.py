@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jwt
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -37,8 +37,7 @@ KEYS_MAX = 64
 log = get_logger("api")
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(msgspec.Struct, frozen=True):
     """One public key, and the one algorithm that it is good for."""
 
     key_id: str | None
@@ -94,16 +93,14 @@ class KeyStore:
                 return
             self._asked_at_s = self._clock.monotonic()
             try:
-                keys = parse(await self._fetch())
+                keys, fault = parse(await self._fetch()), "the issuer publishes no key that may sign tokens"
             except DependencyUnavailable as error:
-                self.fault = error.detail
-                log.warning("keys not refreshed, the ones at hand stay", detail=error.detail, keys=len(self._keys))
-                return
-            if not keys:
-                self.fault = "the issuer publishes no key that may sign tokens"
-                log.warning("keys not refreshed, the ones at hand stay", detail=self.fault, keys=len(self._keys))
-                return
-            self._keys, self.fault, self._loaded_at_s = keys, "", self._clock.monotonic()
+                keys, fault = (), error.detail
+            if keys:
+                self._keys, self.fault, self._loaded_at_s = keys, "", self._clock.monotonic()
+            else:
+                self.fault = fault
+                log.warning("keys not refreshed, the ones at hand stay", detail=fault, keys=len(self._keys))
 
     def _may_ask(self) -> bool:
         if self._asked_at_s is None:

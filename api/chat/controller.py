@@ -9,20 +9,16 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from litestar import Controller, Request, Response, post
+from litestar import Controller, Request, Response
 from litestar.di import NamedDependency
-from litestar.openapi.spec import Example
-from litestar.params import Body
 from litestar.response import Stream
 
-from api.auth.users import Principal
 from api.chat.grounding import ground
 from api.chat.ledger import Attempt
 from api.chat.schemas import ChatRequest
 from api.chat.streams import ChatStream, Streams
-from api.db import Database
 from api.edge import CLIENT_GONE
-from api.openapi import answers
+from api.routes import By, Db, body, post
 from api.search.embedding import QueryEmbedder
 from runtime import metrics
 from runtime.ids import new_id
@@ -49,19 +45,21 @@ class ChatController(Controller):
 
     @post(
         "/stream",
-        operation_id="streamChat",
-        status_code=200,
-        summary="Ask, and read the answer as it is written",
-        responses=answers(str, _EXAMPLE, description=_DESCRIPTION, errors=(413, 415, 429), media_type=MEDIA_TYPE),
+        "Ask, and read the answer as it is written",
+        _EXAMPLE,
+        _DESCRIPTION,
+        answer=str,
+        errors=(413, 415, 429),
+        media_type=MEDIA_TYPE,
     )
     async def stream_chat(
         self,
         request: Request[Any, Any, Any],
-        database: NamedDependency[Database],
+        database: Db,
         embedder: NamedDependency[QueryEmbedder],
         streams: NamedDependency[Streams],
-        principal: NamedDependency[Principal],
-        data: Annotated[ChatRequest, Body(examples=[Example("Question", value={"question": "Why no dual write?"})])],
+        principal: By,
+        data: Annotated[ChatRequest, body("Question", {"question": "Why no dual write?"})],
     ) -> Response[Any]:
         """Closing the connection stops the answer, and what it used until then is recorded.
 

@@ -20,21 +20,10 @@ from uuid import UUID
 import msgspec
 
 from api import problems
-from api.chat import ledger
+from api.chat import ledger, schemas
 from api.chat.citations import CitationCheck
 from api.chat.grounding import Grounding
 from api.chat.ledger import Attempt, Meter, Outcome
-from api.chat.schemas import (
-    KEEP_ALIVE,
-    ChatEvent,
-    Citations,
-    DoneEvent,
-    Sources,
-    Start,
-    TextDelta,
-    UsageSpent,
-    encode,
-)
 from api.db import Database
 from connectors.llm import Delta, Done, Event, Prompt, Provider, Quoted, Started, TokenUsage
 from connectors.llm.extractive import ExtractiveProvider
@@ -94,7 +83,7 @@ class ChatStream:
                     async with asyncio.timeout(KEEP_ALIVE_S):
                         frame = await self._frames.get()
                 except TimeoutError:
-                    yield KEEP_ALIVE
+                    yield schemas.KEEP_ALIVE
                     continue
                 if frame is None:
                     return
@@ -145,7 +134,7 @@ class ChatStream:
     async def _show(self, text: str) -> None:
         await self._commit()
         if text:
-            await self._put(TextDelta(text))
+            await self._put(schemas.TextDelta(text))
 
     async def _commit(self) -> None:
         """The first content: from here on the response has begun."""
@@ -154,12 +143,12 @@ class ChatStream:
         self._committed = True
         found, attempt = self._grounding, self.attempt
         await self._put(
-            Start(
+            schemas.Start(
                 *(attempt.session_id, attempt.attempt_id, self.meter.provider, self.meter.model),
                 *(found.as_of, found.degraded),
             )
         )
-        await self._put(Sources(found.sources))
+        await self._put(schemas.Sources(found.sources))
         self._decided.set()
 
     async def _end(self, done: Done) -> None:
@@ -168,17 +157,17 @@ class ChatStream:
         metrics.CHAT_CITATIONS.labels("unsupported").inc(len(self._check.unsupported))
         # From here on the answer is whole, even if the reader leaves before the last frames.
         self.ended_well = True
-        await self._put(Citations(self._check.cited, self._check.unsupported))
+        await self._put(schemas.Citations(self._check.cited, self._check.unsupported))
         await self._put(self._usage())
-        await self._put(DoneEvent(done.finish, self._clock.now()))
+        await self._put(schemas.DoneEvent(done.finish, self._clock.now()))
         await self._frames.put(None)
 
-    def _usage(self) -> UsageSpent:
+    def _usage(self) -> schemas.UsageSpent:
         tokens, source = self.meter.measure()
-        return UsageSpent(tokens, source, None, self.meter.first_token_ms)
+        return schemas.UsageSpent(tokens, source, None, self.meter.first_token_ms)
 
-    async def _put(self, event: ChatEvent) -> None:
-        frame = encode(self.attempt.attempt_id, self._sequence, event)
+    async def _put(self, event: schemas.ChatEvent) -> None:
+        frame = schemas.encode(self.attempt.attempt_id, self._sequence, event)
         self._sequence += 1
         await self._frames.put(frame)
 

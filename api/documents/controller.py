@@ -13,7 +13,7 @@ from typing import Annotated
 from urllib.parse import quote
 from uuid import UUID
 
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, Response
 from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency
 from litestar.enums import RequestEncodingType
@@ -22,12 +22,11 @@ from litestar.params import Body, PathParameter, QueryParameter
 from litestar.response import Stream
 
 from api import paging
-from api.auth.users import Principal
-from api.db import Database, tenant_transaction
+from api.db import tenant_transaction
 from api.documents import service
 from api.documents.service import Document, DocumentPage, State
 from api.edge import traceparent
-from api.openapi import answers
+from api.routes import By, Db, delete, get, post
 from connectors.objects import Objects, key_of
 from runtime.errors import TooLarge
 from runtime.settings import Settings
@@ -49,8 +48,6 @@ _DOCUMENT = {
 }
 _STORED = _DOCUMENT | {"state": "stored", "title": "", "media_type": "", "pages": None, "version": 0}
 
-Db = NamedDependency[Database]
-By = NamedDependency[Principal]
 DocumentId = Annotated[UUID, PathParameter(description="The document's id.")]
 
 
@@ -68,17 +65,13 @@ class DocumentController(Controller):
     tags = ("documents",)
 
     @post(
-        operation_id="uploadDocument",
-        status_code=202,
-        summary="Upload a document",
-        responses=answers(
-            Document,
-            _STORED,
-            status=202,
-            description="It is stored, and waits to be parsed. 200 with the same document when these bytes are here.",
-            errors=(413, 415),
-        )
-        | {200: answers(Document, _DOCUMENT, description="These bytes are here already.")[200]},
+        "/",
+        "Upload a document",
+        _STORED,
+        "It is stored, and waits to be parsed. 200 with the same document when these bytes are here.",
+        status=202,
+        errors=(413, 415),
+        also={200: (_DOCUMENT, "These bytes are here already.")},
     )
     async def upload_document(
         self,
@@ -114,13 +107,7 @@ class DocumentController(Controller):
             await data.file.close()
         return _answer(document, 202 if made else 200)
 
-    @get(
-        operation_id="listDocuments",
-        summary="List documents",
-        responses=answers(
-            DocumentPage, {"items": [_DOCUMENT], "next_cursor": None}, description="Documents, newest first."
-        ),
-    )
+    @get("/", "List documents", {"items": [_DOCUMENT], "next_cursor": None}, "Documents, newest first.")
     async def list_documents(
         self,
         database: Db,
@@ -133,12 +120,7 @@ class DocumentController(Controller):
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return await service.page(connection, principal.tenant_id, in_state, limit, cursor)
 
-    @get(
-        "/{document_id:uuid}",
-        operation_id="getDocument",
-        summary="Read a document",
-        responses=answers(Document, _DOCUMENT, description="The document as it is now.", errors=(404,)),
-    )
+    @get("/{document_id:uuid}", "Read a document", _DOCUMENT, "The document as it is now.", errors=(404,))
     async def get_document(self, database: Db, principal: By, document_id: DocumentId) -> Document:
         """What became of it. Its text is found by `GET /v1/search`, its bytes under `original`."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
@@ -146,17 +128,14 @@ class DocumentController(Controller):
 
     @get(
         "/{document_id:uuid}/original",
-        operation_id="getDocumentOriginal",
-        summary="Download the original",
-        responses=answers(
-            bytes,
-            "the bytes",
-            description="The bytes as they were uploaded.",
-            errors=(404,),
-            media_type="application/octet-stream",
-        ),
+        "Download the original",
+        "the bytes",
+        "The bytes as they were uploaded.",
+        answer=bytes,
+        errors=(404,),
+        media_type="application/octet-stream",
     )
-    async def get_original(
+    async def get_document_original(
         self, database: Db, principal: By, objects: NamedDependency[Objects], document_id: DocumentId
     ) -> Stream:
         """Byte for byte what was uploaded, as a download."""
@@ -173,13 +152,7 @@ class DocumentController(Controller):
         }
         return Stream(_stream(first, parts), headers=headers, media_type="application/octet-stream")
 
-    @delete(
-        "/{document_id:uuid}",
-        status_code=200,
-        operation_id="deleteDocument",
-        summary="Delete a document",
-        responses=answers(Document, _DOCUMENT, description="The document as it was.", errors=(404,)),
-    )
+    @delete("/{document_id:uuid}", "Delete a document", _DOCUMENT, "The document as it was.", errors=(404,))
     async def delete_document(self, database: Db, principal: By, document_id: DocumentId) -> Document:
         """It is found no more at once, and its original is erased. The same file can be uploaded again."""
         trace = traceparent()

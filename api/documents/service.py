@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+import os
 from datetime import datetime
-from typing import IO, Annotated, Any, Literal
+from tempfile import SpooledTemporaryFile
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -19,7 +20,7 @@ from msgspec import Meta
 
 from api import paging
 from api.auth.users import Principal
-from api.db import Connection
+from api.db import Connection, to_struct
 from api.jobs import service as jobs
 from api.jobs.service import NewJob
 from connectors.objects import Objects, key_of
@@ -29,8 +30,6 @@ from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
 
 State = Literal["stored", "processing", "processed", "refused"]
 FILE_NAME_CHARS_MAX = 255
-READ_BYTES = 1_048_576
-"""Bytes that are read at a time of an upload, to hash it."""
 
 
 class RefusalReason(msgspec.Struct, frozen=True):
@@ -62,11 +61,10 @@ class DocumentPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file that has arrived, at its beginning."""
+class Upload(msgspec.Struct, frozen=True):
+    """A file that has arrived."""
 
-    file: IO[bytes]
+    file: SpooledTemporaryFile[bytes]
     file_name: str
     size_bytes: int
     content_hash: bytes
@@ -78,7 +76,7 @@ _READ_DOCUMENTS = """
   from (
     select
       d.document_id as id, d.job_id, d.file_name, d.title, d.media_type, d.size_bytes, d.pages, d.version,
-      encode(d.content_hash, 'hex') as sha256, d.created_at, d.updated_at, d.content_hash,
+      encode(d.content_hash, 'hex') as sha256, d.created_at, d.updated_at,
       case when open and j.state in ('failed', 'cancelled') then 'refused' else d.state end as state,
       case
         when open and j.state = 'failed' then j.last_error
@@ -105,16 +103,12 @@ _ANY = (None, None, None)
 """Whatever its state, from the beginning of the list."""
 
 
-def receive(file: IO[bytes], file_name: str) -> Upload:
+def receive(file: SpooledTemporaryFile[bytes], file_name: str) -> Upload:
     """Reads it once. Blocks."""
-    digest = hashlib.sha256()
-    size = 0
     file.seek(0)
-    while part := file.read(READ_BYTES):
-        digest.update(part)
-        size += len(part)
-    file.seek(0)
-    return Upload(file, _clean_name(file_name), size, digest.digest())
+    digest = hashlib.file_digest(file, "sha256").digest()
+    size = file.seek(0, os.SEEK_END)
+    return Upload(file, _clean_name(file_name), size, digest)
 
 
 def _clean_name(file_name: str) -> str:
@@ -125,7 +119,7 @@ def _clean_name(file_name: str) -> str:
 
 async def find_by_hash(connection: Connection, tenant_id: UUID, content_hash: bytes) -> Document | None:
     row = await connection.fetchrow(_READ_DOCUMENTS, tenant_id, None, content_hash, *_ANY, 1)
-    return _document(row) if row else None
+    return to_struct(row, Document, "reason") if row else None
 
 
 _INSERT_DOCUMENT = """
@@ -146,7 +140,7 @@ async def create(
     if there := await find_by_hash(connection, tenant_id, upload.content_hash):
         return there, False
     if not await asyncio.to_thread(objects.exists, key):  # a delete of the same bytes was faster
-        await asyncio.to_thread(_put, objects, key, upload.file)
+        await asyncio.to_thread(put, objects, tenant_id, upload)
     document_id = new_id()
     wanted = NewJob(PARSE_DOCUMENT, {"document_id": str(document_id)})
     job_id, _ = await jobs.create(connection, principal, wanted, None, traceparent)
@@ -155,18 +149,14 @@ async def create(
         *(tenant_id, document_id, job_id, upload.content_hash, upload.size_bytes, upload.file_name),
         *(principal.user_id, traceparent),
     )
-    await _announce(connection, tenant_id, document_id, key)
+    await connection.execute(_EMIT_UPLOADED, tenant_id, document_id, key)
     return await read(connection, tenant_id, document_id), True
 
 
 def put(objects: Objects, tenant_id: UUID, upload: Upload) -> None:
     """Store the bytes, before anything refers to them. Blocks."""
-    _put(objects, key_of(tenant_id, upload.content_hash), upload.file)
-
-
-def _put(objects: Objects, key: str, file: IO[bytes]) -> None:
-    file.seek(0)
-    objects.put(key, file)
+    upload.file.seek(0)
+    objects.put(key_of(tenant_id, upload.content_hash), upload.file)
 
 
 _EMIT_UPLOADED = """
@@ -187,27 +177,21 @@ _EMIT_UPLOADED = """
 """
 
 
-async def _announce(connection: Connection, tenant_id: UUID, document_id: UUID, key: str) -> None:
-    await connection.execute(_EMIT_UPLOADED, tenant_id, document_id, key)
-
-
 async def read(connection: Connection, tenant_id: UUID, document_id: UUID) -> Document:
     row = await connection.fetchrow(_READ_DOCUMENTS, tenant_id, document_id, None, *_ANY, 1)
     if row is None:
-        raise NotFound(f"there is no document {document_id}", hint="GET /v1/documents lists them")
-    return _document(row)
+        raise _no_such_document(document_id)
+    return to_struct(row, Document, "reason")
 
 
 async def page(
     connection: Connection, tenant_id: UUID, state: State | None, limit: int, cursor: str | None
 ) -> DocumentPage:
     """Newest first."""
-    filters = paging.fingerprint("documents", state)
-    after = paging.decode(cursor, filters, tuple[datetime, UUID])
-    rows = await connection.fetch(_READ_DOCUMENTS, tenant_id, None, None, state, *(after or (None, None)), limit + 1)
-    shown, more = paging.split(rows, limit)
-    items = [_document(row) for row in shown]
-    return DocumentPage(items, paging.encode(filters, items[-1].created_at, items[-1].id) if more else None)
+    part = paging.Slice(cursor, limit, tuple[datetime, UUID], "documents", state)
+    rows = await connection.fetch(_READ_DOCUMENTS, tenant_id, None, None, state, *part.after, part.rows_max)
+    items = [to_struct(row, Document, "reason") for row in rows]
+    return DocumentPage(*part.cut(items, lambda document: (document.created_at, document.id)))
 
 
 _DELETE_DOCUMENT = """
@@ -230,7 +214,7 @@ async def delete(connection: Connection, principal: Principal, document_id: UUID
     tenant_id = principal.tenant_id
     row = await connection.fetchrow(_DELETE_DOCUMENT, tenant_id, document_id)
     if row is None:
-        raise NotFound(f"there is no document {document_id}", hint="GET /v1/documents lists them")
+        raise _no_such_document(document_id)
     if row["version"] > 0:
         await connection.execute(
             _INSERT_TOMBSTONE, tenant_id, document_id, row["version"], row["media_type"], traceparent
@@ -239,9 +223,5 @@ async def delete(connection: Connection, principal: Principal, document_id: UUID
     await jobs.create(connection, principal, wanted, None, traceparent)
 
 
-def _document(row: Any) -> Document:
-    values = dict(row)
-    values.pop("content_hash", None)
-    if isinstance(values["reason"], str):
-        values["reason"] = msgspec.json.decode(values["reason"])
-    return msgspec.convert(values, Document)
+def _no_such_document(document_id: UUID) -> NotFound:
+    return NotFound(f"there is no document {document_id}", hint="GET /v1/documents lists them")

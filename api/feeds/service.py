@@ -15,7 +15,8 @@ from msgspec import Meta
 
 from api import watermarks
 from api.auth.users import Principal
-from api.db import Connection
+from api.db import Connection, to_struct
+from api.requests import refuse
 from api.watermarks import AsOf
 from runtime.errors import Conflict, Forbidden, InvalidInput, NotFound, RateLimited
 from runtime.ids import new_id
@@ -226,10 +227,7 @@ async def read(connection: Connection, tenant_id: UUID, slug: str) -> FeedDetail
 
 
 def _feed(row: Any, mark: AsOf) -> Feed:
-    values = dict(row)
-    if isinstance(values["rejected"], str):
-        values["rejected"] = msgspec.json.decode(values["rejected"])
-    return msgspec.convert({**values, "behind_s": mark.age_s}, Feed)
+    return to_struct({**row, "behind_s": mark.age_s}, Feed, "rejected")
 
 
 _FIND = "select feed_id from app.feeds where tenant_id = $1 and slug = $2 and deleted_at is null"
@@ -422,11 +420,7 @@ def _value(tenant_id: UUID, slug: str, item: NewItem, at: int) -> dict[str, Any]
 
 def _bad_item(at: int, field: str, detail: str) -> InvalidInput:
     where = f"items[{at}].{field}".rstrip(".")
-    return InvalidInput(
-        f"{where}: {detail}",
-        hint="nothing of this request was taken",
-        coordinates={"errors": [{"source": "body", "field": where, "detail": detail}]},
-    )
+    return refuse(f"{where}: {detail}", "nothing of this request was taken", "body", (where, detail))
 
 
 def _micros(time: datetime) -> int:

@@ -6,17 +6,14 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response
 from litestar.di import NamedDependency
-from litestar.openapi.spec import Example
-from litestar.params import Body, FromPath, Parameter
+from litestar.params import FromPath, Parameter
 
-from api.auth.users import Principal
-from api.db import Database
 from api.imports import freshness, service
 from api.imports.schemas import BatchResult, Events, FinishedImport, Import, StartImport
-from api.openapi import answers
 from api.requests import require_zone
+from api.routes import By, Db, body, get, post
 from runtime.settings import Settings
 
 _REMARK = {"path": "docs/adr/0007-a.md", "ref": "9f2c1e…", "code": "number-taken", "detail": "7 is the number of 'B'"}
@@ -72,62 +69,44 @@ class ImportController(Controller):
     path = "/v1/imports"
     tags = ("imports",)
 
-    @post(
-        operation_id="startImport",
-        summary="Start an import",
-        responses=answers(Import, _IMPORT | {"events": 0}, status=201, description="The import.", errors=(413, 415)),
-    )
-    async def start(
+    @post("/", "Start an import", _IMPORT | {"events": 0}, "The import.", status=201, errors=(413, 415))
+    async def start_import(
         self,
-        database: NamedDependency[Database],
-        principal: NamedDependency[Principal],
-        data: Annotated[StartImport, Body(examples=[Example("A folder", value={"source": "docs/adr", "log": "main"})])],
+        database: Db,
+        principal: By,
+        data: Annotated[StartImport, body("A folder", {"source": "docs/adr", "log": "main"})],
     ) -> Import:
         """Makes the log when it is missing. An import that was interrupted is resumed by sending everything again."""
         return await service.start(database, principal, data)
 
     @post(
         "/{import_id:uuid}/events",
+        "Send changes",
+        _BATCH,
+        "What became of each.",
+        errors=(404, 409, 413, 415),
         operation_id="sendImportEvents",
-        status_code=200,
-        summary="Send changes",
-        responses=answers(BatchResult, _BATCH, description="What became of each.", errors=(404, 409, 413, 415)),
     )
     async def events(
         self,
-        database: NamedDependency[Database],
-        principal: NamedDependency[Principal],
+        database: Db,
+        principal: By,
         settings: NamedDependency[Settings],
         import_id: FromPath[UUID],
-        data: Annotated[Events, Body(examples=[Example("One change", value={"events": [_EVENT]})])],
+        data: Annotated[Events, body("One change", {"events": [_EVENT]})],
     ) -> BatchResult:
         """One transaction. A change that is refused is reported and leaves the others alone."""
         return await service.receive(
             database, principal, import_id, data.events, adr_bytes_max=settings.api.adr_bytes_max
         )
 
-    @post(
-        "/{import_id:uuid}/finish",
-        operation_id="finishImport",
-        status_code=200,
-        summary="Finish an import",
-        responses=answers(FinishedImport, _FINISHED, description="The report.", errors=(404, 409)),
-    )
-    async def finish(
-        self, database: NamedDependency[Database], principal: NamedDependency[Principal], import_id: FromPath[UUID]
-    ) -> FinishedImport:
+    @post("/{import_id:uuid}/finish", "Finish an import", _FINISHED, "The report.", errors=(404, 409))
+    async def finish_import(self, database: Db, principal: By, import_id: FromPath[UUID]) -> FinishedImport:
         """Gives out numbers that became free, resolves links between ADRs, and reports. Safe to repeat."""
         return await service.finish(database, principal, import_id)
 
-    @get(
-        "/{import_id:uuid}",
-        operation_id="getImport",
-        summary="Read an import",
-        responses=answers(Import, _IMPORT, description="The import so far.", errors=(404,)),
-    )
-    async def read(
-        self, database: NamedDependency[Database], principal: NamedDependency[Principal], import_id: FromPath[UUID]
-    ) -> Import:
+    @get("/{import_id:uuid}", "Read an import", _IMPORT, "The import so far.", errors=(404,))
+    async def get_import(self, database: Db, principal: By, import_id: FromPath[UUID]) -> Import:
         """What came in, what was refused, what was odd."""
         return await service.read(database, principal, import_id)
 
@@ -138,15 +117,11 @@ class FreshnessController(Controller):
     path = "/v1/freshness"
     tags = ("search",)
 
-    @get(
-        operation_id="getFreshness",
-        summary="From written to findable",
-        responses=answers(freshness.Freshness, _FRESHNESS, description="Percentiles by words and by meaning."),
-    )
+    @get("/", "From written to findable", _FRESHNESS, "Percentiles by words and by meaning.")
     async def get_freshness(
         self,
-        database: NamedDependency[Database],
-        principal: NamedDependency[Principal],
+        database: Db,
+        principal: By,
         since: Annotated[
             datetime | None, Parameter(description="Count what was written at or after this time.")
         ] = None,

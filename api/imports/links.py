@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.adrs.document import Mention
+from api.adrs.mentions import Mention
 
 SEGMENTS_MAX = 40
 """Most segments of a URL's path that are tried as the start of a file's path."""

@@ -15,13 +15,17 @@ The rules, so that an independent count can be made from a history alone:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from typing import Literal
 from uuid import UUID
 
-from api.adrs.document import Mention, ParsedAdr, number_of_path, parse
+import msgspec
+
+from api.adrs.document import ParsedAdr, parse
+from api.adrs.mentions import Mention, number_of_path
 from api.imports.schemas import (
     AUTHOR_CHARS_MAX,
     MESSAGE_CHARS_MAX,
@@ -58,8 +62,7 @@ class PlannedHead:
     stored_source_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRow:
+class VersionRow(msgspec.Struct, frozen=True):
     """A row of app.adr_versions."""
 
     adr_id: UUID
@@ -107,8 +110,7 @@ class BatchPlan:
         self.odd += part.odd
 
 
-@dataclass(frozen=True, slots=True)
-class ReadableEvent:
+class ReadableEvent(msgspec.Struct, frozen=True):
     """A change that may be applied: bounded, with its text read. `document` is None for a deletion."""
 
     event: ImportEvent
@@ -202,164 +204,157 @@ def _fault(event: ImportEvent) -> str:
 
 def plan(changes: Sequence[ReadableEvent], state: State, *, snapshot: bool = False) -> BatchPlan:
     """What `changes` do to `state`, which is used up by it."""
-    result = BatchPlan()
     if snapshot:
         state.refused.clear()  # what is there now is the newest there is
-    fresh = list(_unknown(changes, state, result))
-    for commit in _commits(fresh):
-        moving = _take_out(commit, state)
-        for change in commit:
-            _apply(change, state, moving, result, snapshot=snapshot)
-    return result
+    planner = _Planner(state, snapshot)
+    fresh = [change for change in changes if planner.is_unknown(change)]
+    for _, commit in groupby(fresh, key=lambda change: change.event.ref):
+        planner.apply(list(commit))
+    return planner.result
 
 
-def _unknown(changes: Iterable[ReadableEvent], state: State, result: BatchPlan) -> Iterator[ReadableEvent]:
-    for change in changes:
+@dataclass(slots=True)
+class _Planner:
+    """Plans a batch, commit by commit. `moving` is what left its path in the commit at hand, `odd` what is said of the
+    change at hand."""
+
+    state: State
+    snapshot: bool
+    result: BatchPlan = field(default_factory=BatchPlan)
+    moving: dict[str, PlannedHead] = field(default_factory=dict)
+    odd: list[Remark] = field(default_factory=list)
+
+    def is_unknown(self, change: ReadableEvent) -> bool:
         key = (change.event.path, change.event.ref)
-        if key in state.known:
-            result.skipped += 1
-        elif key in state.refused:
-            result.refused.append(state.refused[key])
-        else:
-            state.known.add(key)
-            yield change
+        if key in self.state.known:
+            self.result.skipped += 1
+            return False
+        if key in self.state.refused:
+            self.result.refused.append(self.state.refused[key])
+            return False
+        self.state.known.add(key)
+        return True
 
+    def apply(self, commit: Sequence[ReadableEvent]) -> None:
+        """All that leaves its path is taken out before anything arrives."""
+        self.moving = {}
+        for change in commit:
+            self._take_out(change.event)
+        for change in commit:
+            self.odd = list(change.remarks)
+            if change.event.change == "D":
+                self._end(change.event)
+            else:
+                self._put(change)
 
-def _commits(changes: Sequence[ReadableEvent]) -> Iterator[list[ReadableEvent]]:
-    commit: list[ReadableEvent] = []
-    for change in changes:
-        if commit and commit[-1].event.ref != change.event.ref:
-            yield commit
-            commit = []
-        commit.append(change)
-    if commit:
-        yield commit
-
-
-def _take_out(commit: Sequence[ReadableEvent], state: State) -> dict[str, PlannedHead]:
-    """What leaves its path in this commit, and the numbers that renames give up, before anything arrives."""
-    moving: dict[str, PlannedHead] = {}
-    for change in commit:
-        event = change.event
+    def _take_out(self, event: ImportEvent) -> None:
+        """What leaves its path, and the number that a rename gives up."""
         leaves = event.old_path if event.change == "R" else event.path if event.change == "D" else None
-        if leaves is None or (head := state.live.pop(leaves, None)) is None:
-            continue
-        moving[leaves] = head
+        if leaves is None or (head := self.state.live.pop(leaves, None)) is None:
+            return
+        self.moving[leaves] = head
         if event.change == "D":
             head.deleted_at = event.committed_at
         elif number_of_path(event.path) not in (None, head.number) and head.number is not None:
-            state.numbers.pop(head.number, None)
-    return moving
+            self.state.numbers.pop(head.number, None)
 
-
-def _apply(
-    change: ReadableEvent, state: State, moving: dict[str, PlannedHead], result: BatchPlan, *, snapshot: bool
-) -> None:
-    event = change.event
-    if event.change == "D":
-        if (head := moving.pop(event.path, None)) is None:
-            result.refused.append(remark(event, "unknown-path", "nothing to delete: the log has no such file"))
+    def _end(self, event: ImportEvent) -> None:
+        if (head := self.moving.pop(event.path, None)) is None:
+            self.result.refused.append(remark(event, "unknown-path", "nothing to delete: the log has no such file"))
             return
-        _delete(head, event, state, result)
-        result.applied += 1
-        return
-    odd = list(change.remarks)
-    head, kind = _find(event, state, moving, odd, snapshot=snapshot)
-    if snapshot and kind == "update" and head.body == change.body and head.original == change.original:
-        result.skipped += 1
-        return
-    displaced = state.live.get(event.path)
-    if displaced is not None and displaced is not head:
-        odd.append(remark(event, "overwritten", f"a rename put this file over {displaced.title!r}, which ends here"))
-        _delete(displaced, event, state, result)
-    _write(head, kind, change, state, result, odd)
-    result.odd += odd
-    result.applied += 1
+        self._delete(head, event)
+        self.result.applied += 1
 
+    def _put(self, change: ReadableEvent) -> None:
+        event = change.event
+        head, kind = self._find(event)
+        if self.snapshot and kind == "update" and head.body == change.body and head.original == change.original:
+            self.result.skipped += 1
+            return
+        displaced = self.state.live.get(event.path)
+        if displaced is not None and displaced is not head:
+            self._note(event, "overwritten", f"a rename put this file over {displaced.title!r}, which ends here")
+            self._delete(displaced, event)
+        self._write(head, kind, change)
+        self.result.odd += self.odd
+        self.result.applied += 1
 
-def _find(
-    event: ImportEvent, state: State, moving: dict[str, PlannedHead], odd: list[Remark], *, snapshot: bool
-) -> tuple[PlannedHead, VersionChange]:
-    """The ADR that a change is about, and what the change is to it."""
-    if event.change == "R" and event.old_path is not None:
-        if (head := moving.pop(event.old_path, None)) is not None:
-            return head, "rename"
-        odd.append(remark(event, "unknown-path", f"renamed from {event.old_path}, which the log does not have"))
-    if (head := state.live.get(event.path)) is not None:
-        if event.change == "A" and not snapshot:
-            odd.append(remark(event, "added-again", "added where a file is already: taken as an edit"))
-        return head, "update"
-    if event.change == "M":
-        odd.append(remark(event, "unknown-path", "modified, and the log does not have it: taken as new"))
-    if (head := state.deleted.pop(event.path, None)) is not None:
-        return head, "restore"
-    return PlannedHead(new_id(), is_new=True), "create"
+    def _find(self, event: ImportEvent) -> tuple[PlannedHead, VersionChange]:
+        """The ADR that a change is about, and what the change is to it."""
+        if event.change == "R" and event.old_path is not None:
+            if (head := self.moving.pop(event.old_path, None)) is not None:
+                return head, "rename"
+            self._note(event, "unknown-path", f"renamed from {event.old_path}, which the log does not have")
+        if (head := self.state.live.get(event.path)) is not None:
+            if event.change == "A" and not self.snapshot:
+                self._note(event, "added-again", "added where a file is already: taken as an edit")
+            return head, "update"
+        if event.change == "M":
+            self._note(event, "unknown-path", "modified, and the log does not have it: taken as new")
+        if (head := self.state.deleted.pop(event.path, None)) is not None:
+            return head, "restore"
+        return PlannedHead(new_id(), is_new=True), "create"
 
+    def _note(self, event: ImportEvent, code: str, detail: str) -> None:
+        self.odd.append(remark(event, code, detail))
 
-def _write(
-    head: PlannedHead, kind: VersionChange, change: ReadableEvent, state: State, result: BatchPlan, odd: list[Remark]
-) -> None:
-    event, document = change.event, change.document
-    assert document is not None
-    _number(head, kind, change, state, result, odd)
-    head.title, head.status, head.links = document.title, document.status, document.links
-    head.body, head.original = change.body, change.original
-    head.source_key, head.deleted_at = event.path, None
-    state.live[event.path] = head
-    _append(head, kind, event, event.path, result)
+    def _write(self, head: PlannedHead, kind: VersionChange, change: ReadableEvent) -> None:
+        event, document = change.event, change.document
+        assert document is not None
+        self._number(head, kind, change)
+        head.title, head.status, head.links = document.title, document.status, document.links
+        head.body, head.original = change.body, change.original
+        head.source_key, head.deleted_at = event.path, None
+        self.state.live[event.path] = head
+        self._append(head, kind, event, event.path)
 
+    def _delete(self, head: PlannedHead, event: ImportEvent) -> None:
+        assert head.body is not None, "the text of what may be deleted is loaded"
+        path = head.source_key or event.path
+        self.state.live.pop(path, None)
+        self.state.deleted[path] = head
+        head.deleted_at = event.committed_at
+        self._append(head, "delete", event, path)
 
-def _delete(head: PlannedHead, event: ImportEvent, state: State, result: BatchPlan) -> None:
-    assert head.body is not None, "the text of what may be deleted is loaded"
-    path = head.source_key or event.path
-    state.live.pop(path, None)
-    state.deleted[path] = head
-    head.deleted_at = event.committed_at
-    _append(head, "delete", event, path, result)
-
-
-def _append(head: PlannedHead, kind: VersionChange, event: ImportEvent, path: str, result: BatchPlan) -> None:
-    head.version += 1
-    head.created_at = head.created_at or event.committed_at
-    head.updated_at = event.committed_at
-    result.touched.setdefault(head.adr_id, head)
-    result.versions.append(
-        VersionRow(
-            adr_id=head.adr_id,
-            version=head.version,
-            change=kind,
-            title=head.title,
-            status=head.status,
-            body=head.body or "",
-            original=head.original,
-            message=event.subject[:MESSAGE_CHARS_MAX],
-            author=event.author[:AUTHOR_CHARS_MAX],
-            source_key=path,
-            source_ref=event.ref,
-            effective_at=event.committed_at,
+    def _append(self, head: PlannedHead, kind: VersionChange, event: ImportEvent, path: str) -> None:
+        head.version += 1
+        head.created_at = head.created_at or event.committed_at
+        head.updated_at = event.committed_at
+        self.result.touched.setdefault(head.adr_id, head)
+        self.result.versions.append(
+            VersionRow(
+                adr_id=head.adr_id,
+                version=head.version,
+                change=kind,
+                title=head.title,
+                status=head.status,
+                body=head.body or "",
+                original=head.original,
+                message=event.subject[:MESSAGE_CHARS_MAX],
+                author=event.author[:AUTHOR_CHARS_MAX],
+                source_key=path,
+                source_ref=event.ref,
+                effective_at=event.committed_at,
+            )
         )
-    )
 
-
-def _number(
-    head: PlannedHead, kind: VersionChange, change: ReadableEvent, state: State, result: BatchPlan, odd: list[Remark]
-) -> None:
-    """Give `head` the number that its file claims, if it may have it."""
-    event = change.event
-    wanted = number_of_path(event.path) if kind == "rename" else change.number
-    if wanted is None or wanted == head.number or (head.number is not None and kind != "rename"):
-        return
-    before, holder = head.number, state.numbers.get(wanted)
-    if holder is not None and holder is not head and holder.deleted_at is None:
-        if kind != "update":  # said once, not with every edit
-            odd.append(remark(event, "number-taken", f"{wanted} is the number of {holder.title!r}; this one has none"))
-        head.number = None
-        return
-    if holder is not None and holder is not head:
-        odd.append(remark(event, "number-moved", f"{wanted} was the number of {holder.title!r}, which is deleted"))
-        holder.number = None
-        result.touched.setdefault(holder.adr_id, holder)
-    if before is not None:
-        odd.append(remark(event, "renumbered", f"the file was renamed from number {before} to {wanted}"))
-    head.number = wanted
-    state.numbers[wanted] = head
+    def _number(self, head: PlannedHead, kind: VersionChange, change: ReadableEvent) -> None:
+        """Give `head` the number that its file claims, if it may have it."""
+        event = change.event
+        wanted = number_of_path(event.path) if kind == "rename" else change.number
+        if wanted is None or wanted == head.number or (head.number is not None and kind != "rename"):
+            return
+        before, holder = head.number, self.state.numbers.get(wanted)
+        if holder is not None and holder is not head and holder.deleted_at is None:
+            if kind != "update":  # said once, not with every edit
+                self._note(event, "number-taken", f"{wanted} is the number of {holder.title!r}; this one has none")
+            head.number = None
+            return
+        if holder is not None and holder is not head:
+            self._note(event, "number-moved", f"{wanted} was the number of {holder.title!r}, which is deleted")
+            holder.number = None
+            self.result.touched.setdefault(holder.adr_id, holder)
+        if before is not None:
+            self._note(event, "renumbered", f"the file was renamed from number {before} to {wanted}")
+        head.number = wanted
+        self.state.numbers[wanted] = head

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.adrs.document import number_of_path
+from api.adrs.mentions import number_of_path
 from api.auth.users import Principal
 from api.db import Connection, Database, tenant_transaction
 from api.edge import traceparent

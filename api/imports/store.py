@@ -7,15 +7,15 @@ tenant to every statement, so the statements name it only where they insert.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from api.adrs.document import number_of_path
-from api.db import Connection
+from api.adrs import links
+from api.adrs.mentions import number_of_path
+from api.db import Connection, to_struct
 from api.imports.links import KnownAdr
 from api.imports.plan import BatchPlan, PlannedHead, ReadableEvent, State, VersionRow
 from api.imports.schemas import EXAMPLES_MAX, Import, LogTotals, Remark, StartImport, Tally
@@ -33,17 +33,13 @@ async def start(connection: Connection, tenant_id: UUID, wanted: StartImport) ->
     import_id = new_id()
     await connection.execute(
         "insert into app.imports (tenant_id, import_id, log_id, source, snapshot) values ($1, $2, $3, $4, $5)",
-        tenant_id,
-        import_id,
-        log_id,
-        wanted.source,
-        wanted.snapshot,
+        *(tenant_id, import_id, log_id, wanted.source, wanted.snapshot),
     )
     return (await read(connection, import_id))[0]
 
 
 _READ = """
-  select i.*, l.slug
+  select i.*, l.slug as log, case when i.finished_at is null then 'running' else 'finished' end as state
   from app.imports i
   join app.logs l using (tenant_id, log_id)
   where i.import_id = $1
@@ -55,7 +51,7 @@ async def read(connection: Connection, import_id: UUID) -> tuple[Import, UUID, b
     row = await connection.fetchrow(_READ, import_id)
     if row is None:
         raise NotFound("there is no such import", hint="POST /v1/imports starts one")
-    return _import(row), row["log_id"], row["snapshot"]
+    return to_struct(row, Import, "refused", "odd"), row["log_id"], row["snapshot"]
 
 
 async def lock_log(connection: Connection, log_id: UUID) -> None:
@@ -82,13 +78,8 @@ async def count(connection: Connection, import_id: UUID, plan: BatchPlan, receiv
     row = await connection.fetchrow("select refused, odd from app.imports where import_id = $1 for update", import_id)
     await connection.execute(
         _ADD_COUNTS,
-        import_id,
-        received,
-        plan.applied,
-        plan.skipped,
-        len(plan.versions),
-        _tally(row["refused"], plan.refused),
-        _tally(row["odd"], plan.odd),
+        *(import_id, received, plan.applied, plan.skipped, len(plan.versions)),
+        *(_tally(row["refused"], plan.refused), _tally(row["odd"], plan.odd)),
     )
 
 
@@ -113,7 +104,7 @@ _SUMMARIZE_LOG = """
 
 async def totals(connection: Connection, log_id: UUID) -> LogTotals:
     row = await connection.fetchrow(_SUMMARIZE_LOG, log_id)
-    return msgspec.convert(dict(row), LogTotals)
+    return to_struct(row, LogTotals)
 
 
 _TALLIES = msgspec.json.Decoder(dict[str, Tally])
@@ -126,23 +117,6 @@ def _tally(stored: str, remarks: Iterable[Remark]) -> str:
         examples = (*before.examples, each) if len(before.examples) < EXAMPLES_MAX else before.examples
         tallies[each.code] = Tally(before.count + 1, examples)
     return msgspec.json.encode(tallies).decode()
-
-
-def _import(row: Mapping[str, Any]) -> Import:
-    return Import(
-        import_id=row["import_id"],
-        log=row["slug"],
-        source=row["source"],
-        state="finished" if row["finished_at"] else "running",
-        events=row["events"],
-        applied=row["applied"],
-        skipped=row["skipped"],
-        versions=row["versions"],
-        refused=_TALLIES.decode(row["refused"]),
-        odd=_TALLIES.decode(row["odd"]),
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-    )
 
 
 # ------------------------------------------------------------------------------------------------------- a batch: in
@@ -163,10 +137,9 @@ async def load(connection: Connection, log_id: UUID, changes: Sequence[ReadableE
     numbers = {change.number for change in changes} | {number_of_path(event.path) for event in events}
     known, refused = await _load_seen(connection, log_id, changes)
     state = State(known=known, refused=refused)
-    heads: dict[UUID, PlannedHead] = {}
     wanted = sorted(number for number in numbers if number is not None)
     for row in await connection.fetch(_READ_HEADS, log_id, paths, wanted):
-        head = heads.setdefault(row["adr_id"], _head(row))
+        head = PlannedHead(**row, stored_number=row["number"], stored_source_key=row["source_key"])
         if head.source_key in paths:
             # In order of time: of several ADRs that were deleted at one path, the last one stays.
             (state.live if head.deleted_at is None else state.deleted)[head.source_key] = head
@@ -212,8 +185,8 @@ _INSERT_REFUSALS = """
 async def remember_refusals(connection: Connection, tenant_id: UUID, log_id: UUID, refused: Sequence[Remark]) -> None:
     """Keep what was refused, so that it stays refused."""
     if refused:
-        columns = zip(*((each.ref, each.path, each.code, each.detail[:500]) for each in refused), strict=True)
-        await connection.execute(_INSERT_REFUSALS, tenant_id, log_id, *(list(column) for column in columns))
+        rows = [(each.ref, each.path, each.code, each.detail[:500]) for each in refused]
+        await connection.execute(_INSERT_REFUSALS, tenant_id, log_id, *arrays_of(rows, 4))
 
 
 _READ_TEXTS = """
@@ -231,10 +204,6 @@ async def _load_texts(connection: Connection, heads: Sequence[PlannedHead]) -> N
     for row in await connection.fetch(_READ_TEXTS, list(by_id)):
         by_id[row["adr_id"]].body = row["body"]
         by_id[row["adr_id"]].original = row["original"]
-
-
-def _head(row: Mapping[str, Any]) -> PlannedHead:
-    return PlannedHead(**row, stored_number=row["number"], stored_source_key=row["source_key"])
 
 
 # ------------------------------------------------------------------------------------------------------ a batch: out
@@ -277,7 +246,6 @@ _INSERT_VERSIONS = """
     $12::text[], $13::text[], $14::text[], $15::timestamptz[]
   ) as v
 """
-_VERSION_COLUMNS = tuple(field.name for field in dataclasses.fields(VersionRow))
 
 
 async def write(
@@ -302,14 +270,17 @@ async def write(
     if new:
         await connection.execute(_INSERT_ADRS, tenant_id, log_id, *_columns(new, created=True))
     if plan.versions:
-        columns = [[getattr(version, name) for version in plan.versions] for name in _VERSION_COLUMNS]
+        columns = arrays_of(map(msgspec.structs.astuple, plan.versions), len(VersionRow.__struct_fields__))
         await connection.execute(_INSERT_VERSIONS, tenant_id, author_id, traceparent, *columns)
     await _write_links(connection, tenant_id, [head for head in touched if head.links is not None])
-    highest = max((head.number for head in touched if head.number is not None), default=None)
-    if highest is not None:
-        await connection.execute(
-            "update app.logs set next_number = $2 where log_id = $1 and next_number < $2", log_id, highest + 1
-        )
+    await _raise_next_number(connection, log_id, max((head.number or 0 for head in touched), default=0))
+
+
+async def _raise_next_number(connection: Connection, log_id: UUID, given: int) -> None:
+    """No number is given twice: the log's next one is above `given`."""
+    await connection.execute(
+        "update app.logs set next_number = $2 where log_id = $1 and next_number < $2", log_id, given + 1
+    )
 
 
 def _columns(heads: Sequence[PlannedHead], *, created: bool) -> list[list[Any]]:
@@ -321,19 +292,9 @@ def _columns(heads: Sequence[PlannedHead], *, created: bool) -> list[list[Any]]:
         )
         for head in heads
     ]
-    return [list(column) for column in zip(*rows, strict=True)]
+    return arrays_of(rows, len(rows[0]))
 
 
-_DROP_LINKS = """
-  delete from app.adr_links l
-  where l.adr_id = any($1)
-    and l.origin = 'text'
-    and not exists (
-      select
-      from unnest($2::uuid[], $3::text[], $4::text[]) as n (adr_id, kind, target)
-      where n.adr_id = l.adr_id and n.kind = l.kind and n.target = l.target
-    )
-"""
 _ADD_LINKS = """
   insert into app.adr_links (tenant_id, adr_id, kind, target)
   select $1, *
@@ -347,8 +308,7 @@ async def _write_links(connection: Connection, tenant_id: UUID, heads: Sequence[
     if not heads:
         return
     rows = [(head.adr_id, link.kind, link.target) for head in heads for link in head.links or ()]
-    columns = arrays_of(rows, 3)
-    await connection.execute(_DROP_LINKS, [head.adr_id for head in heads], *columns)
+    columns = await links.drop_from_texts(connection, [head.adr_id for head in heads], rows)
     if rows:
         await connection.execute(_ADD_LINKS, tenant_id, *columns)
 
@@ -385,11 +345,7 @@ _SET_NUMBERS = """
 async def set_numbers(connection: Connection, log_id: UUID, numbers: Mapping[UUID, int]) -> None:
     if numbers:
         await connection.execute(_SET_NUMBERS, list(numbers), list(numbers.values()))
-        await connection.execute(
-            "update app.logs set next_number = greatest(next_number, $2) where log_id = $1",
-            log_id,
-            max(numbers.values()) + 1,
-        )
+        await _raise_next_number(connection, log_id, max(numbers.values()))
 
 
 _READ_TEXT_LINKS = """
@@ -403,7 +359,7 @@ _READ_TEXT_LINKS = """
 async def text_links(connection: Connection, log_id: UUID) -> list[tuple[UUID, str, str, UUID | None]]:
     """(adr_id, kind, target, target_id) of every link that was read from a text of the log."""
     rows = await connection.fetch(_READ_TEXT_LINKS, log_id)
-    return [(row["adr_id"], row["kind"], row["target"], row["target_id"]) for row in rows]
+    return [tuple(row) for row in rows]
 
 
 _POINT_LINKS = """
@@ -414,7 +370,7 @@ _POINT_LINKS = """
 """
 
 
-async def point_links(connection: Connection, links: Sequence[tuple[UUID, str, str, UUID | None]]) -> None:
+async def point_links(connection: Connection, found: Sequence[tuple[UUID, str, str, UUID | None]]) -> None:
     """Set what links resolve to."""
-    if links:
-        await connection.execute(_POINT_LINKS, *(list(column) for column in zip(*links, strict=True)))
+    if found:
+        await connection.execute(_POINT_LINKS, *arrays_of(found, 4))

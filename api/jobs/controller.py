@@ -8,18 +8,15 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Controller, Response, get, post
-from litestar.di import NamedDependency
-from litestar.openapi.spec import Example
-from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
+from litestar import Controller, Response
+from litestar.params import PathParameter, QueryParameter
 
 from api import paging
-from api.auth.users import Principal
-from api.db import Database, tenant_transaction
+from api.db import tenant_transaction
 from api.edge import traceparent
 from api.jobs import service
 from api.jobs.service import Job, JobPage, NewJob, State
-from api.openapi import answers
+from api.routes import By, Db, body, get, key_header, post
 
 _JOB = {
     "job_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
@@ -39,8 +36,6 @@ _JOB = {
     "finished_at": None,
 }
 
-Db = NamedDependency[Database]
-By = NamedDependency[Principal]
 JobId = Annotated[UUID, PathParameter(description="The job's id.")]
 
 
@@ -51,28 +46,20 @@ class JobController(Controller):
     tags = ("jobs",)
 
     @post(
-        operation_id="createJob",
-        summary="Record a job",
-        responses=answers(
-            Job,
-            _JOB | {"state": "queued", "phase": "", "done": 0, "total": None, "started_at": None, "heartbeat_at": None},
-            status=201,
-            description="The job, waiting for a worker.",
-            errors=(409, 413, 415),
-        ),
+        "/",
+        "Record a job",
+        _JOB | {"state": "queued", "phase": "", "done": 0, "total": None, "started_at": None, "heartbeat_at": None},
+        "The job, waiting for a worker.",
+        status=201,
+        errors=(409, 413, 415),
     )
     async def create_job(
         self,
         database: Db,
         principal: By,
-        data: Annotated[NewJob, Body(examples=[Example("New job", value={"kind": "reindex", "params": {}})])],
+        data: Annotated[NewJob, body("New job", {"kind": "reindex", "params": {}})],
         idempotency_key: Annotated[
-            str | None,
-            HeaderParameter(
-                name="Idempotency-Key",
-                max_length=service.KEY_CHARS_MAX,
-                description="Repeating a request with the same key answers with the job that it made.",
-            ),
+            str | None, key_header("Repeating a request with the same key answers with the job that it made.")
         ] = None,
     ) -> Response[Job]:
         """`reindex` asks again for the vectors that the tenant's ADRs lack; it changes nothing where none is
@@ -85,11 +72,7 @@ class JobController(Controller):
         headers = {"location": f"/v1/jobs/{job.job_id}"} | ({"idempotent-replay": "true"} if replayed else {})
         return Response(job, headers=headers, status_code=201)
 
-    @get(
-        operation_id="listJobs",
-        summary="List jobs",
-        responses=answers(JobPage, {"items": [_JOB], "next_cursor": None}, description="Jobs, newest first."),
-    )
+    @get("/", "List jobs", {"items": [_JOB], "next_cursor": None}, "Jobs, newest first.")
     async def list_jobs(
         self,
         database: Db,
@@ -102,24 +85,13 @@ class JobController(Controller):
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return await service.page(connection, principal.tenant_id, in_state, limit, cursor)
 
-    @get(
-        "/{job_id:uuid}",
-        operation_id="getJob",
-        summary="Read a job",
-        responses=answers(Job, _JOB, description="The job as it is now.", errors=(404,)),
-    )
+    @get("/{job_id:uuid}", "Read a job", _JOB, "The job as it is now.", errors=(404,))
     async def get_job(self, database: Db, principal: By, job_id: JobId) -> Job:
         """How far it is, and why it failed when it did. The steps to it are on the topic `job.progress`."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return await service.read(connection, principal.tenant_id, job_id)
 
-    @post(
-        "/{job_id:uuid}/cancel",
-        status_code=200,
-        operation_id="cancelJob",
-        summary="Cancel a job",
-        responses=answers(Job, _JOB | {"cancel_requested": True}, description="The job.", errors=(404,)),
-    )
+    @post("/{job_id:uuid}/cancel", "Cancel a job", _JOB | {"cancel_requested": True}, "The job.", errors=(404,))
     async def cancel_job(self, database: Db, principal: By, job_id: JobId) -> Job:
         """It ends after the step that it is in; what is done stays done. One that is over stays as it ended."""
         async with tenant_transaction(database, principal.tenant_id) as connection:

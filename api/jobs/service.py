@@ -6,7 +6,6 @@ with a lease does (`connectors/postgres/jobs.py`). Each function works in the ca
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -16,13 +15,13 @@ from msgspec import Meta
 
 from api import paging
 from api.auth.users import Principal
-from api.db import Connection
+from api.db import Connection, to_struct
+from api.requests import hash_request, require_usable_key
 from runtime.errors import Conflict, InvalidInput, NotFound
 from runtime.ids import new_id
 from schemas.jobs import KINDS
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-KEY_CHARS_MAX = 200
 
 
 class NewJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,11 +85,11 @@ async def create(
     connection: Connection, principal: Principal, wanted: NewJob, key: str | None, traceparent: str | None
 ) -> tuple[UUID, bool]:
     """A queued job and its announcement. True when an earlier request with this key had made it."""
-    if key is not None and (not 1 <= len(key) <= KEY_CHARS_MAX or "\0" in key):
-        raise InvalidInput("the Idempotency-Key is not usable", hint=f"1 to {KEY_CHARS_MAX} characters")
+    if key is not None:
+        require_usable_key(key)
     job_id = new_id()
     tenant_id = principal.tenant_id
-    request_hash = hashlib.sha256(msgspec.json.encode(wanted)).digest()
+    request_hash = hash_request(wanted)
     params = msgspec.json.encode(wanted.params).decode()
     made = await connection.fetchval(
         _INSERT_JOB, tenant_id, job_id, wanted.kind, params, key, request_hash, principal.user_id, traceparent
@@ -102,7 +101,7 @@ async def create(
         if row["request_hash"] != request_hash:
             raise Conflict("this Idempotency-Key was used for another request", hint="a new request needs a new key")
         return row["job_id"], True
-    await _announce(connection, tenant_id, job_id)
+    await connection.execute(_EMIT_SUBMITTED, tenant_id, job_id)
     return job_id, False
 
 
@@ -123,10 +122,6 @@ _EMIT_SUBMITTED = """
 """
 
 
-async def _announce(connection: Connection, tenant_id: UUID, job_id: UUID) -> None:
-    await connection.execute(_EMIT_SUBMITTED, tenant_id, job_id)
-
-
 _READ_JOBS = """
   select
     job_id, kind, params, state, phase, done, total, unit, attempts,
@@ -145,18 +140,15 @@ _READ_JOBS = """
 async def read(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job:
     row = await connection.fetchrow(_READ_JOBS, tenant_id, job_id, None, None, None, 1)
     if row is None:
-        raise _no_such_job(job_id)
+        raise NotFound(f"there is no job {job_id}", hint="GET /v1/jobs lists them")
     return _job(row)
 
 
 async def page(connection: Connection, tenant_id: UUID, state: State | None, limit: int, cursor: str | None) -> JobPage:
     """Newest first."""
-    filters = paging.fingerprint("jobs", state)
-    after = paging.decode(cursor, filters, tuple[datetime, UUID])
-    rows = await connection.fetch(_READ_JOBS, tenant_id, None, state, *(after or (None, None)), limit + 1)
-    shown, more = paging.split(rows, limit)
-    items = [_job(row) for row in shown]
-    return JobPage(items, paging.encode(filters, items[-1].created_at, items[-1].job_id) if more else None)
+    part = paging.Slice(cursor, limit, tuple[datetime, UUID], "jobs", state)
+    rows = await connection.fetch(_READ_JOBS, tenant_id, None, state, *part.after, part.rows_max)
+    return JobPage(*part.cut([_job(row) for row in rows], lambda job: (job.created_at, job.job_id)))
 
 
 _CANCEL_JOB = """
@@ -188,12 +180,4 @@ async def cancel(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job:
 
 
 def _job(row: Any) -> Job:
-    values = dict(row)
-    for name in ("params", "last_error"):
-        if isinstance(values[name], str):
-            values[name] = msgspec.json.decode(values[name])
-    return msgspec.convert(values, Job)
-
-
-def _no_such_job(job_id: UUID) -> NotFound:
-    return NotFound(f"there is no job {job_id}", hint="GET /v1/jobs lists them")
+    return to_struct(row, Job, "params", "last_error")

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from litestar import Controller, Request, Response, get
+from litestar import Controller, Request, Response
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from litestar.response import Stream
 
 from api import watermarks
-from api.auth.users import Principal
 from api.chat.controller import HEADERS, MEDIA_TYPE
-from api.db import Database
 from api.edge import HEAD_STATE
 from api.live.hub import Hub
 from api.live.join import TOKEN_CHARS_MAX
 from api.live.reader import Reader, require_token
-from api.openapi import answers
-from runtime.deadline import Deadline
+from api.routes import By, Db, get
 from runtime.errors import NotFound
 
 _EXAMPLE = """\
@@ -63,16 +60,19 @@ class LiveController(Controller):
 
     @get(
         "/{view:str}",
-        operation_id="readLive",
-        summary="Read a view, and each change of it",
-        responses=answers(str, _EXAMPLE, description=_DESCRIPTION, errors=(404, 413, 429), media_type=MEDIA_TYPE),
+        "Read a view, and each change of it",
+        _EXAMPLE,
+        _DESCRIPTION,
+        answer=str,
+        errors=(404, 413, 429),
+        media_type=MEDIA_TYPE,
     )
     async def read_live(
         self,
         request: Request[Any, Any, Any],
-        database: NamedDependency[Database],
+        database: Db,
         live: NamedDependency[Hub],
-        principal: NamedDependency[Principal],
+        principal: By,
         view: Annotated[str, PathParameter(description="Its name.")],
         token: _Token = None,
         last_event_id: _TokenInQuery = None,
@@ -89,9 +89,7 @@ class LiveController(Controller):
         last = require_token(token or last_event_id)
         if request.scope["state"].get(HEAD_STATE):
             return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
-        if position is not None:
-            deadline = Deadline.after(watermarks.POSITION_WAIT_S)
-            await watermarks.wait_until_reached(database, principal.tenant_id, position, deadline, view=found.name)
+        await watermarks.wait_until_shown(database, principal.tenant_id, found.name, position)
         reader = Reader(live, found, principal.tenant_id, request.auth.expires_at)
         await reader.begin(last)
         return Stream(reader.frames(), media_type=MEDIA_TYPE, headers=HEADERS)

@@ -120,11 +120,7 @@ def make_token(
     view: str, tenant_id: UUID, topic_id: str, offset: int, at_s: int, *, whole: bool, seen: PgSnapshot | None
 ) -> ResumeToken:
     """The token of a reader that has come to `offset`; `seen` while it may still meet what its snapshot has."""
-    if seen is None:
-        return ResumeToken(FORM, view, tenant_id, topic_id, offset, at_s, whole)
-    if len(seen.xip) > XIP_MAX:
-        return ResumeToken(FORM, view, tenant_id, topic_id, offset, at_s, False)
-    return ResumeToken(
-        *(FORM, view, tenant_id, topic_id, offset, at_s, whole),
-        *(seen.xmin, seen.xmax, tuple(sorted(seen.xip)), seen.lsn),
-    )
+    if seen is not None and len(seen.xip) > XIP_MAX:
+        seen, whole = None, False
+    snapshot = (seen.xmin, seen.xmax, tuple(sorted(seen.xip)), seen.lsn) if seen else ()
+    return ResumeToken(FORM, view, tenant_id, topic_id, offset, at_s, whole, *snapshot)

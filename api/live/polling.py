@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from api.db import Database, read_now, tenant_transaction
 from api.live.join import PgSnapshot
@@ -43,8 +45,7 @@ _SELECT_STOPPED = "select table_name from ops.cdc_tables where state = 'stopped'
 log = get_logger("live")
 
 
-@dataclass(frozen=True, slots=True)
-class DatabasePoll:
+class DatabasePoll(msgspec.Struct, frozen=True):
     """What the database said at once: how far each view was, all of it committed before `wal`."""
 
     wal: int
@@ -93,11 +94,9 @@ class Poller:
 
     async def wait_for_poll(self) -> None:
         """Wait until the poll that is under way is over, or takes too long."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(2 * POLL_S):
                 await self._polled.wait()
-        except TimeoutError:
-            return
 
     def find_silent(self) -> list[str]:
         """Those of database and kafka that do not answer right now."""
@@ -121,12 +120,10 @@ class Poller:
             self._polled.clear()
 
     async def _stops_within(self, seconds: float) -> bool:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
-        except TimeoutError:
-            return False
-        return True
+        return self._stop.is_set()
 
     def _note_answer(self, *names: str) -> None:
         self._answered_s |= dict.fromkeys(names, self._clock.monotonic())

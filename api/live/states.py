@@ -15,10 +15,14 @@ anything: `want` says what is to be done next, whoever drives (`reader`) does it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as replace_in
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from api.live.events import End, Reset
 from api.live.join import TOKEN_S_MAX, PgSnapshot, ResumeToken, make_token
@@ -68,59 +72,59 @@ class Position:
 # --- the states -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Resuming:
+class Resuming(Struct, frozen=True):
     """The token was accepted; does the log still have its offset?"""
 
+    want: ClassVar[Want] = "bounds"
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
-class Settling:
+class Settling(Struct, frozen=True):
     """Waits for polls of the hub, so that the snapshot that follows is young enough."""
 
+    want: ClassVar[Want] = "poll"
     position: Position
     polls: int
     tries: int = 0
     reset: Reset | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
+class Joining(Struct, frozen=True):
     """Has no rows, or those of before: a snapshot is to be read."""
 
+    want: ClassVar[Want] = "snapshot"
     position: Position = Position()
     tries: int = 0
     reset: Reset | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
+class Sending(Struct, frozen=True):
     """Has joined; so many pages of the snapshot are not sent yet."""
 
+    want: ClassVar[Want] = "page"
     position: Position
     pages: tuple[bytes, ...]
     reset: Reset | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Following:
+class Following(Struct, frozen=True):
     """Shows what arrives in the ring."""
 
+    want: ClassVar[Want] = "changes"
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
-class CatchingUp:
+class CatchingUp(Struct, frozen=True):
     """Reads from the log what the ring does not have any more."""
 
+    want: ClassVar[Want] = "log"
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """Says why, and nothing more. `whole`: as it was before."""
 
+    want: ClassVar[Want] = "end"
     position: Position
     reason: End
     whole: bool
@@ -149,8 +153,7 @@ def count_bytes(state: ReaderState) -> int:
 # --- the events -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class BoundsFound:
+class BoundsFound(Struct, frozen=True):
     """What the log has, and from where on the ring does. `may_catch_up`: there is room for one more who reads it."""
 
     first: int
@@ -159,60 +162,50 @@ class BoundsFound:
     may_catch_up: bool
 
 
-@dataclass(frozen=True, slots=True)
-class HubPolled:
+class HubPolled(Struct, frozen=True):
     """A poll of database and broker is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommitHidden:
+class CommitHidden(Struct, frozen=True):
     """The snapshot may lack a commit that is not in the ring any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotJoined:
+class SnapshotJoined(Struct, frozen=True):
     """The rows were read, and the log goes on at `position`."""
 
     position: Position
     pages: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ResetSaid:
+class ResetSaid(Struct, frozen=True):
     """The reader knows that its rows are void."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageSent:
+class PageSent(Struct, frozen=True):
     """The first of the pages is with the reader."""
 
 
-@dataclass(frozen=True, slots=True)
-class OffsetReached:
+class OffsetReached(Struct, frozen=True):
     """Every change before `offset` was shown."""
 
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotPassed:
+class SnapshotPassed(Struct, frozen=True):
     """Everything that follows was committed after the snapshot."""
 
 
-@dataclass(frozen=True, slots=True)
-class RingReached:
+class RingReached(Struct, frozen=True):
     """The ring has everything that follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class PositionLost:
+class PositionLost(Struct, frozen=True):
     """What follows cannot be shown."""
 
     reason: Reset
 
 
-@dataclass(frozen=True, slots=True)
-class ReadOver:
+class ReadOver(Struct, frozen=True):
     """Somebody or something ends it."""
 
     reason: End
@@ -238,21 +231,7 @@ ReaderEvent = (
 
 def want(state: ReaderState) -> Want:
     """What is to be done in this state."""
-    match state:
-        case Resuming():
-            return "bounds"
-        case Settling():
-            return "poll"
-        case Joining():
-            return "snapshot"
-        case Sending():
-            return "page"
-        case Following():
-            return "changes"
-        case CatchingUp():
-            return "log"
-        case Ended():
-            return "end"
+    return state.want
 
 
 def step(state: ReaderState, event: ReaderEvent) -> ReaderState:
@@ -297,9 +276,9 @@ def _follow(state: Following | CatchingUp, event: ReaderEvent) -> ReaderState | 
     at = state.position
     match state, event:
         case _, OffsetReached(offset):
-            return replace(state, position=replace(at, offset=max(at.offset, offset)))
+            return replace(state, position=replace_in(at, offset=max(at.offset, offset)))
         case _, SnapshotPassed():
-            return replace(state, position=replace(at, seen=None))
+            return replace(state, position=replace_in(at, seen=None))
         case _, PositionLost(reason):
             return _start_anew(at, reason)
         case CatchingUp(), RingReached():
@@ -318,7 +297,7 @@ def _resume(position: Position, found: BoundsFound) -> ReaderState:
 
 
 def _start_anew(position: Position, reason: Reset) -> ReaderState:
-    fresh = replace(position, seen=None, base=None)
+    fresh = replace_in(position, seen=None, base=None)
     if reason in ("unreadable", "other-log"):
         # The snapshot that follows must be known to be younger than what was met.
         return Settling(fresh, SETTLE_POLLS, reset=reason)

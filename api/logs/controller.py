@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from litestar import Controller, get, post
-from litestar.di import NamedDependency
-from litestar.openapi.spec import Example
-from litestar.params import Body
+from litestar import Controller
 from msgspec import Meta
 
 from api import paging
-from api.auth.users import Principal
-from api.db import Database, tenant_transaction
+from api.db import tenant_transaction
 from api.logs import service
-from api.openapi import answers
+from api.routes import By, Db, body, get, post
 
 _LOG = {
     "log_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
@@ -38,32 +34,20 @@ class LogController(Controller):
     path = "/v1/logs"
     tags = ("logs",)
 
-    @get(
-        operation_id="listLogs",
-        summary="List logs",
-        responses=answers(service.LogPage, {"items": [_LOG], "next_cursor": None}, description="Logs, by slug."),
-    )
+    @get("/", "List logs", {"items": [_LOG], "next_cursor": None}, "Logs, by slug.")
     async def list_logs(
-        self,
-        database: NamedDependency[Database],
-        principal: NamedDependency[Principal],
-        limit: paging.Limit = paging.LIMIT_DEFAULT,
-        cursor: paging.Cursor = None,
+        self, database: Db, principal: By, limit: paging.Limit = paging.LIMIT_DEFAULT, cursor: paging.Cursor = None
     ) -> service.LogPage:
         """The logs of the tenant, by slug, with how many ADRs each has."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return await service.page(connection, principal.tenant_id, limit, cursor)
 
-    @post(
-        operation_id="createLog",
-        summary="Make a log",
-        responses=answers(service.Log, _LOG, status=201, description="The new log.", errors=(409, 413, 415)),
-    )
+    @post("/", "Make a log", _LOG, "The new log.", status=201, errors=(409, 413, 415))
     async def create_log(
         self,
-        database: NamedDependency[Database],
-        principal: NamedDependency[Principal],
-        data: Annotated[NewLog, Body(examples=[Example("New log", value={"slug": "payments", "name": "Payments"})])],
+        database: Db,
+        principal: By,
+        data: Annotated[NewLog, body("New log", {"slug": "payments", "name": "Payments"})],
     ) -> service.Log:
         """Numbers begin at 1. 409 when the tenant has a log with this slug."""
         async with tenant_transaction(database, principal.tenant_id) as connection:

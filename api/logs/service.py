@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from api import paging
-from api.db import Connection
+from api.db import Connection, to_struct
 from runtime.errors import Conflict, InvalidInput, NotFound
 from runtime.ids import new_id
 
@@ -42,10 +42,10 @@ class LogPage(msgspec.Struct, frozen=True):
 async def create(connection: Connection, tenant_id: UUID, slug: str, name: str = "") -> Log:
     """Make a log. Raises `Conflict` when the tenant has one with this slug."""
     _check(slug, name)
-    made = await _insert(connection, tenant_id, slug, name or slug)
+    made = await connection.fetchrow(_INSERT_LOG, tenant_id, new_id(), slug, name or slug)
     if made is None:
         raise Conflict(f"there is a log {slug!r} already", hint="choose another slug, or use the one that exists")
-    return Log(made, slug, name or slug, 1, 0, await _read_created_at(connection, tenant_id, made))
+    return to_struct(made, Log)
 
 
 async def ensure(connection: Connection, tenant_id: UUID, slug: str, name: str = "") -> UUID:
@@ -55,7 +55,8 @@ async def ensure(connection: Connection, tenant_id: UUID, slug: str, name: str =
         return found
     _check(slug, name)
     # Losing a race is fine: the winner's row is committed by the time `on conflict` lets us go on.
-    return await _insert(connection, tenant_id, slug, name or slug) or await by_slug(connection, tenant_id, slug)
+    made: UUID | None = await connection.fetchval(_INSERT_LOG, tenant_id, new_id(), slug, name or slug)
+    return made or await by_slug(connection, tenant_id, slug)
 
 
 async def find(connection: Connection, tenant_id: UUID, slug: str) -> UUID | None:
@@ -90,12 +91,9 @@ _LIST_LOGS = """
 
 async def page(connection: Connection, tenant_id: UUID, limit: int, cursor: str | None) -> LogPage:
     """The tenant's logs, by slug."""
-    of = paging.fingerprint("logs")
-    after = paging.decode(cursor, of, tuple[str])
-    rows = await connection.fetch(_LIST_LOGS, tenant_id, after[0] if after else None, limit + 1)
-    rows, more = paging.split(rows, limit)
-    items = [msgspec.convert(dict(row), Log) for row in rows]
-    return LogPage(items, paging.encode(of, items[-1].slug) if more else None)
+    part = paging.Slice(cursor, limit, tuple[str], "logs")
+    rows = await connection.fetch(_LIST_LOGS, tenant_id, *part.after, part.rows_max)
+    return LogPage(*part.cut([to_struct(row, Log) for row in rows], lambda log: (log.slug,)))
 
 
 _TAKE_NUMBER = """
@@ -123,20 +121,8 @@ _INSERT_LOG = """
   insert into app.logs (tenant_id, log_id, slug, name)
   values ($1, $2, $3, $4)
   on conflict (tenant_id, slug) do nothing
-  returning log_id
+  returning log_id, slug, name, next_number, 0 as adrs, created_at
 """
-
-
-async def _insert(connection: Connection, tenant_id: UUID, slug: str, name: str) -> UUID | None:
-    made: UUID | None = await connection.fetchval(_INSERT_LOG, tenant_id, new_id(), slug, name)
-    return made
-
-
-async def _read_created_at(connection: Connection, tenant_id: UUID, log_id: UUID) -> datetime:
-    at: datetime = await connection.fetchval(
-        "select created_at from app.logs where tenant_id = $1 and log_id = $2", tenant_id, log_id
-    )
-    return at
 
 
 def _check(slug: str, name: str) -> None:

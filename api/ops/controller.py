@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, Response
 from litestar.di import NamedDependency
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.auth.issuer import LocalIssuer
 from api.auth.middleware import PUBLIC
-from api.openapi import answers
 from api.ops.readiness import Readiness
+from api.routes import get
 from runtime import exposition
 from runtime.errors import NotFound
 
@@ -51,63 +51,46 @@ class OpsController(Controller):
     tags = ("operations",)
     opt = PUBLIC
 
-    @get(
-        "/health/live",
-        operation_id="getLive",
-        summary="Is the process alive",
-        responses=answers(Live, {"status": "live"}, description="It is.", public=True),
-    )
-    async def live(self) -> Live:
+    @get("/health/live", "Is the process alive", {"status": "live"}, "It is.", public=True)
+    async def get_live(self) -> Live:
         """Answers as soon as the process listens. Never looks at a dependency: restarting us would not heal one."""
         return Live()
 
     @get(
         "/health/ready",
-        operation_id="getReady",
-        summary="Can it serve",
-        responses={
-            **answers(ReadinessReport, _READY, description="It can.", public=True),
-            503: answers(
-                ReadinessReport, _WAITING, status=503, description="Not now; `reasons` says why.", public=True
-            )[503],
-        },
+        "Can it serve",
+        _READY,
+        "It can.",
+        also={503: (_WAITING, "Not now; `reasons` says why.")},
+        public=True,
     )
-    async def ready(self, readiness: NamedDependency[Readiness]) -> Response[ReadinessReport]:
+    async def get_ready(self, readiness: NamedDependency[Readiness]) -> Response[ReadinessReport]:
         """503 with reasons until the database answers, is migrated, and there are keys to check tokens with."""
         report = msgspec.convert(await readiness.check(), ReadinessReport)
         return Response(report, status_code=200 if report.status == "ready" else 503)
 
     @get(
         "/metrics",
-        operation_id="getMetrics",
-        summary="Metrics for Prometheus",
+        "Metrics for Prometheus",
+        'adriatic_http_requests_total{method="GET",route="/v1/adrs",status="200"} 42.0\n',
+        "Prometheus text format.",
+        answer=str,
         media_type="text/plain",
-        responses=answers(
-            str,
-            'adriatic_http_requests_total{method="GET",route="/v1/adrs",status="200"} 42.0\n',
-            description="Prometheus text format.",
-            media_type="text/plain",
-            public=True,
-        ),
+        public=True,
     )
-    async def metrics(self) -> Response[bytes]:
+    async def get_metrics(self) -> Response[bytes]:
         """Every metric of this process, in the Prometheus text format. Several workers: their sum."""
         return Response(exposition.render(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     @get(
         "/.well-known/jwks.json",
-        operation_id="getKeys",
-        summary="Public keys of the local issuer",
-        media_type="application/json",
-        responses=answers(
-            dict[str, Any],
-            {"keys": [{"kty": "EC", "crv": "P-256", "kid": "…", "x": "…", "y": "…", "use": "sig", "alg": "ES256"}]},
-            description="A JWKS (RFC 7517).",
-            errors=(404,),
-            public=True,
-        ),
+        "Public keys of the local issuer",
+        {"keys": [{"kty": "EC", "crv": "P-256", "kid": "…", "x": "…", "y": "…", "use": "sig", "alg": "ES256"}]},
+        "A JWKS (RFC 7517).",
+        errors=(404,),
+        public=True,
     )
-    async def keys(self, issuer: NamedDependency[LocalIssuer | None]) -> dict[str, Any]:
+    async def get_keys(self, issuer: NamedDependency[LocalIssuer | None]) -> dict[str, Any]:
         """What others need to check tokens of the local issuer. 404 where an identity provider is configured."""
         if issuer is None:
             raise NotFound("tokens here are of an identity provider", hint="its keys are at its own address")

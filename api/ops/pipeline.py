@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from litestar import Controller, get
-from litestar.di import NamedDependency
+from litestar import Controller
 
-from api.auth.users import Principal
-from api.db import Database, tenant_transaction
-from api.openapi import answers
+from api.db import tenant_transaction
+from api.routes import By, Db, get
 from schemas import pipeline
-from schemas.pipeline import BLAME, GroupLag, Percentiles, State, Status, ViewFreshness
+from schemas.pipeline import BLAME, Percentiles, State, Status
 
 
 class ConsumerLag(msgspec.Struct, frozen=True):
@@ -133,14 +131,8 @@ class PipelineController(Controller):
     path = "/v1/pipeline"
     tags = ("operations",)
 
-    @get(
-        operation_id="getPipeline",
-        summary="How far behind everything is",
-        responses=answers(PipelineReport, _EXAMPLE, description="As of `sampled_at`."),
-    )
-    async def get_pipeline(
-        self, database: NamedDependency[Database], principal: NamedDependency[Principal]
-    ) -> PipelineReport:
+    @get("/", "How far behind everything is", _EXAMPLE, "As of `sampled_at`.")
+    async def get_pipeline(self, database: Db, principal: By) -> PipelineReport:
         """Lag of every flow and agent, freshness of every view by stage, dead letters, the replication slot; worst
         first. A picture older than 10 s is not shown: everything is `unknown` then, with the reason."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
@@ -158,16 +150,8 @@ def report(found: pipeline.Pipeline) -> PipelineReport:
     return PipelineReport(
         sampled_at=datetime.fromtimestamp(found.sampled_at_s, UTC) if found.sampled_at_s else None,
         reason=found.reason,
-        groups=[_group(each) for each in found.groups if each.ours],
-        views=[_view(each) for each in found.views],
+        groups=msgspec.convert([each for each in found.groups if each.ours], list[ConsumerLag], from_attributes=True),
+        views=msgspec.convert(found.views, list[ViewAge], from_attributes=True),
         dead_letters=Letters(None if found.slot is None else sum(each.open for each in kinds), kinds),
         slot=found.slot,
     )
-
-
-def _group(each: GroupLag) -> ConsumerLag:
-    return msgspec.convert(each, ConsumerLag, from_attributes=True)
-
-
-def _view(each: ViewFreshness) -> ViewAge:
-    return msgspec.convert(each, ViewAge, from_attributes=True)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Set
-from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 
 import jinja2
+import msgspec
 
 from api.search.query import QUERY_CHARS_MAX
 from runtime import __version__
@@ -33,8 +33,7 @@ DIGEST_CHARS = 16
 """64 bits of SHA-256 tell apart more builds than there will be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
+class Asset(msgspec.Struct, frozen=True):
     """One file. `packed` is its gzip, None where that would not be smaller."""
 
     body: bytes
@@ -43,8 +42,7 @@ class Asset:
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
-class Assets:
+class Assets(msgspec.Struct, frozen=True):
     """Every file by its name, the hash of all of them, and the document that names them."""
 
     digest: str

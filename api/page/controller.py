@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Controller, Response, get
+from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from api.auth.middleware import PUBLIC
-from api.openapi import answers
 from api.page.assets import PREFIX, Asset, Assets
+from api.routes import IfNoneMatch, get
 from api.search.query import QUERY_CHARS_MAX
 from runtime.errors import NotFound
 
@@ -48,9 +48,6 @@ DOCUMENT = SAFE | {
 }
 FILE = SAFE | {"cache-control": "public, max-age=31536000, immutable"}
 
-Known = Annotated[
-    str | None, HeaderParameter(name="If-None-Match", description="ETag of the answer that you have already.")
-]
 Accepted = Annotated[
     str | None, HeaderParameter(name="Accept-Encoding", description="With gzip the answer is a fifth of its size.")
 ]
@@ -62,21 +59,13 @@ class PageController(Controller):
     tags = ("page",)
     opt = PUBLIC
 
-    @get(
-        "/",
-        operation_id="getPage",
-        summary="The page",
-        media_type="text/html",
-        responses=answers(
-            str, "<!doctype html>…", description="An HTML document.", media_type="text/html", public=True
-        ),
-    )
-    async def page(
+    @get("/", "The page", "<!doctype html>…", "An HTML document.", answer=str, media_type="text/html", public=True)
+    async def get_page(
         self,
         assets: NamedDependency[Assets],
         q: Annotated[str | None, QueryParameter(max_length=QUERY_CHARS_MAX, description="Search for it.")] = None,
         adr: Annotated[UUID | None, QueryParameter(description="Show this ADR.")] = None,
-        if_none_match: Known = None,
+        if_none_match: IfNoneMatch = None,
         accept_encoding: Accepted = None,
     ) -> Response[bytes | None]:
         """Search, ADRs with their history, questions with cited answers, and what is happening now.
@@ -88,24 +77,20 @@ class PageController(Controller):
 
     @get(
         f"{PREFIX}/{{digest:str}}/{{name:path}}",
-        operation_id="getAsset",
-        summary="A file of the page",
+        "A file of the page",
+        ":root { color-scheme: light dark; }",
+        "The file, which never changes.",
+        answer=str,
+        errors=(404,),
         media_type="text/plain",
-        responses=answers(
-            str,
-            ":root { color-scheme: light dark; }",
-            description="The file, which never changes.",
-            media_type="text/plain",
-            errors=(404,),
-            public=True,
-        ),
+        public=True,
     )
-    async def file(
+    async def get_asset(
         self,
         assets: NamedDependency[Assets],
         digest: Annotated[str, PathParameter(description="The hash of all files, as the page names it.")],
         name: Annotated[str, PathParameter(description="The file's name.")],
-        if_none_match: Known = None,
+        if_none_match: IfNoneMatch = None,
         accept_encoding: Accepted = None,
     ) -> Response[bytes | None]:
         """Keep it for ever: other contents have another address."""

@@ -5,29 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response
 from litestar.di import NamedDependency
-from litestar.openapi.spec import Example
-from litestar.params import Body, QueryParameter
+from litestar.params import QueryParameter
 
 from api import watermarks
 from api.auth.users import Principal
 from api.db import Database
-from api.openapi import answers
 from api.requests import require_zone
-from api.search import service
+from api.routes import By, Db, body, get, post
+from api.search import schemas, service
 from api.search.embedding import QueryEmbedder
 from api.search.query import QUERY_CHARS_MAX
-from api.search.schemas import (
-    LIMIT_DEFAULT,
-    LIMIT_MAX,
-    VALUE_CHARS_MAX,
-    VALUES_MAX,
-    Mode,
-    SearchRequest,
-    SearchResult,
-)
-from runtime.deadline import Deadline
 from schemas.sources import Kind
 
 _REQUEST = {"q": "why is there no dual write", "mode": "hybrid", "status": ["accepted"], "limit": 5, "explain": True}
@@ -85,8 +74,10 @@ _RESULT = {
 }
 _DESCRIPTION = "The best hits, best first. `degraded` names an arm that could not take part."
 
-_Values = Annotated[list[str] | None, QueryParameter(max_items=VALUES_MAX, description="Repeat it for several values.")]
-_Value = Annotated[str | None, QueryParameter(max_length=VALUE_CHARS_MAX, description="One value.")]
+_Values = Annotated[
+    list[str] | None, QueryParameter(max_items=schemas.VALUES_MAX, description="Repeat it for several values.")
+]
+_Value = Annotated[str | None, QueryParameter(max_length=schemas.VALUE_CHARS_MAX, description="One value.")]
 
 
 class SearchController(Controller):
@@ -95,16 +86,12 @@ class SearchController(Controller):
     path = "/v1/search"
     tags = ("search",)
 
-    @get(
-        operation_id="searchByLink",
-        summary="Search, as a link",
-        responses=answers(SearchResult, _RESULT, description=_DESCRIPTION),
-    )
+    @get("/", "Search, as a link", _RESULT, _DESCRIPTION)
     async def search_by_link(
         self,
-        database: NamedDependency[Database],
+        database: Db,
         embedder: NamedDependency[QueryEmbedder],
-        principal: NamedDependency[Principal],
+        principal: By,
         q: Annotated[
             str,
             QueryParameter(
@@ -114,7 +101,7 @@ class SearchController(Controller):
             ),
         ],
         mode: Annotated[
-            Mode, QueryParameter(description="By words (BM25), by meaning (vectors), or both joined by rank.")
+            schemas.Mode, QueryParameter(description="By words (BM25), by meaning (vectors), or both joined by rank.")
         ] = "hybrid",
         status: _Values = None,
         tag: _Values = None,
@@ -126,47 +113,45 @@ class SearchController(Controller):
         until: Annotated[
             datetime | None, QueryParameter(description="In effect before this time (with its zone).")
         ] = None,
-        limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT,
+        limit: Annotated[
+            int, QueryParameter(ge=1, le=schemas.LIMIT_MAX, description="Hits at most.")
+        ] = schemas.LIMIT_DEFAULT,
         explain: Annotated[bool, QueryParameter(description="Say how each hit got its place.")] = False,
         kind: Annotated[Kind | None, QueryParameter(description="Sources of this kind only.")] = None,
         position: watermarks.Position = None,
-    ) -> Response[SearchResult]:
+    ) -> Response[schemas.SearchResult]:
         """Statuses are alternatives, tags are all required, and filters are joined by and."""
         require_zone("since", since)
         require_zone("until", until)
-        request = SearchRequest(q, mode, status or [], tag or [], log, author, since, until, limit, explain, kind)
+        request = schemas.SearchRequest(
+            q, mode, status or [], tag or [], log, author, since, until, limit, explain, kind
+        )
         await _wait_for_position(database, principal, position, mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, request))
 
-    @post(
-        operation_id="search",
-        status_code=200,
-        summary="Search",
-        responses=answers(SearchResult, _RESULT, description=_DESCRIPTION, errors=(413, 415)),
-    )
+    @post("/", "Search", _RESULT, _DESCRIPTION, errors=(413, 415))
     async def search(
         self,
-        database: NamedDependency[Database],
+        database: Db,
         embedder: NamedDependency[QueryEmbedder],
-        principal: NamedDependency[Principal],
-        data: Annotated[SearchRequest, Body(examples=[Example("Search", value=_REQUEST)])],
+        principal: By,
+        data: Annotated[schemas.SearchRequest, body("Search", _REQUEST)],
         position: watermarks.Position = None,
-    ) -> Response[SearchResult]:
+    ) -> Response[schemas.SearchResult]:
         """The query in the body: it does not end up in logs of addresses. The answer is that of the link."""
         await _wait_for_position(database, principal, position, data.mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, data))
 
 
-async def _wait_for_position(database: Database, principal: Principal, position: str | None, mode: Mode) -> None:
+async def _wait_for_position(
+    database: Database, principal: Principal, position: str | None, mode: schemas.Mode
+) -> None:
     """Wait for the position. The mode `hybrid` waits for words alone: `as_of.meaning` says how far the other arm is."""
-    if position is not None:
-        deadline = Deadline.after(watermarks.POSITION_WAIT_S)
-        await watermarks.wait_until_reached(
-            database, principal.tenant_id, position, deadline, meaning=mode == "meaning"
-        )
+    words, meaning = watermarks.WORDS_VIEW, mode == "meaning"
+    await watermarks.wait_until_shown(database, principal.tenant_id, words, position, meaning=meaning)
 
 
-def _answer(result: SearchResult) -> Response[SearchResult]:
+def _answer(result: schemas.SearchResult) -> Response[schemas.SearchResult]:
     """Set the watermark of the arm that is furthest behind, for clients that do not look into the body."""
     order = ("fresh", "stale", "unknown")
     used = [as_of for as_of in (result.as_of.words, result.as_of.meaning) if as_of is not None]

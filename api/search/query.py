@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from runtime.errors import InvalidInput
 
@@ -24,8 +25,7 @@ _TOKEN = re.compile(r'(?P<minus>(?<!\S)-)?"(?P<phrase>[^"]*)"|(?P<word>\S+)')
 _NAME = re.compile(r"(?:adr[\s#_-]*|#)0*(?P<number>\d{1,10})|0*(?P<bare>\d{1,10})", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """`text` is what is ranked by: everything but exclusions and operators. `required` are alternatives of phrases, in
     the form that websearch_to_tsquery reads; `excluded` likewise. `number` is set when the text is nothing but the name
     of an ADR, like ADR-12."""

@@ -13,22 +13,8 @@ from uuid import UUID
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.search import query as queries
-from api.search import sql
+from api.search import schemas, sql
 from api.search.embedding import QueryEmbedder
-from api.search.schemas import (
-    Arm,
-    ArmRank,
-    ChunkPlace,
-    Degraded,
-    Hit,
-    HitDocument,
-    HitExplanation,
-    SearchExplanation,
-    SearchFreshness,
-    SearchRequest,
-    SearchResult,
-    Snippet,
-)
 from api.search.snippet import START, STOP, snippet
 from connectors.embedders import EmbeddingSpace, Vector
 from runtime import metrics
@@ -51,12 +37,14 @@ SNIPPET_WORDS_MIN = 20
 """Three lines of a terminal: enough to tell whether to open it."""
 
 
-async def search(database: Database, embedder: QueryEmbedder, tenant_id: UUID, request: SearchRequest) -> SearchResult:
+async def search(
+    database: Database, embedder: QueryEmbedder, tenant_id: UUID, request: schemas.SearchRequest
+) -> schemas.SearchResult:
     """Raises `InvalidInput` for a query without words, and `DependencyUnavailable` when no arm can answer."""
     query = queries.parse(request.q)
     metrics.SEARCHES.labels(request.mode).inc()
     began_s = SYSTEM_CLOCK.monotonic()
-    degraded: list[Degraded] = []
+    degraded: list[schemas.Degraded] = []
     embedded: tuple[EmbeddingSpace, Vector] | None = None
     if request.mode != "words":
         try:
@@ -75,7 +63,7 @@ async def search(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
         terms = await connection.fetchval("select mv.search_terms($1)", query.text) if request.explain else []
     explanation = None
     if request.explain:
-        explanation = SearchExplanation(
+        explanation = schemas.SearchExplanation(
             text=query.text,
             terms=terms,
             required=list(query.required),
@@ -90,16 +78,16 @@ async def search(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
             query_ms=round((SYSTEM_CLOCK.monotonic() - began_s - embed_s) * 1000, 3),
         )
     hits = [_hit(row, request.explain) for row in rows]
-    return SearchResult(request.mode, hits, degraded, as_of, explanation)
+    return schemas.SearchResult(request.mode, hits, degraded, as_of, explanation)
 
 
-def _degrade(request: SearchRequest, arm: Arm, error: AdriaticError) -> Degraded:
+def _degrade(request: schemas.SearchRequest, arm: schemas.Arm, error: AdriaticError) -> schemas.Degraded:
     if request.mode == arm:
         raise DependencyUnavailable(
             f"search by {arm} cannot answer now: {error.detail}",
             hint=error.hint or 'try again, or search with mode "words"',
         ) from error
-    return Degraded(arm, error.code, error.detail, error.hint)
+    return schemas.Degraded(arm, error.code, error.detail, error.hint)
 
 
 async def _other_space(connection: Connection, space: EmbeddingSpace) -> DependencyUnavailable | None:
@@ -120,7 +108,7 @@ class Allowed(NamedTuple):
     ids: list[UUID]
 
 
-async def _find_allowed(connection: Connection, request: SearchRequest, query: queries.Query) -> Allowed | None:
+async def _find_allowed(connection: Connection, request: schemas.SearchRequest, query: queries.Query) -> Allowed | None:
     """What passes the filters; None when there is none."""
     filters = (request.status, request.tag, request.log, request.author, request.since, request.until)
     if not any((*filters, query.required, query.excluded, request.kind)):
@@ -131,7 +119,7 @@ async def _find_allowed(connection: Connection, request: SearchRequest, query: q
 
 async def _hits(
     connection: Connection,
-    request: SearchRequest,
+    request: schemas.SearchRequest,
     query: queries.Query,
     embedded: tuple[EmbeddingSpace, Vector] | None,
     allowed: Allowed | None,
@@ -156,17 +144,19 @@ async def _hits(
     return rows
 
 
-async def _freshness(connection: Connection, request: SearchRequest, by_meaning: bool) -> SearchFreshness:
+async def _freshness(
+    connection: Connection, request: schemas.SearchRequest, by_meaning: bool
+) -> schemas.SearchFreshness:
     words = await watermarks.read(connection, watermarks.WORDS_VIEW)
-    return SearchFreshness(
+    return schemas.SearchFreshness(
         words=words if request.mode != "meaning" else None,
         meaning=await watermarks.read_meaning(connection, words) if by_meaning else None,
     )
 
 
-def _hit(row: Any, explain: bool) -> Hit:
+def _hit(row: Any, explain: bool) -> schemas.Hit:
     source_id = UUID(str(row["source_id"]))
-    return Hit(
+    return schemas.Hit(
         kind=row["kind"],
         source_id=source_id,
         number=row["number"],
@@ -177,22 +167,20 @@ def _hit(row: Any, explain: bool) -> Hit:
         version=row["shown_version"],
         effective_at=row["effective_at"],
         score=row["score"],
-        snippet=_snippet(row["headline"]),
-        chunk=ChunkPlace(row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
-        document=HitDocument(row["origin"], row["media_type"], row["uri"]) if row["origin"] else None,
+        snippet=schemas.Snippet(*snippet(row["headline"])),
+        chunk=schemas.ChunkPlace(
+            row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]
+        ),
+        document=schemas.HitDocument(row["origin"], row["media_type"], row["uri"]) if row["origin"] else None,
         path=None if row["origin"] == "feed" else sources.KINDS[row["kind"]].path.format(source_id),
-        explain=HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"]) if explain else None,
+        explain=schemas.HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"]) if explain else None,
     )
 
 
-def _snippet(headline: str) -> Snippet:
-    return Snippet(*snippet(headline))
-
-
-def _arm(row: Any, arm: Arm) -> ArmRank | None:
+def _arm(row: Any, arm: schemas.Arm) -> schemas.ArmRank | None:
     if row[f"{arm}_rank"] is None:
         return None
-    return ArmRank(
+    return schemas.ArmRank(
         rank=row[f"{arm}_rank"],
         score=row[f"{arm}_score"],
         contribution=row[f"{arm}_part"],

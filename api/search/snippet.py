@@ -16,7 +16,7 @@ def snippet(headline: str) -> tuple[str, list[tuple[int, int]]]:
     text: list[str] = []
     places: list[tuple[int, int]] = []
     length, start = 0, -1
-    for piece in re.split(f"([{START}{STOP}])", _one_line(headline)):
+    for piece in re.split(f"([{START}{STOP}])", " ".join(headline.split())):
         if piece == START:
             start = length
         elif piece == STOP:
@@ -27,7 +27,3 @@ def snippet(headline: str) -> tuple[str, list[tuple[int, int]]]:
             text.append(piece)
             length += len(piece)
     return "".join(text), places
-
-
-def _one_line(raw: str) -> str:
-    return " ".join(raw.split())

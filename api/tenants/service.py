@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from api.db import Connection, single
+from api.db import Connection, single, to_struct
 from runtime.errors import Conflict, InvalidInput, NotFound
 from runtime.ids import new_id
 from runtime.settings import PostgresSettings
@@ -63,7 +62,7 @@ async def create(connection: Connection, slug: str, name: str = "", *, if_missin
         raise InvalidInput("the name is empty or too long", hint=f"1 to {NAME_CHARS_MAX} characters")
     row = await connection.fetchrow(_INSERT_TENANT, new_id(), slug, name)
     if row:
-        return _tenant(row, created=True)
+        return to_struct({**row, "created": True}, Tenant)
     if not if_missing:
         raise Conflict(f"there is a tenant {slug!r} already", hint="choose another slug, or pass --if-missing")
     return await by_slug(connection, slug)
@@ -73,7 +72,7 @@ async def by_slug(connection: Connection, slug: str) -> Tenant:
     row = await connection.fetchrow("select tenant_id, slug, name, created_at from app.tenants where slug = $1", slug)
     if row is None:
         raise NotFound(f"there is no tenant {slug!r}", hint="see `adriatic tenant list`")
-    return _tenant(row)
+    return to_struct(row, Tenant)
 
 
 async def list_all(connection: Connection) -> list[Tenant]:
@@ -81,8 +80,4 @@ async def list_all(connection: Connection) -> list[Tenant]:
     rows = await connection.fetch(
         "select tenant_id, slug, name, created_at from app.tenants order by slug limit $1", TENANTS_MAX
     )
-    return [_tenant(row) for row in rows]
-
-
-def _tenant(row: Any, *, created: bool = False) -> Tenant:
-    return Tenant(UUID(str(row["tenant_id"])), row["slug"], row["name"], row["created_at"], created)
+    return [to_struct(row, Tenant) for row in rows]

@@ -5,17 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from litestar import Controller, Response, get
-from litestar.di import NamedDependency
+from litestar import Controller, Response
 from litestar.params import QueryParameter
 
 from api import watermarks
-from api.auth.users import Principal
-from api.db import Database
-from api.openapi import answers
 from api.requests import require_zone
+from api.routes import By, Db, get
 from api.usage import service
-from api.usage.service import ROWS_DEFAULT, ROWS_MAX, By, UsageReport
+from api.usage.service import ROWS_DEFAULT, ROWS_MAX, UsageReport
 
 _SPENT = {
     "attempts": 12,
@@ -60,16 +57,12 @@ class UsageController(Controller):
     path = "/v1/usage"
     tags = ("usage",)
 
-    @get(
-        operation_id="getUsage",
-        summary="Tokens and money",
-        responses=answers(UsageReport, _USAGE, description="Sums of the attempts in the range."),
-    )
+    @get("/", "Tokens and money", _USAGE, "Sums of the attempts in the range.")
     async def get_usage(
         self,
-        database: NamedDependency[Database],
-        principal: NamedDependency[Principal],
-        by: Annotated[By, QueryParameter(description="What a row is of.")] = "day",
+        database: Db,
+        principal: By,
+        by: Annotated[service.By, QueryParameter(description="What a row is of.")] = "day",
         first: Annotated[
             datetime | None,
             QueryParameter(name="from", description="Hours or days that begin at or after this time (with its zone)."),

@@ -62,13 +62,6 @@ class UsageReport(msgspec.Struct, frozen=True):
     as_of: watermarks.AsOf
 
 
-_COUNTS = (
-    *("attempts", "completed", "failed", "cancelled"),
-    *Tokens.__struct_fields__,
-    *("cost_micro_usd", "unpriced", "partial", "estimated"),
-)
-
-
 async def read(
     database: Database, tenant_id: UUID, by: By, first: datetime | None, end: datetime | None, limit: int
 ) -> UsageReport:
@@ -94,7 +87,7 @@ def _row(row: Any, names: Mapping[UUID, str]) -> UsageRow:
 
 
 def _totals(row: Any) -> UsageTotals:
-    counts = {name: row[name] or 0 for name in _COUNTS}
+    counts = {name: row[name] or 0 for name in sql.COUNTS}
     tokens = Tokens(**{name: counts.pop(name) for name in Tokens.__struct_fields__})
     # Zero would say that it was free; when no price is known, nothing is said.
     known = counts["unpriced"] < counts["attempts"]

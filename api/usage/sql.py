@@ -8,91 +8,56 @@ index serves the range.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, LiteralString
 
-_HOUR = """
-  select
-    hour as begins, grouping(hour) = 1 as is_total, sum(attempts)::bigint as attempts,
-    sum(completed)::bigint as completed, sum(failed)::bigint as failed, sum(cancelled)::bigint as cancelled,
-    sum(input_uncached)::bigint as input_uncached, sum(cache_read)::bigint as cache_read,
-    sum(cache_write_5m)::bigint as cache_write_5m, sum(cache_write_1h)::bigint as cache_write_1h,
-    sum(output_visible)::bigint as output_visible, sum(reasoning)::bigint as reasoning,
-    sum(cost_micro_usd)::bigint as cost_micro_usd, sum(unpriced)::bigint as unpriced,
-    sum(partial)::bigint as partial, sum(estimated)::bigint as estimated
-  from mv.usage_by_hour
-  where hour >= coalesce($1::timestamptz, '-infinity') and hour < coalesce($2::timestamptz, 'infinity')
-  group by grouping sets ((), (hour))
-  order by is_total desc, hour desc
+from psycopg import sql
+
+from connectors.llm import Tokens
+
+COUNTS: Final = (
+    *("attempts", "completed", "failed", "cancelled"),
+    *Tokens.__struct_fields__,
+    *("cost_micro_usd", "unpriced", "partial", "estimated"),
+)
+"""What each view counts."""
+
+_QUERY = sql.SQL("""
+  select {shown}, grouping({keys}) > 0 as is_total, {sums}
+  from {view}
+  where {time} >= coalesce($1::timestamptz {zone}, '-infinity')
+    and {time} < coalesce($2::timestamptz {zone}, 'infinity')
+  group by grouping sets ((), ({keys}))
+  order by is_total desc, {order}
   limit $3
-"""
+""")
+_SUM = sql.SQL("sum({0})::bigint as {0}")
 
-_DAY = """
-  select
-    day::timestamp at time zone 'UTC' as begins, grouping(day) = 1 as is_total,
-    sum(attempts)::bigint as attempts, sum(completed)::bigint as completed, sum(failed)::bigint as failed,
-    sum(cancelled)::bigint as cancelled, sum(input_uncached)::bigint as input_uncached,
-    sum(cache_read)::bigint as cache_read, sum(cache_write_5m)::bigint as cache_write_5m,
-    sum(cache_write_1h)::bigint as cache_write_1h, sum(output_visible)::bigint as output_visible,
-    sum(reasoning)::bigint as reasoning, sum(cost_micro_usd)::bigint as cost_micro_usd,
-    sum(unpriced)::bigint as unpriced, sum(partial)::bigint as partial, sum(estimated)::bigint as estimated
-  from mv.usage_by_day
-  where day >= coalesce($1::timestamptz at time zone 'UTC', '-infinity')
-    and day < coalesce($2::timestamptz at time zone 'UTC', 'infinity')
-  group by grouping sets ((), (day))
-  order by is_total desc, day desc
-  limit $3
-"""
 
-_MODEL = """
-  select
-    provider, model, grouping(provider) = 1 as is_total, sum(attempts)::bigint as attempts,
-    sum(completed)::bigint as completed, sum(failed)::bigint as failed, sum(cancelled)::bigint as cancelled,
-    sum(input_uncached)::bigint as input_uncached, sum(cache_read)::bigint as cache_read,
-    sum(cache_write_5m)::bigint as cache_write_5m, sum(cache_write_1h)::bigint as cache_write_1h,
-    sum(output_visible)::bigint as output_visible, sum(reasoning)::bigint as reasoning,
-    sum(cost_micro_usd)::bigint as cost_micro_usd, sum(unpriced)::bigint as unpriced,
-    sum(partial)::bigint as partial, sum(estimated)::bigint as estimated
-  from mv.usage_by_model
-  where day >= coalesce($1::timestamptz at time zone 'UTC', '-infinity')
-    and day < coalesce($2::timestamptz at time zone 'UTC', 'infinity')
-  group by grouping sets ((), (provider, model))
-  order by is_total desc, cost_micro_usd desc, attempts desc, provider, model
-  limit $3
-"""
+def _compose(
+    by: str,
+    keys: LiteralString,
+    shown: LiteralString = "",
+    order: LiteralString = "",
+    time: LiteralString = "day",
+    zone: LiteralString = "at time zone 'UTC'",
+) -> str:
+    """The query of one view. Rows come by what they cost, where no other `order` is said."""
+    return _QUERY.format(
+        shown=sql.SQL(shown or keys),
+        keys=sql.SQL(keys),
+        sums=sql.SQL(", ").join(_SUM.format(sql.Identifier(name)) for name in COUNTS),
+        view=sql.Identifier("mv", f"usage_by_{by}"),
+        time=sql.SQL(time),
+        zone=sql.SQL(zone),
+        order=sql.SQL(order) if order else sql.SQL("cost_micro_usd desc, attempts desc, {}").format(sql.SQL(keys)),
+    ).as_string(None)
 
-_USER = """
-  select
-    user_id, grouping(user_id) = 1 as is_total, sum(attempts)::bigint as attempts,
-    sum(completed)::bigint as completed, sum(failed)::bigint as failed, sum(cancelled)::bigint as cancelled,
-    sum(input_uncached)::bigint as input_uncached, sum(cache_read)::bigint as cache_read,
-    sum(cache_write_5m)::bigint as cache_write_5m, sum(cache_write_1h)::bigint as cache_write_1h,
-    sum(output_visible)::bigint as output_visible, sum(reasoning)::bigint as reasoning,
-    sum(cost_micro_usd)::bigint as cost_micro_usd, sum(unpriced)::bigint as unpriced,
-    sum(partial)::bigint as partial, sum(estimated)::bigint as estimated
-  from mv.usage_by_user
-  where day >= coalesce($1::timestamptz at time zone 'UTC', '-infinity')
-    and day < coalesce($2::timestamptz at time zone 'UTC', 'infinity')
-  group by grouping sets ((), (user_id))
-  order by is_total desc, cost_micro_usd desc, attempts desc, user_id
-  limit $3
-"""
 
-_KEY = """
-  select
-    key_id, grouping(key_id) = 1 as is_total, sum(attempts)::bigint as attempts,
-    sum(completed)::bigint as completed, sum(failed)::bigint as failed, sum(cancelled)::bigint as cancelled,
-    sum(input_uncached)::bigint as input_uncached, sum(cache_read)::bigint as cache_read,
-    sum(cache_write_5m)::bigint as cache_write_5m, sum(cache_write_1h)::bigint as cache_write_1h,
-    sum(output_visible)::bigint as output_visible, sum(reasoning)::bigint as reasoning,
-    sum(cost_micro_usd)::bigint as cost_micro_usd, sum(unpriced)::bigint as unpriced,
-    sum(partial)::bigint as partial, sum(estimated)::bigint as estimated
-  from mv.usage_by_key
-  where day >= coalesce($1::timestamptz at time zone 'UTC', '-infinity')
-    and day < coalesce($2::timestamptz at time zone 'UTC', 'infinity')
-  group by grouping sets ((), (key_id))
-  order by is_total desc, cost_micro_usd desc, attempts desc, key_id
-  limit $3
-"""
-
-QUERIES: Final[Mapping[str, str]] = {"hour": _HOUR, "day": _DAY, "model": _MODEL, "user": _USER, "key": _KEY}
+QUERIES: Final[Mapping[str, str]] = {
+    "hour": _compose("hour", "hour", shown="hour as begins", order="hour desc", time="hour", zone=""),
+    "day": _compose("day", "day", shown="day::timestamp at time zone 'UTC' as begins", order="day desc"),
+    "model": _compose("model", "provider, model"),
+    "user": _compose("user", "user_id"),
+    "key": _compose("key", "key_id"),
+}
 """One query for each thing that the rows can be by."""

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from api.live import rows
+from api.usage import sql as usage_sql
 from dataflows import catalog, comparison, usage
 from runtime.settings import Role, Settings
 from tests.docs.markdown import ROOMS, ROOT, tracked
@@ -36,6 +37,7 @@ def found() -> tuple[list[Statement], list[Loose]]:
 COMPOSED: Final[Mapping[tuple[str, str], str]] = {
     ("adriatic/stack/postgres.py", "sql.SQL"): "a role's password: utility statements take no parameters",
     ("api/live/rows.py", "statement_of"): "columns and table of a view, as a flow declares it",
+    ("api/usage/service.py", "sql.QUERIES[by]"): "key and order of a view, as they are declared",
     ("bench/search.py", "sql.SQL"): "the name of a database of its own",
     ("connectors/capture/snapshot.py", "query"): "columns and row filter of a published table, which is any table",
     ("connectors/capture/snapshot.py", "sql.SQL"): "the name of an exported snapshot",
@@ -205,6 +207,7 @@ def composed() -> Iterator[Statement]:
     """What psycopg.sql makes of the templates, as it is run."""
     statements: dict[str, list[bytes]] = {
         "api/live/rows.py": [rows.statement_of(view).encode() for view in catalog.views() if view.live],
+        "api/usage/sql.py": [query.encode() for query in usage_sql.QUERIES.values()],
         "dataflows/usage.py": [usage._STATEMENT, *usage._DELETE_EMPTY],
         "dataflows/comparison.py": [
             query.as_bytes(None)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api.adrs.document import Mention, ParsedAdr, number_of_path, parse, strip_title
+from api.adrs.document import ParsedAdr, parse, strip_title
+from api.adrs.mentions import Mention, number_of_path
 
 ADR_TOOLS = """# 7. Keep sessions in memory
 
