@@ -128,7 +128,7 @@ class Sampler:
         process."""
         if not ends:
             try:
-                reason = self._stall.find_unowned(self._membership.state())
+                reason = self._stall.find_unowned(self._membership.state)
             except DependencyUnavailable:  # nobody knows the group yet, or its coordinator is moving
                 self._stall.reset()
                 return

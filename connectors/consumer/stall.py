@@ -7,7 +7,7 @@ the offsets show it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from connectors.kafka.membership import GroupState
 from connectors.kafka.records import TopicPartition
@@ -38,18 +38,21 @@ class StallWatch:
         self._stands.clear()
         self._unowned_since_s = None
 
-    def find_unowned(self, group: GroupState) -> str:
+    def find_unowned(self, ask: Callable[[], GroupState]) -> str:
         """Why a member without partitions is to begin anew; empty while there is no reason. If nobody in its group has
-        any, no colleague does its work."""
-        if group.owned:
-            self.reset()
-            return ""
+        any, no colleague does its work. `ask` is called after `STALLED_S` without partitions. Raises what it raises."""
         now_s = self._clock.monotonic()
         self._unowned_since_s = now_s if self._unowned_since_s is None else self._unowned_since_s
         waited_s = now_s - self._unowned_since_s
-        if waited_s < (REBALANCE_S if group.rebalancing else STALLED_S):
+        if waited_s < STALLED_S:
             return ""
-        return f"nobody in the group has had a partition for {waited_s:.0f} s"
+        group = ask()
+        if group.owned:
+            self.reset()
+            return ""
+        if group.rebalancing and waited_s < REBALANCE_S:
+            return ""
+        return f"nobody in the group has a partition, and this member has had none for {waited_s:.0f} s"
 
     def find_stalled(
         self,

@@ -44,11 +44,12 @@ def test_a_member_without_partitions_waits_while_somebody_has_some_or_they_are_a
     clock = ManualClock()
     watch = StallWatch(clock)
     nobody, sharing = GroupState(owned=False, rebalancing=False), GroupState(owned=False, rebalancing=True)
-    assert watch.find_unowned(nobody) == ""
+    somebody = GroupState(owned=True, rebalancing=False)
+    assert watch.find_unowned(lambda: nobody) == ""
     clock.sleep(STALLED_S)
-    assert watch.find_unowned(sharing) == ""
-    assert "nobody in the group" in watch.find_unowned(nobody)
-    assert watch.find_unowned(GroupState(owned=True, rebalancing=False)) == ""
-    assert watch.find_unowned(nobody) == ""
+    assert watch.find_unowned(lambda: sharing) == ""
+    assert "nobody in the group" in watch.find_unowned(lambda: nobody)
+    assert watch.find_unowned(lambda: somebody) == ""
+    assert watch.find_unowned(lambda: nobody) == "", "from now on it counts anew"
     clock.sleep(REBALANCE_S)
-    assert "nobody in the group" in watch.find_unowned(sharing)
+    assert "nobody in the group" in watch.find_unowned(lambda: sharing)
