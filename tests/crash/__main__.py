@@ -33,7 +33,7 @@ class Ring:
     def __init__(self, stack: ExitStack, mutant: str | None, only: Sequence[str], processes: int) -> None:
         self._stack = stack
         self._only = only
-        self._settings = f"[stack]\nprocesses = {processes}\n"
+        self._processes = processes
         self._extra: dict[str, str] = {}
         if mutant is not None:
             folder = Path(__file__).parent / "mutants"
@@ -42,8 +42,10 @@ class Ring:
 
     def run(self, seed: int, duration_s: float, faults: Sequence[Fault] | None = None) -> Outcome:
         if self._copy is None:
-            self._copy = self._stack.enter_context(running_copy(self._settings, (), **self._extra))
+            settings = f"[stack]\nprocesses = {self._processes}\n"
+            self._copy = self._stack.enter_context(running_copy(settings, (), **self._extra))
         outcome = run(self._copy, seed, duration_s, faults, self._only)
+        outcome.processes = self._processes
         if outcome.problems:
             self._stack.close()
             self._copy = None
@@ -99,7 +101,7 @@ def _shrunk(ring: Ring, outcome: Outcome, duration_s: float, runs_max: int) -> N
         return bool(tried.problems)
 
     smallest = shrink(outcome.faults, fails, runs_max)
-    again = Outcome(outcome.seed, smallest).command
+    again = Outcome(outcome.seed, smallest, outcome.processes).command
     click.echo(f"smallest that failed, {len(smallest)} of {len(outcome.faults)} faults: {show(smallest)}\n  {again}")
 
 

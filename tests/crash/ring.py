@@ -5,9 +5,7 @@ Owns the order of these. Each run has a tenant of its own, so runs on one system
 
 from __future__ import annotations
 
-import json
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +17,7 @@ from tests.crash import checks, drivers, outside
 from tests.crash.load import REQUEST_S_MAX, Driver, Load
 from tests.crash.running import Hits
 from tests.crash.schedule import Fault, Hit, schedule, show
-from tests.system.conftest import Tenant, World
+from tests.system.conftest import Tenant, World, clients
 
 TAIL_S = 3.0
 """The load goes on so long after the last fault: what is broken then must not depend on being left alone."""
@@ -36,6 +34,7 @@ class Outcome:
 
     seed: int
     faults: list[Fault]
+    processes: int = 1
     problems: list[str] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     missed: list[Fault] = field(default_factory=list)
@@ -53,19 +52,16 @@ class Outcome:
 
     @property
     def command(self) -> str:
-        return f"make crash ARGS=\"--seed {self.seed} --schedule '{show(self.faults)}'\""
+        of = f" --processes {self.processes}" if self.processes > 1 else ""
+        return f"make crash ARGS=\"--seed {self.seed}{of} --schedule '{show(self.faults)}'\""
 
 
 @contextmanager
 def made_tenant(world: World) -> Iterator[Tenant]:
-    slug = f"ring-{uuid.uuid4().hex[:12]}"
-    tenant_id = json.loads(world.run("tenant", "create", slug, "--json").stdout)["tenant_id"]
-    token = json.loads(world.run("token", "--tenant", slug, "--json").stdout)["token"]
-    api = world.settings.api
-    with httpx.Client(
-        base_url=f"http://{api.host}:{api.port}", headers={"Authorization": f"Bearer {token}"}, timeout=REQUEST_S_MAX
-    ) as client:
-        yield Tenant(slug, tenant_id, token, client)
+    with clients(world) as make:
+        tenant = make()
+        tenant.http.timeout = httpx.Timeout(REQUEST_S_MAX)
+        yield tenant
 
 
 def run(
