@@ -99,6 +99,8 @@ def launch(jars: Path, file: Path) -> jvm.Launch:
         class_path=sorted(jars.glob("*.jar")),
         main=("kafka.Kafka", str(file)),
         heap_mib_max=HEAP_MIB_MAX,
+        # The second compiler would take a core for six seconds after each start, to be faster than anything here asks.
+        flags=("-XX:TieredStopAtLevel=1",),
         properties={
             "log4j2.configurationFile": str(file.with_name("log4j2.properties")),
             "log4j2.disable.jmx": "true",

@@ -54,10 +54,14 @@ def tenant(world: World) -> Iterator[Tenant]:
 
 
 def _state(world: World, part: str) -> dict[str, Any]:
-    """What `adriatic status` says of a part, and of the whole."""
-    code, shown = world.status()
-    rows = {row["name"]: row for row in shown["parts"]}
-    return {**rows[part], "exit_code": code}
+    """What `adriatic status` says of a part, and of the whole. A busy machine may leave no time to ask all parts."""
+
+    def look() -> dict[str, Any] | None:
+        code, shown = world.status()
+        return next(({**row, "exit_code": code} for row in shown["parts"] if row["name"] == part), None)
+
+    found: dict[str, Any] = eventually(f"{part} is on the screen", look)
+    return found
 
 
 def _settle(world: World, tenant: Tenant, letters: int) -> None:
