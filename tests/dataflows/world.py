@@ -50,7 +50,7 @@ VERSIONS_TOPIC = sources.KINDS["adr"].contract
 DOCUMENTS_TOPIC = sources.KINDS["document"].contract
 PARTITIONS = 3
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
