@@ -27,7 +27,7 @@ from tests.patience import PATIENCE_S
 pytestmark = pytest.mark.stack
 
 SESSION_LONG_S, SHARED_S_MAX = 80.0, 60.0
-"""A member that left is told from one that is only missed. Faust takes no session that is longer than a request, 90 s."""
+"""A member that left is told from one that is missed. Faust takes no session that is longer than a request, 90 s."""
 
 
 @pytest.fixture(params=DRIVERS)
