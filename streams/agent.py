@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Unpack
@@ -56,7 +57,7 @@ START_S_MAX = 60.0
 """Limit for Faust to come up while the broker answers."""
 STOP_S_MAX = 10.0
 
-Begin = Callable[[Sequence[TopicPartition]], Awaitable[dict[TopicPartition, int]]]
+Begin = Callable[[Sequence[TopicPartition]], dict[TopicPartition, int]]
 
 
 class Agent(Processor[tuple[Event, ...]]):
@@ -89,6 +90,9 @@ class AgentRunner(Driver[tuple[Event, ...]]):
         super().__init__(agent, settings, life, **options)
         self.agent = agent
         self._stall = StallWatch()
+        self._turn = threading.Lock()
+        """The core has one connection. Each thread takes this by itself: when partitions move, Faust cancels who waits
+        for a thread, and the thread goes on."""
         self._at: dict[TopicPartition, int] = {}
         """The offset up to which this process has done each partition."""
 
@@ -100,7 +104,7 @@ class AgentRunner(Driver[tuple[Event, ...]]):
         pauses = backoff_s()
         while not self._life.stopping:
             sources = self._core.retry("kafka", partial(self._core.offsets.partitions, self._core.topics))
-            self._core.begin(sources)
+            self._begin(sources)
             try:
                 asyncio.run(self._live(instance, sources))
             except Exception as error:
@@ -111,21 +115,14 @@ class AgentRunner(Driver[tuple[Event, ...]]):
 
     async def _live(self, instance: str, sources: Sequence[TopicPartition]) -> None:
         """One life of the Faust app. A broker that goes away for long ends it; it is then made anew."""
-        turn = asyncio.Lock()  # the core has one connection
-
-        async def begin(sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-            async with turn:
-                return await asyncio.to_thread(self._core.begin, sources)
-
         app = make_app(self._core.group, instance, self._settings)
-        app.transport.Consumer = partial(LedgerConsumer, begin)  # type: ignore[misc, assignment]  # Faust asks for it there
+        app.transport.Consumer = partial(LedgerConsumer, self._begin)  # type: ignore[misc, assignment]  # Faust asks for it there
         names = self._core.topics
         topic = app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
         async def consume(stream: Any) -> None:
             async for events in stream.noack().noack_take(TAKE_MAX, within=WITHIN_S):
-                async with turn:
-                    done = await asyncio.to_thread(self._handle, [record_of(event.message) for event in events])
+                done = await asyncio.to_thread(self._handle, [record_of(event.message) for event in events])
                 if not done:
                     await asyncio.Event().wait()  # ends with the app; nothing in hand is acknowledged
                 for event in events:
@@ -142,8 +139,7 @@ class AgentRunner(Driver[tuple[Event, ...]]):
             while not (self._life.stopping or app.crashed):
                 await asyncio.sleep(0.1)  # threads ask to stop
                 if SYSTEM_CLOCK.monotonic() - looked_s >= LOOK_S:
-                    async with turn:
-                        await asyncio.to_thread(self._end_when_stalled, sources)
+                    await asyncio.to_thread(self._end_when_stalled, sources)
                     looked_s = SYSTEM_CLOCK.monotonic()
             if app.crashed and not self._life.stopping:
                 raise RuntimeError("the Faust app crashed") from app.crash_reason
@@ -153,11 +149,15 @@ class AgentRunner(Driver[tuple[Event, ...]]):
 
     # --- in a thread ------------------------------------------------------------------------------------------------
 
+    def _begin(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        with self._turn:
+            return self._core.begin(sources)
+
     def _end_when_stalled(self, sources: Sequence[TopicPartition]) -> None:
-        """Called while nothing is in hand."""
         try:
             ends = self._core.offsets.end_of_committed(sources)
-            reason = self._stall.find_stalled(ends, self._core.read_committed(sources), STALLED_S)
+            with self._turn:  # nothing is in hand then
+                reason = self._stall.find_stalled(ends, self._core.read_committed(sources), STALLED_S)
         except DependencyUnavailable:
             self._stall.reset()
             return
@@ -166,7 +166,7 @@ class AgentRunner(Driver[tuple[Event, ...]]):
 
     def _handle(self, records: Sequence[Record]) -> bool:
         """Records of one partition to one transaction. False when they must not be acknowledged. Never raises."""
-        with self._note_failure():
+        with self._turn, self._note_failure():
             while (batch := self._fresh(records)) is not None:
                 try:
                     for step in self._core.write([batch]):
@@ -196,7 +196,7 @@ class LedgerConsumer(aiokafka.Consumer):
         self._begin = begin
 
     async def seek_to_committed(self) -> dict[TP, int]:
-        at = await self._begin([TopicPartition(*tp) for tp in self.assignment()])
+        at = await asyncio.to_thread(self._begin, [TopicPartition(*tp) for tp in self.assignment()])
         offsets = {TP(*source): offset for source, offset in at.items()}
         for tp, offset in offsets.items():
             await self._seek(tp, offset)
