@@ -18,8 +18,8 @@ from adriatic.cli.output import json_option, show
 from adriatic.cli.waiting import retry_until, wait_option
 from runtime.deadline import Deadline
 from runtime.settings import load
+from topics import catalog
 from topics.catalog import Topic
-from topics.catalog import load as load_topics
 from topics.plan import TopicChange, TopicPlan
 from topics.plan import plan as compare
 
@@ -44,7 +44,7 @@ def topics() -> None:
 @json_option()
 def list_(as_json: bool) -> None:
     """What topics there are, from their files; no broker is asked."""
-    found = load_topics()
+    found = catalog.load()
     if as_json:
         click.echo(json.dumps([_topic_json(topic) for topic in found.values()]))
         return
@@ -102,14 +102,14 @@ def apply(allow_partition_growth: bool, wait_s: float, as_json: bool) -> None:
 
 
 def _apply(admin: KafkaAdmin, allow_growth: bool, done: list[TopicChange]) -> None:
-    desired = load_topics()
+    desired = catalog.load()
     admin.apply(_compare(admin, desired, allow_growth), desired, done.append)
 
 
 def _make_plan(allow_growth: bool, deadline: Deadline) -> tuple[KafkaAdmin, TopicPlan, str]:
     from connectors.kafka.admin import KafkaAdmin
 
-    desired = load_topics()
+    desired = catalog.load()
     # A time-out of its own for each attempt, short enough that a broker on its way up is noticed.
     admin = KafkaAdmin(load().kafka, timeout_s=max(1.0, min(10.0, deadline.left_s)))
     found = retry_until(deadline, lambda: _compare(admin, desired, allow_growth))
