@@ -46,7 +46,6 @@ COMPOSED: Final[Mapping[tuple[str, str], str]] = {
     ("connectors/postgres/provision.py", "migrations.BOOTSTRAP_FILE"): "a file of SQL, which migrating runs",
     ("connectors/postgres/provision.py", "sql.SQL"): "names of the database and of roles are settings",
     ("connectors/postgres/provision.py", "statement"): "a role's password: utility statements take no parameters",
-    ("connectors/postgres/watch.py", "query"): "the query that a view declares, a constant of its flow",
     ("dataflows/comparison.py", "query"): "columns, table and query of a comparison, as a flow declares it",
     ("dataflows/oracle.py", "view.waiting"): "the query that a view declares, a constant of its flow",
     ("dataflows/oracle_feeds.py", "query"): "one of the constants above it",
