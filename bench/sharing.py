@@ -36,6 +36,7 @@ STEADY_EVERY_S = 0.05
 SETTLED_S = 6.0
 """How long the steady load goes on before and after each change of members."""
 SETTLE_MAX_S = 180.0
+REST_S_MAX = 600.0
 BODY = "# {title}\n\n## Context\n\nOne of many, number {number}.\n\n## Decision\n\nGo on with {number}.\n"
 
 
@@ -61,6 +62,7 @@ def rates(settings: Settings) -> list[Rate]:
     found = [_rate(settings, 1)]
     with _second(settings):
         _await_members(settings, 2)
+        _await_rest(settings)
         found.append(_rate(settings, 2))
     return found
 
@@ -96,6 +98,18 @@ def _await_members(settings: Settings, count: int) -> None:
     time.sleep(SETTLED_S)
 
 
+def _await_rest(settings: Settings) -> None:
+    """Until the embedder has what the load before left for it: it would take the cores of the next one."""
+    deadline = Deadline.after(REST_S_MAX)
+    with psycopg.connect(settings.postgres.dsn("admin"), autocommit=True) as connection:
+        while connection.execute(_WAITING).fetchone() != (0,):
+            if deadline.passed:
+                raise TimeoutError("the embedder does not come to rest")
+            time.sleep(1)
+    time.sleep(SETTLED_S)
+
+
+_WAITING = "select count(*) from mv.search_state where not deleted and meaning_version is distinct from words_version"
 _COUNT = "select count(*) from mv.search_state where tenant_id = any(%s)"
 
 
