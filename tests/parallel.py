@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from runtime.settings import Settings
     from tests.copies import Copy
 
-WORKERS_PER_CORE = 2
-"""Most tests of real components wait for them."""
+WORKERS_PER_CORE = 1.5
+"""Many tests wait, and the processes that they wait for need the cores: with more nothing is sooner, and waits are long."""
 WORKERS_MIN, WORKERS_MAX = 2, 6
 """At most: each has connections of its own to a server that takes a hundred."""
 WORKER_BYTES = 2_000_000_000

@@ -104,7 +104,12 @@ def test_an_embedder_that_hangs_for_half_a_minute_leaves_words_and_then_meaning(
         HEALED_MAX_S,
     )
     found = min(50, number + 1)
-    eventually("found by meaning again", lambda: len(tenant.search("zebra", "meaning", limit=50)) == found)
+
+    def is_found() -> bool:
+        answer = tenant.http.get("/v1/search", params={"q": "zebra", "mode": "meaning", "limit": 50})
+        return answer.status_code == 200 and len(answer.json()["hits"]) == found
+
+    eventually("found by meaning again", is_found, HEALED_MAX_S)
     _settle(world, tenant, letters)
 
 
