@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.copies import Copy
 
 WORKERS_PER_CORE = 1.5
-"""Many tests wait, and the processes that they wait for need the cores: with more nothing is sooner, and waits are long."""
+"""Tests wait for processes that need the cores themselves: with more nothing is sooner, and each wait is longer."""
 WORKERS_MIN, WORKERS_MAX = 2, 6
 """At most: each has connections of its own to a server that takes a hundred."""
 WORKER_BYTES = 2_000_000_000
