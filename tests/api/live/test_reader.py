@@ -33,7 +33,7 @@ from tests.api.live import world as worlds
 from tests.api.live.world import LIVE, Picture, World, view_named
 from tests.patience import soon
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 SEED = int(os.environ.get("ADRIATIC_TEST_SEED", "20261124"))
 COUNTS = view_named("entity_counts")
