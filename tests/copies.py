@@ -26,7 +26,7 @@ INFRASTRUCTURE = ("postgres", "kafka", "registry")
 READY_MAX_S = 300.0
 """A cold start on a machine that runs other things; a download comes on top only the first time."""
 STOP_MAX_S = 120.0
-REQUEST_S = 60.0
+REQUEST_S = 15.0
 """One request of the process that runs the tests. Those of the system have their own settings."""
 
 

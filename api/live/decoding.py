@@ -60,7 +60,10 @@ class ChangeDecoder:
             self._heads.discard(value[: HEADER.size])  # the next record asks again
 
     def xid_of(self, change: RowChange) -> int | None:
-        """The transaction that made a change, None for a copy. Raises `Unknowable` when its schema was never seen."""
+        """The transaction that made a change, in 32 bits; None for a copy. Capture says it in a header. Without one it
+        is in the value, and `Unknowable` is raised when its schema was never seen."""
+        if (xid := change.record.xid) is not None:
+            return xid & 0xFFFF_FFFF
         if change.decoded is None:
             try:
                 if schema_id_of(change.record.value or b"") not in self._converters:
