@@ -258,7 +258,7 @@ async def test_a_reader_that_was_away_reads_what_the_ring_lost_from_the_log(
     world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=20))
-    picture = await read(hub, lambda picture: picture.whole)
+    picture = await read_again(hub, lambda picture: picture.whole)
     with world.connect() as connection:
         for number in range(600):
             connection.execute(worlds.COUNT, [A, "adrs", f"n{number}", number])
@@ -267,7 +267,7 @@ async def test_a_reader_that_was_away_reads_what_the_ring_lost_from_the_log(
     await read_again(hub, lambda picture: picture.watermarks, tenant_id=B)
     picture = await read_again(hub, lambda picture: len(picture.deltas) >= 600, picture=picture)
     world.count(A, "last", 1)
-    picture = await read(hub, lambda picture: len(picture.deltas) >= 601, picture)
+    picture = await read_again(hub, lambda picture: len(picture.deltas) >= 601, picture=picture)
     assert picture.resets == []
     assert labels(picture) == [*(f"n{number}" for number in range(600)), "last"]
     assert worlds.same(picture.rows, worlds.table(world, COUNTS, A))
@@ -278,7 +278,7 @@ async def test_a_reader_that_was_away_for_too_long_starts_anew(
 ) -> None:
     monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=2))
     monkeypatch.setattr(states, "AWAY_OFFSETS_MAX", 3)
-    picture = await read(hub, lambda picture: picture.whole)
+    picture = await read_again(hub, lambda picture: picture.whole)
     for number in range(8):
         world.count(A, f"n{number}", number)
     world.caught_up()
