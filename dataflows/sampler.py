@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from connectors.consumer.stall import STALLED_S, StallWatch
+from connectors.consumer.stall import StallWatch
 from connectors.kafka.membership import Membership
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
@@ -138,7 +138,7 @@ class Sampler:
         else:
             behind = [source for source, end in ends.items() if end > committed.get(source, 0)]
             readable = self._offsets.end_of_committed(behind)
-            reason = self._stall.find_stalled(readable, committed, STALLED_S)
+            reason = self._stall.find_stalled(readable, committed)
         if reason:
             self._life.fail(Fenced(f"the consumer takes nothing, though the broker answers: {reason}"))
 

@@ -31,7 +31,7 @@ from faust.types.auth import SASLMechanism
 from connectors.consumer import instances
 from connectors.consumer.contract import Event, Processor
 from connectors.consumer.driver import Driver, DriverOptions
-from connectors.consumer.stall import LOOK_S, STALLED_S, StallWatch
+from connectors.consumer.stall import LOOK_S, StallWatch
 from connectors.kafka.errors import map_aiokafka_error
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
@@ -157,7 +157,7 @@ class AgentRunner(Driver[tuple[Event, ...]]):
         try:
             ends = self._core.offsets.end_of_committed(sources)
             with self._turn:  # nothing is in hand then
-                reason = self._stall.find_stalled(ends, self._core.read_committed(sources), STALLED_S)
+                reason = self._stall.find_stalled(ends, self._core.read_committed(sources))
         except DependencyUnavailable:
             self._stall.reset()
             return

@@ -145,7 +145,7 @@ class Controller:
         from xdist.scheduler import LoadScopeScheduling
 
         class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-            """One file to one worker, in the order in which the workers collected them."""
+            """One file to one worker, in the order of `rank`, those of the system before all others."""
 
             def _split_scope(self, nodeid: str) -> str:
                 return nodeid.partition("::")[0]
@@ -176,7 +176,7 @@ idle_later: list[Copy] = []
 
 
 class Worker:
-    """Puts what takes longest first, and ends the whole system after its last use."""
+    """Ends the whole system after its last use."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
@@ -185,7 +185,3 @@ class Worker:
         if idle_later and nextitem is not None and not is_of_system(nextitem.nodeid):
             idle_later.pop().end()
         return result
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: rank(item.nodeid.partition("::")[0]))

@@ -30,7 +30,6 @@ class StallWatch:
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._stands: dict[TopicPartition, tuple[int, float]] = {}
-
         self._unowned_since_s: float | None = None
 
     def reset(self) -> None:
@@ -54,12 +53,7 @@ class StallWatch:
             return ""
         return f"nobody in the group has a partition, and this member has had none for {waited_s:.0f} s"
 
-    def find_stalled(
-        self,
-        ends: Mapping[TopicPartition, int],
-        committed: Mapping[TopicPartition, int],
-        patience_s: float,
-    ) -> str:
+    def find_stalled(self, ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> str:
         """Why to begin anew; empty while there is no reason. `ends`: one past the newest record of each partition that
         can be read; `committed`: up to where everything is done."""
         now_s = self._clock.monotonic()
@@ -69,6 +63,6 @@ class StallWatch:
             for source, at in behind.items()
         }
         for source, (at, since_s) in sorted(self._stands.items()):
-            if now_s - since_s >= patience_s:
+            if now_s - since_s >= STALLED_S:
                 return f"{source} has stood at offset {at} of {ends[source]} for {now_s - since_s:.0f} s"
         return ""

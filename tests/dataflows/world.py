@@ -37,13 +37,14 @@ from dataflows.index import Index
 from dataflows.related import LINKS_TOPIC, STATE_TOPIC, Related
 from dataflows.runner import Runner
 from dataflows.usage import EVENTS_TOPIC, Spent, Usage
-from runtime.errors import AdriaticError, DependencyUnavailable
+from runtime.errors import AdriaticError
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings
 from schemas import catalog, sources
 from schemas.codec import Encoder, SchemaLookup
 from tests import databases
+from tests.brokers import has_leaders
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 VERSIONS_TOPIC = sources.KINDS["adr"].contract
@@ -321,13 +322,6 @@ class World:
         offsets = Offsets(self.settings.kafka)
         return sum(offsets.end(offsets.partitions([self.topics[topic]])).values())
 
-    def has_leaders(self) -> bool:
-        """Whether the broker answers for every topic: a new partition has no leader for a moment."""
-        try:
-            return all(self.end(topic) == 0 for topic in self.topics)
-        except DependencyUnavailable:
-            return False
-
     def done(self, flow: Flow[Any]) -> bool:
         """Whether `flow` has committed everything that its topics hold."""
         names = [self.topics[topic] for topic in flow.topics]
@@ -520,7 +514,7 @@ def made(settings: Settings, contracts: Sequence[str] = ()) -> Iterator[World]:
         for topic in topics:
             registry.register(f"{topic}-value", catalog.schema(f"{topic}-value"))
         world = World(settings, registry, topics)
-        until(world.has_leaders)
+        until(lambda: has_leaders(settings.kafka, topics.values()))
         yield world
     _await(admin.delete_topics(list(topics.values())))
 

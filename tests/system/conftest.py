@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -20,8 +18,8 @@ import pytest
 
 from adriatic.cli.remote import local_token
 from adriatic.cli.status import EXIT, collect
+from adriatic.cli.tenants import make_tenant
 from adriatic.supervisor.supervisor import Files, read_running
-from api.tenants import service as tenants
 from runtime.deadline import Deadline
 from runtime.settings import Settings
 from tests import databases
@@ -77,8 +75,7 @@ class World:
         """The exit code of `adriatic status --json`, and what it prints. Asked in this process: a command takes a
         second of a core, and who waits looks often."""
         found = collect(self.settings)
-        shown: dict[str, Any] = json.loads(msgspec.json.encode(found))
-        return EXIT[found.verdict], shown
+        return EXIT[found.verdict], msgspec.to_builtins(found)
 
     def is_well(self) -> bool:
         return self.status()[0] == 0
@@ -120,7 +117,7 @@ def clients(world: World) -> Iterator[Callable[[], Tenant]]:
 
     def make() -> Tenant:
         slug = f"t-{uuid.uuid4().hex[:12]}"
-        tenant_id = asyncio.run(_create(world.settings, slug))
+        tenant_id = make_tenant(world.settings, slug).tenant_id
         token = local_token(world.settings, tenant_id, subject="ada")
         api = world.settings.api
         client = httpx.Client(
@@ -135,11 +132,6 @@ def clients(world: World) -> Iterator[Callable[[], Tenant]]:
     yield make
     for client in made:
         client.close()
-
-
-async def _create(settings: Settings, slug: str) -> uuid.UUID:
-    async with tenants.owner(settings.postgres) as connection:
-        return (await tenants.create(connection, slug)).tenant_id
 
 
 @pytest.fixture

@@ -22,17 +22,16 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from connectors.capture.source import Capture
 from connectors.capture.tables import Contracts
-from connectors.kafka.offsets import Offsets
 from connectors.llm.sse import ServerEvent
 from connectors.registry import RegistryClient
 from dataflows.catalog import views
-from runtime.errors import DependencyUnavailable
 from runtime.settings import Settings
 from schemas import capture as capture_schemas
 from schemas.catalog import Schema, subject_of
 from schemas.codec import Decoder
 from schemas.flows import KeptView
 from tests import databases
+from tests.brokers import has_leaders
 from topics import catalog
 from topics.catalog import Topic
 
@@ -93,16 +92,7 @@ class World:
         )
         for future in made.values():
             future.result(30)
-        self.until(self._has_leaders)
-
-    def _has_leaders(self) -> bool:
-        """Whether the broker answers for every topic: a new partition has no leader for a moment."""
-        offsets = Offsets(self.settings.kafka)
-        try:
-            offsets.end(offsets.partitions(list(self.topics)))
-        except DependencyUnavailable:
-            return False
-        return True
+        self.until(lambda: has_leaders(self.settings.kafka, self.topics))
 
     def delete_topics(self) -> None:
         for future in self._kafka.delete_topics(list(self.topics)).values():

@@ -270,8 +270,7 @@ def test_a_member_that_takes_nothing_any_more_ends_and_the_next_goes_on(
     world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a client that lived through an outage: a member in good order, for which nothing ever comes."""
-    for module in ("dataflows.sampler", "streams.agent"):
-        monkeypatch.setattr(f"{module}.STALLED_S", 1.0)
+    monkeypatch.setattr(stall, "STALLED_S", 1.0)
     monkeypatch.setattr("streams.agent.LOOK_S", 0.2)
     tenant = uuid4()
     with monkeypatch.context() as deaf:
