@@ -131,9 +131,9 @@ _INSERT_VERSIONS = """
 _INSERT_STATES = """
   insert into mv.search_state (
     tenant_id, kind, source_id, words_version, meaning_version, title, status, effective_at, recorded_at,
-    words_at, chunks
+    words_at, chunks, length
   )
-  values (%s, 'adr', %s, 1, 1, %s, 'accepted', now(), now(), now(), %s)
+  values (%s, 'adr', %s, 1, 1, %s, 'accepted', now(), now(), now(), %s, 0)
 """
 
 _INSERT_CHUNKS = """
@@ -142,6 +142,16 @@ _INSERT_CHUNKS = """
   from
     (select %s::int as ordinal, %s as heading_path, %s as body, %s::int, %s::int, %s::bytea) c,
     lateral (select mv.chunk_tsv(c.ordinal, %s, c.heading_path, c.body) as tsv) t
+"""
+
+_MEASURE = """
+  update mv.search_state s
+  set length = (
+    select sum(c.length)
+    from mv.chunks c
+    where c.tenant_id = s.tenant_id and c.source_id = s.source_id
+  )
+  where s.tenant_id = %s and s.source_id = %s
 """
 
 
@@ -188,6 +198,7 @@ def _fill(connection: psycopg.Connection[Any], space: EmbeddingSpace, size: int)
                         for part in parts
                     ],
                 )
+            connection.execute(_MEASURE, [tenant_id, adr_id])
             filled += len(parts)
             if filled >= size:
                 return tenant_id

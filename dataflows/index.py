@@ -115,9 +115,9 @@ class Index(Flow[IndexEffects]):
         newest = list({version.source: version for version in news}.values())
         if news:
             _count(connection, space, known, news)
+            _write_chunks(connection, newest)
             _write_state(connection, newest)
             _delete_superseded(connection, newest)
-            _write_chunks(connection, newest)
             make_findable_by_meaning(connection, space, newest)
         if again := [version for version in effects.versions if version.version == known.get(version.source)]:
             make_findable_by_meaning(connection, space, find_unembedded(connection, again))
@@ -205,9 +205,24 @@ def find_unembedded(connection: Connection, versions: Sequence[SourceVersion]) -
 WRITE_STATE = """
   insert into mv.search_state as s (
     tenant_id, kind, source_id, words_version, deleted, title, status, effective_at, recorded_at, words_at,
-    chunks
+    chunks, length
   )
-  values (%s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s)
+  select
+    v.tenant_id, v.kind, v.source_id, v.version, v.deleted, v.title, v.status, v.effective_at, v.recorded_at,
+    clock_timestamp(), v.chunks, coalesce(c.length, 0)
+  from unnest(
+    %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::boolean[], %s::text[], %s::text[],
+    %s::timestamptz[], %s::timestamptz[], %s::int[]
+  ) as v (tenant_id, kind, source_id, version, deleted, title, status, effective_at, recorded_at, chunks)
+  left join lateral (
+    select sum(c.length) as length
+    from mv.chunks c
+    where c.tenant_id = v.tenant_id
+      and c.kind = v.kind
+      and c.source_id = v.source_id
+      and c.version = v.version
+  ) c on true
+  order by v.tenant_id, v.kind, v.source_id
   on conflict (tenant_id, kind, source_id)
   do update set
     words_version = excluded.words_version,
@@ -218,12 +233,14 @@ WRITE_STATE = """
     recorded_at = excluded.recorded_at,
     words_at = excluded.words_at,
     meaning_at = null,
-    chunks = excluded.chunks
+    chunks = excluded.chunks,
+    length = excluded.length
   where s.words_version < excluded.words_version
 """
 
 
 def _write_state(connection: Connection, versions: Sequence[SourceVersion]) -> None:
+    """Write them after their chunks: a source is as long as these together."""
     rows = [
         (
             *(*version.source, version.version, version.deleted, version.title, version.status),
@@ -231,7 +248,7 @@ def _write_state(connection: Connection, versions: Sequence[SourceVersion]) -> N
         )
         for version in versions
     ]
-    connection.cursor().executemany(WRITE_STATE, rows)
+    connection.execute(WRITE_STATE, arrays_of(rows, 10))
 
 
 DELETE_SUPERSEDED = """
@@ -430,7 +447,7 @@ def find_known_texts(connection: Connection, space: str, texts: Iterable[Text], 
 
 ERASE_STATE = """
   update mv.search_state s
-  set deleted = true, title = '', meaning_version = words_version, chunks = 0
+  set deleted = true, title = '', meaning_version = words_version, chunks = 0, length = 0
   from unnest(%s::uuid[], %s::text[], %s::uuid[], %s::bigint[]) as a (tenant_id, kind, source_id, version)
   where s.tenant_id = a.tenant_id
     and s.kind = a.kind

@@ -91,6 +91,7 @@ def compare_words(comparison: Comparison) -> None:
             _compare_state(comparison, each, states.get(each.source))
             _compare_chunks(comparison, each, stored.get(each.source, {}))
         _compare_words(comparison, some)
+    _compare_lengths(comparison)
     known = {each.source for each in expected}
     for source in sorted(set(states) - known):
         if not states[source][1]:
@@ -178,6 +179,24 @@ def _compare_words(comparison: Comparison, some: Sequence[_Expected]) -> None:
     for kind, source_id, version, ordinal in comparison.connection.execute(UNLIKE_WORDS, arrays_of(rows, 5)):
         where = f"{kind} {source_id} v{version} #{ordinal}"
         comparison.add("words", where, "tsv or length is not of its text")
+
+
+UNLIKE_LENGTHS = """
+  select s.kind, s.source_id, s.words_version
+  from mv.search_state s
+  left join mv.chunks c on c.tenant_id = s.tenant_id
+    and c.kind = s.kind
+    and c.source_id = s.source_id
+    and c.version = s.words_version
+  where s.tenant_id = %s
+  group by s.kind, s.source_id, s.words_version, s.length
+  having s.length <> coalesce(sum(c.length), 0)
+"""
+
+
+def _compare_lengths(comparison: Comparison) -> None:
+    for kind, source_id, version in comparison.connection.execute(UNLIKE_LENGTHS, [comparison.tenant.tenant_id]):
+        comparison.add("words", f"{kind} {source_id} v{version}", "is not as long as its chunks together")
 
 
 COUNT_ORPHANS = """

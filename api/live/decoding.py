@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from api.live import rows
-from api.live.ring import RowChange, Unknowable
+from api.live.ring import RowChange
 from connectors.kafka.records import Record
 from connectors.registry import RegistryClient
 from runtime.errors import AdriaticError, DependencyUnavailable
@@ -59,20 +58,6 @@ class ChangeDecoder:
         except AdriaticError:
             self._heads.discard(value[: HEADER.size])  # the next record asks again
 
-    def xid_of(self, change: RowChange) -> int | None:
-        """The transaction that made a change, in 32 bits; None for a copy. Capture says it in a header. Without one it
-        is in the value, and `Unknowable` is raised when its schema was never seen."""
-        if (xid := change.record.xid) is not None:
-            return xid & 0xFFFF_FFFF
-        if change.decoded is None:
-            try:
-                if schema_id_of(change.record.value or b"") not in self._converters:
-                    raise Unknowable
-                change.decoded = self._decoder.decode(change.record.value or b"")
-            except AdriaticError:
-                return None
-        return _find_xid(change.decoded)
-
     async def decode(self, change: RowChange) -> dict[str, rows.Convert]:
         """Makes `change.decoded`; returns how its values are shown. Raises `DataError` when it cannot be read, and
         `DependencyUnavailable` when the registry does not say how."""
@@ -92,11 +77,3 @@ class ChangeDecoder:
             self._converters[schema_id] = rows.find_converters(schema)
         self.fault = None
         return self._converters[schema_id]
-
-
-def _find_xid(envelope: Any) -> int | None:
-    try:
-        xid = envelope["source"]["txId"]
-    except (KeyError, TypeError):
-        return None
-    return None if xid is None or envelope.get("op") == "r" else int(xid)

@@ -54,11 +54,6 @@ class WatchedPartition:
     watermarks: deque[OffsetWatermark] = field(default_factory=lambda: deque(maxlen=WATERMARKS_MAX))
     news: dict[UUID, set[asyncio.Event]] = field(default_factory=dict)
 
-    @property
-    def usable(self) -> bool:
-        """Whether a reader may begin here."""
-        return not (self.lost or self.ring.dropped.blind)
-
     def wake(self, tenants: set[UUID] | None = None) -> None:
         """Readers of `tenants`; None: all of them."""
         for tenant_id in self.news if tenants is None else tenants & self.news.keys():
@@ -148,7 +143,7 @@ class Partitions:
         source = TopicPartition(topic, partition_for(str(tenant_id), count))
         async with self._starting.setdefault(source, asyncio.Lock()):
             partition = self._watched.get(source)
-            if partition is None or not partition.usable:
+            if partition is None or partition.lost:
                 partition = await self._start(view, source)
             partition.news.setdefault(tenant_id, set()).add(news)
             partition.ring.watch(tenant_id)
@@ -181,7 +176,7 @@ class Partitions:
         topic_id, start = await asyncio.to_thread(self._ask_start, source, at_ms)
         if (old := self._watched.get(source)) is not None:
             old.lose()
-        partition = WatchedPartition(view, source, topic_id, Ring(start, self._decoder.xid_of), self._clock.monotonic())
+        partition = WatchedPartition(view, source, topic_id, Ring(start), self._clock.monotonic())
         self._watched[source] = partition
         self._tail.tail.follow(source, start)
         return partition

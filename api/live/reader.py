@@ -252,7 +252,7 @@ class Reader:
     async def _find_partition(self) -> WatchedPartition:
         """The one that is watched, or a new one in the place of one that is of no use any more."""
         partition = self._partition
-        if partition is None or not partition.usable:
+        if partition is None or partition.lost:
             if partition is not None:
                 self._hub.partitions.unwatch(partition, self._tenant_id, self._news)
             self._partition = None
@@ -356,7 +356,7 @@ class Reader:
         if seen is not None:
             if change.lsn >= seen.lsn:
                 self._enter(states.SnapshotPassed())
-            elif seen.has(decoder.xid_of(change), change.lsn):
+            elif seen.has(change.xid, change.lsn):
                 return None
         if envelope["op"] not in ("c", "u", "d"):
             raise _PositionLost("other-log")

@@ -1,31 +1,25 @@
 """The newest records of one partition, kept once for all readers of it. Pure.
 
 Owns the bound on them, and what falls out: of each watched tenant how far, and (`DroppedCommits`) whether a snapshot
-could miss it. Refuses to decode a record by itself: what it needs to know of one it asks of the function that it is
-given.
+could miss it. Refuses to decode records: what it needs to know of one is in its headers.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from api.live.join import PgSnapshot
 from connectors.kafka.records import Record
+from connectors.postgres.xid import XID_MASK
 
 RECORDS_MAX = 10_000
 """Most records of one partition: a reader that is further behind is cut, and so far back a reconnect is free."""
 BYTES_MAX = 4_194_304
 """Most bytes of the same. A change of a view has some hundred bytes."""
-UNDECIDED_MAX = 1_000
-"""Records that fell out before their schema was known, which takes a moment; more when the registry is away."""
-
-
-class Unknowable(Exception):
-    """A record cannot be decoded right now."""
 
 
 @dataclass(slots=True)
@@ -35,51 +29,33 @@ class RowChange:
     record: Record
     tenant_id: UUID | None
     lsn: int
+    xid: int | None
+    """The transaction that made it, in 32 bits; None: it is a copy, that no transaction made."""
     decoded: Any = None
     data: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, record: Record) -> RowChange:
-        return cls(record, record.tenant_id, record.lsn or 0)
-
-
-XidOf = Callable[[RowChange], int | None]
-"""Says which transaction made a change, None for a copy. Raises `Unknowable` when that cannot be told."""
+        xid = record.xid
+        return cls(record, record.tenant_id, record.lsn or 0, None if xid is None else xid & XID_MASK)
 
 
 class DroppedCommits:
     """The commits that fell out of a ring, as long as a snapshot could miss them."""
 
-    def __init__(self, xid_of: XidOf) -> None:
-        self.blind = False
-        """Something fell out of which nobody can tell whether a snapshot sees it: no reader may begin here."""
-        self._xid_of = xid_of
+    def __init__(self) -> None:
         self._newest: PgSnapshot | None = None
         self._unseen: dict[int, int | None] = {}
-        self._undecided: list[RowChange] = []
-        self._last: tuple[int, int | None] | None = None
         self._joining = 0
 
     def drop(self, change: RowChange) -> None:
         """Note a change that is in the ring no more."""
-        if self._last is None or self._last[0] != change.lsn:
-            # All the records of a commit are of one transaction: one of them is looked into.
-            try:
-                self._last = (change.lsn, self._xid_of(change))
-            except Unknowable:
-                if len(self._undecided) < UNDECIDED_MAX:
-                    self._undecided.append(change)
-                else:
-                    self.blind = True
-                return
-        xid = self._last[1]
-        if self._joining or self._newest is None or not self._newest.has(xid, change.lsn):
-            self._unseen[change.lsn] = xid
+        if self._joining or self._newest is None or not self._newest.has(change.xid, change.lsn):
+            self._unseen[change.lsn] = change.xid
 
     def note_snapshot(self, seen: PgSnapshot) -> None:
         """A snapshot that was just taken: what it sees, later ones see too."""
         self._newest = seen
-        self._decide()
         if not self._joining:
             self._unseen = {lsn: xid for lsn, xid in self._unseen.items() if not seen.has(xid, lsn)}
 
@@ -93,26 +69,15 @@ class DroppedCommits:
 
     def are_in(self, seen: PgSnapshot) -> bool:
         """Whether a snapshot certainly has all of them."""
-        self._decide()
-        return not (self.blind or self._undecided) and all(seen.has(xid, lsn) for lsn, xid in self._unseen.items())
-
-    def _decide(self) -> None:
-        """Ask again about what fell out while nobody knew its schema."""
-        undecided, self._undecided = self._undecided, []
-        for change in undecided:
-            try:
-                self._unseen[change.lsn] = self._xid_of(change)
-            except Unknowable:
-                self._undecided.append(change)
+        return all(seen.has(xid, lsn) for lsn, xid in self._unseen.items())
 
 
 class Ring:
     """Records from `first` on; reading goes on at `next`."""
 
-    def __init__(self, start: int, xid_of: XidOf, records_max: int = RECORDS_MAX, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, start: int, records_max: int = RECORDS_MAX, bytes_max: int = BYTES_MAX) -> None:
         self.first = self.next = start
-        self.dropped = DroppedCommits(xid_of)
-        self._xid_of = xid_of
+        self.dropped = DroppedCommits()
         self._bounds = (records_max, bytes_max)
         self._bytes = 0
         self._all: deque[RowChange] = deque()
@@ -160,11 +125,8 @@ class Ring:
         if not self.dropped.are_in(seen):
             return None
         for change in self._of_tenant.get(tenant_id, ()):
-            try:
-                if not seen.has(self._xid_of(change), change.lsn):
-                    return change.record.offset
-            except Unknowable:
-                return change.record.offset  # whoever reads it will know
+            if not seen.has(change.xid, change.lsn):
+                return change.record.offset
         return self.next
 
     def watch(self, tenant_id: UUID) -> None:

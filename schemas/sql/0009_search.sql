@@ -28,6 +28,7 @@ create table mv.search_state (
     words_at        timestamptz not null,          -- when it became findable by words
     meaning_at      timestamptz,                   -- when words_version became findable by meaning
     chunks          integer not null,              -- of words_version
+    length          integer not null,              -- of all of them: BM25 measures a source by it
     primary key (tenant_id, kind, source_id)
 );
 -- What waits for its vectors: looked at every two seconds, and nearly always empty.
@@ -67,8 +68,7 @@ create table mv.chunks (
     primary key (tenant_id, kind, source_id, version, ordinal)
 );
 create index chunks_tsv on mv.chunks using gin (tsv);
--- Both arms of the search walk all chunks of a tenant, for lengths and for vectors: from these indexes alone.
-create index chunks_length on mv.chunks (tenant_id, kind, source_id, version) include (length);
+-- The search by meaning walks all chunks of a tenant for their vectors: from this index alone.
 create index chunks_hash on mv.chunks (tenant_id, text_hash) include (kind, source_id, version, ordinal);
 call app.protect('mv.chunks');
 -- The tenant's own rows for the API alone: 0010_search_functions.sql says why its role sees all of them, and what binds it.

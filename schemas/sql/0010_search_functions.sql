@@ -63,12 +63,9 @@ begin
     end if;
     return query
     with lengths as materialized (
-        select c.kind, c.source_id, sum(c.length)::double precision as length
-        from mv.chunks c
-        join mv.search_state s
-            on s.tenant_id = c.tenant_id and s.kind = c.kind and s.source_id = c.source_id and s.words_version = c.version
-        where c.tenant_id = tenant and not s.deleted
-        group by c.kind, c.source_id
+        select kind, source_id, length::double precision as length
+        from mv.search_state
+        where tenant_id = tenant and not deleted and chunks > 0
     ),
     corpus as materialized (
         select kind, count(*)::double precision as texts, greatest(avg(length), 1) as length

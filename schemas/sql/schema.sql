@@ -890,8 +890,6 @@ ALTER TABLE ONLY mv.chunks
 
 CREATE INDEX chunks_hash ON mv.chunks USING btree (tenant_id, text_hash) INCLUDE (kind, source_id, version, ordinal);
 
-CREATE INDEX chunks_length ON mv.chunks USING btree (tenant_id, kind, source_id, version) INCLUDE (length);
-
 CREATE INDEX chunks_tsv ON mv.chunks USING gin (tsv);
 
 CREATE POLICY cdc ON mv.chunks FOR SELECT TO adriatic_cdc USING (true);
@@ -1360,7 +1358,8 @@ CREATE TABLE mv.search_state (
     recorded_at timestamp with time zone NOT NULL,
     words_at timestamp with time zone NOT NULL,
     meaning_at timestamp with time zone,
-    chunks integer NOT NULL
+    chunks integer NOT NULL,
+    length integer NOT NULL
 );
 
 ALTER TABLE ONLY mv.search_state FORCE ROW LEVEL SECURITY;
@@ -1410,12 +1409,9 @@ begin
     end if;
     return query
     with lengths as materialized (
-        select c.kind, c.source_id, sum(c.length)::double precision as length
-        from mv.chunks c
-        join mv.search_state s
-            on s.tenant_id = c.tenant_id and s.kind = c.kind and s.source_id = c.source_id and s.words_version = c.version
-        where c.tenant_id = tenant and not s.deleted
-        group by c.kind, c.source_id
+        select kind, source_id, length::double precision as length
+        from mv.search_state
+        where tenant_id = tenant and not deleted and chunks > 0
     ),
     corpus as materialized (
         select kind, count(*)::double precision as texts, greatest(avg(length), 1) as length

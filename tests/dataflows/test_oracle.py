@@ -95,6 +95,8 @@ DAMAGE = [
     ("extra", "update mv.search_state set source_id = gen_random_uuid() where kind = 'document' and not deleted"),
     ("words", "update mv.chunks set tsv = '' where ordinal = 0"),
     ("words", "update mv.chunks set length = length + 1 where ordinal = 0"),
+    ("words", "update mv.search_state set length = length + 1 where not deleted"),
+    ("words", "update mv.search_state set length = 1 where deleted"),
     ("extra", "update mv.chunks set ordinal = 99 where ordinal = 0"),
     ("extra", "update mv.search_state set source_id = gen_random_uuid() where not deleted"),
     ("orphan", "update mv.chunks set version = 9 where ordinal = 0"),

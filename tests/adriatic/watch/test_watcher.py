@@ -87,8 +87,8 @@ def test_search_by_meaning_is_as_far_as_what_waits_for_its_vectors(world: World,
     assert set(states().values()) == {"fresh"}
     world.rows(
         "insert into mv.search_state (tenant_id, kind, source_id, words_version, title, status, effective_at, "
-        "recorded_at, words_at, chunks) values (gen_random_uuid(), 'adr', gen_random_uuid(), 1, '', '', now(), "
-        "now() - interval '100 s', now(), 1) returning 1"
+        "recorded_at, words_at, chunks, length) values (gen_random_uuid(), 'adr', gen_random_uuid(), 1, '', '', now(), "
+        "now() - interval '100 s', now(), 1, 0) returning 1"
     )
     assert states() == {"search.words": "fresh", "search.meaning": "stale", "related": "stale"}
 

@@ -231,10 +231,10 @@ def test_freshness_counts_what_became_findable_since(platform: Platform, reposit
         connection.execute(
             """
             insert into mv.search_state (tenant_id, kind, source_id, words_version, meaning_version, title, status,
-                                         effective_at, recorded_at, words_at, meaning_at, chunks)
+                                         effective_at, recorded_at, words_at, meaning_at, chunks, length)
             select tenant_id, 'adr', adr_id, version - (n = 5)::int, case when n <= 2 then version end, title, status,
                    now(), at, at + make_interval(secs => n),
-                   case when n <= 2 then at + make_interval(secs => 10 * n) end, 1
+                   case when n <= 2 then at + make_interval(secs => 10 * n) end, 1, 0
             from (select *, row_number() over (order by version desc, source_key desc) as n from app.adrs) numbered,
                  lateral (select case when n = 5 then '2020-01-01' else '2024-06-01'::timestamptz end as at)
             """

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import threading
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -102,17 +101,6 @@ async def read(
     return picture
 
 
-async def read_again(hub: Hub, until: Callable[[Picture], Any], **how: Any) -> Picture:
-    """`read` by a client that asks again when it is told to: what fell out of a small ring may have no known schema."""
-    end_s = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return await read(hub, until, **how)
-        except DependencyUnavailable:
-            assert time.monotonic() < end_s, "nobody answers"
-            await asyncio.sleep(1)
-
-
 def labels(picture: Picture) -> list[str]:
     return [each["key"]["label"] for each in picture.deltas]
 
@@ -164,7 +152,7 @@ async def test_a_commit_that_is_in_the_log_before_snapshots_see_it_is_not_lost(w
 async def test_a_commit_that_falls_out_of_the_ring_before_snapshots_see_it_keeps_readers_from_beginning(
     world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=2))
+    monkeypatch.setattr(partitions, "Ring", lambda start: ring.Ring(start, records_max=2))
     await read(hub, lambda picture: picture.whole)
     with held_commit(world):
         # A reader decodes it, so that what falls out is known.
@@ -257,17 +245,17 @@ async def test_a_record_that_cannot_be_read_makes_its_tenants_readers_start_anew
 async def test_a_reader_that_was_away_reads_what_the_ring_lost_from_the_log(
     world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=20))
-    picture = await read_again(hub, lambda picture: picture.whole)
+    monkeypatch.setattr(partitions, "Ring", lambda start: ring.Ring(start, records_max=20))
+    picture = await read(hub, lambda picture: picture.whole)
     with world.connect() as connection:
         for number in range(600):
             connection.execute(worlds.COUNT, [A, "adrs", f"n{number}", number])
     world.caught_up()
     # Another reader keeps the ring going, past what this one has seen.
-    await read_again(hub, lambda picture: picture.watermarks, tenant_id=B)
-    picture = await read_again(hub, lambda picture: len(picture.deltas) >= 600, picture=picture)
+    await read(hub, lambda picture: picture.watermarks, tenant_id=B)
+    picture = await read(hub, lambda picture: len(picture.deltas) >= 600, picture=picture)
     world.count(A, "last", 1)
-    picture = await read_again(hub, lambda picture: len(picture.deltas) >= 601, picture=picture)
+    picture = await read(hub, lambda picture: len(picture.deltas) >= 601, picture=picture)
     assert picture.resets == []
     assert labels(picture) == [*(f"n{number}" for number in range(600)), "last"]
     assert worlds.same(picture.rows, worlds.table(world, COUNTS, A))
@@ -276,19 +264,19 @@ async def test_a_reader_that_was_away_reads_what_the_ring_lost_from_the_log(
 async def test_a_reader_that_was_away_for_too_long_starts_anew(
     world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=2))
+    monkeypatch.setattr(partitions, "Ring", lambda start: ring.Ring(start, records_max=2))
     monkeypatch.setattr(states, "AWAY_OFFSETS_MAX", 3)
-    picture = await read_again(hub, lambda picture: picture.whole)
+    picture = await read(hub, lambda picture: picture.whole)
     for number in range(8):
         world.count(A, f"n{number}", number)
     world.caught_up()
-    picture = await read_again(hub, lambda picture: picture.snapshots > 1, picture=picture)
+    picture = await read(hub, lambda picture: picture.snapshots > 1, picture=picture)
     assert picture.resets == ["behind"]
     assert worlds.same(picture.rows, worlds.table(world, COUNTS, A))
 
 
 async def test_a_reader_that_is_too_slow_starts_anew(world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partitions, "Ring", lambda start, xid_of: ring.Ring(start, xid_of, records_max=5))
+    monkeypatch.setattr(partitions, "Ring", lambda start: ring.Ring(start, records_max=5))
     picture, reader = Picture(), Reader(hub, COUNTS, A)
     await reader.begin(None)
     frames = reader.frames()

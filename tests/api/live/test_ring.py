@@ -6,24 +6,20 @@ import random
 import uuid
 
 from api.live.join import PgSnapshot
-from api.live.ring import UNDECIDED_MAX, Ring, RowChange, Unknowable
+from api.live.ring import Ring, RowChange
 from connectors.kafka.records import Record
 
 A, B = uuid.UUID(int=1), uuid.UUID(int=2)
 
 
-def record(offset: int, tenant_id: uuid.UUID, xid: int, *, value: bytes | None = None) -> Record:
+def record(offset: int, tenant_id: uuid.UUID, xid: int, *, value: bytes = b"") -> Record:
     """`xid` is the position of its commit, too."""
-    headers = (("adriatic.tenant", str(tenant_id).encode()), ("adriatic.pos", b"%016X/%08d" % (xid, offset)))
-    content = b"%d" % xid if value is None else value
-    return Record("t", 0, offset, 0, b"k", content, headers)
-
-
-def xid_of(change: RowChange) -> int | None:
-    text = (change.record.value or b"").decode()
-    if text == "?":
-        raise Unknowable
-    return int(text)
+    headers = (
+        ("adriatic.tenant", str(tenant_id).encode()),
+        ("adriatic.pos", b"%016X/%08d" % (xid, offset)),
+        ("adriatic.xid", b"%d" % xid),
+    )
+    return Record("t", 0, offset, 0, b"k", value, headers)
 
 
 def seen(xmax: int, *running: int) -> PgSnapshot:
@@ -31,7 +27,7 @@ def seen(xmax: int, *running: int) -> PgSnapshot:
 
 
 def test_a_reader_gets_its_own_changes_from_its_place_on() -> None:
-    ring = Ring(10, xid_of)
+    ring = Ring(10)
     assert ring.extend([record(10, A, 1), record(11, B, 2), record(13, A, 3)], 14) == {A, B}
     assert [change.record.offset for change in ring.since(A, 0, 9)] == [10, 13]
     assert [change.record.offset for change in ring.since(A, 11, 9)] == [13]
@@ -43,7 +39,7 @@ def test_a_reader_gets_its_own_changes_from_its_place_on() -> None:
 
 
 def test_tombstones_are_left_out() -> None:
-    ring = Ring(0, xid_of)
+    ring = Ring(0)
     tombstone = Record("t", 0, 1, 0, b"k", None, (("adriatic.tenant", str(A).encode()),))
     assert ring.extend([record(0, A, 1), tombstone], 2) == {A}
     assert len(ring) == 1
@@ -51,7 +47,7 @@ def test_tombstones_are_left_out() -> None:
 
 
 def test_it_is_bounded_by_count_and_by_bytes_and_knows_whose_changes_fell_out() -> None:
-    ring = Ring(0, xid_of, records_max=3)
+    ring = Ring(0, records_max=3)
     ring.watch(A)
     ring.extend([record(offset, A if offset == 1 else B, offset) for offset in range(6)], 6)
     assert (len(ring), ring.first) == (3, 3)
@@ -60,13 +56,13 @@ def test_it_is_bounded_by_count_and_by_bytes_and_knows_whose_changes_fell_out() 
     assert not ring.has_lost(B, 0), "nobody reads it"
     ring.unwatch(A)
     assert not ring.has_lost(A, 1)
-    small = Ring(0, xid_of, bytes_max=10)
+    small = Ring(0, bytes_max=10)
     small.extend([record(0, A, 1, value=b"1" * 8), record(1, A, 2, value=b"2" * 8)], 2)
     assert [change.record.offset for change in small.since(A, 0, 9)] == [1]
 
 
 def test_a_snapshot_is_joined_at_the_first_change_that_it_does_not_see() -> None:
-    ring = Ring(0, xid_of)
+    ring = Ring(0)
     ring.extend([record(0, A, 5), record(1, B, 9), record(2, A, 7), record(3, A, 6)], 4)
     assert ring.find_start(A, seen(8)) == 4, "it has all of them"
     assert ring.find_start(A, seen(8, 7)) == 2
@@ -75,7 +71,7 @@ def test_a_snapshot_is_joined_at_the_first_change_that_it_does_not_see() -> None
 
 
 def test_what_falls_out_unseen_keeps_readers_from_beginning_until_a_snapshot_sees_it() -> None:
-    ring = Ring(0, xid_of, records_max=1)
+    ring = Ring(0, records_max=1)
     ring.extend([record(0, A, 5), record(1, A, 6)], 2)
     assert ring.find_start(A, seen(8, 5)) is None
     assert ring.find_start(A, seen(8)) == 2
@@ -85,7 +81,7 @@ def test_what_falls_out_unseen_keeps_readers_from_beginning_until_a_snapshot_see
 
 
 def test_what_falls_out_while_a_snapshot_is_taken_is_compared_with_that_snapshot() -> None:
-    ring = Ring(0, xid_of, records_max=1)
+    ring = Ring(0, records_max=1)
     ring.extend([record(0, A, 5)], 1)
     ring.dropped.begin_join()
     older = seen(8, 5)
@@ -97,39 +93,16 @@ def test_what_falls_out_while_a_snapshot_is_taken_is_compared_with_that_snapshot
     assert ring.find_start(A, seen(9)) == 2
 
 
-def test_what_cannot_be_decoded_when_it_falls_out_is_decided_when_it_can_be() -> None:
-    known: list[int] = []
-
-    def late(change: RowChange) -> int | None:
-        if not known:
-            raise Unknowable
-        return change.lsn
-
-    ring = Ring(0, late, records_max=1)
-    ring.extend([record(0, A, 5), record(1, A, 6)], 2)
-    assert ring.find_start(A, seen(99)) is None
-    known.append(1)
-    assert ring.find_start(A, seen(99, 5)) is None
-    assert ring.find_start(A, seen(99)) == 2
-
-
-def test_a_ring_with_too_much_that_cannot_be_decoded_is_blind() -> None:
-    ring = Ring(0, xid_of, records_max=1)
-    ring.extend([record(offset, A, offset, value=b"?") for offset in range(UNDECIDED_MAX + 2)], UNDECIDED_MAX + 2)
-    assert ring.dropped.blind
-    assert ring.find_start(A, seen(1 << 20)) is None
-
-
-def test_one_record_of_a_commit_is_looked_into() -> None:
-    asked: list[int] = []
-
-    def counted(change: RowChange) -> int | None:
-        asked.append(change.record.offset)
-        return 5
-
-    ring = Ring(0, counted, records_max=1)
-    ring.extend([record(offset, A, 5) for offset in range(50)], 50)
-    assert asked == [0]
+def test_the_headers_say_which_transaction_made_a_change_and_a_copy_has_none() -> None:
+    undecodable = record(0, A, (3 << 32) + 5, value=b"?")
+    assert RowChange.of(undecodable).xid == 5
+    copy = Record("t", 0, 1, 0, b"k", b"?", undecodable.headers[:2])
+    assert RowChange.of(copy).xid is None
+    ring = Ring(0, records_max=1)
+    ring.extend([copy, record(2, A, 6)], 3)
+    late = PgSnapshot(7, 7, frozenset(), lsn=9 << 32, since=(3 << 32) + 6)
+    assert ring.find_start(A, seen(7)) is None, "nobody knows whether it has the copy"
+    assert ring.find_start(A, late) == 3
 
 
 def test_any_join_is_whole_or_refused() -> None:
@@ -137,7 +110,7 @@ def test_any_join_is_whole_or_refused() -> None:
     always everything, once."""
     for seed in range(300):
         chance = random.Random(seed)
-        ring = Ring(0, xid_of, records_max=chance.randrange(1, 6))
+        ring = Ring(0, records_max=chance.randrange(1, 6))
         logged: list[int] = []
         visible: set[int] = set()
         joins: list[tuple[PgSnapshot, int]] = []

@@ -243,9 +243,6 @@ class StubDecoder(ChangeDecoder):
     def __init__(self) -> None:
         self.fault = None
 
-    def xid_of(self, change: RowChange) -> int | None:
-        return None
-
     async def decode(self, change: RowChange) -> dict[str, Any]:
         change.decoded = {"op": "c", "before": None, "after": {"tenant_id": str(change.tenant_id)}}
         return {}
@@ -257,7 +254,7 @@ async def test_a_change_wakes_its_reader_whatever_the_pace(monkeypatch: pytest.M
     hub = Hub(Settings(), Database(Settings().postgres), SYSTEM_CLOCK, ())
     hub.decoder = StubDecoder()
     source = TopicPartition("t", 0)
-    partition = WatchedPartition(VIEW, source, "log", Ring(0, hub.decoder.xid_of), 0.0)
+    partition = WatchedPartition(VIEW, source, "log", Ring(0), 0.0)
     reader = Reader(hub, VIEW, tenant_id)
     reader.state = Following(Position("log", 0))
     reader._partition, reader._pace.watermark_s = partition, SYSTEM_CLOCK.monotonic()

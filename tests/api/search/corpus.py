@@ -27,6 +27,14 @@ select %s, %s, %s, %s, v.ordinal, v.heading_path, v.body, v.char_start, v.char_e
        lateral (select mv.chunk_tsv(v.ordinal, %s, v.heading_path, v.body) as tsv) t
 """
 
+MEASURE = """
+update mv.search_state s
+   set length = (
+       select coalesce(sum(c.length), 0) from mv.chunks c
+        where (c.tenant_id, c.kind, c.source_id, c.version) = (s.tenant_id, s.kind, s.source_id, s.words_version))
+ where s.tenant_id = %s and s.length = 0
+"""
+
 
 class Corpus:
     """A connection that row security does not bind. Vectors are those of `embedder`."""
@@ -87,8 +95,8 @@ class Corpus:
         parts = chunk(title, text)
         execute(
             "insert into mv.search_state (tenant_id, kind, source_id, words_version, meaning_version, title, status, "
-            "effective_at, recorded_at, words_at, meaning_at, chunks) "
-            "values (%s, 'adr', %s, 1, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "effective_at, recorded_at, words_at, meaning_at, chunks, length) "
+            "values (%s, 'adr', %s, 1, %s, %s, %s, %s, %s, %s, %s, %s, 0)",
             [tenant_id, adr_id, 1 if by_meaning else None, title, status, at, at, at, at, len(parts)],
         )
         for part in parts:
@@ -100,6 +108,7 @@ class Corpus:
                     title,
                 ],
             )
+        execute(MEASURE, [tenant_id])
         if by_meaning:
             self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
         return adr_id
@@ -116,8 +125,8 @@ class Corpus:
         parts = chunk(title, text)
         execute(
             "insert into mv.search_state (tenant_id, kind, source_id, words_version, meaning_version, title, status, "
-            "effective_at, recorded_at, words_at, meaning_at, chunks) "
-            "values (%s, 'document', %s, %s, %s, %s, '', %s, %s, %s, %s, %s)",
+            "effective_at, recorded_at, words_at, meaning_at, chunks, length) "
+            "values (%s, 'document', %s, %s, %s, %s, '', %s, %s, %s, %s, %s, 0)",
             [tenant_id, document_id, version, version, title, *[BEGINNING] * 4, len(parts)],
         )
         for part in parts:
@@ -129,6 +138,7 @@ class Corpus:
                     title,
                 ],
             )
+        execute(MEASURE, [tenant_id])
         self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
         return document_id
 

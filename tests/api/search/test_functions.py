@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from runtime.settings import Settings
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import MEASURE, Corpus, writing
 
 pytestmark = pytest.mark.stack
 
@@ -294,8 +294,8 @@ CROWD = """
 with adrs as (select gen_random_uuid() as adr_id, n from generate_series(1, 4000) n),
 state as (
     insert into mv.search_state (tenant_id, kind, source_id, words_version, meaning_version, title, status,
-        effective_at, recorded_at, words_at, chunks)
-    select %(tenant_id)s, 'adr', adr_id, 1, 1, 'Decision', 'accepted', now(), now(), now(), 5 from adrs
+        effective_at, recorded_at, words_at, chunks, length)
+    select %(tenant_id)s, 'adr', adr_id, 1, 1, 'Decision', 'accepted', now(), now(), now(), 5, 0 from adrs
 )
 insert into mv.chunks (
     tenant_id, kind, source_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv, length)
@@ -312,6 +312,7 @@ def crowd(fresh_database: Settings, corpus: Corpus) -> UUID:
     """A tenant with 20 000 chunks."""
     tenant_id = corpus.tenant("crowd")
     corpus.connection.execute(CROWD, {"tenant_id": tenant_id})
+    corpus.connection.execute(MEASURE, [tenant_id])
     corpus.connection.execute("vacuum analyze mv.chunks, mv.search_state")
     return tenant_id
 
