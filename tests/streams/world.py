@@ -57,7 +57,8 @@ class Count(JobKind):
         # The flows may write what they keep; one row there for each step.
         connection.execute(
             "insert into mv.search_state (tenant_id, kind, source_id, words_version, title, status, effective_at, "
-            "recorded_at, words_at, chunks) values (%s, 'adr', gen_random_uuid(), %s, %s, 'x', now(), now(), now(), 0)",
+            "recorded_at, words_at, chunks, length) "
+            "values (%s, 'adr', gen_random_uuid(), %s, %s, 'x', now(), now(), now(), 0, 0)",
             [job.tenant_id, number + 1, str(job.job_id)],
         )
         steps = job.params["steps"]
