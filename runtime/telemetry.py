@@ -26,6 +26,12 @@ def configure(service: str, settings: TelemetrySettings) -> None:
     trace.set_tracer_provider(provider)
 
 
+def flush() -> None:
+    """Send the spans that wait; nothing is traced after it. For a process that ends without its exit handlers."""
+    if shut_down := getattr(trace.get_tracer_provider(), "shutdown", None):
+        shut_down()
+
+
 def tracer(room: str) -> Tracer:
     """The tracer of one room."""
     return trace.get_tracer(f"adriatic.{room}")

@@ -181,3 +181,12 @@ def test_it_starts_without_a_database(tmp_path: Path) -> None:
         assert f"cannot listen on 127.0.0.1:{server.port}" in again.stderr
         assert "ADRIATIC_API__PORT" in again.stderr
         assert server.stop() == 0
+
+
+def test_it_ends_without_taking_the_interpreter_down(tmp_path: Path) -> None:
+    """The server's own threads may turn to the interpreter meanwhile, and abort a process that stopped as it should."""
+    (tmp_path / "sitecustomize.py").write_text("import atexit, os\natexit.register(os.abort)\n")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    with serving(Settings(home=tmp_path / ".adriatic"), tmp_path, PYTHONPATH=path) as server:
+        assert server.stop() == 0
+        assert server.lines()[-1]["message"] == "stopped"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,15 @@ def lines(tmp_path: Path, items: list[dict[str, Any]]) -> Path:
     return file
 
 
+def run(command: list[str]) -> None:
+    with subprocess.Popen(command) as program:
+        try:
+            assert program.wait(PROGRAM_S_MAX) == 0
+        except subprocess.TimeoutExpired:
+            program.send_signal(signal.SIGABRT)  # it prints what each of its threads is at
+            raise
+
+
 def test_the_program_in_python(world: World, tenant: Tenant, key_file: Path, tmp_path: Path) -> None:
     program = tmp_path / "produce.py"
     program.write_text(block("python"))
@@ -60,8 +70,17 @@ def test_the_program_in_python(world: World, tenant: Tenant, key_file: Path, tmp
         {"document_id": "page-2", "source_version": 4, "deleted": True},
     ]
     addresses = [world.settings.kafka.bootstrap_servers, world.settings.registry.url]
-    command = [sys.executable, str(program), *addresses, "wiki", str(key_file), str(lines(tmp_path, items))]
-    subprocess.run(command, check=True, timeout=PROGRAM_S_MAX)
+    command = [
+        sys.executable,
+        "-X",
+        "faulthandler",
+        str(program),
+        *addresses,
+        "wiki",
+        str(key_file),
+        str(lines(tmp_path, items)),
+    ]
+    run(command)
     accepted(tenant, 2)
     assert feed(tenant)["deleted"] == 1
     eventually("the document is found", lambda: len(tenant.search("okapi", "words")) == 1)
