@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runtime.settings import Settings
     from tests.copies import Copy
 
-WORKERS_PER_CORE = 1.5
+WORKERS_PER_CORE = 2
 """Tests wait for processes that need the cores themselves: with more nothing is sooner, and each wait is longer."""
 WORKERS_MIN, WORKERS_MAX = 2, 6
 """At most: each has connections of its own to a server that takes a hundred."""

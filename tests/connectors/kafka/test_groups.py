@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from adriatic.supervisor.supervisor import read_running
 from adriatic.watch.watcher import BROKER_S_MAX
 from connectors.kafka.groups import Broker, BrokerPoll
-from connectors.kafka.offsets import Offsets
+from connectors.kafka.offsets import LATEST, Offsets
 from connectors.kafka.records import TopicPartition
 from connectors.replaceable import ReplaceableClient
 from runtime.deadline import Deadline
@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.crash]
 
 HEALED_S_MAX = 120.0
 """A broker that was killed is started again within seconds, on any machine within this."""
+STILL_S = 5.0
 SOURCES = [TopicPartition("t", number) for number in range(8)]
 
 
@@ -47,6 +48,24 @@ def kill(broker: psutil.Process) -> Callable[[], None]:
 def hang(broker: psutil.Process) -> Callable[[], None]:
     broker.suspend()
     return broker.resume
+
+
+def test_a_broker_that_stands_still_for_a_moment_leads_on(copy: Copy) -> None:
+    """As on a machine that is busy: its controller must not take it for dead, and nobody be without a leader."""
+    admin = AdminClient({**copy.settings.kafka.client_config()})
+
+    def epochs() -> list[int | None]:
+        """None where nobody leads yet."""
+        answers = admin.list_offsets({At(*source): LATEST for source in SOURCES}, request_timeout=30)
+        return [None if answer.exception(60) else answer.result().leader_epoch for answer in answers.values()]
+
+    until(lambda: None not in epochs())
+    before = epochs()
+    go_on = hang(_broker(copy))
+    time.sleep(STILL_S)
+    go_on()
+    time.sleep(STILL_S)  # whoever was taken for dead is led anew within this
+    assert epochs() == before
 
 
 @pytest.mark.parametrize("hit", [kill, hang])
