@@ -85,9 +85,9 @@ def properties(settings: Settings, data: Path) -> dict[str, str | int]:
         "message.max.bytes": RECORD_BYTES_MAX,
         # The default takes 128 MiB of heap at the start.
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
-        # The default, of which less was tried: a broker that its own controller does not hear for so long has no leaders
-        # any more. With 3 s a busy machine did that every few minutes. A restart after a kill waits as long, since until
-        # then the new broker looks like a duplicate of the old one.
+        # The default, of which less was tried: a broker that its own controller does not hear for so long has no
+        # leaders any more. With 3 s a busy machine did that every few minutes. A restart after a kill waits as long,
+        # since until then the new broker looks like a duplicate of the old one.
         "broker.session.timeout.ms": 9000,
         # Not the default: how soon after its start a broker may lead.
         "broker.heartbeat.interval.ms": 500,

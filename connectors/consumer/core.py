@@ -188,7 +188,8 @@ class ConsumerCore(Generic[Effects]):
 
     def prepare(self, batch: Batch) -> Prepared[Effects]:
         """Decode and transform a batch; what cannot be is a dead letter. Blocks while a dependency is away."""
-        self._visibility.wait(xid for record in batch.records if (xid := record.xid) is not None)
+        if batch.topic in self._captured:  # what outsiders write in their headers holds nobody up
+            self._visibility.wait(xid for record in batch.records if (xid := record.xid) is not None)
         with self._measure("transform"):
             events, undecodable = self._decode(batch)
             shares, failed = isolate(events, self._share)

@@ -54,8 +54,9 @@ class Visibility:
                 if not told:
                     hidden = self._life.retry("postgres", lambda some=hidden: self._drop_unassigned(some))  # type: ignore[misc]
                 told = True
-                self._life.health.wait_for(WAIT, _reason(hidden, waited_s))
             if hidden:
+                if told:
+                    self._life.health.wait_for(WAIT, _reason(hidden, waited_s))
                 self._life.sleep(next(pauses))
         if told:
             self._life.health.clear(WAIT)

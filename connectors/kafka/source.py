@@ -51,7 +51,10 @@ METADATA_S = 10.0
 ASSIGNMENT_WAIT_S = 0.1
 """Longest wait before a member without partitions sees a stop request."""
 LEAVE_S_MAX, LEAVE_POLL_S = 2.0, 0.02
-"""Longest farewell to the group, and the pause within it. If the broker is away, its session time-out says it."""
+"""Longest wait for the group's answer to a farewell, and the pause within it."""
+CLOSE_S_MAX = 5.0
+"""Longest end of a member, the offsets that it still tells the broker included. If the broker is away, the time-out of
+its session says that it has left."""
 BROKER_COMMIT_S = 1.0
 """How often offsets are told to the broker."""
 
@@ -201,8 +204,16 @@ class GroupConsumer:
         return max(state.next_offset, state.fetched, state.end_seen), state.newest
 
     def close(self) -> None:
-        """Leave the group, so that the others have the partitions at once. A static member that only closes is waited
-        for until its session is over; one that unsubscribes has left."""
+        """Leave the group, so that the others have the partitions at once. Takes `CLOSE_S_MAX` at most: the library
+        waits a minute for each thing that it would still tell a coordinator that is away, or that it lost sight of."""
+        farewell = threading.Thread(target=self._leave, name="leave", daemon=True)
+        farewell.start()
+        farewell.join(CLOSE_S_MAX)
+        if farewell.is_alive():
+            log.warning("left without a farewell", group=self.group)
+
+    def _leave(self) -> None:
+        """A static member that only closes is waited for until its session is over; one that unsubscribes has left."""
         self._commit_to_broker(now_s=float("inf"), asynchronous=False)
         with suppress(KafkaException, RuntimeError):
             self._consumer.unsubscribe()

@@ -22,6 +22,7 @@ from dataflows.redrive import Coordinates, Redriver
 from runtime.errors import Halted
 from runtime.settings import Settings
 from schemas.feeds import RECEIVED_TOPIC, TOPIC, document_id
+from schemas.headers import TRANSACTION_HEADER
 from tests.dataflows import feed_world
 from tests.dataflows.feed_world import (
     Model,
@@ -134,6 +135,16 @@ def test_a_flood_of_poison_stops_nobody(world: World, outbox: Outbox) -> None:
     letters = [message for message in outbox.messages() if message["topic"].endswith(".dlq")]
     assert len(letters) == 900
     assert differences(world, evil.tenant_id, good.tenant_id) == []
+
+
+def test_a_transaction_that_a_stranger_names_is_not_waited_for(world: World) -> None:
+    by = producer(world)
+    history = [item(world, by, f"page-{number}", 1) for number in range(5)]
+    with connect(world.settings.postgres, role="admin") as connection, connection.transaction():
+        (xid,) = connection.execute("select pg_current_xact_id()::text").fetchall()[0]
+        send(world, by, [feed_world.Sent(b"junk", ((TRANSACTION_HEADER, xid.encode()),)), *history])
+        world.run_until_done(flow(world))
+    assert_is(world, by, Model().take(history))
 
 
 class Broken(flows.Feeds):

@@ -17,9 +17,12 @@ from adriatic.watch.watcher import BROKER_S_MAX
 from connectors.kafka.groups import Broker, BrokerPoll
 from connectors.kafka.offsets import LATEST, Offsets
 from connectors.kafka.records import TopicPartition
+from connectors.kafka.source import CLOSE_S_MAX, BatchLimits, GroupConsumer
 from connectors.replaceable import ReplaceableClient
 from runtime.deadline import Deadline
 from runtime.errors import DependencyUnavailable
+from runtime.lifecycle import Lifecycle
+from runtime.ops import Health
 from tests.copies import Copy, running_copy
 
 pytestmark = [pytest.mark.stack, pytest.mark.crash]
@@ -99,6 +102,27 @@ def test_a_broker_that_was_away_is_seen_again(copy: Copy, hit: Callable[[psutil.
         go_on()
     until(sees)
     asked.close()
+
+
+def test_a_member_ends_soon_however_long_the_broker_is_silent(copy: Copy) -> None:
+    life = Lifecycle(Health())
+    consumer = GroupConsumer(
+        *(copy.settings.kafka, f"members-{uuid.uuid4().hex[:8]}", "one", lambda sources: dict.fromkeys(sources, 0)),
+        *(life, BatchLimits()),
+    )
+    consumer.subscribe(["t"])
+    deadline = Deadline.after(HEALED_S_MAX)
+    while len(consumer.assignment) < len(SOURCES):  # partitions come while it is asked for records
+        assert not deadline.passed
+        consumer.wait_for_change(consumer.generation)
+    consumer.note_commit(SOURCES[0], 0)  # which it would tell the broker at its end
+    go_on = hang(_broker(copy))
+    try:
+        began_s = time.monotonic()
+        consumer.close()
+        assert time.monotonic() - began_s < 6 * CLOSE_S_MAX, "it waits for the broker's own time-outs, a minute each"
+    finally:
+        go_on()
 
 
 def _broker(copy: Copy) -> psutil.Process:
