@@ -1,6 +1,6 @@
 """How a long-running process waits, retries, stops and gives up.
 
-Owns the retry loop of long-running processes (back-off, health reason, metric hook), the request to stop, and the error
+Owns how one call is repeated (back-off, health reason, metric hook), the request to stop, and the error
 that ends the process. Refuses to install signal handlers or to exit: the command line does. Thread-safe.
 """
 

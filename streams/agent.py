@@ -1,11 +1,11 @@
-"""Runs any `Agent` on Faust: the thin driver of the consumer core, and the app with its safe settings.
+"""Runs any `Agent` on Faust: the thin driver of the consumer core.
 
 Owns the order of things: take without acknowledging, leave out what is done, hand to the core, acknowledge in order.
-Refuses everything about records and transactions (`connectors/consumer/core.py` does that, the same for flows), and
-what Faust does wrongly or not at all (docs/decisions/0005): no tables, no web views, no threaded producer, no
-exactly-once mode. Nothing escapes from the loop, because Faust would acknowledge and skip what was in hand: an outage
-is waited for in place, a fault of a record is a dead letter, and everything else ends the process with nothing
-acknowledged.
+Refuses everything about records and transactions (`connectors/consumer/core.py` does that, the same for flows), the
+client (`connectors/kafka/faust_app.py`), and what Faust does wrongly or not at all (docs/decisions/0005): no tables, no
+web views, no threaded producer, no exactly-once mode. Nothing escapes from the loop, because Faust would acknowledge
+and skip what was in hand: an outage is waited for in place, a fault of a record is a dead letter, and everything else
+ends the process with nothing acknowledged.
 
 The truth about what is done is `ops.consumer_offsets`, and reading begins there; what the broker knows is for the eyes
 of operators' tools. A topic that an agent reads only announces: what it announces is a row, and a record that expired
@@ -15,33 +15,25 @@ unread is no loss.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Unpack
-
-import faust
-from faust.transport.drivers import aiokafka
-from faust.types import TP
-from faust.types.auth import SASLMechanism
 
 from connectors.consumer import instances
 from connectors.consumer.contract import Event, Processor
 from connectors.consumer.driver import Driver, DriverOptions
 from connectors.consumer.stall import LOOK_S, StallWatch
-from connectors.kafka.errors import map_aiokafka_error
+from connectors.kafka import faust_app
 from connectors.kafka.records import Batch, Record, TopicPartition
-from connectors.kafka.source import HEARTBEAT_S, METADATA_S, SESSION_S
 from connectors.postgres.connections import Connection
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import backoff_s
-from runtime.errors import DependencyUnavailable, Fenced, Misconfigured
+from runtime.errors import DependencyUnavailable, Fenced
 from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
-from runtime.settings import KafkaSettings, Settings
+from runtime.settings import Settings
 
 log = get_logger("agent")
 
@@ -50,14 +42,11 @@ TAKE_MAX = 100
 WITHIN_S = 0.2
 """How long the first of them waits for the others."""
 PROCESS_S_MAX = 25
-"""One statement of an agent, in seconds. Faust waits for what is in hand when partitions move, and after
-`REBALANCE_S` the broker gives up on this process. What takes longer is a job."""
-REBALANCE_S = 60
+"""One statement of an agent, in seconds. Faust waits for what is in hand when partitions move, and after a minute
+(`connectors/kafka/faust_app.py`: REBALANCE_S) the broker gives up on this process. What takes longer is a job."""
 START_S_MAX = 60.0
 """Limit for Faust to come up while the broker answers."""
 STOP_S_MAX = 10.0
-
-Begin = Callable[[Sequence[TopicPartition]], dict[TopicPartition, int]]
 
 
 class Agent(Processor[tuple[Event, ...]]):
@@ -108,21 +97,20 @@ class AgentRunner(Driver[tuple[Event, ...]]):
             try:
                 asyncio.run(self._live(instance, sources))
             except Exception as error:
-                reason = describe_end(error)
+                reason = faust_app.describe_end(error)
                 log.warning("faust ended", agent=self.agent.name, reason=reason, exc_info=True)
                 self._life.health.wait_for("faust", f"it ended, and is started again: {reason}")
                 self._life.sleep(next(pauses))
 
     async def _live(self, instance: str, sources: Sequence[TopicPartition]) -> None:
         """One life of the Faust app. A broker that goes away for long ends it; it is then made anew."""
-        app = make_app(self._core.group, instance, self._settings)
-        app.transport.Consumer = partial(LedgerConsumer, self._begin)  # type: ignore[misc, assignment]  # Faust asks for it there
+        app = faust_app.make_app(self._core.group, instance, self._settings, self._begin)
         names = self._core.topics
         topic = app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
         async def consume(stream: Any) -> None:
             async for events in stream.noack().noack_take(TAKE_MAX, within=WITHIN_S):
-                done = await asyncio.to_thread(self._handle, [record_of(event.message) for event in events])
+                done = await asyncio.to_thread(self._handle, [faust_app.record_of(event.message) for event in events])
                 if not done:
                     await asyncio.Event().wait()  # ends with the app; nothing in hand is acknowledged
                 for event in events:
@@ -144,7 +132,7 @@ class AgentRunner(Driver[tuple[Event, ...]]):
             if app.crashed and not self._life.stopping:
                 raise RuntimeError("the Faust app crashed") from app.crash_reason
         finally:
-            leave_at_stop(app)
+            faust_app.leave_at_stop(app)
             await asyncio.wait_for(app.stop(), STOP_S_MAX)
 
     # --- in a thread ------------------------------------------------------------------------------------------------
@@ -185,98 +173,3 @@ class AgentRunner(Driver[tuple[Event, ...]]):
             raise Fenced(f"{source} was set back from {self._at[source]} to {at}: a new process begins there")
         fresh = tuple(record for record in records if record.offset >= at)
         return Batch(*source, at, fresh[-1].offset + 1, fresh) if fresh else None
-
-
-class LedgerConsumer(aiokafka.Consumer):
-    """Faust's consumer, which begins where `begin` says and not where the broker believes. `begin` may raise
-    `StopRequested`."""
-
-    def __init__(self, begin: Begin, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._begin = begin
-
-    async def seek_to_committed(self) -> dict[TP, int]:
-        at = await asyncio.to_thread(self._begin, [TopicPartition(*tp) for tp in self.assignment()])
-        offsets = {TP(*source): offset for source, offset in at.items()}
-        for tp, offset in offsets.items():
-            await self._seek(tp, offset)
-        return offsets
-
-
-def describe_end(error: BaseException) -> str:
-    """Why Faust ended, for people: what its client raised, however deep it is, in our words."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, Exception) and (ours := map_aiokafka_error(cause, "read from Kafka")) is not None:
-            return str(ours)
-        cause = cause.__cause__
-    return "it did not come up in time" if isinstance(error, TimeoutError) else type(error).__name__
-
-
-def record_of(message: Any) -> Record:
-    """A record of ours from Faust's message."""
-    headers = message.headers or ()
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    timestamp_ms = None if message.timestamp is None else int(message.timestamp * 1000)
-    carried = tuple((str(name), value) for name, value in pairs)
-    at = (message.topic, message.partition, message.offset)
-    return Record(*at, timestamp_ms, message.key, message.value, carried)
-
-
-def make_app(group: str, instance: str, settings: Settings) -> faust.App:
-    """A Faust app that neither declares topics, keeps tables, nor serves anything. `instance` is the process: a restart
-    within `SESSION_S` gets its partitions back without a rebalance."""
-    return faust.App(
-        group,
-        broker=[f"kafka://{one.strip()}" for one in settings.kafka.bootstrap_servers.split(",")],
-        broker_credentials=credentials(settings.kafka),
-        consumer_group_instance_id=instance,
-        consumer_metadata_max_age_ms=round(METADATA_S * 1000),
-        consumer_auto_offset_reset="earliest",
-        broker_session_timeout=SESSION_S,
-        broker_rebalance_timeout=REBALANCE_S,
-        broker_heartbeat_interval=HEARTBEAT_S,
-        broker_commit_interval=1.0,
-        stream_wait_empty=False,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        table_standby_replicas=0,
-        producer_threaded=False,
-        processing_guarantee="at_least_once",
-        store="memory://",
-        web_enabled=False,
-        datadir=settings.home / "faust",
-        loghandlers=[],
-    )
-
-
-def leave_at_stop(app: faust.App) -> None:
-    """Make a clean stop tell the group, so that the others have the partitions at once. Faust's client leaves no group
-    as a static member, and has no call for it: without its name it is an ordinary member, which does."""
-    with suppress(AttributeError):  # it never came so far as to join
-        consumer: Any = app.consumer
-        consumer._thread._consumer._coordinator._group_instance_id = None
-
-
-def credentials(settings: KafkaSettings) -> Any:
-    """What librdkafka calls `security.protocol` and `sasl.*`, in Faust's words. Raises `Misconfigured` for what Faust's
-    client cannot do."""
-    config = settings.client_config()
-    protocol = config.get("security.protocol", "PLAINTEXT").upper()
-    context = ssl.create_default_context(cafile=config.get("ssl.ca.location")) if "SSL" in protocol else None
-    if protocol == "PLAINTEXT":
-        return None
-    if protocol == "SSL":
-        return faust.SSLCredentials(context)
-    mechanism = config.get("sasl.mechanism", config.get("sasl.mechanisms", "")).upper()
-    if protocol not in ("SASL_PLAINTEXT", "SASL_SSL") or mechanism not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
-        raise Misconfigured(
-            f"agents cannot speak {protocol} {mechanism}".rstrip(),
-            hint="PLAINTEXT, SSL, or SASL with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
-        )
-    return faust.SASLCredentials(
-        username=config.get("sasl.username", ""),
-        password=config.get("sasl.password", ""),
-        mechanism=SASLMechanism(mechanism),
-        ssl_context=context,
-    )

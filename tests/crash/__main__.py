@@ -42,7 +42,7 @@ class Ring:
 
     def run(self, seed: int, duration_s: float, faults: Sequence[Fault] | None = None) -> Outcome:
         if self._copy is None:
-            settings = f"[stack]\nprocesses = {self._processes}\n"
+            settings = f"[stack]\nprocesses = {self._processes}\n[api]\nworkers = {self._processes}\n"
             self._copy = self._stack.enter_context(running_copy(settings, (), **self._extra))
         outcome = run(self._copy, seed, duration_s, faults, self._only)
         outcome.processes = self._processes
@@ -61,7 +61,7 @@ class Ring:
 @click.option(
     "--driver", "only", multiple=True, type=click.Choice([kind.name for kind in DRIVERS]), help="Only this use."
 )
-@click.option("--processes", default=1, show_default=True, help="So many of each flow and agent.")
+@click.option("--processes", default=1, show_default=True, help="So many of each flow and agent, and of the API.")
 @click.option("--shrink-runs", default=RUNS_MAX, show_default=True, help="At most so many runs to shrink; 0: do not.")
 def main(
     seeds: int,

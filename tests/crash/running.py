@@ -36,10 +36,13 @@ class Hits:
         self.missed: list[Fault] = []
 
     def targets(self) -> list[str]:
-        """Every process that the supervisor keeps, and the supervisor."""
+        """Every process that the supervisor keeps, those that serve the API where there are several, and the
+        supervisor."""
         report = read_running(self._copy.files)
         assert report is not None, "the supervisor is gone"
-        return [*(part.name for part in report.parts if part.kind == "service"), SUPERVISOR]
+        services = [part for part in report.parts if part.kind == "service"]
+        workers = [f"{part.name}/{number}" for part in services if part.pid for number in _workers(part.pid)]
+        return [*(part.name for part in services), *workers, SUPERVISOR]
 
     def run(self, faults: Sequence[Fault], until_s: float) -> None:
         """All of `faults` in their time, then until `until_s`; whatever happens, nothing is left hanging. On the main
@@ -86,15 +89,24 @@ class Hits:
 
     def _catch(self, target: str) -> psutil.Process | None:
         deadline = Deadline.after(CATCH_S_MAX)
+        name, _, worker = target.partition("/")
         while True:
             report = read_running(self._copy.files)
             for part in report.parts if report else ():
-                if part.name == target and part.pid and process.is_alive(part.pid, part.started_at):
-                    with contextlib.suppress(psutil.Error):
-                        return psutil.Process(part.pid)
+                if part.name == name and part.pid and process.is_alive(part.pid, part.started_at):
+                    with contextlib.suppress(psutil.Error, KeyError):
+                        return _workers(part.pid)[worker] if worker else psutil.Process(part.pid)
             if deadline.passed:
                 return None
             time.sleep(POLL_S)
+
+
+def _workers(pid: int) -> dict[str, psutil.Process]:
+    """The processes that share the work of `pid`, by their number. Only those of the API are its children."""
+    with contextlib.suppress(psutil.Error):
+        found = [(each.cmdline()[-2:], each) for each in psutil.Process(pid).children()]
+        return {words[1]: each for words, each in found if words[:1] == ["--worker"]}
+    return {}
 
 
 def _family(victim: psutil.Process) -> list[psutil.Process]:

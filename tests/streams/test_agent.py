@@ -13,12 +13,13 @@ import pytest
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from connectors.kafka.dead_letters import DeadLetterLimit
+from connectors.kafka.faust_app import credentials, describe_end, make_app
 from runtime.errors import Halted, Misconfigured
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import KafkaSettings
 from schemas import catalog
-from streams.agent import AgentRunner, credentials, describe_end, make_app
+from streams.agent import AgentRunner
 from streams.announcements import TOPIC, Announcements
 from tests.dataflows.world import PARTITIONS, World, until
 from tests.patience import PATIENCE_S
@@ -126,7 +127,7 @@ def test_a_flood_of_poison_stops_it_before_it_drains_the_topic(hearing: World, m
 
 @pytest.mark.stack
 def test_the_app_is_made_as_safe_as_it_can_be(hearing: World) -> None:
-    conf = make_app("adriatic.x", "host.x", hearing.settings).conf
+    conf = make_app("adriatic.x", "host.x", hearing.settings, lambda _: {}).conf
     assert (conf.topic_allow_declare, conf.producer_threaded, conf.web_enabled) == (False, False, False)
     assert str(conf.processing_guarantee.value) == "at_least_once"
     assert conf.consumer_group_instance_id == "host.x"

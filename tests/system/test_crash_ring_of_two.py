@@ -1,5 +1,5 @@
-"""The crash ring with two processes of each flow and agent, short, in a sample of the runs: it takes as much of a
-machine as a tenth of all other tests.
+"""The crash ring with two processes of each flow, each agent and the API, short, in a sample of the runs: it takes as
+much of a machine as a tenth of all other tests.
 
 `make crash ARGS="--processes 2"` is the long one. `ADRIATIC_CRASH_SEED=n` runs it for sure.
 """
@@ -27,15 +27,16 @@ SAMPLE = 4
 """One run in so many, by the commit: the same commit always does the same."""
 
 
-def test_with_two_of_each_flow_and_agent_nothing_is_lost_doubled_or_dead() -> None:
+def test_with_two_of_each_nothing_is_lost_doubled_or_dead() -> None:
     """They share partitions; every fault moves some of these between them."""
     named = os.environ.get("ADRIATIC_CRASH_SEED")
     seed = int(named) if named is not None else _seed_of_commit()
     if named is None and seed % SAMPLE:
         pytest.skip(f"one commit in {SAMPLE}: `make crash ARGS='--processes 2'` is the whole")
-    with running_copy("[stack]\nprocesses = 2\n") as copy:
-        targets = [target for target in Hits(copy).targets() if target.partition("-")[0] in (*flows(), *agents())]
-        assert len(targets) == 2 * (len(flows()) + len(agents()))
+    with running_copy("[stack]\nprocesses = 2\n[api]\nworkers = 2\n") as copy:
+        shared = (*flows(), *agents())
+        targets = [one for one in Hits(copy).targets() if one.partition("-")[0] in shared or one.startswith("api/")]
+        assert len(targets) == 2 * (len(shared) + 1)
         outcome = run(copy, seed, DURATION_S, schedule(seed, DURATION_S, targets))
         print(outcome)
     assert outcome.problems == [], f"\n{outcome}"

@@ -148,7 +148,7 @@ def test_a_transaction_of_another_database_is_not_waited_for(world: World, drive
 def test_two_members_share_the_partitions_and_one_has_them_all_when_the_other_leaves(
     world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("connectors.kafka.source", "streams.agent"):
+    for module in ("connectors.kafka.source", "connectors.kafka.faust_app"):
         monkeypatch.setattr(f"{module}.SESSION_S", SESSION_LONG_S)
     monkeypatch.setattr("streams.agent.STOP_S_MAX", PATIENCE_S)
     every = tenants()
@@ -220,7 +220,7 @@ def test_partitions_that_are_added_are_read_without_a_restart(
 ) -> None:
     from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
-    for module in ("connectors.kafka.source", "streams.agent"):
+    for module in ("connectors.kafka.source", "connectors.kafka.faust_app"):
         monkeypatch.setattr(f"{module}.METADATA_S", 0.5)
     with Member(world, driver, Log()) as member:
         until(lambda: member.health.report()["status"] == "ready")
