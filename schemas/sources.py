@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from runtime.errors import Unprocessable
 from schemas.arrays import arrays_of
 
 Kind = Literal["adr", "document"]
-KIND_NAMES: tuple[str, ...] = get_args(Kind)
+"""The keys of `KINDS`, for whoever checks types: the API's contract names them."""
 
 
 class SourceKey(NamedTuple):
-    """The tenant and the ADR. Sorts in the order that every flow locks rows in."""
+    """The tenant, the kind and the source. Sorts in the order that every flow locks rows in."""
 
     tenant_id: UUID
     kind: str
@@ -40,7 +40,11 @@ class SourceKind:
     change_field: str
     """Where a version says what it does; "delete" says that nothing of the source is left to be found."""
     path: str
-    """Where the API shows a source, with `{}` for its id."""
+    """Where the API shows a source, with `{}` for its id. The page reads `/v1/adrs/…` itself and fetches the rest."""
+    word: str
+    """What people call one that has no name of its own."""
+    plural: str
+    """What people call all of them, where they choose to search these alone."""
     status_field: str | None = None
 
     def is_deleted(self, row: Mapping[str, Any]) -> bool:
@@ -51,8 +55,23 @@ class SourceKind:
 
 
 KINDS: dict[str, SourceKind] = {
-    "adr": SourceKind("adriatic.app.adr_versions", "adr_id", "change", "/v1/adrs/{}", status_field="status"),
-    "document": SourceKind("adriatic.app.document_versions", "document_id", "kind", "/v1/documents/{}/original"),
+    "adr": SourceKind(
+        contract="adriatic.app.adr_versions",
+        id_field="adr_id",
+        change_field="change",
+        path="/v1/adrs/{}",
+        word="ADR",
+        plural="decisions",
+        status_field="status",
+    ),
+    "document": SourceKind(
+        contract="adriatic.app.document_versions",
+        id_field="document_id",
+        change_field="kind",
+        path="/v1/documents/{}/original",
+        word="document",
+        plural="documents",
+    ),
 }
 
 

@@ -1,18 +1,25 @@
-"""A new kind of source is a migration and an entry of `schemas/sources.py`: index, embed, search, chat and the oracle
-are told nothing else."""
+"""A new kind of source is a migration and an entry of `schemas/sources.py`: index, embed, search, chat, the oracle, the
+command line and the page are told nothing else."""
 
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, get_args
+from types import ModuleType
+from typing import Any, Literal, get_args
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
+from click.testing import CliRunner
 
+from api.page.assets import Assets
+from api.search.schemas import SearchRequest, SearchResult
 from connectors.embedders import Embedder
 from connectors.kafka.records import Record
 from connectors.postgres.connections import Connection, connect
@@ -25,6 +32,7 @@ from runtime.ids import new_id
 from runtime.settings import LlmSettings, Settings
 from schemas import sources
 from schemas.sources import SourceKey, SourceKind
+from tests.api import apps
 from tests.api.chat.test_routes import ask
 from tests.api.world import Caller, running
 from tests.connectors.embedders.stand_in import FakeEmbedder
@@ -52,16 +60,27 @@ select tenant_id, 'page', page_id, version, change = 'delete', title, state, eff
 """
 """What the table of a new kind needs anyway, with its branch of the view."""
 CONTRACT = "adriatic.app.page_versions"
-ENTRY = SourceKind(CONTRACT, "page_id", "change", "/v1/pages/{}", status_field="state")
+ENTRY = SourceKind(
+    CONTRACT, "page_id", "change", "/v1/pages/{}", word="wiki page", plural="wiki pages", status_field="state"
+)
 
 AT = datetime(2026, 1, 15, 9, tzinfo=UTC)
 BODY = "# Where otters live\n\nAn otter lives by the river, and nobody writes twice about it.\n"
 
 
 @pytest.fixture
-def pages(fresh_database: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    """A connection of the flows to a database that has pages."""
+def entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the file of the kinds has of it: the name and the entry."""
+    for struct in (SearchRequest, SearchResult):
+        msgspec.json.Decoder(struct)  # it looks at the kinds once, and must not see this one in other tests
     monkeypatch.setitem(sources.KINDS, "page", ENTRY)
+    monkeypatch.setattr(sources, "Kind", Literal["adr", "document", "page"])
+    monkeypatch.setattr(apps, "_FREE", [])  # an application that other tests made knows no pages
+
+
+@pytest.fixture
+def pages(fresh_database: Settings, entry: None) -> Iterator[Connection]:
+    """A connection of the flows to a database that has pages."""
     with psycopg.connect(fresh_database.postgres.dsn("owner")) as owner:
         row = owner.execute("select pg_get_viewdef('app.source_versions'::regclass)").fetchone()
         assert row is not None
@@ -120,6 +139,23 @@ async def hits(caller: Caller, q: str, mode: str) -> list[dict[str, Any]]:
     return found
 
 
+async def find(caller: Caller, kind: str) -> list[str]:
+    """The kinds of what is found when this one is asked for."""
+    answer = await caller.get("/v1/search", params={"q": "otter river", "mode": "words", "kind": kind})
+    assert answer.status_code == 200, answer.text
+    return [hit["kind"] for hit in answer.json()["hits"]]
+
+
+def load_anew(name: str) -> ModuleType:
+    """The module as a process has it that starts now. The one that is loaded stays as it is."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def differences(connection: Connection, embedder: Embedder, tenant_id: UUID) -> VerifyReport:
     """What `adriatic verify` would say of the tables that these two flows keep."""
     report, tenant = VerifyReport(), TenantReport(tenant_id, "t")
@@ -132,8 +168,40 @@ def differences(connection: Connection, embedder: Embedder, tenant_id: UUID) -> 
 
 
 def test_the_list_of_kinds_is_one() -> None:
-    assert tuple(sources.KINDS) == sources.KIND_NAMES == get_args(sources.Kind)
+    assert tuple(sources.KINDS) == get_args(sources.Kind)
     assert Index.topics == sources.contracts()
+
+
+def test_the_command_line_offers_every_kind_and_has_a_word_for_it(entry: None) -> None:
+    module = load_anew("adriatic.cli.search")
+    asked = CliRunner().invoke(module.search, ["--help"]).output
+    assert "--kind [adr|document|page]" in asked
+    assert [module.kind_word(kind) for kind in sources.KINDS] == ["ADR", "Document", "Wiki page"]
+    assert CliRunner().invoke(module.search, ["otter", "--kind", "tweet"]).exit_code == 2
+
+
+def test_the_form_of_the_page_offers_every_kind_and_its_scripts_name_none(entry: None) -> None:
+    assets = Assets.load({"/v1/adrs"})
+    document = assets.document.body.decode()
+    options = re.findall(r'<option value="(\w*)"(?: data-word="([^"]+)")?>([^<]+)</option>', document)
+    assert options == [
+        ("", "", "everything"),
+        ("adr", "ADR", "decisions"),
+        ("document", "document", "documents"),
+        ("page", "wiki page", "wiki pages"),
+    ]
+    assert "Search decisions and documents and wiki pages" in document
+    compared = re.compile(r"""\bkind\s*(?:[=!]==?|:)\s*["'](?:adr|document)["']""")
+    assert compared.search('if (source.kind === "adr") {')
+    assert [name for name, asset in assets.files.items() if compared.search(asset.body.decode())] == []
+
+
+def test_a_request_may_ask_for_every_kind(entry: None) -> None:
+    request = load_anew("api.search.schemas").SearchRequest
+    for kind in sources.KINDS:
+        assert msgspec.convert({"q": "otter", "kind": kind}, request).kind == kind
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"q": "otter", "kind": "tweet"}, request)
 
 
 @pytest.mark.stack
@@ -162,6 +230,10 @@ async def test_a_page_is_indexed_found_cited_and_verified(fresh_database: Settin
             assert (hit["kind"], hit["source_id"], hit["version"]) == ("page", str(page.source_id), 1_790_000_000_000)
             assert (hit["title"], hit["status"]) == ("Where otters live", "published")
             assert hit["path"] == f"/v1/pages/{page.source_id}"
+        assert [await find(caller, kind) for kind in ("page", "document", "adr")] == [["page"], [], []]
+        unknown = await caller.get("/v1/search", params={"q": "otter river", "kind": "tweet"})
+        assert unknown.status_code == 400
+        assert '<option value="page" data-word="wiki page">' in (await caller.get("/")).text
         _, data, text = await ask(caller, question="Where does an otter live?")
         (source,) = data["sources"]["sources"]
         assert (source["kind"], source["source_id"], source["version"]) == ("page", hit["source_id"], hit["version"])

@@ -14,6 +14,7 @@ import msgspec
 
 from adriatic.cli.output import json_option, show
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
+from schemas.sources import KINDS
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
@@ -27,7 +28,7 @@ LINE_CHARS_MAX = 100
 @click.command("search")
 @click.argument("query", nargs=-1, required=True)
 @click.option("--mode", type=click.Choice(["hybrid", "words", "meaning"]), default="hybrid", show_default=True)
-@click.option("--kind", type=click.Choice(["adr", "document"]), help="ADRs only, or documents only.")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Sources of this kind only.")
 @click.option("--status", multiple=True, help="Only this status; repeat it for several.")
 @click.option("--tag", multiple=True, help="Only ADRs with this tag; repeat it to ask for all of several.")
 @click.option("--log", metavar="SLUG", help="Only this log.")
@@ -111,8 +112,9 @@ def _frame_title(hit: Hit) -> tuple[str, str]:
 
 
 def kind_word(kind: str) -> str:
-    """A kind of source, for people."""
-    return "ADR" if kind == "adr" else kind.capitalize()
+    """What people call a source of this kind, at the beginning of a line."""
+    word = KINDS[kind].word
+    return word[0].upper() + word[1:]
 
 
 def _highlight(hit: Hit) -> list[str]:

@@ -52,16 +52,16 @@ def verify(tenant: str | None, sample: int | None, wait_s: float, as_json: bool)
 
 def _print(report: VerifyReport) -> None:
     from adriatic.cli.tables import begin_table
-    from schemas.sources import KIND_NAMES
+    from schemas.sources import KINDS
 
     columns = (
-        *("tenant", *KIND_NAMES, "deleted"),
+        *("tenant", *KINDS, "deleted"),
         *("passages", "with vector", "vectors recomputed", "differences"),
     )
     console, table = begin_table(*columns)
     for row in report.tenants:
         counts = (
-            *(*(row.sources.get(kind, 0) for kind in KIND_NAMES), row.deleted),
+            *(*(row.sources.get(kind, 0) for kind in KINDS), row.deleted),
             *(row.chunks, row.vectors, row.vectors_recomputed, row.differences),
         )
         table.add_row(row.slug, *map(str, counts))

@@ -18,6 +18,7 @@ import msgspec
 
 from api.search.query import QUERY_CHARS_MAX
 from runtime import __version__
+from schemas import sources
 
 PREFIX = "/assets"
 MEDIA_TYPES = {
@@ -96,6 +97,7 @@ def _document(digest: str, paths: Set[str]) -> bytes:
     page = templates.get_template("page.html").render(
         assets=f"{PREFIX}/{digest}",
         paths=paths,
+        kinds=sources.KINDS,
         version=__version__,
         query_chars_max=QUERY_CHARS_MAX,
     )

@@ -17,7 +17,7 @@ from api.routes import By, Db, body, get, post
 from api.search import schemas, service
 from api.search.embedding import QueryEmbedder
 from api.search.query import QUERY_CHARS_MAX
-from schemas.sources import Kind
+from schemas import sources
 
 _REQUEST = {"q": "why is there no dual write", "mode": "hybrid", "status": ["accepted"], "limit": 5, "explain": True}
 _AS_OF = {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-01-15T09:00:00Z", "age_s": 0.8}
@@ -117,7 +117,7 @@ class SearchController(Controller):
             int, QueryParameter(ge=1, le=schemas.LIMIT_MAX, description="Hits at most.")
         ] = schemas.LIMIT_DEFAULT,
         explain: Annotated[bool, QueryParameter(description="Say how each hit got its place.")] = False,
-        kind: Annotated[Kind | None, QueryParameter(description="Sources of this kind only.")] = None,
+        kind: Annotated[sources.Kind | None, QueryParameter(description="Sources of this kind only.")] = None,
         position: watermarks.Position = None,
     ) -> Response[schemas.SearchResult]:
         """Statuses are alternatives, tags are all required, and filters are joined by and."""

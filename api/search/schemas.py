@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from api.search.query import QUERY_CHARS_MAX
 from api.watermarks import AsOf
-from schemas.sources import Kind
+from schemas import sources
 
 Mode = Literal["words", "meaning", "hybrid"]
 Arm = Literal["words", "meaning"]
@@ -46,7 +46,7 @@ class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until: Annotated[datetime, Meta(description="In effect before this time.", tz=True)] | None = None
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT
     explain: Annotated[bool, Meta(description="Say how each hit got its place.")] = False
-    kind: Annotated[Kind | None, Meta(description="Sources of this kind only. Null: of all.")] = None
+    kind: Annotated[sources.Kind | None, Meta(description="Sources of this kind only. Null: of all.")] = None
 
 
 class Snippet(msgspec.Struct, frozen=True):
@@ -102,7 +102,7 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     for an item of a feed, whose original is elsewhere.
     """
 
-    kind: Kind
+    kind: sources.Kind
     source_id: UUID
     number: int | None
     log: str | None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 import uuid
+from pathlib import Path
 
 import msgspec
 import psycopg
@@ -34,10 +35,13 @@ from tests.api.live.world import Picture
 from tests.dataflows import world as flow_worlds
 from tests.dataflows.world import Version, until
 from tests.docs.markdown import ROOT, Page, pages
+from tests.schemas.sql_layout import lay_out
+from tests.schemas.sql_statements import find
 from topics import catalog as topic_catalog
 from topics.catalog import parse
 
 MODULE = "dataflows.titles"
+FILE = "dataflows/titles.py"
 TOPIC = "adriatic.mv.adr_titles"
 
 
@@ -59,6 +63,30 @@ def _added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "MODULES", (*catalog.MODULES, MODULE))
     topics = topic_catalog.load() | {TOPIC: parse(TOPIC, fence("toml").encode())}
     monkeypatch.setattr(topic_catalog, "load", lambda: topics)
+
+
+@pytest.mark.parametrize("check", [("check", "--quiet"), ("format", "--diff", "--quiet")], ids=lambda check: check[0])
+def test_the_file_is_written_as_ours_are(check: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "ruff", *check, "--config", "pyproject.toml", "--stdin-filename", FILE, "-"]
+    done = subprocess.run(command, cwd=ROOT, input=fence("python"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_types_of_the_file_are_right(tmp_path: Path) -> None:
+    """It takes a second where `make check` ran before, which leaves the types of everything that the file imports."""
+    (tmp_path / "titles.py").write_text(fence("python"))
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(tmp_path / "titles.py")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_statements_of_the_file_are_laid_out(tmp_path: Path) -> None:
+    (tmp_path / FILE).parent.mkdir()
+    (tmp_path / FILE).write_text(fence("python"))
+    statements, loose = find(tmp_path, [FILE])
+    assert loose == []
+    assert [(one.how, one.is_constant) for one in statements] == [("triple quoted", True)] * 2
+    assert [one.text for one in statements] == [lay_out(one.text) for one in statements]
 
 
 def test_it_is_listed_and_has_a_process_a_port_a_reader_and_a_page() -> None:

@@ -123,6 +123,7 @@ HITS = [
         "title": "One",
         "status": "accepted",
         "tags": [],
+        "path": f"/v1/adrs/{ADR_ID}",
     },
     *(
         HIT

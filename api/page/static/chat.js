@@ -4,7 +4,7 @@
 import { open, Refusal } from "./api.js";
 import { eventsOf } from "./events.js";
 import { markdown } from "./markdown.js";
-import { OUTSIDE, h, plural, refused, stamp } from "./parts.js";
+import { h, plural, refused, stamp, whereTo, wordFor } from "./parts.js";
 
 const TURNS_MAX = 50; // of one visit; older ones leave the page, not the ledger
 
@@ -140,7 +140,7 @@ class Turn {
     this.slots.summary.textContent = plural(cited.length, "source") + (unsupported.length ? `; ${plural(unsupported.length, "number")} led nowhere and was taken out` : "");
     this.slots.list.replaceChildren(...cited.map((number) => {
       const source = this.#sources.get(number);
-      const where = [source.log, source.label ?? (source.kind === "adr" ? null : source.kind), `version ${source.version}`, source.heading].filter(Boolean).join(" · ");
+      const where = [source.log, source.label ?? (source.log ? null : wordFor(source.kind)), `version ${source.version}`, source.heading].filter(Boolean).join(" · ");
       return h("li", { value: number }, h("a", target(source), source.title), h("span", { class: "small" }, ` ${where}`));
     }));
   }
@@ -148,9 +148,5 @@ class Turn {
 
 const FINISHES = { length: " It stopped at the longest answer that is allowed.", refused: " The model refused to answer." };
 
-/** Where a citation leads: a decision is read here, an upload is fetched, an item of a feed is where it came from. */
-function target({ kind, source_id: id, version, title, heading, path, document: file }) {
-  if (kind === "adr") return { href: `/?adr=${encodeURIComponent(id)}`, "data-adr": id, "data-version": version, "data-heading": heading };
-  if (path) return { href: path, "data-original": title };
-  return /^https?:/i.test(file?.uri ?? "") ? { href: file.uri, ...OUTSIDE } : { tabindex: "0" };
-}
+/** Where a citation leads, with the version and the heading that were cited: what is read here opens there. */
+const target = (source) => ({ ...whereTo(source), "data-version": source.version, "data-heading": source.heading });

@@ -1,7 +1,7 @@
 // From data to nodes. Owns the only two ways in which this page makes elements: `stamp` fills a <template>, `h` makes one
 // element. Both set text and never markup; the browser refuses markup from a string too (Trusted Types, in the page's policy).
 
-export const OUTSIDE = { target: "_blank", rel: "noopener noreferrer nofollow" }; // of a link that leaves this site
+const OUTSIDE = { target: "_blank", rel: "noopener noreferrer nofollow" }; // of a link that leaves this site
 
 /** An element. `attributes` that are null are left out; `children` are nodes or text. */
 export function h(tag, attributes = {}, ...children) {
@@ -62,6 +62,19 @@ export function refused(error) {
   const sentence = error.message.charAt(0).toUpperCase() + error.message.slice(1);
   return h("p", { class: "problem" }, `${sentence}.${error.hint ? ` ${error.hint.charAt(0).toUpperCase()}${error.hint.slice(1)}.` : ""}`);
 }
+
+const READ_HERE = /^\/v1\/adrs\/([^/]+)$/; // what the API shows there, the page reads itself
+
+/** Where a source leads, as attributes of a link: a decision is read here, an upload is fetched, an item of a feed is where it came from. */
+export function whereTo({ path, title, document: file }) {
+  const adr = READ_HERE.exec(path ?? "")?.[1];
+  if (adr) return { href: `/?adr=${adr}`, "data-adr": adr };
+  if (path) return { href: path, "data-original": title };
+  return /^https?:/i.test(file?.uri ?? "") ? { href: file.uri, ...OUTSIDE } : { tabindex: "0" };
+}
+
+/** What people call a source of this kind: the search form has the kinds. */
+export const wordFor = (kind) => document.querySelector(`#search option[value="${CSS.escape(kind)}"]`)?.dataset.word ?? kind;
 
 /** A status as a chip: the word is there, the colour only helps. */
 export const chip = (word) => h("span", { class: "chip", "data-word": word }, word);

@@ -1,25 +1,17 @@
 // What each answer of /v1 looks like. Owns one function for each `data-view` of the page: JSON in, nodes out. Refuses to
 // ask: htmx does, when an element's `hx-trigger` says so, and page.js hands the answer over.
 
-import { OUTSIDE, chip, count, h, plural, refused, seconds, settle, stamp, when } from "./parts.js";
+import { chip, count, h, plural, refused, seconds, settle, stamp, when, whereTo, wordFor } from "./parts.js";
 
 const DIFF_LINES_MAX = 400; // more is read in an editor
 
-/** What j, k and the arrows walk over. A decision is read here, an upload is fetched, an item of a feed is where it came from. */
-function hit({ kind, source_id: id, path, document: file }, values) {
+/** What j, k and the arrows walk over. The address of a decision keeps what was searched. */
+function hit(source, values) {
   const { root, slots } = stamp("hit", values);
-  if (kind === "adr") {
-    const query = new URLSearchParams(location.search).get("q");
-    slots.link.href = `/?${new URLSearchParams({ ...(query ? { q: query } : {}), adr: id })}`;
-    slots.link.dataset.adr = id;
-  } else if (path) {
-    slots.link.href = path;
-    slots.link.dataset.original = values.title;
-  } else if (/^https?:/i.test(file?.uri ?? "")) {
-    Object.assign(slots.link, { href: file.uri, ...OUTSIDE });
-  } else {
-    slots.link.tabIndex = 0;
-  }
+  for (const [name, value] of Object.entries(whereTo({ ...source, title: values.title }))) slots.link.setAttribute(name, value);
+  const query = new URLSearchParams(location.search).get("q");
+  const { adr } = slots.link.dataset;
+  if (adr && query) slots.link.href = `/?${new URLSearchParams({ q: query, adr })}`;
   return root;
 }
 
@@ -55,7 +47,7 @@ function worth(result) {
 function results(answer, form) {
   const list = document.getElementById("results");
   settle(list, answer.hits.map((each) => hit(each, {
-    label: each.kind === "adr" ? label(each) : each.kind, status: each.status ? chip(each.status) : null, title: each.title || "without a title",
+    label: label(each) ?? wordFor(each.kind), status: each.status ? chip(each.status) : null, title: each.title || "without a title",
     text: marked(each.snippet), foot: [each.chunk.heading_path, ...(each.tags ?? []), each.document?.media_type].filter(Boolean).join(" · "),
   })));
   found(`${answer.hits.length === 0 ? "Nothing found" : plural(answer.hits.length, "result")}. ${worth(answer)}`, answer.degraded.length > 0);
@@ -80,7 +72,7 @@ export function show(searching) {
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function recent(answer, list) {
-  settle(list, answer.items.map((each) => hit({ kind: "adr", source_id: each.adr_id }, {
+  settle(list, answer.items.map((each) => hit({ path: `/v1/adrs/${each.adr_id}` }, {
     label: label(each), status: chip(each.status), title: each.title, text: null, foot: [`version ${each.version}, `, when(each.updated_at)],
   })));
   if (answer.items.length === 0) list.replaceChildren(h("li", { class: "small" }, "No decisions yet. `adriatic import docs/decisions` brings the first ones."));
