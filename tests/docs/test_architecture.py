@@ -5,14 +5,33 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from tests.docs.markdown import ROOT, tracked
+from tests.docs.qualified import calls, imported, parse, values
 
 ARROW = "→"
+LOAD: Final = frozenset(
+    (
+        "builtins.__import__",
+        "importlib.__import__",
+        "importlib.import_module",
+        "importlib.util.find_spec",
+        "pkgutil.resolve_name",
+        "runpy.run_module",
+    )
+)
+"""What imports a module by a name that it is given."""
+LOADERS: Final[Mapping[tuple[str, str], str]] = {
+    ("adriatic/cli/__init__.py", "importlib.import_module(module)"): "a command, from the table above it",
+    ("adriatic/stack/postgres.py", "importlib.util.find_spec(PACKAGE)"): "the folder of the package of binaries",
+    ("connectors/consumer/declared.py", "importlib.import_module(module)"): "a module of the catalogue of its caller",
+}
+"""Calls that load what is not written on the spot, by file: what that is."""
 
 
 @cache
@@ -52,19 +71,54 @@ def test_no_import_runs_upwards(room: str) -> None:
     upwards = {
         (name, target)
         for name in tracked(f"{room}/*.py")
-        for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8")))
-        for target in _imported(node)
+        for target in rooms_in(parse(name))
         if target in depth and target != room and depth[target] <= depth[room]
     }
     assert upwards == set()
 
 
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name.split(".")[0] for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module:
-        return [node.module.split(".")[0]]
-    return []
+def rooms_in(tree: ast.AST) -> set[str]:
+    """The first part of all that is imported, by a statement or by a call with the name written on the spot."""
+    loaded = {name for call in loads(tree) if (name := _literal(call))}
+    return {name.split(".")[0] for name in {*imported(tree), *loaded}}
+
+
+def loads(tree: ast.AST) -> Iterator[ast.Call]:
+    return (call for call, name in calls(tree) if name in LOAD)
+
+
+def _literal(call: ast.Call) -> str:
+    """The name of the module that a call loads; "" when it is not written on the spot."""
+    given = call.args[0] if call.args else next((one.value for one in call.keywords), None)
+    return str(given.value) if isinstance(given, ast.Constant) else ""
+
+
+def test_what_is_loaded_is_written_on_the_spot_or_has_a_reason() -> None:
+    files = tracked(*(f"{room}/*.py" for layer in layers() for room in layer))
+    found = {(name, ast.unparse(call)) for name in files for call in loads(parse(name)) if not _literal(call)}
+    assert found == set(LOADERS)
+    handing_on = {name for name in files if LOAD.intersection(values(parse(name)))}
+    assert handing_on == {name for name, _ in LOADERS}, "who loads what is written on the spot can import it"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import importlib\nimportlib.import_module('adriatic.x')",
+        "from importlib import import_module as load\nload(name='adriatic.x')",
+        "__import__('adriatic.x')",
+        "import runpy\nrunpy.run_module('adriatic')",
+        "def f():\n    import adriatic.x as x",
+        "from adriatic import x",
+    ],
+)
+def test_an_import_is_found_however_it_is_made(source: str) -> None:
+    assert "adriatic" in rooms_in(ast.parse(source))
+
+
+def test_a_load_of_a_name_from_elsewhere_is_found() -> None:
+    tree = ast.parse("from importlib import import_module as load\nload(f'adriatic.{name}')")
+    assert [_literal(call) for call in loads(tree)] == [""]
 
 
 @pytest.mark.parametrize("room", sorted({room for layer in layers() for room in layer}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
 from collections import Counter
@@ -75,6 +76,18 @@ def doubled(text: str) -> list[str]:
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_no_line_of_a_document_stands_twice(page: object) -> None:
     assert doubled(read(getattr(page, "name", ""))) == []
+
+
+def docstrings(tree: ast.Module) -> Iterator[str]:
+    """All that is only said: docstrings of modules, classes and functions, and those of constants and fields."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield inspect.cleandoc(node.value.value)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_line_of_a_docstring_stands_twice(name: str) -> None:
+    assert [line for text in docstrings(parse(name)) for line in doubled(text)] == []
 
 
 def test_nothing_is_left_of_a_merge() -> None:
@@ -177,6 +190,9 @@ def test_no_name_is_dead() -> None:
 def test_what_is_wrong_is_found() -> None:
     line = "a line that is long enough to count"
     assert doubled(f"{line}\n{line}\nshort\nshort") == [line]
+    own = f'"""{line}\n    {line}"""'
+    said = f"{own}\nclass A:\n    {own}\n    b = 1\n    {own}"
+    assert [doubled(text) for text in docstrings(ast.parse(said))] == [[line]] * 3
     assert CONFLICT.search("a\n<<<<<<< HEAD\nb")
     assert CITED.findall("as R8 and R11 say, UTF8") == ["8", "11"]
     module = ast.parse("LIMIT = 1\ndef unused(): ...\nclass Thing:\n    def method(self): ...")

@@ -11,16 +11,26 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-METHODS: Final = frozenset(("execute", "executemany", "fetch", "fetchrow", "fetchval", "prepare", "copy"))
-"""Methods of both drivers whose first argument is a statement."""
-DRIVERS: Final = re.compile(r"connection|cursor|admin|server|database|transport|\bown\b")
-"""What the code calls that which has such a method."""
+from tests.docs.qualified import aliases, qualify
+
+METHODS: Final = frozenset(("execute", "executemany", "fetch", "fetchrow", "fetchval", "copy"))
+"""Methods of both drivers whose first argument is a statement, whatever the code calls that which has them."""
+ALONE: Final = frozenset(("prepare", "cursor"))
+"""Methods of asyncpg that take a statement as their one argument: ours of the first name take two, psycopg's of the
+second take only keywords."""
+KEYWORDS: Final = frozenset(("query", "command"))
+"""What the drivers call that argument."""
+NO_DRIVERS: Final[Mapping[tuple[str, str], str]] = {
+    ("api/app.py", "remote.fetch"): "keys over HTTP",
+    ("api/live/rows.py", "statement.fetch"): "a statement that is prepared takes its arguments alone",
+}
+"""Calls of such a name that take no statement, by file and function: why it is so."""
 STARTS: Final = re.compile(
     r"\s*\(?\s*(?:select\s|select$|insert\s+into\s|update\s+[\w.]+(?:\s+(?:as\s+)?\w+)?\s+set\s|delete\s+from\s"
     r"|with\s+(?:recursive\s+)?\w+(?:\s*\([\w, ]+\))?\s+as\s|values\s*\(|merge\s+into\s|copy\s*\("
@@ -61,10 +71,19 @@ class Loose:
         return f"{self.file}:{self.line}: {self.code}"
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The parameter that a function hands on as a statement."""
+
+    place: int
+    name: str
+
+
 class Module:
     """One module, and what the names in it stand for."""
 
     def __init__(self, root: Path, file: str) -> None:
+        self.root = root
         self.file = file
         self.path = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         self.source = (root / file).read_text(encoding="utf-8")
@@ -83,21 +102,44 @@ class Module:
     @cached_property
     def imports(self) -> dict[str, str]:
         """Names that were imported, with their dotted path."""
-        return {
-            alias.asname or alias.name: f"{node.module}.{alias.name}"
-            for node in ast.walk(self.tree)
-            if isinstance(node, ast.ImportFrom) and node.module
-            for alias in node.names
-        }
+        return aliases(self.tree)
 
     @cached_property
     def calls(self) -> list[ast.Call]:
-        return [node for node in ast.walk(self.tree) if isinstance(node, ast.Call) and node.args]
+        return [node for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
+
+    @cached_property
+    def handed_on(self) -> list[ast.Attribute]:
+        """Methods of drivers that are not called where they stand, so that nothing says what they are given."""
+        known = {call.func for call in self.calls}
+        return [
+            node
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Attribute) and node.attr in METHODS and node not in known
+            if not self.is_ours(node) and (self.file, ast.unparse(node)) not in NO_DRIVERS
+        ]
+
+    @cached_property
+    def defined(self) -> set[str]:
+        return {node.name for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+    def is_ours(self, function: ast.Attribute) -> bool:
+        """Whether this is a function of a module of ours, or a method of the class around it: those are followed."""
+        if not isinstance(function.value, ast.Name):
+            return False
+        if function.value.id in ("self", "cls"):
+            return function.attr in self.defined
+        module = self.imports.get(function.value.id, "").replace(".", "/")
+        return bool(module) and ((self.root / f"{module}.py").is_file() or (self.root / module).is_dir())
 
     @cached_property
     def templates(self) -> set[ast.AST]:
         """What psycopg.sql puts names into."""
-        return {call.args[0] for call in self.calls if isinstance(call.func, ast.Attribute) and call.func.attr == "SQL"}
+        return {
+            call.args[0]
+            for call in self.calls
+            if call.args and isinstance(call.func, ast.Attribute) and call.func.attr == "SQL"
+        }
 
     @cached_property
     def lines(self) -> list[str]:
@@ -160,7 +202,7 @@ def written(node: ast.AST) -> str | None:
 def find(root: Path, files: list[str]) -> tuple[list[Statement], list[Loose]]:
     """Every statement of the files, each once, and what could not be followed."""
     modules = {file: Module(root, file) for file in files}
-    wrappers: dict[str, int] = {}
+    wrappers: dict[str, Taken] = {}
     while True:
         handed, loose, found = _follow(modules, wrappers)
         if found.keys() <= wrappers.keys():
@@ -186,13 +228,14 @@ def _by_look(module: Module) -> Iterator[ast.expr]:
 
 
 def _follow(
-    modules: Mapping[str, Module], wrappers: Mapping[str, int]
-) -> tuple[dict[tuple[str, int, int], Statement], list[Loose], dict[str, int]]:
+    modules: Mapping[str, Module], wrappers: Mapping[str, Taken]
+) -> tuple[dict[tuple[str, int, int], Statement], list[Loose], dict[str, Taken]]:
     """Statements by place, what is loose, and functions that hand a parameter on as a statement, by dotted path."""
     handed: dict[tuple[str, int, int], Statement] = {}
     loose: list[Loose] = []
-    found: dict[str, int] = {}
+    found: dict[str, Taken] = {}
     for module in modules.values():
+        loose += [Loose(module.file, node.lineno, ast.unparse(node)) for node in module.handed_on]
         for call in module.calls:
             argument = _statement_argument(module, call, wrappers)
             if argument is None:
@@ -208,31 +251,41 @@ def _follow(
     return handed, loose, found
 
 
-def _statement_argument(module: Module, call: ast.Call, wrappers: Mapping[str, int]) -> ast.expr | None:
+def _statement_argument(module: Module, call: ast.Call, wrappers: Mapping[str, Taken]) -> ast.expr | None:
     """The argument that is a statement, if this is a call of a driver or of what hands on to one."""
     function = call.func
     if isinstance(function, ast.Attribute):
-        if function.attr in METHODS and DRIVERS.search(ast.unparse(function.value)):
-            return call.args[0]
+        alone = function.attr in ALONE and len(call.args) <= 1
+        if (function.attr in METHODS or alone) and not module.is_ours(function):
+            is_driver = (module.file, ast.unparse(function)) not in NO_DRIVERS
+            return _argument(call, 0, KEYWORDS) if is_driver else None
         own = isinstance(function.value, ast.Name) and function.value.id in ("self", "cls")
-        path = f"{module.path}.{function.attr}" if own else _dotted(function, module.imports)
+        path = f"{module.path}.{function.attr}" if own else qualify(function, module.imports)
     elif isinstance(function, ast.Name):
         path = module.imports.get(function.id, f"{module.path}.{function.id}")
     else:
         return None
-    place = wrappers.get(path, len(call.args))
-    return call.args[place] if place < len(call.args) else None
+    taken = wrappers.get(path)
+    return _argument(call, taken.place, {taken.name}) if taken else None
 
 
-def _parameter(module: Module, call: ast.Call, argument: ast.expr) -> dict[str, int]:
+def _argument(call: ast.Call, place: int, names: Set[str]) -> ast.expr | None:
+    """What a call gives at a place, or by one of these names."""
+    if place < len(call.args):
+        return call.args[place]
+    return next((keyword.value for keyword in call.keywords if keyword.arg in names), None)
+
+
+def _parameter(module: Module, call: ast.Call, argument: ast.expr) -> dict[str, Taken]:
     """The function around a call that hands on its own parameter, with the place of that; else nothing."""
     argument = _without_encode(argument)
     if not isinstance(argument, ast.Name):
         return {}
     for function in reversed(module.functions[call]):
-        names = [one.arg for one in function.args.args if one.arg not in ("self", "cls")]
+        parameters = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        names = [one.arg for one in parameters if one.arg not in ("self", "cls")]
         if argument.id in names:
-            return {f"{module.path}.{function.name}": names.index(argument.id)}
+            return {f"{module.path}.{function.name}": Taken(names.index(argument.id), argument.id)}
     return {}
 
 
@@ -252,7 +305,7 @@ def _resolved(
     elif isinstance(node, ast.Name) and node.id in module.constants:
         yield from _resolved(modules, module, module.constants[node.id])
     else:
-        path = _dotted(node, module.imports)
+        path = qualify(node, module.imports)
         owner, _, name = path.rpartition(".")
         other = modules.get(owner.replace(".", "/") + ".py")
         if other is not None and name in other.constants:
@@ -266,11 +319,3 @@ def _without_encode(node: ast.expr) -> ast.expr:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "encode":
         return node.func.value
     return node
-
-
-def _dotted(node: ast.expr, imports: Mapping[str, str]) -> str:
-    if isinstance(node, ast.Name):
-        return imports.get(node.id, "")
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imports:
-        return f"{imports[node.value.id]}.{node.attr}"
-    return ""

@@ -24,7 +24,7 @@ from dataflows import catalog, comparison, usage
 from runtime.settings import Role, Settings
 from tests.docs.markdown import ROOMS, ROOT, tracked
 from tests.schemas.sql_layout import LINE_CHARS_MAX, lay_out, on_one_line, tokens
-from tests.schemas.sql_statements import Loose, Statement, find
+from tests.schemas.sql_statements import NO_DRIVERS, Loose, Statement, find
 
 FILES = [name for name in tracked("*.py") if name.split("/", 1)[0] in {*ROOMS, "bench"} - {"tests"}]
 
@@ -79,7 +79,6 @@ OTHER_SCHEMAS: Final[Mapping[str, str]] = {"bench/cdc.py": "a table that the ben
 ROLES: Final[tuple[tuple[str, Role], ...]] = (
     ("api/tenants/", "owner"),
     ("api/", "api"),
-    ("connectors/capture/relations.py", "owner"),
     ("connectors/capture/", "cdc"),
     ("connectors/postgres/migrator.py", "owner"),
     ("connectors/postgres/provision.py", "owner"),
@@ -98,6 +97,18 @@ def role_of(statement: Statement) -> Role:
     return next(role for start, role in ROLES if statement.file.startswith(start))
 
 
+def unneeded(roles: tuple[tuple[str, Role], ...]) -> list[str]:
+    """Beginnings that are the first to fit for no statement."""
+    files = {one.file for one in (*found()[0], *composed())}
+    needed = {next(start for start, _ in roles if file.startswith(start)) for file in files}
+    return [start for start, _ in roles if start not in needed]
+
+
+def test_every_row_of_the_roles_is_needed() -> None:
+    assert unneeded(ROLES) == []
+    assert unneeded((*ROLES, ("api/usage/", "owner"), ("api/no_such.py", "owner"))) == ["api/usage/", "api/no_such.py"]
+
+
 def first_word(text: str) -> str:
     return re.split(r"[\s(;]", text.strip(), maxsplit=1)[0]
 
@@ -109,6 +120,10 @@ def test_what_drivers_are_given_is_a_string_or_has_a_reason() -> None:
     without = [one for one in found()[1] if not any(_is_excused(one, *key) for key in COMPOSED)]
     assert without == []
     assert [key for key in COMPOSED if not any(_is_excused(one, *key) for one in found()[1])] == [], "nobody needs it"
+
+
+def test_what_is_no_driver_is_still_there() -> None:
+    assert [key for key in NO_DRIVERS if key[1] not in (ROOT / key[0]).read_text(encoding="utf-8")] == []
 
 
 def _is_excused(one: Loose, file: str, code: str) -> bool:
@@ -197,6 +212,58 @@ def test_the_finder_follows_names_functions_and_modules(tmp_path: Path) -> None:
         ("show {}", "joined with +"),
     }
     assert [one.code for one in loose] == ["name.upper()"]
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        ("'reset x'", "one line"),
+        ("f'reset {x}'", "f-string"),
+        ("'reset ' + x", "joined with +"),
+        ("'reset ' 'x'", "adjacent pieces"),
+        ("b", None),
+    ],
+)
+def test_a_statement_is_found_on_whatever_it_is_run(code: str, how: str | None, tmp_path: Path) -> None:
+    calls = [
+        f"    {receiver}.{method}({keyword}{code})\n"
+        for receiver in ("connection", "c", "self._own", "pool()", "x.cursor(binary=True)")
+        for method in ("execute", "executemany", "fetch", "fetchrow", "fetchval", "copy", "prepare", "cursor")
+        for keyword in ("", "query=")
+    ]
+    (tmp_path / "a.py").write_text("def f(x):\n    b = x.upper()\n" + "".join(calls))
+    statements, loose = find(tmp_path, ["a.py"])
+    assert [one.how for one in statements] == ([how] * len(calls) if how else [])
+    assert [one.code for one in loose] == ([] if how else [code] * len(calls))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def run(c, *, query): c.execute(query)\nrun(None, query='reset x')",
+        "def run(c, query): c.execute(query)\nrun(None, query='reset x')",
+        "import a.b\ndef f(query): x.execute(query)\na.f('reset x')",
+        "import a as own\ndef run(query): x.execute(query=query)\nown.run('reset x')",
+    ],
+)
+def test_a_statement_is_followed_by_the_name_of_its_parameter(code: str, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(code)
+    statements, loose = find(tmp_path, ["a.py"])
+    assert ([one.text for one in statements], loose) == (["reset x"], [])
+
+
+def test_what_a_module_of_ours_has_is_followed_and_what_it_made_is_a_driver(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import b\nfrom b import made\nb.copy(1)\nmade.copy('reset x')\nb.made.copy('lock x')"
+    )
+    (tmp_path / "b.py").write_text("def copy(number): ...\nmade = copy(1)")
+    statements, loose = find(tmp_path, ["a.py", "b.py"])
+    assert ([one.text for one in statements], loose) == (["reset x", "lock x"], [])
+
+
+def test_a_method_that_is_handed_on_is_loose(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("run = c.execute\nrun('reset x')\nretry(c.fetch, 'reset x')\n")
+    assert [one.code for one in find(tmp_path, ["a.py"])[1]] == ["c.execute", "c.fetch"]
 
 
 # --- that the database understands them -----------------------------------------------------------------------------
