@@ -57,11 +57,11 @@ def test_only_change_capture_produces() -> None:
 
 
 def test_clients_of_kafka_are_made_in_one_place() -> None:
-    # Faust makes its consumer by itself. The agent gives it a subclass, which begins where our ledger says.
-    assert makers(KAFKA_CLIENT) == {"connectors/kafka/clients.py", "streams/agent.py"}
-    assert {name for name in _matching(values, "streams/agent.py") if re.fullmatch(KAFKA_CLIENT, name)} == {
-        "faust.transport.drivers.aiokafka.Consumer"
-    }
+    # Faust makes its consumer by itself, of a subclass of ours, which begins where our ledger says.
+    assert makers(KAFKA_CLIENT) == {"connectors/kafka/clients.py", "connectors/kafka/faust_app.py"}
+    assert {
+        name for name in _matching(values, "connectors/kafka/faust_app.py") if re.fullmatch(KAFKA_CLIENT, name)
+    } == {"faust.transport.drivers.aiokafka.Consumer"}
 
 
 def test_connections_to_postgres_are_made_in_one_place_for_each_driver() -> None:
