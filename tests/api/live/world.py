@@ -100,7 +100,7 @@ class World:
                 future.result(30)
 
     def topics_there(self) -> list[str]:
-        return list(self._kafka.list_topics(timeout=10).topics)
+        return list(self._kafka.list_topics(timeout=PATIENCE_S).topics)
 
     def schema(self, subject: str) -> Schema:
         return self._schemas[subject]
@@ -176,7 +176,7 @@ class World:
             consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
             ended: set[int | None] = set()
             while len(ended) < len(partitions):
-                message = consumer.poll(10)
+                message = consumer.poll(PATIENCE_S)
                 assert message is not None, "the broker does not answer"
                 if (error := message.error()) is not None:
                     assert error.code() == KafkaError._PARTITION_EOF, error

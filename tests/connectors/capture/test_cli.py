@@ -61,7 +61,7 @@ class Operator:
 
     def health(self) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=60) as answer:
                 report: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
             report = json.load(error)
@@ -117,7 +117,7 @@ def _records(settings: Settings, tenant: str) -> list[Any]:
         consumer.assign([TopicPartition(TOPIC, partition_for(tenant, PARTITIONS), 0)])
         with RegistryClient(settings.registry) as registry:
             decoder = Decoder(registry)
-            while (message := consumer.poll(10)) is not None and message.error() is None:
+            while (message := consumer.poll(60)) is not None and message.error() is None:
                 key: Any = message.key()
                 value: Any = message.value()
                 if decoder.decode(key)["tenant_id"] == tenant:
@@ -156,7 +156,7 @@ def test_an_operators_day(operator: Operator, tmp_path: Path) -> None:
             assert facts["slot"] == operator.slot
             assert facts["records"] >= 1
             assert facts["slot_wal_bytes"] >= 0
-            with urllib.request.urlopen(f"http://127.0.0.1:{operator.port}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{operator.port}/metrics", timeout=60) as answer:
                 assert f'adriatic_cdc_events_total{{topic="{TOPIC}"}}' in answer.read().decode()
             assert "nothing was changed" in operator.run("cdc", "reset", code=1)
             assert "kept" in operator.run("cdc", "reset", "--yes")

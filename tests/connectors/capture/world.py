@@ -275,7 +275,7 @@ class World:
             consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
             ended: set[int | None] = set()
             while len(ended) < PARTITIONS:
-                message = consumer.poll(10)
+                message = consumer.poll(PATIENCE_S)
                 assert message is not None, "the broker does not answer"
                 error = message.error()
                 if error is not None:
