@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from adriatic.supervisor import process
@@ -26,6 +27,9 @@ INFRASTRUCTURE = ("postgres", "kafka", "registry")
 READY_MAX_S = 300.0
 """A cold start on a machine that runs other things; a download comes on top only the first time."""
 STOP_MAX_S = 120.0
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 12_000_000_000
+"""Free memory from which on homes are kept there. Those of a whole run take one or two gigabytes."""
 REQUEST_S = 15.0
 """One request of the process that runs the tests. Those of the system have their own settings."""
 
@@ -39,10 +43,19 @@ def settings_of(home: Path, **overrides: object) -> Settings:
     return Settings(**{**record, "home": home, **overrides})
 
 
+def make_folder() -> Path:
+    """A new folder outside the checkout, for a home: in memory where there is plenty. Brokers and databases wait for
+    the disk again and again, and several at once make a shared one stand still for seconds, which is nobody's fault
+    that a test is about."""
+    has_room = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    is_ample = has_room and psutil.virtual_memory().available > MEMORY_BYTES
+    return Path(tempfile.mkdtemp(prefix="adriatic-test-", dir=MEMORY if is_ample else None))
+
+
 @contextmanager
 def new_home() -> Iterator[Path]:
-    """An empty home outside the checkout."""
-    folder = Path(tempfile.mkdtemp(prefix="adriatic-test-"))
+    """An empty home."""
+    folder = make_folder()
     try:
         yield folder / ".adriatic"
     finally:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,9 +123,9 @@ class Controller:
     def pytest_sessionstart(self) -> None:
         if not self._config.getoption("numprocesses", 0) or os.environ.get("ADRIATIC_TEST_STACK"):
             return
-        from tests.copies import INFRASTRUCTURE, Copy
+        from tests.copies import INFRASTRUCTURE, Copy, make_folder
 
-        self._folder = Path(tempfile.mkdtemp(prefix="adriatic-test-"))
+        self._folder = make_folder()
         self._copy = Copy(self._folder / ".adriatic", INFRASTRUCTURE, {})
         self._copy.start()
 
