@@ -30,7 +30,7 @@ STOP_MAX_S = 120.0
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 12_000_000_000
 """Free memory from which on homes are kept there. Those of a whole run take one or two gigabytes."""
-REQUEST_S = 15.0
+REQUEST_S = 60.0
 """One request of the process that runs the tests. Those of the system have their own settings."""
 
 
