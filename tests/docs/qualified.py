@@ -8,17 +8,9 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterator, Mapping
-from functools import cache
-
-from tests.docs.markdown import ROOT
 
 ONLY_TYPES = frozenset(("annotation", "returns", "slice"))
 """Fields of a syntax tree that say a type, or an index, and make nothing of it."""
-
-
-@cache
-def parse(file: str) -> ast.Module:
-    return ast.parse((ROOT / file).read_text(encoding="utf-8"))
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import pytest
 
+from tests.docs.code import parse
 from tests.docs.markdown import ROOT, tracked
-from tests.docs.qualified import calls, imported, parse, values
+from tests.docs.qualified import calls, imported, values
 
 ARROW = "→"
 LOAD: Final = frozenset(

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import ROOT, tracked
-from tests.docs.qualified import aliases, names, parse, qualify, values
+from tests.docs.code import SOURCES, parse
+from tests.docs.markdown import ROOT
+from tests.docs.qualified import aliases, names, qualify, values
 
-ROOMS = ("adriatic", "api", "connectors", "dataflows", "runtime", "schemas", "streams", "topics")
-SOURCES = [name for room in ROOMS for name in tracked(f"{room}/*.py")]
 SHELL = {"dataflows/runner.py", "dataflows/sampler.py", "dataflows/oracle.py"}
 """What drives the flows and checks them. Everything else in the room is pure, but for the SQL on the connection that it
 is given."""

@@ -8,10 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 
+from tests.docs.code import SOURCES, docstrings, parse
 from tests.docs.markdown import ROOT, tracked
 
-ROOMS = ("adriatic", "api", "connectors", "dataflows", "runtime", "schemas", "streams", "topics")
-SOURCES = [name for room in ROOMS for name in tracked(f"{room}/*.py")]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef | ast.Module
 
@@ -47,11 +46,6 @@ def is_participle(name: str) -> bool:
     return word in IRREGULAR or (word.endswith(("ed", "ing")) and word not in NO_PARTICIPLES)
 
 
-@cache
-def tree(name: str) -> ast.Module:
-    return ast.parse((ROOT / name).read_text(encoding="utf-8"))
-
-
 def participles(module: ast.Module) -> Iterator[str]:
     """Functions and methods that are named by a participle. Properties are values, and may be."""
     for node in ast.walk(module):
@@ -61,24 +55,10 @@ def participles(module: ast.Module) -> Iterator[str]:
                 yield node.name
 
 
-def docstrings(module: ast.Module) -> Iterator[tuple[str, str]]:
-    """Name and text of each docstring, those of constants and fields too."""
-    for node in ast.walk(module):
-        if isinstance(node, Definition):
-            if text := ast.get_docstring(node):
-                yield getattr(node, "name", "module"), text
-            for before, after in zip(node.body, node.body[1:], strict=False):
-                if isinstance(before, ast.Assign | ast.AnnAssign) and isinstance(after, ast.Expr):
-                    value = after.value
-                    if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                        target = before.targets[0] if isinstance(before, ast.Assign) else before.target
-                        yield ast.unparse(target), value.value
-
-
 def homonyms() -> dict[str, list[str]]:
     places = defaultdict(list)
     for name in SOURCES:
-        for node in ast.walk(tree(name)):
+        for node in ast.walk(parse(name)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(name)
     return {name: where for name, where in places.items() if len(where) > 1}
@@ -94,11 +74,11 @@ def shared_classes() -> dict[str, set[str]]:
     owners: dict[tuple[str, str], str] = {}
     for name in SOURCES:
         module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        for node in tree(name).body:
+        for node in parse(name).body:
             if isinstance(node, ast.ClassDef) and name not in ("runtime/errors.py", "runtime/settings.py"):
                 owners[module, node.name] = name.split("/")[0]
     for name in SOURCES:
-        for found in ast.walk(tree(name)):
+        for found in ast.walk(parse(name)):
             if isinstance(found, ast.ImportFrom):
                 for alias in found.names:
                     if owner := owners.get((found.module or "", alias.name)):
@@ -119,16 +99,16 @@ def test_a_class_that_many_rooms_use_is_in_the_glossary() -> None:
 
 
 def test_a_class_has_the_word_of_the_field() -> None:
-    classes = {node.name for name in SOURCES for node in ast.walk(tree(name)) if isinstance(node, ast.ClassDef)}
+    classes = {node.name for name in SOURCES for node in ast.walk(parse(name)) if isinstance(node, ast.ClassDef)}
     assert classes & WORDS_OF_OTHERS == set()
 
 
 def test_a_function_is_a_verb() -> None:
-    assert [f"{name}: {function}" for name in SOURCES for function in participles(tree(name))] == []
+    assert [f"{name}: {function}" for name in SOURCES for function in participles(parse(name))] == []
 
 
 def test_a_docstring_begins_at_the_beginning_of_a_sentence() -> None:
-    found = [f"{name}: {text}" for name in SOURCES for _, text in docstrings(tree(name)) if MIDDLE.match(text)]
+    found = [f"{name}: {text}" for name in SOURCES for _, text in docstrings(parse(name)) if MIDDLE.match(text)]
     assert found == []
 
 
@@ -148,7 +128,7 @@ def known_words() -> frozenset[str]:
     """Every name and every word of a string in the code, the database's schema, the contracts and the page."""
     found: set[str] = set()
     for name in tracked("*.py"):
-        for node in ast.walk(tree(name)):
+        for node in ast.walk(parse(name)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 found.add(node.name)
             elif isinstance(node, ast.arg | ast.keyword):
@@ -185,7 +165,7 @@ def test_what_a_docstring_names_is_there() -> None:
     found = {
         f"{name}: {unknown}"
         for name in SOURCES
-        for _, text in docstrings(tree(name))
+        for _, text in docstrings(parse(name))
         if "`" in text
         for unknown in unknown_names(text)
     }

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache
 from importlib.metadata import packages_distributions
 from itertools import pairwise
 
 import pytest
 
+from tests.docs.code import ROOMS, SOURCES, docstrings, parse
 from tests.docs.markdown import ROOT, pages, tracked
 from tests.docs.test_dependencies import declared
 
-ROOMS = ("adriatic", "api", "connectors", "dataflows", "runtime", "schemas", "streams", "topics")
-SOURCES = [name for room in ROOMS for name in tracked(f"{room}/*.py")]
 TEXTS = [name for name in tracked("*.md", "*.py", "*.sql", "*.toml", "Makefile") if "/vendor/" not in name]
 CITED = re.compile(r"\bR(\d{1,2})\b")
 RULE = re.compile(r"^## R(\d+) ", re.MULTILINE)
@@ -48,11 +45,6 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-@cache
-def parse(name: str) -> ast.Module:
-    return ast.parse(read(name))
-
-
 # --- rules ----------------------------------------------------------------------------------------------------------
 
 
@@ -78,16 +70,9 @@ def test_no_line_of_a_document_stands_twice(page: object) -> None:
     assert doubled(read(getattr(page, "name", ""))) == []
 
 
-def docstrings(tree: ast.Module) -> Iterator[str]:
-    """All that is only said: docstrings of modules, classes and functions, and those of constants and fields."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield inspect.cleandoc(node.value.value)
-
-
 @pytest.mark.parametrize("name", SOURCES)
 def test_no_line_of_a_docstring_stands_twice(name: str) -> None:
-    assert [line for text in docstrings(parse(name)) for line in doubled(text)] == []
+    assert [line for _, text in docstrings(parse(name)) for line in doubled(text)] == []
 
 
 def test_nothing_is_left_of_a_merge() -> None:
@@ -192,7 +177,7 @@ def test_what_is_wrong_is_found() -> None:
     assert doubled(f"{line}\n{line}\nshort\nshort") == [line]
     own = f'"""{line}\n    {line}"""'
     said = f"{own}\nclass A:\n    {own}\n    b = 1\n    {own}"
-    assert [doubled(text) for text in docstrings(ast.parse(said))] == [[line]] * 3
+    assert [doubled(text) for _, text in docstrings(ast.parse(said))] == [[line]] * 3
     assert CONFLICT.search("a\n<<<<<<< HEAD\nb")
     assert CITED.findall("as R8 and R11 say, UTF8") == ["8", "11"]
     module = ast.parse("LIMIT = 1\ndef unused(): ...\nclass Thing:\n    def method(self): ...")

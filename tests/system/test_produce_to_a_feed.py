@@ -53,7 +53,7 @@ def lines(tmp_path: Path, items: list[dict[str, Any]]) -> Path:
     return file
 
 
-def run(command: list[str]) -> None:
+def run(command: list[str | Path]) -> None:
     with subprocess.Popen(command) as program:
         try:
             assert program.wait(PROGRAM_S_MAX) == 0
@@ -69,18 +69,8 @@ def test_the_program_in_python(world: World, tenant: Tenant, key_file: Path, tmp
         {"document_id": "page-1", "source_version": 1, "title": "Moving house", "text": "The okapi moves on Monday."},
         {"document_id": "page-2", "source_version": 4, "deleted": True},
     ]
-    addresses = [world.settings.kafka.bootstrap_servers, world.settings.registry.url]
-    command = [
-        sys.executable,
-        "-X",
-        "faulthandler",
-        str(program),
-        *addresses,
-        "wiki",
-        str(key_file),
-        str(lines(tmp_path, items)),
-    ]
-    run(command)
+    addresses = (world.settings.kafka.bootstrap_servers, world.settings.registry.url)
+    run([sys.executable, "-X", "faulthandler", program, *addresses, "wiki", key_file, lines(tmp_path, items)])
     accepted(tenant, 2)
     assert feed(tenant)["deleted"] == 1
     eventually("the document is found", lambda: len(tenant.search("okapi", "words")) == 1)

@@ -11,9 +11,7 @@ from pathlib import Path
 from adriatic.supervisor import process
 from adriatic.supervisor.part import PartReport, SystemReport
 from adriatic.supervisor.supervisor import Files, read_report, read_running
-
-PATIENCE_S = 120.0
-"""For a busy machine; what is waited for takes milliseconds on a calm one."""
+from tests.patience import PATIENCE_S
 
 
 class Running:

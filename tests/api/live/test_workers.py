@@ -37,7 +37,7 @@ class Served:
         self.ops = f"http://127.0.0.1:{ops_port}"
 
     def report(self) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.ops}/health/ready", timeout=60).json()
+        found: dict[str, Any] = httpx.get(f"{self.ops}/health/ready", timeout=PATIENCE_S).json()
         return found
 
     def worker(self, number: int) -> dict[str, Any]:
@@ -56,11 +56,11 @@ class Served:
         end = time.monotonic() + PATIENCE_S
         while len(found) < wanted and time.monotonic() < end:
             with suppress(httpx.HTTPError):  # of a worker that was just killed
-                found.add(httpx.get(f"{self.server.url}/health/ready", timeout=60).json()["facts"]["worker"])
+                found.add(httpx.get(f"{self.server.url}/health/ready", timeout=PATIENCE_S).json()["facts"]["worker"])
         return found
 
     def figure(self, name: str, url: str = "") -> float:
-        text = httpx.get(f"{url or self.ops}/metrics", timeout=60).text
+        text = httpx.get(f"{url or self.ops}/metrics", timeout=PATIENCE_S).text
         return sum(float(each) for each in re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+]+)$", text, re.MULTILINE))
 
 

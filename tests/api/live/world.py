@@ -32,6 +32,7 @@ from schemas.codec import Decoder
 from schemas.flows import KeptView
 from tests import databases
 from tests.brokers import has_leaders
+from tests.patience import PATIENCE_S
 from topics import catalog
 from topics.catalog import Topic
 
@@ -40,10 +41,6 @@ LIVE = tuple(view for view in views() if view.live)
 
 def view_named(name: str) -> KeptView:
     return next(view for view in LIVE if view.name == name)
-
-
-PATIENCE_S = 120.0
-"""For what takes a second on a machine that does nothing else."""
 
 
 class World:

@@ -23,7 +23,7 @@ from connectors.kafka.partitioner import partition_for
 from connectors.registry import RegistryClient
 from runtime.settings import Settings
 from schemas.codec import Decoder
-from tests.connectors.capture.world import PATIENCE_S
+from tests.patience import PATIENCE_S
 from topics import catalog
 
 pytestmark = pytest.mark.stack

@@ -35,11 +35,10 @@ from schemas import capture as capture_schemas
 from schemas.catalog import Schema, subject_of
 from schemas.codec import Decoder, header
 from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER
+from tests.patience import PATIENCE_S
 from topics.catalog import Dlq, Kind, Topic
 
 PARTITIONS = 4
-PATIENCE_S = 120.0
-"""For what takes a second on a machine that does nothing else."""
 RECORD_BYTES_MAX = 1_048_588
 ROOT = Path(__file__).resolve().parents[3]
 
