@@ -101,7 +101,7 @@ def system(system_copy: Copy) -> Settings:
 
 @pytest.fixture(scope="session")
 def template_database(stack: Settings, pytestconfig: pytest.Config) -> Iterator[str]:
-    """The name of a database that is migrated and that nobody connects to. Workers that share a stack share it."""
+    """The name of a database that is migrated and that nobody can connect to. Workers that share a stack share it."""
     from tests import databases
 
     with parallel.locked(pytestconfig, stack.home / "template") as made:

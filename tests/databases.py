@@ -27,9 +27,12 @@ _KEPT: dict[str, psycopg.Connection[Any]] = {}
 
 
 def template(stack: Settings) -> str:
-    """The name of a new database that is migrated and that nobody connects to."""
+    """The name of a new database that is migrated. Nobody can connect to it: a session there is in the way of whoever
+    copies it."""
     name = f"template_{uuid.uuid4().hex[:12]}"
     provision(stack.postgres.model_copy(update={"database": name}), Deadline.after(PROVISION_S_MAX))
+    with admin(stack) as connection:
+        connection.execute(sql.SQL("alter database {} allow_connections false").format(sql.Identifier(name)))
     return name
 
 

@@ -22,6 +22,7 @@ from api.live import rows
 from api.usage import sql as usage_sql
 from dataflows import catalog, comparison, usage
 from runtime.settings import Role, Settings
+from tests import databases
 from tests.docs.markdown import ROOMS, ROOT, tracked
 from tests.schemas.sql_layout import LINE_CHARS_MAX, lay_out, on_one_line, tokens
 from tests.schemas.sql_statements import NO_DRIVERS, Loose, Statement, find
@@ -290,9 +291,9 @@ def composed() -> Iterator[Statement]:
 
 @pytest.fixture(scope="module")
 def sessions(stack: Settings, template_database: str) -> Iterator[Mapping[Role, psycopg.Connection[Any]]]:
-    """A connection of each role to a migrated database. Nothing is run, so all of them share the template."""
-    postgres = stack.postgres.model_copy(update={"database": template_database})
-    with ExitStack() as open_:
+    """A connection of each role to a migrated database."""
+    with databases.fresh(stack, template_database, "sql") as settings, ExitStack() as open_:
+        postgres = settings.postgres
         roles: tuple[Role, ...] = ("admin", "owner", "api", "flows", "cdc")
         yield {role: open_.enter_context(psycopg.connect(postgres.dsn(role), autocommit=True)) for role in roles}
 

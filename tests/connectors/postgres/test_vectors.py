@@ -12,11 +12,10 @@ from runtime.settings import Settings
 pytestmark = pytest.mark.stack
 
 
-def test_a_vector_comes_back_bit_by_bit(stack: Settings, template_database: str) -> None:
+def test_a_vector_comes_back_bit_by_bit(fresh_database: Settings) -> None:
     sent = np.random.default_rng(1).standard_normal(384).astype(np.float32)
     sent[:3] = 0, 1e-38, 1e9
-    postgres = stack.postgres.model_copy(update={"database": template_database})
-    with psycopg.connect(postgres.dsn("flows")) as connection:
+    with psycopg.connect(fresh_database.postgres.dsn("flows")) as connection:
         cursor = connection.cursor(binary=True)
         cursor.execute("create temporary table kept (embedding vector)")
         cursor.execute("insert into kept values (%s)", [send(sent)])
