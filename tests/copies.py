@@ -98,6 +98,12 @@ class Copy:
         assert supervisor is not None
         await_ready(self.files, lambda report: report.pid == supervisor.pid, lambda: supervisor.poll() is not None)
 
+    def process(self, part: str) -> psutil.Process:
+        """The process of a part that runs, to be hit."""
+        report = read_running(self.files)
+        assert report is not None
+        return psutil.Process(next(each.pid for each in report.parts if each.name == part and each.pid))
+
     def end(self) -> None:
         """Stop everything and delete its data. Once is enough."""
         if self._supervisor is None:

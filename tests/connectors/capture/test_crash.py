@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 import uuid
@@ -10,8 +9,10 @@ import uuid
 import psutil
 import pytest
 
+from runtime.settings import Settings
 from tests.connectors.capture.load import check, writing
-from tests.connectors.capture.world import World
+from tests.connectors.capture.world import World, made
+from tests.copies import running_copy
 
 pytestmark = [pytest.mark.stack, pytest.mark.crash]
 
@@ -101,12 +102,14 @@ def test_cut_off_from_postgres_it_goes_on_by_itself(world: World) -> None:
     check(world, writers)
 
 
-def test_a_broker_that_stands_still_makes_lag_and_nothing_else(world: World) -> None:
-    if os.environ.get("ADRIATIC_TEST_STACK"):
-        pytest.skip("the broker is not ours to stop")
-    cdc = world.settings.cdc.model_copy(update={"kafka_down_max_s": 3.0})
-    world.settings = world.settings.model_copy(update={"cdc": cdc})
-    broker = listener(int(world.settings.kafka.bootstrap_servers.rpartition(":")[2]))
+def test_a_broker_that_stands_still_makes_lag_and_nothing_else(fresh_database: Settings) -> None:
+    with running_copy(only=("kafka",)) as copy:  # of our own: those who share the other one would stand still too
+        cdc = fresh_database.cdc.model_copy(update={"kafka_down_max_s": 3.0})
+        with made(fresh_database.model_copy(update={"cdc": cdc, "kafka": copy.settings.kafka})) as world:
+            _stand_still(world, copy.process("kafka"))
+
+
+def _stand_still(world: World, broker: psutil.Process) -> None:
     active = "select active_pid is not null from pg_replication_slots where slot_name = %s"
     with writing(world, SEED) as writers, world.capturing():
         world.streaming()
@@ -126,14 +129,6 @@ def test_a_broker_that_stands_still_makes_lag_and_nothing_else(world: World) -> 
         world.caught_up()
     check(world, writers)
     assert world.sql("select count(*) from ops.dlq") == [(0,)]
-
-
-def listener(port: int) -> psutil.Process:
-    """The process that listens on a port of this machine."""
-    for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:] == (port,) and connection.pid:
-            return psutil.Process(connection.pid)
-    raise AssertionError(f"nobody listens on {port}")
 
 
 def test_two_captures_take_turns(world: World) -> None:

@@ -12,7 +12,6 @@ from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as At
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from adriatic.supervisor.supervisor import read_running
 from adriatic.watch.watcher import BROKER_S_MAX
 from connectors.kafka.groups import Broker, BrokerPoll
 from connectors.kafka.offsets import LATEST, Offsets
@@ -64,7 +63,7 @@ def test_a_broker_that_stands_still_for_a_moment_leads_on(copy: Copy) -> None:
 
     until(lambda: None not in epochs())
     before = epochs()
-    go_on = hang(_broker(copy))
+    go_on = hang(copy.process("kafka"))
     time.sleep(STILL_S)
     go_on()
     time.sleep(STILL_S)  # whoever was taken for dead is led anew within this
@@ -95,7 +94,7 @@ def test_a_broker_that_was_away_is_seen_again(copy: Copy, hit: Callable[[psutil.
         return groups.get(name) == dict.fromkeys(SOURCES, 0) and len(ends) == len(SOURCES)
 
     until(sees)
-    go_on = hit(_broker(copy))
+    go_on = hit(copy.process("kafka"))
     try:
         until(lambda: not sees())
     finally:
@@ -116,19 +115,13 @@ def test_a_member_ends_soon_however_long_the_broker_is_silent(copy: Copy) -> Non
         assert not deadline.passed
         consumer.wait_for_change(consumer.generation)
     consumer.note_commit(SOURCES[0], 0)  # which it would tell the broker at its end
-    go_on = hang(_broker(copy))
+    go_on = hang(copy.process("kafka"))
     try:
         began_s = time.monotonic()
         consumer.close()
         assert time.monotonic() - began_s < 6 * CLOSE_S_MAX, "it waits for the broker's own time-outs, a minute each"
     finally:
         go_on()
-
-
-def _broker(copy: Copy) -> psutil.Process:
-    report = read_running(copy.files)
-    assert report is not None
-    return psutil.Process(next(part.pid for part in report.parts if part.name == "kafka" and part.pid))
 
 
 def _group(copy: Copy) -> str:
