@@ -186,12 +186,11 @@ class Database:
 
 
 @asynccontextmanager
-async def single(dsn: str, command_s: float) -> AsyncIterator[Connection]:
-    """A connection of its own for the length of the block, which sees no tenant's rows."""
+async def single(dsn: str, answer_s: float) -> AsyncIterator[Connection]:
+    """A connection of its own for the length of the block, which sees no tenant's rows. The server has `answer_s`
+    seconds for the connection, and for each command."""
     with translate_for_caller():
-        connection = await asyncpg.connect(
-            dsn, timeout=CONNECT_S_MAX, command_timeout=command_s, server_settings=_SESSION
-        )
+        connection = await asyncpg.connect(dsn, timeout=answer_s, command_timeout=answer_s, server_settings=_SESSION)
         try:
             yield connection
         finally:

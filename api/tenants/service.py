@@ -34,13 +34,13 @@ class Tenant(msgspec.Struct, frozen=True):
     created: bool = False
 
 
-COMMAND_S_MAX = 30.0
-"""Limit for one statement of a command: nobody waits behind it."""
+ANSWER_S_MAX = 30.0
+"""The server's time for the connection of a command, and for each of its statements: nobody waits behind it."""
 
 
 def owner(settings: PostgresSettings) -> AbstractAsyncContextManager[Connection]:
     """A connection as the schema's owner, for the length of one command."""
-    return single(settings.dsn("owner"), COMMAND_S_MAX)
+    return single(settings.dsn("owner"), ANSWER_S_MAX)
 
 
 _INSERT_TENANT = """
