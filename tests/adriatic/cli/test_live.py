@@ -6,17 +6,21 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from adriatic.cli import live as command
 from adriatic.cli.live import Picture, live, table
+from adriatic.cli.remote import Remote
 from api.live.events import encode_frame
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.errors import NotFound
+from tests.patience import PATIENCE_S
 
 SNAPSHOT = {"rows": [{"k": 1, "v": "a"}, {"k": 2, "v": "b"}], "more": False, "as_of": {"state": "fresh", "age_s": 1.0}}
 UPSERT = {"op": "upsert", "key": {"k": 1}, "row": {"k": 1, "v": "A"}}
@@ -65,18 +69,18 @@ def server() -> Iterator[Server]:
 
 
 def run(server: Server, *more: str) -> Result:
-    return CliRunner().invoke(live, ["numbers", "--url", server.url, "--token", "t", "--for", "1.5", *more])
+    return CliRunner().invoke(live, ["numbers", "--url", server.url, "--token", "t", "--for", "5", *more])
 
 
 def test_it_goes_on_behind_the_last_whole_event(server: Server) -> None:
     first = event("snapshot", 1, SNAPSHOT) + event("delta", 2, UPSERT) + event("delta", 3, DELETE)[:20]
     server.bodies = [first, event("delta", 3, DELETE), event("watermark", 4, WATERMARK)]
-    result = run(server, "--json")
-    assert result.exit_code == 0, result.output
-    lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [line["event"] for line in lines][:4] == ["snapshot", "delta", "delta", "watermark"]
+    with httpx.Client(base_url=server.url) as client:
+        read = command.follow(Remote(client), "numbers", PATIENCE_S)
+        lines = [json.loads(command.json_line(each)) for each in islice(read, 4)]
+    assert [line["event"] for line in lines] == ["snapshot", "delta", "delta", "watermark"]
     assert lines[1] == {"event": "delta", "id": "id2", "data": UPSERT}
-    assert server.asked[:3] == [None, "id2", "id3"]
+    assert server.asked == [None, "id2", "id3"]
 
 
 def test_a_refusal_is_an_error_and_an_outage_is_not_waited_for_without_end(
@@ -85,7 +89,7 @@ def test_a_refusal_is_an_error_and_an_outage_is_not_waited_for_without_end(
     server.status, server.bodies = 404, [b'{"code":"not-found","detail":"there is no view","hint":"there are: x"}']
     result = run(server)
     assert isinstance(result.exception, NotFound)
-    monkeypatch.setattr("adriatic.cli.remote.OUTAGE_S_MAX", 0.2)
+    monkeypatch.setattr("adriatic.cli.remote.OUTAGE_S_MAX", 2.0)
     server.status, server.bodies = 503, [b'{"code":"behind","detail":"not yet","hint":"ask again"}']
     assert "not yet" in str(run(server).exception)
     assert len(server.asked) > 2
