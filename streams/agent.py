@@ -171,5 +171,12 @@ class AgentRunner(Driver[tuple[Event, ...]]):
         at = self._core.begin([source])[source]
         if at < self._at.get(source, at):
             raise Fenced(f"{source} was set back from {self._at[source]} to {at}: a new process begins there")
-        fresh = tuple(record for record in records if record.offset >= at)
+        fresh = choose_fresh(records, at)
         return Batch(*source, at, fresh[-1].offset + 1, fresh) if fresh else None
+
+
+def choose_fresh(records: Sequence[Record], at: int) -> tuple[Record, ...]:
+    """The records at and after the offset `at`, each once and in order: when partitions move, Faust may hand over in
+    one go what it had and what it has fetched again."""
+    by_offset = {record.offset: record for record in records if record.offset >= at}
+    return tuple(by_offset[offset] for offset in sorted(by_offset))

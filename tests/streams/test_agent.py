@@ -14,12 +14,13 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from connectors.kafka.dead_letters import DeadLetterLimit
 from connectors.kafka.faust_app import credentials, describe_end, make_app
+from connectors.kafka.records import Record
 from runtime.errors import Halted, Misconfigured
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import KafkaSettings
 from schemas import catalog
-from streams.agent import AgentRunner
+from streams.agent import AgentRunner, choose_fresh
 from streams.announcements import TOPIC, Announcements
 from tests.dataflows.world import PARTITIONS, World, until
 from tests.patience import PATIENCE_S
@@ -91,6 +92,22 @@ def read(world: World) -> int:
 
 
 @pytest.mark.stack
+@pytest.mark.parametrize(
+    ("handed", "at", "fresh"),
+    [
+        ([5, 6], 5, [5, 6]),
+        ([5, 6], 6, [6]),
+        ([5, 6], 7, []),
+        ([5, 5, 6], 5, [5, 6]),
+        ([6, 5, 6, 9], 5, [5, 6, 9]),
+    ],
+)
+def test_a_record_that_is_handed_over_twice_is_done_once(handed: list[int], at: int, fresh: list[int]) -> None:
+    """When partitions move, Faust may hold a record and fetch it again: both come in one go."""
+    records = [Record("t", 0, offset, None, None, b"") for offset in handed]
+    assert [record.offset for record in choose_fresh(records, at)] == fresh
+
+
 def test_poison_is_a_dead_letter_and_the_next_is_heard(hearing: World) -> None:
     bench = Bench(hearing.settings)
     tenant = bench.tenant()
