@@ -91,7 +91,6 @@ def read(world: World) -> int:
     return int(at[0][0])
 
 
-@pytest.mark.stack
 @pytest.mark.parametrize(
     ("handed", "at", "fresh"),
     [
@@ -108,6 +107,7 @@ def test_a_record_that_is_handed_over_twice_is_done_once(handed: list[int], at: 
     assert [record.offset for record in choose_fresh(records, at)] == fresh
 
 
+@pytest.mark.stack
 def test_poison_is_a_dead_letter_and_the_next_is_heard(hearing: World) -> None:
     bench = Bench(hearing.settings)
     tenant = bench.tenant()

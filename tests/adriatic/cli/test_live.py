@@ -9,14 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from adriatic.cli import live as command
 from adriatic.cli.live import Picture, live, table
-from adriatic.cli.remote import Remote
 from api.live.events import encode_frame
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.errors import NotFound
@@ -72,12 +70,14 @@ def run(server: Server, *more: str) -> Result:
     return CliRunner().invoke(live, ["numbers", "--url", server.url, "--token", "t", "--for", "5", *more])
 
 
-def test_it_goes_on_behind_the_last_whole_event(server: Server) -> None:
+def test_it_goes_on_behind_the_last_whole_event(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow = command.follow  # until four events have come, however long they take
+    monkeypatch.setattr(command, "follow", lambda remote, view, _: islice(follow(remote, view, PATIENCE_S), 4))
     first = event("snapshot", 1, SNAPSHOT) + event("delta", 2, UPSERT) + event("delta", 3, DELETE)[:20]
     server.bodies = [first, event("delta", 3, DELETE), event("watermark", 4, WATERMARK)]
-    with httpx.Client(base_url=server.url) as client:
-        read = command.follow(Remote(client), "numbers", PATIENCE_S)
-        lines = [json.loads(command.json_line(each)) for each in islice(read, 4)]
+    result = run(server, "--json")
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["event"] for line in lines] == ["snapshot", "delta", "delta", "watermark"]
     assert lines[1] == {"event": "delta", "id": "id2", "data": UPSERT}
     assert server.asked == [None, "id2", "id3"]
