@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make up` and `make test`. Needs make, git and a Python; gets everything else by itself.
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status check format test bench crash docs lock
+.PHONY: help up down reset status check format test api-check bench crash simulate heal docs lock
 
 # uv from the PATH, else a copy of our own, pinned by hash.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -42,11 +42,20 @@ WORKERS := -n auto --durations=20
 test: $(READY)  ## run all tests; starts what they need (ARGS="-k word": some of them)
 	@$(BIN)/pytest $(or $(ARGS),$(WORKERS))
 
+api-check: $(READY)  ## ask the API what its document says, at length (ARGS="--cases 100 --seconds 3600 --seed 7")
+	@$(BIN)/python -m tests.api.promises $(ARGS)
+
 bench: $(READY)  ## measure the running system: latency, throughput, memory, start times
 	@$(BIN)/python -m bench $(ARGS)
 
 crash: $(READY)  ## kill and hang everything at random on a copy, at length (ARGS="--seeds 20 --minutes 5")
 	@$(BIN)/python -m tests.crash $(ARGS)
+
+simulate: $(READY)  ## run change capture in a simulated world (ARGS="--seconds 600", "--seed 7", "--mutants")
+	@$(BIN)/python -m tests.connectors.capture.simulation $(ARGS)
+
+heal: $(READY)  ## kill and stop every process in turn on a copy: is status true (ARGS="--part cdc --seconds 20")
+	@$(BIN)/python -m tests.crash.heal $(ARGS)
 
 docs: $(READY)  ## write the reference pages anew
 	@$(BIN)/python -m adriatic.cli.reference
@@ -56,7 +65,7 @@ lock: $(UV)  ## pin all dependencies anew, with hashes
 	  --no-emit-index-url --no-annotate --no-header --upgrade -o requirements.lock
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Progress bars where somebody watches; one line where nobody does.
 QUIET = $$([ -t 2 ] || echo --quiet)

@@ -18,14 +18,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adriatic.stack.ports import LOOPBACK
-from adriatic.stack.system import http_health, ops_url
+from adriatic.stack.system import health_of, http_report, ops_url
+from adriatic.supervisor.assessment import LOADED
 from adriatic.supervisor.keeper import Keeper
-from adriatic.supervisor.part import GOOD, Part
+from adriatic.supervisor.part import GOOD, Part, ProbeResult
 from api.server import require_free
 from runtime import exposition, ops
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import Misconfigured
 from runtime.logs import get_logger
+from runtime.private import make_private
 from runtime.settings import Settings
 
 GRACE_S = 18.0
@@ -44,6 +46,7 @@ class Workers:
     def __init__(self, settings: Settings, arguments: Sequence[str], clock: Clock = SYSTEM_CLOCK) -> None:
         self.metrics = settings.home.resolve() / "run" / f"api-{settings.api.port}-metrics"
         self.health = ops.Health(clock)
+        self._keys: dict[int, str] = {}
         self._reserved = [_reserve() for _ in range(settings.api.workers)]
         self._keepers = [
             Keeper(self._part(number, reserved, arguments), None, Path.cwd(), clock, self._show)
@@ -52,7 +55,7 @@ class Workers:
 
     async def run(self) -> None:
         shutil.rmtree(self.metrics, ignore_errors=True)
-        self.metrics.mkdir(parents=True)
+        make_private(self.metrics)
         try:
             await asyncio.gather(*(keeper.run() for keeper in self._keepers))
         finally:
@@ -78,9 +81,19 @@ class Workers:
                 "ADRIATIC_TELEMETRY__OPS_HOST": host,
                 "ADRIATIC_TELEMETRY__OPS_PORT": str(port),
             },
-            probe=lambda: http_health(ops_url(port)),
+            probe=lambda: self._probe(number, port),
             stop_grace_s=GRACE_S,
         )
+
+    def _probe(self, number: int, port: int) -> ProbeResult:
+        """A worker's health; what it says of its keys, beside."""
+        report = http_report(ops_url(port))
+        facts = report.get("facts") if isinstance(report, dict) else None
+        if isinstance(facts, dict) and "keys" in facts:
+            self._keys[number] = str(facts["keys"])
+            # Of all of them the first that lacks something: one is enough to refuse some tokens.
+            self.health.set_fact("keys", next((said for said in self._keys.values() if said != LOADED), LOADED))
+        return health_of(report)
 
     def _show(self) -> None:
         for number, keeper in enumerate(self._keepers, 1):

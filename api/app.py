@@ -30,7 +30,7 @@ from api.auth.middleware import require_token
 from api.auth.tokens import TokenChecker
 from api.auth.users import Principal, Users
 from api.chat.controller import ChatController
-from api.chat.streams import Streams
+from api.chat.supervisor import AnswerSupervisor
 from api.db import Database
 from api.documents.controller import DocumentController
 from api.edge import Edge
@@ -40,15 +40,16 @@ from api.jobs.controller import JobController
 from api.live.controller import LiveController
 from api.live.hub import Hub
 from api.logs.controller import LogController
-from api.ops.controller import OpsController
+from api.ops.controller import MetricsController, OpsController
 from api.ops.pipeline import PipelineController
 from api.ops.readiness import Readiness
 from api.page.assets import Assets
 from api.page.controller import PageController
-from api.requests import ApiRequest, refuse_unknown_query
+from api.requests import ApiRequest, refuse_ambiguity
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
 from api.usage.controller import UsageController
+from api.words.controller import WordController
 from connectors import embedders, llm
 from connectors.jwks import JwksClient
 from connectors.objects import Objects
@@ -72,6 +73,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     LiveController,
     ActivityController,
     UsageController,
+    WordController,
 )
 """The routes whose bounds are fixed; `routes` has them all."""
 
@@ -88,6 +90,7 @@ def routes(settings: Settings) -> list[ControllerRouterHandler]:
     text_bytes_max = JSON_EXPANSION_MAX * settings.api.adr_bytes_max + SMALL_BODY_BYTES_MAX
     return [
         *CONTROLLERS,
+        *([MetricsController] if settings.api.operator_routes else []),
         Router("/", route_handlers=[AdrController], request_max_body_size=text_bytes_max),
         Router("/", route_handlers=[ImportController], request_max_body_size=settings.api.import_bytes_max),
         Router(
@@ -105,7 +108,9 @@ class Api(Litestar):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._edge is None:
-            self._edge = Edge(super().__call__, self._methods(), self.state.clock)
+            self._edge = Edge(
+                super().__call__, self._methods(), self.state.clock, body_s_max=self.state.settings.api.body_s_max
+            )
         await self._edge(scope, receive, send)
 
     def end_streams(self) -> None:
@@ -134,7 +139,7 @@ def create_app(
         request_class=ApiRequest,
         request_max_body_size=SMALL_BODY_BYTES_MAX,
         middleware=[require_token()],
-        before_request=refuse_unknown_query,
+        before_request=refuse_ambiguity,
         exception_handlers=problems.handlers(),
         dependencies=_dependencies(),
         openapi_config=openapi.config(),
@@ -143,8 +148,7 @@ def create_app(
         state=State({"settings": settings, "views": views, "clock": clock, "health": health or Health()}),
         logging_config=None,
     )
-    openapi.state_body_limits(app)
-    openapi.name_views(app, views)
+    openapi.complete(app, views)
     app.state.assets = Assets.load({route.path_format for route in app.routes if isinstance(route, HTTPRoute)})
     return app
 
@@ -161,7 +165,18 @@ def _dependencies() -> Mapping[str, Provide]:
 
         return Provide(provide, sync_to_thread=False)
 
-    names = ("database", "settings", "clock", "issuer", "readiness", "embedder", "streams", "live", "objects", "assets")
+    names = (
+        "database",
+        "settings",
+        "clock",
+        "issuer",
+        "readiness",
+        "embedder",
+        "supervisor",
+        "live",
+        "objects",
+        "assets",
+    )
     return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
 
 
@@ -169,7 +184,12 @@ def _dependencies() -> Mapping[str, Provide]:
 async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state = app.state
     settings: Settings = state.settings
-    state.query_names = _query_names(app)
+    state.queries = {
+        str(operation.operation_id): {
+            each.name: openapi.kind_of(each) for each in openapi.parameters_of(operation) if each.param_in == "query"
+        }
+        for operation in openapi.operations(app)
+    }
     state.database = Database(settings.postgres)
     await state.database.open()
     remote = JwksClient(settings.auth.jwks_url) if settings.auth.jwks_url else None
@@ -179,7 +199,8 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
     state.objects = Objects(settings)
-    state.streams = Streams(state.database, settings.llm, llm.build(settings.llm), state.clock)
+    state.supervisor = AnswerSupervisor(state.database, settings.llm, llm.build(settings.llm), state.clock)
+    state.supervisor.open()
     state.live = Hub(settings, state.database, state.clock, state.views)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)
     watch = asyncio.create_task(state.readiness.run(), name="readiness")
@@ -189,7 +210,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
         await state.live.close()
-        await state.streams.close()
+        await state.supervisor.close()
         await state.embedder.close()
         await keys.close()
         if remote:
@@ -203,16 +224,6 @@ def _local_keys(settings: Settings, clock: Clock) -> Any:
         return LocalIssuer.open(settings.home, settings.auth, clock).jwks()
 
     return fetch
-
-
-def _query_names(app: Litestar) -> dict[str, frozenset[str]]:
-    """Find for each operation the query parameters that its documentation has."""
-    return {
-        str(operation.operation_id): frozenset(
-            parameter.name for parameter in openapi.parameters_of(operation) if parameter.param_in == "query"
-        )
-        for operation in openapi.operations(app)
-    }
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

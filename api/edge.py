@@ -22,6 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from api.db import LAST_WRITE, LastWrite
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.errors import TooSlow
 from runtime.ids import new_id
 from runtime.logs import get_logger
 from runtime.telemetry import tracer
@@ -43,6 +44,15 @@ DRAIN_BYTES_MAX = 128 * 1024 * 1024
 get their answer."""
 DRAIN_S_MAX = 10.0
 """Longest time for the same: a caller on a line this slow gets a broken connection."""
+BODY_S_MAX = 30.0
+"""Longest wait for a body to arrive whole, however small it is (`api.body_s_max`). Callers that drip hold a connection
+and memory, and nothing else ends them."""
+BODY_BYTES_PER_S_MIN = 16_384
+"""What a slow line carries: each of these buys one more second, so that large uploads are bounded by their pace."""
+SAFE_HEADERS = ((b"x-content-type-options", b"nosniff"),)
+"""Headers of every answer: a browser must not guess what a text of a tenant could be."""
+JSON_HEADERS = ((b"cache-control", b"no-store"),)
+"""Headers of every answer in JSON: it is one tenant's, and no cache between here and there may keep it."""
 QUIET = ("/health", "/metrics")
 
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
@@ -61,9 +71,15 @@ class Edge:
     """Wraps the routed application. One instance per process."""
 
     def __init__(
-        self, app: ASGIApp, methods: Mapping[str, frozenset[str]] | None = None, clock: Clock = SYSTEM_CLOCK
+        self,
+        app: ASGIApp,
+        methods: Mapping[str, frozenset[str]] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        body_s_max: float = BODY_S_MAX,
     ) -> None:
         self._app = app
+        self._body_s_max = body_s_max
         self._methods = methods or {}
         self._clock = clock
         self._tracer = tracer("api")
@@ -75,7 +91,7 @@ class Edge:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
-        body = _Body(receive, headers)
+        body = _Body(receive, headers, self._clock, self._body_s_max)
         answer = _CountedSend(send, request_id, body, head=scope["method"] == "HEAD")
         if scope["method"] == "OPTIONS":
             answer.allow = lambda: self._methods.get(str(scope.get("path_template")), frozenset())
@@ -128,27 +144,41 @@ class Edge:
 
 
 class _Body:
-    """The `receive` of one request: knows whether all of the body was read.
+    """The `receive` of one request: knows whether all of the body was read, and ends the wait for one that drips.
 
     A server that answers and closes while the caller still sends makes most callers see a broken connection instead of
     the answer. So what is refused unread is read and thrown away first, within bounds.
     """
 
-    def __init__(self, receive: Receive, headers: dict[bytes, bytes]) -> None:
+    def __init__(self, receive: Receive, headers: dict[bytes, bytes], clock: Clock, wait_s_max: float) -> None:
         self._receive = receive
+        self._clock = clock
+        self._until_s = clock.monotonic() + wait_s_max
+        self.too_slow = False
         length = headers.get(b"content-length", b"0")
         # A caller that waits for "100 Continue" has sent nothing, and asking for the body would make it.
         self._left = (length != b"0" or b"transfer-encoding" in headers) and b"expect" not in headers
 
     async def __call__(self) -> Any:
-        message = await self._receive()
+        message: Any
+        if not self._left:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(max(0.0, self._until_s - self._clock.monotonic())):
+                message = await self._receive()
+        except TimeoutError:
+            self._left, self.too_slow = False, True
+            raise TooSlow(
+                "the body did not arrive in time", hint=f"send at least {BODY_BYTES_PER_S_MIN} bytes a second"
+            ) from None
+        self._until_s += len(message.get("body", b"")) / BODY_BYTES_PER_S_MIN
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             self._left = False
         return message
 
     async def drain(self) -> None:
         size_bytes = 0
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, TooSlow):
             async with asyncio.timeout(DRAIN_S_MAX):
                 while self._left and size_bytes < DRAIN_BYTES_MAX:
                     size_bytes += len((await self()).get("body", b""))
@@ -172,7 +202,10 @@ class _CountedSend:
             self.status = message["status"]
             if self.status >= 400:
                 await self._body.drain()
-            message["headers"] = [*self._complete_allow(message["headers"]), (b"x-request-id", self._request_id)]
+            message["headers"] = [*self._complete(message["headers"]), (b"x-request-id", self._request_id)]
+            if self._body.too_slow:
+                # What still comes is the rest of this body, and no next request.
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
             if self.last_write is not None and self.last_write.lsn is not None and self.status < 400:
                 message["headers"] = [*message["headers"], (POSITION_HEADER, self.last_write.lsn.encode())]
         elif message["type"] == "http.response.body":
@@ -183,8 +216,15 @@ class _CountedSend:
                 message["body"] = b""
         await self._send(message)
 
-    def _complete_allow(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-        """Litestar's own answer to OPTIONS knows the first handler of a path only, and nothing knows HEAD."""
+    def _complete(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Add what every answer has. Litestar's own answer to OPTIONS knows the first handler of a path only, and
+        nothing knows HEAD."""
+        headers = list(headers)
+        given = dict(headers)
+        media_type = given.get(b"content-type", b"").partition(b";")[0].strip()
+        is_json = media_type == b"application/json" or media_type.endswith(b"+json")
+        wanted = (*SAFE_HEADERS, *(JSON_HEADERS if is_json else ()))
+        yield from (each for each in wanted if each[0] not in given)
         for name, value in headers:
             if name == b"allow":
                 methods = self.allow() | set(value.decode().split(", "))

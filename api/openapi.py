@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -18,11 +17,19 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
-from litestar.openapi.spec import Components, Example, License, Operation, Parameter, RequestBody, SecurityScheme
-from litestar.openapi.spec.base import BaseSchemaObject
+from litestar.openapi.spec import (
+    Components,
+    Example,
+    License,
+    Operation,
+    Parameter,
+    RequestBody,
+    SecurityScheme,
+)
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ControllerRouterHandler
 
+from api import shapes
 from api.auth.middleware import PUBLIC
 from api.problems import MEDIA_TYPE, TYPE_PREFIX, Problem
 from runtime import __version__
@@ -37,6 +44,7 @@ _PROBLEMS: dict[int, tuple[str, str, str]] = {
     401: ("unauthenticated", "the token has expired", "ask for a new one"),
     403: ("forbidden", "the token says no tenant: it has no claim 'tenant_id'", "set auth.tenant_claim"),
     404: ("not-found", "there is no such ADR", "GET /v1/adrs lists them"),
+    408: ("too-slow", "the body did not arrive in time", "send at least 16384 bytes a second"),
     409: ("conflict", "the ADR is at version 4, the change was made from 3", "read it again, then repeat"),
     410: ("gone", "the ADR was deleted", "POST …/restore brings it back"),
     413: ("too-large", "the text has 2000000 bytes", "at most 1048576"),
@@ -46,16 +54,6 @@ _PROBLEMS: dict[int, tuple[str, str, str]] = {
     429: ("rate-limited", "too many requests", "try again later"),
     503: ("dependency-unavailable", "the database cannot serve right now", "try again in 2 s"),
 }
-
-
-@dataclass
-class _Verbatim(BaseSchemaObject):
-    """A value that is written as it is. Litestar leaves nulls out of examples, and a field can be there and null."""
-
-    value: Any
-
-    def to_schema(self) -> Any:
-        return self.value
 
 
 def answers(
@@ -75,10 +73,11 @@ def answers(
             generate_examples=False,
             description=description,
             media_type=media_type,
-            examples=[Example(summary="Example", value=_Verbatim(example))],
+            examples=[Example(summary="Example", value=shapes.Verbatim(example))],
         )
     }
-    for code in sorted({*errors, *((400,) if public else ALWAYS)}):
+    slow = (408,) if 415 in errors else ()
+    for code in sorted({*errors, *slow, *((400,) if public else ALWAYS)}):
         documented[code] = _problem(code)
     return documented
 
@@ -118,7 +117,48 @@ def parameters_of(operation: Operation) -> list[Parameter]:
     return [each for each in operation.parameters or () if isinstance(each, Parameter)]
 
 
-def state_body_limits(app: Litestar) -> None:
+def kind_of(parameter: Parameter) -> shapes.ParameterKind:
+    """How a parameter of the completed document is read."""
+    schema = parameter.schema.to_schema() if parameter.schema else {}
+    if schema.get("type") == "array":
+        return "list"
+    if schema.get("format") == "date-time":
+        return "time"
+    return "text" if schema.get("type") == "string" and not schema.keys() & {"format", "enum"} else "value"
+
+
+def complete(app: Litestar, views: Iterable[KeptView]) -> None:
+    """Write into the document what Litestar's description of the routes leaves out."""
+    shapes.complete(app)
+    _state_body_limits(app)
+    _name_views(app, views)
+    _open_public_routes(app)
+    _require_preconditions(app)
+
+
+def _open_public_routes(app: Litestar) -> None:
+    """Say of each route that takes no token that it takes none."""
+    public = {
+        handler.operation_id
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if handler.opt.get("public")
+    }
+    for operation in operations(app):
+        if operation.operation_id in public:
+            operation.security = []
+
+
+def _require_preconditions(app: Litestar) -> None:
+    """Mark `If-Match` as required: a client that is made from the document must not be able to forget it."""
+    for operation in operations(app):
+        for parameter in parameters_of(operation):
+            if parameter.name == "If-Match":
+                parameter.required = True
+
+
+def _state_body_limits(app: Litestar) -> None:
     """Write into the document how large the body of each route may be, as the route itself has it."""
     limits = {
         handler.operation_id: handler.resolve_request_max_body_size()
@@ -135,7 +175,7 @@ def state_body_limits(app: Litestar) -> None:
                 too_large.description = f"The body has more than {limit} bytes, or a text is too large."
 
 
-def name_views(app: Litestar, views: Iterable[KeptView]) -> None:
+def _name_views(app: Litestar, views: Iterable[KeptView]) -> None:
     """Write into the document which views can be read live."""
     about = "One of: " + " ".join(f"`{view.name}` ({view.about})" for view in views if view.live)
     for operation in operations(app):

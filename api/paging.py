@@ -64,7 +64,7 @@ def _decode(cursor: str, filters: str, key_type: Any) -> Any:
         token = base64.b64decode(padded, altchars=b"-_", validate=True)
         of, raw_key = msgspec.json.decode(token, type=tuple[str, msgspec.Raw])
         key = msgspec.json.decode(raw_key, type=key_type)
-    except (ValueError, binascii.Error, msgspec.MsgspecError):
+    except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
         raise _refusal("the cursor is not one of ours") from None
     if of != filters:
         raise _refusal("the cursor belongs to a list with other filters")

@@ -15,9 +15,11 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import ParameterKwarg
 from litestar.types import ExceptionHandlersMap
 
 from api.db import RETRY_AFTER_S
+from api.requests import explain, find_literals
 from runtime.errors import AdriaticError, CallerError, Defect, OperatingError, Unauthenticated
 from runtime.logs import get_logger
 
@@ -114,7 +116,7 @@ def _litestars(request: Request[Any, Any, Any], error: HTTPException) -> Respons
         return _answer_unexpected(request, error)
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if status == 400:
-        faults = tuple(_fault(each) for each in error.extra) if isinstance(error.extra, list) else ()
+        faults = tuple(_fault(request, each) for each in error.extra) if isinstance(error.extra, list) else ()
         detail = "; ".join(_sentence(each) for each in faults) or error.detail
         hint = "GET /openapi.json documents what each field may be"
         return _answer(request, 400, "invalid-input", detail, hint, headers, {"errors": faults} if faults else {})
@@ -169,9 +171,19 @@ def _sentence(fault: FieldProblem) -> str:
     return f"{fault.source} {fault.field}: {fault.detail}" if fault.field else fault.detail
 
 
-def _fault(raw: Any) -> FieldProblem:
+def _fault(request: Request[Any, Any, Any], raw: Any) -> FieldProblem:
     message = dict(raw) if isinstance(raw, Mapping) else {"message": str(raw)}
-    if message.get("key") == "data":
+    key = str(message.get("key", ""))
+    if key == "data":
         return FieldProblem("body", "", "this route needs a JSON body")
+    handler = request.scope.get("route_handler")
+    field = handler.parsed_fn_signature.parameters.get(key) if isinstance(handler, HTTPRouteHandler) else None
     source = message.get("source", "body")
-    return FieldProblem(str(getattr(source, "value", source)), str(message.get("key", "")), str(message["message"]))
+    if field is not None and isinstance(field.kwarg_definition, ParameterKwarg):
+        source, key = field.kwarg_definition.param_type, _name_on_the_wire(field.kwarg_definition, key)
+    detail = explain(str(message["message"]), [] if field is None else find_literals(field.raw))
+    return FieldProblem(str(getattr(source, "value", source)), key, detail)
+
+
+def _name_on_the_wire(kwarg: ParameterKwarg, name: str) -> str:
+    return kwarg.name or name

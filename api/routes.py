@@ -35,7 +35,7 @@ IfNoneMatch = Annotated[
 
 
 def key_header(description: str) -> HeaderParameter:
-    return HeaderParameter(name="Idempotency-Key", max_length=KEY_CHARS_MAX, description=description)
+    return HeaderParameter(name="Idempotency-Key", min_length=1, max_length=KEY_CHARS_MAX, description=description)
 
 
 def body(summary: str, example: Any) -> BodyKwarg:

@@ -18,9 +18,10 @@ from litestar.params import HeaderParameter
 from api.db import Connection, Database, tenant_transaction
 from runtime.deadline import Deadline
 from runtime.errors import Behind
-from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX, State
+from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX, SKEW_S_MAX, State
 from schemas.search import WAITING_FOR_VECTORS
 from schemas.search import WORDS_VIEW as WORDS_VIEW
+from schemas.text import END
 
 RELATED_VIEW = "related"
 FEEDS_VIEW = "feed_status"
@@ -36,7 +37,7 @@ Position = Annotated[
     str | None,
     HeaderParameter(
         name="Adriatic-Position",
-        pattern=r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$",
+        pattern=r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}" + END,
         description="From the answer to a write: wait, up to 5 s, until the view shows that write. "
         "503 with the code `behind` when it does not by then.",
     ),
@@ -67,9 +68,9 @@ UNKNOWN = AsOf("unknown")
 
 def judge(lsn: str | None, time: datetime | None, now: datetime, *, complete: bool = True) -> AsOf:
     """What a watermark is worth at `now`. `complete` is False when a partition has not reported at all."""
-    if time is None or not complete:
+    if time is None or not complete or (now - time).total_seconds() < -SKEW_S_MAX:
         return UNKNOWN
-    # The source's clock and ours are the same server's here; a small step back must not show a negative age.
+    # A small step of the source's clock must not show a negative age.
     age_s = max(0.0, (now - time).total_seconds())
     state: State = "fresh" if age_s <= FRESH_S_MAX else "stale" if age_s <= KNOWN_S_MAX else "unknown"
     return AsOf(state, lsn, time, round(age_s, 3))
@@ -77,15 +78,18 @@ def judge(lsn: str | None, time: datetime | None, now: datetime, *, complete: bo
 
 WATERMARK = """
   select
-    min(lsn)::text as lsn, min(source_at) as time, bool_and(lsn > '0/0') as complete, clock_timestamp() as now
+    min(lsn)::text as lsn, min(source_at) as time,
+    bool_and(lsn > '0/0' and not topic like any (stopped.topics)) as complete, clock_timestamp() as now
   from mv.watermarks
+  cross join ops.stopped_topics() as stopped (topics)
   where view = $1
 """
 
 
 async def read(connection: Connection, view: str) -> AsOf:
-    """The watermark of `view`: that of its slowest partition; unknown while one has not reported at all. Its flow
-    says at its start which partitions there are: each has a row, at 0/0 until it reports.
+    """The watermark of `view`: that of its slowest partition; unknown while one has not reported at all, or a table
+    that it is made of is stopped. Its flow says at its start which partitions there are: each has a row, at 0/0 until
+    it reports.
 
     Use the connection that reads the view, in a read-only `tenant_transaction`: then both are of one snapshot.
     """
@@ -182,9 +186,16 @@ async def _wait(what_has: str, position: str, deadline: Deadline, how_far: str) 
 
 REACHED = """
   select coalesce(bool_and(lsn >= $2::text::pg_lsn), false)
+    and not exists (
+      select
+      from ops.cdc_progress
+      where system_id <> (select system_identifier::text from pg_control_system())
+    )
   from mv.watermarks
   where view = $1
 """
+"""Positions of a server that this database came from by a dump say nothing of this one's, and flows that read on what
+is left of the old log go on writing them."""
 
 
 async def _shows(connection: Connection, view: str, position: str) -> bool:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from connectors.capture import pgoutput
 from connectors.capture.encoder import TableEncoder, TransactionOrigin
+from connectors.capture.ports import Data
 from connectors.capture.store import Store
-from connectors.capture.transport import Data, Transport
+from connectors.capture.transport import Transport
 from connectors.postgres.lsn import Lsn
 from connectors.postgres.provision import provision
 from runtime.clock import SYSTEM_CLOCK

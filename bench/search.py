@@ -30,7 +30,7 @@ from api.search.schemas import Mode, SearchRequest
 from connectors.embedders import EmbeddingSpace, build
 from connectors.postgres.provision import provision
 from connectors.postgres.vectors import send
-from dataflows.chunker import chunk
+from dataflows.chunker import analyse_chunk, chunk
 from runtime.deadline import Deadline
 from runtime.ids import new_id
 from runtime.settings import EmbedderSettings, PostgresSettings, load
@@ -141,7 +141,7 @@ _INSERT_CHUNKS = """
   select %s, 'adr', %s, 1, c.*, t.tsv, mv.chunk_length(t.tsv)
   from
     (select %s::int as ordinal, %s as heading_path, %s as body, %s::int, %s::int, %s::bytea) c,
-    lateral (select mv.chunk_tsv(c.ordinal, %s, c.heading_path, c.body) as tsv) t
+    lateral (select mv.chunk_tsv(c.ordinal, %s, %s, %s) as tsv) t
 """
 
 _MEASURE = """
@@ -182,7 +182,7 @@ def _fill(connection: psycopg.Connection[Any], space: EmbeddingSpace, size: int)
                     _INSERT_CHUNKS,
                     [
                         (tenant_id, adr_id, part.ordinal, part.heading_path, part.body, part.char_start, part.char_end,
-                         part.text_hash, title)
+                         part.text_hash, *analyse_chunk(title, part))
                         for part in parts
                     ],
                 )  # fmt: skip

@@ -92,16 +92,22 @@ def map_status(error: Any, who: str, settings: str) -> DependencyUnavailable:
         return DependencyUnavailable(
             f"{who} does not accept the key: HTTP {status}", hint=f"check {settings}.api_key and {settings}.base_url"
         )
-    waits = wait.replace(".", "", 1).isdigit()
+    wait_s = read_seconds(wait)
     if status == 429:
-        said, hint = "takes no more requests now", f"it asks to wait {wait} s" if waits else "try again later"
+        asked = wait_s is not None
+        said, hint = "takes no more requests now", f"it asks to wait {wait} s" if asked else "try again later"
     elif status < 500:
         said, hint = "refuses the request", f"check {settings}.model"
     else:
         said, hint = "cannot answer now", "try again"
     reason = f"HTTP {status}, {error.message[:REASON_CHARS_MAX]}"
-    coordinates = {"retry_after_s": float(wait)} if waits else {}
+    coordinates = {} if wait_s is None else {"retry_after_s": wait_s}
     return DependencyUnavailable(f"{who} {said}: {reason}", hint=hint, coordinates=coordinates)
+
+
+def read_seconds(value: str) -> float | None:
+    """A header that says how long to wait, where it is a number and no date."""
+    return float(value) if value.replace(".", "", 1).isdigit() else None
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Owns one request, its bounds and what its failures mean. Refuses to cache, to ch
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -37,6 +38,21 @@ class JwksClient:
 
     async def fetch(self) -> dict[str, Any]:
         """The document as it is now. Raises `DependencyUnavailable` for everything that is not one."""
+        try:
+            # The client's own time-out is for each wait: who sends a byte now and then would hold it for days.
+            async with asyncio.timeout(TIMEOUT_S):
+                body = await self._read()
+        except TimeoutError:
+            raise self._unavailable(f"has not answered within {TIMEOUT_S:g} s") from None
+        try:
+            document = json.loads(body)
+        except ValueError as error:
+            raise self._unavailable("does not answer with JSON") from error
+        if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+            raise self._unavailable("does not answer with a JWKS: it has no list of keys")
+        return document
+
+    async def _read(self) -> bytes:
         body = b""
         with translate(f"the identity provider's key address {self.url}", HINT):
             async with self._http.stream("GET", self.url) as response:
@@ -46,13 +62,7 @@ class JwksClient:
                     body += piece
                     if len(body) > JWKS_BYTES_MAX:
                         raise self._unavailable(f"sends more than {JWKS_BYTES_MAX} bytes")
-        try:
-            document = json.loads(body)
-        except ValueError as error:
-            raise self._unavailable("does not answer with JSON") from error
-        if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
-            raise self._unavailable("does not answer with a JWKS: it has no list of keys")
-        return document
+        return body
 
     def _unavailable(self, what: str) -> DependencyUnavailable:
         return DependencyUnavailable(f"the identity provider's key address {self.url} {what}", hint=HINT)

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from connectors.http_errors import map_error
 from runtime.errors import DependencyUnavailable, NotFound
+from runtime.private import make_private
 from runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _open(settings: Settings) -> ObjectStore:
     if wanted.kind == "folder":
         folder: Path = wanted.folder or settings.home / FOLDER
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(folder)
         except OSError as error:
             raise DependencyUnavailable(
                 f"the folder of originals cannot be made: {error.strerror}", hint="see the setting objects.folder"

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import httpx
 
 from connectors.http_errors import translate
+from runtime.deadline import Deadline
 from runtime.errors import (
     Conflict,
     DependencyUnavailable,
@@ -61,6 +62,7 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
     def __init__(self, settings: RegistrySettings, transport: httpx.BaseTransport | None = None) -> None:
         password = settings.password.get_secret_value()
         self.url = settings.url.rstrip("/")
+        self._timeout_s = settings.timeout_s
         try:
             self._http = httpx.Client(
                 base_url=self.url,
@@ -163,14 +165,28 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
     def _call(self, method: str, path: str, body: Any = None, *, missing: tuple[int, ...] = ()) -> Any:
         """The parsed answer; None when the registry said one of the error codes in `missing`."""
         with translate(f"the schema registry at {self.url}", "is it running, and is registry.url right?", REGISTRY):
-            response = self._http.request(method, path, json=body)
-        answer = _parse(response)
+            response, content = self._send(method, path, body)
+        answer = _parse(content)
         if response.is_success and answer is not None:
             return answer
         code = answer.get("error_code") if isinstance(answer, dict) else None
         if code in missing:
             return None
         raise self._error(response, code, answer)
+
+    def _send(self, method: str, path: str, body: Any) -> tuple[httpx.Response, bytes]:
+        """The answer and what it brought, at most a byte more than may be read. The client's own time-out is for each
+        wait: a server that sends a byte now and then would hold a flow for ever."""
+        deadline = Deadline.after(self._timeout_s)
+        content = b""
+        with self._http.stream(method, path, json=body) as response:
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > SCHEMA_BYTES_MAX:
+                    return response, content[: SCHEMA_BYTES_MAX + 1]
+                if deadline.passed:
+                    raise httpx.ReadTimeout(f"not read within {self._timeout_s:g} s", request=response.request)
+        return response, content
 
     def _error(self, response: httpx.Response, code: Any, answer: Any) -> Exception:
         said = answer.get("message", "") if isinstance(answer, dict) else ""
@@ -189,12 +205,12 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
         return DependencyUnavailable(detail, hint=hint, coordinates=REGISTRY)
 
 
-def _parse(response: httpx.Response) -> Any:
+def _parse(content: bytes) -> Any:
     """The body as JSON, or None when it is none."""
-    if len(response.content) > SCHEMA_BYTES_MAX:
+    if len(content) > SCHEMA_BYTES_MAX:
         return None
     try:
-        return response.json()
+        return json.loads(content)
     except ValueError:
         return None
 

@@ -26,6 +26,7 @@ from typing import Final
 from markdown_it import MarkdownIt
 
 from runtime.errors import Unprocessable
+from schemas.analysis import Analysed, analyse
 
 BODY_CHARS_MIN = 150
 """Sections shorter than this join short neighbours: a lone "## Status: accepted" is noise to every ranking."""
@@ -116,6 +117,11 @@ def text_to_embed(title: str, heading_path: str, body: str) -> str:
 def title_line(title: str) -> str:
     """The title as it stands in front of every passage: one line, bounded, never blank (a blank text has no vector)."""
     return _one_line(title, TITLE_CHARS_MAX) or "Untitled"
+
+
+def analyse_chunk(title: str, part: Chunk) -> Analysed:
+    """What a passage of a source of that title is found by."""
+    return Analysed(analyse(title) if part.ordinal == 0 else "", analyse(part.heading_path), analyse(part.body))
 
 
 def text_hash(text: str) -> bytes:

@@ -38,6 +38,18 @@ class Difference:
     kind: Kind
     where: str
     detail: str
+    flow: str = ""
+    """The flow whose tables it is in; empty: no flow's."""
+
+
+@dataclass(frozen=True, slots=True)
+class StuckView:
+    """A view that has not reached the present in time. Its flow's tables were not compared: what they lack may be under
+    way."""
+
+    view: str
+    flow: str
+    detail: str
 
 
 @dataclass(slots=True)
@@ -57,24 +69,37 @@ class TenantReport:
 
 @dataclass(slots=True)
 class VerifyReport:
-    """`differences` are the first few; `differences_total` counts all."""
+    """`differences` are the first few; `differences_total` counts all. `flows`: whose tables differ, by tenant."""
 
     tenants: list[TenantReport] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     differences_total: int = 0
+    stuck: list[StuckView] = field(default_factory=list)
     dead_letters: int = 0
     lsn: str = ""
+    flow: str = ""
+    """The flow that is being compared."""
+    flows: dict[str, set[UUID]] = field(default_factory=dict)
+    wrong_vectors: set[tuple[UUID, bytes]] = field(default_factory=set)
+    """Tenant and hash of the text of every vector that is not what its text gives."""
 
     @property
     def clean(self) -> bool:
-        return self.differences_total == 0
+        """Nothing differs, and all of it was compared."""
+        return self.differences_total == 0 and not self.stuck
 
-    def add(self, tenant: TenantReport | None, kind: Kind, where: str, detail: str) -> None:
+    def add(
+        self, tenant: TenantReport | None, kind: Kind, where: str, detail: str, vector_of: bytes | None = None
+    ) -> None:
         self.differences_total += 1
         if tenant is not None:
             tenant.differences += 1
+            if self.flow:
+                self.flows.setdefault(self.flow, set()).add(tenant.tenant_id)
+            if vector_of is not None:
+                self.wrong_vectors.add((tenant.tenant_id, vector_of))
         if len(self.differences) < DIFFERENCES_MAX:
-            self.differences.append(Difference(kind, where, detail))
+            self.differences.append(Difference(kind, where, detail, self.flow))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +117,9 @@ class Comparison:
     sample: int | None
     """How many vectors are recomputed at most."""
 
-    def add(self, kind: Kind, where: str, detail: str) -> None:
-        self.report.add(self.tenant, kind, f"{self.tenant.slug} {where}", detail)
+    def add(self, kind: Kind, where: str, detail: str, vector_of: bytes | None = None) -> None:
+        """Add one difference. `vector_of`: the hash of the text whose vector is wrong."""
+        self.report.add(self.tenant, kind, f"{self.tenant.slug} {where}", detail, vector_of)
 
     def add_unlike(self, found: Iterable[Unlike], why: str = "is not what its source gives") -> None:
         for kind, table, where in found:

@@ -100,10 +100,15 @@ class Embed(Flow[EmbedEffects]):
     topics = (REQUESTS_TOPIC,)
     tables = (
         KeptTable("mv.search_state", compared="findable by meaning is the newest version, once it has all vectors"),
-        KeptTable("mv.embeddings", compared="a vector for each passage, equal to one that is computed anew"),
+        KeptTable(
+            "mv.embeddings",
+            compared="a vector for each passage, equal to one that is computed anew",
+            outlives="a text has the same vector whatever became of the log, and vectors are what costs time and money",
+        ),
         KeptTable(
             "mv.embedding_spaces",
             not_compared="written once by the flow that embeds, from its settings; no function of a topic",
+            outlives="no function of a topic",
         ),
     )
     views = (

@@ -41,6 +41,7 @@ from schemas.headers import TRACEPARENT_HEADER
 
 BATCH_RECORDS_MAX = 1_000
 """Fixed costs of a transaction are then below a tenth of a batch."""
+ACCOUNT = "the account of what outsiders sent: the log keeps that for days, and the versions that came of it stay"
 COUNTS = ("received", "accepted", "deleted", "duplicates", "superseded", "rejected", "redriven", "not_kept")
 
 
@@ -60,16 +61,27 @@ class Feeds(Flow[FeedEffects]):
     about = "what outside producers send → versions of documents"
     topics = (contract.TOPIC, contract.RECEIVED_TOPIC)
     tables = (
-        KeptTable("app.document_versions", compared="those of feeds are what the ledger has as accepted"),
         KeptTable(
-            "mv.feed_ledger", compared="the versions of documents that feeds wrote, and none that was passed over"
+            "app.document_versions",
+            compared="those of feeds are what the ledger has as accepted",
+            outlives="versions that readers were told of",
         ),
-        KeptTable("mv.feed_status", compared="a recount of the ledger, and of rejections"),
+        KeptTable(
+            "mv.feed_ledger",
+            compared="the versions of documents that feeds wrote, and none that was passed over",
+            outlives=ACCOUNT,
+        ),
+        KeptTable("mv.feed_status", compared="a recount of the ledger, and of rejections", outlives=ACCOUNT),
         KeptTable(
             "mv.feed_rejections",
             not_compared="the newest refusals, which nothing else keeps; how many there were is in mv.feed_status",
+            outlives=ACCOUNT,
         ),
-        KeptTable("mv.feed_days", not_compared="what counts against the quota of a day, by the broker's clock"),
+        KeptTable(
+            "mv.feed_days",
+            not_compared="what counts against the quota of a day, by the broker's clock",
+            outlives=ACCOUNT,
+        ),
     )
     views = (
         KeptView(

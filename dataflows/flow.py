@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from psycopg import sql
 
 from connectors.consumer.contract import Effects, Event, Processor
 from connectors.kafka.source import BatchLimits
@@ -59,6 +62,18 @@ class Flow(Processor[Effects]):
         """Add every row of the tenant that is not what its sources give, for `adriatic verify`. A flow whose tables all
         have a query that says what is right needs nothing of its own."""
         comparison.add_unlike(unlike(comparison.connection, comparison.tenant.tenant_id, cls.tables))
+
+    @classmethod
+    def forget(cls, connection: Connection, tenant_id: UUID) -> None:
+        """Delete what the flow keeps of a tenant, in the transaction that sets its offsets back: the log is then read
+        again. What the log does not have stays (`KeptTable.outlives`)."""
+        for table in cls.tables:
+            if not table.outlives:
+                connection.execute(_forget_in(table), [tenant_id])
+
+
+def _forget_in(table: KeptTable) -> sql.Composed:
+    return sql.SQL("delete from {} where tenant_id = %s").format(sql.Identifier(*table.name.split(".")))
 
 
 Key = TypeVar("Key", bound=tuple[Any, ...])

@@ -6,7 +6,8 @@ Reads the contracts of `schemas/sources.py`; keeps `mv.chunks` and `mv.search_st
 view by meaning.
 
 Versions make it indifferent to order and repetition: only a version above the one in `mv.search_state` changes
-anything. Passages of the version that is still findable by meaning stay until the new one's vectors are all there.
+anything, and of the same version a later reading. Passages of the version that is still findable by meaning stay until
+the new one's vectors are all there; those of an older reading of the same version do not.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
 from dataflows import oracle_search
-from dataflows.chunker import Chunk, chunk, title_line
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
+from dataflows.source_version import BEFORE_ALL, Place, SourceVersion, version_of
 from runtime.errors import DependencyUnavailable, Unprocessable
 from schemas import sources
 from schemas.arrays import arrays_of
@@ -45,21 +45,6 @@ ITEMS_CHARS_MAX = 262_144
 
 _EVENT_IDS = UUID("6b1f3c3e-5d0c-5f0a-9c55-0b9d6f6c2a11")
 """Namespace of request ids: a replay asks under the same id."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceVersion:
-    """One version of a source as it is to be found. A deleted one has no passages."""
-
-    source: SourceKey
-    version: int
-    deleted: bool
-    title: str
-    status: str
-    effective_at: datetime
-    recorded_at: datetime
-    traceparent: str | None
-    chunks: tuple[Chunk, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +84,13 @@ class Index(Flow[IndexEffects]):
         for event in events:
             match event.value["op"]:
                 case "c" | "r" | "u":
-                    version = _version(event)
-                    versions[version.source, version.version] = version
+                    version = version_of(event)
+                    before = versions.get((version.source, version.version))
+                    if before is None or before.reading <= version.reading:
+                        versions[version.source, version.version] = version
                 case "d":
-                    before = event.value["before"]
-                    erased.append((sources.key_of(sources.kind_of(event.contract), before), before["version"]))
+                    row = event.value["before"]
+                    erased.append((sources.key_of(sources.kind_of(event.contract), row), row["version"]))
                 case other:
                     raise Unprocessable(f"a change of kind {other} on a table that only grows")
         return IndexEffects(tuple(versions[key] for key in sorted(versions)), tuple(sorted(erased)))
@@ -111,17 +98,44 @@ class Index(Flow[IndexEffects]):
     def apply(self, connection: Connection, effects: IndexEffects) -> None:
         space = active_space(connection)
         known = lock_versions(connection, [version.source for version in effects.versions])
-        news = [version for version in effects.versions if version.version > known.get(version.source, 0)]
+        news = [version for version in effects.versions if version.place > known.get(version.source, BEFORE_ALL)]
         newest = list({version.source: version for version in news}.values())
         if news:
-            _count(connection, space, known, news)
+            reread = [version for version in news if version.version == known.get(version.source, BEFORE_ALL)[0]]
+            _count(connection, space, known, [version for version in news if version not in reread])
+            _drop_chunks(connection, reread)
             _write_chunks(connection, newest)
             _write_state(connection, newest)
             _delete_superseded(connection, newest)
             make_findable_by_meaning(connection, space, newest)
-        if again := [version for version in effects.versions if version.version == known.get(version.source)]:
-            make_findable_by_meaning(connection, space, find_unembedded(connection, again))
+        if repeated := [
+            version for version in effects.versions if version.repeats(known.get(version.source, BEFORE_ALL))
+        ]:
+            make_findable_by_meaning(connection, space, find_unembedded(connection, repeated))
         _erase(connection, effects.erased)
+
+    @classmethod
+    def forget(cls, connection: Connection, tenant_id: UUID) -> None:
+        """Rows of `mv.search_state` stay, as of no version: readers of its topic follow its changes, and a source that
+        the log does not name stays deleted."""
+        connection.execute(FORGET_CHUNKS, [tenant_id])
+        connection.execute(FORGET_STATE, [tenant_id])
+
+
+FORGET_CHUNKS = "delete from mv.chunks where tenant_id = %s"
+FORGET_STATE = """
+  update mv.search_state
+  set
+    words_version = 0,
+    reading = 0,
+    meaning_version = null,
+    meaning_at = null,
+    deleted = true,
+    title = '',
+    chunks = 0,
+    length = 0
+  where tenant_id = %s
+"""
 
 
 def make_findable_by_meaning(connection: Connection, space: str, versions: Sequence[SourceVersion]) -> None:
@@ -142,28 +156,10 @@ def active_space(connection: Connection) -> str:
     return space
 
 
-def _version(event: Event) -> SourceVersion:
-    row = event.value["after"]
-    name = sources.kind_of(event.contract)
-    kind = sources.KINDS[name]
-    deleted = kind.is_deleted(row)
-    return SourceVersion(
-        source=sources.key_of(name, row),
-        version=row["version"],
-        deleted=deleted,
-        title=row["title"],
-        status=kind.status(row),
-        effective_at=datetime.fromisoformat(row["effective_at"]),
-        recorded_at=event.record.committed_at or datetime.fromisoformat(row["recorded_at"]),
-        traceparent=event.record.header(TRACEPARENT_HEADER) or row.get("traceparent"),
-        chunks=() if deleted else tuple(chunk(title_line(row["title"]), row["body"])),
-    )
-
-
 # --- SQL ------------------------------------------------------------------------------------------------------------
 
 LOCK_VERSIONS = """
-  select s.tenant_id, s.kind, s.source_id, s.words_version
+  select s.tenant_id, s.kind, s.source_id, s.words_version, s.reading
   from mv.search_state s
   join unnest(
     %s::uuid[], %s::text[], %s::uuid[]
@@ -173,10 +169,11 @@ LOCK_VERSIONS = """
 """
 
 
-def lock_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[SourceKey, int]:
-    """The version that each source is found by now. Locks the rows, in the order that every flow locks them in."""
+def lock_versions(connection: Connection, keys: Iterable[SourceKey]) -> dict[SourceKey, Place]:
+    """The version, and the reading of it, that each source is found by now. Locks the rows, in the order that every
+    flow locks them in."""
     rows = connection.execute(LOCK_VERSIONS, columns_of(sorted(set(keys))))
-    return {SourceKey(*key): version for *key, version in rows}
+    return {SourceKey(*key): (version, reading) for *key, version, reading in rows}
 
 
 WAITING_VERSIONS = """
@@ -204,16 +201,18 @@ def find_unembedded(connection: Connection, versions: Sequence[SourceVersion]) -
 
 WRITE_STATE = """
   insert into mv.search_state as s (
-    tenant_id, kind, source_id, words_version, deleted, title, status, effective_at, recorded_at, words_at,
-    chunks, length
+    tenant_id, kind, source_id, words_version, reading, deleted, title, status, effective_at, recorded_at,
+    words_at, chunks, length
   )
   select
-    v.tenant_id, v.kind, v.source_id, v.version, v.deleted, v.title, v.status, v.effective_at, v.recorded_at,
-    clock_timestamp(), v.chunks, coalesce(c.length, 0)
+    v.tenant_id, v.kind, v.source_id, v.version, v.reading, v.deleted, v.title, v.status, v.effective_at,
+    v.recorded_at, clock_timestamp(), v.chunks, coalesce(c.length, 0)
   from unnest(
-    %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::boolean[], %s::text[], %s::text[],
+    %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::int[], %s::boolean[], %s::text[], %s::text[],
     %s::timestamptz[], %s::timestamptz[], %s::int[]
-  ) as v (tenant_id, kind, source_id, version, deleted, title, status, effective_at, recorded_at, chunks)
+  ) as v (
+    tenant_id, kind, source_id, version, reading, deleted, title, status, effective_at, recorded_at, chunks
+  )
   left join lateral (
     select sum(c.length) as length
     from mv.chunks c
@@ -226,6 +225,8 @@ WRITE_STATE = """
   on conflict (tenant_id, kind, source_id)
   do update set
     words_version = excluded.words_version,
+    reading = excluded.reading,
+    meaning_version = nullif(s.meaning_version, excluded.words_version),
     deleted = excluded.deleted,
     title = excluded.title,
     status = excluded.status,
@@ -235,7 +236,7 @@ WRITE_STATE = """
     meaning_at = null,
     chunks = excluded.chunks,
     length = excluded.length
-  where s.words_version < excluded.words_version
+  where (s.words_version, s.reading) < (excluded.words_version, excluded.reading)
 """
 
 
@@ -243,12 +244,12 @@ def _write_state(connection: Connection, versions: Sequence[SourceVersion]) -> N
     """Write them after their chunks: a source is as long as these together."""
     rows = [
         (
-            *(*version.source, version.version, version.deleted, version.title, version.status),
+            *(*version.source, version.version, version.reading, version.deleted, version.title, version.status),
             *(version.effective_at, version.recorded_at, len(version.chunks)),
         )
         for version in versions
     ]
-    connection.execute(WRITE_STATE, arrays_of(rows, 10))
+    connection.execute(WRITE_STATE, arrays_of(rows, 11))
 
 
 DELETE_SUPERSEDED = """
@@ -269,6 +270,19 @@ def _delete_superseded(connection: Connection, versions: Sequence[SourceVersion]
     connection.execute(DELETE_SUPERSEDED, columns_of([version.source for version in versions]))
 
 
+DROP_CHUNKS = """
+  delete from mv.chunks c
+  using unnest(%s::uuid[], %s::text[], %s::uuid[], %s::bigint[]) as a (tenant_id, kind, source_id, version)
+  where c.tenant_id = a.tenant_id and c.kind = a.kind and c.source_id = a.source_id and c.version = a.version
+"""
+
+
+def _drop_chunks(connection: Connection, versions: Sequence[SourceVersion]) -> None:
+    """The passages of a version that was read anew: its title is in them."""
+    if versions:
+        connection.execute(DROP_CHUNKS, arrays_of([(*version.source, version.version) for version in versions], 4))
+
+
 WRITE_CHUNKS = """
   insert into mv.chunks (
     tenant_id, kind, source_id, version, ordinal, heading_path, body, char_start, char_end, text_hash, tsv,
@@ -279,27 +293,28 @@ WRITE_CHUNKS = """
     c.text_hash, v.tsv, mv.chunk_length(v.tsv)
   from
     unnest(
-      %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[],
-      %s::int[], %s::int[], %s::bytea[]
+      %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::int[],
+      %s::int[], %s::bytea[], %s::text[], %s::text[], %s::text[]
     ) as c (
-      tenant_id, kind, source_id, version, ordinal, title, heading_path, body, char_start, char_end, text_hash
+      tenant_id, kind, source_id, version, ordinal, heading_path, body, char_start, char_end, text_hash,
+      title_words, heading_words, body_words
     ),
-    lateral (select mv.chunk_tsv(c.ordinal, c.title, c.heading_path, c.body) as tsv offset 0) v
+    lateral (select mv.chunk_tsv(c.ordinal, c.title_words, c.heading_words, c.body_words) as tsv offset 0) v
   on conflict do nothing
 """
 
 
 def _write_chunks(connection: Connection, versions: Sequence[SourceVersion]) -> None:
-    """One statement. What a passage is found by is `mv.chunk_tsv`, beside the functions that search."""
+    """One statement. What a passage is found by is `mv.chunk_tsv` of its words."""
     rows = [
         (
-            *(*version.source, version.version, part.ordinal, title_line(version.title), part.heading_path),
-            *(part.body, part.char_start, part.char_end, part.text_hash),
+            *(*version.source, version.version, part.ordinal, part.heading_path, part.body),
+            *(part.char_start, part.char_end, part.text_hash, *words),
         )
         for version in versions
-        for part in version.chunks
+        for part, words in zip(version.chunks, version.words, strict=True)
     ]
-    connection.execute(WRITE_CHUNKS, arrays_of(rows, 11))
+    connection.execute(WRITE_CHUNKS, arrays_of(rows, 13))
 
 
 WITH_VECTOR = """
@@ -410,7 +425,7 @@ COUNT = """
 
 
 def _count(
-    connection: Connection, space: str, known: Mapping[SourceKey, int], versions: Sequence[SourceVersion]
+    connection: Connection, space: str, known: Mapping[SourceKey, Place], versions: Sequence[SourceVersion]
 ) -> None:
     """How many passages came by, and how many of them had a text that this tenant had already: what content addressing
     saves. Split into first versions and edits."""

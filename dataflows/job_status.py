@@ -107,3 +107,33 @@ def apply(connection: Connection, statuses: Sequence[JobStatus]) -> None:
             for tenant_id in sorted({status.tenant_id for status in statuses if status.state in FINISHED})
         ],
     )
+
+
+_SAY_AGAIN = """
+  select count(
+    app.emit(
+      'job.progress', jsonb_build_object('tenant_id', tenant_id, 'id', job_id), tenant_id,
+      jsonb_build_object(
+        'event_id', gen_random_uuid(), 'tenant_id', tenant_id,
+        'occurred_at', (extract(epoch from at) * 1000000)::bigint, 'job_id', job_id, 'job_kind', kind,
+        'sequence', sequence, 'state', state, 'stage', phase, 'done', done, 'total', total, 'unit', unit,
+        'code', coalesce(last_error ->> 'code', ''), 'message', coalesce(last_error ->> 'detail', '')
+      )
+    )
+  )
+  from (
+    select
+      *, coalesce(finished_at, heartbeat_at, started_at, created_at) as at,
+      row_number() over (partition by tenant_id, finished_at is not null order by job_id desc) as nth
+    from app.jobs
+    where %(tenant_id)s::uuid is null or tenant_id = %(tenant_id)s
+  ) jobs
+  where finished_at is null or nth <= %(finished_max)s
+"""
+
+
+def say_again(connection: Connection, tenant_id: UUID | None = None) -> int:
+    """Let every job that is shown say once more what it is at, of one tenant or of all; returns how many. The topic
+    forgets within days. What a job has said already is not changed by it: the first word of a sequence counts."""
+    row = connection.execute(_SAY_AGAIN, {"tenant_id": tenant_id, "finished_max": FINISHED_MAX}).fetchone()
+    return int(row[0]) if row else 0

@@ -1,8 +1,8 @@
 """The plain recomputation of what the search reads, for `adriatic verify`: the newest version of each source, cut
 and embedded anew.
 
-Shares the pure parts with the flows (chunker, embedder) and nothing else. Read next: `dataflows/oracle.py`, which says
-what is compared when; `dataflows/index.py` and `dataflows/embed.py`, which keep the tables.
+Shares the pure parts with the flows (chunker, analysis, embedder) and nothing else. Read next: `dataflows/oracle.py`,
+which says what is compared when; `dataflows/index.py` and `dataflows/embed.py`, which keep the tables.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from connectors.embedders import Embedder, Vector
 from connectors.postgres.connections import Connection
 from connectors.postgres.vectors import read
-from dataflows.chunker import Chunk, chunk, title_line
+from dataflows.chunker import Chunk, analyse_chunk, chunk, title_line
 from dataflows.comparison import Comparison, Kind
 from schemas.arrays import arrays_of
 from schemas.sources import SourceKey, columns_of
@@ -167,16 +167,22 @@ UNLIKE_WORDS = """
   select c.kind, c.source_id, c.version, c.ordinal
   from mv.chunks c
   join unnest(
-    %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::text[]
-  ) as a (tenant_id, kind, source_id, version, title) using (tenant_id, kind, source_id, version)
-  cross join lateral (select mv.chunk_tsv(c.ordinal, a.title, c.heading_path, c.body) as tsv offset 0) v
+    %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[]
+  ) as a (
+    tenant_id, kind, source_id, version, ordinal, title, heading_path, body
+  ) using (tenant_id, kind, source_id, version, ordinal)
+  cross join lateral (select mv.chunk_tsv(a.ordinal, a.title, a.heading_path, a.body) as tsv offset 0) v
   where c.tsv <> v.tsv or c.length <> mv.chunk_length(v.tsv)
 """
 
 
 def _compare_words(comparison: Comparison, some: Sequence[_Expected]) -> None:
-    rows = [(*each.source, each.version, title_line(each.title)) for each in some]
-    for kind, source_id, version, ordinal in comparison.connection.execute(UNLIKE_WORDS, arrays_of(rows, 5)):
+    rows = [
+        (*each.source, each.version, part.ordinal, *analyse_chunk(title_line(each.title), part))
+        for each in some
+        for part in each.chunks
+    ]
+    for kind, source_id, version, ordinal in comparison.connection.execute(UNLIKE_WORDS, arrays_of(rows, 8)):
         where = f"{kind} {source_id} v{version} #{ordinal}"
         comparison.add("words", where, "tsv or length is not of its text")
 
@@ -279,7 +285,7 @@ def _recompute(comparison: Comparison, embedder: Embedder, texts: dict[bytes, st
             tenant.vectors_recomputed += 1
             cosine = _cosine(vector, read(stored[key]))
             if not cosine >= COSINE_MIN:
-                comparison.add("vector", f"text {key.hex()[:16]}", f"cosine {cosine:.6f} to its text")
+                comparison.add("vector", f"text {key.hex()[:16]}", f"cosine {cosine:.6f} to its text", key)
 
 
 def _cosine(vector: Vector, other: Vector) -> float:

@@ -14,7 +14,8 @@ from uuid import UUID
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from dataflows.chunker import Chunk, text_hash, text_to_embed
-from dataflows.index import SourceVersion, active_space, find_missing_texts, find_unembedded, make_findable_by_meaning
+from dataflows.index import active_space, find_missing_texts, find_unembedded, make_findable_by_meaning
+from dataflows.source_version import SourceVersion
 from schemas.jobs import REINDEX
 from schemas.sources import SourceKey, columns_of
 
@@ -53,7 +54,7 @@ def _count(connection: Connection, tenant_id: UUID) -> int:
 
 
 PAGE = """
-  select tenant_id, kind, source_id, words_version, title, status, effective_at, recorded_at
+  select tenant_id, kind, source_id, words_version, reading, title, status, effective_at, recorded_at
   from mv.search_state
   where tenant_id = %s and not deleted and (kind, source_id) > (%s, %s::uuid)
   order by kind, source_id
@@ -80,7 +81,7 @@ def _page(connection: Connection, tenant_id: UUID, after: Sequence[str]) -> list
     """The next sources as they are found by words now, with their passages. Locks their rows, in the order of all
     flows."""
     states = connection.execute(PAGE, [tenant_id, *after, SOURCES_MAX]).fetchall()
-    titles = {SourceKey(*state[:3]): state[4] for state in states}
+    titles = {SourceKey(*state[:3]): state[5] for state in states}
     passages: dict[SourceKey, list[Chunk]] = {source: [] for source in titles}
     for *key, ordinal, heading_path, body, start, end in connection.execute(PASSAGES, columns_of(list(titles))):
         source = SourceKey(*key)
@@ -88,7 +89,8 @@ def _page(connection: Connection, tenant_id: UUID, after: Sequence[str]) -> list
         passages[source].append(Chunk(ordinal, heading_path, body, start, end, text, text_hash(text)))
     return [
         SourceVersion(
-            source, version, False, *(title, status, effective_at, recorded_at), None, tuple(passages[source])
+            source, version, reading, False, *(title, status, effective_at, recorded_at), None, tuple(passages[source])
         )
-        for source, (_, _, _, version, title, status, effective_at, recorded_at) in zip(titles, states, strict=True)
+        for source, (_, _, _, version, reading, *said) in zip(titles, states, strict=True)
+        for title, status, effective_at, recorded_at in [said]
     ]

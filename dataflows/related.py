@@ -44,7 +44,7 @@ from runtime.errors import Unprocessable
 from schemas import sources
 from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
-from schemas.search import WAITING_FOR_VECTORS
+from schemas.search import WAITING_FOR_VECTORS, WORDS_VIEW
 from schemas.sources import SourceKey
 
 STATE_TOPIC = "adriatic.mv.search_state"
@@ -92,7 +92,7 @@ class Related(Flow[RelatedEffects]):
             table="mv.related",
             key=("kind", "source_id", "related_id"),
             columns=("score", "words", "terms", "meaning", "links_to", "links_from"),
-            # Its own watermark says how far it follows the search, not how far the search is.
+            source_view=WORDS_VIEW,
             waiting=WAITING_FOR_VECTORS,
         ),
     )

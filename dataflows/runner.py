@@ -61,9 +61,13 @@ class Runner(Driver[Effects]):
         self._core.retry("start-up", partial(self._core.start, sources, self.flow.start))
         with instances.claim(self._settings.home, self._core.group) as instance:
             consumer = GroupConsumer(
-                *(self._settings.kafka, self._core.group, instance, self._core.begin, self._life, self.flow.limits)
+                *(self._settings.kafka, self._core.group, instance, self._core.begin, self._life, self.flow.limits),
+                check=self._core.check,
             )
-            sampler = Sampler(self._settings, self.flow.name, self._core.views, offsets, consumer, self._life)
+            sampler = Sampler(
+                *(self._settings, self.flow.name, self._core.views, offsets, consumer, self._life),
+                guard=self._core.guard,
+            )
             consumer.subscribe(self._core.topics)
             sampler.start()
             try:

@@ -14,8 +14,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+from connectors.consumer.origin import LOOK_S, LogGuard
 from connectors.consumer.stall import StallWatch
 from connectors.kafka.membership import Membership
 from connectors.kafka.offsets import Offsets
@@ -23,12 +25,12 @@ from connectors.kafka.records import TopicPartition
 from connectors.kafka.source import GroupConsumer, age_s
 from connectors.postgres.connections import Connection, connect
 from connectors.postgres.errors import translate
-from connectors.postgres.sink import advance_idle_watermarks
+from connectors.postgres.sink import advance_idle_watermarks, expect_watermarks
 from connectors.postgres.watch import write_progress
 from connectors.replaceable import ReplaceableClient
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
-from runtime.errors import DependencyUnavailable, Fenced
+from runtime.errors import DependencyUnavailable, Fenced, Halted
 from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
 from runtime.settings import Settings
@@ -56,7 +58,8 @@ _READ_WATERMARKS = """
 
 class Sampler:
     """Samples until stopped. One per flow process: it speaks for the partitions that the process has,
-    and for no others. `views` says which are made from each topic that is read."""
+    and for no others. `views` says which are made from each topic that is read; `guard` knows whether the topics are as
+    they were."""
 
     def __init__(
         self,
@@ -66,9 +69,13 @@ class Sampler:
         offsets: Offsets,
         consumer: GroupConsumer,
         life: Lifecycle,
+        guard: LogGuard | None = None,
     ) -> None:
         self._settings = settings
         self._flow = flow
+        self._guard = guard
+        self._watched_s = float("-inf")
+        self._expected: set[TopicPartition] = set()
         self._views = views
         self._offsets = offsets
         self._consumer = consumer
@@ -99,13 +106,18 @@ class Sampler:
             except DependencyUnavailable as error:
                 self._stall.reset()
                 self._unknown(str(error))
+            except Halted as error:
+                self._unknown(str(error))
+                self._life.fail(error)
             except Exception as error:  # a thread that dies silently would freeze the figures
                 log.exception("sample failed")
                 self._unknown(f"{type(error).__name__}: {error}")
         self._database.close()
 
     def sample(self) -> None:
-        """One look. Raises `DependencyUnavailable`."""
+        """One look. Raises `DependencyUnavailable`, and `Halted` when the topics are others."""
+        if self._guard is not None and SYSTEM_CLOCK.monotonic() - self._watched_s >= LOOK_S:
+            self._watch(self._guard)
         slot = self._settings.cdc.slot
         progress = self._ask("select lsn::text, committed_at from ops.cdc_progress where slot = %s", slot)
         assigned = self._read_assigned()
@@ -122,6 +134,19 @@ class Sampler:
         self._publish_lag(ends, committed)
         self._publish_watermarks()
         self._end_when_stalled(ends, committed)
+
+    def _watch(self, guard: LogGuard) -> None:
+        """Halt when the topics are not as they were. A view is not known before all partitions have reported, those
+        that are new too: until somebody reads them nobody can say how far it is, and that is written down first."""
+        topics = guard.describe(self._views)
+        now = {TopicPartition(topic, each) for topic, state in topics.items() for each in range(state.partitions)}
+        if new := now - self._expected:
+            if self._expected:
+                log.warning("partitions were added", flow=self._flow, partitions=[str(each) for each in sorted(new)])
+            self._tell(partial(expect_watermarks, views={source: self._views[source.topic] for source in new}))
+            self._expected = now
+        guard.compare(topics)
+        self._watched_s = SYSTEM_CLOCK.monotonic()
 
     def _end_when_stalled(self, ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> None:
         """A consumer that takes nothing, though there is something and the broker answers, begins anew in a new
@@ -169,7 +194,7 @@ class Sampler:
             fetched, newest = self._consumer.last_fetched(source)
             at = in_kafka_at if fetched >= end else newest.committed_at if newest else None
             if at is not None:
-                self._seen_at[source] = max(at, self._seen_at.get(source, at))
+                self._seen_at[source] = at  # not the latest ever seen: a clock may have been wrong for a moment
         seen_at = {source: self._seen_at.get(source) for source in ends}
         self._tell(lambda connection: write_progress(connection, self._flow, seen_at))
 

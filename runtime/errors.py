@@ -19,7 +19,7 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     │   ├── RecordTooLarge          larger than the broker takes for its topic
     │   └── Unprocessable           decoded, yet processing it raises
     ├── CallerError             whoever called: told at once, nothing changed
-    │   ├── InvalidInput, NotFound, Gone, Conflict, PreconditionRequired, TooLarge, UnsupportedMedia
+    │   ├── InvalidInput, NotFound, Gone, Conflict, PreconditionRequired, TooLarge, TooSlow, UnsupportedMedia
     │   ├── Unauthenticated, Forbidden, RateLimited
     │   └── Misconfigured           settings that do not make sense
     └── (programmer errors are assertions, not classes)
@@ -209,6 +209,13 @@ class TooLarge(CallerError):
 
     code = "too-large"
     status = 413
+
+
+class TooSlow(CallerError):
+    """The request's body did not arrive in the time that there is for it."""
+
+    code = "too-slow"
+    status = 408
 
 
 class RateLimited(CallerError):

@@ -155,6 +155,9 @@ CHATS_UNSETTLED = Gauge(
 CHATS_UNRECORDED = Counter(
     "adriatic_chats_unrecorded_total", "Answers whose row was given up; the log has them. Not 0: money is missing."
 )
+CHATS_LOST = Counter(
+    "adriatic_chats_lost_total", "Answers whose process died; what they may have cost is in the ledger, by its bound."
+)
 CHAT_CITATIONS = Counter(
     "adriatic_chat_citations_total", "Citations in answers: verified, or unsupported and dropped.", ["verdict"]
 )

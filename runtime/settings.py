@@ -188,6 +188,13 @@ class ApiSettings(_Section):
     upload_bytes_max: int = Field(
         33_554_432, ge=BYTES_MIN, le=UPLOAD_BYTES_MAX, description="Largest file of an upload, in bytes."
     )
+    body_s_max: Seconds = Field(
+        30.0, description="Longest wait for a request's body, in seconds, with one more for every 16 KiB that came."
+    )
+    operator_routes: bool = Field(
+        False,
+        description="Show metrics and the reasons of `/health/ready` here too, and not on the operators' port alone.",
+    )
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API; none is off.")
 
 

@@ -168,12 +168,19 @@ class Decoder:
         try:
             found = self._lookup.schema(schema_id)
         except UnknownSchema:
+            self._require_own_contract()
             _remember(self._unknown, schema_id, self._clock.monotonic() + UNKNOWN_S, UNKNOWN_MAX)
             raise
         writer = _parse_writer(schema_id, found)
         pair = (writer, None if writer == self._reader else self._reader)
         _remember(self._writers, schema_id, pair, WRITERS_MAX)
         return pair
+
+    def _require_own_contract(self) -> None:
+        """A registry that lost our own contract of the topic cannot say that a record is at fault: the lookup raises,
+        which is an outage, and names the subject."""
+        if self._subject is not None:
+            self._lookup.id_of(self._subject, catalog.schema(self._subject))
 
     def _raise_if_unknown(self, schema_id: int) -> None:
         until = self._unknown.get(schema_id)

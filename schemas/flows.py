@@ -27,6 +27,8 @@ class KeptTable:
     summed: str = ""
     rows_max: int = 0
     """What the query has as `%(rows_max)s`, when the table keeps no more."""
+    outlives: str = ""
+    """Why its rows stay when everything that is derived from the log is made anew: the log does not have all of it."""
 
     def __post_init__(self) -> None:
         assert bool(self.compared) != bool(self.not_compared), f"{self.name} is compared, or it is said why not"
@@ -55,6 +57,9 @@ class KeptView:
     """Shown beside the key, in this order."""
     follows: str = ""
     """The view that it cannot be ahead of. Such a view is derived: it has no watermark of its own."""
+    source_view: str = ""
+    """The view whose rows its flow reads. Its own watermark says how far it follows that one, so it is no further than
+    that one is."""
     waiting: str = ""
     """A query whose single value is when the oldest change was written that the view does not show yet, null when it
     shows all: the view is no further than that, whatever its watermark says."""

@@ -22,10 +22,25 @@ class ParseDocumentParams(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     document_id: UUID
 
 
+class RereadParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing to choose: all of the tenant's ADRs."""
+
+
+class RereadDocumentsParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing to choose: all of the tenant's documents that an older parser read."""
+
+
 REINDEX = "reindex"
+REREAD = "reread"
 PARSE_DOCUMENT = "parse_document"
+REREAD_DOCUMENTS = "reread_documents"
 ERASE_ORIGINAL = "erase_original"
 """Recorded with a delete, never asked for by itself: `content_hash`, in hex."""
 
-KINDS: Mapping[str, type[msgspec.Struct]] = {REINDEX: ReindexParams, PARSE_DOCUMENT: ParseDocumentParams}
+KINDS: Mapping[str, type[msgspec.Struct]] = {
+    REINDEX: ReindexParams,
+    REREAD: RereadParams,
+    PARSE_DOCUMENT: ParseDocumentParams,
+    REREAD_DOCUMENTS: RereadDocumentsParams,
+}
 """What can be asked for, by the name that is for ever in app.jobs and in `job.progress`."""

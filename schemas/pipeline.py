@@ -30,6 +30,9 @@ FRESH_S_MAX = 10.0
 """Heartbeats pass the whole path about once a second, a batch takes a second or two; ten says that something waits."""
 KNOWN_S_MAX = 900.0
 """A watermark older than this is of no use to a reader: a quarter of an hour of edits may be missing."""
+SKEW_S_MAX = 5.0
+"""How far ahead of the clock that judges a commit's time may be: two machines' clocks differ by less when they are kept
+in step. A time beyond it is not fresh: a clock is wrong, and nobody can say how old the view is."""
 
 
 SAMPLE_STALE_S = 10.0

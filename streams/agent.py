@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Unpack
 
@@ -26,11 +26,12 @@ from connectors.consumer.contract import Event, Processor
 from connectors.consumer.driver import Driver, DriverOptions
 from connectors.consumer.stall import LOOK_S, StallWatch
 from connectors.kafka import faust_app
+from connectors.kafka.logs import Logs
 from connectors.kafka.records import Batch, Record, TopicPartition
 from connectors.postgres.connections import Connection
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import backoff_s
-from runtime.errors import DependencyUnavailable, Fenced
+from runtime.errors import DependencyUnavailable, Fenced, Halted
 from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
 from runtime.settings import Settings
@@ -79,6 +80,9 @@ class AgentRunner(Driver[tuple[Event, ...]]):
         super().__init__(agent, settings, life, **options)
         self.agent = agent
         self._stall = StallWatch()
+        self._logs = Logs(settings.kafka)
+        self._nothing_left: dict[TopicPartition, tuple[int, int]] = {}
+        """Where a partition stood, and its end then, when there was no record between the two."""
         self._turn = threading.Lock()
         """The core has one connection. Each thread takes this by itself: when partitions move, Faust cancels who waits
         for a thread, and the thread goes on."""
@@ -127,7 +131,7 @@ class AgentRunner(Driver[tuple[Event, ...]]):
             while not (self._life.stopping or app.crashed):
                 await asyncio.sleep(0.1)  # threads ask to stop
                 if SYSTEM_CLOCK.monotonic() - looked_s >= LOOK_S:
-                    await asyncio.to_thread(self._end_when_stalled, sources)
+                    await asyncio.to_thread(self._look, sources)
                     looked_s = SYSTEM_CLOCK.monotonic()
             if app.crashed and not self._life.stopping:
                 raise RuntimeError("the Faust app crashed") from app.crash_reason
@@ -141,16 +145,38 @@ class AgentRunner(Driver[tuple[Event, ...]]):
         with self._turn:
             return self._core.begin(sources)
 
-    def _end_when_stalled(self, sources: Sequence[TopicPartition]) -> None:
+    def _look(self, sources: Sequence[TopicPartition]) -> None:
+        """End when Faust takes nothing any more, or when the log is not the one that was read. Its client does not say
+        either: an offset that the log does not have it takes for a reason to begin at the oldest."""
         try:
-            ends = self._core.offsets.end_of_committed(sources)
+            self._core.guard.compare(self._core.guard.describe(self._core.topics))
             with self._turn:  # nothing is in hand then
-                reason = self._stall.find_stalled(ends, self._core.read_committed(sources))
+                at = self._core.read_committed(sources)
+            # Asked for after the offsets, so none of those is above them in a log that has not gone back.
+            ends = self._core.offsets.end(sources)
+            for source, offset in at.items():
+                self._core.guard.check_end(source, offset, ends[source])
+            readable = self._core.offsets.end_of_committed(sources)
+            reason = self._find_stalled(readable, at)
         except DependencyUnavailable:
             self._stall.reset()
             return
+        except Halted as error:
+            self._life.fail(error)
+            return
         if reason:
             self._life.fail(Fenced(f"Faust takes nothing, though the broker answers: {reason}"))
+
+    def _find_stalled(self, ends: Mapping[TopicPartition, int], at: Mapping[TopicPartition, int]) -> str:
+        """Why Faust is to begin anew. The end of a transaction, as of a snapshot, is an entry that no reader is given:
+        behind the last record it stays unread."""
+        left = {each: end for each, end in ends.items() if self._nothing_left.get(each) != (at.get(each, 0), end)}
+        if not self._stall.find_stalled(left, at):
+            return ""
+        unread = {each: at.get(each, 0) for each, end in left.items() if end > at.get(each, 0)}
+        for each in unread.keys() - self._logs.read_from(unread).keys():
+            self._nothing_left[each] = (unread[each], left.pop(each))
+        return self._stall.find_stalled(left, at)
 
     def _handle(self, records: Sequence[Record]) -> bool:
         """Records of one partition to one transaction. False when they must not be acknowledged. Never raises."""
@@ -168,7 +194,8 @@ class AgentRunner(Driver[tuple[Event, ...]]):
     def _fresh(self, records: Sequence[Record]) -> Batch | None:
         """What of `records` the ledger does not have yet."""
         source = TopicPartition(records[0].topic, records[0].partition)
-        at = self._core.begin([source])[source]
+        known = self._core.retry("postgres", partial(self._core.read_committed, [source]))
+        at = known[source] if source in known else self._core.begin([source])[source]
         if at < self._at.get(source, at):
             raise Fenced(f"{source} was set back from {self._at[source]} to {at}: a new process begins there")
         fresh = choose_fresh(records, at)

@@ -1,8 +1,8 @@
 """The jobs of uploaded documents: `parse_document` makes text of one or says why not; `erase_original` removes bytes.
 
-Owns what a document's row says on the way from stored to processed or refused, and the version that the index
+Owns what a document's row says on the way from stored to processed, partial or refused, and the version that the index
 reads. Refuses to parse: a process of `connectors.parsers` does, within its bounds, and whatever it dies of, this worker
-goes on.
+goes on. What an older parser read, `streams/reread_documents.py` has read again.
 
 The text, the row's state and the event `document.processed` are one transaction, that of the job's step. A refusal is
 an end like any other: the job has done its work.
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from connectors.objects import Objects, key_of
-from connectors.parsers import Parsed, Refused
+from connectors.parsers import VERSION, Parsed, Refused
 from connectors.parsers.pool import Parsers
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
@@ -40,6 +41,15 @@ class StoredUpload:
     file_name: str
 
 
+def parse_upload(objects: Objects, parsers: Parsers, document: StoredUpload) -> Parsed | Refused:
+    """Get the original and have it parsed. Raises what object storage raises, and `StopRequested`."""
+    with tempfile.NamedTemporaryFile(prefix="adriatic-") as copy:
+        for part in objects.read(key_of(document.tenant_id, document.content_hash)):
+            copy.write(part)
+        copy.flush()
+        return parsers.parse(document.tenant_id, Path(copy.name), document.file_name)
+
+
 class ParseDocument(JobKind):
     """Two steps: say that it is at it, then do it. A document that was deleted or processed meanwhile is left alone."""
 
@@ -53,11 +63,7 @@ class ParseDocument(JobKind):
         document = _document(connection, job)
         if document is None or not job.position:
             return None
-        with tempfile.NamedTemporaryFile(prefix="adriatic-") as copy:
-            for part in self._objects.read(key_of(document.tenant_id, document.content_hash)):
-                copy.write(part)
-            copy.flush()
-            return self._parsers.parse(document.tenant_id, Path(copy.name), document.file_name)
+        return parse_upload(self._objects, self._parsers, document)
 
     def apply(self, connection: Connection, job: ClaimedJob, prepared: Parsed | Refused | None) -> JobProgress:
         if not _lock(connection, job):
@@ -68,7 +74,7 @@ class ParseDocument(JobKind):
         if isinstance(prepared, Refused):
             refuse(connection, job, prepared.reason(), prepared.media_type)
             return JobProgress("refused", 1, 1, UNIT, finished=True)
-        _store(connection, job, prepared)
+        store(connection, (job.tenant_id, job.params["document_id"]), prepared)
         return JobProgress("indexing", 1, 1, UNIT, finished=True)
 
 
@@ -98,7 +104,7 @@ class EraseOriginal(JobKind):
 
 _BEGIN = """
   update app.documents
-  set state = 'processing', reason = null, job_id = %s, updated_at = clock_timestamp()
+  set state = 'processing', reason = null, gaps = '[]', job_id = %s, updated_at = clock_timestamp()
   where tenant_id = %s and document_id = %s
 """
 
@@ -134,14 +140,15 @@ def _lock(connection: Connection, job: ClaimedJob) -> bool:
 
 _REFUSE = """
   update app.documents
-  set state = 'refused', reason = %s, media_type = %s, updated_at = clock_timestamp()
+  set state = 'refused', reason = %s, media_type = %s, parser = %s, updated_at = clock_timestamp()
   where tenant_id = %s and document_id = %s
 """
 
 
 def refuse(connection: Connection, job: ClaimedJob, reason: Mapping[str, str], media_type: str) -> None:
-    connection.execute(_REFUSE, [Jsonb(dict(reason)), media_type, job.tenant_id, job.params["document_id"]])
-    _emit(connection, job)
+    key = (job.tenant_id, job.params["document_id"])
+    connection.execute(_REFUSE, [Jsonb(dict(reason)), media_type, VERSION, *key])
+    _emit(connection, key)
 
 
 _INSERT_VERSION = """
@@ -159,25 +166,47 @@ _INSERT_VERSION = """
 _ACCEPT = """
   update app.documents
   set
-    state = 'processed',
-    reason = null,
-    media_type = %s,
-    title = %s,
-    pages = %s,
-    version = version + 1,
+    state = case when %(reason)s::jsonb is null then 'processed' else 'partial' end,
+    reason = %(reason)s,
+    gaps = %(gaps)s,
+    characters = %(characters)s,
+    media_type = %(media_type)s,
+    title = %(title)s,
+    pages = %(pages)s,
+    parser = %(parser)s,
+    version = version + %(versions)s,
     updated_at = clock_timestamp()
-  where tenant_id = %s and document_id = %s
+  where tenant_id = %(tenant_id)s and document_id = %(document_id)s
 """
 
 
-def _store(connection: Connection, job: ClaimedJob, parsed: Parsed) -> None:
-    connection.execute(
-        _INSERT_VERSION, [parsed.title, parsed.media_type, parsed.text, job.tenant_id, job.params["document_id"]]
-    )
-    connection.execute(
-        _ACCEPT, [parsed.media_type, parsed.title, parsed.pages, job.tenant_id, job.params["document_id"]]
-    )
-    _emit(connection, job)
+Key = tuple[UUID, UUID | str]
+"""Tenant and document."""
+
+
+def store(connection: Connection, key: Key, parsed: Parsed) -> None:
+    """A new version of its text, and what is known of it."""
+    connection.execute(_INSERT_VERSION, [parsed.title, parsed.media_type, parsed.text, *key])
+    describe(connection, key, parsed, versions=1)
+
+
+def describe(connection: Connection, key: Key, parsed: Parsed, *, versions: int) -> None:
+    """What is known of a document's text, with `versions` more of them than before, and the event that says so."""
+    reason = parsed.reason()
+    accepted = {
+        "reason": Jsonb(reason) if reason else None,
+        "gaps": Jsonb(msgspec.to_builtins(parsed.gaps)),
+        "characters": Jsonb(msgspec.to_builtins(parsed.counts)),
+        "media_type": parsed.media_type,
+        "title": parsed.title,
+        "pages": parsed.pages,
+        "parser": VERSION,
+        "versions": versions,
+        "tenant_id": key[0],
+        "document_id": key[1],
+    }
+    connection.execute(_ACCEPT, accepted)
+    _emit(connection, key)
 
 
 _EMIT_PROCESSED = """
@@ -196,5 +225,5 @@ _EMIT_PROCESSED = """
 """
 
 
-def _emit(connection: Connection, job: ClaimedJob) -> None:
-    connection.execute(_EMIT_PROCESSED, [job.tenant_id, job.params["document_id"]])
+def _emit(connection: Connection, key: Key) -> None:
+    connection.execute(_EMIT_PROCESSED, [*key])

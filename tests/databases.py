@@ -14,12 +14,19 @@ from psycopg import sql
 
 from connectors.postgres.provision import provision
 from runtime.deadline import Deadline
-from runtime.settings import Settings
+from runtime.settings import Role, Settings
 
 PROVISION_S_MAX = 300.0
 """All migrations, on any machine."""
 SLOT_S_MAX = 120.0
 """Until a backend that was told to end has let go of its slot."""
+
+_COPY_RIGHTS = """
+  update pg_database d
+  set datacl = t.datacl
+  from pg_database t
+  where d.datname = %s and t.datname = %s
+"""
 
 KEPT_MAX = 4
 """Sessions that are used again, in each process of the tests."""
@@ -44,7 +51,7 @@ def fresh(stack: Settings, template: str, purpose: str = "test") -> Iterator[Set
     with admin(stack) as connection:
         connection.execute(sql.SQL("create database {} template {}").format(database, sql.Identifier(template)))
         # Rights on a database belong to its name and are not cloned with it.
-        connection.execute(sql.SQL("grant create on database {} to adriatic_owner").format(database))
+        connection.execute(_COPY_RIGHTS, [name, template])
     yield stack.model_copy(update={"postgres": stack.postgres.model_copy(update={"database": name})})
     drop(stack, name)
 
@@ -61,6 +68,24 @@ def drop(stack: Settings, name: str) -> None:
         if os.environ.get("ADRIATIC_TEST_STACK"):
             # A drop is a checkpoint, seconds on a busy disk. Our own server is deleted as a whole instead.
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def let_emit(stack: Settings, *topics: str, role: str = "adriatic_flows") -> None:
+    """Let a role emit events for topics that are a test's own."""
+    with psycopg.connect(stack.postgres.dsn("admin"), autocommit=True) as connection:
+        connection.execute("insert into app.emitters select %s, unnest(%s::text[])", [role, list(topics)])
+
+
+@contextmanager
+def act(settings: Settings, role: Role, tenant: uuid.UUID | None = None) -> Iterator[psycopg.Connection[Any]]:
+    """A transaction of a role as the API opens it, rolled back afterwards."""
+    with (
+        psycopg.connect(settings.postgres.dsn(role), autocommit=True) as connection,
+        connection.transaction(force_rollback=True),
+    ):
+        if tenant is not None:
+            connection.execute("select set_config('app.tenant_id', %s, true)", [str(tenant)])
+        yield connection
 
 
 def ask(dsn: str, query: Any, *values: Any) -> list[tuple[Any, ...]]:

@@ -37,13 +37,16 @@ SYSTEM = (
 more."""
 SYSTEM_WORKERS = 2
 LONG = (
-    # The first three start a system of their own, before the others start the one that they share.
+    # The first four start a system of their own, before the others start the one that they share.
+    "tests/system/test_recovery.py",
     "tests/system/test_crash_ring_of_two.py",
     "tests/system/test_outside.py",
     "tests/system/test_visibility.py",
     "tests/system/test_outages.py",
     "tests/system/test_status.py",
     "tests/system/test_crash_ring.py",
+    # Two recoveries at once keep both cores busy, and everybody else waiting.
+    "tests/system/test_accidents.py",
     "tests/system/test_usage.py",
     "tests/system/test_live.py",
     "tests/system/test_produce_to_a_feed.py",

@@ -107,7 +107,8 @@ def _partitions(topic: Topic, found: Actual, allow_growth: bool) -> Iterator[Top
     elif topic.partitions > found.partitions and topic.key and not allow_growth:
         reason = (
             f"keys move to other partitions ({topic.partition_by} decides), so a tenant's newer records could overtake "
-            "its older ones. Drain the consumers, then use --allow-partition-growth"
+            "its older ones: flows halt until `adriatic recover` has made the topics anew. To do both, use "
+            "--allow-partition-growth"
         )
         yield TopicChange("refused", topic.name, "partitions", before, after, reason)
     elif topic.partitions > found.partitions:

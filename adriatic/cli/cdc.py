@@ -1,6 +1,6 @@
 """`adriatic cdc`: change capture, from the WAL of Postgres to the topics.
 
-Owns the wiring, signals and what is printed. The work is in `connectors/capture/source.py`.
+Owns signals and what is printed. The work is in `connectors/capture/source.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def run() -> None:
     Starts and waits when Postgres, Kafka or the registry are away; health and metrics are on telemetry.ops_port.
     On its first start it copies every published table.
     """
-    from connectors.capture.source import Capture
+    from adriatic.recovery.hold import hold_capture
+    from connectors.capture.assemble import assemble, watch_slot
     from connectors.capture.tables import Contracts
     from connectors.registry import RegistryClient
     from topics import catalog
@@ -40,9 +41,12 @@ def run() -> None:
     settings = load()
     life = process.start("cdc", settings)
     with RegistryClient(settings.registry) as registry:
-        capture = Capture(settings, Contracts(catalog.load(), registry), life.health)
-        process.on_stop(capture.stop)
-        capture.run()
+        capture = assemble(settings, Contracts(catalog.load(), registry), life.health)
+        with hold_capture(settings, life, capture.stop) as free:
+            if free:
+                process.on_stop(capture.stop)
+                with watch_slot(settings, capture):
+                    capture.run()
 
 
 @cdc.command()

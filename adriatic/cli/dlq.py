@@ -6,10 +6,7 @@ Looking is free; deciding (redrive, drop) shows what it would do, and does it wi
 from __future__ import annotations
 
 import base64
-import getpass
 import json
-import os
-import platform
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from adriatic.cli.output import json_option, show
+from adriatic.cli.people import name_actor
 from runtime.errors import InvalidInput, NotFound
 from runtime.settings import Settings, load
 
@@ -139,7 +137,7 @@ def redrive(rate: float, yes: bool, as_json: bool, limit: int, **selected: Any) 
             letter = read(connection, at)
             return Result(at, "skipped", "", "decided already") if letter is None else redriver.plan(letter)
 
-        actor = _actor()
+        actor = name_actor()
         work = (lambda at: redriver.redrive(at, actor)) if yes else plan
         _decide(connection, selection, limit, work, rate=rate, yes=yes, as_json=as_json)
 
@@ -166,7 +164,7 @@ def drop(reason: str, yes: bool, as_json: bool, limit: int, **selected: Any) -> 
                 return Result(at, "skipped", "", "decided already")
             return Result(at, "would", letter.code, "would be dropped")
 
-        actor = _actor()
+        actor = name_actor()
         work = (lambda at: drop_one(connection, at, actor, reason)) if yes else plan
         _decide(connection, selection, limit, work, yes=yes, as_json=as_json)
 
@@ -224,14 +222,6 @@ def _summary(account: RedriveSummary, yes: bool, as_json: bool) -> None:
         click.echo(f"incomplete: {account.left} not looked at, run it again for them", err=True)
     if account.would:
         click.echo(f"nothing was done: --yes does it for {account.would}", err=True)
-
-
-def _actor() -> str:
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user that has no name
-        user = str(os.getuid())
-    return f"{user}@{platform.node()}"
 
 
 def _connect(settings: Settings) -> Connection:

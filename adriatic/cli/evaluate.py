@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from api.search.known_item import KnownItem, KnownItemScores
     from connectors.history import Fault, FileChange, HistorySource, SourceKind
 
+LEFT_OUT_SHOWN = 10
+"""Questions that are named when they could not be asked; all are counted."""
 MODES: Final = ("words", "meaning", "hybrid")
 TENANT_PREFIX: Final = "eval-"
 PAGE: Final = 200
@@ -192,7 +194,7 @@ def _import(settings: Settings, corpora: Sequence[EvaluatedHistory], remotes: Se
     """Bring every corpus in, and wait until all of it can be found by words and by meaning."""
     from adriatic.cli import import_view as view
     from adriatic.cli.searchable import Watched, await_searchable
-    from adriatic.cli.sending import send
+    from adriatic.cli.sending import IntoLog, send
 
     now = SYSTEM_CLOCK.now()
     # A log of its own: numbers begin at 1 again, and say which text an ADR is.
@@ -201,7 +203,7 @@ def _import(settings: Settings, corpora: Sequence[EvaluatedHistory], remotes: Se
     for corpus, remote in zip(corpora, remotes, strict=True):
         source = _Texts(corpus, log, now)
         with view.progress(corpus.name, source.count()) as progress:
-            sent = send(remote, source, log, SYSTEM_CLOCK, progress, bytes_max=settings.api.import_bytes_max)
+            sent = send(remote, source, IntoLog(log), SYSTEM_CLOCK, progress, bytes_max=settings.api.import_bytes_max)
         watched.append(Watched(remote, sent.started.started_at, SYSTEM_CLOCK.monotonic()))
     with view.show_waiting() as show:
         await_searchable(watched, SYSTEM_CLOCK, show)
@@ -212,22 +214,32 @@ def _import(settings: Settings, corpora: Sequence[EvaluatedHistory], remotes: Se
 
 
 def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, list[int | None]]:
-    """The place of the right ADR, by mode and query."""
+    """The place of the right ADR, by mode and query. A title that no search takes is left out, and said."""
     from adriatic.cli import import_view as view
     from api.search.known_item import DEPTH
     from api.search.schemas import SearchRequest, SearchResult
 
     ranks: dict[str, list[int | None]] = {mode: [] for mode in MODES}
+    left_out: list[str] = []
     with view.progress(f"asking {corpus.name}", len(corpus.queries) * len(MODES)) as progress:
         for number, query in corpus.queries:
             for mode in MODES:
                 request = SearchRequest(query, mode, limit=DEPTH)
-                result = remote.request("POST", "/v1/search", SearchResult, body=request)
+                try:
+                    result = remote.request("POST", "/v1/search", SearchResult, body=request)
+                except InvalidInput as error:
+                    left_out.append(f"{mode}, {query!r}: {error.detail}")
+                    progress(1)
+                    continue
                 if result.degraded:
                     raise DependencyUnavailable(result.degraded[0].detail, hint=result.degraded[0].hint)
                 places = [place for place, hit in enumerate(result.hits, 1) if hit.number == number]
                 ranks[mode].append(places[0] if places else None)
                 progress(1)
+    if left_out:
+        click.echo(f"{corpus.name}: {len(left_out)} of the questions could not be asked", err=True)
+        for each in left_out[:LEFT_OUT_SHOWN]:
+            click.echo(f"  {each}", err=True)
     return ranks
 
 

@@ -37,13 +37,15 @@ def run(name: str, dead_letter_limit: bool) -> None:
     Starts without its dependencies and says at /health/ready what it waits for. A flow that must not go on (offsets
     that expired, too many dead letters) stays up, not ready, with the reason: starting it again would not help.
     """
+    from adriatic.recovery.hold import hold_flow
     from dataflows.catalog import build
     from dataflows.runner import Runner
 
     settings = load()
     life = process.start(f"flow-{name}", settings)
     try:
-        with process.stay_when_halted(life):
-            Runner(build(name, settings), settings, life, dead_letter_limit=dead_letter_limit).run()
+        with hold_flow(settings, f"flow-{name}", life) as free, process.stay_when_halted(life):
+            if free:
+                Runner(build(name, settings), settings, life, dead_letter_limit=dead_letter_limit).run()
     except Fenced:
         sys.exit(1)  # said why already; a fresh start reads where the flow stands now

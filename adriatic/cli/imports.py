@@ -19,26 +19,34 @@ from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from adriatic.cli.import_view import ImportOutcome
-    from connectors.history import HistorySource
+    from adriatic.cli.sending import IntoLog
+    from connectors.history import HistorySource, PartedSource
 
 
 @dataclass(frozen=True, slots=True)
 class LocalImport:
-    """One source, and where it goes. `token` is that tenant's."""
+    """One source, or its part for one log, and where it goes. `token` is that tenant's."""
 
     source: HistorySource
     tenant: str
     token: str
+    into: IntoLog
 
 
 @click.command("import")
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", metavar="[SOURCE...]", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--tenant", default=None, metavar="NAME", help="Slug or id of the tenant.  [default: demo]")
 @click.option("--create-tenant", is_flag=True, help="Make the tenant when it is missing.")
 @click.option(
     "--tenant-per-file", is_flag=True, help="Each file is a tenant, made when missing and named like the file."
 )
-@click.option("--log", default="main", show_default=True, metavar="SLUG", help="The log of ADRs; made when missing.")
+@click.option(
+    "--log",
+    metavar="SLUG",
+    help="One log for all; made when missing.  [default: main; of several folders of records each its own, named after "
+    "the service]",
+)
+@click.option("--reread", is_flag=True, help="Read again what is here, with the reader and the words of today.")
 @click.option("--wait/--no-wait", default=True, help="Wait until everything is searchable, and say how long it took.")
 @click.option("--url", metavar="URL", help="Another installation's API; needs --token.")
 @click.option("--token", metavar="TOKEN", help="A bearer token for --url; `-` reads it from standard input.")
@@ -48,7 +56,8 @@ def import_(
     tenant: str | None,
     create_tenant: bool,
     tenant_per_file: bool,
-    log: str,
+    log: str | None,
+    reread: bool,
     wait: bool,
     url: str | None,
     token: str | None,
@@ -61,12 +70,14 @@ def import_(
     adriatic import ~/src/service                      a repository: folders named adr, decisions … are found
     adriatic import history.jsonl.gz                   one change a line
     adriatic import histories/ --tenant-per-file       every .jsonl(.gz) file in it, each as a tenant of its own
+    adriatic import --reread                           no source: what is here is read again, and what changed is said
 
     Safe to stop and to repeat: what is there already is skipped. Ends with 0 when everything is in, with 1 when
     something was refused or could not be read; the summary says what, and all else is in.
     """
     from adriatic.cli import import_view as view
     from adriatic.cli.remote import local_url
+    from adriatic.cli.sending import split_by_log
 
     settings = load()
     if (url is None) != (token is None):
@@ -75,14 +86,27 @@ def import_(
         raise click.UsageError("the token says which tenant it is; drop --tenant, --create-tenant, --tenant-per-file")
     if tenant_per_file and tenant:
         raise click.UsageError("--tenant-per-file names the tenants itself; drop --tenant")
+    if reread or not sources:
+        if not reread or sources or tenant_per_file or create_tenant or log:
+            raise click.UsageError("name a SOURCE, or --reread and none" if not reread else "--reread has no sources")
+        from adriatic.cli.rereading import reread as read_again
+        from adriatic.cli.where import Where
+
+        read_again(Where(tenant or "demo", url, token), wait=wait, as_json=as_json)
+        return
     paths = _expand(sources) if tenant_per_file else list(sources)
     if token is not None:
         given = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
-        jobs = [LocalImport(source, "", given) for source in _open(settings, paths)]
+        named = [(source, "", given) for source in _open(settings, paths)]
     else:
-        jobs = list(_local_jobs(settings, paths, tenant or "demo", create_tenant, tenant_per_file))
+        named = list(_local_sources(settings, paths, tenant or "demo", create_tenant, tenant_per_file))
+    jobs = [
+        LocalImport(part, to_tenant, by, into)
+        for source, to_tenant, by in named
+        for part, into in split_by_log(source, log)
+    ]
     try:
-        outcomes = _run(settings, jobs, url or local_url(settings), log, wait)
+        outcomes = _run(settings, jobs, url or local_url(settings), wait)
     except KeyboardInterrupt:
         click.echo("what was sent stays, and the same command goes on from there", err=True)
         raise click.Abort from None
@@ -113,19 +137,23 @@ def tenant_slug(file: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:63].strip("-") or "import"
 
 
-def _open(settings: Settings, paths: list[Path]) -> Iterator[HistorySource]:
+def _open(settings: Settings, paths: list[Path]) -> Iterator[PartedSource]:
     from connectors.history import open_source
 
     for path in paths:
         source = open_source(path, content_bytes_max=settings.api.adr_bytes_max)
         if source.count() == 0:
-            raise InvalidInput(f"{path} holds nothing to import", hint="Markdown files, or lines of a JSONL history")
+            raise InvalidInput(
+                f"{path} holds nothing to import",
+                hint="files in Markdown, AsciiDoc or reStructuredText, or lines of a JSONL history",
+            )
         yield source
 
 
-def _local_jobs(
+def _local_sources(
     settings: Settings, paths: list[Path], tenant: str, create: bool, tenant_per_file: bool
-) -> Iterator[LocalImport]:
+) -> Iterator[tuple[PartedSource, str, str]]:
+    """Each source with its tenant and a token of that."""
     from adriatic.cli.remote import local_token
     from adriatic.cli.tenants import make_tenant, tenant_id_of
 
@@ -133,10 +161,10 @@ def _local_jobs(
         name = tenant_slug(path) if tenant_per_file else tenant
         if create or tenant_per_file:
             make_tenant(settings, name, if_missing=True)
-        yield LocalImport(source, name, local_token(settings, tenant_id_of(settings, name)))
+        yield source, name, local_token(settings, tenant_id_of(settings, name))
 
 
-def _run(settings: Settings, jobs: list[LocalImport], url: str, log: str, wait: bool) -> list[ImportOutcome]:
+def _run(settings: Settings, jobs: list[LocalImport], url: str, wait: bool) -> list[ImportOutcome]:
     """Import every job, then wait for all of them: they become searchable side by side."""
     from adriatic.cli import import_view as view
     from adriatic.cli.remote import connect
@@ -149,7 +177,8 @@ def _run(settings: Settings, jobs: list[LocalImport], url: str, log: str, wait: 
             remote = stack.enter_context(connect(url, job.token))
             title = job.tenant if len(jobs) > 1 else Path(job.source.name).name
             with view.progress(title, job.source.count()) as progress:
-                sent = send(remote, job.source, log, SYSTEM_CLOCK, progress, bytes_max=settings.api.import_bytes_max)
+                limit = settings.api.import_bytes_max
+                sent = send(remote, job.source, job.into, SYSTEM_CLOCK, progress, bytes_max=limit)
             watched = Watched(remote, sent.started.started_at, SYSTEM_CLOCK.monotonic()) if wait else None
             outcomes.append(view.ImportOutcome(job.tenant, sent, watched))
         if wait:

@@ -174,7 +174,7 @@ def _facts(flow: type[Flow[Any]], view: KeptView) -> dict[str, str]:
     made_from = "" if view.follows else _codes(view.made_from or flow.topics)
     return {
         "made from": made_from,
-        "never ahead of": f"the view `{view.follows}`" if view.follows else "",
+        "never ahead of": f"the view `{first}`" if (first := view.follows or view.source_view) else "",
         "held back by": "the oldest change that it does not show yet" if view.waiting else "",
         "live key": _codes(view.key),
         "live columns": _codes(view.columns),

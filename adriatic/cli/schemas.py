@@ -74,12 +74,15 @@ def derive_files(settings: Settings) -> dict[Path, str]:
 
 def read_contracts(settings: Settings) -> dict[str, Schema]:
     """The contracts of every published table, by subject."""
+    from connectors.capture import outbox
     from connectors.capture.publication import describe_published
     from schemas import capture
 
     prefix = settings.cdc.prefix
     contracts: dict[str, Schema] = {}
     for table in describe_published(settings.postgres, settings.cdc.publication):
+        if table.name == outbox.TABLE:
+            continue  # its rows go to the topics of the events
         topic = f"{prefix}.{table.name}"
         arguments = (prefix, table.relation.schema, table.relation.table, table.columns)
         contracts[catalog.subject_of(topic, "key")] = capture.key_schema(*arguments)

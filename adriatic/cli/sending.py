@@ -13,6 +13,7 @@ import msgspec
 from adriatic.cli.remote import Remote
 from api.imports.schemas import (
     EXAMPLES_MAX,
+    LOGS_MAX,
     BatchResult,
     FinishedImport,
     Import,
@@ -21,13 +22,40 @@ from api.imports.schemas import (
     StartImport,
     Tally,
 )
-from connectors.history import Fault, FileChange, HistorySource
+from connectors.history import Fault, FileChange, HistorySource, PartedSource
+from connectors.history.logs import MAIN, name_logs, names_of
 from runtime.clock import Clock
 
 BATCH_EVENTS_MAX = 200
 """Changes in one request: about half a second of work for the API, so progress moves and a retry costs little."""
 ENVELOPE_BYTES = 64
 """Size of a request beside its changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntoLog:
+    """`log`; or, where a folder is named, one of `or_logs` that has records of it already."""
+
+    log: str
+    folder: str | None = None
+    or_logs: tuple[str, ...] = ()
+
+
+def split_by_log(source: PartedSource, log: str | None) -> list[tuple[HistorySource, IntoLog]]:
+    """The source in parts, each with its log: all of it into `log`, or each folder of records into its own."""
+    if log is not None:
+        return [(source, IntoLog(log))]
+    named = name_logs(source.paths())
+    if len(named) < 2:
+        folder = next(iter(named), "")
+        return [(source, IntoLog(MAIN, folder, tuple(names_of(folder)[:LOGS_MAX])))]
+    return [
+        (
+            source.part(folder, [other for other in named if other != folder]),
+            IntoLog(slug, folder, (MAIN, *names_of(folder))[:LOGS_MAX]),
+        )
+        for folder, slug in named.items()
+    ]
 
 
 @dataclass(slots=True)
@@ -120,14 +148,14 @@ def _body(encoded: list[bytes]) -> bytes:
 def send(
     remote: Remote,
     source: HistorySource,
-    log: str,
+    into: IntoLog,
     clock: Clock,
     progress: Callable[[int], None],
     *,
     bytes_max: int,
 ) -> Sent:
-    """Import `source` into `log`. `progress` is told how many entries of the source were dealt with."""
-    wanted = StartImport(source=source.name[-500:], log=log, snapshot=source.snapshot)
+    """Import `source` into a log. `progress` is told how many entries of the source were dealt with."""
+    wanted = StartImport(source.name[-500:], into.log, source.snapshot, into.folder, into.or_logs)
     began_s = clock.monotonic()
     started = remote.request("POST", "/v1/imports", Import, body=wanted)
     sent = Sent(source, started)

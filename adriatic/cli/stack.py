@@ -21,9 +21,9 @@ import click
 from rich.console import Console
 
 from adriatic.cli import stack_view as view
-from adriatic.supervisor import process
 from adriatic.supervisor.part import GOOD, PartReport
 from adriatic.supervisor.supervisor import Files, Supervisor, end_leftovers, only_one, read_running
+from runtime import processes
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError, DependencyUnavailable, InvalidInput
 from runtime.settings import Settings, load
@@ -127,7 +127,7 @@ def stop(files: Files) -> None:
     os.kill(report.pid, signal.SIGTERM)
     with view.show_parts(err, frozenset({"stopped"})) as show:
         until = SYSTEM_CLOCK.monotonic() + DOWN_MAX_S
-        while process.is_alive(report.pid, report.started_at):
+        while processes.is_alive(report.pid, report.started_at):
             if now := read_running(files):
                 show(now)
             if SYSTEM_CLOCK.monotonic() > until:

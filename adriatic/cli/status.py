@@ -26,7 +26,7 @@ from adriatic.supervisor import process
 from adriatic.supervisor.assessment import Assessment, Verdict, assess
 from adriatic.supervisor.supervisor import REPORT_STALE_S, Files, read_running
 from adriatic.watch import overview
-from adriatic.watch.overview import Check, Overview, Spend
+from adriatic.watch.overview import RECOVERY, Check, Overview, Spend
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError
 from runtime.settings import Settings, load
@@ -87,6 +87,8 @@ def collect(settings: Settings) -> Overview:
     database = answers["database"]
     known = database if isinstance(database, _Database) else None
     checks = [_check(name, answer) for name, answer in answers.items() if name != "processes"]
+    if known and known.recovery:
+        checks.append(Check(RECOVERY, "degraded", f"{known.recovery} (`adriatic recover --yes` goes on with it)"))
     parts = answers.get("processes")
     if isinstance(parts, str):
         checks.append(Check("processes", "unknown", parts))
@@ -140,6 +142,8 @@ class _Database(NamedTuple):
     pipeline: Pipeline
     spend: Spend
     detail: str
+    recovery: str
+    """How far a recovery is that is under way; empty: there is none."""
 
 
 def _ask_database(settings: Settings) -> _Database:
@@ -154,7 +158,15 @@ def _ask_database(settings: Settings) -> _Database:
             mask_stale(picture, now_s), dead_letters=watch.dead_letters(), slot=watch.slot()
         )
         spend = Spend(*watch.spend_today())
-    return _Database(found, spend, f"{settings.postgres.host}:{settings.postgres.port} answers in {took_ms:.0f} ms")
+    answers = f"{settings.postgres.host}:{settings.postgres.port} answers in {took_ms:.0f} ms"
+    return _Database(found, spend, answers, _ask_recovery(settings))
+
+
+def _ask_recovery(settings: Settings) -> str:
+    from adriatic.recovery.ledger import look
+
+    recovery = look(settings.postgres)
+    return f"recovery {recovery.number}, {recovery.describe()}" if recovery else ""
 
 
 def _ask_broker(settings: Settings) -> Check:
@@ -170,12 +182,15 @@ def _ask_broker(settings: Settings) -> Check:
 
 def _ask_registry(settings: Settings) -> Check:
     from connectors.registry import RegistryClient
+    from schemas import catalog
 
     bounded = settings.registry.model_copy(update={"timeout_s": min(ASK_S_MAX, settings.registry.timeout_s)})
     with RegistryClient(bounded) as registry:
         subjects = registry.subjects()
-    if not subjects:
-        return Check("registry", "degraded", "has no schema: `adriatic schemas register`")
+    if missing := sorted(set(catalog.load()) - set(subjects)):
+        return Check(
+            "registry", "degraded", f"lacks {len(missing)} subjects ({missing[0]} …): `adriatic schemas register`"
+        )
     return Check("registry", "ok", f"{settings.registry.url} has {len(subjects)} subjects")
 
 
@@ -185,7 +200,8 @@ def _ask_api(settings: Settings) -> Check:
     if isinstance(found, str):
         return Check("api", "unknown", f"{url} does not answer: {found}")
     if found.get("status") != "ready":
-        return Check("api", "degraded", f"{url} is not ready: {found.get('reasons')}")
+        why = found.get("reasons") or "its operators' port says why"
+        return Check("api", "degraded", f"{url} is not ready: {why}")
     return Check("api", "ok", f"{url} is ready")
 
 

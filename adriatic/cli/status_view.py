@@ -137,7 +137,7 @@ def _spend(spend: Spend | None) -> str:
 
 
 def _parts(found: Overview, width: int, paint: Paint) -> list[str]:
-    lines = [f"{'PROCESS':<12}{'STATE':<9}{'PID':>8}{'SINCE':>8}{'RESTARTS':>9}{'MB':>6}  DETAIL"]
+    lines = [f"{'PROCESS':<12} {'STATE':<9}{'PID':>8}{'SINCE':>8}{'RESTARTS':>9}{'MB':>6}  DETAIL"]
     for row in found.parts:
         if row.state != "done":
             lines.append(_part(row, found.as_of, width, paint))
@@ -158,7 +158,7 @@ def _part(row: PartAssessment, now_s: float, width: int, paint: Paint) -> str:
     pid = row.pid if row.pid is not None else "-"
     since = _span(now_s - row.since)
     return (
-        f"{_cut(row.name, 12):<12}{state}{pid:>8}{since:>8}{row.restarts:>9}{size:>6}  {_cut(row.detail, width - 54)}"
+        f"{_cut(row.name, 12):<12} {state}{pid:>8}{since:>8}{row.restarts:>9}{size:>6}  {_cut(row.detail, width - 55)}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adriatic.cli import process
-from runtime.errors import NotFound
+from runtime.errors import Fenced, NotFound
 from runtime.lifecycle import Lifecycle
 from runtime.settings import Settings, load
 
@@ -37,6 +38,7 @@ def run(name: str, dead_letter_limit: bool) -> None:
     Starts without its dependencies and says at /health/ready what it waits for. One that must not go on (too many dead
     letters) stays up, not ready, with the reason.
     """
+    from adriatic.recovery.hold import hold_flow
     from streams.agent import AgentRunner
     from streams.catalog import agents
 
@@ -44,34 +46,47 @@ def run(name: str, dead_letter_limit: bool) -> None:
         raise NotFound(f"no agent {name}", hint=f"there is: {', '.join(agents())}")
     settings = load()
     life = process.start(f"stream-{name}", settings)
-    with OPENERS[name](settings, life) as agent, process.stay_when_halted(life):
-        AgentRunner(agent, settings, life, dead_letter_limit=dead_letter_limit).run()
+    try:
+        with hold_flow(settings, f"stream-{name}", life) as free, process.stay_when_halted(life):
+            if free:
+                with OPENERS[name](settings, life) as agent:
+                    AgentRunner(agent, settings, life, dead_letter_limit=dead_letter_limit).run()
+    except Fenced:
+        sys.exit(1)
 
 
 @contextmanager
 def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
-    """The agent `jobs`, and the worker that it wakes."""
+    """The agent `jobs`, the worker that it wakes, and who settles what API processes left."""
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
     from streams.announcements import Announcements
+    from streams.lost_attempts import LostAttempts
     from streams.worker import Worker
 
     parsers = Parsers()
     worker = Worker(job_kinds(Objects(settings), parsers), settings.postgres, life)
+    lost = LostAttempts(settings.postgres, life)
     worker.start()
+    lost.start()
     try:
         yield Announcements(worker.wake)
     finally:
         parsers.close()
         worker.join(STOP_S_MAX)
+        lost.join(STOP_S_MAX)
 
 
 def job_kinds(objects: Objects, parsers: Parsers) -> Mapping[str, JobKind]:
     """What the worker can do, by name. A new kind is a line here."""
+    from api.imports.reader import AdrReader
     from dataflows.reindex import Reindex
     from streams.documents import EraseOriginal, ParseDocument
+    from streams.reread_adrs import RereadAdrs
+    from streams.reread_documents import RereadDocuments
 
-    kinds = (Reindex(), ParseDocument(objects, parsers), EraseOriginal(objects))
+    documents = (ParseDocument(objects, parsers), RereadDocuments(objects, parsers), EraseOriginal(objects))
+    kinds = (Reindex(), RereadAdrs(AdrReader()), *documents)
     return {kind.name: kind for kind in kinds}
 
 

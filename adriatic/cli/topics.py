@@ -31,7 +31,7 @@ SIGNS = {"create": "+", "grow": "~", "alter": "~", "refused": "!", "info": " "}
 growth_option = click.option(
     "--allow-partition-growth",
     is_flag=True,
-    help="Add partitions to topics with keys. Keys move: drain the consumers first.",
+    help="Add partitions to topics with keys. Keys move, so flows halt until `adriatic recover`.",
 )
 
 

@@ -1,7 +1,7 @@
 """`adriatic upload`: hand documents in, wait for what becomes of each, and say it.
 
-Owns finding the files, sending them, and the exit code: 0 all processed, 1 one was refused, 3 it cannot tell. Refuses
-to judge a file: what it is, and whether it can be read, is said by the other side.
+Owns finding the files, sending them, asking for old results to be read again, and the exit code: 0 all processed, 1 one
+was refused, 3 it cannot tell. Refuses to judge a file: what it is, and whether it can be read, the other side says.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from adriatic.cli.where import Where, where_options
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.deadline import Deadline
 from runtime.errors import CallerError, DependencyUnavailable
+from schemas.jobs import REREAD_DOCUMENTS
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
@@ -51,22 +52,29 @@ class UploadOutcome:
 
 
 @click.command("upload")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @where_options
+@click.option("--reread", is_flag=True, help="Read again what an older release read; no files.")
 @click.option("--wait/--no-wait", default=True, help="Wait until each is processed or refused.")
 @json_option("Print the outcome of each file as JSON.")
-def upload(paths: tuple[Path, ...], where: Where, wait: bool, as_json: bool) -> None:
-    """Upload documents: Markdown, HTML, plain text, DOCX, and PDF with text.
+def upload(paths: tuple[Path, ...], where: Where, reread: bool, wait: bool, as_json: bool) -> None:
+    """Upload documents: Markdown, HTML, text, DOCX, PDF with text, PPTX, XLSX and mail.
 
     \b
     adriatic upload handbook.pdf notes.md
     adriatic upload docs/manuals                    a folder with all below it, hidden files left out
     adriatic search "restart the pump" --kind document
+    adriatic upload --reread                        after a new release: what it reads better than the one before
 
     The bytes say what a file is, not its name. Uploading the same file again changes nothing. Ends with 1 when one was
     refused; the reason is printed.
     """
 
+    if reread == bool(paths):
+        raise click.UsageError("either files, or --reread")
+    if reread:
+        with where.connect() as remote:
+            sys.exit(read_again(remote, SYSTEM_CLOCK, wait=wait, as_json=as_json))
     files = list(find_files(paths))
     if not files:
         raise click.UsageError("there is no file in these folders")
@@ -118,7 +126,7 @@ def send(remote: Remote, files: Sequence[Path]) -> list[UploadOutcome]:
 
 
 def follow(remote: Remote, outcomes: Sequence[UploadOutcome], clock: Clock) -> None:
-    """Wait until each is processed or refused. Raises `DependencyUnavailable` when that takes too long."""
+    """Wait until each is processed, partial or refused. Raises `DependencyUnavailable` when that takes too long."""
     from api.documents.service import Document
 
     deadline = Deadline.after(WAIT_S, clock)
@@ -138,6 +146,24 @@ def follow(remote: Remote, outcomes: Sequence[UploadOutcome], clock: Clock) -> N
                 )
             if open_:
                 clock.sleep(POLL_S)
+
+
+def read_again(remote: Remote, clock: Clock, *, wait: bool, as_json: bool) -> int:
+    """Ask for the job that reads old results again, follow it and print what it changed. Returns the exit code.
+
+    It takes as long as it takes, and goes on without us: each document is a step, and shows."""
+    from api.jobs.service import Job
+
+    job = remote.request("POST", "/v1/jobs", Job, body={"kind": REREAD_DOCUMENTS})
+    with click.progressbar(length=1, label="reading  ", file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
+        while wait and job.finished_at is None:
+            clock.sleep(POLL_S)
+            job = remote.request("GET", f"/v1/jobs/{job.job_id}", Job)
+            shown.length = max(1, job.total or 1)
+            shown.update(job.done - shown.pos)
+    failed = f": {job.last_error.code}: {job.last_error.detail}" if job.last_error else ""
+    show(as_json, msgspec.json.encode(job), [], f"job {job.job_id} {job.state}: {job.phase or 'waiting'}{failed}")
+    return 0 if job.state == "succeeded" or not wait else 1
 
 
 def _note(outcome: UploadOutcome, document: Document) -> None:
@@ -162,5 +188,5 @@ def summary(outcomes: Sequence[UploadOutcome]) -> str:
 
 
 def exit_code(outcomes: Sequence[UploadOutcome], *, waited: bool) -> int:
-    fine = ("processed",) if waited else ("processed", "stored", "processing")
+    fine = ("processed", "partial") if waited else ("processed", "partial", "stored", "processing")
     return 0 if all(outcome.state in fine for outcome in outcomes) else 1

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from adriatic.stack import artifacts, jvm, ports
 from runtime.errors import Halted
+from runtime.private import make_private
 from runtime.settings import Settings
 
 VERSION = "4.3.1"
@@ -44,8 +45,7 @@ def jars(progress: Callable[[], artifacts.DownloadProgress]) -> Path:
 
 def prepare(settings: Settings, jars: Path, say: Callable[[str], None] = lambda _: None) -> Path:
     """Write the properties, and format the log directory once. Returns the file of properties. Safe to repeat."""
-    home = settings.home.resolve() / "kafka"
-    home.mkdir(parents=True, exist_ok=True)
+    home = make_private(settings.home.resolve() / "kafka")  # its segments hold every tenant's texts
     file = home / PROPERTIES
     file.write_text("".join(f"{key}={value}\n" for key, value in properties(settings, home / "data").items()))
     (home / "log4j2.properties").write_text(LOG4J)

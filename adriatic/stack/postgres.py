@@ -39,7 +39,7 @@ DATA_SHARED = Path("/var/lib/adriatic")
 SHARED_BUFFERS_MIB = 128
 """A small machine's share; the page cache of the system does the rest."""
 CONNECTIONS_MAX = 100
-"""Ours need about 30; the rest is for people and tests."""
+"""Ours need about 40; the rest is for people and tests."""
 REPLICATION_SLOTS_MAX = 20
 """One a capture; every test that captures takes one of its own."""
 SCRAM_ITERATIONS = 1
@@ -137,6 +137,8 @@ def make_registry_database(settings: Settings) -> None:
         admin.execute(sql.SQL("{} role registry login password {}").format(verb, sql.Literal(password)))
         if not admin.execute("select 1 from pg_database where datname = 'registry'").fetchone():
             admin.execute("create database registry owner registry")
+        # Each role of this server has one database.
+        admin.execute("revoke all on database registry, postgres, template1 from public")
 
 
 def answers(settings: Settings) -> str | None:
@@ -170,6 +172,14 @@ def wheel_install() -> Path:
     assert spec is not None, f"{WHEEL} is a dependency"
     assert spec.origin is not None
     return Path(spec.origin).resolve().parent / "pginstall18"
+
+
+def server_version() -> str:
+    """The version of the embedded server, as it says itself: `18.4`."""
+    said = subprocess.run(
+        [str(wheel_install() / "bin" / "postgres"), "--version"], capture_output=True, text=True, check=True
+    )
+    return said.stdout.split()[-1]
 
 
 def _require_pgvector(install: Path) -> None:

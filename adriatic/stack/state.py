@@ -23,6 +23,8 @@ DUMP_S_MAX = 30.0
 
 _TITLE = re.compile(r"^--\n-- (?:Name: .*|PostgreSQL database dump complete)\n--\n", re.MULTILINE)
 """What `pg_dump` writes before each object, and at its end."""
+_DAYS = "app.outbox_2*"
+"""Partitions of the outbox are those of the day on which somebody looks."""
 _NOISE = re.compile(r"^(?:SET .*|ALTER .* OWNER TO adriatic_owner);\n", re.MULTILINE)
 """Settings of the session that would run it, and the owner of nearly everything."""
 _ABOUT = re.compile(r"\b(?:app|mv|ops)\.\w+")
@@ -45,6 +47,7 @@ def _dump(settings: PostgresSettings) -> str:
     command = [
         *(str(wheel_install() / "bin" / "pg_dump"), "--schema-only", "--dbname", settings.database),
         *("--host", settings.host, "--port", str(settings.port), "--username", settings.user("owner")),
+        *("--exclude-table", _DAYS),
     ]
     try:
         done = subprocess.run(

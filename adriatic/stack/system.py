@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,10 +183,16 @@ def _service(
         part,
         kind="service",
         environment={**part.environment, "ADRIATIC_TELEMETRY__OPS_PORT": str(port)},
-        probe=lambda: http_health(ready or ops_url(port)),
+        probe=lambda: _ask_twice(ready, ops_url(port)) if ready else http_health(ops_url(port)),
         starts_early=True,
         stop_grace_s=20.0,
     )
+
+
+def _ask_twice(url: str, ops: str) -> ProbeResult:
+    """What people see at `url`; why not, where it is not ready, only the operators' port says."""
+    found = http_health(url)
+    return found if found.ready or not found.answered else replace(found, reasons=http_health(ops).reasons)
 
 
 def _step(settings: Settings, name: str, arguments: list[str], depends_on: list[str], about: str) -> Part:
@@ -226,7 +232,11 @@ def _probe(answers: Callable[[], str | None]) -> Callable[[], ProbeResult]:
 
 def http_health(url: str) -> ProbeResult:
     """What one of our own processes says about itself."""
-    report = http_report(url)
+    return health_of(http_report(url))
+
+
+def health_of(report: Mapping[str, object] | str) -> ProbeResult:
+    """What a report of one of our own processes comes to, or why there is none."""
     if isinstance(report, str):
         return ProbeResult(answered=False, reasons=report)
     reasons = report.get("reasons") or {}

@@ -16,6 +16,8 @@ from adriatic.supervisor.part import GOOD, PartReport, SystemReport
 Verdict = Literal["ok", "degraded", "unknown"]
 RANK: dict[Verdict, int] = {"degraded": 0, "unknown": 1, "ok": 2}
 """Worst first. Degraded before unknown: it needs somebody for certain."""
+LOADED = "loaded"
+"""What a process that checks tokens says of its keys when they are those that their issuer publishes."""
 
 
 class PartAssessment(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +136,8 @@ def _faults(facts: Mapping[str, Any]) -> str:
     tables = facts.get("tables")
     if isinstance(tables, dict) and tables.get("stopped"):
         found.append(f"stopped tables: {', '.join(map(str, tables['stopped']))}")
+    if (keys := facts.get("keys", LOADED)) != LOADED:
+        found.append(f"tokens are checked with the keys at hand: {keys}")
     if letters := facts.get("dead_letters"):
         found.append(f"{letters} dead letters: `adriatic dlq list`")
     return "; ".join(found)

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from adriatic.supervisor import process
 from adriatic.supervisor.part import GOOD, Part, PartReport, ProbeResult, State
+from runtime import processes
 from runtime.clock import Clock
 from runtime.deadline import backoff_s
 from runtime.errors import AdriaticError
@@ -38,6 +40,9 @@ PROBE_READY_S = 2.0
 HUNG_S = 45.0
 """A part that is alive and answers nobody for this long is ended and started again. Longer than any pause of a JVM or
 of a database in recovery; a part that answers that it waits is never hung."""
+HUNG_PROBES_MIN = 3
+"""Probes in a row without an answer, at least: a supervisor that was stopped itself, or whose machine slept, finds that
+much time has passed and has asked nobody."""
 ERROR_CHARS_MAX = 400
 LOG_TAIL_BYTES = 16_384
 _BLAME = re.compile(r"error|fatal|panic|caused by", re.IGNORECASE)
@@ -145,7 +150,7 @@ class Keeper:
             death_signal=self.part.stop_signal,
             cwd=self._cwd if self.part.user is None else Path("/"),
         )
-        self._become("starting", pid=child.pid, started_at=process.read_created_at(child.pid), reasons="")
+        self._become("starting", pid=child.pid, started_at=processes.read_created_at(child.pid), reasons="")
         with _exit_event(child.pid) as exited:
             try:
                 if self.part.kind == "step":
@@ -168,7 +173,7 @@ class Keeper:
 
     async def _watch(self, exited: asyncio.Event, begun: float) -> None:
         """Probe until the process ended, or is to stop, or hangs."""
-        answered_at, ever = begun, False
+        answered_at, unanswered, ever = begun, 0, False
         while not exited.is_set() and not self._stop.is_set():
             health = (
                 await asyncio.to_thread(self.part.probe) if self.part.probe else ProbeResult(answered=True, ready=True)
@@ -177,8 +182,11 @@ class Keeper:
                 return
             now = self._clock.monotonic()
             if health.answered:
-                answered_at, ever = now, True
-            elif now - answered_at > (HUNG_S if ever else self.part.start_max_s):
+                answered_at, unanswered, ever = now, 0, True
+            else:
+                unanswered += 1
+            silent_max_s = HUNG_S if ever else self.part.start_max_s
+            if unanswered >= HUNG_PROBES_MIN and now - answered_at > silent_max_s:
                 self._broke(f"alive, and does not answer for {now - answered_at:.0f} s ({health.reasons}): ended")
                 return
             self._judge(health, ever=ever, start_s=now - begun)
@@ -195,20 +203,25 @@ class Keeper:
 
     async def _finish(self, child: subprocess.Popen[bytes], exited: asyncio.Event, *, hung: bool) -> int:
         """End the process if it still runs (its dependents first), then whatever it left behind; its exit code."""
+        below: list[psutil.Process] = []
         if not exited.is_set():
             if not hung:
                 self._become("stopping")
                 await _all(each.ended for each in self.dependents)
+            # Postgres gives each of its processes a group of its own. Those that hang too keep what a new one needs.
+            below = process.list_below(child.pid) if hung else []
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL if hung else self.part.stop_signal)
             try:
                 await asyncio.wait_for(exited.wait(), self.part.stop_grace_s)
             except TimeoutError:
                 log.warning("did not stop in time, killing", part=self.part.name, grace_s=self.part.stop_grace_s)
+                below = process.list_below(child.pid)
                 process.kill_group(child.pid)
                 await exited.wait()
         # Its workers, if it died without ending them. Before reaping, while the group's id is still its own.
         process.kill_group(child.pid)
+        process.kill_each(below)
         return child.wait()
 
     async def _either(self, exited: asyncio.Event, seconds: float | None = None) -> None:

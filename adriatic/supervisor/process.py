@@ -1,7 +1,7 @@
 """Processes of the operating system: starting one that cannot be forgotten, recognising one, ending one.
 
-Owns process groups, identities and the death signal. Refuses to end a process by its id alone: ids are reused, so a
-process is (id, creation time).
+Owns process groups and the death signal. Refuses to end a process by its id alone: ids are reused, so a process is
+(id, creation time), as `runtime/processes.py` tells them apart.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from typing import Any
 import psutil
 
 from runtime.clock import SYSTEM_CLOCK
+from runtime.processes import is_alive
 
-CREATION_SLACK_S = 0.05
-"""Two readings of one creation time differ by rounding only."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -72,23 +71,6 @@ def identity(user: str | None) -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def read_created_at(pid: int) -> float | None:
-    """When this process was created (seconds since 1970), or None when there is none. A zombie has ended."""
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
-        return None
-
-
-def is_alive(pid: int | None, created: float | None) -> bool:
-    """Whether this very process still runs."""
-    if pid is None or created is None:
-        return False
-    found = read_created_at(pid)
-    return found is not None and abs(found - created) <= CREATION_SLACK_S
-
-
 def end(pid: int, created: float, stop_signal: signal.Signals, grace_s: float) -> None:
     """End a process that is not our child, with its process group. Returns when it is gone."""
     if not is_alive(pid, created):
@@ -121,6 +103,21 @@ def kill_group(pid: int) -> None:
     """Kill what is left of a process group. Only for a leader that is not reaped yet, so that its id is still its."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def list_below(pid: int) -> list[psutil.Process]:
+    """Every process below one, whatever group it is in. Empty when there is no such process any more."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def kill_each(processes: Sequence[psutil.Process]) -> None:
+    """Kill those of them that still run; the library compares the time of creation first."""
+    for each in processes:
+        with contextlib.suppress(psutil.Error):
+            each.kill()
 
 
 def resident_bytes(pid: int, *, family: bool = True) -> int | None:

@@ -22,9 +22,11 @@ import msgspec
 from adriatic.supervisor import process
 from adriatic.supervisor.keeper import Keeper
 from adriatic.supervisor.part import GOOD, Part, PartReport, SystemReport
+from runtime import processes
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import Conflict
 from runtime.logs import get_logger
+from runtime.private import make_private
 
 REPORT_EVERY_S = 2.0
 """How often the report is written when nothing changes, so that a reader can tell a dead supervisor from a calm one."""
@@ -52,8 +54,8 @@ class Files:
         return self.logs / f"{name}.log"
 
     def make(self) -> None:
-        self.run.mkdir(parents=True, exist_ok=True)
-        self.logs.mkdir(parents=True, exist_ok=True)
+        make_private(self.run)
+        make_private(self.logs)
 
 
 @contextlib.contextmanager
@@ -79,7 +81,7 @@ def read_report(files: Files) -> SystemReport | None:
 def read_running(files: Files) -> SystemReport | None:
     """The last report, when the supervisor that wrote it still runs."""
     report = read_report(files)
-    return report if report and process.is_alive(report.pid, report.started_at) else None
+    return report if report and processes.is_alive(report.pid, report.started_at) else None
 
 
 def end_leftovers(files: Files, parts: Sequence[Part]) -> list[str]:
@@ -89,12 +91,12 @@ def end_leftovers(files: Files, parts: Sequence[Part]) -> list[str]:
     signal to stop when its supervisor died, so this mostly waits.
     """
     report = read_report(files)
-    if report is None or process.is_alive(report.pid, report.started_at):
+    if report is None or processes.is_alive(report.pid, report.started_at):
         return []
     known = {part.name: part for part in parts}
     ended = []
     for left in reversed(report.parts):
-        if left.pid is not None and left.started_at is not None and process.is_alive(left.pid, left.started_at):
+        if left.pid is not None and left.started_at is not None and processes.is_alive(left.pid, left.started_at):
             part = known.get(left.name, Part(left.name))
             process.end(left.pid, left.started_at, part.stop_signal, part.stop_grace_s)
             ended.append(left.name)
@@ -112,7 +114,7 @@ class Supervisor:
         self._ready_s: float | None = None
         self._begun_at = clock.now().timestamp()
         self._begun_s = clock.monotonic()
-        self._created = process.read_created_at(os.getpid()) or 0.0
+        self._created = processes.read_created_at(os.getpid()) or 0.0
         self._keepers = [
             Keeper(part, self.files.log(part.name), home, clock, self._wake.set) for part in in_order(parts)
         ]

@@ -18,6 +18,7 @@ from schemas.pipeline import (
     BLAME,
     FRESH_S_MAX,
     KNOWN_S_MAX,
+    SKEW_S_MAX,
     STAGES,
     TOTAL,
     Percentiles,
@@ -44,9 +45,16 @@ def split(now_s: float, marks: Sequence[float | None]) -> dict[Stage, float] | N
 
 def judge(view: str, flow: str, now_s: float, marks: Sequence[float | None], *, complete: bool = True) -> ViewFreshness:
     """How fresh a view is. `complete`: all of its partitions have reported."""
-    stages = split(now_s, marks)
+    *_, shown = marks
+    if shown is not None and shown - now_s > SKEW_S_MAX:
+        ahead_s = f"{shown - now_s:.0f} s"
+        return unknown_view(
+            view, flow, f"it shows a commit that is {ahead_s} in the future: is the database's clock right?"
+        )
+    # What claims to be in the future says nothing of the stages before it.
+    stages = split(now_s, [None if mark is not None and mark - now_s > SKEW_S_MAX else mark for mark in marks])
     if stages is None or not complete:
-        return unknown_view(view, flow, "its flow has not reported for all partitions yet")
+        return unknown_view(view, flow, "its flow has not reported for all partitions yet, or a table is stopped")
     age_s = sum(stages.values())
     state: State = "fresh" if age_s <= FRESH_S_MAX else "stale" if age_s <= KNOWN_S_MAX else "unknown"
     slowest: Stage | None = None if state == "fresh" else _slowest(stages)

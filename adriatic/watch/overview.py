@@ -19,6 +19,8 @@ DISK_SHARE_MIN = 0.05
 """Less of a disk free than this needs somebody, at the latest: databases stop when it is full."""
 DISK_BYTES_MIN = 2_000_000_000
 """Less than this is too little, on a small disk too: half of what the slot may keep."""
+RECOVERY = "recovery"
+"""The check that says how far a recovery is."""
 WELL: frozenset[Status] = frozenset({"ok", "catching-up"})
 """Words of groups that need nobody. That a view is old is said by the view."""
 
@@ -77,6 +79,8 @@ def overview(
     found = _merge([*_of_parts(parts), *_of_checks(checks), *_of_pipeline(pipeline)])
     problems = sorted(found, key=lambda problem: RANK[problem.verdict])
     verdict: Verdict = problems[0].verdict if problems else "ok"
+    # While everything is made anew, all else that is wrong comes of it.
+    problems.sort(key=lambda problem: problem.what != RECOVERY)
     return Overview(
         verdict=verdict,
         summary=_summary(verdict, problems, parts),
@@ -164,13 +168,14 @@ def _of_views(views: Sequence[ViewFreshness]) -> Iterator[Trouble]:
 
 
 def _of_slot(slot: Slot) -> Iterator[Trouble]:
-    recover = "docs/how-to/recover.md"
+    page = "docs/how-to/recover.md"
     if slot.status in ("missing", "lost"):
-        yield Trouble("slot", "degraded", f"{slot.name} is {slot.status}", f"changes are not captured: {recover}")
+        advice = f"changes are missing: `adriatic recover`, {page}"
+        yield Trouble("slot", "degraded", f"{slot.name} is {slot.status}", advice)
     elif not slot.active:
         yield Trouble("slot", "degraded", f"nobody reads {slot.name}; it keeps WAL", "is the process `cdc` there?")
     elif slot.status != "reserved":
-        yield Trouble("slot", "degraded", f"{slot.name} is {slot.status}: it will be given up soon", recover)
+        yield Trouble("slot", "degraded", f"{slot.name} is {slot.status}: it will be given up soon", page)
     for table in slot.stopped_tables:
         yield Trouble(f"table {table}", "degraded", "stopped: its changes are not captured", "`adriatic cdc status`")
 

@@ -179,7 +179,7 @@ class Watcher:
     ) -> Mapping[TopicPartition, Sequence[Sample]]:
         """Add one sample a partition, and forget what is older than the window."""
         windows = self._windows.setdefault(group.name, {})
-        committed = {source: at for source, at in (group.committed or {}).items() if source in poll.ranges}
+        committed = _list_partitions(group, poll, ours=group.name.removeprefix(PREFIX) != group.name)
         for gone in set(windows) - set(committed):
             del windows[gone]
         for source, at in committed.items():
@@ -264,10 +264,27 @@ def _say_group(say: Say, group: GroupLag) -> None:
         say(metrics.GROUP_TOPIC_SUM_LAG, records, group.group, topic)
 
 
+def _list_partitions(group: Group, poll: BrokerPoll, *, ours: bool) -> dict[TopicPartition, int | None]:
+    """Where a group stands in each partition. None: one of ours reads the topic, and not this partition of it."""
+    committed = group.committed or {}
+    found: dict[TopicPartition, int | None] = {source: at for source, at in committed.items() if source in poll.ranges}
+    if ours:
+        topics = {source.topic for source in found}
+        found |= {source: None for source in poll.ranges if source.topic in topics and source not in found}
+    return found
+
+
 def _sample(
-    source: TopicPartition, committed: int, poll: BrokerPoll, now_s: float, members: int | None, beat_at_s: float | None
+    source: TopicPartition,
+    committed: int | None,
+    poll: BrokerPoll,
+    now_s: float,
+    members: int | None,
+    beat_at_s: float | None,
 ) -> Sample:
     held: Range = poll.ranges[source]
+    if committed is None:
+        return Sample(now_s, None, held.low, held.end, None, members, beat_at_s)
     place = (source, max(committed, held.low))
     end = held.end
     if place in poll.timestamps_s and poll.timestamps_s[place] is None:

@@ -18,10 +18,11 @@ from api import paging
 from api.adrs import examples, preconditions, queries, schemas, service
 from api.adrs.document import ParsedAdr, Status, parse
 from api.auth.users import Principal
-from api.db import Connection, tenant_transaction
+from api.db import Connection, Database, tenant_transaction
 from api.edge import traceparent
 from api.requests import require_zone
 from api.routes import AdrId, By, Db, IfNoneMatch, body, delete, get, key_header, patch, post
+from api.words import service as words
 from runtime import metrics
 from runtime.settings import Settings
 
@@ -30,7 +31,11 @@ PARSE_HERE_CHARS_MAX = 65_536
 
 IfMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-Match", description="ETag of the answer that the change was made from, or * for any."),
+    HeaderParameter(
+        name="If-Match",
+        description="ETag of the answer that the change was made from, or * for any. Only a request that says "
+        "`expected_version` may leave it out; one that says neither is answered 428.",
+    ),
 ]
 WRITES = (404, 409, 410, 413, 415, 428)
 
@@ -66,7 +71,7 @@ class AdrController(Controller):
         shows the ADR, and a search that is sent the header waits for that.
         """
         service.require_fitting(data.body, settings.api.adr_bytes_max)
-        document = await _parse(data.body)
+        document = await _parse(database, principal, data.body)
         content = service.content_of(data.body, document, title=data.title, status=data.status)
         tenant_id, known = principal.tenant_id, None
         async with tenant_transaction(database, tenant_id) as connection:
@@ -146,7 +151,7 @@ class AdrController(Controller):
         tag = preconditions.etag(adr)
         if preconditions.matches(if_none_match, tag):
             return Response(None, status_code=304, headers={"etag": tag})
-        return Response(adr, headers={"etag": tag, "cache-control": "private, no-cache"})
+        return Response(adr, headers={"etag": tag})
 
     @patch("/{adr_id:uuid}", "Update an ADR", examples.ADR, "The ADR with its new version.", errors=WRITES)
     async def update_adr(
@@ -163,16 +168,14 @@ class AdrController(Controller):
         document = None
         if data.body is not None:
             service.require_fitting(data.body, settings.api.adr_bytes_max)
-            document = await _parse(data.body)
+            document = await _parse(database, principal, data.body)
         async with tenant_transaction(database, principal.tenant_id) as connection:
             head = await service.lock(connection, principal.tenant_id, adr_id, expected)
             if data.body is not None and document is not None:
                 content = service.content_of(data.body, document, title=data.title, status=data.status, before=head)
             else:
                 before = await service.content_at(connection, principal.tenant_id, adr_id, head.version)
-                content = service.Content(
-                    data.title or before.title, data.status or before.status, before.body, before.original
-                )
+                content = service.give_title(before, data.title, data.status)
             by = actor(principal)
             await service.update(connection, principal.tenant_id, head, content, document, data.message, by)
             return await _read(connection, principal.tenant_id, adr_id)
@@ -198,7 +201,7 @@ class AdrController(Controller):
             # Versions never change, so this one can be read and parsed before the head is locked.
             await queries.require_adr(connection, principal.tenant_id, adr_id)
             content = await service.content_at(connection, principal.tenant_id, adr_id, data.to_version)
-        document = await _parse(content.body)
+        document = await _parse(database, principal, content.body)
         async with tenant_transaction(database, principal.tenant_id) as connection:
             head = await service.lock(connection, principal.tenant_id, adr_id, expected)
             by = actor(principal)
@@ -267,7 +270,9 @@ async def _read(connection: Connection, tenant_id: UUID, adr_id: UUID, status_co
     return Response(adr, status_code=status_code, headers={"etag": preconditions.etag(adr)})
 
 
-async def _parse(body: str) -> ParsedAdr:
+async def _parse(database: Database, principal: Principal, body: str) -> ParsedAdr:
+    """What a text says, with the words of its tenant."""
+    own = await words.load(database, principal.tenant_id)
     if len(body) <= PARSE_HERE_CHARS_MAX:
-        return parse(body)
-    return await asyncio.to_thread(parse, body)
+        return parse(body, words=own)
+    return await asyncio.to_thread(parse, body, words=own)

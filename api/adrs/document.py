@@ -1,52 +1,88 @@
 """What a text says of itself as a decision record: title, status, number, date, people, links.
 
-Owns the recognition of dialects (adr-tools, Nygard, MADR 2 to 4, structured-madr, Y-statements) and the rule that any
-text is a document: `parse` is pure, never raises, and takes time linear in the length of the text. It refuses to change
-or repair anything: the text stays what its author wrote, and whatever looks wrong is an oddity beside it. A strict
-parser rejects most of the records that exist. Neighbours: `api/adrs/outline.py` reads the Markdown,
-`api/adrs/mentions.py` its references to others.
+Owns the answer that `reading/` is asked for, the recognition of dialects (adr-tools, Nygard, MADR 2 to 4,
+structured-madr, Y-statements) and the rule that any text is a document: `parse` is pure, never raises, and takes time
+linear in the length of the text. It refuses to change or repair anything: the text stays what its author wrote, and
+whatever looks wrong is an oddity beside it. A strict parser rejects most of the records that exist. Neighbours:
+`api/adrs/reading/`, `api/adrs/mentions.py` for references to others.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import msgspec
 
 from api.adrs import mentions
-from api.adrs.mentions import CONTROL, PLACEHOLDER, Mention, number_of_path, plain
-from api.adrs.outline import Heading, Outline, outline
+from api.adrs.mentions import Mention
+from api.adrs.reading import numbers
+from api.adrs.reading.claims import Status
+from api.adrs.reading.dates import find_dates
+from api.adrs.reading.fields import Fields, find_fields
+from api.adrs.reading.front_matter import is_nothing
+from api.adrs.reading.markup import markup_of
+from api.adrs.reading.status import STATUSES, Verdict, judge, judge_mark
+from api.adrs.reading.structure import Structure, read_structure
+from api.adrs.reading.titles import PLACEHOLDER, TITLE_CHARS_MAX, Role, Title, find_role, find_title, marks_of
+from api.adrs.reading.words import WORDS, Words, normalise_name
 
-Status = Literal["proposed", "accepted", "rejected", "deprecated", "superseded", "draft", "unknown"]
+__all__ = [
+    "READER",
+    "STATUSES",
+    "TITLE_CHARS_MAX",
+    "Dialect",
+    "Oddity",
+    "ParsedAdr",
+    "Role",
+    "Status",
+    "parse",
+    "strip_title",
+]
+
+READER: Final = 4
+"""The version of this reader. It grows with whatever may read a text otherwise than before, words included: what an
+older one read is then known, and can be read again."""
+
 Dialect = Literal["adr-tools", "nygard", "madr-2", "madr-3", "madr-4", "structured-madr", "y-statement", "unknown"]
-Role = Literal["record", "index", "template"]
 Oddity = Literal[
     "empty",
     "no-title",
     "long-title",
     "no-status",
     "unknown-status",
+    "weak-status",
+    "contradicting-status",
     "placeholder",
     "number-mismatch",
     "mixed-line-endings",
     "byte-order-mark",
     "front-matter-unclosed",
+    "front-matter-broken",
     "unknown-date",
     "links-capped",
 ]
 
-STATUSES: Final = get_args(Status)
-TITLE_CHARS_MAX: Final = 300
-"""A heading longer than this is a paragraph with a hash before it."""
 RAW_STATUS_CHARS_MAX: Final = 200
 """What is shown beside the normalised status: enough for a line with a link."""
+PEOPLE_CHARS_MAX: Final = 4_000
+"""Characters of a list of people that are read."""
+
+
+class OddLine(msgspec.Struct, frozen=True):
+    """Where an oddity is: the line, from 1, and what stands there."""
+
+    oddity: Oddity
+    line: int
+    text: str
 
 
 class ParsedAdr(msgspec.Struct, frozen=True):
-    """The outcome of `parse`. `title` is never empty; `status` is `unknown` unless the text says one."""
+    """The outcome of `parse`. `title` is never empty; `status` is `unknown` unless the text says one. `label` is how
+    the log counts this one: `7`, and `51.1` or `2025-1`, which are more than a number. `number` is that of a decision:
+    a template, an index or a companion has none."""
 
     title: str
     status: Status
@@ -58,286 +94,206 @@ class ParsedAdr(msgspec.Struct, frozen=True):
     deciders: tuple[str, ...]
     links: tuple[Mention, ...]
     oddities: tuple[Oddity, ...]
+    label: str = ""
+    places: tuple[OddLine, ...] = ()
+
+    @property
+    def label_beside_number(self) -> str | None:
+        """The label, where it says more than the number does."""
+        return self.label if self.label and self.label != str(self.number) else None
+
+    def odd_lines(self) -> list[dict[str, str | int]]:
+        """Every oddity as it is stored, with its line where it has one, else 0."""
+        placed = {place.oddity: place for place in self.places}
+        found = (placed.get(each, OddLine(each, 0, "")) for each in self.oddities)
+        return [{"code": odd.oddity, "line": odd.line, "text": odd.text} for odd in found]
 
 
-_STATUS_WORDS: Final[tuple[tuple[Status, str], ...]] = (
-    # Spellings found in public logs; adr-tools itself writes "superceded".
-    ("superseded", r"super[sc]+ee?ded|superced(?:ed|ing)|replaced by|obsoleted by"),
-    ("rejected", r"rejected|declined|refused|abandoned|withdrawn|not accepted|cancell?ed|discarded"),
-    ("deprecated", r"deprecated|obsolete|retired|outdated|sunset"),
-    ("draft", r"draft|wip|work in progress"),
-    ("proposed", r"proposed|proposal|pending|in review|under review|review|open|rfc|outstanding|incomplete|in progress"
-                 r"|under discussion|discussion|proposing|to be decided|tbd"),
-    ("accepted", r"accepted|approved|adopted|decided|agreed|active|implemented|completed?|done|final|finished|in force"
-                 r"|ratified|enacted"),
-)  # fmt: skip
-_STATUS_OF = {status: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for status, words in _STATUS_WORDS}
-_SUPERSEDED_LINE = re.compile(r"\W{0,8}(?:super[sc]+ee?ded|superceded|replaced) (?:by|in|with)\b", re.IGNORECASE)
-_STRUCK = re.compile(r"~~[^~]{0,300}~~")
-
-_FIELD = re.compile(
-    r" {0,3}(?:[-*+] |\| ?)?[*_]{0,2}(status|date|deciders|decision[- ]makers|decided by)"
-    r"[*_]{0,2} ?(?::[*_]{0,2}|\|)(.*)",
-    re.IGNORECASE,
-)
-_HEADING_NUMBER = re.compile(
-    r"(?:\[?(?:ADR|Architecture Decision Record|Decision Record|Decision)\]?[-_ #:]{0,3}0{0,4}(\d{1,5})\]?"
-    r"(?:\s{0,3}[:.)–—-]+\s|\s|$)|0{0,4}(\d{1,5})[.:)]\s|0{0,4}(\d{1,5})\s{1,3}[–—-]+\s)\s{0,9}",
-    re.IGNORECASE,
-)
-_HEADING_LABEL = re.compile(r"\[?(?:ADR|Architecture Decision Record)\]?\s{0,3}[:–—-]+\s{1,3}", re.IGNORECASE)
-
-_SECTIONS: Final = frozenset(
-    (
-        *("status", "context", "decision", "consequences", "rationale", "options", "links", "summary", "background"),
-        *("problem", "title", "date", "deciders", "overview", "approach", "introduction", "description"),
-    )
-)
-_INDEX_NAMES: Final = frozenset(("readme", "index", "toc", "_index", "summary", "list"))
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DATE_NUMERIC = re.compile(r"\b(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})\b")
-_DATE_SLASHED = re.compile(r"\b(\d{1,2})[/.](\d{1,2})[/.](\d{4})\b")
-_DATE_DAY_FIRST = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)? ([A-Za-z]{3,9})\.?,? (\d{4})\b")
-_DATE_MONTH_FIRST = re.compile(r"\b([A-Za-z]{3,9})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})\b")
-
-
-class _Found(msgspec.Struct, frozen=True):
-    """The single lines of a dialect, as they were first found."""
-
-    status: str | None = None
-    date: str | None = None
-    deciders: tuple[str, ...] = ()
-
-
-def parse(text: str, *, path: str = "") -> ParsedAdr:
+def parse(text: str, *, path: str = "", words: Words = WORDS, day_first: bool | None = None) -> ParsedAdr:
     """Recognise what `text` says of itself. `path` is where it was found: it may hold the number, and a title to fall
-    back to.
+    back to, and its end says which markup it is. `day_first` is what the rest of the log says of dates like 03/04/2020.
 
     Total: every text has a document, in time linear in its length.
     """
-    out = outline(text)
-    oddities: list[Oddity] = list(_text_oddities(text, out))
-    heading = _title_heading(out)
-    title, heading_number, title_oddities = _title(out, heading, path)
-    oddities += title_oddities
-    found = _find_fields(out)
-    status, raw_status, status_oddity = _status(found.status)
-    if status_oddity:
-        oddities.append(status_oddity)
-    number = number_of_path(path)
-    if number is None:
-        number = heading_number
-    elif heading_number is not None and heading_number != number:
+    structure = read_structure(text, markup_of(path))
+    fields = find_fields(structure, words)
+    oddities: list[Oddity] = list(_text_oddities(text, structure))
+    title = find_title(structure, fields, path, words)
+    oddities += _title_oddities(title)
+    verdict = _status(fields, words, day_first)
+    if verdict.doubt == "no-status":
+        verdict = next((said for mark in marks_of(title) if (said := judge_mark(mark, words=words))), verdict)
+    elif verdict.doubt is None:
+        shown = (said.status for mark in marks_of(title) if (said := judge_mark(mark, words=words)))
+        if any(status != verdict.status for status in shown):
+            verdict = msgspec.structs.replace(verdict, doubt="contradicting-status")
+    if verdict.doubt:
+        oddities.append(verdict.doubt)
+    placeholder = verdict.doubt == "placeholder" or bool(PLACEHOLDER.search(title.text))
+    role = find_role(structure, title, path, placeholder=placeholder, decided=verdict.status != "unknown", words=words)
+    counted = numbers.read_number(path)
+    counted = counted if counted.label else title.number if title.number.label else _field_number(fields)
+    if title.number.label and title.number.label != counted.label and title.number.number != counted.number:
         oddities.append("number-mismatch")
-    decided = _date(found.date)
-    if found.date and decided is None and any(map(str.isdigit, found.date)):
+    decided, doubtful_date = _date(fields, verdict, words, day_first)
+    if doubtful_date:
         oddities.append("unknown-date")
-    links = tuple(mentions.links_of(out, number))
+    code = numbers.code_of(path, title.heading.text if title.heading else "")
+    links = tuple(mentions.links_of(structure, fields, mentions.Self(counted.label, code), words))
     if len(links) == mentions.LINKS_MAX:
         oddities.append("links-capped")
+    verdict = _with_links(verdict, fields, links)
     return ParsedAdr(
-        title=title,
-        status=status,
-        raw_status=raw_status,
-        dialect=_dialect(out, text),
-        role=_role(out, path, oddities),
-        number=number,
+        title=_cut_title(title.text),
+        status=verdict.status,
+        raw_status=" ".join(verdict.raw[: 2 * RAW_STATUS_CHARS_MAX].split())[:RAW_STATUS_CHARS_MAX],
+        dialect=_dialect(structure, fields, text),
+        role=role,
+        number=counted.number if role == "record" else None,
         date=decided,
-        deciders=found.deciders,
+        deciders=tuple(_people(fields)),
         links=links,
         oddities=tuple(oddities),
+        label=counted.label if role == "record" else "",
+        places=tuple(_places(verdict)),
     )
 
 
-def strip_title(text: str) -> str:
+def strip_title(text: str, *, path: str = "") -> str:
     """`text` without the line that holds its title, and without a `title:` in its front matter: what is left when the
     title itself is the query of an evaluation. The rest stays as it is, byte for byte."""
-    out = outline(text)
-    heading = _title_heading(out)
+    structure = read_structure(text, markup_of(path))
+    heading = find_title(structure, Fields((), (), ()), path).heading
     gone = set(range(heading.line, heading.line + heading.lines)) if heading else set()
-    gone |= {
-        index for index, line in enumerate(out.lines[: out.front_matter_lines]) if re.match(r"title[ \t]{0,8}:", line)
-    }
+    gone |= _front_title(structure)
     return "".join(
         line for index, line in enumerate(re.findall(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+", text)) if index not in gone
     )
 
 
-# ------------------------------------------------------------------------------------------------- title and role
+def _front_title(structure: Structure) -> set[int]:
+    """The lines of the title in front matter, which may go on below its key."""
+    start = structure.front.places.get("title")
+    if start is None:
+        return set()
+    end = min((at for at in structure.front.places.values() if at > start), default=structure.front.lines - 1)
+    return set(range(start, end))
 
 
-def _title_heading(out: Outline) -> Heading | None:
-    """The heading that is the title: the first of level 1 that is not the name of a section, else the very first
-    heading when nothing but front matter stands before it."""
-    first = next((h for h in out.headings if h.level == 1 and h.text and not _is_section(h.text)), None)
-    if first is not None or not out.headings:
-        return first
-    opening = out.headings[0]
-    before = any(line.strip() for line in out.prose[: opening.line])
-    return None if before or not opening.text or _is_section(opening.text) else opening
+# ------------------------------------------------------------------------------------------------------------- title
 
 
-def _is_section(text: str) -> bool:
-    return text.strip(" :*").lower() in _SECTIONS
+def _title_oddities(title: Title) -> Iterator[Oddity]:
+    if title.stands_in:
+        yield "no-title"
+    if len(title.text) > TITLE_CHARS_MAX:
+        yield "long-title"
 
 
-def _title(out: Outline, heading: Heading | None, path: str) -> tuple[str, int | None, list[Oddity]]:
-    """The title without the number before it, that number, and what is odd about it."""
-    oddities: list[Oddity] = []
-    written = heading.text if heading else next(iter(out.front_matter.get("title", ())), "")
-    clean = plain(written)
-    number: int | None = None
-    if match := _HEADING_NUMBER.match(clean):
-        number = int(next(filter(None, match.groups()), "0"))
-        clean = clean[match.end() :].strip() or clean
-    elif label := _HEADING_LABEL.match(clean):
-        clean = clean[label.end() :].strip() or clean
-    elif (bare := re.match(r"0{0,4}(\d{1,5}) +", clean)) and int(bare[1]) == number_of_path(path):
-        clean = clean[bare.end() :]  # "28 Scan repositories" in 028-scan-repositories.md
-    if not clean:
-        oddities.append("no-title")
-        clean = _title_of_path(path)
-    if len(clean) > TITLE_CHARS_MAX:
-        oddities.append("long-title")
-        clean = clean[: TITLE_CHARS_MAX - 1].rstrip() + "…"
-    return clean, number, oddities
+def _cut_title(title: str) -> str:
+    title = title.replace("\x00", "\ufffd")  # of a path; in a text Markdown does it
+    return title if len(title) <= TITLE_CHARS_MAX else title[: TITLE_CHARS_MAX - 1].rstrip() + "…"
 
 
-def _title_of_path(path: str) -> str:
-    """A readable name from the file name, or from its folder when the file is a README."""
-    parts = [part for part in path.replace("\\", "/").split("/") if part]
-    name = parts[-1].rsplit(".", 1)[0] if parts else ""
-    if name.lower() in _INDEX_NAMES and len(parts) > 1:
-        name = parts[-2]
-    if dated := mentions.DATED.match(name):
-        name = name[dated.end() :] or name
-    elif number := mentions.PATH_NUMBER.match(name):
-        name = name[number.end() :] or name
-    words = " ".join(CONTROL.sub(" ", re.sub(r"[-_]+", " ", name)).split())
-    return (words[:1].upper() + words[1:])[:TITLE_CHARS_MAX] or "Untitled"
+def _field_number(fields: Fields) -> numbers.Numbered:
+    """The number that front matter or a table gives."""
+    for field in fields.all("number"):
+        written = field.text.strip()
+        found = numbers.heading_number(written) if not written[:1].isdigit() else numbers.number_at(written)
+        if found is not None and found.label and len(written) <= found.end + 1:
+            return found
+    return numbers.NOT_NUMBERED
 
 
-def _role(out: Outline, path: str, oddities: list[Oddity]) -> Role:
-    parts = path.replace("\\", "/").rsplit("/", 2)
-    name = parts[-1].rsplit(".", 1)[0].lower()
-    unnumbered = number_of_path(path) in (None, 0)
-    if unnumbered and ("template" in name or "placeholder" in oddities):
-        return "template"
-    own_folder = len(parts) > 1 and re.match(r"\d", parts[-2]) is not None
-    if name in _INDEX_NAMES and not own_folder and not any("decision" in h.text.lower() for h in out.headings[1:]):
-        return "index"
-    return "record"
+# ------------------------------------------------------------------------------------------------ status, date, people
 
 
-# ------------------------------------------------------------------------------------------- status, date, people
+def _status(fields: Fields, words: Words, day_first: bool | None) -> Verdict:
+    """The first place that says a status; but what says later that it is superseded wins over "accepted"."""
+    verdicts = [judge(field.statements, words=words, day_first=day_first) for field in fields.all("status")]
+    known = [verdict for verdict in verdicts if verdict.status != "unknown"]
+    firm = next((verdict for verdict in verdicts if verdict.doubt in ("weak-status", "contradicting-status")), None)
+    if not known:
+        doubtful = firm or next((verdict for verdict in verdicts if verdict.doubt != "no-status"), None)
+        return doubtful or Verdict("unknown", doubt="no-status")
+    if firm is not None and verdicts.index(firm) < verdicts.index(known[0]):
+        return firm
+    if known[0].status == "accepted":
+        return next((verdict for verdict in known if verdict.status == "superseded"), known[0])
+    return known[0]
 
 
-def _find_fields(out: Outline) -> _Found:
-    """Front matter first, then the section `Status`, then single lines: the order in which dialects mean it."""
-    lines: dict[str, str] = {}
-    for line in out.preamble:
-        if (match := _FIELD.match(line)) and match[1].lower() not in lines:
-            lines[match[1].lower()] = match[2].strip().strip("|").strip()
-    front = {key: ", ".join(values) for key, values in out.front_matter.items()}
-    people = _first(front, "decision-makers", "deciders", "authors", "author")
-    people = people or _first(lines, "deciders", "decision-makers", "decision makers", "decided by")
-    return _Found(
-        status=front.get("status") or _section_text(out, "status") or lines.get("status"),
-        date=_first(front, "date", "updated", "created") or lines.get("date") or _section_text(out, "date"),
-        deciders=tuple(_people(people)),
-    )
+def _with_links(verdict: Verdict, fields: Fields, links: Iterable[Mention]) -> Verdict:
+    """A field that says what superseded an accepted decision ends it, as adr-tools means the line below the status."""
+    if verdict.status != "accepted":
+        return verdict
+    for field in fields.all("superseded-by"):
+        if not is_nothing(field.text) and any(
+            link.kind == "superseded-by"
+            and (link.target in field.text + field.written or link.counted == field.text.strip(" .0"))
+            for link in links
+        ):
+            return msgspec.structs.replace(verdict, status="superseded")
+    return verdict
 
 
-def _first(fields: Mapping[str, str], *names: str) -> str:
-    return next((value for name in names if (value := fields.get(name))), "")
+def _places(verdict: Verdict) -> Iterator[OddLine]:
+    if verdict.doubt and verdict.raw:
+        yield OddLine(verdict.doubt, verdict.line + 1, " ".join(verdict.raw.split())[:RAW_STATUS_CHARS_MAX])
 
 
-def _section_text(out: Outline, name: str) -> str | None:
-    """The text of the first section of this name, one line of it a line; None when there is no such section."""
-    for heading in out.headings:
-        words = heading.text.lower().strip(" :*#")
-        if words == name:
-            return "\n".join(line.strip() for line in out.section(heading)[:40] if line.strip())
-        if words.startswith(f"{name}:"):
-            return heading.text.partition(":")[2].strip()
-    return None
+def _date(fields: Fields, verdict: Verdict, words: Words, day_first: bool | None) -> tuple[date | None, bool]:
+    """The day of the first field that has one, else the one beside the status; and whether a field has one that is not
+    understood."""
+    doubtful = False
+    for field in fields.all("date"):
+        found = find_dates(field.text[:200], day_first=day_first, words=words)
+        if found and found[0].day:
+            return found[0].day, False
+        doubtful |= any(map(str.isdigit, field.text[:200]))
+    beside = [each.day for each in find_dates(verdict.raw, day_first=day_first, words=words) if each.day]
+    return (beside[0] if beside and not doubtful else None), doubtful
 
 
-def _status(raw: str | None) -> tuple[Status, str, Oddity | None]:
-    """The normalised status, the line it came from, and what is odd about it. A line "Superseded by …" anywhere in the
-    section wins: adr-tools appends it below the status that it ends."""
-    if not raw:
-        return "unknown", "", "no-status"
-    lines = [line for line in (_STRUCK.sub("", line).strip() for line in raw.split("\n")) if line]
-    first = next((line for line in lines if _SUPERSEDED_LINE.match(line)), lines[0] if lines else "")
-    shown = " ".join(CONTROL.sub(" ", first[: 2 * RAW_STATUS_CHARS_MAX]).split())[:RAW_STATUS_CHARS_MAX]
-    readable = plain(first)[: 2 * RAW_STATUS_CHARS_MAX]
-    if PLACEHOLDER.search(readable) and sum(1 for words in _STATUS_OF.values() if words.search(readable)) != 1:
-        return "unknown", shown, "placeholder"
-    hits = [(match.start(), status) for status, words in _STATUS_OF.items() if (match := words.search(readable))]
-    if not hits:
-        return "unknown", shown, "unknown-status"
-    return min(hits, key=lambda hit: hit[0])[1], shown, None
-
-
-def _people(value: str) -> Iterator[str]:
-    if not PLACEHOLDER.search(value) and not value.startswith(("{", "[list", "<")):
-        yield from (name for part in re.split(r"[,;]", value[:4_000]) if (name := plain(part).strip(" .[]")))
-
-
-def _date(raw: str | None) -> date | None:
-    """A date in the unambiguous forms only: 03/04/2020 is a different day on each side of an ocean."""
-    text = (raw or "")[:200]
-    if match := _DATE_SLASHED.search(text):
-        first, second, year = (int(part) for part in match.groups())
-        return _day(year, second, first) if first > 12 else _day(year, first, second) if second > 12 else None
-    if match := _DATE_NUMERIC.search(text):
-        return _day(int(match[1]), int(match[2]), int(match[3]))
-    if match := _DATE_DAY_FIRST.search(text):
-        return _day(int(match[3]), _month(match[2]), int(match[1]))
-    if match := _DATE_MONTH_FIRST.search(text):
-        return _day(int(match[3]), _month(match[1]), int(match[2]))
-    return None
-
-
-def _month(name: str) -> int:
-    key = name[:3].lower()
-    return _MONTHS.index(key) + 1 if key in _MONTHS else 0
-
-
-def _day(year: int, month: int, day: int) -> date | None:
-    try:
-        return date(year, month, day)
-    except ValueError:
-        return None
+def _people(fields: Fields) -> Iterator[str]:
+    for field in fields.all("people"):
+        names = [
+            name
+            for part in re.split(r"[,;\n、，；]", field.text[:PEOPLE_CHARS_MAX])
+            if (name := " ".join(part.split()).strip(" .[]")) and not is_nothing(name)
+        ]
+        value = field.text.strip()
+        if names and not PLACEHOLDER.search(value) and not value.startswith(("{", "[list", "<")):
+            yield from names
+            return
 
 
 # -------------------------------------------------------------------------------------------- dialect and oddities
 
 
-def _dialect(out: Outline, text: str) -> Dialect:
-    headings = {heading.text.lower().strip(" :*") for heading in out.headings}
-    front = out.front_matter
+def _dialect(structure: Structure, fields: Fields, text: str) -> Dialect:
+    headings = {normalise_name(heading.text) for heading in structure.headings}
+    front = structure.front.values
     madr = {"context and problem statement", "decision outcome", "considered options"} & headings
     if front.get("type") == ("adr",) and (front.get("created") or madr):
         return "structured-madr"
     if len(madr) >= 2:
-        return _madr_version(out, headings)
+        return _madr_version(fields, structure, headings)
     if {"context", "decision"} <= headings:
-        dated = any((match := _FIELD.match(line)) and match[1].lower() == "date" for line in out.preamble)
-        numbered = bool(out.headings and re.match(r"\d{1,5}\. ", out.headings[0].text))
+        dated = any(field.name == "date" for field in fields.lines)
+        numbered = bool(structure.headings and re.match(r"\d{1,5}\. ", structure.headings[0].text))
         return "adr-tools" if dated and numbered and "status" in headings else "nygard"
     return "y-statement" if _is_y_statement(text) else "unknown"
 
 
-def _madr_version(out: Outline, headings: set[str]) -> Dialect:
+def _madr_version(fields: Fields, structure: Structure, headings: set[str]) -> Dialect:
     """MADR 2 has its fields as list items and splits the consequences; 4 renamed the deciders and the validation."""
-    if out.front_matter.get("deciders") or "validation" in headings:
+    if structure.front.values.get("deciders") or "validation" in headings:
         return "madr-3"
     if "positive consequences" in headings or "negative consequences" in headings or "links" in headings:
         return "madr-2"
-    listed = any((match := _FIELD.match(line)) and match[1].lower() in ("status", "deciders") for line in out.preamble)
-    return "madr-2" if listed and not out.front_matter else "madr-4"
+    listed = any(field.name in ("status", "people") for field in fields.lines)
+    return "madr-2" if listed and not structure.front.values else "madr-4"
 
 
 _Y_PARTS: Final = (("in the context of",), ("facing",), ("we decided", "decided for"), ("to achieve",), ("accepting",))
@@ -360,7 +316,7 @@ def _is_y_statement(text: str) -> bool:
     return True
 
 
-def _text_oddities(text: str, out: Outline) -> Iterable[Oddity]:
+def _text_oddities(text: str, structure: Structure) -> Iterable[Oddity]:
     if not text.strip("\ufeff \t\r\n"):
         yield "empty"
     if text.startswith("\ufeff"):
@@ -368,5 +324,7 @@ def _text_oddities(text: str, out: Outline) -> Iterable[Oddity]:
     windows = text.count("\r\n")
     if sum(count > 0 for count in (windows, text.count("\n") - windows, text.count("\r") - windows)) > 1:
         yield "mixed-line-endings"
-    if out.front_matter_unclosed:
+    if structure.front.unclosed:
         yield "front-matter-unclosed"
+    if structure.front.broken:
+        yield "front-matter-broken"

@@ -119,11 +119,11 @@ _ADD_FROM_TEXT = """
       where a.tenant_id = $1
         and a.log_id = $3
         and a.adr_id <> $2
-        and (a.source_key = n.target or a.number = n.number)
+        and (a.source_key = n.target or a.number = n.number or a.label = n.label)
       order by a.source_key is not distinct from n.target desc, a.deleted_at is not null
       limit 1
     )
-  from unnest($4::text[], $5::text[], $6::int[]) as n (kind, target, number)
+  from unnest($4::text[], $5::text[], $6::int[], $7::text[]) as n (kind, target, number, label)
   on conflict do nothing
 """
 
@@ -132,18 +132,19 @@ async def replace_from_text(
     connection: Connection, tenant_id: UUID, adr_id: UUID, log_id: UUID, found: Iterable[Mention]
 ) -> None:
     """Make the `text` links what the newest text says. The ones that stay are not written again."""
-    wanted = {(link.kind, link.target): link.number for link in found if "\0" not in link.target}
+    wanted = {(link.kind, link.target): link.counts for link in found if "\0" not in link.target}
     _, kinds, targets = await drop_from_texts(connection, [adr_id], [(adr_id, *link) for link in wanted])
     if not wanted:
         return
     # A path is more certain than the number in it; an ADR's link to itself says nothing.
-    await connection.execute(_ADD_FROM_TEXT, tenant_id, adr_id, log_id, kinds, targets, list(wanted.values()))
+    numbers, labels = arrays_of(wanted.values(), 2)
+    await connection.execute(_ADD_FROM_TEXT, tenant_id, adr_id, log_id, kinds, targets, numbers, labels)
 
 
 _FIND_TARGET = """
   select adr_id
   from app.adrs
-  where tenant_id = $1 and log_id = $2 and (source_key = $3 or number = $4)
+  where tenant_id = $1 and log_id = $2 and (source_key = $3 or number = $4 or label = $5)
   order by source_key is not distinct from $3 desc, deleted_at is not null
   limit 1
 """
@@ -154,8 +155,8 @@ async def _resolve(connection: Connection, tenant_id: UUID, log_id: UUID, target
     try:
         wanted = UUID(target)
     except ValueError:
-        number = Mention("relates-to", target).number
-        found: UUID | None = await connection.fetchval(_FIND_TARGET, tenant_id, log_id, target, number)
+        counts = Mention("relates-to", target).counts
+        found: UUID | None = await connection.fetchval(_FIND_TARGET, tenant_id, log_id, target, *counts)
         return found
     if not await connection.fetchval(
         "select true from app.adrs where tenant_id = $1 and adr_id = $2", tenant_id, wanted

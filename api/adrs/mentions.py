@@ -1,56 +1,47 @@
 """How a text refers to other decision records: links, labels like ADR-12, relations in front matter.
 
-Owns what counts as a reference, its kind (the words before it say which), the number in a file name, and the bounds on
-all of that. Pure. Refuses to resolve: `api/adrs/links.py` and `api/imports/links.py` know what exists. Used by
-`api/adrs/document.py`.
+Owns what becomes a link of a record, and the bounds on that. What counts as a reference is in `references.py`,
+what a sentence says of it in `sentences.py`. Pure. Refuses to resolve: `api/adrs/links.py` and
+`api/imports/links.py` know what exists. Used by `api/adrs/document.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final, Literal
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
-from api.adrs.outline import Outline
+from api.adrs.reading import numbers
+from api.adrs.reading.claims import STATEMENT_CHARS_MAX
+from api.adrs.reading.dates import find_dates
+from api.adrs.reading.fields import Fields
+from api.adrs.reading.front_matter import is_nothing, normalise_key
+from api.adrs.reading.inline import TARGET_CHARS_MAX, Inline, flatten
+from api.adrs.reading.numbers import number_of_path
+from api.adrs.reading.references import LABEL, Reference, find_references, is_label, is_record_target
+from api.adrs.reading.sentences import KINDS, LinkKind, fold_sentence, lead_of, mark_references, relations
+from api.adrs.reading.structure import Block, Structure
+from api.adrs.reading.titles import PLACEHOLDER
+from api.adrs.reading.words import WORDS, Words
 
-LinkKind = Literal["relates-to", "supersedes", "superseded-by", "amends", "amended-by", "depends-on"]
+__all__ = ["LINKS_MAX", "TARGET_CHARS_MAX", "LinkKind", "Mention", "links_of", "number_of_path", "strip_mentions"]
 
 LINKS_MAX: Final = 500
 """Links of one document. The fullest real index that was seen has about 150."""
-TARGET_CHARS_MAX: Final = 1_000
-"""A link's target is part of an index key in Postgres, which holds at most about 2 700 bytes."""
-PLAIN_CHARS_MAX: Final = 1_200
-"""Longest text that is read for its words: four times the longest title."""
 
-PATH_NUMBER = re.compile(r"(?:(?:adr|rfc|dr|decision)[-_ ]?)?(\d{1,5})(?=$|[-_. ])", re.IGNORECASE)
-DATED = re.compile(r"\d{4}[-_]\d{2}[-_]\d{2}|\d{8}")
-PLACEHOLDER = re.compile(r"\w\W{0,9}\|\W{0,9}\w|^\W{0,3}[{<][^}>]{1,200}[}>]\W{0,3}$")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LABEL = re.compile(r"\bADR[-_ #]{0,2}0{0,4}(\d{1,5})\b", re.IGNORECASE)
 _INLINE_LINK = re.compile(r"(?<!!)\[([^\[\]]{0,400})\]\(<?([^()\s<>]{1,1000})>?(?:\s+[\"'][^\"')]{0,200}[\"'])?\)")
 _REFERENCE = re.compile(r" {0,3}\[([^\[\]]{1,200})\]:\s{1,8}<?(\S{1,1000}?)>?(?:\s|$)")
-_MARKDOWN_PATH = re.compile(r"\.(?:md|markdown)(?:[?#]|$)", re.IGNORECASE)
 _MARKDOWN_NAME = re.compile(r"[^\s()<>\[\]]{1,1000}\.(?:md|markdown)\b[^\s()<>\[\]]{0,200}", re.IGNORECASE)
 _SPELLED_LABEL = re.compile(r"\b(?:ADR|(?:architecture )?decision(?: record)?)s?[-_ #]{0,3}\d{1,5}\b", re.IGNORECASE)
-_EMPHASIS = re.compile(r"\*\*|__")
-
-_LINK_WORDS: Final[tuple[tuple[LinkKind, str], ...]] = (
-    (
-        "superseded-by",
-        r"super[sc]+ee?ded[ -](?:by|in|with)|superceded[ -](?:by|in|with)|replaced[ -]by|obsoleted[ -]by",
-    ),
-    ("supersedes", r"super[sc]+ee?des|supercedes|supersed(?:e|ing)|replaces|obsoletes"),
-    ("amended-by", r"amended[ -](?:by|in)|updated[ -]by|extended[ -]by|modified[ -]by"),
-    ("amends", r"amends|updates|extends|modifies"),
-    ("depends-on", r"depends[ -]on|requires|builds[ -]on|based[ -]on"),
+_BARE_NUMBER = re.compile(
+    r"(?<![\w.,#/:№-])(?:0\d{2,4}(?![\w%/-]|[.,]\d)|\d{1,4}(?=\s*(?:$|[.,;)\]）。，；\n]\D|[.,;)\]）。，；]$)))"
 )
-_LINK_KIND = re.compile(
-    "|".join(f"(?P<k{i}>\\b(?:{words}))" for i, (_, words) in enumerate(_LINK_WORDS)), re.IGNORECASE
-)
-_LINK_REACH_CHARS = 60
-"""How far before a link its verb may stand: "Superseded, for the reasons given in the review, by [ADR-9]"."""
+_TARGET_KEYS: Final = ("target", "ref", "path", "href", "url", "id", "adr", "number")
+_RANK: Final[Mapping[LinkKind, int]] = {
+    "superseded-by": 3, "supersedes": 3, "amended-by": 2, "amends": 2, "depends-on": 1, "relates-to": 0,
+}  # fmt: skip
 
 
 class Mention(msgspec.Struct, frozen=True):
@@ -63,52 +54,171 @@ class Mention(msgspec.Struct, frozen=True):
     @property
     def number(self) -> int | None:
         """The number that the target names, by its file name or as a label."""
-        label = _LABEL.fullmatch(self.target)
-        return int(label[1]) if label else number_of_path(self.target)
+        return _read_target(self.target).number
+
+    @property
+    def counted(self) -> str:
+        """How the log counts what the target names: `7`, `51.1`, `2025-1`; empty when the target has no number."""
+        return _read_target(self.target).label
+
+    @property
+    def counts(self) -> tuple[int | None, str | None]:
+        """The number that the target names, or the label that is more than a number: `ADR-51.1` is never 51."""
+        label = self.counted
+        return (int(label), None) if label.isascii() and label.isdigit() else (None, label or None)
 
 
-def number_of_path(path: str) -> int | None:
-    """The number in a file name (`0012-use-kafka.md`, `adr-12.md`), or None: dates and other long numbers are none."""
-    name = path.split("?", 1)[0].split("#", 1)[0].rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]
-    if DATED.match(name):
-        return None
-    match = PATH_NUMBER.match(name)
-    return int(match[1]) if match else None
+def _read_target(target: str) -> numbers.Numbered:
+    if label := LABEL.fullmatch(target):
+        return numbers.number_at(label["number"]) or numbers.NOT_NUMBERED
+    return numbers.read_number(target)
 
 
-def plain(text: str) -> str:
-    """Text as it reads: links as their labels, no emphasis, no control characters, single spaces."""
-    text = _INLINE_LINK.sub(r"\1", text[:PLAIN_CHARS_MAX])
-    return " ".join(CONTROL.sub(" ", _EMPHASIS.sub("", text)).split())
+class Self(NamedTuple):
+    """The record that speaks: `label` is how its log counts it, and `code` what the log calls its records, where that
+    is not ADR."""
+
+    label: str = ""
+    code: str = ""
+
+    def is_meant(self, target: str) -> bool:
+        """Whether a target is this record's own label, which leads nowhere."""
+        return bool(self.label) and is_label(target, self.code) and _read_target(target).label == self.label
 
 
-def links_of(out: Outline, own_number: int | None) -> Iterator[Mention]:
+def links_of(structure: Structure, fields: Fields, own: Self, words: Words = WORDS) -> Iterator[Mention]:
     """Links of a text to other records, each target once, by its strongest kind, in order of first mention."""
     best: dict[str, Mention] = {}
-    for link in _mentions(out):
+    for link in (*_mentions(structure, own, words), *_bare_numbers(fields, words)):
         key = link.target.casefold()
-        own = _LABEL.fullmatch(link.target)
-        if len(link.target) > TARGET_CHARS_MAX or (own and int(own[1]) == own_number):
+        if len(link.target) > TARGET_CHARS_MAX or own.is_meant(link.target):
             continue
         known = best.get(key)
-        new = known is None and len(best) < LINKS_MAX
-        if new or (known is not None and known.kind == "relates-to" != link.kind):
+        if (known is None and len(best) < LINKS_MAX) or (known is not None and _RANK[known.kind] < _RANK[link.kind]):
             best[key] = link
     yield from best.values()
 
 
-def _mentions(out: Outline) -> Iterator[Mention]:
-    for key, kind in _RELATION_KEYS.items():
-        for target in out.front_matter.get(key, ()):
-            yield from _relation(kind, target)
-    for relation in out.relations:
-        target = next((relation[key] for key in ("target", "ref", "path", "id") if relation.get(key)), "")
-        yield from _relation(_relation_kind(relation.get("type") or relation.get("kind") or relation["list"]), target)
-    if status := ", ".join(out.front_matter.get("status", ())):
-        yield from _line_links(status)
-    for line in out.prose:
-        if "[" in line or "ADR" in line or "adr" in line:
-            yield from _line_links(line)
+def _mentions(structure: Structure, own: Self, words: Words) -> Iterator[Mention]:
+    front = structure.front
+    for key, values in front.values.items():
+        kind = _relation_kind(key, words)
+        for value in values if kind is not None else ():
+            yield from _relation(kind or "relates-to", value)
+        if kind is None and words.meaning(key) == "status":
+            yield from _read_inline(flatten(", ".join(values))[0], own, None, words)
+    for relation in front.relations:
+        target = next((relation[key] for key in _TARGET_KEYS if relation.get(key)), "")
+        name = next(
+            (relation[key] for key in ("type", "kind", "rel", "relation") if relation.get(key)), relation["list"]
+        )
+        yield from _relation(_relation_kind(name, words) or "relates-to", target)
+    yield from _in_blocks(structure, own, words)
+
+
+def _relation_kind(name: str, words: Words) -> LinkKind | None:
+    found = words.meaning(normalise_key(name))
+    return next((kind for kind in KINDS if kind == found), None)
+
+
+def _relation(kind: LinkKind, value: str) -> Iterator[Mention]:
+    """A link from front matter, where a bare number or file name is the whole value."""
+    bare = value.strip()
+    dated = find_dates(bare[:TARGET_CHARS_MAX])
+    if is_nothing(bare) or PLACEHOLDER.search(bare) or (dated and dated[0].end - dated[0].start == len(bare)):
+        return
+    inline = flatten(bare)[0]
+    links = find_references(inline) if " " in bare or "]" in bare or "," in bare else []
+    if links:
+        yield from (Mention(kind, link.target, link.label) for link in links)
+        return
+    parts = [part.strip() for part in bare.split(",")] if re.fullmatch(r"[\d\s,]+", bare) else [bare]
+    for part in parts:
+        yield Mention(kind, f"ADR-{int(part)}" if part.isascii() and part.isdigit() and len(part) <= 5 else part, "")
+
+
+def _bare_numbers(fields: Fields, words: Words) -> Iterator[Mention]:
+    """Numbers without a label name records only in a field that speaks of others, and in a status behind its verb:
+    "Superseded by 0012". Elsewhere they count something."""
+    for name in ("status", *KINDS[1:]):
+        for each in (each for field in fields.all(name) for each in field.statements):
+            inline = each.inline.cut(0, STATEMENT_CHARS_MAX)
+            found = list(_find_numbers(inline))
+            others = find_references(inline)
+            found = [each for each in found if not any(o.start <= each.start < o.end for o in others)]
+            folded = mark_references(fold_sentence(inline.text, words), found)
+            if name == "status":
+                kinds = relations(folded, found, words, written=inline.text)
+                said = zip(kinds, found, strict=True)
+                yield from (Mention(kind, number.target) for kind, number in said if kind != "relates-to")
+            elif not re.search(r"\w", mark_references(folded, others)):
+                yield from (Mention(cast("LinkKind", name), number.target) for number in found)
+
+
+def _find_numbers(inline: Inline) -> Iterator[Reference]:
+    """Numbers that may be those of records: written with zeros before them, or with no word behind that they count."""
+    text = inline.text
+    for match in _BARE_NUMBER.finditer(text):
+        found = numbers.number_at(text, match.start())
+        linked = any(link.start < match.end() and link.end > match.start() for link in inline.links)
+        if found and found.number is not None and found.end == match.end() and not linked:
+            yield Reference(*match.span(), f"ADR-{found.number}", "")
+
+
+# ---------------------------------------------------------------------------------------------------------- in blocks
+
+
+def _in_blocks(structure: Structure, own: Self, words: Words) -> Iterator[Mention]:
+    heading: LinkKind | None = None
+    opening: LinkKind | None = None
+    for block in structure.blocks:
+        if block.kind == "heading":
+            name = _relation_kind(block.text, words)
+            heading, opening = None if words.is_section(block.text) else name or lead_of(block.text, words), None
+        if block.kind == "table":
+            yield from _in_table(block, own, heading, words)
+            continue
+        if block.kind == "text":
+            opening = lead_of(block.text, words) if block.text.rstrip().endswith((":", "：")) else None
+        elif block.kind == "item" and block.text.rstrip().endswith((":", "：")):
+            opening = lead_of(block.text, words) or opening
+        lead = None if block.kind == "heading" else (opening if block.kind == "item" else None) or heading
+        yield from _read_inline(block.inline, own, lead, words)
+
+
+def _in_table(block: Block, own: Self, heading: LinkKind | None, words: Words) -> Iterator[Mention]:
+    """The first cell of a row, or the head of a column, may say what the cells are."""
+    heads = [lead_of(cell.text, words) for cell in block.rows[0]] if block.rows else []
+    for place, row in enumerate(block.rows):
+        key = lead_of(row[0].text, words) if row and not find_references(row[0], own.code) else None
+        for at, cell in enumerate(row):
+            column = heads[at] if place and at < len(heads) else None
+            yield from _read_inline(cell, own, (key if at else None) or column or heading, words)
+
+
+def _read_inline(inline: Inline, own: Self, lead: LinkKind | None, words: Words) -> Iterator[Mention]:
+    """The references of one paragraph, with what its sentences say of them."""
+    references = find_references(inline, own.code)
+    if not references:
+        return
+    folded = fold_sentence(inline.text, words)
+    others: list[Reference] = []
+    parts: list[str] = []
+    at = 0
+    for each in references:
+        if own.is_meant(each.target):
+            parts += folded[at : each.start], "this".ljust(each.end - each.start)[: each.end - each.start]
+            at = max(at, each.end)
+        else:
+            others.append(each)
+    folded = "".join([*parts, folded[at:]])
+    for each, kind in zip(
+        others, relations(mark_references(folded, others), others, words, lead, inline.text), strict=True
+    ):
+        yield Mention(kind, each.target, each.label)
+
+
+# -------------------------------------------------------------------------------------------------- without mentions
 
 
 def strip_mentions(text: str) -> str:
@@ -123,71 +233,12 @@ def strip_mentions(text: str) -> str:
 def _is_mention(line: str) -> bool:
     """Whether nothing but a reference is in the line: a link definition, or a relation of front matter."""
     definition = _REFERENCE.match(line)
-    key = line.partition(":")[0].strip().lower().replace("_", "-").replace(" ", "-")
-    return key in _RELATION_KEYS or (definition is not None and bool(_record_target(definition[2], definition[1])))
+    key, colon, _ = line.partition(":")
+    return (bool(colon) and len(key) < 60 and _relation_kind(key, WORDS) is not None) or (
+        definition is not None and is_record_target(definition[2], definition[1])
+    )
 
 
 def _strip_line(line: str) -> str:
-    line = _INLINE_LINK.sub(lambda match: " " if _record_target(match[2], match[1]) else match[0], line)
+    line = _INLINE_LINK.sub(lambda match: " " if is_record_target(match[2], match[1]) else match[0], line)
     return _MARKDOWN_NAME.sub(" ", _SPELLED_LABEL.sub(" ", line))
-
-
-_RELATION_KEYS: Final[dict[str, LinkKind]] = {
-    "supersedes": "supersedes",
-    "replaces": "supersedes",
-    "superseded-by": "superseded-by",
-    "replaced-by": "superseded-by",
-    "amends": "amends",
-    "amended-by": "amended-by",
-    "depends-on": "depends-on",
-    "related": "relates-to",
-    "relates-to": "relates-to",
-    "related-to": "relates-to",
-}
-
-
-def _relation_kind(name: str) -> LinkKind:
-    return _RELATION_KEYS.get(name.strip().lower().replace("_", "-").replace(" ", "-"), "relates-to")
-
-
-def _relation(kind: LinkKind, value: str) -> Iterator[Mention]:
-    """A link from front matter, where a bare number or file name is the whole value."""
-    bare = value.strip()
-    links = [Mention(kind, link.target, link.label) for link in _line_links(bare) if " " in bare or "]" in bare]
-    if links:
-        yield from links
-    elif bare and not PLACEHOLDER.search(bare):
-        yield Mention(kind, f"ADR-{int(bare)}" if bare.isascii() and bare.isdigit() and len(bare) <= 5 else bare, "")
-
-
-def _line_links(line: str) -> Iterator[Mention]:
-    """Inline links, link definitions and labels like ADR-12, with the kind that the words before them say."""
-    taken: list[tuple[int, int]] = []
-    for match in _INLINE_LINK.finditer(line):
-        taken.append(match.span())
-        if target := _record_target(match[2], match[1]):
-            yield Mention(_kind_before(line, match.start()), target, plain(match[1]))
-    if (definition := _REFERENCE.match(line)) and (target := _record_target(definition[2], definition[1])):
-        taken.append(definition.span())
-        yield Mention("relates-to", target, plain(definition[1]))
-    spans = iter([*taken, (len(line) + 1, len(line) + 1)])
-    span = next(spans)
-    for match in _LABEL.finditer(line):
-        while match.start() >= span[1]:
-            span = next(spans)
-        if match.end() <= span[0]:
-            yield Mention(_kind_before(line, match.start()), match[0], match[0])
-
-
-def _record_target(target: str, label: str) -> str | None:
-    """The target when it may be another record: a Markdown file anywhere, or anything whose label is like ADR-12."""
-    if target.startswith(("#", "mailto:")) or not (_MARKDOWN_PATH.search(target) or _LABEL.search(label)):
-        return None
-    return target
-
-
-def _kind_before(line: str, at: int) -> LinkKind:
-    kind: LinkKind = "relates-to"
-    for match in _LINK_KIND.finditer(line, max(0, at - _LINK_REACH_CHARS), at):
-        kind = _LINK_WORDS[int((match.lastgroup or "k0")[1:])][0]
-    return kind

@@ -17,6 +17,7 @@ from api.adrs import service
 from api.adrs.document import Status
 from api.adrs.schemas import Adr, AdrPage, AdrSummary, Version, VersionPage, VersionSummary
 from api.db import Connection, to_struct
+from api.logs import service as logs
 from runtime.errors import Gone, NotFound
 
 Order = Literal["updated", "created"]
@@ -76,7 +77,8 @@ async def read_at(
 
 _READ_ONE = """
   select
-    a.adr_id, l.slug as log, a.number, 'ADR-' || a.number as label, a.created_at, a.updated_at, a.deleted_at,
+    a.adr_id, l.slug as log, a.number, 'ADR-' || coalesce(a.label, a.number::text) as label, a.created_at,
+    a.updated_at, a.deleted_at,
     array(
       select tag
       from app.adr_tags t
@@ -110,7 +112,8 @@ async def _one(connection: Connection, tenant_id: UUID, adr_id: UUID, time: date
 # Plans are made with the values at hand (`api/db.py`): each order has the plan that a statement of its own would have.
 _LIST = """
   select
-    a.adr_id, l.slug as log, a.number, 'ADR-' || a.number as label, a.created_at, a.updated_at, a.deleted_at,
+    a.adr_id, l.slug as log, a.number, 'ADR-' || coalesce(a.label, a.number::text) as label, a.created_at,
+    a.updated_at, a.deleted_at,
     array(
       select tag
       from app.adr_tags t
@@ -165,6 +168,8 @@ async def page(
         *(_like(filters.title), filters.author or None, list(filters.tag)),
         *(order, *part.after, part.rows_max),
     )
+    if filters.log and not rows:
+        await logs.require_known(connection, tenant_id, filters.log)
     items = [to_struct(row, AdrSummary) for row in rows]
     return AdrPage(*part.cut(items, lambda adr: (adr.updated_at if order == "updated" else None, adr.adr_id)))
 

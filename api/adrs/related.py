@@ -58,8 +58,8 @@ class RelatedAdrs(msgspec.Struct, frozen=True):
 
 _RELATED = """
   select
-    r.related_id as id, 'ADR-' || a.number as label, l.slug as log, a.title, a.status, r.score, r.words,
-    r.terms, r.meaning, r.links_to, r.links_from
+    r.related_id as id, 'ADR-' || coalesce(a.label, a.number::text) as label, l.slug as log, a.title,
+    a.status, r.score, r.words, r.terms, r.meaning, r.links_to, r.links_from
   from mv.related r
   join app.adrs a on a.tenant_id = r.tenant_id and a.adr_id = r.related_id
   join app.logs l on l.tenant_id = a.tenant_id and l.log_id = a.log_id

@@ -13,12 +13,16 @@ from litestar.params import PathParameter, QueryParameter
 from api import watermarks
 from api.adrs import examples, links, queries, related, service, tags
 from api.adrs.mentions import TARGET_CHARS_MAX, LinkKind
-from api.adrs.schemas import TAG_PATTERN, Link, Links, NewLink, NewTags
+from api.adrs.schemas import TAG_CHARS_MAX, Link, Links, NewLink, NewTags
 from api.auth.users import Principal
 from api.db import Connection, tenant_transaction
 from api.routes import AdrId, By, Db, body, delete, get, put
+from schemas import text
 
-TagInPath = Annotated[str, PathParameter(pattern=TAG_PATTERN, description="The tag, percent-encoded.")]
+TagInPath = Annotated[
+    str,
+    PathParameter(pattern=text.TAG, min_length=1, max_length=TAG_CHARS_MAX, description="The tag, percent-encoded."),
+]
 
 
 async def _lock(connection: Connection, principal: Principal, adr_id: AdrId) -> service.AdrHead:

@@ -11,20 +11,24 @@ from msgspec import Meta
 
 from api.adrs.document import TITLE_CHARS_MAX, Status
 from api.adrs.mentions import TARGET_CHARS_MAX, LinkKind
+from schemas import text
 
 Change = Literal["create", "update", "rename", "rollback", "delete", "restore"]
 
 MESSAGE_CHARS_MAX = 2_000
 """Why a version was made: the length of a long commit message's summary, not of an essay."""
-TAG_PATTERN = r"^[^\x00-\x1f\x7f,]{1,64}$"
+TAG_CHARS_MAX = 64
 TAGS_MAX = 50
 """Most tags of one ADR. Tags are for filters; more of them than this are text."""
 VERSION_MAX = 2_147_483_647
 
-Title = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARS_MAX)]
-Text = Annotated[str, Meta(min_length=1, description="The whole text in Markdown, as written, title included.")]
+Title = Annotated[str, Meta(pattern=text.NAME, min_length=1, max_length=TITLE_CHARS_MAX, description="One line.")]
+Text = Annotated[
+    str,
+    Meta(pattern=text.BODY, min_length=1, description="The whole text in Markdown, as written, title included."),
+]
 Message = Annotated[str, Meta(max_length=MESSAGE_CHARS_MAX, description="Why this version was made.")]
-Tag = Annotated[str, Meta(pattern=TAG_PATTERN)]
+Tag = Annotated[str, Meta(pattern=text.TAG, min_length=1, max_length=TAG_CHARS_MAX)]
 VersionNumber = Annotated[int, Meta(ge=1, le=VERSION_MAX)]
 ExpectedVersion = (
     Annotated[
@@ -44,7 +48,7 @@ class NewAdr(_In, frozen=True):
     body: Text
     title: Title | None = None
     status: Status | None = None
-    log: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Slug of the log it goes to.")] = "main"
+    log: Annotated[str, Meta(pattern=text.SLUG, description="Slug of the log it goes to.")] = "main"
     tags: Annotated[list[Tag], Meta(max_length=TAGS_MAX)] = []
     message: Message = ""
 
@@ -80,7 +84,7 @@ class NewLink(_In, frozen=True):
     """`target` is the id of an ADR, a label like ADR-12 (of the same log), a path, or a URL."""
 
     kind: LinkKind
-    target: Annotated[str, Meta(min_length=1, max_length=TARGET_CHARS_MAX)]
+    target: Annotated[str, Meta(pattern=text.NAME, min_length=1, max_length=TARGET_CHARS_MAX)]
 
 
 class Link(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from api.adrs import links, tags
+from api.adrs import links, readings, tags
 from api.adrs.document import ParsedAdr, Status
 from api.adrs.schemas import Change, NewAdr
 from api.db import Connection, to_struct
@@ -40,12 +40,15 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What a version says. `original` are the bytes where `body` could not hold them."""
+    """What a version says. `original` are the bytes where `body` could not hold them. `title_given`, `status_given`:
+    somebody gave it, and the text says another or none."""
 
     title: str
     status: Status
     body: str
     original: bytes | None = None
+    title_given: bool = False
+    status_given: bool = False
 
 
 class AdrHead(msgspec.Struct, frozen=True):
@@ -75,6 +78,19 @@ def content_of(
         title=title or (before.title if before and silent_title else document.title),
         status=status or (before.status if before and silent_status else document.status),
         body=body,
+        title_given=title is not None and (silent_title or title != document.title),
+        status_given=status is not None and (silent_status or status != document.status),
+    )
+
+
+def give_title(before: Content, title: str | None, status: Status | None) -> Content:
+    """The same text, with what somebody gives it."""
+    return msgspec.structs.replace(
+        before,
+        title=title or before.title,
+        status=status or before.status,
+        title_given=before.title_given or (title is not None and title != before.title),
+        status_given=before.status_given or (status is not None and status != before.status),
     )
 
 
@@ -111,6 +127,7 @@ async def create(
         await tags.replace(connection, tenant_id, adr_id, wanted.tags)
     if document.links:
         await links.replace_from_text(connection, tenant_id, adr_id, log_id, document.links)
+    await readings.keep(connection, tenant_id, [(adr_id, document)])
     return adr_id
 
 
@@ -254,7 +271,7 @@ async def restore(connection: Connection, tenant_id: UUID, head: AdrHead, messag
 
 
 _READ_TEXT = """
-  select title, status, body, original
+  select title, status, body, original, title_given, status_given
   from app.adr_versions
   where tenant_id = $1 and adr_id = $2 and version = $3
 """
@@ -303,14 +320,15 @@ async def _advance(
     )
     if document is not None:
         await links.replace_from_text(connection, tenant_id, head.adr_id, head.log_id, document.links)
+        await readings.keep(connection, tenant_id, [(head.adr_id, document)])
 
 
 _INSERT_VERSION = """
   insert into app.adr_versions (
     tenant_id, adr_id, version, change, title, status, body, original, message, author, author_id, source_key,
-    traceparent, effective_at
+    traceparent, effective_at, title_given, status_given
   )
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 """
 
 
@@ -330,4 +348,5 @@ async def _append(
         _INSERT_VERSION,
         *(tenant_id, adr_id, version, change, content.title, content.status, content.body, content.original),
         *(message, by.name, by.user_id, source_key, by.traceparent, effective_at),
+        *(content.title_given, content.status_given),
     )

@@ -1,8 +1,9 @@
 """The public keys that tokens are checked with, kept fresh without ever asking too often.
 
 Owns parsing of a JWKS, the pinning of one algorithm to each key, and when to ask again: at start, when a key is not
-known (a rotation), and every now and then (a revocation). A failed request keeps the keys that are here. Refuses to
-fetch by itself: what fetches is handed in.
+known (a rotation), every now and then (a revocation), and soon when the issuer did not answer. A failed request keeps
+the keys that are here. One request is under way at a time, and whoever needs it waits for that one. Refuses to fetch by
+itself: what fetches is handed in, and is bounded in time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from runtime.clock import SYSTEM_CLOCK, Clock
-from runtime.errors import DependencyUnavailable
+from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.logs import get_logger
 
 Fetch = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -24,13 +25,14 @@ Fetch = Callable[[], Awaitable[Mapping[str, Any]]]
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 """What a token may be signed with. Never `none`, and nothing symmetric: a public key must not be a shared secret."""
 RSA_BITS_MIN = 2048
-AGE_S_MAX = 600.0
-"""Keys older than this are asked for again, behind the back of the request that notices: bounds how long a revoked key
-is good."""
+AGE_S_MAX = 60.0
+"""Keys older than this are asked for again, behind the backs of requests: bounds how long a revoked key is good, and
+for how long nobody knows that the issuer is away. A request a minute is nothing to an issuer."""
 ASK_EVERY_S_MIN = 10.0
-"""Time between two requests because of unknown keys: anybody can make tokens that name unknown keys."""
+"""Time from an answer to a request because of an unknown key: anybody can make tokens that name unknown keys."""
 ASK_AGAIN_S = 1.0
-"""Time between two requests while there are no keys at all."""
+"""Time from a request that failed, or brought no keys, to the next one: keys that changed while the issuer was away are
+known so soon after its return. Who makes unknown keys up meanwhile causes one request a second, and waits for it."""
 KEYS_MAX = 64
 """Most keys that are read from one document; the rest is not looked at."""
 
@@ -51,11 +53,10 @@ class KeyStore:
     def __init__(self, fetch: Fetch, clock: Clock = SYSTEM_CLOCK) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._lock = asyncio.Lock()
         self._keys: tuple[PublicKey, ...] = ()
         self._asked_at_s: float | None = None
         self._loaded_at_s: float | None = None
-        self._background: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self.fault = "not asked yet"
         """Why the last request failed; empty when it did not."""
 
@@ -64,9 +65,9 @@ class KeyStore:
         return bool(self._keys)
 
     async def close(self) -> None:
-        if self._background:
-            self._background.cancel()
-            await asyncio.gather(self._background, return_exceptions=True)
+        if self._asking:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
 
     async def find(self, key_id: str | None, algorithm: str) -> PublicKey | None:
         """The key that a token names, or None when the issuer does not have it.
@@ -77,44 +78,52 @@ class KeyStore:
         if key is None:
             await self.refresh()
             key = self._match(key_id, algorithm)
-        elif self._age_s() > AGE_S_MAX:
-            self._refresh_behind()
+        else:
+            self.renew()
         if not self._keys:
             raise DependencyUnavailable(
                 f"tokens cannot be checked: {self.fault}", hint="try again when the identity provider answers"
             )
         return key
 
-    async def refresh(self) -> None:
-        """Ask for the keys, unless that happened just now. Never raises; `fault` says what went wrong."""
-        asked_before_s = self._asked_at_s
-        async with self._lock:
-            if self._asked_at_s != asked_before_s or not self._may_ask():
-                return
-            self._asked_at_s = self._clock.monotonic()
-            try:
-                keys, fault = parse(await self._fetch()), "the issuer publishes no key that may sign tokens"
-            except DependencyUnavailable as error:
-                keys, fault = (), error.detail
-            if keys:
-                self._keys, self.fault, self._loaded_at_s = keys, "", self._clock.monotonic()
-            else:
-                self.fault = fault
-                log.warning("keys not refreshed, the ones at hand stay", detail=fault, keys=len(self._keys))
+    async def refresh(self, wait_s: float | None = None) -> None:
+        """Ask for the keys, unless that happened just now, and wait for the answer (at most `wait_s`); while somebody
+        asks, wait for that one. Never raises; `fault` says what went wrong."""
+        self._begin()
+        if self._asking is not None:
+            # Not awaited itself: a caller who leaves must not end it for the others.
+            await asyncio.wait({self._asking}, timeout=wait_s)
+
+    def renew(self) -> None:
+        """Begin to ask for the keys when they are old, or the last request failed. Nobody waits for the answer."""
+        if self.fault or self._loaded_at_s is None or self._clock.monotonic() - self._loaded_at_s > AGE_S_MAX:
+            self._begin()
+
+    def _begin(self) -> None:
+        if (self._asking is None or self._asking.done()) and self._may_ask():
+            self._asking = asyncio.create_task(self._ask(), name="ask-for-keys")
 
     def _may_ask(self) -> bool:
         if self._asked_at_s is None:
             return True
-        pause_s = ASK_EVERY_S_MIN if self._keys else ASK_AGAIN_S
+        pause_s = ASK_AGAIN_S if self.fault else ASK_EVERY_S_MIN
         return self._clock.monotonic() - self._asked_at_s >= pause_s
 
-    def _age_s(self) -> float:
-        assert self._loaded_at_s is not None
-        return self._clock.monotonic() - self._loaded_at_s
-
-    def _refresh_behind(self) -> None:
-        if self._may_ask() and (self._background is None or self._background.done()):
-            self._background = asyncio.create_task(self.refresh(), name="refresh-keys")
+    async def _ask(self) -> None:
+        try:
+            keys, fault = parse(await self._fetch()), "the issuer publishes no key that may sign tokens"
+        except AdriaticError as error:
+            keys, fault = (), error.detail
+        except Exception as error:  # what it does not expect must not leave the last fault standing for ever
+            log.exception("keys cannot be read")
+            keys, fault = (), f"{type(error).__name__}: {error}"
+        # From its end: one that takes as long as it may is not followed by the next at once.
+        self._asked_at_s = self._clock.monotonic()
+        if keys:
+            self._keys, self.fault, self._loaded_at_s = keys, "", self._asked_at_s
+        else:
+            self.fault = fault
+            log.warning("keys not refreshed, the ones at hand stay", detail=fault, keys=len(self._keys))
 
     def _match(self, key_id: str | None, algorithm: str) -> PublicKey | None:
         fitting = [key for key in self._keys if key.algorithm == algorithm]

@@ -12,6 +12,7 @@ from litestar.connection import ASGIConnection
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult, DefineMiddleware
 
 from api.auth import feed_keys
+from api.requests import refuse_repeated_headers
 from schemas.feeds import KEY_PREFIX
 
 PUBLIC = {"public": True}
@@ -24,6 +25,7 @@ class RequireToken(AbstractAuthenticationMiddleware):
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
         state = connection.app.state
+        refuse_repeated_headers(connection)
         if presented := _feed_key(connection):
             sender = await feed_keys.identify(state.database, presented)
             structlog.contextvars.bind_contextvars(tenant_id=str(sender.tenant_id), user_id=sender.subject)

@@ -93,7 +93,7 @@ class TokenChecker:
             ) from None
         except jwt.InvalidSignatureError:
             raise _refusal("the token's signature is wrong", "ask for a new token") from None
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise _refusal(f"the token is not valid: {error}", "ask for a new token") from None
 
     def _claims(self, claims: dict[str, Any]) -> Claims:
@@ -140,7 +140,7 @@ def _bearer(authorization: str | None) -> str:
 def _header(token: str) -> dict[str, Any]:
     try:
         return jwt.get_unverified_header(token)
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         raise _refusal("that is no JSON web token", "send what the issuer gave, whole") from None
 
 

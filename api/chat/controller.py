@@ -13,19 +13,18 @@ from litestar import Controller, Request, Response
 from litestar.di import NamedDependency
 from litestar.response import Stream
 
+from api.chat import encoding
+from api.chat.answers import Answer
 from api.chat.grounding import ground
 from api.chat.ledger import Attempt
-from api.chat.schemas import ChatRequest
-from api.chat.streams import ChatStream, Streams
+from api.chat.schemas import NAMES, ChatRequest
+from api.chat.supervisor import AnswerSupervisor
 from api.edge import CLIENT_GONE
 from api.routes import By, Db, body, post
 from api.search.embedding import QueryEmbedder
+from api.sse import HEADERS, MEDIA_TYPE
 from runtime import metrics
 from runtime.ids import new_id
-
-MEDIA_TYPE = "text/event-stream"
-HEADERS = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
-"""No cache keeps it, no proxy collects it."""
 
 _EXAMPLE = """\
 id: 0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f.2
@@ -33,8 +32,9 @@ event: delta
 data: {"text":"Everything enters Kafka through the log [1]."}
 
 """
-_DESCRIPTION = """Server-sent events: `start` (session, attempt, provider, freshness), `sources` (numbered passages), \
-`delta` (text), `citations` (checked against the sources), `usage`, and at last `done` or `error` (problem details)."""
+_DESCRIPTION = """Server-sent events: `start` (session, answer, attempt, provider, freshness), `sources` (numbered \
+passages), `delta` (text), `citations` (checked against the sources), `usage`, and at last `done` or `error` (problem \
+details)."""
 
 
 class ChatController(Controller):
@@ -51,13 +51,14 @@ class ChatController(Controller):
         answer=str,
         errors=(413, 415, 429),
         media_type=MEDIA_TYPE,
+        opt={"events": {name: event for event, name in NAMES.items()}},
     )
     async def stream_chat(
         self,
         request: Request[Any, Any, Any],
         database: Db,
         embedder: NamedDependency[QueryEmbedder],
-        streams: NamedDependency[Streams],
+        supervisor: NamedDependency[AnswerSupervisor],
         principal: By,
         data: Annotated[ChatRequest, body("Question", {"question": "Why no dual write?"})],
     ) -> Response[Any]:
@@ -65,7 +66,7 @@ class ChatController(Controller):
 
         Until the first text an error is a problem response with its own status; afterwards it is the event `error`.
         """
-        streams.admit(principal.tenant_id)
+        supervisor.admit(principal.tenant_id)
         grounding = await ground(database, embedder, principal.tenant_id, data)
         attempt = Attempt(
             tenant_id=principal.tenant_id,
@@ -76,23 +77,24 @@ class ChatController(Controller):
             path=request.scope["path"],
             key_id=principal.key_id,
         )
-        stream = streams.start(attempt, grounding)
+        answer = supervisor.start(attempt, grounding)
+        cursor = answer.open()
         if data.session_id is None:
             metrics.CHAT_SESSIONS.inc()
         try:
-            began = await _await_first(request, stream)
+            began = await _await_first(request, answer)
         except BaseException:
-            stream.abandon()
+            cursor.close()
             raise
         if not began:
-            stream.abandon()
+            cursor.close()
             return Response(None, status_code=CLIENT_GONE)
-        return Stream(stream.frames(), media_type=MEDIA_TYPE, headers=HEADERS)
+        return Stream(encoding.frames(answer, cursor), media_type=MEDIA_TYPE, headers=HEADERS)
 
 
-async def _await_first(request: Request[Any, Any, Any], stream: ChatStream) -> bool:
+async def _await_first(request: Request[Any, Any, Any], answer: Answer) -> bool:
     """True when there is something to show, False when the caller hung up before. Raises what went wrong."""
-    first = asyncio.create_task(stream.first())
+    first = asyncio.create_task(answer.first())
     gone = asyncio.create_task(_await_disconnect(request))
     try:
         await asyncio.wait({first, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -18,8 +18,7 @@ from api.db import Database, tenant_transaction
 from api.search import service as searching
 from api.search.embedding import QueryEmbedder
 from api.search.schemas import Degraded, Hit, SearchFreshness, SearchRequest
-from connectors.llm import Passage, Prompt
-from runtime.errors import InvalidInput
+from connectors.llm.prompts import Passage, Prompt, ask
 from schemas.arrays import arrays_of
 
 PASSAGE_CHARS_MAX = 4_000
@@ -35,8 +34,6 @@ If the sources do not answer the question, say so. Be brief and concrete, and an
 
 _SYNTAX = re.compile(r'["“”„]|(?<!\S)-+(?=\S)|\0')
 """What the search would read as an operator. A question has none: a dash before a word must not exclude it."""
-
-_WORD = re.compile(r"\w")
 
 _PASSAGES = """
   select wanted.place, c.body, c.heading_path, c.char_start, c.char_end, v.title
@@ -66,14 +63,12 @@ class Grounding(msgspec.Struct, frozen=True):
     degraded: list[Degraded]
 
     def prompt(self, output_tokens_max: int) -> Prompt:
-        return Prompt(SYSTEM, _user(self.question, self.passages), self.passages, output_tokens_max)
+        return ask(SYSTEM, _user(self.question, self.passages), self.passages, output_tokens_max)
 
 
 async def ground(database: Database, embedder: QueryEmbedder, tenant_id: UUID, request: ChatRequest) -> Grounding:
-    """Raises `InvalidInput` for a question without words, `DependencyUnavailable` when the search cannot answer."""
+    """Raises `DependencyUnavailable` when the search cannot answer. For a question without words nothing is found."""
     words = " ".join(_SYNTAX.sub(" ", request.question).split())
-    if not _WORD.search(words):
-        raise InvalidInput("the question has no words", hint="ask it in your own words")
     found = await searching.search(database, embedder, tenant_id, SearchRequest(words, limit=request.sources))
     rows: list[Any] = []
     if found.hits:

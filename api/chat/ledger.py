@@ -1,13 +1,14 @@
-"""The ledger: what each attempt used, in `app.usage_events`, once and for good.
+"""The books: an attempt is in `app.attempts` before its provider is asked, and in `app.usage_events` when it ended.
 
-Owns the row and the counting of one attempt. An attempt id is written at most once, so writing again after a lost
-connection changes nothing. Refuses prices: a cost that is not known is null, never 0.
+Owns the two rows and the counting of one attempt. An attempt is settled at most once, so writing again after a lost
+connection changes nothing; what a process that died left is settled by `streams/lost_attempts.py`. Refuses prices: a
+cost that is not known is null, never 0.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -20,13 +21,27 @@ from runtime.clock import Clock
 
 Outcome = Literal["completed", "failed", "cancelled"]
 
-_INSERT = """
+_BEGIN = """
+  insert into app.attempts (
+    tenant_id, attempt_id, process_id, session_id, user_id, key_id, provider, model, input_bytes,
+    output_tokens_max, begun_at
+  )
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now())
+  on conflict (tenant_id, attempt_id) do nothing
+"""
+
+_END = """
+  delete from app.attempts
+  where tenant_id = $1 and attempt_id = $2
+"""
+
+_SETTLE = """
   insert into app.usage_events (
     tenant_id, attempt_id, session_id, user_id, provider, model, input_uncached, cache_read, cache_write_5m,
-    cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, outcome, code, first_token_ms,
-    started_at, finished_at, key_id
+    cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, unseen_tokens_max, outcome, code,
+    first_token_ms, started_at, finished_at, key_id
   )
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
   on conflict (tenant_id, attempt_id) do nothing
 """
 
@@ -43,14 +58,22 @@ class Attempt(msgspec.Struct, frozen=True):
     key_id: str | None = None
 
 
+class SpentTokens(NamedTuple):
+    """What an attempt used so far. At most `unseen_tokens_max` more were charged: what a provider may have read and
+    written beyond our count. 0 where the provider counted."""
+
+    tokens: Tokens
+    source: UsageSource
+    unseen_tokens_max: int
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One row."""
 
     attempt: Attempt
     provider: str
     model: str
-    tokens: Tokens
-    usage_source: UsageSource
+    used: SpentTokens
     outcome: Outcome
     code: str
     first_token_ms: int | None
@@ -60,9 +83,12 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Meter:
-    """Counts one attempt while it runs. `prompt_bytes` is what the provider reads, 0 for one that counts none."""
+    """Counts one attempt while it runs. `prompt_bytes` is what the provider reads, and `output_tokens_max` what it may
+    write; both are 0 for one that counts none."""
 
-    def __init__(self, provider: str, model: str, prompt_bytes: int, clock: Clock) -> None:
+    def __init__(
+        self, provider: str, model: str, clock: Clock, *, prompt_bytes: int = 0, output_tokens_max: int = 0
+    ) -> None:
         self.provider = provider
         self.model = model
         self.started_at = clock.now()
@@ -70,7 +96,8 @@ class Meter:
         self._clock = clock
         self._began_s = clock.monotonic()
         self._last_s = 0.0
-        self._prompt_bytes = prompt_bytes
+        self.prompt_bytes = prompt_bytes
+        self.output_tokens_max = output_tokens_max
         self._answer_bytes = 0
         self._usage: TokenUsage | None = None
         self._asked = False
@@ -96,38 +123,58 @@ class Meter:
     def first_token_ms(self) -> int | None:
         return None if self.first_token_s is None else round(self.first_token_s * 1000)
 
-    def measure(self) -> tuple[Tokens, UsageSource]:
+    def measure(self) -> SpentTokens:
         """The tokens so far. What the provider did not count is estimated by the bytes, and said to be."""
         if self._usage and self._usage.complete:
-            return self._usage.tokens, "provider"
+            return SpentTokens(self._usage.tokens, "provider", 0)
         written = -(-self._answer_bytes // BYTES_PER_TOKEN)
         if self._usage:
             known = self._usage.tokens
-            return msgspec.structs.replace(known, output_visible=max(known.output_visible, written)), "partial"
-        read = -(-self._prompt_bytes // BYTES_PER_TOKEN) if self._asked else 0
-        return Tokens(input_uncached=read, output_visible=written), "estimated"
+            tokens = msgspec.structs.replace(known, output_visible=max(known.output_visible, written))
+            return SpentTokens(tokens, "partial", self._unwritten(tokens))
+        read = -(-self.prompt_bytes // BYTES_PER_TOKEN) if self._asked else 0
+        tokens = Tokens(input_uncached=read, output_visible=written)
+        # No token is less than a byte.
+        return SpentTokens(
+            tokens, "estimated", self.prompt_bytes - read + self._unwritten(tokens) if self._asked else 0
+        )
+
+    def _unwritten(self, tokens: Tokens) -> int:
+        return max(0, self.output_tokens_max - tokens.output_visible - tokens.reasoning)
 
     def entry(self, attempt: Attempt, outcome: Outcome, code: str) -> Entry:
-        tokens, source = self.measure()
-        for bucket, count in msgspec.structs.asdict(tokens).items():
+        used = self.measure()
+        for bucket, count in msgspec.structs.asdict(used.tokens).items():
             metrics.AI_TOKENS.labels(self.provider, self.model, bucket).inc(count)
         metrics.CHATS.labels(self.provider, outcome).inc()
         return Entry(
-            *(attempt, self.provider, self.model, tokens, source, outcome, code, self.first_token_ms),
+            *(attempt, self.provider, self.model, used, outcome, code, self.first_token_ms),
             started_at=self.started_at,
             # A clock that was set back must not make an answer end before it began.
             finished_at=max(self.started_at, self._clock.now()),
         )
 
 
-async def record(database: Database, entry: Entry) -> None:
-    """Idempotent. Raises `DependencyUnavailable` when the database does not take it now."""
-    attempt = entry.attempt
+async def begin(database: Database, process_id: UUID, attempt: Attempt, meter: Meter) -> None:
+    """Put an attempt into the books, before its provider is asked. Raises `DependencyUnavailable` when the database
+    does not take it: then nobody may be asked."""
     async with tenant_transaction(database, attempt.tenant_id) as connection:
         await connection.execute(
-            _INSERT,
+            _BEGIN,
+            *(attempt.tenant_id, attempt.attempt_id, process_id, attempt.session_id, attempt.user_id, attempt.key_id),
+            *(meter.provider, meter.model, meter.prompt_bytes, meter.output_tokens_max),
+        )
+
+
+async def settle(database: Database, entry: Entry) -> None:
+    """Idempotent: the first settlement stands. Raises `DependencyUnavailable` when the database is away."""
+    attempt, used = entry.attempt, entry.used
+    async with tenant_transaction(database, attempt.tenant_id) as connection:
+        await connection.execute(_END, attempt.tenant_id, attempt.attempt_id)
+        await connection.execute(
+            _SETTLE,
             *(attempt.tenant_id, attempt.attempt_id, attempt.session_id, attempt.user_id, entry.provider, entry.model),
-            *msgspec.structs.astuple(entry.tokens),
-            *(entry.cost_micro_usd, entry.usage_source, entry.outcome, entry.code, entry.first_token_ms),
-            *(entry.started_at, entry.finished_at, attempt.key_id),
+            *msgspec.structs.astuple(used.tokens),
+            *(entry.cost_micro_usd, used.source, used.unseen_tokens_max),
+            *(entry.outcome, entry.code, entry.first_token_ms, entry.started_at, entry.finished_at, attempt.key_id),
         )

@@ -1,4 +1,4 @@
-"""What a chat takes, and the events of its stream, on the wire. Pure encoders: an event in, bytes out."""
+"""What a chat takes, and the events of an answer. How they become bytes is `encoding`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from api.problems import Problem
 from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import Degraded, HitDocument, SearchFreshness
 from connectors.llm import Finish, Tokens
+from schemas import text
 from schemas.sources import Kind
 
 SOURCES_DEFAULT = 6
@@ -27,7 +28,13 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A question, and the conversation that it is counted to. Answers do not remember earlier questions."""
 
     question: Annotated[
-        str, Meta(min_length=1, max_length=QUERY_CHARS_MAX, description="A question, in your own words.")
+        str,
+        Meta(
+            pattern=text.BODY,
+            min_length=1,
+            max_length=QUERY_CHARS_MAX,
+            description="A question, in your own words.",
+        ),
     ]
     session_id: Annotated[
         UUID | None, Meta(description="The conversation that this belongs to, as `start` named it; none begins one.")
@@ -41,6 +48,7 @@ class Start(msgspec.Struct, frozen=True):
     """The first event: who answers, and how much of what was written the answer could know."""
 
     session_id: UUID
+    answer_id: UUID
     attempt_id: UUID
     provider: str
     model: str
@@ -89,10 +97,12 @@ class Citations(msgspec.Struct, frozen=True):
 
 
 class UsageSpent(msgspec.Struct, frozen=True):
-    """What goes into the ledger. `cost_micro_usd` null: the price is not known."""
+    """What goes into the ledger. At most `unseen_tokens_max` more were charged than were counted. `cost_micro_usd`
+    null: the price is not known."""
 
     tokens: Tokens
     usage_source: UsageSource
+    unseen_tokens_max: int
     cost_micro_usd: int | None
     first_token_ms: int | None
 
@@ -116,14 +126,3 @@ NAMES: dict[type, str] = {
     DoneEvent: "done",
     Problem: "error",
 }
-KEEP_ALIVE = b": still here\n\n"
-"""A comment: clients skip it, proxies see that the connection lives."""
-
-_ENCODER = msgspec.json.Encoder()
-
-
-def encode(attempt_id: UUID, sequence: int, event: ChatEvent) -> bytes:
-    """One server-sent event. Its id names the attempt and the place in it, and is unique for ever."""
-    name = NAMES[type(event)]
-    head = f"id: {attempt_id}.{sequence}\nevent: {name}\ndata: "
-    return head.encode() + _ENCODER.encode(event) + b"\n\n"  # JSON has no line break of its own

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from litestar import Controller, Response
-from litestar.datastructures import UploadFile
+from litestar import Controller, Request, Response
 from litestar.di import NamedDependency
-from litestar.enums import RequestEncodingType
-from litestar.openapi.spec import Example
-from litestar.params import Body, PathParameter, QueryParameter
+from litestar.params import PathParameter, QueryParameter
 from litestar.response import Stream
 
 from api import paging
@@ -26,12 +22,13 @@ from api.db import tenant_transaction
 from api.documents import service
 from api.documents.service import Document, DocumentPage, State
 from api.edge import traceparent
+from api.requests import receive_file
 from api.routes import By, Db, delete, get, post
 from connectors.objects import Objects, key_of
 from runtime.errors import TooLarge
 from runtime.settings import Settings
 
-_DOCUMENT = {
+_DOCUMENT: dict[str, Any] = {
     "id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
     "job_id": "0199f0c2-a1b3-7c3d-8e4f-5a6b7c8d9e0f",
     "state": "processed",
@@ -42,20 +39,27 @@ _DOCUMENT = {
     "size_bytes": 184320,
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "pages": 24,
+    "gaps": [],
+    "characters": {"text": {"held": 41200, "kept": 41200}, "form": {"held": 38, "kept": 38}},
+    "parser": 1,
     "version": 1,
     "created_at": "2026-01-15T09:00:00Z",
     "updated_at": "2026-01-15T09:00:02Z",
 }
-_STORED = _DOCUMENT | {"state": "stored", "title": "", "media_type": "", "pages": None, "version": 0}
+_STORED = _DOCUMENT | {"state": "stored", "title": "", "media_type": "", "pages": None, "characters": {}}
+_STORED |= {"parser": 0, "version": 0}
 
 DocumentId = Annotated[UUID, PathParameter(description="The document's id.")]
 
 
-@dataclass
-class UploadForm:
-    """One part, named `file`, with a file name."""
-
-    file: UploadFile
+_FORM = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary", "description": "The bytes, with a file name."}},
+    "required": ["file"],
+    "additionalProperties": False,
+    "examples": [{"file": "# Notes\n\nThe bytes of notes.md.\n"}],
+}
+"""One part, named `file`, with a file name."""
 
 
 class DocumentController(Controller):
@@ -72,25 +76,21 @@ class DocumentController(Controller):
         status=202,
         errors=(413, 415),
         also={200: (_DOCUMENT, "These bytes are here already.")},
+        opt={"form": _FORM},
     )
     async def upload_document(
         self,
+        request: Request[Any, Any, Any],
         database: Db,
         principal: By,
         settings: NamedDependency[Settings],
         objects: NamedDependency[Objects],
-        data: Annotated[
-            UploadForm,
-            Body(
-                media_type=RequestEncodingType.MULTI_PART,
-                examples=[Example("A file", value={"file": "# Notes\n\nThe bytes of notes.md.\n"})],
-            ),
-        ],
     ) -> Response[Document]:
-        """Markdown, HTML, plain text, DOCX, or PDF with text; the bytes decide, not the name. What becomes of it is in
+        """Markdown, HTML, text, DOCX, PDF, PPTX, XLSX or mail; the bytes decide, not the name. What becomes of it is in
         `state` and `reason`; a file that cannot be read is taken, and refused with the reason."""
+        file = await receive_file(request)
         try:
-            upload = await asyncio.to_thread(service.receive, data.file.file, data.file.filename)
+            upload = await asyncio.to_thread(service.receive, file.file, file.filename)
             if upload.size_bytes > settings.api.upload_bytes_max:
                 raise TooLarge(
                     f"the file has {upload.size_bytes} bytes", hint=f"at most {settings.api.upload_bytes_max}; split it"
@@ -104,7 +104,7 @@ class DocumentController(Controller):
             async with tenant_transaction(database, principal.tenant_id) as connection:
                 document, made = await service.create(connection, principal, upload, objects, trace)
         finally:
-            await data.file.close()
+            await file.close()
         return _answer(document, 202 if made else 200)
 
     @get("/", "List documents", {"items": [_DOCUMENT], "next_cursor": None}, "Documents, newest first.")

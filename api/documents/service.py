@@ -28,7 +28,7 @@ from runtime.errors import NotFound
 from runtime.ids import new_id
 from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
 
-State = Literal["stored", "processing", "processed", "refused"]
+State = Literal["stored", "processing", "processed", "partial", "refused"]
 FILE_NAME_CHARS_MAX = 255
 
 
@@ -38,8 +38,22 @@ class RefusalReason(msgspec.Struct, frozen=True):
     hint: str
 
 
+class TextCount(msgspec.Struct, frozen=True):
+    """Characters that are no white space: what the file holds, and what is in the text."""
+
+    held: int
+    kept: int
+
+
+class TextGap(msgspec.Struct, frozen=True):
+    code: str
+    detail: str
+    pages: Annotated[list[tuple[int, int]], Meta(description="First and last page of each range; empty: not by page.")]
+
+
 class Document(msgspec.Struct, frozen=True):
-    """`state` ends as processed or refused; `reason` says why it was refused. `id` is what a search result names."""
+    """`state` ends as processed, partial or refused; `reason` says why it was refused, or what its text has not. `id`
+    is what a search result names."""
 
     id: UUID
     job_id: Annotated[UUID, Meta(description="The job that parses it: GET /v1/jobs/{job_id}.")]
@@ -51,6 +65,14 @@ class Document(msgspec.Struct, frozen=True):
     size_bytes: int
     sha256: str
     pages: int | None
+    gaps: Annotated[list[TextGap], Meta(description="What the file shows and the text has not; empty: it is whole.")]
+    characters: Annotated[
+        dict[str, TextCount],
+        Meta(description="By kind of text. Deleted, hidden and the like are counted and left out."),
+    ]
+    parser: Annotated[
+        int, Meta(description="Version of the parser that read it; 0: none, or one of before there were.")
+    ]
     version: Annotated[int, Meta(description="Of its text; 0 while there is none.")]
     created_at: datetime
     updated_at: datetime
@@ -76,7 +98,7 @@ _READ_DOCUMENTS = """
   from (
     select
       d.document_id as id, d.job_id, d.file_name, d.title, d.media_type, d.size_bytes, d.pages, d.version,
-      encode(d.content_hash, 'hex') as sha256, d.created_at, d.updated_at,
+      d.gaps, d.characters, d.parser, encode(d.content_hash, 'hex') as sha256, d.created_at, d.updated_at,
       case when open and j.state in ('failed', 'cancelled') then 'refused' else d.state end as state,
       case
         when open and j.state = 'failed' then j.last_error
@@ -99,6 +121,7 @@ _READ_DOCUMENTS = """
   order by created_at desc, id desc
   limit $7
 """
+_JSON = ("reason", "gaps", "characters")
 _ANY = (None, None, None)
 """Whatever its state, from the beginning of the list."""
 
@@ -119,7 +142,7 @@ def _clean_name(file_name: str) -> str:
 
 async def find_by_hash(connection: Connection, tenant_id: UUID, content_hash: bytes) -> Document | None:
     row = await connection.fetchrow(_READ_DOCUMENTS, tenant_id, None, content_hash, *_ANY, 1)
-    return to_struct(row, Document, "reason") if row else None
+    return to_struct(row, Document, *_JSON) if row else None
 
 
 _INSERT_DOCUMENT = """
@@ -181,7 +204,7 @@ async def read(connection: Connection, tenant_id: UUID, document_id: UUID) -> Do
     row = await connection.fetchrow(_READ_DOCUMENTS, tenant_id, document_id, None, *_ANY, 1)
     if row is None:
         raise _no_such_document(document_id)
-    return to_struct(row, Document, "reason")
+    return to_struct(row, Document, *_JSON)
 
 
 async def page(
@@ -190,7 +213,7 @@ async def page(
     """Newest first."""
     part = paging.Slice(cursor, limit, tuple[datetime, UUID], "documents", state)
     rows = await connection.fetch(_READ_DOCUMENTS, tenant_id, None, None, state, *part.after, part.rows_max)
-    items = [to_struct(row, Document, "reason") for row in rows]
+    items = [to_struct(row, Document, *_JSON) for row in rows]
     return DocumentPage(*part.cut(items, lambda document: (document.created_at, document.id)))
 
 

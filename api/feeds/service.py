@@ -21,6 +21,7 @@ from api.watermarks import AsOf
 from runtime.errors import Conflict, Forbidden, InvalidInput, NotFound, RateLimited
 from runtime.ids import new_id
 from schemas import feeds as contract
+from schemas import text
 
 NAME_CHARS_MAX = 200
 FEEDS_MAX = 100
@@ -39,8 +40,8 @@ ITEMS_PER_MINUTE = 30_000
 """Defaults of a new feed, far above what a wiki or a tracker sends."""
 QUOTA_MAX = 10**15
 
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Its name in addresses and records.")]
-Name = Annotated[str, Meta(max_length=NAME_CHARS_MAX, description="Its name for people.")]
+Slug = Annotated[str, Meta(pattern=text.SLUG, description="Its name in addresses and records.")]
+Name = Annotated[str, Meta(pattern=text.LINE, max_length=NAME_CHARS_MAX, description="Its name for people.")]
 Items = Annotated[int, Meta(ge=0, le=QUOTA_MAX, description="Items that a day (UTC) takes.")]
 Bytes = Annotated[int, Meta(ge=0, le=QUOTA_MAX, description="Bytes that a day (UTC) takes, as Avro.")]
 PerMinute = Annotated[int, Meta(ge=1, le=1_000_000, description="Items that a minute takes over HTTP.")]
@@ -57,7 +58,7 @@ class NewFeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FeedChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is not named stays as it is."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)] | None = None
+    name: Annotated[str, Meta(pattern=text.NAME, min_length=1, max_length=NAME_CHARS_MAX)] | None = None
     items_per_day: Items | None = None
     bytes_per_day: Bytes | None = None
     items_per_minute: PerMinute | None = None
@@ -76,8 +77,10 @@ class NewItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: Annotated[str, Meta(description=f"At most {contract.TEXT_BYTES_MAX} bytes. Empty when deleted.")] = ""
     uri: Annotated[str, Meta(max_length=contract.URI_CHARS_MAX, description="Where people find it.")] | None = None
     deleted: bool = False
-    media_type: Annotated[str, Meta(description=f"One of {', '.join(contract.MEDIA_TYPES)}.")] = "text/markdown"
-    published_at: datetime | None = None
+    media_type: Annotated[
+        str, Meta(description="What the text is.", extra_json_schema={"enum": contract.MEDIA_TYPES})
+    ] = "text/markdown"
+    published_at: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 class NewItems(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,7 +101,7 @@ class FeedKey(msgspec.Struct, frozen=True):
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: Annotated[str, Meta(max_length=NAME_CHARS_MAX, description="Who has it.")] = ""
+    name: Annotated[str, Meta(pattern=text.LINE, max_length=NAME_CHARS_MAX, description="Who has it.")] = ""
 
 
 class ShownKey(msgspec.Struct, frozen=True):
@@ -396,8 +399,6 @@ async def receive(
 
 
 def _value(tenant_id: UUID, slug: str, item: NewItem, at: int) -> dict[str, Any]:
-    if item.published_at is not None and item.published_at.tzinfo is None:
-        raise _bad_item(at, "published_at", "the time has no zone")
     value = {
         "tenant_id": str(tenant_id),
         "feed": slug,

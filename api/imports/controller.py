@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, Parameter
 
 from api.imports import freshness, service
-from api.imports.schemas import BatchResult, Events, FinishedImport, Import, StartImport
+from api.imports.schemas import BatchResult, Events, FinishedImport, Import, ImportEvent, StartImport
 from api.requests import require_zone
 from api.routes import By, Db, body, get, post
 from runtime.settings import Settings
@@ -86,6 +86,7 @@ class ImportController(Controller):
         "What became of each.",
         errors=(404, 409, 413, 415),
         operation_id="sendImportEvents",
+        opt={"items": ImportEvent},
     )
     async def events(
         self,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, time
 from itertools import groupby
 from typing import Literal
 from uuid import UUID
@@ -25,7 +25,9 @@ from uuid import UUID
 import msgspec
 
 from api.adrs.document import ParsedAdr, parse
-from api.adrs.mentions import Mention, number_of_path
+from api.adrs.mentions import number_of_path
+from api.adrs.reading.dates import day_order
+from api.adrs.reading.words import WORDS, Words
 from api.imports.schemas import (
     AUTHOR_CHARS_MAX,
     MESSAGE_CHARS_MAX,
@@ -34,9 +36,14 @@ from api.imports.schemas import (
     ImportEvent,
     Remark,
 )
+from runtime.decoding import decode
 from runtime.ids import new_id
 
 _UNREADABLE = re.compile("[\\0\ufffd]+")
+
+BODY_GROWTH_MAX = 2
+"""Bytes of a body for each byte of its file. Both are kept, and a record of the topic that versions are captured to
+holds four times the largest text. Letters of other encodings take two; what takes more is not text."""
 
 VersionChange = Literal["create", "update", "rename", "delete", "restore"]
 
@@ -47,6 +54,7 @@ class PlannedHead:
 
     adr_id: UUID
     number: int | None = None
+    label: str | None = None
     title: str = ""
     status: str = "unknown"
     version: int = 0
@@ -56,7 +64,7 @@ class PlannedHead:
     deleted_at: datetime | None = None
     body: str | None = None
     original: bytes | None = None
-    links: tuple[Mention, ...] | None = None
+    document: ParsedAdr | None = None
     is_new: bool = False
     stored_number: int | None = None
     stored_source_key: str | None = None
@@ -131,7 +139,20 @@ def remark(event: ImportEvent, code: str, detail: str) -> Remark:
 # ------------------------------------------------------------------------------------------------ reading one change
 
 
-def prepare(event: ImportEvent, content_bytes_max: int) -> ReadableEvent | Remark:
+def prepare_all(
+    events: Sequence[ImportEvent], content_bytes_max: int, words: Words = WORDS
+) -> list[ReadableEvent | Remark]:
+    """Read the texts of a batch. Their dates tell together whether their authors write the day before the month."""
+    contents = [content for event in events if (content := event.bytes_()) is not None]
+    day_first = day_order(
+        content.decode("utf-8", "replace") for content in contents if len(content) <= content_bytes_max
+    )
+    return [prepare(event, content_bytes_max, day_first=day_first, words=words) for event in events]
+
+
+def prepare(
+    event: ImportEvent, content_bytes_max: int, *, day_first: bool | None = None, words: Words = WORDS
+) -> ReadableEvent | Remark:
     """Read a change's text, or say why the change is refused."""
     if fault := _fault(event):
         return remark(event, "invalid-input", fault)
@@ -144,27 +165,41 @@ def prepare(event: ImportEvent, content_bytes_max: int) -> ReadableEvent | Remar
     if content is None:
         return remark(event, "invalid-input", "the change has no content")
     body, original = readable(content)
-    document = parse(body, path=event.path)
-    remarks = [remark(event, oddity, _ODDITIES.get(oddity, oddity)) for oddity in document.oddities]
+    document = parse(body, path=event.path, day_first=day_first, words=words)
+    where = {place.oddity: f" (line {place.line}: {place.text!r})" for place in document.places}
+    remarks = [remark(event, each, _ODDITIES.get(each, each) + where.get(each, "")) for each in document.oddities]
     if original is not None:
-        remarks.append(remark(event, "not-text", "not UTF-8, or it holds U+0000: the original bytes are kept"))
+        remarks.append(
+            remark(
+                event,
+                "not-text",
+                "not UTF-8, or it holds U+0000: read as well as it can be, and the original bytes are kept",
+            )
+        )
     if document.role != "record":
         remarks.append(remark(event, document.role, f"reads as {_ROLES[document.role]}, not as a decision"))
     return ReadableEvent(event, body, original, document, tuple(remarks))
 
 
-_ROLES: Mapping[str, str] = {"index": "an index of decisions", "template": "a template for decisions"}
+_ROLES: Mapping[str, str] = {
+    "index": "an index of decisions",
+    "template": "a template for decisions",
+    "companion": "a companion of a decision, such as a plan or notes",
+}
 _ODDITIES: Mapping[str, str] = {
     "empty": "the file is empty",
     "no-title": "no title was found; the file name stands in",
     "long-title": "the title is cut",
     "no-status": "no status was found",
     "unknown-status": "the status is none that is known; the text keeps it",
+    "weak-status": "what the status says is not certain: the text keeps it",
+    "contradicting-status": "the status says two things: the text keeps them",
     "placeholder": "the status is still the template's choice of several",
     "number-mismatch": "the heading has another number than the file name, which counts",
     "mixed-line-endings": "line ends of more than one kind",
     "byte-order-mark": "starts with a byte order mark",
     "front-matter-unclosed": "front matter is opened and never closed",
+    "front-matter-broken": "front matter is not valid: what could be read of it was",
     "unknown-date": "the date is ambiguous or not understood",
     "links-capped": "more links than are kept",
 }
@@ -176,12 +211,13 @@ def readable(content: bytes) -> tuple[str, bytes | None]:
     What cannot be read is one replacement character, however long it is: written out for each byte it would be three
     times as large as the file, and both together too large for a record of the topic that versions are captured to.
     """
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-        return _UNREADABLE.sub("\ufffd", content.decode(encoding, "replace")), content
-    return (_UNREADABLE.sub("\ufffd", text), content) if "\0" in text else (text, None)
+    found = decode(content)
+    body = _UNREADABLE.sub("\ufffd", found.text)
+    if found.encoding == "utf-8" and found.exact:
+        return body, content if "\0" in found.text else None
+    if len(body.encode()) > BODY_GROWTH_MAX * len(content) + 3:
+        body = _UNREADABLE.sub("\ufffd", content.decode("utf-8", "replace"))
+    return body, content
 
 
 def _fault(event: ImportEvent) -> str:
@@ -196,6 +232,10 @@ def _fault(event: ImportEvent) -> str:
         return "a rename needs `old_path`"
     if event.committed_at.tzinfo is None:
         return "`committed_at` needs a time zone"
+    try:
+        event.committed_at.astimezone(UTC)
+    except OverflowError:
+        return "`committed_at` lies outside of the years 1 to 9999, in UTC"
     return ""
 
 
@@ -301,8 +341,13 @@ class _Planner:
     def _write(self, head: PlannedHead, kind: VersionChange, change: ReadableEvent) -> None:
         event, document = change.event, change.document
         assert document is not None
+        if self.snapshot and kind == "create" and document.date is not None:
+            # The time of a file says when it was copied; its text, when the decision was made.
+            told = datetime.combine(document.date, time(), UTC)
+            event = msgspec.structs.replace(event, committed_at=min(told, event.committed_at))
         self._number(head, kind, change)
-        head.title, head.status, head.links = document.title, document.status, document.links
+        head.title, head.status, head.label = document.title, document.status, document.label_beside_number
+        head.document = document
         head.body, head.original = change.body, change.original
         head.source_key, head.deleted_at = event.path, None
         self.state.live[event.path] = head

@@ -9,6 +9,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from schemas import text
+
 EVENTS_MAX = 500
 """Changes in one request: about 5 MB of ordinary records, and a transaction that takes well under a second."""
 PATH_CHARS_MAX = 500
@@ -21,18 +23,26 @@ MESSAGE_CHARS_MAX = 2_000
 EXAMPLES_MAX = 5
 """How many of each kind of refusal and oddity are kept with their place; all are counted."""
 
+LOGS_MAX = 20
+"""Names that the log of a folder may have: one for each folder above it that says whose records are below."""
+
 Key = Annotated[str, Meta(min_length=1)]
+Slug = Annotated[str, Meta(pattern=text.SLUG)]
 
 
 class StartImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`log` is the slug of the log that the ADRs go to; it is made when it is missing.
 
     A `snapshot` knows the present only: a file whose text the log has already is passed over, whatever its `ref` is.
+    With `folder`, the first of `log` and `or_logs` that has ADRs from this folder already is taken, so that an earlier
+    import is gone on with; an empty one means paths without a folder.
     """
 
-    source: Annotated[str, Meta(min_length=1, max_length=500)]
-    log: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = "main"
+    source: Annotated[str, Meta(pattern=text.NAME, min_length=1, max_length=500)]
+    log: Slug = "main"
     snapshot: bool = False
+    folder: Annotated[str, Meta(max_length=PATH_CHARS_MAX)] | None = None
+    or_logs: Annotated[tuple[Slug, ...], Meta(max_length=LOGS_MAX)] = ()
 
 
 class ImportEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +61,7 @@ class ImportEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     subject: str = ""
     content: str | None = None
     content_base64: bytes | None = None
-    size_bytes: Annotated[int, Meta(ge=0)] = 0
+    size_bytes: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
     def bytes_(self) -> bytes | None:
         """The file's bytes, or None when they were not sent."""
@@ -61,7 +71,8 @@ class ImportEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Events in the order in which they happened. Keep the changes of one commit in one request where they fit."""
 
-    events: Annotated[tuple[ImportEvent, ...], Meta(max_length=EVENTS_MAX)]
+    events: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=EVENTS_MAX)]
+    """Each an `ImportEvent`, or what is refused by itself."""
 
 
 class Remark(msgspec.Struct, frozen=True):
@@ -71,6 +82,7 @@ class Remark(msgspec.Struct, frozen=True):
     ref: str
     code: str
     detail: str
+    line: Annotated[int | None, Meta(description="Which event of its request it was, from 1; null: not known.")] = None
 
 
 class Tally(msgspec.Struct, frozen=True):

@@ -12,17 +12,27 @@ from uuid import UUID
 
 import msgspec
 
-from api.adrs.mentions import number_of_path
 from api.auth.users import Principal
 from api.db import Connection, Database, tenant_transaction
 from api.edge import traceparent
 from api.imports import store
 from api.imports.links import KnownAdr, Resolver
-from api.imports.plan import BatchPlan, ReadableEvent, plan, prepare, remark
-from api.imports.schemas import BatchResult, FinishedImport, Import, ImportEvent, Remark, StartImport
+from api.imports.plan import BatchPlan, ReadableEvent, plan, prepare_all, remark
+from api.imports.schemas import (
+    PATH_CHARS_MAX,
+    REF_CHARS_MAX,
+    BatchResult,
+    FinishedImport,
+    Import,
+    ImportEvent,
+    Remark,
+    StartImport,
+)
+from api.requests import NOT_JSON, decode
+from api.words import service as words
 from connectors.postgres.errors import translate
 from runtime import metrics
-from runtime.errors import Unprocessable
+from runtime.errors import InvalidInput, Unprocessable
 from runtime.logs import get_logger
 
 log = get_logger("api.imports")
@@ -39,13 +49,27 @@ async def read(database: Database, principal: Principal, import_id: UUID) -> Imp
 
 
 async def receive(
-    database: Database, principal: Principal, import_id: UUID, events: Sequence[ImportEvent], *, adr_bytes_max: int
+    database: Database,
+    principal: Principal,
+    import_id: UUID,
+    sent: Sequence[msgspec.Raw | ImportEvent],
+    *,
+    adr_bytes_max: int,
 ) -> BatchResult:
     """Apply a batch. Raises `NotFound` for an import that is not this tenant's."""
+    read = [_read_event(raw, line) for line, raw in enumerate(sent, 1)]
+    events = [event for event in read if isinstance(event, ImportEvent)]
+    malformed = [event for event in read if isinstance(event, Remark)]
     # Reading 500 texts takes a few hundred milliseconds: in a thread, so that other requests go on.
-    read_texts = await asyncio.to_thread(lambda: [prepare(event, adr_bytes_max) for event in events])
+    own = await words.load(database, principal.tenant_id)
+    read_texts = await asyncio.to_thread(prepare_all, events, adr_bytes_max, own)
     changes = [item for item in read_texts if isinstance(item, ReadableEvent)]
-    refused = [item for item in read_texts if isinstance(item, Remark)]
+    lines = [line for line, event in enumerate(read, 1) if isinstance(event, ImportEvent)]
+    refused = [
+        msgspec.structs.replace(item, line=line)
+        for line, item in zip(lines, read_texts, strict=True)
+        if isinstance(item, Remark)
+    ]
     async with tenant_transaction(database, principal.tenant_id) as connection:
         _, log_id, snapshot = await store.read(connection, import_id)
         await store.lock_log(connection, log_id)
@@ -53,16 +77,39 @@ async def receive(
         done = await batch.apply_all(changes)
         done.refused[:0] = refused
         await store.remember_refusals(connection, principal.tenant_id, log_id, done.refused)
-        await store.count(connection, import_id, done, len(events))
+        # What has not even the shape of a change may be sent again under the same name, put right.
+        done.refused[:0] = malformed
+        await store.count(connection, import_id, done, len(sent))
     _measure(done)
     return BatchResult(
-        received=len(events),
+        received=len(sent),
         applied=done.applied,
         skipped=done.skipped,
         versions=len(done.versions),
         refused=tuple(done.refused),
         odd=tuple(done.odd),
     )
+
+
+def _read_event(raw: msgspec.Raw | ImportEvent, line: int) -> ImportEvent | Remark:
+    if isinstance(raw, ImportEvent):
+        return raw
+    try:
+        event: ImportEvent = decode(bytes(raw), ImportEvent)
+    except InvalidInput as error:
+        return Remark(*_find_names(raw), "invalid-input", error.detail, line)
+    return event
+
+
+def _find_names(raw: msgspec.Raw) -> tuple[str, str]:
+    """Path and ref of what is no change, as far as it has them."""
+    try:
+        found = msgspec.json.decode(raw)
+    except NOT_JSON:
+        return "", ""
+    names = (found.get(name) if isinstance(found, dict) else None for name in ("path", "ref"))
+    path, ref = (name.replace("\0", "\ufffd") if isinstance(name, str) else "" for name in names)
+    return path[:PATH_CHARS_MAX], ref[:REF_CHARS_MAX]
 
 
 def _measure(done: BatchPlan) -> None:
@@ -137,14 +184,13 @@ async def finish(database: Database, principal: Principal, import_id: UUID) -> F
 
 
 def _free_numbers(adrs: Sequence[KnownAdr]) -> dict[UUID, int]:
-    """Numbers for living ADRs that have none although their file name claims one that nobody has (any more)."""
+    """Numbers for living ADRs that have none although they claim one that nobody has (any more)."""
     taken = {adr.number for adr in adrs}
     given: dict[UUID, int] = {}
     for adr in adrs:
-        wanted = number_of_path(adr.path or "")
-        if adr.live and adr.number is None and wanted is not None and wanted not in taken:
-            taken.add(wanted)
-            given[adr.adr_id] = wanted
+        if adr.live and adr.path and adr.number is None and adr.wanted is not None and adr.wanted not in taken:
+            taken.add(adr.wanted)
+            given[adr.adr_id] = adr.wanted
     return given
 
 

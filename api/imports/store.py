@@ -13,7 +13,8 @@ from uuid import UUID
 
 import msgspec
 
-from api.adrs import links
+from api.adrs import links, readings
+from api.adrs.document import ParsedAdr
 from api.adrs.mentions import number_of_path
 from api.db import Connection, to_struct
 from api.imports.links import KnownAdr
@@ -27,9 +28,26 @@ from schemas.arrays import arrays_of
 # ------------------------------------------------------------------------------------------------- the import itself
 
 
+_FIND_LOG = """
+  select a.log_id
+  from app.adrs a
+  join app.logs l using (tenant_id, log_id)
+  where l.slug = any($2)
+    and a.source_key is not null
+    and case when $1 = '' then position('/' in a.source_key) = 0 else starts_with(a.source_key, $1 || '/') end
+  group by a.log_id, l.slug
+  order by array_position($2, l.slug)
+  limit 1
+"""
+
+
 async def start(connection: Connection, tenant_id: UUID, wanted: StartImport) -> Import:
-    """A new import into the log `wanted.log`, which is made when it is missing."""
-    log_id = await logs.ensure(connection, tenant_id, wanted.log)
+    """A new import into the log `wanted.log`, which is made when it is missing, or into the one that has its folder."""
+    log_id = None
+    if wanted.folder is not None:
+        slugs = [wanted.log, *wanted.or_logs]
+        log_id = await connection.fetchval(_FIND_LOG, wanted.folder.rstrip("/"), slugs)
+    log_id = log_id or await logs.ensure(connection, tenant_id, wanted.log)
     import_id = new_id()
     await connection.execute(
         "insert into app.imports (tenant_id, import_id, log_id, source, snapshot) values ($1, $2, $3, $4, $5)",
@@ -123,7 +141,7 @@ def _tally(stored: str, remarks: Iterable[Remark]) -> str:
 
 
 _READ_HEADS = """
-  select adr_id, number, title, status, version, source_key, created_at, updated_at, deleted_at
+  select adr_id, number, label, title, status, version, source_key, created_at, updated_at, deleted_at
   from app.adrs
   where log_id = $1 and (source_key = any($2) or number = any($3))
   order by updated_at, adr_id
@@ -211,18 +229,20 @@ async def _load_texts(connection: Connection, heads: Sequence[PlannedHead]) -> N
 
 _INSERT_ADRS = """
   insert into app.adrs (
-    tenant_id, log_id, adr_id, number, title, status, version, source_key, created_at, updated_at, deleted_at
+    tenant_id, log_id, adr_id, number, label, title, status, version, source_key, created_at, updated_at,
+    deleted_at
   )
   select $1, $2, *
   from unnest(
-    $3::uuid[], $4::int[], $5::text[], $6::text[], $7::int[], $8::text[], $9::timestamptz[],
-    $10::timestamptz[], $11::timestamptz[]
+    $3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::int[], $9::text[], $10::timestamptz[],
+    $11::timestamptz[], $12::timestamptz[]
   )
 """
 _UPDATE_ADRS = """
   update app.adrs a
   set
     number = n.number,
+    label = n.label,
     title = n.title,
     status = n.status,
     version = n.version,
@@ -230,8 +250,9 @@ _UPDATE_ADRS = """
     updated_at = n.updated_at,
     deleted_at = n.deleted_at
   from unnest(
-    $1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $6::text[], $7::timestamptz[], $8::timestamptz[]
-  ) as n (adr_id, number, title, status, version, source_key, updated_at, deleted_at)
+    $1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], $8::timestamptz[],
+    $9::timestamptz[]
+  ) as n (adr_id, number, label, title, status, version, source_key, updated_at, deleted_at)
   where a.adr_id = n.adr_id
 """
 _LET_GO = "update app.adrs set number = null, source_key = null where adr_id = any($1)"
@@ -272,7 +293,9 @@ async def write(
     if plan.versions:
         columns = arrays_of(map(msgspec.structs.astuple, plan.versions), len(VersionRow.__struct_fields__))
         await connection.execute(_INSERT_VERSIONS, tenant_id, author_id, traceparent, *columns)
-    await _write_links(connection, tenant_id, [head for head in touched if head.links is not None])
+    read = [(head.adr_id, head.document) for head in touched if head.document is not None]
+    await _write_links(connection, tenant_id, read)
+    await readings.keep(connection, tenant_id, read)
     await _raise_next_number(connection, log_id, max((head.number or 0 for head in touched), default=0))
 
 
@@ -286,7 +309,7 @@ async def _raise_next_number(connection: Connection, log_id: UUID, given: int) -
 def _columns(heads: Sequence[PlannedHead], *, created: bool) -> list[list[Any]]:
     rows = [
         (
-            *(head.adr_id, head.number, head.title, head.status, head.version, head.source_key),
+            *(head.adr_id, head.number, head.label, head.title, head.status, head.version, head.source_key),
             *((head.created_at,) if created else ()),
             *(head.updated_at, head.deleted_at),
         )
@@ -303,12 +326,12 @@ _ADD_LINKS = """
 """
 
 
-async def _write_links(connection: Connection, tenant_id: UUID, heads: Sequence[PlannedHead]) -> None:
+async def _write_links(connection: Connection, tenant_id: UUID, read: Sequence[tuple[UUID, ParsedAdr]]) -> None:
     """Make the links from texts what the newest texts say. Those that stay are not written again."""
-    if not heads:
+    if not read:
         return
-    rows = [(head.adr_id, link.kind, link.target) for head in heads for link in head.links or ()]
-    columns = await links.drop_from_texts(connection, [head.adr_id for head in heads], rows)
+    rows = [(adr_id, link.kind, link.target) for adr_id, document in read for link in document.links]
+    columns = await links.drop_from_texts(connection, [adr_id for adr_id, _ in read], rows)
     if rows:
         await connection.execute(_ADD_LINKS, tenant_id, *columns)
 
@@ -318,10 +341,12 @@ async def _write_links(connection: Connection, tenant_id: UUID, heads: Sequence[
 
 _READ_PATHS = """
   select
-    a.adr_id, a.number, a.source_key as path, a.deleted_at is null as live,
-    coalesce(array_agg(distinct v.source_key) filter (where v.source_key <> a.source_key), '{}') as former
+    a.adr_id, a.number, a.label, a.source_key as path, a.deleted_at is null as live,
+    coalesce(array_agg(distinct v.source_key) filter (where v.source_key <> a.source_key), '{}') as former,
+    max(r.number) as wanted, count(r.adr_id) > 0 as has_reading
   from app.adrs a
   left join app.adr_versions v using (tenant_id, adr_id)
+  left join app.adr_readings r using (tenant_id, adr_id)
   where a.log_id = $1
   group by a.tenant_id, a.adr_id
   order by a.created_at, a.adr_id
@@ -330,8 +355,16 @@ _READ_PATHS = """
 
 async def load_adrs(connection: Connection, log_id: UUID) -> list[KnownAdr]:
     """Every ADR of the log, with the paths that it has had."""
-    rows = await connection.fetch(_READ_PATHS, log_id)
-    return [KnownAdr(row["adr_id"], row["number"], row["path"], row["live"], tuple(row["former"])) for row in rows]
+    return [
+        KnownAdr(
+            *(row["adr_id"], row["number"], row["path"], row["live"]),
+            former_paths=tuple(row["former"]),
+            label=row["label"] or "",
+            # A text that no reader of this release has read claims what its path does.
+            wanted=row["wanted"] if row["has_reading"] else number_of_path(row["path"] or ""),
+        )
+        for row in await connection.fetch(_READ_PATHS, log_id)
+    ]
 
 
 _SET_NUMBERS = """

@@ -27,6 +27,7 @@ _JOB = {
     "done": 150,
     "total": 1200,
     "unit": "sources",
+    "result": {},
     "attempts": 0,
     "cancel_requested": False,
     "last_error": None,
@@ -63,7 +64,8 @@ class JobController(Controller):
         ] = None,
     ) -> Response[Job]:
         """`reindex` asks again for the vectors that the tenant's ADRs lack; it changes nothing where none is
-        missing."""
+        missing. `reread` reads the texts of its ADRs again, with the reader and the words of today, and says what
+        changed; it makes no versions."""
         service.require_valid(data)
         trace = traceparent()
         async with tenant_transaction(database, principal.tenant_id) as connection:

@@ -46,6 +46,7 @@ class Job(msgspec.Struct, frozen=True):
     done: int
     total: int | None
     unit: str
+    result: Annotated[dict[str, Any], Meta(description="What it found so far, in the kind's own words.")]
     attempts: Annotated[int, Meta(description="Failures in a row, since something was done last.")]
     cancel_requested: bool
     last_error: JobError | None
@@ -124,7 +125,7 @@ _EMIT_SUBMITTED = """
 
 _READ_JOBS = """
   select
-    job_id, kind, params, state, phase, done, total, unit, attempts,
+    job_id, kind, params, state, phase, done, total, unit, result, attempts,
     cancel_requested_at is not null as cancel_requested, last_error, created_at, started_at, heartbeat_at,
     finished_at
   from app.jobs
@@ -180,4 +181,4 @@ async def cancel(connection: Connection, tenant_id: UUID, job_id: UUID) -> Job:
 
 
 def _job(row: Any) -> Job:
-    return to_struct(row, Job, "params", "last_error")
+    return to_struct(row, Job, "params", "result", "last_error")

@@ -15,12 +15,14 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from litestar.response import Stream
 
 from api import watermarks
-from api.chat.controller import HEADERS, MEDIA_TYPE
 from api.edge import HEAD_STATE
+from api.live import events
 from api.live.hub import Hub
 from api.live.join import TOKEN_CHARS_MAX
 from api.live.reader import Reader, require_token
+from api.live.rows import RowDelta
 from api.routes import By, Db, get
+from api.sse import HEADERS, MEDIA_TYPE
 from runtime.errors import NotFound
 
 _EXAMPLE = """\
@@ -39,6 +41,13 @@ one change, `op` is `upsert` or `delete`; a column that is not in `row` did not 
 second, how far the picture is (`as_of`), and what does not answer (`waits_for`). `reset`: forget every row, a \
 snapshot follows; `reason` says why. `end`: the last event, with its `reason`; ask again with the last `id`. The `id` \
 of each event resumes there."""
+_EVENTS = {
+    "snapshot": events.SnapshotEvent,
+    "delta": RowDelta,
+    "watermark": events.WatermarkEvent,
+    "reset": events.ResetEvent,
+    "end": events.EndEvent,
+}
 _Token = Annotated[
     str | None,
     HeaderParameter(
@@ -66,6 +75,7 @@ class LiveController(Controller):
         answer=str,
         errors=(404, 413, 429),
         media_type=MEDIA_TYPE,
+        opt={"events": _EVENTS},
     )
     async def read_live(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,9 +12,10 @@ Reset = Literal["behind", "expired", "other-view", "other-tenant", "other-log", 
 """Why a reader starts anew. `behind`: the changes since then are not held any more, or the reader was too slow.
 `expired`: the token is too old. `other-log`: the topic was made anew, or filled anew by change capture. `unreadable`:
 a record that cannot be decoded; the table is right all the same."""
-End = Literal["token-expired", "closing", "slow", "too-large"]
+End = Literal["token-expired", "closing", "slow", "too-large", "other-log"]
 """Why a stream ends. After the first three a new request with `Last-Event-ID` goes on where this one ended.
-`too-large`: the view has more rows by now than a live read carries."""
+`too-large`: the view has more rows by now than a live read carries. `other-log`: the log tells of what the database
+does not know, because it was set back to an earlier state; an operator must mend that."""
 
 
 class WatermarkEvent(msgspec.Struct, frozen=True):
@@ -36,12 +37,15 @@ class EndEvent(msgspec.Struct, frozen=True):
     reason: End
 
 
+class SnapshotEvent(msgspec.Struct, frozen=True):
+    """Rows of the view, at most 500; `more` until the last of them are here."""
+
+    rows: list[dict[str, Any]]
+    more: bool
+    as_of: AsOf
+
+
 _ENCODER = msgspec.json.Encoder()
-
-
-def encode_frame(name: str, data: bytes, token: str) -> bytes:
-    """One server-sent event. JSON has no line break of its own."""
-    return f"id: {token}\nevent: {name}\ndata: ".encode() + data + b"\n\n"
 
 
 def encode(value: msgspec.Struct) -> bytes:

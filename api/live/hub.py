@@ -1,7 +1,8 @@
 """What all live readers of this process share, put together.
 
 Owns the start with the first reader and the end with the process. Refuses the parts' work: `admission` has the bounds,
-`partitions` the records, `decoding` the schemas, `polling` how far everything is. Refuses to write to a response:
+`partitions` the records, `decoding` the schemas, `sessions` which records are of this database, `polling` how far
+everything is. Refuses to write to a response:
 `reader` does.
 """
 
@@ -14,6 +15,7 @@ from api.live.admission import Admission
 from api.live.decoding import ChangeDecoder
 from api.live.partitions import Partitions
 from api.live.polling import Poller
+from api.live.sessions import KnownSessions
 from api.live.states import OffsetWatermark
 from api.watermarks import UNKNOWN, AsOf, judge
 from runtime.clock import Clock
@@ -31,6 +33,7 @@ class Hub:
         self.views = {view.name: view for view in views if view.live}
         self.admission = Admission(settings.api)
         self.decoder = ChangeDecoder(settings.registry)
+        self.sessions = KnownSessions(database)
         self.partitions = Partitions(settings.kafka, settings.cdc.prefix, self.decoder, clock)
         self.poller = Poller(database, settings.cdc.slot, self.partitions, clock, self._cut_stalled)
 

@@ -104,7 +104,7 @@ class ResumeToken(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
                 raise ValueError("below zero")
             if max(token.offset, token.at_s, token.xmin, token.xmax, token.lsn, *token.xip) >= 1 << 63:
                 raise ValueError("beyond all bounds")
-        except (ValueError, binascii.Error, msgspec.DecodeError, UnicodeError) as error:
+        except (ValueError, binascii.Error, msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise InvalidInput(
                 f"that is no resume token of a live read: {type(error).__name__}",
                 hint="send the id of the last event as Last-Event-ID, or nothing to start anew",

@@ -21,10 +21,11 @@ from uuid import UUID
 from api.live.decoding import ChangeDecoder
 from api.live.ring import Ring
 from api.live.states import OffsetWatermark
+from connectors.kafka.logs import Logs, TopicState
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.partitioner import partition_for
 from connectors.kafka.records import TopicPartition
-from connectors.kafka.tail import PartitionBatch, TopicTail, topic_ids
+from connectors.kafka.tail import PartitionBatch, TopicTail
 from runtime.clock import Clock
 from runtime.settings import KafkaSettings
 from schemas.flows import KeptView
@@ -115,6 +116,7 @@ class Partitions:
         self._starting: dict[TopicPartition, asyncio.Lock] = {}
         self._tail: TailOnLoop | None = None
         self._offsets: Offsets | None = None
+        self._logs: Logs | None = None
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -183,7 +185,7 @@ class Partitions:
 
     def _ask_start(self, source: TopicPartition, at_ms: int) -> tuple[str, int]:
         """The topic's id, and the first offset since a time, or the end. Blocks."""
-        topic_id = topic_ids(self._settings, [source.topic])[source.topic]
+        topic_id = self._open_logs().describe([source.topic])[source.topic].topic_id
         offsets = self._open_offsets()
         end = offsets.end([source])[source]
         since = offsets.at([source], at_ms)[source]
@@ -191,11 +193,11 @@ class Partitions:
 
     # --- for the poll -----------------------------------------------------------------------------------------------
 
-    def ask_ends(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, str]]:
-        """Where each partition ends, and its topic's id. Blocks; raises `DependencyUnavailable`."""
-        ids = topic_ids(self._settings, sorted({source.topic for source in sources}))
+    def ask_ends(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, TopicState]]:
+        """Where each partition ends, and its topic now. Blocks; raises `DependencyUnavailable`."""
+        topics = self._open_logs().describe({source.topic for source in sources})
         ends = self._open_offsets().end(sources)
-        return {source: (ends[source], ids[source.topic]) for source in sources}
+        return {source: (ends[source], topics[source.topic]) for source in sources}
 
     def forget_idle(self) -> None:
         """Leave partitions that nobody has read for a while."""
@@ -222,6 +224,11 @@ class Partitions:
                 partition.lose()
             else:
                 partition.wake(news)
+
+    def _open_logs(self) -> Logs:
+        if self._logs is None:
+            self._logs = Logs(self._settings)
+        return self._logs
 
     def _open_offsets(self) -> Offsets:
         if self._offsets is None:

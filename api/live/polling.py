@@ -133,12 +133,13 @@ class Poller:
         self._note_answer("database")
         certain = next((poll for poll in reversed(self._polls) if poll.wal <= progress), None)
         partitions = self._partitions.all()
-        found = await asyncio.to_thread(self._partitions.ask_ends, [each.source for each in partitions])
+        read = {each.source: each.ring.next for each in partitions}  # before the ends are asked for: they only grow
+        found = await asyncio.to_thread(self._partitions.ask_ends, list(read))
         self._note_answer("kafka")
         for partition in partitions:
-            end, topic_id = found[partition.source]
-            if topic_id != partition.topic_id:
-                partition.lose()
+            end, topic = found[partition.source]
+            if topic.topic_id != partition.topic_id or end < read[partition.source]:
+                partition.lose()  # it was made anew, or went back
             elif certain is not None:
                 partition.watermarks.append(certain.watermark(partition, end))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from api import watermarks
+from api import sse, watermarks
 from api.db import read_now, tenant_transaction
 from api.live import events, rows, states
 from api.live.hub import Hub
@@ -43,6 +43,10 @@ class _PositionLost(Exception):
 
     def __init__(self, reason: events.Reset) -> None:
         self.reason: events.Reset = reason
+
+
+class _OtherFuture(Exception):
+    """What follows never happened in this database."""
 
 
 @dataclass(slots=True)
@@ -165,6 +169,8 @@ class Reader:
             return await self._advance()
         except _PositionLost as lost:
             self._enter(states.PositionLost(lost.reason))
+        except _OtherFuture:
+            self._enter(states.ReadOver("other-log"))
         except TooLarge:
             self._enter(states.ReadOver("too-large"))
         except DependencyUnavailable as error:
@@ -217,7 +223,7 @@ class Reader:
 
     def _frame(self, name: str, data: bytes) -> bytes:
         now_s = self._hub.clock.now().timestamp()
-        return events.encode_frame(name, data, states.write_token(self.state, self._view.name, self._tenant_id, now_s))
+        return sse.encode_frame(name, data, states.write_token(self.state, self._view.name, self._tenant_id, now_s))
 
     def _say_end(self) -> bytes:
         assert isinstance(self.state, Ended)
@@ -331,8 +337,10 @@ class Reader:
         parts: list[bytes] = []
         for change in changes:
             try:
+                if not await self._hub.sessions.has(change.beat):
+                    raise _OtherFuture
                 data = await self._find_data(change)
-            except DependencyUnavailable:
+            except (DependencyUnavailable, _OtherFuture):
                 if not parts:
                     raise
                 end = 0  # the others are shown first; this one is asked for again

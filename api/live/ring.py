@@ -14,6 +14,7 @@ from uuid import UUID
 
 from api.live.join import PgSnapshot
 from connectors.kafka.records import Record
+from connectors.postgres.beats import Beat
 from connectors.postgres.xid import XID_MASK
 
 RECORDS_MAX = 10_000
@@ -31,13 +32,16 @@ class RowChange:
     lsn: int
     xid: int | None
     """The transaction that made it, in 32 bits; None: it is a copy, that no transaction made."""
+    beat: Beat | None = None
+    """The session of change capture that produced it, and how far that was."""
     decoded: Any = None
     data: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, record: Record) -> RowChange:
         xid = record.xid
-        return cls(record, record.tenant_id, record.lsn or 0, None if xid is None else xid & XID_MASK)
+        xid32 = None if xid is None else xid & XID_MASK
+        return cls(record, record.tenant_id, record.lsn or 0, xid32, record.beat)
 
 
 class DroppedCommits:

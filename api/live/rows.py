@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from psycopg import sql
@@ -74,7 +74,7 @@ def paginate(rows: Sequence[bytes]) -> list[bytes]:
 class RowDelta(msgspec.Struct, frozen=True):
     """One change. The columns that an update left out, as they did not change, are not in `row`."""
 
-    op: str
+    op: Literal["upsert", "delete"]
     key: dict[str, Any]
     row: dict[str, Any] | None
 

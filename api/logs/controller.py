@@ -12,6 +12,7 @@ from api import paging
 from api.db import tenant_transaction
 from api.logs import service
 from api.routes import By, Db, body, get, post
+from schemas import text
 
 _LOG = {
     "log_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
@@ -24,8 +25,10 @@ _LOG = {
 
 
 class NewLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    slug: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Its name in addresses and filters.")]
-    name: Annotated[str, Meta(max_length=service.NAME_CHARS_MAX, description="Its name for people.")] = ""
+    slug: Annotated[str, Meta(pattern=text.SLUG, description="Its name in addresses and filters.")]
+    name: Annotated[
+        str, Meta(pattern=text.LINE, max_length=service.NAME_CHARS_MAX, description="Its name for people.")
+    ] = ""
 
 
 class LogController(Controller):

@@ -5,6 +5,7 @@ Owns the making of a log and the giving of numbers. Works in the caller's transa
 
 from __future__ import annotations
 
+import difflib
 import re
 from datetime import datetime
 from uuid import UUID
@@ -13,13 +14,17 @@ import msgspec
 
 from api import paging
 from api.db import Connection, to_struct
+from api.requests import NEAR, refuse
 from runtime.errors import Conflict, InvalidInput, NotFound
 from runtime.ids import new_id
+from schemas import text
 
 DEFAULT = "main"
 """The log of an ADR whose creator names none. The only one that is made on demand."""
 DEFAULT_NAME = "Decisions"
-SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+SLUGS_NAMED_MAX = 1_000
+"""Logs among which the nearest name is looked for."""
+SLUG = re.compile(text.SLUG)
 NAME_CHARS_MAX = 200
 
 
@@ -73,6 +78,26 @@ async def by_slug(connection: Connection, tenant_id: UUID, slug: str) -> UUID:
         raise NotFound(f"there is no log {slug!r}", hint="GET /v1/logs lists them, POST /v1/logs makes one")
     return found
 
+
+async def require_known(connection: Connection, tenant_id: UUID, slug: str) -> None:
+    """Raise `InvalidInput` with the nearest log that there is for a filter that names none: nothing is an answer to
+    another question."""
+    if await find(connection, tenant_id, slug) is not None:
+        return
+    slugs = [row["slug"] for row in await connection.fetch(_SLUGS, tenant_id, SLUGS_NAMED_MAX)]
+    near = difflib.get_close_matches(slug, slugs, n=1, cutoff=NEAR)
+    said = f"there is no log {slug[:80]!r}" + (f"; did you mean {near[0]}?" if near else "")
+    hint = f"there are: {', '.join(slugs[:20])}" if slugs else "there is none yet"
+    raise refuse(f"query log: {said}", hint, "query", ("log", said))
+
+
+_SLUGS = """
+  select slug
+  from app.logs
+  where tenant_id = $1
+  order by slug
+  limit $2
+"""
 
 _LIST_LOGS = """
   select

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from litestar import Controller, Response
@@ -16,6 +16,7 @@ from api.ops.readiness import Readiness
 from api.routes import get
 from runtime import exposition
 from runtime.errors import NotFound
+from runtime.settings import Settings
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -24,13 +25,14 @@ class Live(msgspec.Struct, frozen=True):
     status: str = "live"
 
 
-class ReadinessReport(msgspec.Struct, frozen=True):
-    """`reasons` says what is waited for; `facts` is what is known besides, such as the freshness of search."""
+class ReadinessReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`reasons` says what is waited for; `facts` is what is known besides, such as the freshness of search. Both are
+    the operators': on their port, and here with the setting `api.operator_routes`."""
 
-    status: str
+    status: Literal["ready", "waiting"]
     since: datetime
-    reasons: dict[str, str]
-    facts: dict[str, Any]
+    reasons: dict[str, str] | None = None
+    facts: dict[str, Any] | None = None
 
 
 _READY = {
@@ -61,26 +63,17 @@ class OpsController(Controller):
         "Can it serve",
         _READY,
         "It can.",
-        also={503: (_WAITING, "Not now; `reasons` says why.")},
+        also={503: (_WAITING, "Not now; `reasons` says why, to operators.")},
         public=True,
     )
-    async def get_ready(self, readiness: NamedDependency[Readiness]) -> Response[ReadinessReport]:
-        """503 with reasons until the database answers, is migrated, and there are keys to check tokens with."""
+    async def get_ready(
+        self, readiness: NamedDependency[Readiness], settings: NamedDependency[Settings]
+    ) -> Response[ReadinessReport]:
+        """503 until the database answers, is migrated, and there are keys to check tokens with."""
         report = msgspec.convert(await readiness.check(), ReadinessReport)
+        if not settings.api.operator_routes:
+            report = ReadinessReport(report.status, report.since)
         return Response(report, status_code=200 if report.status == "ready" else 503)
-
-    @get(
-        "/metrics",
-        "Metrics for Prometheus",
-        'adriatic_http_requests_total{method="GET",route="/v1/adrs",status="200"} 42.0\n',
-        "Prometheus text format.",
-        answer=str,
-        media_type="text/plain",
-        public=True,
-    )
-    async def get_metrics(self) -> Response[bytes]:
-        """Every metric of this process, in the Prometheus text format. Several workers: their sum."""
-        return Response(exposition.render(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     @get(
         "/.well-known/jwks.json",
@@ -95,3 +88,23 @@ class OpsController(Controller):
         if issuer is None:
             raise NotFound("tokens here are of an identity provider", hint="its keys are at its own address")
         return issuer.jwks()
+
+
+class MetricsController(Controller):
+    """Routes of operators, which show how much is asked. Only where `api.operator_routes` says so."""
+
+    tags = ("operations",)
+    opt = PUBLIC
+
+    @get(
+        "/metrics",
+        "Metrics for Prometheus",
+        'adriatic_http_requests_total{method="GET",route="/v1/adrs",status="200"} 42.0\n',
+        "Prometheus text format.",
+        answer=str,
+        media_type="text/plain",
+        public=True,
+    )
+    async def get_metrics(self) -> Response[bytes]:
+        """Every metric of this process, in the Prometheus text format. Several workers: their sum."""
+        return Response(exposition.render(), headers={"content-type": CONTENT_TYPE_LATEST})

@@ -7,14 +7,13 @@ API is not a broken one, so the check has a connection of its own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 from api import watermarks
 from api.auth.keys import KeyStore
 from api.db import Database
 from runtime.clock import SYSTEM_CLOCK, Clock
-from runtime.errors import AdriaticError, OperatingError
+from runtime.errors import AdriaticError
 from runtime.ops import Health
 from schemas import migrations
 
@@ -24,6 +23,9 @@ REUSE_S = 0.5
 """A check younger than this answers for the next one too: several load balancers may ask at once."""
 FRESH_S = 15.0
 """How long a found watermark may be shown: longer than the slowest check and its pace together."""
+KEYS_S_MAX = 1.0
+"""How long a check waits for the first keys. They come in milliseconds; an identity provider that hangs must not keep
+whoever asks how this process is."""
 CHECK_S_MAX = 4.0
 """Limit for one check. Kubernetes and most load balancers ask with a time-out of a few seconds."""
 
@@ -82,9 +84,10 @@ class Readiness:
         self._health.set_fact(watermarks.WORDS_VIEW, {"state": "unknown"})
 
     async def _check_keys(self) -> None:
-        if not self._keys.loaded:
-            with contextlib.suppress(OperatingError):
-                await self._keys.refresh()
+        if self._keys.loaded:
+            self._keys.renew()
+        else:
+            await self._keys.refresh(KEYS_S_MAX)
         if self._keys.loaded:
             self._health.clear("keys")
             self._health.set_fact("keys", self._keys.fault or "loaded")

@@ -82,7 +82,7 @@ class PageController(Controller):
         "The file, which never changes.",
         answer=str,
         errors=(404,),
-        media_type="text/plain",
+        media_type="*/*",
         public=True,
     )
     async def get_asset(

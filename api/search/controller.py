@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from api import watermarks
+from api.adrs.document import Status
 from api.auth.users import Principal
 from api.db import Database
 from api.requests import require_zone
@@ -17,7 +18,7 @@ from api.routes import By, Db, body, get, post
 from api.search import schemas, service
 from api.search.embedding import QueryEmbedder
 from api.search.query import QUERY_CHARS_MAX
-from schemas import sources
+from schemas import sources, text
 
 _REQUEST = {"q": "why is there no dual write", "mode": "hybrid", "status": ["accepted"], "limit": 5, "explain": True}
 _AS_OF = {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-01-15T09:00:00Z", "age_s": 0.8}
@@ -74,6 +75,7 @@ _RESULT = {
 }
 _DESCRIPTION = "The best hits, best first. `degraded` names an arm that could not take part."
 
+_Statuses = Annotated[list[Status] | None, QueryParameter(max_items=schemas.VALUES_MAX, description="One of these.")]
 _Values = Annotated[
     list[str] | None, QueryParameter(max_items=schemas.VALUES_MAX, description="Repeat it for several values.")
 ]
@@ -95,6 +97,7 @@ class SearchController(Controller):
         q: Annotated[
             str,
             QueryParameter(
+                pattern=text.BODY,
                 min_length=1,
                 max_length=QUERY_CHARS_MAX,
                 description='Words, "required phrases", -exclusions, or the name of an ADR like ADR-12.',
@@ -103,7 +106,7 @@ class SearchController(Controller):
         mode: Annotated[
             schemas.Mode, QueryParameter(description="By words (BM25), by meaning (vectors), or both joined by rank.")
         ] = "hybrid",
-        status: _Values = None,
+        status: _Statuses = None,
         tag: _Values = None,
         log: _Value = None,
         author: _Value = None,

@@ -79,7 +79,7 @@ def items(changes: Iterable[FileChange | Fault]) -> list[KnownItem]:
 
 def _item(path: str, text: str, document: ParsedAdr) -> KnownItem:
     asked = document.role == "record" and not {"no-title", "empty", "placeholder"} & set(document.oddities)
-    return KnownItem(path, as_query(document.title) if asked else None, strip_title(text))
+    return KnownItem(path, as_query(document.title) if asked else None, strip_title(text, path=path))
 
 
 def as_query(title: str) -> str:

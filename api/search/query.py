@@ -2,17 +2,20 @@
 
 Owns the syntax, which is that of web search: every word helps and none is required; a quoted phrase is required; a word
 or phrase after a minus sign is excluded; `or` between two phrases asks for either. Whatever is not this syntax is
-words: nothing that is typed is an error but nothing at all.
+words: nothing that is typed is an error but nothing at all. What holds no word finds what lies near it by meaning, and
+a query that only excludes finds nothing. Characters are read in their plain form (NFKC).
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 import msgspec
 
 from runtime.errors import InvalidInput
+from schemas.analysis import analyse_phrase, analyse_query
 
 QUERY_CHARS_MAX = 1_000
 """A paragraph. The embedder reads 256 word pieces, the search by words 32 different words."""
@@ -22,22 +25,36 @@ NUMBER_MAX = 2**31 - 1
 """Postgres's integer, the type of an ADR's number."""
 
 _TOKEN = re.compile(r'(?P<minus>(?<!\S)-)?"(?P<phrase>[^"]*)"|(?P<word>\S+)')
-_NAME = re.compile(r"(?:adr[\s#_-]*|#)0*(?P<number>\d{1,10})|0*(?P<bare>\d{1,10})", re.IGNORECASE)
+_ALONE = re.compile(r"#?0*(?P<number>\d{1,10})\.?")
+_NAME = re.compile(r"(?<![\w/.-])adr[\s#_-]{0,3}0*(?P<number>\d{1,10})(?![\w.]*\w)", re.IGNORECASE)
+_FILE = re.compile(
+    r"(?:\S*/)?(?:adr[-_])?0(?P<zeros>\d{1,9})[-_][^\s/]*[^\W\d_][^\s/]*"
+    r"|(?:\S*/)?(?:adr[-_])?(?P<ended>\d{1,10})[-_][^\s/]+\.(?:md|markdown|adoc|rst|txt)",
+    re.IGNORECASE,
+)
+"""The name of a file in a log: 0007-use-kafka, docs/adr/7-use-kafka.md. "2-phase commit" is none."""
+NAMES_MAX = 8
+"""ADRs that a query may name."""
 
 
 class Query(msgspec.Struct, frozen=True):
     """`text` is what is ranked by: everything but exclusions and operators. `required` are alternatives of phrases, in
-    the form that websearch_to_tsquery reads; `excluded` likewise. `number` is set when the text is nothing but the name
-    of an ADR, like ADR-12."""
+    the form that websearch_to_tsquery reads; `excluded` likewise. `numbers` are those of the ADRs that it names:
+    `ADR-12` anywhere, the name of a file, and a number that stands alone."""
 
     text: str
     required: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
-    number: int | None = None
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The text as the index has it."""
+        return analyse_query(self.text)
 
 
 def parse(raw: str) -> Query:
-    """Raises `InvalidInput` for a query that is empty, only excludes, or is larger than the bounds above."""
+    """Raises `InvalidInput` for a query that is larger than the bounds above."""
     if len(raw) > QUERY_CHARS_MAX:
         raise InvalidInput(
             f"the query has {len(raw)} characters", hint=f"at most {QUERY_CHARS_MAX}; search for the gist of it"
@@ -46,7 +63,8 @@ def parse(raw: str) -> Query:
     required: list[str] = []
     excluded: list[str] = []
     either = False
-    for kind, value in _tokens(raw.replace("\0", " ")):
+    raw = unicodedata.normalize("NFKC", raw.replace("\0", " "))
+    for kind, value in _tokens(raw):
         if kind == "or":
             either = True
             continue
@@ -62,12 +80,14 @@ def parse(raw: str) -> Query:
         either = either and kind == "or"
     if max(len(required), len(excluded)) > CLAUSES_MAX:
         raise InvalidInput("the query has too many phrases or exclusions", hint=f"at most {CLAUSES_MAX} of each")
-    if not any(character.isalnum() for part in text for character in part):
-        raise InvalidInput(
-            "there is nothing to search for", hint="write at least one word that is not excluded by a minus sign"
-        )
-    joined = " ".join(text)
-    return Query(joined, tuple(required), tuple(excluded), _number(joined))
+    # An operator with nothing to join is a word: somebody may look for "or".
+    joined = " ".join(text) if text or excluded else raw.strip()
+    return Query(joined, tuple(required), tuple(excluded), tuple(_numbers(joined)))
+
+
+def analyse_clause(clause: str) -> str:
+    """Phrases of `required` or `excluded` as the index has them."""
+    return re.sub(r'"([^"]*)"', lambda phrase: _quote(analyse_phrase(phrase[1])), clause)
 
 
 def _tokens(raw: str) -> Iterator[tuple[str, str]]:
@@ -89,9 +109,10 @@ def _quote(value: str) -> str:
     return f'"{value}"'
 
 
-def _number(text: str) -> int | None:
-    match = _NAME.fullmatch(text.strip())
-    if match is None:
-        return None
-    number = int(match["number"] or match["bare"])
-    return number if 0 < number <= NUMBER_MAX else None
+def _numbers(text: str) -> Iterator[int]:
+    text = text.strip()
+    alone = _ALONE.fullmatch(text)
+    found = [alone] if alone else [*_NAME.finditer(text), *filter(None, map(_FILE.fullmatch, text.split()))]
+    for match in found[:NAMES_MAX]:
+        if 0 < (number := int(match[match.lastindex or 0])) <= NUMBER_MAX:
+            yield number

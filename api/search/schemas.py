@@ -9,9 +9,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from api.adrs.document import Status
 from api.search.query import QUERY_CHARS_MAX
 from api.watermarks import AsOf
-from schemas import sources
+from schemas import sources, text
 
 Mode = Literal["words", "meaning", "hybrid"]
 Arm = Literal["words", "meaning"]
@@ -32,13 +33,14 @@ class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     q: Annotated[
         str,
         Meta(
+            pattern=text.BODY,
             min_length=1,
             max_length=QUERY_CHARS_MAX,
             description='Words, "required phrases", -exclusions, or the name of an ADR like ADR-12.',
         ),
     ]
     mode: Annotated[Mode, Meta(description="By words (BM25), by meaning (vectors), or both joined by rank.")] = "hybrid"
-    status: Annotated[list[_Text], Meta(max_length=VALUES_MAX, description="One of these.")] = []
+    status: Annotated[list[Status], Meta(max_length=VALUES_MAX, description="One of these.")] = []
     tag: Annotated[list[_Text], Meta(max_length=VALUES_MAX, description="All of these.")] = []
     log: Annotated[_Text | None, Meta(description="Slug of the log.")] = None
     author: Annotated[_Text | None, Meta(description="Somebody who wrote a version, as the history names them.")] = None
@@ -80,19 +82,21 @@ class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HitExplanation(msgspec.Struct, frozen=True):
-    """None: the arm did not find the source among its hundred. `named`: the query is this ADR's number."""
+    """None: the arm did not find the source among its hundred. `named`: the query names this ADR."""
 
     words: ArmRank | None
     meaning: ArmRank | None
     named: bool
 
 
-class HitDocument(msgspec.Struct, frozen=True):
-    """What a hit that is a document has beside its text. `uri`: where its original is, when that is not here."""
+class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a hit that is a document has beside its text. `uri`: where its original is, when that is not here.
+    `partial`: what its file shows and its text has not."""
 
     origin: Literal["upload", "feed"]
     media_type: str
     uri: str | None
+    partial: str | None = None
 
 
 class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -142,7 +146,7 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     terms: list[str]
     required: list[str]
     excluded: list[str]
-    number: int | None
+    numbers: list[int]
     space: str | None
     filtered_to: int | None
     candidates_words: int

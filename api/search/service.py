@@ -12,6 +12,7 @@ from uuid import UUID
 
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
+from api.logs import service as logs
 from api.search import query as queries
 from api.search import schemas, sql
 from api.search.embedding import QueryEmbedder
@@ -40,13 +41,13 @@ SNIPPET_WORDS_MIN = 20
 async def search(
     database: Database, embedder: QueryEmbedder, tenant_id: UUID, request: schemas.SearchRequest
 ) -> schemas.SearchResult:
-    """Raises `InvalidInput` for a query without words, and `DependencyUnavailable` when no arm can answer."""
+    """Raises `InvalidInput` for a query that is too large, and `DependencyUnavailable` when no arm can answer."""
     query = queries.parse(request.q)
     metrics.SEARCHES.labels(request.mode).inc()
     began_s = SYSTEM_CLOCK.monotonic()
     degraded: list[schemas.Degraded] = []
     embedded: tuple[EmbeddingSpace, Vector] | None = None
-    if request.mode != "words":
+    if request.mode != "words" and query.text:
         try:
             embedded = await embedder.embed(tenant_id, query.text)
         except AdriaticError as error:
@@ -57,10 +58,10 @@ async def search(
         if embedded and (refused := await _other_space(connection, embedded[0])):
             degraded.append(_degrade(request, "meaning", refused))
             embedded = None
-        allowed = await _find_allowed(connection, request, query)
-        rows = await _hits(connection, request, query, embedded, allowed)
+        allowed = await _find_allowed(connection, tenant_id, request, query)
+        rows = await _hits(connection, request, query, embedded, allowed) if query.text else []
         as_of = await _freshness(connection, request, embedded is not None)
-        terms = await connection.fetchval("select mv.search_terms($1)", query.text) if request.explain else []
+        terms = await connection.fetchval("select mv.search_terms($1)", query.words) if request.explain else []
     explanation = None
     if request.explain:
         explanation = schemas.SearchExplanation(
@@ -68,7 +69,7 @@ async def search(
             terms=terms,
             required=list(query.required),
             excluded=list(query.excluded),
-            number=query.number,
+            numbers=list(query.numbers),
             space=embedded[0].name if embedded else None,
             filtered_to=None if allowed is None else len(allowed.ids),
             candidates_words=rows[0]["words_candidates"] if rows else 0,
@@ -108,12 +109,17 @@ class Allowed(NamedTuple):
     ids: list[UUID]
 
 
-async def _find_allowed(connection: Connection, request: schemas.SearchRequest, query: queries.Query) -> Allowed | None:
-    """What passes the filters; None when there is none."""
+async def _find_allowed(
+    connection: Connection, tenant_id: UUID, request: schemas.SearchRequest, query: queries.Query
+) -> Allowed | None:
+    """What passes the filters; None when there is none. Raises `InvalidInput` for a log that is not there."""
     filters = (request.status, request.tag, request.log, request.author, request.since, request.until)
     if not any((*filters, query.required, query.excluded, request.kind)):
         return None
-    rows = await connection.fetch(sql.ALLOWED, *filters, list(query.required), list(query.excluded), request.kind)
+    required, excluded = (list(map(queries.analyse_clause, clauses)) for clauses in (query.required, query.excluded))
+    rows = await connection.fetch(sql.ALLOWED, *filters, required, excluded, request.kind)
+    if request.log and not rows:
+        await logs.require_known(connection, tenant_id, request.log)
     return Allowed([row["kind"] for row in rows], [row["source_id"] for row in rows])
 
 
@@ -126,13 +132,13 @@ async def _hits(
 ) -> list[Any]:
     rows: list[Any] = await connection.fetch(
         sql.HITS,
-        query.text,
+        query.words,
         allowed and allowed.kinds,
         allowed and allowed.ids,
         request.mode != "meaning",
         embedded[0].name if embedded else None,
         embedded[1] if embedded else None,
-        query.number,
+        list(query.numbers),
         request.limit,
         CANDIDATES_MAX,
         FUSION_K,
@@ -140,6 +146,7 @@ async def _hits(
         START + STOP,
         # One fragment: with words before the match, where a headline would begin at it.
         f"StartSel={START}, StopSel={STOP}, MaxFragments=1, MaxWords={SNIPPET_WORDS_MAX}, MinWords={SNIPPET_WORDS_MIN}",
+        query.text,
     )
     return rows
 
@@ -171,10 +178,14 @@ def _hit(row: Any, explain: bool) -> schemas.Hit:
         chunk=schemas.ChunkPlace(
             row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]
         ),
-        document=schemas.HitDocument(row["origin"], row["media_type"], row["uri"]) if row["origin"] else None,
+        document=_document(row) if row["origin"] else None,
         path=None if row["origin"] == "feed" else sources.KINDS[row["kind"]].path.format(source_id),
         explain=schemas.HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"]) if explain else None,
     )
+
+
+def _document(row: Any) -> schemas.HitDocument:
+    return schemas.HitDocument(row["origin"], row["media_type"], row["uri"], row["partial"])
 
 
 def _arm(row: Any, arm: schemas.Arm) -> schemas.ArmRank | None:

@@ -93,7 +93,7 @@ HITS: Final = r"""
     from app.adrs a
     join mv.search_state s on s.tenant_id = a.tenant_id and s.kind = 'adr' and s.source_id = a.adr_id
     where $4
-      and a.number = $7
+      and a.number = any ($7::integer[])
       and not s.deleted
       and ($3::uuid[] is null or (s.kind, s.source_id) in (select * from unnest($2::text[], $3)))
   ),
@@ -139,10 +139,12 @@ HITS: Final = r"""
   ),
   terms as (
     select coalesce(string_agg(mv.lexeme_query(lexeme)::text, ' | '), '')::tsquery as query
-    from unnest(mv.search_terms($1)) as lexeme
+    -- As it was typed too: what is shown has not been analysed.
+    from (select unnest(mv.search_terms($1)) union select unnest(mv.search_terms($14))) as term (lexeme)
   )
   select
     best.*, a.number, l.slug as log, c.heading_path, c.char_start, c.char_end, d.media_type, d.uri, d.origin,
+    case u.state when 'partial' then u.reason ->> 'detail' end as partial,
     array(
       select t.tag
       from app.adr_tags t
@@ -171,9 +173,12 @@ HITS: Final = r"""
     and d.tenant_id = best.tenant_id
     and d.document_id = best.source_id
     and d.version = best.shown_version
+  left join app.documents u on d.origin = 'upload'
+    and u.tenant_id = d.tenant_id
+    and u.document_id = d.document_id
   cross join terms
   order by best.score desc, best.kind, best.source_id
 """
-"""The best hits with all that is shown of them: query text, kinds and ids of what is allowed or null, whether by words,
-embedding space, vector or null, number or null, hits at most, candidates of each arm, the constant of the
-fusion, the score of a named ADR, the characters that mark a match, and ts_headline's options."""
+"""The best hits with all that is shown of them: words of the query, kinds and ids of what is allowed or null, whether
+by words, embedding space, vector or null, numbers that are named, hits at most, candidates of each arm, the constant of
+the fusion, the score of a named ADR, the characters that mark a match, ts_headline's options, the query's text."""

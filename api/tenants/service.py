@@ -16,8 +16,9 @@ from api.db import Connection, single, to_struct
 from runtime.errors import Conflict, InvalidInput, NotFound
 from runtime.ids import new_id
 from runtime.settings import PostgresSettings
+from schemas import text
 
-SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+SLUG = re.compile(text.SLUG)
 """What the table's check allows: fits a host name and a path segment."""
 NAME_CHARS_MAX = 200
 TENANTS_MAX = 10_000

@@ -6,13 +6,17 @@ lose something it raises `Halted` and says which choices there are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from connectors.postgres.lsn import show
 from connectors.postgres.wal import SlotState
 from runtime.errors import DependencyUnavailable, Halted, Misconfigured
 
 PLUGIN = "pgoutput"
+RECOVER = "`adriatic recover` makes the topics, and every view, anew from this database"
+"""The way out of a gap: what was deleted in it is said nowhere, so a copy of the tables would leave it in the views."""
 RESET = "`adriatic cdc reset --yes` copies all tables again and goes on from there"
 
 
@@ -25,6 +29,8 @@ class Progress:
     committed_at_us: int
     snapshot_after: int
     snapshot_lsn: int | None
+    publication: str | None = None
+    """The mark of the publication that we began with; None: an earlier release did not write it down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +40,20 @@ class Server:
     wal_level: str
     system_id: str
     database: str
-    publication_exists: bool
+    publication: str | None
+    """Its mark (`ops.publication_mark`), which no other one has; None: there is none."""
 
 
 def require_server(server: Server, publication: str) -> None:
     """Raises `Misconfigured`."""
     if server.wal_level != "logical":
         raise Misconfigured(f"the server's wal_level is {server.wal_level}", hint="set wal_level = logical, restart it")
-    if not server.publication_exists:
+    if server.publication is None:
         # The publication comes before the slot: a slot cannot decode WAL that is older than its publication (R5).
-        raise Misconfigured(f"there is no publication {publication}", hint="run `adriatic migrate`")
+        raise Misconfigured(
+            f"there is no publication {publication}",
+            hint=f"run `adriatic migrate`. If it was there and somebody dropped it: {RECOVER}",
+        )
 
 
 def require_delivery_time(sender_timeout_s: float, delivery_timeout_s: float) -> None:
@@ -67,7 +77,7 @@ def require_slot(name: str, slot: SlotState, server: Server) -> None:
     if slot.wal_status == "lost":
         raise Halted(
             f"Postgres has removed WAL that slot {name} needed: changes since {show(slot.confirmed)} cannot be read",
-            hint=f"{RESET}; events emitted meanwhile are lost. To keep more WAL, raise max_slot_wal_keep_size",
+            hint=f"{RECOVER}. To keep more WAL, raise max_slot_wal_keep_size",
         )
     if slot.active_pid is not None:
         raise DependencyUnavailable(
@@ -76,8 +86,21 @@ def require_slot(name: str, slot: SlotState, server: Server) -> None:
         )
 
 
+def require_publication(began_with: str | None, now: str | None) -> None:
+    """What a publication lacked for a while is in no log, and nothing else would tell. Raises `Halted`."""
+    if began_with is not None and now != began_with:
+        raise Halted(
+            "the publication was dropped"
+            if now is None
+            else "the publication was changed by somebody: what it lacked meanwhile is not in the log",
+            hint=RECOVER,
+        )
+
+
 def resume(name: str, slot: SlotState | None, progress: Progress | None, server: Server) -> Progress | None:
     """Where to go on; None when there is no slot and none is missed. Raises `Halted` where that would leave a gap."""
+    if progress is not None and progress.system_id == server.system_id:
+        require_publication(progress.publication, server.publication)
     if slot is not None:
         require_slot(name, slot, server)
     if progress is None:
@@ -88,18 +111,18 @@ def resume(name: str, slot: SlotState | None, progress: Progress | None, server:
     if progress.system_id != server.system_id:
         raise Halted(
             f"this is another Postgres: its system id is {server.system_id}, and {progress.system_id} was captured",
-            hint=f"point the settings at the right server, or: {RESET}",
+            hint=f"point the settings at the right server, or: {RECOVER}",
         )
     if slot is None:
         raise Halted(
             f"slot {name} is gone, so changes since {show(progress.lsn)} cannot be read",
-            hint=f"{RESET}; events emitted meanwhile are lost",
+            hint=RECOVER,
         )
     if slot.confirmed > progress.lsn:
         raise Halted(
             f"slot {name} stands at {show(slot.confirmed)}, and only {show(progress.lsn)} is known to be in Kafka: it "
             "was made anew or moved by somebody, and what lies between would be missed",
-            hint=f"{RESET}; events emitted in between are lost",
+            hint=RECOVER,
         )
     return progress
 
@@ -115,16 +138,10 @@ def may_keep(slot: SlotState | None, progress: Progress | None, server: Server) 
     )
 
 
-def snapshot_found(progress: Progress, newest_snapshot_at: int | None) -> bool:
-    """A snapshot as it is wanted is in Kafka already: we ended between its commit and writing that down."""
-    return newest_snapshot_at is not None and newest_snapshot_at > progress.snapshot_after
-
-
-def require_same_wal(snapshot_at: int, newest: int) -> None:
-    """No record may come from a later position than the database has reached. Raises `Halted`."""
-    if newest >= snapshot_at:
-        raise Halted(
-            f"the topics hold records up to {show(newest)}, and this database is only at {show(snapshot_at)}: they are "
-            "of another Postgres, and new records would be taken for old ones",
-            hint="use the broker that belongs to this database, or delete and apply the topics again",
-        )
+def snapshot_found(wanted: UUID, snapshots: Mapping[UUID, int], since: int) -> int | None:
+    """Where the snapshot that is wanted was taken, when it is in Kafka already: we ended between its commit and writing
+    that down. `snapshots`: those that the newest records are of. Another one proves nothing, however late it is: it may
+    be of a database that this one was copied from. Nor does one from before `since`, where the slot is: somebody moved
+    the slot, and what was committed between the two is nowhere."""
+    at = snapshots.get(wanted)
+    return at if at is not None and at >= since else None

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from connectors.capture.pgoutput import UNCHANGED, Cell, Delete, Insert, Relation, Tuple, Update
+from connectors.capture.ports import Router
+from connectors.capture.routing import BY_TENANT
 from connectors.capture.values import Convert, Misfit, converter, nullable
-from connectors.kafka.partitioner import partition_for
 from connectors.kafka.producer import EncodedRecord, Headers
 from connectors.postgres.lsn import Lsn, Pos
 from connectors.postgres.xid import XID_MASK
@@ -31,8 +33,9 @@ from schemas.headers import (
     NEW_KEY_HEADER,
     OLD_KEY_HEADER,
     POSITION_HEADER,
+    SESSION_HEADER,
     SNAPSHOT_HEADER,
-    TENANT_HEADER,
+    SNAPSHOT_ID_HEADER,
     TRACEPARENT_HEADER,
     TRANSACTION_HEADER,
 )
@@ -55,6 +58,10 @@ class TransactionOrigin(NamedTuple):
     origin: str | None = None
     snapshot_at: int | None = None
     """The position of the snapshot that the rows are from."""
+    snapshot_id: UUID | None = None
+    """What that snapshot was asked for by."""
+    beat: bytes = b""
+    """The header of the beat at which its next record is made: the one thing here that changes on the way."""
 
 
 class _Moment(NamedTuple):
@@ -66,20 +73,40 @@ class _Moment(NamedTuple):
     now_us: int
 
 
-def position_headers(pos: Pos, committed_at_us: int, xid: int | None, tenant: str | None) -> Headers:
-    """What every record of a transaction says of where it comes from."""
-    headers = [(POSITION_HEADER, pos.header()), (COMMITTED_AT_HEADER, b"%d" % committed_at_us)]
-    if tenant is not None:
-        headers.append((TENANT_HEADER, tenant.encode()))
-    if xid is not None:
-        headers.append((TRANSACTION_HEADER, b"%d" % xid))
-    return headers
+def position_headers(pos: Pos, origin: TransactionOrigin, routed: Headers) -> Headers:
+    """What every record of a transaction, or of a snapshot, says of where it comes from; `routed`: and of where it
+    goes."""
+    return [(POSITION_HEADER, pos.header()), *routed, *_make_shared(origin)]
+
+
+@lru_cache(maxsize=64)
+def _make_shared(origin: TransactionOrigin) -> tuple[tuple[str, bytes], ...]:
+    """The headers that all records of a transaction have alike, between two beats: made once."""
+    headers = [(COMMITTED_AT_HEADER, b"%d" % origin.committed_at_us)]
+    if origin.xid is not None:
+        headers.append((TRANSACTION_HEADER, b"%d" % origin.xid))
+    if origin.beat:
+        headers.append((SESSION_HEADER, origin.beat))
+    if origin.snapshot_at is not None:
+        headers.append((SNAPSHOT_HEADER, b"%016X" % origin.snapshot_at))
+    if origin.snapshot_id is not None:
+        headers.append((SNAPSHOT_ID_HEADER, str(origin.snapshot_id).encode()))
+    return tuple(headers)
 
 
 class TableEncoder:
     """The changes of one relation. `topic.partitions` must be what the broker has."""
 
-    def __init__(self, relation: Relation, topic: Topic, key: Encoder, value: Encoder, database: str) -> None:
+    def __init__(
+        self,
+        relation: Relation,
+        topic: Topic,
+        key: Encoder,
+        value: Encoder,
+        database: str,
+        router: Router = BY_TENANT,
+    ) -> None:
+        self._router = router
         self.relation = relation
         self.topic = topic
         self._key = key
@@ -115,6 +142,11 @@ class TableEncoder:
             key, before, _ = self._row(change.old)
             return [make(key, before, None, "d", 0), make(key, None, None, None, 1)]
         return self._update(change, make)
+
+    def make_copy(self, row: Insert, origin: TransactionOrigin, lsn: int, ordinal: int, now_us: int) -> EncodedRecord:
+        """The record of a row of a snapshot."""
+        (record,) = self.records(row, origin, lsn, ordinal, now_us)
+        return record
 
     def _update(self, change: Update, make: Callable[..., EncodedRecord]) -> list[EncodedRecord]:
         new = change.new if change.old is None or change.old_is_key else _fill(change.new, change.old)
@@ -168,16 +200,14 @@ class TableEncoder:
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> EncodedRecord:
         """`place`: which of the change's ordinals is this record's. `op` None: a tombstone."""
-        topic, origin, tenant = self.topic, at.origin, str(key[self.topic.partition_by])
+        topic, origin = self.topic, at.origin
         pos = Pos(origin.commit, at.ordinal + place)
-        carried = position_headers(pos, origin.committed_at_us, origin.xid, tenant)
+        partition, routed = self._router.route(topic, key)
+        carried = position_headers(pos, origin, routed)
         if after is not None and (traceparent := after.get("traceparent")):
             carried.append((TRACEPARENT_HEADER, traceparent.encode()))
-        if origin.snapshot_at is not None:
-            carried.append((SNAPSHOT_HEADER, b"%016X" % origin.snapshot_at))
         carried += headers
         value = None if op is None else self._value.encode(self._envelope(at, before, after, op, unchanged))
-        partition = partition_for(tenant, topic.partitions)
         return EncodedRecord(topic.name, partition, self._key.encode(key), value, carried, pos)
 
     def _envelope(self, at: _Moment, before: Row | None, after: Row | None, op: str, unchanged: Sequence[str]) -> Row:

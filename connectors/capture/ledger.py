@@ -1,205 +1,170 @@
-"""How far each partition got: Kafka is the ledger (R8).
+"""Which records are in the log already: Kafka is the ledger (R8), and it is believed record by record.
 
-Owns the decision whether a record is already in its topic (`Ledger`, pure) and reading the last record of each
-partition (`read_last`). Every record carries its position in the header `adriatic.pos`; positions of a partition only
-grow; so whatever is at or below the last one is there. Reads only topics that nobody else writes to.
+Owns the decision whether a record is sent (`Ledger.has`), and whether what lies in the log is what the WAL says. Pure:
+`tails.py` reads the log. Every record carries its position, its transaction's id and the time of its commit. What was
+committed before `since` is in the log, because that is what our progress says; from there on the ledger knows each
+record of each partition, and compares it with the WAL, which says all of them again.
 
-A partition without a last record says nothing: it is new, or its retention has removed everything. That is safe. The
-server sends again only what was committed since the position that we acknowledged, and we acknowledge at most about a
-second after the records are in Kafka: for something to be doubled, retention must have removed it while capture was
-down, and then the topic does not have it twice either.
+**Order beats no-doubles.** A record that is missing where younger ones are present is a hole: a producer dropped it and
+put a younger one into the log. From the hole on *everything* of that partition is sent again, so that the last record
+of each key is the right one; readers know a double by its position. It is the same when younger records lie before
+older ones, as they do when a repair was interrupted: only the records after which nothing older comes count as present
+(the minima from the right), and those are in order by themselves.
+
+**What the WAL never says is foreign.** A position in the log that the WAL passes without saying it, or a transaction
+that has another id or time there, is of another future of this database, or forged. The ledger raises at the first one;
+`rehearsal.py` asks it for all of them before anything is produced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from typing import Any, NamedTuple
+from array import array
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
-from confluent_kafka import KafkaError, Message
-
-from connectors.kafka.clients import make_consumer
-from connectors.kafka.errors import KAFKA, map_error
-from connectors.kafka.offsets import Offsets
-from connectors.kafka.records import TopicPartition, positions_of, source_of
-from connectors.postgres.lsn import Pos
-from runtime.clock import SYSTEM_CLOCK
-from runtime.deadline import Deadline
-from runtime.errors import DependencyUnavailable, Undecodable
-from runtime.logs import get_logger
-from runtime.settings import KafkaSettings
-from schemas.headers import POSITION_HEADER, SNAPSHOT_HEADER
-
-log = get_logger("cdc")
-
-READ_MAX_S = 30.0
-"""Limit for reading the last record of every partition. Takes 0.1–0.3 s for a hundred."""
-REQUEST_S_MAX = 10.0
-"""Limit for one request: a broker that has just come back is slow, and a late answer starts the whole session again."""
-SETTLE_S = 0.2
-"""Time between two looks at the ends. A process that was killed may have left a request with the broker, which is then
-carried out within milliseconds; the ends must stand still before they are believed."""
-SINCE_RECORDS = 1_000
-"""First step back when every record of a tail is wanted."""
+from connectors.capture.checks import RECOVER
+from connectors.capture.identity import ForeignLog
+from connectors.kafka.records import TopicPartition
+from connectors.postgres.lsn import Lsn, Pos, show
 
 
-class Last(NamedTuple):
-    """What the last record of a partition says. `snapshot_at`: it comes from a snapshot taken at that position."""
+class Identity(NamedTuple):
+    """What tells a transaction from another one at the same position. `xid` None: a snapshot, which is none."""
 
-    pos: Pos
-    snapshot_at: int | None
+    xid: int | None
+    committed_at_us: int
 
 
-class Tail(NamedTuple):
-    """What a partition has at and after `since`, one by one; everything before is there."""
+class Run:
+    """The records of one partition after which nothing older comes. Added from the end of the log backwards, and asked
+    in the order of the WAL, so both ends meet at the end of the arrays. Sixteen bytes a record."""
 
-    since: Pos
-    present: frozenset[Pos]
+    def __init__(self) -> None:
+        self._commits, self._ordinals = array("Q"), array("Q")
+        self._left = 0
+        self._holed = False
+
+    def __len__(self) -> int:
+        return len(self._commits)
+
+    def add_older(self, pos: Pos) -> None:
+        """The record before, in the log; one that is not older than all after it does not count."""
+        commits, ordinals = self._commits, self._ordinals
+        if not commits or pos < (commits[-1], ordinals[-1]):
+            commits.append(pos.commit)
+            ordinals.append(pos.ordinal)
+            self._left = len(commits)
+
+    def forget(self) -> None:
+        """Nothing counts as present."""
+        del self._commits[:], self._ordinals[:]
+        self._left = 0
+
+    def rewind(self) -> None:
+        self._left, self._holed = len(self._commits), False
+
+    @property
+    def next(self) -> Pos | None:
+        """The oldest record that the WAL has not said yet."""
+        if not self._left:
+            return None
+        return Pos(Lsn(self._commits[self._left - 1]), self._ordinals[self._left - 1])
+
+    def skip(self) -> None:
+        self._left -= 1
+
+    def take(self, pos: Pos) -> bool:
+        """Whether the record at `pos` is present, and nothing before it was missing. `next` is not before it."""
+        if pos == self.next:
+            self._left -= 1
+            return not self._holed
+        self._holed = True
+        return False
 
 
 class Ledger:
-    """Which records are in their topics. `tails`: of partitions whose last record does not speak for all before it."""
+    """See the module. `runs`: of each partition that has records from `since` on. `identities`: of their transactions,
+    by the position of the commit. Asked in the order of the WAL: `begin` for each transaction, then `has`."""
 
-    def __init__(self, last: Mapping[TopicPartition, Last], tails: Mapping[TopicPartition, Tail] | None = None) -> None:
-        self._last = {source: found.pos for source, found in last.items()}
-        self._tails = tails or {}
-        self._highest = max((pos.commit for pos in self._last.values()), default=0)
+    def __init__(
+        self,
+        since: int = 0,
+        runs: Mapping[TopicPartition, Run] | None = None,
+        identities: Mapping[int, Identity] | None = None,
+    ) -> None:
+        self._since = since
+        self._runs = runs or {}
+        self._identities = identities or {}
+        self._order = sorted(self._identities, reverse=True)
+        self._unsaid = list(self._order)
+        self._passed_over: set[Pos] = set()
+        self.highest = self._order[0] if self._order else 0
+        """The highest position of a commit that the log has from `since` on; 0 for none."""
+
+    def rewind(self) -> None:
+        """The WAL is said once more from its beginning."""
+        self._unsaid = list(self._order)
+        self._passed_over.clear()
+        for run in self._runs.values():
+            run.rewind()
+
+    def begin(self, commit: int, xid: int | None, committed_at_us: int) -> None:
+        """The WAL says a transaction. Raises `ForeignLog` when the log knows it otherwise, or an earlier one that the
+        WAL did not say."""
+        self.pass_by(commit)
+        if not self._unsaid or self._unsaid[-1] != commit:
+            return
+        known = self._identities[self._unsaid.pop()]
+        if known != (xid, committed_at_us):
+            raise ForeignLog(
+                f"the log has records of transaction {known.xid} at {show(commit)}, and this database has transaction "
+                f"{xid} there: the database went back to an earlier state, or somebody else wrote them",
+                hint=RECOVER,
+            )
+
+    def pass_by(self, position: int) -> None:
+        """The WAL has said every transaction that committed before. Raises `ForeignLog`."""
+        if self._unsaid and self._unsaid[-1] < position:
+            raise ForeignLog(
+                f"the log has records of a transaction at {show(self._unsaid[-1])}, and this database has none there: "
+                "the database went back to an earlier state, or somebody else wrote them",
+                hint=RECOVER,
+            )
 
     def has(self, source: TopicPartition, pos: Pos) -> bool:
-        """Whether the record at `pos` is in the log."""
-        if (tail := self._tails.get(source)) is not None:
-            return pos < tail.since or pos in tail.present
-        last = self._last.get(source)
-        return last is not None and pos <= last
+        """Whether the record at `pos` is in the log, so that it is not sent. Raises `ForeignLog`."""
+        if pos.commit < self._since:
+            return True
+        run = self._runs.get(source)
+        if run is None:
+            return False
+        while (known := run.next) is not None and known < pos:
+            self._require_passed_over(source, known)
+            run.skip()
+        return run.take(pos)
 
     def has_passed(self, commit: int) -> bool:
         """Nothing committed at `commit` or later can be in the log: there is no need to ask any more."""
-        return commit > self._highest
+        return commit > self.highest and commit >= self._since
 
+    def pass_over(self, positions: Iterable[Pos]) -> None:
+        """No record is made at these positions: what once was one is a dead letter now."""
+        self._passed_over.update(positions)
 
-def read_last(
-    settings: KafkaSettings, partitions: Mapping[str, int], meanwhile: Callable[[], None] = lambda: None
-) -> dict[TopicPartition, Last]:
-    """The last record of ours in each partition that has one. `partitions`: their number by topic. `meanwhile` is
-    called several times a second.
+    def require_said(self, stopped: Collection[str]) -> None:
+        """The WAL has said everything up to `highest`: nothing may be left, but in topics that are stopped. Raises
+        `ForeignLog`."""
+        self.pass_by(self.highest + 1)
+        for source, run in self._runs.items():
+            while source.topic not in stopped and (known := run.next) is not None:
+                self._require_passed_over(source, known)
+                run.skip()
 
-    Raises `DependencyUnavailable`.
-    """
-    with closing(_LogReader(settings, meanwhile)) as reader:
-        sources = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
-        return reader.last(
-            {source: (start, end) for source, (start, end) in reader.bounds(sources).items() if end > start}
-        )
-
-
-def read_since(
-    settings: KafkaSettings, since: Mapping[TopicPartition, Pos], meanwhile: Callable[[], None] = lambda: None
-) -> dict[TopicPartition, frozenset[Pos]]:
-    """The positions of all records of ours at and after `since`. Reads backwards as far as that."""
-    with closing(_LogReader(settings, meanwhile)) as reader:
-        return {
-            source: reader.since(source, (start, end), since[source]) if end > start else frozenset()
-            for source, (start, end) in reader.bounds(list(since)).items()
-        }
-
-
-class _LogReader:
-    def __init__(self, settings: KafkaSettings, meanwhile: Callable[[], None]) -> None:
-        self._meanwhile = meanwhile
-        self._offsets = Offsets(settings, REQUEST_S_MAX)
-        self._consumer = make_consumer(settings, "ledger")
-
-    def close(self) -> None:
-        self._consumer.close()
-
-    def bounds(self, sources: list[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-        """The first offset of each partition, and its end once that stands still."""
-        ends = self._await_settled_ends(sources)
-        starts = self._offsets.first(sources)
-        return {source: (starts[source], end) for source, end in ends.items()}
-
-    def _await_settled_ends(self, sources: list[TopicPartition]) -> dict[TopicPartition, int]:
-        ends = self._offsets.end_of_committed(sources)
-        deadline = Deadline.after(READ_MAX_S)
-        while True:
-            SYSTEM_CLOCK.sleep(SETTLE_S)
-            self._meanwhile()
-            again = self._offsets.end_of_committed(sources)
-            if again == ends:
-                return ends
-            if deadline.passed:
-                raise DependencyUnavailable(
-                    "somebody keeps writing to the topics of change capture",
-                    hint="is another capture running, or a producer that should not?",
-                    coordinates=KAFKA,
-                )
-            ends = again
-
-    def last(self, bounds: Mapping[TopicPartition, tuple[int, int]]) -> dict[TopicPartition, Last]:
-        """Read backwards from each end, in doubling steps, until a record of ours is found. One step nearly always
-        does; the end of a transaction and compaction leave offsets without a record."""
-        found: dict[TopicPartition, Last] = {}
-        steps = dict.fromkeys(bounds, 1)
-        unread = dict(bounds)
-        deadline = Deadline.after(READ_MAX_S)
-        while unread:
-            begin = {source: max(start, end - steps[source]) for source, (start, end) in unread.items()}
-            for source, records in self._scan(begin, {at: end for at, (_, end) in unread.items()}, deadline).items():
-                found[source] = records[-1]
-            unread = {
-                source: bound for source, bound in unread.items() if source not in found and begin[source] > bound[0]
-            }
-            for source in unread:
-                steps[source] *= 4
-        return found
-
-    def since(self, source: TopicPartition, bounds: tuple[int, int], since: Pos) -> frozenset[Pos]:
-        start, end = bounds
-        step = SINCE_RECORDS
-        while True:
-            begin = max(start, end - step)
-            records = self._scan({source: begin}, {source: end}, Deadline.after(READ_MAX_S)).get(source, [])
-            if begin == start or (records and records[0].pos < since):
-                return frozenset(record.pos for record in records if record.pos >= since)
-            step *= 4
-
-    def _scan(
-        self, begin: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], deadline: Deadline
-    ) -> dict[TopicPartition, list[Last]]:
-        """The records of ours from `begin` up to the end, in each partition that has any there."""
-        found: dict[TopicPartition, list[Last]] = {}
-        waiting = set(begin)
-        self._consumer.assign(positions_of(begin))
-        while waiting:
-            self._meanwhile()
-            if deadline.passed:
-                raise DependencyUnavailable("reading the last records takes too long", coordinates=KAFKA)
-            for message in self._consumer.consume(500, 0.05):
-                source, error = source_of(message), message.error()
-                if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    waiting.discard(source)
-                elif error is not None:
-                    raise map_error(error, f"read {source}")
-                elif source in waiting:
-                    if (last := _last(message)) is not None:
-                        found.setdefault(source, []).append(last)
-                    if (message.offset() or 0) + 1 >= ends[source]:
-                        waiting.discard(source)
-        return found
-
-
-def _last(message: Message) -> Last | None:
-    """What a record says; None when it is not one of ours, which is news in a topic that is."""
-    headers: dict[str, Any] = dict(message.headers() or ())
-    try:
-        pos = Pos.parse(headers[POSITION_HEADER])
-        snapshot = headers.get(SNAPSHOT_HEADER)
-        return Last(pos, int(snapshot, 16) if snapshot else None)
-    except (KeyError, Undecodable, TypeError, ValueError):
-        log.warning(
-            "a record that change capture did not write",
-            topic=message.topic(),
-            partition=message.partition(),
-            offset=message.offset(),
-        )
-        return None
+    def _require_passed_over(self, source: TopicPartition, known: Pos) -> None:
+        if known not in self._passed_over:
+            raise ForeignLog(
+                f"{source.topic}, partition {source.partition}, has a record at {show(known.commit)}, ordinal "
+                f"{known.ordinal}, that this database does not make: the database went back to an earlier state, or "
+                "somebody else wrote it",
+                hint=RECOVER,
+            )

@@ -207,7 +207,9 @@ def _truncate(data: bytes) -> Truncate:
 
 def _message(data: bytes) -> Message:
     flags, lsn = _MESSAGE.unpack_from(data, 1)
-    prefix, at = _text(data, 1 + _MESSAGE.size)
+    end = data.index(0, 1 + _MESSAGE.size)
+    # Anybody may write one: bytes that are no text are no reason to end.
+    prefix, at = data[1 + _MESSAGE.size : end].decode("utf-8", "replace"), end + 1
     (length,) = _LENGTH.unpack_from(data, at)
     at += _LENGTH.size
     content = data[at : at + length]

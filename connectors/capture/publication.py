@@ -18,7 +18,7 @@ PUBLISHED = """
   select
     n.nspname, c.relname, c.oid::bigint, c.relreplident::text, p.rowfilter, a.attname, a.atttypid::bigint,
     a.atttypmod, coalesce(a.attnum = any (i.indkey), false) or c.relreplident = 'f',
-    coalesce(a.attnum = any (k.indkey), false),
+    coalesce(a.attnum = any (k.indkey), false), c.relkind = 'p',
     format_type(a.atttypid, a.atttypmod) || case when a.attnotnull then ', not null' else '' end
   from pg_publication b
   left join pg_publication_tables p on p.pubname = b.pubname
@@ -40,6 +40,8 @@ class Published:
     relation: pgoutput.Relation
     """The table as the WAL will show it: keys are the replica identity."""
     row_filter: str | None
+    is_partitioned: bool
+    """Its rows are in other tables, and the WAL shows them as its own."""
     columns: tuple[Column, ...]
     """The columns as its contract has them: keys are the primary key."""
 
@@ -53,14 +55,16 @@ def read_published(connection: Connection, publication: str) -> list[Published] 
     tables: dict[int, Published] = {}
     rows = connection.execute(PUBLISHED, [publication]).fetchall()
     for row in rows:
-        schema, table, oid, identity, row_filter, name, type_oid, modifier, is_identity, is_primary, doc = row
+        schema, table, oid, identity, row_filter, name, type_oid, modifier, is_identity, *rest = row
+        is_primary, is_partitioned, doc = rest
         if oid is None:  # a publication of no tables
             continue
         before = tables.get(oid)
         known, columns = (before.relation.columns, before.columns) if before else ((), ())
         shown = (*known, pgoutput.RelationColumn(name, type_oid, modifier, is_identity))
         relation = pgoutput.Relation(oid, schema, table, identity, shown)
-        tables[oid] = Published(relation, row_filter, (*columns, Column(name, type_oid, is_primary, modifier, doc)))
+        columns = (*columns, Column(name, type_oid, is_primary, modifier, doc))
+        tables[oid] = Published(relation, row_filter, is_partitioned, columns)
     return list(tables.values()) if rows else None
 
 

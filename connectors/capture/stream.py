@@ -1,6 +1,6 @@
 """The streaming loop: WAL in, records out, acknowledgements back.
 
-Owns the order of things in one thread of short steps: what has arrived is decoded, encoded and handed to the producer;
+Owns the order of things in one thread of short steps: what has arrived is translated, and handed to the producer;
 between steps delivery reports are taken, the server gets its status in time (R2), progress is written down, and only
 then acknowledged (R1, R4). A full queue, a slow broker or a big transaction stretch a step by milliseconds, never by
 the server's patience. Refuses to connect, to repair and to retry: whatever goes wrong ends the session, and
@@ -9,28 +9,28 @@ the server's patience. Refuses to connect, to repair and to retry: whatever goes
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
-from connectors.capture import outbox, pgoutput
-from connectors.capture.checks import RESET
-from connectors.capture.encoder import ORDINALS_PER_CHANGE, TransactionOrigin
+from connectors.capture import outbox
+from connectors.capture.config import CaptureConfig
+from connectors.capture.ends import Ends
 from connectors.capture.ledger import Ledger
-from connectors.capture.pgoutput import Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update
-from connectors.capture.store import HEARTBEAT_PREFIX, Store
-from connectors.capture.tables import ContractMismatch, NoContract, Tables, Truncated
-from connectors.capture.tracker import Confirmed, Tracker, Transaction
-from connectors.capture.transport import Data, Keepalive, Transport
+from connectors.capture.loop import drive
+from connectors.capture.ports import CaptureState, Data, Keepalive, Producer, Stopping, Tell, Told, WalSession, Written
+from connectors.capture.tables import Tables
+from connectors.capture.tracker import Confirmed, Tracker
+from connectors.capture.translator import OpenTransaction, Translator
 from connectors.kafka.errors import KAFKA
-from connectors.kafka.producer import DELIVERY_TIMEOUT_S, EncodedRecord, IdempotentProducer
+from connectors.kafka.producer import DELIVERY_TIMEOUT_S, EncodedRecord
 from connectors.kafka.records import TopicPartition
-from connectors.postgres.lsn import Lsn, Pos
-from connectors.postgres.xid import whole_xid
+from connectors.postgres.beats import Beat
+from connectors.postgres.lsn import Pos
 from runtime import metrics
 from runtime.clock import Clock
-from runtime.errors import AdriaticError, DataError, DependencyUnavailable, Halted
+from runtime.errors import AdriaticError, DataError, DependencyUnavailable
 from runtime.logs import get_logger
-from runtime.settings import CdcSettings
 
 log = get_logger("cdc")
 
@@ -52,104 +52,127 @@ SILENCE_MAX_S = DELIVERY_TIMEOUT_S - 10
 younger records of the same partition could overtake it."""
 FINISH_MAX_S = 5.0
 """Limit for bringing what was read to Kafka when asked to stop. What is left is read again by the next start."""
-DEAD_LETTERS_IN_A_ROW_MAX = 1_000
-"""Events of one topic that cannot be encoded, one after the other: a bad release, not bad records (law 7)."""
-
-
-class TooManyDeadLetters(Halted):
-    """Going on would drain a topic into the dead letters. Only a new start of the process goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a stream works with."""
+    """What a stream works with. `more_partitions` is only shown."""
 
-    transport: Transport
-    producer: IdempotentProducer
-    store: Store
+    wal: WalSession
+    producer: Producer
+    state: CaptureState
     tables: Tables
     events: outbox.EventEncoder
     ledger: Ledger
+    ends: Ends = field(default_factory=Ends)
+    more_partitions: Iterable[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStart:
+    """Where a stream begins. `beat`: the last one that was written. `xid_near`: the whole id of a transaction of
+    now."""
+
+    confirmed: Confirmed
+    beat: Beat
+    snapshot_lsn: int = 0
+    xid_near: int = 0
 
 
 class Stream:
-    """One session of streaming, from `START_REPLICATION` to its end."""
+    """One session of streaming, from `START_REPLICATION` to its end. The outlet of its own translator."""
 
     def __init__(
-        self,
-        parts: Parts,
-        settings: CdcSettings,
-        start: Confirmed,
-        snapshot_lsn: int,
-        xid_near: int,
-        clock: Clock,
-        moved: Callable[[Confirmed], None] = lambda _: None,
+        self, parts: Parts, config: CaptureConfig, start: StreamStart, clock: Clock, tell: Tell = lambda _: None
     ) -> None:
         self._parts = parts
-        self._settings = settings
-        self._xid_near = xid_near
+        self._config = config
         self._clock = clock
-        self._moved = moved
-        self._snapshot_lsn = snapshot_lsn
-        self._tracker = Tracker(start)
-        self._written = start
-        self._read_at_us = start.committed_at_us
-        self._marked = start.lsn
-        self._origin: TransactionOrigin | None = None
-        self._transaction: Transaction | None = None
-        self._ordinal = 0
+        self._tell = tell
+        self._translator = Translator(
+            *(self, parts.tables, parts.events, parts.state.own_heartbeat),
+            *(start.snapshot_lsn, start.xid_near, clock),
+        )
+        self._tracker = Tracker(start.confirmed)
+        self._written = start.confirmed
+        self._beat_at = start.beat
+        self._translator.stamp(start.beat.header())
+        self._read_at_us = start.confirmed.committed_at_us
+        self._marked = start.confirmed.lsn
+        self._delivered: dict[str, int] = {}
         self._asking = True
         """Whether records may be in the log already: true after a start, until we are past its end."""
-        self._dead_in_a_row: dict[str, int] = {}
         self._service_at = 0.0
         self._progress_at = 0.0
         self._heartbeat_at = 0.0
 
-    def run(self, stopping: Callable[[], bool]) -> None:
+    def run(self, stopping: Stopping) -> None:
         """Stream until asked to stop. Raises what ended it otherwise."""
-        transport, producer = self._parts.transport, self._parts.producer
-        while not stopping():
-            for message in transport.receive():
-                if isinstance(message, Data):
-                    self._data(message)
-                else:
-                    self._keepalive(message)
-                if self._clock.monotonic() >= self._service_at:
-                    self._service()
-            self._service()
-            transport.wait(ACK_WAIT_S if producer.unacked else self._wait_s())
-        self._finish()
+        drive([self], stopping)
+        self.finish()
+
+    @property
+    def done(self) -> bool:
+        """Never."""
+        return False
+
+    def wait(self) -> None:
+        """Wait for the WAL, no longer than until a duty is due."""
+        self._parts.wal.wait(ACK_WAIT_S if self._parts.producer.unacked else self._wait_s())
+
+    def step(self) -> bool:
+        """Everything that has arrived, and every duty that is due. Waits only for room in the producer."""
+        for message in self._parts.wal.receive():
+            if isinstance(message, Data):
+                self._translator.take(message.start, message.payload)
+            else:
+                self._keepalive(message)
+            if self._clock.monotonic() >= self._service_at:
+                self._service()
+        self._service()
+        return False
 
     # --- duties -----------------------------------------------------------------------------------------------------
 
     def _service(self) -> None:
         """Everything that must not wait for encoding. Takes microseconds when nothing is due."""
         self._parts.producer.poll(0)
+        self._parts.ends.require_growth()
         now_s = self._clock.monotonic()
         self._service_at = now_s + SERVICE_S
-        self._parts.transport.keep_alive()
+        self._parts.wal.keep_alive()
         if now_s >= min(self._progress_at, self._heartbeat_at):
             self._beat(now_s)
-        if (silent_s := self._parts.producer.silent_s()) > min(self._settings.kafka_down_max_s, SILENCE_MAX_S):
+        if (silent_s := self._parts.producer.silent_s()) > min(self._config.kafka_down_max_s, SILENCE_MAX_S):
             # R6: Postgres cannot shut down while it waits for us.
             raise DependencyUnavailable(
                 f"the broker has acknowledged nothing for {silent_s:.0f} s", hint="is it running?", coordinates=KAFKA
             )
 
     def _beat(self, now_s: float) -> None:
-        """Heartbeat and progress in one transaction; the acknowledgement after it is durable."""
+        """Heartbeat, progress, and the next beat in one transaction; the acknowledgement after it is durable."""
         heartbeat = now_s >= self._heartbeat_at
         if heartbeat:
-            self._heartbeat_at = now_s + self._settings.heartbeat_s
+            self._heartbeat_at = now_s + self._config.heartbeat_s
         self._progress_at = now_s + PROGRESS_S
         confirmed = self._tracker.advance()
         moved = confirmed.lsn > self._written.lsn
         if moved or heartbeat:
-            self._parts.store.beat(confirmed if moved else None, heartbeat=heartbeat, read_at_us=self._read_at_us)
+            beat = self._beat_at._replace(number=self._beat_at.number + 1)
+            self._parts.state.write(
+                Written(beat, confirmed if moved else None, heartbeat, self._read_at_us, *self._parts.ends.take_moved())
+            )
+            self._beat_at = beat
+            self._translator.stamp(beat.header())
         if moved:
             self._written = confirmed
-            self._parts.transport.acknowledge(confirmed.lsn)
-        self._moved(self._written)
+            self._parts.wal.acknowledge(confirmed.lsn)
+        self._publish()
+
+    def _publish(self) -> None:
+        delivered, self._delivered = self._delivered, {}
+        stopped: Mapping[str, str] = dict(self._parts.tables.stopped)
+        self._tell(Told(self._written, delivered, stopped, self._parts.more_partitions))
 
     def _wait_s(self) -> float:
         due_s = min(self._progress_at, self._heartbeat_at) - self._clock.monotonic()
@@ -162,162 +185,86 @@ class Stream:
             self._parts.producer.poll(ACK_WAIT_S)
             self._service()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """A clean end: what was read is in Kafka, written down, acknowledged. A transaction that was cut short is read
         again, and the ledger knows how much of it is there."""
         self._drain(FINISH_MAX_S)
         self._heartbeat_at = float("inf")
         self._beat(self._clock.monotonic())
 
-    # --- messages ---------------------------------------------------------------------------------------------------
-
     def _keepalive(self, message: Keepalive) -> None:
         """R3: everything up to there was sent, and it is ours to acknowledge once all of it is in Kafka."""
-        if message.end - self._marked >= IDLE_WAL_BYTES:
-            self._mark(message.end, 0)
+        if message.end - self._marked >= IDLE_WAL_BYTES and not self._translator.in_transaction:
+            self.mark(Confirmed(message.end, 0))
 
-    def _mark(self, lsn: int, at_us: int) -> None:
-        self._read_at_us = max(self._read_at_us, at_us)
-        if not self._tracker.in_transaction:
-            self._marked = lsn
-            self._tracker.mark(Confirmed(lsn, at_us))
+    # --- what the translator says -----------------------------------------------------------------------------------
 
-    def _data(self, data: Data) -> None:
-        message = pgoutput.decode(data.payload)
-        if isinstance(message, Insert | Update | Delete):
-            self._change(message, data.start)
-        elif isinstance(message, Begin):
-            self._origin = TransactionOrigin(
-                Lsn(message.commit_lsn), message.committed_at_us, self._whole_xid(message.xid)
-            )
-            self._transaction = self._tracker.begin()
-            self._ordinal = 0
-            self._asking = not self._parts.ledger.has_passed(message.commit_lsn)
-        elif isinstance(message, Commit):
-            self._tracker.commit(Confirmed(message.end_lsn, message.committed_at_us))
-            self._read_at_us = max(self._read_at_us, message.committed_at_us)
-            self._marked = message.end_lsn
-            self._origin = self._transaction = None
-        elif isinstance(message, Message):
-            self._logical(message)
-        elif isinstance(message, Relation):
-            self._relation(message)
-        elif isinstance(message, Truncate):
-            self._truncate(message)
-        elif isinstance(message, pgoutput.Origin) and self._origin is not None:
-            self._origin = self._origin._replace(origin=message.name)
+    def begin(self, transaction: OpenTransaction) -> None:
+        transaction.mine = self._tracker.begin()
+        origin = transaction.origin
+        self._asking = not self._parts.ledger.has_passed(origin.commit)
+        if self._asking:
+            self._parts.ledger.begin(origin.commit, origin.xid, origin.committed_at_us)
 
-    def _whole_xid(self, xid: int) -> int:
-        """The WAL names a transaction by half of its id. The other half is that of its neighbours."""
-        self._xid_near = whole_xid(xid, self._xid_near)
-        return self._xid_near
+    def commit(self, transaction: OpenTransaction, end: Confirmed) -> None:
+        self._tracker.commit(transaction.mine, end)
+        self._read_at_us = end.committed_at_us
+        self._marked = end.lsn
 
-    def _next_ordinal(self) -> int:
-        ordinal = self._ordinal
-        self._ordinal += ORDINALS_PER_CHANGE
-        return ordinal
+    def mark(self, at: Confirmed) -> None:
+        self._read_at_us = at.committed_at_us or self._read_at_us
+        self._marked = at.lsn
+        self._tracker.mark(at)
 
-    def _relation(self, relation: Relation) -> None:
-        try:
-            self._parts.tables.learn(relation)
-        except (NoContract, ContractMismatch) as error:
-            self._stop(relation.name, error)
+    def check(self, record: EncodedRecord) -> None:
+        self._parts.producer.check(record)
 
-    def _change(self, change: Insert | Update | Delete, lsn: int) -> None:
-        origin = self._origin
-        assert origin is not None, "a change outside a transaction"
-        ordinal = self._next_ordinal()
-        encoder = self._parts.tables.encoder(change.relation_id)
-        if encoder is None or origin.commit < self._snapshot_lsn:
-            return
-        try:
-            records = encoder.records(change, origin, lsn, ordinal, self._now_us())
-            for record in records:
-                self._parts.producer.check(record)
-        except DataError as error:
-            self._stop(encoder.relation.name, error)
-            return
-        for record in records:
-            self._send(record)
-
-    def _truncate(self, message: Truncate) -> None:
-        assert self._origin is not None
-        self._next_ordinal()
-        if self._origin.commit < self._snapshot_lsn:
-            return
-        for relation_id in message.relation_ids:
-            if self._parts.tables.encoder(relation_id) is not None:
-                name = self._parts.tables.name(relation_id)
-                self._stop(
-                    name,
-                    Truncated(
-                        f"{name} was truncated, which no record of its topic can say",
-                        hint=f"erase its topic if readers must not see the old rows; then {RESET}. Delete rows instead",
-                    ),
-                )
-
-    def _logical(self, message: Message) -> None:
-        if not message.transactional:
-            if message.prefix == HEARTBEAT_PREFIX and message.content.isdigit():
-                self._mark(message.lsn, int(message.content))
-            return
-        ordinal = self._next_ordinal()
-        if message.prefix == outbox.PREFIX:
-            self._event(message, ordinal)
-
-    def _event(self, message: Message, ordinal: int) -> None:
-        origin = self._origin
-        assert origin is not None, "a transactional message outside a transaction"
-        event = None
-        try:
-            event = outbox.parse(message.content)
-            record = self._parts.events.record(event, Pos(origin.commit, ordinal), origin.committed_at_us, origin.xid)
-            self._parts.producer.check(record)
-        except DataError as error:
-            self._dead_letter(message, event, error)
-            return
-        self._dead_in_a_row.pop(record.topic, None)
-        self._send(record)
-
-    def _dead_letter(self, message: Message, event: outbox.OutboxEvent | None, error: DataError) -> None:
-        topic = event.topic if event else ""
-        known = topic if self._parts.events.knows(topic) else "unknown"
-        tenant = event.tenant_id if event and outbox.is_uuid(event.tenant_id) else None
-        log.error("event not encodable", topic=topic, code=error.code, detail=error.detail, lsn=message.lsn)
-        self._parts.store.dead_letter(topic, message.lsn, tenant, error, message.content)
-        metrics.CDC_DEAD_LETTERS.labels(topic=known).inc()
-        in_a_row = self._dead_in_a_row[known] = self._dead_in_a_row.get(known, 0) + 1
-        if in_a_row >= DEAD_LETTERS_IN_A_ROW_MAX:
-            raise TooManyDeadLetters(
-                f"{in_a_row} events for {known} in a row cannot be encoded, the last: {error.detail}",
-                hint="is a release out that emits what its schema does not allow? Fix it, then start capture again",
-            )
-
-    def _send(self, record: EncodedRecord) -> None:
+    def send(self, record: EncodedRecord, transaction: OpenTransaction) -> None:
         source = TopicPartition(record.topic, record.partition)
         if self._asking and self._parts.ledger.has(source, record.pos):
             metrics.CDC_SKIPPED.labels(topic=record.topic).inc()
             return
-        transaction = self._transaction
-        assert transaction is not None
+        while self._clock.monotonic() >= self._service_at:
+            # We may have stood still since the last look, or in the middle of it, and another capture may have our
+            # place: then this raises.
+            self._service()
         producer = self._parts.producer
-        while not producer.send(record, transaction.count_acked):
+        acked = partial(self._take_ack, transaction.mine.count_acked, source, record.pos)
+        while not producer.send(record, acked):
             producer.poll(FULL_WAIT_S)
             self._service()
-        transaction.count_sent()
+        transaction.mine.count_sent()
 
-    def _stop(self, table: str, error: AdriaticError) -> None:
+    def _take_ack(self, count: Callable[[], None], source: TopicPartition, pos: Pos, offset: int) -> None:
+        """A record is in Kafka, unless it is in another log than the one that we filled: then nothing may be told."""
+        if self._parts.ends.reach(source, offset, pos):
+            count()
+            self._delivered[source.topic] = self._delivered.get(source.topic, 0) + 1
+
+    def stop(self, name: str, error: AdriaticError) -> None:
         """R11. What came before is brought to Kafka first, so that the status says exactly where the table ends."""
         self._drain()
-        stop_table(self._parts.store, self._parts.tables, table, error)
+        stop_table(self._parts.state, self._parts.tables, name, error)
 
-    def _now_us(self) -> int:
-        return int(self._clock.now().timestamp() * 1_000_000)
+    def dead_letter(self, event: outbox.OutboxEvent | None, pos: Pos, error: DataError) -> None:
+        keep_dead_letter(self._parts.state, self._parts.events, event, pos.commit, error)
+        self._parts.ledger.pass_over([pos])
 
 
-def stop_table(store: Store, tables: Tables, name: str, error: AdriaticError) -> None:
+def keep_dead_letter(
+    state: CaptureState, events: outbox.EventEncoder, event: outbox.OutboxEvent | None, lsn: int, error: DataError
+) -> None:
+    """Keep an event that cannot be encoded, and tell of it."""
+    topic = event.topic if event else ""
+    known = topic if events.knows(topic) else "unknown"
+    log.error("event not encodable", topic=topic, code=error.code, detail=error.detail, lsn=lsn)
+    state.dead_letter(event, lsn, error)
+    metrics.CDC_DEAD_LETTERS.labels(topic=known).inc()
+
+
+def stop_table(state: CaptureState, tables: Tables, name: str, error: AdriaticError) -> None:
     """Stop a table, and write down why (R11)."""
     log.error("table stopped", table=name, code=error.code, detail=error.detail, hint=error.hint)
-    store.table_state(name, "stopped", error)
+    state.table_state(name, "stopped", error)
     tables.stop(name, error.code)
     metrics.CDC_TABLE_STOPPED.labels(table=name).set(1)

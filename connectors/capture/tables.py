@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from connectors.capture.checks import RESET
+from connectors.capture import outbox, ports
+from connectors.capture.checks import RECOVER, RESET
 from connectors.capture.encoder import TableEncoder
 from connectors.capture.pgoutput import Relation
 from connectors.capture.values import Misfit
@@ -69,15 +70,29 @@ class Contracts:
         return key, value
 
 
+@dataclass(frozen=True, slots=True)
+class SizedContracts:
+    """Contracts, with as many partitions as are used."""
+
+    topics: Mapping[str, Topic]
+    inner: ports.TopicContracts
+
+    def encoders(self, topic: str) -> tuple[Encoder, Encoder]:
+        return self.inner.encoders(topic)
+
+
 class Tables:
     """The relations of one session."""
 
-    def __init__(self, contracts: Contracts, prefix: str, database: str, stopped: Mapping[str, str]) -> None:
+    def __init__(
+        self, contracts: ports.TopicContracts, router: ports.Router, database: str, stopped: Mapping[str, str]
+    ) -> None:
         self._contracts = contracts
-        self._prefix = prefix
+        self._router = router
         self._database = database
         self._stopped = dict(stopped)
         self._encoders: dict[int, TableEncoder] = {}
+        self._outbox: tuple[int, outbox.OutboxRelation] | None = None
         self._names: dict[int, str] = {}
 
     @property
@@ -86,11 +101,15 @@ class Tables:
         return self._stopped
 
     def topic_of(self, name: str) -> str:
-        return f"{self._prefix}.{name}"
+        return self._router.topic_of(name)
 
     def encoder(self, relation_id: int) -> TableEncoder | None:
         """None: the table is stopped."""
         return self._encoders.get(relation_id)
+
+    def outbox(self, relation_id: int) -> outbox.OutboxRelation | None:
+        """None: it is another table."""
+        return self._outbox[1] if self._outbox is not None and self._outbox[0] == relation_id else None
 
     def name(self, relation_id: int) -> str:
         return self._names[relation_id]
@@ -102,16 +121,19 @@ class Tables:
                 self._encoders.pop(relation_id, None)
 
     def learn(self, relation: Relation) -> TableEncoder | None:
-        """A relation as the stream shows it. None when it was stopped before. Raises `NoContract` or
-        `ContractMismatch` for the caller to stop it, and `DependencyUnavailable`."""
+        """A relation as the stream shows it. None when it was stopped before, and for the outbox. Raises `NoContract`
+        or `ContractMismatch` for the caller to stop it, and `DependencyUnavailable`."""
         self._names[relation.relation_id] = relation.name
+        if relation.name == outbox.TABLE:
+            self._outbox = relation.relation_id, outbox.OutboxRelation(relation)
+            return None
         self._encoders.pop(relation.relation_id, None)
         if relation.name in self._stopped:
             return None
         key, value = self._pair(relation)
         topic = self._contracts.topics[self.topic_of(relation.name)]
         try:
-            encoder = TableEncoder(relation, topic, key, value, self._database)
+            encoder = TableEncoder(relation, topic, key, value, self._database, self._router)
         except Misfit as misfit:
             raise ContractMismatch(
                 f"{relation.name} does not fit the contract of {topic.name}: {misfit}",
@@ -127,7 +149,7 @@ class Tables:
         if topic not in self._contracts.topics:
             raise NoContract(
                 f"{relation.name} is published, and there is no topics/{topic}.toml",
-                hint=f"add it, or take the table out of the publication; then {RESET}",
+                hint=f"add it, then {RESET}; or take the table out of the publication, then {RECOVER}",
             )
         try:
             return self._contracts.encoders(topic)

@@ -2,23 +2,27 @@
 
 Owns the streaming replication protocol over libpq (PostgreSQL documentation, "Streaming Replication Protocol"):
 CREATE_REPLICATION_SLOT, START_REPLICATION, the frames inside COPY BOTH, and status updates
-that go out on time (R2). Non-blocking: `receive` gives what has arrived, `wait` waits for more. One thread only.
-Refuses to know what the bytes mean (`pgoutput.py`) and what may be acknowledged (`tracker.py`).
+that go out on time (R2); and reading the rows of an exported snapshot. Non-blocking: `receive` gives what has arrived,
+`wait` waits for more. One thread only. Refuses to know what the bytes mean (`pgoutput.py`) and what may be acknowledged
+(`tracker.py`).
 """
 
 from __future__ import annotations
 
 import select
 import struct
-from collections.abc import Callable
-from typing import LiteralString, NamedTuple
+from collections.abc import Iterator
+from typing import LiteralString
 
 import psycopg
 from psycopg import pq, sql
 
-from connectors.capture.pgoutput import POSTGRES_EPOCH_US
+from connectors.capture.pgoutput import POSTGRES_EPOCH_US, Tuple
+from connectors.capture.ports import Data, Keepalive, Meanwhile, Snapshot
+from connectors.capture.publication import Published
+from connectors.capture.store import EPOCH
 from connectors.postgres import lsn
-from connectors.postgres.connections import Session, connect
+from connectors.postgres.connections import Connection, Session, connect
 from connectors.postgres.errors import translate
 from runtime.clock import Clock
 from runtime.errors import DependencyUnavailable, Halted
@@ -33,33 +37,29 @@ RECEIVE_MESSAGES_MAX = 500
 CREATE_WAIT_S = 0.2
 """Time between two looks whether a slot has been made: it takes as long as the longest transaction that runs."""
 
-Meanwhile = Callable[[], None]
-
 _XLOG = struct.Struct(">QQQ")
 _KEEPALIVE = struct.Struct(">QQB")
 _STATUS = struct.Struct(">cQQQqB")
 
 
-class Data(NamedTuple):
-    """A message of the plugin. `start`: where in the WAL it comes from."""
-
-    start: int
-    payload: bytes
-
-
-class Keepalive(NamedTuple):
-    """The server has decoded and sent everything up to `end`."""
-
-    end: int
-    sent_at_us: int
+FETCH_ROWS = 500
+"""Rows fetched at once. With texts of up to a mebibyte that is the memory that a copy needs."""
+END_S_MAX = 30.0
+"""Limit for ending a stream in order: the server finishes the transaction that it is sending."""
 
 
-class Snapshot(NamedTuple):
-    """What the database was at `point`: it shows every transaction that committed before, and no other. `name` can be
-    imported until this connection does anything else."""
+class PostgresWal:
+    """The server, as `ports.Wal` wants it."""
 
-    point: int
-    name: str
+    def __init__(self, settings: PostgresSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+
+    def open(self) -> Transport:
+        return Transport(self._settings, self._clock)
+
+    def rows(self, snapshot: Snapshot) -> SnapshotRows:
+        return SnapshotRows(self._settings, snapshot.name)
 
 
 class Transport(Session):
@@ -68,9 +68,9 @@ class Transport(Session):
     reading = "read wal_sender_timeout"
 
     def __init__(self, settings: PostgresSettings, clock: Clock) -> None:
+        self._settings = settings
         self._clock = clock
-        more = {"replication": "database", "prepare_threshold": None}
-        super().__init__(connect(settings, "wal", "cdc", name="adriatic-cdc", autocommit=True, **more))
+        super().__init__(_replicate(settings))
         self._pgconn = self._connection.pgconn
         (sender_timeout_ms,) = self._row("select setting::bigint from pg_settings where name = 'wal_sender_timeout'")
         self.sender_timeout_s = float(sender_timeout_ms) / 1000
@@ -78,6 +78,7 @@ class Transport(Session):
         self._status_at = 0.0
         self._received = 0
         self._flushed = 0
+        self._streaming = False
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -116,13 +117,41 @@ class Transport(Session):
 
     def start(self, slot: str, publication: str) -> None:
         """START_REPLICATION. The server sends what was committed since the position that it has as confirmed."""
+        if self._streaming:
+            self._end_stream()
         command = sql.SQL(
             "START_REPLICATION SLOT {} LOGICAL 0/0 (proto_version '1', messages 'true', publication_names {})"
         ).format(sql.Identifier(slot), sql.Literal(_quote(publication)))
         with translate(f"start replication from slot {slot}"):
             self._connection.execute(command)
         self._pgconn.nonblocking = 1
+        self._streaming = True
         self.send_status()
+
+    def _end_stream(self) -> None:
+        """End COPY BOTH from our side, and take what the server sends until it has ended it from its own: then it has
+        let go of the slot. The next stream needs a connection of its own: a walsender remembers that it is done."""
+        until_s = self._clock.monotonic() + END_S_MAX
+        with translate("end the stream"):
+            while self._pgconn.put_copy_end() == 0:
+                self._wait_writable()
+            while self._pgconn.flush() == 1:
+                self._wait_writable()
+            while (length := self._pgconn.get_copy_data(1)[0]) >= 0:
+                if length == 0:
+                    self.wait(CREATE_WAIT_S)
+                    self._pgconn.consume_input()
+                if self._clock.monotonic() > until_s:
+                    raise DependencyUnavailable("Postgres does not end the stream")
+            self._pgconn.nonblocking = 0
+            while (result := self._pgconn.get_result()) is not None:
+                if result.status == pq.ExecStatus.FATAL_ERROR:
+                    raise psycopg.errors.error_from_result(result, encoding="utf-8")
+        self._connection.close()
+        self._connection = _replicate(self._settings)
+        self._pgconn = self._connection.pgconn
+        self._streaming = False
+        self._received = self._flushed = 0
 
     # --- the stream -------------------------------------------------------------------------------------------------
 
@@ -202,5 +231,52 @@ class Transport(Session):
         raise DependencyUnavailable("Postgres ended the stream", hint="it is probably shutting down")
 
 
+def _replicate(settings: PostgresSettings) -> Connection:
+    more = {"replication": "database", "prepare_threshold": None}
+    return connect(settings, "wal", "cdc", name="adriatic-cdc", autocommit=True, **more)
+
+
 def _quote(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
+
+
+class SnapshotRows(Session):
+    """A transaction that sees exactly the snapshot."""
+
+    reading = "begin the snapshot"
+
+    def __init__(self, settings: PostgresSettings, snapshot: str) -> None:
+        super().__init__(connect(settings, "wal", "cdc", name="adriatic-cdc-snapshot", autocommit=True))
+        with translate("begin the snapshot"):
+            self._connection.execute("begin isolation level repeatable read read only")
+            self._connection.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot)))
+            (taken_at,) = self._row("select now()")
+            self.taken_at_us = int((taken_at - EPOCH).total_seconds() * 1_000_000)
+
+    def read(self, table: Published) -> Iterator[Tuple]:
+        """Every row, each column as the text that the WAL would have."""
+        relation = table.relation
+        query = sql.SQL("declare copied no scroll cursor for select {} from {}{}{}{}").format(
+            sql.SQL(", ").join(sql.Identifier(column.name) for column in relation.columns),
+            sql.SQL("" if table.is_partitioned else "only "),
+            sql.Identifier(relation.schema, relation.table),
+            sql.SQL(f" where {table.row_filter}" if table.row_filter else ""),
+            _order(table),
+        )
+        with translate(f"copy {table.name}"):
+            self._connection.execute("close all")  # of a table that was left in the middle
+            self._connection.execute(query)
+            while True:
+                result = self._connection.pgconn.exec_(b"fetch forward %d from copied" % FETCH_ROWS)
+                if result.status != pq.ExecStatus.TUPLES_OK:
+                    raise psycopg.errors.error_from_result(result)
+                columns = range(result.nfields)
+                for row in range(result.ntuples):
+                    yield tuple(result.get_value(row, column) for column in columns)
+                if result.ntuples < FETCH_ROWS:
+                    break
+
+
+def _order(table: Published) -> sql.Composable:
+    keys = [sql.Identifier(column.name) for column in table.relation.columns if column.is_key]
+    return sql.SQL(" order by {}").format(sql.SQL(", ").join(keys)) if keys else sql.SQL("")

@@ -18,17 +18,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from connectors.consumer.contract import Effects, Event, Processor
 from connectors.consumer.isolation import isolate
+from connectors.consumer.origin import LogGuard
+from connectors.consumer.sessions import Sessions, find_foreign
 from connectors.consumer.visibility import Visibility
 from connectors.kafka.dead_letters import NO_LIMIT, limit_of
+from connectors.kafka.logs import Logs
 from connectors.kafka.offsets import Offsets
-from connectors.kafka.records import Batch, TopicPartition
+from connectors.kafka.records import Batch, LastRead, Record, TopicPartition
 from connectors.postgres.connections import Connection
 from connectors.postgres.errors import translate
 from connectors.postgres.sink import (
@@ -128,8 +131,10 @@ class ConsumerCore(Generic[Effects]):
         kinds = topic_catalog.load()
         self._captured = {topic for topic, contract in self._contract_of.items() if kinds[contract].kind != "feed"}
         self.offsets = Offsets(settings.kafka)
+        self.guard = LogGuard(processor.name, Logs(settings.kafka), self.offsets, self._captured)
         self._fenced: Counter[TopicPartition] = Counter()
         self._sink = TransactionalSink(settings.postgres, processor.name, life)
+        self._sessions = Sessions(processor.name, self._sink, life)
         self._visibility = Visibility(self._sink, life)
 
     @property
@@ -156,12 +161,29 @@ class ConsumerCore(Generic[Effects]):
 
     def begin(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Where to read on. A partition that nobody read yet begins at its oldest record, and has a row from then on.
-        Blocks while Postgres or the broker is away."""
-        at = self.retry("postgres", partial(self._sink.offsets, sources))
+        Blocks while Postgres or the broker is away. Raises `Halted` when a log is not the one that was read."""
+        standings = self.retry("postgres", self._sink.standings)
+        topics = self.retry("kafka", partial(self.guard.check, standings, sources))
+        at = {source: standings[source].next_offset for source in sources if source in standings}
         if new := [source for source in sources if source not in at]:
             first = self.retry("kafka", partial(self.offsets.first, new))
             at |= self.retry("postgres", partial(self._begin_new, first))
+        for topic, state in topics.items():
+            if new or any(standings[source].topic_id is None for source in standings if source.topic == topic):
+                note = partial(self._sink.note_topic, topic, state.topic_id, state.partitions)
+                self.retry("postgres", note)
         return {source: at[source] for source in sources}
+
+    def check(self, newest: Mapping[TopicPartition, Record | None]) -> None:
+        """Halt unless the logs are still those that are being read. `newest`: of each partition the newest record that
+        was taken, committed or not; None where the ledger knows the newest. Blocks while Postgres or the broker is
+        away."""
+        standings = self.retry("postgres", self._sink.standings)
+        for source, record in newest.items():
+            if record is not None and source in standings:
+                at = max(standings[source].next_offset, record.offset + 1)
+                standings[source] = replace(standings[source], next_offset=at, last=LastRead.of(record))
+        self.retry("kafka", partial(self.guard.check, standings, list(newest)))
 
     def read_committed(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset up to which everything is done. Raises `DependencyUnavailable`."""
@@ -187,8 +209,11 @@ class ConsumerCore(Generic[Effects]):
     # --- before the transaction -------------------------------------------------------------------------------------
 
     def prepare(self, batch: Batch) -> Prepared[Effects]:
-        """Decode and transform a batch; what cannot be is a dead letter. Blocks while a dependency is away."""
+        """Decode and transform a batch; what cannot be is a dead letter. Blocks while a dependency is away. Raises
+        `Halted` for a record of another future."""
         if batch.topic in self._captured:  # what outsiders write in their headers holds nobody up
+            # First: a database that went back would wait for transactions that are not to come for long.
+            self._sessions.check(batch.records)
             self._visibility.wait(xid for record in batch.records if (xid := record.xid) is not None)
         with self._measure("transform"):
             events, undecodable = self._decode(batch)
@@ -198,22 +223,25 @@ class ConsumerCore(Generic[Effects]):
 
     def _decode(self, batch: Batch) -> tuple[list[Event], list[DeadLetter]]:
         decode, contract = self._decoders[batch.topic].decode, self._contract_of[batch.topic]
+        captured = batch.topic in self._captured
         events: list[Event] = []
         letters: list[DeadLetter] = []
         for record in batch.records:
             value = record.value
-            if self._processor.raw:
-                events.append(Event(record, None, contract))
-                continue
-            if value is None:
+            if value is None and not self._processor.raw:
                 metrics.FLOW_TOMBSTONES.labels(self._processor.name, batch.topic).inc()
                 continue
             try:
-                events.append(Event(record, self.retry("registry", partial(decode, value)), contract))
+                decoded = None if self._processor.raw else self.retry("registry", partial(decode, value or b""))
             except OperatingError:
                 raise
             except Exception as error:  # a decoder that trips over hostile bytes is the record's fault too
                 letters.append(DeadLetter.of(record, "decode", error))
+                continue
+            if captured and (why := find_foreign(record)) is not None:
+                letters.append(DeadLetter.of(record, "process", why))
+            else:
+                events.append(Event(record, decoded, contract))
         return events, letters
 
     def _share(self, events: Sequence[Event]) -> Share[Effects]:
@@ -245,7 +273,9 @@ class ConsumerCore(Generic[Effects]):
         """One transaction. When something in it fails, rounds of one transaction each, until nothing does: every round
         halves what failed or leaves it out, so they end, and one bad record among n costs about log2(n) of them."""
         source = items[0].batch.source
-        step = Step(source, items[0].batch.expected_offset, items[-1].batch.next_offset)
+        last = next((item.batch.records[-1] for item in reversed(items) if item.batch.records), None)
+        target = items[-1].batch.next_offset
+        step = Step(source, items[0].batch.expected_offset, target, LastRead.of(last) if last else None)
         letters = [letter for item in items for letter in item.letters]
         shares = [share for item in items for share in item.shares]
         isolated = committed = False

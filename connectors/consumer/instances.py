@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from runtime.errors import Misconfigured
 from runtime.logs import get_logger
+from runtime.private import make_private
 
 log = get_logger("consumer")
 
@@ -46,7 +47,7 @@ def _take(folder: Path, group: str) -> int | None:
     """The descriptor of a locked file. None: nothing can be written there."""
     for number in range(PROCESSES_MAX):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
             file = os.open(folder / f"{group}-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             log.warning("instance ids cannot be kept", folder=str(folder), error=str(error))

@@ -1,18 +1,27 @@
-"""A folder of Markdown files as it is now: every file is one change, and there is no past."""
+"""A folder of records as it is now: every file is one change, and there is no past."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connectors.history.model import Fault, FileChange, SourceKind, is_markdown, symbolic_link
+from connectors.history.logs import PartSource
+from connectors.history.model import (
+    Fault,
+    FileChange,
+    HistorySource,
+    SourceKind,
+    is_record_file,
+    note_left_out,
+    symbolic_link,
+)
 from runtime.errors import InvalidInput
 
 FILES_MAX = 100_000
-"""More Markdown files than this under one folder is somebody's home directory, not a log of decisions."""
+"""More files of text than this under one folder is somebody's home directory, not a log of decisions."""
 _SKIPPED = frozenset(("node_modules", "__pycache__", "site-packages", "target", "build", "dist"))
 
 
@@ -31,12 +40,21 @@ class FolderSource:
     def count(self) -> int:
         return sum(1 for _ in self._files())
 
+    def paths(self) -> list[str]:
+        return [_relative(path, self._root) for path in self._files()]
+
+    def part(self, folder: str, others: Sequence[str]) -> HistorySource:
+        return PartSource(self, folder, first=not others or folder < min(others))
+
     def notes(self) -> list[str]:
-        return ["not in git: the files are read as they are now, each as one version"]
+        return [
+            "not in git: the files are read as they are now, each as one version, with the date that its text gives",
+            *note_left_out(self._others()),
+        ]
 
     def changes(self) -> Iterator[FileChange | Fault]:
         for path in self._files():
-            relative = path.relative_to(self._root).as_posix().encode(errors="surrogateescape").decode(errors="replace")
+            relative = _relative(path, self._root)
             if path.is_symlink():
                 yield symbolic_link(relative)
                 continue
@@ -59,22 +77,32 @@ class FolderSource:
                 size_bytes=status.st_size if content is None else len(content),
             )
 
+    def _others(self) -> Iterator[str]:
+        for folder, names, files in os.walk(self._root):
+            names[:] = sorted(name for name in names if not name.startswith(".") and name not in _SKIPPED)
+            for name in sorted(files):
+                yield _relative(Path(folder, name), self._root)
+
     def _files(self) -> Iterator[Path]:
-        """Markdown files, and links named like one, in a stable order. Hidden and built folders are not entered."""
+        """Files of records, and links named like one, in a stable order. Hidden and built folders are not entered."""
         found = 0
         for folder, names, files in os.walk(self._root):
             files += (name for name in names if Path(folder, name).is_symlink())  # a folder by its target
             names[:] = sorted(name for name in names if not name.startswith(".") and name not in _SKIPPED)
             for name in sorted(files):
                 path = Path(folder, name)
-                if is_markdown(name) and (path.is_symlink() or path.is_file()):
+                if is_record_file(name) and (path.is_symlink() or path.is_file()):
                     found += 1
                     if found > FILES_MAX:
                         raise InvalidInput(
-                            f"{self._root} holds more than {FILES_MAX} Markdown files",
+                            f"{self._root} holds more than {FILES_MAX} files of text",
                             hint="name the folder of the decision records",
                         )
                     yield path
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix().encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _read(path: Path, bytes_max: int) -> bytes | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,16 +21,24 @@ from typing import IO, NamedTuple
 
 from msgspec.structs import replace
 
-from connectors.history.model import ChangeKind, Fault, FileChange, SourceKind, is_markdown, symbolic_link
+from connectors.history.logs import ADR_FOLDERS
+from connectors.history.model import (
+    ChangeKind,
+    Fault,
+    FileChange,
+    HistorySource,
+    SourceKind,
+    is_record_file,
+    note_left_out,
+    symbolic_link,
+)
 from runtime.errors import InvalidInput
 
-ADR_FOLDERS = frozenset(
-    (
-        *("adr", "adrs", "decisions", "decision-records", "decision-record", "decision-log", "architecture-decisions"),
-        *("architecture-decision-records", "architecture-decision-record", "architectural-decisions"),
-    )
+ROOT_RECORDS = (
+    *(":(top,icase,glob)adr[-_][0-9]*.*", ":(top,icase,glob)adr[0-9]*.*"),
+    *(":(top,icase,glob)[0-9][0-9][0-9][0-9][-_][a-z]*.*", ":(top,icase,glob)[0-9][0-9][0-9][-_][a-z]*.*"),
 )
-"""Names of folders that hold decision records in public repositories, in lower case."""
+"""Names of records in the root of a repository that is itself the log."""
 PROBE_S_MAX = 30.0
 """Time for one short question to git."""
 RENAME_SIMILARITY = "50%"
@@ -63,11 +71,14 @@ class GitSource:
     kind: SourceKind = "git"
     snapshot = False
 
-    def __init__(self, root: Path, folder: str, content_bytes_max: int, *, head: str) -> None:
+    def __init__(
+        self, root: Path, folder: str, content_bytes_max: int, *, head: str, left_out: Sequence[str] = ()
+    ) -> None:
         self._root = root
         self._folder = folder
         self._bytes_max = content_bytes_max
         self._head = head
+        self._left_out = left_out
         self._count: int | None = None
         self.name = str(root / folder) if folder else str(root)
         self._named = _adr_dir_file(root) if not folder else ""
@@ -96,11 +107,24 @@ class GitSource:
             self._count = sum(1 for _ in self._entries())
         return self._count
 
+    def paths(self) -> list[str]:
+        return [path for path in self._names() if is_record_file(path)]
+
+    def part(self, folder: str, others: Sequence[str]) -> HistorySource:
+        whole = folder or self._folder
+        left_out = () if folder else tuple(others)
+        return GitSource(self._root, whole, self._bytes_max, head=self._head, left_out=left_out)
+
     def notes(self) -> list[str]:
         notes = ["what is committed on the current branch; uncommitted edits are not read"]
         if _ask(self._root, "rev-parse", "--is-shallow-repository") == "true":
             notes.append("a shallow clone: its history starts where it was cut (git fetch --unshallow brings the rest)")
-        return notes
+        return notes + note_left_out(self._names())
+
+    def _names(self) -> list[str]:
+        """What HEAD holds in the folders that are read."""
+        listed = _ask(self._root, "ls-files", "-z", f"--with-tree={self._head}", "--", *self._pathspecs())
+        return sorted(set((listed or "").split("\0")) - {""})
 
     def changes(self) -> Iterator[FileChange | Fault]:
         with closing(_Blobs(self._root)) as blobs:
@@ -129,23 +153,25 @@ class GitSource:
                 if isinstance(entry, Fault):
                     yield entry
                 else:
-                    yield from self._keep_markdown(entry)
+                    yield from self._keep_records(entry)
 
     def _pathspecs(self) -> list[str]:
+        without = [f":(top,exclude,literal){folder}" for folder in self._left_out]
         if self._folder:
-            return [f":(top,literal){self._folder}"]
+            return [f":(top,literal){self._folder}", *without]
         named = [f":(top,literal){self._named}"] if self._named else []
-        return [*named, *(f":(top,icase,glob)**/{name}/**" for name in sorted(ADR_FOLDERS))]
+        folders = (f":(top,icase,glob)**/{name}/**" for name in sorted(ADR_FOLDERS))
+        return [*named, *ROOT_RECORDS, *folders, *without]
 
-    def _keep_markdown(self, entry: _Entry) -> Iterator[_Entry]:
-        """The entry as far as it is about Markdown: a file renamed to another kind is gone, and the other way round."""
+    def _keep_records(self, entry: _Entry) -> Iterator[_Entry]:
+        """The entry as far as it is about records: a file renamed to another kind is gone, and the other way round."""
         change = entry.change
-        new, old_path = is_markdown(change.path), change.old_path or ""
-        if new and (change.change != "R" or is_markdown(old_path)):
+        new, old_path = is_record_file(change.path), change.old_path or ""
+        if new and (change.change != "R" or is_record_file(old_path)):
             yield entry
         elif new:
             yield _as(entry, "A", change.path)
-        elif change.change == "R" and is_markdown(old_path):
+        elif change.change == "R" and is_record_file(old_path):
             yield _as(entry, "D", old_path)
 
 
@@ -206,7 +232,7 @@ def _classify(entry: _Entry, old_mode: str, new_mode: str, status: str) -> Itera
     """Only regular files count: a file that became a link or a submodule is gone, and the other way round it is new.
     A link is said to be there, so that nobody looks for its record in vain."""
     change = entry.change
-    if new_mode == _LINK and is_markdown(change.path):
+    if new_mode == _LINK and is_record_file(change.path):
         yield symbolic_link(_where(change))
     was, is_ = old_mode in _REGULAR, new_mode in _REGULAR
     if status == "R" and was and is_:

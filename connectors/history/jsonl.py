@@ -1,26 +1,30 @@
 """A history as JSON lines, plain or gzipped: one change a line, in commit order.
 
 Fields: `commit`, `committed_at` (ISO 8601), `change` (A, M, R, D), `path`, and where they apply `old_path`, `content`,
-`subject`, `author`; others are ignored. A line that does not fit is a fault with its number; the next line is read.
+`subject`, `author`; others are ignored. A line that does not fit is a fault with its number; the next line is read. A
+byte order mark is none of the first line's.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, cast
 
 import msgspec
 
-from connectors.history.model import ChangeKind, Fault, FileChange, SourceKind
+from connectors.history.logs import PartSource
+from connectors.history.model import ChangeKind, Fault, FileChange, HistorySource, SourceKind
 from runtime.errors import InvalidInput
 
 LINE_BYTES_MAX = 8_388_608
 """A change with the largest content that is accepted anywhere, escaped. A longer line is passed over without being held
 in memory."""
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
 
@@ -35,7 +39,14 @@ class _Line(msgspec.Struct):
     author: str | None = None
 
 
+class _Path(msgspec.Struct):
+    path: str
+    change: str = "A"
+    old_path: str | None = None
+
+
 _DECODER = msgspec.json.Decoder(_Line)
+_PATH = msgspec.json.Decoder(_Path)
 
 
 def is_jsonl(path: Path) -> bool:
@@ -56,6 +67,23 @@ class JsonlSource:
     def count(self) -> int:
         return sum(1 for _ in self._lines())
 
+    def paths(self) -> list[str]:
+        found: dict[str, None] = {}
+        for _, line in self._lines():
+            if isinstance(line, bytes):
+                try:
+                    row = _PATH.decode(line)
+                except (msgspec.DecodeError, UnicodeError):
+                    continue
+                for gone in (row.old_path if row.change == "R" else None, row.path if row.change == "D" else None):
+                    found.pop(gone or "", None)
+                if row.change != "D":
+                    found[row.path] = None
+        return list(found)
+
+    def part(self, folder: str, others: Sequence[str]) -> HistorySource:
+        return PartSource(self, folder, first=not others or folder < min(others))
+
     def notes(self) -> list[str]:
         return []
 
@@ -75,6 +103,11 @@ class JsonlSource:
         with self._open() as file:
             try:
                 for number, line in enumerate(_read_lines(file), 1):
+                    if number == 1 and line is not None:
+                        if line.startswith(_UTF_16):
+                            yield 1, Fault("line 1", "bad-encoding", "the file is UTF-16; write it as UTF-8")
+                            return
+                        line = line.removeprefix(codecs.BOM_UTF8)
                     if line is None or line.strip():
                         yield number, line
             except (EOFError, zlib.error, OSError) as error:
@@ -104,7 +137,7 @@ def _change(line: bytes, where: str, bytes_max: int) -> FileChange | Fault:
     try:
         row = _DECODER.decode(line)
         content = None if row.content is None else row.content.encode()
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         return Fault(where, "bad-line", str(error)[:300])
     if missing := _find_missing(row):
         return Fault(where, "bad-line", missing)
@@ -126,6 +159,9 @@ def _change(line: bytes, where: str, bytes_max: int) -> FileChange | Fault:
 def _find_missing(row: _Line) -> str:
     if not row.commit or not row.path:
         return "`commit` or `path` is empty"
+    for name in ("commit", "path", "old_path", "author", "subject"):
+        if "\0" in (getattr(row, name) or ""):
+            return f"`{name}` has a NUL character, which no name may have"
     if row.change == "R" and not row.old_path:
         return "a rename without `old_path`"
     if row.change != "D" and row.content is None:

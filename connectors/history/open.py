@@ -7,11 +7,11 @@ from pathlib import Path
 from connectors.history.folder import FolderSource
 from connectors.history.git import GitSource
 from connectors.history.jsonl import JsonlSource, is_jsonl
-from connectors.history.model import HistorySource
+from connectors.history.model import PartedSource
 from runtime.errors import InvalidInput
 
 
-def open_source(path: Path, *, content_bytes_max: int) -> HistorySource:
+def open_source(path: Path, *, content_bytes_max: int) -> PartedSource:
     """The source at `path`: a JSONL file, a git repository or a folder in one, or a folder.
 
     A folder that git knows nothing of is read as it is now. Contents over `content_bytes_max` are not read.
@@ -32,6 +32,6 @@ def open_source(path: Path, *, content_bytes_max: int) -> HistorySource:
     if source is not None and source.whole_repository:
         raise InvalidInput(
             f"{path} has no folder of decision records that is recognised",
-            hint="name the folder itself, for example docs/adr; Markdown files in any folder are read when it is named",
+            hint="name the folder itself, for example docs/adr; files in any folder are read when it is named",
         )
     return FolderSource(path, content_bytes_max)

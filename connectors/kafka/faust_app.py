@@ -61,7 +61,7 @@ def record_of(message: Any) -> Record:
     """A record of ours from Faust's message."""
     headers = message.headers or ()
     pairs = headers.items() if isinstance(headers, dict) else headers
-    timestamp_ms = None if message.timestamp is None else int(message.timestamp * 1000)
+    timestamp_ms = None if message.timestamp is None else round(message.timestamp * 1000)
     carried = tuple((str(name), value) for name, value in pairs)
     at = (message.topic, message.partition, message.offset)
     return Record(*at, timestamp_ms, message.key, message.value, carried)

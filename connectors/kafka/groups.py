@@ -51,7 +51,8 @@ class Range:
 
 @dataclass(slots=True)
 class BrokerPoll:
-    """What one poll of the broker found. `left_out`: groups beyond `GROUPS_MAX`."""
+    """What one poll of the broker found: of the partitions that a group has read, and all others of the same topics.
+    `left_out`: groups beyond `GROUPS_MAX`."""
 
     groups: list[Group]
     ranges: dict[TopicPartition, Range]
@@ -81,7 +82,9 @@ class Broker:
         committed = [*ours.values(), *(group.committed for group in groups if group.committed)]
         wanted = {source for offsets in committed for source in offsets}
         known = self._offsets.topics()
-        there = sorted(source for source in wanted if source.partition in known.get(source.topic, ()))
+        topics = {source.topic for offsets in ours.values() for source in offsets}
+        added = {TopicPartition(topic, partition) for topic in topics for partition in known.get(topic, ())}
+        there = sorted(added | {source for source in wanted if source.partition in known.get(source.topic, ())})
         low, end = self._offsets.first(there), self._offsets.end(there)
         ranges = {source: Range(low[source], end[source]) for source in there}
         waiting = {
@@ -177,4 +180,8 @@ class Broker:
                     found[source] = at_ms / 1000
                 reader.pause([KafkaPosition(*source)])
         reader.unassign()
+        if len(found) < len(turn):
+            # One that lived through topics that were made anew may give nothing for ever. Another costs milliseconds.
+            reader.close()
+            self._reader = None
         return found

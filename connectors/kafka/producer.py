@@ -6,8 +6,8 @@ told and to know what a record means. One thread each.
 
 A record fails only when this producer is at its end: then nothing later in the same partition may overtake it. Yet
 librdkafka drops what waits for longer than `delivery.timeout.ms`, even while a younger record of the same partition
-still goes out. So `Deliveries` notes where that happened, for whoever continues (`connectors/capture/source.py`), and
-the caller gives up on a silent broker well before that time-out.
+still goes out. So the caller gives up on a silent broker well before that time-out, `Deliveries` notes where it
+happened all the same, and whoever continues reads the log back and repairs it (`connectors/capture/ledger.py`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ TRANSACTION_CALL_S = 30.0
 COMMIT_WAIT_S = 5.0
 """Time between two looks whether we were asked to stop while a transaction commits."""
 
-Acked = Callable[[], None]
+Acked = Callable[[int], None]
+"""Called with the offset of a record that is in the log; below 0 when the broker has not said where: it had the record
+already, from an attempt whose answer was lost."""
 Headers = list[tuple[str, bytes]]
 
 
@@ -126,8 +128,6 @@ class IdempotentProducer(_Producer):
     def __init__(self, settings: KafkaSettings, limits: Mapping[str, int], clock: Clock) -> None:
         self._error: AdriaticError | None = None
         self.deliveries = Deliveries()
-        self.delivered: dict[str, int] = {}
-        """Records acknowledged, by topic, since whoever counts took it away."""
         self.unacked = 0
         self.answered_at = clock.monotonic()
         """When the broker last acknowledged something, or nothing was waiting (monotonic seconds)."""
@@ -166,10 +166,9 @@ class IdempotentProducer(_Producer):
         source = source_of(message)
         topic = source.topic
         if error is None:
-            acked()
+            acked(_offset_of(message))
             self.answered_at = self._clock.monotonic()
             self.deliveries.ok(source, pos)
-            self.delivered[topic] = self.delivered.get(topic, 0) + 1
             return
         self.deliveries.fail(source, pos)
         if self._error is None:
@@ -195,10 +194,10 @@ class TransactionalProducer(_Producer):
         with translate("begin a transaction"):
             self._producer.begin_transaction()
 
-    def send(self, record: EncodedRecord, stopping: Callable[[], bool]) -> None:
-        """Blocks while the queue is full, and at most `TRANSACTION_CALL_S`."""
+    def send(self, record: EncodedRecord, acked: Acked, stopping: Callable[[], bool]) -> None:
+        """Blocks while the queue is full, and at most `TRANSACTION_CALL_S`. What failed shows when it commits."""
         until_s = self._clock.monotonic() + TRANSACTION_CALL_S
-        while not self._hand_over(record):
+        while not self._hand_over(record, partial(_on_written, acked)):
             self._producer.poll(0.1)
             if stopping() or self._clock.monotonic() > until_s:
                 raise DependencyUnavailable("the broker does not take the snapshot's records", coordinates=KAFKA)
@@ -224,6 +223,16 @@ class TransactionalProducer(_Producer):
             self._producer.abort_transaction(COMMIT_WAIT_S)
         except KafkaException as error:
             log.warning("transaction left open", detail=str(error))
+
+
+def _on_written(acked: Acked, error: KafkaError | None, message: Message) -> None:
+    if error is None:
+        acked(_offset_of(message))
+
+
+def _offset_of(message: Message) -> int:
+    offset = message.offset()
+    return -1 if offset is None else offset
 
 
 def size_bytes(record: EncodedRecord) -> int:

@@ -1,8 +1,8 @@
 """A record as it came from a topic, and what our headers say about it.
 
 Owns the value types that travel from the source through a flow, and the reading of the headers that change capture
-writes (`adriatic.pos`, `adriatic.committed_at`, `adriatic.tenant`, `adriatic.xid`, `traceparent`). Refuses to decode
-keys and values. Headers of other producers are never an error: what cannot be read is None.
+writes (`adriatic.pos`, `adriatic.committed_at`, `adriatic.tenant`, `adriatic.xid`, `adriatic.session`, `traceparent`).
+Refuses to decode keys and values. Headers of other producers are never an error: what cannot be read is None.
 """
 
 from __future__ import annotations
@@ -10,18 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from confluent_kafka import Message
 from confluent_kafka import TopicPartition as KafkaPosition
 
-from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, TENANT_HEADER, TRANSACTION_HEADER
+from connectors.postgres.beats import Beat
+from runtime.errors import Undecodable
+from schemas.headers import COMMITTED_AT_HEADER, POSITION_HEADER, SESSION_HEADER, TENANT_HEADER, TRANSACTION_HEADER
 
 T = TypeVar("T")
 
 XID_DIGITS_MAX = 18
 """A billion transactions a second for thirty years; more digits would not fit Postgres' type."""
+FINGERPRINT_BYTES = 16
+"""Long enough that no two records of a partition ever share one by chance."""
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
@@ -31,6 +36,18 @@ class TopicPartition(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class LastRead:
+    """The newest record that was read of a partition: where it is, and what it was."""
+
+    offset: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, record: Record) -> LastRead:
+        return cls(record.offset, record.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +99,24 @@ class Record:
     @property
     def tenant_id(self) -> UUID | None:
         return self._read(TENANT_HEADER, UUID)
+
+    @property
+    def beat(self) -> Beat | None:
+        """The session of change capture that produced it, and the beat. None: it does not say, so others wrote it."""
+        try:
+            return Beat.parse((self.header(SESSION_HEADER) or "").encode())
+        except Undecodable:
+            return None
+
+    @property
+    def fingerprint(self) -> str:
+        """What it is, whoever reads it: equal for the same record, and for no other one at its offset."""
+        parts = (self.key, self.value, *(part for name, value in self.headers for part in (name.encode(), value)))
+        digest = blake2b(str(self.timestamp_ms).encode(), digest_size=FINGERPRINT_BYTES)
+        for part in parts:
+            digest.update(b"-" if part is None else b"%d:" % len(part))
+            digest.update(part or b"")
+        return digest.hexdigest()
 
     def _read(self, name: str, parse: Callable[[str], T]) -> T | None:
         text = self.header(name)

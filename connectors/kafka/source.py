@@ -58,6 +58,9 @@ its session says that it has left."""
 BROKER_COMMIT_S = 1.0
 """How often offsets are told to the broker."""
 
+LOST_CONNECTION = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})
+"""News after which another broker may answer at the same address."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
@@ -86,7 +89,9 @@ class GroupConsumer:
     `assignment`, `oldest_ms` and `last_fetched`.
 
     The broker says which partitions are this member's; `begin` says where each one is to be read on, and is called
-    whenever some are assigned. It may block, and raise `StopRequested`.
+    whenever some are assigned. `check` is asked after a connection was lost, with the newest record that was taken of
+    each partition, before anything that came afterwards is taken: whoever answers at the address may be another one.
+    Both may block, and raise `StopRequested` and `OperatingError`.
     """
 
     def __init__(
@@ -97,11 +102,15 @@ class GroupConsumer:
         begin: Callable[[Sequence[TopicPartition]], Mapping[TopicPartition, int]],
         life: Lifecycle,
         limits: BatchLimits,
+        check: Callable[[Mapping[TopicPartition, Record | None]], None] | None = None,
     ) -> None:
         self.group = group
         self.generation = 0
         """Counts changes of the assignment."""
         self._begin = begin
+        self._check = check
+        self._in_doubt = False
+        """A connection was lost, and nothing has come since."""
         self._life = life
         self._limits = limits
         self._lock = threading.Lock()
@@ -275,8 +284,25 @@ class GroupConsumer:
         self._commit_to_broker(SYSTEM_CLOCK.monotonic(), asynchronous=True)
         if self._buffered_bytes > BUFFERED_BYTES_MAX:
             return
-        for message in fetch(self._consumer, 0 if self._buffered_bytes else wait_s, FETCH_RECORDS_MAX):
+        messages = fetch(self._consumer, 0 if self._buffered_bytes else wait_s, FETCH_RECORDS_MAX)
+        if messages and self._in_doubt and not self._is_same_log():
+            return
+        for message in messages:
             self._accept(message)
+
+    def _is_same_log(self) -> bool:
+        """Whether what follows may be taken. Ends the process when it may not."""
+        self._in_doubt = False
+        if self._check is None or not self._partitions:
+            return True
+        try:
+            self._check({source: state.newest for source, state in self._partitions.items()})
+        except StopRequested:
+            return False
+        except OperatingError as error:
+            self._life.fail(error)
+            return False
+        return True
 
     def _accept(self, message: Message) -> None:
         source = source_of(message)
@@ -306,8 +332,8 @@ class GroupConsumer:
         at = state.next_offset if state else -1
         return Halted(
             f"{source} has no record at offset {at} any more, or not yet: {error.str()}",
-            hint="the records expired before they were processed, or the topic was made anew. Decide: restore the "
-            "topic, or set next_offset in ops.consumer_offsets to where reading goes on, then start again and verify",
+            hint="the records expired before they were processed, or the log went back: `adriatic recover` makes the "
+            "topics and everything that is derived from them anew",
             coordinates={"topic": source.topic, "partition": source.partition, "offset": at},
         )
 
@@ -317,6 +343,8 @@ class GroupConsumer:
         Not so once it says `_FATAL`, which its callback does not mark as fatal: such a client does nothing any more. A
         broker that hung, and then heard two joins of this very member, brings it there. A new process joins anew.
         """
+        if error.code() in LOST_CONNECTION:
+            self._in_doubt = True
         if error.fatal() or error.code() == KafkaError._FATAL:
             self._life.fail(Fenced(f"the consumer cannot go on: {error.str()}"))
         log.warning("broker error", code=error.name(), detail=error.str())

@@ -11,10 +11,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, Message
 
-from connectors.kafka.clients import Admin, fetch, make_consumer
+from connectors.kafka.clients import fetch, make_consumer
 from connectors.kafka.errors import KAFKA, is_lost
 from connectors.kafka.records import Record, TopicPartition, positions_of, record_of, source_of
 from runtime.errors import DependencyUnavailable
@@ -178,15 +177,3 @@ def group(messages: Sequence[Message], wanted: Mapping[TopicPartition, int]) -> 
         for source in records.keys() | position.keys() | lost
         if source in wanted
     ]
-
-
-def topic_ids(settings: KafkaSettings, topics: Sequence[str]) -> Mapping[str, str]:
-    """The broker's own id of each topic: another one after it was deleted and made anew. Empty from a broker that
-    gives none. Raises `DependencyUnavailable`, also for a topic that is not there."""
-    admin = Admin(settings)
-
-    def ask(client: AdminClient) -> dict[str, str]:
-        asked = client.describe_topics(TopicCollection(list(topics)), request_timeout=admin.timeout_s)
-        return {name: str(admin.result(future).topic_id or "") for name, future in asked.items()}
-
-    return admin.call(f"describe {', '.join(topics)}", ask)

@@ -2,7 +2,8 @@
 
 Owns the contract that every provider keeps: what a stream of events looks like, how it ends, what closing it does, and
 in which buckets tokens are counted. Refuses to know ADRs, to retry, to fail over, and to know prices. Read next:
-`remote`, which `anthropic` and `openai` share; `extractive` needs no key.
+`connectors/llm/prompts.py` and `failures.py`, what goes in and what can go wrong; `remote`, which `anthropic` and
+`openai` share; `extractive` needs no key.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from runtime.errors import AdriaticError
+from connectors.llm.failures import Failure
+from connectors.llm.prompts import Prompt
 from runtime.settings import LlmSettings
 
 BYTES_PER_TOKEN = 4
@@ -20,28 +22,6 @@ BYTES_PER_TOKEN = 4
 
 Finish = Literal["stop", "length", "refused", "other"]
 """Why the model ended: by itself, at the bound of its answer, because it refuses, or something that we do not know."""
-
-
-class Passage(msgspec.Struct, frozen=True):
-    """What an answer may stand on. `number` is what `[number]` in the answer points to."""
-
-    number: int
-    title: str
-    heading: str
-    text: str
-
-
-class Prompt(msgspec.Struct, frozen=True):
-    """One question. A model reads `system` and `user`; what needs no model reads `passages`, the best first."""
-
-    system: str
-    user: str
-    passages: tuple[Passage, ...]
-    output_tokens_max: int
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.system.encode()) + len(self.user.encode())
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -94,7 +74,7 @@ class Done(msgspec.Struct, frozen=True):
 class Failed(msgspec.Struct, frozen=True):
     """There will be no more. The last event."""
 
-    error: AdriaticError
+    failure: Failure
 
 
 Event = Started | Delta | Quoted | TokenUsage | Done | Failed

@@ -6,16 +6,19 @@ the end: an answer that was cut short still has its exact input.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import anthropic
 import msgspec
 
 from connectors.http_errors import REASON_CHARS_MAX
-from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, TokenUsage, remote
+from connectors.llm import Delta, Done, Event, Failed, Finish, Started, Tokens, TokenUsage, remote
+from connectors.llm.failures import Failure, name_kind
+from connectors.llm.prompts import Image, Part, Prompt, PromptMessage, Text, ToolCall, ToolResult
 from connectors.llm.sse import ServerEvent
 from runtime.clock import SYSTEM_CLOCK, Clock
-from runtime.errors import DependencyUnavailable
 from runtime.settings import LlmSettings
 
 BASE_URL = "https://api.anthropic.com"
@@ -90,8 +93,9 @@ class AnthropicDecoder:
             return [Done(self._finish)]
         if read.type == "error":
             error = read.error or _ErrorBody()
-            reason = f"{error.type}: {error.message}"[:REASON_CHARS_MAX]
-            return [Failed(DependencyUnavailable(f"anthropic cannot answer now: {reason}", hint="try again"))]
+            kind = name_kind(None, error.type)
+            reason = error.type if kind == "credential" else f"{error.type}: {error.message}"
+            return [Failed(Failure(kind, "anthropic", reason[:REASON_CHARS_MAX]))]
         return []
 
     def _usage(self, usage: _MessageUsage | None, *, complete: bool) -> list[Event]:
@@ -115,6 +119,25 @@ def _newer(value: int | None, known: int) -> int:
     return known if value is None else value
 
 
+def _encode_message(message: PromptMessage) -> Any:
+    return {"role": message.role, "content": [_encode_part(part) for part in message.parts]}
+
+
+def _encode_part(part: Part) -> Any:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, Image):
+        source = {"type": "base64", "media_type": part.media_type, "data": b64encode(part.content).decode()}
+        return {"type": "image", "source": source}
+    if isinstance(part, ToolCall):
+        arguments = msgspec.json.decode(part.arguments or "{}")
+        return {"type": "tool_use", "id": part.call_id, "name": part.name, "input": arguments}
+    if isinstance(part, ToolResult):
+        result = {"type": "tool_result", "tool_use_id": part.call_id, "content": part.text}
+        return {**result, **({"is_error": True} if part.failed else {})}
+    return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+
+
 class AnthropicProvider(remote.RemoteProvider[anthropic.AsyncAnthropic]):
     """See `Provider`."""
 
@@ -134,7 +157,7 @@ class AnthropicProvider(remote.RemoteProvider[anthropic.AsyncAnthropic]):
             model=self._settings.model,
             max_tokens=prompt.output_tokens_max,
             system=prompt.system,
-            messages=[{"role": "user", "content": prompt.user}],
+            messages=[_encode_message(message) for message in prompt.messages],
             stream=True,
         )
         return self._answer(opening, AnthropicDecoder())

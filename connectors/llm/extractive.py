@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 
-from connectors.llm import Delta, Done, Event, Passage, Prompt, Quoted, Started, Tokens, TokenUsage
+from connectors.llm import Delta, Done, Event, Quoted, Started, Tokens, TokenUsage
+from connectors.llm.prompts import Passage, Prompt
 
 PASSAGES_MAX = 3
 """What a person reads before they open an ADR instead."""

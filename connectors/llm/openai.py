@@ -7,16 +7,19 @@ answer that was cut short has none.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any
 
 import msgspec
 import openai
 
 from connectors.http_errors import REASON_CHARS_MAX
-from connectors.llm import Delta, Done, Event, Failed, Finish, Prompt, Started, Tokens, TokenUsage, remote
+from connectors.llm import Delta, Done, Event, Failed, Finish, Started, Tokens, TokenUsage, remote
+from connectors.llm.failures import Failure, name_kind
+from connectors.llm.prompts import Image, Prompt, PromptMessage, Text, ToolCall, ToolResult
 from connectors.llm.sse import ServerEvent
 from runtime.clock import SYSTEM_CLOCK, Clock
-from runtime.errors import DependencyUnavailable
 from runtime.settings import LlmSettings
 
 BASE_URL = "https://api.openai.com/v1"
@@ -50,6 +53,8 @@ class _Choice(msgspec.Struct):
 
 class _ErrorMessage(msgspec.Struct):
     message: str | None = None
+    code: str | int | None = None
+    type: str | None = None
 
 
 class _Chunk(msgspec.Struct):
@@ -60,6 +65,8 @@ class _Chunk(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Chunk)
+_WITHOUT_REASON = Failure("broken-stream", "openai", "the answer ended without a reason to end")
+"""A server that breaks off may still close its stream in good order. Only `finish_reason` says that it is whole."""
 
 
 class OpenAIDecoder:
@@ -67,15 +74,14 @@ class OpenAIDecoder:
 
     def __init__(self) -> None:
         self._started = False
-        self._finish: Finish = "other"
+        self._finish: Finish | None = None
 
     def decode(self, event: ServerEvent) -> Sequence[Event]:
         if event.data == b"[DONE]":
-            return [Done(self._finish)]
+            return [Done(self._finish) if self._finish else Failed(_WITHOUT_REASON)]
         chunk = _DECODER.decode(event.data)
         if chunk.error:
-            reason = (chunk.error.message or "no reason given")[:REASON_CHARS_MAX]
-            return [Failed(DependencyUnavailable(f"openai cannot answer now: {reason}", hint="try again"))]
+            return [Failed(_read_error(chunk.error))]
         events: list[Event] = []
         if not self._started:
             self._started = True
@@ -92,6 +98,14 @@ class OpenAIDecoder:
         return events
 
 
+def _read_error(error: _ErrorMessage) -> Failure:
+    code = error.code if isinstance(error.code, str) else None
+    status = error.code if isinstance(error.code, int) else None
+    kind = name_kind(status, code, error.type)
+    reason = "" if kind == "credential" else (error.message or "no reason given")[:REASON_CHARS_MAX]
+    return Failure(kind, "openai", reason, status=status)
+
+
 def tokens_of(usage: _CompletionUsage) -> Tokens:
     """Parts that are larger than their sum, which some servers send, are bounded by it."""
     details, more = usage.prompt_tokens_details, usage.completion_tokens_details
@@ -103,6 +117,38 @@ def tokens_of(usage: _CompletionUsage) -> Tokens:
         output_visible=usage.completion_tokens - reasoning,
         reasoning=reasoning,
     )
+
+
+def encode_messages(prompt: Prompt) -> list[Any]:
+    """The conversation in the form of Chat Completions. A result of a tool is a message of its own there, and comes
+    before what the user says beside it; reasoning is not taken back."""
+    system: list[Any] = [{"role": "system", "content": prompt.system}] if prompt.system else []
+    return system + [encoded for message in prompt.messages for encoded in _encode_message(message)]
+
+
+def _encode_message(message: PromptMessage) -> Iterator[dict[str, Any]]:
+    for part in message.parts:
+        if isinstance(part, ToolResult):
+            yield {"role": "tool", "tool_call_id": part.call_id, "content": part.text}
+    said = [_encode_part(part) for part in message.parts if isinstance(part, Text | Image)]
+    calls = [_encode_call(part) for part in message.parts if isinstance(part, ToolCall)]
+    if not said and not calls:
+        return
+    # Servers of other makers take text as a string before they take parts.
+    only = len(said) == 1 and said[0]["type"] == "text"
+    content: Any = said[0]["text"] if only else said or None
+    yield {"role": message.role, "content": content, **({"tool_calls": calls} if calls else {})}
+
+
+def _encode_part(part: Text | Image) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    address = f"data:{part.media_type};base64,{b64encode(part.content).decode()}"
+    return {"type": "image_url", "image_url": {"url": address}}
+
+
+def _encode_call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 class OpenAIProvider(remote.RemoteProvider[openai.AsyncOpenAI]):
@@ -124,7 +170,7 @@ class OpenAIProvider(remote.RemoteProvider[openai.AsyncOpenAI]):
         opening = self._client.chat.completions.with_streaming_response.create(
             model=self._settings.model,
             max_completion_tokens=prompt.output_tokens_max,
-            messages=[{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
+            messages=encode_messages(prompt),
             stream=True,
             stream_options={"include_usage": True},
         )

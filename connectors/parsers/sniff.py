@@ -1,22 +1,26 @@
 """What the bytes of a file are, whatever its name says.
 
-Owns the signatures of what is read and of what often comes instead. Refuses to parse: a ZIP archive's list of parts is
-all that it opens. A name decides between kinds of text alone, where bytes cannot.
+Owns the signatures of what is read and of what often comes instead. Refuses to parse: of an archive it looks at
+the list of parts, and at how they hang together. A name decides between kinds of text alone, where bytes cannot.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from connectors.parsers import Limits, Refusal
+from connectors.parsers.package import Family, Package
+from runtime.decoding import Decoded, decode
 
 PDF: Final = "application/pdf"
 DOCX: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+PPTX: Final = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+MAIL: Final = "message/rfc822"
 HTML: Final = "text/html"
 MARKDOWN: Final = "text/markdown"
 PLAIN: Final = "text/plain"
@@ -24,8 +28,6 @@ PLAIN: Final = "text/plain"
 HEAD_BYTES = 4_096
 PDF_HEAD_BYTES = 1_024
 """Readers of PDF accept their mark anywhere in here."""
-ZIP_PARTS_MAX = 10_000
-"""A long document with a picture on each page has a thousand."""
 PLAIN_TEXT_BYTES_MAX = 33_554_432
 """Largest text file that is read whole: thirty times the text that a version may have."""
 
@@ -37,26 +39,65 @@ _OTHERS: Sequence[tuple[bytes, str]] = (
     (b"7z\xbc\xaf", "a 7z archive"),
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
-    (b"{\\rtf", "an RTF document"),
     (b"%!PS", "a PostScript document"),
+    (b"II*\0", "a TIFF picture"),
+    (b"MM\0*", "a TIFF picture"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"OggS", "a sound or a film"),
+    (b"ID3", "a sound"),
+    (b"fLaC", "a sound"),
+    (b"\x1aE\xdf\xa3", "a film"),
     (b"SQLite format 3", "a database"),
 )
+_LATER: Sequence[tuple[int, bytes, str]] = (
+    (8, b"WEBP", "a WebP picture"),
+    (8, b"WAVE", "a sound"),
+    (8, b"AVI ", "a film"),
+    (4, b"ftyp", "a film or a picture"),
+    (257, b"ustar", "a tar archive"),
+)
+"""Marks that stand behind the size of what follows."""
+_RTF = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{\\rtf")
+_XML_OF_OFFICE: Sequence[tuple[bytes, str]] = (
+    (b"urn:oasis:names:tc:opendocument:xmlns:office", "an OpenDocument file as one file of XML"),
+    (b"http://schemas.microsoft.com/office/2006/xmlPackage", "an Office document as one file of XML"),
+    (b"http://schemas.microsoft.com/office/word/2003/wordml", "a Word document as one file of XML"),
+    (b"urn:schemas-microsoft-com:office:spreadsheet", "an Excel workbook as one file of XML"),
+)
 _PACKED: Sequence[tuple[str, str]] = (
-    ("xl/workbook.xml", "an Excel workbook"),
-    ("ppt/presentation.xml", "a PowerPoint presentation"),
+    ("xl/workbook.bin", "an Excel workbook in its binary form"),
     ("content.xml", "an OpenDocument file"),
     ("META-INF/container.xml", "an e-book"),
 )
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
-_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_HTML = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.I | re.S)
-_TAG = re.compile(r"<(p|div|h[1-6]|ul|ol|table|br|span|article|section)\b[^>]*>", re.I)
+_FAMILIES: Sequence[tuple[Family, str]] = (
+    ("wordprocessingml", DOCX),
+    ("presentationml", PPTX),
+    ("spreadsheetml", XLSX),
+)
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_HTML = re.compile(rb"\s*<(!doctype\s+html|html|head|body)\b", re.I)
+_BEFORE_HTML = re.compile(rb"\s*(<\?xml[^>]*>|<!--)", re.I)
+_TAG = re.compile(rb"<[a-z][a-z0-9-]*\b[^<>]*>", re.I)
 _HEADING = re.compile(r"^ {0,3}#{1,6} \S", re.M)
+_FIELD = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):")
+_FIELDS_OF_MAIL = frozenset((b"mime-version", b"content-transfer-encoding", b"received", b"message-id", b"return-path"))
+_CONTROLS = re.compile(r"[\0-\x06\x0e-\x1a\x1c-\x1f]")
+CONTROLS_SHARE_MAX = 0.1
+"""Part of a text's characters that are none: beyond it, it is no text."""
+DAMAGE_FEW = 8
+"""Bytes of one or two letters in another encoding. In a short text they are more than a hundredth, and no reason to
+refuse the rest."""
+DAMAGE_SHARE_OF_FEW = 0.1
+DAMAGE_SHARE_MAX = 0.01
+"""Part of a text's characters that are not in its encoding: beyond it, the encoding is another."""
 
 
 def media_type(path: Path, file_name: str, limits: Limits) -> str:
-    """Raises `Refusal` for whatever is none of the five types, encrypted, empty or a trap."""
+    """Raises `Refusal` for whatever is none of the types that are read, encrypted, empty or a trap."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head.strip():
@@ -67,45 +108,61 @@ def media_type(path: Path, file_name: str, limits: Limits) -> str:
         return _kind_of_archive(path, limits)
     if head.startswith(_OLE):
         raise _of_ole(path)
+    if (what := _name_other(head)) is not None:
+        raise Refusal("unsupported-type", f"it is {what}")
+    if _is_mail(head, file_name):
+        return MAIL
+    return HTML if _is_page(path, head, file_name) else _kind_of_text(read_text(path).text, file_name)
+
+
+def _name_other(head: bytes) -> str | None:
+    """What it is, of what often comes and cannot be read."""
     for mark, what in _OTHERS:
         if head.startswith(mark):
-            raise Refusal("unsupported-type", f"it is {what}")
-    return _kind_of_text(read_text(path), file_name)
+            return what
+    for place, mark, what in _LATER:
+        if head.startswith(mark, place) and b"\0" in head:
+            return what
+    if _RTF.match(head):
+        return "an RTF document"
+    is_xml = head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<?xml")
+    return next((what for name, what in _XML_OF_OFFICE if is_xml and name in head), None)
 
 
-def read_text(path: Path) -> str:
-    """The text of a file without its byte order mark. Raises `Refusal`."""
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file that is text of some kind. Raises `Refusal`."""
     if path.stat().st_size > PLAIN_TEXT_BYTES_MAX:
         raise Refusal("too-much-text", f"the text has more than {PLAIN_TEXT_BYTES_MAX} bytes")
-    content = path.read_bytes()
-    mark, encoding = next(((mark, name) for mark, name in _BOMS if content.startswith(mark)), (b"", "utf-8"))
-    if encoding == "utf-8" and b"\0" in content[:HEAD_BYTES]:
+    return path.read_bytes()
+
+
+def read_text(path: Path) -> Decoded:
+    """The text of a file without its byte order mark; not exact when a few bytes are damaged. Raises `Refusal`."""
+    found = decode(read_bytes(path))
+    text = found.text.removeprefix("\ufeff")
+    head = text[:HEAD_BYTES]
+    if len(_CONTROLS.findall(head)) > CONTROLS_SHARE_MAX * len(head):
         raise Refusal("unsupported-type", "it is neither a document that can be read nor text")
-    try:
-        return content[len(mark) :].decode(encoding)
-    except UnicodeDecodeError as error:
-        raise Refusal("invalid-encoding", f"it is not {encoding.upper()}: byte {error.start}") from None
+    bad = 0 if found.exact else text.count("\ufffd")
+    most = DAMAGE_SHARE_MAX if bad > DAMAGE_FEW else DAMAGE_SHARE_OF_FEW
+    if bad > most * len(text):
+        raise Refusal("invalid-encoding", f"in no encoding that is known it is a text: as UTF-8, {bad} bytes are none")
+    return Decoded(text, found.encoding, found.exact)
 
 
 def _kind_of_archive(path: Path, limits: Limits) -> str:
-    """Tell DOCX from other ZIP archives. The sizes in its list are held against the bound; one that lies is stopped
-    by the parser's memory and time."""
+    """Tell documents of Office from other ZIP archives."""
+    package = Package(path, limits)
     try:
-        with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        raise Refusal("broken", "it begins like a ZIP archive, and is none") from None
-    names = {part.filename for part in parts}
-    if "word/document.xml" not in names:
-        what = next((what for name, what in _PACKED if name in names), "a ZIP archive")
+        if package.encrypted:
+            raise Refusal("encrypted", "its parts are encrypted")
+        for family, kind in _FAMILIES:
+            if package.main_part(family) is not None:
+                return kind
+        what = next((what for name, what in _PACKED if package.has(name)), "a ZIP archive")
         raise Refusal("unsupported-type", f"it is {what}")
-    if any(part.flag_bits & 1 for part in parts):
-        raise Refusal("encrypted", "its parts are encrypted")
-    if len(parts) > ZIP_PARTS_MAX:
-        raise Refusal("zip-bomb", f"it has {len(parts)} parts, at most {ZIP_PARTS_MAX}")
-    if (unpacked := sum(part.file_size for part in parts)) > limits.unpacked_bytes_max:
-        raise Refusal("zip-bomb", f"it has {unpacked} bytes unpacked, at most {limits.unpacked_bytes_max}")
-    return DOCX
+    finally:
+        package.close()
 
 
 def _of_ole(path: Path) -> Refusal:
@@ -115,11 +172,42 @@ def _of_ole(path: Path) -> Refusal:
     return Refusal("unsupported-type", "it is an Office document of before 2007")
 
 
+def _is_mail(head: bytes, file_name: str) -> bool:
+    """Whether it begins with the head of a mail: somebody may write "Subject", and only programs write others."""
+    names: set[bytes] = set()
+    for line in head.lstrip().splitlines():
+        found = _FIELD.match(line)
+        if found is not None:
+            names.add(found[1].lower())
+        elif not (line.startswith((b" ", b"\t")) or (not names and line.startswith(b"From "))):
+            break
+    named = Path(file_name).suffix.lower() in (".eml", ".mht", ".mhtml")
+    return bool(names) and (named or bool(names & _FIELDS_OF_MAIL))
+
+
+def _is_page(path: Path, head: bytes, file_name: str) -> bool:
+    """Whether it begins like a page, in whatever encoding; comments before it can be long."""
+    content = head if len(head) < HEAD_BYTES else read_bytes(path)
+    # A page in UTF-16 is one of every second byte.
+    content = content.replace(b"\0", b"") if content.startswith(_UTF_16) else content.removeprefix(codecs.BOM_UTF8)
+    content = content[2:] if content.startswith(_UTF_16) else content
+    # One without a mark begins with a tag, of which every second byte is zero.
+    content = content.replace(b"\0", b"") if b"\0" in content[:4] else content
+    position = 0
+    while before := _BEFORE_HTML.match(content, position):
+        end = content.find(b"-->", before.end()) + 3 if before[1] == b"<!--" else before.end()
+        if end <= before.start() + 3:
+            return False
+        position = end
+    if _HTML.match(content, position):
+        return True
+    suffix = Path(file_name).suffix.lower()
+    return suffix in (".html", ".htm", ".xhtml") and _TAG.search(content, position, position + HEAD_BYTES) is not None
+
+
 def _kind_of_text(text: str, file_name: str) -> str:
     suffix = Path(file_name).suffix.lower()
     head = text[:HEAD_BYTES]
-    if _HTML.match(head) or (suffix in (".html", ".htm", ".xhtml") and _TAG.search(head)):
-        return HTML
     if suffix in (".md", ".markdown") or _HEADING.search(head):
         return MARKDOWN
     return PLAIN

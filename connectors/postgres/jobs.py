@@ -54,7 +54,7 @@ class ClaimedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """Where a job stands after a step. `finished` ends it as succeeded."""
+    """Where a job stands after a step. `finished` ends it as succeeded; `result` says what it found, for people."""
 
     phase: str
     done: int
@@ -62,6 +62,7 @@ class JobProgress:
     unit: str
     position: Mapping[str, Any] = field(default_factory=dict)
     finished: bool = False
+    result: Mapping[str, Any] = field(default_factory=dict)
 
 
 class JobKind(ABC):
@@ -163,6 +164,7 @@ _ADVANCE = """
     total = %s,
     unit = %s,
     position = %s,
+    result = %s,
     attempts = 0,
     last_error = null,
     sequence = sequence + 1,
@@ -175,7 +177,8 @@ _ADVANCE = """
 
 def advance(connection: Connection, job: ClaimedJob, progress: JobProgress, *, announce: bool) -> bool:
     """Move the job on, last in the step's transaction. True when somebody wants it cancelled. Raises `Fenced`."""
-    moved = [progress.phase, progress.done, progress.total, progress.unit, Jsonb(dict(progress.position))]
+    moved = [progress.phase, progress.done, progress.total, progress.unit]
+    moved += [Jsonb(dict(progress.position)), Jsonb(dict(progress.result))]
     row = connection.execute(_ADVANCE, [*moved, LEASE_S, job.tenant_id, job.job_id, job.owner]).fetchone()
     if row is None:
         raise _lease_error(job)

@@ -62,10 +62,32 @@ def _set_lock_timeout(connection: Connection, timeout_ms: int) -> None:
     connection.execute("select set_config('lock_timeout', %s, false)", [str(timeout_ms)])
 
 
+UNCHANGED_MARKS = """
+  select slot
+  from ops.cdc_progress
+  where publication = ops.publication_mark(split_part(publication, ' ', 1))
+"""
+KEEP_MARKS = """
+  update ops.cdc_progress
+  set publication = ops.publication_mark(split_part(publication, ' ', 1))
+  where slot = any (%s)
+"""
+
+
+def _read_marks(connection: Connection) -> list[str]:
+    """Captures whose publication nobody has changed: what a migration makes of it is theirs from then on."""
+    if connection.execute("select to_regprocedure('ops.publication_mark(text)')").fetchone() == (None,):
+        return []
+    return [slot for (slot,) in connection.execute(UNCHANGED_MARKS)]
+
+
 def _apply_one(connection: Connection, migration: Migration, lock_ms: int) -> None:
     try:
         with connection.transaction():
+            unchanged = _read_marks(connection)
             connection.execute(migration.sql.encode())
+            if unchanged:
+                connection.execute(KEEP_MARKS, [unchanged])
             connection.execute(
                 "insert into ops.migrations (number, name, checksum) values (%s, %s, %s)",
                 [migration.number, migration.name, migration.checksum],

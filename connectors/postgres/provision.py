@@ -109,8 +109,6 @@ def _create_database(server: Connection, name: str) -> bool:
 
 def _run_bootstrap(database: Connection, settings: PostgresSettings) -> None:
     database.execute(migrations.BOOTSTRAP_FILE.read_bytes())
-    name = sql.Identifier(settings.database)
-    database.execute(sql.SQL("grant create on database {} to {}").format(name, sql.Identifier(settings.user("owner"))))
     for role in LOGIN_ROLES:
         _set_password(database, settings.user(role), getattr(settings, f"{role}_password").get_secret_value())
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from connectors.kafka.records import Record, TopicPartition
+from connectors.kafka.records import LastRead, Record, TopicPartition
 from connectors.postgres.connections import Connection, connect
 from connectors.postgres.errors import DETAIL_CHARS_MAX, describe_fault, meaning_of, translate
 from runtime.errors import DataError, Fenced, OperatingError, Unprocessable
@@ -29,19 +29,33 @@ from schemas.arrays import arrays_of
 from schemas.headers import POSITION_HEADER, TRACEPARENT_HEADER
 
 OFFSETS = """
-  select topic, partition, next_offset
+  select topic, partition, next_offset, topic_id, partitions, last_offset, last_fingerprint
   from ops.consumer_offsets
   where flow = %s
 """
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a flow has read a partition, and what it knows of its log. None: it was last read by a release that did
+    not write that, or nothing was read yet."""
+
+    next_offset: int
+    topic_id: str | None = None
+    partitions: int | None = None
+    """How many the topic had."""
+    last: LastRead | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """A move of one partition's offset. `expected` is where this writer believes that the flow stands."""
+    """A move of one partition's offset. `expected` is where this writer believes that the flow stands; `last`: the
+    newest record below `target`, None where there is none above `expected`."""
 
     source: TopicPartition
     expected: int
     target: int
+    last: LastRead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +91,23 @@ _INSERT_OFFSETS = """
   on conflict do nothing
 """
 
+_NOTE_TOPIC = """
+  update ops.consumer_offsets
+  set topic_id = coalesce(topic_id, %s), partitions = coalesce(partitions, %s)
+  where flow = %s and topic = %s and (topic_id is null or partitions is null)
+"""
+
 _MOVE_OFFSET = """
   update ops.consumer_offsets
-  set next_offset = %s, updated_at = now()
+  set
+    next_offset = %s,
+    last_offset = coalesce(%s, last_offset),
+    last_fingerprint = coalesce(%s, last_fingerprint),
+    updated_at = now()
   where flow = %s and topic = %s and partition = %s and next_offset = %s
 """
+
+_READ_BEATS = "select session, beat from ops.cdc_sessions where session = any(%s)"
 
 
 class TransactionalSink:
@@ -95,10 +121,19 @@ class TransactionalSink:
 
     def offsets(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Where the flow stands, without the partitions that it never saw."""
+        known = self.standings()
+        return {source: known[source].next_offset for source in sources if source in known}
+
+    def standings(self) -> dict[TopicPartition, Standing]:
+        """Where the flow stands, and what it knows of the logs: every partition that it ever saw."""
         with self.read() as connection:
-            known = connection.execute(OFFSETS, [self._flow]).fetchall()
-        at = {TopicPartition(topic, partition): offset for topic, partition, offset in known}
-        return {source: at[source] for source in sources if source in at}
+            rows = connection.execute(OFFSETS, [self._flow]).fetchall()
+        return {
+            TopicPartition(topic, partition): Standing(
+                next_offset, topic_id, partitions, None if at is None else LastRead(at, fingerprint)
+            )
+            for topic, partition, next_offset, topic_id, partitions, at, fingerprint in rows
+        }
 
     def load_offsets(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Where the flow stands. A partition that it never saw starts at `first`, and has a row from then on."""
@@ -106,6 +141,16 @@ class TransactionalSink:
         with self.transaction() as connection:
             connection.cursor().executemany(_INSERT_OFFSETS, rows)
         return self.offsets(sorted(first))
+
+    def note_topic(self, topic: str, topic_id: str, partitions: int) -> None:
+        """Write down which topic it is, where a partition of it has a row that does not say so."""
+        with self.read() as connection:
+            connection.execute(_NOTE_TOPIC, [topic_id, partitions, self._flow, topic])
+
+    def read_beats(self, sessions: Sequence[UUID]) -> dict[UUID, int]:
+        """The beat that each session of change capture has come to, of those that this database knows."""
+        with self.read() as connection:
+            return dict(connection.execute(_READ_BEATS, [list(sessions)]).fetchall())
 
     def commit(self, step: Step, work: Callable[[Connection], None], on_retry: Callable[[], None]) -> None:
         """Move the offset and do `work`, together or not at all.
@@ -155,7 +200,8 @@ class TransactionalSink:
 
     def _move(self, connection: Connection, step: Step, in_doubt: bool) -> bool:
         """True when the offset was moved. False when it turns out that the attempt before did it."""
-        moved = connection.execute(_MOVE_OFFSET, [step.target, self._flow, *step.source, step.expected]).rowcount
+        last = (None, None) if step.last is None else (step.last.offset, step.last.fingerprint)
+        moved = connection.execute(_MOVE_OFFSET, [step.target, *last, self._flow, *step.source, step.expected]).rowcount
         if moved:
             return True
         row = connection.execute(
@@ -191,16 +237,14 @@ _ADVANCE_WATERMARK = """
   insert into mv.watermarks as w (view, topic, partition, lsn, source_at, applied_at)
   values (%s, %s, %s, '0/0'::pg_lsn + %s::numeric, %s, clock_timestamp())
   on conflict (view, topic, partition)
-  do update set
-    lsn = excluded.lsn,
-    source_at = greatest(w.source_at, excluded.source_at),
-    applied_at = excluded.applied_at
+  do update set lsn = excluded.lsn, source_at = excluded.source_at, applied_at = excluded.applied_at
   where w.lsn < excluded.lsn
 """
 
 
 def advance_watermarks(connection: Connection, views: Sequence[str], source: TopicPartition, mark: Watermark) -> None:
-    """Watermarks never go back, whoever sets them."""
+    """Watermarks never go back, whoever sets them. The time is that of the newest position, not the latest: a clock
+    that was wrong for a moment is forgotten with the next commit."""
     connection.cursor().executemany(_ADVANCE_WATERMARK, [(view, *source, mark.lsn, mark.source_at) for view in views])
 
 
@@ -215,10 +259,7 @@ _ADVANCE_IDLE_WATERMARKS = """
   cross join unnest(%s::text[]) as v (view)
   order by 1, 2, 3
   on conflict (view, topic, partition)
-  do update set
-    lsn = excluded.lsn,
-    source_at = greatest(w.source_at, excluded.source_at),
-    applied_at = excluded.applied_at
+  do update set lsn = excluded.lsn, source_at = excluded.source_at, applied_at = excluded.applied_at
   where w.lsn < excluded.lsn
 """
 

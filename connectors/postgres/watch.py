@@ -20,7 +20,7 @@ from connectors.postgres.wal import read_slot
 from runtime.settings import Settings
 from schemas.arrays import arrays_of
 from schemas.flows import KeptView
-from schemas.pipeline import TOTAL, DeadLetters, Percentiles, Pipeline, Slot, decode
+from schemas.pipeline import SKEW_S_MAX, TOTAL, DeadLetters, Percentiles, Pipeline, Slot, decode
 
 KEPT_DAYS = 3
 """Days that minutes of freshness are kept: ten views make 216 000 rows in that time."""
@@ -38,7 +38,7 @@ WRITE_PROGRESS = """
   from unnest(%s::text[], %s::integer[], %s::timestamptz[]) as mine (topic, partition, seen_at)
   order by topic, partition
   on conflict (flow, topic, partition)
-  do update set seen_at = greatest(p.seen_at, excluded.seen_at), sampled_at = excluded.sampled_at
+  do update set seen_at = coalesce(excluded.seen_at, p.seen_at), sampled_at = excluded.sampled_at
 """
 SELECT_BEHIND = """
   select extract(epoch from clock_timestamp() - committed_at)::float8
@@ -69,10 +69,15 @@ class ReadProgress:
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """The watermarks of one view: its slowest partition, and whether all of them have reported."""
+    """The watermarks of one view: its slowest partition, and whether all of them have reported, and have everything: of
+    a table that capture stopped the changes are missing, however far the rest is."""
 
     source_at_s: float
     complete: bool
+
+
+NOTHING = Watermarks(0.0, complete=False)
+"""The watermarks of a view that never reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +96,11 @@ class Facts:
 
 
 WATERMARKS = """
-  select view, extract(epoch from min(source_at))::float8, bool_and(lsn > '0/0')
+  select
+    view, extract(epoch from min(source_at))::float8,
+    bool_and(lsn > '0/0' and not topic like any (stopped.topics))
   from mv.watermarks
+  cross join ops.stopped_topics() as stopped (topics)
   group by view
 """
 
@@ -170,7 +178,7 @@ class Watch(Session):
 
     def __init__(self, settings: Settings, name: str, views: Sequence[KeptView] = ()) -> None:
         self._slot = settings.cdc.slot
-        self._views = [view for view in views if view.follows or view.waiting]
+        self._views = [view for view in views if view.follows or view.source_view or view.waiting]
         super().__init__(connect(settings.postgres, "watch", name=name, autocommit=True))
 
     # --- looking ----------------------------------------------------------------------------------------------------
@@ -207,7 +215,8 @@ class Watch(Session):
         oldest_s = {query: self._oldest_s(query) for query in {view.waiting for view in self._views if view.waiting}}
         for view in self._views:
             if (mark := found.get(view.follows or view.name)) is not None:
-                found[view.name] = _at_most(mark, oldest_s.get(view.waiting))
+                first = found.get(view.source_view, NOTHING) if view.source_view else mark
+                found[view.name] = _at_most(_slower(mark, first), oldest_s.get(view.waiting))
         return found
 
     def _oldest_s(self, waiting: str) -> float | None:
@@ -226,7 +235,7 @@ class Watch(Session):
     def slot(self) -> Slot:
         with translate():
             found = read_slot(self._connection, self._slot)
-        behind = self._rows(SELECT_BEHIND, self._slot)
+        behind_s = next((seconds for (seconds,) in self._rows(SELECT_BEHIND, self._slot)), None)
         stopped = self._rows(
             "select table_name from ops.cdc_tables where slot = %s and state = 'stopped' order by 1", self._slot
         )
@@ -236,7 +245,8 @@ class Watch(Session):
             status=found.wal_status if found else "missing",
             retained_bytes=found.wal_bytes if found else None,
             safe_bytes=found.safe_bytes if found else None,
-            behind_s=round(max(0.0, behind[0][0]), 3) if behind else None,
+            # A commit far in the future: a clock is wrong, and nobody can say how far capture is.
+            behind_s=None if behind_s is None or behind_s < -SKEW_S_MAX else round(max(0.0, behind_s), 3),
             stopped_tables=[name for (name,) in stopped],
         )
 
@@ -278,6 +288,10 @@ class Watch(Session):
         """Sum up each view over the minutes of the last hour: the median of the medians, the worst of the other
         figures."""
         return {view: Percentiles(*figures) for view, *figures in self._rows(_READ_LAST_HOUR, TOTAL)}
+
+
+def _slower(mark: Watermarks, first: Watermarks) -> Watermarks:
+    return Watermarks(min(mark.source_at_s, first.source_at_s), mark.complete and first.complete)
 
 
 def _at_most(mark: Watermarks, limit_s: float | None) -> Watermarks:

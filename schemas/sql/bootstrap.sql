@@ -25,4 +25,14 @@ $$;
 -- The owner hands functions to this role, and does not get its sight of all rows.
 grant adriatic_search to adriatic_owner with inherit false, set true;
 
+-- Whoever cannot connect cannot speak: logical messages and advisory locks ask for no other right. By default everybody may.
+do $$
+begin
+    execute format('revoke all on database %I from public', current_database());
+    execute format('grant connect on database %I to adriatic_owner, adriatic_api, adriatic_flows, adriatic_cdc',
+                   current_database());
+    execute format('grant create on database %I to adriatic_owner', current_database());
+end
+$$;
+
 create extension if not exists vector;

@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
 
 COMMENT ON EXTENSION vector IS 'vector data type and ivfflat and hnsw access methods';
 
-CREATE PUBLICATION adriatic WITH (publish = 'insert, update, delete, truncate');
+CREATE PUBLICATION adriatic WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);
 
 GRANT USAGE ON SCHEMA app TO adriatic_api;
 GRANT USAGE ON SCHEMA app TO adriatic_flows;
@@ -35,7 +35,8 @@ CREATE TABLE app.adr_links (
     origin text DEFAULT 'text'::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT adr_links_kind_check CHECK ((kind = ANY (ARRAY['relates-to'::text, 'supersedes'::text, 'superseded-by'::text, 'amends'::text, 'amended-by'::text, 'depends-on'::text]))),
-    CONSTRAINT adr_links_origin_check CHECK ((origin = ANY (ARRAY['text'::text, 'user'::text])))
+    CONSTRAINT adr_links_origin_check CHECK ((origin = ANY (ARRAY['text'::text, 'user'::text]))),
+    CONSTRAINT is_bounded CHECK ((((COALESCE(octet_length(kind), 0) + COALESCE(octet_length(target), 0)) + COALESCE(octet_length(origin), 0)) <= 983040))
 );
 
 ALTER TABLE ONLY app.adr_links FORCE ROW LEVEL SECURITY;
@@ -61,17 +62,54 @@ CREATE POLICY tenant ON app.adr_links TO adriatic_api, adriatic_search USING ((t
 
 ALTER PUBLICATION adriatic ADD TABLE ONLY app.adr_links;
 
-GRANT SELECT ON TABLE app.adr_links TO adriatic_flows;
+GRANT SELECT,INSERT,DELETE ON TABLE app.adr_links TO adriatic_flows;
 GRANT SELECT ON TABLE app.adr_links TO adriatic_cdc;
 GRANT SELECT ON TABLE app.adr_links TO adriatic_search;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.adr_links TO adriatic_api;
+
+GRANT UPDATE(target_id) ON TABLE app.adr_links TO adriatic_flows;
+
+CREATE TABLE app.adr_readings (
+    tenant_id uuid NOT NULL,
+    adr_id uuid NOT NULL,
+    reader integer NOT NULL,
+    number integer,
+    label text DEFAULT ''::text NOT NULL,
+    oddities jsonb DEFAULT '[]'::jsonb NOT NULL,
+    read_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT adr_readings_reader_check CHECK ((reader > 0))
+);
+
+ALTER TABLE ONLY app.adr_readings FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.adr_readings
+    ADD CONSTRAINT adr_readings_pkey PRIMARY KEY (tenant_id, adr_id);
+
+CREATE INDEX adr_readings_reader ON app.adr_readings USING btree (tenant_id, reader);
+
+ALTER TABLE ONLY app.adr_readings
+    ADD CONSTRAINT adr_readings_tenant_id_adr_id_fkey FOREIGN KEY (tenant_id, adr_id) REFERENCES app.adrs(tenant_id, adr_id) DEFERRABLE INITIALLY DEFERRED;
+
+ALTER TABLE app.adr_readings ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.adr_readings FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.adr_readings TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.adr_readings TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,UPDATE ON TABLE app.adr_readings TO adriatic_flows;
+GRANT SELECT ON TABLE app.adr_readings TO adriatic_cdc;
+GRANT SELECT ON TABLE app.adr_readings TO adriatic_search;
+GRANT SELECT,INSERT,UPDATE ON TABLE app.adr_readings TO adriatic_api;
 
 CREATE TABLE app.adr_tags (
     tenant_id uuid NOT NULL,
     adr_id uuid NOT NULL,
     tag text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT adr_tags_tag_check CHECK ((tag ~ '^[^[:cntrl:],]{1,64}$'::text))
+    CONSTRAINT adr_tags_tag_check CHECK ((tag ~ '^[^[:cntrl:],]{1,64}$'::text)),
+    CONSTRAINT is_bounded CHECK ((COALESCE(octet_length(tag), 0) <= 983040))
 );
 
 ALTER TABLE ONLY app.adr_tags FORCE ROW LEVEL SECURITY;
@@ -116,8 +154,12 @@ CREATE TABLE app.adr_versions (
     traceparent text,
     effective_at timestamp with time zone NOT NULL,
     recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    reading integer DEFAULT 1 NOT NULL,
+    title_given boolean DEFAULT false NOT NULL,
+    status_given boolean DEFAULT false NOT NULL,
     CONSTRAINT adr_versions_change_check CHECK ((change = ANY (ARRAY['create'::text, 'update'::text, 'rename'::text, 'rollback'::text, 'delete'::text, 'restore'::text]))),
-    CONSTRAINT adr_versions_version_check CHECK ((version > 0))
+    CONSTRAINT adr_versions_version_check CHECK ((version > 0)),
+    CONSTRAINT is_bounded CHECK (((((((((((COALESCE(octet_length(change), 0) + COALESCE(octet_length(title), 0)) + COALESCE(octet_length(status), 0)) + COALESCE(octet_length(body), 0)) + COALESCE(octet_length(original), 0)) + COALESCE(octet_length(message), 0)) + COALESCE(octet_length(author), 0)) + COALESCE(octet_length(source_key), 0)) + COALESCE(octet_length(source_ref), 0)) + COALESCE(octet_length(traceparent), 0)) <= 4128768))
 );
 
 ALTER TABLE ONLY app.adr_versions FORCE ROW LEVEL SECURITY;
@@ -147,6 +189,16 @@ GRANT SELECT ON TABLE app.adr_versions TO adriatic_cdc;
 GRANT SELECT ON TABLE app.adr_versions TO adriatic_search;
 GRANT SELECT,INSERT ON TABLE app.adr_versions TO adriatic_api;
 
+GRANT UPDATE(title) ON TABLE app.adr_versions TO adriatic_flows;
+
+GRANT UPDATE(status) ON TABLE app.adr_versions TO adriatic_flows;
+
+GRANT UPDATE(body) ON TABLE app.adr_versions TO adriatic_flows;
+
+GRANT UPDATE(original) ON TABLE app.adr_versions TO adriatic_flows;
+
+GRANT UPDATE(reading) ON TABLE app.adr_versions TO adriatic_flows;
+
 CREATE TABLE app.adrs (
     tenant_id uuid NOT NULL,
     adr_id uuid NOT NULL,
@@ -159,13 +211,17 @@ CREATE TABLE app.adrs (
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
     deleted_at timestamp with time zone,
-    CONSTRAINT adrs_version_check CHECK ((version > 0))
+    label text,
+    CONSTRAINT adrs_version_check CHECK ((version > 0)),
+    CONSTRAINT is_bounded CHECK (((((COALESCE(octet_length(title), 0) + COALESCE(octet_length(status), 0)) + COALESCE(octet_length(source_key), 0)) + COALESCE(octet_length(label), 0)) <= 983040))
 );
 
 ALTER TABLE ONLY app.adrs FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE ONLY app.adrs
     ADD CONSTRAINT adrs_pkey PRIMARY KEY (tenant_id, adr_id);
+
+CREATE INDEX adrs_label ON app.adrs USING btree (tenant_id, log_id, label) WHERE (label IS NOT NULL);
 
 CREATE UNIQUE INDEX adrs_number ON app.adrs USING btree (tenant_id, log_id, number) WHERE (number IS NOT NULL);
 
@@ -190,6 +246,57 @@ GRANT SELECT ON TABLE app.adrs TO adriatic_flows;
 GRANT SELECT ON TABLE app.adrs TO adriatic_cdc;
 GRANT SELECT ON TABLE app.adrs TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.adrs TO adriatic_api;
+
+GRANT UPDATE(number) ON TABLE app.adrs TO adriatic_flows;
+
+GRANT UPDATE(title) ON TABLE app.adrs TO adriatic_flows;
+
+GRANT UPDATE(status) ON TABLE app.adrs TO adriatic_flows;
+
+GRANT UPDATE(label) ON TABLE app.adrs TO adriatic_flows;
+
+CREATE TABLE app.attempts (
+    tenant_id uuid NOT NULL,
+    attempt_id uuid NOT NULL,
+    process_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    key_id text,
+    provider text NOT NULL,
+    model text NOT NULL,
+    input_bytes bigint NOT NULL,
+    output_tokens_max bigint NOT NULL,
+    begun_at timestamp with time zone NOT NULL,
+    CONSTRAINT attempts_input_bytes_check CHECK ((input_bytes >= 0)),
+    CONSTRAINT attempts_key_id_check CHECK (((length(key_id) >= 1) AND (length(key_id) <= 255))),
+    CONSTRAINT attempts_output_tokens_max_check CHECK ((output_tokens_max >= 0))
+);
+
+ALTER TABLE ONLY app.attempts FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (tenant_id, attempt_id);
+
+ALTER TABLE ONLY app.attempts
+    ADD CONSTRAINT attempts_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE ONLY app.attempts
+    ADD CONSTRAINT attempts_tenant_id_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE app.attempts ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.attempts FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.attempts TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.attempts TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,DELETE ON TABLE app.attempts TO adriatic_flows;
+GRANT SELECT ON TABLE app.attempts TO adriatic_cdc;
+GRANT SELECT ON TABLE app.attempts TO adriatic_search;
+GRANT SELECT,INSERT,DELETE ON TABLE app.attempts TO adriatic_api;
+
+GRANT UPDATE(process_id) ON TABLE app.attempts TO adriatic_flows;
 
 CREATE FUNCTION app.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -219,7 +326,8 @@ CREATE TABLE app.document_versions (
     CONSTRAINT document_versions_origin_check CHECK ((origin = ANY (ARRAY['upload'::text, 'feed'::text]))),
     CONSTRAINT document_versions_title_check CHECK ((length(title) <= 1000)),
     CONSTRAINT document_versions_uri_check CHECK ((length(uri) <= 2048)),
-    CONSTRAINT document_versions_version_check CHECK ((version > 0))
+    CONSTRAINT document_versions_version_check CHECK ((version > 0)),
+    CONSTRAINT is_bounded CHECK (((((((((COALESCE(octet_length(kind), 0) + COALESCE(octet_length(origin), 0)) + COALESCE(octet_length(external_id), 0)) + COALESCE(octet_length(title), 0)) + COALESCE(octet_length(media_type), 0)) + COALESCE(octet_length(uri), 0)) + COALESCE(octet_length(body), 0)) + COALESCE(octet_length(traceparent), 0)) <= 2031616))
 );
 
 ALTER TABLE ONLY app.document_versions FORCE ROW LEVEL SECURITY;
@@ -263,11 +371,14 @@ CREATE TABLE app.documents (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
-    CONSTRAINT documents_check CHECK (((state = 'refused'::text) = (reason IS NOT NULL))),
+    gaps jsonb DEFAULT '[]'::jsonb NOT NULL,
+    characters jsonb DEFAULT '{}'::jsonb NOT NULL,
+    parser integer DEFAULT 0 NOT NULL,
+    CONSTRAINT documents_check CHECK (((state = ANY (ARRAY['partial'::text, 'refused'::text])) = (reason IS NOT NULL))),
     CONSTRAINT documents_content_hash_check CHECK ((length(content_hash) = 32)),
     CONSTRAINT documents_file_name_check CHECK (((length(file_name) >= 1) AND (length(file_name) <= 255))),
     CONSTRAINT documents_size_bytes_check CHECK ((size_bytes >= 0)),
-    CONSTRAINT documents_state_check CHECK ((state = ANY (ARRAY['stored'::text, 'processing'::text, 'processed'::text, 'refused'::text])))
+    CONSTRAINT documents_state_check CHECK ((state = ANY (ARRAY['stored'::text, 'processing'::text, 'processed'::text, 'partial'::text, 'refused'::text])))
 );
 
 ALTER TABLE ONLY app.documents FORCE ROW LEVEL SECURITY;
@@ -298,11 +409,15 @@ GRANT SELECT ON TABLE app.documents TO adriatic_cdc;
 GRANT SELECT ON TABLE app.documents TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.documents TO adriatic_api;
 
-CREATE FUNCTION app.emit(topic text, key jsonb, tenant_id uuid, value jsonb, headers jsonb DEFAULT '{}'::jsonb) RETURNS pg_lsn
+CREATE FUNCTION app.emit(topic text, key jsonb, tenant_id uuid, value jsonb, headers jsonb DEFAULT '{}'::jsonb) RETURNS boolean
     LANGUAGE sql
-    RETURN pg_logical_emit_message(true, 'outbox'::text, (jsonb_build_object('topic', topic, 'key', key, 'tenant_id', tenant_id, 'value', value, 'headers', headers))::text);
+    BEGIN ATOMIC
+ INSERT INTO app.outbox (topic, tenant_id, key, value, headers)
+   VALUES (emit.topic, emit.tenant_id, emit.key, emit.value, emit.headers);
+ SELECT true;
+END;
 
-CREATE FUNCTION app.emit_job_progress(of_tenant uuid, of_job uuid) RETURNS pg_lsn
+CREATE FUNCTION app.emit_job_progress(of_tenant uuid, of_job uuid) RETURNS boolean
     LANGUAGE sql
     BEGIN ATOMIC
  SELECT app.emit('job.progress'::text, jsonb_build_object('tenant_id', j.tenant_id, 'id', j.job_id), j.tenant_id, jsonb_build_object('event_id', gen_random_uuid(), 'tenant_id', j.tenant_id, 'occurred_at', ((EXTRACT(epoch FROM clock_timestamp()) * (1000000)::numeric))::bigint, 'job_id', j.job_id, 'job_kind', j.kind, 'sequence', j.sequence, 'state', j.state, 'stage', j.phase, 'done', j.done, 'total', j.total, 'unit', j.unit, 'code', COALESCE((j.last_error ->> 'code'::text), ''::text), 'message', COALESCE((j.last_error ->> 'detail'::text), ''::text)),
@@ -314,9 +429,24 @@ CREATE FUNCTION app.emit_job_progress(of_tenant uuid, of_job uuid) RETURNS pg_ls
    WHERE ((j.tenant_id = emit_job_progress.of_tenant) AND (j.job_id = emit_job_progress.of_job));
 END;
 
-CREATE FUNCTION app.emit_raw(topic text, key bytea, tenant_id uuid, value bytea, headers jsonb DEFAULT '{}'::jsonb) RETURNS pg_lsn
+CREATE FUNCTION app.emit_raw(topic text, key bytea, tenant_id uuid, value bytea, headers jsonb DEFAULT '{}'::jsonb) RETURNS boolean
     LANGUAGE sql
-    RETURN pg_logical_emit_message(true, 'outbox'::text, (jsonb_build_object('topic', topic, 'key_b64', encode(key, 'base64'::text), 'tenant_id', tenant_id, 'value_b64', encode(value, 'base64'::text), 'headers', headers))::text);
+    BEGIN ATOMIC
+ INSERT INTO app.outbox (topic, tenant_id, key_bytes, value_bytes, headers)
+   VALUES (emit_raw.topic, emit_raw.tenant_id, emit_raw.key, emit_raw.value, emit_raw.headers);
+ SELECT true;
+END;
+
+CREATE TABLE app.emitters (
+    role name NOT NULL,
+    topic text NOT NULL
+);
+
+ALTER TABLE ONLY app.emitters
+    ADD CONSTRAINT emitters_pkey PRIMARY KEY (role, topic);
+
+GRANT SELECT ON TABLE app.emitters TO adriatic_api;
+GRANT SELECT ON TABLE app.emitters TO adriatic_flows;
 
 CREATE TABLE app.feed_doors (
     tenant_id uuid NOT NULL,
@@ -551,6 +681,7 @@ CREATE TABLE app.jobs (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     started_at timestamp with time zone,
     finished_at timestamp with time zone,
+    result jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT jobs_check CHECK (((lease_owner IS NULL) = (lease_until IS NULL))),
     CONSTRAINT jobs_check1 CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text])))),
     CONSTRAINT jobs_idempotency_key_check CHECK (((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 200))),
@@ -593,6 +724,7 @@ CREATE TABLE app.logs (
     name text NOT NULL,
     next_number integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT is_bounded CHECK (((COALESCE(octet_length(slug), 0) + COALESCE(octet_length(name), 0)) <= 983040)),
     CONSTRAINT logs_next_number_check CHECK ((next_number > 0)),
     CONSTRAINT logs_slug_check CHECK ((slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text))
 );
@@ -623,6 +755,107 @@ GRANT SELECT ON TABLE app.logs TO adriatic_cdc;
 GRANT SELECT ON TABLE app.logs TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.logs TO adriatic_api;
 
+GRANT UPDATE(next_number) ON TABLE app.logs TO adriatic_flows;
+
+CREATE TABLE app.outbox (
+    event_id bigint NOT NULL,
+    emitted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    emitted_by name DEFAULT CURRENT_USER NOT NULL,
+    topic text NOT NULL,
+    tenant_id uuid,
+    key jsonb,
+    value jsonb,
+    key_bytes bytea,
+    value_bytes bytea,
+    headers jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT bytes_are_dead_letters CHECK ((((key_bytes IS NULL) AND (value_bytes IS NULL)) OR (topic ~~ '%.dlq'::text))),
+    CONSTRAINT is_bounded CHECK (((((((COALESCE(octet_length(topic), 0) + COALESCE(octet_length((key)::text), 0)) + COALESCE(octet_length((value)::text), 0)) + COALESCE(octet_length(key_bytes), 0)) + COALESCE(octet_length(value_bytes), 0)) + COALESCE(octet_length((headers)::text), 0)) <= 16777216)),
+    CONSTRAINT is_either CHECK (((value IS NULL) OR ((value_bytes IS NULL) AND (key_bytes IS NULL)))),
+    CONSTRAINT names_its_tenant CHECK (((NOT (COALESCE((value ->> 'tenant_id'::text), (tenant_id)::text) IS DISTINCT FROM (tenant_id)::text)) AND (NOT (COALESCE((key ->> 'tenant_id'::text), (tenant_id)::text) IS DISTINCT FROM (tenant_id)::text))))
+)
+PARTITION BY RANGE (emitted_at);
+
+ALTER TABLE ONLY app.outbox FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE app.outbox ALTER COLUMN event_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME app.outbox_event_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY app.outbox ATTACH PARTITION app.outbox_rest DEFAULT;
+
+ALTER TABLE ONLY app.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (emitted_at, event_id);
+
+CREATE POLICY cdc ON app.outbox FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY emitters ON app.outbox AS RESTRICTIVE FOR INSERT TO adriatic_api, adriatic_flows WITH CHECK ((EXISTS ( SELECT
+   FROM app.emitters e
+  WHERE ((e.role = CURRENT_USER) AND (e.topic = outbox.topic)))));
+
+CREATE POLICY flows ON app.outbox FOR INSERT TO adriatic_flows WITH CHECK (true);
+
+ALTER TABLE app.outbox ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.outbox TO adriatic_api USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER PUBLICATION adriatic ADD TABLE ONLY app.outbox;
+
+GRANT SELECT ON TABLE app.outbox TO adriatic_cdc;
+
+GRANT INSERT(topic) ON TABLE app.outbox TO adriatic_api;
+GRANT INSERT(topic) ON TABLE app.outbox TO adriatic_flows;
+
+GRANT INSERT(tenant_id) ON TABLE app.outbox TO adriatic_api;
+GRANT INSERT(tenant_id) ON TABLE app.outbox TO adriatic_flows;
+
+GRANT INSERT(key) ON TABLE app.outbox TO adriatic_api;
+GRANT INSERT(key) ON TABLE app.outbox TO adriatic_flows;
+
+GRANT INSERT(value) ON TABLE app.outbox TO adriatic_api;
+GRANT INSERT(value) ON TABLE app.outbox TO adriatic_flows;
+
+GRANT INSERT(key_bytes) ON TABLE app.outbox TO adriatic_api;
+GRANT INSERT(key_bytes) ON TABLE app.outbox TO adriatic_flows;
+
+GRANT INSERT(value_bytes) ON TABLE app.outbox TO adriatic_api;
+GRANT INSERT(value_bytes) ON TABLE app.outbox TO adriatic_flows;
+
+GRANT INSERT(headers) ON TABLE app.outbox TO adriatic_api;
+GRANT INSERT(headers) ON TABLE app.outbox TO adriatic_flows;
+
+ALTER INDEX app.outbox_pkey ATTACH PARTITION app.outbox_rest_pkey;
+
+CREATE TABLE app.outbox_rest (
+    event_id bigint CONSTRAINT outbox_event_id_not_null NOT NULL,
+    emitted_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT outbox_emitted_at_not_null NOT NULL,
+    emitted_by name DEFAULT CURRENT_USER CONSTRAINT outbox_emitted_by_not_null NOT NULL,
+    topic text CONSTRAINT outbox_topic_not_null NOT NULL,
+    tenant_id uuid,
+    key jsonb,
+    value jsonb,
+    key_bytes bytea,
+    value_bytes bytea,
+    headers jsonb DEFAULT '{}'::jsonb CONSTRAINT outbox_headers_not_null NOT NULL,
+    CONSTRAINT bytes_are_dead_letters CHECK ((((key_bytes IS NULL) AND (value_bytes IS NULL)) OR (topic ~~ '%.dlq'::text))),
+    CONSTRAINT is_bounded CHECK (((((((COALESCE(octet_length(topic), 0) + COALESCE(octet_length((key)::text), 0)) + COALESCE(octet_length((value)::text), 0)) + COALESCE(octet_length(key_bytes), 0)) + COALESCE(octet_length(value_bytes), 0)) + COALESCE(octet_length((headers)::text), 0)) <= 16777216)),
+    CONSTRAINT is_either CHECK (((value IS NULL) OR ((value_bytes IS NULL) AND (key_bytes IS NULL)))),
+    CONSTRAINT names_its_tenant CHECK (((NOT (COALESCE((value ->> 'tenant_id'::text), (tenant_id)::text) IS DISTINCT FROM (tenant_id)::text)) AND (NOT (COALESCE((key ->> 'tenant_id'::text), (tenant_id)::text) IS DISTINCT FROM (tenant_id)::text))))
+);
+
+ALTER TABLE ONLY app.outbox_rest FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.outbox_rest
+    ADD CONSTRAINT outbox_rest_pkey PRIMARY KEY (emitted_at, event_id);
+
+CREATE POLICY keeping ON app.outbox_rest TO adriatic_owner USING (true);
+
+ALTER TABLE app.outbox_rest ENABLE ROW LEVEL SECURITY;
+
 CREATE PROCEDURE app.protect(IN target regclass)
     LANGUAGE plpgsql
     AS $$
@@ -637,6 +870,38 @@ begin
     execute format('grant select on %s to adriatic_flows, adriatic_cdc, adriatic_search', target);
 end
 $$;
+
+CREATE TABLE app.reader_words (
+    tenant_id uuid NOT NULL,
+    subject text NOT NULL,
+    name text NOT NULL,
+    phrase text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT reader_words_name_check CHECK (((length(name) >= 1) AND (length(name) <= 40))),
+    CONSTRAINT reader_words_phrase_check CHECK (((length(phrase) >= 1) AND (length(phrase) <= 80))),
+    CONSTRAINT reader_words_subject_check CHECK ((subject = ANY (ARRAY['status'::text, 'field'::text, 'link'::text])))
+);
+
+ALTER TABLE ONLY app.reader_words FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.reader_words
+    ADD CONSTRAINT reader_words_pkey PRIMARY KEY (tenant_id, subject, name, phrase);
+
+ALTER TABLE ONLY app.reader_words
+    ADD CONSTRAINT reader_words_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+CREATE POLICY cdc ON app.reader_words FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.reader_words TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.reader_words ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.reader_words TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.reader_words TO adriatic_flows;
+GRANT SELECT ON TABLE app.reader_words TO adriatic_cdc;
+GRANT SELECT ON TABLE app.reader_words TO adriatic_search;
+GRANT SELECT,INSERT,DELETE ON TABLE app.reader_words TO adriatic_api;
 
 CREATE VIEW app.source_versions WITH (security_invoker='true') AS
  SELECT adr_versions.tenant_id,
@@ -669,6 +934,7 @@ CREATE TABLE app.tenants (
     slug text NOT NULL,
     name text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT is_bounded CHECK (((COALESCE(octet_length(slug), 0) + COALESCE(octet_length(name), 0)) <= 983040)),
     CONSTRAINT tenants_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
     CONSTRAINT tenants_slug_check CHECK ((slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text))
 );
@@ -719,6 +985,8 @@ CREATE TABLE app.usage_events (
     started_at timestamp with time zone NOT NULL,
     finished_at timestamp with time zone NOT NULL,
     key_id text,
+    unseen_tokens_max bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT is_bounded CHECK (((((((COALESCE(octet_length(provider), 0) + COALESCE(octet_length(model), 0)) + COALESCE(octet_length(usage_source), 0)) + COALESCE(octet_length(outcome), 0)) + COALESCE(octet_length(code), 0)) + COALESCE(octet_length(key_id), 0)) <= 983040)),
     CONSTRAINT usage_events_cache_read_check CHECK ((cache_read >= 0)),
     CONSTRAINT usage_events_cache_write_1h_check CHECK ((cache_write_1h >= 0)),
     CONSTRAINT usage_events_cache_write_5m_check CHECK ((cache_write_5m >= 0)),
@@ -730,6 +998,7 @@ CREATE TABLE app.usage_events (
     CONSTRAINT usage_events_outcome_check CHECK ((outcome = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text]))),
     CONSTRAINT usage_events_output_visible_check CHECK ((output_visible >= 0)),
     CONSTRAINT usage_events_reasoning_check CHECK ((reasoning >= 0)),
+    CONSTRAINT usage_events_unseen_tokens_max_check CHECK ((unseen_tokens_max >= 0)),
     CONSTRAINT usage_events_usage_source_check CHECK ((usage_source = ANY (ARRAY['provider'::text, 'partial'::text, 'estimated'::text])))
 );
 
@@ -756,7 +1025,7 @@ ALTER TABLE app.usage_events ENABLE ROW LEVEL SECURITY;
 
 ALTER PUBLICATION adriatic ADD TABLE ONLY app.usage_events;
 
-GRANT SELECT ON TABLE app.usage_events TO adriatic_flows;
+GRANT SELECT,INSERT ON TABLE app.usage_events TO adriatic_flows;
 GRANT SELECT ON TABLE app.usage_events TO adriatic_cdc;
 GRANT SELECT ON TABLE app.usage_events TO adriatic_search;
 GRANT SELECT,INSERT ON TABLE app.usage_events TO adriatic_api;
@@ -803,7 +1072,8 @@ CREATE TABLE mv.activity (
     status text NOT NULL,
     author text NOT NULL,
     effective_at timestamp with time zone NOT NULL,
-    recorded_at timestamp with time zone NOT NULL
+    recorded_at timestamp with time zone NOT NULL,
+    CONSTRAINT is_bounded CHECK (((((COALESCE(octet_length(change), 0) + COALESCE(octet_length(title), 0)) + COALESCE(octet_length(status), 0)) + COALESCE(octet_length(author), 0)) <= 983040))
 );
 
 ALTER TABLE ONLY mv.activity FORCE ROW LEVEL SECURITY;
@@ -861,11 +1131,11 @@ GRANT SELECT ON TABLE mv.activity_ledger TO adriatic_search;
 
 CREATE FUNCTION mv.chunk_length(tsv tsvector) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN (SELECT COALESCE(sum(cardinality(unnest.positions)), (0)::bigint) AS "coalesce" FROM unnest(chunk_length.tsv) unnest(lexeme, positions, weights));
+    RETURN (SELECT COALESCE(sum((cardinality(unnest.positions) - cardinality(array_positions(unnest.weights, 'C'::text)))), (0)::bigint) AS "coalesce" FROM unnest(chunk_length.tsv) unnest(lexeme, positions, weights));
 
 CREATE FUNCTION mv.chunk_tsv(ordinal integer, title text, heading_path text, body text) RETURNS tsvector
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN ((setweight(to_tsvector('english'::regconfig, CASE WHEN (ordinal = 0) THEN title ELSE ''::text END), 'A'::"char") || setweight(to_tsvector('english'::regconfig, heading_path), 'B'::"char")) || to_tsvector('english'::regconfig, body));
+    RETURN (SELECT ((((setweight(to_tsvector('english'::regconfig, split_part(one.shown, ''::text, 1)), 'A'::"char") || setweight(to_tsvector('english'::regconfig, split_part(chunk_tsv.heading_path, ''::text, 1)), 'B'::"char")) || to_tsvector('english'::regconfig, split_part(chunk_tsv.body, ''::text, 1))) || setweight(to_tsvector('simple'::regconfig, mv.stop_words(split_part(one.shown, ''::text, 1))), 'A'::"char")) || setweight(to_tsvector('english'::regconfig, concat_ws(' '::text, split_part(one.shown, ''::text, 2), split_part(chunk_tsv.heading_path, ''::text, 2), split_part(chunk_tsv.body, ''::text, 2))), 'C'::"char")) FROM (SELECT CASE WHEN (chunk_tsv.ordinal = 0) THEN chunk_tsv.title ELSE ''::text END AS shown) one);
 
 CREATE TABLE mv.chunks (
     tenant_id uuid NOT NULL,
@@ -1019,7 +1289,8 @@ CREATE TABLE mv.entity_counts (
     tenant_id uuid NOT NULL,
     kind text NOT NULL,
     label text NOT NULL,
-    count bigint NOT NULL
+    count bigint NOT NULL,
+    CONSTRAINT is_bounded CHECK (((COALESCE(octet_length(kind), 0) + COALESCE(octet_length(label), 0)) <= 983040))
 );
 
 ALTER TABLE ONLY mv.entity_counts FORCE ROW LEVEL SECURITY;
@@ -1141,7 +1412,8 @@ CREATE TABLE mv.feed_status (
     not_kept bigint DEFAULT 0 NOT NULL,
     rejected_by jsonb DEFAULT '{}'::jsonb NOT NULL,
     last_item_at timestamp with time zone,
-    last_accepted_at timestamp with time zone
+    last_accepted_at timestamp with time zone,
+    CONSTRAINT is_bounded CHECK ((COALESCE(octet_length((rejected_by)::text), 0) <= 983040))
 );
 
 ALTER TABLE ONLY mv.feed_status FORCE ROW LEVEL SECURITY;
@@ -1164,6 +1436,10 @@ GRANT SELECT ON TABLE mv.feed_status TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.feed_status TO adriatic_search;
 GRANT SELECT ON TABLE mv.feed_status TO adriatic_api;
 
+CREATE FUNCTION mv.is_half_a_pair(lexeme text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ((length(lexeme) = 1) AND (ascii(lexeme) >= 12288));
+
 CREATE TABLE mv.job_status (
     tenant_id uuid NOT NULL,
     job_id uuid NOT NULL,
@@ -1176,7 +1452,8 @@ CREATE TABLE mv.job_status (
     code text NOT NULL,
     message text NOT NULL,
     sequence bigint NOT NULL,
-    occurred_at timestamp with time zone NOT NULL
+    occurred_at timestamp with time zone NOT NULL,
+    CONSTRAINT is_bounded CHECK (((((((COALESCE(octet_length(kind), 0) + COALESCE(octet_length(state), 0)) + COALESCE(octet_length(stage), 0)) + COALESCE(octet_length(unit), 0)) + COALESCE(octet_length(code), 0)) + COALESCE(octet_length(message), 0)) <= 983040))
 );
 
 ALTER TABLE ONLY mv.job_status FORCE ROW LEVEL SECURITY;
@@ -1201,7 +1478,7 @@ GRANT SELECT ON TABLE mv.job_status TO adriatic_api;
 
 CREATE FUNCTION mv.lexeme_count(tsv tsvector, query tsquery, buckets double precision[]) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN width_bucket((ts_rank('{1,1,1,1}'::real[], tsv, query))::double precision, buckets);
+    RETURN width_bucket((ts_rank('{1,0,1,1}'::real[], tsv, query))::double precision, buckets);
 
 CREATE FUNCTION mv.lexeme_count_buckets() RETURNS double precision[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1221,7 +1498,8 @@ CREATE TABLE mv.related (
     terms text[] NOT NULL,
     meaning double precision NOT NULL,
     links_to text[] NOT NULL,
-    links_from text[] NOT NULL
+    links_from text[] NOT NULL,
+    CONSTRAINT is_bounded CHECK (((((COALESCE(octet_length(kind), 0) + COALESCE(octet_length((terms)::text), 0)) + COALESCE(octet_length((links_to)::text), 0)) + COALESCE(octet_length((links_from)::text), 0)) <= 983040))
 );
 
 ALTER TABLE ONLY mv.related FORCE ROW LEVEL SECURITY;
@@ -1283,6 +1561,10 @@ GRANT SELECT(kind) ON TABLE mv.related_features TO adriatic_api;
 GRANT SELECT(source_id) ON TABLE mv.related_features TO adriatic_api;
 
 GRANT SELECT(version) ON TABLE mv.related_features TO adriatic_api;
+
+CREATE FUNCTION mv.search_beginnings(terms text[]) RETURNS text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ARRAY(SELECT DISTINCT "left"(term.term, GREATEST(4, (ceil((0.75 * (length(term.term))::numeric)))::integer)) AS "left" FROM unnest(search_beginnings.terms) term(term) WHERE ((term.term !~ '[0-9]'::text) AND (length(term.term) >= 4)));
 
 CREATE FUNCTION mv.search_meaning(embedding_space text, embedding public.vector, kinds text[], ids uuid[], chunks_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision)
     LANGUAGE plpgsql STABLE ROWS 100
@@ -1359,7 +1641,9 @@ CREATE TABLE mv.search_state (
     words_at timestamp with time zone NOT NULL,
     meaning_at timestamp with time zone,
     chunks integer NOT NULL,
-    length integer NOT NULL
+    length integer NOT NULL,
+    reading integer DEFAULT 0 NOT NULL,
+    CONSTRAINT is_bounded CHECK ((((COALESCE(octet_length(kind), 0) + COALESCE(octet_length(title), 0)) + COALESCE(octet_length(status), 0)) <= 983040))
 );
 
 ALTER TABLE ONLY mv.search_state FORCE ROW LEVEL SECURITY;
@@ -1386,7 +1670,7 @@ GRANT SELECT ON TABLE mv.search_state TO adriatic_api;
 
 CREATE FUNCTION mv.search_terms(query text) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN ARRAY(SELECT unnest.lexeme FROM unnest(to_tsvector('english'::regconfig, search_terms.query)) unnest(lexeme, positions, weights) ORDER BY unnest.positions[1], unnest.lexeme LIMIT 32);
+    RETURN ARRAY(SELECT unnest.lexeme FROM unnest(CASE to_tsvector('english'::regconfig, search_terms.query) WHEN ''::tsvector THEN to_tsvector('simple'::regconfig, search_terms.query) ELSE to_tsvector('english'::regconfig, search_terms.query) END) unnest(lexeme, positions, weights) ORDER BY unnest.positions[1], unnest.lexeme LIMIT 32);
 
 CREATE FUNCTION mv.search_words(query text, kinds text[], ids uuid[], sources_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, terms text[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
@@ -1399,71 +1683,88 @@ declare
     b constant double precision := 0.75;
     tenant constant uuid := app.current_tenant();
     buckets constant double precision[] := mv.lexeme_count_buckets();
-    wanted constant text[] := mv.search_terms(query);
-    queries constant tsquery[] := array(select mv.lexeme_query(lexeme) from unnest(wanted) as lexeme);
-    in_titles constant tsquery[] := array(select (one::text || ':A')::tsquery from unnest(queries) as one);
-    any_wanted constant tsquery := (select string_agg(one::text, ' | ') from unnest(queries) as one)::tsquery;
+    exact constant text[] := mv.search_terms(query);
+    wanted text[] := exact;
+    ending text := '';
+    queries tsquery[];
+    in_titles tsquery[];
+    any_wanted tsquery;
 begin
     if tenant is null or cardinality(wanted) = 0 then
         return;
     end if;
-    return query
-    with lengths as materialized (
-        select kind, source_id, length::double precision as length
-        from mv.search_state
-        where tenant_id = tenant and not deleted and chunks > 0
-    ),
-    corpus as materialized (
-        select kind, count(*)::double precision as texts, greatest(avg(length), 1) as length
-        from lengths group by kind
-    ),
-    matching as materialized (
-        select c.kind, c.source_id, c.version, c.ordinal, c.length, term.lexeme,
-               mv.lexeme_count(c.tsv, term.query, buckets)
-                   + case when c.ordinal = 0 and c.tsv @@ term.in_title then 2 else 0 end as count
+    loop
+        queries := array(
+            select (mv.lexeme_query(lexeme)::text || case when mv.is_half_a_pair(lexeme) then ':*' else ending end)::tsquery
+            from unnest(wanted) as lexeme);
+        in_titles := array(
+            select (one::text || case when one::text like '%:*' then 'A' else ':A' end)::tsquery
+            from unnest(queries) as one);
+        any_wanted := (select string_agg(one::text, ' | ') from unnest(queries) as one)::tsquery;
+        return query
+        with lengths as materialized (
+            select kind, source_id, length::double precision as length
+            from mv.search_state
+            where tenant_id = tenant and not deleted and chunks > 0
+        ),
+        corpus as materialized (
+            select kind, count(*)::double precision as texts, greatest(avg(length), 1) as length
+            from lengths group by kind
+        ),
+        matching as materialized (
+            select c.kind, c.source_id, c.version, c.ordinal, c.length, term.lexeme,
+                   -- What stands beside the words alone counts a quarter of one.
+                   greatest(mv.lexeme_count(c.tsv, term.query, buckets), 0.25)
+                       + case when c.ordinal = 0 and c.tsv @@ term.in_title then 2 else 0 end as count
+            from (
+                -- One look-up for all words, planned by itself; `offset 0` keeps it from becoming one for each word, whose
+                -- cost would be that of all tenants' chunks.
+                select kind, source_id, version, ordinal, length, tsv from mv.chunks
+                where tenant_id = tenant and tsv @@ any_wanted offset 0
+            ) c
+            join unnest(wanted, queries, in_titles) as term (lexeme, query, in_title) on c.tsv @@ term.query
+        ),
+        found as materialized (
+            select m.*
+            from matching m
+            join mv.search_state s
+                on s.tenant_id = tenant and s.kind = m.kind and s.source_id = m.source_id and s.words_version = m.version
+            where not s.deleted
+        ),
+        counts as (
+            select kind, source_id, lexeme, sum(count)::double precision as count
+            from found group by kind, source_id, lexeme
+        ),
+        rarity as materialized (
+            select kind, lexeme, ln(1 + (min(corpus.texts) - count(*) + 0.5) / (count(*) + 0.5)) as idf
+            from counts join corpus using (kind) group by kind, lexeme
+        ),
+        ranked as materialized (
+            -- Rounded, so that the order in which a plan adds up cannot decide a tie.
+            select kind, source_id, array_agg(lexeme order by lexeme) as terms, round(sum(
+                       idf * count * (k1 + 1) / (count + k1 * (1 - b + b * lengths.length / corpus.length))
+                   )::numeric, 9)::double precision as score
+            from counts join rarity using (kind, lexeme) join lengths using (kind, source_id) join corpus using (kind)
+            where ids is null or (kind, source_id) in (select * from unnest(kinds, ids))
+            group by kind, source_id
+            order by score desc, kind, source_id
+            limit sources_max
+        )
+        select distinct on (score, kind, source_id) kind, source_id, version, ordinal, score, terms
         from (
-            -- One look-up for all words, planned by itself; `offset 0` keeps it from becoming one for each word, whose
-            -- cost would be that of all tenants' chunks.
-            select kind, source_id, version, ordinal, length, tsv from mv.chunks
-            where tenant_id = tenant and tsv @@ any_wanted offset 0
-        ) c
-        join unnest(wanted, queries, in_titles) as term (lexeme, query, in_title) on c.tsv @@ term.query
-    ),
-    found as materialized (
-        select m.*
-        from matching m
-        join mv.search_state s
-            on s.tenant_id = tenant and s.kind = m.kind and s.source_id = m.source_id and s.words_version = m.version
-        where not s.deleted
-    ),
-    counts as (
-        select kind, source_id, lexeme, sum(count)::double precision as count
-        from found group by kind, source_id, lexeme
-    ),
-    rarity as materialized (
-        select kind, lexeme, ln(1 + (min(corpus.texts) - count(*) + 0.5) / (count(*) + 0.5)) as idf
-        from counts join corpus using (kind) group by kind, lexeme
-    ),
-    ranked as materialized (
-        -- Rounded, so that the order in which a plan adds up cannot decide a tie.
-        select kind, source_id, array_agg(lexeme order by lexeme) as terms, round(sum(
-                   idf * count * (k1 + 1) / (count + k1 * (1 - b + b * lengths.length / corpus.length))
-               )::numeric, 9)::double precision as score
-        from counts join rarity using (kind, lexeme) join lengths using (kind, source_id) join corpus using (kind)
-        where ids is null or (kind, source_id) in (select * from unnest(kinds, ids))
-        group by kind, source_id
-        order by score desc, kind, source_id
-        limit sources_max
-    )
-    select distinct on (score, kind, source_id) kind, source_id, version, ordinal, score, terms
-    from (
-        -- A chunk that is hardly more than a heading says nothing to whoever reads it.
-        select ranked.kind, ranked.source_id, ranked.score, ranked.terms, version, ordinal, length < 20 as short,
-               round(sum(idf * count / (count + k1))::numeric, 9) as weight
-        from ranked join found using (kind, source_id) join rarity using (kind, lexeme)
-        group by ranked.kind, ranked.source_id, ranked.score, ranked.terms, version, ordinal, length
-    ) chunk
-    order by score desc, kind, source_id, short, weight desc, ordinal;
+            -- A chunk that is hardly more than a heading says nothing to whoever reads it.
+            select ranked.kind, ranked.source_id, ranked.score, ranked.terms, version, ordinal, length < 20 as short,
+                   round(sum(idf * count / (count + k1))::numeric, 9) as weight
+            from ranked join found using (kind, source_id) join rarity using (kind, lexeme)
+            group by ranked.kind, ranked.source_id, ranked.score, ranked.terms, version, ordinal, length
+        ) chunk
+        order by score desc, kind, source_id, short, weight desc, ordinal;
+        exit when found or ending <> '';
+        -- Nobody has any of these words: whatever begins like one, which forgives endings, compounds and slips of the hand.
+        wanted := mv.search_beginnings(exact);
+        ending := ':*';
+        exit when cardinality(wanted) = 0;
+    end loop;
 end
 $$;
 
@@ -1472,6 +1773,10 @@ ALTER FUNCTION mv.search_words(query text, kinds text[], ids uuid[], sources_max
 
 REVOKE ALL ON FUNCTION mv.search_words(query text, kinds text[], ids uuid[], sources_max integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION mv.search_words(query text, kinds text[], ids uuid[], sources_max integer) TO adriatic_api;
+
+CREATE FUNCTION mv.stop_words(analysed text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN COALESCE((SELECT string_agg(unnest.lexeme, ' '::text ORDER BY unnest.lexeme) AS string_agg FROM unnest(to_tsvector('simple'::regconfig, stop_words.analysed)) unnest(lexeme, positions, weights) WHERE (to_tsvector('english'::regconfig, unnest.lexeme) = ''::tsvector)), ''::text);
 
 CREATE TABLE mv.usage_by_day (
     tenant_id uuid NOT NULL,
@@ -1568,7 +1873,8 @@ CREATE TABLE mv.usage_by_key (
     cost_micro_usd bigint CONSTRAINT usage_counts_cost_micro_usd_not_null NOT NULL,
     unpriced bigint CONSTRAINT usage_counts_unpriced_not_null NOT NULL,
     partial bigint CONSTRAINT usage_counts_partial_not_null NOT NULL,
-    estimated bigint CONSTRAINT usage_counts_estimated_not_null NOT NULL
+    estimated bigint CONSTRAINT usage_counts_estimated_not_null NOT NULL,
+    CONSTRAINT is_bounded CHECK ((COALESCE(octet_length(key_id), 0) <= 983040))
 );
 
 ALTER TABLE ONLY mv.usage_by_key FORCE ROW LEVEL SECURITY;
@@ -1609,7 +1915,8 @@ CREATE TABLE mv.usage_by_model (
     cost_micro_usd bigint CONSTRAINT usage_counts_cost_micro_usd_not_null NOT NULL,
     unpriced bigint CONSTRAINT usage_counts_unpriced_not_null NOT NULL,
     partial bigint CONSTRAINT usage_counts_partial_not_null NOT NULL,
-    estimated bigint CONSTRAINT usage_counts_estimated_not_null NOT NULL
+    estimated bigint CONSTRAINT usage_counts_estimated_not_null NOT NULL,
+    CONSTRAINT is_bounded CHECK (((COALESCE(octet_length(provider), 0) + COALESCE(octet_length(model), 0)) <= 983040))
 );
 
 ALTER TABLE ONLY mv.usage_by_model FORCE ROW LEVEL SECURITY;
@@ -1724,6 +2031,16 @@ GRANT SELECT,INSERT,UPDATE ON TABLE mv.watermarks TO adriatic_flows;
 GRANT SELECT ON TABLE mv.watermarks TO adriatic_api;
 GRANT SELECT ON TABLE mv.watermarks TO adriatic_search;
 
+CREATE TABLE ops.api_processes (
+    process_id uuid NOT NULL,
+    lease_until timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY ops.api_processes
+    ADD CONSTRAINT api_processes_pkey PRIMARY KEY (process_id);
+
+GRANT SELECT,DELETE ON TABLE ops.api_processes TO adriatic_flows;
+
 CREATE TABLE ops.audit (
     audit_id bigint NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -1752,6 +2069,48 @@ CREATE INDEX audit_target ON ops.audit USING btree (target, at);
 
 GRANT SELECT,INSERT ON TABLE ops.audit TO adriatic_flows;
 
+CREATE PROCEDURE ops.bound_rows()
+    LANGUAGE plpgsql
+    AS $$
+declare
+    published record;
+begin
+    for published in
+        select format('%I.%I', p.schemaname, p.tablename)::regclass as name,
+               case format('%s.%s', p.schemaname, p.tablename)
+                   when 'app.adr_versions' then 4128768
+                   when 'app.document_versions' then 2031616
+                   when 'app.outbox' then 16777216
+                   else 983040
+               end as bytes_max,
+               (select string_agg(
+                    format(case when t.typname in ('text', 'bytea') then 'coalesce(octet_length(%I), 0)'
+                                else 'coalesce(octet_length(%I::text), 0)' end, a.attname), ' + ' order by a.attnum)
+                from pg_attribute a join pg_type t on t.oid = a.atttypid
+                where a.attrelid = format('%I.%I', p.schemaname, p.tablename)::regclass and a.attnum > 0
+                    and not a.attisdropped and t.typlen = -1 and t.typname <> 'numeric') as bytes
+        from pg_publication_tables p where p.pubname = 'adriatic'
+    loop
+        if published.bytes is not null then
+            execute format('alter table %s drop constraint if exists is_bounded, add constraint is_bounded check (%s <= %s)',
+                           published.name, published.bytes, published.bytes_max);
+        end if;
+    end loop;
+end
+$$;
+
+REVOKE ALL ON PROCEDURE ops.bound_rows() FROM PUBLIC;
+
+CREATE TABLE ops.cdc_lock (
+    only_row boolean NOT NULL,
+    CONSTRAINT cdc_lock_only_row_check CHECK (only_row)
+);
+
+ALTER TABLE ONLY ops.cdc_lock
+    ADD CONSTRAINT cdc_lock_pkey PRIMARY KEY (only_row);
+
+GRANT UPDATE ON TABLE ops.cdc_lock TO adriatic_cdc;
+
 CREATE TABLE ops.cdc_progress (
     slot text NOT NULL,
     system_id text NOT NULL,
@@ -1760,7 +2119,8 @@ CREATE TABLE ops.cdc_progress (
     snapshot_after pg_lsn DEFAULT '0/0'::pg_lsn NOT NULL,
     snapshot_lsn pg_lsn,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    read_at timestamp with time zone
+    read_at timestamp with time zone,
+    publication text
 );
 
 ALTER TABLE ONLY ops.cdc_progress
@@ -1769,6 +2129,39 @@ ALTER TABLE ONLY ops.cdc_progress
 GRANT SELECT ON TABLE ops.cdc_progress TO adriatic_flows;
 GRANT SELECT ON TABLE ops.cdc_progress TO adriatic_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE ops.cdc_progress TO adriatic_cdc;
+
+CREATE TABLE ops.cdc_sessions (
+    session uuid NOT NULL,
+    slot text NOT NULL,
+    beat bigint NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    started_lsn pg_lsn NOT NULL,
+    process text DEFAULT ''::text NOT NULL,
+    ended boolean DEFAULT false NOT NULL,
+    CONSTRAINT cdc_sessions_beat_check CHECK ((beat > 0))
+);
+
+ALTER TABLE ONLY ops.cdc_sessions
+    ADD CONSTRAINT cdc_sessions_pkey PRIMARY KEY (session);
+
+CREATE INDEX cdc_sessions_first ON ops.cdc_sessions USING btree (slot, started_lsn);
+
+GRANT SELECT ON TABLE ops.cdc_sessions TO adriatic_flows;
+GRANT SELECT ON TABLE ops.cdc_sessions TO adriatic_api;
+GRANT SELECT,INSERT,UPDATE ON TABLE ops.cdc_sessions TO adriatic_cdc;
+
+CREATE TABLE ops.cdc_snapshots (
+    slot text NOT NULL,
+    snapshot_id uuid NOT NULL,
+    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY ops.cdc_snapshots
+    ADD CONSTRAINT cdc_snapshots_pkey PRIMARY KEY (slot);
+
+GRANT SELECT ON TABLE ops.cdc_snapshots TO adriatic_flows;
+GRANT SELECT ON TABLE ops.cdc_snapshots TO adriatic_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE ops.cdc_snapshots TO adriatic_cdc;
 
 CREATE TABLE ops.cdc_tables (
     slot text NOT NULL,
@@ -1788,17 +2181,42 @@ GRANT SELECT ON TABLE ops.cdc_tables TO adriatic_flows;
 GRANT SELECT ON TABLE ops.cdc_tables TO adriatic_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE ops.cdc_tables TO adriatic_cdc;
 
+CREATE TABLE ops.cdc_topics (
+    slot text NOT NULL,
+    topic text NOT NULL,
+    topic_id text NOT NULL,
+    partitions integer NOT NULL,
+    ends bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    lasts text[] DEFAULT '{}'::text[] NOT NULL,
+    may_differ boolean DEFAULT false NOT NULL,
+    CONSTRAINT cdc_topics_partitions_check CHECK ((partitions > 0))
+);
+
+ALTER TABLE ONLY ops.cdc_topics
+    ADD CONSTRAINT cdc_topics_pkey PRIMARY KEY (slot, topic);
+
+GRANT SELECT ON TABLE ops.cdc_topics TO adriatic_flows;
+GRANT SELECT ON TABLE ops.cdc_topics TO adriatic_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE ops.cdc_topics TO adriatic_cdc;
+
 CREATE TABLE ops.consumer_offsets (
     flow text NOT NULL,
     topic text NOT NULL,
     partition integer NOT NULL,
     next_offset bigint NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT consumer_offsets_next_offset_check CHECK ((next_offset >= 0))
+    topic_id text,
+    partitions integer,
+    last_offset bigint,
+    last_fingerprint text,
+    CONSTRAINT consumer_offsets_next_offset_check CHECK ((next_offset >= 0)),
+    CONSTRAINT last_record CHECK (((last_offset IS NULL) = (last_fingerprint IS NULL)))
 );
 
 ALTER TABLE ONLY ops.consumer_offsets
     ADD CONSTRAINT consumer_offsets_pkey PRIMARY KEY (flow, topic, partition);
+
+CREATE TRIGGER recovery BEFORE INSERT OR UPDATE ON ops.consumer_offsets FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_while_recovering();
 
 GRANT SELECT,INSERT,UPDATE ON TABLE ops.consumer_offsets TO adriatic_flows;
 GRANT SELECT ON TABLE ops.consumer_offsets TO adriatic_cdc;
@@ -1898,6 +2316,33 @@ CREATE INDEX freshness_minute_age ON ops.freshness_minute USING btree (minute);
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE ops.freshness_minute TO adriatic_flows;
 GRANT SELECT ON TABLE ops.freshness_minute TO adriatic_api;
 
+CREATE FUNCTION ops.keep_api_process(process_id uuid, lease_s double precision) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ INSERT INTO ops.api_processes AS p (process_id, lease_until)
+   VALUES (keep_api_process.process_id, (clock_timestamp() + make_interval(secs => LEAST(keep_api_process.lease_s, (3600)::double precision)))) ON CONFLICT ON CONSTRAINT api_processes_pkey DO UPDATE SET lease_until = excluded.lease_until;
+END;
+
+REVOKE ALL ON FUNCTION ops.keep_api_process(process_id uuid, lease_s double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.keep_api_process(process_id uuid, lease_s double precision) TO adriatic_api;
+
+CREATE PROCEDURE ops.make_publication()
+    LANGUAGE plpgsql
+    AS $$
+begin
+    drop publication if exists adriatic;
+    create publication adriatic for table
+        app.adr_links, app.adr_tags, app.adr_versions, app.adrs, app.document_versions, app.logs, app.outbox,
+        app.tenants, app.usage_events, mv.activity, mv.daily_active_users, mv.entity_counts, mv.feed_status,
+        mv.job_status, mv.related, mv.search_state, mv.usage_by_day, mv.usage_by_hour, mv.usage_by_key,
+        mv.usage_by_model, mv.usage_by_user
+    with (publish_via_partition_root = true);
+end
+$$;
+
+REVOKE ALL ON PROCEDURE ops.make_publication() FROM PUBLIC;
+
 CREATE TABLE ops.migrations (
     number integer NOT NULL,
     name text NOT NULL,
@@ -1923,3 +2368,97 @@ ALTER TABLE ONLY ops.pipeline
 
 GRANT SELECT,INSERT,UPDATE ON TABLE ops.pipeline TO adriatic_flows;
 GRANT SELECT ON TABLE ops.pipeline TO adriatic_api;
+
+CREATE FUNCTION ops.publication_mark(publication text) RETURNS text
+    LANGUAGE sql STABLE STRICT
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (SELECT format('%s %s %s %s%s%s%s%s%s %s'::text, b.pubname, b.oid, b.xmin, (b.puballtables)::integer, (b.pubinsert)::integer, (b.pubupdate)::integer, (b.pubdelete)::integer, (b.pubtruncate)::integer, (b.pubviaroot)::integer, (SELECT string_agg((r.oid)::text, ','::text ORDER BY r.oid) AS string_agg FROM pg_publication_rel r WHERE (r.prpubid = b.oid))) AS format FROM pg_publication b WHERE (b.pubname = publication_mark.publication));
+
+CREATE TABLE ops.recovery (
+    number bigint NOT NULL,
+    asked_by text NOT NULL,
+    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    step text DEFAULT 'hold'::text NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    done bigint DEFAULT 0 NOT NULL,
+    total bigint,
+    finished_at timestamp with time zone,
+    CONSTRAINT recovery_step_check CHECK ((step = ANY (ARRAY['hold'::text, 'forget'::text, 'empty'::text, 'topics'::text, 'copy'::text, 'catch-up'::text, 'verify'::text])))
+);
+
+ALTER TABLE ops.recovery ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ops.recovery_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY ops.recovery
+    ADD CONSTRAINT recovery_pkey PRIMARY KEY (number);
+
+CREATE UNIQUE INDEX recovery_unfinished ON ops.recovery USING btree ((true)) WHERE (finished_at IS NULL);
+
+GRANT SELECT ON TABLE ops.recovery TO adriatic_flows;
+GRANT SELECT ON TABLE ops.recovery TO adriatic_cdc;
+
+CREATE FUNCTION ops.refuse_while_recovering() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if exists (select from ops.recovery
+               where finished_at is null and step in ('hold', 'forget', 'empty', 'topics', 'copy')) then
+        raise exception 'the system is being recovered' using errcode = '57P03', hint = 'it goes on by itself afterwards';
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION ops.stopped_topics() RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN ARRAY(SELECT ('%.'::text || cdc_tables.table_name) FROM ops.cdc_tables WHERE (cdc_tables.state = 'stopped'::text));
+
+CREATE FUNCTION ops.tend_outbox(keep interval DEFAULT '7 days'::interval, OUT made integer, OUT dropped integer) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    SET "TimeZone" TO 'UTC'
+    AS $_$
+declare
+    passed constant timestamptz := least(
+        now() - keep,
+        (select coalesce(min(committed_at), '-infinity') from ops.cdc_progress),  -- least() leaves out what is null
+        (select min(source_at) from mv.watermarks where topic in (select topic from app.emitters)));
+    day timestamptz;
+    partition record;
+begin
+    made := 0;
+    dropped := 0;
+    for partition in
+        select c.oid::regclass as name, to_timestamp(right(c.relname, 8), 'YYYYMMDD') as day
+        from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'app.outbox'::regclass and c.relname ~ '^outbox_\d{8}$'
+    loop
+        if partition.day + interval '1 day' <= passed then
+            execute format('drop table %s', partition.name);
+            dropped := dropped + 1;
+        end if;
+    end loop;
+    delete from app.outbox_rest where emitted_at < passed;
+    for day in select generate_series(date_trunc('day', now()), now() + interval '7 days', interval '1 day')
+    loop
+        continue when to_regclass(format('app.outbox_%s', to_char(day, 'YYYYMMDD'))) is not null
+            or exists (select from app.outbox_rest where emitted_at >= day and emitted_at < day + interval '1 day');
+        execute format('create table app.outbox_%s partition of app.outbox for values from (%L) to (%L)',
+                       to_char(day, 'YYYYMMDD'), day, day + interval '1 day');
+        execute format('alter table app.outbox_%s enable row level security', to_char(day, 'YYYYMMDD'));
+        execute format('alter table app.outbox_%s force row level security', to_char(day, 'YYYYMMDD'));
+        made := made + 1;
+    end loop;
+end
+$_$;
+
+REVOKE ALL ON FUNCTION ops.tend_outbox(keep interval, OUT made integer, OUT dropped integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.tend_outbox(keep interval, OUT made integer, OUT dropped integer) TO adriatic_cdc;

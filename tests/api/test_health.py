@@ -126,3 +126,13 @@ async def test_connections_that_the_server_ends_are_replaced(world: World) -> No
     answers = [await tenant.get("/v1/logs") for _ in range(12)]
     assert answers[-1].status_code == 200
     assert {answer.status_code for answer in answers} <= {200, 503}
+
+
+async def test_what_operators_ask_is_not_on_the_public_port_unless_it_is_wanted(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, postgres=PostgresSettings(port=1))
+    async with running(settings, operator_routes=False) as world:
+        ready = await world.http.get("/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "waiting")
+        assert ready.json().keys() == {"status", "since"}
+        assert (await world.http.get("/metrics")).status_code == 404
+        assert "/metrics" not in (await world.http.get("/openapi.json")).json()["paths"]

@@ -58,6 +58,7 @@ class Household:
             caller.tenant_id, f"Found {word}", f"# Found {word}\n\nWhat {word} means.\n", tags=[word], author=word
         )
         corpus.near(caller.tenant_id, UUID(adr["adr_id"]), found)
+        await caller.put("/v1/words", {"words": [{"subject": "status", "name": "accepted", "phrase": word}]})
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
         corpus.views(caller.tenant_id)
         uploaded = await caller.request(

@@ -41,6 +41,7 @@ def environment(settings: Settings, port: int) -> dict[str, str]:
     return kept | {
         "ADRIATIC_HOME": str(settings.home),
         "ADRIATIC_API__PORT": str(port),
+        "ADRIATIC_API__OPERATOR_ROUTES": "true",
         "ADRIATIC_POSTGRES__HOST": postgres.host,
         "ADRIATIC_POSTGRES__PORT": str(postgres.port),
         "ADRIATIC_POSTGRES__DATABASE": postgres.database,

@@ -14,7 +14,7 @@ from connectors.kafka.records import TopicPartition
 from connectors.postgres.connections import connect
 from connectors.postgres.sink import expect_watermarks
 from dataflows.catalog import views
-from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX
+from schemas.pipeline import FRESH_S_MAX, KNOWN_S_MAX, SKEW_S_MAX
 from tests.api.world import World
 
 NOW = datetime(2026, 1, 15, 9, tzinfo=UTC)
@@ -22,12 +22,17 @@ NOW = datetime(2026, 1, 15, 9, tzinfo=UTC)
 
 @pytest.mark.parametrize(
     ("age_s", "state"),
-    [(-5, "fresh"), (0, "fresh"), (FRESH_S_MAX, "fresh"), (FRESH_S_MAX + 1, "stale"), (KNOWN_S_MAX, "stale"),
+    [(-SKEW_S_MAX, "fresh"), (0, "fresh"), (FRESH_S_MAX, "fresh"), (FRESH_S_MAX + 1, "stale"), (KNOWN_S_MAX, "stale"),
      (KNOWN_S_MAX + 1, "unknown")],
 )  # fmt: skip
 def test_age_decides(age_s: float, state: str) -> None:
     as_of = judge("0/10", NOW - timedelta(seconds=age_s), NOW)
     assert as_of == AsOf(state, "0/10", NOW - timedelta(seconds=age_s), max(0.0, age_s))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ahead_s", [SKEW_S_MAX + 1, 80 * 365 * 86_400])
+def test_a_time_from_the_future_is_not_fresh(ahead_s: float) -> None:
+    assert judge("0/10", NOW + timedelta(seconds=ahead_s), NOW) == watermarks.UNKNOWN
 
 
 def test_what_did_not_report_is_unknown() -> None:

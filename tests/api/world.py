@@ -93,8 +93,13 @@ class World:
 
 
 @asynccontextmanager
-async def running(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[World]:
-    """The app between its start and its stop, with a client that gets every answer, 500s included."""
+async def running(
+    settings: Settings, clock: Clock = SYSTEM_CLOCK, *, operator_routes: bool = True
+) -> AsyncIterator[World]:
+    """The app between its start and its stop, with a client that gets every answer, 500s included. Tests ask it what
+    operators ask."""
+    api = settings.api.model_copy(update={"operator_routes": operator_routes})
+    settings = settings.model_copy(update={"api": api})
     with borrow(settings, clock) as app:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with _alive(app), httpx.AsyncClient(transport=transport, base_url="http://api") as http:

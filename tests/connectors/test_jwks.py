@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import httpx
@@ -17,6 +18,13 @@ class Endless(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
             yield b" " * 65_536
+
+
+class Dripping(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
 
 
 def refuses(request: httpx.Request) -> httpx.Response:
@@ -65,3 +73,9 @@ async def test_everything_else_is_an_outage(answer: Callable[[httpx.Request], ht
 def test_an_address_that_is_none_is_a_setting_to_correct() -> None:
     with pytest.raises(Misconfigured, match="jwks_url"):
         JwksClient("id.example/keys")
+
+
+async def test_an_answer_that_comes_byte_by_byte_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.jwks.TIMEOUT_S", 0.1)
+    with pytest.raises(DependencyUnavailable, match=r"not answered within 0\.1 s"):
+        await fetch(lambda _: httpx.Response(200, stream=Dripping()))

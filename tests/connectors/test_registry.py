@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -91,6 +92,30 @@ def test_every_failure_of_the_transport_is_an_outage(error: httpx.HTTPError) -> 
 
     with pytest.raises(DependencyUnavailable, match=r"registry.test"):
         client(fail).schema(7)
+
+
+class Pieces(httpx.SyncByteStream):
+    """A body that comes in pieces and never ends."""
+
+    def __init__(self, piece: bytes, pause_s: float = 0.0) -> None:
+        self._piece = piece
+        self._pause_s = pause_s
+        self.sent = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            self.sent += len(self._piece)
+            yield self._piece
+            time.sleep(self._pause_s)
+
+
+def test_an_answer_that_never_ends_is_an_outage_whether_it_comes_fast_or_slowly() -> None:
+    fast, slow = Pieces(b" " * 65_536), Pieces(b" ", pause_s=0.01)
+    with pytest.raises(DependencyUnavailable):
+        client(lambda _: httpx.Response(200, stream=fast)).subjects()
+    assert fast.sent <= module.SCHEMA_BYTES_MAX + 2 * 65_536
+    with pytest.raises(DependencyUnavailable, match=r"not read within 0\.1 s"):
+        client(lambda _: httpx.Response(200, stream=slow), timeout_s=0.1).subjects()
 
 
 @pytest.mark.parametrize(

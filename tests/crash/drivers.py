@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import httpx
 import msgspec
 
-from api.chat.streams import SETTLE_S_MAX
+from api.chat.supervisor import SETTLE_S_MAX
 from connectors.history import Fault, FileChange, SourceKind
 from connectors.llm.sse import SseDecoder
 from runtime.clock import SYSTEM_CLOCK
@@ -148,14 +148,14 @@ class Imports(Driver):
 
     def step(self) -> None:
         from adriatic.cli.remote import connect
-        from adriatic.cli.sending import send
+        from adriatic.cli.sending import IntoLog, send
 
         for _ in range(self.commits_a_time):
             self._commit()
         token = self.tenant.token
         with connect(str(self.tenant.http.base_url), token, outage_s=HEALED_S_MAX) as remote:
             limit = self.world.settings.api.import_bytes_max
-            sent = send(remote, self.source, "imported", SYSTEM_CLOCK, lambda _: None, bytes_max=limit)
+            sent = send(remote, self.source, IntoLog("imported"), SYSTEM_CLOCK, lambda _: None, bytes_max=limit)
         assert sent.finished is not None
         assert not sent.finished.report.refused, f"refused: {sent.finished.report.refused}"
 

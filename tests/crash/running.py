@@ -16,11 +16,21 @@ import psutil
 
 from adriatic.supervisor import process
 from adriatic.supervisor.supervisor import read_running
+from runtime import processes
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline
+from tests import databases
 from tests.copies import Copy
 from tests.crash.schedule import SUPERVISOR, Action, Fault, Hit, actions
 
+POSTGRES = "postgres"
+_BACKENDS = """
+  select distinct on (1)
+    case when backend_type = 'client backend' then application_name else backend_type end, pid
+  from pg_stat_activity
+  where pid <> pg_backend_pid() and (backend_type <> 'client backend' or application_name <> '')
+  order by 1, pid
+"""
 CATCH_S_MAX = 15.0
 """A target that is being started again is waited for, so long that a process comes back, and short beside a run."""
 POLL_S = 0.05
@@ -63,26 +73,45 @@ class Hits:
             self._go_on(fault)
         elif fault.target == SUPERVISOR:
             self._note(fault)
-            self._kill_supervisor()
+            self.kill_supervisor()
         elif (victim := self._catch(fault.target)) is None:
             self.missed.append(fault)
         elif fault.kind == "kill":
             self._note(fault)
-            _signal([victim], signal.SIGKILL)
+            signal_all([victim], signal.SIGKILL)
         else:
             self._note(fault)
             self._hung[fault] = _family(victim)
-            _signal(self._hung[fault], signal.SIGSTOP)
+            signal_all(self._hung[fault], signal.SIGSTOP)
 
     def _note(self, fault: Fault) -> None:
         self.done.append(Hit(SYSTEM_CLOCK.now().timestamp(), fault))
 
     def _go_on(self, fault: Fault) -> None:
-        _signal(self._hung.pop(fault, []), signal.SIGCONT)
+        signal_all(self._hung.pop(fault, []), signal.SIGCONT)
 
-    def _kill_supervisor(self) -> None:
+    def find(self, target: str) -> list[psutil.Process]:
+        """The process of a target that runs, and those below it: the supervisor alone, because what is below it are
+        targets of their own. `postgres/walsender`: the first process of Postgres that does this."""
+        if target == SUPERVISOR:
+            report = read_running(self._copy.files)
+            assert report is not None, "the supervisor is gone"
+            return [psutil.Process(report.pid)]
+        name, _, backend = target.partition("/")
+        victim = self._catch(name if name == POSTGRES else target)
+        assert victim is not None, f"{target} does not run"
+        if name == POSTGRES and backend:
+            return [psutil.Process(_backends(self._copy)[backend])]
+        return _family(victim)
+
+    def backends(self) -> list[str]:
+        """One process of Postgres for each thing that they do, as targets."""
+        return [f"{POSTGRES}/{name}" for name in sorted(_backends(self._copy))]
+
+    def kill_supervisor(self) -> None:
+        """Kill it, and start another in its place."""
         report = read_running(self._copy.files)
-        if report is not None and process.is_alive(report.pid, report.started_at):
+        if report is not None and processes.is_alive(report.pid, report.started_at):
             os.kill(report.pid, signal.SIGKILL)
             process.wait_gone(report.pid, report.started_at, CATCH_S_MAX)
         self._copy.start()
@@ -93,7 +122,7 @@ class Hits:
         while True:
             report = read_running(self._copy.files)
             for part in report.parts if report else ():
-                if part.name == name and part.pid and process.is_alive(part.pid, part.started_at):
+                if part.name == name and part.pid and processes.is_alive(part.pid, part.started_at):
                     with contextlib.suppress(psutil.Error, KeyError):
                         return _workers(part.pid)[worker] if worker else psutil.Process(part.pid)
             if deadline.passed:
@@ -109,6 +138,12 @@ def _workers(pid: int) -> dict[str, psutil.Process]:
     return {}
 
 
+def _backends(copy: Copy) -> dict[str, int]:
+    """Process ids in Postgres, by what they do: of sessions by the name of who has them."""
+    rows = databases.ask(copy.settings.postgres.dsn("admin", "postgres"), _BACKENDS)
+    return {name.replace(" ", "-"): pid for name, pid in rows}
+
+
 def _family(victim: psutil.Process) -> list[psutil.Process]:
     """A process and those below it, itself first: Postgres serves every connection with a child."""
     with contextlib.suppress(psutil.Error):
@@ -116,7 +151,7 @@ def _family(victim: psutil.Process) -> list[psutil.Process]:
     return [victim]
 
 
-def _signal(processes: Sequence[psutil.Process], what: signal.Signals) -> None:
+def signal_all(processes: Sequence[psutil.Process], what: signal.Signals) -> None:
     """psutil compares the time of creation first, so an id that was used again is not hit."""
     for each in processes:
         with contextlib.suppress(psutil.Error):

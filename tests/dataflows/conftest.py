@@ -17,7 +17,5 @@ def world(fresh_database: Settings) -> Iterator[worlds.World]:
 
 
 @pytest.fixture
-def outbox(world: worlds.World) -> Iterator[worlds.Outbox]:
-    box = worlds.Outbox(world)
-    yield box
-    box.drop()
+def outbox(world: worlds.World) -> worlds.Outbox:
+    return worlds.Outbox(world)

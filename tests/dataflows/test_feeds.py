@@ -72,7 +72,7 @@ def _event(record: Record) -> Any:
 
 
 def records_of(sent: list[feed_world.Sent], first: int = 0, at_ms: int = 1_768_000_000_000) -> list[Record]:
-    return [Record("t-feed", 0, first + number, at_ms, None, one.value, one.headers) for number, one in enumerate(sent)]
+    return [Record(TOPIC, 0, first + number, at_ms, None, one.value, one.headers) for number, one in enumerate(sent)]
 
 
 # --- all of it ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -69,3 +70,37 @@ def test_a_document_becomes_findable_whatever_its_source_counts_by(world: World,
     assert world.rows(found) == [(third + 1, third + 1, True)]
     assert world.rows(chunks, document) == []
     assert world.rows("select words_version from mv.search_state where kind = 'adr'") == [(1,)]
+
+
+def test_a_later_reading_of_a_version_is_news_and_an_older_one_is_not(world: World, outbox: Outbox) -> None:
+    tenant, adr = uuid.uuid4(), uuid.uuid4()
+    found = "select words_version, reading, title, status, meaning_version = words_version from mv.search_state"
+    passages = "select count(*), min(version), bool_or(tsv @@ to_tsquery('english', 'scale')) from mv.chunks"
+    saved = "select firsts, edits from mv.embedding_stats"
+    world.run_until_done(world.embed)
+    first = Version(tenant, adr, 1, title="Context", body="# Context\n\nWhy.\n", change="create")
+    world.versions([first])
+    world.run_until_done(world.index)
+    outbox.carry()
+    world.run_until_done(world.embed)
+    assert world.rows(found) == [(1, 1, "Context", "accepted", True)]
+
+    again = replace(first, title="Weigh with scales", status="rejected", reading=2)
+    world.versions([again], op="u")
+    world.run_until_done(world.index)
+    assert world.rows(found) == [(1, 2, "Weigh with scales", "rejected", None)]
+    assert world.rows(passages) == [(1, 1, True)]
+    assert len(outbox.carry()) == 1, "the title is part of what is embedded"
+    world.run_until_done(world.embed)
+    assert world.rows(found) == [(1, 2, "Weigh with scales", "rejected", True)]
+    assert world.rows(saved) == [(1, 0)], "no edit"
+
+    world.versions([first])
+    world.versions([again], op="u")
+    world.run_until_done(world.index)
+    assert world.rows(found) == [(1, 2, "Weigh with scales", "rejected", True)]
+
+    world.versions([replace(again, status="deprecated", reading=3)], op="u")
+    world.run_until_done(world.index)
+    assert world.rows(found) == [(1, 3, "Weigh with scales", "deprecated", True)], "the same words need no vectors"
+    assert outbox.carry() == []

@@ -13,7 +13,7 @@ from dataflows.comparison import VerifyReport
 from dataflows.oracle import NOT_KEPT_BY_A_FLOW, verify
 from dataflows.usage import Spent
 from runtime.deadline import Deadline
-from runtime.errors import DependencyUnavailable, NotFound
+from runtime.errors import NotFound
 from tests.dataflows.world import EPOCH, DocumentVersion, Outbox, Version, World
 
 pytestmark = pytest.mark.stack
@@ -198,6 +198,29 @@ def test_one_tenant_can_be_asked_for(clean: World) -> None:
         verify(clean.settings, None, tenant="nobody", topics=clean.topics)
 
 
-def test_flows_that_do_not_get_there_are_told_apart_from_differences(clean: World) -> None:
-    with pytest.raises(DependencyUnavailable, match=r"the view \w+ has reached"):
-        verify(clean.settings, None, wait=Deadline.after(0.3), topics=clean.topics)
+def test_views_that_do_not_get_there_are_told_apart_from_differences(clean: World) -> None:
+    report = verify(clean.settings, None, wait=Deadline.after(0.3), topics=clean.topics)
+    assert {stuck.flow for stuck in report.stuck} == {"index", "embed", "activity", "usage", "related", "feeds"}
+    assert all("has reached" in stuck.detail for stuck in report.stuck)
+    assert report.differences == []
+    assert not report.clean, "what was not compared is not called clean"
+
+
+def test_one_view_that_is_stuck_keeps_no_other_from_being_compared(clean: World) -> None:
+    with clean.admin() as connection:
+        connection.execute("update mv.watermarks set lsn = 'FFFFFFFF/FFFFFFFF' where view not like 'usage%'")
+        connection.execute("delete from mv.activity")
+        connection.execute("delete from mv.usage_by_hour")
+    report = verify(clean.settings, None, wait=Deadline.after(0.3), topics=clean.topics)
+    assert {stuck.flow for stuck in report.stuck} == {"usage"}
+    assert {each.flow for each in report.differences} == {"activity"}
+
+
+def test_one_view_is_compared_alone(clean: World) -> None:
+    with clean.admin() as connection:
+        connection.execute("delete from mv.activity")
+        connection.execute("delete from mv.usage_by_hour")
+    found = verify(clean.settings, None, topics=clean.topics, view="usage_by_day")
+    assert {each.flow for each in found.differences} == {"usage"}
+    with pytest.raises(NotFound, match="no view nothing"):
+        verify(clean.settings, None, view="nothing")

@@ -32,6 +32,7 @@ from dataflows.redrive import (
 )
 from runtime.clock import ManualClock
 from runtime.errors import DependencyUnavailable, NotFound, Undecodable
+from tests import databases
 from tests.dataflows.world import VERSIONS_TOPIC, Outbox, Running, Version, World, envelope, until
 
 AT = Coordinates("index", "topic", 0, 1)
@@ -259,6 +260,7 @@ def test_a_flow_that_runs_takes_turns_with_it(world: World, connection: Connecti
 
 @pytest.mark.stack
 def test_what_no_flow_can_process_is_skipped_with_the_reason(world: World, connection: Connection) -> None:
+    databases.let_emit(world.settings, "nobody.reads.this.dlq")
     for flow in ("cdc", "retired", "index"):
         record = Record("nobody.reads.this", -1, 7, None, None, b"{}")
         write_dead_letters(connection, flow, [DeadLetter.of(record, "encode", Undecodable("no"))])
@@ -285,7 +287,7 @@ def test_dropping_keeps_the_bytes_and_says_why(world: World, connection: Connect
 
 @pytest.mark.stack
 def test_a_selection_is_all_that_was_given(world: World, connection: Connection) -> None:
-    del world
+    databases.let_emit(world.settings, "x.dlq", "y.dlq")
     for flow, topic, offset in (("a", "x", 1), ("a", "x", 2), ("a", "y", 1), ("b", "x", 1)):
         record = Record(topic, 0, offset, None, None, b"")
         write_dead_letters(connection, flow, [DeadLetter.of(record, "decode", Undecodable("no"))])

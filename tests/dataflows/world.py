@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import subprocess
 import sys
 import threading
@@ -50,6 +49,7 @@ from tests.connectors.embedders.stand_in import FakeEmbedder
 VERSIONS_TOPIC = sources.KINDS["adr"].contract
 DOCUMENTS_TOPIC = sources.KINDS["document"].contract
 PARTITIONS = 3
+BEATS = 5
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 WAIT_S = 120.0
 
@@ -67,6 +67,7 @@ class Version:
     status: str = "accepted"
     author: str = "ada"
     later: timedelta = timedelta()
+    reading: int = 1
 
     @property
     def effective_at(self) -> datetime:
@@ -92,6 +93,7 @@ def envelope(version: Version, op: str = "c") -> dict[str, Any]:
         "traceparent": None,
         "effective_at": version.effective_at.isoformat(),
         "recorded_at": version.effective_at.isoformat(),
+        "reading": version.reading,
     }
     source = {"version": "1", "connector": "postgresql", "name": "adriatic", "ts_ms": 0, "db": "d", "schema": "app"}
     return {"before": None, "after": row, "source": {**source, "table": "adr_versions"}, "op": op}
@@ -134,6 +136,18 @@ def usage_envelope(spent: Spent, op: str = "c") -> dict[str, Any]:
     return {"before": None, "after": row, "source": {**source, "table": "usage_events"}, "op": op}
 
 
+def know_session(settings: Settings, session: uuid.UUID, beat: int = BEATS) -> None:
+    """Make the database know a session of change capture, up to a beat."""
+    known = {"session": str(session), "slot": "s", "beat": beat, "started_at": EPOCH.isoformat(), "started_lsn": "0/0"}
+    known |= {"process": "", "ended": True}
+    databases.ask(
+        settings.postgres.dsn("admin"),
+        "insert into ops.cdc_sessions select * from jsonb_populate_record(null::ops.cdc_sessions, %s) "
+        "on conflict (session) do update set beat = excluded.beat returning 1",
+        json.dumps(known),
+    )
+
+
 @dataclass
 class World:
     """Topics with names of their own, and a database of its own."""
@@ -143,12 +157,15 @@ class World:
     topics: dict[str, str]
     embedder: FakeEmbedder = field(default_factory=FakeEmbedder)
     lsn: int = 1000
+    session: uuid.UUID = field(default_factory=uuid.uuid4)
+    """Of change capture, which the database knows up to `BEATS`."""
     _producer: Producer = field(init=False)
     _encoders: dict[str, Encoder] = field(default_factory=dict)
     _captured: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._producer = Producer({**self.settings.kafka.client_config(), "linger.ms": 1})
+        know_session(self.settings, self.session)
 
     def encoder(self, topic: str) -> Encoder:
         if topic not in self._encoders:
@@ -163,13 +180,16 @@ class World:
         headers: Sequence[tuple[str, bytes]] = (),
         key: bytes = b"key",
         committed_at: datetime = EPOCH,
+        beat: str | None = None,
     ) -> None:
-        """One record with the headers that capture writes, in its tenant's partition."""
+        """One record with the headers that capture writes, in its tenant's partition. `beat`: of another session than
+        the world's own; empty for none."""
         self.lsn += 8
         ours = [
             ("adriatic.pos", f"{self.lsn:016X}/{0:08d}".encode()),
             ("adriatic.committed_at", str(int(committed_at.timestamp() * 1_000_000)).encode()),
             ("adriatic.tenant", str(tenant_id).encode()),
+            *([("adriatic.session", (beat or f"{self.session}/{BEATS}").encode())] if beat != "" else []),
         ]
         self._producer.produce(
             self.topics[topic],
@@ -183,11 +203,12 @@ class World:
     def flush(self) -> None:
         assert self._producer.flush(30) == 0
 
-    def versions(self, versions: Sequence[Version]) -> None:
+    def versions(self, versions: Sequence[Version], op: str = "c") -> None:
         """Insert the rows, and produce what capture makes of them."""
         self.insert(versions)
         for version in versions:
-            self.produce(VERSIONS_TOPIC, version.tenant_id, self.encoder(VERSIONS_TOPIC).encode(envelope(version)))
+            value = self.encoder(VERSIONS_TOPIC).encode(envelope(version, op))
+            self.produce(VERSIONS_TOPIC, version.tenant_id, value)
         self.flush()
 
     def documents(self, versions: Sequence[DocumentVersion]) -> None:
@@ -462,23 +483,29 @@ def description(world: World) -> dict[str, Any]:
 
 
 class Outbox:
-    """Carries requests that flows emitted from the WAL to their topic, as change capture does."""
+    """Carries requests that flows emitted from the outbox to their topic, as change capture does."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.slot = f"outbox_{uuid.uuid4().hex[:12]}"
-        world.rows("select pg_create_logical_replication_slot(%s, 'pgoutput')", self.slot)
+        self._last = self._rows()[-1][0] if self._rows() else 0
+
+    def _rows(self, after: int = 0) -> list[tuple[Any, ...]]:
+        return self._world.rows(
+            "select event_id, topic, tenant_id::text, key, value, headers, encode(key_bytes, 'base64'), "
+            "encode(value_bytes, 'base64') from app.outbox where event_id > %s order by event_id",
+            after,
+        )
 
     def messages(self) -> list[dict[str, Any]]:
         """What was emitted and committed since the last call."""
-        rows = self._world.rows(
-            "select data from pg_logical_slot_get_binary_changes(%s, null, null, 'proto_version', '1', "
-            "'publication_names', 'adriatic', 'messages', 'true')",
-            self.slot,
-        )
-        return [
-            json.loads(content) for prefix, content in map(_message, (row[0] for row in rows)) if prefix == "outbox"
-        ]
+        found = []
+        for event_id, topic, tenant_id, key, value, headers, key_b64, value_b64 in self._rows(self._last):
+            self._last = event_id
+            content = {"key": key, "value": value}
+            if key is None and value is None:
+                content = {"key_b64": key_b64, "value_b64": value_b64}
+            found.append({"topic": topic, "tenant_id": tenant_id, "headers": headers, **content})
+        return found
 
     def carry(self) -> list[dict[str, Any]]:
         messages = self.messages()
@@ -488,18 +515,6 @@ class Outbox:
                 self._world.produce(message["topic"], uuid.UUID(message["tenant_id"]), value)
         self._world.flush()
         return messages
-
-    def drop(self) -> None:
-        self._world.rows("select pg_drop_replication_slot(%s)", self.slot)
-
-
-def _message(data: bytes) -> tuple[str, bytes]:
-    """Prefix and content of a logical message in pgoutput's form; empty for anything else."""
-    if data[:1] != b"M":
-        return "", b""
-    end = data.index(b"\0", 10)
-    (length,) = struct.unpack_from(">I", data, end + 1)
-    return data[10:end].decode(), data[end + 5 : end + 5 + length]
 
 
 @contextmanager
@@ -514,6 +529,7 @@ def made(settings: Settings, contracts: Sequence[str] = ()) -> Iterator[World]:
         for topic in topics:
             registry.register(f"{topic}-value", catalog.schema(f"{topic}-value"))
         world = World(settings, registry, topics)
+        databases.let_emit(settings, *(f"{name}.dlq" for name in topics.values()))
         until(lambda: has_leaders(settings.kafka, topics.values()))
         yield world
     _await(admin.delete_topics(list(topics.values())))

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.clock import ManualClock
-from runtime.errors import DataError, DependencyUnavailable, Undecodable, Unencodable, UnknownSchema
+from runtime.errors import DataError, DependencyUnavailable, Undecodable, Unencodable, UnknownSchema, Unprepared
 from schemas import catalog, codec
+from schemas.catalog import Schema
 from schemas.codec import Decoder, Encoder
 from tests.schemas.avro import values
 from tests.schemas.fakes import MemoryRegistry
@@ -161,6 +162,31 @@ def test_an_outage_is_not_the_records_fault() -> None:
         encoder(registry).encode({"id": 1})
     registry.away = False
     assert encoder(registry).encode({"id": 1})
+
+
+class Emptied(MemoryRegistry):
+    """A registry that lost what was registered."""
+
+    def id_of(self, subject: str, schema: Schema) -> int:
+        if not self.schemas:
+            raise Unprepared(f"the contract of {subject} is not registered")
+        return super().id_of(subject, schema)
+
+
+def test_a_registry_that_lost_our_contract_cannot_say_that_a_record_is_at_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalog, "schema", lambda _: RECORD)
+    registry, clock = Emptied(), ManualClock()
+    decoder = Decoder(registry, "thing-value", clock)
+    record = codec.header(1) + b"\x02\x00\x00"
+    for _ in range(2):
+        with pytest.raises(Unprepared, match="thing-value"):
+            decoder.decode(record)
+    registry.schemas = [RECORD]
+    assert decoder.decode(record)["id"] == 1, "at once: it was never taken for unknown"
+    with pytest.raises(UnknownSchema):
+        decoder.decode(codec.header(9) + b"\x02")
 
 
 def test_a_schema_is_asked_for_once() -> None:

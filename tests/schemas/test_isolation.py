@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
+from pydantic import SecretStr
 
 from runtime.settings import Role, Settings
 from tests import databases
@@ -21,28 +21,9 @@ A, B = uuid4(), uuid4()
 Connection = psycopg.Connection[Any]
 
 
-@pytest.fixture(scope="module")
-def database(stack: Settings, template_database: str) -> Iterator[Settings]:
-    """One migrated database for this module: each test rolls back what it does."""
-    with databases.fresh(stack, template_database, "isolation") as settings:
-        yield settings
-
-
-@contextmanager
-def rolled_back(settings: Settings, role: Role, tenant: UUID | None = None) -> Iterator[Connection]:
-    """A transaction as the API opens it, rolled back afterwards."""
-    with (
-        psycopg.connect(settings.postgres.dsn(role), autocommit=True) as connection,
-        connection.transaction(force_rollback=True),
-    ):
-        if tenant is not None:
-            connection.execute("select set_config('app.tenant_id', %s, true)", [str(tenant)])
-        yield connection
-
-
 @pytest.mark.parametrize("walk", catalogue.WALKS, ids=lambda walk: walk.__name__)
 def test_the_catalogue_has_no_hole(walk: Callable[[Connection], list[str]], database: Settings) -> None:
-    with rolled_back(database, "admin") as connection:
+    with databases.act(database, "admin") as connection:
         assert walk(connection) == []
 
 
@@ -79,14 +60,28 @@ def test_the_catalogue_has_no_hole(walk: Callable[[Connection], list[str]], data
             "as 'select count(*) from app.adrs'",
             catalogue.functions_that_run_as_somebody_else,
         ),
+        ("grant connect on database {database} to public", catalogue.who_may_connect_for_nothing),
+        ("grant temporary on database {database} to adriatic_api", catalogue.who_may_connect_for_nothing),
         ("create view mv.leak as select * from app.adrs", catalogue.views_that_run_as_their_owner),
         ("create materialized view mv.leak as select 1 as one", catalogue.views_that_run_as_their_owner),
     ],
 )
 def test_the_walks_find_holes(hole: LiteralString, walk: Callable[[Connection], list[str]], database: Settings) -> None:
-    with rolled_back(database, "admin") as connection:
-        connection.execute(hole)
+    with databases.act(database, "admin") as connection:
+        connection.execute(sql.SQL(hole).format(database=sql.Identifier(database.postgres.database)))
         assert walk(connection) != []
+
+
+def test_a_role_that_is_not_ours_cannot_connect(database: Settings) -> None:
+    name = f"stranger_{uuid4().hex[:8]}"
+    with psycopg.connect(database.postgres.dsn("admin"), autocommit=True) as admin:
+        admin.execute(sql.SQL("create role {} login password 'x'").format(sql.Identifier(name)))
+        try:
+            theirs = database.postgres.model_copy(update={"admin_user": name, "admin_password": SecretStr("x")})
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                psycopg.connect(theirs.dsn("admin"))
+        finally:
+            admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -105,6 +100,7 @@ VALUES = {
     "vector": "'[1]'",
     "timestamp with time zone": "now()",
     "date": "current_date",
+    "name": "current_user",
 }
 """Something for each type that a tenant table has."""
 
@@ -116,7 +112,7 @@ def two_tenants(database: Settings) -> Settings:
     with psycopg.connect(database.postgres.dsn("admin"), autocommit=True) as admin:
         constraints = admin.execute(
             "select conrelid::regclass::text, conname from pg_constraint k join pg_namespace n on n.oid = connamespace "
-            "where n.nspname = any (%s) and contype in ('c', 'f')",
+            "where n.nspname = any (%s) and contype in ('c', 'f') and coninhcount = 0",
             [catalogue.SCHEMAS],
         ).fetchall()
         for table, name in constraints:
@@ -157,7 +153,7 @@ def tenants_seen(connection: Connection, table: str) -> set[UUID]:
 
 
 def test_an_unset_tenant_sees_nothing(two_tenants: Settings) -> None:
-    with rolled_back(two_tenants, "api") as connection:
+    with databases.act(two_tenants, "api") as connection:
         tables = readable(connection)
         assert len(tables) > 8
         assert {table: tenants_seen(connection, table) for table in tables} == {table: set() for table in tables}
@@ -167,13 +163,13 @@ def test_an_unset_tenant_sees_nothing(two_tenants: Settings) -> None:
 
 @pytest.mark.parametrize("tenant", [A, B], ids="AB")
 def test_a_tenant_sees_its_own_rows_and_no_others(tenant: UUID, two_tenants: Settings) -> None:
-    with rolled_back(two_tenants, "api", tenant) as connection:
+    with databases.act(two_tenants, "api", tenant) as connection:
         tables = readable(connection)
         assert {table: tenants_seen(connection, table) for table in tables} == {table: {tenant} for table in tables}
 
 
 def test_a_tenant_that_does_not_exist_sees_nothing(two_tenants: Settings) -> None:
-    with rolled_back(two_tenants, "api", uuid4()) as connection:
+    with databases.act(two_tenants, "api", uuid4()) as connection:
         assert [table for table in readable(connection) if tenants_seen(connection, table)] == []
 
 
@@ -186,7 +182,7 @@ def test_the_tenant_ends_with_the_transaction(two_tenants: Settings) -> None:
 
 
 def test_a_tenant_that_is_not_a_uuid_is_an_error_and_not_everything(two_tenants: Settings) -> None:
-    with rolled_back(two_tenants, "api") as connection:
+    with databases.act(two_tenants, "api") as connection:
         connection.execute("select set_config('app.tenant_id', 'everybody', true)")
         with pytest.raises(psycopg.errors.InvalidTextRepresentation):
             tenants_seen(connection, "app.adrs")
@@ -204,7 +200,7 @@ def may(connection: Connection, right: str, table: str) -> bool:
     ],
 )
 def test_the_api_cannot_change_another_tenants_rows(right: str, attempt: LiteralString, two_tenants: Settings) -> None:
-    with rolled_back(two_tenants, "api", A) as connection:
+    with databases.act(two_tenants, "api", A) as connection:
         tables = [table for table in catalogue.tables(connection, with_tenant=True) if may(connection, right, table)]
         assert len(tables) > 2
         for table in tables:
@@ -212,7 +208,7 @@ def test_the_api_cannot_change_another_tenants_rows(right: str, attempt: Literal
 
 
 def test_the_api_cannot_add_rows_to_another_tenant(two_tenants: Settings) -> None:
-    with rolled_back(two_tenants, "api", A) as connection:
+    with databases.act(two_tenants, "api", A) as connection:
         tables = [table for table in catalogue.tables(connection, with_tenant=True) if may(connection, "insert", table)]
         assert len(tables) > 5
         for table in tables:
@@ -224,20 +220,21 @@ def test_the_api_cannot_add_rows_to_another_tenant(two_tenants: Settings) -> Non
 
 
 def test_a_row_cannot_be_given_away(two_tenants: Settings) -> None:
-    with rolled_back(two_tenants, "api", A) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with databases.act(two_tenants, "api", A) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("update app.adrs set tenant_id = %s", [B])
 
 
 def test_the_owner_is_bound_too(two_tenants: Settings) -> None:
-    """A migration that reads rows sees none by accident; tenants themselves are made by the owner."""
-    with rolled_back(two_tenants, "owner") as connection:
+    """A migration that reads rows sees none by accident; tenants themselves are made by the owner, and events of days
+    that nobody made are deleted by it."""
+    with databases.act(two_tenants, "owner") as connection:
         seen = {table for table in readable(connection) if tenants_seen(connection, table)}
     assert seen == {"app.tenants"}
 
 
 @pytest.mark.parametrize("role", ["flows", "cdc"])
 def test_those_who_serve_all_tenants_see_all_by_a_policy(role: Role, two_tenants: Settings) -> None:
-    with rolled_back(two_tenants, role) as connection:
+    with databases.act(two_tenants, role) as connection:
         tables = readable(connection)
         assert "app.adr_versions" in tables
         assert {table: tenants_seen(connection, table) for table in tables} == {table: {A, B} for table in tables}

@@ -22,6 +22,7 @@ from runtime.settings import KafkaSettings
 from schemas import catalog
 from streams.agent import AgentRunner, choose_fresh
 from streams.announcements import TOPIC, Announcements
+from tests import databases
 from tests.dataflows.world import PARTITIONS, World, until
 from tests.patience import PATIENCE_S
 from tests.streams.world import Bench
@@ -37,6 +38,7 @@ def hearing(world: World) -> World:
     for future in admin.create_topics([NewTopic(name, PARTITIONS, 1)]).values():
         future.result(30)
     world.topics[TOPIC] = name
+    databases.let_emit(world.settings, f"{name}.dlq")
     world.registry.register(f"{TOPIC}-value", catalog.schema(f"{TOPIC}-value"))
     return world
 

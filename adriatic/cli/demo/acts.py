@@ -18,7 +18,7 @@ import msgspec
 from adriatic.cli.demo import story
 from adriatic.cli.demo.stage import Facts, Stage
 from adriatic.cli.remote import connect, error_in
-from adriatic.cli.sending import send
+from adriatic.cli.sending import IntoLog, send
 from connectors.history import Fault, FileChange, SourceKind
 from runtime.errors import AdriaticError, CallerError, Gone, NotFound
 
@@ -30,7 +30,7 @@ NEAREST = 5
 """How many of the related records are looked at."""
 PAGE = 100
 OVER = frozenset(("succeeded", "failed", "cancelled"))
-SETTLED = frozenset(("processed", "refused"))
+SETTLED = frozenset(("processed", "partial", "refused"))
 
 Act = Callable[[Stage], Facts]
 
@@ -66,7 +66,7 @@ class StorySource:
 def bring_in(stage: Stage) -> Facts:
     """The history of the log, with its dates and authors."""
     limit = stage.settings.api.import_bytes_max
-    sent = send(stage.remote, StorySource(), "main", stage.clock, lambda _: None, bytes_max=limit)
+    sent = send(stage.remote, StorySource(), IntoLog("main"), stage.clock, lambda _: None, bytes_max=limit)
     assert sent.finished is not None
     report, totals = sent.finished.report, sent.finished.totals
     if report.refused:

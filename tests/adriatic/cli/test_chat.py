@@ -17,7 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adriatic.cli.chat import chat
-from api.chat.schemas import ChatEvent, Citations, DoneEvent, Source, Sources, Start, TextDelta, UsageSpent, encode
+from api.chat.encoding import encode
+from api.chat.schemas import ChatEvent, Citations, DoneEvent, Source, Sources, Start, TextDelta, UsageSpent
 from api.problems import Problem
 from api.search.schemas import Degraded, SearchFreshness
 from api.watermarks import UNKNOWN
@@ -27,7 +28,9 @@ from tests.api.search.corpus import BEGINNING
 from tests.patience import PATIENCE_S
 
 ID = UUID("0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f")
-START = Start(ID, ID, "openai", "m", SearchFreshness(UNKNOWN), [Degraded("meaning", "x", "the embedder is away", "")])
+START = Start(
+    ID, ID, ID, "openai", "m", SearchFreshness(UNKNOWN), [Degraded("meaning", "x", "the embedder is away", "")]
+)
 SOURCES = Sources(
     [
         Source(1, "adr", ID, 3, "Nobody writes twice", "ADR-12", "default", None, None, "Context", 0, 9),
@@ -35,7 +38,7 @@ SOURCES = Sources(
     ]
 )
 TEXT: list[ChatEvent] = [TextDelta("It fails "), TextDelta("in the middle [1].")]
-END: list[ChatEvent] = [Citations([1], [7]), UsageSpent(Tokens(), "provider", None, 5), DoneEvent("stop", BEGINNING)]
+END: list[ChatEvent] = [Citations([1], [7]), UsageSpent(Tokens(), "provider", 0, None, 5), DoneEvent("stop", BEGINNING)]
 BROKEN = Problem(
     "urn:x", "X", 503, "dependency-unavailable", "the provider is away", "/v1/chat/stream", "r", "ask again"
 )

@@ -38,7 +38,8 @@ def test_lines_that_are_no_items_are_named_and_the_others_go_on() -> None:
     assert [item.id for item in items] == ["a", "f"]
     assert [line for line, _ in bad] == [3, 4, 5, 6, 7]
     assert "has a text" in dict(bad)[5]
-    assert "no zone" in dict(bad)[7]
+    assert "timezone" in dict(bad)[7]
+    assert "published_at" in dict(bad)[7]
 
 
 def test_batches_are_as_large_as_the_api_takes() -> None:

@@ -18,6 +18,7 @@ from connectors.postgres.sink import DeadLetter, write_dead_letters
 from dataflows import catalog
 from runtime.errors import DependencyUnavailable, InvalidInput, NotFound, Undecodable
 from runtime.settings import Settings
+from tests import databases
 
 
 def invoke(command: Any, *arguments: str) -> Result:
@@ -49,6 +50,7 @@ def letter(fresh_database: Settings, monkeypatch: pytest.MonkeyPatch) -> bytes:
         monkeypatch.setattr(f"adriatic.cli.{command}.load", lambda: fresh_database)
     value = b"\xff\x00" * 300
     record = Record("topic", 2, 7, 0, None, value)
+    databases.let_emit(fresh_database, "topic.dlq")
     with connect(fresh_database.postgres) as connection:
         write_dead_letters(connection, "index", [DeadLetter.of(record, "decode", Undecodable("not ours", hint="look"))])
     return value

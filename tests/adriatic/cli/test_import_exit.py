@@ -29,7 +29,7 @@ def outcome(refused: dict[str, Tally], unread: dict[str, Tally]) -> ImportOutcom
 def test_what_is_left_out_decides_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, refused: dict[str, Tally], unread: dict[str, Tally], code: int
 ) -> None:
-    monkeypatch.setattr(imports, "_local_jobs", lambda *_: [])
+    monkeypatch.setattr(imports, "_local_sources", lambda *_: [])
     monkeypatch.setattr(imports, "_run", lambda *_: [outcome(refused, unread)])
     monkeypatch.setattr(import_view, "as_text", lambda _: "the summary")
     done = CliRunner().invoke(imports.import_, [str(Path("anywhere"))])

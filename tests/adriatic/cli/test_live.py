@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from adriatic.cli import live as command
 from adriatic.cli.live import Picture, live, table
-from api.live.events import encode_frame
+from api.sse import encode_frame
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.errors import NotFound
 from tests.patience import PATIENCE_S

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adriatic.cli.imports import tenant_slug
 from adriatic.cli.sending import batches, event_of
-from api.imports.schemas import Events
+from api.imports.schemas import Events, ImportEvent
 from connectors.history import FileChange
 
 AT = datetime(2024, 1, 1, tzinfo=UTC)
@@ -22,8 +22,12 @@ def change(ref: str, path: str = "a.md", content: bytes | None = b"text", size_b
     return FileChange(ref, AT, "", "", "A", path, None, content, size_bytes)
 
 
+def decode(body: bytes) -> list[ImportEvent]:
+    return [msgspec.json.decode(raw, type=ImportEvent) for raw in msgspec.json.decode(body, type=Events).events]
+
+
 def unpack(packed: list[tuple[int, bytes]]) -> list[list[tuple[str, str]]]:
-    decoded = [msgspec.json.decode(body, type=Events).events for _, body in packed]
+    decoded = [decode(body) for _, body in packed]
     assert [count for count, _ in packed] == [len(events) for events in decoded]
     return [[(event.ref, event.path) for event in events] for events in decoded]
 
@@ -53,7 +57,7 @@ def test_a_commit_that_fits_stays_in_one_request() -> None:
 @pytest.mark.parametrize("content", [b"plain \xc3\xa4\r\n", b"\xff\x00", b"nul \x00", b"", b"\x01" * 500])
 def test_the_bytes_arrive_whatever_they_are(content: bytes) -> None:
     ((_, body),) = batches([change("r", content=content)], bytes_max=2_000)
-    (event,) = msgspec.json.decode(body, type=Events).events
+    (event,) = decode(body)
     assert event.bytes_() == content
     assert b"\\u0000" not in body
 

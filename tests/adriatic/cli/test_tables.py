@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from adriatic.cli.tenants import list_tenants
-from adriatic.cli.verify import _print
+from adriatic.cli.verify import print_report
 from api.tenants import service
 from dataflows.comparison import TenantReport, VerifyReport
 from runtime.ids import new_id
@@ -24,7 +24,7 @@ def test_verify_prints_whole_names_into_a_pipe(
     columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    _print(
+    print_report(
         VerifyReport([TenantReport(new_id(), LONGEST, {"adr": 1_000_000}), TenantReport(new_id(), "demo", {"adr": 7})])
     )
     head, *rows, verdict = capsys.readouterr().out.splitlines()

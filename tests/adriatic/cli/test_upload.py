@@ -27,6 +27,9 @@ DOCUMENT: dict[str, Any] = {
     "size_bytes": 1,
     "sha256": "00",
     "pages": None,
+    "gaps": [],
+    "characters": {},
+    "parser": 0,
     "version": 0,
     "created_at": "2026-01-15T09:00:00Z",
     "updated_at": "2026-01-15T09:00:00Z",
@@ -80,6 +83,9 @@ def test_it_waits_until_each_is_over_and_says_when_that_takes_too_long() -> None
 def test_what_is_printed_and_the_exit_code() -> None:
     good, again = UploadOutcome("a", "1", "processed"), UploadOutcome("b", "1", "processed", again=True)
     bad = UploadOutcome("c", "2", "refused", "empty", "nothing is in it", "upload another")
+    part = UploadOutcome("p", "4", "partial", "picture-pages", "pages 2–9", "OCR")
+    assert line(part) == "p: partial: picture-pages: pages 2–9 (OCR)"
+    assert exit_code([good, part], waited=True) == 0
     assert [line(one) for one in (good, again, bad)] == [
         "a: processed",
         "b: processed (it was here already)",
@@ -95,3 +101,25 @@ def test_what_is_printed_and_the_exit_code() -> None:
 @pytest.mark.parametrize("arguments", [[], ["--url", "http://x", "."], ["no-such-file"]])
 def test_wrong_usage_is_told_before_anything_is_sent(arguments: list[str], tmp_path: Path) -> None:
     assert CliRunner().invoke(command.upload, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [["--reread", "."], ["--reread", "--url", "http://x", "."]])
+def test_reading_again_takes_no_files(arguments: list[str]) -> None:
+    assert CliRunner().invoke(command.upload, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(("state", "code"), [("succeeded", 0), ("failed", 1), ("cancelled", 1)])
+def test_reading_again_follows_its_job_and_says_what_changed(
+    state: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job: dict[str, Any] = {
+        "job_id": str(uuid4()), "kind": "reread_documents", "params": {}, "state": "running", "phase": "reading",
+        "done": 1, "total": 3, "unit": "documents", "attempts": 0, "cancel_requested": False, "last_error": None,
+        "result": {},
+        "created_at": "2026-01-15T09:00:00Z", "started_at": None, "heartbeat_at": None, "finished_at": None,
+    }  # fmt: skip
+    ended = job | {"state": state, "phase": "3 read again: 2 changed", "finished_at": "2026-01-15T09:00:05Z"}
+    far = remote((202, job), (200, job), (200, ended))
+    assert command.read_again(far, ManualClock(), wait=True, as_json=False) == code
+    assert "3 read again: 2 changed" in capsys.readouterr().err
+    assert command.read_again(remote((202, job)), ManualClock(), wait=False, as_json=False) == 0

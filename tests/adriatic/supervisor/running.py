@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from adriatic.supervisor import process
 from adriatic.supervisor.part import PartReport, SystemReport
 from adriatic.supervisor.supervisor import Files, read_report, read_running
+from runtime import processes
 from tests.patience import PATIENCE_S
 
 
@@ -66,7 +66,7 @@ def of(report: SystemReport, name: str) -> PartReport:
 
 
 def gone(part: PartReport) -> bool:
-    return not process.is_alive(part.pid, part.started_at)
+    return not processes.is_alive(part.pid, part.started_at)
 
 
 SCRIPT = """

@@ -54,6 +54,14 @@ def test_process_that_does_not_answer_is_unknown() -> None:
     assert "timed out" in found.parts[0].detail
 
 
+def test_keys_that_cannot_be_renewed_need_somebody_though_tokens_are_taken() -> None:
+    good, bad = ({"status": "ready", "facts": {"keys": keys}} for keys in ("loaded", "the provider answers 500"))
+    assert judged(part("api"), answers={"api": good}).verdict == "ok"
+    found = judged(part("api"), answers={"api": bad})
+    assert found.verdict == "degraded"
+    assert "answers 500" in found.parts[0].detail
+
+
 def test_unknown_lag_is_unknown() -> None:
     found = judged(part("index"), answers={"index": {"facts": {"lag": "unknown"}}})
     assert found.verdict == "unknown"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from adriatic.supervisor import process
 from adriatic.supervisor.part import Part
 from adriatic.supervisor.supervisor import Files, end_leftovers, in_order, read_report, read_running, rotate
+from runtime import processes
 from tests.adriatic.supervisor.running import Running, gone, of
 
 Supervise = Callable[[str], Running]
@@ -89,6 +89,47 @@ PARTS = [Part("server", command=SLEEP, environment=ENV,
     assert after.pid != before.pid
 
 
+def test_what_a_hung_part_began_ends_with_it_whatever_group_it_is_in(supervise: Supervise) -> None:
+    system = supervise("""
+import adriatic.supervisor.keeper as keeper
+keeper.HUNG_S = 0.5
+PARTS = [Part("server", command=sh("setsid sleep 602 & echo $! > $HOME/below; wait"), environment=ENV,
+              probe=lambda: ProbeResult(not (home / "hang").exists(), True, "silence"))]
+""").start()
+    before = of(system.until(lambda report: report.good and (system.home / "below").exists()), "server")
+    below = int((system.home / "below").read_text())
+    assert before.pid is not None
+    for pid in (before.pid, below):
+        os.kill(pid, signal.SIGSTOP)
+    (system.home / "hang").touch()
+    system.until(lambda report: of(report, "server").restarts == 1)
+    (system.home / "hang").unlink()
+    system.until(lambda report: report.good)
+    assert not _runs(below)
+
+
+def test_a_supervisor_that_was_stopped_itself_ends_nobody(supervise: Supervise) -> None:
+    """Probes that are under way when it is stopped are late when it goes on, all of them."""
+    system = supervise("""
+import time
+import adriatic.supervisor.keeper as keeper
+keeper.HUNG_S, keeper.PROBE_READY_S = 1.0, 0.05
+def probe():
+    began = time.monotonic()
+    time.sleep(0.2)
+    return ProbeResult(time.monotonic() - began < 1.0, True, "timed out")
+PARTS = [Part("server", command=SLEEP, environment=ENV, probe=probe)]
+""").start()
+    before = of(system.until(lambda report: report.good), "server")
+    os.kill(system.pid, signal.SIGSTOP)
+    time.sleep(1.5)
+    stopped_at = time.time()
+    os.kill(system.pid, signal.SIGCONT)
+    report = system.until(lambda report: report.good and report.written_at > stopped_at + 1)
+    assert of(report, "server").pid == before.pid
+    assert of(report, "server").restarts == 0
+
+
 def test_waiting_is_not_failing(supervise: Supervise) -> None:
     system = supervise("""
 PARTS = [Part("server", command=SLEEP, environment=ENV,
@@ -147,7 +188,7 @@ def test_leftovers_are_recognised_by_more_than_their_id(supervise: Supervise, tm
     system = supervise('PARTS = [Part("server", command=SLEEP, environment=ENV)]').start()
     system.until(lambda report: report.good)
     system.kill()
-    time.sleep(2 * process.CREATION_SLACK_S)  # a number that is given again so soon cannot be told apart
+    time.sleep(2 * processes.CREATION_SLACK_S)  # a number that is given again so soon cannot be told apart
     stranger = subprocess.Popen(["sleep", "600"])
     try:
         said = system.files.report.read_text()

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adriatic.watch.freshness import Minutes, judge, percentiles, split
-from schemas.pipeline import BLAME, FRESH_S_MAX, KNOWN_S_MAX, STAGES, Percentiles, ViewFreshness, unknown_view
+from schemas.pipeline import (
+    BLAME,
+    FRESH_S_MAX,
+    KNOWN_S_MAX,
+    SKEW_S_MAX,
+    STAGES,
+    Percentiles,
+    ViewFreshness,
+    unknown_view,
+)
 
 NOW = 1_000_000.0
 MARK = st.none() | st.floats(NOW - 5_000, NOW + 1)
@@ -52,6 +61,18 @@ def test_the_stage_that_holds_everything_up_is_named(marks: list[float | None], 
 )
 def test_state_by_age(age_s: float, state: str) -> None:
     assert judge("v", "f", NOW, [NOW, NOW, NOW, NOW - age_s]).state == state
+
+
+def test_a_view_that_shows_the_future_is_unknown() -> None:
+    found = judge("v", "f", NOW, [NOW, NOW, NOW, NOW + SKEW_S_MAX + 1])
+    assert (found.state, found.age_s) == ("unknown", None)
+    assert "in the future" in found.reason
+    assert judge("v", "f", NOW, [NOW, NOW, NOW, NOW + SKEW_S_MAX]).state == "fresh"
+
+
+def test_a_stage_before_it_that_claims_the_future_does_not_hide_how_old_a_view_is() -> None:
+    found = judge("v", "f", NOW, [NOW + 3e9, NOW + 3e9, NOW - 1, NOW - 2])
+    assert (found.state, found.age_s) == ("fresh", 2.0)
 
 
 def test_a_view_that_has_not_reported_is_unknown_and_has_no_number() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as At
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 from prometheus_client import REGISTRY
 
 from adriatic.watch.watcher import Watcher
@@ -16,6 +17,7 @@ from connectors.kafka.records import TopicPartition
 from connectors.postgres.watch import Watch
 from dataflows.catalog import flows
 from dataflows.job_status import TOPIC as PROGRESS_TOPIC
+from runtime.errors import Halted
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings
@@ -73,6 +75,26 @@ def test_a_view_waits_for_the_partitions_of_its_own_topics_alone(world: World, w
     assert state(watcher, "usage_by_day") == "fresh"
 
 
+def test_a_partition_that_nobody_reads_is_seen(world: World, watcher: Watcher) -> None:
+    """Somebody added it, and the flow that reads the topic is not there, or does not take it."""
+    topic = world.topics[VERSIONS_TOPIC]
+    world.versions([Version(uuid.uuid4(), uuid.uuid4(), 1)])
+    with Running(world, world.activity):
+        until(lambda: world.done(world.activity))
+    assert group(seen(watcher), "adriatic.activity").status != "no-commits"
+    admin = AdminClient({**world.settings.kafka.client_config()})
+    admin.create_partitions([NewPartitions(topic, PARTITIONS + 1)])[topic].result(30)
+
+    def unread() -> bool:
+        each = group(seen(watcher), "adriatic.activity").partitions
+        return (topic, PARTITIONS, "no-commits", None) in [(p.topic, p.partition, p.status, p.committed) for p in each]
+
+    until(unread)
+    with Running(world, world.activity) as running:
+        until(lambda: running.error is not None)
+    assert isinstance(running.error, Halted)
+
+
 def test_search_by_meaning_is_as_far_as_what_waits_for_its_vectors(world: World, watcher: Watcher) -> None:
     captured(world)
     world.rows(
@@ -91,6 +113,19 @@ def test_search_by_meaning_is_as_far_as_what_waits_for_its_vectors(world: World,
         "now() - interval '100 s', now(), 1, 0) returning 1"
     )
     assert states() == {"search.words": "fresh", "search.meaning": "stale", "related": "stale"}
+
+
+def test_what_is_made_of_the_search_is_no_further_than_the_search(world: World, watcher: Watcher) -> None:
+    """The flow `index` is halted, and heartbeats go on to pass the flow that reads what it wrote."""
+    captured(world)
+    world.rows(
+        "insert into mv.watermarks (view, topic, partition, lsn, source_at) "
+        "values ('related', 't', 0, pg_current_wal_lsn(), clock_timestamp()), "
+        "('search.words', 't', 0, pg_current_wal_lsn(), clock_timestamp() - interval '100 s') returning 1"
+    )
+    assert state(watcher, "related") == "stale"
+    world.rows("delete from mv.watermarks where view = 'search.words' returning 1")
+    assert state(watcher, "related") == "unknown"
 
 
 def test_a_flow_from_never_run_to_caught_up_to_gone(world: World, watcher: Watcher) -> None:

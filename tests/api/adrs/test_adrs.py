@@ -359,6 +359,13 @@ async def test_filters_narrow_the_list(tenant: Caller, world: World) -> None:
     assert await titles(updated_since=middle) == {"Gamma", "Delta"}
     assert await titles(status="accepted", tag="x", q="alpha", log="main", author="ada") == {"Alpha"}
     problem(await tenant.get("/v1/adrs?status=fine"), 400, "invalid-input")
+    for path in ("/v1/adrs?log=othre", "/v1/search?q=alpha&log=othre"):
+        said = await tenant.get(path)
+        problem(said, 400, "invalid-input")
+        assert "did you mean other?" in said.json()["detail"]
+        assert said.json()["errors"] == [
+            {"source": "query", "field": "log", "detail": said.json()["errors"][0]["detail"]}
+        ]
     problem(await tenant.get("/v1/adrs?stauts=accepted"), 400, "invalid-input")
     problem(await tenant.get("/v1/adrs?q=%00"), 400, "invalid-input")
 
@@ -484,10 +491,10 @@ async def test_a_link_of_the_text_is_removed_with_the_text(tenant: Caller) -> No
         (b"null", "Expected `object`, got `null`"),
         (b"", "needs a JSON body"),
         (b'{"body": "x", "titel": "y", "stat": 1}', "unknown field(s): stat, titel"),
-        (b'{"body": "x", "status": "fine"}', "status: Invalid enum value 'fine'"),
-        (b'{"body": "x", "log": "No"}', "log: Expected `str` matching regex"),
+        (b'{"body": "x", "status": "fine"}', "status: 'fine' is none of accepted"),
+        (b'{"body": "x", "log": "No"}', "log: has 1 to 63 of a-z"),
         (b'{"body": "x", "tags": ["a,b"]}', "tags[0]"),
-        (b'{"body": "a\\u0000b"}', "body holds the character U+0000"),
+        (b'{"body": "a\\u0000b"}', "holds no U+0000"),
         (b'{"body": "x", "tags": ["a\\u0000b"]}', "tags[0]"),
     ],
 )

@@ -133,3 +133,79 @@ async def test_a_token_without_a_key_id_is_taken_when_one_key_fits() -> None:
 async def test_a_key_checks_its_own_algorithm_only() -> None:
     store = KeyStore(Issuer([Signer("RS256", "rsa")]), ManualClock())
     assert await store.find("rsa", "ES256") is None
+
+
+class Slow:
+    """An issuer that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.asked = 0
+
+    async def __call__(self) -> Mapping[str, Any]:
+        self.asked += 1
+        await self.go.wait()
+        return {"keys": [OLD.jwk()]}
+
+
+async def test_who_comes_while_somebody_asks_waits_for_that_answer_and_may_leave() -> None:
+    issuer = Slow()
+    store = KeyStore(issuer, ManualClock())
+    first = asyncio.create_task(store.find("old", "ES256"))
+    others = [asyncio.create_task(store.find("old", "ES256")) for _ in range(20)]
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    issuer.go.set()
+    assert all(await asyncio.gather(*others))
+    assert issuer.asked == 1
+
+
+async def test_an_issuer_that_hangs_is_asked_by_one_at_a_time_and_keeps_nobody_who_does_not_need_it() -> None:
+    issuer = Slow()
+    store = KeyStore(issuer, ManualClock())
+    for _ in range(3):
+        await store.refresh(wait_s=0.01)
+    assert issuer.asked == 1
+    assert not store.loaded
+    await store.close()
+
+
+async def test_keys_that_changed_while_the_issuer_was_away_are_known_a_second_after_its_return() -> None:
+    clock, issuer = ManualClock(), Issuer([OLD], DOWN, DOWN, [NEW])
+    store = KeyStore(issuer, clock)
+    assert await store.find("old", "ES256")
+    clock.sleep(ASK_EVERY_S_MIN)
+    for _ in range(2):
+        for _ in range(50):
+            assert await store.find("new", "ES256") is None
+        assert store.fault
+        clock.sleep(ASK_AGAIN_S)
+    assert issuer.asked == 3, "made-up keys cause one request a second at most"
+    assert await store.find("new", "ES256")
+    assert store.fault == ""
+    assert issuer.asked == 4
+
+
+async def test_without_any_request_an_issuer_that_is_away_is_noticed_and_its_return_too() -> None:
+    clock, issuer = ManualClock(), Issuer([OLD], DOWN, [NEW])
+    store = KeyStore(issuer, clock)
+    await store.refresh()
+    seen = []
+    for _ in range(int(AGE_S_MAX) + 4):
+        clock.sleep(1)
+        store.renew()
+        await asyncio.sleep(0.001)
+        seen.append(bool(store.fault))
+    assert seen.count(True) == 1
+    assert not seen[-1]
+    assert await store.find("new", "ES256")
+
+
+async def test_what_nobody_expected_is_a_fault_and_not_the_end() -> None:
+    clock, issuer = ManualClock(), Issuer(ValueError("odd"), [OLD])
+    store = KeyStore(issuer, clock)
+    with pytest.raises(DependencyUnavailable, match="odd"):
+        await store.find("old", "ES256")
+    clock.sleep(ASK_AGAIN_S)
+    assert await store.find("old", "ES256")

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psycopg
 import pytest
 
+from connectors.llm import BYTES_PER_TOKEN
+from connectors.postgres.attempts import settle_lost
 from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
 from tests.api.test_server import client, serving
-from tests.api.world import running
+from tests.api.world import Caller, running
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import SILENT_S, standing_in
 from tests.patience import PATIENCE_S
@@ -45,13 +48,19 @@ async def outcomes(settings: Settings, count: int) -> list[str]:
     return [row["outcome"] for row in rows]
 
 
-async def test_answers_end_and_callers_who_leave_stop_them(
-    fresh_database: Settings, corpus: Corpus, tmp_path: Path
-) -> None:
-    async with running(fresh_database) as world:
+async def furnished(settings: Settings, corpus: Corpus) -> Caller:
+    """A tenant with one decision to ask about."""
+    async with running(settings) as world:
         tenant = await world.tenant()
     corpus.log(tenant.tenant_id, "default")
     corpus.adr(tenant.tenant_id, "Nobody writes twice", "# Nobody writes twice\n\nA dual write fails.\n")
+    return tenant
+
+
+async def test_answers_end_and_callers_who_leave_stop_them(
+    fresh_database: Settings, corpus: Corpus, tmp_path: Path
+) -> None:
+    tenant = await furnished(fresh_database, corpus)
     async with standing_in() as provider:
         variables = {
             "ADRIATIC_LLM__PROVIDER": "anthropic",
@@ -85,3 +94,35 @@ async def test_answers_end_and_callers_who_leave_stop_them(
                 await asyncio.wait_for(provider.closed.wait(), PATIENCE_S)
                 assert await outcomes(fresh_database, 3) == ["completed", "cancelled", "cancelled"]
             assert server.stop() == 0
+
+
+async def test_a_process_that_is_killed_leaves_each_of_its_attempts_in_the_books(
+    fresh_database: Settings, corpus: Corpus, tmp_path: Path
+) -> None:
+    tenant = await furnished(fresh_database, corpus)
+    async with standing_in() as provider:
+        provider.script = [recorded.OPENAI_START, recorded.openai_text("Half of it"), SILENT_S]
+        variables = {
+            "ADRIATIC_LLM__PROVIDER": "openai",
+            "ADRIATIC_LLM__MODEL": "m",
+            "ADRIATIC_LLM__BASE_URL": f"{provider.url}/v1",
+            "ADRIATIC_LLM__STREAMS_PER_TENANT_MAX": "50",
+        }
+        with serving(fresh_database, tmp_path, **variables) as server:
+            async with client(server, fresh_database, tenant) as caller:
+                asking = [asyncio.create_task(caller.post("/v1/chat/stream", QUESTION)) for _ in range(20)]
+                for _ in range(round(PATIENCE_S / 0.05)):
+                    if len(provider.requests) == len(asking):
+                        break
+                    await asyncio.sleep(0.05)
+                assert len(provider.requests) == len(asking)
+                server.process.kill()
+                server.process.wait()
+                await asyncio.gather(*asking, return_exceptions=True)
+    with psycopg.connect(fresh_database.postgres.dsn("admin")) as admin:  # the time of a lease
+        admin.execute("update ops.api_processes set lease_until = now() - interval '1 second'")
+        admin.execute("update app.attempts set begun_at = begun_at - interval '1 minute'")
+    for _ in range(2):
+        with psycopg.connect(fresh_database.postgres.dsn("flows")) as flows:
+            settle_lost(flows, BYTES_PER_TOKEN)
+    assert await outcomes(fresh_database, 20) == ["failed"] * 20

@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from api.chat.streams import Streams
+from api.chat.supervisor import AnswerSupervisor
 from connectors.llm.extractive import NOTHING, OPENING
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.settings import LlmSettings, Settings
@@ -83,7 +83,7 @@ async def ledger(world: World, caller: Caller, count: int = 1) -> list[Any]:
             rows = await admin.fetch(
                 "select * from app.usage_events where tenant_id = $1 order by started_at", caller.tenant_id
             )
-            if len(rows) >= count and not world.app.state.streams._settling:
+            if len(rows) >= count and not world.app.state.supervisor._settling:
                 break
             await asyncio.sleep(0.02)
     assert len(rows) == count
@@ -92,13 +92,13 @@ async def ledger(world: World, caller: Caller, count: int = 1) -> list[Any]:
 
 async def idle(world: World) -> None:
     """Every slot is given back."""
-    streams: Streams = world.app.state.streams
+    supervisor: AnswerSupervisor = world.app.state.supervisor
     for _ in range(100):
-        if not streams._running:
+        if not supervisor._running:
             break
         await asyncio.sleep(0.02)
-    assert not streams._running
-    assert not streams._of_tenant
+    assert not supervisor._running
+    assert not supervisor._of_tenant
 
 
 async def test_without_a_key_passages_are_quoted_with_their_sources(fresh_database: Settings, corpus: Corpus) -> None:
@@ -131,6 +131,17 @@ async def test_nothing_found_asks_nobody(fresh_database: Settings, corpus: Corpu
         assert text == NOTHING
         assert data["sources"]["sources"] == []
         assert names[-1] == "done"
+        assert not server.requests
+
+
+@pytest.mark.parametrize("question", ['"-"', "🚀", "!!! ???"])
+async def test_a_question_without_words_finds_nothing(
+    fresh_database: Settings, corpus: Corpus, server: StandIn, question: str
+) -> None:
+    async with chatting(fresh_database, **openai(server)) as world:
+        caller = await furnished(world, corpus)
+        names, data, text = await ask(caller, question=question)
+        assert (text, names[-1], data["sources"]["sources"]) == (NOTHING, "done", [])
         assert not server.requests
 
 
@@ -289,7 +300,7 @@ async def test_many_who_leave_at_any_moment_leave_nothing_behind(
         await idle(world)
         async with world.admin() as admin:
             for _ in range(100):
-                if not world.app.state.streams._settling:
+                if not world.app.state.supervisor._settling:
                     break
                 await asyncio.sleep(0.05)
             rows = await admin.fetch("select outcome from app.usage_events where tenant_id = $1", caller.tenant_id)
@@ -333,22 +344,77 @@ async def test_slots_are_bounded_for_a_tenant_and_for_the_process(
         await third.task
 
 
+async def begun(world: World, caller: Caller) -> list[Any]:
+    """The tenant's attempts that are not settled."""
+    async with world.admin() as admin:
+        rows: list[Any] = await admin.fetch("select * from app.attempts where tenant_id = $1", caller.tenant_id)
+        return rows
+
+
+async def test_an_attempt_is_in_the_books_before_the_provider_is_asked(
+    fresh_database: Settings, corpus: Corpus, server: StandIn
+) -> None:
+    server.script = [SILENT_S]
+    async with chatting(fresh_database, **openai(server), output_tokens_max=77) as world:
+        caller = await furnished(world, corpus)
+        leaver = Leaver(world, caller)
+        await asyncio.wait_for(server.asked.wait(), PATIENCE_S)
+        (row,) = await begun(world, caller)
+        assert (row["provider"], row["model"], row["output_tokens_max"]) == ("openai", "gpt-test-1", 77)
+        assert row["input_bytes"] > len(DUAL)
+        async with world.admin() as admin:
+            lease = await admin.fetchval(
+                "select lease_until > now() from ops.api_processes where process_id = $1", row["process_id"]
+            )
+        assert lease
+        leaver.left.set()
+        await asyncio.wait_for(leaver.task, PATIENCE_S)
+        (settled,) = await ledger(world, caller)
+        assert settled["attempt_id"] == row["attempt_id"]
+        assert settled["unseen_tokens_max"] >= 77
+        assert not await begun(world, caller)
+    connection = await asyncpg.connect(fresh_database.postgres.dsn("admin"))
+    assert await connection.fetchval(
+        "select lease_until <= now() from ops.api_processes where process_id = $1", row["process_id"]
+    )
+    await connection.close()
+
+
+async def test_nobody_is_asked_what_cannot_be_put_into_the_books(
+    fresh_database: Settings, corpus: Corpus, server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from api.chat import ledger as book
+    from runtime.errors import DependencyUnavailable
+
+    async def away(*arguments: Any) -> None:
+        raise DependencyUnavailable("away")
+
+    monkeypatch.setattr(book, "begin", away)
+    async with chatting(fresh_database, **openai(server)) as world:
+        caller = await furnished(world, corpus)
+        response = await caller.post("/v1/chat/stream", QUESTION)
+        assert response.status_code == 503
+        assert not server.requests
+        (row,) = await ledger(world, caller)
+        assert (row["outcome"], row["input_uncached"], row["unseen_tokens_max"]) == ("failed", 0, 0)
+
+
 async def test_the_row_waits_for_a_database_that_is_away(
     fresh_database: Settings, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from api.chat import ledger as book
     from runtime.errors import DependencyUnavailable
 
-    record, failures = book.record, iter([True, True])
+    settle, failures = book.settle, iter([True, True])
 
     async def away(*arguments: Any) -> None:
         """Loses the answer of the first try after the commit, and the second try before it."""
         if next(failures, False):
-            await record(*arguments)
+            await settle(*arguments)
             raise DependencyUnavailable("away")
-        await record(*arguments)
+        await settle(*arguments)
 
-    monkeypatch.setattr(book, "record", away)
+    monkeypatch.setattr(book, "settle", away)
     async with chatting(fresh_database) as world:
         caller = await furnished(world, corpus)
         await ask(caller)
@@ -417,7 +483,6 @@ async def test_nobody_changes_the_ledger(fresh_database: Settings, corpus: Corpu
     ("body", "says"),
     [
         ({"question": ""}, "question"),
-        ({"question": '"-"'}, "no words"),
         ({"question": "x", "sources": 99}, "sources"),
         ({"question": "x", "model": "other"}, "model"),
     ],

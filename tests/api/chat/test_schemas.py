@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from api.chat.encoding import encode
 from api.chat.schemas import (
-    KEEP_ALIVE,
     NAMES,
     ChatEvent,
     Citations,
@@ -20,21 +20,21 @@ from api.chat.schemas import (
     Start,
     TextDelta,
     UsageSpent,
-    encode,
 )
 from api.problems import Problem
 from api.search.schemas import SearchFreshness
+from api.sse import KEEP_ALIVE
 from api.watermarks import UNKNOWN
 from connectors.llm import Tokens
 from connectors.llm.sse import SseDecoder
 
 ID = UUID("0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f")
 EVENTS: list[ChatEvent] = [
-    Start(ID, ID, "extractive", "extractive", SearchFreshness(UNKNOWN), []),
+    Start(ID, ID, ID, "extractive", "extractive", SearchFreshness(UNKNOWN), []),
     Sources([Source(1, "adr", ID, 3, "Title", "ADR-12", "default", f"/v1/adrs/{ID}", None, "Context", 0, 9)]),
     TextDelta("line\nbreak, “quotes” and data: [1]\r\n\r\n"),
     Citations([1], [9]),
-    UsageSpent(Tokens(1, 2, 3, 4, 5, 6), "provider", None, 7),
+    UsageSpent(Tokens(1, 2, 3, 4, 5, 6), "provider", 0, None, 7),
     DoneEvent("stop", datetime(2026, 1, 15, 9, tzinfo=UTC)),
     Problem("urn:x", "X", 503, "dependency-unavailable", "detail", "/v1/chat/stream", "r"),
 ]

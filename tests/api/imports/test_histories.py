@@ -16,7 +16,7 @@ from litestar.testing import TestClient
 
 from adriatic.cli.imports import tenant_slug
 from adriatic.cli.remote import Remote, local_token
-from adriatic.cli.sending import Sent, send
+from adriatic.cli.sending import IntoLog, Sent, send
 from connectors.history import FileChange, HistorySource, open_source
 from runtime.clock import SYSTEM_CLOCK
 from runtime.ids import new_id
@@ -48,7 +48,7 @@ class Platform:
     def send(self, tenant_id: UUID, source: HistorySource) -> Sent:
         self.client.headers["authorization"] = f"Bearer {local_token(self.settings, tenant_id)}"
         limit = self.settings.api.import_bytes_max
-        return send(Remote(self.client), source, "default", SYSTEM_CLOCK, lambda _: None, bytes_max=limit)
+        return send(Remote(self.client), source, IntoLog("default"), SYSTEM_CLOCK, lambda _: None, bytes_max=limit)
 
     def fetch(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         return databases.ask(self.settings.postgres.dsn("admin"), query, *values)

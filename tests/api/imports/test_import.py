@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from api.auth.users import Principal
@@ -222,6 +223,33 @@ async def test_every_byte_comes_back(importer: Importer, content: bytes) -> None
     ((body, original),) = await importer.fetch("select body, original from app.adr_versions")
     assert (original if original is not None else body.encode()) == content
     assert (original is not None) == ("not-text" in {remark.code for remark in done.odd})
+
+
+async def test_a_time_that_utc_does_not_have_is_named_with_its_line(importer: Importer) -> None:
+    """The first moment of the first year, east of Greenwich."""
+    late = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+    good, bad = importer.event("A", "adr/1.md", text("1")), importer.event("A", "adr/2.md", text("2"))
+    done = await importer.send(good, msgspec.structs.replace(bad, committed_at=late))
+    assert done.applied == 1
+    ((remark),) = done.refused
+    assert (remark.path, remark.line, remark.code) == ("adr/2.md", 2, "invalid-input")
+    assert "years 1 to 9999" in remark.detail
+
+
+async def test_numbers_are_settled_as_the_texts_claim_them(importer: Importer) -> None:
+    """A template and a plan have no number of a decision: not at the end of an import either."""
+    await importer.send(
+        importer.event("A", "adr/0000-template.md", b"# Title of the decision\n\n## Status\n\n{proposed | accepted}\n"),
+        importer.event("A", "adr/0001-a.md", text("a")),
+        importer.event("A", "adr/0004-plan.md", b"# Implementation plan for ADR-1\n\nSteps.\n"),
+    )
+    await importer.finish()
+    rows = await importer.fetch("select source_key, number from app.adrs order by source_key")
+    assert [tuple(row) for row in rows] == [
+        ("adr/0000-template.md", None),
+        ("adr/0001-a.md", 1),
+        ("adr/0004-plan.md", None),
+    ]
 
 
 async def test_a_change_that_is_refused_leaves_the_others_alone(importer: Importer) -> None:

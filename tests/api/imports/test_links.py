@@ -57,3 +57,17 @@ def test_an_adr_without_a_file_can_link_and_be_linked_to_by_number() -> None:
     resolver = Resolver([*ADRS, KnownAdr(uuid(8), 8, None, True)])
     assert resolver.resolve(uuid(8), "docs/adr/0002-b.md") == uuid(2)
     assert resolver.resolve(uuid(1), "ADR-8") == uuid(8)
+
+
+def test_a_path_into_another_folder_is_not_met_by_a_number_here() -> None:
+    """Two logs of one repository: what lies in the folder of the other is no record of this one."""
+    carts = Resolver(
+        [
+            KnownAdr(uuid(1), 1, "services/cart/docs/adr/0001-cart1.md", True),
+            KnownAdr(uuid(2), 2, "services/cart/docs/adr/0002-cart2.md", True),
+        ]
+    )
+    assert carts.resolve(uuid(2), "../../../pay/docs/adr/0001-pay1.md") is None
+    assert carts.resolve(uuid(2), "0001-an-older-name.md") == uuid(1)
+    assert carts.resolve(uuid(2), "./0001-an-older-name.md") == uuid(1)
+    assert carts.resolve(uuid(2), "../elsewhere/0001-cart1.md") == uuid(1), "only one file has this name"

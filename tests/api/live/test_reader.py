@@ -23,6 +23,7 @@ from api.live import reader as readers
 from api.live.hub import Hub
 from api.live.join import ResumeToken
 from api.live.reader import Reader
+from connectors.kafka.offsets import Offsets
 from connectors.kafka.partitioner import partition_for
 from connectors.llm.sse import SseDecoder
 from runtime.clock import SYSTEM_CLOCK
@@ -31,6 +32,7 @@ from schemas.codec import Encoder
 from schemas.flows import KeptView
 from tests.api.live import world as worlds
 from tests.api.live.world import LIVE, Picture, World, view_named
+from tests.dataflows.world import know_session
 from tests.patience import soon
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
@@ -200,42 +202,99 @@ async def test_every_view_is_its_table_then_its_topic_and_of_its_tenant_alone(
     assert str(B) not in msgspec.json.encode([picture.rows, picture.deltas]).decode()
 
 
-async def test_a_record_whose_header_names_another_tenant_than_its_row_is_shown_to_nobody(
-    world: World, hub: Hub
-) -> None:
-    topic = COUNTS.topic(world.name)
-    envelope = {
-        "before": None,
-        "after": {"tenant_id": str(B), "kind": "adrs", "label": "secret", "count": 1},
-        "source": {"version": "1", "connector": "postgresql", "name": "x", "ts_ms": 0, "db": "d", "schema": "mv"}
-        | {"table": "entity_counts", "txId": 1 << 30},
-        "op": "c",
-    }
-    value = Encoder(world.registry, f"{topic}-value", world.schema(f"{topic}-value")).encode(envelope)
-    picture = await read(hub, lambda picture: picture.whole)
+@pytest.fixture
+def open_log(world: World) -> Iterator[World]:
+    """A log that a test writes to, which capture would halt for: it has ended before. One runs in a database at a
+    time."""
+    world.stop_capture()
+    try:
+        with worlds.made(world.settings) as made:
+            made.stop_capture()
+            yield made
+    finally:
+        world.start_capture()
+
+
+def write_record(world: World, value: bytes, tenant: str, session: str = "", xid: int = 1 << 30) -> None:
+    headers: Any = [("adriatic.tenant", tenant.encode()), ("adriatic.xid", str(xid).encode())]
+    headers.append(("adriatic.pos", b"7FFFFFFFFFFFFFFF/00000000" if session else b"0000000000000001/00000000"))
+    if session:
+        headers.append(("adriatic.session", session.encode()))
     producer = Producer({**world.settings.kafka.client_config()})
-    for header in (str(A), "nobody", ""):
-        headers: Any = [("adriatic.tenant", header.encode()), ("adriatic.pos", b"0000000000000001/00000000")]
-        producer.produce(topic, value, b"key", partition=partition_for(str(A), 8), headers=headers)
+    producer.produce(COUNTS.topic(world.name), value, b"key", partition=partition_for(str(A), 8), headers=headers)
     assert producer.flush(30) == 0
-    world.count(A, "mine", 1)
-    picture = await read(hub, lambda picture: "mine" in labels(picture), picture)
+
+
+def encode_change(world: World, label: str, tenant_id: uuid.UUID) -> bytes:
+    subject = f"{COUNTS.topic(world.name)}-value"
+    source = {"version": "1", "connector": "postgresql", "name": "x", "ts_ms": 0, "db": "d", "schema": "mv"}
+    row = {"tenant_id": str(tenant_id), "kind": "adrs", "label": label, "count": 1}
+    source |= {"table": "entity_counts", "txId": 1 << 30}
+    envelope = {"before": None, "after": row, "op": "c", "source": source}
+    return Encoder(world.registry, subject, world.schema(subject)).encode(envelope)
+
+
+def begin_session(world: World, beat: int = 1) -> uuid.UUID:
+    session = uuid.uuid4()
+    know_session(world.settings, session, beat)
+    return session
+
+
+async def test_a_record_whose_header_names_another_tenant_than_its_row_is_shown_to_nobody(open_log: World) -> None:
+    session = begin_session(open_log)
+    async with hub_of(open_log) as hub:
+        picture = await read(hub, lambda picture: picture.whole)
+        for header in (str(A), "nobody", ""):
+            write_record(open_log, encode_change(open_log, "secret", B), header)
+        write_record(open_log, encode_change(open_log, "mine", A), str(A), f"{session}/1")
+        picture = await read(hub, lambda picture: "mine" in labels(picture), picture)
     assert labels(picture) == ["mine"]
     assert picture.resets == []
 
 
-async def test_a_record_that_cannot_be_read_makes_its_tenants_readers_start_anew(world: World, hub: Hub) -> None:
-    topic = COUNTS.topic(world.name)
-    world.count(A, "mine", 1)
-    picture = await read(hub, lambda picture: picture.whole)
-    producer = Producer({**world.settings.kafka.client_config()})
-    headers: Any = [("adriatic.tenant", str(A).encode()), ("adriatic.pos", b"0000000000000001/00000000")]
-    producer.produce(topic, b"no avro", b"key", partition=partition_for(str(A), 8), headers=headers)
-    assert producer.flush(30) == 0
-    picture = await read(hub, lambda picture: picture.snapshots > 1, picture)
-    world.count(A, "more", 2)
-    picture = await read(hub, lambda picture: "more" in labels(picture), picture)
+async def test_a_record_that_cannot_be_read_makes_its_tenants_readers_start_anew(open_log: World) -> None:
+    session = begin_session(open_log)
+    open_log.count(A, "mine", 1)
+    async with hub_of(open_log) as hub:
+        picture = await read(hub, lambda picture: picture.whole)
+        ((xid,),) = open_log.sql(f"{worlds.COUNT} returning pg_current_xact_id()::text", A, "adrs", "unreadable", 1)
+        write_record(open_log, b"no avro", str(A), xid=int(xid))
+        picture = await read(hub, lambda picture: picture.snapshots > 1, picture)
+        open_log.count(A, "more", 1)
+        write_record(open_log, encode_change(open_log, "more", A), str(A), f"{session}/1")
+        picture = await read(hub, lambda picture: "more" in labels(picture), picture)
     assert picture.resets == ["unreadable"]
+    assert worlds.same(picture.rows, worlds.table(open_log, COUNTS, A))
+
+
+@pytest.mark.parametrize("known", [0, 5])
+async def test_a_change_of_another_future_is_not_shown_and_ends_the_read(open_log: World, known: int) -> None:
+    """The database was set back: it does not know the session, or not as far as this."""
+    session = begin_session(open_log, known) if known else uuid.uuid4()
+    beats = [known, known + 1] if known else [1]
+    async with hub_of(open_log) as hub:
+        picture = await read(hub, lambda picture: picture.whole)
+        for beat in beats:
+            write_record(open_log, encode_change(open_log, f"n{beat}", A), str(A), f"{session}/{beat}")
+        picture = await read(hub, lambda picture: picture.ends, picture)
+        assert picture.ends == ["other-log"]
+        assert labels(picture) == [f"n{beat}" for beat in beats[:-1]], "what came before is shown"
+        know_session(open_log.settings, session, beats[-1])
+        picture = await read(hub, lambda picture: f"n{beats[-1]}" in labels(picture), picture)
+    assert picture.resets == []
+
+
+async def test_a_log_that_went_back_makes_readers_start_anew(
+    world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.count(A, "mine", 1)
+    picture = await read(hub, lambda picture: picture.whole and picture.watermarks)
+    with monkeypatch.context() as back:
+        end = Offsets.end
+        back.setattr(Offsets, "end", lambda *asked: {source: at - 1 for source, at in end(*asked).items()})
+        picture = await read(hub, lambda picture: picture.resets, picture)
+    assert picture.resets == ["other-log"]
+    picture = await read(hub, lambda picture: picture.whole, picture)
     assert worlds.same(picture.rows, worlds.table(world, COUNTS, A))
 
 
@@ -329,6 +388,7 @@ async def test_a_topic_that_was_made_anew_starts_readers_anew(world: World, hub:
     world.delete_topics()
     world.until(lambda: not set(world.topics) & set(world.topics_there()))
     world.make_topics()
+    world.take_topics_as_they_are()
     world.start_capture()
     world.count(A, "two", 2)
     world.caught_up()

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 
 from connectors.embedders import Embedder
-from dataflows.chunker import chunk
+from dataflows.chunker import analyse_chunk, chunk
 from runtime.ids import new_id
 from runtime.settings import Settings
 from tests.connectors.embedders.stand_in import FakeEmbedder
@@ -24,7 +24,7 @@ insert into mv.chunks (
 select %s, %s, %s, %s, v.ordinal, v.heading_path, v.body, v.char_start, v.char_end, v.text_hash, t.tsv,
        mv.chunk_length(t.tsv)
   from (values (%s, %s, %s, %s, %s, %s)) as v (ordinal, heading_path, body, char_start, char_end, text_hash),
-       lateral (select mv.chunk_tsv(v.ordinal, %s, v.heading_path, v.body) as tsv) t
+       lateral (select mv.chunk_tsv(v.ordinal, %s, %s, %s) as tsv) t
 """
 
 MEASURE = """
@@ -105,7 +105,7 @@ class Corpus:
                 [
                     *(tenant_id, "adr", adr_id, 1),
                     *(part.ordinal, part.heading_path, part.body, part.char_start, part.char_end, part.text_hash),
-                    title,
+                    *analyse_chunk(title, part),
                 ],
             )
         execute(MEASURE, [tenant_id])
@@ -135,7 +135,7 @@ class Corpus:
                 [
                     *(tenant_id, "document", document_id, version),
                     *(part.ordinal, part.heading_path, part.body, part.char_start, part.char_end, part.text_hash),
-                    title,
+                    *analyse_chunk(title, part),
                 ],
             )
         execute(MEASURE, [tenant_id])

@@ -74,8 +74,9 @@ def bm25(connection: psycopg.Connection[Any], query: str) -> dict[UUID, float]:
         "select source_id, lexeme, positions, weights from mv.chunks, unnest(tsv) as t (lexeme, positions, weights)"
     )
     for adr_id, lexeme, positions, weights in rows:
-        lengths[adr_id] += len(positions)
-        counts[adr_id][lexeme] += len(positions) + (2 if "A" in weights else 0)
+        words = len(positions) - weights.count("C")
+        lengths[adr_id] += words
+        counts[adr_id][lexeme] += (words or 0.25) + (2 if "A" in weights else 0)  # type: ignore[assignment]
     row = connection.execute("select mv.search_terms(%s)", [query]).fetchone()
     assert row
     average = sum(lengths.values()) / len(lengths)

@@ -201,7 +201,6 @@ async def test_a_link_answers_like_a_document(fresh_database: Settings, tenant: 
         ({"tag": ["kafka", "postgres"]}, {"Nobody writes twice"}),
         ({"tag": ["nothing"]}, set()),
         ({"log": "platform"}, {"Name the teams"}),
-        ({"log": "no-such-log"}, set()),
         ({"author": "grace hopper"}, {"Choose a broker"}),
         ({"since": (BEGINNING + timedelta(days=10)).isoformat()}, {"Choose a broker", "Name the teams"}),
         ({"until": (BEGINNING + timedelta(days=10)).isoformat()}, {"Nobody writes twice"}),
@@ -382,7 +381,6 @@ async def test_nobody_finds_what_is_another_tenant_s(fresh_database: Settings, c
     [
         {},
         {"q": ""},
-        {"q": "-kafka"},
         {"q": "x" * 1001},
         {"q": "kafka", "mode": "vector"},
         {"q": "kafka", "limit": 0},
@@ -418,7 +416,7 @@ async def test_a_link_that_is_wrong(fresh_database: Settings, tenant: UUID, quer
 async def test_anything_may_be_typed(fresh_database: Settings, tenant: UUID, q: str) -> None:
     async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
         answer = await client.post(q=q, explain=True)
-        assert answer.status_code == (200 if any(character.isalnum() for character in q) else 400), answer.text
+        assert answer.status_code == 200, answer.text
 
 
 async def test_without_a_token(fresh_database: Settings) -> None:

@@ -14,10 +14,10 @@ def test_the_prefix_waits_for_its_slowest_record() -> None:
     first = tracker.begin()
     first.count_sent()
     first.count_sent()
-    tracker.commit(Confirmed(10, 1))
+    tracker.commit(first, Confirmed(10, 1))
     second = tracker.begin()
     second.count_sent()
-    tracker.commit(Confirmed(20, 2))
+    tracker.commit(second, Confirmed(20, 2))
     second.count_acked()
     first.count_acked()
     assert tracker.advance() == Confirmed(0, 0)
@@ -31,7 +31,7 @@ def test_a_record_that_is_acknowledged_before_its_commit_is_seen_acknowledges_no
     transaction.count_sent()
     transaction.count_acked()
     assert tracker.advance().lsn == 0
-    tracker.commit(Confirmed(10, 1))
+    tracker.commit(transaction, Confirmed(10, 1))
     assert tracker.advance().lsn == 10
 
 
@@ -46,12 +46,28 @@ def test_marks_do_not_pile_up_while_kafka_is_away() -> None:
     tracker = Tracker(Confirmed(0, 0))
     transaction = tracker.begin()
     transaction.count_sent()
-    tracker.commit(Confirmed(10, 1))
+    tracker.commit(transaction, Confirmed(10, 1))
     for lsn in range(20, 1_000):
         tracker.mark(Confirmed(lsn, 0))
     assert len(tracker._pending) == 2
     transaction.count_acked()
     assert tracker.advance() == Confirmed(999, 1)
+
+
+def test_transactions_in_progress_hold_nobody_back_and_take_their_place_when_they_commit() -> None:
+    tracker = Tracker(Confirmed(0, 0))
+    long, other = tracker.begin(whole=False), tracker.begin(whole=False)
+    long.count_sent()
+    short = tracker.begin()
+    tracker.commit(short, Confirmed(10, 1))
+    tracker.mark(Confirmed(15, 1))
+    assert tracker.advance().lsn == 15
+    tracker.commit(long, Confirmed(20, 2))
+    tracker.abort(other)
+    tracker.mark(Confirmed(30, 3))
+    assert tracker.advance().lsn == 15
+    long.count_acked()
+    assert tracker.advance() == Confirmed(30, 3)
 
 
 class Tracking(RuleBasedStateMachine):
@@ -82,7 +98,7 @@ class Tracking(RuleBasedStateMachine):
     def commit(self, by: int) -> None:
         assert self.open is not None
         self.lsn += by
-        self.tracker.commit(Confirmed(self.lsn, self.lsn))
+        self.tracker.commit(self.open[0], Confirmed(self.lsn, self.lsn))
         self.ends.append((self.lsn, *self.open))
         self.open = None
 

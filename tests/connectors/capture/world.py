@@ -24,6 +24,8 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # it exports them, silently
 
+from connectors.capture import outbox
+from connectors.capture.assemble import assemble
 from connectors.capture.source import Capture
 from connectors.capture.tables import Contracts
 from connectors.postgres.lsn import Pos
@@ -142,7 +144,8 @@ class World:
 
     def make(self) -> None:
         self.sql(TABLES)
-        self.sql(f"create publication {self.name} for table {', '.join(self.tables)}")
+        published = ", ".join((*self.tables, outbox.TABLE))
+        self.sql(f"create publication {self.name} for table {published} with (publish_via_partition_root = true)")
         self.register()
         limit = {"max.message.bytes": str(RECORD_BYTES_MAX)}
         futures = self._kafka.create_topics([NewTopic(name, PARTITIONS, 1, config=limit) for name in self.topics])
@@ -213,7 +216,7 @@ class World:
         return Contracts(self.topics, NoRegistry(self.ids), self.schemas.__getitem__)
 
     def capture(self, health: Health | None = None) -> Capture:
-        return Capture(self.settings, self.contracts(), health)
+        return assemble(self.settings, self.contracts(), health)
 
     def process(self) -> Process:
         process = Process(self)
@@ -354,7 +357,7 @@ def wire_header(world: World, topic: str, side: Any) -> bytes:
 def _main(spec: str) -> None:
     settings, topics, ids, schemas = pickle.loads(Path(spec).read_bytes())
     logs.configure("cdc", settings.telemetry)
-    capture = Capture(settings, Contracts(topics, NoRegistry(ids), schemas.__getitem__))
+    capture = assemble(settings, Contracts(topics, NoRegistry(ids), schemas.__getitem__))
     signal.signal(signal.SIGTERM, lambda *_: capture.stop())
     capture.run()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from confluent_kafka import Producer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from msgspec.structs import replace
 
 from connectors.consumer import core, stall
 from connectors.kafka.dead_letters import DeadLetterLimit
@@ -17,31 +18,16 @@ from connectors.kafka.partitioner import partition_for
 from connectors.kafka.source import GroupConsumer
 from connectors.postgres.connections import Connection
 from runtime.errors import Fenced, Halted
-from runtime.settings import Settings
 from streams.announcements import TOPIC
-from tests.connectors.consumer.world import DRIVERS, NAME, TABLE, Driver, Log, Member, announce, committed, rows
-from tests.dataflows import world as worlds
+from tests.connectors.consumer.world import NAME, Driver, Log, Member, announce, committed, rows
 from tests.dataflows.world import PARTITIONS, World, until
 from tests.patience import PATIENCE_S
+from topics import catalog
 
 pytestmark = pytest.mark.stack
 
 SESSION_LONG_S, SHARED_S_MAX = 80.0, 60.0
 """A member that left is told from one that is missed. Faust takes no session that is longer than a request, 90 s."""
-
-
-@pytest.fixture(params=DRIVERS)
-def driver(request: pytest.FixtureRequest) -> Driver:
-    found: Driver = request.param
-    return found
-
-
-@pytest.fixture
-def world(fresh_database: Settings) -> Iterator[World]:
-    with worlds.made(fresh_database, (TOPIC,)) as made:
-        with made.admin() as connection:
-            connection.execute(TABLE)
-        yield made
 
 
 def tenants() -> list[UUID]:
@@ -139,7 +125,8 @@ def test_a_wait_for_a_transaction_can_be_stopped(world: World, driver: Driver) -
 
 
 def test_a_transaction_of_another_database_is_not_waited_for(world: World, driver: Driver) -> None:
-    """The log is older than the copy that this database was restored from, or younger: what it tells of never comes."""
+    """Of a session that this database knows. The log is older than the copy that this database was restored from, or
+    younger: what it tells of never comes."""
     announce(world, uuid4(), headers=[("adriatic.xid", b"99999999999")])
     with Member(world, driver, Log()):
         until(lambda: committed(world) == 1)
@@ -218,8 +205,12 @@ def test_a_writer_that_does_not_belong_to_the_group_ends_it(world: World, driver
 def test_partitions_that_are_added_are_read_without_a_restart(
     world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of a topic that others write to: those of ours are spread by change capture, and halt (`test_accidents.py`)."""
     from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
+    kinds = catalog.load()
+    outside = {**kinds, TOPIC: replace(kinds[TOPIC], kind="feed")}
+    monkeypatch.setattr(catalog, "load", lambda: outside)
     for module in ("connectors.kafka.source", "connectors.kafka.faust_app"):
         monkeypatch.setattr(f"{module}.METADATA_S", 0.5)
     with Member(world, driver, Log()) as member:
@@ -238,8 +229,6 @@ def test_partitions_that_are_added_are_read_without_a_restart(
 
 def _produced(world: World, value: bytes) -> bool:
     """A new partition has no leader for a moment."""
-    from confluent_kafka import Producer
-
     producer = Producer({**world.settings.kafka.client_config(), "message.timeout.ms": 5_000})
     failed: list[object] = []
     producer.produce(
@@ -270,10 +259,10 @@ def test_a_member_that_takes_nothing_any_more_ends_and_the_next_goes_on(
     world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a client that lived through an outage: a member in good order, for which nothing ever comes."""
-    monkeypatch.setattr(stall, "STALLED_S", 1.0)
     monkeypatch.setattr("streams.agent.LOOK_S", 0.2)
     tenant = uuid4()
     with monkeypatch.context() as deaf:
+        deaf.setattr(stall, "STALLED_S", 1.0)
         if driver == "bytewax":
             deaf.setattr(GroupConsumer, "_accept", lambda *_: None)
         else:
@@ -287,6 +276,34 @@ def test_a_member_that_takes_nothing_any_more_ends_and_the_next_goes_on(
     with Member(world, driver, Log()):
         until(lambda: committed(world) == 1)
     assert len(rows(world)) == 1
+
+
+def test_an_end_that_no_reader_is_given_is_not_waited_for(
+    world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry that ends a transaction, as that of a snapshot, and records of one that was undone."""
+    monkeypatch.setattr("streams.agent.LOOK_S", 0.2)
+    tenant = uuid4()
+    announce(world, tenant)
+    _undo_records(world, tenant)
+    with Member(world, driver, Log()) as member:
+        until(lambda: committed(world) >= 1)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(stall, "STALLED_S", 1.0)
+            time.sleep(4.0)  # several looks after it has stood for long enough
+        assert member.error is None
+        announce(world, tenant)
+        until(lambda: len(rows(world)) == 2)
+    assert member.error is None
+
+
+def _undo_records(world: World, tenant: UUID) -> None:
+    producer = Producer({**world.settings.kafka.client_config(), "transactional.id": f"undone-{uuid4()}"})
+    producer.init_transactions(PATIENCE_S)
+    producer.begin_transaction()
+    producer.produce(world.topics[TOPIC], b"undone", partition=partition_for(str(tenant), PARTITIONS))
+    producer.flush(PATIENCE_S)
+    producer.abort_transaction(PATIENCE_S)
 
 
 def test_a_flow_that_is_no_member_any_more_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,9 @@ def test_a_line_is_a_change_with_the_bytes_of_its_content(tmp_path: Path) -> Non
         line(content=None),
         line(change="R"),
         line(commit=""),
+        line(commit="c\0"),
+        line(path="adr/\x001.md"),
+        line(change="R", old_path="\0"),
         line(committed_at="yesterday"),
         b"\xff\xfe\n",
         json.dumps(LINE).replace("\\u00e4", "\\ud800").encode() + b"\n",
@@ -75,6 +78,20 @@ def test_a_bad_line_is_a_fault_with_its_number_and_the_next_is_read(tmp_path: Pa
     assert isinstance(last, FileChange)
     assert (fault.where, fault.code) == ("line 3", "bad-line")
     assert fault.detail
+
+
+def test_a_byte_order_mark_is_none_of_the_first_line(tmp_path: Path) -> None:
+    first, second = read(tmp_path / "a.jsonl", b"\xef\xbb\xbf" + line() + line())
+    assert first == second
+    assert isinstance(first, FileChange)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_file_in_another_encoding_is_one_fault_that_says_so(tmp_path: Path, encoding: str) -> None:
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    (fault,) = read(tmp_path / "a.jsonl", (mark + (line() * 3).decode()).encode(encoding))
+    assert isinstance(fault, Fault)
+    assert (fault.where, fault.code) == ("line 1", "bad-encoding")
 
 
 def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

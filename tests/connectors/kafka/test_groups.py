@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import psutil
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as At
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
@@ -101,6 +102,30 @@ def test_a_broker_that_was_away_is_seen_again(copy: Copy, hit: Callable[[psutil.
         go_on()
     until(sees)
     asked.close()
+
+
+def test_a_reader_that_gives_nothing_any_more_is_replaced(copy: Copy) -> None:
+    """As one that lived through a topic that was made anew: other records would have no age for as long as it is
+    there."""
+    source = SOURCES[3]
+    producer = Producer({**copy.settings.kafka.client_config()})
+    producer.produce(source.topic, b"waits", partition=source.partition)
+    assert producer.flush(HEALED_S_MAX) == 0
+    broker = Broker(copy.settings.kafka)
+    broker._reader = cast("Consumer", _Deaf())
+    assert broker.poll({"x": {source: 0}}).timestamps_s == {}
+    until(lambda: broker.poll({"x": {source: 0}}).timestamps_s.get((source, 0)) is not None)
+    broker.close()
+
+
+class _Deaf:
+    """A consumer for which nothing comes."""
+
+    def poll(self, wait_s: float) -> None:
+        time.sleep(wait_s)
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
 
 
 def test_a_member_ends_soon_however_long_the_broker_is_silent(copy: Copy) -> None:

@@ -35,7 +35,7 @@ def sendable(record: Record) -> Any:
 
 def test_a_full_queue_says_so(producer: IdempotentProducer) -> None:
     record, sent = sendable(Record(b"x" * 5_000_000)), 0
-    while producer.send(record, lambda: None):
+    while producer.send(record, lambda _: None):
         sent += 1
         assert sent < 100
     assert sent == producer.unacked
@@ -45,7 +45,7 @@ def test_a_full_queue_says_so(producer: IdempotentProducer) -> None:
 def test_silence_is_measured_from_the_first_record_that_waits(producer: IdempotentProducer) -> None:
     time.sleep(0.05)
     assert producer.silent_s() == 0
-    producer.send(sendable(Record(b"x")), lambda: None)
+    producer.send(sendable(Record(b"x")), lambda _: None)
     time.sleep(0.05)
     assert producer.silent_s() >= 0.05
     producer.close()
@@ -54,7 +54,7 @@ def test_silence_is_measured_from_the_first_record_that_waits(producer: Idempote
 def test_closing_drops_what_waits_at_once_and_acknowledges_nothing(producer: IdempotentProducer) -> None:
     acked: list[int] = []
     for pos in range(3):
-        producer.send(sendable(Record(b"x", pos + 1)), lambda: acked.append(1))
+        producer.send(sendable(Record(b"x", pos + 1)), acked.append)
     producer.close()
     assert (acked, producer.unacked) == ([], 0)
     assert producer.deliveries.failed == {("t", 0): 1}

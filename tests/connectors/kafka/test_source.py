@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -79,12 +79,16 @@ def fill(kafka: KafkaSettings, topic: str, values: list[bytes | None], partition
     assert producer.flush(30) == 0
 
 
+Check = Callable[[Mapping[TopicPartition, Record | None]], None]
+
+
 def consumer(
     kafka: KafkaSettings,
     start: dict[TopicPartition, int],
     life: Lifecycle | None = None,
     limits: BatchLimits | None = None,
     group: str = "",
+    check: Check | None = None,
 ) -> closing[GroupConsumer]:
     """The only member of a group, over all partitions of the topic; those that are not in `start` begin at 0."""
 
@@ -93,7 +97,7 @@ def consumer(
 
     life = life or Lifecycle(Health())
     group = group or f"source-{uuid.uuid4().hex[:8]}"
-    made = GroupConsumer(kafka, group, uuid.uuid4().hex, begin, life, limits or BatchLimits())
+    made = GroupConsumer(kafka, group, uuid.uuid4().hex, begin, life, limits or BatchLimits(), check)
     made.subscribe(sorted({source.topic for source in start}))
     made.wait_for_change(0)
     return closing(made)
@@ -219,3 +223,33 @@ def test_a_client_that_does_nothing_any_more_ends_its_process() -> None:
         assert life.failure is None
         taken._on_error(KafkaError(KafkaError._FATAL))  # as its callback has it: not marked as fatal
     assert isinstance(life.failure, Fenced)
+
+
+@pytest.mark.stack
+def test_after_a_lost_connection_nothing_is_taken_before_the_log_was_checked(kafka: KafkaSettings, topic: str) -> None:
+    fill(kafka, topic, [b"one", b"two"])
+    source, life = TopicPartition(topic, 0), Lifecycle(Health())
+    asked: list[dict[TopicPartition, bytes | None]] = []
+
+    def check(newest: Mapping[TopicPartition, Record | None]) -> None:
+        asked.append({at: record.value if record else None for at, record in newest.items()})
+        if len(asked) == 2:
+            raise Halted("another log")
+
+    with consumer(kafka, {source: 0}, life, check=check) as taken:
+        read(taken, 2)
+        assert asked == []
+        taken._on_error(KafkaError(KafkaError._TRANSPORT))
+        fill(kafka, topic, [b"three"])
+        assert [record.value for batch in read(taken, 3) for record in batch.records] == [b"three"]
+        assert asked == [{source: b"two", TopicPartition(topic, 1): None}]
+        fill(kafka, topic, [b"four"])
+        read(taken, 4)
+        assert len(asked) == 1, "once for each time"
+        taken._on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        fill(kafka, topic, [b"five"])
+        deadline = time.monotonic() + PATIENCE_S
+        while life.failure is None:
+            assert taken.take(source) is None, "it was taken"
+            assert time.monotonic() < deadline
+    assert isinstance(life.failure, Halted)

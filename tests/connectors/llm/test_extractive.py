@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from connectors.llm import Delta, Done, Passage, Quoted, TokenUsage
+from connectors.llm import Delta, Done, Quoted, TokenUsage
 from connectors.llm.extractive import EXCERPT_CHARS_MAX, NOTHING, OPENING, PASSAGES_MAX, events, excerpt
+from connectors.llm.prompts import Passage
 
 
 def passages(count: int) -> tuple[Passage, ...]:

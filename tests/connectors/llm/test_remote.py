@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from connectors.llm import Delta, Done, Event, Failed, Prompt, Provider, Started, Tokens, TokenUsage, build
+from connectors.llm import Delta, Done, Event, Failed, Provider, Started, Tokens, TokenUsage, build
+from connectors.llm.prompts import ask
 from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import LlmSettings
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import SILENT_S, StandIn, Step, standing_in
 from tests.patience import PATIENCE_S
 
-PROMPT = Prompt("Be brief.", "Why?", (), 100)
+PROMPT = ask("Be brief.", "Why?", (), 100)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def failure(events: list[Event]) -> AdriaticError:
     assert sum(isinstance(event, Done | Failed) for event in events) == 1
     last = events[-1]
     assert isinstance(last, Failed)
-    return last.error
+    return last.failure.error()
 
 
 async def test_a_whole_answer(dialect: Dialect, server: StandIn) -> None:

@@ -93,6 +93,13 @@ def bomb(size: int) -> bytes:
     return packed({"[Content_Types].xml": b"<Types/>", "word/document.xml": b"\0" * size})
 
 
+def many_paragraphs(number: int) -> bytes:
+    """A DOCX that is small, also unpacked, and whose tree is not."""
+    name = b"http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    body = b"<w:p/>" * number
+    return packed({"word/document.xml": b'<w:document xmlns:w="%s"><w:body>%s</w:body></w:document>' % (name, body)})
+
+
 def locked_word() -> bytes:
     """What Word writes when a document has a password: the old container, with one stream that says so."""
     return b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 504 + "EncryptedPackage".encode("utf-16-le") + b"\0" * 512

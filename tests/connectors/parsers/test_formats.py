@@ -33,6 +33,15 @@ def test_markdown_and_text_stay_as_they_are(tmp_path: Path) -> None:
     assert parsed(tmp_path, b"\xff\xfe" + "Ümlaut".encode("utf-16-le")).text == "Ümlaut"
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "notes.md", "notes.html", "notes.eml"])
+@pytest.mark.parametrize("text", ["\u200b", "\ufeff\ufeff", " \n\u2060\u200b \t\ufeff\n", "\u200e\u00ad"])
+def test_a_text_in_which_nothing_is_shown_is_empty(tmp_path: Path, text: str, name: str) -> None:
+    answer = ask(tmp_path, text.encode(), name)
+    assert isinstance(answer, Refused), answer
+    assert answer.code == "empty"
+    assert parsed(tmp_path, f"{text}a".encode(), name).text.endswith("a")
+
+
 def test_html_becomes_its_headings_paragraphs_and_lists(tmp_path: Path) -> None:
     found = parsed(tmp_path, samples.page("Release &amp; rollback", ["Ship on a Tuesday, never on a Friday."]))
     assert (found.media_type, found.title) == (sniff.HTML, "Release & rollback")
@@ -90,11 +99,16 @@ def test_bytes_decide_what_a_file_is(tmp_path: Path, name: str, content: bytes, 
         ("too-many-pages", samples.pdf(["x"] * 6)),
         ("too-much-text", b"word " * 250_000),
         ("zip-bomb", samples.bomb(2_000_000)),
-        ("invalid-encoding", b"caf\xe9 in latin-1"),
-        ("unsupported-type", samples.packed({"xl/workbook.xml": b"<x/>"})),
+        ("invalid-encoding", bytes(range(0x80, 0x100)) * 9),
+        ("unsupported-type", samples.packed({"content.xml": b"<x/>"})),
         ("unsupported-type", b"\x89PNG\r\n\x1a\n" + b"\0" * 64),
         ("unsupported-type", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 1024),
         ("unsupported-type", b"\x01\x02\0\0\x03" * 100),
+        ("unsupported-type", b"RIFF\x10\0\0\0WEBPVP8 " + bytes(range(256)) * 9),
+        ("unsupported-type", b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 9),
+        ("unsupported-type", b"\xef\xbb\xbf\r\n{\\rtf1 words}"),
+        ("unsupported-type", b"<?xml version='1.0'?><d xmlns='urn:oasis:names:tc:opendocument:xmlns:office:1.0'>x</d>"),
+        ("unsupported-type", b"<?xml version='1.0'?><p xmlns='http://schemas.microsoft.com/office/2006/xmlPackage'/>"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_reason(tmp_path: Path, code: Code, content: bytes) -> None:
@@ -106,4 +120,30 @@ def test_what_cannot_be_read_is_refused_with_its_reason(tmp_path: Path, code: Co
 
 
 def test_text_that_the_database_cannot_hold_is_cleaned(tmp_path: Path) -> None:
-    assert parsed(tmp_path, ("x" * 5_000 + "a\0b\x07c\uffff").encode()).text.endswith("xabc")
+    assert parsed(tmp_path, ("x" * 5_000 + "ab\x07c\uffff").encode()).text.endswith("xabc")
+
+
+def test_words_between_which_there_is_no_other_blank_stay_two(tmp_path: Path) -> None:
+    assert parsed(tmp_path, b"one\0two\x0cthree\x0bfour, a text").text == "one two three four, a text"
+    assert parsed(tmp_path, b"\x1b[31mred\x1b[0m and \x1b]0;title\x07\x1b(Bplain").text == "red and plain"
+
+
+def test_what_a_printer_strikes_over_is_written_once(tmp_path: Path) -> None:
+    assert parsed(tmp_path, b"N\x08NA\x08AM\x08ME\x08E\n  the _\x08f_\x08i_\x08l_\x08e\n").text == "NAME\n  the file\n"
+
+
+def test_an_encoding_shows_where_the_first_letters_of_it_stand(tmp_path: Path) -> None:
+    plain = b"A line of words that every encoding has.\n" * 1_000
+    for text, encoding in (
+        ("Größe und Prüfung für alle Straßen", "cp1252"),
+        ("Проверка клапанов каждый год", "cp1251"),
+    ):
+        found = parsed(tmp_path, plain + text.encode(encoding))
+        assert found.text.endswith(text)
+        assert not found.partial
+
+
+def test_a_letter_in_another_encoding_is_no_reason_to_refuse_a_short_text(tmp_path: Path) -> None:
+    found = parsed(tmp_path, "Größe und Prüfung, ".encode() * 3 + "für".encode("cp1252"))
+    assert found.text.endswith("f\ufffdr")
+    assert [gap.code for gap in found.gaps] == ["damaged-parts"]

@@ -75,7 +75,7 @@ def test_time_is_bounded_by_the_clock_and_by_the_processor(tmp_path: Path, conte
 def test_a_real_library_meets_the_bound_of_memory(tmp_path: Path) -> None:
     parsers = Parsers(Limits(memory_bytes_max=268_435_456))
     try:
-        answer = ask(parsers, tmp_path, samples.word("Title", ["Text."]))
+        answer = ask(parsers, tmp_path, samples.many_paragraphs(4_000_000))
         assert code(answer) in ("memory", "crashed", "broken")
         assert text(ask(parsers, tmp_path, b"fine")) == "fine"
     finally:

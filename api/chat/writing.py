@@ -1,0 +1,90 @@
+"""What a provider says becomes what a caller gets: the events of an answer, and the count of what it used.
+
+Owns what the events mean: when an answer has begun, which citations stand, and how it ends. Refuses tasks, time-outs
+and the ledger's rows (`supervisor`).
+"""
+
+from __future__ import annotations
+
+from api import problems
+from api.chat import schemas
+from api.chat.answers import Answer
+from api.chat.citations import CitationCheck
+from api.chat.grounding import Grounding
+from api.chat.ledger import Attempt, Meter
+from connectors.llm import Delta, Done, Event, Failed, Quoted, Started, TokenUsage
+from runtime import metrics
+from runtime.clock import Clock
+from runtime.errors import AdriaticError
+
+
+class AnswerWriter:
+    """Writes one answer from the events of one attempt."""
+
+    def __init__(self, answer: Answer, attempt: Attempt, grounding: Grounding, meter: Meter, clock: Clock) -> None:
+        self.answer = answer
+        self.attempt = attempt
+        self.meter = meter
+        self._grounding = grounding
+        self._clock = clock
+        self._check = CitationCheck([source.number for source in grounding.sources])
+
+    def hear(self, event: Event) -> None:
+        """One event of the provider. Raises `TooLarge` when the answer is longer than its bound."""
+        if isinstance(event, Started):
+            self.meter.model = event.model or self.meter.model
+        elif isinstance(event, Delta):
+            self.meter.text(event.text)
+            self._show(self._check.feed(event.text))
+        elif isinstance(event, Quoted):
+            self.meter.text(event.text)
+            self._check.quote(event.number)
+            self._show(self._check.finish() + event.text)
+        elif isinstance(event, TokenUsage):
+            self.meter.usage(event)
+        elif isinstance(event, Failed):
+            self.fail(event.failure.error())
+        elif isinstance(event, Done):
+            self._finish(event)
+
+    def fail(self, error: AdriaticError) -> None:
+        """The answer breaks: as a response of its own while nothing was shown, as the last event afterwards."""
+        if self.answer.ended:
+            return
+        if self.answer.begun:
+            self.answer.append(self._usage())
+            self.answer.append(problems.problem_of(error, self.attempt.path, self.attempt.request_id))
+        self.answer.end(error)
+
+    def _show(self, text: str) -> None:
+        if not self.answer.begun:
+            self._begin()
+        if text:
+            self.answer.append(schemas.TextDelta(text))
+
+    def _begin(self) -> None:
+        """The first content: from here on the response has begun."""
+        found, attempt = self._grounding, self.attempt
+        self.answer.append(
+            schemas.Start(
+                *(attempt.session_id, self.answer.answer_id, attempt.attempt_id),
+                provider=self.meter.provider,
+                model=self.meter.model,
+                as_of=found.as_of,
+                degraded=found.degraded,
+            )
+        )
+        self.answer.append(schemas.Sources(found.sources))
+
+    def _finish(self, done: Done) -> None:
+        self._show(self._check.finish())
+        metrics.CHAT_CITATIONS.labels("verified").inc(len(self._check.cited))
+        metrics.CHAT_CITATIONS.labels("unsupported").inc(len(self._check.unsupported))
+        self.answer.append(schemas.Citations(self._check.cited, self._check.unsupported))
+        self.answer.append(self._usage())
+        self.answer.append(schemas.DoneEvent(done.finish, self._clock.now()))
+        self.answer.end()
+
+    def _usage(self) -> schemas.UsageSpent:
+        used = self.meter.measure()
+        return schemas.UsageSpent(*used, None, self.meter.first_token_ms)

@@ -1,0 +1,165 @@
+"""What goes wrong with a provider, as a value: its kind, and what can be done about it.
+
+Owns the kinds, and what each means to a caller, to a breaker and to whoever may ask another provider. Each SDK's errors
+become one of these in `read_exception`, which is total: a test walks the SDKs' exceptions. Refuses to read sentences: a
+kind comes from a status, a machine-readable code or the class of an exception, never from what a provider says about
+it. What it says is `detail`, for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from connectors.http_errors import REASON_CHARS_MAX, map_error, read_seconds
+from runtime.errors import AdriaticError, Defect, DependencyUnavailable, Unprepared
+
+Kind = Literal[
+    "credential",
+    "quota",
+    "rate-limit",
+    "overloaded",
+    "refused",
+    "not-found",
+    "too-large",
+    "timeout",
+    "unreachable",
+    "broken-stream",
+    "not-understood",
+    "misconfigured",
+    "ours",
+]
+"""`credential`: the key is not taken. `quota`: it is, and its account has no money. `rate-limit`: too much at the
+moment. `overloaded`: the provider has trouble of its own. `refused`: the request as it is will never be taken.
+`not-found`: no such model. `too-large`: more than the model reads. `timeout`: silence, before or in an answer.
+`unreachable`: no connection. `broken-stream`: the answer ended without its end. `not-understood`: not in its dialect.
+`misconfigured`: the address is none. `ours`: we called the SDK wrongly."""
+
+_STATUS: Final[Mapping[int, Kind]] = {
+    401: "credential",
+    402: "quota",
+    403: "credential",
+    404: "not-found",
+    408: "timeout",
+    409: "overloaded",
+    413: "too-large",
+    429: "rate-limit",
+    504: "timeout",
+}
+
+_CODES: Final[Mapping[str, Kind]] = {
+    # OpenAI's `code`, and `type` where there is no code.
+    "insufficient_quota": "quota",
+    "billing_hard_limit_reached": "quota",
+    "invalid_api_key": "credential",
+    "model_not_found": "not-found",
+    "context_length_exceeded": "too-large",
+    "string_above_max_length": "too-large",
+    "rate_limit_exceeded": "rate-limit",
+    "server_error": "overloaded",
+    "content_filter": "refused",
+    "content_policy_violation": "refused",
+    # Anthropic's `type`.
+    "authentication_error": "credential",
+    "permission_error": "credential",
+    "billing_error": "quota",
+    "not_found_error": "not-found",
+    "request_too_large": "too-large",
+    "rate_limit_error": "rate-limit",
+    "timeout_error": "timeout",
+    "api_error": "overloaded",
+    "overloaded_error": "overloaded",
+    "invalid_request_error": "refused",
+}
+"""What providers call their errors, where they do it in a word for programs."""
+
+_SAID: Final[Mapping[Kind, tuple[str, str]]] = {
+    "credential": ("does not accept the key", "check llm.api_key and llm.base_url"),
+    "quota": ("says that its account has no money left", "look at the account of llm.api_key"),
+    "rate-limit": ("takes no more requests now", "try again later"),
+    "overloaded": ("cannot answer now", "try again"),
+    "refused": ("refuses the request", "check llm.model"),
+    "not-found": ("refuses the request: it has no such model", "check llm.model and llm.base_url"),
+    "too-large": ("refuses the request: it is more than the model reads", "ask with fewer sources"),
+    "timeout": ("did not answer in time", "ask again"),
+    "unreachable": ("does not answer", "check llm.base_url, then ask again"),
+    "broken-stream": ("broke off", "ask again"),
+    "not-understood": ("sent what is not understood", "check llm.provider and llm.base_url"),
+    "misconfigured": ("cannot be asked", "check llm.base_url"),
+    "ours": ("was asked wrongly", "the log has the reason"),
+}
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why there will be no more of an answer.
+
+    `status` is the HTTP status where there was one; `retry_after_s` what the provider asks to wait, in seconds.
+    """
+
+    kind: Kind
+    provider: str
+    detail: str = ""
+    hint: str = ""
+    status: int | None = None
+    retry_after_s: float | None = None
+
+    def error(self) -> AdriaticError:
+        """What it is to the caller."""
+        said, hint = _SAID[self.kind]
+        parts = [f"HTTP {self.status}" if self.status else "", self.detail]
+        detail = ": ".join(filter(None, [f"{self.provider} {said}", ", ".join(filter(None, parts))]))
+        if self.retry_after_s is not None and self.kind == "rate-limit":
+            hint = f"it asks to wait {self.retry_after_s:g} s"
+        waits = {} if self.retry_after_s is None else {"retry_after_s": self.retry_after_s}
+        kinds = {"misconfigured": Unprepared, "ours": Defect}
+        return kinds.get(self.kind, DependencyUnavailable)(detail, hint=self.hint or hint, coordinates=waits)
+
+
+def name_kind(status: int | None, *codes: str | None) -> Kind:
+    """The kind of an error that a provider names: by its own word for it, else by the status."""
+    for code in codes:
+        if code and code in _CODES:
+            return _CODES[code]
+    if status is None:
+        return "overloaded"
+    return _STATUS.get(status, "overloaded" if status >= 500 else "refused")
+
+
+def read_status(error: Any, provider: str) -> Failure:
+    """An answer that is a refusal; `error` is an SDK's, with the response and the decoded body.
+
+    A message about a key can hold a part of it, so it is left out.
+    """
+    body: Mapping[str, Any] = error.body if isinstance(error.body, Mapping) else {}
+    inner = body.get("error")
+    named = inner if isinstance(inner, Mapping) else body
+    kind = name_kind(error.status_code, *(str(named.get(field) or "") for field in ("code", "type")))
+    detail = "" if kind == "credential" else str(error.message)[:REASON_CHARS_MAX]
+    return Failure(kind, provider, detail, status=error.status_code, retry_after_s=read_wait(error.response.headers))
+
+
+def read_wait(headers: Mapping[str, str]) -> float | None:
+    """What a refusal asks to wait, in seconds: `retry-after-ms`, else `retry-after` as a number."""
+    for field, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if (wait := read_seconds(headers.get(field, ""))) is not None:
+            return wait * unit_s
+    return None
+
+
+def read_exception(error: Exception, provider: str, status_error: type[Exception]) -> Failure:
+    """Any exception that an SDK, its transport or a decoder raised while an answer was read. Total."""
+    if isinstance(error, msgspec.DecodeError):
+        return Failure("not-understood", provider, str(error)[:REASON_CHARS_MAX])
+    if isinstance(error, status_error):
+        return read_status(error, provider)
+    ours = error if isinstance(error, AdriaticError) else map_error(error, provider)
+    if ours is None:
+        return Failure("broken-stream", provider, type(error).__name__)
+    if isinstance(ours, Defect):
+        return Failure("ours", provider, type(error).__name__)
+    if isinstance(ours, Unprepared):
+        return Failure("misconfigured", provider, type(error).__name__)
+    kind: Kind = "timeout" if "Timeout" in type(error).__name__ else "unreachable"
+    return Failure(kind, provider, type(error).__name__)

@@ -1,0 +1,63 @@
+"""Attempts whose process died: what they may have cost, settled once, by their bounds.
+
+Owns the statement, and how long a process may be silent. Refuses those of processes that live: `api/chat/ledger.py`
+settles them, and whoever comes second changes nothing.
+"""
+
+from __future__ import annotations
+
+from connectors.postgres.connections import Connection
+
+LEASE_S = 20.0
+"""How long a process that serves answers may be silent before it counts as dead."""
+BATCH_MAX = 1_000
+"""Attempts of one transaction."""
+
+_SETTLE_LOST = """
+  with lost as (
+    select a.*
+    from app.attempts a
+    left join ops.api_processes p on p.process_id = a.process_id
+    where a.begun_at < now() - make_interval(secs => %(lease_s)s)
+      and (p.process_id is null or p.lease_until < now())
+    order by a.begun_at
+    limit %(batch_max)s
+    for update of a skip locked
+  ),
+  settled as (
+    insert into app.usage_events (
+      tenant_id, attempt_id, session_id, user_id, key_id, provider, model, input_uncached, cache_read,
+      cache_write_5m, cache_write_1h, output_visible, reasoning, usage_source, unseen_tokens_max, outcome,
+      code, started_at, finished_at
+    )
+    select
+      tenant_id, attempt_id, session_id, user_id, key_id, provider, model,
+      (input_bytes + %(bytes_per_token)s - 1) / %(bytes_per_token)s, 0, 0, 0, 0, 0, 'estimated',
+      input_bytes - (input_bytes + %(bytes_per_token)s - 1) / %(bytes_per_token)s + output_tokens_max,
+      'failed', 'lost', begun_at, greatest(begun_at, now())
+    from lost
+    on conflict (tenant_id, attempt_id) do nothing
+  ),
+  gone as (
+    delete from app.attempts a
+    using lost
+    where a.tenant_id = lost.tenant_id and a.attempt_id = lost.attempt_id
+    returning 1
+  )
+  select count(*)
+  from gone
+"""
+
+_FORGET_PROCESSES = """
+  delete from ops.api_processes p
+  where lease_until < now() - interval '1 day'
+    and not exists (select from app.attempts a where a.process_id = p.process_id)
+"""
+
+
+def settle_lost(connection: Connection, bytes_per_token: int) -> int:
+    """Settle at most `BATCH_MAX` attempts of dead processes; how many. The role must see all tenants' rows."""
+    wanted = {"lease_s": LEASE_S, "batch_max": BATCH_MAX, "bytes_per_token": bytes_per_token}
+    row = connection.execute(_SETTLE_LOST, wanted).fetchone()
+    connection.execute(_FORGET_PROCESSES)
+    return int(row[0]) if row else 0

@@ -1,0 +1,350 @@
+"""Does the API keep what its document says? Requests made from the document, by the thousand, against a real process.
+
+Owns the run of Schemathesis: its settings, the data that requests need to be about something, and the account of what
+was asked. `make api-check` runs many cases; `test_promises.py` fewer, in the suite. Refuses to choose between checks:
+all of them are on. What is put right in a request before it is sent is what no document can say: that an id is that of
+something which is there.
+
+A failure prints a `curl` line; `--seed` brings the same cases again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import Status, events, from_schema
+from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER
+
+from api.adrs.schemas import TAG_CHARS_MAX
+from api.auth.issuer import LocalIssuer
+from api.tenants import service as tenants
+from runtime.ids import new_id
+from runtime.settings import Settings
+from tests import databases
+from tests.api.live.test_stream import variables
+from tests.api.live.world import World, made
+from tests.api.test_server import Server, serving
+from tests.copies import running_copy
+
+SEED: Final = 20_260_115
+SECONDS_MAX: Final = 150
+"""Longest run in the suite: the share of one test among all."""
+CASES: Final = 6
+"""Made-up requests of each operation and kind (fitting, not fitting), beside those that follow from its bounds."""
+TOKEN_S: Final = 3_600
+STREAM_TOKEN_S: Final = 1
+"""A live read ends when its token does."""
+LIVE: Final = "GET /v1/live/{view}"
+TEXT: Final = "# Use a ledger\n\n## Status\n\nAccepted\n\nSupersedes [ADR-1](0001-a.md)\n"
+
+
+@dataclass
+class Account:
+    """What was asked, and what was wrong."""
+
+    cases: int = 0
+    checks: int = 0
+    statuses: dict[str, Counter[int]] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def never_answered(self, operations: set[str]) -> set[str]:
+        """Operations that never did what they are for."""
+        return {each for each in operations if not any(status < 400 for status in self.statuses.get(each, ()))}
+
+    def add(self, recorder: Any) -> None:
+        for case_id, node in recorder.cases.items():
+            self.cases += 1
+            found = recorder.interactions.get(case_id)
+            label = node.value.operation.label
+            if found is not None and found.response is not None:
+                self.statuses.setdefault(label, Counter())[found.response.status_code] += 1
+            for check in recorder.checks.get(case_id, ()):
+                self.checks += 1
+                if check.status == Status.FAILURE and check.failure_info is not None:
+                    failure = check.failure_info.failure
+                    body = found.response.text[:1000] if found is not None and found.response is not None else ""
+                    told = f"{label}: {check.name}: {failure.title}\n{failure.message}\n{body}"
+                    self.faults.setdefault(
+                        f"{label} {check.name} {failure.title}", f"{told}\n{check.failure_info.code_sample}"
+                    )
+
+
+class Furniture:
+    """What is there to be asked about, made again when a request took it away."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+        self._ids: dict[str, str] = {}
+        self.chance = random.Random(SEED)
+
+    def make(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        answer = self._http.request(method, path, **more)
+        assert answer.status_code < 300, (method, path, answer.text)
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def adr(self) -> str:
+        """An ADR of two versions, with a tag and a link."""
+        made = self.make("POST", "/v1/adrs", json={"body": TEXT, "tags": ["x"]})
+        path = f"/v1/adrs/{made['adr_id']}"
+        self.make("PATCH", path, json={"body": TEXT + "\nMore.\n"}, headers={"If-Match": "*"})
+        self._http.put(f"{path}/links", json={"kind": "relates-to", "target": "ADR-1"})
+        return str(made["adr_id"])
+
+    def deleted_adr(self) -> str:
+        made = self.adr()
+        self.make("DELETE", f"/v1/adrs/{made}", headers={"If-Match": "*"})
+        return made
+
+    def feed(self) -> str:
+        """A feed that takes items: another request may have deleted or paused it."""
+        self._http.post("/v1/feeds", json={"slug": "wiki"})
+        self.make("PATCH", "/v1/feeds/wiki", json={"paused": False, "items_per_minute": 1_000_000, "name": "x"})
+        return "wiki"
+
+    def passing_feed(self) -> str:
+        """One that nobody asks about after it was deleted."""
+        slug = f"f-{self.chance.randrange(10**9)}"
+        self.make("POST", "/v1/feeds", json={"slug": slug})
+        return slug
+
+    def key(self) -> str:
+        self.feed()
+        made = self._http.post("/v1/feeds/wiki/keys", json={})
+        if made.status_code == 409:
+            for key in self._http.get("/v1/feeds/wiki").json()["keys"]:
+                self._http.delete(f"/v1/feeds/wiki/keys/{key['key_id']}")
+            made = self._http.post("/v1/feeds/wiki/keys", json={})
+        return str(made.json()["key_id"])
+
+    def job(self) -> str:
+        return str(self.make("POST", "/v1/jobs", json={"kind": "reindex"})["job_id"])
+
+    def import_(self) -> str:
+        return str(self.make("POST", "/v1/imports", json={"source": "docs/adr"})["import_id"])
+
+    def document(self) -> str:
+        name = f"{self.chance.random()}.txt"
+        return str(self.make("POST", "/v1/documents", files={"file": (name, name.encode())})["id"])
+
+    def asset(self) -> tuple[str, str]:
+        found = re.search(r"/assets/([0-9a-f]+)/([\w.-]+)", self._http.get("/").text)
+        assert found, "the page names its files"
+        return found[1], found[2]
+
+    def once(self, name: str, make: Callable[[], str], *, uses: int = 40) -> str:
+        """Mostly the same, so that requests meet what others left behind."""
+        if name not in self._ids or self.chance.randrange(uses) == 0:
+            self._ids[name] = make()
+        return self._ids[name]
+
+    def forget(self, name: str) -> None:
+        self._ids.pop(name, None)
+
+
+def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) -> None:
+    """Give a request that fits the document the ids, cursors and positions of things that are there."""
+    meta = case.meta
+    operation = case.operation.definition.raw.get("operationId", "")
+    if case.operation.label == LIVE:
+        case.headers["Authorization"] = f"Bearer {stream_token()}"
+    if "If-Match" not in (case.headers or {}):
+        for given in (case.query, case.body):
+            if isinstance(given, dict):
+                given.pop("expected_version", None)  # it may stand in the place of the header
+    if meta is None or meta.generation.mode.is_negative:
+        return
+    found: dict[str, Callable[[], str]] = {
+        "adr_id": lambda: (
+            furniture.deleted_adr() if operation == "restoreAdr" else furniture.once("adr", furniture.adr)
+        ),
+        "job_id": lambda: furniture.once("job", furniture.job),
+        "import_id": lambda: furniture.once("import", furniture.import_),
+        "document_id": lambda: furniture.once("document", furniture.document),
+        "feed": furniture.passing_feed if operation == "deleteFeed" else furniture.feed,
+        "key_id": furniture.key,
+        "digest": lambda: furniture.asset()[0],
+        "name": lambda: furniture.asset()[1],
+        "version": lambda: "1",
+        "view": lambda: "entity_counts",
+    }
+    for name in case.path_parameters or {}:
+        if name in found:
+            case.path_parameters[name] = found[name]()
+    # A part of a path is judged as it is sent: percent-encoded, and so longer than its text.
+    if len(quote(str((case.path_parameters or {}).get("tag", "")))) > TAG_CHARS_MAX:
+        case.path_parameters["tag"] = "x"
+    if operation in ("deleteAdr", "deleteDocument"):
+        furniture.forget("adr" if operation == "deleteAdr" else "document")
+    # Opaque to callers: whoever makes one up is told so.
+    for name in ("cursor", "last_event_id", "expected_version", "from", "to"):
+        if name not in ("from", "to") or operation == "diffVersions":
+            (case.query or {}).pop(name, None)
+    for name in ("Last-Event-ID", "Adriatic-Position"):
+        if name in (case.headers or {}):
+            del case.headers[name]
+    if "If-Match" in (case.headers or {}):
+        case.headers["If-Match"] = "*"
+    if operation == "removeLink":
+        case.query = {"kind": "relates-to", "target": "ADR-1"}
+    if operation == "replaceWords":
+        # A phrase must mean nothing else yet.
+        case.body = {"words": [{"subject": "status", "name": "accepted", "phrase": "abgenickt"}]}
+    filters = case.body if case.operation.label == "POST /v1/search" else case.query
+    if isinstance(filters, dict) and filters.get("log"):
+        furniture.once("adr", furniture.adr)
+        filters["log"] = "main"  # the filter takes logs that there are
+    if isinstance(case.body, dict):
+        case.body.pop("expected_version", None)
+        if "to_version" in case.body:
+            case.body["to_version"] = 1
+        if "parse_document" in case.body.values():
+            case.body["params"] = {"document_id": furniture.document()}
+
+
+def settings_of(url: str, token: str, seed: int, cases: int, seconds: float) -> SchemathesisConfig:
+    return SchemathesisConfig.from_dict(
+        {
+            "seed": seed,
+            "max-time": seconds,
+            "continue-on-failure": True,
+            "request-timeout": 30,
+            "max-stream-events": 3,
+            "auth": {"openapi": {"bearer": {"bearer": token}}},
+            "generation": {"max-examples": cases, "database": "none", "no-shrink": True},
+            # What is there to be asked about comes from `Furniture`: ids that were seen in answers would turn a request
+            # that is meant not to fit into one that does.
+            "phases": {"fuzzing": {"extra-data-sources": {"responses": False}}},
+            # Gone and too large are answers to requests that fit: the document says so of each route.
+            "checks": {
+                "positive_data_acceptance": {
+                    "expected-statuses": ["2xx", "3xx", "401", "403", "404", "409", "410", "413", "429"]
+                },
+                "missing_required_header": {"expected-statuses": ["400", "401", "403", "404", "415", "428"]},
+            },
+            # A link is named by kind and target, and not by the ADR that was made before.
+            "operations": [
+                {
+                    "include-operation-id": ["removeLink"],
+                    "checks": {"ensure_resource_availability": {"enabled": False}},
+                }
+            ],
+        }
+    )
+
+
+def run(
+    world: World, *, seed: int, cases: int, seconds: float, folder: Path, only: str = ""
+) -> tuple[Account, set[str]]:
+    """Run against a process of its own. Returns the account, and every operation of the document."""
+    settings = world.settings
+    issuer = LocalIssuer.open(settings.home, settings.auth)
+    tenant_id = asyncio.run(_make_tenant(settings))
+
+    def mint(ttl_s: int) -> str:
+        return issuer.mint(tenant_id, subject="ada", ttl_s=ttl_s).text
+
+    account = Account()
+    with serving(settings, folder, **variables(world), ADRIATIC_AUTH__LEEWAY_S="0") as server:
+        token = mint(TOKEN_S)
+        with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
+            furniture = Furniture(http)
+            schema: Any = schemathesis.openapi.from_url(
+                f"{server.url}/openapi.json", config=settings_of(server.url, token, seed, cases, seconds)
+            )
+            if only:
+                schema = schema.include(operation_id=only)
+            with _putting_right(lambda case: put_right(case, furniture, lambda: mint(STREAM_TOKEN_S))):
+                for event in from_schema(schema).execute():
+                    if isinstance(event, events.ScenarioFinished):
+                        account.add(event.recorder)
+                    if isinstance(event, events.NonFatalError | events.FatalError):
+                        account.faults[repr(event)[:200]] = _tell(event)
+            operations = {each.ok().label for each in schema.get_all_operations()}
+        _require_no_defects(server, account)
+    return account, operations
+
+
+def _tell(event: Any) -> str:
+    info = getattr(event, "info", None)
+    return f"{getattr(event, 'label', '')}: {info.format() if info is not None else event.exception!r}"
+
+
+def _require_no_defects(server: Server, account: Account) -> None:
+    for line in server.lines():
+        if line["message"] == "unexpected exception":
+            account.faults[f"log {line.get('route')}"] = str(line)[:4000]
+
+
+async def _make_tenant(settings: Settings) -> Any:
+    async with tenants.owner(settings.postgres) as connection:
+        return (await tenants.create(connection, f"promises-{new_id().hex[:12]}")).tenant_id
+
+
+@contextmanager
+def _putting_right(mend: Callable[[Any], None]) -> Iterator[None]:
+    @schemathesis.hook
+    def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
+        mend(case)
+
+    try:
+        yield
+    finally:
+        GLOBAL_HOOK_DISPATCHER.unregister(before_call)
+
+
+def tell(account: Account, operations: set[str], seed: int) -> str:
+    """What a run found, for people."""
+    lines = [*account.faults.values()]
+    lines += [
+        f"{each}: never answered below 400: {dict(account.statuses.get(each, {}))}"
+        for each in sorted(account.never_answered(operations))
+    ]
+    return "\n\n".join(
+        [
+            *lines,
+            (
+                f"{account.cases} requests, {account.checks} checks, {len(operations)} operations, "
+                f"{len(account.faults)} faults, seed {seed}"
+            ),
+        ]
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Ask the API by its document, at length.")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--cases", type=int, default=60, help="made-up requests of each operation and kind")
+    parser.add_argument("--seconds", type=float, default=1_800, help="longest run")
+    parser.add_argument("--only", default="", help="the id of one operation")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, running_copy("", ("postgres", "kafka", "registry")) as copy:
+        name = databases.template(copy.settings)
+        with databases.fresh(copy.settings, name) as settings, made(settings) as world:
+            began_s = time.monotonic()
+            account, operations = run(
+                world, seed=asked.seed, cases=asked.cases, seconds=asked.seconds, folder=Path(folder), only=asked.only
+            )
+            print(tell(account, operations, asked.seed))
+            print(f"took {time.monotonic() - began_s:.0f} s")
+    return 1 if account.faults or account.never_answered(operations) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

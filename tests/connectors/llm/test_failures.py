@@ -1,0 +1,133 @@
+"""Every way in which a provider fails has one kind, by what is written for programs, and none is left to chance."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import anthropic
+import httpx2
+import msgspec
+import openai
+import openai._exceptions
+import pytest
+
+from connectors.llm.failures import _SAID, Failure, Kind, name_kind, read_exception, read_wait
+from runtime.errors import AdriaticError, DependencyUnavailable
+from tests.connectors.test_http_errors import raised_by
+
+CLIENTS = {"openai": openai.APIStatusError, "anthropic": anthropic.APIStatusError}
+WITHOUT_RESPONSE = [
+    kind
+    for kind in raised_by(httpx2, openai, openai._exceptions, anthropic)
+    if not issubclass(kind, openai.APIStatusError | anthropic.APIStatusError)
+]
+
+
+def answered(sdk: Any, status: int, body: Any) -> Exception:
+    """What the SDK raises for a response."""
+    request = httpx2.Request("POST", "http://provider/v1/x")
+    response = httpx2.Response(status, json=body, request=request)
+    error: Exception = sdk._make_status_error("said", body=body.get("error", body), response=response)
+    return error
+
+
+@pytest.mark.parametrize("provider", CLIENTS)
+@pytest.mark.parametrize("kind", WITHOUT_RESPONSE, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_every_exception_of_an_sdk_has_a_kind(kind: type[Exception], provider: str) -> None:
+    error = kind.__new__(kind, "sk-secret")
+    failure = read_exception(error, provider, CLIENTS[provider])
+    assert failure.kind in get_args(Kind)
+    assert isinstance(failure.error(), AdriaticError)
+    assert "sk-secret" not in str(failure.error()), "an SDK's own words may quote a key"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (httpx2.ConnectTimeout(""), "timeout"),
+        (httpx2.ReadTimeout(""), "timeout"),
+        (httpx2.ConnectError(""), "unreachable"),
+        (httpx2.RemoteProtocolError(""), "unreachable"),
+        (httpx2.UnsupportedProtocol(""), "misconfigured"),
+        (httpx2.LocalProtocolError(""), "ours"),
+        (msgspec.ValidationError("no"), "not-understood"),
+        (msgspec.DecodeError("no"), "not-understood"),
+        (ConnectionResetError("no"), "broken-stream"),
+        (RuntimeError("no"), "broken-stream"),
+        (openai.APITimeoutError(httpx2.Request("POST", "http://x")), "timeout"),
+        (anthropic.APIConnectionError(request=httpx2.Request("POST", "http://x")), "unreachable"),
+    ],
+)
+def test_the_class_of_an_exception_says_what_happened(error: Exception, kind: Kind) -> None:
+    assert read_exception(error, "it", openai.APIStatusError).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (401, {"code": "invalid_api_key"}, "credential"),
+        (403, {}, "credential"),
+        (404, {"code": "model_not_found"}, "not-found"),
+        (429, {"code": "rate_limit_exceeded"}, "rate-limit"),
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, "quota"),
+        (429, {}, "rate-limit"),
+        (400, {"code": "context_length_exceeded", "type": "invalid_request_error"}, "too-large"),
+        (400, {"code": None, "type": "invalid_request_error"}, "refused"),
+        (422, {}, "refused"),
+        (500, {}, "overloaded"),
+        (503, {"type": "server_error"}, "overloaded"),
+        (504, {}, "timeout"),
+        (500, {"type": "api_error"}, "overloaded"),
+        (529, {"type": "overloaded_error"}, "overloaded"),
+        (413, {"type": "request_too_large"}, "too-large"),
+    ],
+)
+@pytest.mark.parametrize("client", ["openai", "anthropic"])
+def test_a_word_for_programs_beats_the_status(client: str, status: int, error: dict[str, Any], kind: Kind) -> None:
+    sdk: Any = openai.AsyncOpenAI(api_key="x") if client == "openai" else anthropic.AsyncAnthropic(api_key="x")
+    raised = answered(sdk, status, {"error": {"message": "rate limit? no: context length!", **error}})
+    failure = read_exception(raised, client, CLIENTS[client])
+    assert (failure.kind, failure.status) == (kind, status)
+
+
+@pytest.mark.parametrize("body", [None, "text", b"", [], {"error": "a sentence"}, {"error": {"code": 17}}])
+def test_a_body_of_any_shape_is_read(body: Any) -> None:
+    raised = answered(openai.AsyncOpenAI(api_key="x"), 418, {"error": {}})
+    raised.body = body  # type: ignore[attr-defined]
+    assert read_exception(raised, "openai", openai.APIStatusError).kind == "refused"
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_refusal_asks_to_wait(headers: dict[str, str], wait_s: float | None) -> None:
+    assert read_wait(headers) == wait_s
+
+
+def test_every_kind_says_something() -> None:
+    kinds = set(get_args(Kind))
+    assert set(_SAID) == kinds
+    for kind in kinds:
+        error = Failure(kind, "openai").error()
+        assert error.detail.startswith("openai ")
+        assert error.hint
+
+
+def test_what_to_wait_is_said_where_it_helps() -> None:
+    error = Failure("rate-limit", "openai", retry_after_s=7).error()
+    assert isinstance(error, DependencyUnavailable)
+    assert (error.hint, error.coordinates) == ("it asks to wait 7 s", {"retry_after_s": 7})
+
+
+def test_an_unknown_word_leaves_it_to_the_status() -> None:
+    assert name_kind(429, "something_new", None) == "rate-limit"
+    assert name_kind(None, "something_new") == "overloaded"
