@@ -20,8 +20,9 @@ from runtime.settings import LlmSettings
 BYTES_PER_TOKEN = 4
 """Bytes of English text, roughly. Only used where a provider did not say, and then the ledger says `estimated`."""
 
-Finish = Literal["stop", "length", "refused", "other"]
-"""Why the model ended: by itself, at the bound of its answer, because it refuses, or something that we do not know."""
+Finish = Literal["stop", "length", "tool-calls", "refused", "other"]
+"""Why the model ended: by itself, at the bound of its answer, to have tools called, because it refuses, or something
+that we do not know."""
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -58,6 +59,29 @@ class Quoted(msgspec.Struct, frozen=True):
     number: int
 
 
+class Thought(msgspec.Struct, frozen=True):
+    """The next piece of what the model thinks before it speaks. A provider that signs its thoughts sends the signature
+    with the last piece of each; without it the thought cannot be given back in the next turn."""
+
+    text: str
+    signature: str = ""
+
+
+class CallBegun(msgspec.Struct, frozen=True):
+    """The model begins to write a call of a tool. Calls are numbered from 0 in their order; pieces name the number."""
+
+    index: int
+    call_id: str
+    name: str
+
+
+class CallPiece(msgspec.Struct, frozen=True):
+    """The next piece of the arguments of a call: JSON in pieces, which is whole only at the end of the answer."""
+
+    index: int
+    arguments: str
+
+
 class TokenUsage(msgspec.Struct, frozen=True):
     """All tokens so far, not those since the last time. `complete`: the provider will not count further."""
 
@@ -77,7 +101,8 @@ class Failed(msgspec.Struct, frozen=True):
     failure: Failure
 
 
-Event = Started | Delta | Quoted | TokenUsage | Done | Failed
+Event = Started | Delta | Quoted | Thought | CallBegun | CallPiece | TokenUsage | Done | Failed
+"""What begins an answer is the first of `Delta`, `Quoted`, `Thought` and `CallBegun`: content."""
 
 
 class Provider(Protocol):

@@ -69,6 +69,37 @@ class PromptMessage(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
 
 
+class Tool(msgspec.Struct, frozen=True):
+    """What a model may ask to be called. `parameters` is a JSON schema, as text."""
+
+    name: str
+    description: str
+    parameters: str
+
+
+class Choosing(msgspec.Struct, frozen=True):
+    """How the model is to choose among the tools: `auto` as it likes, `none`, `required` one of them, or the one that
+    has this name."""
+
+    mode: Literal["auto", "none", "required", "named"] = "auto"
+    name: str = ""
+
+
+class Form(msgspec.Struct, frozen=True):
+    """The form that the answer is to have: JSON, of this schema (as text; empty is any JSON)."""
+
+    name: str = "answer"
+    schema: str = ""
+
+
+class Sampling(msgspec.Struct, frozen=True):
+    """How the model is to choose its words. None and empty: as the provider does by itself."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+
+
 class Prompt(msgspec.Struct, frozen=True):
     """One question, with what was said before it. A model reads `system` and `messages`; what needs no model reads
     `passages`, the best first."""
@@ -77,11 +108,17 @@ class Prompt(msgspec.Struct, frozen=True):
     messages: tuple[PromptMessage, ...]
     passages: tuple[Passage, ...]
     output_tokens_max: int
+    tools: tuple[Tool, ...] = ()
+    choosing: Choosing = Choosing()
+    form: Form | None = None
+    sampling: Sampling = Sampling()
 
     @property
     def size_bytes(self) -> int:
         """What the provider reads, for an estimate of its tokens."""
-        return len(self.system.encode()) + sum(size_of(part) for message in self.messages for part in message.parts)
+        said = sum(size_of(part) for message in self.messages for part in message.parts)
+        offered = sum(len(field.encode()) for tool in self.tools for field in msgspec.structs.astuple(tool))
+        return len(self.system.encode()) + said + offered + len(self.form.schema.encode() if self.form else b"")
 
 
 IMAGE_BYTES_COUNTED = 6_400
