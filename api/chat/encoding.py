@@ -25,7 +25,7 @@ class StoredEvent(msgspec.Struct, frozen=True, array_like=True):
     data: msgspec.Raw
 
 
-class Place(Protocol):
+class AnswerCursor(Protocol):
     """A reader's place in an answer, whether the answer is in memory or in the table."""
 
     @property
@@ -61,14 +61,14 @@ def encode(answer_id: UUID, number: int, event: ChatEvent | StoredEvent) -> byte
     return sse.encode_frame(stored.name, bytes(stored.data), f"{answer_id}.{number}")
 
 
-async def frames(place: Place) -> AsyncIterator[bytes]:
-    """The bytes of a response: what is there at once, then each event as it comes. Closes the place at the end."""
+async def frames(cursor: AnswerCursor) -> AsyncIterator[bytes]:
+    """The bytes of a response: what is there at once, then each event as it comes. Closes the cursor at the end."""
     try:
-        while not place.at_end:
-            events = await place.read(sse.KEEP_ALIVE_S)
+        while not cursor.at_end:
+            events = await cursor.read(sse.KEEP_ALIVE_S)
             if events:
-                yield b"".join(encode(place.answer_id, number, event) for number, event in events)
-            elif not place.at_end:
+                yield b"".join(encode(cursor.answer_id, number, event) for number, event in events)
+            elif not cursor.at_end:
                 yield sse.KEEP_ALIVE
     finally:
-        place.close()
+        cursor.close()
