@@ -7,8 +7,8 @@ import signal
 
 import click
 
-from connectors.llm.fake.scripts import MODEL_PREFIX, SCRIPT_HEADER, Pace, describe, is_script
-from connectors.llm.fake.server import FakeLlm, listening
+from connectors.llm.fake.scripts import MODEL_PREFIX, SCRIPT_HEADER, FakePace, describe, is_script
+from connectors.llm.fake.server import FakeLlm, listen
 from runtime.errors import InvalidInput, Misconfigured
 
 PORT = 8090
@@ -54,16 +54,16 @@ def fake_llm(host: str, port: int, script: str, ttft_ms: float, gap_ms: float, c
     """
     if not is_script(script):
         raise InvalidInput(f"there is no script {script}", hint=f"one of {', '.join(describe())}")
-    asyncio.run(_serve(FakeLlm(script, Pace(ttft_ms / 1_000, gap_ms / 1_000, chunks)), host, port))
+    asyncio.run(_serve(FakeLlm(script, FakePace(ttft_ms / 1_000, gap_ms / 1_000, chunks)), host, port))
 
 
 async def _serve(fake: FakeLlm, host: str, port: int) -> None:
-    """Until a signal to end."""
+    """Serve until a signal to end."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        async with listening(fake, host, port):
+        async with listen(fake, host, port):
             click.echo(f"the fake provider listens: {fake.url}", err=True)
             click.echo(f"a script by header: {SCRIPT_HEADER}; by model: {MODEL_PREFIX}<script>", err=True)
             await stop.wait()

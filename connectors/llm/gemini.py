@@ -43,7 +43,7 @@ from runtime.settings import LlmSettings
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 CONNECTIONS_MAX = 1_000
-"""As the SDKs of the other providers have it; `llm.streams_max` is bounded by it."""
+"""The SDKs of the other providers have as many, and `llm.streams_max` is bounded by it."""
 IDLE_S_MAX = 60.0
 """How long a connection that nobody uses is kept, in seconds: a new one costs the first word some 50 ms."""
 ERROR_BYTES_MAX = 65_536

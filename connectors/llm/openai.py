@@ -114,7 +114,7 @@ class OpenAIDecoder:
 
     def decode(self, event: ServerEvent) -> Sequence[Event]:
         if event.data == b"[DONE]":
-            return [self._done()]
+            return [self._conclude()]
         chunk = _DECODER.decode(event.data)
         if chunk.error:
             return [Failed(_read_error(chunk.error))]
@@ -134,7 +134,7 @@ class OpenAIDecoder:
     def end(self) -> Done | Failed:
         return remote.break_off("openai")
 
-    def _done(self) -> Done | Failed:
+    def _conclude(self) -> Done | Failed:
         if not self._finish:
             return remote.break_off("openai", _WITHOUT_REASON)
         # A call that was demanded by its name ends with `stop`, and so do all calls on some servers.

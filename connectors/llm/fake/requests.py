@@ -50,7 +50,7 @@ class FakeQuestion(msgspec.Struct, frozen=True):
 
 
 def name_dialect(path: str) -> DialectName:
-    """Whose path it is. Raises `NotFound`."""
+    """The dialect that has this path. Raises `NotFound`."""
     if path == "/v1/chat/completions":
         return "openai"
     if path == "/v1/messages":

@@ -62,7 +62,7 @@ class Reply(msgspec.Struct, frozen=True):
     steps: Iterable[Step] = ()
 
 
-class Pace(msgspec.Struct, frozen=True):
+class FakePace(msgspec.Struct, frozen=True):
     """How fast an answer is written: seconds until its first chunk, seconds between two, and how many there are."""
 
     first_s: float = 0.0
@@ -73,7 +73,7 @@ class Pace(msgspec.Struct, frozen=True):
 class FakeAnswer:
     """One answer to one question, in pieces that a script puts together."""
 
-    def __init__(self, question: FakeQuestion, pace: Pace) -> None:
+    def __init__(self, question: FakeQuestion, pace: FakePace) -> None:
         self.question = question
         self.pace = pace
         self._frames = write_frames(question)
@@ -315,7 +315,7 @@ def choose_script(request: ReceivedRequest, model: str, default: str) -> str:
     return named or (by_model if is_script(by_model) else default)
 
 
-def reply(request: ReceivedRequest, default: str, pace: Pace, now: datetime) -> tuple[FakeQuestion, Reply]:
+def reply(request: ReceivedRequest, default: str, pace: FakePace, now: datetime) -> tuple[FakeQuestion, Reply]:
     """What is done with a request. Raises `NotFound` and `InvalidInput` for one that no provider would take."""
     question = read_question(request)
     script = choose_script(request, question.model, default)

@@ -17,7 +17,7 @@ import msgspec
 from connectors.llm.fake.bills import Bill, Bills, Outcome
 from connectors.llm.fake.frames import write_refusal
 from connectors.llm.fake.requests import FakeQuestion, ReceivedRequest, name_dialect
-from connectors.llm.fake.scripts import Cut, Pace, Pause, Reply, reply
+from connectors.llm.fake.scripts import Cut, FakePace, Pause, Reply, reply
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import CallerError, InvalidInput, NotFound
 
@@ -35,7 +35,7 @@ _ENCODER = msgspec.json.Encoder()
 class FakeLlm:
     """One fake provider: its books, and what it does with each request. Its `url` is known when it listens."""
 
-    def __init__(self, script: str, pace: Pace, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, script: str, pace: FakePace, clock: Clock = SYSTEM_CLOCK) -> None:
         self.url = ""
         self.bills = Bills()
         self.clock = clock
@@ -212,7 +212,7 @@ class _Connection(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def listening(fake: FakeLlm, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[FakeLlm]:
+async def listen(fake: FakeLlm, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[FakeLlm]:
     """Serve until the end of the block. Port 0 is one that is free; `OSError` when it cannot be had."""
     loop = asyncio.get_running_loop()
     connections: set[_Connection] = set()

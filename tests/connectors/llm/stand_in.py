@@ -11,9 +11,9 @@ from typing import Any
 
 from connectors.llm.fake.bills import Bill, Outcome
 from connectors.llm.fake.requests import FakeQuestion, ReceivedRequest, name_dialect
-from connectors.llm.fake.scripts import Pace, Pause, Reply, Send
+from connectors.llm.fake.scripts import FakePace, Pause, Reply, Send
 from connectors.llm.fake.scripts import Step as FakeStep
-from connectors.llm.fake.server import FakeLlm, listening
+from connectors.llm.fake.server import FakeLlm, listen
 
 Step = bytes | float
 """Bytes to send, or seconds to pause."""
@@ -25,7 +25,7 @@ class StandIn(FakeLlm):
     """`script` is what is sent after the headers. `status` other than 200 sends `body` as JSON instead."""
 
     def __init__(self) -> None:
-        super().__init__("whole", Pace())
+        super().__init__("whole", FakePace())
         self.script: Sequence[Step] = ()
         self.status = 200
         self.body: Any = {}
@@ -60,7 +60,7 @@ class StandIn(FakeLlm):
 @asynccontextmanager
 async def standing_in() -> AsyncIterator[StandIn]:
     stand_in = StandIn()
-    async with listening(stand_in):
+    async with listen(stand_in):
         yield stand_in
 
 

@@ -125,7 +125,7 @@ def test_blocks_that_we_do_not_know_are_left_out() -> None:
 # --- Gemini ---------------------------------------------------------------------------------------------------------
 
 
-def part(*parts: dict[str, Any], finish: str | None = None, **usage: int) -> dict[str, Any]:
+def part(*parts: dict[str, Any], finish: str = "", **usage: int) -> dict[str, Any]:
     candidate: dict[str, Any] = {"content": {"parts": [*parts], "role": "model"}, "index": 0}
     if finish:
         candidate["finishReason"] = finish
@@ -134,13 +134,12 @@ def part(*parts: dict[str, Any], finish: str | None = None, **usage: int) -> dic
 
 
 def test_usage_is_cumulative_and_said_when_it_changes() -> None:
-    counts = {"prompt": 30, "cachedContent": 10, "toolUsePrompt": 4}
     events = decode(
         GeminiDecoder(),
-        part({"text": "One"}, **counts),
-        part({"text": " two"}, **counts),
-        part({"text": "."}, **counts, candidates=3, thoughts=7),
-        part(finish="STOP", **counts, candidates=4, thoughts=7),
+        part({"text": "One"}, prompt=30, cachedContent=10, toolUsePrompt=4),
+        part({"text": " two"}, prompt=30, cachedContent=10, toolUsePrompt=4),
+        part({"text": "."}, prompt=30, cachedContent=10, toolUsePrompt=4, candidates=3, thoughts=7),
+        part(finish="STOP", prompt=30, cachedContent=10, toolUsePrompt=4, candidates=4, thoughts=7),
     )
     read = Tokens(input_uncached=24, cache_read=10)
     assert [event for event in events if isinstance(event, TokenUsage)] == [

@@ -16,8 +16,8 @@ import pytest
 
 from connectors.llm.fake.bills import BILLS_MAX, INPUT_MICRO_USD, OUTPUT_MICRO_USD, Bills
 from connectors.llm.fake.requests import ReceivedRequest, read_question, sample
-from connectors.llm.fake.scripts import Pace, Pause, Send, choose_script, describe, is_script, reply
-from connectors.llm.fake.server import BODY_BYTES_MAX, HEAD_BYTES_MAX, FakeLlm, listening
+from connectors.llm.fake.scripts import FakePace, Pause, Send, choose_script, describe, is_script, reply
+from connectors.llm.fake.server import BODY_BYTES_MAX, HEAD_BYTES_MAX, FakeLlm, listen
 from runtime.errors import InvalidInput, NotFound
 from tests.patience import PATIENCE_S
 
@@ -33,7 +33,7 @@ def request(path: str, body: Any, **headers: str) -> ReceivedRequest:
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeLlm]:
-    async with listening(FakeLlm("whole", Pace(chunks=4))) as running:
+    async with listen(FakeLlm("whole", FakePace(chunks=4))) as running:
         yield running
 
 
@@ -79,20 +79,20 @@ def test_what_is_described_is_a_script() -> None:
 
 
 def test_the_pace_is_kept() -> None:
-    _, found = reply(request(OPENAI, QUESTION), "whole", Pace(0.5, 0.1, 3), NOW)
+    _, found = reply(request(OPENAI, QUESTION), "whole", FakePace(0.5, 0.1, 3), NOW)
     pauses = [step.seconds for step in found.steps if isinstance(step, Pause)]
     assert pauses == [0.5, 0.1, 0.1]
 
 
 def test_a_bound_that_was_asked_for_ends_an_answer() -> None:
-    _, found = reply(request(OPENAI, {**QUESTION, "max_tokens": 2}), "whole", Pace(chunks=5), NOW)
+    _, found = reply(request(OPENAI, {**QUESTION, "max_tokens": 2}), "whole", FakePace(chunks=5), NOW)
     sent = [step for step in found.steps if isinstance(step, Send)]
     assert sum(step.tokens for step in sent) == 2
     assert b'"finish_reason":"length"' in b"".join(step.data for step in sent)
 
 
 def test_steps_are_made_as_they_are_played() -> None:
-    _, found = reply(request(OPENAI, QUESTION), "endless", Pace(), NOW)
+    _, found = reply(request(OPENAI, QUESTION), "endless", FakePace(), NOW)
     steps = iter(found.steps)
     assert sum(step.tokens for step in (next(steps) for _ in range(2_000)) if isinstance(step, Send)) > 900
 
@@ -191,7 +191,7 @@ async def test_a_request_has_a_bound(fake: FakeLlm, head: bytes) -> None:
 
 
 async def test_a_client_that_does_not_read_holds_up_the_writing() -> None:
-    async with listening(FakeLlm("endless", Pace())) as fake:
+    async with listen(FakeLlm("endless", FakePace())) as fake:
         reader, writer = await connect(fake)
         body = json.dumps(QUESTION).encode()
         writer.write(f"POST {OPENAI} HTTP/1.1\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
@@ -248,6 +248,6 @@ async def test_the_sdks_read_calls_and_forms(fake: FakeLlm) -> None:
 )
 def test_behind_a_result_there_is_no_further_call(path: str, last: dict[str, Any]) -> None:
     asked = request(path, {**QUESTION, "max_tokens": 9, **last})
-    question, found = reply(asked, "tools", Pace(chunks=2), NOW)
+    question, found = reply(asked, "tools", FakePace(chunks=2), NOW)
     assert question.after_tool
     assert sum(step.tokens for step in found.steps if isinstance(step, Send)) == 2

@@ -25,8 +25,8 @@ from connectors.llm import (
 )
 from connectors.llm.fake.bills import Bill
 from connectors.llm.fake.requests import DialectName
-from connectors.llm.fake.scripts import MODEL_PREFIX, RETRY_AFTER_S, SCRIPTS, WAITS, Pace
-from connectors.llm.fake.server import FakeLlm, listening
+from connectors.llm.fake.scripts import MODEL_PREFIX, RETRY_AFTER_S, SCRIPTS, WAITS, FakePace
+from connectors.llm.fake.server import FakeLlm, listen
 from connectors.llm.prompts import Prompt, PromptMessage, Text, Tool
 from runtime.settings import LlmSettings
 from tests.patience import PATIENCE_S
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.parametrize("dialect", get_args(DialectName))
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeLlm]:
-    async with listening(FakeLlm("whole", Pace(chunks=CHUNKS))) as running:
+    async with listen(FakeLlm("whole", FakePace(chunks=CHUNKS))) as running:
         yield running
 
 
@@ -233,7 +233,11 @@ async def test_an_answer_without_an_end_is_ended(fake: FakeLlm, dialect: str) ->
 async def test_closing_closes_the_connection_and_ends_the_bill(fake: FakeLlm, dialect: str, script: str) -> None:
     asked = provider(fake, dialect, script)
     events = asked.stream(PROMPT)
-    reading = asyncio.create_task(anext(aiter(events)))
+
+    async def read() -> Event:
+        return await anext(events)
+
+    reading = asyncio.create_task(read())
     if script == "stall":  # Gemini says nothing before the first text
         await until_asked(fake)
     else:
