@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from connectors.llm import Delta, Done, Event, Failed, Provider, Started, Tokens, TokenUsage, build
+from connectors.llm import Delta, Done, Event, Failed, Provider, Started, Thought, Tokens, TokenUsage, build
+from connectors.llm.fake.frames import write_frames
+from connectors.llm.fake.requests import FakeQuestion, name_dialect
 from connectors.llm.prompts import ask
 from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import LlmSettings
@@ -116,8 +118,7 @@ async def test_what_is_asked(dialect: Dialect, server: StandIn) -> None:
     (asked,), (headers,) = server.requests, server.seen_headers
     assert asked["path"] == dialect.path
     assert dialect is GEMINI or (asked["stream"], asked["model"]) == (True, "some-model")
-    sent = {"anthropic": "x-api-key", "openai": "authorization", "gemini": "x-goog-api-key"}
-    assert "key-1" in headers[sent[dialect.name]]
+    assert "key-1" in headers["x-goog-api-key" if dialect is GEMINI else "authorization"]
     assert "Be brief." in str(asked)
 
 
@@ -178,6 +179,14 @@ async def test_silence(dialect: Dialect, server: StandIn, begun: bool) -> None:
     events = await events_of(dialect.provider(server.url, first_token_s=0.2, idle_s=0.3))
     assert ("fell silent" if begun else "did not begin") in failure(events).detail
     await asyncio.wait_for(server.closed.wait(), PATIENCE_S)
+
+
+async def test_a_thought_begins_an_answer(dialect: Dialect, server: StandIn) -> None:
+    frames = write_frames(FakeQuestion(name_dialect(dialect.path), "m", 1))
+    server.script = [dialect.start, frames.think("Hm."), SILENT_S]
+    events = await events_of(dialect.provider(server.url, idle_s=0.3))
+    assert Thought("Hm.") in events
+    assert "fell silent" in failure(events).detail
 
 
 async def test_pings_do_not_count_as_an_answer(server: StandIn) -> None:
