@@ -91,6 +91,24 @@ def test_a_call_without_an_id_gets_one() -> None:
     assert begun == CallBegun(0, "call-0", "find")
 
 
+def test_usage_that_grows_is_complete_at_the_end() -> None:
+    first, last = ({"prompt_tokens": 5, "completion_tokens": count} for count in (1, 2))
+    events = decode(
+        OpenAIDecoder(), chunk({"content": "x"}, usage=first), chunk({"content": "y"}, "stop", usage=last), b"[DONE]"
+    )
+    assert [event for event in events if isinstance(event, TokenUsage)] == [
+        TokenUsage(Tokens(input_uncached=5, output_visible=1), complete=False),
+        TokenUsage(Tokens(input_uncached=5, output_visible=2), complete=True),
+    ]
+
+
+@pytest.mark.parametrize("error", ["out of memory", {"message": "out of memory"}, {"code": 500, "message": "x"}, {}])
+def test_an_error_has_many_forms(error: Any) -> None:
+    last = decode(OpenAIDecoder(), chunk({"content": "x"}), {"error": error})[-1]
+    assert isinstance(last, Failed)
+    assert last.failure.kind == "overloaded"
+
+
 @pytest.mark.parametrize("tokens", [-1, TOKENS_MAX + 1])
 def test_what_is_no_number_of_tokens_is_not_counted(tokens: int) -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": tokens, "total_tokens": 5}

@@ -140,7 +140,7 @@ async def test_an_answer_that_breaks_is_no_answer(fake: FakeLlm, dialect: str, s
 
 @pytest.mark.parametrize("script", STALLED)
 async def test_silence_ends_and_closes_the_connection(fake: FakeLlm, dialect: str, script: str) -> None:
-    waits = {"idle_s": 0.3} if STALLED[script] else {"first_token_s": 0.3 if script == "hang" else 2.0}
+    waits = {"idle_s": 1.0} if STALLED[script] else {"first_token_s": 0.3 if script == "hang" else 2.0}
     events = await events_of(provider(fake, dialect, script, **waits))
     assert isinstance(events[-1], Failed)
     assert (events[-1].failure.kind, text_of(events)) == ("timeout", STALLED[script])
