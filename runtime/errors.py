@@ -21,6 +21,7 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     ├── CallerError             whoever called: told at once, nothing changed
     │   ├── InvalidInput, NotFound, Gone, Conflict, PreconditionRequired, TooLarge, TooSlow, UnsupportedMedia
     │   ├── Unauthenticated, Forbidden, RateLimited
+    │   │   └── BudgetExceeded          over a budget of money, which says when it resets
     │   └── Misconfigured           settings that do not make sense
     └── (programmer errors are assertions, not classes)
 
@@ -223,6 +224,12 @@ class RateLimited(CallerError):
 
     code = "rate-limited"
     status = 429
+
+
+class BudgetExceeded(RateLimited):
+    """A budget has less left than this takes. The detail says which, and the hint when it begins anew."""
+
+    code = "budget-exceeded"
 
 
 class Misconfigured(CallerError):

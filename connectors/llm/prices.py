@@ -47,7 +47,8 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def cost(self, tokens: Tokens) -> int:
         """Micro-USD, rounded up."""
         counted = zip(msgspec.structs.astuple(tokens), msgspec.structs.astuple(self), strict=True)
-        return -(-sum(count * rate for count, rate in counted) // PER_TOKENS)
+        total: int = sum(count * rate for count, rate in counted)
+        return -(-total // PER_TOKENS)
 
     @property
     def dearest_input(self) -> int:
