@@ -79,7 +79,7 @@ def set_budget(level: Level, period: Period, limit: str, subject: str, where: Wh
 @click.argument("budget_id", type=click.UUID)
 @where_options
 def remove_budget(budget_id: UUID, where: Where) -> None:
-    """Remove a budget. One that is not there is fine."""
+    """Remove a budget; what was spent stays in the ledger."""
     with where.connect(PATIENCE_S_MAX) as remote:
         remote.send("DELETE", f"{PATH}/{budget_id}")
 

@@ -106,7 +106,7 @@ _SEED = """
   group by b.tenant_id, b.budget_id, now_in.begins
 """
 
-_REMOVE = "delete from app.budgets where tenant_id = $1 and budget_id = $2"
+_REMOVE = "delete from app.budgets where tenant_id = $1 and budget_id = $2 returning budget_id"
 
 
 async def read(database: Database, tenant_id: UUID) -> list[BudgetState]:
@@ -140,10 +140,11 @@ async def replace(database: Database, principal: Principal, wanted: NewBudget) -
 
 
 async def remove(database: Database, tenant_id: UUID, budget_id: UUID) -> None:
-    """The budget limits nobody any more; what the ledger says stays. One that is not there is fine."""
+    """The budget limits nobody any more; what the ledger says stays. Raises `NotFound`."""
     async with tenant_transaction(database, tenant_id) as connection:
         await connection.execute(_LOCK, tenant_id)
-        await connection.execute(_REMOVE, tenant_id, budget_id)
+        if not await connection.fetchval(_REMOVE, tenant_id, budget_id):
+            raise NotFound(f"there is no budget {budget_id} here", hint="GET /v1/budgets lists them")
 
 
 async def _read(connection: Connection, tenant_id: UUID, budget_id: UUID | None) -> list[BudgetState]:

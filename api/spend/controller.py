@@ -61,12 +61,12 @@ class BudgetController(Controller):
         """
         return await budgets.replace(database, principal, data)
 
-    @delete("/{budget_id:uuid}", "Remove a budget", None, "It limits nobody any more.", status=204)
+    @delete("/{budget_id:uuid}", "Remove a budget", None, "It limits nobody any more.", status=204, errors=(404,))
     async def remove_budget(
         self,
         database: Db,
         principal: By,
         budget_id: Annotated[UUID, PathParameter(description="The budget's id.")],
     ) -> None:
-        """What was spent stays in the ledger. Removing one that is not there is fine."""
+        """What was spent stays in the ledger."""
         await budgets.remove(database, principal.tenant_id, budget_id)
