@@ -180,7 +180,7 @@ class Meter:
         if not used.unseen_tokens_max:
             return Charge(price.price_id, cost, 0)
         if used.source == "estimated":
-            cost_max = price.bound(self.prompt_bytes, self.output_tokens_max)
+            cost_max = price.cost_at_most(self.prompt_bytes, self.output_tokens_max)
         else:
             more = (
                 msgspec.structs.replace(used.tokens, **{bucket: count + used.unseen_tokens_max})
@@ -216,7 +216,7 @@ async def begin(database: Database, process_id: UUID, attempt: Attempt, meter: M
             *(attempt.tenant_id, attempt.attempt_id, process_id, attempt.session_id, attempt.user_id, attempt.key_id),
             *(meter.provider, meter.model, meter.prompt_bytes, meter.output_tokens_max),
             *(price and price.price_id, price and price.estimate(meter.prompt_bytes, 0)),
-            price and price.bound(meter.prompt_bytes, meter.output_tokens_max),
+            price and price.cost_at_most(meter.prompt_bytes, meter.output_tokens_max),
         )
         await purse.open(connection)
 

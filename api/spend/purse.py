@@ -43,8 +43,9 @@ _RESERVE = """
 
 
 class Purse:
-    """Of one attempt. `open` once, in the transaction that puts the attempt into the books; then `top_up` after each
-    event after which it `is_short`. There is nothing to close: settling the attempt gives back what is left."""
+    """The purse of one attempt. `open` it once, in the transaction that puts the attempt into the books; then `top_up`
+    after each event after which it `is_short`. There is nothing to close: settling the attempt gives back what is left.
+    """
 
     def __init__(self, database: Database, tenant_id: UUID, attempt_id: UUID, meter: Meter, clock: Clock) -> None:
         self._database = database

@@ -97,7 +97,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What an attempt costs as a rule that reads so many bytes and writes so many tokens, in micro-USD."""
         return self.cost(Tokens(input_uncached=-(-input_bytes // BYTES_PER_TOKEN), output_visible=output_tokens))
 
-    def bound(self, input_tokens_max: int, output_tokens_max: int) -> int:
+    def cost_at_most(self, input_tokens_max: int, output_tokens_max: int) -> int:
         """The most that an attempt can cost that reads and writes at most so many tokens, in micro-USD: each token in
         the dearest bucket of its side."""
         rates = [self.rates]

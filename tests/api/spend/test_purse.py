@@ -326,7 +326,7 @@ class Adversary:
         (1.0, 0),
         # A provider that counts four times the input and twice the output that the bytes say: for each attempt in
         # flight at most its bound, less what it reserved at first.
-        (2.0, IN_FLIGHT * (PRICE.bound(PROMPT_BYTES, 2_000) - FIRST)),
+        (2.0, IN_FLIGHT * (PRICE.cost_at_most(PROMPT_BYTES, 2_000) - FIRST)),
     ],
 )
 async def test_a_budget_is_never_passed_by_more_than_the_bound_and_the_books_close(

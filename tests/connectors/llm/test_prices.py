@@ -169,7 +169,7 @@ def test_a_long_request_is_dearer_in_all_its_tokens() -> None:
 @pytest.mark.parametrize("row", [row for row in ROWS if row.long_rates], ids=lambda row: row.price_id)
 @pytest.mark.parametrize("read", [0, 50_000, 100_001, 900_000])
 def test_no_tokens_cost_more_than_their_bound(row: Price, read: int) -> None:
-    bound = row.bound(read, 1_000)
+    bound = row.cost_at_most(read, 1_000)
     for spread in (
         Tokens(input_uncached=read, reasoning=1_000),
         Tokens(cache_write_1h=read, output_visible=1_000),
