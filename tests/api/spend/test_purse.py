@@ -10,15 +10,18 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import psycopg
 import pytest
 
 from api.spend import budgets
 from api.spend.purse import LOOK_BYTES, MARGIN_TOKENS, PIECE_TOKENS
 from connectors.llm import BYTES_PER_TOKEN, Tokens, TokenUsage
 from connectors.llm.prices import Price
+from connectors.postgres import attempts
 from runtime.errors import BudgetExceeded, DependencyUnavailable, Forbidden
 from runtime.settings import Settings
 from tests.api.spend.books import PRICE, PROMPT_BYTES, Asking, Books, keeping
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.stack
 
@@ -163,6 +166,27 @@ async def test_an_attempt_is_settled_once_whoever_comes_second(books: Books, mon
     with pytest.raises(DependencyUnavailable, match="settled already"):
         await write_on(dying)
     assert await books.states() == {"org ": (150 + FIRST, 0)}
+
+
+async def test_no_lease_comes_after_its_attempt_was_settled(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that counts as dead, and is not, asks for more while somebody settles what it left."""
+    ada = await books.user()
+    await books.budget(ada, "org", 10_000)
+    dying = await Asking(books, ada, dies=True).begin()
+    monkeypatch.setattr(attempts, "LEASE_S", 0.0)
+    waiting = "select exists (select from pg_stat_activity where datname = $1 and wait_event_type = 'Lock')"
+    with psycopg.connect(books.settings.postgres.dsn("flows")) as flows:
+        assert attempts.settle_lost(flows, BYTES_PER_TOKEN) == 1
+        writing = asyncio.create_task(write_on(dying))
+        for _ in range(round(PATIENCE_S / 0.05)):
+            if await books.admin.fetchval(waiting, books.settings.postgres.database):
+                break
+            await asyncio.sleep(0.05)
+        assert not writing.done()
+    with pytest.raises(DependencyUnavailable, match="settled already"):
+        await writing
+    assert await books.states() == {"org ": (FIRST, 0)}
+    assert await books.count("app.leases") == 0
 
 
 async def test_a_lost_attempt_without_budgets_costs_what_it_was_given_to_read(
