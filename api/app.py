@@ -49,6 +49,7 @@ from api.page.controller import PageController
 from api.requests import ApiRequest, refuse_ambiguity
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
+from api.spend.controller import BudgetController
 from api.usage.controller import UsageController
 from api.words.controller import WordController
 from connectors import embedders, llm
@@ -76,6 +77,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     LiveController,
     ActivityController,
     UsageController,
+    BudgetController,
     WordController,
 )
 """The routes whose bounds are fixed; `routes` has them all."""

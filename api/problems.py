@@ -10,7 +10,9 @@ from __future__ import annotations
 import http
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response
@@ -55,8 +57,12 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: list[FieldProblem] = []
     current_version: int | None = None
     position: int | None = None
+    budget_id: UUID | None = None
+    limit_micro_usd: int | None = None
+    resets_at: datetime | None = None
 
 
+_OF_A_BUDGET = ("budget_id", "limit_micro_usd", "resets_at")
 _ROUTING_CODES = {404: "no-such-route", 405: "method-not-allowed", 413: "too-large"}
 _ROUTING_HINTS = {
     404: "GET /openapi.json lists the routes; ids in paths are UUIDs",
@@ -77,7 +83,9 @@ def handlers() -> ExceptionHandlersMap:
 
 def problem_of(error: AdriaticError, path: str, request_id: str) -> Problem:
     """The same for a response that has begun, whose status nobody can change any more."""
-    return _problem(_status(error), error.code, error.detail, error.hint, path, request_id)
+    problem = _problem(_status(error), error.code, error.detail, error.hint, path, request_id)
+    known = {name: value for name, value in error.coordinates.items() if name in _OF_A_BUDGET}
+    return msgspec.structs.replace(problem, **known)
 
 
 def _problem(status: int, code: str, detail: str, hint: str, path: str, request_id: str) -> Problem:

@@ -20,7 +20,8 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     │   └── Unprocessable           decoded, yet processing it raises
     ├── CallerError             whoever called: told at once, nothing changed
     │   ├── InvalidInput, NotFound, Gone, Conflict, PreconditionRequired, TooLarge, TooSlow, UnsupportedMedia
-    │   ├── Unauthenticated, Forbidden, RateLimited, Stopped
+    │   ├── Unauthenticated, Forbidden, Stopped, RateLimited
+    │   │   └── BudgetExceeded          over a budget of money, which says when it resets
     │   └── Misconfigured           settings that do not make sense
     └── (programmer errors are assertions, not classes)
 
@@ -230,6 +231,12 @@ class Stopped(CallerError):
 
     code = "stopped"
     status = 409
+
+
+class BudgetExceeded(RateLimited):
+    """A budget has less left than this takes. The detail says which, and the hint when it begins anew."""
+
+    code = "budget-exceeded"
 
 
 class Misconfigured(CallerError):

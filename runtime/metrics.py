@@ -158,6 +158,11 @@ CHATS_UNRECORDED = Counter(
 CHATS_LOST = Counter(
     "adriatic_chats_lost_total", "Answers whose process died; what they may have cost is in the ledger, by its bound."
 )
+BUDGET_REFUSALS = Counter(
+    "adriatic_budget_refusals_total",
+    "Attempts that a budget of the level refused, or ended: exceeded, or unpriced, whose price is not known.",
+    ["level", "reason"],
+)
 CHAT_CITATIONS = Counter(
     "adriatic_chat_citations_total", "Citations in answers: verified, or unsupported and dropped.", ["verdict"]
 )

@@ -265,6 +265,9 @@ class LlmSettings(_Section):
     idle_s: float = Field(20.0, gt=0, description="Between two pieces of an answer, in seconds.")
     total_s: float = Field(300.0, gt=0, description="One whole answer, in seconds.")
     output_tokens_max: int = Field(2_048, gt=0, description="Longest answer, in tokens of the model.")
+    prices: Path | None = Field(
+        None, description="A price list of your own, for models whose price is not in `schemas/prices/prices.toml`."
+    )
     streams_max: int = Field(
         256, gt=0, le=1_000, description="Answers that one API process streams at a time (connections of an SDK: 1000)."
     )

@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "demo": "adriatic.cli.demo:demo",
     "feed": "adriatic.cli.feeds:feed",
     "usage": "adriatic.cli.usage:usage",
+    "budgets": "adriatic.cli.budgets:budgets",
     "live": "adriatic.cli.live:live",
     "tenant": "adriatic.cli.tenants:tenant",
     "token": "adriatic.cli.tenants:token",

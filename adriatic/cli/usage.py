@@ -103,8 +103,13 @@ def cells(spent: UsageTotals) -> list[str]:
 
 
 def money(spent: UsageTotals) -> str:
-    """US dollars to the millionth, exactly: no binary fraction is in between."""
+    """What attempts cost, and whether some are missing in it."""
     if spent.cost_micro_usd is None:
         return "unknown" if spent.attempts else "-"
-    whole, micro = divmod(spent.cost_micro_usd, MICRO_USD)
-    return f"{'at least ' if spent.unpriced else ''}${whole:,}.{micro:06d}"
+    return ("at least " if spent.unpriced else "") + dollars(spent.cost_micro_usd)
+
+
+def dollars(micro_usd: int) -> str:
+    """US dollars to the millionth, exactly: no binary fraction is in between."""
+    whole, micro = divmod(micro_usd, MICRO_USD)
+    return f"${whole:,}.{micro:06d}"

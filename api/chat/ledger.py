@@ -1,8 +1,9 @@
 """The books: an attempt is in `app.attempts` before its provider is asked, and in `app.usage_events` when it ended.
 
 Owns the two rows and the counting of one attempt. An attempt is settled at most once, so writing again after a lost
-connection changes nothing; what a process that died left is settled by `streams/lost_attempts.py`. Refuses prices: a
-cost that is not known is null, never 0.
+connection changes nothing; what a process that died left is settled by `streams/lost_attempts.py`. A row that comes
+moves the counters of budgets and ends its leases in the same transaction (`schemas/sql/0027_budgets.sql`). Refuses to
+know prices (`connectors/llm/prices.py`): a cost whose price is not known is null, never 0.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import msgspec
 from api.chat.limits import LimitStanding, UseLimits
 from api.chat.schemas import UsageSource
 from api.db import Database, tenant_transaction
+from api.spend.purse import Purse
 from connectors.llm import BYTES_PER_TOKEN, Tokens, TokenUsage
+from connectors.llm.prices import Price
 from runtime import metrics
 from runtime.clock import Clock
 
@@ -26,9 +29,9 @@ Outcome = Literal["completed", "failed", "cancelled"]
 _BEGIN = """
   insert into app.attempts (
     tenant_id, attempt_id, process_id, session_id, user_id, key_id, provider, model, input_bytes,
-    output_tokens_max, begun_at
+    output_tokens_max, price_id, cost_read_micro_usd, cost_max_micro_usd, begun_at
   )
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now())
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now())
   on conflict (tenant_id, attempt_id) do nothing
 """
 
@@ -40,10 +43,12 @@ _END = """
 _SETTLE = """
   insert into app.usage_events (
     tenant_id, attempt_id, session_id, user_id, provider, model, input_uncached, cache_read, cache_write_5m,
-    cache_write_1h, output_visible, reasoning, cost_micro_usd, usage_source, unseen_tokens_max, outcome, code,
-    first_token_ms, started_at, finished_at, key_id
+    cache_write_1h, output_visible, reasoning, price_id, cost_micro_usd, unseen_cost_max_micro_usd,
+    usage_source, unseen_tokens_max, outcome, code, first_token_ms, started_at, finished_at, key_id
   )
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+  values (
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
+  )
   on conflict (tenant_id, attempt_id) do nothing
 """
 
@@ -69,6 +74,15 @@ class SpentTokens(NamedTuple):
     unseen_tokens_max: int
 
 
+class Charge(NamedTuple):
+    """What an attempt cost so far, in micro-USD, by the row of the price list that `price_id` names. At most
+    `unseen_cost_max_micro_usd` more were charged. All three are None where the price is not known."""
+
+    price_id: str | None = None
+    cost_micro_usd: int | None = None
+    unseen_cost_max_micro_usd: int | None = None
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One row."""
 
@@ -81,18 +95,27 @@ class Entry(msgspec.Struct, frozen=True):
     first_token_ms: int | None
     started_at: datetime
     finished_at: datetime
-    cost_micro_usd: int | None = None
+    charge: Charge = Charge()
 
 
 class Meter:
     """Counts one attempt while it runs. `prompt_bytes` is what the provider reads, and `output_tokens_max` what it may
-    write; both are 0 for one that counts none."""
+    write; both are 0 for one that counts none. `price` is that of the model asked for, when it is asked: a price that
+    changes meanwhile, or another name that the provider has for itself, changes nothing."""
 
     def __init__(
-        self, provider: str, model: str, clock: Clock, *, prompt_bytes: int = 0, output_tokens_max: int = 0
+        self,
+        provider: str,
+        model: str,
+        clock: Clock,
+        *,
+        prompt_bytes: int = 0,
+        output_tokens_max: int = 0,
+        price: Price | None = None,
     ) -> None:
         self.provider = provider
         self.model = model
+        self.price = price
         self.started_at = clock.now()
         self.first_token_s: float | None = None
         self._clock = clock
@@ -122,6 +145,11 @@ class Meter:
         self._usage = usage
 
     @property
+    def written_bytes(self) -> int:
+        """What came of the answer, in bytes of its text."""
+        return self._answer_bytes
+
+    @property
     def first_token_ms(self) -> int | None:
         return None if self.first_token_s is None else round(self.first_token_s * 1000)
 
@@ -144,6 +172,28 @@ class Meter:
     def _unwritten(self, tokens: Tokens) -> int:
         return max(0, self.output_tokens_max - tokens.output_visible - tokens.reasoning)
 
+    def charge(self, used: SpentTokens) -> Charge:
+        """What `used` costs, and how much more it can be: where nobody counted up to the bound of the attempt, where
+        the input was counted by what may have been written beside it."""
+        price = self.price
+        if price is None:
+            return Charge()
+        cost = price.cost(used.tokens)
+        if not used.unseen_tokens_max:
+            return Charge(price.price_id, cost, 0)
+        if used.source == "estimated":
+            cost_max = price.cost_at_most(self.prompt_bytes, self.output_tokens_max)
+        else:
+            more = (
+                msgspec.structs.replace(used.tokens, **{bucket: count + used.unseen_tokens_max})
+                for bucket, count in (
+                    ("output_visible", used.tokens.output_visible),
+                    ("reasoning", used.tokens.reasoning),
+                )
+            )
+            cost_max = max(map(price.cost, more))
+        return Charge(price.price_id, cost, max(0, cost_max - cost))
+
     def entry(self, attempt: Attempt, outcome: Outcome, code: str) -> Entry:
         used = self.measure()
         for bucket, count in msgspec.structs.asdict(used.tokens).items():
@@ -154,15 +204,22 @@ class Meter:
             started_at=self.started_at,
             # A clock that was set back must not make an answer end before it began.
             finished_at=max(self.started_at, self._clock.now()),
+            charge=self.charge(used),
         )
 
 
 async def begin(
-    database: Database, process_id: UUID, attempt: Attempt, meter: Meter, limits: UseLimits | None = None
+    database: Database,
+    process_id: UUID,
+    attempt: Attempt,
+    meter: Meter,
+    purse: Purse,
+    limits: UseLimits | None = None,
 ) -> Sequence[LimitStanding]:
-    """Put an attempt into the books, before its provider is asked, and count it against the limits that are given.
-    Raises `RateLimited` when one is used up, `DependencyUnavailable` when the database does not take it: then nobody
-    may be asked, and nothing was used."""
+    """Put an attempt into the books, reserve what it takes as a rule, and count it against the limits that are given,
+    before its provider is asked. Nobody may be asked when it raises, and nothing was used: `RateLimited` when a limit
+    is used up, `DependencyUnavailable` when the database does not take it, else as `Purse.open` does."""
+    price = meter.price
     async with tenant_transaction(database, attempt.tenant_id) as connection:
         standings: Sequence[LimitStanding] = ()
         if limits:
@@ -171,7 +228,10 @@ async def begin(
             _BEGIN,
             *(attempt.tenant_id, attempt.attempt_id, process_id, attempt.session_id, attempt.user_id, attempt.key_id),
             *(meter.provider, meter.model, meter.prompt_bytes, meter.output_tokens_max),
+            *(price and price.price_id, price and price.estimate(meter.prompt_bytes, 0)),
+            price and price.cost_at_most(meter.prompt_bytes, meter.output_tokens_max),
         )
+        await purse.open(connection)
     return standings
 
 
@@ -184,6 +244,6 @@ async def settle(database: Database, entry: Entry) -> None:
             _SETTLE,
             *(attempt.tenant_id, attempt.attempt_id, attempt.session_id, attempt.user_id, entry.provider, entry.model),
             *msgspec.structs.astuple(used.tokens),
-            *(entry.cost_micro_usd, used.source, used.unseen_tokens_max),
+            *(*entry.charge, used.source, used.unseen_tokens_max),
             *(entry.outcome, entry.code, entry.first_token_ms, entry.started_at, entry.finished_at, attempt.key_id),
         )

@@ -28,7 +28,8 @@ from api.chat.presence import Presence
 from api.chat.schemas import OnDisconnect
 from api.chat.writing import AnswerWriter
 from api.db import Database
-from connectors.llm import Provider
+from api.spend.purse import Purse
+from connectors.llm import Provider, prices
 from connectors.llm.extractive import ExtractiveProvider
 from connectors.llm.prompts import Prompt
 from runtime import metrics
@@ -73,6 +74,7 @@ class AnswerSupervisor:
         self, database: Database, settings: LlmSettings, limits: LimitSettings, provider: Provider, clock: Clock
     ) -> None:
         self._limits = UseLimits(limits)
+        self._prices = prices.load(settings.prices)
         self._database = database
         self._settings = settings
         self._provider = provider
@@ -149,12 +151,14 @@ class AnswerSupervisor:
     # --- the task of an answer --------------------------------------------------------------------------------------
 
     def _meter(self, provider: Provider, prompt: Prompt) -> Meter:
+        price = self._prices.find(provider.name, provider.model, self._clock.now())
         if provider.name == self._extractive.name:
-            return Meter(provider.name, provider.model, self._clock)
+            return Meter(provider.name, provider.model, self._clock, price=price)
         return Meter(
             *(provider.name, provider.model, self._clock),
             prompt_bytes=prompt.size_bytes,
             output_tokens_max=prompt.output_tokens_max,
+            price=price,
         )
 
     async def _write(self, run: _Run) -> None:
@@ -172,12 +176,13 @@ class AnswerSupervisor:
             run.writer.fail(OperatingError("something went wrong on our side", hint="the log has the reason"))
 
     async def _ask(self, run: _Run) -> None:
-        """Put it into the books first, then ask the provider."""
-        writer = run.writer
+        """Put it into the books first, with what it may spend, then ask the provider."""
+        writer, attempt = run.writer, run.attempt
+        purse = Purse(self._database, attempt.tenant_id, attempt.attempt_id, writer.meter, self._clock)
         # Passages as they stand cost nobody anything.
         limits = self._limits if run.provider.name != self._extractive.name else None
-        began = ledger.begin(self._database, self._presence.process_id, run.attempt, writer.meter, limits)
-        run.beginning = asyncio.create_task(began, name=f"begin {run.attempt.attempt_id}")
+        began = ledger.begin(self._database, self._presence.process_id, attempt, writer.meter, purse, limits)
+        run.beginning = asyncio.create_task(began, name=f"begin {attempt.attempt_id}")
         writer.answer.standings = await asyncio.shield(run.beginning)
         if run.kept:
             await self.keeper.begin(run.kept)
@@ -185,6 +190,8 @@ class AnswerSupervisor:
             writer.meter.ask()
             async for event in events:
                 writer.hear(event)
+                if purse.is_short and not writer.answer.ended:
+                    await purse.top_up()
 
     # --- the end of it ----------------------------------------------------------------------------------------------
 

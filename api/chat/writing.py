@@ -87,4 +87,4 @@ class AnswerWriter:
 
     def _usage(self) -> schemas.UsageSpent:
         used = self.meter.measure()
-        return schemas.UsageSpent(*used, None, self.meter.first_token_ms)
+        return schemas.UsageSpent(*used, self.meter.charge(used).cost_micro_usd, self.meter.first_token_ms)

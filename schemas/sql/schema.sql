@@ -335,6 +335,11 @@ CREATE TABLE app.attempts (
     input_bytes bigint NOT NULL,
     output_tokens_max bigint NOT NULL,
     begun_at timestamp with time zone NOT NULL,
+    price_id text,
+    cost_read_micro_usd bigint,
+    cost_max_micro_usd bigint,
+    CONSTRAINT attempts_cost_max_micro_usd_check CHECK ((cost_max_micro_usd >= 0)),
+    CONSTRAINT attempts_cost_read_micro_usd_check CHECK ((cost_read_micro_usd >= 0)),
     CONSTRAINT attempts_input_bytes_check CHECK ((input_bytes >= 0)),
     CONSTRAINT attempts_key_id_check CHECK (((length(key_id) >= 1) AND (length(key_id) <= 255))),
     CONSTRAINT attempts_output_tokens_max_check CHECK ((output_tokens_max >= 0))
@@ -367,6 +372,101 @@ GRANT SELECT ON TABLE app.attempts TO adriatic_search;
 GRANT SELECT,INSERT,DELETE ON TABLE app.attempts TO adriatic_api;
 
 GRANT UPDATE(process_id) ON TABLE app.attempts TO adriatic_flows;
+GRANT UPDATE(process_id) ON TABLE app.attempts TO adriatic_api;
+
+CREATE FUNCTION app.budget_covers(level text, subject text, user_id uuid, key_id text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN ((level = 'org'::text) OR ((level = 'user'::text) AND (subject = (user_id)::text)) OR ((level = 'key'::text) AND (subject = COALESCE(key_id, ''::text))));
+
+CREATE TABLE app.budget_windows (
+    tenant_id uuid NOT NULL,
+    budget_id uuid NOT NULL,
+    begins timestamp with time zone NOT NULL,
+    spent_micro_usd bigint DEFAULT 0 NOT NULL,
+    reserved_micro_usd bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT budget_windows_reserved_micro_usd_check CHECK ((reserved_micro_usd >= 0)),
+    CONSTRAINT budget_windows_spent_micro_usd_check CHECK ((spent_micro_usd >= 0))
+);
+
+ALTER TABLE ONLY app.budget_windows FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.budget_windows
+    ADD CONSTRAINT budget_windows_pkey PRIMARY KEY (tenant_id, budget_id, begins);
+
+ALTER TABLE ONLY app.budget_windows
+    ADD CONSTRAINT budget_windows_tenant_id_budget_id_fkey FOREIGN KEY (tenant_id, budget_id) REFERENCES app.budgets(tenant_id, budget_id) ON DELETE CASCADE;
+
+ALTER TABLE app.budget_windows ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.budget_windows FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.budget_windows TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.budget_windows TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT ON TABLE app.budget_windows TO adriatic_flows;
+GRANT SELECT ON TABLE app.budget_windows TO adriatic_cdc;
+GRANT SELECT ON TABLE app.budget_windows TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.budget_windows TO adriatic_api;
+
+GRANT UPDATE(spent_micro_usd) ON TABLE app.budget_windows TO adriatic_api;
+GRANT UPDATE(spent_micro_usd) ON TABLE app.budget_windows TO adriatic_flows;
+
+GRANT UPDATE(reserved_micro_usd) ON TABLE app.budget_windows TO adriatic_api;
+GRANT UPDATE(reserved_micro_usd) ON TABLE app.budget_windows TO adriatic_flows;
+
+CREATE TABLE app.budgets (
+    tenant_id uuid NOT NULL,
+    budget_id uuid NOT NULL,
+    level text NOT NULL,
+    subject text NOT NULL,
+    period text NOT NULL,
+    limit_micro_usd bigint NOT NULL,
+    created_by uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT budgets_check CHECK (((level = 'org'::text) = (subject = ''::text))),
+    CONSTRAINT budgets_level_check CHECK ((level = ANY (ARRAY['org'::text, 'user'::text, 'key'::text]))),
+    CONSTRAINT budgets_limit_micro_usd_check CHECK (((limit_micro_usd >= 0) AND (limit_micro_usd <= '1000000000000000'::bigint))),
+    CONSTRAINT budgets_period_check CHECK ((period = ANY (ARRAY['day'::text, 'month'::text, 'prepaid'::text]))),
+    CONSTRAINT budgets_subject_check CHECK ((length(subject) <= 255))
+);
+
+ALTER TABLE ONLY app.budgets FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.budgets
+    ADD CONSTRAINT budgets_pkey PRIMARY KEY (tenant_id, budget_id);
+
+ALTER TABLE ONLY app.budgets
+    ADD CONSTRAINT budgets_tenant_id_level_subject_period_key UNIQUE (tenant_id, level, subject, period);
+
+ALTER TABLE ONLY app.budgets
+    ADD CONSTRAINT budgets_tenant_id_created_by_fkey FOREIGN KEY (tenant_id, created_by) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE ONLY app.budgets
+    ADD CONSTRAINT budgets_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE app.budgets ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.budgets FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.budgets TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.budgets TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.budgets TO adriatic_flows;
+GRANT SELECT ON TABLE app.budgets TO adriatic_cdc;
+GRANT SELECT ON TABLE app.budgets TO adriatic_search;
+GRANT SELECT,INSERT,DELETE ON TABLE app.budgets TO adriatic_api;
+
+GRANT UPDATE(limit_micro_usd) ON TABLE app.budgets TO adriatic_api;
+
+GRANT UPDATE(created_by) ON TABLE app.budgets TO adriatic_api;
+
+CREATE FUNCTION app.budgets_lock(tenant_id uuid) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN hashtextextended(((tenant_id)::text || '/budgets'::text), (0)::bigint);
 
 CREATE FUNCTION app.count_used_tokens() RETURNS trigger
     LANGUAGE plpgsql
@@ -807,6 +907,41 @@ GRANT SELECT ON TABLE app.jobs TO adriatic_cdc;
 GRANT SELECT ON TABLE app.jobs TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.jobs TO adriatic_api;
 
+CREATE TABLE app.leases (
+    tenant_id uuid NOT NULL,
+    attempt_id uuid NOT NULL,
+    budget_id uuid NOT NULL,
+    begins timestamp with time zone NOT NULL,
+    reserved_micro_usd bigint NOT NULL,
+    CONSTRAINT leases_reserved_micro_usd_check CHECK ((reserved_micro_usd >= 0))
+);
+
+ALTER TABLE ONLY app.leases FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.leases
+    ADD CONSTRAINT leases_pkey PRIMARY KEY (tenant_id, attempt_id, budget_id);
+
+CREATE INDEX leases_by_budget ON app.leases USING btree (tenant_id, budget_id);
+
+ALTER TABLE ONLY app.leases
+    ADD CONSTRAINT leases_tenant_id_budget_id_fkey FOREIGN KEY (tenant_id, budget_id) REFERENCES app.budgets(tenant_id, budget_id) ON DELETE CASCADE;
+
+CREATE POLICY cdc ON app.leases FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.leases TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.leases ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.leases TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,DELETE ON TABLE app.leases TO adriatic_flows;
+GRANT SELECT ON TABLE app.leases TO adriatic_cdc;
+GRANT SELECT ON TABLE app.leases TO adriatic_search;
+GRANT SELECT,INSERT,DELETE ON TABLE app.leases TO adriatic_api;
+
+GRANT UPDATE(reserved_micro_usd) ON TABLE app.leases TO adriatic_api;
+GRANT UPDATE(reserved_micro_usd) ON TABLE app.leases TO adriatic_flows;
+
 CREATE TABLE app.limit_uses (
     tenant_id uuid NOT NULL,
     subject text NOT NULL,
@@ -1027,6 +1162,130 @@ GRANT SELECT ON TABLE app.reader_words TO adriatic_cdc;
 GRANT SELECT ON TABLE app.reader_words TO adriatic_search;
 GRANT SELECT,INSERT,DELETE ON TABLE app.reader_words TO adriatic_api;
 
+CREATE FUNCTION app.reserve(attempt uuid, amount bigint) RETURNS TABLE(budget_id uuid, level text, period text, limit_micro_usd bigint, unspent_micro_usd bigint, left_micro_usd bigint, resets_at timestamp with time zone, is_refused boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    asked app.attempts;
+    bound record;
+    tightest record;
+    remaining bigint;
+begin
+    -- Whoever settles it for a process that counts as dead waits, or was here first: a lease must not come after the row.
+    select * into asked from app.attempts a where a.tenant_id = app.current_tenant() and a.attempt_id = attempt for key share;
+    if asked.attempt_id is null then
+        is_refused := true;
+        return next;
+        return;
+    end if;
+    perform pg_advisory_xact_lock_shared(app.budgets_lock(asked.tenant_id));
+    insert into app.budget_windows (tenant_id, budget_id, begins)
+    select b.tenant_id, b.budget_id, app.window_begin(b.period, b.created_at, asked.begun_at)
+    from app.budgets b
+    where b.tenant_id = asked.tenant_id and app.budget_covers(b.level, b.subject, asked.user_id, asked.key_id)
+        and app.window_begin(b.period, b.created_at, asked.begun_at) is not null
+    order by b.budget_id
+    on conflict do nothing;
+    for bound in
+        select b.*, w.begins, b.limit_micro_usd - w.spent_micro_usd as unspent,
+               b.limit_micro_usd - w.spent_micro_usd - w.reserved_micro_usd as remaining
+        from app.budgets b join app.budget_windows w on w.tenant_id = b.tenant_id and w.budget_id = b.budget_id
+            and w.begins = app.window_begin(b.period, b.created_at, asked.begun_at)
+        where b.tenant_id = asked.tenant_id and app.budget_covers(b.level, b.subject, asked.user_id, asked.key_id)
+        order by b.budget_id
+        for update of w
+    loop
+        if remaining is null or bound.remaining < remaining then
+            tightest := bound;
+            remaining := bound.remaining;
+        end if;
+    end loop;
+    if remaining is null then
+        return;
+    end if;
+    is_refused := amount is null or remaining < amount;
+    if not is_refused then
+        with moved as (
+            update app.budget_windows w
+            set reserved_micro_usd = w.reserved_micro_usd + amount
+            from app.budgets b
+            where b.tenant_id = asked.tenant_id and app.budget_covers(b.level, b.subject, asked.user_id, asked.key_id)
+                and w.tenant_id = b.tenant_id and w.budget_id = b.budget_id
+                and w.begins = app.window_begin(b.period, b.created_at, asked.begun_at)
+            returning w.tenant_id, w.budget_id, w.begins
+        )
+        insert into app.leases as l (tenant_id, attempt_id, budget_id, begins, reserved_micro_usd)
+        select m.tenant_id, attempt, m.budget_id, m.begins, amount from moved m
+        on conflict on constraint leases_pkey
+        do update set reserved_micro_usd = l.reserved_micro_usd + excluded.reserved_micro_usd;
+    end if;
+    budget_id := tightest.budget_id;
+    level := tightest.level;
+    period := tightest.period;
+    limit_micro_usd := tightest.limit_micro_usd;
+    unspent_micro_usd := tightest.unspent;
+    left_micro_usd := remaining;
+    resets_at := app.window_end(tightest.period, tightest.begins);
+    return next;
+end
+$$;
+
+CREATE FUNCTION app.settle_budgets() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform pg_advisory_xact_lock_shared(app.budgets_lock(t.tenant_id))
+    from (select distinct n.tenant_id from settled n order by 1) t;
+    if not exists (select from app.budgets b join settled n on n.tenant_id = b.tenant_id) then
+        return null;
+    end if;
+    insert into app.budget_windows (tenant_id, budget_id, begins)
+    select distinct b.tenant_id, b.budget_id, app.window_begin(b.period, b.created_at, n.started_at)
+    from app.budgets b join settled n on n.tenant_id = b.tenant_id
+    where app.budget_covers(b.level, b.subject, n.user_id, n.key_id)
+        and app.window_begin(b.period, b.created_at, n.started_at) is not null
+    order by 1, 2, 3
+    on conflict do nothing;
+    -- In the order in which everybody locks them.
+    perform
+    from app.budget_windows w
+    where (w.tenant_id, w.budget_id, w.begins) in (
+        select b.tenant_id, b.budget_id, app.window_begin(b.period, b.created_at, n.started_at)
+        from app.budgets b join settled n on n.tenant_id = b.tenant_id
+        where app.budget_covers(b.level, b.subject, n.user_id, n.key_id)
+        union
+        select l.tenant_id, l.budget_id, l.begins
+        from app.leases l join settled n on n.tenant_id = l.tenant_id and n.attempt_id = l.attempt_id)
+    order by w.tenant_id, w.budget_id, w.begins
+    for update;
+    update app.budget_windows w
+    set spent_micro_usd = w.spent_micro_usd + moved.cost
+    from (
+        select b.tenant_id, b.budget_id, app.window_begin(b.period, b.created_at, n.started_at) as begins,
+               sum(n.cost_micro_usd)::bigint as cost
+        from app.budgets b join settled n on n.tenant_id = b.tenant_id
+        where app.budget_covers(b.level, b.subject, n.user_id, n.key_id) and n.cost_micro_usd > 0
+        group by 1, 2, 3
+    ) moved
+    where w.tenant_id = moved.tenant_id and w.budget_id = moved.budget_id and w.begins = moved.begins;
+    with ended as (
+        delete from app.leases l
+        using settled n
+        where l.tenant_id = n.tenant_id and l.attempt_id = n.attempt_id
+        returning l.tenant_id, l.budget_id, l.begins, l.reserved_micro_usd
+    )
+    update app.budget_windows w
+    set reserved_micro_usd = w.reserved_micro_usd - moved.reserved
+    from (select e.tenant_id, e.budget_id, e.begins, sum(e.reserved_micro_usd)::bigint as reserved
+          from ended e group by 1, 2, 3) moved
+    where w.tenant_id = moved.tenant_id and w.budget_id = moved.budget_id and w.begins = moved.begins;
+    return null;
+end
+$$;
+
 CREATE VIEW app.source_versions WITH (security_invoker='true') AS
  SELECT adr_versions.tenant_id,
     'adr'::text AS kind,
@@ -1110,18 +1369,21 @@ CREATE TABLE app.usage_events (
     finished_at timestamp with time zone NOT NULL,
     key_id text,
     unseen_tokens_max bigint DEFAULT 0 NOT NULL,
-    CONSTRAINT is_bounded CHECK (((((((COALESCE(octet_length(provider), 0) + COALESCE(octet_length(model), 0)) + COALESCE(octet_length(usage_source), 0)) + COALESCE(octet_length(outcome), 0)) + COALESCE(octet_length(code), 0)) + COALESCE(octet_length(key_id), 0)) <= 983040)),
+    price_id text,
+    unseen_cost_max_micro_usd bigint,
+    CONSTRAINT is_bounded CHECK ((((((((COALESCE(octet_length(provider), 0) + COALESCE(octet_length(model), 0)) + COALESCE(octet_length(usage_source), 0)) + COALESCE(octet_length(outcome), 0)) + COALESCE(octet_length(code), 0)) + COALESCE(octet_length(key_id), 0)) + COALESCE(octet_length(price_id), 0)) <= 983040)),
     CONSTRAINT usage_events_cache_read_check CHECK ((cache_read >= 0)),
     CONSTRAINT usage_events_cache_write_1h_check CHECK ((cache_write_1h >= 0)),
     CONSTRAINT usage_events_cache_write_5m_check CHECK ((cache_write_5m >= 0)),
     CONSTRAINT usage_events_check CHECK ((finished_at >= started_at)),
-    CONSTRAINT usage_events_cost_micro_usd_check CHECK ((cost_micro_usd > 0)),
+    CONSTRAINT usage_events_cost_micro_usd_check CHECK ((cost_micro_usd >= 0)),
     CONSTRAINT usage_events_first_token_ms_check CHECK ((first_token_ms >= 0)),
     CONSTRAINT usage_events_input_uncached_check CHECK ((input_uncached >= 0)),
     CONSTRAINT usage_events_key_id_check CHECK (((length(key_id) >= 1) AND (length(key_id) <= 255))),
     CONSTRAINT usage_events_outcome_check CHECK ((outcome = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text]))),
     CONSTRAINT usage_events_output_visible_check CHECK ((output_visible >= 0)),
     CONSTRAINT usage_events_reasoning_check CHECK ((reasoning >= 0)),
+    CONSTRAINT usage_events_unseen_cost_max_micro_usd_check CHECK ((unseen_cost_max_micro_usd >= 0)),
     CONSTRAINT usage_events_unseen_tokens_max_check CHECK ((unseen_tokens_max >= 0)),
     CONSTRAINT usage_events_usage_source_check CHECK ((usage_source = ANY (ARRAY['provider'::text, 'partial'::text, 'estimated'::text])))
 );
@@ -1132,6 +1394,8 @@ ALTER TABLE ONLY app.usage_events
     ADD CONSTRAINT usage_events_pkey PRIMARY KEY (tenant_id, attempt_id);
 
 CREATE INDEX usage_events_recent ON app.usage_events USING btree (tenant_id, started_at DESC, attempt_id);
+
+CREATE TRIGGER budgets AFTER INSERT ON app.usage_events REFERENCING NEW TABLE AS settled FOR EACH STATEMENT EXECUTE FUNCTION app.settle_budgets();
 
 CREATE TRIGGER count_used_tokens AFTER INSERT ON app.usage_events FOR EACH ROW WHEN ((new.provider <> 'extractive'::text)) EXECUTE FUNCTION app.count_used_tokens();
 
@@ -1188,6 +1452,16 @@ GRANT SELECT ON TABLE app.users TO adriatic_flows;
 GRANT SELECT ON TABLE app.users TO adriatic_cdc;
 GRANT SELECT ON TABLE app.users TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.users TO adriatic_api;
+
+CREATE FUNCTION app.window_begin(period text, created_at timestamp with time zone, moment timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN CASE WHEN (period <> 'prepaid'::text) THEN date_trunc(period, moment, 'UTC'::text) WHEN (moment >= created_at) THEN created_at ELSE NULL::timestamp with time zone END;
+
+CREATE FUNCTION app.window_end(period text, begins timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN CASE WHEN (period <> 'prepaid'::text) THEN (((begins AT TIME ZONE 'UTC'::text) + (('1 '::text || period))::interval) AT TIME ZONE 'UTC'::text) ELSE NULL::timestamp with time zone END;
 
 CREATE TABLE mv.activity (
     tenant_id uuid NOT NULL,

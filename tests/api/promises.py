@@ -143,6 +143,10 @@ class Furniture:
         name = f"{self.chance.random()}.txt"
         return str(self.make("POST", "/v1/documents", files={"file": (name, name.encode())})["id"])
 
+    def budget(self) -> str:
+        wanted = {"level": "key", "subject": "web", "period": "day", "limit_micro_usd": 10**9}
+        return str(self.make("PUT", "/v1/budgets", json=wanted)["budget_id"])
+
     def asset(self) -> tuple[str, str]:
         found = re.search(r"/assets/([0-9a-f]+)/([\w.-]+)", self._http.get("/").text)
         assert found, "the page names its files"
@@ -177,6 +181,7 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         "job_id": lambda: furniture.once("job", furniture.job),
         "import_id": lambda: furniture.once("import", furniture.import_),
         "document_id": lambda: furniture.once("document", furniture.document),
+        "budget_id": furniture.budget,
         "feed": furniture.passing_feed if operation == "deleteFeed" else furniture.feed,
         "key_id": furniture.key,
         "digest": lambda: furniture.asset()[0],
@@ -206,6 +211,8 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
     if operation == "replaceWords":
         # A phrase must mean nothing else yet.
         case.body = {"words": [{"subject": "status", "name": "accepted", "phrase": "abgenickt"}]}
+    if operation == "setBudget" and isinstance(case.body, dict):
+        case.body |= {"level": "key", "subject": "batch"}  # only an organisation has no subject, and only a user an id
     filters = case.body if case.operation.label == "POST /v1/search" else case.query
     if isinstance(filters, dict) and filters.get("log"):
         furniture.once("adr", furniture.adr)

@@ -103,12 +103,14 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     started = await tenant.post("/v1/imports", {"source": "x"})
     job = await tenant.post("/v1/jobs", {"kind": "reindex"})
     feed = await tenant.post("/v1/feeds", {"slug": "x"})
+    budget = await tenant.put("/v1/budgets", {"level": "org", "period": "day", "limit_micro_usd": 10**9})
     document = await tenant.request("POST", "/v1/documents", files={"file": ("x.txt", b"x")})
     return {
         "adr_id": adr["adr_id"],
         "import_id": started.json()["import_id"],
         "job_id": job.json()["job_id"],
         "document_id": document.json()["id"],
+        "budget_id": budget.json()["budget_id"],
         "version": "1",
         "tag": "x",
         "feed": "x",

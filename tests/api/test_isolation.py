@@ -23,7 +23,7 @@ pytestmark = pytest.mark.stack
 
 METHODS = ("get", "post", "put", "patch", "delete")
 UPLOAD = "multipart/form-data"
-IDS = ("adr_id", "import_id", "job_id", "document_id", "key_id")
+IDS = ("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id")
 
 
 class Household:
@@ -59,6 +59,9 @@ class Household:
         )
         corpus.near(caller.tenant_id, UUID(adr["adr_id"]), found)
         await caller.put("/v1/words", {"words": [{"subject": "status", "name": "accepted", "phrase": word}]})
+        budget = await caller.put(
+            "/v1/budgets", {"level": "key", "period": "day", "limit_micro_usd": 10**6, "subject": word}
+        )
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
         corpus.views(caller.tenant_id)
         uploaded = await caller.request(
@@ -70,6 +73,7 @@ class Household:
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
             "job_id": job.json()["job_id"],
+            "budget_id": budget.json()["budget_id"],
             "document_id": uploaded.json()["id"],
             "feed": f"feed{word}",
             "key_id": made.json()["key"]["key_id"],

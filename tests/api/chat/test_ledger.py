@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from api.chat.ledger import Attempt, Meter
 from connectors.llm import Tokens, TokenUsage
+from connectors.llm.prices import Price, Rates
 from runtime.clock import ManualClock
 from runtime.ids import new_id
 
@@ -53,4 +56,39 @@ def test_the_first_token_is_timed_once() -> None:
     entry = measured.entry(ATTEMPT, "completed", "")
     assert entry.first_token_ms == 250
     assert (entry.finished_at - entry.started_at).total_seconds() == 1.25
-    assert entry.cost_micro_usd is None
+    assert entry.charge == (None, None, None), "without a price nothing is said, and not zero"
+
+
+DAY = date(2026, 1, 1)
+PRICE = Price(
+    "test", "model", DAY, "made up", DAY, Rates(1_000_000, 100_000, 1_000_000, 3_000_000, 5_000_000, 7_000_000)
+)
+
+
+def priced(*, asked: bool = True) -> Meter:
+    made = Meter("test", "model", ManualClock(), prompt_bytes=401, output_tokens_max=100, price=PRICE)
+    if asked:
+        made.ask()
+    return made
+
+
+def test_a_cost_is_of_the_tokens_and_what_nobody_saw_is_as_dear_as_it_can_be() -> None:
+    measured = priced()
+    assert measured.charge(measured.measure()) == (PRICE.price_id, 101, 401 * 3 + 100 * 7 - 101)
+    measured.usage(TokenUsage(READ, complete=False))
+    measured.text("x" * 41)
+    # Its input is counted: only what it may have written beside the 11 tokens is not known.
+    assert measured.charge(measured.measure()) == (PRICE.price_id, 25 + 100 + 11 * 5, 89 * 7)
+    measured.usage(TokenUsage(READ, complete=True))
+    assert measured.charge(measured.measure()) == (PRICE.price_id, 25 + 100 + 5, 0)
+
+
+def test_what_was_never_asked_costs_nothing() -> None:
+    never = priced(asked=False)
+    assert never.entry(ATTEMPT, "failed", "budget-exceeded").charge == (PRICE.price_id, 0, 0)
+
+
+def test_the_price_is_that_of_the_model_asked_for() -> None:
+    measured = priced()
+    measured.model = "another-name"
+    assert measured.entry(ATTEMPT, "completed", "").charge.price_id == PRICE.price_id

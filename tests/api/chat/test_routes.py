@@ -119,7 +119,7 @@ async def test_without_a_key_passages_are_quoted_with_their_sources(fresh_databa
         (row,) = await ledger(world, caller)
         assert str(row["attempt_id"]) == data["start"]["attempt_id"]
         assert (row["provider"], row["outcome"], row["usage_source"]) == ("extractive", "completed", "provider")
-        assert row["cost_micro_usd"] is None
+        assert (row["cost_micro_usd"], row["price_id"]) == (0, "extractive/extractive/2026-01-01")
         assert row["first_token_ms"] is not None
         await idle(world)
 

@@ -1,0 +1,1 @@
+"""Money: budgets of a tenant, and what an attempt may spend of them."""

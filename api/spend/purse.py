@@ -1,0 +1,136 @@
+"""What one attempt may spend: reserved before the provider is asked, and more while it writes.
+
+Owns how much is reserved and when, and the refusal. At first that is the input by its bytes and a piece of output; then
+a further piece whenever what was counted comes near to what is reserved, so that an answer never runs ahead of its
+purse by more than one event. Refuses the counters: `schemas/sql/0027_budgets.sql` moves all levels or none, and settles
+with the ledger's row, whoever writes that. A provider that costs nothing has no purse to ask. Where the price is not
+known and a budget covers the attempt, nobody is asked.
+
+How far a budget can be passed is in `docs/decisions/0038-budgets-are-reserved-before-they-are-spent.md`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from api.db import Connection, Database, tenant_transaction
+from connectors.llm import BYTES_PER_TOKEN
+from runtime import metrics
+from runtime.clock import Clock
+from runtime.errors import BudgetExceeded, DependencyUnavailable, Forbidden
+
+if TYPE_CHECKING:
+    from api.chat.ledger import Meter
+
+PIECE_TOKENS = 512
+"""Output that is reserved at a time: a transaction each ten seconds of a fast answer, and an answer in flight holds
+back no more than this from others."""
+MARGIN_TOKENS = 128
+"""A further piece is reserved when less than this is left: twice what passes between two looks."""
+LOOK_BYTES = MARGIN_TOKENS * BYTES_PER_TOKEN // 2
+"""Bytes of an answer between two looks at what it costs."""
+PREPAID_RETRY_S = 86_400
+"""What a caller is told to wait for a budget that resets by nothing but somebody's decision: a day."""
+
+_RESERVE = """
+  select budget_id, level, period, limit_micro_usd, unspent_micro_usd, left_micro_usd, resets_at, is_refused
+  from app.reserve($1, $2)
+"""
+
+
+class Purse:
+    """The purse of one attempt. `open` it once, in the transaction that puts the attempt into the books; then `top_up`
+    after each event after which it `is_short`. There is nothing to close: settling the attempt gives back what is left.
+    """
+
+    def __init__(self, database: Database, tenant_id: UUID, attempt_id: UUID, meter: Meter, clock: Clock) -> None:
+        self._database = database
+        self._tenant_id = tenant_id
+        self._attempt_id = attempt_id
+        self._meter = meter
+        self._clock = clock
+        self._is_bound = False
+        self._look_at_bytes = 0
+        self.reserved_micro_usd = 0
+
+    async def open(self, connection: Connection) -> None:
+        """Reserve what the attempt takes at first. Raises `BudgetExceeded` when a budget has less, and `Forbidden` when
+        one covers the attempt and the price is not known: then nothing is reserved."""
+        meter, price = self._meter, self._meter.price
+        if price is not None and price.is_free:
+            return
+        first_tokens = min(meter.output_tokens_max, PIECE_TOKENS)
+        amount = None if price is None else price.estimate(meter.prompt_bytes, first_tokens)
+        self._is_bound = await self._reserve(connection, amount)
+
+    @property
+    def is_short(self) -> bool:
+        """Time to look. Costs nothing, so that it can be asked after every event."""
+        return self._is_bound and self._meter.written_bytes >= self._look_at_bytes
+
+    async def top_up(self) -> None:
+        """Reserve a further piece, where little is left. Raises `BudgetExceeded` when a budget has no more, and
+        `DependencyUnavailable` when nobody can say: then the answer must end."""
+        meter, price = self._meter, self._meter.price
+        assert price is not None, "a purse without a price is not opened"
+        self._look_at_bytes = meter.written_bytes + LOOK_BYTES
+        used = meter.measure().tokens
+        left = max(0, meter.output_tokens_max - used.output_visible - used.reasoning)
+
+        def cost_with(more_tokens: int) -> int:
+            written = used.output_visible + min(more_tokens, left)
+            return price.cost(msgspec.structs.replace(used, output_visible=written))
+
+        if cost_with(MARGIN_TOKENS) <= self.reserved_micro_usd:
+            return
+        async with tenant_transaction(self._database, self._tenant_id) as connection:
+            await self._reserve(connection, cost_with(PIECE_TOKENS) - self.reserved_micro_usd)
+
+    async def _reserve(self, connection: Connection, amount: int | None) -> bool:
+        """Whether a budget covers the attempt."""
+        row = await connection.fetchrow(_RESERVE, self._attempt_id, amount)
+        if row is None:
+            return False
+        if row["is_refused"]:
+            raise self._refusal(row, amount)
+        self.reserved_micro_usd += amount or 0
+        return True
+
+    def _refusal(self, row: Any, amount: int | None) -> Exception:
+        if row["budget_id"] is None:
+            return DependencyUnavailable("this attempt was settled already, as one of a dead process", hint="ask again")
+        name = _name(row["level"], row["period"])
+        if amount is None:
+            metrics.BUDGET_REFUSALS.labels(row["level"], "unpriced").inc()
+            return Forbidden(
+                f"the price of {self._meter.provider} {self._meter.model} is not known, and {name} covers this",
+                hint="an operator adds the price (llm.prices), or another model is chosen",
+            )
+        metrics.BUDGET_REFUSALS.labels(row["level"], "exceeded").inc()
+        return _refuse(row, amount, name, self._clock.now())
+
+
+def _refuse(row: Any, amount: int, name: str, now: datetime) -> BudgetExceeded:
+    """What the caller is told: which budget, how much is left of it, and when that changes."""
+    resets_at: datetime | None = row["resets_at"]
+    told: dict[str, Any] = {"budget_id": UUID(str(row["budget_id"])), "limit_micro_usd": row["limit_micro_usd"]}
+    left = max(0, row["left_micro_usd"])
+    detail = f"{name} has {left} of {row['limit_micro_usd']} micro-USD left, and {amount} are needed"
+    if row["unspent_micro_usd"] >= amount:
+        # The rest is held by answers in flight, which give back what they do not spend: soon is the right time.
+        return BudgetExceeded(detail, hint="ask again when other answers have ended", coordinates=told)
+    if resets_at is None:
+        hint, told["retry_after_s"] = "somebody has to raise it", PREPAID_RETRY_S
+    else:
+        hint = f"it begins anew at {resets_at:%Y-%m-%dT%H:%MZ}, or somebody raises it"
+        told |= {"resets_at": resets_at, "retry_after_s": max(1, round((resets_at - now).total_seconds()))}
+    return BudgetExceeded(detail, hint=hint, coordinates=told)
+
+
+def _name(level: str, period: str) -> str:
+    of = {"org": "the organisation", "user": "the user", "key": "the key"}[level]
+    return f"the prepaid budget of {of}" if period == "prepaid" else f"the budget of {of} for the {period}"
