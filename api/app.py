@@ -30,6 +30,7 @@ from api.auth.middleware import require_token
 from api.auth.tokens import TokenChecker
 from api.auth.users import Principal, Users
 from api.chat.controller import ChatController
+from api.chat.dialects.controller import CompletionController, MessageController, ModelController
 from api.chat.supervisor import AnswerSupervisor
 from api.db import Database
 from api.documents.controller import DocumentController
@@ -70,6 +71,9 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     HistoryController,
     RelationController,
     ChatController,
+    ModelController,
+    CompletionController,
+    MessageController,
     LiveController,
     ActivityController,
     UsageController,
@@ -241,6 +245,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
             "idempotency-key",
             "traceparent",
             "last-event-id",
+            "x-api-key",
             "adriatic-position",
         ],
         expose_headers=["etag", "location", "retry-after", "x-request-id", "adriatic-as-of-state", "adriatic-position"],

@@ -15,7 +15,14 @@ from typing import Any, Final, Literal
 import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.spec import OpenAPIMediaType, Operation, Parameter, RequestBody
+from litestar.openapi.spec import (
+    Example,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Parameter,
+    RequestBody,
+)
 from litestar.openapi.spec.base import BaseSchemaObject
 from litestar.params import ParameterKwarg
 from litestar.routes import HTTPRoute
@@ -66,7 +73,10 @@ def complete(app: Litestar) -> None:
                 _state_parameter(parameter, handler)
         if events := handler.opt.get("events"):
             components |= {name: Verbatim(schema) for name, schema in _schemas(events.values()).items()}  # type: ignore[misc]
-            _state_events(operation, events)
+            _state_events(operation, events, bare=bool(handler.opt.get("bare")))
+        if chunks := handler.opt.get("chunks"):
+            components |= {name: Verbatim(schema) for name, schema in _schemas(chunks[:1]).items()}  # type: ignore[misc]
+            _state_chunks(operation, *chunks)
 
 
 def _operations(app: Litestar) -> Iterator[Operation]:
@@ -188,13 +198,23 @@ def _item_of(name: str, handler: HTTPRouteHandler) -> dict[str, Any] | None:
     return None
 
 
-def _state_events(operation: Operation, events: Mapping[str, type[msgspec.Struct]]) -> None:
+_BARE: Final = {
+    "type": "object",
+    "title": "chunk",
+    "properties": {"data": {"type": "string"}, "id": False},
+    "required": ["data"],
+}
+"""An event of another protocol, which has neither name nor id."""
+
+
+def _state_events(operation: Operation, events: Mapping[str, type[msgspec.Struct]], *, bare: bool) -> None:
     """Say what one event of a stream is, by its name. OpenAPI 3.1 has no words for a sequence: as is usual, its schema
-    of a stream is that of each event."""
+    of a stream is that of each event. `bare`: events of another protocol may stand in their place."""
     for response in (operation.responses or {}).values():
         stream = (getattr(response, "content", None) or {}).get(sse.MEDIA_TYPE)
         if stream is not None:
-            stream.schema = Verbatim({"oneOf": [_describe_event(name, each) for name, each in events.items()]})
+            named = [_describe_event(name, each) for name, each in events.items()]
+            stream.schema = Verbatim({"oneOf": [*named, *([_BARE] if bare else [])]})
 
 
 def _describe_event(name: str, event: type[msgspec.Struct]) -> dict[str, Any]:
@@ -209,3 +229,17 @@ def _describe_event(name: str, event: type[msgspec.Struct]) -> dict[str, Any]:
         },
         "required": ["id", "event", "data"],
     }
+
+
+def _state_chunks(operation: Operation, chunk: Any, example: str) -> None:
+    """Say that an answer may also come as a stream, and what one chunk of it is: `[DONE]` is one too."""
+    (schema,), _ = msgspec.json.schema_components([chunk], ref_template=REFERENCE)
+    told = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+    each = {"type": "object", "properties": {"event": {"type": "string"}, "data": told}, "required": ["data"]}
+    answer = (operation.responses or {})["200"]
+    assert isinstance(answer, OpenAPIResponse)
+    assert answer.content is not None
+    answer.content[sse.MEDIA_TYPE] = OpenAPIMediaType(
+        Verbatim(each),  # type: ignore[arg-type]
+        examples={"chunk": Example(summary="Example", value=Verbatim(example))},
+    )

@@ -19,7 +19,7 @@ import msgspec
 
 from api.chat import ledger
 from api.chat.answers import Answer
-from api.chat.grounding import Grounding
+from api.chat.grounding import Question
 from api.chat.ledger import Attempt, Meter, Outcome
 from api.chat.presence import Presence
 from api.chat.writing import AnswerWriter
@@ -98,14 +98,14 @@ class AnswerSupervisor:
                 "what answers cost cannot be recorded now: the database does not take it", hint="ask again later"
             )
 
-    def start(self, attempt: Attempt, grounding: Grounding) -> Answer:
+    def start(self, attempt: Attempt, question: Question) -> Answer:
         """Takes a slot and begins to ask. Raises as `admit` does, and then nothing has begun."""
         self.admit(attempt.tenant_id)
         # Where nothing was found there is nothing to ask a model about.
-        provider: Provider = self._provider if grounding.passages else self._extractive
-        prompt = grounding.prompt(self._settings.output_tokens_max)
+        provider: Provider = self._extractive if question.has_nothing_to_ask else self._provider
+        prompt = question.prompt
         answer, meter = Answer(new_id()), self._meter(provider, prompt)
-        run = _Run(AnswerWriter(answer, attempt, grounding, meter, self._clock), provider, prompt)
+        run = _Run(AnswerWriter(answer, attempt, question, meter, self._clock), provider, prompt)
         task = asyncio.create_task(self._write(run), name=f"chat {attempt.attempt_id}")
         self._of_tenant[attempt.tenant_id] += 1
         self._running[task] = run
