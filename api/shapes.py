@@ -8,7 +8,7 @@ each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -75,7 +75,7 @@ def complete(app: Litestar) -> None:
             components |= {name: Verbatim(schema) for name, schema in _schemas(events.values()).items()}  # type: ignore[misc]
             _state_events(operation, events, bare=bool(handler.opt.get("bare")))
         if chunks := handler.opt.get("chunks"):
-            components |= {name: Verbatim(schema) for name, schema in _schemas(chunks[:1]).items()}  # type: ignore[misc]
+            components |= {name: Verbatim(schema) for name, schema in _schemas(chunks[0]).items()}  # type: ignore[misc]
             _state_chunks(operation, *chunks)
 
 
@@ -231,11 +231,13 @@ def _describe_event(name: str, event: type[msgspec.Struct]) -> dict[str, Any]:
     }
 
 
-def _state_chunks(operation: Operation, chunk: Any, example: str) -> None:
-    """Say that an answer may also come as a stream, and what one chunk of it is: `[DONE]` is one too."""
-    (schema,), _ = msgspec.json.schema_components([chunk], ref_template=REFERENCE)
-    told = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
-    each = {"type": "object", "properties": {"event": {"type": "string"}, "data": told}, "required": ["data"]}
+def _state_chunks(operation: Operation, chunks: Sequence[Any], example: str) -> None:
+    """Say that an answer may also come as a stream, what one event of it is, and that some end with a word that is no
+    JSON."""
+    schemas, _ = msgspec.json.schema_components(chunks, ref_template=REFERENCE)
+    told = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": list(schemas)}}
+    data = {"anyOf": [{"const": "[DONE]"}, told]}
+    each = {"type": "object", "properties": {"event": {"type": "string"}, "data": data}, "required": ["data"]}
     answer = (operation.responses or {})["200"]
     assert isinstance(answer, OpenAPIResponse)
     assert answer.content is not None

@@ -92,7 +92,7 @@ class CompletionController(Controller):
         answer=openai_chat.ChatCompletion,
         errors=ERRORS,
         describe=failures.describe(failures.to_openai),
-        opt={"chunks": (openai_chat.CompletionChunk, examples.COMPLETION_CHUNK)},
+        opt={"chunks": ((openai_chat.CompletionChunk, failures.OpenAIError), examples.COMPLETION_CHUNK)},
     )
     async def create_completion(
         self,
@@ -133,7 +133,7 @@ class MessageController(Controller):
         answer=anthropic_messages.Message,
         errors=ERRORS,
         describe=failures.describe(failures.to_anthropic),
-        opt={**API_KEY, "chunks": (anthropic_messages.MessageEvent, examples.MESSAGE_EVENT)},
+        opt={**API_KEY, "chunks": ((anthropic_messages.MessageEvent, failures.AnthropicError), examples.MESSAGE_EVENT)},
     )
     async def create_message(
         self,
