@@ -253,11 +253,11 @@ class EmbedderSettings(_Section):
 class LlmSettings(_Section):
     """Who answers in the chat. `extractive` quotes passages and needs no model; the others ask one, with a key."""
 
-    provider: Literal["extractive", "anthropic", "openai"] = Field(
+    provider: Literal["extractive", "anthropic", "openai", "gemini"] = Field(
         "extractive",
         description="`extractive` quotes what the search finds; `openai` is any endpoint that speaks its API.",
     )
-    model: str = Field("", description="Name of the model, for `anthropic` and `openai`.")
+    model: str = Field("", description="Name of the model, for all but `extractive`.")
     base_url: OptionalUrl = Field("", description="Base of the endpoint's API; empty is the provider's own.")
     api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint.")
     connect_s: float = Field(5.0, gt=0, description="To open a connection, in seconds.")
@@ -274,8 +274,8 @@ class LlmSettings(_Section):
     def _complete(self) -> LlmSettings:
         if self.provider != "extractive" and not self.model:
             raise ValueError(f"llm.provider {self.provider} needs llm.model")
-        if self.provider == "anthropic" and not self.api_key.get_secret_value():
-            raise ValueError("llm.provider anthropic needs llm.api_key")
+        if self.provider in ("anthropic", "gemini") and not self.api_key.get_secret_value():
+            raise ValueError(f"llm.provider {self.provider} needs llm.api_key")
         return self
 
 

@@ -6,7 +6,7 @@ its provider) and the words of any one prompt.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -42,6 +42,15 @@ class ToolCall(msgspec.Struct, frozen=True):
     call_id: str
     name: str
     arguments: str
+
+    def read_arguments(self) -> dict[str, Any]:
+        """The arguments as an object. A model that was cut off, or erred, wrote none: then what it wrote stands as
+        `text` in one, since providers take nothing else back."""
+        try:
+            read = msgspec.json.decode(self.arguments or "{}")
+        except msgspec.DecodeError:
+            read = None
+        return read if isinstance(read, dict) else {"text": self.arguments}
 
 
 class ToolResult(msgspec.Struct, frozen=True):
