@@ -242,6 +242,6 @@ def _state_chunks(operation: Operation, chunks: Sequence[Any], example: str) -> 
     assert isinstance(answer, OpenAPIResponse)
     assert answer.content is not None
     answer.content[sse.MEDIA_TYPE] = OpenAPIMediaType(
-        Verbatim(each),  # type: ignore[arg-type]
+        Verbatim({"oneOf": [each]}),  # type: ignore[arg-type]
         examples={"chunk": Example(summary="Example", value=Verbatim(example))},
     )

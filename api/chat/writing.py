@@ -24,10 +24,17 @@ from connectors.llm import (
     Thought,
     TokenUsage,
 )
-from connectors.llm.failures import Failure
+from connectors.llm.failures import Failure, Kind
 from runtime import metrics
 from runtime.clock import Clock
-from runtime.errors import AdriaticError, InvalidInput, RateLimited, TooLarge
+from runtime.errors import AdriaticError, CallerError, InvalidInput, RateLimited, TooLarge
+
+_CALLERS: dict[Kind, tuple[type[CallerError], str]] = {
+    "refused": (InvalidInput, "the provider says what it does not take"),
+    "too-large": (TooLarge, "send a shorter conversation"),
+    "rate-limit": (RateLimited, ""),
+}
+"""What whoever wrote the conversation can mend, and how."""
 
 
 class AnswerWriter:
@@ -83,10 +90,10 @@ class AnswerWriter:
         """The error of a failure. Where the caller wrote the conversation, what a provider refuses is theirs to mend;
         where we did, it is not."""
         error = failure.error()
-        if self._question.grounding is not None:
+        if self._question.grounding is not None or failure.kind not in _CALLERS:
             return error
-        kind = {"refused": InvalidInput, "too-large": TooLarge, "rate-limit": RateLimited}.get(failure.kind)
-        return kind(error.detail, hint=error.hint, coordinates=error.coordinates) if kind else error
+        kind, hint = _CALLERS[failure.kind]
+        return kind(error.detail, hint=hint or error.hint, coordinates=error.coordinates)
 
     def _let_go(self) -> str:
         """The text that the check of citations held back."""

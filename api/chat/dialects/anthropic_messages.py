@@ -8,7 +8,7 @@ reason to stop nor `message_stop`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -286,15 +286,7 @@ def _shape_block(part: Said) -> ContentBlock:
         return TextBlock(part.text)
     if isinstance(part, Reasoning):
         return ThinkingBlock(part.text, part.signature)
-    return ToolUseBlock(part.call_id, part.name, _read_arguments(part.arguments))
-
-
-def _read_arguments(arguments: str) -> dict[str, Any]:
-    """The arguments of a call. What a model wrote badly is kept as a text: a message has no other place."""
-    try:
-        return msgspec.json.decode(arguments or "{}", type=JsonObject)
-    except msgspec.DecodeError:
-        return {"arguments": arguments}
+    return ToolUseBlock(part.call_id, part.name, part.read_arguments())
 
 
 def _tag(event: MessageEvent) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from connectors.llm.prompts import Image, Part, PromptMessage, Role, Text, ToolCall, ToolResult
+from connectors.llm.prompts import Image, Part, PromptMessage, Role, Text, ToolResult
 from schemas import text
 
 CONVERSATION_BYTES_MAX: Final = 8_388_608
@@ -71,15 +71,6 @@ def read_base64(content: str) -> bytes:
 def read_text(said: str) -> tuple[Text, ...]:
     """A text as parts. Providers refuse an empty one."""
     return (Text(said),) if said else ()
-
-
-def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
-    """A call as it was made. Models also write arguments that are no JSON object: those are kept as a text in one."""
-    try:
-        msgspec.json.decode(arguments or "{}", type=JsonObject)
-    except msgspec.DecodeError:
-        arguments = dump({"arguments": arguments})
-    return ToolCall(call_id, name, arguments or "{}")
 
 
 def dump(value: Any) -> str:

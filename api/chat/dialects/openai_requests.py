@@ -24,11 +24,10 @@ from api.chat.dialects.conversations import (
     ToolName,
     dump,
     gather,
-    read_call,
     read_picture,
     read_text,
 )
-from connectors.llm.prompts import Choosing, Form, Part, Prompt, Role, Sampling, Tool, ToolResult
+from connectors.llm.prompts import Choosing, Form, Part, Prompt, Role, Sampling, Tool, ToolCall, ToolResult
 
 
 class TextContent(msgspec.Struct, frozen=True, tag="text"):
@@ -202,7 +201,7 @@ def _read_turns(turns: Iterable[CompletionTurn]) -> Iterator[tuple[Role, tuple[P
         elif isinstance(turn, ToolTurn):
             yield "user", (ToolResult(turn.tool_call_id, _join(turn.content)),)
         elif isinstance(turn, AssistantTurn):
-            calls = (read_call(call.id, call.function.name, call.function.arguments) for call in turn.tool_calls or ())
+            calls = (ToolCall(call.id, call.function.name, call.function.arguments) for call in turn.tool_calls or ())
             yield "assistant", (*read_text(_join(turn.content or "")), *calls)
 
 

@@ -25,7 +25,9 @@ HELLO: Any = [{"role": "user", "content": "hello"}]
 Reply = Callable[[httpx2.Request], httpx2.Response]
 
 
-@pytest.mark.parametrize(("file", "content"), list(contents()), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("file", "content"), list(contents()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_byte_for_byte(file: str, content: bytes) -> None:
     assert content == (FOLDER / file).read_bytes()
 
@@ -73,7 +75,7 @@ def test_openai_reads_a_whole_answer() -> None:
 
 def test_openai_raises_in_the_middle() -> None:
     stream = ask_openai("openai_chat-broken.sse").chat.completions.create(model="m", messages=HELLO, stream=True)
-    read = []
+    read: list[Any] = []
     with pytest.raises(openai.APIError, match="openai broke off") as raised:
         read.extend(iter(stream))
     assert [chunk.choices[0].delta.content for chunk in read] == ["", "Half of"]
@@ -147,7 +149,7 @@ NOT_JSON: list[ChatEvent] = [
 
 
 def test_arguments_that_are_no_json_are_shown_as_they_are() -> None:
-    assert json.loads(anthropic_messages.render(NOT_JSON, ID))["content"][0]["input"] == {"arguments": '{"city": Spl'}
+    assert json.loads(anthropic_messages.render(NOT_JSON, ID))["content"][0]["input"] == {"text": '{"city": Spl'}
     message = json.loads(openai_chat.render(NOT_JSON, ID, CREATED))["choices"][0]["message"]
     assert message["content"] is None
     assert message["tool_calls"][0]["function"]["arguments"] == '{"city": Spl'

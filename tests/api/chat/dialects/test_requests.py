@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from api.chat.dialects import anthropic_requests, openai_requests
-from api.chat.dialects.conversations import gather, read_base64, read_call
+from api.chat.dialects.conversations import gather, read_base64
 from api.chat.grounding import SYSTEM, Grounding, read_question
 from api.requests import decode
 from api.search.query import QUERY_CHARS_MAX
@@ -247,13 +247,6 @@ def test_what_cannot_be_done_is_refused_by_name(more: dict[str, Any], says: str)
 def test_turns_of_one_role_are_gathered_and_empty_ones_left_out() -> None:
     turns = gather([("assistant", ()), ("user", (Text("a"),)), ("assistant", ()), ("user", (Text("b"),))])
     assert turns == (PromptMessage("user", (Text("a"), Text("b"))),)
-
-
-def test_arguments_that_are_no_json_are_kept() -> None:
-    assert read_call("c", "f", "").arguments == "{}"
-    assert read_call("c", "f", '{"a": 1}').arguments == '{"a": 1}'
-    assert json.loads(read_call("c", "f", '{"a": ').arguments) == {"arguments": '{"a": '}
-    assert json.loads(read_call("c", "f", "[1]").arguments) == {"arguments": "[1]"}
 
 
 @pytest.mark.parametrize("cut", range(len(DATA)))
