@@ -1,4 +1,4 @@
-"""From a conversation to an answer that is being written, for clients that bring their own messages.
+"""Turn a conversation into an answer that is being written, for clients that bring their own messages.
 
 Owns the choice between a conversation that is grounded in the tenant's sources and one that goes to the model as it
 stands. Refuses dialects: they make the prompt before, and read the answer after.

@@ -1,6 +1,6 @@
 """`/v1/chat/stream`: a question in, an answer as server-sent events out.
 
-Owns the route and its documentation. What happens until the first byte is in `responding`; the routes of other
+Owns the route and its documentation. What happens until the first byte is in `responding.py`; the routes of other
 clients' protocols are in `dialects`.
 """
 

@@ -1,4 +1,4 @@
-"""From a request to the bytes of an answer, whatever the client speaks: who asks, the wait, the whole and the stream.
+"""What is between a request and the bytes of its answer, whatever the client speaks: the wait, the whole, the stream.
 
 Owns what happens before the first byte: an error as long as nothing was shown, and a caller who hangs up while nothing
 was. Refuses dialects (`encoding`, `dialects`), and Litestar's `ServerSentEvent`, whose generator is not closed when a

@@ -1,4 +1,4 @@
-"""An answer as the AI SDK's UI message stream has it, which `useChat` and `readUIMessageStream` read. Pure.
+"""An answer as the AI SDK's UI message stream has it, which its hooks for chats read. Pure.
 
 Owns the chunks, and which part is open. An answer that broke ends with the chunk `error`, and has neither `finish` nor
 `[DONE]`. What of an answer the protocol has no word for is in parts of ours: `data-citations` and `data-usage`.
@@ -30,7 +30,7 @@ from api.problems import Problem
 from connectors.llm import Finish
 
 HEADERS = {**sse.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
-"""By this header clients know the version of the protocol."""
+"""Clients know the version of the protocol by the last."""
 _FINISH: dict[Finish, str] = {
     "stop": "stop",
     "length": "length",

@@ -87,7 +87,7 @@ class ToolUseBlock(msgspec.Struct, frozen=True, tag="tool_use"):
 ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock
 
 
-class Message(msgspec.Struct, frozen=True):
+class AnthropicMessage(msgspec.Struct, frozen=True):
     """A whole answer; at the beginning of a stream, one without content."""
 
     id: str
@@ -105,7 +105,7 @@ class Message(msgspec.Struct, frozen=True):
 class MessageStart(msgspec.Struct, frozen=True, tag="message_start"):
     """The first event. Tokens are known at the end."""
 
-    message: Message
+    message: AnthropicMessage
 
 
 class ContentBlockStart(msgspec.Struct, frozen=True, tag="content_block_start"):
@@ -186,7 +186,7 @@ class MessageEncoder:
         self._blocks = 0
         self._open: list[int] = []
         self._kind: type[ContentBlock] | None = None
-        """Of the block that text or a thought goes on in."""
+        """What kind of block text or a thought goes on in."""
         self._calls: dict[int, int] = {}
         """The block of each call."""
         self._usage = count(Tokens())
@@ -204,7 +204,7 @@ class MessageEncoder:
             yield from self._enter(TextBlock(""))
             yield ContentBlockDelta(self._open[-1], TextPiece(event.text))
         elif isinstance(event, Start):
-            yield MessageStart(Message(self._id, event.model, [], None, self._usage))
+            yield MessageStart(AnthropicMessage(self._id, event.model, [], None, self._usage))
         elif isinstance(event, ReasoningDelta):
             yield from self._think(event)
         elif isinstance(event, ToolCallStart):
@@ -255,7 +255,7 @@ def render(events: Sequence[ChatEvent], answer_id: UUID) -> bytes:
     """The whole answer as one message."""
     whole = put_together(events)
     return _ENCODER.encode(
-        Message(
+        AnthropicMessage(
             *(_name(answer_id), whole.start.model),
             content=[_shape_block(part) for part in whole.said],
             stop_reason=_STOP[whole.finish],

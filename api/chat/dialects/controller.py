@@ -69,7 +69,7 @@ class ModelController(Controller):
         settings: NamedDependency[Settings],
         model: Annotated[str, PathParameter(description="The model's name. It may have slashes.")],
     ) -> ModelCard:
-        """As the list has it."""
+        """One model, as the list has it."""
         name = model.removeprefix("/")
         models.require_known(settings.llm, name)
         return describe_model(name)
@@ -100,8 +100,8 @@ class CompletionController(Controller):
         asker: NamedDependency[Asker],
         data: Annotated[openai_requests.CompletionRequest, body("Conversation", examples.COMPLETION_REQUEST)],
     ) -> Response[Any]:
-        """With the model `adriatic`, the last question is searched for in the tenant's sources, and the answer stands
-        on what was found. By its own name, the configured model gets the conversation as it stands.
+        """The model `adriatic` searches for the last question in the tenant's sources; its answer stands on what was
+        found. By its own name, the configured model gets the conversation as it stands.
 
         Until the first content an error is a response with its own status; afterwards it is the last chunk, and there
         is neither a reason to finish nor `[DONE]`. Closing the connection stops the answer.
@@ -130,7 +130,7 @@ class MessageController(Controller):
         "Go on with a conversation, in Anthropic's protocol",
         examples.MESSAGE,
         "The message; with `stream`, its events as server-sent events, `message_stop` the last.",
-        answer=anthropic_messages.Message,
+        answer=anthropic_messages.AnthropicMessage,
         errors=ERRORS,
         describe=failures.describe(failures.to_anthropic),
         opt={**API_KEY, "chunks": ((anthropic_messages.MessageEvent, failures.AnthropicError), examples.MESSAGE_EVENT)},

@@ -1,4 +1,4 @@
-"""From the messages of any client to a prompt: what the dialects have in common. Pure.
+"""What the dialects have in common on the way from a client's messages to a prompt. Pure.
 
 Owns the bounds of a conversation, how turns are gathered, and pictures in a text. Refuses what would have to be
 fetched: the server opens no address that a caller names.
