@@ -30,7 +30,12 @@ from api.auth.middleware import require_token
 from api.auth.tokens import TokenChecker
 from api.auth.users import Principal, Users
 from api.chat.controller import ChatController
-from api.chat.dialects.controller import CompletionController, MessageController, ModelController
+from api.chat.dialects.controller import (
+    CompletionController,
+    MessageController,
+    ModelController,
+    ResponseController,
+)
 from api.chat.supervisor import AnswerSupervisor
 from api.db import Database
 from api.documents.controller import DocumentController
@@ -73,6 +78,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     ChatController,
     ModelController,
     CompletionController,
+    ResponseController,
     MessageController,
     LiveController,
     ActivityController,

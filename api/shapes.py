@@ -28,6 +28,7 @@ from litestar.params import ParameterKwarg
 from litestar.routes import HTTPRoute
 
 from api import sse
+from api.chat.dialects.conversations import ITEM_NEEDS
 from schemas.jobs import KINDS
 from schemas.text import BODY, pattern_for_readers
 
@@ -163,7 +164,24 @@ def _state_changes(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-_REPLACED: Final = {"NewJob": _state_jobs, "NewItem": _state_items, "Events": _state_changes}
+def _state_input_items(schema: dict[str, Any]) -> dict[str, Any]:
+    """An item of a conversation has what its type needs; without a type it is a message."""
+    options = [
+        {
+            "properties": {"type": {"const": kind}},
+            "required": [*needed, *(["type"] if kind != "message" else [])],
+        }
+        for kind, needed in ITEM_NEEDS.items()
+    ]
+    return schema | {"anyOf": options}
+
+
+_REPLACED: Final = {
+    "InputItem": _state_input_items,
+    "NewJob": _state_jobs,
+    "NewItem": _state_items,
+    "Events": _state_changes,
+}
 """What no annotation can say."""
 
 

@@ -212,7 +212,7 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         furniture.once("adr", furniture.adr)
         filters["log"] = "main"  # the filter takes logs that there are
     if isinstance(case.body, dict):
-        if "messages" in case.body and furniture.chance.randrange(2):
+        if "model" in case.body and furniture.chance.randrange(2):
             case.body["model"] = "adriatic"  # others are not found
         case.body.pop("expected_version", None)
         if "to_version" in case.body:

@@ -90,7 +90,7 @@ WITHOUT_WORDS = (
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 NOBODYS = ("listModels", "getModel")
 """What is the same for everybody."""
-ASKING = ("search", "streamChat", "createCompletion", "createMessage")
+ASKING = ("search", "streamChat", "createCompletion", "createResponse", "createMessage")
 """What changes nothing, though it is posted."""
 
 
@@ -155,6 +155,8 @@ def asking(operation: Any, household: Household) -> dict[str, Any]:
         asked["json"] = body | {name: household.word for name in ("q", "question") if name in body}
         if "messages" in body:
             asked["json"]["messages"] = [{"role": "user", "content": household.word}]
+        if "input" in body:
+            asked["json"]["input"] = household.word
     return asked
 
 

@@ -1,4 +1,5 @@
-"""The routes of other clients' protocols: `/v1/models`, `/v1/chat/completions`, `/v1/messages`.
+"""The routes of other clients' protocols: `/v1/models`, `/v1/chat/completions`,
+`/v1/responses`, `/v1/messages`.
 
 Owns their documentation, and which dialect an error is told in. Each route makes a prompt of what it was sent, has it
 asked, and hands the answer to an encoder; the tenant, the slots and the books are those of every other question.
@@ -23,6 +24,8 @@ from api.chat.dialects import (
     failures,
     openai_chat,
     openai_requests,
+    openai_responses,
+    responses_requests,
 )
 from api.chat.dialects.catalog import ModelCard, ModelCards, describe_model
 from api.chat.dialects.conversations import CONVERSATION_BYTES_MAX
@@ -113,6 +116,45 @@ class CompletionController(Controller):
             encoder = openai_chat.CompletionEncoder(answer.answer_id, asker.asked_at_s, include_usage=counts)
             return await stream(request, answer, encoder.encode)
         shape = functools.partial(openai_chat.render, answer_id=answer.answer_id, created=asker.asked_at_s)
+        return await collect(request, answer, shape)
+
+
+class ResponseController(Controller):
+    """Responses, as newer clients of OpenAI's API ask for them. None is kept."""
+
+    path = "/v1/responses"
+    tags = ("dialects",)
+    dependencies = ASKER
+    exception_handlers = failures.handlers(failures.to_openai)
+    request_max_body_size = CONVERSATION_BYTES_MAX
+
+    @post(
+        "/",
+        "Go on with a conversation, in OpenAI's newer protocol",
+        examples.RESPONSE,
+        "The response; with `stream`, its events as server-sent events, `response.completed` the last.",
+        answer=openai_responses.ResponseObject,
+        errors=ERRORS,
+        describe=failures.describe(failures.to_openai),
+        opt={"chunks": ((openai_responses.ResponseEvent,), examples.RESPONSE_EVENT)},
+    )
+    async def create_response(
+        self,
+        request: Request[Any, Any, Any],
+        asker: NamedDependency[Asker],
+        data: Annotated[responses_requests.ResponseRequest, body("Conversation", examples.RESPONSE_REQUEST)],
+    ) -> Response[Any]:
+        """The conversation is sent whole each time: a response is not kept, so none can be gone on from.
+
+        Models and errors are as in `createCompletion`; an error after the first content is the event `error`, and there
+        is no `response.completed`. Closing the connection stops the answer.
+        """
+        prompt = responses_requests.make_prompt(data, asker.settings.output_tokens_max)
+        answer = await asker.ask(data.model, prompt)
+        if data.stream:
+            encoder = openai_responses.ResponseEncoder(answer.answer_id, asker.asked_at_s)
+            return await stream(request, answer, encoder.encode)
+        shape = functools.partial(openai_responses.render, answer_id=answer.answer_id, created=asker.asked_at_s)
         return await collect(request, answer, shape)
 
 

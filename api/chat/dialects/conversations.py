@@ -29,6 +29,14 @@ STOPS_MAX: Final = 16
 NAME_CHARS_MAX: Final = 256
 """Longest name of a model, and id of a call."""
 
+ITEM_NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "message": ("role", "content"),
+    "function_call": ("call_id", "name", "arguments"),
+    "function_call_output": ("call_id", "output"),
+    "reasoning": (),
+}
+"""What an item of OpenAI's Responses has to have, by its type. Here, since the document says it too."""
+
 _BASE64 = r"[A-Za-z0-9+/]*={0,2}"
 """No more than the letters: a pattern that counts them in fours would keep a place for each four of a picture."""
 

@@ -72,3 +72,33 @@ MESSAGE_EVENT: Final = (
     "event: content_block_delta\n"
     'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Everything"}}\n\n'
 )
+
+RESPONSE_REQUEST: Final = {"model": "adriatic", "input": "Why no dual write?"}
+RESPONSE: Final = {
+    "id": f"resp_{_ID}",
+    "created_at": 1_768_467_600,
+    "model": "gpt-5",
+    "status": "completed",
+    "output": [
+        {
+            "type": "message",
+            "id": f"msg_{_ID}_0",
+            "content": [{"type": "output_text", "text": _ANSWER, "annotations": [], "logprobs": []}],
+            "status": "completed",
+            "role": "assistant",
+        }
+    ],
+    "usage": {
+        "input_tokens": 1325,
+        "input_tokens_details": {"cached_tokens": 1000},
+        "output_tokens": 40,
+        "output_tokens_details": {"reasoning_tokens": 25},
+        "total_tokens": 1365,
+    },
+    "object": "response",
+}
+RESPONSE_EVENT: Final = (
+    "event: response.output_text.delta\n"
+    f'data: {{"type":"response.output_text.delta","item_id":"msg_{_ID}_0","output_index":0,"content_index":0,'
+    '"logprobs":[],"delta":"Everything","sequence_number":4}\n\n'
+)

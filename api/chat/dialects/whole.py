@@ -6,6 +6,7 @@ Owns how the pieces of a stream come together. Refuses the forms of dialects, an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -26,6 +27,21 @@ from connectors.llm import Finish, Tokens
 from connectors.llm.prompts import Reasoning, Text, ToolCall
 
 Said = Text | Reasoning | ToolCall
+
+
+class Draft(msgspec.Struct):
+    """A part of an answer while it is being said: in pieces, since a text that grows would be copied with each."""
+
+    kind: Literal["text", "thought", "call"]
+    call: ToolCallStart | None = None
+    pieces: list[str] = msgspec.field(default_factory=list)
+    signature: str = ""
+
+    def finish(self) -> Said:
+        text = "".join(self.pieces)
+        if self.call:
+            return ToolCall(self.call.call_id, self.call.name, text)
+        return Text(text) if self.kind == "text" else Reasoning(text, self.signature)
 
 
 class WholeAnswer(msgspec.Struct):
@@ -56,34 +72,39 @@ def put_together(events: Sequence[ChatEvent]) -> WholeAnswer:
     start = events[0]
     assert isinstance(start, Start), "an answer begins with its start"
     whole = WholeAnswer(start, [])
-    places: dict[int, int] = {}
+    drafts: list[Draft] = []
+    calls: dict[int, Draft] = {}
     for event in events[1:]:
         if isinstance(event, TextDelta | ReasoningDelta):
-            _lengthen(whole.said, event)
+            _lengthen(drafts, event)
         elif isinstance(event, ToolCallStart):
-            places[event.index] = len(whole.said)
-            whole.said.append(ToolCall(event.call_id, event.name, ""))
+            calls[event.index] = Draft("call", event)
+            drafts.append(calls[event.index])
         elif isinstance(event, ToolCallDelta):
-            call = whole.said[places[event.index]]
-            assert isinstance(call, ToolCall)
-            whole.said[places[event.index]] = ToolCall(call.call_id, call.name, call.arguments + event.arguments)
-        elif isinstance(event, Sources):
-            whole.sources = event.sources
-        elif isinstance(event, Citations):
-            whole.citations = event
-        elif isinstance(event, UsageSpent):
-            whole.tokens = event.tokens
-        elif isinstance(event, DoneEvent):
-            whole.finish = event.finish
+            calls[event.index].pieces.append(event.arguments)
+        else:
+            note(whole, event)
+    whole.said = [draft.finish() for draft in drafts]
     return whole
 
 
-def _lengthen(said: list[Said], event: TextDelta | ReasoningDelta) -> None:
+def note(whole: WholeAnswer, event: ChatEvent) -> None:
+    """Keep what an event says of the answer as a whole."""
+    if isinstance(event, Sources):
+        whole.sources = event.sources
+    elif isinstance(event, Citations):
+        whole.citations = event
+    elif isinstance(event, UsageSpent):
+        whole.tokens = event.tokens
+    elif isinstance(event, DoneEvent):
+        whole.finish = event.finish
+
+
+def _lengthen(drafts: list[Draft], event: TextDelta | ReasoningDelta) -> None:
     """Add to what is being said; a signature ends a thought, so that the next piece begins another."""
-    last = said[-1] if said else None
-    if isinstance(event, TextDelta):
-        said[-1:] = [Text(last.text + event.text)] if isinstance(last, Text) else [*said[-1:], Text(event.text)]
-    elif isinstance(last, Reasoning) and not last.signature:
-        said[-1] = Reasoning(last.text + event.text, event.signature)
-    else:
-        said.append(Reasoning(event.text, event.signature))
+    kind: Literal["text", "thought"] = "text" if isinstance(event, TextDelta) else "thought"
+    if not (drafts and drafts[-1].kind == kind and not drafts[-1].signature):
+        drafts.append(Draft(kind))
+    drafts[-1].pieces.append(event.text)
+    if isinstance(event, ReasoningDelta):
+        drafts[-1].signature = event.signature

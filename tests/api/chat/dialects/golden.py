@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from api.chat.dialects import anthropic_messages, openai_chat
+from api.chat.dialects import anthropic_messages, openai_chat, openai_responses
 from api.chat.dialects.ai_sdk import UiMessageEncoder
 from api.chat.dialects.anthropic_messages import MessageEncoder
 from api.chat.dialects.openai_chat import CompletionEncoder
+from api.chat.dialects.openai_responses import ResponseEncoder
 from api.chat.encoding import Encode
 from tests.api.chat.dialects.answers import ANSWERS, CREATED, ID
 
@@ -24,6 +25,7 @@ def encoders() -> dict[str, Encode]:
         "ai_sdk": UiMessageEncoder(ID).encode,
         "anthropic_messages": MessageEncoder(ID).encode,
         "openai_chat": CompletionEncoder(ID, CREATED, include_usage=True).encode,
+        "openai_responses": ResponseEncoder(ID, CREATED).encode,
     }
 
 
@@ -35,6 +37,7 @@ def contents() -> Iterator[tuple[str, bytes]]:
         if name != "broken":
             yield f"anthropic_messages-{name}.json", anthropic_messages.render(events, ID) + b"\n"
             yield f"openai_chat-{name}.json", openai_chat.render(events, ID, CREATED) + b"\n"
+            yield f"openai_responses-{name}.json", openai_responses.render(events, ID, CREATED) + b"\n"
 
 
 if __name__ == "__main__":

@@ -104,11 +104,38 @@ def test_anthropic_raises_in_the_middle() -> None:
     assert read == ["message_start", "content_block_start", "content_block_delta"]
 
 
+def test_openai_reads_the_events_of_a_response() -> None:
+    with ask_openai("openai_responses-tools.sse").responses.stream(model="m", input="hello") as stream:
+        final = stream.get_final_response()
+    whole = ask_openai("openai_responses-tools.json").responses.create(model="m", input="hello")
+    assert [item.type for item in final.output] == [
+        *("reasoning", "reasoning", "message"),
+        *("function_call", "function_call"),
+    ]
+    calls = [item for item in final.output if item.type == "function_call"]
+    assert [(call.call_id, call.name, call.arguments) for call in calls] == [
+        ("call_a", "get_weather", '{"city":"Split"}'),
+        ("call_b", "get_time", "{}"),
+    ]
+    assert (final.output_text, final.status) == (whole.output_text, whole.status) == ("I look.", "completed")
+    assert final.usage
+    assert final.usage == whole.usage
+    assert (final.usage.input_tokens, final.usage.output_tokens) == (1325, 20)
+
+
+def test_openai_raises_in_the_middle_of_a_response() -> None:
+    read: list[Any] = []
+    with pytest.raises(openai.APIError, match="openai broke off"):
+        read.extend(ask_openai("openai_responses-broken.sse").responses.create(model="m", input="x", stream=True))
+    assert read[-1].type == "response.output_text.delta"
+
+
 def terminals(dialect: str, content: bytes) -> bool:
     """Whether a client of this dialect would take the answer for whole."""
     words = {
         "openai_chat": [b"[DONE]", b'"finish_reason":"'],
         "anthropic_messages": [b"message_stop", b'"stop_reason":"'],
+        "openai_responses": [b"response.completed", b"response.incomplete"],
         "ai_sdk": [b"[DONE]", b'"type":"finish'],
     }
     return any(word in content for word in words[dialect])

@@ -12,7 +12,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from api.chat.dialects import anthropic_requests, openai_requests
+from api.chat.dialects import anthropic_requests, openai_requests, responses_requests
 from api.chat.dialects.conversations import gather, read_base64
 from api.chat.grounding import SYSTEM, Grounding, read_question
 from api.requests import decode
@@ -75,6 +75,16 @@ def anthropic_prompt(ask: Any, output_tokens_max: int = CAP) -> Prompt:
         ask(anthropic.Anthropic(api_key="k", http_client=http).messages)
     request = decode(recorder.sent, anthropic_requests.MessageRequest)
     return anthropic_requests.make_prompt(request, output_tokens_max)
+
+
+def response_prompt(ask: Any, output_tokens_max: int = CAP) -> Prompt:
+    """The prompt of what the SDK sends."""
+    recorder = Recorder()
+    http = httpx2.Client(transport=httpx2.MockTransport(recorder.reply))
+    with pytest.raises(openai.APIStatusError):
+        ask(openai.OpenAI(api_key="k", http_client=http).responses)
+    request = decode(recorder.sent, responses_requests.ResponseRequest)
+    return responses_requests.make_prompt(request, output_tokens_max)
 
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -183,6 +193,77 @@ def test_a_conversation_with_everything_in_anthropics_words() -> None:
         form=Form(schema=json.dumps(PARAMETERS, separators=(",", ":"))),
         sampling=Sampling(0.5, None, ("\n",)),
     )
+
+
+def test_a_conversation_with_everything_in_the_items_of_responses() -> None:
+    picture: Any = {"type": "input_image", "image_url": f"data:image/png;base64,{DATA}", "detail": "auto"}
+    items: Any = [
+        {"role": "developer", "content": "Be kind."},
+        {"role": "user", "content": [{"type": "input_text", "text": "Look."}, picture]},
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [],
+            "content": [{"type": "reasoning_text", "text": "Hm."}],
+            "encrypted_content": "c2ln",
+        },
+        {"type": "reasoning", "id": "rs_2", "summary": []},
+        {
+            "type": "message",
+            "id": "msg_1",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "I call.", "annotations": []}],
+        },
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city":"Split"}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "Sunny."},
+        {"type": "message", "role": "user", "content": "And now?"},
+    ]
+    tool: Any = {"type": "function", "name": "weather", "description": "Of a city", "parameters": PARAMETERS}
+    prompt = response_prompt(
+        lambda resource: resource.parse(
+            model="m",
+            instructions="Be brief.",
+            input=items,
+            tools=[{**tool, "strict": False}],
+            tool_choice={"type": "function", "name": "weather"},
+            text_format=City,
+            temperature=0.5,
+            max_output_tokens=100,
+            store=False,
+            reasoning={"effort": "low"},
+        )
+    )
+    user, assistant, result = CONVERSATION
+    assert prompt.form
+    assert prompt.form.name == "City"
+    assert prompt == Prompt(
+        system="Be brief.\n\nBe kind.",
+        messages=(user, PromptMessage("assistant", (Reasoning("Hm.", "c2ln"), *assistant.parts)), result),
+        passages=(),
+        output_tokens_max=100,
+        tools=(Tool("weather", "Of a city", json.dumps(PARAMETERS, separators=(",", ":"))),),
+        choosing=Choosing("named", "weather"),
+        form=prompt.form,
+        sampling=Sampling(0.5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"input": [{"role": "user"}]}, "content"),
+        ({"input": [{"type": "function_call", "call_id": "c"}]}, "name, arguments"),
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"background": True}, "background"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+    ],
+)
+def test_what_a_response_cannot_be_is_refused_by_name(more: dict[str, Any], says: str) -> None:
+    body = {"model": "m", "input": "x", **more}
+    with pytest.raises(InvalidInput) as refused:
+        responses_requests.make_prompt(decode(json.dumps(body).encode(), responses_requests.ResponseRequest), CAP)
+    assert says in str(refused.value)
 
 
 def test_a_result_that_failed_and_has_a_picture() -> None:

@@ -86,10 +86,11 @@ async def test_openais_sdk(fresh_database: Settings, corpus: Corpus, tmp_path: P
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=token, max_retries=0) as sdk:
             await read_openai(sdk, provider)
             await call_openai(sdk, provider)
+            await respond_openai(sdk, provider)
             await fail_openai(sdk, provider)
             await leave(provider, await sdk.chat.completions.create(model=MODEL, messages=QUESTION, stream=True))
-        told = await outcomes(fresh_database, 11)
-        assert sorted(told) == ["cancelled", *["completed"] * 5, *["failed"] * 5]
+        told = await outcomes(fresh_database, 16)
+        assert sorted(told) == ["cancelled", *["completed"] * 8, *["failed"] * 7]
 
 
 async def read_openai(sdk: openai.AsyncOpenAI, provider: StandIn) -> None:
@@ -120,8 +121,8 @@ async def call_openai(sdk: openai.AsyncOpenAI, provider: StandIn) -> None:
     tools: Any = [{"type": "function", "function": {"name": "weather", "parameters": PARAMETERS, "strict": True}}]
     async with sdk.chat.completions.stream(model=MODEL, messages=QUESTION, tools=tools) as stream:
         final = await stream.get_final_completion()
-    (call,) = final.choices[0].message.tool_calls or [None]
-    assert call
+    assert final.choices[0].message.tool_calls
+    (call,) = final.choices[0].message.tool_calls
     assert (call.id, call.function.name, call.function.parsed_arguments) == ("call_1", "weather", {"city": "Split"})
     assert final.choices[0].finish_reason == "tool_calls"
     assert provider.requests[-1]["tools"][0]["function"]["parameters"] == PARAMETERS
@@ -139,6 +140,38 @@ async def call_openai(sdk: openai.AsyncOpenAI, provider: StandIn) -> None:
     parsed = await sdk.chat.completions.parse(model=MODEL, messages=QUESTION, response_format=City)
     assert parsed.choices[0].message.parsed == City(city="Split")
     assert provider.requests[-1]["response_format"]["json_schema"]["schema"]["required"] == ["city"]
+
+
+async def respond_openai(sdk: openai.AsyncOpenAI, provider: StandIn) -> None:
+    provider.script = CALLING
+    tool: Any = {"type": "function", "name": "weather", "parameters": PARAMETERS, "strict": True}
+    async with sdk.responses.stream(model=MODEL, input="Why no dual write?", tools=[tool]) as stream:
+        final = await stream.get_final_response()
+    (call,) = final.output
+    assert call.type == "function_call"
+    assert (call.call_id, call.name, call.parsed_arguments) == ("call_1", "weather", {"city": "Split"})
+
+    provider.script = WHOLE
+    result: Any = {"type": "function_call_output", "call_id": "call_1", "output": "Sunny."}
+    turns: Any = [*QUESTION, call.to_dict(exclude_none=True), result]
+    answer = await sdk.responses.create(model=MODEL, input=turns, tools=[tool])
+    assert (answer.output_text, answer.status) == ("It fails [1].", "completed")
+    assert answer.usage
+    assert (answer.usage.input_tokens, answer.usage.output_tokens_details.reasoning_tokens) == (1325, 25)
+    assert [message["role"] for message in provider.requests[-1]["messages"]] == ["user", "assistant", "tool"]
+    grounded = await sdk.responses.create(model="adriatic", input="Why no dual write?")
+    assert grounded.to_dict()["citations"] == {"cited": [1], "unsupported": []}
+
+    provider.script = HALF
+    read: list[Any] = []
+    with pytest.raises(openai.APIError, match="had an error"):
+        await read_into(read, await sdk.responses.create(model=MODEL, input="x", stream=True))
+    assert read[-1].type == "response.output_text.delta"
+    with pytest.raises(openai.InternalServerError):
+        await sdk.responses.create(model=MODEL, input="x")
+    with pytest.raises(openai.BadRequestError) as kept:
+        await sdk.responses.create(model=MODEL, input="x", previous_response_id="resp_1")
+    assert kept.value.param == "previous_response_id"
 
 
 async def fail_openai(sdk: openai.AsyncOpenAI, provider: StandIn) -> None:
