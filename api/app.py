@@ -36,6 +36,7 @@ from api.chat.dialects.controller import (
     ModelController,
     ResponseController,
 )
+from api.chat.history import AnswerController, SessionController
 from api.chat.supervisor import AnswerSupervisor
 from api.db import Database
 from api.documents.controller import DocumentController
@@ -80,6 +81,8 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     CompletionController,
     ResponseController,
     MessageController,
+    AnswerController,
+    SessionController,
     LiveController,
     ActivityController,
     UsageController,
@@ -209,7 +212,9 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
     state.objects = Objects(settings)
-    state.supervisor = AnswerSupervisor(state.database, settings.llm, llm.build(settings.llm), state.clock)
+    state.supervisor = AnswerSupervisor(
+        state.database, settings.llm, settings.limits, llm.build(settings.llm), state.clock
+    )
     state.supervisor.open()
     state.live = Hub(settings, state.database, state.clock, state.views)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)

@@ -269,6 +269,13 @@ class LlmSettings(_Section):
         256, gt=0, le=1_000, description="Answers that one API process streams at a time (connections of an SDK: 1000)."
     )
     streams_per_tenant_max: int = Field(16, gt=0, description="Of these, for one tenant, in one API process.")
+    kept_days: int = Field(
+        30,
+        ge=0,
+        le=3_650,
+        description="Questions and answers are kept so long, to be read again and as the memory of conversations; "
+        "0: not at all.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> LlmSettings:
@@ -277,6 +284,19 @@ class LlmSettings(_Section):
         if self.provider in ("anthropic", "gemini") and not self.api_key.get_secret_value():
             raise ValueError(f"llm.provider {self.provider} needs llm.api_key")
         return self
+
+
+class LimitSettings(_Section):
+    """How much of the models somebody may use. 0: no limit. Answers that ask no model are not counted."""
+
+    user_requests_per_minute: int = Field(100, ge=0, description="Questions of one user, in a minute of the clock.")
+    user_streams: int = Field(5, ge=0, description="Answers of one user at a time, over all API processes.")
+    user_tokens_per_day: int = Field(100_000, ge=0, description="Tokens of one user, in a day (UTC).")
+    new_user_requests: int = Field(10, ge=0, description="Questions of a user in the first 24 hours.")
+    key_tokens_per_day: int = Field(0, ge=0, description="Tokens of one credential, in a day (UTC).")
+    key_tokens_per_month: int = Field(0, ge=0, description="Tokens of one credential, in a month (UTC).")
+    tenant_tokens_per_day: int = Field(0, ge=0, description="Tokens of a whole tenant, in a day (UTC).")
+    tenant_tokens_per_month: int = Field(0, ge=0, description="Tokens of a whole tenant, in a month (UTC).")
 
 
 class CdcSettings(_Section):
@@ -364,6 +384,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     embedder: EmbedderSettings = EmbedderSettings()
     llm: LlmSettings = LlmSettings()
+    limits: LimitSettings = LimitSettings()
     cdc: CdcSettings = CdcSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     stack: StackSettings = StackSettings()

@@ -6,16 +6,15 @@ clients' protocols are in `dialects`.
 
 from __future__ import annotations
 
-import functools
 from typing import Annotated, Any, Literal
 
 from litestar import Controller, Request, Response
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from api.chat import conversations
 from api.chat.dialects import ai_sdk
 from api.chat.dialects.ai_sdk import UiMessageEncoder
-from api.chat.encoding import encode
 from api.chat.grounding import Question, ground
 from api.chat.responding import make_attempt, stream
 from api.chat.schemas import NAMES, ChatRequest
@@ -25,7 +24,7 @@ from api.search.embedding import QueryEmbedder
 from api.sse import MEDIA_TYPE
 from runtime.settings import Settings
 
-_EXAMPLE = """\
+EVENTS_EXAMPLE = """\
 id: 0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f.2
 event: delta
 data: {"text":"Everything enters Kafka through the log [1]."}
@@ -46,7 +45,7 @@ class ChatController(Controller):
     @post(
         "/stream",
         "Ask, and read the answer as it is written",
-        _EXAMPLE,
+        EVENTS_EXAMPLE,
         _DESCRIPTION,
         answer=str,
         errors=(413, 415, 429),
@@ -70,14 +69,16 @@ class ChatController(Controller):
             ),
         ] = "adriatic",
     ) -> Response[Any]:
-        """Closing the connection stops the answer, and what it used until then is recorded.
+        """Closing the connection stops the answer, unless `on_disconnect` is `keep`; what it used until then is
+        recorded. A reader who was cut goes on with `GET /v1/chat/answers/{answer_id}/stream`.
 
         Until the first text an error is a problem response with its own status; afterwards it is the event `error`.
         """
         supervisor.admit(principal.tenant_id)
-        grounding = await ground(database, embedder, principal.tenant_id, data)
-        question = Question(grounding.prompt(settings.llm.output_tokens_max), grounding)
-        answer = supervisor.start(make_attempt(request, principal, data.session_id), question)
+        before = await conversations.remember(database, principal, data.session_id)
+        grounding = await ground(database, embedder, principal.tenant_id, data, before)
+        question = Question(grounding.prompt(settings.llm.output_tokens_max), grounding, data.question)
+        answer = supervisor.start(make_attempt(request, principal, data.session_id), question, data.on_disconnect)
         if protocol == "ai-sdk":
             return await stream(request, answer, UiMessageEncoder(answer.answer_id).encode, ai_sdk.HEADERS)
-        return await stream(request, answer, functools.partial(encode, answer.answer_id))
+        return await stream(request, answer)

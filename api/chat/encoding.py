@@ -1,18 +1,18 @@
-"""How a client reads an answer: its numbered events as bytes. Pure.
+"""How a client reads an answer: its numbered events as bytes, and how they are written down. Pure.
 
-Owns the seam between an answer and a dialect, and the ids of events in our own dialect: typed events with a name each.
-The dialects of other clients are one module each in `dialects`.
+Owns the seam between an answer and a dialect, the ids of events, and the form of a part of an answer in the table. One
+module for each dialect of clients: this is our own, typed events with a name each; the others are in `dialects`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
 from api import sse
-from api.chat.answers import Cursor
 from api.chat.schemas import NAMES, ChatEvent
 
 Encode = Callable[[int, ChatEvent], bytes]
@@ -23,19 +23,71 @@ event once, from the first on, in order. It does no I/O and reads no clock."""
 _ENCODER = msgspec.json.Encoder()
 
 
-def encode(answer_id: UUID, number: int, event: ChatEvent) -> bytes:
+class StoredEvent(msgspec.Struct, frozen=True, array_like=True):
+    """An event as it is written down: its name, and its data as JSON."""
+
+    name: str
+    data: msgspec.Raw
+
+
+class Place(Protocol):
+    """A reader's place in an answer, whether the answer is in memory or in the table."""
+
+    @property
+    def answer_id(self) -> UUID: ...
+
+    @property
+    def at_end(self) -> bool: ...
+
+    async def read(self, wait_s: float) -> Sequence[tuple[int, ChatEvent | StoredEvent]]: ...
+
+    def close(self) -> None: ...
+
+
+_PART = msgspec.json.Decoder(list[StoredEvent])
+
+
+def store(event: ChatEvent) -> StoredEvent:
+    return StoredEvent(NAMES[type(event)], msgspec.Raw(_ENCODER.encode(event)))
+
+
+def encode_part(events: Iterable[ChatEvent]) -> str:
+    """Some events of an answer as they are written down."""
+    return _ENCODER.encode([store(event) for event in events]).decode()
+
+
+def decode_part(part: str) -> list[StoredEvent]:
+    return _PART.decode(part)
+
+
+def encode(answer_id: UUID, number: int, event: ChatEvent | StoredEvent) -> bytes:
     """One server-sent event. Its id names the answer and the place in it, and is unique for ever."""
-    return sse.encode_frame(NAMES[type(event)], _ENCODER.encode(event), f"{answer_id}.{number}")
+    stored = event if isinstance(event, StoredEvent) else store(event)
+    return sse.encode_frame(stored.name, bytes(stored.data), f"{answer_id}.{number}")
 
 
-async def frames(cursor: Cursor, encode: Encode) -> AsyncIterator[bytes]:
-    """The bytes of a response: what is there at once, then each event as it comes. Closes the cursor at the end."""
+async def frames(place: Place, dialect: Encode | None = None) -> AsyncIterator[bytes]:
+    """The bytes of a response: what is there at once, then each event as it comes. Closes the place at the end.
+
+    Ours is the only dialect in which an answer can be read that another process writes, or from the middle on.
+    """
     try:
-        while not cursor.at_end:
-            events = await cursor.read(sse.KEEP_ALIVE_S)
-            if made := b"".join(encode(number, event) for number, event in events):
+        while not place.at_end:
+            events = await place.read(sse.KEEP_ALIVE_S)
+            if made := b"".join(_translate(place, events, dialect)):
                 yield made
-            elif not (events or cursor.at_end):
+            elif not (events or place.at_end):
                 yield sse.KEEP_ALIVE
     finally:
-        cursor.close()
+        place.close()
+
+
+def _translate(
+    place: Place, events: Sequence[tuple[int, ChatEvent | StoredEvent]], dialect: Encode | None
+) -> Iterator[bytes]:
+    for number, event in events:
+        if dialect is None:
+            yield encode(place.answer_id, number, event)
+        else:
+            assert not isinstance(event, StoredEvent), "what is written down is in our own words"
+            yield dialect(number, event)

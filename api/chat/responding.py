@@ -17,7 +17,7 @@ from litestar import Request, Response
 from litestar.response import Stream
 
 from api.auth.users import Principal
-from api.chat import encoding
+from api.chat import encoding, limits
 from api.chat.answers import Answer, Cursor
 from api.chat.ledger import Attempt
 from api.chat.schemas import ChatEvent
@@ -43,9 +43,12 @@ def make_attempt(request: Request[Any, Any, Any], principal: Principal, session_
 
 
 async def stream(
-    request: Request[Any, Any, Any], answer: Answer, encode: encoding.Encode, headers: Mapping[str, str] = HEADERS
+    request: Request[Any, Any, Any],
+    answer: Answer,
+    dialect: encoding.Encode | None = None,
+    headers: Mapping[str, str] = HEADERS,
 ) -> Response[Any]:
-    """The answer as it is written. Raises what went wrong, if nothing was shown by then."""
+    """The answer as it is written, in our dialect or another. Raises what went wrong, if nothing was shown by then."""
     cursor = answer.open()
     try:
         began = await _wait(request, answer.first())
@@ -55,7 +58,8 @@ async def stream(
     if not began:
         cursor.close()
         return Response(None, status_code=CLIENT_GONE)
-    return Stream(encoding.frames(cursor, encode), media_type=MEDIA_TYPE, headers=headers)
+    told = {**headers, **limits.tell(answer.standings)}
+    return Stream(encoding.frames(cursor, dialect), media_type=MEDIA_TYPE, headers=told)
 
 
 async def collect(
@@ -69,7 +73,7 @@ async def collect(
             return Response(None, status_code=CLIENT_GONE)
     if answer.failure:
         raise answer.failure
-    return Response(render(events), media_type="application/json")
+    return Response(render(events), media_type="application/json", headers=limits.tell(answer.standings))
 
 
 async def _read_all(cursor: Cursor, events: list[ChatEvent]) -> None:

@@ -24,8 +24,11 @@ UsageSource = Literal["provider", "partial", "estimated"]
 """Who counted the tokens: the provider; the provider in part, we the rest; we alone, by the bytes."""
 
 
+OnDisconnect = Literal["stop", "keep"]
+
+
 class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A question, and the conversation that it is counted to. Answers do not remember earlier questions."""
+    """A question, and the conversation that it belongs to: a model is told of the turns before."""
 
     question: Annotated[
         str,
@@ -42,6 +45,10 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: Annotated[int, Meta(ge=1, le=SOURCES_MAX, description="Passages that the answer may stand on.")] = (
         SOURCES_DEFAULT
     )
+    on_disconnect: Annotated[
+        OnDisconnect,
+        Meta(description="When nobody reads the answer any more: `stop` it, or `keep` writing, to be read later."),
+    ] = "stop"
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import aclosing
 from uuid import UUID
 
@@ -20,8 +21,11 @@ import msgspec
 from api.chat import ledger
 from api.chat.answers import Answer
 from api.chat.grounding import Question
+from api.chat.keeping import Keeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
+from api.chat.limits import Limits, Standing
 from api.chat.presence import Presence
+from api.chat.schemas import OnDisconnect
 from api.chat.writing import AnswerWriter
 from api.db import Database
 from connectors.llm import Provider
@@ -30,10 +34,10 @@ from connectors.llm.prompts import Prompt
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.deadline import Deadline, backoff_s
-from runtime.errors import AdriaticError, DependencyUnavailable, OperatingError, RateLimited
+from runtime.errors import AdriaticError, DependencyUnavailable, OperatingError, RateLimited, Stopped
 from runtime.ids import new_id
 from runtime.logs import get_logger
-from runtime.settings import LlmSettings
+from runtime.settings import LimitSettings, LlmSettings
 
 UNSETTLED_MAX = 10_000
 """Attempts that wait for the database, 10 MB. Beyond it nobody may ask: what is spent could not be recorded."""
@@ -53,7 +57,8 @@ class _Run:
         self.writer = writer
         self.provider = provider
         self.prompt = prompt
-        self.beginning: asyncio.Task[None] | None = None
+        self.kept: Kept | None = None
+        self.beginning: asyncio.Task[Sequence[Standing]] | None = None
         """Writes the attempt into the books. A task of its own, since a statement is not to be cancelled."""
 
     @property
@@ -64,13 +69,17 @@ class _Run:
 class AnswerSupervisor:
     """One per process."""
 
-    def __init__(self, database: Database, settings: LlmSettings, provider: Provider, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, settings: LlmSettings, limits: LimitSettings, provider: Provider, clock: Clock
+    ) -> None:
+        self._limits = Limits(limits)
         self._database = database
         self._settings = settings
         self._provider = provider
         self._extractive = ExtractiveProvider()
         self._clock = clock
         self._presence = Presence(database)
+        self.keeper = Keeper(database, self._presence.process_id, clock)
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
         self._settling: set[asyncio.Task[None]] = set()
@@ -98,7 +107,7 @@ class AnswerSupervisor:
                 "what answers cost cannot be recorded now: the database does not take it", hint="ask again later"
             )
 
-    def start(self, attempt: Attempt, question: Question) -> Answer:
+    def start(self, attempt: Attempt, question: Question, on_disconnect: OnDisconnect = "stop") -> Answer:
         """Takes a slot and begins to ask. Raises as `admit` does, and then nothing has begun."""
         self.admit(attempt.tenant_id)
         # Where nothing was found there is nothing to ask a model about.
@@ -110,7 +119,10 @@ class AnswerSupervisor:
         self._of_tenant[attempt.tenant_id] += 1
         self._running[task] = run
         metrics.CHATS_ACTIVE.set(len(self._running))
-        answer.on_unread = task.cancel
+        # Of an answer that has not begun nobody knows the id yet: it cannot be read later.
+        answer.on_unread = lambda: task.cancel() if on_disconnect == "stop" or not answer.begun else None
+        if self._settings.kept_days and question.kept_as is not None:
+            run.kept = Kept(answer, attempt, question.kept_as, task.cancel)
         # Not a `finally` of the task: a task that is cancelled before it runs has none.
         task.add_done_callback(self._conclude)
         return answer
@@ -130,6 +142,7 @@ class AnswerSupervisor:
         for settling in self._settling:
             settling.cancel()
         await asyncio.gather(*self._settling, return_exceptions=True)
+        await self.keeper.close(CLOSE_S_MAX)
         await self._provider.close()
         await self._presence.close()
 
@@ -161,9 +174,13 @@ class AnswerSupervisor:
     async def _ask(self, run: _Run) -> None:
         """Put it into the books first, then ask the provider."""
         writer = run.writer
-        began = ledger.begin(self._database, self._presence.process_id, run.attempt, writer.meter)
+        # Passages as they stand cost nobody anything.
+        limits = self._limits if run.provider.name != self._extractive.name else None
+        began = ledger.begin(self._database, self._presence.process_id, run.attempt, writer.meter, limits)
         run.beginning = asyncio.create_task(began, name=f"begin {run.attempt.attempt_id}")
-        await asyncio.shield(run.beginning)
+        writer.answer.standings = await asyncio.shield(run.beginning)
+        if run.kept:
+            await self.keeper.begin(run.kept)
         async with aclosing(run.provider.stream(run.prompt)) as events:
             writer.meter.ask()
             async for event in events:
@@ -176,7 +193,11 @@ class AnswerSupervisor:
         run = self._running.pop(task)
         answer, attempt = run.writer.answer, run.attempt
         stopped = task.cancelled() and not answer.ended
-        answer.end(DependencyUnavailable("the answer was stopped", hint="ask again"))  # where nothing else ended it
+        if stopped:
+            run.writer.fail(Stopped("the answer was stopped", hint="what it used until then is counted"))
+        answer.end(OperatingError("the answer has no end", hint="ask again"))  # where nothing else ended it
+        if run.kept:
+            self.keeper.end(run.kept)
         self._of_tenant[attempt.tenant_id] -= 1
         if not self._of_tenant[attempt.tenant_id]:
             del self._of_tenant[attempt.tenant_id]
@@ -189,7 +210,7 @@ class AnswerSupervisor:
         self._settling.add(settling)
         settling.add_done_callback(self._settling.discard)
 
-    async def _settle(self, entry: ledger.Entry, beginning: asyncio.Task[None] | None) -> None:
+    async def _settle(self, entry: ledger.Entry, beginning: asyncio.Task[Sequence[Standing]] | None) -> None:
         deadline = Deadline.after(SETTLE_S_MAX, self._clock)
         recorded = False
         metrics.CHATS_UNSETTLED.inc()

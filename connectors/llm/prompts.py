@@ -142,6 +142,12 @@ def size_of(part: Part) -> int:
     return sum(len(value.encode()) for value in msgspec.structs.astuple(part) if isinstance(value, str))
 
 
-def ask(system: str, question: str, passages: tuple[Passage, ...], output_tokens_max: int) -> Prompt:
-    """The prompt of one question, with nothing before it."""
-    return Prompt(system, (PromptMessage("user", (Text(question),)),), passages, output_tokens_max)
+def ask(
+    system: str,
+    question: str,
+    passages: tuple[Passage, ...],
+    output_tokens_max: int,
+    before: tuple[PromptMessage, ...] = (),
+) -> Prompt:
+    """The prompt of one question, and of what was said before it."""
+    return Prompt(system, (*before, PromptMessage("user", (Text(question),))), passages, output_tokens_max)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import random
 from contextlib import aclosing
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from api.chat.answers import ANSWER_BYTES_MAX, BATCH_MAX, Answer
-from api.chat.encoding import encode, frames
+from api.chat.encoding import frames
 from api.chat.schemas import ChatEvent, Citations, TextDelta
 from connectors.llm.sse import SseDecoder
 from runtime.errors import DependencyUnavailable, TooLarge
@@ -129,4 +128,4 @@ async def test_silence_is_said_and_the_end_is_not_silence(monkeypatch: pytest.Mo
 
 
 def _listen(answer: Answer) -> Any:
-    return frames(answer.open(), functools.partial(encode, answer.answer_id))
+    return frames(answer.open())

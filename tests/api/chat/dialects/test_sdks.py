@@ -60,14 +60,17 @@ def corpus(fresh_database: Settings) -> Iterator[Corpus]:
 
 
 @asynccontextmanager
-async def server_of(settings: Settings, corpus: Corpus, folder: Path) -> AsyncIterator[tuple[StandIn, str, str]]:
-    """The provider that stands behind the server, the server's address, and a token."""
+async def server_of(
+    settings: Settings, corpus: Corpus, folder: Path, *, questions_max: int
+) -> AsyncIterator[tuple[StandIn, str, str]]:
+    """The provider behind the server, the server's address, and a token that is good for as many questions."""
     tenant = await furnished(settings, corpus)
     async with standing_in() as provider:
         variables = {
             "ADRIATIC_LLM__PROVIDER": "openai",
             "ADRIATIC_LLM__MODEL": MODEL,
             "ADRIATIC_LLM__BASE_URL": f"{provider.url}/v1",
+            "ADRIATIC_LIMITS__NEW_USER_REQUESTS": str(questions_max),
         }
         with serving(settings, folder, **variables) as server:
             async with client(server, settings, tenant) as caller:
@@ -82,15 +85,18 @@ def refuse(provider: StandIn, status: int, code: str, **headers: str) -> None:
 
 
 async def test_openais_sdk(fresh_database: Settings, corpus: Corpus, tmp_path: Path) -> None:
-    async with server_of(fresh_database, corpus, tmp_path) as (provider, url, token):
+    async with server_of(fresh_database, corpus, tmp_path, questions_max=16) as (provider, url, token):
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=token, max_retries=0) as sdk:
             await read_openai(sdk, provider)
             await call_openai(sdk, provider)
             await respond_openai(sdk, provider)
             await fail_openai(sdk, provider)
             await leave(provider, await sdk.chat.completions.create(model=MODEL, messages=QUESTION, stream=True))
-        told = await outcomes(fresh_database, 16)
-        assert sorted(told) == ["cancelled", *["completed"] * 8, *["failed"] * 7]
+            with pytest.raises(openai.RateLimitError, match="24 hours") as used_up:
+                await sdk.chat.completions.create(model="adriatic", messages=QUESTION)
+            assert used_up.value.response.headers["retry-after"]
+        told = await outcomes(fresh_database, 17)
+        assert sorted(told) == ["cancelled", *["completed"] * 8, *["failed"] * 8]
 
 
 async def read_openai(sdk: openai.AsyncOpenAI, provider: StandIn) -> None:
@@ -226,15 +232,17 @@ async def leave(provider: StandIn, stream: Any) -> None:
 
 
 async def test_anthropics_sdk(fresh_database: Settings, corpus: Corpus, tmp_path: Path) -> None:
-    async with server_of(fresh_database, corpus, tmp_path) as (provider, url, token):
+    async with server_of(fresh_database, corpus, tmp_path, questions_max=10) as (provider, url, token):
         async with anthropic.AsyncAnthropic(base_url=url, api_key=token, max_retries=0) as sdk:
             await read_anthropic(sdk, provider)
             await call_anthropic(sdk, provider)
             await fail_anthropic(sdk, provider)
             create = sdk.messages.create
             await leave(provider, await create(model=MODEL, max_tokens=9, messages=QUESTION, stream=True))
-        told = await outcomes(fresh_database, 10)
-        assert sorted(told) == ["cancelled", *["completed"] * 5, *["failed"] * 4]
+            with pytest.raises(anthropic.RateLimitError, match="24 hours"):
+                await create(model="adriatic", max_tokens=9, messages=QUESTION)
+        told = await outcomes(fresh_database, 11)
+        assert sorted(told) == ["cancelled", *["completed"] * 5, *["failed"] * 5]
 
 
 async def read_anthropic(sdk: anthropic.AsyncAnthropic, provider: StandIn) -> None:
