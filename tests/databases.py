@@ -1,4 +1,4 @@
-"""Databases for tests, on the server of a stack: made from a template, and dropped where the server stays or is in memory."""
+"""Databases for tests, on the server of a stack: made from a template, dropped where it stays or is in memory."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from api.chat.limits import Standing
+from api.chat.limits import LimitStanding
 from api.chat.schemas import ChatEvent, size_of
 from runtime.errors import AdriaticError, TooLarge
 
@@ -30,7 +30,7 @@ class Answer:
         self.answer_id = answer_id
         self.failure: AdriaticError | None = None
         self.ended = False
-        self.standings: Sequence[Standing] = ()
+        self.standings: Sequence[LimitStanding] = ()
         """How the limits of whoever asked stood when it began."""
         self.on_unread: Callable[[], object] = lambda: None
         """Called when the last reader leaves before the end."""

@@ -26,13 +26,13 @@ from connectors.llm.prompts import PromptMessage, Text
 from runtime.errors import NotFound
 
 TITLE_CHARS_MAX = 200
-"""Of a conversation: the beginning of its first question."""
+"""The title of a conversation is the beginning of its first question."""
 TURNS_MAX = 100
 """Newest answers of a conversation that are shown at once."""
 MEMORY_TURNS_MAX = 8
 """Turns that a model is told of: what a follow-up refers to is rarely further back."""
 MEMORY_BYTES_MAX = 16_384
-"""Of these turns together, some 4 000 tokens. The oldest are left out first."""
+"""All these turns together have at most this, some 4 000 tokens. The oldest are left out first."""
 
 State = Literal["running", "completed", "failed", "stopped"]
 """`stopped`: by a call, or because everybody who read it left."""
@@ -43,8 +43,9 @@ _CITED = re.compile(r"\s*\[\d{1,3}(?:,\s*\d{1,3})*\]")
 _SESSIONS = """
   select session_id, left(question, $5) as title, answers, begun_at, last_at
   from (
-    select distinct on (session_id) session_id, question, begun_at,
-      count(*) over of_session as answers, max(begun_at) over of_session as last_at
+    select distinct on (session_id)
+      session_id, question, begun_at, count(*) over of_session as answers,
+      max(begun_at) over of_session as last_at
     from app.answers
     where tenant_id = $1 and user_id = $2
     window of_session as (partition by session_id)
@@ -184,14 +185,14 @@ async def read_session(database: Database, principal: Principal, session_id: UUI
 
 
 async def delete_session(database: Database, principal: Principal, session_id: UUID) -> None:
-    """With everything that was asked and answered in it. Raises `NotFound`."""
+    """Everything that was asked and answered in it goes with it. Raises `NotFound`."""
     async with tenant_transaction(database, principal.tenant_id) as connection:
         if not await connection.fetch(_DELETE_SESSION, principal.tenant_id, principal.user_id, session_id):
             raise _no_session(session_id)
 
 
 async def delete_answer(database: Database, principal: Principal, answer_id: UUID) -> None:
-    """With its question. What it cost stays in the books."""
+    """Its question goes with it. What it cost stays in the books."""
     async with tenant_transaction(database, principal.tenant_id) as connection:
         await connection.execute(_DELETE_ANSWER, principal.tenant_id, principal.user_id, answer_id)
 
@@ -202,10 +203,10 @@ async def remember(database: Database, principal: Principal, session_id: UUID | 
         return ()
     async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
         turns = await read_turns(connection, principal, session_id, MEMORY_TURNS_MAX, ended=True)
-    return bound_memory([turn for turn in turns if turn.text])
+    return choose_recent([turn for turn in turns if turn.text])
 
 
-def bound_memory(turns: Sequence[ChatAnswer]) -> Sequence[ChatAnswer]:
+def choose_recent(turns: Sequence[ChatAnswer]) -> Sequence[ChatAnswer]:
     """The newest turns that fit. Pure."""
     room = MEMORY_BYTES_MAX
     for count, turn in enumerate(reversed(turns)):

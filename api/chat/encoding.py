@@ -30,7 +30,7 @@ class StoredEvent(msgspec.Struct, frozen=True, array_like=True):
     data: msgspec.Raw
 
 
-class Place(Protocol):
+class AnswerCursor(Protocol):
     """A reader's place in an answer, whether the answer is in memory or in the table."""
 
     @property
@@ -66,28 +66,28 @@ def encode(answer_id: UUID, number: int, event: ChatEvent | StoredEvent) -> byte
     return sse.encode_frame(stored.name, bytes(stored.data), f"{answer_id}.{number}")
 
 
-async def frames(place: Place, dialect: Encode | None = None) -> AsyncIterator[bytes]:
-    """The bytes of a response: what is there at once, then each event as it comes. Closes the place at the end.
+async def frames(cursor: AnswerCursor, dialect: Encode | None = None) -> AsyncIterator[bytes]:
+    """The bytes of a response: what is there at once, then each event as it comes. Closes the cursor at the end.
 
     Ours is the only dialect in which an answer can be read that another process writes, or from the middle on.
     """
     try:
-        while not place.at_end:
-            events = await place.read(sse.KEEP_ALIVE_S)
-            if made := b"".join(_translate(place, events, dialect)):
+        while not cursor.at_end:
+            events = await cursor.read(sse.KEEP_ALIVE_S)
+            if made := b"".join(_translate(cursor, events, dialect)):
                 yield made
-            elif not (events or place.at_end):
+            elif not (events or cursor.at_end):
                 yield sse.KEEP_ALIVE
     finally:
-        place.close()
+        cursor.close()
 
 
 def _translate(
-    place: Place, events: Sequence[tuple[int, ChatEvent | StoredEvent]], dialect: Encode | None
+    cursor: AnswerCursor, events: Sequence[tuple[int, ChatEvent | StoredEvent]], dialect: Encode | None
 ) -> Iterator[bytes]:
     for number, event in events:
         if dialect is None:
-            yield encode(place.answer_id, number, event)
+            yield encode(cursor.answer_id, number, event)
         else:
             assert not isinstance(event, StoredEvent), "what is written down is in our own words"
             yield dialect(number, event)

@@ -18,8 +18,8 @@ from api.auth.users import Principal
 from api.chat import conversations, encoding, resuming
 from api.chat.controller import EVENTS_EXAMPLE
 from api.chat.conversations import ChatAnswer, ChatSessionPage, ChatTurns
-from api.chat.encoding import Place
-from api.chat.resuming import StoredPlace
+from api.chat.encoding import AnswerCursor
+from api.chat.resuming import StoredCursor
 from api.chat.schemas import NAMES
 from api.chat.supervisor import AnswerSupervisor
 from api.db import Database, tenant_transaction
@@ -112,17 +112,17 @@ class AnswerController(Controller):
         if request.scope["state"].get(HEAD_STATE):
             return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
         here = supervisor.keeper.find(principal.tenant_id, principal.user_id, answer_id)
-        place: Place
+        cursor: AnswerCursor
         if here is not None and (here.begun or not here.ended):
-            place = here.open(after)
+            cursor = here.open(after)
         else:
             state = request.scope.get("state", {})
-            place = StoredPlace(
+            cursor = StoredCursor(
                 *(database, principal.tenant_id, kept, after),
                 path=request.scope["path"],
                 request_id=state.get("request_id", ""),
             )
-        return Stream(encoding.frames(place), media_type=MEDIA_TYPE, headers=HEADERS)
+        return Stream(encoding.frames(cursor), media_type=MEDIA_TYPE, headers=HEADERS)
 
     @post("/{answer_id:uuid}/stop", "Stop an answer", None, "It will stop, if it has not ended.", status=202)
     async def stop_answer(
@@ -161,12 +161,12 @@ class SessionController(Controller):
         errors=(404,),
     )
     async def get_session(self, database: Db, principal: By, session_id: SessionId) -> ChatTurns:
-        """At most 100 answers."""
+        """There are at most 100 answers in it."""
         return await conversations.read_session(database, principal, session_id)
 
     @delete("/{session_id:uuid}", "Delete a conversation", None, "Deleted.", status=204, errors=(404,))
     async def delete_session(self, database: Db, principal: By, session_id: SessionId) -> None:
-        """With everything that was asked and answered in it. What it cost stays in the books."""
+        """Everything that was asked and answered in it goes with it. What it cost stays in the books."""
         await conversations.delete_session(database, principal, session_id)
 
 

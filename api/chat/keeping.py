@@ -50,8 +50,8 @@ _WRITE = """
   select tenant_id, answer_id, $3, $4, $5
   from app.answers
   where tenant_id = $1 and answer_id = $2 and ended_at is null
-  on conflict (tenant_id, answer_id, first_event) do update
-  set event_count = excluded.event_count, events = excluded.events
+  on conflict (tenant_id, answer_id, first_event)
+  do update set event_count = excluded.event_count, events = excluded.events
 """
 """A part may come twice, and longer the second time, when it was not known whether the first was committed."""
 
@@ -84,7 +84,7 @@ class Kept:
         return self.attempt.tenant_id, self.answer.answer_id
 
 
-class Keeper:
+class AnswerKeeper:
     """One per process."""
 
     def __init__(self, database: Database, process_id: UUID, clock: Clock) -> None:
@@ -92,7 +92,7 @@ class Keeper:
         self._process_id = process_id
         self._clock = clock
         self._kept: dict[UUID, Kept] = {}
-        """By answer: those that run, and those that ended and are not written down yet."""
+        """Answers that run, and those that ended and are not written down yet."""
         self._hearing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -182,7 +182,7 @@ class Keeper:
             kept.written += len(events)
 
     def _say_why(self, kept: Kept) -> Sequence[ChatEvent]:
-        """Of an answer that failed before it began nobody was shown an event: its caller got a problem response."""
+        """Nobody was shown an event of an answer that failed before it began: its caller got a problem response."""
         if kept.answer.begun or kept.answer.failure is None:
             return ()
         return [problems.problem_of(kept.answer.failure, kept.attempt.path, kept.attempt.request_id)]

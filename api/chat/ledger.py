@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.chat.limits import Limits, Standing
+from api.chat.limits import LimitStanding, UseLimits
 from api.chat.schemas import UsageSource
 from api.db import Database, tenant_transaction
 from connectors.llm import BYTES_PER_TOKEN, Tokens, TokenUsage
@@ -158,13 +158,13 @@ class Meter:
 
 
 async def begin(
-    database: Database, process_id: UUID, attempt: Attempt, meter: Meter, limits: Limits | None = None
-) -> Sequence[Standing]:
+    database: Database, process_id: UUID, attempt: Attempt, meter: Meter, limits: UseLimits | None = None
+) -> Sequence[LimitStanding]:
     """Put an attempt into the books, before its provider is asked, and count it against the limits that are given.
     Raises `RateLimited` when one is used up, `DependencyUnavailable` when the database does not take it: then nobody
     may be asked, and nothing was used."""
     async with tenant_transaction(database, attempt.tenant_id) as connection:
-        standings: Sequence[Standing] = ()
+        standings: Sequence[LimitStanding] = ()
         if limits:
             standings = await limits.take(connection, attempt.tenant_id, attempt.user_id, attempt.key_id)
         await connection.execute(

@@ -43,7 +43,8 @@ _TAKE = """
       end as window_start
     from app.users u
     cross join unnest(array['first-day', 'minute']) as t (time_window)
-    where u.tenant_id = $1 and u.user_id = $2
+    where u.tenant_id = $1
+      and u.user_id = $2
       and (t.time_window = 'minute' or u.created_at > now() - interval '1 day')
   ),
   taken as (
@@ -51,8 +52,8 @@ _TAKE = """
     select $1, $3, 'requests', time_window, window_start, 1
     from wanted
     order by time_window
-    on conflict (tenant_id, subject, unit, time_window) do update
-    set
+    on conflict (tenant_id, subject, unit, time_window)
+    do update set
       used = excluded.used + case when u.window_start = excluded.window_start then u.used else 0 end,
       window_start = excluded.window_start
     returning subject, unit, time_window, used, window_start
@@ -63,14 +64,20 @@ _TAKE = """
     union all
     select subject, unit, time_window, used, window_start
     from app.limit_uses
-    where tenant_id = $1 and unit = 'tokens' and subject = any ($4)
+    where tenant_id = $1
+      and unit = 'tokens'
+      and subject = any ($4)
       and window_start = date_trunc(time_window, now(), 'UTC')
   )
-  select subject, unit, time_window, used,
-    extract(epoch from window_start
-      + case time_window when 'minute' then interval '1 minute' when 'month' then interval '1 month'
-        else interval '1 day' end
-      - now())::float8 as left_s
+  select
+    subject, unit, time_window, used,
+    extract(
+      epoch from window_start + case time_window
+        when 'minute' then interval '1 minute'
+        when 'month' then interval '1 month'
+        else interval '1 day'
+      end - now()
+    )::float8 as left_s
   from found
 """
 """The row of the user's minute is locked from here to the commit: of two questions at the same moment, the second sees
@@ -93,7 +100,7 @@ class Limit(msgspec.Struct, frozen=True):
     most: int
 
 
-class Standing(msgspec.Struct, frozen=True):
+class LimitStanding(msgspec.Struct, frozen=True):
     """A limit after this request: what is left of it, and in how many seconds its window is over."""
 
     limit: Limit
@@ -101,7 +108,7 @@ class Standing(msgspec.Struct, frozen=True):
     resets_s: int
 
 
-class Limits:
+class UseLimits:
     """The limits of one process's settings."""
 
     def __init__(self, settings: LimitSettings) -> None:
@@ -109,7 +116,7 @@ class Limits:
 
     async def take(
         self, connection: Connection, tenant_id: UUID, user_id: UUID, key_id: str | None
-    ) -> Sequence[Standing]:
+    ) -> Sequence[LimitStanding]:
         """Count one question, in the transaction in which its attempt begins. Raises `RateLimited`, which undoes it."""
         wanted = self.find(user_id, key_id)
         subjects = [*{limit.subject for limit in wanted}]
@@ -142,7 +149,7 @@ class Limits:
         return [each for each in found if each.most]
 
 
-def judge(limits: Iterable[Limit], rows: Iterable[Any]) -> Sequence[Standing]:
+def judge(limits: Iterable[Limit], rows: Iterable[Any]) -> Sequence[LimitStanding]:
     """How each limit stands, from what is used of it. Raises `RateLimited` for the one that lasts longest. Pure."""
     used = {(row["subject"], row["unit"], row["time_window"]): row for row in rows}
     standings, over = [], []
@@ -150,9 +157,9 @@ def judge(limits: Iterable[Limit], rows: Iterable[Any]) -> Sequence[Standing]:
         row = used.get((limit.subject, limit.unit, limit.window))
         if row is None:
             if limit.window != "first-day":  # nothing is used of it yet; else the user is no new one
-                standings.append(Standing(limit, limit.most, _LENGTHS_S[limit.window]))
+                standings.append(LimitStanding(limit, limit.most, _LENGTHS_S[limit.window]))
             continue
-        standing = Standing(limit, max(0, limit.most - row["used"]), max(1, round(row["left_s"])))
+        standing = LimitStanding(limit, max(0, limit.most - row["used"]), max(1, round(row["left_s"])))
         standings.append(standing)
         # A request is counted before it is looked at; with no token left there is nothing to begin.
         if row["used"] > limit.most or (limit.unit == "tokens" and not standing.remaining):
@@ -162,7 +169,7 @@ def judge(limits: Iterable[Limit], rows: Iterable[Any]) -> Sequence[Standing]:
     return standings
 
 
-def _refuse(standing: Standing) -> RateLimited:
+def _refuse(standing: LimitStanding) -> RateLimited:
     limit = standing.limit
     whose = _WHOSE[limit.subject.partition(":")[0]]
     return RateLimited(
@@ -172,8 +179,8 @@ def _refuse(standing: Standing) -> RateLimited:
     )
 
 
-def tell(standings: Sequence[Standing]) -> dict[str, str]:
-    """The headers `RateLimit-Policy` and `RateLimit` of an answer (IETF draft-ietf-httpapi-ratelimit-headers-10); none
+def tell(standings: Sequence[LimitStanding]) -> dict[str, str]:
+    """The headers of an answer that say so (IETF draft-ietf-httpapi-ratelimit-headers-10); none
     where there is no limit. Pure."""
     if not standings:
         return {}

@@ -24,7 +24,7 @@ from runtime.deadline import Deadline
 from runtime.errors import AdriaticError, DependencyUnavailable, Gone, InvalidInput, NotFound
 
 POLL_S = 0.15
-"""Between two looks at an answer that another process writes: about as long as that process takes to write it down."""
+"""Pause between two looks at an answer that another process writes: about what it takes to write it down."""
 CALL_S = 2.0
 """How often that process is told that somebody reads: a word that it lost is said again."""
 PARTS_MAX = 50
@@ -112,8 +112,8 @@ def read_place(answer_id: UUID, event_id: str | None) -> int:
     return int(number)
 
 
-class StoredPlace:
-    """A reader's place in an answer that this process does not write. See `encoding.Place`."""
+class StoredCursor:
+    """A reader's place in an answer that this process does not write. See `encoding.AnswerCursor`."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class StoredPlace:
             state = await connection.fetchrow(_LOOK, self._tenant_id, self.answer_id)
             rows = await connection.fetch(_READ, self._tenant_id, self.answer_id, self._number, PARTS_MAX)
         if state is None:
-            return self._deleted()
+            return self._tell_deleted()
         events = [
             (number, event)
             for row in rows
@@ -186,7 +186,7 @@ class StoredPlace:
             part = encode_part([self._problem(died)])
             await connection.execute(_LOSE, self._tenant_id, self.answer_id, part)
 
-    def _deleted(self) -> list[tuple[int, StoredEvent]]:
+    def _tell_deleted(self) -> list[tuple[int, StoredEvent]]:
         self.at_end = True
         (event,) = decode_part(encode_part([self._problem(Gone("the answer was deleted", hint="ask again"))]))
         return [(self._number, event)]

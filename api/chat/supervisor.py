@@ -21,9 +21,9 @@ import msgspec
 from api.chat import ledger
 from api.chat.answers import Answer
 from api.chat.grounding import Question
-from api.chat.keeping import Keeper, Kept
+from api.chat.keeping import AnswerKeeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
-from api.chat.limits import Limits, Standing
+from api.chat.limits import LimitStanding, UseLimits
 from api.chat.presence import Presence
 from api.chat.schemas import OnDisconnect
 from api.chat.writing import AnswerWriter
@@ -58,7 +58,7 @@ class _Run:
         self.provider = provider
         self.prompt = prompt
         self.kept: Kept | None = None
-        self.beginning: asyncio.Task[Sequence[Standing]] | None = None
+        self.beginning: asyncio.Task[Sequence[LimitStanding]] | None = None
         """Writes the attempt into the books. A task of its own, since a statement is not to be cancelled."""
 
     @property
@@ -72,14 +72,14 @@ class AnswerSupervisor:
     def __init__(
         self, database: Database, settings: LlmSettings, limits: LimitSettings, provider: Provider, clock: Clock
     ) -> None:
-        self._limits = Limits(limits)
+        self._limits = UseLimits(limits)
         self._database = database
         self._settings = settings
         self._provider = provider
         self._extractive = ExtractiveProvider()
         self._clock = clock
         self._presence = Presence(database)
-        self.keeper = Keeper(database, self._presence.process_id, clock)
+        self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
         self._settling: set[asyncio.Task[None]] = set()
@@ -210,7 +210,7 @@ class AnswerSupervisor:
         self._settling.add(settling)
         settling.add_done_callback(self._settling.discard)
 
-    async def _settle(self, entry: ledger.Entry, beginning: asyncio.Task[Sequence[Standing]] | None) -> None:
+    async def _settle(self, entry: ledger.Entry, beginning: asyncio.Task[Sequence[LimitStanding]] | None) -> None:
         deadline = Deadline.after(SETTLE_S_MAX, self._clock)
         recorded = False
         metrics.CHATS_UNSETTLED.inc()

@@ -91,6 +91,9 @@ _CODES: Final[Mapping[str, Kind]] = {
     "UNAVAILABLE": "overloaded",
 }
 """What providers call their errors, where they do it in a word for programs."""
+_VAGUE: Final = frozenset({"invalid_request_error", "server_error", "api_error", "INVALID_ARGUMENT", "INTERNAL"})
+"""Words that say no more than whose fault it is. A status that says more is heard first: OpenAI calls a request that is
+too large, or not allowed, invalid."""
 
 WAIT_S_MAX: Final = 86_400.0
 """Longest wait that is believed, in seconds: limits by the day are the longest that providers have."""
@@ -138,9 +141,9 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def name_kind(status: int | None, *codes: str | None) -> Kind:
-    """The kind of an error that a provider names: by its own word for it, else by the status."""
+    """The kind of an error that a provider names: by its own word for it, else by the status. The first word counts."""
     for code in codes:
-        if code and code in _CODES:
+        if code and code in _CODES and not (code in _VAGUE and status in _STATUS):
             return _CODES[code]
     if status is None:
         return "overloaded"

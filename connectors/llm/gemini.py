@@ -43,7 +43,7 @@ from runtime.settings import LlmSettings
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 CONNECTIONS_MAX = 1_000
-"""As the SDKs of the other providers have it; `llm.streams_max` is bounded by it."""
+"""The SDKs of the other providers have as many, and `llm.streams_max` is bounded by it."""
 IDLE_S_MAX = 60.0
 """How long a connection that nobody uses is kept, in seconds: a new one costs the first word some 50 ms."""
 ERROR_BYTES_MAX = 65_536
@@ -115,6 +115,7 @@ class GeminiDecoder:
         self._started = False
         self._finish: Finish | None = None
         self._calls = 0
+        self._counted: TokenUsage | None = None
 
     def decode(self, event: ServerEvent) -> Sequence[Event]:
         chunk = _DECODER.decode(event.data)
@@ -130,7 +131,10 @@ class GeminiDecoder:
             if candidate.finish_reason:
                 self._finish = _FINISH.get(candidate.finish_reason, "other")
         if chunk.usage_metadata and (tokens := tokens_of(chunk.usage_metadata)):
-            events.append(TokenUsage(tokens, complete=self._finish is not None))
+            counted = TokenUsage(tokens, complete=self._finish is not None)
+            if counted != self._counted:
+                self._counted = counted
+                events.append(counted)
         blocked = chunk.prompt_feedback and chunk.prompt_feedback.block_reason
         if blocked:
             events.append(Failed(Failure("refused", "gemini", blocked[:REASON_CHARS_MAX], "ask otherwise")))

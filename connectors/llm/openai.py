@@ -96,7 +96,7 @@ class _Chunk(msgspec.Struct):
     model: str = ""
     choices: list[_Choice] = []
     usage: _CompletionUsage | None = None
-    error: _ErrorMessage | None = None
+    error: _ErrorMessage | str | None = None  # Ollama has a sentence there
 
 
 _DECODER = msgspec.json.Decoder(_Chunk)
@@ -114,7 +114,7 @@ class OpenAIDecoder:
 
     def decode(self, event: ServerEvent) -> Sequence[Event]:
         if event.data == b"[DONE]":
-            return [self._done()]
+            return [self._conclude()]
         chunk = _DECODER.decode(event.data)
         if chunk.error:
             return [Failed(_read_error(chunk.error))]
@@ -128,13 +128,14 @@ class OpenAIDecoder:
             if choice.finish_reason and self._finish != "refused":
                 self._finish = _FINISH.get(choice.finish_reason, "other")
         if chunk.usage and (tokens := tokens_of(chunk.usage)):
-            events.append(TokenUsage(tokens, complete=True))
+            # Some servers say it with each chunk, as it grows.
+            events.append(TokenUsage(tokens, complete=self._finish is not None))
         return events
 
     def end(self) -> Done | Failed:
         return remote.break_off("openai")
 
-    def _done(self) -> Done | Failed:
+    def _conclude(self) -> Done | Failed:
         if not self._finish:
             return remote.break_off("openai", _WITHOUT_REASON)
         # A call that was demanded by its name ends with `stop`, and so do all calls on some servers.
@@ -177,7 +178,8 @@ class _CallNumbers:
             yield CallPiece(number, function.arguments)
 
 
-def _read_error(error: _ErrorMessage) -> Failure:
+def _read_error(said: _ErrorMessage | str) -> Failure:
+    error = _ErrorMessage(said) if isinstance(said, str) else said
     code = error.code if isinstance(error.code, str) else None
     status = error.code if isinstance(error.code, int) else None
     kind = name_kind(status, code, error.type)

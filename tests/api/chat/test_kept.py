@@ -297,9 +297,9 @@ def turn(question: str, text: str) -> ChatAnswer:
 
 def test_a_model_is_told_of_the_newest_turns_that_fit() -> None:
     turns = [turn("q", "x" * (conversations.MEMORY_BYTES_MAX // 3)) for _ in range(5)]
-    assert conversations.bound_memory(turns) == turns[3:]
-    assert conversations.bound_memory(turns[:2]) == turns[:2]
+    assert conversations.choose_recent(turns) == turns[3:]
+    assert conversations.choose_recent(turns[:2]) == turns[:2]
     huge = turn("q", "x" * conversations.MEMORY_BYTES_MAX)
-    assert conversations.bound_memory([turns[0], huge]) == []
+    assert conversations.choose_recent([turns[0], huge]) == []
     said = conversations.tell([turn("Why?", "So [1], and so [2, 3]. Not [now].")])
     assert [part for message in said for part in message.parts] == [Text("Why?"), Text("So, and so. Not [now].")]

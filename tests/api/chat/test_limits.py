@@ -1,4 +1,4 @@
-"""Limits: taken together or not at all, right over two API processes, and told to whoever meets them."""
+"""UseLimits: taken together or not at all, right over two API processes, and told to whoever meets them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from api.chat import limits
-from api.chat.limits import Limit, Limits
+from api.chat.limits import Limit, UseLimits
 from connectors.llm import BYTES_PER_TOKEN
 from connectors.postgres.attempts import settle_lost
 from runtime.errors import RateLimited
@@ -208,7 +208,7 @@ def test_a_request_may_use_up_what_there_is() -> None:
 
 
 def test_a_limit_of_none_is_none() -> None:
-    assert Limits(LimitSettings.model_validate(NONE)).find(uuid4(), "key") == []
-    with_key = Limits(LimitSettings(key_tokens_per_day=5)).find(uuid4(), "key")
+    assert UseLimits(LimitSettings.model_validate(NONE)).find(uuid4(), "key") == []
+    with_key = UseLimits(LimitSettings(key_tokens_per_day=5)).find(uuid4(), "key")
     assert "key_tokens_per_day" in [each.name for each in with_key]
-    assert "key_tokens_per_day" not in [each.name for each in Limits(LimitSettings()).find(uuid4(), None)]
+    assert "key_tokens_per_day" not in [each.name for each in UseLimits(LimitSettings()).find(uuid4(), None)]
