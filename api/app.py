@@ -30,6 +30,12 @@ from api.auth.middleware import require_token
 from api.auth.tokens import TokenChecker
 from api.auth.users import Principal, Users
 from api.chat.controller import ChatController
+from api.chat.dialects.controller import (
+    CompletionController,
+    MessageController,
+    ModelController,
+    ResponseController,
+)
 from api.chat.history import AnswerController, SessionController
 from api.chat.supervisor import AnswerSupervisor
 from api.db import Database
@@ -72,6 +78,10 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     HistoryController,
     RelationController,
     ChatController,
+    ModelController,
+    CompletionController,
+    ResponseController,
+    MessageController,
     AnswerController,
     SessionController,
     LiveController,
@@ -248,6 +258,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
             "idempotency-key",
             "traceparent",
             "last-event-id",
+            "x-api-key",
             "adriatic-position",
         ],
         expose_headers=["etag", "location", "retry-after", "x-request-id", "adriatic-as-of-state", "adriatic-position"],

@@ -8,7 +8,7 @@ elsewhere: the document is served as JSON and as YAML.
 from __future__ import annotations
 
 import http
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -31,7 +31,7 @@ from litestar.types import ControllerRouterHandler
 
 from api import shapes
 from api.auth.middleware import PUBLIC
-from api.problems import MEDIA_TYPE, TYPE_PREFIX, Problem
+from api.problems import MEDIA_TYPE, TYPE_PREFIX, FieldProblem, Problem
 from runtime import __version__
 from schemas.flows import KeptView
 
@@ -65,8 +65,10 @@ def answers(
     errors: Sequence[int] = (),
     media_type: str = "application/json",
     public: bool = False,
+    describe: Callable[[int], ResponseSpec] | None = None,
 ) -> dict[int, ResponseSpec]:
-    """The `responses=` of a route: its answer with an example, and its errors as problem details."""
+    """The `responses=` of a route: its answer with an example, and its errors: as problem details, or as `describe` has
+    them."""
     documented = {
         status: ResponseSpec(
             data,
@@ -78,32 +80,35 @@ def answers(
     }
     slow = (408,) if 415 in errors else ()
     for code in sorted({*errors, *slow, *((400,) if public else ALWAYS)}):
-        documented[code] = _problem(code)
+        documented[code] = (describe or _describe)(code)
     return documented
 
 
-def _problem(status: int) -> ResponseSpec:
+def exemplify(status: int) -> Problem:
+    """A problem as it could be, of this status."""
     code, detail, hint = _PROBLEMS[status]
-    value: dict[str, Any] = {
-        "type": TYPE_PREFIX + code,
-        "title": http.HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-        "hint": hint,
-        "instance": "/v1/adrs",
-        "request_id": "0199f0c2a1b27c3d8e4f5a6b7c8d9e0f",
-    }
-    if status == 400:
-        value["errors"] = [{"source": "body", "field": "titel", "detail": "unknown"}]
-    if status == 409:
-        value["current_version"] = 4
+    return Problem(
+        type=TYPE_PREFIX + code,
+        title=http.HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        hint=hint,
+        instance="/v1/adrs",
+        request_id="0199f0c2a1b27c3d8e4f5a6b7c8d9e0f",
+        errors=[FieldProblem("body", "titel", "unknown")] if status == 400 else [],
+        current_version=4 if status == 409 else None,
+    )
+
+
+def _describe(status: int) -> ResponseSpec:
+    problem = exemplify(status)
     return ResponseSpec(
         Problem,
         generate_examples=False,
-        description=detail[0].upper() + detail[1:],
+        description=problem.detail[0].upper() + problem.detail[1:],
         media_type=MEDIA_TYPE,
-        examples=[Example(summary=code, value=value)],
+        examples=[Example(summary=problem.code, value=msgspec.to_builtins(problem))],
     )
 
 

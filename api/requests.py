@@ -43,7 +43,7 @@ NEAR: Final = 0.6
 """The likeness from which on a value counts as misspelt: `acepted` and `accept` are accepted, `done` is nothing."""
 ONE_VALUED: Final = frozenset(
     {"authorization", "content-type", "content-encoding", "idempotency-key", "if-match", "adriatic-position"}
-    | {"last-event-id"}
+    | {"last-event-id", "x-api-key"}
 )
 """Headers of which a second one would be another answer: which of the two counts, nobody could know."""
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

@@ -16,6 +16,7 @@ import litestar
 from litestar import Response
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import BodyKwarg, HeaderParameter, PathParameter
 
@@ -56,14 +57,18 @@ def _route(
     also: Mapping[int, tuple[Any, str]] | None = None,
     media_type: str | None = None,
     public: bool = False,
+    describe: Callable[[int], ResponseSpec] | None = None,
     **options: Any,
 ) -> Callable[[Handler], HTTPRouteHandler]:
     """Declare a route that answers `description`, such as `example`, or one of `errors`.
 
     `answer`: what the body is, where the function's own type does not say it. `also`: other answers that are none of
-    the errors, each with its example and description. `options` are Litestar's.
+    the errors, each with its example and description. `describe`: what an error looks like, where it is no problem
+    details. `options` are Litestar's.
     """
-    shape: Callable[..., Any] = functools.partial(answers, media_type=media_type or "application/json", public=public)
+    shape: Callable[..., Any] = functools.partial(
+        answers, media_type=media_type or "application/json", public=public, describe=describe
+    )
 
     def declare(function: Handler) -> HTTPRouteHandler:
         data = answer or _find_answer(function)

@@ -8,19 +8,27 @@ each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.spec import OpenAPIMediaType, Operation, Parameter, RequestBody
+from litestar.openapi.spec import (
+    Example,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Parameter,
+    RequestBody,
+)
 from litestar.openapi.spec.base import BaseSchemaObject
 from litestar.params import ParameterKwarg
 from litestar.routes import HTTPRoute
 
 from api import sse
+from api.chat.dialects.conversations import ITEM_NEEDS
 from schemas.jobs import KINDS
 from schemas.text import BODY, pattern_for_readers
 
@@ -66,7 +74,10 @@ def complete(app: Litestar) -> None:
                 _state_parameter(parameter, handler)
         if events := handler.opt.get("events"):
             components |= {name: Verbatim(schema) for name, schema in _schemas(events.values()).items()}  # type: ignore[misc]
-            _state_events(operation, events)
+            _state_events(operation, events, bare=bool(handler.opt.get("bare")))
+        if chunks := handler.opt.get("chunks"):
+            components |= {name: Verbatim(schema) for name, schema in _schemas(chunks[0]).items()}  # type: ignore[misc]
+            _state_chunks(operation, *chunks)
 
 
 def _operations(app: Litestar) -> Iterator[Operation]:
@@ -153,7 +164,24 @@ def _state_changes(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-_REPLACED: Final = {"NewJob": _state_jobs, "NewItem": _state_items, "Events": _state_changes}
+def _state_input_items(schema: dict[str, Any]) -> dict[str, Any]:
+    """An item of a conversation has what its type needs; without a type it is a message."""
+    options = [
+        {
+            "properties": {"type": {"const": kind}},
+            "required": [*needed, *(["type"] if kind != "message" else [])],
+        }
+        for kind, needed in ITEM_NEEDS.items()
+    ]
+    return schema | {"anyOf": options}
+
+
+_REPLACED: Final = {
+    "InputItem": _state_input_items,
+    "NewJob": _state_jobs,
+    "NewItem": _state_items,
+    "Events": _state_changes,
+}
 """What no annotation can say."""
 
 
@@ -188,13 +216,23 @@ def _item_of(name: str, handler: HTTPRouteHandler) -> dict[str, Any] | None:
     return None
 
 
-def _state_events(operation: Operation, events: Mapping[str, type[msgspec.Struct]]) -> None:
+_BARE: Final = {
+    "type": "object",
+    "title": "chunk",
+    "properties": {"data": {"type": "string"}, "id": False},
+    "required": ["data"],
+}
+"""An event of another protocol, which has neither name nor id."""
+
+
+def _state_events(operation: Operation, events: Mapping[str, type[msgspec.Struct]], *, bare: bool) -> None:
     """Say what one event of a stream is, by its name. OpenAPI 3.1 has no words for a sequence: as is usual, its schema
-    of a stream is that of each event."""
+    of a stream is that of each event. `bare`: events of another protocol may stand in their place."""
     for response in (operation.responses or {}).values():
         stream = (getattr(response, "content", None) or {}).get(sse.MEDIA_TYPE)
         if stream is not None:
-            stream.schema = Verbatim({"oneOf": [_describe_event(name, each) for name, each in events.items()]})
+            named = [_describe_event(name, each) for name, each in events.items()]
+            stream.schema = Verbatim({"oneOf": [*named, *([_BARE] if bare else [])]})
 
 
 def _describe_event(name: str, event: type[msgspec.Struct]) -> dict[str, Any]:
@@ -209,3 +247,19 @@ def _describe_event(name: str, event: type[msgspec.Struct]) -> dict[str, Any]:
         },
         "required": ["id", "event", "data"],
     }
+
+
+def _state_chunks(operation: Operation, chunks: Sequence[Any], example: str) -> None:
+    """Say that an answer may also come as a stream, what one event of it is, and that some end with a word that is no
+    JSON."""
+    schemas, _ = msgspec.json.schema_components(chunks, ref_template=REFERENCE)
+    told = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": list(schemas)}}
+    data = {"anyOf": [{"const": "[DONE]"}, told]}
+    each = {"type": "object", "properties": {"event": {"type": "string"}, "data": data}, "required": ["data"]}
+    answer = (operation.responses or {})["200"]
+    assert isinstance(answer, OpenAPIResponse)
+    assert answer.content is not None
+    answer.content[sse.MEDIA_TYPE] = OpenAPIMediaType(
+        Verbatim({"oneOf": [each]}),  # type: ignore[arg-type]
+        examples={"chunk": Example(summary="Example", value=Verbatim(example))},
+    )

@@ -18,6 +18,8 @@ from schemas.feeds import KEY_PREFIX
 PUBLIC = {"public": True}
 FEED_KEY = {"feed_key": True}
 """Marks a route that takes a feed's key in the place of a token."""
+API_KEY = {"api_key": True}
+"""Marks a route that takes a token from `X-Api-Key` too, where clients of Anthropic's API put it."""
 
 
 class RequireToken(AbstractAuthenticationMiddleware):
@@ -30,7 +32,7 @@ class RequireToken(AbstractAuthenticationMiddleware):
             sender = await feed_keys.identify(state.database, presented)
             structlog.contextvars.bind_contextvars(tenant_id=str(sender.tenant_id), user_id=sender.subject)
             return AuthenticationResult(user=sender, auth=None)
-        claims = await state.tokens.check(connection.headers.get("authorization"))
+        claims = await state.tokens.check(_authorization(connection))
         principal = await state.users.identify(claims)
         structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id), user_id=str(principal.user_id))
         return AuthenticationResult(user=principal, auth=claims)
@@ -41,6 +43,12 @@ def _feed_key(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
     scheme, _, presented = connection.headers.get("authorization", "").partition(" ")
     is_key = scheme.lower() == "bearer" and presented.strip().startswith(KEY_PREFIX)
     return presented.strip() if is_key and connection.route_handler.opt.get("feed_key") else None
+
+
+def _authorization(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
+    """The header with the token, or the same made of the other header that the route takes it from."""
+    key = connection.headers.get("x-api-key") if connection.route_handler.opt.get("api_key") else None
+    return connection.headers.get("authorization") or (f"Bearer {key}" if key else None)
 
 
 def require_token() -> DefineMiddleware:

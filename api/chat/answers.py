@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from api.chat.limits import LimitStanding
-from api.chat.schemas import ChatEvent, TextDelta
+from api.chat.schemas import ChatEvent, size_of
 from runtime.errors import AdriaticError, TooLarge
 
 ANSWER_BYTES_MAX = 4_194_304
@@ -47,10 +47,11 @@ class Answer:
     # --- for who writes -------------------------------------------------------------------------------------------
 
     def append(self, event: ChatEvent) -> None:
-        """Never waits. Raises `TooLarge` for text beyond the bound; what ends an answer is always taken."""
+        """Never waits. Raises `TooLarge` for what a model writes beyond the bound; what ends an answer is always
+        taken."""
         assert not self.ended, "an event after the last one"
-        if isinstance(event, TextDelta):
-            self._size_bytes += EVENT_BYTES + len(event.text)
+        if written_bytes := size_of(event):
+            self._size_bytes += EVENT_BYTES + written_bytes
             if self._size_bytes > ANSWER_BYTES_MAX:
                 raise TooLarge(f"the answer is longer than {ANSWER_BYTES_MAX} bytes", hint="ask for less")
         self._events.append(event)

@@ -1,30 +1,28 @@
 """`/v1/chat/stream`: a question in, an answer as server-sent events out.
 
-Owns what happens before the first byte: a problem response as long as nothing was shown, and a caller who hangs up
-while nothing was. Refuses Litestar's `ServerSentEvent`, whose generator is not closed when a caller leaves early.
+Owns the route and its documentation. What happens until the first byte is in `responding.py`; the routes of other
+clients' protocols are in `dialects`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from litestar import Controller, Request, Response
 from litestar.di import NamedDependency
-from litestar.response import Stream
+from litestar.params import QueryParameter
 
-from api.chat import conversations, encoding, limits
-from api.chat.answers import Answer
-from api.chat.grounding import ground
-from api.chat.ledger import Attempt
+from api.chat import conversations
+from api.chat.dialects import ai_sdk
+from api.chat.dialects.ai_sdk import UiMessageEncoder
+from api.chat.grounding import Question, ground
+from api.chat.responding import make_attempt, stream
 from api.chat.schemas import NAMES, ChatRequest
 from api.chat.supervisor import AnswerSupervisor
-from api.edge import CLIENT_GONE
 from api.routes import By, Db, body, post
 from api.search.embedding import QueryEmbedder
-from api.sse import HEADERS, MEDIA_TYPE
-from runtime import metrics
-from runtime.ids import new_id
+from api.sse import MEDIA_TYPE
+from runtime.settings import Settings
 
 EVENTS_EXAMPLE = """\
 id: 0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f.2
@@ -33,8 +31,9 @@ data: {"text":"Everything enters Kafka through the log [1]."}
 
 """
 _DESCRIPTION = """Server-sent events: `start` (session, answer, attempt, provider, freshness), `sources` (numbered \
-passages), `delta` (text), `citations` (checked against the sources), `usage`, and at last `done` or `error` (problem \
-details)."""
+passages), `delta` (text), `reasoning`, `call` and `call_delta` (what the model thinks, and which tools it wants \
+called), `citations` (checked against the sources), `usage`, and at last `done` or `error` (problem details). With \
+`protocol=ai-sdk`: the chunks of a UI message stream, without names."""
 
 
 class ChatController(Controller):
@@ -51,7 +50,7 @@ class ChatController(Controller):
         answer=str,
         errors=(413, 415, 429),
         media_type=MEDIA_TYPE,
-        opt={"events": {name: event for event, name in NAMES.items()}},
+        opt={"events": {name: event for event, name in NAMES.items()}, "bare": True},
     )
     async def stream_chat(
         self,
@@ -60,7 +59,15 @@ class ChatController(Controller):
         embedder: NamedDependency[QueryEmbedder],
         supervisor: NamedDependency[AnswerSupervisor],
         principal: By,
+        settings: NamedDependency[Settings],
         data: Annotated[ChatRequest, body("Question", {"question": "Why no dual write?"})],
+        protocol: Annotated[
+            Literal["adriatic", "ai-sdk"],
+            QueryParameter(
+                description="How the answer is told: `adriatic`, the events below; `ai-sdk`, the UI message stream of "
+                "the AI SDK (`useChat`, `readUIMessageStream`)."
+            ),
+        ] = "adriatic",
     ) -> Response[Any]:
         """Closing the connection stops the answer, unless `on_disconnect` is `keep`; what it used until then is
         recorded. A reader who was cut goes on with `GET /v1/chat/answers/{answer_id}/stream`.
@@ -70,47 +77,8 @@ class ChatController(Controller):
         supervisor.admit(principal.tenant_id)
         before = await conversations.remember(database, principal, data.session_id)
         grounding = await ground(database, embedder, principal.tenant_id, data, before)
-        attempt = Attempt(
-            tenant_id=principal.tenant_id,
-            user_id=principal.user_id,
-            session_id=data.session_id or new_id(),
-            attempt_id=new_id(),
-            request_id=request.scope.get("state", {}).get("request_id", ""),
-            path=request.scope["path"],
-            key_id=principal.key_id,
-        )
-        answer = supervisor.start(attempt, grounding, data.on_disconnect)
-        cursor = answer.open()
-        if data.session_id is None:
-            metrics.CHAT_SESSIONS.inc()
-        try:
-            began = await _await_first(request, answer)
-        except BaseException:
-            cursor.close()
-            raise
-        if not began:
-            cursor.close()
-            return Response(None, status_code=CLIENT_GONE)
-        headers = HEADERS | limits.tell(answer.standings)
-        return Stream(encoding.frames(cursor), media_type=MEDIA_TYPE, headers=headers)
-
-
-async def _await_first(request: Request[Any, Any, Any], answer: Answer) -> bool:
-    """True when there is something to show, False when the caller hung up before. Raises what went wrong."""
-    first = asyncio.create_task(answer.first())
-    gone = asyncio.create_task(_await_disconnect(request))
-    try:
-        await asyncio.wait({first, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not first.done():
-            return False
-        await first
-        return True
-    finally:
-        for task in (first, gone):
-            task.cancel()
-        await asyncio.gather(first, gone, return_exceptions=True)
-
-
-async def _await_disconnect(request: Request[Any, Any, Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        question = Question(grounding.prompt(settings.llm.output_tokens_max), grounding, data.question)
+        answer = supervisor.start(make_attempt(request, principal, data.session_id), question, data.on_disconnect)
+        if protocol == "ai-sdk":
+            return await stream(request, answer, UiMessageEncoder(answer.answer_id).encode, ai_sdk.HEADERS)
+        return await stream(request, answer)

@@ -1,12 +1,12 @@
 """How a client reads an answer: its numbered events as bytes, and how they are written down. Pure.
 
-Owns the ids of events and the form of a part of an answer in the table. One module for each dialect of clients: this is
-our own, typed events with a name each.
+Owns the seam between an answer and a dialect, the ids of events, and the form of a part of an answer in the table. One
+module for each dialect of clients: this is our own, typed events with a name each; the others are in `dialects`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -14,6 +14,11 @@ import msgspec
 
 from api import sse
 from api.chat.schemas import NAMES, ChatEvent
+
+Encode = Callable[[int, ChatEvent], bytes]
+"""One event of an answer, with its number in it, as the bytes of a dialect; none where the dialect has no word for it.
+A dialect whose events lean on earlier ones is a bound method of an object that one reader has: it is called for each
+event once, from the first on, in order. It does no I/O and reads no clock."""
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -61,14 +66,28 @@ def encode(answer_id: UUID, number: int, event: ChatEvent | StoredEvent) -> byte
     return sse.encode_frame(stored.name, bytes(stored.data), f"{answer_id}.{number}")
 
 
-async def frames(cursor: AnswerCursor) -> AsyncIterator[bytes]:
-    """The bytes of a response: what is there at once, then each event as it comes. Closes the cursor at the end."""
+async def frames(cursor: AnswerCursor, dialect: Encode | None = None) -> AsyncIterator[bytes]:
+    """The bytes of a response: what is there at once, then each event as it comes. Closes the cursor at the end.
+
+    Ours is the only dialect in which an answer can be read that another process writes, or from the middle on.
+    """
     try:
         while not cursor.at_end:
             events = await cursor.read(sse.KEEP_ALIVE_S)
-            if events:
-                yield b"".join(encode(cursor.answer_id, number, event) for number, event in events)
-            elif not cursor.at_end:
+            if made := b"".join(_translate(cursor, events, dialect)):
+                yield made
+            elif not (events or cursor.at_end):
                 yield sse.KEEP_ALIVE
     finally:
         cursor.close()
+
+
+def _translate(
+    cursor: AnswerCursor, events: Sequence[tuple[int, ChatEvent | StoredEvent]], dialect: Encode | None
+) -> Iterator[bytes]:
+    for number, event in events:
+        if dialect is None:
+            yield encode(cursor.answer_id, number, event)
+        else:
+            assert not isinstance(event, StoredEvent), "what is written down is in our own words"
+            yield dialect(number, event)

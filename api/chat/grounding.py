@@ -21,7 +21,7 @@ from api.search import service as searching
 from api.search.embedding import QueryEmbedder
 from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import Degraded, Hit, SearchFreshness, SearchRequest
-from connectors.llm.prompts import Passage, Prompt, ask
+from connectors.llm.prompts import Passage, Prompt, PromptMessage, Text, ask
 from schemas.arrays import arrays_of
 
 PASSAGE_CHARS_MAX = 4_000
@@ -73,6 +73,38 @@ class Grounding(msgspec.Struct, frozen=True):
     def prompt(self, output_tokens_max: int) -> Prompt:
         return ask(SYSTEM, _user(self.question, self.passages), self.passages, output_tokens_max, tell(self.before))
 
+    def weave(self, conversation: Prompt) -> Prompt:
+        """The conversation with the sources before the words of its last question, and our rules before the caller's
+        own: a caller may ask for a tone or a language, and still gets citations."""
+        messages = list(conversation.messages)
+        at = _find_question(conversation)
+        if at is not None:
+            said = "\n\n".join(part.text for part in messages[at].parts if isinstance(part, Text))
+            others = tuple(part for part in messages[at].parts if not isinstance(part, Text))
+            # Results of tools stay in front, where every provider wants them.
+            messages[at] = PromptMessage("user", (*others, Text(_user(said, self.passages))))
+        system = "\n".join(filter(None, (SYSTEM, conversation.system)))
+        return msgspec.structs.replace(conversation, system=system, messages=tuple(messages), passages=self.passages)
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a model is asked, and what the answer may stand on. `grounding` None: the conversation of a caller, which
+    goes to the model as it stands, and of whose answer nothing is checked. `kept_as`: what was asked, as the user finds
+    it again; None where the client keeps the conversation itself."""
+
+    prompt: Prompt
+    grounding: Grounding | None = None
+    kept_as: str | None = None
+
+    @property
+    def sources(self) -> list[Source]:
+        return self.grounding.sources if self.grounding else []
+
+    @property
+    def has_nothing_to_ask(self) -> bool:
+        """Nothing was found. A model that has tools may still find something by itself."""
+        return self.grounding is not None and not self.grounding.passages and not self.prompt.tools
+
 
 async def ground(
     database: Database,
@@ -101,6 +133,22 @@ async def ground(
         for source, row in zip(sources, rows, strict=True)
     )
     return Grounding(request.question, sources, passages, found.as_of, found.degraded, before)
+
+
+def read_question(conversation: Prompt) -> str:
+    """What to search for: the words of the last turn of the user that has some, as far as a search reads them."""
+    at = _find_question(conversation)
+    parts = () if at is None else conversation.messages[at].parts
+    return "\n\n".join(part.text for part in parts if isinstance(part, Text))[:QUERY_CHARS_MAX]
+
+
+def _find_question(conversation: Prompt) -> int | None:
+    asked = [
+        at
+        for at, message in enumerate(conversation.messages)
+        if message.role == "user" and any(isinstance(part, Text) for part in message.parts)
+    ]
+    return asked[-1] if asked else None
 
 
 def _source(number: int, hit: Hit, row: Any) -> Source:

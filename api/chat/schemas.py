@@ -52,14 +52,15 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """The first event: who answers, and how much of what was written the answer could know."""
+    """The first event: who answers, and how much of what was written the answer could know. `as_of` null: nothing was
+    searched, because the conversation went to the model as it stands."""
 
     session_id: UUID
     answer_id: UUID
     attempt_id: UUID
     provider: str
     model: str
-    as_of: SearchFreshness
+    as_of: SearchFreshness | None
     degraded: list[Degraded]
 
 
@@ -95,6 +96,29 @@ class TextDelta(msgspec.Struct, frozen=True):
     text: str
 
 
+class ReasoningDelta(msgspec.Struct, frozen=True):
+    """The next piece of what the model thinks before it speaks. `signature` comes with the last piece of a thought,
+    from providers that sign: only with it the thought can be given back in the next turn."""
+
+    text: str
+    signature: str = ""
+
+
+class ToolCallStart(msgspec.Struct, frozen=True):
+    """The model begins a call of a tool. Calls are numbered from 0; `call_id` is the model's, and names the result."""
+
+    index: int
+    call_id: str
+    name: str
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True):
+    """The next piece of the arguments of call `index`: JSON, which is whole only at the end of the answer."""
+
+    index: int
+    arguments: str
+
+
 class Citations(msgspec.Struct, frozen=True):
     """`cited` are numbers of sources, in the order of their first use. `unsupported` are numbers that the model made
     up: they were taken out of the text."""
@@ -121,15 +145,38 @@ class DoneEvent(msgspec.Struct, frozen=True):
     finished_at: datetime
 
 
-ChatEvent = Start | Sources | TextDelta | Citations | UsageSpent | DoneEvent | Problem
+ChatEvent = (
+    Start
+    | Sources
+    | TextDelta
+    | ReasoningDelta
+    | ToolCallStart
+    | ToolCallDelta
+    | Citations
+    | UsageSpent
+    | DoneEvent
+    | Problem
+)
 """A `Problem` is the last event of an answer that broke."""
 
 NAMES: dict[type, str] = {
     Start: "start",
     Sources: "sources",
     TextDelta: "delta",
+    ReasoningDelta: "reasoning",
+    ToolCallStart: "call",
+    ToolCallDelta: "call_delta",
     Citations: "citations",
     UsageSpent: "usage",
     DoneEvent: "done",
     Problem: "error",
 }
+
+
+def size_of(event: ChatEvent) -> int:
+    """Bytes, about, of what the model wrote in an event; 0 for what we say of ourselves."""
+    if isinstance(event, TextDelta | ReasoningDelta):
+        return len(event.text)
+    if isinstance(event, ToolCallDelta):
+        return len(event.arguments)
+    return len(event.name) if isinstance(event, ToolCallStart) else 0

@@ -20,7 +20,7 @@ import msgspec
 
 from api.chat import ledger
 from api.chat.answers import Answer
-from api.chat.grounding import Grounding
+from api.chat.grounding import Question
 from api.chat.keeping import AnswerKeeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
 from api.chat.limits import LimitStanding, UseLimits
@@ -109,22 +109,22 @@ class AnswerSupervisor:
                 "what answers cost cannot be recorded now: the database does not take it", hint="ask again later"
             )
 
-    def start(self, attempt: Attempt, grounding: Grounding, on_disconnect: OnDisconnect = "stop") -> Answer:
+    def start(self, attempt: Attempt, question: Question, on_disconnect: OnDisconnect = "stop") -> Answer:
         """Takes a slot and begins to ask. Raises as `admit` does, and then nothing has begun."""
         self.admit(attempt.tenant_id)
         # Where nothing was found there is nothing to ask a model about.
-        provider: Provider = self._provider if grounding.passages else self._extractive
-        prompt = grounding.prompt(self._settings.output_tokens_max)
+        provider: Provider = self._extractive if question.has_nothing_to_ask else self._provider
+        prompt = question.prompt
         answer, meter = Answer(new_id()), self._meter(provider, prompt)
-        run = _Run(AnswerWriter(answer, attempt, grounding, meter, self._clock), provider, prompt)
+        run = _Run(AnswerWriter(answer, attempt, question, meter, self._clock), provider, prompt)
         task = asyncio.create_task(self._write(run), name=f"chat {attempt.attempt_id}")
         self._of_tenant[attempt.tenant_id] += 1
         self._running[task] = run
         metrics.CHATS_ACTIVE.set(len(self._running))
         # Of an answer that has not begun nobody knows the id yet: it cannot be read later.
         answer.on_unread = lambda: task.cancel() if on_disconnect == "stop" or not answer.begun else None
-        if self._settings.kept_days:
-            run.kept = Kept(answer, attempt, grounding.question, task.cancel)
+        if self._settings.kept_days and question.kept_as is not None:
+            run.kept = Kept(answer, attempt, question.kept_as, task.cancel)
         # Not a `finally` of the task: a task that is cancelled before it runs has none.
         task.add_done_callback(self._conclude)
         return answer

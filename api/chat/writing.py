@@ -10,24 +10,45 @@ from api import problems
 from api.chat import schemas
 from api.chat.answers import Answer
 from api.chat.citations import CitationCheck
-from api.chat.grounding import Grounding
+from api.chat.grounding import Question
 from api.chat.ledger import Attempt, Meter
-from connectors.llm import Delta, Done, Event, Failed, Quoted, Started, TokenUsage
+from connectors.llm import (
+    CallBegun,
+    CallPiece,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    Quoted,
+    Started,
+    Thought,
+    TokenUsage,
+)
+from connectors.llm.failures import Failure, Kind
 from runtime import metrics
 from runtime.clock import Clock
-from runtime.errors import AdriaticError
+from runtime.errors import AdriaticError, CallerError, InvalidInput, RateLimited, TooLarge
+
+_CALLERS: dict[Kind, tuple[type[CallerError], str]] = {
+    "refused": (InvalidInput, "the provider says what it does not take"),
+    "too-large": (TooLarge, "send a shorter conversation"),
+    "rate-limit": (RateLimited, ""),
+}
+"""What whoever wrote the conversation can mend, and how."""
 
 
 class AnswerWriter:
     """Writes one answer from the events of one attempt."""
 
-    def __init__(self, answer: Answer, attempt: Attempt, grounding: Grounding, meter: Meter, clock: Clock) -> None:
+    def __init__(self, answer: Answer, attempt: Attempt, question: Question, meter: Meter, clock: Clock) -> None:
         self.answer = answer
         self.attempt = attempt
         self.meter = meter
-        self._grounding = grounding
+        self._question = question
         self._clock = clock
-        self._check = CitationCheck([source.number for source in grounding.sources])
+        # Brackets in JSON are lists, and in an answer that stands on no source they are the model's own.
+        cites = question.grounding is not None and question.prompt.form is None
+        self._check = CitationCheck([source.number for source in question.sources]) if cites else None
 
     def hear(self, event: Event) -> None:
         """One event of the provider. Raises `TooLarge` when the answer is longer than its bound."""
@@ -35,15 +56,24 @@ class AnswerWriter:
             self.meter.model = event.model or self.meter.model
         elif isinstance(event, Delta):
             self.meter.text(event.text)
-            self._show(self._check.feed(event.text))
+            self._show(self._check.feed(event.text) if self._check else event.text)
         elif isinstance(event, Quoted):
             self.meter.text(event.text)
-            self._check.quote(event.number)
-            self._show(self._check.finish() + event.text)
+            if self._check:
+                self._check.quote(event.number)
+            self._show(self._let_go() + event.text)
+        elif isinstance(event, Thought):
+            self.meter.text(event.text)
+            self._tell(schemas.ReasoningDelta(event.text, event.signature))
+        elif isinstance(event, CallBegun):
+            self._tell(schemas.ToolCallStart(event.index, event.call_id, event.name))
+        elif isinstance(event, CallPiece):
+            self.meter.text(event.arguments)
+            self._tell(schemas.ToolCallDelta(event.index, event.arguments))
         elif isinstance(event, TokenUsage):
             self.meter.usage(event)
         elif isinstance(event, Failed):
-            self.fail(event.failure.error())
+            self.fail(self._blame(event.failure))
         elif isinstance(event, Done):
             self._finish(event)
 
@@ -56,31 +86,51 @@ class AnswerWriter:
             self.answer.append(problems.problem_of(error, self.attempt.path, self.attempt.request_id))
         self.answer.end(error)
 
+    def _blame(self, failure: Failure) -> AdriaticError:
+        """The error of a failure. Where the caller wrote the conversation, what a provider refuses is theirs to mend;
+        where we did, it is not."""
+        error = failure.error()
+        if self._question.grounding is not None or failure.kind not in _CALLERS:
+            return error
+        kind, hint = _CALLERS[failure.kind]
+        return kind(error.detail, hint=hint or error.hint, coordinates=error.coordinates)
+
+    def _let_go(self) -> str:
+        """The text that the check of citations held back."""
+        return self._check.finish() if self._check else ""
+
     def _show(self, text: str) -> None:
         if not self.answer.begun:
             self._begin()
         if text:
             self.answer.append(schemas.TextDelta(text))
 
+    def _tell(self, event: schemas.ChatEvent) -> None:
+        """Append what is no text, behind all text that came before it."""
+        self._show(self._let_go())
+        self.answer.append(event)
+
     def _begin(self) -> None:
         """The first content: from here on the response has begun."""
-        found, attempt = self._grounding, self.attempt
+        found, attempt = self._question.grounding, self.attempt
         self.answer.append(
             schemas.Start(
                 *(attempt.session_id, self.answer.answer_id, attempt.attempt_id),
                 provider=self.meter.provider,
                 model=self.meter.model,
-                as_of=found.as_of,
-                degraded=found.degraded,
+                as_of=found.as_of if found else None,
+                degraded=found.degraded if found else [],
             )
         )
-        self.answer.append(schemas.Sources(found.sources))
+        if found:
+            self.answer.append(schemas.Sources(found.sources))
 
     def _finish(self, done: Done) -> None:
-        self._show(self._check.finish())
-        metrics.CHAT_CITATIONS.labels("verified").inc(len(self._check.cited))
-        metrics.CHAT_CITATIONS.labels("unsupported").inc(len(self._check.unsupported))
-        self.answer.append(schemas.Citations(self._check.cited, self._check.unsupported))
+        self._show(self._let_go())
+        if self._check:
+            metrics.CHAT_CITATIONS.labels("verified").inc(len(self._check.cited))
+            metrics.CHAT_CITATIONS.labels("unsupported").inc(len(self._check.unsupported))
+            self.answer.append(schemas.Citations(self._check.cited, self._check.unsupported))
         self.answer.append(self._usage())
         self.answer.append(schemas.DoneEvent(done.finish, self._clock.now()))
         self.answer.end()

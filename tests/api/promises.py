@@ -188,6 +188,7 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         "name": lambda: furniture.asset()[1],
         "version": lambda: "1",
         "view": lambda: "entity_counts",
+        "model": lambda: "adriatic",
     }
     for name in case.path_parameters or {}:
         if name in found:
@@ -218,6 +219,8 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         furniture.once("adr", furniture.adr)
         filters["log"] = "main"  # the filter takes logs that there are
     if isinstance(case.body, dict):
+        if "model" in case.body and furniture.chance.randrange(2):
+            case.body["model"] = "adriatic"  # others are not found
         case.body.pop("expected_version", None)
         if "to_version" in case.body:
             case.body["to_version"] = 1

@@ -115,6 +115,7 @@ async def furnished(tenant: Caller) -> dict[str, str]:
         "tag": "x",
         "feed": "x",
         "key_id": feed.json()["key"]["key_id"],
+        "model": "adriatic",
     }
 
 
@@ -129,7 +130,9 @@ async def test_every_answer_is_documented(world: World, tenant: Caller) -> None:
             where = f"seed {SEED}: {asked} -> {response.status_code} {response.text[:500]}"
             routed = str(response.status_code) in operation["responses"]
             assert routed or response.status_code in (304, 404, 405), where
-            if response.status_code >= 400 and method != "HEAD":
+            if response.status_code >= 400 and "dialects" in operation["tags"] and routed:
+                check_envelope(response, where)
+            elif response.status_code >= 400 and method != "HEAD":
                 check_problem(response, where)
     assert (await tenant.get("/v1/adrs")).status_code == 200
 
@@ -141,4 +144,14 @@ def check_problem(response: httpx.Response, where: str) -> None:
     assert problem["code"] not in ("internal", "dependency-unavailable"), where
     assert problem["detail"], where
     assert problem["hint"], where
+    assert len(response.content) < 20_000, where
+
+
+def check_envelope(response: httpx.Response, where: str) -> None:
+    """An error in the words of another protocol."""
+    error = response.json()["error"]
+    assert response.headers["content-type"].startswith("application/json"), where
+    assert response.status_code not in (500, 503), where
+    assert error["type"], where
+    assert error["message"], where
     assert len(response.content) < 20_000, where

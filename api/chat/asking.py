@@ -1,0 +1,50 @@
+"""Turn a conversation into an answer that is being written, for clients that bring their own messages.
+
+Owns the choice between a conversation that is grounded in the tenant's sources and one that goes to the model as it
+stands. Refuses dialects: they make the prompt before, and read the answer after.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request
+from litestar.datastructures import State
+
+from api.auth.users import Principal
+from api.chat import models
+from api.chat.answers import Answer
+from api.chat.grounding import Question, ground, read_question
+from api.chat.responding import make_attempt
+from api.chat.schemas import ChatRequest
+from api.chat.supervisor import AnswerSupervisor
+from connectors.llm.prompts import Prompt
+from runtime.clock import Clock
+from runtime.settings import LlmSettings, Settings
+
+
+class Asker:
+    """One request's way to an answer."""
+
+    def __init__(self, request: Request[Principal, Any, State], state: State) -> None:
+        settings: Settings = state.settings
+        clock: Clock = state.clock
+        self.settings: LlmSettings = settings.llm
+        self.asked_at_s = int(clock.now().timestamp())
+        """Seconds since 1970."""
+        self._request = request
+        self._state = state
+
+    async def ask(self, model: str, conversation: Prompt) -> Answer:
+        """The answer, which has begun to be written. Raises `NotFound` for a model that is none, and what `admit` and
+        `ground` raise; then nobody was asked."""
+        models.require_known(self.settings, model)
+        supervisor: AnswerSupervisor = self._state.supervisor
+        supervisor.admit(self._request.user.tenant_id)
+        question = await self._ground(conversation) if model == models.GROUNDED else Question(conversation)
+        return supervisor.start(make_attempt(self._request, self._request.user, None), question)
+
+    async def _ground(self, conversation: Prompt) -> Question:
+        asked = ChatRequest(read_question(conversation))
+        found = await ground(self._state.database, self._state.embedder, self._request.user.tenant_id, asked)
+        return Question(found.weave(conversation), found)

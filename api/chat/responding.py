@@ -1,0 +1,102 @@
+"""What is between a request and the bytes of its answer, whatever the client speaks: the wait, the whole, the stream.
+
+Owns what happens before the first byte: an error as long as nothing was shown, and a caller who hangs up while nothing
+was. Refuses dialects (`encoding`, `dialects`), and Litestar's `ServerSentEvent`, whose generator is not closed when a
+caller leaves early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import closing
+from typing import Any
+from uuid import UUID
+
+from litestar import Request, Response
+from litestar.response import Stream
+
+from api.auth.users import Principal
+from api.chat import encoding, limits
+from api.chat.answers import Answer, Cursor
+from api.chat.ledger import Attempt
+from api.chat.schemas import ChatEvent
+from api.edge import CLIENT_GONE
+from api.sse import HEADERS, KEEP_ALIVE_S, MEDIA_TYPE
+from runtime import metrics
+from runtime.ids import new_id
+
+
+def make_attempt(request: Request[Any, Any, Any], principal: Principal, session_id: UUID | None) -> Attempt:
+    """The first attempt of a request. Without `session_id` it begins a conversation of its own."""
+    if session_id is None:
+        metrics.CHAT_SESSIONS.inc()
+    return Attempt(
+        tenant_id=principal.tenant_id,
+        user_id=principal.user_id,
+        session_id=session_id or new_id(),
+        attempt_id=new_id(),
+        request_id=request.scope.get("state", {}).get("request_id", ""),
+        path=request.scope["path"],
+        key_id=principal.key_id,
+    )
+
+
+async def stream(
+    request: Request[Any, Any, Any],
+    answer: Answer,
+    dialect: encoding.Encode | None = None,
+    headers: Mapping[str, str] = HEADERS,
+) -> Response[Any]:
+    """The answer as it is written, in our dialect or another. Raises what went wrong, if nothing was shown by then."""
+    cursor = answer.open()
+    try:
+        began = await _wait(request, answer.first())
+    except BaseException:
+        cursor.close()
+        raise
+    if not began:
+        cursor.close()
+        return Response(None, status_code=CLIENT_GONE)
+    told = {**headers, **limits.tell(answer.standings)}
+    return Stream(encoding.frames(cursor, dialect), media_type=MEDIA_TYPE, headers=told)
+
+
+async def collect(
+    request: Request[Any, Any, Any], answer: Answer, render: Callable[[list[ChatEvent]], bytes]
+) -> Response[Any]:
+    """The answer in one piece, when it is whole. Raises what went wrong, however much there was by then: half an
+    answer without its end must not look like one."""
+    events: list[ChatEvent] = []
+    with closing(answer.open()) as cursor:
+        if not await _wait(request, _read_all(cursor, events)):
+            return Response(None, status_code=CLIENT_GONE)
+    if answer.failure:
+        raise answer.failure
+    return Response(render(events), media_type="application/json", headers=limits.tell(answer.standings))
+
+
+async def _read_all(cursor: Cursor, events: list[ChatEvent]) -> None:
+    while not cursor.at_end:
+        events += [event for _, event in await cursor.read(KEEP_ALIVE_S)]
+
+
+async def _wait(request: Request[Any, Any, Any], work: Coroutine[Any, Any, None]) -> bool:
+    """True when `work` is done, False when the caller hung up before. Raises what `work` raises."""
+    working = asyncio.create_task(work)
+    gone = asyncio.create_task(_await_disconnect(request))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return False
+        await working
+        return True
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _await_disconnect(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

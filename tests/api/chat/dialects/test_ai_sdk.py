@@ -1,0 +1,69 @@
+"""The AI SDK's own parser reads our stream: the pinned package from the registry, run by node."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.chat.dialects.golden import FOLDER
+
+PACKAGE = Path(__file__).parent / "ai-sdk"
+INSTALL_S_MAX = 120.0
+"""Longest wait for the registry: 25 MB."""
+
+pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="node and npm are not on this machine")
+
+
+@pytest.fixture(scope="module")
+def parser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The parser with its package, which is installed as the lock says."""
+    folder = tmp_path_factory.mktemp("ai-sdk")
+    for file in PACKAGE.iterdir():
+        shutil.copy(file, folder)
+    command = ["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts"]
+    try:
+        installed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S_MAX)
+    except subprocess.TimeoutExpired:
+        pytest.skip("the registry of npm does not answer")
+    if "network" in installed.stderr and installed.returncode:
+        pytest.skip("the registry of npm cannot be reached")
+    assert installed.returncode == 0, installed.stderr
+    return folder / "read.js"
+
+
+def read(parser: Path, answer: str) -> dict[str, Any]:
+    with (FOLDER / f"ai_sdk-{answer}.sse").open("rb") as stream:
+        told = subprocess.run(["node", parser], stdin=stream, capture_output=True, text=True, timeout=INSTALL_S_MAX)
+    assert told.returncode == 0, told.stderr
+    found: dict[str, Any] = json.loads(told.stdout)
+    return found
+
+
+def parts(found: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [part for part in found["message"]["parts"] if part["type"] == kind]
+
+
+def test_it_reads_an_answer_with_its_sources(parser: Path) -> None:
+    found = read(parser, "grounded")
+    assert found["errors"] == []
+    assert parts(found, "text") == [{"type": "text", "text": "It fails\nin the middle [1]. “é”", "state": "done"}]
+    (source,) = parts(found, "source-document")
+    assert (source["sourceId"], source["title"]) == ("1", "ADR-2 Nobody writes twice")
+    assert parts(found, "data-citations")[0]["data"] == {"cited": [1], "unsupported": [9]}
+
+
+def test_it_reads_thoughts_and_calls(parser: Path) -> None:
+    found = read(parser, "tools")
+    assert found["errors"] == []
+    assert parts(found, "reasoning")[0]["text"] == "They want the weather.Twice."
+    assert parts(found, "tool-get_weather")[0]["input"] == {"city": "Split"}
+    assert parts(found, "tool-get_time")[0]["state"] == "input-available"
+
+
+def test_it_says_what_broke(parser: Path) -> None:
+    assert read(parser, "broken")["errors"] == ["openai broke off (ask again)"]
