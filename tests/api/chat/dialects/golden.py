@@ -16,7 +16,7 @@ from api.chat.dialects.openai_responses import ResponseEncoder
 from api.chat.encoding import Encode
 from tests.api.chat.dialects.answers import ANSWERS, CREATED, ID
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parent / "golden-files"
 
 
 def encoders() -> dict[str, Encode]:
