@@ -50,8 +50,9 @@ from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
 from api.usage.controller import UsageController
 from api.words.controller import WordController
-from connectors import embedders, llm
+from connectors import embedders
 from connectors.jwks import JwksClient
+from connectors.llm.routing.router import LlmRouter
 from connectors.objects import Objects
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.ops import Health
@@ -199,7 +200,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
     state.objects = Objects(settings)
-    state.supervisor = AnswerSupervisor(state.database, settings.llm, llm.build(settings.llm), state.clock)
+    state.supervisor = AnswerSupervisor(state.database, settings.llm, LlmRouter(settings.llm, state.clock), state.clock)
     state.supervisor.open()
     state.live = Hub(settings, state.database, state.clock, state.views)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)

@@ -33,8 +33,8 @@ data: {"text":"Everything enters Kafka through the log [1]."}
 
 """
 _DESCRIPTION = """Server-sent events: `start` (session, answer, attempt, provider, freshness), `sources` (numbered \
-passages), `delta` (text), `citations` (checked against the sources), `usage`, and at last `done` or `error` (problem \
-details)."""
+passages), `delta` (text), `reset` (what came so far is void: another attempt begins anew, for who asked for it), \
+`citations` (checked against the sources), `usage`, and at last `done` or `error` (problem details)."""
 
 
 class ChatController(Controller):
@@ -66,7 +66,7 @@ class ChatController(Controller):
 
         Until the first text an error is a problem response with its own status; afterwards it is the event `error`.
         """
-        supervisor.admit(principal.tenant_id)
+        supervisor.admit(principal.tenant_id, data.model)
         grounding = await ground(database, embedder, principal.tenant_id, data)
         attempt = Attempt(
             tenant_id=principal.tenant_id,
@@ -77,7 +77,7 @@ class ChatController(Controller):
             path=request.scope["path"],
             key_id=principal.key_id,
         )
-        answer = supervisor.start(attempt, grounding)
+        answer = supervisor.start(attempt, grounding, data.model, data.on_failure)
         cursor = answer.open()
         if data.session_id is None:
             metrics.CHAT_SESSIONS.inc()

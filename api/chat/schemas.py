@@ -13,6 +13,7 @@ from api.problems import Problem
 from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import Degraded, HitDocument, SearchFreshness
 from connectors.llm import Finish, Tokens
+from connectors.llm.failures import Kind as FailureKind
 from schemas import text
 from schemas.sources import Kind
 
@@ -22,6 +23,9 @@ SOURCES_MAX = 12
 
 UsageSource = Literal["provider", "partial", "estimated"]
 """Who counted the tokens: the provider; the provider in part, we the rest; we alone, by the bytes."""
+
+
+OnFailure = Literal["error", "restart"]
 
 
 class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +46,16 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: Annotated[int, Meta(ge=1, le=SOURCES_MAX, description="Passages that the answer may stand on.")] = (
         SOURCES_DEFAULT
     )
+    model: Annotated[
+        str | None, Meta(max_length=128, description="A model, as the settings name it; none is the first of them.")
+    ] = None
+    on_failure: Annotated[
+        OnFailure,
+        Meta(
+            description="When a provider breaks off in the middle: `error` ends the answer; `restart` sends the event "
+            "`reset`, and the next provider begins the answer anew."
+        ),
+    ] = "error"
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -82,6 +96,16 @@ class Sources(msgspec.Struct, frozen=True):
     sources: list[Source]
 
 
+class Reset(msgspec.Struct, frozen=True):
+    """A provider broke off: forget everything of this answer so far. `start` of another attempt is the next event.
+
+    `reason` is the kind of what went wrong, `attempt_id` the attempt that ended.
+    """
+
+    reason: FailureKind
+    attempt_id: UUID
+
+
 class TextDelta(msgspec.Struct, frozen=True):
     """The next piece of the answer."""
 
@@ -114,13 +138,14 @@ class DoneEvent(msgspec.Struct, frozen=True):
     finished_at: datetime
 
 
-ChatEvent = Start | Sources | TextDelta | Citations | UsageSpent | DoneEvent | Problem
+ChatEvent = Start | Sources | TextDelta | Reset | Citations | UsageSpent | DoneEvent | Problem
 """A `Problem` is the last event of an answer that broke."""
 
 NAMES: dict[type, str] = {
     Start: "start",
     Sources: "sources",
     TextDelta: "delta",
+    Reset: "reset",
     Citations: "citations",
     UsageSpent: "usage",
     DoneEvent: "done",

@@ -4,29 +4,34 @@ A response generator may never start, and is not closed when the caller leaves (
 supervisor does: a slot is taken when an answer is begun, and given back when its task ends, however it ends; in the
 same moment the attempt is settled, once. Whoever reads has a cursor, and the answer is stopped when nobody reads it.
 
+An answer can have several attempts, one after the other: when a provider fails before its first content, the next one
+is asked; afterwards only for a caller who wants the answer anew. Each attempt has its own row, settled by itself.
+
 No connection to the database is held while an answer is written. An attempt is settled by a task of its own, which
-tries again while the database is away. Read next: `answers`, `writing`, `ledger`.
+tries again while the database is away. Read next: `answers`, `attempts`, `writing`, `ledger`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import aclosing
 from uuid import UUID
 
 import msgspec
 
 from api.chat import ledger
 from api.chat.answers import Answer
+from api.chat.attempts import RunningAttempt
 from api.chat.grounding import Grounding
 from api.chat.ledger import Attempt, Meter, Outcome
 from api.chat.presence import Presence
+from api.chat.schemas import OnFailure
 from api.chat.writing import AnswerWriter
 from api.db import Database
-from connectors.llm import Provider
 from connectors.llm.extractive import ExtractiveProvider
+from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
+from connectors.llm.routing.router import Candidates, EndpointCall, LlmRouter
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.deadline import Deadline, backoff_s
@@ -47,41 +52,46 @@ log = get_logger("chat")
 
 
 class _Run:
-    """One answer being written."""
+    """One answer being written. `attempt` names the first of its attempts."""
 
-    def __init__(self, writer: AnswerWriter, provider: Provider, prompt: Prompt) -> None:
+    def __init__(
+        self, writer: AnswerWriter, candidates: Candidates, prompt: Prompt, attempt: Attempt, on_failure: OnFailure
+    ) -> None:
         self.writer = writer
-        self.provider = provider
+        self.candidates = candidates
         self.prompt = prompt
-        self.beginning: asyncio.Task[None] | None = None
-        """Writes the attempt into the books. A task of its own, since a statement is not to be cancelled."""
+        self.attempt = attempt
+        self.current: RunningAttempt | None = None
+        """The attempt that is not settled yet."""
+        self._on_failure = on_failure
 
-    @property
-    def attempt(self) -> Attempt:
-        return self.writer.attempt
+    def may_go_on(self, failure: Failure, after: EndpointCall) -> bool:
+        """Whether the next one is to be asked: freely before the first content, then for who wants it anew."""
+        return (not after.began or self._on_failure == "restart") and self.candidates.may_go_on(failure, after)
 
 
 class AnswerSupervisor:
     """One per process."""
 
-    def __init__(self, database: Database, settings: LlmSettings, provider: Provider, clock: Clock) -> None:
+    def __init__(self, database: Database, settings: LlmSettings, router: LlmRouter, clock: Clock) -> None:
         self._database = database
         self._settings = settings
-        self._provider = provider
-        self._extractive = ExtractiveProvider()
+        self._router = router
         self._clock = clock
         self._presence = Presence(database)
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: dict[asyncio.Task[None], RunningAttempt] = {}
         self._closing = False
 
     def open(self) -> None:
         """Begin to say that this process lives."""
         self._presence.open()
 
-    def admit(self, tenant_id: UUID) -> None:
-        """Raises `RateLimited` when the tenant has its share, `DependencyUnavailable` when the process is full."""
+    def admit(self, tenant_id: UUID, model: str | None = None) -> None:
+        """Raises `RateLimited` when the tenant has its share, `DependencyUnavailable` when the process is full, and
+        `InvalidInput` when there is no such model."""
+        self._router.check(model)
         if self._closing:
             raise DependencyUnavailable("this process is about to end", hint="ask again")
         if self._of_tenant[tenant_id] >= self._settings.streams_per_tenant_max:
@@ -98,14 +108,19 @@ class AnswerSupervisor:
                 "what answers cost cannot be recorded now: the database does not take it", hint="ask again later"
             )
 
-    def start(self, attempt: Attempt, grounding: Grounding) -> Answer:
-        """Takes a slot and begins to ask. Raises as `admit` does, and then nothing has begun."""
-        self.admit(attempt.tenant_id)
-        # Where nothing was found there is nothing to ask a model about.
-        provider: Provider = self._provider if grounding.passages else self._extractive
+    def start(
+        self, attempt: Attempt, grounding: Grounding, model: str | None = None, on_failure: OnFailure = "error"
+    ) -> Answer:
+        """Takes a slot and begins to ask. Raises as `admit` does, and `InvalidInput` when the model does not take such
+        a question; then nothing has begun."""
+        self.admit(attempt.tenant_id, model)
         prompt = grounding.prompt(self._settings.output_tokens_max)
-        answer, meter = Answer(new_id()), self._meter(provider, prompt)
-        run = _Run(AnswerWriter(answer, attempt, grounding, meter, self._clock), provider, prompt)
+        # Where nothing was found there is nothing to ask a model about.
+        router = self._router
+        candidates = router.choose(model, prompt) if grounding.passages else router.choose_quoting(prompt)
+        answer = Answer(new_id())
+        writer = AnswerWriter(answer, attempt, grounding, self._clock)
+        run = _Run(writer, candidates, prompt, attempt, on_failure)
         task = asyncio.create_task(self._write(run), name=f"chat {attempt.attempt_id}")
         self._of_tenant[attempt.tenant_id] += 1
         self._running[task] = run
@@ -125,24 +140,17 @@ class AnswerSupervisor:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await asyncio.sleep(0)  # the callbacks of the tasks begin to settle
+        for attempt in self._settling.values():
+            attempt.stop()
         if self._settling:
             await asyncio.wait(self._settling, timeout=CLOSE_S_MAX)
         for settling in self._settling:
             settling.cancel()
         await asyncio.gather(*self._settling, return_exceptions=True)
-        await self._provider.close()
+        await self._router.close()
         await self._presence.close()
 
     # --- the task of an answer --------------------------------------------------------------------------------------
-
-    def _meter(self, provider: Provider, prompt: Prompt) -> Meter:
-        if provider.name == self._extractive.name:
-            return Meter(provider.name, provider.model, self._clock)
-        return Meter(
-            *(provider.name, provider.model, self._clock),
-            prompt_bytes=prompt.size_bytes,
-            output_tokens_max=prompt.output_tokens_max,
-        )
 
     async def _write(self, run: _Run) -> None:
         """Ends with the provider's last event, with a failure, or cancelled."""
@@ -159,40 +167,80 @@ class AnswerSupervisor:
             run.writer.fail(OperatingError("something went wrong on our side", hint="the log has the reason"))
 
     async def _ask(self, run: _Run) -> None:
-        """Put it into the books first, then ask the provider."""
-        writer = run.writer
-        began = ledger.begin(self._database, self._presence.process_id, run.attempt, writer.meter)
-        run.beginning = asyncio.create_task(began, name=f"begin {run.attempt.attempt_id}")
-        await asyncio.shield(run.beginning)
-        async with aclosing(run.provider.stream(run.prompt)) as events:
-            writer.meter.ask()
-            async for event in events:
-                writer.hear(event)
+        """One after the other, until one answers: put it into the books first, then ask."""
+        failure: Failure | None = None
+        while True:
+            try:
+                call = await run.candidates.take(run.attempt.tenant_id)
+            except AdriaticError as error:
+                # Who cannot be asked says less than what went wrong with who was.
+                raise failure.error() if failure else error from None
+            running = self._begin(run, call, failure)
+            began = ledger.begin(self._database, self._presence.process_id, running.attempt, running.meter)
+            running.beginning = asyncio.create_task(began, name=f"begin {running.attempt.attempt_id}")
+            await asyncio.shield(running.beginning)
+            failure = await running.read(run.prompt)
+            if failure is None:
+                return
+            if not run.may_go_on(failure, call):
+                raise failure.error()
+            run.current = None
+            self._end(running, "failed", failure.error().code)
+
+    def _begin(self, run: _Run, call: EndpointCall, after: Failure | None) -> RunningAttempt:
+        attempt = msgspec.structs.replace(run.attempt, attempt_id=new_id()) if after else run.attempt
+        provider, prompt = call.provider, run.prompt
+        counts = provider.name != ExtractiveProvider.name
+        meter = Meter(
+            *(provider.name, provider.model, self._clock),
+            prompt_bytes=prompt.size_bytes if counts else 0,
+            output_tokens_max=prompt.output_tokens_max if counts else 0,
+        )
+        run.current = RunningAttempt(attempt, meter, call, run.writer)
+        run.writer.turn_to(attempt, meter, after)
+        return run.current
 
     # --- the end of it ----------------------------------------------------------------------------------------------
 
     def _conclude(self, task: asyncio.Task[None]) -> None:
         """Once for each task, whatever became of it."""
         run = self._running.pop(task)
-        answer, attempt = run.writer.answer, run.attempt
+        answer, tenant_id = run.writer.answer, run.attempt.tenant_id
         stopped = task.cancelled() and not answer.ended
         answer.end(DependencyUnavailable("the answer was stopped", hint="ask again"))  # where nothing else ended it
-        self._of_tenant[attempt.tenant_id] -= 1
-        if not self._of_tenant[attempt.tenant_id]:
-            del self._of_tenant[attempt.tenant_id]
+        self._of_tenant[tenant_id] -= 1
+        if not self._of_tenant[tenant_id]:
+            del self._of_tenant[tenant_id]
         metrics.CHATS_ACTIVE.set(len(self._running))
         outcome: Outcome = "cancelled" if stopped else "failed" if answer.failure else "completed"
         code = answer.failure.code if answer.failure and outcome == "failed" else ""
-        entry = run.writer.meter.entry(attempt, outcome, code)
-        log.info("chat", outcome=outcome, code=code, provider=entry.provider, model=entry.model)
-        settling = asyncio.create_task(self._settle(entry, run.beginning), name=f"settle {attempt.attempt_id}")
-        self._settling.add(settling)
-        settling.add_done_callback(self._settling.discard)
+        provider, model = (run.current.meter.provider, run.current.meter.model) if run.current else ("", "")
+        metrics.CHATS.labels(provider, outcome).inc()
+        log.info("chat", outcome=outcome, code=code, provider=provider, model=model)
+        if run.current:
+            self._end(run.current, outcome, code)
 
-    async def _settle(self, entry: ledger.Entry, beginning: asyncio.Task[None] | None) -> None:
+    def _end(self, running: RunningAttempt, outcome: Outcome, code: str) -> None:
+        """The end of one attempt: its slot is free, and its row is written."""
+        if not running.draining:
+            running.call.end()
+        name = f"settle {running.attempt.attempt_id}"
+        settling = asyncio.create_task(self._settle(running, outcome, code), name=name)
+        self._settling[settling] = running
+        settling.add_done_callback(self._settling.pop)
+
+    async def _settle(self, running: RunningAttempt, outcome: Outcome, code: str) -> None:
+        metrics.CHATS_UNSETTLED.inc()
+        try:
+            await running.drain()
+        finally:
+            running.call.end()
+            entry = running.meter.entry(running.attempt, outcome, code)
+            await self._record(entry, running.beginning)
+
+    async def _record(self, entry: ledger.Entry, beginning: asyncio.Task[None] | None) -> None:
         deadline = Deadline.after(SETTLE_S_MAX, self._clock)
         recorded = False
-        metrics.CHATS_UNSETTLED.inc()
         try:
             if beginning:  # or its row could come after it was settled
                 await asyncio.gather(beginning, return_exceptions=True)

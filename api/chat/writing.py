@@ -12,25 +12,43 @@ from api.chat.answers import Answer
 from api.chat.citations import CitationCheck
 from api.chat.grounding import Grounding
 from api.chat.ledger import Attempt, Meter
-from connectors.llm import Delta, Done, Event, Failed, Quoted, Started, TokenUsage
+from connectors.llm import Delta, Done, Event, Quoted, Started, TokenUsage
+from connectors.llm.failures import Failure
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.errors import AdriaticError
 
 
 class AnswerWriter:
-    """Writes one answer from the events of one attempt."""
+    """Writes one answer from the events of its attempts, one after the other."""
 
-    def __init__(self, answer: Answer, attempt: Attempt, grounding: Grounding, meter: Meter, clock: Clock) -> None:
+    def __init__(self, answer: Answer, attempt: Attempt, grounding: Grounding, clock: Clock) -> None:
         self.answer = answer
         self.attempt = attempt
-        self.meter = meter
+        self._meter: Meter | None = None
         self._grounding = grounding
         self._clock = clock
-        self._check = CitationCheck([source.number for source in grounding.sources])
+        self._check = self._make_check()
+        self._began = False
+
+    @property
+    def meter(self) -> Meter:
+        """That of the newest attempt."""
+        assert self._meter, "no attempt was begun"
+        return self._meter
+
+    def turn_to(self, attempt: Attempt, meter: Meter, after: Failure | None) -> None:
+        """From here on another attempt writes, `after` what went wrong with the one before. What that one has shown is
+        void, and the readers are told."""
+        if after and self.answer.begun:
+            self.answer.append(schemas.Reset(after.kind, self.attempt.attempt_id))
+        self.attempt, self._meter = attempt, meter
+        self._check = self._make_check()
+        self._began = False
 
     def hear(self, event: Event) -> None:
-        """One event of the provider. Raises `TooLarge` when the answer is longer than its bound."""
+        """One event of the provider; not `Failed`, since another one may be asked. Raises `TooLarge` when the answer is
+        longer than its bound."""
         if isinstance(event, Started):
             self.meter.model = event.model or self.meter.model
         elif isinstance(event, Delta):
@@ -42,8 +60,6 @@ class AnswerWriter:
             self._show(self._check.finish() + event.text)
         elif isinstance(event, TokenUsage):
             self.meter.usage(event)
-        elif isinstance(event, Failed):
-            self.fail(event.failure.error())
         elif isinstance(event, Done):
             self._finish(event)
 
@@ -56,14 +72,18 @@ class AnswerWriter:
             self.answer.append(problems.problem_of(error, self.attempt.path, self.attempt.request_id))
         self.answer.end(error)
 
+    def _make_check(self) -> CitationCheck:
+        return CitationCheck([source.number for source in self._grounding.sources])
+
     def _show(self, text: str) -> None:
-        if not self.answer.begun:
+        if not self._began:
             self._begin()
         if text:
             self.answer.append(schemas.TextDelta(text))
 
     def _begin(self) -> None:
-        """The first content: from here on the response has begun."""
+        """The first content of an attempt: from here on the response has begun."""
+        self._began = True
         found, attempt = self._grounding, self.attempt
         self.answer.append(
             schemas.Start(

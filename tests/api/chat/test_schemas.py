@@ -15,6 +15,7 @@ from api.chat.schemas import (
     ChatEvent,
     Citations,
     DoneEvent,
+    Reset,
     Source,
     Sources,
     Start,
@@ -33,6 +34,7 @@ EVENTS: list[ChatEvent] = [
     Start(ID, ID, ID, "extractive", "extractive", SearchFreshness(UNKNOWN), []),
     Sources([Source(1, "adr", ID, 3, "Title", "ADR-12", "default", f"/v1/adrs/{ID}", None, "Context", 0, 9)]),
     TextDelta("line\nbreak, “quotes” and data: [1]\r\n\r\n"),
+    Reset("overloaded", ID),
     Citations([1], [9]),
     UsageSpent(Tokens(1, 2, 3, 4, 5, 6), "provider", 0, None, 7),
     DoneEvent("stop", datetime(2026, 1, 15, 9, tzinfo=UTC)),
@@ -59,4 +61,4 @@ def test_every_event_comes_back(event: ChatEvent) -> None:
 
 
 def test_a_cost_that_is_not_known_is_null() -> None:
-    assert b'"cost_micro_usd":null' in encode(ID, 0, EVENTS[4])
+    assert b'"cost_micro_usd":null' in encode(ID, 0, EVENTS[5])
