@@ -8,6 +8,7 @@ else; the log has the rest under the same id.
 from __future__ import annotations
 
 import http
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,7 +105,7 @@ def _ours(request: Request[Any, Any, Any], error: AdriaticError) -> Response[dic
     if not isinstance(error, CallerError):
         log.warning("request failed", code=error.code, detail=error.detail, status=status)
     if status in (429, 503):
-        headers["retry-after"] = str(error.coordinates.pop("retry_after_s", RETRY_AFTER_S))
+        headers["retry-after"] = str(math.ceil(error.coordinates.pop("retry_after_s", RETRY_AFTER_S)))
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = _challenge(error)
     return _answer(request, status, error.code, error.detail, error.hint, headers, error.coordinates)
