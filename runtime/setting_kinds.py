@@ -1,6 +1,6 @@
 """Kinds of values that many settings have, and the form of a section.
 
-Owns what a port, a wait and an address may be. Refuses settings themselves (`settings`, `setting_models`).
+Owns what a port, a wait and an address may be. Refuses settings themselves (`runtime/settings.py`).
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class LlmTargetSettings(Section):
 
     @property
     def endpoint(self) -> tuple[str, ...]:
-        """Whom it asks: what two targets share when they ask the same."""
+        """What two targets share when they ask the same."""
         return (self.provider, self.base_url, self.model, self.key)
 
 

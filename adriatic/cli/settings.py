@@ -126,7 +126,7 @@ def reference() -> str:
 
 
 def _describe_entries(name: str, field: FieldInfo) -> Iterator[str]:
-    """Of a setting that is a list of tables: what each of them has, and the tables in it."""
+    """The entries of each table, where a setting is a list of tables; then those of the tables in it."""
     entry = next((each for each in get_args(field.annotation) if isinstance(each, type)), None)
     if entry is None or not issubclass(entry, BaseModel):
         return

@@ -38,8 +38,8 @@ class AnswerWriter:
         return self._meter
 
     def turn_to(self, attempt: Attempt, meter: Meter, after: Failure | None) -> None:
-        """From here on another attempt writes, `after` what went wrong with the one before. What that one has shown is
-        void, and the readers are told."""
+        """Another attempt writes from here on; `after` is what went wrong with the one before. What that one has shown
+        is void, and the readers are told."""
         if after and self.answer.begun:
             self.answer.append(schemas.Reset(after.kind, self.attempt.attempt_id))
         self.attempt, self._meter = attempt, meter

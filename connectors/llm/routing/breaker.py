@@ -28,7 +28,7 @@ BUCKET_S = 1.0
 SAMPLES_MIN = 10
 """Outcomes in the window before their share of failures says anything."""
 FAILURE_SHARE = 0.5
-"""From this share of failures on, an endpoint costs callers more time than it is worth."""
+"""The share of failures from which on an endpoint costs callers more time than it is worth."""
 CONSECUTIVE_MAX = 5
 """Failures without a success between them, however long that took: a quiet endpoint never has enough samples."""
 PROBES_MAX = 2
@@ -61,7 +61,7 @@ class Permit:
         self._epoch = epoch
         self._holds = probe
 
-    def succeed(self) -> None:
+    def note_content(self) -> None:
         """The endpoint sent content."""
         self._breaker.hear_success(self._epoch, probe=self._give_back())
 

@@ -76,7 +76,7 @@ class EndpointCall:
         """What the breaker has to know of an event."""
         if isinstance(event, CONTENT) and not self.began:
             self.began = True
-            self._permit.succeed()
+            self._permit.note_content()
         elif isinstance(event, Failed):
             metrics.LLM_FAILURES.labels(self._endpoint.title, event.failure.kind).inc()
             self._permit.fail(event.failure)
@@ -142,7 +142,7 @@ class Candidates:
         return True
 
     def _choose(self, skipped: set[EndpointKey], refused: AdriaticError | None) -> tuple[RouteTarget, bool]:
-        """Whom to ask, and whether although its breaker is open."""
+        """The target to ask, and whether it is asked in spite of its open breaker."""
         left = [target for target in self._left if target.key not in skipped]
         ready = [target for target in left if self._router.endpoint(target).breaker.ready]
         for target in ready:

@@ -47,7 +47,7 @@ class _Waiter:
         self.served: asyncio.Future[SlotLease] = asyncio.get_running_loop().create_future()
 
 
-class _Line:
+class _TenantQueue:
     """One tenant's requests, the oldest first, and what it may still use in this round."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class EndpointSlots:
         self._in_flight_max = in_flight_max
         self._waiting_max = waiting_max
         self._on_change = on_change
-        self._lines: OrderedDict[UUID, _Line] = OrderedDict()
+        self._queues: OrderedDict[UUID, _TenantQueue] = OrderedDict()
         self.in_flight = 0
         self.waiting = 0
 
@@ -88,7 +88,7 @@ class EndpointSlots:
             return self._grant()
         self._make_room(tenant_id)
         waiter = _Waiter(tenant_id, cost_tokens)
-        self._lines.setdefault(tenant_id, _Line()).waiters.append(waiter)
+        self._queues.setdefault(tenant_id, _TenantQueue()).waiters.append(waiter)
         self._count(waiting=1)
         try:
             await asyncio.wait({waiter.served}, timeout=wait_s)
@@ -109,27 +109,27 @@ class EndpointSlots:
     # --- the queue --------------------------------------------------------------------------------------------------
 
     def _next(self) -> _Waiter | None:
-        """Whose turn it is, taken out of the queue."""
-        while self._lines:
-            tenant_id, line = next(iter(self._lines.items()))
-            if line.waiters[0].cost_tokens <= line.deficit_tokens:
-                waiter = line.waiters.popleft()
-                line.deficit_tokens -= waiter.cost_tokens
-                self._tidy(tenant_id, line)
+        """The request whose turn it is, taken out of the queue; None when nobody waits."""
+        while self._queues:
+            tenant_id, queue = next(iter(self._queues.items()))
+            if queue.waiters[0].cost_tokens <= queue.deficit_tokens:
+                waiter = queue.waiters.popleft()
+                queue.deficit_tokens -= waiter.cost_tokens
+                self._tidy(tenant_id, queue)
                 self._count(waiting=-1)
                 return waiter
-            line.deficit_tokens += QUANTUM_TOKENS
-            self._lines.move_to_end(tenant_id)
+            queue.deficit_tokens += QUANTUM_TOKENS
+            self._queues.move_to_end(tenant_id)
         return None
 
     def _make_room(self, tenant_id: UUID) -> None:
         if self.waiting < self._waiting_max:
             return
-        mine = len(self._lines[tenant_id].waiters) if tenant_id in self._lines else 0
-        most_id = max(self._lines, key=lambda each: len(self._lines[each].waiters), default=None)
-        if most_id is None or len(self._lines[most_id].waiters) <= mine + 1:
+        mine = len(self._queues[tenant_id].waiters) if tenant_id in self._queues else 0
+        most_id = max(self._queues, key=lambda each: len(self._queues[each].waiters), default=None)
+        if most_id is None or len(self._queues[most_id].waiters) <= mine + 1:
             raise self._full(of_tenant=mine > 0)
-        pushed_out = self._lines[most_id].waiters[-1]
+        pushed_out = self._queues[most_id].waiters[-1]
         self._leave(pushed_out)
         pushed_out.served.set_exception(self._full(of_tenant=True))
 
@@ -139,19 +139,19 @@ class EndpointSlots:
         return DependencyUnavailable(f"{self._waiting_max} requests wait for {self._name}", hint="ask again")
 
     def _leave(self, waiter: _Waiter) -> None:
-        """Out of the queue; a slot that was handed over in the same moment goes on to the next."""
+        """Takes a request out of the queue; a slot that was handed over in the same moment goes on to the next."""
         if waiter.served.done():
             if not waiter.served.exception():
                 waiter.served.result().release()
             return
-        line = self._lines[waiter.tenant_id]
-        line.waiters.remove(waiter)
-        self._tidy(waiter.tenant_id, line)
+        queue = self._queues[waiter.tenant_id]
+        queue.waiters.remove(waiter)
+        self._tidy(waiter.tenant_id, queue)
         self._count(waiting=-1)
 
-    def _tidy(self, tenant_id: UUID, line: _Line) -> None:
-        if not line.waiters:  # whoever waits no more saves up nothing
-            del self._lines[tenant_id]
+    def _tidy(self, tenant_id: UUID, queue: _TenantQueue) -> None:
+        if not queue.waiters:  # whoever waits no more saves up nothing
+            del self._queues[tenant_id]
 
     def _grant(self) -> SlotLease:
         self._count(in_flight=1)

@@ -72,7 +72,7 @@ def test_a_share_of_failures_opens_it_once_there_are_samples() -> None:
         if number % 2:
             fail(breaker)
         else:
-            admit(breaker).succeed()
+            admit(breaker).note_content()
     assert state(breaker) == "open"
 
 
@@ -82,7 +82,7 @@ def test_what_is_older_than_the_window_is_forgotten() -> None:
         fail(breaker)
     clock.sleep(WINDOW_S + 1)
     for _ in range(SAMPLES_MIN):
-        admit(breaker).succeed()
+        admit(breaker).note_content()
     fail(breaker)
     assert state(breaker) == "closed"
 
@@ -105,10 +105,10 @@ def test_only_the_probes_are_asked_and_all_of_them_must_get_content() -> None:
     probes = [admit(breaker) for _ in range(PROBES_MAX)]
     assert breaker.admit() is None
     for probe in probes[:-1]:
-        probe.succeed()
+        probe.note_content()
         assert state(breaker) == "half-open"
         assert breaker.admit() is None, "a probe that succeeded is not asked again"
-    probes[-1].succeed()
+    probes[-1].note_content()
     assert state(breaker) == "closed"
     fail(breaker)
     assert state(breaker) == "closed", "what was before is forgotten"
@@ -136,7 +136,7 @@ def test_cooldowns_double_up_to_their_bound_and_begin_anew_when_it_is_well() -> 
     assert waits == [min(COOLDOWN_S_MAX, COOLDOWN_S * 2**number) for number in range(8)]
     clock.sleep(breaker.wait_s)
     for _ in range(PROBES_MAX):
-        admit(breaker).succeed()
+        admit(breaker).note_content()
     open_up(breaker)
     assert breaker.wait_s == COOLDOWN_S
 
@@ -194,12 +194,12 @@ def test_what_was_asked_before_it_opened_changes_nothing_afterwards() -> None:
     breaker, clock = made()
     early = [admit(breaker) for _ in range(4)]
     open_up(breaker)
-    early[0].succeed()
+    early[0].note_content()
     assert state(breaker) == "open"
     clock.sleep(COOLDOWN_S)
     probe = admit(breaker)
     early[1].fail(OVERLOADED)
-    early[2].succeed()
+    early[2].note_content()
     early[3].release()
     assert state(breaker) == "half-open"
     assert breaker.admit(), "the places of probes are those of probes"
@@ -213,7 +213,7 @@ def test_an_answer_that_breaks_off_counts_after_its_content() -> None:
     for _ in range(SAMPLES_MIN):
         permit = breaker.admit()
         if permit:
-            permit.succeed()
+            permit.note_content()
             permit.fail(Failure("broken-stream", "test"))
     assert state(breaker) == "open"
 
@@ -248,7 +248,7 @@ def test_in_any_order_probes_are_bounded_and_it_always_heals(seed: int, steps: l
         elif held:
             permit = held.pop(chance.randrange(len(held)))
             if step == "good":
-                permit.succeed()
+                permit.note_content()
             elif step == "gone":
                 permit.release()
             else:
@@ -257,5 +257,5 @@ def test_in_any_order_probes_are_bounded_and_it_always_heals(seed: int, steps: l
         permit.release()
     clock.sleep(COOLDOWN_S_MAX + RATE_LIMIT_S_MAX)
     for _ in range(PROBES_MAX):
-        admit(breaker).succeed()
+        admit(breaker).note_content()
     assert state(breaker) == "closed"

@@ -42,7 +42,7 @@ class Desk:
         return call.target.title
 
     async def fail(self, times: int = CONSECUTIVE_MAX, kind: Kind = "overloaded", **more: Any) -> None:
-        """So many answers whose first call fails."""
+        """Fails the first call of so many answers."""
         for _ in range(times):
             call = await self.take()
             call.hear(Failed(Failure(kind, "test", **more)))
