@@ -23,6 +23,8 @@ WAITING_DEFAULT = 1_000
 """Questions that wait for a turn at one target, some 30 kB each."""
 WAITING_MAX = 20_000
 """Most of them."""
+MODEL_CHARS_MAX = 128
+"""Longest name of a model: those of providers have some fifty."""
 MODELS_MAX = 64
 """Most targets of one model, and most models that it falls back to."""
 WEIGHT_MAX = 1_000
@@ -74,7 +76,7 @@ class LlmTargetSettings(Section):
 class LlmModelSettings(Section):
     """What callers name, and who answers for it."""
 
-    name: Annotated[Name, Field(max_length=128)] = Field(description="What callers call it.")
+    name: Annotated[Name, Field(max_length=MODEL_CHARS_MAX)] = Field(description="What callers call it.")
     targets: tuple[LlmTargetSettings, ...] = Field(
         min_length=1, max_length=MODELS_MAX, description="Who is asked, one after the other, until one answers."
     )

@@ -14,6 +14,7 @@ from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import Degraded, HitDocument, SearchFreshness
 from connectors.llm import Finish, Tokens
 from connectors.llm.failures import Kind as FailureKind
+from runtime.setting_models import MODEL_CHARS_MAX
 from schemas import text
 from schemas.sources import Kind
 
@@ -47,7 +48,8 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         SOURCES_DEFAULT
     )
     model: Annotated[
-        str | None, Meta(max_length=128, description="A model, as the settings name it; none is the first of them.")
+        Annotated[str, Meta(min_length=1, max_length=MODEL_CHARS_MAX)] | None,
+        Meta(description="A model, as the settings name it; none is the first of them."),
     ] = None
     on_failure: Annotated[
         OnFailure,
