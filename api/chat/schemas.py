@@ -29,7 +29,7 @@ UsageSource = Literal["provider", "partial", "estimated"]
 OnFailure = Literal["error", "restart"]
 
 
-class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A question, and the conversation that it is counted to. Answers do not remember earlier questions."""
 
     question: Annotated[

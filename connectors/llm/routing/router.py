@@ -53,7 +53,9 @@ class EndpointCall:
     """Leave to ask one endpoint once: a slot, and a permit of its breaker. Whoever has it ends it, however the attempt
     ended; ending twice is ending once."""
 
-    def __init__(self, router: LlmRouter, target: RouteTarget, endpoint: Endpoint, slot: SlotLease, permit: Permit):
+    def __init__(
+        self, router: LlmRouter, target: RouteTarget, endpoint: Endpoint, slot: SlotLease, permit: Permit
+    ) -> None:
         self.target = target
         self.provider = endpoint.provider
         self._router = router

@@ -13,6 +13,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from api.chat.attempts import DRAIN_BYTES_MAX
+from connectors.llm import BYTES_PER_TOKEN
 from connectors.llm.routing.breaker import CONSECUTIVE_MAX, COOLDOWN_S, PROBES_MAX
 from connectors.llm.sse import SseDecoder
 from runtime.clock import SystemClock
@@ -316,6 +318,21 @@ async def test_many_questions_of_one_tenant_do_not_keep_another_waiting(
         asked = [index for index, request in enumerate(server.requests) if "Which broker" in str(request["messages"])]
         # The first has the slot; then come at most as many of the ten as have room in one round, three.
         assert asked[0] <= 4
+
+
+async def test_an_abandoned_answer_is_not_read_beyond_its_bound(fresh_database: Settings, corpus: Corpus) -> None:
+    async with serving(fresh_database, corpus, 1, {"on_cancel": "drain"}) as bench:
+        (server,) = bench.servers
+        half = recorded.openai_text("x" * (DRAIN_BYTES_MAX // 2))
+        server.script = [*HALF, 0.5, half, half, half, SILENT_S]
+        leaver = Leaver(bench.world, bench.caller)
+        await asyncio.wait_for(leaver.text.wait(), PATIENCE_S)
+        leaver.left.set()
+        await asyncio.wait_for(server.closed.wait(), PATIENCE_S)
+        (row,) = await ledger(bench.world, bench.caller, 1)
+        assert (row["outcome"], row["usage_source"]) == ("cancelled", "estimated")
+        assert row["output_visible"] > DRAIN_BYTES_MAX // BYTES_PER_TOKEN
+        assert await bench.metric("adriatic_llm_in_flight", target="a") == 0
 
 
 @pytest.mark.parametrize("ends", [True, False], ids=["to-its-end", "cut-by-the-end-of-the-process"])
