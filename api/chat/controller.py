@@ -49,7 +49,7 @@ class ChatController(Controller):
         _EXAMPLE,
         _DESCRIPTION,
         answer=str,
-        errors=(413, 415, 429),
+        errors=(404, 413, 415, 429),
         media_type=MEDIA_TYPE,
         opt={"events": {name: event for event, name in NAMES.items()}},
     )

@@ -90,7 +90,7 @@ class AnswerSupervisor:
 
     def admit(self, tenant_id: UUID, model: str | None = None) -> None:
         """Raises `RateLimited` when the tenant has its share, `DependencyUnavailable` when the process is full, and
-        `InvalidInput` when there is no such model."""
+        `NotFound` when there is no such model."""
         self._router.check(model)
         if self._closing:
             raise DependencyUnavailable("this process is about to end", hint="ask again")

@@ -181,11 +181,12 @@ class LlmRouter:
         self.budget = RetryBudget(clock)
 
     def check(self, model: str | None) -> None:
-        """Raises `InvalidInput` for a model that is not there."""
+        """Raises `NotFound` for a model that is not there."""
         self._table.find(model)
 
     def choose(self, model: str | None, prompt: Prompt) -> Candidates:
-        """Who can be asked. Raises `InvalidInput` when the model is not there, or takes no such prompt."""
+        """Who can be asked. Raises `NotFound` for a model that is not there, `InvalidInput` when it takes no such
+        prompt."""
         targets = self._table.order(model, prompt, self._draw)
         self.budget.earn()
         return self._begin(targets, prompt)

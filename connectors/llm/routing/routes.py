@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from connectors.llm import BYTES_PER_TOKEN
 from connectors.llm.prompts import Image, Prompt
-from runtime.errors import InvalidInput
+from runtime.errors import InvalidInput, NotFound
 from runtime.setting_models import LlmTargetSettings
 from runtime.settings import LlmSettings
 
@@ -87,17 +87,17 @@ class RouteTable:
         return [target for targets in self._targets.values() for target in targets]
 
     def find(self, model: str | None) -> str:
-        """The name of a model, or of the first one. Raises `InvalidInput` for one that is not there."""
+        """The name of a model, or of the first one. Raises `NotFound` for one that is not there."""
         if model is None:
             return next(iter(self._targets))
         if model not in self._targets:
-            raise InvalidInput(f"there is no model {model}", hint=f"model can be {', '.join(self._targets)}")
+            raise NotFound(f"there is no model {model}", hint=f"model can be {', '.join(self._targets)}")
         return model
 
     def order(self, model: str | None, prompt: Prompt, draw: Callable[[], float]) -> list[RouteTarget]:
         """Who can answer `prompt`, in the order of asking. `draw` gives a number from 0 up to 1.
 
-        Raises `InvalidInput` for a model that is not there, and for a prompt that none of its targets takes.
+        Raises `NotFound` for a model that is not there, `InvalidInput` for a prompt that none of its targets takes.
         """
         name, found = self.find(model), dict[EndpointKey, RouteTarget]()
         for each in (name, *self._fallbacks.get(name, ())):

@@ -173,7 +173,7 @@ async def test_a_caller_names_a_model(fresh_database: Settings, corpus: Corpus) 
         _, data, _ = await ask(bench.caller, model="m")
         assert data["start"]["provider"] == "openai"
         refused = await bench.caller.post("/v1/chat/stream", {**QUESTION, "model": "n"})
-        assert (refused.status_code, refused.json()["code"]) == (400, "invalid-input")
+        assert (refused.status_code, refused.json()["code"]) == (404, "not-found")
         assert "model can be m" in refused.json()["hint"]
 
 

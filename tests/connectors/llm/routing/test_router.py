@@ -15,7 +15,7 @@ from connectors.llm.routing.breaker import CONSECUTIVE_MAX, COOLDOWN_S
 from connectors.llm.routing.retries import RETRIES_SAVED_MAX
 from connectors.llm.routing.router import EndpointCall, LlmRouter
 from runtime.clock import ManualClock
-from runtime.errors import DependencyUnavailable, InvalidInput, RateLimited
+from runtime.errors import DependencyUnavailable, NotFound, RateLimited
 from runtime.settings import LlmSettings
 
 TENANT, OTHER = UUID(int=1), UUID(int=2)
@@ -191,5 +191,5 @@ async def test_a_model_that_is_not_there_is_said_before_anything_is_done(desks: 
     desk = Desk({"name": "a"})
     desks.append(desk)
     desk.router.check(None)
-    with pytest.raises(InvalidInput, match="no model other"):
+    with pytest.raises(NotFound, match="no model other"):
         desk.router.check("other")

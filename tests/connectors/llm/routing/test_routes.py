@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from connectors.llm.prompts import Form, Image, Prompt, PromptMessage, Text, Tool
 from connectors.llm.routing.routes import DEFAULT_MODEL, RouteTable
-from runtime.errors import InvalidInput
+from runtime.errors import InvalidInput, NotFound
 from runtime.settings import LlmSettings
 
 PLAIN = Prompt("", (PromptMessage("user", (Text("x" * 400),)),), (), 100)
@@ -85,7 +85,7 @@ def test_what_fits_exactly_is_taken() -> None:
 
 def test_a_model_that_is_not_there() -> None:
     routes = table({"name": "m", "targets": [target("a")]}, {"name": "n", "targets": [target("b")]})
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(NotFound) as caught:
         titles(routes, "o")
     assert "m, n" in caught.value.hint
 
