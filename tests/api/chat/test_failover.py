@@ -42,6 +42,20 @@ class ShiftedClock(SystemClock):
         return super().monotonic() + self.by_s
 
 
+class HeldScript(list[Step]):
+    """The first half of an answer, and the rest when the test lets it go."""
+
+    def __init__(self, *rest: Step) -> None:
+        super().__init__(rest)
+        self.let_go = False
+
+    def __iter__(self) -> Iterator[Step]:
+        yield from HALF
+        while not self.let_go:
+            yield 0.02
+        yield from super().__iter__()
+
+
 @pytest.fixture
 def corpus(fresh_database: Settings) -> Iterator[Corpus]:
     with writing(fresh_database) as writer:
@@ -324,10 +338,13 @@ async def test_an_abandoned_answer_is_not_read_beyond_its_bound(fresh_database: 
     async with serving(fresh_database, corpus, 1, {"on_cancel": "drain"}) as bench:
         (server,) = bench.servers
         half = recorded.openai_text("x" * (DRAIN_BYTES_MAX // 2))
-        server.script = [*HALF, 0.5, half, half, half, SILENT_S]
+        server.script = script = HeldScript(half, half, half, SILENT_S)
         leaver = Leaver(bench.world, bench.caller)
         await asyncio.wait_for(leaver.text.wait(), PATIENCE_S)
         leaver.left.set()
+        await asyncio.wait_for(leaver.task, PATIENCE_S)
+        await idle(bench.world)
+        script.let_go = True
         await asyncio.wait_for(server.closed.wait(), PATIENCE_S)
         (row,) = await ledger(bench.world, bench.caller, 1)
         assert (row["outcome"], row["usage_source"]) == ("cancelled", "estimated")
@@ -341,8 +358,7 @@ async def test_where_only_the_end_has_the_bill_it_is_waited_for(
 ) -> None:
     async with serving(fresh_database, corpus, 1, {"on_cancel": "drain"}) as bench:
         (server,) = bench.servers
-        rest: list[Step] = [0.5, recorded.openai_text("more."), recorded.OPENAI_END] if ends else [SILENT_S]
-        server.script = [*HALF, *rest]
+        server.script = script = HeldScript(recorded.openai_text("more."), recorded.OPENAI_END)
         leaver = Leaver(bench.world, bench.caller)
         await asyncio.wait_for(leaver.text.wait(), PATIENCE_S)
         leaver.left.set()
@@ -351,6 +367,7 @@ async def test_where_only_the_end_has_the_bill_it_is_waited_for(
         assert not server.closed.is_set()
         assert await bench.metric("adriatic_llm_in_flight", target="a") == 1, "it is still read"
         if ends:
+            script.let_go = True
             await ledger(bench.world, bench.caller, 1)
             assert await bench.metric("adriatic_llm_in_flight", target="a") == 0
     connection = await asyncpg.connect(fresh_database.postgres.dsn("admin"))
