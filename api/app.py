@@ -30,6 +30,7 @@ from api.auth.middleware import require_token
 from api.auth.tokens import TokenChecker
 from api.auth.users import Principal, Users
 from api.chat.controller import ChatController
+from api.chat.history import AnswerController, SessionController
 from api.chat.supervisor import AnswerSupervisor
 from api.db import Database
 from api.documents.controller import DocumentController
@@ -71,6 +72,8 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     HistoryController,
     RelationController,
     ChatController,
+    AnswerController,
+    SessionController,
     LiveController,
     ActivityController,
     UsageController,
@@ -200,7 +203,8 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
     state.objects = Objects(settings)
-    state.supervisor = AnswerSupervisor(state.database, settings.llm, LlmRouter(settings.llm, state.clock), state.clock)
+    router = LlmRouter(settings.llm, state.clock)
+    state.supervisor = AnswerSupervisor(state.database, settings.llm, settings.limits, router, state.clock)
     state.supervisor.open()
     state.live = Hub(settings, state.database, state.clock, state.views)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)

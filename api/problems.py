@@ -105,6 +105,7 @@ def _ours(request: Request[Any, Any, Any], error: AdriaticError) -> Response[dic
     if not isinstance(error, CallerError):
         log.warning("request failed", code=error.code, detail=error.detail, status=status)
     if status in (429, 503):
+        # Whole seconds, which is all that the header can say.
         headers["retry-after"] = str(math.ceil(error.coordinates.pop("retry_after_s", RETRY_AFTER_S)))
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = _challenge(error)

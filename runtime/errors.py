@@ -20,7 +20,7 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     │   └── Unprocessable           decoded, yet processing it raises
     ├── CallerError             whoever called: told at once, nothing changed
     │   ├── InvalidInput, NotFound, Gone, Conflict, PreconditionRequired, TooLarge, TooSlow, UnsupportedMedia
-    │   ├── Unauthenticated, Forbidden, RateLimited
+    │   ├── Unauthenticated, Forbidden, RateLimited, Stopped
     │   └── Misconfigured           settings that do not make sense
     └── (programmer errors are assertions, not classes)
 
@@ -223,6 +223,13 @@ class RateLimited(CallerError):
 
     code = "rate-limited"
     status = 429
+
+
+class Stopped(CallerError):
+    """Whoever it was for wanted no more of it."""
+
+    code = "stopped"
+    status = 409
 
 
 class Misconfigured(CallerError):

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from runtime.setting_kinds import Name, OptionalUrl, Seconds, Section
 
-LlmProvider = Literal["extractive", "anthropic", "openai"]
+LlmProvider = Literal["extractive", "anthropic", "openai", "gemini"]
 OnCancel = Literal["cancel", "drain"]
 
 IN_FLIGHT_DEFAULT = 50
@@ -93,7 +93,7 @@ class LlmSettings(Section):
         "extractive",
         description="`extractive` quotes what the search finds; `openai` is any endpoint that speaks its API.",
     )
-    model: str = Field("", description="Name of the model, for `anthropic` and `openai`.")
+    model: str = Field("", description="Name of the model, for all but `extractive`.")
     base_url: OptionalUrl = Field("", description="Base of the endpoint's API; empty is the provider's own.")
     api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint.")
     models: tuple[LlmModelSettings, ...] = Field(
@@ -130,6 +130,13 @@ class LlmSettings(Section):
         description="Answers of one API process at a time: those that are written, and those that wait for their turn.",
     )
     streams_per_tenant_max: int = Field(16, gt=0, description="Of these, for one tenant, in one API process.")
+    kept_days: int = Field(
+        30,
+        ge=0,
+        le=3_650,
+        description="Questions and answers are kept so long, to be read again and as the memory of conversations; "
+        "0: not at all.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> LlmSettings:
@@ -141,8 +148,8 @@ class LlmSettings(Section):
     def _check_provider(self) -> None:
         if self.provider != "extractive" and not self.model:
             raise ValueError(f"llm.provider {self.provider} needs llm.model")
-        if self.provider == "anthropic" and not self.api_key.get_secret_value():
-            raise ValueError("llm.provider anthropic needs llm.api_key")
+        if self.provider in ("anthropic", "gemini") and not self.api_key.get_secret_value():
+            raise ValueError(f"llm.provider {self.provider} needs llm.api_key")
 
     def _check_models(self) -> None:
         if self.model or self.provider != "extractive":

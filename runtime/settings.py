@@ -213,6 +213,19 @@ class EmbedderSettings(Section):
     )
 
 
+class LimitSettings(Section):
+    """How much of the models somebody may use. 0: no limit. Answers that ask no model are not counted."""
+
+    user_requests_per_minute: int = Field(100, ge=0, description="Questions of one user, in a minute of the clock.")
+    user_streams: int = Field(5, ge=0, description="Answers of one user at a time, over all API processes.")
+    user_tokens_per_day: int = Field(100_000, ge=0, description="Tokens of one user, in a day (UTC).")
+    new_user_requests: int = Field(10, ge=0, description="Questions of a user in the first 24 hours.")
+    key_tokens_per_day: int = Field(0, ge=0, description="Tokens of one credential, in a day (UTC).")
+    key_tokens_per_month: int = Field(0, ge=0, description="Tokens of one credential, in a month (UTC).")
+    tenant_tokens_per_day: int = Field(0, ge=0, description="Tokens of a whole tenant, in a day (UTC).")
+    tenant_tokens_per_month: int = Field(0, ge=0, description="Tokens of a whole tenant, in a month (UTC).")
+
+
 class CdcSettings(Section):
     """Change capture: WAL to topics."""
 
@@ -298,6 +311,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     embedder: EmbedderSettings = EmbedderSettings()
     llm: LlmSettings = LlmSettings()
+    limits: LimitSettings = LimitSettings()
     cdc: CdcSettings = CdcSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     stack: StackSettings = StackSettings()

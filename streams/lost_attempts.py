@@ -9,28 +9,31 @@ from __future__ import annotations
 import threading
 
 from connectors.llm import BYTES_PER_TOKEN
-from connectors.postgres.attempts import BATCH_MAX, LEASE_S, settle_lost
+from connectors.postgres.attempts import BATCH_MAX, LEASE_S, forget_old, settle_lost
 from connectors.postgres.sink import TransactionalSink
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import DependencyUnavailable
 from runtime.lifecycle import Lifecycle, StopRequested
 from runtime.logs import get_logger
-from runtime.settings import PostgresSettings
+from runtime.settings import Settings
 
 log = get_logger("attempts")
 
 LOOK_S = 5.0
 """How often to look. One small statement, by an index that is empty as a rule."""
+FORGET_S = 600.0
+"""How often old answers are forgotten. They are kept for days."""
 
 
 class LostAttempts:
     """One thread with a connection of its own."""
 
-    def __init__(self, settings: PostgresSettings, life: Lifecycle, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, settings: Settings, life: Lifecycle, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._settings = settings
         self._life = life
         self._clock = clock
+        self._forget_at_s = clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="lost-attempts", daemon=True)
 
     def start(self) -> None:
@@ -40,7 +43,7 @@ class LostAttempts:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        store = TransactionalSink(self._settings, "lost-attempts", self._life)
+        store = TransactionalSink(self._settings.postgres, "lost-attempts", self._life)
         reached_s = self._clock.monotonic()
         try:
             while not self._life.stopping:
@@ -66,3 +69,7 @@ class LostAttempts:
             metrics.CHATS_LOST.inc(settled)
             if settled:
                 log.warning("attempts of a process that died are settled by their bounds", attempts=settled)
+        if self._clock.monotonic() >= self._forget_at_s:
+            with store.transaction() as connection:
+                forget_old(connection, self._settings.llm.kept_days)
+            self._forget_at_s = self._clock.monotonic() + FORGET_S

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from adriatic.stack import record
 from adriatic.supervisor import process
 from adriatic.supervisor.part import SystemReport
 from adriatic.supervisor.supervisor import Files, read_running
@@ -62,6 +63,17 @@ def new_home() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def is_in_memory(place: Path) -> bool:
+    return place.is_relative_to(MEMORY)
+
+
+def _keep_database_in_memory(home: Path) -> None:
+    """Root's server runs as another user, whom a home is closed to: where the home is in memory, its data are beside
+    it. Else the databases of a whole run fill a disk with some ten gigabytes."""
+    if os.geteuid() == 0 and is_in_memory(home) and "postgres_data" not in record.read(home).get("stack", {}):
+        record.decide(home, "postgres_data", str(home.parent.with_name(f"{home.parent.name}-data") / "postgres"))
+
+
 class Copy:
     """A copy of its own of `only` these parts (none named: all), with a home of its own. Use on the main thread.
 
@@ -83,6 +95,7 @@ class Copy:
     def start(self) -> None:
         """Start its supervisor, also in the place of one that is dead."""
         self.files.make()
+        _keep_database_in_memory(self.files.run.parent)
         if self._supervisor is not None:
             self._supervisor.wait(STOP_MAX_S)
         self._supervisor = process.start(

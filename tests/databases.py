@@ -1,4 +1,4 @@
-"""Databases for tests, on the server of a stack: made from a template, and dropped only where the server stays."""
+"""Databases for tests, on the server of a stack: made from a template, dropped where it stays or is in memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from psycopg import sql
 from connectors.postgres.provision import provision
 from runtime.deadline import Deadline
 from runtime.settings import Role, Settings
+from tests.copies import is_in_memory
 
 PROVISION_S_MAX = 300.0
 """All migrations, on any machine."""
@@ -65,8 +66,8 @@ def drop(stack: Settings, name: str) -> None:
                 "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = %s", [slot]
             )
             _drop_slot(connection, str(slot))
-        if os.environ.get("ADRIATIC_TEST_STACK"):
-            # A drop is a checkpoint, seconds on a busy disk. Our own server is deleted as a whole instead.
+        if os.environ.get("ADRIATIC_TEST_STACK") or is_in_memory(stack.stack.postgres_data or stack.home):
+            # A drop is a checkpoint, seconds on a busy disk. Our own server there is deleted as a whole instead.
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 

@@ -52,6 +52,7 @@ COMMANDS: dict[str, str] = {
     "stream": "adriatic.cli.stream:stream",
     "watch": "adriatic.cli.watch:watch",
     "settings": "adriatic.cli.settings:settings",
+    "dev": "adriatic.cli.dev:dev",
     "completion": "adriatic.cli.completion:completion",
 }
 

@@ -66,7 +66,7 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
 
     parsers = Parsers()
     worker = Worker(job_kinds(Objects(settings), parsers), settings.postgres, life)
-    lost = LostAttempts(settings.postgres, life)
+    lost = LostAttempts(settings, life)
     worker.start()
     lost.start()
     try:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from api.chat.limits import LimitStanding
 from api.chat.schemas import ChatEvent, TextDelta
 from runtime.errors import AdriaticError, TooLarge
 
@@ -29,6 +30,8 @@ class Answer:
         self.answer_id = answer_id
         self.failure: AdriaticError | None = None
         self.ended = False
+        self.standings: Sequence[LimitStanding] = ()
+        """How the limits of whoever asked stood when it began."""
         self.on_unread: Callable[[], object] = lambda: None
         """Called when the last reader leaves before the end."""
         self._events: list[ChatEvent] = []
@@ -84,6 +87,10 @@ class Answer:
         """The events from `number` on that are there, at most `BATCH_MAX`."""
         return self._events[number : number + BATCH_MAX]
 
+    def all_since(self, number: int) -> Sequence[ChatEvent]:
+        """All events from `number` on."""
+        return self._events[number:]
+
     async def _news(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
@@ -113,6 +120,10 @@ class Cursor:
         self._answer = answer
         self._number = number
         self._closed = False
+
+    @property
+    def answer_id(self) -> UUID:
+        return self._answer.answer_id
 
     @property
     def at_end(self) -> bool:

@@ -8,9 +8,11 @@ bounds, for the bill alone. Refuses the books (`ledger`) and the choice of a pro
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 
 from api.chat.ledger import Attempt, Meter
+from api.chat.limits import LimitStanding
 from api.chat.writing import AnswerWriter
 from connectors.llm import Delta, Event, Failed, Quoted, Started, Thought, TokenUsage
 from connectors.llm.failures import Failure
@@ -30,7 +32,7 @@ class RunningAttempt:
         self.attempt = attempt
         self.meter = meter
         self.call = call
-        self.beginning: asyncio.Task[None] | None = None
+        self.beginning: asyncio.Task[Sequence[LimitStanding]] | None = None
         """Writes the attempt into the books. A task of its own, since a statement is not to be cancelled."""
         self._writer = writer
         self._reading: asyncio.Task[Failure | None] | None = None

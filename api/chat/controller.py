@@ -13,12 +13,12 @@ from litestar import Controller, Request, Response
 from litestar.di import NamedDependency
 from litestar.response import Stream
 
-from api.chat import encoding
+from api.chat import conversations, encoding, limits
 from api.chat.answers import Answer
 from api.chat.grounding import ground
 from api.chat.ledger import Attempt
 from api.chat.schemas import NAMES, ChatRequest
-from api.chat.supervisor import AnswerSupervisor
+from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.edge import CLIENT_GONE
 from api.routes import By, Db, body, post
 from api.search.embedding import QueryEmbedder
@@ -26,7 +26,7 @@ from api.sse import HEADERS, MEDIA_TYPE
 from runtime import metrics
 from runtime.ids import new_id
 
-_EXAMPLE = """\
+EVENTS_EXAMPLE = """\
 id: 0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f.2
 event: delta
 data: {"text":"Everything enters Kafka through the log [1]."}
@@ -46,7 +46,7 @@ class ChatController(Controller):
     @post(
         "/stream",
         "Ask, and read the answer as it is written",
-        _EXAMPLE,
+        EVENTS_EXAMPLE,
         _DESCRIPTION,
         answer=str,
         errors=(404, 413, 415, 429),
@@ -62,12 +62,14 @@ class ChatController(Controller):
         principal: By,
         data: Annotated[ChatRequest, body("Question", {"question": "Why no dual write?"})],
     ) -> Response[Any]:
-        """Closing the connection stops the answer, and what it used until then is recorded.
+        """Closing the connection stops the answer, unless `on_disconnect` is `keep`; what it used until then is
+        recorded. A reader who was cut goes on with `GET /v1/chat/answers/{answer_id}/stream`.
 
         Until the first text an error is a problem response with its own status; afterwards it is the event `error`.
         """
         supervisor.admit(principal.tenant_id, data.model)
-        grounding = await ground(database, embedder, principal.tenant_id, data)
+        before = await conversations.remember(database, principal, data.session_id)
+        grounding = await ground(database, embedder, principal.tenant_id, data, before)
         attempt = Attempt(
             tenant_id=principal.tenant_id,
             user_id=principal.user_id,
@@ -77,7 +79,8 @@ class ChatController(Controller):
             path=request.scope["path"],
             key_id=principal.key_id,
         )
-        answer = supervisor.start(attempt, grounding, data.model, data.on_failure)
+        wishes = Wishes(data.model, data.on_failure, data.on_disconnect)
+        answer = supervisor.start(attempt, grounding, wishes)
         cursor = answer.open()
         if data.session_id is None:
             metrics.CHAT_SESSIONS.inc()
@@ -89,7 +92,8 @@ class ChatController(Controller):
         if not began:
             cursor.close()
             return Response(None, status_code=CLIENT_GONE)
-        return Stream(encoding.frames(answer, cursor), media_type=MEDIA_TYPE, headers=HEADERS)
+        headers = HEADERS | limits.tell(answer.standings)
+        return Stream(encoding.frames(cursor), media_type=MEDIA_TYPE, headers=headers)
 
 
 async def _await_first(request: Request[Any, Any, Any], answer: Answer) -> bool:

@@ -8,21 +8,27 @@ removed, so what is checked here stays true. Holds no connection when it returns
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from api.chat.conversations import ChatAnswer, tell
 from api.chat.schemas import ChatRequest, Source
 from api.db import Database, tenant_transaction
 from api.search import service as searching
 from api.search.embedding import QueryEmbedder
+from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import Degraded, Hit, SearchFreshness, SearchRequest
 from connectors.llm.prompts import Passage, Prompt, ask
 from schemas.arrays import arrays_of
 
 PASSAGE_CHARS_MAX = 4_000
 """Longest passage that a model reads of one source: a page. Chunks are mostly far shorter."""
+
+FOLLOW_UP_WORDS_MAX = 4
+"""Words of a question that hardly says by itself what it is about, like "and why not Kafka?"."""
 
 SYSTEM = """\
 You answer questions about the architecture of one organisation, from its decision records and documents.
@@ -61,14 +67,28 @@ class Grounding(msgspec.Struct, frozen=True):
     passages: tuple[Passage, ...]
     as_of: SearchFreshness
     degraded: list[Degraded]
+    before: Sequence[ChatAnswer] = ()
+    """Turns of the same conversation, the oldest first."""
 
     def prompt(self, output_tokens_max: int) -> Prompt:
-        return ask(SYSTEM, _user(self.question, self.passages), self.passages, output_tokens_max)
+        return ask(SYSTEM, _user(self.question, self.passages), self.passages, output_tokens_max, tell(self.before))
 
 
-async def ground(database: Database, embedder: QueryEmbedder, tenant_id: UUID, request: ChatRequest) -> Grounding:
-    """Raises `DependencyUnavailable` when the search cannot answer. For a question without words nothing is found."""
-    words = " ".join(_SYNTAX.sub(" ", request.question).split())
+async def ground(
+    database: Database,
+    embedder: QueryEmbedder,
+    tenant_id: UUID,
+    request: ChatRequest,
+    before: Sequence[ChatAnswer] = (),
+) -> Grounding:
+    """Raises `DependencyUnavailable` when the search cannot answer. For a question without words nothing is found.
+
+    A question of few words is a follow-up, which says what it is about only together with the one before.
+    """
+    question = request.question
+    if before and len(question.split()) <= FOLLOW_UP_WORDS_MAX:
+        question = f"{before[-1].question} {question}"[-QUERY_CHARS_MAX:]
+    words = " ".join(_SYNTAX.sub(" ", question).split())
     found = await searching.search(database, embedder, tenant_id, SearchRequest(words, limit=request.sources))
     rows: list[Any] = []
     if found.hits:
@@ -80,7 +100,7 @@ async def ground(database: Database, embedder: QueryEmbedder, tenant_id: UUID, r
         Passage(source.number, _name(source), source.heading, row["body"][:PASSAGE_CHARS_MAX])
         for source, row in zip(sources, rows, strict=True)
     )
-    return Grounding(request.question, sources, passages, found.as_of, found.degraded)
+    return Grounding(request.question, sources, passages, found.as_of, found.degraded, before)
 
 
 def _source(number: int, hit: Hit, row: Any) -> Source:

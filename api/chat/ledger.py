@@ -7,12 +7,14 @@ cost that is not known is null, never 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from api.chat.limits import LimitStanding, UseLimits
 from api.chat.schemas import UsageSource
 from api.db import Database, tenant_transaction
 from connectors.llm import BYTES_PER_TOKEN, Tokens, TokenUsage
@@ -154,15 +156,22 @@ class Meter:
         )
 
 
-async def begin(database: Database, process_id: UUID, attempt: Attempt, meter: Meter) -> None:
-    """Put an attempt into the books, before its provider is asked. Raises `DependencyUnavailable` when the database
-    does not take it: then nobody may be asked."""
+async def begin(
+    database: Database, process_id: UUID, attempt: Attempt, meter: Meter, limits: UseLimits | None = None
+) -> Sequence[LimitStanding]:
+    """Put an attempt into the books, before its provider is asked, and count it against the limits that are given.
+    Raises `RateLimited` when one is used up, `DependencyUnavailable` when the database does not take it: then nobody
+    may be asked, and nothing was used."""
     async with tenant_transaction(database, attempt.tenant_id) as connection:
+        standings: Sequence[LimitStanding] = ()
+        if limits:
+            standings = await limits.take(connection, attempt.tenant_id, attempt.user_id, attempt.key_id)
         await connection.execute(
             _BEGIN,
             *(attempt.tenant_id, attempt.attempt_id, process_id, attempt.session_id, attempt.user_id, attempt.key_id),
             *(meter.provider, meter.model, meter.prompt_bytes, meter.output_tokens_max),
         )
+    return standings
 
 
 async def settle(database: Database, entry: Entry) -> None:

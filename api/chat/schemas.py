@@ -27,10 +27,11 @@ UsageSource = Literal["provider", "partial", "estimated"]
 
 
 OnFailure = Literal["error", "restart"]
+OnDisconnect = Literal["stop", "keep"]
 
 
 class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A question, and the conversation that it is counted to. Answers do not remember earlier questions."""
+    """A question, and the conversation that it belongs to: a model is told of the turns before."""
 
     question: Annotated[
         str,
@@ -58,6 +59,10 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
             "`reset`, and the next provider begins the answer anew."
         ),
     ] = "error"
+    on_disconnect: Annotated[
+        OnDisconnect,
+        Meta(description="When nobody reads the answer any more: `stop` it, or `keep` writing, to be read later."),
+    ] = "stop"
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
@@ -23,9 +24,11 @@ from api.chat import ledger
 from api.chat.answers import Answer
 from api.chat.attempts import RunningAttempt
 from api.chat.grounding import Grounding
+from api.chat.keeping import AnswerKeeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
+from api.chat.limits import LimitStanding, UseLimits
 from api.chat.presence import Presence
-from api.chat.schemas import OnFailure
+from api.chat.schemas import OnDisconnect, OnFailure
 from api.chat.writing import AnswerWriter
 from api.db import Database
 from connectors.llm.extractive import ExtractiveProvider
@@ -35,10 +38,10 @@ from connectors.llm.routing.router import Candidates, EndpointCall, LlmRouter
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.deadline import Deadline, backoff_s
-from runtime.errors import AdriaticError, DependencyUnavailable, OperatingError, RateLimited
+from runtime.errors import AdriaticError, DependencyUnavailable, OperatingError, RateLimited, Stopped
 from runtime.ids import new_id
 from runtime.logs import get_logger
-from runtime.settings import LlmSettings
+from runtime.settings import LimitSettings, LlmSettings
 
 UNSETTLED_MAX = 10_000
 """Attempts that wait for the database, 10 MB. Beyond it nobody may ask: what is spent could not be recorded."""
@@ -49,6 +52,15 @@ CLOSE_S_MAX = 10.0
 """How long the end of the process waits for attempts that are not settled yet."""
 
 log = get_logger("chat")
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """How a caller wants an answer: from which model, and what is to be done when its provider breaks off, or when
+    nobody reads it any more."""
+
+    model: str | None = None
+    on_failure: OnFailure = "error"
+    on_disconnect: OnDisconnect = "stop"
 
 
 class _Run:
@@ -63,6 +75,7 @@ class _Run:
         self.attempt = attempt
         self.current: RunningAttempt | None = None
         """The attempt that is not settled yet."""
+        self.kept: Kept | None = None
         self._on_failure = on_failure
 
     def may_go_on(self, failure: Failure, after: EndpointCall) -> bool:
@@ -73,12 +86,16 @@ class _Run:
 class AnswerSupervisor:
     """One per process."""
 
-    def __init__(self, database: Database, settings: LlmSettings, router: LlmRouter, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, settings: LlmSettings, limits: LimitSettings, router: LlmRouter, clock: Clock
+    ) -> None:
+        self._limits = UseLimits(limits)
         self._database = database
         self._settings = settings
         self._router = router
         self._clock = clock
         self._presence = Presence(database)
+        self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
         self._settling: dict[asyncio.Task[None], RunningAttempt] = {}
@@ -108,24 +125,25 @@ class AnswerSupervisor:
                 "what answers cost cannot be recorded now: the database does not take it", hint="ask again later"
             )
 
-    def start(
-        self, attempt: Attempt, grounding: Grounding, model: str | None = None, on_failure: OnFailure = "error"
-    ) -> Answer:
+    def start(self, attempt: Attempt, grounding: Grounding, wishes: Wishes) -> Answer:
         """Takes a slot and begins to ask. Raises as `admit` does, and `InvalidInput` when the model does not take such
         a question; then nothing has begun."""
-        self.admit(attempt.tenant_id, model)
+        self.admit(attempt.tenant_id, wishes.model)
         prompt = grounding.prompt(self._settings.output_tokens_max)
         # Where nothing was found there is nothing to ask a model about.
         router = self._router
-        candidates = router.choose(model, prompt) if grounding.passages else router.choose_quoting(prompt)
+        candidates = router.choose(wishes.model, prompt) if grounding.passages else router.choose_quoting(prompt)
         answer = Answer(new_id())
         writer = AnswerWriter(answer, attempt, grounding, self._clock)
-        run = _Run(writer, candidates, prompt, attempt, on_failure)
+        run = _Run(writer, candidates, prompt, attempt, wishes.on_failure)
         task = asyncio.create_task(self._write(run), name=f"chat {attempt.attempt_id}")
         self._of_tenant[attempt.tenant_id] += 1
         self._running[task] = run
         metrics.CHATS_ACTIVE.set(len(self._running))
-        answer.on_unread = task.cancel
+        # Of an answer that has not begun nobody knows the id yet: it cannot be read later.
+        answer.on_unread = lambda: task.cancel() if wishes.on_disconnect == "stop" or not answer.begun else None
+        if self._settings.kept_days:
+            run.kept = Kept(answer, attempt, grounding.question, task.cancel)
         # Not a `finally` of the task: a task that is cancelled before it runs has none.
         task.add_done_callback(self._conclude)
         return answer
@@ -147,6 +165,7 @@ class AnswerSupervisor:
         for settling in self._settling:
             settling.cancel()
         await asyncio.gather(*self._settling, return_exceptions=True)
+        await self.keeper.close(CLOSE_S_MAX)
         await self._router.close()
         await self._presence.close()
 
@@ -176,9 +195,7 @@ class AnswerSupervisor:
                 # Who cannot be asked says less than what went wrong with who was.
                 raise failure.error() if failure else error from None
             running = self._begin(run, call, failure)
-            began = ledger.begin(self._database, self._presence.process_id, running.attempt, running.meter)
-            running.beginning = asyncio.create_task(began, name=f"begin {running.attempt.attempt_id}")
-            await asyncio.shield(running.beginning)
+            await self._enter(run, running, first=failure is None)
             failure = await running.read(run.prompt)
             if failure is None:
                 return
@@ -200,6 +217,18 @@ class AnswerSupervisor:
         run.writer.turn_to(attempt, meter, after)
         return run.current
 
+    async def _enter(self, run: _Run, running: RunningAttempt, *, first: bool) -> None:
+        """The attempt is in the books; the question is counted once, however many attempts it takes."""
+        # Passages as they stand cost nobody anything.
+        limits = self._limits if first and running.call.provider.name != ExtractiveProvider.name else None
+        began = ledger.begin(self._database, self._presence.process_id, running.attempt, running.meter, limits)
+        running.beginning = asyncio.create_task(began, name=f"begin {running.attempt.attempt_id}")
+        standings = await asyncio.shield(running.beginning)
+        if first:
+            run.writer.answer.standings = standings
+            if run.kept:
+                await self.keeper.begin(run.kept)
+
     # --- the end of it ----------------------------------------------------------------------------------------------
 
     def _conclude(self, task: asyncio.Task[None]) -> None:
@@ -207,7 +236,11 @@ class AnswerSupervisor:
         run = self._running.pop(task)
         answer, tenant_id = run.writer.answer, run.attempt.tenant_id
         stopped = task.cancelled() and not answer.ended
-        answer.end(DependencyUnavailable("the answer was stopped", hint="ask again"))  # where nothing else ended it
+        if stopped:
+            run.writer.fail(Stopped("the answer was stopped", hint="what it used until then is counted"))
+        answer.end(OperatingError("the answer has no end", hint="ask again"))  # where nothing else ended it
+        if run.kept:
+            self.keeper.end(run.kept)
         self._of_tenant[tenant_id] -= 1
         if not self._of_tenant[tenant_id]:
             del self._of_tenant[tenant_id]
@@ -238,7 +271,7 @@ class AnswerSupervisor:
             entry = running.meter.entry(running.attempt, outcome, code)
             await self._record(entry, running.beginning)
 
-    async def _record(self, entry: ledger.Entry, beginning: asyncio.Task[None] | None) -> None:
+    async def _record(self, entry: ledger.Entry, beginning: asyncio.Task[Sequence[LimitStanding]] | None) -> None:
         deadline = Deadline.after(SETTLE_S_MAX, self._clock)
         recorded = False
         try:

@@ -2,8 +2,8 @@
 
 Owns the contract that every provider keeps: what a stream of events looks like, how it ends, what closing it does, and
 in which buckets tokens are counted. Refuses to know ADRs, to retry, to fail over, and to know prices. Read next:
-`connectors/llm/prompts.py` and `failures.py`, what goes in and what can go wrong; `remote`, which `anthropic` and
-`openai` share; `extractive` needs no key.
+`connectors/llm/prompts.py` and `failures.py`, what goes in and what can go wrong; `remote`, which `anthropic`, `openai`
+and `gemini` share; `extractive` needs no key; `fake` is a provider to test with.
 """
 
 from __future__ import annotations
@@ -136,6 +136,10 @@ def build(settings: LlmSettings) -> Provider:
         from connectors.llm.openai import OpenAIProvider
 
         return OpenAIProvider(settings)
+    if settings.provider == "gemini":
+        from connectors.llm.gemini import GeminiProvider
+
+        return GeminiProvider(settings)
     from connectors.llm.extractive import ExtractiveProvider
 
     return ExtractiveProvider()

@@ -1,22 +1,47 @@
-"""Anthropic's Messages API. Owns the request and the decoding of its events; time-outs and the end are in `remote`.
+"""Anthropic's Messages API. Owns the request and the decoding of its events; time-outs are in `remote`.
 
 Anthropic counts cached tokens beside `input_tokens`, and says the input at the start and the output, cumulatively, at
-the end: an answer that was cut short still has its exact input.
+the end: an answer that was cut short still has its exact input. What a model thinks is counted with what it says.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anthropic
 import msgspec
 
 from connectors.http_errors import REASON_CHARS_MAX
-from connectors.llm import Delta, Done, Event, Failed, Finish, Started, Tokens, TokenUsage, remote
+from connectors.llm import (
+    CallBegun,
+    CallPiece,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    Finish,
+    Started,
+    Thought,
+    Tokens,
+    TokenUsage,
+    remote,
+)
 from connectors.llm.failures import Failure, name_kind
-from connectors.llm.prompts import Image, Part, Prompt, PromptMessage, Text, ToolCall, ToolResult
+from connectors.llm.prompts import (
+    Choosing,
+    Image,
+    Part,
+    Prompt,
+    PromptMessage,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from connectors.llm.sse import ServerEvent
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.settings import LlmSettings
@@ -28,7 +53,10 @@ _FINISH: dict[str, Finish] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "refusal": "refused",
+    "tool_use": "tool-calls",
 }
+JSON_ONLY = "Answer with one JSON object and nothing else."
+"""What asks for JSON of any form: this API takes a schema or nothing."""
 
 
 class _CacheCreation(msgspec.Struct):
@@ -49,9 +77,19 @@ class _Message(msgspec.Struct):
     usage: _MessageUsage | None = None
 
 
+class _Block(msgspec.Struct):
+    type: str = ""
+    text: str = ""
+    id: str = ""
+    name: str = ""
+
+
 class _BlockDelta(msgspec.Struct):
     type: str = ""
     text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    partial_json: str = ""
     stop_reason: str | None = None
 
 
@@ -62,7 +100,9 @@ class _ErrorBody(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     type: str
+    index: int = 0
     message: _Message | None = None
+    content_block: _Block | None = None
     delta: _BlockDelta | None = None
     usage: _MessageUsage | None = None
     error: _ErrorBody | None = None
@@ -76,12 +116,16 @@ class AnthropicDecoder:
 
     def __init__(self) -> None:
         self._tokens = Tokens()
-        self._finish: Finish = "other"
+        self._finish: Finish | None = None
+        self._calls: dict[int, int] = {}
+        """The number of a call by that of its block."""
 
     def decode(self, event: ServerEvent) -> Sequence[Event]:
         read = _DECODER.decode(event.data)
-        if read.type == "content_block_delta" and read.delta and read.delta.type == "text_delta":
-            return [Delta(read.delta.text)] if read.delta.text else []
+        if read.type == "content_block_delta" and read.delta:
+            return self._read(read.index, read.delta)
+        if read.type == "content_block_start" and read.content_block:
+            return self._begin(read.index, read.content_block)
         if read.type == "message_start" and read.message:
             usage = self._usage(read.message.usage, complete=False)
             return [Started(read.message.model), *usage]
@@ -90,7 +134,7 @@ class AnthropicDecoder:
                 self._finish = _FINISH.get(read.delta.stop_reason, "other")
             return self._usage(read.usage, complete=True)
         if read.type == "message_stop":
-            return [Done(self._finish)]
+            return [Done(self._finish) if self._finish else self.end()]
         if read.type == "error":
             error = read.error or _ErrorBody()
             kind = name_kind(None, error.type)
@@ -98,9 +142,30 @@ class AnthropicDecoder:
             return [Failed(Failure(kind, "anthropic", reason[:REASON_CHARS_MAX]))]
         return []
 
+    def end(self) -> Done | Failed:
+        return remote.break_off("anthropic")
+
+    def _begin(self, block: int, begun: _Block) -> list[Event]:
+        if begun.type == "tool_use":
+            number = self._calls[block] = len(self._calls)
+            return [CallBegun(number, begun.id, begun.name)]
+        return [Delta(begun.text)] if begun.type == "text" and begun.text else []
+
+    def _read(self, block: int, delta: _BlockDelta) -> list[Event]:
+        if delta.type == "text_delta" and delta.text:
+            return [Delta(delta.text)]
+        if delta.type == "thinking_delta" and delta.thinking:
+            return [Thought(delta.thinking)]
+        if delta.type == "signature_delta" and delta.signature:
+            return [Thought("", delta.signature)]
+        if delta.type == "input_json_delta" and delta.partial_json and block in self._calls:
+            return [CallPiece(self._calls[block], delta.partial_json)]
+        return []
+
     def _usage(self, usage: _MessageUsage | None, *, complete: bool) -> list[Event]:
-        """Each field is the newest total; one that is left out, or null, has not changed."""
-        if usage is None:
+        """Each field is the newest total; one that is left out, or null, has not changed. What is no number of tokens
+        is not taken, and then nobody has counted."""
+        if usage is None or not _is_whole(usage):
             return []
         known = self._tokens
         written_1h = usage.cache_creation.ephemeral_1h_input_tokens if usage.cache_creation else known.cache_write_1h
@@ -115,12 +180,23 @@ class AnthropicDecoder:
         return [TokenUsage(self._tokens, complete)]
 
 
+def _is_whole(usage: _MessageUsage) -> bool:
+    written = usage.cache_creation or _CacheCreation()
+    counts = (
+        *(usage.input_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens, usage.output_tokens),
+        *(written.ephemeral_5m_input_tokens, written.ephemeral_1h_input_tokens),
+    )
+    return remote.is_count(*(count or 0 for count in counts))
+
+
 def _newer(value: int | None, known: int) -> int:
     return known if value is None else value
 
 
 def _encode_message(message: PromptMessage) -> Any:
-    return {"role": message.role, "content": [_encode_part(part) for part in message.parts]}
+    # A thought without a signature, which another provider had, is refused.
+    parts = [part for part in message.parts if not isinstance(part, Reasoning) or part.signature]
+    return {"role": message.role, "content": [_encode_part(part) for part in parts]}
 
 
 def _encode_part(part: Part) -> Any:
@@ -130,12 +206,44 @@ def _encode_part(part: Part) -> Any:
         source = {"type": "base64", "media_type": part.media_type, "data": b64encode(part.content).decode()}
         return {"type": "image", "source": source}
     if isinstance(part, ToolCall):
-        arguments = msgspec.json.decode(part.arguments or "{}")
-        return {"type": "tool_use", "id": part.call_id, "name": part.name, "input": arguments}
+        return {"type": "tool_use", "id": part.call_id, "name": part.name, "input": part.read_arguments()}
     if isinstance(part, ToolResult):
         result = {"type": "tool_result", "tool_use_id": part.call_id, "content": part.text}
         return {**result, **({"is_error": True} if part.failed else {})}
     return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+
+
+def encode_options(prompt: Prompt) -> dict[str, Any]:
+    """What a prompt asks beside its messages; what it leaves to the provider is left out. Raises `msgspec.DecodeError`
+    for a schema that is no JSON."""
+    sampling, system = prompt.sampling, prompt.system
+    options: dict[str, Any] = {}
+    if prompt.tools:
+        options["tools"] = [_encode_tool(tool) for tool in prompt.tools]
+        options["tool_choice"] = _encode_choosing(prompt.choosing)
+    if prompt.form and prompt.form.schema:
+        schema = msgspec.json.decode(prompt.form.schema)
+        options["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    elif prompt.form:
+        system = f"{system}\n\n{JSON_ONLY}".strip()
+    if sampling.stop:
+        options["stop_sequences"] = [*sampling.stop]
+    # The newest models take neither, and so the SDK has no names for them.
+    chosen = {"temperature": sampling.temperature, "top_p": sampling.top_p}
+    if extra := {name: value for name, value in chosen.items() if value is not None}:
+        options["extra_body"] = extra
+    return {**options, **({"system": system} if system else {})}
+
+
+def _encode_tool(tool: Tool) -> dict[str, Any]:
+    schema = msgspec.json.decode(tool.parameters)
+    return {"name": tool.name, "description": tool.description, "input_schema": schema}
+
+
+def _encode_choosing(choosing: Choosing) -> dict[str, Any]:
+    if choosing.mode == "named":
+        return {"type": "tool", "name": choosing.name}
+    return {"type": "any" if choosing.mode == "required" else choosing.mode}
 
 
 class AnthropicProvider(remote.RemoteProvider[anthropic.AsyncAnthropic]):
@@ -152,12 +260,14 @@ class AnthropicProvider(remote.RemoteProvider[anthropic.AsyncAnthropic]):
         )
         super().__init__(client, anthropic.APIStatusError, settings, clock)
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
-        opening = self._client.messages.with_streaming_response.create(
+    def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
+        return self._client.messages.with_streaming_response.create(
             model=self._settings.model,
             max_tokens=prompt.output_tokens_max,
-            system=prompt.system,
             messages=[_encode_message(message) for message in prompt.messages],
             stream=True,
+            **encode_options(prompt),
         )
-        return self._answer(opening, AnthropicDecoder())
+
+    def _new_decoder(self) -> AnthropicDecoder:
+        return AnthropicDecoder()

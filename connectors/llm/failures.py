@@ -8,12 +8,15 @@ it. What it says is `detail`, for people.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 
 import msgspec
 
 from connectors.http_errors import REASON_CHARS_MAX, map_error, read_seconds
+from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import AdriaticError, Defect, DependencyUnavailable, Unprepared
 
 Kind = Literal[
@@ -72,8 +75,28 @@ _CODES: Final[Mapping[str, Kind]] = {
     "api_error": "overloaded",
     "overloaded_error": "overloaded",
     "invalid_request_error": "refused",
+    # Google's `reason` in the details, and `status` where they have none. A key that is none is an invalid argument to
+    # it, so the reason comes first.
+    "API_KEY_INVALID": "credential",
+    "API_KEY_SERVICE_BLOCKED": "credential",
+    "BILLING_DISABLED": "quota",
+    "RESOURCE_EXHAUSTED": "rate-limit",
+    "UNAUTHENTICATED": "credential",
+    "PERMISSION_DENIED": "credential",
+    "NOT_FOUND": "not-found",
+    "INVALID_ARGUMENT": "refused",
+    "FAILED_PRECONDITION": "refused",
+    "DEADLINE_EXCEEDED": "timeout",
+    "INTERNAL": "overloaded",
+    "UNAVAILABLE": "overloaded",
 }
 """What providers call their errors, where they do it in a word for programs."""
+_VAGUE: Final = frozenset({"invalid_request_error", "server_error", "api_error", "INVALID_ARGUMENT", "INTERNAL"})
+"""Words that say no more than whose fault it is. A status that says more is heard first: OpenAI calls a request that is
+too large, or not allowed, invalid."""
+
+WAIT_S_MAX: Final = 86_400.0
+"""Longest wait that is believed, in seconds: limits by the day are the longest that providers have."""
 
 _SAID: Final[Mapping[Kind, tuple[str, str]]] = {
     "credential": ("does not accept the key", "check llm.api_key and llm.base_url"),
@@ -118,42 +141,84 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def name_kind(status: int | None, *codes: str | None) -> Kind:
-    """The kind of an error that a provider names: by its own word for it, else by the status."""
+    """The kind of an error that a provider names: by its own word for it, else by the status. The first word counts."""
     for code in codes:
-        if code and code in _CODES:
+        if code and code in _CODES and not (code in _VAGUE and status in _STATUS):
             return _CODES[code]
     if status is None:
         return "overloaded"
     return _STATUS.get(status, "overloaded" if status >= 500 else "refused")
 
 
-def read_status(error: Any, provider: str) -> Failure:
+def read_status(error: Any, provider: str, clock: Clock = SYSTEM_CLOCK) -> Failure:
     """An answer that is a refusal; `error` is an SDK's, with the response and the decoded body.
 
     A message about a key can hold a part of it, so it is left out.
     """
-    body: Mapping[str, Any] = error.body if isinstance(error.body, Mapping) else {}
+    body = error.body[0] if isinstance(error.body, list) and error.body else error.body
+    body = body if isinstance(body, Mapping) else {}
     inner = body.get("error")
     named = inner if isinstance(inner, Mapping) else body
-    kind = name_kind(error.status_code, *(str(named.get(field) or "") for field in ("code", "type")))
+    kind = name_kind(error.status_code, *codes_of(named))
     detail = "" if kind == "credential" else str(error.message)[:REASON_CHARS_MAX]
-    return Failure(kind, provider, detail, status=error.status_code, retry_after_s=read_wait(error.response.headers))
+    wait_s = read_wait(error.response.headers, clock)
+    if wait_s is None:
+        wait_s = read_delay(named)
+    return Failure(kind, provider, detail, status=error.status_code, retry_after_s=wait_s)
 
 
-def read_wait(headers: Mapping[str, str]) -> float | None:
-    """What a refusal asks to wait, in seconds: `retry-after-ms`, else `retry-after` as a number."""
+def codes_of(error: Mapping[str, Any]) -> Iterator[str]:
+    """The words for programs in the body of an error, those that say most first."""
+    for detail in _details_of(error):
+        yield str(detail.get("reason") or "")
+    for field in ("code", "type", "status"):
+        yield str(error.get(field) or "")
+
+
+def read_wait(headers: Mapping[str, str], clock: Clock = SYSTEM_CLOCK) -> float | None:
+    """What the headers of a refusal ask to wait, in seconds: `retry-after-ms`, else `retry-after` as a number or a
+    date. A date counts from the server's own, where it says one, since clocks differ."""
     for field, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         if (wait := read_seconds(headers.get(field, ""))) is not None:
-            return wait * unit_s
+            return min(wait * unit_s, WAIT_S_MAX)
+    if (until := _read_date(headers.get("retry-after", ""))) is None:
+        return None
+    since = _read_date(headers.get("date", "")) or clock.now()
+    return min(max(0.0, (until - since).total_seconds()), WAIT_S_MAX)
+
+
+def read_delay(error: Mapping[str, Any]) -> float | None:
+    """What the body of a refusal asks to wait, in seconds: Google's `retryDelay`, such as `"34.5s"`."""
+    for detail in _details_of(error):
+        delay = detail.get("retryDelay")
+        if isinstance(delay, str) and (wait := read_seconds(delay.removesuffix("s"))) is not None:
+            return min(wait, WAIT_S_MAX)
     return None
 
 
-def read_exception(error: Exception, provider: str, status_error: type[Exception]) -> Failure:
+def _details_of(error: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, Mapping):
+            yield detail
+
+
+def _read_date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def read_exception(
+    error: Exception, provider: str, status_error: type[Exception], clock: Clock = SYSTEM_CLOCK
+) -> Failure:
     """Any exception that an SDK, its transport or a decoder raised while an answer was read. Total."""
     if isinstance(error, msgspec.DecodeError):
         return Failure("not-understood", provider, str(error)[:REASON_CHARS_MAX])
     if isinstance(error, status_error):
-        return read_status(error, provider)
+        return read_status(error, provider, clock)
     ours = error if isinstance(error, AdriaticError) else map_error(error, provider)
     if ours is None:
         return Failure("broken-stream", provider, type(error).__name__)

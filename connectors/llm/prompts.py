@@ -6,7 +6,7 @@ its provider) and the words of any one prompt.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -42,6 +42,15 @@ class ToolCall(msgspec.Struct, frozen=True):
     call_id: str
     name: str
     arguments: str
+
+    def read_arguments(self) -> dict[str, Any]:
+        """The arguments as an object. A model that was cut off, or erred, wrote none: then what it wrote stands as
+        `text` in one, since providers take nothing else back."""
+        try:
+            read = msgspec.json.decode(self.arguments or "{}")
+        except msgspec.DecodeError:
+            read = None
+        return read if isinstance(read, dict) else {"text": self.arguments}
 
 
 class ToolResult(msgspec.Struct, frozen=True):
@@ -133,6 +142,12 @@ def size_of(part: Part) -> int:
     return sum(len(value.encode()) for value in msgspec.structs.astuple(part) if isinstance(value, str))
 
 
-def ask(system: str, question: str, passages: tuple[Passage, ...], output_tokens_max: int) -> Prompt:
-    """The prompt of one question, with nothing before it."""
-    return Prompt(system, (PromptMessage("user", (Text(question),)),), passages, output_tokens_max)
+def ask(
+    system: str,
+    question: str,
+    passages: tuple[Passage, ...],
+    output_tokens_max: int,
+    before: tuple[PromptMessage, ...] = (),
+) -> Prompt:
+    """The prompt of one question, and of what was said before it."""
+    return Prompt(system, (*before, PromptMessage("user", (Text(question),))), passages, output_tokens_max)

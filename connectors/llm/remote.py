@@ -1,10 +1,11 @@
-"""What the providers behind an SDK share: one streamed answer, its time-outs, and its end.
+"""What the providers behind a client share: one streamed answer, its time-outs, and its end.
 
-The SDK makes the request, authenticates and names errors; its retries are off. The bytes of the answer are read here
-and decoded by each provider's `AnswerDecoder`, which is pure: the SDKs' own objects cost four times as much.
+The client (an SDK, or ours for Gemini) makes the request, authenticates and names errors; its retries are off. The
+bytes of the answer are read here and decoded by each provider's `AnswerDecoder`, which is pure: the SDKs' own objects
+cost four times as much.
 
-Owns the time-outs until the first piece of text, between two pieces, and for the whole answer; that to connect is given
-to the SDK.
+Owns the time-outs until the first content, between two pieces, and for the whole answer; that to connect is given to
+the client. Owns, too, that an answer is whole only with the end that its dialect has for it.
 """
 
 from __future__ import annotations
@@ -14,19 +15,42 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any, Generic, Protocol, TypeVar
 
-from connectors.llm import Delta, Done, Event, Failed
+import msgspec
+
+from connectors.http_errors import REASON_CHARS_MAX
+from connectors.llm import CallBegun, Delta, Done, Event, Failed, Quoted, Thought
 from connectors.llm.failures import Failure, read_exception
+from connectors.llm.prompts import Prompt
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.clock import Clock
 from runtime.deadline import Deadline
 from runtime.settings import LlmSettings
 
+_CONTENT = (Delta, Quoted, Thought, CallBegun)
+"""What begins an answer."""
+TOKENS_MAX = 1_000_000_000
+"""What one answer can have read or written. The largest models read some millions: who says more says nonsense, and
+nonsense in the books is worse than an estimate."""
+
 
 class AnswerDecoder(Protocol):
-    """Turns what a provider sends into our events. One per answer. Raises `msgspec.DecodeError` for what it cannot
-    read; what it does not know it leaves out."""
+    """Turns what a provider sends into our events. One per answer."""
 
-    def decode(self, event: ServerEvent) -> Sequence[Event]: ...
+    def decode(self, event: ServerEvent) -> Sequence[Event]:
+        """Raises `msgspec.DecodeError` for what it cannot read; what it does not know it leaves out."""
+
+    def end(self) -> Done | Failed:
+        """What it means that nothing more comes. Most dialects have an event for their end: then it broke off."""
+
+
+def break_off(provider: str, detail: str = "the answer ended in the middle") -> Failed:
+    """The last event of an answer that has not its end."""
+    return Failed(Failure("broken-stream", provider, detail))
+
+
+def is_count(*counts: int) -> bool:
+    """Whether these can be numbers of tokens."""
+    return all(0 <= count <= TOKENS_MAX for count in counts)
 
 
 class _Clocks:
@@ -64,7 +88,7 @@ SomeSdk = TypeVar("SomeSdk", bound=Sdk)
 
 
 class RemoteProvider(Generic[SomeSdk]):
-    """A `Provider` behind an SDK. `client` is the SDK's, `status_error` its class of errors with a `response`."""
+    """A `Provider` behind a client. `client` is the SDK's, `status_error` its class of errors with a `response`."""
 
     name: str
 
@@ -78,32 +102,45 @@ class RemoteProvider(Generic[SomeSdk]):
     async def close(self) -> None:
         await self._client.close()
 
-    async def _answer(
-        self, opening: AbstractAsyncContextManager[Any], decoder: AnswerDecoder
-    ) -> AsyncGenerator[Event, None]:
-        """The events of one answer, of which `opening` is the SDK's streamed response.
+    def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
+        """The client's streamed response to a prompt, not yet asked for. Raises `msgspec.DecodeError` for a schema in
+        the prompt that is no JSON."""
+        raise NotImplementedError
 
-        The connection is closed, not drained, however this ends.
-        """
-        clocks, lines = _Clocks(self._settings, self._clock), SseDecoder()
+    def _new_decoder(self) -> AnswerDecoder:
+        raise NotImplementedError
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
+        """See `Provider`. The connection is closed, not drained, however this ends."""
+        clocks, lines, decoder = _Clocks(self._settings, self._clock), SseDecoder(), self._new_decoder()
+        opened = False
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(clocks.left_s):
-                    response = await stack.enter_async_context(opening)
+                    response = await stack.enter_async_context(self._open(prompt))
+                opened = True
                 parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
                 while True:
                     async with asyncio.timeout(clocks.left_s):
                         part = await anext(parts, b"")
                     for event in [event for line in lines.feed(part) for event in decoder.decode(line)]:
-                        clocks.begun = clocks.begun or isinstance(event, Delta)
+                        clocks.begun = clocks.begun or isinstance(event, _CONTENT)
                         yield event
                         if isinstance(event, Done | Failed):
                             return
                     if not part:
-                        failure = Failure("broken-stream", self.name, "the answer ended in the middle")
-                        break
+                        yield decoder.end()
+                        return
             except TimeoutError:
                 failure = clocks.late()
             except Exception as error:
-                failure = read_exception(error, self.name, self._status_error)
+                failure = self._read(error, opened)
             yield Failed(failure)
+
+    def _read(self, error: Exception, opened: bool) -> Failure:
+        if isinstance(error, msgspec.DecodeError) and not opened:
+            return Failure("ours", self.name, f"a schema is no JSON: {error}"[:REASON_CHARS_MAX])
+        failure = read_exception(error, self.name, self._status_error, self._clock)
+        # A connection that is lost while an answer comes was there, and the answer has not its end.
+        lost = opened and failure.kind == "unreachable"
+        return msgspec.structs.replace(failure, kind="broken-stream") if lost else failure

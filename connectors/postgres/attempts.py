@@ -1,6 +1,6 @@
-"""Attempts whose process died: what they may have cost, settled once, by their bounds.
+"""Attempts whose process died: what they may have cost, settled once, by their bounds. And what answers leave.
 
-Owns the statement, and how long a process may be silent. Refuses those of processes that live: `api/chat/ledger.py`
+Owns the statements, and how long a process may be silent. Refuses those of processes that live: `api/chat/ledger.py`
 settles them, and whoever comes second changes nothing.
 """
 
@@ -54,10 +54,21 @@ _FORGET_PROCESSES = """
     and not exists (select from app.attempts a where a.process_id = p.process_id)
 """
 
+_FORGET_ANSWERS = """
+  delete from app.answers
+  where begun_at < now() - make_interval(days => %s)
+"""
+
 
 def settle_lost(connection: Connection, bytes_per_token: int) -> int:
     """Settle at most `BATCH_MAX` attempts of dead processes; how many. The role must see all tenants' rows."""
     wanted = {"lease_s": LEASE_S, "batch_max": BATCH_MAX, "bytes_per_token": bytes_per_token}
     row = connection.execute(_SETTLE_LOST, wanted).fetchone()
-    connection.execute(_FORGET_PROCESSES)
     return int(row[0]) if row else 0
+
+
+def forget_old(connection: Connection, kept_days: int) -> int:
+    """Forget processes that ended long ago, and answers whose time has passed; how many answers. What they cost stays
+    in the books. The role must see all tenants' rows."""
+    connection.execute(_FORGET_PROCESSES)
+    return connection.execute(_FORGET_ANSWERS, [kept_days]).rowcount

@@ -255,6 +255,74 @@ GRANT UPDATE(status) ON TABLE app.adrs TO adriatic_flows;
 
 GRANT UPDATE(label) ON TABLE app.adrs TO adriatic_flows;
 
+CREATE TABLE app.answer_parts (
+    tenant_id uuid NOT NULL,
+    answer_id uuid NOT NULL,
+    first_event integer NOT NULL,
+    event_count integer NOT NULL,
+    events text NOT NULL,
+    CONSTRAINT answer_parts_event_count_check CHECK ((event_count > 0)),
+    CONSTRAINT answer_parts_first_event_check CHECK ((first_event >= 0))
+);
+
+ALTER TABLE ONLY app.answer_parts FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.answer_parts
+    ADD CONSTRAINT answer_parts_pkey PRIMARY KEY (tenant_id, answer_id, first_event);
+
+ALTER TABLE ONLY app.answer_parts
+    ADD CONSTRAINT answer_parts_tenant_id_answer_id_fkey FOREIGN KEY (tenant_id, answer_id) REFERENCES app.answers(tenant_id, answer_id) ON DELETE CASCADE;
+
+ALTER TABLE app.answer_parts ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.answer_parts FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.answer_parts TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.answer_parts TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.answer_parts TO adriatic_flows;
+GRANT SELECT ON TABLE app.answer_parts TO adriatic_cdc;
+GRANT SELECT ON TABLE app.answer_parts TO adriatic_search;
+GRANT SELECT,INSERT,UPDATE ON TABLE app.answer_parts TO adriatic_api;
+
+CREATE TABLE app.answers (
+    tenant_id uuid NOT NULL,
+    answer_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    process_id uuid NOT NULL,
+    question text NOT NULL,
+    begun_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone
+);
+
+ALTER TABLE ONLY app.answers FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.answers
+    ADD CONSTRAINT answers_pkey PRIMARY KEY (tenant_id, answer_id);
+
+CREATE INDEX answers_of_user ON app.answers USING btree (tenant_id, user_id, session_id, begun_at);
+
+ALTER TABLE ONLY app.answers
+    ADD CONSTRAINT answers_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE ONLY app.answers
+    ADD CONSTRAINT answers_tenant_id_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE app.answers ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.answers FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.answers TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.answers TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,DELETE ON TABLE app.answers TO adriatic_flows;
+GRANT SELECT ON TABLE app.answers TO adriatic_cdc;
+GRANT SELECT ON TABLE app.answers TO adriatic_search;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.answers TO adriatic_api;
+
 CREATE TABLE app.attempts (
     tenant_id uuid NOT NULL,
     attempt_id uuid NOT NULL,
@@ -277,6 +345,8 @@ ALTER TABLE ONLY app.attempts FORCE ROW LEVEL SECURITY;
 ALTER TABLE ONLY app.attempts
     ADD CONSTRAINT attempts_pkey PRIMARY KEY (tenant_id, attempt_id);
 
+CREATE INDEX attempts_of_user ON app.attempts USING btree (tenant_id, user_id);
+
 ALTER TABLE ONLY app.attempts
     ADD CONSTRAINT attempts_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
 
@@ -297,6 +367,26 @@ GRANT SELECT ON TABLE app.attempts TO adriatic_search;
 GRANT SELECT,INSERT,DELETE ON TABLE app.attempts TO adriatic_api;
 
 GRANT UPDATE(process_id) ON TABLE app.attempts TO adriatic_flows;
+
+CREATE FUNCTION app.count_used_tokens() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into app.limit_uses as u (tenant_id, subject, unit, time_window, window_start, used)
+    select new.tenant_id, s.subject, 'tokens', w.time_window, date_trunc(w.time_window, now(), 'UTC'),
+        new.input_uncached + new.cache_read + new.cache_write_5m + new.cache_write_1h + new.output_visible + new.reasoning
+    from (values ('key:' || new.key_id), ('tenant'), ('user:' || new.user_id)) as s (subject)
+    cross join (values ('day'), ('month')) as w (time_window)
+    where s.subject is not null
+    order by s.subject, w.time_window
+    on conflict (tenant_id, subject, unit, time_window) do update
+    set
+        used = excluded.used + case when u.window_start = excluded.window_start then u.used else 0 end,
+        window_start = excluded.window_start;
+    return null;
+end
+$$;
 
 CREATE FUNCTION app.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -717,6 +807,40 @@ GRANT SELECT ON TABLE app.jobs TO adriatic_cdc;
 GRANT SELECT ON TABLE app.jobs TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.jobs TO adriatic_api;
 
+CREATE TABLE app.limit_uses (
+    tenant_id uuid NOT NULL,
+    subject text NOT NULL,
+    unit text NOT NULL,
+    time_window text NOT NULL,
+    window_start timestamp with time zone NOT NULL,
+    used bigint NOT NULL,
+    CONSTRAINT limit_uses_subject_check CHECK (((length(subject) >= 1) AND (length(subject) <= 300))),
+    CONSTRAINT limit_uses_time_window_check CHECK ((time_window = ANY (ARRAY['minute'::text, 'day'::text, 'month'::text, 'first-day'::text]))),
+    CONSTRAINT limit_uses_unit_check CHECK ((unit = ANY (ARRAY['requests'::text, 'tokens'::text]))),
+    CONSTRAINT limit_uses_used_check CHECK ((used >= 0))
+);
+
+ALTER TABLE ONLY app.limit_uses FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.limit_uses
+    ADD CONSTRAINT limit_uses_pkey PRIMARY KEY (tenant_id, subject, unit, time_window);
+
+ALTER TABLE ONLY app.limit_uses
+    ADD CONSTRAINT limit_uses_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+CREATE POLICY cdc ON app.limit_uses FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.limit_uses TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.limit_uses ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.limit_uses TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,UPDATE ON TABLE app.limit_uses TO adriatic_flows;
+GRANT SELECT ON TABLE app.limit_uses TO adriatic_cdc;
+GRANT SELECT ON TABLE app.limit_uses TO adriatic_search;
+GRANT SELECT,INSERT,UPDATE ON TABLE app.limit_uses TO adriatic_api;
+
 CREATE TABLE app.logs (
     tenant_id uuid NOT NULL,
     log_id uuid NOT NULL,
@@ -1008,6 +1132,8 @@ ALTER TABLE ONLY app.usage_events
     ADD CONSTRAINT usage_events_pkey PRIMARY KEY (tenant_id, attempt_id);
 
 CREATE INDEX usage_events_recent ON app.usage_events USING btree (tenant_id, started_at DESC, attempt_id);
+
+CREATE TRIGGER count_used_tokens AFTER INSERT ON app.usage_events FOR EACH ROW WHEN ((new.provider <> 'extractive'::text)) EXECUTE FUNCTION app.count_used_tokens();
 
 ALTER TABLE ONLY app.usage_events
     ADD CONSTRAINT usage_events_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
@@ -2031,6 +2157,30 @@ GRANT SELECT,INSERT,UPDATE ON TABLE mv.watermarks TO adriatic_flows;
 GRANT SELECT ON TABLE mv.watermarks TO adriatic_api;
 GRANT SELECT ON TABLE mv.watermarks TO adriatic_search;
 
+CREATE TABLE ops.answer_calls (
+    process_id uuid NOT NULL,
+    answer_id uuid NOT NULL,
+    stop boolean NOT NULL
+);
+
+ALTER TABLE ONLY ops.answer_calls
+    ADD CONSTRAINT answer_calls_pkey PRIMARY KEY (process_id, answer_id, stop);
+
+ALTER TABLE ONLY ops.answer_calls
+    ADD CONSTRAINT answer_calls_process_id_fkey FOREIGN KEY (process_id) REFERENCES ops.api_processes(process_id) ON DELETE CASCADE;
+
+CREATE FUNCTION ops.api_process_lives(process_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT (EXISTS ( SELECT
+            FROM ops.api_processes p
+           WHERE ((p.process_id = api_process_lives.process_id) AND (p.lease_until >= now())))) AS "exists";
+END;
+
+REVOKE ALL ON FUNCTION ops.api_process_lives(process_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.api_process_lives(process_id uuid) TO adriatic_api;
+
 CREATE TABLE ops.api_processes (
     process_id uuid NOT NULL,
     lease_until timestamp with time zone NOT NULL
@@ -2100,6 +2250,20 @@ end
 $$;
 
 REVOKE ALL ON PROCEDURE ops.bound_rows() FROM PUBLIC;
+
+CREATE FUNCTION ops.call_answer(process_id uuid, answer_id uuid, stop boolean) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ INSERT INTO ops.answer_calls (process_id, answer_id, stop)  SELECT p.process_id,
+             call_answer.answer_id AS answer_id,
+             call_answer.stop AS stop
+            FROM ops.api_processes p
+           WHERE (p.process_id = call_answer.process_id) ON CONFLICT DO NOTHING;
+END;
+
+REVOKE ALL ON FUNCTION ops.call_answer(process_id uuid, answer_id uuid, stop boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.call_answer(process_id uuid, answer_id uuid, stop boolean) TO adriatic_api;
 
 CREATE TABLE ops.cdc_lock (
     only_row boolean NOT NULL,
@@ -2419,6 +2583,19 @@ CREATE FUNCTION ops.stopped_topics() RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN ARRAY(SELECT ('%.'::text || cdc_tables.table_name) FROM ops.cdc_tables WHERE (cdc_tables.state = 'stopped'::text));
+
+CREATE FUNCTION ops.take_answer_calls(process_id uuid) RETURNS TABLE(answer_id uuid, stop boolean)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ DELETE FROM ops.answer_calls c
+   WHERE (c.process_id = take_answer_calls.process_id)
+   RETURNING c.answer_id,
+     c.stop;
+END;
+
+REVOKE ALL ON FUNCTION ops.take_answer_calls(process_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.take_answer_calls(process_id uuid) TO adriatic_api;
 
 CREATE FUNCTION ops.tend_outbox(keep interval DEFAULT '7 days'::interval, OUT made integer, OUT dropped integer) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER

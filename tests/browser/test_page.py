@@ -249,6 +249,38 @@ def test_an_answer_stops_when_told_and_the_provider_is_left(site: Site) -> None:
     visit.clean()
 
 
+def test_an_answer_goes_on_after_a_reload_and_the_conversation_is_remembered(site: Site) -> None:
+    furnish(site)
+    site.provider.script = [recorded.ANTHROPIC_START, recorded.anthropic_text("It fails. "), recorded.ANTHROPIC_END]
+    visit = site.open()
+    visit.page.fill("#question", "Why no dual write?")
+    visit.page.keyboard.press("Enter")
+    expect(visit.page.locator(".answer")).to_have_attribute("aria-busy", "false")
+    expect(visit.page.locator(".turn-used")).to_contain_text("tokens")
+    site.provider.closed.clear()
+    slow = [part for word in range(40) for part in (recorded.anthropic_text(f"word{word} "), 0.1)]
+    site.provider.script = [recorded.ANTHROPIC_START, *slow, recorded.ANTHROPIC_END]
+    visit.page.fill("#question", "And in the middle?")
+    visit.page.keyboard.press("Enter")
+    expect(visit.page.locator(".answer").last).to_contain_text("word2")
+    visit.page.reload()
+    expect(visit.page.locator(".turn")).to_have_count(2)
+    expect(visit.page.locator(".answer").first).to_have_text("It fails.")
+    expect(visit.page.locator(".answer").last).to_contain_text("word0 word1 word2")
+    expect(visit.page.locator("#stop")).to_be_visible()
+    expect(visit.page.locator(".answer").last).to_have_attribute("aria-busy", "false")
+    expect(visit.page.locator(".answer").last).to_have_text("".join(f"word{word} " for word in range(40)).strip())
+    asked = [message["content"] for message in site.provider.requests[-1]["messages"]]
+    assert len(asked) == 3, "the turn before, and the question"
+    assert len(site.provider.requests) == 2, "a reload asks nobody again"
+    visit.shot("resumed")
+    visit.page.click("#new-conversation")
+    expect(visit.page.locator(".turn")).to_have_count(0)
+    visit.page.reload()
+    expect(visit.page.locator(".turn")).to_have_count(0)
+    visit.clean()
+
+
 def test_a_provider_that_breaks_is_said_in_words(site: Site) -> None:
     furnish(site)
     visit = site.open()

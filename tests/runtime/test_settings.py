@@ -213,3 +213,27 @@ def test_models_that_do_not_fit_together_are_refused(home: Path, said: str, inst
     with pytest.raises(Misconfigured) as caught:
         load()
     assert fault in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"PROVIDER": "gemini", "MODEL": "m"}, "llm.provider gemini needs llm.api_key"),
+        ({"PROVIDER": "anthropic", "MODEL": "m"}, "llm.provider anthropic needs llm.api_key"),
+        ({"PROVIDER": "gemini", "API_KEY": "k"}, "llm.provider gemini needs llm.model"),
+        ({"PROVIDER": "openai"}, "llm.provider openai needs llm.model"),
+        ({"PROVIDER": "openai", "MODEL": "m"}, ""),
+        ({"PROVIDER": "gemini", "MODEL": "m", "API_KEY": "k"}, ""),
+    ],
+)
+def test_a_model_is_named_and_a_key_given_where_one_is_needed(
+    given: dict[str, str], missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"ADRIATIC_LLM__{name}", value)
+    if not missing:
+        assert load().llm.provider == given["PROVIDER"].lower()
+        return
+    with pytest.raises(Misconfigured) as caught:
+        load()
+    assert missing in caught.value.detail

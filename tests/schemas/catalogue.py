@@ -24,9 +24,16 @@ OPEN_TO_THE_API = {
 AMONG_ALL_TENANTS = {"app.tenants_slug_key"}
 """Indexes that are about all tenants: no two of them have the same slug. Only the owner, who makes tenants, meets
 it."""
-TENDED_BY_THE_OWNER = {"ops.tend_outbox(interval)", "ops.keep_api_process(uuid,double precision)"}
-"""The first makes and drops tables, which only their owner can; the second writes a row that is no tenant's, and says
-nothing of any other (tests/streams/test_lost_attempts.py)."""
+TENDED_BY_THE_OWNER = {
+    "ops.tend_outbox(interval)",
+    "ops.keep_api_process(uuid,double precision)",
+    "ops.call_answer(uuid,uuid,boolean)",
+    "ops.take_answer_calls(uuid)",
+    "ops.api_process_lives(uuid)",
+}
+"""The first makes and drops tables, which only their owner can; the others are about processes of the API, whose rows
+are no tenant's, and say nothing to who does not know the id (tests/streams/test_lost_attempts.py,
+tests/api/chat/test_kept.py)."""
 TENANT_POLICY = "(tenant_id = ( SELECT app.current_tenant() AS current_tenant))"
 
 Connection = psycopg.Connection[Any]

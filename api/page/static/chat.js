@@ -1,15 +1,18 @@
-// A question, and its answer as it is written. Owns the request, its end (done, stopped, broken) and how it is said.
-// Refuses to show a number that leads nowhere: a citation is a link to its source, or it is not a link.
+// A question, and its answer as it is written. Owns the request, its end (done, stopped, broken), going on with an answer
+// after a cut or a reload, and how all that is said. Refuses to show a number that leads nowhere: a citation is a link to
+// its source, or it is not a link.
 
-import { open, Refusal } from "./api.js";
-import { eventsOf } from "./events.js";
+import { ask as read, open, Refusal } from "./api.js";
+import { eventsOf, follow } from "./events.js";
 import { markdown } from "./markdown.js";
 import { h, plural, refused, stamp, whereTo, wordFor } from "./parts.js";
 
+const KEY = "adriatic.conversation"; // its id, in this tab's session storage: the text of it stays on the server
 const TURNS_MAX = 50; // of one visit; older ones leave the page, not the ledger
 
 export class Chat {
   #abort = null;
+  #answer = null;
   #session = null;
 
   constructor(on) {
@@ -18,6 +21,7 @@ export class Chat {
     this.question = document.getElementById("question");
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.ask(this.question.value.trim()); });
     document.getElementById("stop").addEventListener("click", () => this.stop());
+    document.getElementById("new-conversation").addEventListener("click", () => { this.forget(); this.question.focus(); });
     this.question.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); this.form.requestSubmit(); }
     });
@@ -25,42 +29,116 @@ export class Chat {
 
   get asking() { return this.#abort !== null; }
 
-  stop() { this.#abort?.abort(); }
+  /** Nobody reads it any more, and it is to be written no further. */
+  stop() {
+    if (!this.#abort) return;
+    const answer = this.#answer;
+    this.#abort.abort();
+    if (answer) open(`/v1/chat/answers/${answer}/stop`, { method: "POST" }).catch(() => {}); // it ends by itself, at the latest
+  }
 
   forget() {
     this.stop();
-    this.#session = null;
+    this.#remember(null);
     document.getElementById("turns").replaceChildren();
+  }
+
+  /** After a reload: what was said before, and the answer that is still being written. */
+  async restore() {
+    let session = null;
+    try { session = sessionStorage.getItem(KEY); } catch { /* nothing was kept */ }
+    if (!session || this.#session) return;
+    try {
+      const { items } = await read(`/v1/chat/sessions/${session}`);
+      if (this.#session || this.asking) return;
+      this.#remember(session);
+      for (const item of items.slice(-TURNS_MAX)) {
+        const turn = this.#turn(item.question);
+        if (item.state === "running") { await this.#listen(turn, (signal) => this.#resume(item.answer_id, turn, signal)); continue; }
+        turn.recall(item);
+        turn.settle();
+      }
+    } catch (error) {
+      if (error.status === 404) this.#remember(null); // it was deleted, or its time is over
+      else if (error.status === 401) this.on.refused(error);
+    }
   }
 
   async ask(question) {
     if (!question || this.asking) return;
-    this.#abort = new AbortController();
-    const { root, slots } = stamp("turn", { question });
-    const turns = document.getElementById("turns");
-    turns.append(root);
-    while (turns.children.length > TURNS_MAX) turns.firstElementChild.remove();
     this.question.value = "";
-    this.#busy(true);
-    const turn = new Turn(slots);
-    try {
-      const body = { question, ...(this.#session ? { session_id: this.#session } : {}) };
-      const response = await open("/v1/chat/stream", { method: "POST", body, headers: { accept: "text/event-stream" }, signal: this.#abort.signal });
-      for await (const event of eventsOf(response)) {
-        const data = JSON.parse(event.data);
-        if (event.type === "start") this.#session = data.session_id;
-        turn.hear(event.type, data);
+    const turn = this.#turn(question);
+    await this.#listen(turn, async (signal) => {
+      const body = { question, on_disconnect: "keep", ...(this.#session ? { session_id: this.#session } : {}) };
+      const response = await open("/v1/chat/stream", { method: "POST", body, headers: { accept: "text/event-stream" }, signal });
+      try {
+        for await (const event of eventsOf(response)) this.#hear(turn, event.type, JSON.parse(event.data));
+      } catch (error) {
+        if (signal.aborted || !this.#answer) throw error;
       }
-      if (!turn.ended) turn.broken(new Refusal(0, "cut", "the connection was cut before the answer was whole", "ask again"));
+      if (turn.ended || signal.aborted) return;
+      if (!this.#answer) throw new Refusal(0, "cut", "the connection was cut before the answer began", "ask again");
+      await this.#resume(this.#answer, turn, signal);
+    });
+  }
+
+  /** Go on with an answer: from its first event, so that what is shown is what was said. */
+  async #resume(answer, turn, signal) {
+    this.#answer = answer;
+    const over = new AbortController();
+    signal.addEventListener("abort", () => over.abort(), { once: true });
+    let problem = null;
+    turn.restart();
+    await follow(`/v1/chat/answers/${answer}/stream`, {
+      event: (type, data) => { this.#hear(turn, type, data); if (turn.ended) over.abort(); },
+      state: (name, detail) => {
+        if (name === "waiting" && !turn.ended) turn.waits();
+        else if (name === "absent" || name === "refused") problem = detail;
+      },
+    }, over.signal);
+    if (problem) throw problem;
+  }
+
+  /** One answer from its first event to its end, however it comes. */
+  async #listen(turn, work) {
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    this.#busy(true);
+    try {
+      await work(signal);
+      if (signal.aborted && !turn.ended) turn.stopped();
     } catch (error) {
-      if (this.#abort.signal.aborted) turn.stopped();
+      if (signal.aborted) turn.stopped();
       else turn.broken(error);
       if (error.status === 401) this.on.refused(error);
     } finally {
       this.#abort = null;
+      this.#answer = null;
       this.#busy(false);
       turn.settle();
     }
+  }
+
+  #hear(turn, type, data) {
+    if (type === "start") { this.#answer = data.answer_id; this.#remember(data.session_id); }
+    turn.hear(type, data);
+  }
+
+  #turn(question) {
+    const { root, slots } = stamp("turn", { question });
+    const turns = document.getElementById("turns");
+    turns.append(root);
+    while (turns.children.length > TURNS_MAX) turns.firstElementChild.remove();
+    return new Turn(slots);
+  }
+
+  #remember(session) {
+    this.#session = session;
+    document.getElementById("new-conversation").hidden = session === null;
+    try {
+      if (session === null) sessionStorage.removeItem(KEY);
+      else sessionStorage.setItem(KEY, session);
+    } catch { /* it lasts until the page is left */ }
   }
 
   #busy(busy) {
@@ -87,9 +165,34 @@ class Turn {
     if (type === "start") this.#started(data);
     else if (type === "sources") for (const source of data.sources) this.#sources.set(source.number, source);
     else if (type === "delta") { this.#text += data.text; this.#frame ||= requestAnimationFrame(() => this.#show()); }
+    else if (type === "reset") this.restart();
     else if (type === "citations") this.#cited(data);
     else if (type === "done") { this.ended = true; this.slots.state.textContent = `${this.#began}${FINISHES[data.finish] ?? ""}`; }
+    else if (type === "usage") this.#used(data);
+    else if (type === "error" && data.code === "stopped") this.stopped();
     else if (type === "error") this.broken(new Refusal(data.status, data.code, data.detail, data.hint));
+  }
+
+  /** The events come from the first one again. */
+  restart() {
+    this.#text = "";
+    this.#sources.clear();
+  }
+
+  waits() {
+    this.slots.state.textContent = `${this.#began} The connection was cut; it is tried again.`;
+  }
+
+  /** An answer that ended earlier. */
+  recall({ text, sources, citations, usage, error, state }) {
+    for (const source of sources) this.#sources.set(source.number, source);
+    this.#text = text;
+    this.slots.state.textContent = "";
+    if (citations) this.#cited(citations);
+    if (usage) this.#used(usage);
+    if (state === "stopped") this.stopped();
+    else if (error) this.broken(new Refusal(error.status, error.code, error.detail, error.hint));
+    this.ended = true;
   }
 
   stopped() {
@@ -132,6 +235,14 @@ class Turn {
   #citation(number) {
     const source = this.#sources.get(number);
     return source ? h("a", { ...target(source), class: "cite", "aria-label": `source ${number}: ${source.title}` }, String(number)) : `[${number}]`;
+  }
+
+  #used({ tokens, usage_source: source, cost_micro_usd: cost }) {
+    const count = Object.values(tokens).reduce((sum, each) => sum + each, 0);
+    if (!count) return;
+    const about = source === "provider" ? "" : "about ";
+    const price = cost === null ? "" : `, $${(cost / 1e6).toFixed(cost < 10_000 ? 6 : 4)}`;
+    this.slots.used.textContent = ` ${about}${plural(count, "token")}${price}`;
   }
 
   #cited({ cited, unsupported }) {

@@ -67,15 +67,16 @@ function signIn() {
   byId("app").hidden = false;
   byId("sign-out").hidden = false;
   live.start();
+  chat.restore();
   document.body.dispatchEvent(new Event("signed-in"));
   read();
 }
 
 /** With a refusal it says why; without, the person wanted to. */
 function signOut(error) {
+  chat.forget(); // stops what is being written, which takes the token
   session.forget();
   live.stop();
-  chat.forget();
   reading.close();
   for (const list of document.querySelectorAll("#results, #recent, #feed, .panel-body")) list.replaceChildren();
   byId("app").hidden = true;

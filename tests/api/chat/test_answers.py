@@ -128,4 +128,4 @@ async def test_silence_is_said_and_the_end_is_not_silence(monkeypatch: pytest.Mo
 
 
 def _listen(answer: Answer) -> Any:
-    return frames(answer, answer.open())
+    return frames(answer.open())

@@ -107,6 +107,8 @@ async def test_a_process_that_is_killed_leaves_each_of_its_attempts_in_the_books
             "ADRIATIC_LLM__MODEL": "m",
             "ADRIATIC_LLM__BASE_URL": f"{provider.url}/v1",
             "ADRIATIC_LLM__STREAMS_PER_TENANT_MAX": "50",
+            "ADRIATIC_LIMITS__USER_STREAMS": "0",
+            "ADRIATIC_LIMITS__NEW_USER_REQUESTS": "0",
         }
         with serving(fresh_database, tmp_path, **variables) as server:
             async with client(server, fresh_database, tenant) as caller:

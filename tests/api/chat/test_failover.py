@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from api.chat.attempts import DRAIN_BYTES_MAX
@@ -18,7 +19,7 @@ from connectors.llm import BYTES_PER_TOKEN
 from connectors.llm.routing.breaker import CONSECUTIVE_MAX, COOLDOWN_S, PROBES_MAX
 from connectors.llm.sse import SseDecoder
 from runtime.clock import SystemClock
-from runtime.settings import LlmSettings, Settings
+from runtime.settings import LimitSettings, LlmSettings, Settings
 from tests.api.chat.test_routes import QUESTION, Leaver, ask, furnished, idle, ledger
 from tests.api.search.corpus import Corpus, writing
 from tests.api.world import Caller, World, running
@@ -79,6 +80,12 @@ class Bench:
         found = re.search(rf"^{name}{{{wanted}}} (\S+)$", shown, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
+    async def kept(self, answer_id: str) -> AsyncIterator[dict[str, Any]]:
+        """An answer as it is remembered, again and again while patience lasts."""
+        for _ in range(round(PATIENCE_S / 0.02)):
+            yield (await self.caller.get(f"/v1/chat/answers/{answer_id}")).json()
+            await asyncio.sleep(0.02)
+
     async def await_depth(self, depth: int) -> None:
         """Wait until so many questions wait for the first target."""
         for _ in range(round(PATIENCE_S / 0.02)):
@@ -90,7 +97,12 @@ class Bench:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, corpus: Corpus, count: int = 2, target: dict[str, Any] | None = None, **llm: Any
+    settings: Settings,
+    corpus: Corpus,
+    count: int = 2,
+    target: dict[str, Any] | None = None,
+    requests_per_minute: int = 0,
+    **llm: Any,
 ) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(standing_in()) for _ in range(count)]
@@ -101,7 +113,8 @@ async def serving(
         ]
         models = {"models": [{"name": "m", "targets": targets}], **llm}
         clock = ShiftedClock()
-        changed = settings.model_copy(update={"llm": LlmSettings.model_validate(models)})
+        limits = LimitSettings(user_streams=0, new_user_requests=0, user_requests_per_minute=requests_per_minute)
+        changed = settings.model_copy(update={"llm": LlmSettings.model_validate(models), "limits": limits})
         world = await stack.enter_async_context(running(changed, clock))
         yield Bench(world, await furnished(world, corpus), servers, clock)
         await idle(world)
@@ -157,6 +170,20 @@ async def test_another_target_answers_and_the_books_have_both(
         assert await bench.metric("adriatic_llm_failovers_total", kind=kind, moment="before") == before + 1
         async with bench.world.admin() as admin:
             assert await admin.fetchval("select count(*) from app.attempts") == 0
+
+
+async def test_a_question_is_counted_once_however_many_attempts_it_takes(
+    fresh_database: Settings, corpus: Corpus
+) -> None:
+    async with serving(fresh_database, corpus, requests_per_minute=50) as bench:
+        fail_by(bench.servers[0], "500")
+        bench.servers[1].script = WHOLE
+        response = await bench.caller.post("/v1/chat/stream", QUESTION)
+        assert '"user_requests_per_minute";r=49' in response.headers["ratelimit"]
+        await ledger(bench.world, bench.caller, 2)
+        async with bench.world.admin() as admin:
+            used = await admin.fetchval("select used from app.limit_uses where unit = 'requests'")
+        assert used == 1
 
 
 async def test_when_all_fail_the_caller_is_told_of_the_last(fresh_database: Settings, corpus: Corpus) -> None:
@@ -225,6 +252,11 @@ async def test_in_the_middle_it_begins_anew_for_who_wants_that(
         after = b"".join(event.data for event in events[4:])
         assert b"It fails [1]." in after
         assert b"Half" not in after
+        answer_id = msgspec.json.decode(events[0].data)["answer_id"]
+        async for kept in bench.kept(answer_id):
+            if kept["state"] == "completed":
+                break
+        assert kept["text"] == "It fails [1].", "what is void is not remembered"
 
 
 async def test_when_nobody_is_left_to_begin_anew_the_answer_ends(fresh_database: Settings, corpus: Corpus) -> None:

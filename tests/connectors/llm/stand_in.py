@@ -1,13 +1,19 @@
-"""An HTTP server that speaks the streaming protocols of Anthropic and OpenAI: recorded shapes, in the pieces, with the
-pauses and the faults that a test asks for. It knows when its client hung up."""
+"""The fake provider in a test's hands: its server, with the bytes, the pauses and the faults that a test asks for, and
+recorded shapes of the dialects. It knows when its client hung up."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+
+from connectors.llm.fake.bills import Bill, Outcome
+from connectors.llm.fake.requests import FakeQuestion, ReceivedRequest, name_dialect
+from connectors.llm.fake.scripts import FakePace, Pause, Reply, Send
+from connectors.llm.fake.scripts import Step as FakeStep
+from connectors.llm.fake.server import FakeLlm, listen
 
 Step = bytes | float
 """Bytes to send, or seconds to pause."""
@@ -15,10 +21,11 @@ SILENT_S = 600.0
 """For ever, as far as a test can tell: whoever closes before this did not wait for the end."""
 
 
-class StandIn:
+class StandIn(FakeLlm):
     """`script` is what is sent after the headers. `status` other than 200 sends `body` as JSON instead."""
 
     def __init__(self) -> None:
+        super().__init__("whole", FakePace())
         self.script: Sequence[Step] = ()
         self.status = 200
         self.body: Any = {}
@@ -27,90 +34,34 @@ class StandIn:
         self.seen_headers: list[dict[str, str]] = []
         self.asked = asyncio.Event()
         self.closed = asyncio.Event()
-        self.open = 0
-        self.url = ""
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.open += 1
-        watch: asyncio.Task[None] | None = None
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-            request = json.loads(await reader.readexactly(int(headers["content-length"])))
-            self.requests.append({"path": head[0].split(" ")[1], **request})
-            self.seen_headers.append(headers)
-            self.asked.set()
-            watch = asyncio.create_task(self._watch(reader))
-            await self._answer(writer)
-            await watch
-        except (ConnectionError, asyncio.IncompleteReadError):
-            self._closed()
-        finally:
-            if watch:
-                watch.cancel()
-            self.open -= 1
-            writer.close()
+    @property
+    def open(self) -> int:
+        return self.bills.stats.open
 
-    async def _watch(self, reader: asyncio.StreamReader) -> None:
-        await reader.read(1)
-        self._closed()
+    def answer(self, request: ReceivedRequest) -> tuple[FakeQuestion, Reply]:
+        self.requests.append({"path": request.path, **json.loads(request.body)})
+        self.seen_headers.append({**request.headers})
+        self.asked.set()
+        question = FakeQuestion(name_dialect(request.path), "stand-in", 0)
+        body = json.dumps(self.body).encode()
+        return question, Reply("stand-in", self.status, self.headers, body, self._steps())
 
-    def _closed(self) -> None:
-        if not self.closed.is_set():
+    def end(self, bill: Bill, outcome: Outcome) -> None:
+        super().end(bill, outcome)
+        if outcome == "client-gone":
             self.closed.set()
 
-    async def _answer(self, writer: asyncio.StreamWriter) -> None:
-        if self.status != 200:
-            body = json.dumps(self.body).encode()
-            extra = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
-            writer.write(
-                f"HTTP/1.1 {self.status} No\r\ncontent-type: application/json\r\n{extra}"
-                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
-                + body
-            )
-            await writer.drain()
-            writer.close()
-            return
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+    def _steps(self) -> Iterator[FakeStep]:
         for step in self.script:
-            if isinstance(step, float):
-                await writer.drain()
-                await self._pause(step)
-                if self.closed.is_set():
-                    return
-            else:
-                writer.write(f"{len(step):x}\r\n".encode() + step + b"\r\n")
-        writer.write(b"0\r\n\r\n")
-        await writer.drain()
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self.closed.wait()
-        except TimeoutError:
-            return
+            yield Pause(step) if isinstance(step, float) else Send(step)
 
 
 @asynccontextmanager
 async def standing_in() -> AsyncIterator[StandIn]:
     stand_in = StandIn()
-    tasks: set[asyncio.Task[None]] = set()
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(stand_in.serve(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    stand_in.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with listen(stand_in):
         yield stand_in
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
 
 
 # --- recorded shapes ------------------------------------------------------------------------------------------------
@@ -196,4 +147,33 @@ OPENAI_END = (
         }
     ).encode()
     + b"\n\ndata: [DONE]\n\n"
+)
+
+
+def gemini_chunk(parts: list[dict[str, Any]], finish: str | None = None, usage: dict[str, int] | None = None) -> bytes:
+    candidate = {"content": {"parts": parts, "role": "model"}, "index": 0}
+    data = {
+        "candidates": [candidate | ({"finishReason": finish} if finish else {})],
+        "usageMetadata": usage or {"promptTokenCount": 1325, "cachedContentTokenCount": 1000, "totalTokenCount": 1325},
+        "modelVersion": "gemini-test-1",
+        "responseId": "r-1",
+    }
+    return f"data: {json.dumps(data)}\r\n\r\n".encode()
+
+
+def gemini_text(text: str) -> bytes:
+    return gemini_chunk([{"text": text}])
+
+
+GEMINI_ERROR = b'data: {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}\r\n\r\n'
+GEMINI_END = gemini_chunk(
+    [{"text": ""}],
+    "STOP",
+    {
+        "promptTokenCount": 1325,
+        "cachedContentTokenCount": 1000,
+        "candidatesTokenCount": 15,
+        "thoughtsTokenCount": 25,
+        "totalTokenCount": 1365,
+    },
 )

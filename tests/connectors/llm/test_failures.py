@@ -5,22 +5,34 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import anthropic
+import httpx
 import httpx2
 import msgspec
 import openai
 import openai._exceptions
 import pytest
 
-from connectors.llm.failures import _SAID, Failure, Kind, name_kind, read_exception, read_wait
+from connectors.llm.failures import _SAID, WAIT_S_MAX, Failure, Kind, name_kind, read_exception, read_wait
+from connectors.llm.gemini import GeminiStatusError
+from runtime.clock import ManualClock
 from runtime.errors import AdriaticError, DependencyUnavailable
 from tests.connectors.test_http_errors import raised_by
 
-CLIENTS = {"openai": openai.APIStatusError, "anthropic": anthropic.APIStatusError}
+CLIENTS: dict[str, type[Exception]] = {
+    "openai": openai.APIStatusError,
+    "anthropic": anthropic.APIStatusError,
+    "gemini": GeminiStatusError,
+}
 WITHOUT_RESPONSE = [
     kind
-    for kind in raised_by(httpx2, openai, openai._exceptions, anthropic)
+    for kind in raised_by(httpx, httpx2, openai, openai._exceptions, anthropic)
     if not issubclass(kind, openai.APIStatusError | anthropic.APIStatusError)
 ]
+
+
+def refused(status: int, body: Any, headers: dict[str, str] | None = None) -> Exception:
+    """What the client of Gemini raises for a response."""
+    return GeminiStatusError(httpx.Response(status, headers=headers), body)
 
 
 def answered(sdk: Any, status: int, body: Any) -> Exception:
@@ -54,6 +66,9 @@ def test_every_exception_of_an_sdk_has_a_kind(kind: type[Exception], provider: s
         (msgspec.DecodeError("no"), "not-understood"),
         (ConnectionResetError("no"), "broken-stream"),
         (RuntimeError("no"), "broken-stream"),
+        (httpx.ReadTimeout(""), "timeout"),
+        (httpx.ConnectError(""), "unreachable"),
+        (httpx.LocalProtocolError(""), "ours"),
         (openai.APITimeoutError(httpx2.Request("POST", "http://x")), "timeout"),
         (anthropic.APIConnectionError(request=httpx2.Request("POST", "http://x")), "unreachable"),
     ],
@@ -90,6 +105,49 @@ def test_a_word_for_programs_beats_the_status(client: str, status: int, error: d
     assert (failure.kind, failure.status) == (kind, status)
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (400, {"status": "INVALID_ARGUMENT"}, "refused"),
+        (400, {"status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}, "credential"),
+        (400, {"status": "FAILED_PRECONDITION"}, "refused"),
+        (403, {"status": "PERMISSION_DENIED"}, "credential"),
+        (404, {"status": "NOT_FOUND"}, "not-found"),
+        (413, {"status": "INVALID_ARGUMENT"}, "too-large"),
+        (429, {"status": "RESOURCE_EXHAUSTED"}, "rate-limit"),
+        (500, {"status": "INTERNAL"}, "overloaded"),
+        (503, {"status": "UNAVAILABLE"}, "overloaded"),
+        (504, {"status": "DEADLINE_EXCEEDED"}, "timeout"),
+        (418, {}, "refused"),
+    ],
+)
+def test_a_word_of_googles(status: int, error: dict[str, Any], kind: Kind) -> None:
+    for body in ({"error": error}, [{"error": error}]):
+        failure = read_exception(refused(status, body), "gemini", GeminiStatusError)
+        assert (failure.kind, failure.status) == (kind, status)
+
+
+@pytest.mark.parametrize("body", [None, "text", [], [1], {"error": "a sentence"}, {"error": {"details": [1, {}]}}])
+def test_a_body_of_any_shape_is_read_of_gemini(body: Any) -> None:
+    assert read_exception(refused(418, body), "gemini", GeminiStatusError).kind == "refused"
+
+
+@pytest.mark.parametrize(
+    ("delay", "wait_s"),
+    [("7s", 7.0), ("34.074824224s", 34.074824224), ("0s", 0.0), ("-1s", None), ("soon", None), (7, None), (None, None)],
+)
+def test_a_wait_in_the_body(delay: Any, wait_s: float | None) -> None:
+    details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure"}, {"retryDelay": delay}]
+    body = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": details}}
+    assert read_exception(refused(429, body), "gemini", GeminiStatusError).retry_after_s == wait_s
+
+
+def test_a_wait_in_a_header_comes_before_one_in_the_body() -> None:
+    body = {"error": {"details": [{"retryDelay": "7s"}]}}
+    asked = refused(429, body, {"retry-after": "3"})
+    assert read_exception(asked, "gemini", GeminiStatusError).retry_after_s == 3.0
+
+
 @pytest.mark.parametrize("body", [None, "text", b"", [], {"error": "a sentence"}, {"error": {"code": 17}}])
 def test_a_body_of_any_shape_is_read(body: Any) -> None:
     raised = answered(openai.AsyncOpenAI(api_key="x"), 418, {"error": {}})
@@ -103,14 +161,21 @@ def test_a_body_of_any_shape_is_read(body: Any) -> None:
         ({"retry-after": "7"}, 7.0),
         ({"retry-after": "1.5"}, 1.5),
         ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"retry-after": "Thu, 01 Jan 2026 00:00:30 GMT"}, 30.0),
+        ({"retry-after": "Thu, 01 Jan 2026 00:00:30 GMT", "date": "Thu, 01 Jan 2026 00:00:20 GMT"}, 10.0),
+        ({"retry-after": "Wed, 31 Dec 2025 00:00:00 GMT"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 2026 00:00:30 -0000"}, 30.0),
+        ({"retry-after": "Thu, 99 Jan 2026 00:00:30 GMT"}, None),
+        ({"retry-after": "Fri, 01 Jan 2100 00:00:00 GMT"}, WAIT_S_MAX),
+        ({"retry-after": "99999999999"}, WAIT_S_MAX),
+        ({"retry-after": "tomorrow"}, None),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "nan"}, None),
         ({}, None),
     ],
 )
 def test_what_a_refusal_asks_to_wait(headers: dict[str, str], wait_s: float | None) -> None:
-    assert read_wait(headers) == wait_s
+    assert read_wait(headers, ManualClock()) == wait_s  # it begins at midnight of 2026-01-01
 
 
 def test_every_kind_says_something() -> None:

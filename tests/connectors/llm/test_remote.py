@@ -1,4 +1,4 @@
-"""Both providers against a server that speaks their protocols: one suite, whatever the dialect."""
+"""The providers against a server that speaks their protocols: one suite, whatever the dialect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from connectors.llm import Delta, Done, Event, Failed, Provider, Started, Tokens, TokenUsage, build
+from connectors.llm import Delta, Done, Event, Failed, Provider, Started, Thought, Tokens, TokenUsage, build
+from connectors.llm.fake.frames import write_frames
+from connectors.llm.fake.requests import FakeQuestion, name_dialect
 from connectors.llm.prompts import ask
 from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import LlmSettings
@@ -24,6 +26,7 @@ PROMPT = ask("Be brief.", "Why?", (), 100)
 @dataclass(frozen=True)
 class Dialect:
     name: str
+    model: str
     start: bytes
     error: bytes
     end: bytes
@@ -31,16 +34,22 @@ class Dialect:
     path: str
 
     def text(self, text: str) -> bytes:
-        return recorded.anthropic_text(text) if self.name == "anthropic" else recorded.openai_text(text)
+        write = {
+            "anthropic": recorded.anthropic_text,
+            "openai": recorded.openai_text,
+            "gemini": recorded.gemini_text,
+        }
+        return write[self.name](text)
 
     def provider(self, url: str, **times: Any) -> Provider:
-        base = url if self.name == "anthropic" else f"{url}/v1"
+        base = f"{url}/v1" if self.name == "openai" else url
         settings = {"provider": self.name, "model": "some-model", "base_url": base, "api_key": "key-1", **times}
         return build(LlmSettings.model_validate(settings))
 
 
 ANTHROPIC = Dialect(
     "anthropic",
+    "claude-test-1",
     recorded.ANTHROPIC_START + recorded.ANTHROPIC_PING,
     recorded.ANTHROPIC_ERROR,
     recorded.ANTHROPIC_END,
@@ -49,15 +58,25 @@ ANTHROPIC = Dialect(
 )
 OPENAI = Dialect(
     "openai",
+    "gpt-test-1",
     recorded.OPENAI_START,
     recorded.OPENAI_ERROR,
     recorded.OPENAI_END,
     Tokens(input_uncached=325, cache_read=1000, output_visible=15, reasoning=25),
     "/v1/chat/completions",
 )
+GEMINI = Dialect(
+    "gemini",
+    "gemini-test-1",
+    recorded.gemini_text(""),
+    recorded.GEMINI_ERROR,
+    recorded.GEMINI_END,
+    Tokens(input_uncached=325, cache_read=1000, output_visible=15, reasoning=25),
+    "/v1beta/models/some-model:streamGenerateContent",
+)
 
 
-@pytest.fixture(params=[ANTHROPIC, OPENAI], ids=lambda dialect: dialect.name)
+@pytest.fixture(params=[ANTHROPIC, OPENAI, GEMINI], ids=lambda dialect: dialect.name)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     found: Dialect = request.param
     return found
@@ -87,7 +106,7 @@ async def test_a_whole_answer(dialect: Dialect, server: StandIn) -> None:
     whole = dialect.start + dialect.text("Because ") + dialect.text("it is so [1].") + dialect.end
     server.script = [whole[:70], 0.01, whole[70:333], 0.01, whole[333:]]
     started, *rest = await events_of(dialect.provider(server.url))
-    assert started == Started("claude-test-1" if dialect is ANTHROPIC else "gpt-test-1")
+    assert started == Started(dialect.model)
     assert [event.text for event in rest if isinstance(event, Delta)] == ["Because ", "it is so [1]."]
     assert [event for event in rest if isinstance(event, TokenUsage)][-1] == TokenUsage(dialect.tokens, complete=True)
     assert rest[-1] == Done("stop")
@@ -98,9 +117,8 @@ async def test_what_is_asked(dialect: Dialect, server: StandIn) -> None:
     await events_of(dialect.provider(server.url))
     (asked,), (headers,) = server.requests, server.seen_headers
     assert asked["path"] == dialect.path
-    assert asked["stream"] is True
-    assert asked["model"] == "some-model"
-    assert "key-1" in headers.get("x-api-key", headers.get("authorization", ""))
+    assert dialect is GEMINI or (asked["stream"], asked["model"]) == (True, "some-model")
+    assert "key-1" in headers["x-goog-api-key" if dialect is GEMINI else "authorization"]
     assert "Be brief." in str(asked)
 
 
@@ -161,6 +179,14 @@ async def test_silence(dialect: Dialect, server: StandIn, begun: bool) -> None:
     events = await events_of(dialect.provider(server.url, first_token_s=0.2, idle_s=0.3))
     assert ("fell silent" if begun else "did not begin") in failure(events).detail
     await asyncio.wait_for(server.closed.wait(), PATIENCE_S)
+
+
+async def test_a_thought_begins_an_answer(dialect: Dialect, server: StandIn) -> None:
+    frames = write_frames(FakeQuestion(name_dialect(dialect.path), "m", 1))
+    server.script = [dialect.start, frames.think("Hm."), SILENT_S]
+    events = await events_of(dialect.provider(server.url, idle_s=0.3))
+    assert Thought("Hm.") in events
+    assert "fell silent" in failure(events).detail
 
 
 async def test_pings_do_not_count_as_an_answer(server: StandIn) -> None:

@@ -1,0 +1,195 @@
+"""Answers that are kept, on the side of whoever reads them: the same events, whichever process a reader reaches.
+
+Owns finding an answer of a user, reading it out of the table while another process writes it, and telling when that
+process died. Refuses writing one (`keeping`). An answer belongs to the user who asked: others of the tenant do not
+find it.
+
+No connection is held between two looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from api import problems
+from api.auth.users import Principal
+from api.chat.encoding import StoredEvent, decode_part, encode_part
+from api.db import Connection, Database, tenant_transaction
+from runtime.clock import SYSTEM_CLOCK, Clock
+from runtime.deadline import Deadline
+from runtime.errors import AdriaticError, DependencyUnavailable, Gone, InvalidInput, NotFound
+
+POLL_S = 0.15
+"""Pause between two looks at an answer that another process writes: about what it takes to write it down."""
+CALL_S = 2.0
+"""How often that process is told that somebody reads: a word that it lost is said again."""
+PARTS_MAX = 50
+"""Parts of one look. One is what a tenth of a second brought, or all of an answer."""
+
+_FIND = """
+  select answer_id, user_id, session_id, process_id, question, begun_at, ended_at
+  from app.answers
+  where tenant_id = $1 and answer_id = $2 and user_id = $3
+"""
+
+_LOOK = """
+  select process_id, ended_at is not null as ended, ops.api_process_lives(process_id) as lives
+  from app.answers
+  where tenant_id = $1 and answer_id = $2
+"""
+
+_READ = """
+  select first_event, events
+  from app.answer_parts
+  where tenant_id = $1 and answer_id = $2 and first_event + event_count > $3
+  order by first_event
+  limit $4
+"""
+
+_CALL = "select ops.call_answer($1, $2, $3)"
+
+_LOSE = """
+  with ended as (
+    update app.answers
+    set ended_at = now()
+    where tenant_id = $1 and answer_id = $2 and ended_at is null
+    returning tenant_id, answer_id
+  )
+  insert into app.answer_parts (tenant_id, answer_id, first_event, event_count, events)
+  select ended.tenant_id, ended.answer_id, coalesce(max(p.first_event + p.event_count), 0), 1, $3
+  from ended
+  left join app.answer_parts p using (tenant_id, answer_id)
+  group by ended.tenant_id, ended.answer_id
+"""
+
+
+class KeptAnswer(msgspec.Struct, frozen=True):
+    """One row of `app.answers`."""
+
+    answer_id: UUID
+    user_id: UUID
+    session_id: UUID
+    process_id: UUID
+    question: str
+    begun_at: datetime
+    ended_at: datetime | None
+
+
+async def find(database: Database, principal: Principal, answer_id: UUID) -> KeptAnswer:
+    """An answer of this user. Raises `NotFound`."""
+    async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+        row = await connection.fetchrow(_FIND, principal.tenant_id, answer_id, principal.user_id)
+    if row is None:
+        raise NotFound(f"no answer {answer_id}", hint="answers are kept for llm.kept_days, for the user who asked")
+    return msgspec.convert(dict(row), KeptAnswer)
+
+
+async def read_events(connection: Connection, tenant_id: UUID, answer_id: UUID) -> list[StoredEvent]:
+    """All events that are written down."""
+    rows = await connection.fetch(_READ, tenant_id, answer_id, 0, None)
+    return [event for row in rows for event in decode_part(row["events"])]
+
+
+async def call(database: Database, kept: KeptAnswer, *, stop: bool) -> None:
+    """Tell the process that writes an answer that somebody reads it, or that it is to stop."""
+    async with database.connection() as connection:
+        await connection.execute(_CALL, kept.process_id, kept.answer_id, stop)
+
+
+def read_place(answer_id: UUID, event_id: str | None) -> int:
+    """The number of the last event that was seen; -1 for none. Raises `InvalidInput` for an id of something else."""
+    if not event_id:
+        return -1
+    of, _, number = event_id.rpartition(".")
+    if of != str(answer_id) or not (number.isascii() and number.isdigit() and len(number) <= 9):
+        raise InvalidInput(
+            "the id of the last event is none of this answer", hint="send the id of an event as it came, or nothing"
+        )
+    return int(number)
+
+
+class StoredCursor:
+    """A reader's place in an answer that this process does not write. See `encoding.AnswerCursor`."""
+
+    def __init__(
+        self,
+        database: Database,
+        tenant_id: UUID,
+        kept: KeptAnswer,
+        after: int,
+        *,
+        path: str,
+        request_id: str,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._database = database
+        self._tenant_id = tenant_id
+        self._kept = kept
+        self._number = after + 1
+        self._path = path
+        self._request_id = request_id
+        self._clock = clock
+        self._next_call_s = clock.monotonic()
+        self.at_end = False
+
+    @property
+    def answer_id(self) -> UUID:
+        return self._kept.answer_id
+
+    async def read(self, wait_s: float) -> list[tuple[int, StoredEvent]]:
+        """The next events, each with its number. Empty: nothing came for `wait_s` seconds, or there is no more."""
+        deadline = Deadline.after(wait_s, self._clock)
+        while True:
+            try:
+                events = await self._look()
+            except DependencyUnavailable:
+                events = []  # an outage makes it late, and ends nothing
+            if events or self.at_end or deadline.passed:
+                return events
+            await asyncio.sleep(POLL_S)
+
+    def close(self) -> None:
+        """Nobody is told: whoever writes the answer ends it by itself."""
+
+    async def _look(self) -> list[tuple[int, StoredEvent]]:
+        async with tenant_transaction(self._database, self._tenant_id, read_only=True) as connection:
+            state = await connection.fetchrow(_LOOK, self._tenant_id, self.answer_id)
+            rows = await connection.fetch(_READ, self._tenant_id, self.answer_id, self._number, PARTS_MAX)
+        if state is None:
+            return self._tell_deleted()
+        events = [
+            (number, event)
+            for row in rows
+            for number, event in enumerate(decode_part(row["events"]), row["first_event"])
+            if number >= self._number
+        ]
+        self._number += len(events)
+        self.at_end = state["ended"] and len(rows) < PARTS_MAX
+        if not state["ended"]:
+            await (self._call() if state["lives"] else self._lose())
+        return events
+
+    async def _call(self) -> None:
+        if self._clock.monotonic() >= self._next_call_s:
+            await call(self._database, self._kept, stop=False)
+            self._next_call_s = self._clock.monotonic() + CALL_S
+
+    async def _lose(self) -> None:
+        """The process that wrote it is dead: what it wrote down is all that there will be, and its last event says
+        so."""
+        died = DependencyUnavailable("the process that wrote the answer died", hint="ask again")
+        async with tenant_transaction(self._database, self._tenant_id) as connection:
+            part = encode_part([self._problem(died)])
+            await connection.execute(_LOSE, self._tenant_id, self.answer_id, part)
+
+    def _tell_deleted(self) -> list[tuple[int, StoredEvent]]:
+        self.at_end = True
+        (event,) = decode_part(encode_part([self._problem(Gone("the answer was deleted", hint="ask again"))]))
+        return [(self._number, event)]
+
+    def _problem(self, error: AdriaticError) -> problems.Problem:
+        return problems.problem_of(error, self._path, self._request_id)
