@@ -58,8 +58,9 @@ from api.search.embedding import QueryEmbedder
 from api.spend.controller import BudgetController
 from api.usage.controller import UsageController
 from api.words.controller import WordController
-from connectors import embedders, llm
+from connectors import embedders
 from connectors.jwks import JwksClient
+from connectors.llm.routing.router import LlmRouter
 from connectors.objects import Objects
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.ops import Health
@@ -214,9 +215,8 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
     state.objects = Objects(settings)
-    state.supervisor = AnswerSupervisor(
-        state.database, settings.llm, settings.limits, llm.build(settings.llm), state.clock
-    )
+    router = LlmRouter(settings.llm, state.clock)
+    state.supervisor = AnswerSupervisor(state.database, settings.llm, settings.limits, router, state.clock)
     state.supervisor.open()
     state.live = Hub(settings, state.database, state.clock, state.views)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)

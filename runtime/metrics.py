@@ -172,4 +172,26 @@ AI_FIRST_TOKEN_SECONDS = _histogram(
 AI_INTER_TOKEN_SECONDS = _histogram(
     "ai_inter_token_duration_seconds", "Between two pieces of text.", ["provider", "model"]
 )
+LLM_BREAKER_STATE = Gauge(
+    "adriatic_llm_breaker_state",
+    "Whether a target is asked: 0 it is, 1 it is tried, 2 it is left alone. Of several workers, the worst.",
+    ["target"],
+    multiprocess_mode="livemax",
+)
+LLM_IN_FLIGHT = Gauge(
+    "adriatic_llm_in_flight",
+    "Slots of a target that are taken. Must come back to 0.",
+    ["target"],
+    multiprocess_mode="livesum",
+)
+LLM_QUEUE_DEPTH = Gauge(
+    "adriatic_llm_queue_depth", "Questions that wait for a slot of a target.", ["target"], multiprocess_mode="livesum"
+)
+LLM_FAILURES = Counter("adriatic_llm_failures_total", "What went wrong with a target, by kind.", ["target", "kind"])
+LLM_FAILOVERS = Counter(
+    "adriatic_llm_failovers_total",
+    "Times that the next target was asked, by what went wrong with the one before, and by whether the answer had "
+    "begun: before or after its first content.",
+    ["kind", "moment"],
+)
 AI_TOKENS = Counter("ai_tokens_total", "Tokens by bucket; each token is in one.", ["provider", "model", "bucket"])

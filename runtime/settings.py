@@ -13,18 +13,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -35,16 +26,14 @@ from pydantic_settings import (
 )
 
 from runtime.errors import Misconfigured
+from runtime.setting_kinds import PORT_MAX, WAIT_S_MAX, Name, OptionalUrl, Port, Seconds, Section, Url
+from runtime.setting_models import LlmSettings as LlmSettings  # a section like those below, in its own module
 
 ENV_PREFIX = "ADRIATIC_"
 
 Role = Literal["admin", "owner", "api", "flows", "cdc"]
 """Who connects to Postgres: `admin` makes roles and the database, `owner` migrates, the others serve one room each."""
 
-PORT_MAX = 65_535
-"""TCP has 16 bits for it."""
-WAIT_S_MAX = 3_600.0
-"""Upper end of every wait that can be set, in seconds: who waits an hour for one answer has mistaken the unit."""
 HEARTBEAT_S_MIN = 0.1
 """Each heartbeat is a commit: ten a second are already more than most histories have, in seconds."""
 WORKERS_MAX = 64
@@ -71,33 +60,7 @@ THREADS_MAX = 1_024
 """More than any machine has cores that one model could use."""
 
 
-def _web_address(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets that do not match, a port beyond 65535
-        whole = False
-    if not whole or any(character.isspace() for character in text):
-        raise ValueError("should be an address like https://host:8081/path")
-    return text
-
-
-def _web_address_or_none(text: str) -> str:
-    return _web_address(text) if text else text
-
-
-Port = Annotated[int, Field(ge=1, le=PORT_MAX)]
-Name = Annotated[str, Field(min_length=1)]
-Seconds = Annotated[float, Field(gt=0, le=WAIT_S_MAX, allow_inf_nan=False)]
-Url = Annotated[str, AfterValidator(_web_address)]
-OptionalUrl = Annotated[str, AfterValidator(_web_address_or_none)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PostgresSettings(_Section):
+class PostgresSettings(Section):
     """Where the database is, and a password for each of our roles."""
 
     host: Name = Field("127.0.0.1", description="Name or address of the server.")
@@ -132,7 +95,7 @@ class PostgresSettings(_Section):
         )
 
 
-class KafkaSettings(_Section):
+class KafkaSettings(Section):
     """Any broker that speaks the Kafka protocol."""
 
     bootstrap_servers: Name = Field(
@@ -155,7 +118,7 @@ class KafkaSettings(_Section):
         return {"bootstrap.servers": self.bootstrap_servers, **self.client, **secrets}
 
 
-class RegistrySettings(_Section):
+class RegistrySettings(Section):
     """A schema registry that speaks Confluent's API (Redpanda, Confluent, Apicurio's ccompat)."""
 
     url: Url = Field("http://127.0.0.1:8081", description="Base of the API, up to where `/subjects` follows.")
@@ -164,7 +127,7 @@ class RegistrySettings(_Section):
     timeout_s: Seconds = Field(5.0, description="One request, in seconds.")
 
 
-class ApiSettings(_Section):
+class ApiSettings(Section):
     """The HTTP API: where it listens, and its limits."""
 
     host: Name = Field("127.0.0.1", description="Address to listen on.")
@@ -198,7 +161,7 @@ class ApiSettings(_Section):
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API; none is off.")
 
 
-class ObjectSettings(_Section):
+class ObjectSettings(Section):
     """Where the originals of uploaded documents are kept. The API and the jobs must see the same place."""
 
     kind: Literal["folder", "s3"] = Field(
@@ -218,7 +181,7 @@ class ObjectSettings(_Section):
         return self
 
 
-class AuthSettings(_Section):
+class AuthSettings(Section):
     """Who signs the bearer tokens. Without `jwks_url`, the local issuer does (its key is in the state directory)."""
 
     issuer: Name = Field("adriatic-local", description="What `iss` of a token must be.")
@@ -230,7 +193,7 @@ class AuthSettings(_Section):
     leeway_s: int = Field(30, ge=0, le=LEEWAY_S_MAX, description="Clock difference that is forgiven, in seconds.")
 
 
-class EmbedderSettings(_Section):
+class EmbedderSettings(Section):
     """What turns text into vectors. `minilm` runs in the process; `openai` is any endpoint that speaks its API."""
 
     kind: Literal["minilm", "openai"] = Field(
@@ -250,46 +213,7 @@ class EmbedderSettings(_Section):
     )
 
 
-class LlmSettings(_Section):
-    """Who answers in the chat. `extractive` quotes passages and needs no model; the others ask one, with a key."""
-
-    provider: Literal["extractive", "anthropic", "openai", "gemini"] = Field(
-        "extractive",
-        description="`extractive` quotes what the search finds; `openai` is any endpoint that speaks its API.",
-    )
-    model: str = Field("", description="Name of the model, for all but `extractive`.")
-    base_url: OptionalUrl = Field("", description="Base of the endpoint's API; empty is the provider's own.")
-    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint.")
-    connect_s: float = Field(5.0, gt=0, description="To open a connection, in seconds.")
-    first_token_s: float = Field(20.0, gt=0, description="Until the answer begins, in seconds.")
-    idle_s: float = Field(20.0, gt=0, description="Between two pieces of an answer, in seconds.")
-    total_s: float = Field(300.0, gt=0, description="One whole answer, in seconds.")
-    output_tokens_max: int = Field(2_048, gt=0, description="Longest answer, in tokens of the model.")
-    prices: Path | None = Field(
-        None, description="A price list of your own, for models whose price is not in `schemas/prices/prices.toml`."
-    )
-    streams_max: int = Field(
-        256, gt=0, le=1_000, description="Answers that one API process streams at a time (connections of an SDK: 1000)."
-    )
-    streams_per_tenant_max: int = Field(16, gt=0, description="Of these, for one tenant, in one API process.")
-    kept_days: int = Field(
-        30,
-        ge=0,
-        le=3_650,
-        description="Questions and answers are kept so long, to be read again and as the memory of conversations; "
-        "0: not at all.",
-    )
-
-    @model_validator(mode="after")
-    def _complete(self) -> LlmSettings:
-        if self.provider != "extractive" and not self.model:
-            raise ValueError(f"llm.provider {self.provider} needs llm.model")
-        if self.provider in ("anthropic", "gemini") and not self.api_key.get_secret_value():
-            raise ValueError(f"llm.provider {self.provider} needs llm.api_key")
-        return self
-
-
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """How much of the models somebody may use. 0: no limit. Answers that ask no model are not counted."""
 
     user_requests_per_minute: int = Field(100, ge=0, description="Questions of one user, in a minute of the clock.")
@@ -302,7 +226,7 @@ class LimitSettings(_Section):
     tenant_tokens_per_month: int = Field(0, ge=0, description="Tokens of a whole tenant, in a month (UTC).")
 
 
-class CdcSettings(_Section):
+class CdcSettings(Section):
     """Change capture: WAL to topics."""
 
     slot: str = Field("adriatic", pattern=r"^[a-z0-9_]{1,63}$", description="Name of the replication slot.")
@@ -324,7 +248,7 @@ class CdcSettings(_Section):
     )
 
 
-class TelemetrySettings(_Section):
+class TelemetrySettings(Section):
     """Logs, traces, and the operators' port of one process."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -343,7 +267,7 @@ STACK_PROCESSES_MAX = 8
 another machine."""
 
 
-class StackSettings(_Section):
+class StackSettings(Section):
     """Which outside components this machine runs itself, and what was decided once for them (kept in `stack.toml`)."""
 
     postgres: Literal["embedded", "external"] = Field(

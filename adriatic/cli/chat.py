@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 @click.argument("question", nargs=-1, required=True)
 @click.option("--session", type=click.UUID, help="Count this to an earlier conversation.")
 @click.option("--sources", type=click.IntRange(1, 12), default=6, show_default=True, help="Passages to stand on.")
+@click.option("--model", help="A model of the settings; without it, the first of them.")
 @where_options
 @json_option("Print each event as one line of JSON.")
-def chat(question: tuple[str, ...], session: UUID | None, sources: int, where: Where, as_json: bool) -> None:
+def chat(
+    question: tuple[str, ...], session: UUID | None, sources: int, model: str | None, where: Where, as_json: bool
+) -> None:
     """Ask about the decision records of a tenant; every number in the answer is a source.
 
     \b
@@ -35,7 +38,7 @@ def chat(question: tuple[str, ...], session: UUID | None, sources: int, where: W
     """
     from api.chat.schemas import ChatRequest
 
-    request = ChatRequest(" ".join(question), session, sources)
+    request = ChatRequest(" ".join(question), session, sources, model)
     with (
         where.connect(PATIENCE_S_MAX) as remote,
         remote.events("/v1/chat/stream", request) as events,

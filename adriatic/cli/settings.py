@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, get_args
 
 import click
 from pydantic import BaseModel, SecretStr
@@ -120,7 +120,24 @@ def reference() -> str:
         shown = f"`{default}`" if default else ""
         meaning = _meaning(field).replace("|", "\\|")
         lines.append(f"| `{'.'.join(path)}` | `{variable(path)}` | {shown} | {meaning} |")
+    for path, field in fields():
+        lines += _describe_entries(".".join(path), field)
     return "\n".join(lines) + "\n"
+
+
+def _describe_entries(name: str, field: FieldInfo) -> Iterator[str]:
+    """The entries of each table, where a setting is a list of tables; then those of the tables in it."""
+    entry = next((each for each in get_args(field.annotation) if isinstance(each, type)), None)
+    if entry is None or not issubclass(entry, BaseModel):
+        return
+    yield from ("", f"## `[[{name}]]`", "", " ".join((entry.__doc__ or "").split()), "")
+    yield from ("| entry | default | meaning |", "|---|---|---|")
+    for inner, info in entry.model_fields.items():
+        default = "" if info.is_required() else _show(info.get_default(call_default_factory=True))
+        shown = "required" if info.is_required() else f"`{default}`" if default and default != "()" else ""
+        yield f"| `{inner}` | {shown} | {_meaning(info)} |"
+    for inner, info in entry.model_fields.items():
+        yield from _describe_entries(f"{name}.{inner}", info)
 
 
 def _meaning(field: FieldInfo) -> str:

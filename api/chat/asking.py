@@ -17,7 +17,7 @@ from api.chat.answers import Answer
 from api.chat.grounding import Question, ground, read_question
 from api.chat.responding import make_attempt
 from api.chat.schemas import ChatRequest
-from api.chat.supervisor import AnswerSupervisor
+from api.chat.supervisor import AnswerSupervisor, Wishes
 from connectors.llm.prompts import Prompt
 from runtime.clock import Clock
 from runtime.settings import LlmSettings, Settings
@@ -40,9 +40,10 @@ class Asker:
         `ground` raise; then nobody was asked."""
         models.require_known(self.settings, model)
         supervisor: AnswerSupervisor = self._state.supervisor
-        supervisor.admit(self._request.user.tenant_id)
+        wishes = Wishes(models.find_route(self.settings, model))
+        supervisor.admit(self._request.user.tenant_id, wishes.model)
         question = await self._ground(conversation) if model == models.GROUNDED else Question(conversation)
-        return supervisor.start(make_attempt(self._request, self._request.user, None), question)
+        return supervisor.start(make_attempt(self._request, self._request.user, None), question, wishes)
 
     async def _ground(self, conversation: Prompt) -> Question:
         asked = ChatRequest(read_question(conversation))

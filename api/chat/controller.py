@@ -18,7 +18,7 @@ from api.chat.dialects.ai_sdk import UiMessageEncoder
 from api.chat.grounding import Question, ground
 from api.chat.responding import make_attempt, stream
 from api.chat.schemas import NAMES, ChatRequest
-from api.chat.supervisor import AnswerSupervisor
+from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.routes import By, Db, body, post
 from api.search.embedding import QueryEmbedder
 from api.sse import MEDIA_TYPE
@@ -32,7 +32,8 @@ data: {"text":"Everything enters Kafka through the log [1]."}
 """
 _DESCRIPTION = """Server-sent events: `start` (session, answer, attempt, provider, freshness), `sources` (numbered \
 passages), `delta` (text), `reasoning`, `call` and `call_delta` (what the model thinks, and which tools it wants \
-called), `citations` (checked against the sources), `usage`, and at last `done` or `error` (problem details). With \
+called), `reset` (what came so far is void: another attempt begins anew, for who asked for it), `citations` (checked \
+against the sources), `usage`, and at last `done` or `error` (problem details). With \
 `protocol=ai-sdk`: the chunks of a UI message stream, without names."""
 
 
@@ -48,7 +49,7 @@ class ChatController(Controller):
         EVENTS_EXAMPLE,
         _DESCRIPTION,
         answer=str,
-        errors=(413, 415, 429),
+        errors=(404, 413, 415, 429),
         media_type=MEDIA_TYPE,
         opt={"events": {name: event for event, name in NAMES.items()}, "bare": True},
     )
@@ -74,11 +75,14 @@ class ChatController(Controller):
 
         Until the first text an error is a problem response with its own status; afterwards it is the event `error`.
         """
-        supervisor.admit(principal.tenant_id)
+        supervisor.admit(principal.tenant_id, data.model)
         before = await conversations.remember(database, principal, data.session_id)
         grounding = await ground(database, embedder, principal.tenant_id, data, before)
         question = Question(grounding.prompt(settings.llm.output_tokens_max), grounding, data.question)
-        answer = supervisor.start(make_attempt(request, principal, data.session_id), question, data.on_disconnect)
+        # A client of the AI SDK cannot be told that what came so far is void.
+        on_failure = data.on_failure if protocol == "adriatic" else "error"
+        wishes = Wishes(data.model, on_failure, data.on_disconnect)
+        answer = supervisor.start(make_attempt(request, principal, data.session_id), question, wishes)
         if protocol == "ai-sdk":
             return await stream(request, answer, UiMessageEncoder(answer.answer_id).encode, ai_sdk.HEADERS)
         return await stream(request, answer)

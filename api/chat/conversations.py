@@ -129,6 +129,9 @@ def view(kept: KeptAnswer, events: Iterable[StoredEvent]) -> ChatAnswer:
     for event in events:
         if event.name == "delta":
             pieces.append(_read(event, TextDelta).text)
+        elif event.name == "reset":  # what came before it is void
+            pieces.clear()
+            last.clear()
         else:
             last[event.name] = event
     error = _read(last["error"], Problem) if "error" in last else None

@@ -124,7 +124,14 @@ class AnswerController(Controller):
             )
         return Stream(encoding.frames(cursor), media_type=MEDIA_TYPE, headers=HEADERS)
 
-    @post("/{answer_id:uuid}/stop", "Stop an answer", None, "It will stop, if it has not ended.", status=202)
+    @post(
+        "/{answer_id:uuid}/stop",
+        "Stop an answer",
+        None,
+        "It will stop, if it has not ended.",
+        status=202,
+        errors=(404,),
+    )
     async def stop_answer(
         self, database: Db, principal: By, supervisor: NamedDependency[AnswerSupervisor], answer_id: AnswerId
     ) -> None:
@@ -151,6 +158,7 @@ class SessionController(Controller):
     async def list_sessions(
         self, database: Db, principal: By, limit: paging.Limit = paging.LIMIT_DEFAULT, cursor: paging.Cursor = None
     ) -> ChatSessionPage:
+        """The one with the newest answer comes first."""
         return await conversations.list_sessions(database, principal, limit, cursor)
 
     @get(

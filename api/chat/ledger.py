@@ -198,7 +198,6 @@ class Meter:
         used = self.measure()
         for bucket, count in msgspec.structs.asdict(used.tokens).items():
             metrics.AI_TOKENS.labels(self.provider, self.model, bucket).inc(count)
-        metrics.CHATS.labels(self.provider, outcome).inc()
         return Entry(
             *(attempt, self.provider, self.model, used, outcome, code, self.first_token_ms),
             started_at=self.started_at,

@@ -1,7 +1,7 @@
 """The models that a caller can name.
 
-Owns the list. `adriatic` is the configured model with the tenant's own sources: the last question of a conversation is
-searched for, and the answer stands on what is found, with citations that are checked. By its own name the configured
+Owns the list. `adriatic` is the first configured model with the tenant's own sources: the last question of a conversation is
+searched for, and the answer stands on what is found, with citations that are checked. By its own name a configured
 model gets the conversation as it stands. Without a model nobody can: what quotes passages has no conversation.
 """
 
@@ -17,8 +17,16 @@ GROUNDED: Final = "adriatic"
 
 def list_names(settings: LlmSettings) -> list[str]:
     """The best first."""
-    has_model = settings.provider != "extractive" and settings.model != GROUNDED
-    return [GROUNDED, *([settings.model] if has_model else [])]
+    named = [settings.model] if settings.provider != "extractive" else []
+    for model in settings.models:
+        if any(target.provider != "extractive" for target in model.targets):
+            named.append(model.name)
+    return [GROUNDED, *(name for name in named if name != GROUNDED)]
+
+
+def find_route(settings: LlmSettings, name: str) -> str | None:
+    """The name by which the router knows a model; None for the first of them."""
+    return name if settings.models and name != GROUNDED else None
 
 
 def require_known(settings: LlmSettings, name: str) -> None:

@@ -13,6 +13,8 @@ from api.problems import Problem
 from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import Degraded, HitDocument, SearchFreshness
 from connectors.llm import Finish, Tokens
+from connectors.llm.failures import Kind as FailureKind
+from runtime.setting_models import MODEL_CHARS_MAX
 from schemas import text
 from schemas.sources import Kind
 
@@ -24,10 +26,11 @@ UsageSource = Literal["provider", "partial", "estimated"]
 """Who counted the tokens: the provider; the provider in part, we the rest; we alone, by the bytes."""
 
 
+OnFailure = Literal["error", "restart"]
 OnDisconnect = Literal["stop", "keep"]
 
 
-class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A question, and the conversation that it belongs to: a model is told of the turns before."""
 
     question: Annotated[
@@ -45,6 +48,17 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: Annotated[int, Meta(ge=1, le=SOURCES_MAX, description="Passages that the answer may stand on.")] = (
         SOURCES_DEFAULT
     )
+    model: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MODEL_CHARS_MAX)] | None,
+        Meta(description="A model, as the settings name it; none is the first of them."),
+    ] = None
+    on_failure: Annotated[
+        OnFailure,
+        Meta(
+            description="When a provider breaks off in the middle: `error` ends the answer; `restart` sends the event "
+            "`reset`, and the next provider begins the answer anew."
+        ),
+    ] = "error"
     on_disconnect: Annotated[
         OnDisconnect,
         Meta(description="When nobody reads the answer any more: `stop` it, or `keep` writing, to be read later."),
@@ -88,6 +102,16 @@ class Sources(msgspec.Struct, frozen=True):
     """The second event: every passage that was found, the best first."""
 
     sources: list[Source]
+
+
+class Reset(msgspec.Struct, frozen=True):
+    """A provider broke off: forget everything of this answer so far. `start` of another attempt is the next event.
+
+    `reason` is the kind of what went wrong, `attempt_id` the attempt that ended.
+    """
+
+    reason: FailureKind
+    attempt_id: UUID
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -149,6 +173,7 @@ ChatEvent = (
     Start
     | Sources
     | TextDelta
+    | Reset
     | ReasoningDelta
     | ToolCallStart
     | ToolCallDelta
@@ -166,6 +191,7 @@ NAMES: dict[type, str] = {
     ReasoningDelta: "reasoning",
     ToolCallStart: "call",
     ToolCallDelta: "call_delta",
+    Reset: "reset",
     Citations: "citations",
     UsageSpent: "usage",
     DoneEvent: "done",

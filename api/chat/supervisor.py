@@ -4,8 +4,11 @@ A response generator may never start, and is not closed when the caller leaves (
 supervisor does: a slot is taken when an answer is begun, and given back when its task ends, however it ends; in the
 same moment the attempt is settled, once. Whoever reads has a cursor, and the answer is stopped when nobody reads it.
 
+An answer can have several attempts, one after the other: when a provider fails before its first content, the next one
+is asked; afterwards only for a caller who wants the answer anew. Each attempt has its own row, settled by itself.
+
 No connection to the database is held while an answer is written. An attempt is settled by a task of its own, which
-tries again while the database is away. Read next: `answers`, `writing`, `ledger`.
+tries again while the database is away. Read next: `answers`, `attempts`, `writing`, `ledger`.
 """
 
 from __future__ import annotations
@@ -13,25 +16,27 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import aclosing
 from uuid import UUID
 
 import msgspec
 
 from api.chat import ledger
 from api.chat.answers import Answer
+from api.chat.attempts import RunningAttempt
 from api.chat.grounding import Question
 from api.chat.keeping import AnswerKeeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
 from api.chat.limits import LimitStanding, UseLimits
 from api.chat.presence import Presence
-from api.chat.schemas import OnDisconnect
+from api.chat.schemas import OnDisconnect, OnFailure
 from api.chat.writing import AnswerWriter
 from api.db import Database
 from api.spend.purse import Purse
-from connectors.llm import Provider, prices
+from connectors.llm import prices
 from connectors.llm.extractive import ExtractiveProvider
+from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
+from connectors.llm.routing.router import Candidates, EndpointCall, LlmRouter
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.deadline import Deadline, backoff_s
@@ -51,48 +56,62 @@ CLOSE_S_MAX = 10.0
 log = get_logger("chat")
 
 
+class Wishes(msgspec.Struct, frozen=True):
+    """How a caller wants an answer: from which model, and what is to be done when its provider breaks off, or when
+    nobody reads it any more."""
+
+    model: str | None = None
+    on_failure: OnFailure = "error"
+    on_disconnect: OnDisconnect = "stop"
+
+
 class _Run:
-    """One answer being written."""
+    """One answer being written. `attempt` names the first of its attempts."""
 
-    def __init__(self, writer: AnswerWriter, provider: Provider, prompt: Prompt) -> None:
+    def __init__(
+        self, writer: AnswerWriter, candidates: Candidates, prompt: Prompt, attempt: Attempt, on_failure: OnFailure
+    ) -> None:
         self.writer = writer
-        self.provider = provider
+        self.candidates = candidates
         self.prompt = prompt
+        self.attempt = attempt
+        self.current: RunningAttempt | None = None
+        """The attempt that is not settled yet."""
         self.kept: Kept | None = None
-        self.beginning: asyncio.Task[Sequence[LimitStanding]] | None = None
-        """Writes the attempt into the books. A task of its own, since a statement is not to be cancelled."""
+        self._on_failure = on_failure
 
-    @property
-    def attempt(self) -> Attempt:
-        return self.writer.attempt
+    def may_go_on(self, failure: Failure, after: EndpointCall) -> bool:
+        """Whether the next one is to be asked: freely before the first content, then for who wants it anew."""
+        return (not after.began or self._on_failure == "restart") and self.candidates.may_go_on(failure, after)
 
 
 class AnswerSupervisor:
     """One per process."""
 
     def __init__(
-        self, database: Database, settings: LlmSettings, limits: LimitSettings, provider: Provider, clock: Clock
+        self, database: Database, settings: LlmSettings, limits: LimitSettings, router: LlmRouter, clock: Clock
     ) -> None:
         self._limits = UseLimits(limits)
         self._prices = prices.load(settings.prices)
         self._database = database
         self._settings = settings
-        self._provider = provider
-        self._extractive = ExtractiveProvider()
+        self._router = router
         self._clock = clock
         self._presence = Presence(database)
         self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: dict[asyncio.Task[None], RunningAttempt] = {}
         self._closing = False
 
     def open(self) -> None:
         """Begin to say that this process lives."""
         self._presence.open()
 
-    def admit(self, tenant_id: UUID) -> None:
-        """Raises `RateLimited` when the tenant has its share, `DependencyUnavailable` when the process is full."""
+    def admit(self, tenant_id: UUID, model: str | None = None) -> None:
+        """Raises `RateLimited` when the tenant has its share, `DependencyUnavailable` when the process is full, and
+        `NotFound` when there is no such model."""
+        self._router.check(model)
         if self._closing:
             raise DependencyUnavailable("this process is about to end", hint="ask again")
         if self._of_tenant[tenant_id] >= self._settings.streams_per_tenant_max:
@@ -109,20 +128,23 @@ class AnswerSupervisor:
                 "what answers cost cannot be recorded now: the database does not take it", hint="ask again later"
             )
 
-    def start(self, attempt: Attempt, question: Question, on_disconnect: OnDisconnect = "stop") -> Answer:
-        """Takes a slot and begins to ask. Raises as `admit` does, and then nothing has begun."""
-        self.admit(attempt.tenant_id)
+    def start(self, attempt: Attempt, question: Question, wishes: Wishes) -> Answer:
+        """Takes a slot and begins to ask. Raises as `admit` does, and `InvalidInput` when the model does not take such
+        a question; then nothing has begun."""
+        self.admit(attempt.tenant_id, wishes.model)
+        prompt, router = question.prompt, self._router
         # Where nothing was found there is nothing to ask a model about.
-        provider: Provider = self._extractive if question.has_nothing_to_ask else self._provider
-        prompt = question.prompt
-        answer, meter = Answer(new_id()), self._meter(provider, prompt)
-        run = _Run(AnswerWriter(answer, attempt, question, meter, self._clock), provider, prompt)
+        quotes = question.has_nothing_to_ask
+        candidates = router.choose_quoting(prompt) if quotes else router.choose(wishes.model, prompt)
+        answer = Answer(new_id())
+        writer = AnswerWriter(answer, attempt, question, self._clock)
+        run = _Run(writer, candidates, prompt, attempt, wishes.on_failure)
         task = asyncio.create_task(self._write(run), name=f"chat {attempt.attempt_id}")
         self._of_tenant[attempt.tenant_id] += 1
         self._running[task] = run
         metrics.CHATS_ACTIVE.set(len(self._running))
         # Of an answer that has not begun nobody knows the id yet: it cannot be read later.
-        answer.on_unread = lambda: task.cancel() if on_disconnect == "stop" or not answer.begun else None
+        answer.on_unread = lambda: task.cancel() if wishes.on_disconnect == "stop" or not answer.begun else None
         if self._settings.kept_days and question.kept_as is not None:
             run.kept = Kept(answer, attempt, question.kept_as, task.cancel)
         # Not a `finally` of the task: a task that is cancelled before it runs has none.
@@ -139,27 +161,18 @@ class AnswerSupervisor:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await asyncio.sleep(0)  # the callbacks of the tasks begin to settle
+        for attempt in self._settling.values():
+            attempt.stop()
         if self._settling:
             await asyncio.wait(self._settling, timeout=CLOSE_S_MAX)
         for settling in self._settling:
             settling.cancel()
         await asyncio.gather(*self._settling, return_exceptions=True)
         await self.keeper.close(CLOSE_S_MAX)
-        await self._provider.close()
+        await self._router.close()
         await self._presence.close()
 
     # --- the task of an answer --------------------------------------------------------------------------------------
-
-    def _meter(self, provider: Provider, prompt: Prompt) -> Meter:
-        price = self._prices.find(provider.name, provider.model, self._clock.now())
-        if provider.name == self._extractive.name:
-            return Meter(provider.name, provider.model, self._clock, price=price)
-        return Meter(
-            *(provider.name, provider.model, self._clock),
-            prompt_bytes=prompt.size_bytes,
-            output_tokens_max=prompt.output_tokens_max,
-            price=price,
-        )
 
     async def _write(self, run: _Run) -> None:
         """Ends with the provider's last event, with a failure, or cancelled."""
@@ -176,51 +189,99 @@ class AnswerSupervisor:
             run.writer.fail(OperatingError("something went wrong on our side", hint="the log has the reason"))
 
     async def _ask(self, run: _Run) -> None:
-        """Put it into the books first, with what it may spend, then ask the provider."""
-        writer, attempt = run.writer, run.attempt
-        purse = Purse(self._database, attempt.tenant_id, attempt.attempt_id, writer.meter, self._clock)
+        """One after the other, until one answers: put it into the books first, then ask."""
+        failure: Failure | None = None
+        while True:
+            try:
+                call = await run.candidates.take(run.attempt.tenant_id)
+            except AdriaticError as error:
+                # Who cannot be asked says less than what went wrong with who was.
+                raise run.writer.read_error(failure) if failure else error from None
+            running = self._begin(run, call, failure)
+            await self._enter(run, running, first=failure is None)
+            failure = await running.read(run.prompt)
+            if failure is None:
+                return
+            if not run.may_go_on(failure, call):
+                raise run.writer.read_error(failure)
+            run.current = None
+            self._end(running, "failed", failure.error().code)
+
+    def _begin(self, run: _Run, call: EndpointCall, after: Failure | None) -> RunningAttempt:
+        attempt = msgspec.structs.replace(run.attempt, attempt_id=new_id()) if after else run.attempt
+        provider, prompt = call.provider, run.prompt
+        counts = provider.name != ExtractiveProvider.name
+        meter = Meter(
+            *(provider.name, provider.model, self._clock),
+            prompt_bytes=prompt.size_bytes if counts else 0,
+            output_tokens_max=prompt.output_tokens_max if counts else 0,
+            price=self._prices.find(provider.name, provider.model, self._clock.now()),
+        )
+        purse = Purse(self._database, attempt.tenant_id, attempt.attempt_id, meter, self._clock)
+        run.current = RunningAttempt(attempt, meter, purse, call, run.writer)
+        run.writer.turn_to(attempt, meter, after)
+        return run.current
+
+    async def _enter(self, run: _Run, running: RunningAttempt, *, first: bool) -> None:
+        """The attempt is in the books, with what it may spend; the question is counted once, however many attempts it
+        takes."""
         # Passages as they stand cost nobody anything.
-        limits = self._limits if run.provider.name != self._extractive.name else None
-        began = ledger.begin(self._database, self._presence.process_id, attempt, writer.meter, purse, limits)
-        run.beginning = asyncio.create_task(began, name=f"begin {attempt.attempt_id}")
-        writer.answer.standings = await asyncio.shield(run.beginning)
-        if run.kept:
-            await self.keeper.begin(run.kept)
-        async with aclosing(run.provider.stream(run.prompt)) as events:
-            writer.meter.ask()
-            async for event in events:
-                writer.hear(event)
-                if purse.is_short and not writer.answer.ended:
-                    await purse.top_up()
+        limits = self._limits if first and running.call.provider.name != ExtractiveProvider.name else None
+        began = ledger.begin(
+            self._database, self._presence.process_id, running.attempt, running.meter, running.purse, limits
+        )
+        running.beginning = asyncio.create_task(began, name=f"begin {running.attempt.attempt_id}")
+        standings = await asyncio.shield(running.beginning)
+        if first:
+            run.writer.answer.standings = standings
+            if run.kept:
+                await self.keeper.begin(run.kept)
 
     # --- the end of it ----------------------------------------------------------------------------------------------
 
     def _conclude(self, task: asyncio.Task[None]) -> None:
         """Once for each task, whatever became of it."""
         run = self._running.pop(task)
-        answer, attempt = run.writer.answer, run.attempt
+        answer, tenant_id = run.writer.answer, run.attempt.tenant_id
         stopped = task.cancelled() and not answer.ended
         if stopped:
             run.writer.fail(Stopped("the answer was stopped", hint="what it used until then is counted"))
         answer.end(OperatingError("the answer has no end", hint="ask again"))  # where nothing else ended it
         if run.kept:
             self.keeper.end(run.kept)
-        self._of_tenant[attempt.tenant_id] -= 1
-        if not self._of_tenant[attempt.tenant_id]:
-            del self._of_tenant[attempt.tenant_id]
+        self._of_tenant[tenant_id] -= 1
+        if not self._of_tenant[tenant_id]:
+            del self._of_tenant[tenant_id]
         metrics.CHATS_ACTIVE.set(len(self._running))
         outcome: Outcome = "cancelled" if stopped else "failed" if answer.failure else "completed"
         code = answer.failure.code if answer.failure and outcome == "failed" else ""
-        entry = run.writer.meter.entry(attempt, outcome, code)
-        log.info("chat", outcome=outcome, code=code, provider=entry.provider, model=entry.model)
-        settling = asyncio.create_task(self._settle(entry, run.beginning), name=f"settle {attempt.attempt_id}")
-        self._settling.add(settling)
-        settling.add_done_callback(self._settling.discard)
+        provider, model = (run.current.meter.provider, run.current.meter.model) if run.current else ("", "")
+        metrics.CHATS.labels(provider, outcome).inc()
+        log.info("chat", outcome=outcome, code=code, provider=provider, model=model)
+        if run.current:
+            self._end(run.current, outcome, code)
 
-    async def _settle(self, entry: ledger.Entry, beginning: asyncio.Task[Sequence[LimitStanding]] | None) -> None:
+    def _end(self, running: RunningAttempt, outcome: Outcome, code: str) -> None:
+        """The end of one attempt: its slot is free, and its row is written."""
+        if not running.draining:
+            running.call.end()
+        name = f"settle {running.attempt.attempt_id}"
+        settling = asyncio.create_task(self._settle(running, outcome, code), name=name)
+        self._settling[settling] = running
+        settling.add_done_callback(self._settling.pop)
+
+    async def _settle(self, running: RunningAttempt, outcome: Outcome, code: str) -> None:
+        metrics.CHATS_UNSETTLED.inc()
+        try:
+            await running.drain()
+        finally:
+            running.call.end()
+            entry = running.meter.entry(running.attempt, outcome, code)
+            await self._record(entry, running.beginning)
+
+    async def _record(self, entry: ledger.Entry, beginning: asyncio.Task[Sequence[LimitStanding]] | None) -> None:
         deadline = Deadline.after(SETTLE_S_MAX, self._clock)
         recorded = False
-        metrics.CHATS_UNSETTLED.inc()
         try:
             if beginning:  # or its row could come after it was settled
                 await asyncio.gather(beginning, return_exceptions=True)

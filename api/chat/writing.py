@@ -18,7 +18,6 @@ from connectors.llm import (
     Delta,
     Done,
     Event,
-    Failed,
     Quoted,
     Started,
     Thought,
@@ -38,20 +37,35 @@ _CALLERS: dict[Kind, tuple[type[CallerError], str]] = {
 
 
 class AnswerWriter:
-    """Writes one answer from the events of one attempt."""
+    """Writes one answer from the events of its attempts, one after the other."""
 
-    def __init__(self, answer: Answer, attempt: Attempt, question: Question, meter: Meter, clock: Clock) -> None:
+    def __init__(self, answer: Answer, attempt: Attempt, question: Question, clock: Clock) -> None:
         self.answer = answer
         self.attempt = attempt
-        self.meter = meter
+        self._meter: Meter | None = None
         self._question = question
         self._clock = clock
-        # Brackets in JSON are lists, and in an answer that stands on no source they are the model's own.
-        cites = question.grounding is not None and question.prompt.form is None
-        self._check = CitationCheck([source.number for source in question.sources]) if cites else None
+        self._check = self._make_check()
+        self._began = False
+
+    @property
+    def meter(self) -> Meter:
+        """That of the newest attempt."""
+        assert self._meter, "no attempt was begun"
+        return self._meter
+
+    def turn_to(self, attempt: Attempt, meter: Meter, after: Failure | None) -> None:
+        """Another attempt writes from here on; `after` is what went wrong with the one before. What that one has shown
+        is void, and the readers are told."""
+        if after and self.answer.begun:
+            self.answer.append(schemas.Reset(after.kind, self.attempt.attempt_id))
+        self.attempt, self._meter = attempt, meter
+        self._check = self._make_check()
+        self._began = False
 
     def hear(self, event: Event) -> None:
-        """One event of the provider. Raises `TooLarge` when the answer is longer than its bound."""
+        """One event of the provider; not `Failed`, since another one may be asked. Raises `TooLarge` when the answer is
+        longer than its bound."""
         if isinstance(event, Started):
             self.meter.model = event.model or self.meter.model
         elif isinstance(event, Delta):
@@ -72,8 +86,6 @@ class AnswerWriter:
             self._tell(schemas.ToolCallDelta(event.index, event.arguments))
         elif isinstance(event, TokenUsage):
             self.meter.usage(event)
-        elif isinstance(event, Failed):
-            self.fail(self._blame(event.failure))
         elif isinstance(event, Done):
             self._finish(event)
 
@@ -86,7 +98,14 @@ class AnswerWriter:
             self.answer.append(problems.problem_of(error, self.attempt.path, self.attempt.request_id))
         self.answer.end(error)
 
-    def _blame(self, failure: Failure) -> AdriaticError:
+    def _make_check(self) -> CitationCheck | None:
+        """None where brackets are no citations: in JSON they are lists, and in an answer that stands on no source they
+        are the model's own."""
+        if self._question.grounding is None or self._question.prompt.form is not None:
+            return None
+        return CitationCheck([source.number for source in self._question.sources])
+
+    def read_error(self, failure: Failure) -> AdriaticError:
         """The error of a failure. Where the caller wrote the conversation, what a provider refuses is theirs to mend;
         where we did, it is not."""
         error = failure.error()
@@ -100,7 +119,7 @@ class AnswerWriter:
         return self._check.finish() if self._check else ""
 
     def _show(self, text: str) -> None:
-        if not self.answer.begun:
+        if not self._began:
             self._begin()
         if text:
             self.answer.append(schemas.TextDelta(text))
@@ -111,7 +130,8 @@ class AnswerWriter:
         self.answer.append(event)
 
     def _begin(self) -> None:
-        """The first content: from here on the response has begun."""
+        """The first content of an attempt: from here on the response has begun."""
+        self._began = True
         found, attempt = self._question.grounding, self.attempt
         self.answer.append(
             schemas.Start(

@@ -102,7 +102,8 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 Event = Started | Delta | Quoted | Thought | CallBegun | CallPiece | TokenUsage | Done | Failed
-"""What begins an answer is the first of `Delta`, `Quoted`, `Thought` and `CallBegun`: content."""
+CONTENT = (Delta, Quoted, Thought, CallBegun)
+"""What begins an answer is the first of these."""
 
 
 class Provider(Protocol):

@@ -160,6 +160,61 @@ def test_the_home_is_the_nearest_one_above(home: Path, monkeypatch: pytest.Monke
     assert settings.find_home() == home
 
 
+MODELS = """
+[llm.keys]
+one = "secret-1"
+
+[[llm.models]]
+name = "good"
+fallbacks = ["fast"]
+
+[[llm.models.targets]]
+provider = "anthropic"
+model = "large"
+key = "one"
+
+[[llm.models]]
+name = "fast"
+
+[[llm.models.targets]]
+provider = "openai"
+model = "small"
+"""
+
+
+def test_models_come_from_the_file_and_their_keys_from_the_environment(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home.parent / "adriatic.toml").write_text(MODELS)
+    monkeypatch.setenv("ADRIATIC_LLM__KEYS", '{"one": "secret-2"}')
+    llm = load().llm
+    assert [model.name for model in llm.models] == ["good", "fast"]
+    first = llm.for_target(llm.models[0].targets[0])
+    assert (first.provider, first.model, first.api_key.get_secret_value()) == ("anthropic", "large", "secret-2")
+    assert "secret" not in str(llm)
+
+
+@pytest.mark.parametrize(
+    ("said", "instead", "fault"),
+    [
+        ('"fast"]', '"slow"]', "falls back to slow"),
+        ('name = "fast"', 'name = "good"', "the same name"),
+        ('key = "one"', 'key = "two"', "llm.keys has no two"),
+        ('key = "one"', "", "needs llm.api_key"),
+        ('model = "small"', "", "needs llm.model"),
+        ('"small"\n', '"small"\nname = "anthropic/large"\n', "two different targets"),
+        ("[llm.keys]", '[llm]\nmodel = "m"\n[llm.keys]', "say it in one way"),
+        ('name = "fast"', 'name = "fast"\nweigth = 1', "weigth"),
+    ],
+)
+def test_models_that_do_not_fit_together_are_refused(home: Path, said: str, instead: str, fault: str) -> None:
+    assert said in MODELS
+    (home.parent / "adriatic.toml").write_text(MODELS.replace(said, instead))
+    with pytest.raises(Misconfigured) as caught:
+        load()
+    assert fault in caught.value.detail
+
+
 @pytest.mark.parametrize(
     ("given", "missing"),
     [

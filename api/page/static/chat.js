@@ -165,6 +165,7 @@ class Turn {
     if (type === "start") this.#started(data);
     else if (type === "sources") for (const source of data.sources) this.#sources.set(source.number, source);
     else if (type === "delta") { this.#text += data.text; this.#frame ||= requestAnimationFrame(() => this.#show()); }
+    else if (type === "reset") this.restart();
     else if (type === "citations") this.#cited(data);
     else if (type === "done") { this.ended = true; this.slots.state.textContent = `${this.#began}${FINISHES[data.finish] ?? ""}`; }
     else if (type === "usage") this.#used(data);

@@ -484,7 +484,8 @@ async def test_nobody_changes_the_ledger(fresh_database: Settings, corpus: Corpu
     [
         ({"question": ""}, "question"),
         ({"question": "x", "sources": 99}, "sources"),
-        ({"question": "x", "model": "other"}, "model"),
+        ({"question": "x", "engine": "other"}, "engine"),
+        ({"question": "x", "on_failure": "other"}, "on_failure"),
     ],
 )
 async def test_what_is_not_a_question(fresh_database: Settings, body: dict[str, Any], says: str) -> None:

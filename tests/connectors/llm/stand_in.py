@@ -45,7 +45,7 @@ class StandIn(FakeLlm):
         self.asked.set()
         question = FakeQuestion(name_dialect(request.path), "stand-in", 0)
         body = json.dumps(self.body).encode()
-        return question, Reply("stand-in", self.status, self.headers, body, [*self._steps()])
+        return question, Reply("stand-in", self.status, self.headers, body, self._steps())
 
     def end(self, bill: Bill, outcome: Outcome) -> None:
         super().end(bill, outcome)
