@@ -1,8 +1,9 @@
 """The models that a caller can name.
 
-Owns the list. `adriatic` is the first configured model with the tenant's own sources: the last question of a conversation is
-searched for, and the answer stands on what is found, with citations that are checked. By its own name a configured
-model gets the conversation as it stands. Without a model nobody can: what quotes passages has no conversation.
+Owns the list. `adriatic` is the first configured model with the tenant's own sources: the last question of a
+conversation is searched for, and the answer stands on what is found, with citations that are checked. By its own name a
+configured model gets the conversation as it stands. Without a model nobody can: what quotes passages has no
+conversation.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER
 from api.adrs.schemas import TAG_CHARS_MAX
 from api.auth.issuer import LocalIssuer
 from api.tenants import service as tenants
+from connectors.llm.sse import SseDecoder
 from runtime.ids import new_id
 from runtime.settings import Settings
 from tests import databases
@@ -147,6 +148,12 @@ class Furniture:
         wanted = {"level": "key", "subject": "web", "period": "day", "limit_micro_usd": 10**9}
         return str(self.make("PUT", "/v1/budgets", json=wanted)["budget_id"])
 
+    def answer(self) -> tuple[str, str]:
+        """An answer, and its conversation."""
+        told = self._http.post("/v1/chat/stream", json={"question": "Why a log?"})
+        start = json.loads(next(SseDecoder().feed(told.content)).data)
+        return start["answer_id"], start["session_id"]
+
     def asset(self) -> tuple[str, str]:
         found = re.search(r"/assets/([0-9a-f]+)/([\w.-]+)", self._http.get("/").text)
         assert found, "the page names its files"
@@ -182,6 +189,8 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         "import_id": lambda: furniture.once("import", furniture.import_),
         "document_id": lambda: furniture.once("document", furniture.document),
         "budget_id": furniture.budget,
+        "answer_id": lambda: furniture.answer()[0],
+        "session_id": lambda: furniture.answer()[1],
         "feed": furniture.passing_feed if operation == "deleteFeed" else furniture.feed,
         "key_id": furniture.key,
         "digest": lambda: furniture.asset()[0],

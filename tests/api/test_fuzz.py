@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from connectors.llm.sse import SseDecoder
 from tests.api.world import Caller, World
 
 pytestmark = pytest.mark.stack
@@ -105,7 +106,11 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     feed = await tenant.post("/v1/feeds", {"slug": "x"})
     budget = await tenant.put("/v1/budgets", {"level": "org", "period": "day", "limit_micro_usd": 10**9})
     document = await tenant.request("POST", "/v1/documents", files={"file": ("x.txt", b"x")})
+    answer = await tenant.post("/v1/chat/stream", {"question": "What is x?"})
+    start = json.loads(next(SseDecoder().feed(answer.content)).data)
     return {
+        "answer_id": start["answer_id"],
+        "session_id": start["session_id"],
         "adr_id": adr["adr_id"],
         "import_id": started.json()["import_id"],
         "job_id": job.json()["job_id"],

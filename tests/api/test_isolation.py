@@ -15,6 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
+from connectors.llm.sse import SseDecoder
 from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
 from tests.api.world import Caller, World, running
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.stack
 
 METHODS = ("get", "post", "put", "patch", "delete")
 UPLOAD = "multipart/form-data"
-IDS = ("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id")
+IDS = ("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id")
 
 
 class Household:
@@ -74,7 +75,11 @@ class Household:
         )
         made = await caller.post("/v1/feeds", {"slug": f"feed{word}", "name": word})
         await caller.post(f"/v1/feeds/feed{word}", {"items": [{"id": word, "version": 1, "text": word}]})
+        answer = await caller.post("/v1/chat/stream", {"question": f"What is {word}?"})
+        start = json.loads(next(SseDecoder().feed(answer.content)).data)
         self.path |= {
+            "answer_id": start["answer_id"],
+            "session_id": start["session_id"],
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
             "job_id": job.json()["job_id"],
@@ -175,8 +180,8 @@ async def state_of(world: World, household: Household) -> str:
         tables = await admin.fetch(
             "select table_schema || '.' || table_name as name from information_schema.columns "
             "where column_name = 'tenant_id' and table_schema in ('app', 'mv') "
-            # Asking is recorded, in the asker's own ledger.
-            "and table_name <> 'usage_events' order by 1"
+            # Asking is recorded, in the asker's own ledger and conversations.
+            "and table_name not in ('usage_events', 'attempts', 'answers', 'answer_parts') order by 1"
         )
         for table in tables:
             rows += await admin.fetch(
