@@ -40,7 +40,7 @@ from connectors.llm.routing.router import Candidates, EndpointCall, LlmRouter
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.deadline import Deadline, backoff_s
-from runtime.errors import AdriaticError, DependencyUnavailable, OperatingError, RateLimited, Stopped
+from runtime.errors import AdriaticError, Conflict, DependencyUnavailable, OperatingError, RateLimited, Stopped
 from runtime.ids import new_id
 from runtime.logs import get_logger
 from runtime.settings import LimitSettings, LlmSettings
@@ -290,7 +290,7 @@ class AnswerSupervisor:
                     await ledger.settle(self._database, entry)
                     recorded = True
                     return
-                except DependencyUnavailable:
+                except (DependencyUnavailable, Conflict):  # away, or somebody else's transaction came first
                     if deadline.passed:
                         return
                 await asyncio.sleep(pause_s)

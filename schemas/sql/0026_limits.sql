@@ -12,8 +12,8 @@ create table app.limit_uses (
 call app.protect('app.limit_uses');
 grant select, insert, update on app.limit_uses to adriatic_api, adriatic_flows;
 
--- Tokens are counted where an attempt is settled, whoever settles it, in the same transaction. In the order of the key, so that no two
--- transactions wait for each other.
+-- Tokens are counted where an attempt is settled, whoever settles it, in the same transaction. The tenant's rows come first: whoever
+-- settles many attempts of it has all others wait there, where they hold nothing yet.
 create function app.count_used_tokens() returns trigger
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -25,7 +25,7 @@ begin
     from (values ('key:' || new.key_id), ('tenant'), ('user:' || new.user_id)) as s (subject)
     cross join (values ('day'), ('month')) as w (time_window)
     where s.subject is not null
-    order by s.subject, w.time_window
+    order by s.subject <> 'tenant', s.subject, w.time_window
     on conflict (tenant_id, subject, unit, time_window) do update
     set
         used = excluded.used + case when u.window_start = excluded.window_start then u.used else 0 end,

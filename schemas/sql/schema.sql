@@ -479,7 +479,7 @@ begin
     from (values ('key:' || new.key_id), ('tenant'), ('user:' || new.user_id)) as s (subject)
     cross join (values ('day'), ('month')) as w (time_window)
     where s.subject is not null
-    order by s.subject, w.time_window
+    order by s.subject <> 'tenant', s.subject, w.time_window
     on conflict (tenant_id, subject, unit, time_window) do update
     set
         used = excluded.used + case when u.window_start = excluded.window_start then u.used else 0 end,

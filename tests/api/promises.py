@@ -229,6 +229,8 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         furniture.once("adr", furniture.adr)
         filters["log"] = "main"  # the filter takes logs that there are
     if isinstance(case.body, dict):
+        if "tools" in case.body and "\\u0000" in json.dumps(case.body["tools"]):
+            del case.body["tools"]  # names within a schema have no pattern
         if "model" in case.body and furniture.chance.randrange(2):
             case.body["model"] = "adriatic"  # others are not found
         case.body.pop("expected_version", None)

@@ -218,6 +218,19 @@ async def test_a_caller_names_a_model(fresh_database: Settings, corpus: Corpus) 
         assert "model can be m" in refused.json()["hint"]
 
 
+async def test_clients_of_other_protocols_name_models_too(fresh_database: Settings, corpus: Corpus) -> None:
+    async with serving(fresh_database, corpus) as bench:
+        fail_by(bench.servers[0], "500")
+        bench.servers[1].script = WHOLE
+        listed = (await bench.caller.get("/v1/models")).json()
+        assert [card["id"] for card in listed["data"]] == ["adriatic", "m"]
+        question = {"model": "m", "messages": [{"role": "user", "content": "Why?"}]}
+        answer = await bench.caller.post("/v1/chat/completions", question)
+        assert answer.json()["choices"][0]["message"]["content"] == "It fails [1]."
+        assert [len(server.requests) for server in bench.servers] == [1, 1]
+        await ledger(bench.world, bench.caller, 2)
+
+
 async def test_in_the_middle_the_answer_ends(fresh_database: Settings, corpus: Corpus) -> None:
     async with serving(fresh_database, corpus) as bench:
         first, second = bench.servers

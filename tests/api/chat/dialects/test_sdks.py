@@ -194,10 +194,11 @@ async def fail_openai(sdk: openai.AsyncOpenAI, provider: StandIn) -> None:
     assert stranger.value.code == "invalid_api_key"
     assert len(provider.requests) == asked
 
-    refuse(provider, 429, "rate_limit_exceeded", **{"retry-after": "7"})
+    refuse(provider, 429, "rate_limit_exceeded", **{"retry-after": "1"})
     with pytest.raises(openai.RateLimitError) as limited:
         await create(model=MODEL, messages=QUESTION, stream=True)
-    assert limited.value.response.headers["retry-after"] == "7"
+    assert limited.value.response.headers["retry-after"] == "1"
+    await asyncio.sleep(1.1)  # nobody asks the provider before that
     refuse(provider, 400, "invalid_request_error")
     with pytest.raises(openai.BadRequestError, match="because of invalid_request_error"):
         await create(model=MODEL, messages=QUESTION)
@@ -295,10 +296,11 @@ async def fail_anthropic(sdk: anthropic.AsyncAnthropic, provider: StandIn) -> No
     with pytest.raises(anthropic.BadRequestError, match="max_tokens"):
         await create(model=MODEL, max_tokens=0, messages=QUESTION)
 
-    refuse(provider, 429, "rate_limit_exceeded", **{"retry-after": "7"})
+    refuse(provider, 429, "rate_limit_exceeded", **{"retry-after": "1"})
     with pytest.raises(anthropic.RateLimitError) as limited:
         await create(model=MODEL, max_tokens=9, messages=QUESTION, stream=True)
-    assert limited.value.response.headers["retry-after"] == "7"
+    assert limited.value.response.headers["retry-after"] == "1"
+    await asyncio.sleep(1.1)  # nobody asks the provider before that
     refuse(provider, 400, "context_length_exceeded")
     with pytest.raises(anthropic.APIStatusError) as long:
         await create(model=MODEL, max_tokens=9, messages=QUESTION)
