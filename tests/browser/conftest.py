@@ -230,6 +230,7 @@ def house(stack: Settings, template_database: str, tmp_path_factory: pytest.Temp
         variables = {
             "ADRIATIC_LLM__PROVIDER": "anthropic",
             "ADRIATIC_LLM__MODEL": "claude-test-1",
+            "ADRIATIC_LIMITS__NEW_USER_REQUESTS": "0",
             "ADRIATIC_LLM__API_KEY": "key",
             "ADRIATIC_LLM__BASE_URL": provider.url,
         }

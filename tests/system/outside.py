@@ -66,6 +66,7 @@ class Outside:
         return (
             f'[embedder]\nkind = "openai"\nbase_url = "{url}"\nmodel = "words"\ndimension = {DIMENSION}\n'
             f"timeout_s = {EMBED_S}\n"
+            "[limits]\nnew_user_requests = 0\n"
             f'[llm]\nprovider = "openai"\nbase_url = "{url}"\nmodel = "some-model"\napi_key = "key"\n'
             f"first_token_s = {FIRST_TOKEN_S}\n"
         )
