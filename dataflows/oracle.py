@@ -90,7 +90,7 @@ def flow_of(view: str) -> str:
 def _snapshot(
     settings: Settings, wait: Deadline | None, report: VerifyReport, compared: Collection[str]
 ) -> Iterator[Connection]:
-    with translate(), connect(settings.postgres, name="adriatic-verify") as connection:
+    with translate(), connect(settings.postgres, "verify", name="adriatic-verify") as connection:
         connection.autocommit = True
         report.lsn = read_position(connection)
         if wait is not None:

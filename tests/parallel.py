@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from runtime.settings import Settings
     from tests.copies import Copy
 
-WORKERS_PER_CORE = 2
-"""Tests wait for processes that need the cores themselves: with more nothing is sooner, and each wait is longer."""
+WORKERS_PER_CORE = 1.5
+"""Tests wait for processes that need the cores themselves: with more nothing is sooner, and each wait is longer. With
+two, a run kept the cores busy from its beginning to its end, and what waits for seconds waited for minutes."""
 WORKERS_MIN, WORKERS_MAX = 2, 6
 """At most: each has connections of its own to a server that takes a hundred."""
 WORKER_BYTES = 2_000_000_000

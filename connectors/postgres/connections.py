@@ -16,7 +16,7 @@ from connectors.postgres.errors import translate
 from runtime.settings import PostgresSettings, Role
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-Use = Literal["flow", "watch", "capture", "wal", "migrate", "probe"]
+Use = Literal["flow", "watch", "capture", "wal", "migrate", "probe", "verify"]
 
 CONNECT_S_MAX: Final = 5
 """One attempt to connect. A server on the way up refuses at once; only a black hole takes this long."""
@@ -58,6 +58,8 @@ SESSIONS: Final[Mapping[Use, SessionBounds]] = {
             "idle_session_timeout": "0",
         },
     ),
+    # It reads whole views in one snapshot, and computes vectors anew between two statements, minutes of a busy machine.
+    "verify": SessionBounds(statement_ms=600_000, idle_in_transaction_ms=1_800_000),
     # A migration may rewrite a table; each sets its own bound on locks.
     "migrate": SessionBounds(statement_ms=0),
     # The supervisor asks every few seconds.

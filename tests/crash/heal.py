@@ -21,7 +21,7 @@ import click
 
 from tests.copies import Copy, running_copy
 from tests.crash import checks
-from tests.crash.healing import Kind, Trial, run
+from tests.crash.healing import WELL_S_MAX, Kind, Trial, run
 from tests.crash.ring import made_tenant
 from tests.crash.running import Hits
 from tests.crash.schedule import SUPERVISOR
@@ -38,14 +38,16 @@ def heal(
     trials: Sequence[tuple[str, Kind]],
     seconds: float,
     say: Callable[[Trial], None] = lambda _: None,
+    promised_s: float = WELL_S_MAX,
 ) -> Iterator[str]:
-    """Each trial in turn on a copy that runs, and at the end what is wrong, of all of them."""
+    """Each trial in turn on a copy that runs, and at the end what is wrong, of all of them. All must be well again
+    `promised_s` after each."""
     world = World(copy.settings, copy.environment)
     hits = Hits(copy)
     with made_tenant(world) as tenant:
         for part, kind in trials:
             eventually("all is well before", world.is_well, READY_S_MAX)
-            trial = run(hits, world, tenant, part, kind, seconds)
+            trial = run(hits, world, tenant, part, kind, seconds, promised_s)
             say(trial)
             yield from (f"{part} {kind}: {problem}" for problem in trial.problems)
         yield from checks.guarded(checks.healed(world), "health")

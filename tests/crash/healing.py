@@ -243,8 +243,11 @@ def _fresh(pipeline: Pipeline) -> dict[str, Span]:
 # --- one trial ------------------------------------------------------------------------------------------------------
 
 
-def run(hits: Hits, world: World, tenant: Tenant, part: str, kind: Kind, seconds: float) -> Trial:
-    """Hit `part`, and wait until all is well. A part that is stopped goes on after `seconds`."""
+def run(
+    hits: Hits, world: World, tenant: Tenant, part: str, kind: Kind, seconds: float, promised_s: float = WELL_S_MAX
+) -> Trial:
+    """Hit `part`, and wait until all is well, which must be within `promised_s`. A part that is stopped goes on after
+    `seconds`."""
     trial = Trial(part, kind)
     letters = world.dead_letters()
     prefix = f"{part} {kind} {time.time():.0f}".replace("/", " ")
@@ -261,13 +264,16 @@ def run(hits: Hits, world: World, tenant: Tenant, part: str, kind: Kind, seconds
             if is_part and not attendance.is_there:
                 trial.problems.append("nobody took its place")
         seen.stop_writing()
-        _await(lambda: not seen.missing, WELL_S_MAX)
+        _await(lambda: not seen.missing, promised_s)
     trial.lasted_s = over_at - hit_at
     trial.away_s = sum(span.ends - span.begins for span in attendance.spans)
     trial.writes, trial.asked = len(seen.writes), len(seen.said)
-    trial.seen_s = seconds_until_seen(seen.said, hit_at, over_at + WELL_S_MAX)
+    trial.seen_s = seconds_until_seen(seen.said, hit_at, over_at + promised_s)
     trial.well_s = seconds_until_well(seen.said, over_at)
-    trial.problems += [*seen.problems, *_judge(part, trial, seen, attendance.spans if is_part else (), over_at)]
+    trial.problems += [
+        *seen.problems,
+        *_judge(part, trial, seen, attendance.spans if is_part else (), over_at, promised_s),
+    ]
     if (more := world.dead_letters() - letters) != 0:
         trial.problems.append(f"{more} dead letters")
     return trial
@@ -287,12 +293,14 @@ def _hit(hits: Hits, victims: Sequence[psutil.Process], part: str, kind: Kind, s
             signal_all(victims, signal.SIGCONT)
 
 
-def _judge(part: str, trial: Trial, seen: Observers, away: Sequence[Span], over_at: float) -> Iterator[str]:
+def _judge(
+    part: str, trial: Trial, seen: Observers, away: Sequence[Span], over_at: float, promised_s: float
+) -> Iterator[str]:
     yield from _shortened(untrue_of_parts(seen.said, away, REPORT_STALE_S if part == SUPERVISOR else SEEN_S_MAX))
     yield from _shortened(untrue_of_views(seen.said, seen.writes))
-    if trial.well_s is None or trial.well_s > WELL_S_MAX:
+    if trial.well_s is None or trial.well_s > promised_s:
         late = "never" if trial.well_s is None else f"after {trial.well_s:.1f} s"
-        words = [each.words for each in seen.said if each.well is False and each.asked.ends > over_at + WELL_S_MAX]
+        words = [each.words for each in seen.said if each.well is False and each.asked.ends > over_at + promised_s]
         yield f"ok {late}: {words[0] if words else ''}"
     if missing := seen.missing:
         yield f"{len(missing)} of {len(seen.writes)} writes are not in every table: {missing[0]}"

@@ -92,20 +92,25 @@ async def test_what_is_remembered_needs_no_embedder() -> None:
 
 
 async def test_a_slow_embedder_is_given_up_and_its_threads_stay_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "EMBED_S_MAX", 0.05)
     monkeypatch.setattr(embedding, "WAITING_MAX", 2)
     moody, clock = Moody(), ManualClock()
     async with serving(moody, clock) as queries:
         await queries.embed(TENANT, "first")
         moody.gate.clear()
+        patience_s = embedding.EMBED_S_MAX
+        monkeypatch.setattr(embedding, "EMBED_S_MAX", 0.05)
         for text in ("a", "b"):
             with pytest.raises(DependencyUnavailable, match="longer than"):
                 await queries.embed(TENANT, text)
             clock.sleep(PAUSE_S)
         with pytest.raises(DependencyUnavailable, match="2 queries wait"):
             await queries.embed(TENANT, "c")
+        monkeypatch.setattr(embedding, "EMBED_S_MAX", patience_s)
         moody.gate.set()
-        await asyncio.sleep(0.05)
+        for _ in range(500):
+            if not queries._waiting:
+                break
+            await asyncio.sleep(0.01)
         await queries.embed(TENANT, "c")
 
 
