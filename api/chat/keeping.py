@@ -76,6 +76,8 @@ class Kept:
         """Somebody reads it through another process."""
         self.written = 0
         """Events that are in the table."""
+        self.noting: asyncio.Task[None] | None = None
+        """Writes the row that says that there is an answer."""
         self.writing = asyncio.Lock()
         """One part at a time: parts have no gap between them."""
 
@@ -110,16 +112,12 @@ class AnswerKeeper:
 
     async def begin(self, kept: Kept) -> None:
         """Note that there is an answer. Raises `DependencyUnavailable` when the database does not take it."""
-        attempt = kept.attempt
-        async with tenant_transaction(self._database, attempt.tenant_id) as connection:
-            await connection.execute(
-                _BEGIN,
-                *(attempt.tenant_id, kept.answer.answer_id, attempt.user_id, attempt.session_id, self._process_id),
-                kept.question,
-            )
         self._kept[kept.answer.answer_id] = kept
         if self._hearing is None or self._hearing.done():
             self._hearing = asyncio.create_task(self._hear(), name="calls of answers")
+        # A task of its own, since a statement is not to be cancelled: the row would stay without an end.
+        kept.noting = asyncio.create_task(self._note(kept), name=f"note {kept.answer.answer_id}")
+        await asyncio.shield(kept.noting)
 
     def end(self, kept: Kept) -> None:
         """Write down an answer that ended. Never waits; does nothing for one that never began."""
@@ -168,6 +166,15 @@ class AnswerKeeper:
             else:
                 kept.wanted = True
 
+    async def _note(self, kept: Kept) -> None:
+        attempt = kept.attempt
+        async with tenant_transaction(self._database, attempt.tenant_id) as connection:
+            await connection.execute(
+                _BEGIN,
+                *(attempt.tenant_id, kept.answer.answer_id, attempt.user_id, attempt.session_id, self._process_id),
+                kept.question,
+            )
+
     async def _write(self, kept: Kept, *, ended: bool) -> None:
         """Write down the events that are not in the table, and with the last of them that there are no more."""
         async with kept.writing:
@@ -191,6 +198,8 @@ class AnswerKeeper:
 
     async def _finish(self, kept: Kept) -> None:
         deadline = Deadline.after(KEEP_S_MAX, self._clock)
+        if kept.noting:  # or its row could come after it was ended
+            await asyncio.gather(kept.noting, return_exceptions=True)
         for pause_s in backoff_s():
             try:
                 await self._write(kept, ended=True)
