@@ -15,7 +15,7 @@ from api.chat.ledger import Attempt, Meter
 from api.chat.limits import LimitStanding
 from api.chat.writing import AnswerWriter
 from api.spend.purse import Purse
-from connectors.llm import Delta, Event, Failed, Quoted, Started, Thought, TokenUsage
+from connectors.llm import Event, Failed
 from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
 from connectors.llm.routing.router import EndpointCall
@@ -87,11 +87,7 @@ class RunningAttempt:
 
     def _count(self, event: Event) -> bool:
         """What is for the bill alone; False beyond the bound."""
-        if isinstance(event, Started):
-            self.meter.model = event.model or self.meter.model
-        elif isinstance(event, TokenUsage):
-            self.meter.usage(event)
-        elif isinstance(event, Delta | Quoted | Thought):
-            self.meter.text(event.text)
-            self._drained_bytes += len(event.text.encode())
+        before = self.meter.written_bytes
+        self.meter.hear(event)
+        self._drained_bytes += self.meter.written_bytes - before
         return self._drained_bytes <= DRAIN_BYTES_MAX

@@ -19,7 +19,17 @@ from api.chat.limits import LimitStanding, UseLimits
 from api.chat.schemas import UsageSource
 from api.db import Database, tenant_transaction
 from api.spend.purse import Purse
-from connectors.llm import BYTES_PER_TOKEN, Tokens, TokenUsage
+from connectors.llm import (
+    BYTES_PER_TOKEN,
+    CallPiece,
+    Delta,
+    Event,
+    Quoted,
+    Started,
+    Thought,
+    Tokens,
+    TokenUsage,
+)
 from connectors.llm.prices import Price
 from runtime import metrics
 from runtime.clock import Clock
@@ -130,6 +140,17 @@ class Meter:
     def ask(self) -> None:
         """Note that from here on the provider may charge."""
         self._asked = True
+
+    def hear(self, event: Event) -> None:
+        """Count one event of the provider."""
+        if isinstance(event, Started):
+            self.model = event.model or self.model
+        elif isinstance(event, Delta | Quoted | Thought):
+            self.text(event.text)
+        elif isinstance(event, CallPiece):
+            self.text(event.arguments)
+        elif isinstance(event, TokenUsage):
+            self.usage(event)
 
     def text(self, text: str) -> None:
         now_s = self._clock.monotonic()

@@ -17,7 +17,7 @@ import msgspec
 
 from api import problems
 from api.auth.users import Principal
-from api.chat.encoding import StoredEvent, decode_part, encode_part
+from api.chat.encoding import StoredEvent, decode_part, encode_part, store
 from api.db import Connection, Database, tenant_transaction
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.deadline import Deadline
@@ -188,8 +188,7 @@ class StoredCursor:
 
     def _tell_deleted(self) -> list[tuple[int, StoredEvent]]:
         self.at_end = True
-        (event,) = decode_part(encode_part([self._problem(Gone("the answer was deleted", hint="ask again"))]))
-        return [(self._number, event)]
+        return [(self._number, store(self._problem(Gone("the answer was deleted", hint="ask again"))))]
 
     def _problem(self, error: AdriaticError) -> problems.Problem:
         return problems.problem_of(error, self._path, self._request_id)

@@ -19,9 +19,7 @@ from connectors.llm import (
     Done,
     Event,
     Quoted,
-    Started,
     Thought,
-    TokenUsage,
 )
 from connectors.llm.failures import Failure, Kind
 from runtime import metrics
@@ -66,26 +64,19 @@ class AnswerWriter:
     def hear(self, event: Event) -> None:
         """One event of the provider; not `Failed`, since another one may be asked. Raises `TooLarge` when the answer is
         longer than its bound."""
-        if isinstance(event, Started):
-            self.meter.model = event.model or self.meter.model
-        elif isinstance(event, Delta):
-            self.meter.text(event.text)
+        self.meter.hear(event)
+        if isinstance(event, Delta):
             self._show(self._check.feed(event.text) if self._check else event.text)
         elif isinstance(event, Quoted):
-            self.meter.text(event.text)
             if self._check:
                 self._check.quote(event.number)
             self._show(self._let_go() + event.text)
         elif isinstance(event, Thought):
-            self.meter.text(event.text)
             self._tell(schemas.ReasoningDelta(event.text, event.signature))
         elif isinstance(event, CallBegun):
             self._tell(schemas.ToolCallStart(event.index, event.call_id, event.name))
         elif isinstance(event, CallPiece):
-            self.meter.text(event.arguments)
             self._tell(schemas.ToolCallDelta(event.index, event.arguments))
-        elif isinstance(event, TokenUsage):
-            self.meter.usage(event)
         elif isinstance(event, Done):
             self._finish(event)
 

@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from connectors.http_errors import REASON_CHARS_MAX
-from connectors.llm import CallBegun, Delta, Done, Event, Failed, Quoted, Thought
+from connectors.llm import CONTENT, Done, Event, Failed
 from connectors.llm.failures import Failure, read_exception
 from connectors.llm.prompts import Prompt
 from connectors.llm.sse import ServerEvent, SseDecoder
@@ -26,8 +26,6 @@ from runtime.clock import Clock
 from runtime.deadline import Deadline
 from runtime.settings import LlmSettings
 
-_CONTENT = (Delta, Quoted, Thought, CallBegun)
-"""What begins an answer."""
 TOKENS_MAX = 1_000_000_000
 """What one answer can have read or written. The largest models read some millions: who says more says nonsense, and
 nonsense in the books is worse than an estimate."""
@@ -124,7 +122,7 @@ class RemoteProvider(Generic[SomeSdk]):
                     async with asyncio.timeout(clocks.left_s):
                         part = await anext(parts, b"")
                     for event in [event for line in lines.feed(part) for event in decoder.decode(line)]:
-                        clocks.begun = clocks.begun or isinstance(event, _CONTENT)
+                        clocks.begun = clocks.begun or isinstance(event, CONTENT)
                         yield event
                         if isinstance(event, Done | Failed):
                             return
