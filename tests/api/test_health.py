@@ -104,7 +104,7 @@ async def test_it_heals_when_the_database_appears_and_when_it_is_migrated(stack:
             admin(f'create database "{postgres.database}"')
             await told("migrat")
             assert (await world.caller(new_id()).get("/v1/adrs")).status_code == 503
-            await asyncio.to_thread(provision, postgres, Deadline.after(60))
+            await asyncio.to_thread(provision, postgres, Deadline.after(databases.PROVISION_S_MAX))
             await told("none")
             tenant = await world.tenant()
             assert (await tenant.create())["number"] == 1

@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 
 VERSIONS = "adriatic.app.adr_versions"
 ADDED = 3
-BROKER_S = 30.0
-SLOT_S_MAX = 30.0
+BROKER_S = 120.0
+SLOT_S_MAX = 120.0
 """Until a reader that was told to end has let go, and another has not been quicker."""
 
 

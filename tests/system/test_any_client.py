@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from runtime.deadline import Deadline
-from tests.system.conftest import Tenant, World
+from tests.system.conftest import FINDABLE_MAX_S, Tenant, World
 
 pytestmark = pytest.mark.stack
 
@@ -31,7 +31,7 @@ def test_a_stock_avro_consumer_reads_the_versions_with_the_registry(world: World
     consumer.subscribe([topic])
     try:
         found = None
-        deadline = Deadline.after(60)
+        deadline = Deadline.after(FINDABLE_MAX_S)
         while found is None and not deadline.passed:
             message = consumer.poll(1.0)
             if message is None or message.error():

@@ -20,7 +20,7 @@ from connectors.registry import RegistryClient
 from connectors.replaceable import ReplaceableClient
 from runtime.errors import DependencyUnavailable
 from tests.copies import Copy
-from tests.crash.healing import WELL_S_MAX
+from tests.crash.healing import PATIENCE_S
 from tests.system.conftest import Tenant, World, eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.crash, pytest.mark.timeout(600)]
@@ -50,10 +50,10 @@ def test_every_client_that_lives_long_survives_its_server(world: World, system_c
         for part in ("registry", "kafka", "postgres"):
             before = system_copy.process(part)
             before.send_signal(signal.SIGKILL)
-            eventually(f"{part} is back", lambda: _is_ready(world, part, before.pid), WELL_S_MAX)  # noqa: B023
+            eventually(f"{part} is back", lambda: _is_ready(world, part, before.pid), PATIENCE_S)  # noqa: B023
             for name, ask in asked.items():
-                eventually(f"{name} answers after {part} died", lambda: _answers(ask), WELL_S_MAX)  # noqa: B023
-        eventually("all is well", world.is_well, WELL_S_MAX)
+                eventually(f"{name} answers after {part} died", lambda: _answers(ask), PATIENCE_S)  # noqa: B023
+        eventually("all is well", world.is_well, PATIENCE_S)
 
 
 def _answers(ask: Callable[[], Any]) -> bool:

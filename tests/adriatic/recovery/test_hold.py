@@ -15,8 +15,7 @@ from runtime.errors import DependencyUnavailable
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import Settings
-
-SOON_S = 10.0
+from tests.patience import PATIENCE_S
 
 
 class World:
@@ -70,7 +69,7 @@ def test_a_process_waits_for_its_turn_and_says_why(world: World, life: Lifecycle
         assert waiting.is_alive()
     assert "step copy" in life.health.report()["reasons"]["recovery"]
     world.step = "catch-up"
-    waiting.join(SOON_S)
+    waiting.join(PATIENCE_S)
     assert not waiting.is_alive()
     assert "recovery" not in life.health.report()["reasons"]
 
@@ -82,7 +81,7 @@ def test_a_database_that_is_away_is_waited_for(world: World, life: Lifecycle) ->
     while "postgres" not in life.health.report()["reasons"]:
         assert waiting.is_alive()
     world.away = False
-    waiting.join(SOON_S)
+    waiting.join(PATIENCE_S)
     assert not waiting.is_alive()
 
 

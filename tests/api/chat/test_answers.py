@@ -16,7 +16,7 @@ from connectors.llm.sse import SseDecoder
 from runtime.errors import DependencyUnavailable, TooLarge
 from runtime.ids import new_id
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def delta(number: int) -> TextDelta:

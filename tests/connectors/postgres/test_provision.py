@@ -20,6 +20,7 @@ from runtime.deadline import Deadline
 from runtime.errors import DependencyUnavailable, Halted, Unprepared
 from runtime.settings import PostgresSettings, Settings
 from schemas import migrations
+from tests import databases
 
 NOWHERE = PostgresSettings(host="127.0.0.1", port=1)
 
@@ -73,20 +74,20 @@ def empty(stack: Settings) -> Iterator[PostgresSettings]:
 
 @pytest.mark.stack
 def test_from_nothing_to_a_migrated_database_and_again(empty: PostgresSettings) -> None:
-    first = provision(empty, Deadline.after(60))
+    first = provision(empty, Deadline.after(databases.PROVISION_S_MAX))
     assert first.created
     assert first.applied == [migration.title for migration in migrations.load()]
-    second = provision(empty, Deadline.after(60))
+    second = provision(empty, Deadline.after(databases.PROVISION_S_MAX))
     assert not second.created
     assert second.applied == []
     assert second.version == first.version == len(first.applied)
-    assert provision(empty, Deadline.after(60), bootstrap=False) == second
+    assert provision(empty, Deadline.after(databases.PROVISION_S_MAX), bootstrap=False) == second
 
 
 @pytest.mark.stack
 def test_several_at_once_end_with_one_database(empty: PostgresSettings) -> None:
     with ThreadPoolExecutor(3) as pool:
-        reports = list(pool.map(lambda _: provision(empty, Deadline.after(60)), range(3)))
+        reports = list(pool.map(lambda _: provision(empty, Deadline.after(databases.PROVISION_S_MAX)), range(3)))
     assert sum(report.created for report in reports) == 1
     applied = [title for report in reports for title in report.applied]
     assert sorted(applied) == [migration.title for migration in migrations.load()]
@@ -94,7 +95,7 @@ def test_several_at_once_end_with_one_database(empty: PostgresSettings) -> None:
 
 @pytest.mark.stack
 def test_our_roles_have_no_more_rights_than_they_need(empty: PostgresSettings) -> None:
-    provision(empty, Deadline.after(60))
+    provision(empty, Deadline.after(databases.PROVISION_S_MAX))
     with psycopg.connect(empty.dsn("admin")) as connection:
         rows = connection.execute(
             "select rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication from pg_roles "
