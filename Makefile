@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make up` and `make test`. Needs make, git and a Python; gets everything else by itself.
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status check format test api-check bench crash simulate heal docs lock
+.PHONY: help up down reset status check format test api-check bench bench-chat crash simulate heal docs lock
 
 # uv from the PATH, else a copy of our own, pinned by hash.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -44,6 +44,9 @@ test: $(READY)  ## run all tests; starts what they need (ARGS="-k word": some of
 
 api-check: $(READY)  ## ask the API what its document says, at length (ARGS="--cases 100 --seconds 3600 --seed 7")
 	@$(BIN)/python -m tests.api.promises $(ARGS)
+
+bench-chat: $(READY)  ## what our gateway adds to a model's answers, beside LiteLLM's proxy (ARGS="--quick")
+	@$(BIN)/python -m bench.gateway $(ARGS)
 
 bench: $(READY)  ## measure the running system: latency, throughput, memory, start times
 	@$(BIN)/python -m bench $(ARGS)

@@ -61,6 +61,20 @@ _DIED = (
 )
 
 
+REFUSED = "AD"
+"""How the codes begin by which our own functions in the database refuse."""
+
+
+class CallRefused(Exception):
+    """A function in the database refuses what was asked of it, and has done nothing. `code`: its SQLSTATE; `detail`:
+    JSON, as the function says."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+
+
 @contextmanager
 def translate_for_caller() -> Iterator[None]:
     """Turn asyncpg's exceptions into ours. What a service catches itself (a unique violation) does not get here."""
@@ -90,6 +104,11 @@ async def _send_vectors_in_binary(connection: Any) -> None:
         await register_vector(connection)
 
 
+async def _keep(_connection: Any) -> None:
+    """Nothing outlives a transaction that would have to be reset: the tenant and time-outs are set for its length, and
+    nobody listens, locks or declares beyond it. asyncpg would ask the server all the same, each time."""
+
+
 class Database:
     """A bounded pool of connections of one role. `open` needs no server; the first use does."""
 
@@ -109,6 +128,7 @@ class Database:
             command_timeout=COMMAND_S_MAX,
             server_settings=_SESSION,
             init=_send_vectors_in_binary,
+            reset=_keep,
         )
 
     async def close(self) -> None:
@@ -148,16 +168,13 @@ class Database:
         statement; nothing is done by then, so the next connection is taken instead of failing the caller.
         """
         assert self._pool is not None, "used before `open` or after `close`"
+        assert isinstance(tenant_id, UUID), "it becomes a part of a statement"
         deadline = Deadline.after(ACQUIRE_S_MAX)
         for tries_left in range(self._connections_max, -1, -1):
             connection = await self._pool.acquire(timeout=deadline.left_s)
             try:
-                transaction = connection.transaction(
-                    isolation="repeatable_read" if read_only else "read_committed", readonly=read_only
-                )
                 try:
-                    await transaction.start()
-                    await connection.execute("select set_config('app.tenant_id', $1, true)", str(tenant_id))
+                    await connection.execute(_BEGIN[read_only] % tenant_id)
                 except _DIED:
                     connection.terminate()
                     if tries_left == 0 or deadline.passed:
@@ -171,14 +188,39 @@ class Database:
                     yield connection
                 except BaseException:
                     if not connection.is_closed():
-                        await transaction.rollback()
+                        await connection.execute("rollback")
                     raise
-                await transaction.commit()
+                await connection.execute("commit")
                 if committed:
                     await committed(connection)
                 return
             finally:
                 await self._pool.release(connection)
+
+    async def call(self, statement: str, *values: Any) -> Any:
+        """The first row of one statement that is a transaction by itself, and says by itself whose rows it writes: one
+        round trip. It is asked again when its connection had died, so it must be one that may come twice.
+
+        Raises `CallRefused` for what the statement itself refuses.
+        """
+        assert self._pool is not None, "used before `open` or after `close`"
+        deadline = Deadline.after(ACQUIRE_S_MAX)
+        with translate_for_caller():
+            for tries_left in range(self._connections_max, -1, -1):
+                connection = await self._pool.acquire(timeout=deadline.left_s)
+                try:
+                    return await connection.fetchrow(statement, *values)
+                except _DIED:
+                    connection.terminate()
+                    if tries_left == 0 or deadline.passed:
+                        raise
+                except asyncpg.PostgresError as error:
+                    if str(error.sqlstate).startswith(REFUSED):
+                        raise CallRefused(str(error.sqlstate), error.detail or "") from None
+                    raise
+                finally:
+                    await self._pool.release(connection)
+        raise AssertionError("the last try returns or raises")
 
     def single(self) -> AbstractAsyncContextManager[Connection]:
         """A connection outside the pool, for probes, which must not depend on how busy the pool is."""
@@ -247,6 +289,24 @@ def to_struct(row: Mapping[str, Any], wanted: type[Row], *json_columns: str) -> 
     return msgspec.convert(values, wanted)
 
 
+@asynccontextmanager
+async def savepoint(connection: Connection) -> AsyncIterator[None]:
+    """What the block does, all or nothing, within the transaction that `connection` is in. One at a time."""
+    await connection.execute("savepoint block")
+    try:
+        yield
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("rollback to savepoint block")
+        raise
+    await connection.execute("release savepoint block")
+
+
+_BEGIN = {
+    read_only: f"begin {mode}; select set_config('app.tenant_id', '%s', true)"
+    for read_only, mode in ((True, "isolation level repeatable read read only"), (False, "read write"))
+}
+"""One round trip. The tenant is a UUID, so it needs no parameter, which two commands could not have."""
 _SESSION = {
     "application_name": "adriatic-api",
     "timezone": "UTC",

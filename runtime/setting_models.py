@@ -18,7 +18,7 @@ OnCancel = Literal["cancel", "drain"]
 
 IN_FLIGHT_DEFAULT = 50
 """Answers that one process has one target write at a time: what an ordinary account of a provider takes."""
-IN_FLIGHT_MAX = 1_000
+IN_FLIGHT_MAX = 20_000
 """Most of them: an SDK opens so many connections and no more."""
 WAITING_DEFAULT = 1_000
 """Questions that wait for a turn at one target, some 30 kB each."""

@@ -42,10 +42,12 @@ def run(host: str | None, port: int | None, worker: int | None) -> None:
         options = [word for name, value in named.items() for word in (f"--{name}", str(value))]
         asyncio.run(workers.serve(settings, options))
     else:
+        import uvloop
+
         from api import server
         from dataflows.catalog import views
 
-        asyncio.run(server.serve(settings, views(), worker=worker))
+        uvloop.run(server.serve(settings, views(), worker=worker))
         _leave()
 
 

@@ -37,12 +37,6 @@ UNWRITTEN_MAX = 1_000
 """Answers that ended and are not written down. Beyond it, while the database is away, they are not kept: each may have
 4 MB."""
 
-_BEGIN = """
-  insert into app.answers (tenant_id, answer_id, user_id, session_id, process_id, question, begun_at)
-  values ($1, $2, $3, $4, $5, $6, now())
-  on conflict (tenant_id, answer_id) do nothing
-"""
-
 _TAKE_CALLS = "select answer_id, stop from ops.take_answer_calls($1)"
 
 _WRITE = """
@@ -76,8 +70,8 @@ class Kept:
         """Somebody reads it through another process."""
         self.written = 0
         """Events that are in the table."""
-        self.noting: asyncio.Task[None] | None = None
-        """Writes the row that says that there is an answer."""
+        self.noting: asyncio.Task[object] | None = None
+        """Writes the row that says that there is an answer. Where it is refused, there is none."""
         self.writing = asyncio.Lock()
         """One part at a time: parts have no gap between them."""
 
@@ -110,14 +104,12 @@ class AnswerKeeper:
         if kept := self._kept.get(answer_id):
             kept.stop()
 
-    async def begin(self, kept: Kept) -> None:
-        """Note that there is an answer. Raises `DependencyUnavailable` when the database does not take it."""
+    def begin(self, kept: Kept, noting: asyncio.Task[object]) -> None:
+        """An answer runs. `noting` puts its row into the table, with its first attempt."""
+        kept.noting = noting
         self._kept[kept.answer.answer_id] = kept
         if self._hearing is None or self._hearing.done():
             self._hearing = asyncio.create_task(self._hear(), name="calls of answers")
-        # A task of its own, since a statement is not to be cancelled: the row would stay without an end.
-        kept.noting = asyncio.create_task(self._note(kept), name=f"note {kept.answer.answer_id}")
-        await asyncio.shield(kept.noting)
 
     def end(self, kept: Kept) -> None:
         """Write down an answer that ended. Never waits; does nothing for one that never began."""
@@ -166,15 +158,6 @@ class AnswerKeeper:
             else:
                 kept.wanted = True
 
-    async def _note(self, kept: Kept) -> None:
-        attempt = kept.attempt
-        async with tenant_transaction(self._database, attempt.tenant_id) as connection:
-            await connection.execute(
-                _BEGIN,
-                *(attempt.tenant_id, kept.answer.answer_id, attempt.user_id, attempt.session_id, self._process_id),
-                kept.question,
-            )
-
     async def _write(self, kept: Kept, *, ended: bool) -> None:
         """Write down the events that are not in the table, and with the last of them that there are no more."""
         async with kept.writing:
@@ -199,7 +182,10 @@ class AnswerKeeper:
     async def _finish(self, kept: Kept) -> None:
         deadline = Deadline.after(KEEP_S_MAX, self._clock)
         if kept.noting:  # or its row could come after it was ended
-            await asyncio.gather(kept.noting, return_exceptions=True)
+            (failed,) = await asyncio.gather(kept.noting, return_exceptions=True)
+            if isinstance(failed, BaseException) and not isinstance(failed, DependencyUnavailable):
+                self._kept.pop(kept.answer.answer_id, None)
+                return
         for pause_s in backoff_s():
             try:
                 await self._write(kept, ended=True)

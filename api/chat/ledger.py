@@ -15,10 +15,10 @@ from uuid import UUID
 
 import msgspec
 
-from api.chat.limits import LimitStanding, UseLimits
+from api.chat.limits import LimitStanding, UseLimits, encode, judge, refuse_streams
 from api.chat.schemas import UsageSource
-from api.db import Database, tenant_transaction
-from api.spend.purse import Purse
+from api.db import CallRefused, Database
+from api.spend.purse import Purse, Reservation
 from connectors.llm import (
     BYTES_PER_TOKEN,
     CallPiece,
@@ -37,30 +37,16 @@ from runtime.clock import Clock
 Outcome = Literal["completed", "failed", "cancelled"]
 
 _BEGIN = """
-  insert into app.attempts (
-    tenant_id, attempt_id, process_id, session_id, user_id, key_id, provider, model, input_bytes,
-    output_tokens_max, price_id, cost_read_micro_usd, cost_max_micro_usd, begun_at
-  )
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now())
-  on conflict (tenant_id, attempt_id) do nothing
+  select uses, is_bound
+  from app.begin_attempt($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 """
-
-_END = """
-  delete from app.attempts
-  where tenant_id = $1 and attempt_id = $2
-"""
-
 _SETTLE = """
-  insert into app.usage_events (
-    tenant_id, attempt_id, session_id, user_id, provider, model, input_uncached, cache_read, cache_write_5m,
-    cache_write_1h, output_visible, reasoning, price_id, cost_micro_usd, unseen_cost_max_micro_usd,
-    usage_source, unseen_tokens_max, outcome, code, first_token_ms, started_at, finished_at, key_id
-  )
-  values (
+  select app.settle_attempt(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
   )
-  on conflict (tenant_id, attempt_id) do nothing
 """
+_LIMIT, _STREAMS, _BUDGET = "AD001", "AD002", "AD003"
+"""Why an attempt is refused (`schemas/sql/0028_books.sql`)."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -228,6 +214,13 @@ class Meter:
         )
 
 
+class Noted(NamedTuple):
+    """An answer that is kept: its id, and the question as its user finds it again."""
+
+    answer_id: UUID
+    question: str
+
+
 async def begin(
     database: Database,
     process_id: UUID,
@@ -235,35 +228,44 @@ async def begin(
     meter: Meter,
     purse: Purse,
     limits: UseLimits | None = None,
+    noted: Noted | None = None,
 ) -> Sequence[LimitStanding]:
-    """Put an attempt into the books, reserve what it takes as a rule, and count it against the limits that are given,
+    """Put an attempt into the books, reserve what it takes at first, and count it against the limits that are given,
     before its provider is asked. Nobody may be asked when it raises, and nothing was used: `RateLimited` when a limit
-    is used up, `DependencyUnavailable` when the database does not take it, else as `Purse.open` does."""
-    price = meter.price
-    async with tenant_transaction(database, attempt.tenant_id) as connection:
-        standings: Sequence[LimitStanding] = ()
-        if limits:
-            standings = await limits.take(connection, attempt.tenant_id, attempt.user_id, attempt.key_id)
-        await connection.execute(
+    is used up, `BudgetExceeded` when a budget has too little, `Forbidden` when one covers an attempt whose price is not
+    known, `DependencyUnavailable` when the database does not take it."""
+    price, amount = meter.price, purse.first_micro_usd
+    wanted = limits.find(attempt.user_id, attempt.key_id) if limits else ()
+    try:
+        row = await database.call(
             _BEGIN,
             *(attempt.tenant_id, attempt.attempt_id, process_id, attempt.session_id, attempt.user_id, attempt.key_id),
             *(meter.provider, meter.model, meter.prompt_bytes, meter.output_tokens_max),
             *(price and price.price_id, price and price.estimate(meter.prompt_bytes, 0)),
             price and price.cost_at_most(meter.prompt_bytes, meter.output_tokens_max),
+            *(purse.is_free, amount, encode(wanted) if limits else None, limits.streams_max if limits else 0),
+            *(noted or (None, None)),
         )
-        await purse.open(connection)
-    return standings
+    except CallRefused as refused:
+        detail = msgspec.json.decode(refused.detail)
+        if refused.code == _LIMIT:
+            judge(wanted, detail)
+        if refused.code == _STREAMS and limits:
+            raise refuse_streams(detail, limits.streams_max) from None
+        if refused.code == _BUDGET:
+            raise purse.refuse(msgspec.convert(detail, Reservation), amount) from None
+        raise
+    purse.open(is_bound=row["is_bound"])
+    return judge(wanted, msgspec.json.decode(row["uses"])) if limits else ()
 
 
 async def settle(database: Database, entry: Entry) -> None:
     """Idempotent: the first settlement stands. Raises `DependencyUnavailable` when the database is away."""
     attempt, used = entry.attempt, entry.used
-    async with tenant_transaction(database, attempt.tenant_id) as connection:
-        await connection.execute(_END, attempt.tenant_id, attempt.attempt_id)
-        await connection.execute(
-            _SETTLE,
-            *(attempt.tenant_id, attempt.attempt_id, attempt.session_id, attempt.user_id, entry.provider, entry.model),
-            *msgspec.structs.astuple(used.tokens),
-            *(*entry.charge, used.source, used.unseen_tokens_max),
-            *(entry.outcome, entry.code, entry.first_token_ms, entry.started_at, entry.finished_at, attempt.key_id),
-        )
+    await database.call(
+        _SETTLE,
+        *(attempt.tenant_id, attempt.attempt_id, attempt.session_id, attempt.user_id, attempt.key_id),
+        *(entry.provider, entry.model, *msgspec.structs.astuple(used.tokens)),
+        *(*entry.charge, used.source, used.unseen_tokens_max),
+        *(entry.outcome, entry.code, entry.first_token_ms, entry.started_at, entry.finished_at),
+    )

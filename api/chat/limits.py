@@ -1,8 +1,9 @@
 """Who may ask how often, and use how many tokens: limits of a user, a credential and a whole tenant.
 
-Owns which limits there are, taking from all of them or from none in the transaction in which an attempt begins, and
-what a caller is told. Refuses money (`api/spend`) and what a process can hold (`supervisor`). The counts are rows, so
-they hold over all API processes and over a restart; a transaction that is undone has used nothing.
+Owns which limits there are, and what a caller is told. They are taken where an attempt begins, from all at once or from
+none; `app.begin_attempt` does (`schemas/sql/0028_books.sql`), which `ledger` asks. Refuses money (`api/spend`) and what
+a process can hold (`supervisor`). The counts are rows, so they hold over all API processes and over a restart; what is
+refused has used nothing.
 
 Windows are of the clock, in UTC. Tokens are counted when an attempt is settled, by the database itself
 (`schemas/sql/0026_limits.sql`): those of answers that are being written come on top.
@@ -16,7 +17,6 @@ from uuid import UUID
 
 import msgspec
 
-from api.db import Connection
 from runtime.errors import RateLimited
 from runtime.settings import LimitSettings
 
@@ -32,62 +32,6 @@ _PERIODS: dict[Window, str] = {
     "first-day": "in the first 24 hours",
 }
 _WHOSE = {"user": "you", "key": "this credential", "tenant": "all of this tenant together"}
-
-_TAKE = """
-  with wanted as (
-    select
-      t.time_window,
-      case t.time_window
-        when 'minute' then date_trunc('minute', now(), 'UTC')
-        else u.created_at
-      end as window_start
-    from app.users u
-    cross join unnest(array['first-day', 'minute']) as t (time_window)
-    where u.tenant_id = $1
-      and u.user_id = $2
-      and (t.time_window = 'minute' or u.created_at > now() - interval '1 day')
-  ),
-  taken as (
-    insert into app.limit_uses as u (tenant_id, subject, unit, time_window, window_start, used)
-    select $1, $3, 'requests', time_window, window_start, 1
-    from wanted
-    order by time_window
-    on conflict (tenant_id, subject, unit, time_window)
-    do update set
-      used = excluded.used + case when u.window_start = excluded.window_start then u.used else 0 end,
-      window_start = excluded.window_start
-    returning subject, unit, time_window, used, window_start
-  ),
-  found as (
-    select *
-    from taken
-    union all
-    select subject, unit, time_window, used, window_start
-    from app.limit_uses
-    where tenant_id = $1
-      and unit = 'tokens'
-      and subject = any ($4)
-      and window_start = date_trunc(time_window, now(), 'UTC')
-  )
-  select
-    subject, unit, time_window, used,
-    extract(
-      epoch from window_start + case time_window
-        when 'minute' then interval '1 minute'
-        when 'month' then interval '1 month'
-        else interval '1 day'
-      end - now()
-    )::float8 as left_s
-  from found
-"""
-"""The row of the user's minute is locked from here to the commit: of two questions at the same moment, the second sees
-the attempt of the first."""
-
-_STREAMS = """
-  select count(*)
-  from app.attempts
-  where tenant_id = $1 and user_id = $2
-"""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -114,22 +58,10 @@ class UseLimits:
     def __init__(self, settings: LimitSettings) -> None:
         self._settings = settings
 
-    async def take(
-        self, connection: Connection, tenant_id: UUID, user_id: UUID, key_id: str | None
-    ) -> Sequence[LimitStanding]:
-        """Count one question, in the transaction in which its attempt begins. Raises `RateLimited`, which undoes it."""
-        wanted = self.find(user_id, key_id)
-        subjects = [*{limit.subject for limit in wanted}]
-        rows = await connection.fetch(_TAKE, tenant_id, user_id, f"user:{user_id}", subjects)
-        standings = judge(wanted, rows)
-        if most := self._settings.user_streams:
-            running = await connection.fetchval(_STREAMS, tenant_id, user_id)
-            if running >= most:
-                raise RateLimited(
-                    f"{running} answers of yours are being written, and {most} may be (limits.user_streams)",
-                    hint="wait until one ends, or stop one",
-                )
-        return standings
+    @property
+    def streams_max(self) -> int:
+        """Answers of a user at a time; 0: any number."""
+        return self._settings.user_streams
 
     def find(self, user_id: UUID, key_id: str | None) -> Sequence[Limit]:
         """The limits that there are for a caller. Pure."""
@@ -147,6 +79,19 @@ class UseLimits:
                 Limit("key_tokens_per_month", key, "tokens", "month", most.key_tokens_per_month),
             ]
         return [each for each in found if each.most]
+
+
+def encode(limits: Iterable[Limit]) -> str:
+    """Limits as `app.begin_attempt` takes them. Pure."""
+    asked = [{"subject": e.subject, "unit": e.unit, "time_window": e.window, "most": e.most} for e in limits]
+    return msgspec.json.encode(asked).decode()
+
+
+def refuse_streams(running: int, most: int) -> RateLimited:
+    return RateLimited(
+        f"{running} answers of yours are being written, and {most} may be (limits.user_streams)",
+        hint="wait until one ends, or stop one",
+    )
 
 
 def judge(limits: Iterable[Limit], rows: Iterable[Any]) -> Sequence[LimitStanding]:

@@ -227,15 +227,17 @@ class AnswerSupervisor:
         takes."""
         # Passages as they stand cost nobody anything.
         limits = self._limits if first and running.call.provider.name != ExtractiveProvider.name else None
+        kept = run.kept if first else None
+        noted = ledger.Noted(kept.answer.answer_id, kept.question) if kept else None
         began = ledger.begin(
-            self._database, self._presence.process_id, running.attempt, running.meter, running.purse, limits
+            *(self._database, self._presence.process_id, running.attempt, running.meter, running.purse, limits, noted)
         )
         running.beginning = asyncio.create_task(began, name=f"begin {running.attempt.attempt_id}")
+        if kept:
+            self.keeper.begin(kept, running.beginning)
         standings = await asyncio.shield(running.beginning)
         if first:
             run.writer.answer.standings = standings
-            if run.kept:
-                await self.keeper.begin(run.kept)
 
     # --- the end of it ----------------------------------------------------------------------------------------------
 

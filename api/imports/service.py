@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from api.auth.users import Principal
-from api.db import Connection, Database, tenant_transaction
+from api.db import Connection, Database, savepoint, tenant_transaction
 from api.edge import traceparent
 from api.imports import store
 from api.imports.links import KnownAdr, Resolver
@@ -148,7 +148,7 @@ class _Batch:
         state = await store.load(self._connection, self._log_id, changes, snapshot=self._snapshot)
         planned = plan(changes, state, snapshot=self._snapshot)
         with translate("apply changes"):
-            async with self._connection.transaction():  # a savepoint
+            async with savepoint(self._connection):
                 await store.write(
                     self._connection,
                     self._principal.tenant_id,

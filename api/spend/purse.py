@@ -17,11 +17,11 @@ from uuid import UUID
 
 import msgspec
 
-from api.db import Connection, Database, tenant_transaction
+from api.db import Database, to_struct
 from connectors.llm import BYTES_PER_TOKEN
 from runtime import metrics
 from runtime.clock import Clock
-from runtime.errors import BudgetExceeded, DependencyUnavailable, Forbidden
+from runtime.errors import AdriaticError, BudgetExceeded, DependencyUnavailable, Forbidden
 
 if TYPE_CHECKING:
     from api.chat.ledger import Meter
@@ -38,12 +38,26 @@ PREPAID_RETRY_S = 86_400
 
 _RESERVE = """
   select budget_id, level, period, limit_micro_usd, unspent_micro_usd, left_micro_usd, resets_at, is_refused
-  from app.reserve($1, $2)
+  from app.reserve_more($1, $2, $3)
 """
 
 
+class Reservation(msgspec.Struct, frozen=True):
+    """What `app.reserve` says: the budget that leaves least, as it was before; without one, the attempt was settled
+    already."""
+
+    budget_id: UUID | None
+    level: str | None
+    period: str | None
+    limit_micro_usd: int | None
+    unspent_micro_usd: int | None
+    left_micro_usd: int | None
+    resets_at: datetime | None
+    is_refused: bool
+
+
 class Purse:
-    """The purse of one attempt. `open` it once, in the transaction that puts the attempt into the books; then `top_up`
+    """The purse of one attempt. `open` it when the attempt is in the books, with what it takes at first; then `top_up`
     after each event after which it `is_short`. There is nothing to close: settling the attempt gives back what is left.
     """
 
@@ -57,15 +71,24 @@ class Purse:
         self._look_at_bytes = 0
         self.reserved_micro_usd = 0
 
-    async def open(self, connection: Connection) -> None:
-        """Reserve what the attempt takes at first. Raises `BudgetExceeded` when a budget has less, and `Forbidden` when
-        one covers the attempt and the price is not known: then nothing is reserved."""
-        meter, price = self._meter, self._meter.price
-        if price is not None and price.is_free:
-            return
-        first_tokens = min(meter.output_tokens_max, PIECE_TOKENS)
-        amount = None if price is None else price.estimate(meter.prompt_bytes, first_tokens)
-        self._is_bound = await self._reserve(connection, amount)
+    @property
+    def is_free(self) -> bool:
+        """Whether the attempt costs nothing, so that no budget is asked."""
+        return self._meter.price is not None and self._meter.price.is_free
+
+    @property
+    def first_micro_usd(self) -> int | None:
+        """What the attempt takes at first; None when its price is not known."""
+        price, meter = self._meter.price, self._meter
+        if price is None:
+            return None
+        return price.estimate(meter.prompt_bytes, min(meter.output_tokens_max, PIECE_TOKENS))
+
+    def open(self, *, is_bound: bool) -> None:
+        """`first_micro_usd` is reserved; `is_bound`: a budget covers the attempt."""
+        self._is_bound = is_bound
+        if is_bound:
+            self.reserved_micro_usd = self.first_micro_usd or 0
 
     @property
     def is_short(self) -> bool:
@@ -87,40 +110,40 @@ class Purse:
 
         if cost_with(MARGIN_TOKENS) <= self.reserved_micro_usd:
             return
-        async with tenant_transaction(self._database, self._tenant_id) as connection:
-            await self._reserve(connection, cost_with(PIECE_TOKENS) - self.reserved_micro_usd)
+        await self._reserve(cost_with(PIECE_TOKENS) - self.reserved_micro_usd)
 
-    async def _reserve(self, connection: Connection, amount: int | None) -> bool:
-        """Whether a budget covers the attempt."""
-        row = await connection.fetchrow(_RESERVE, self._attempt_id, amount)
-        if row is None:
-            return False
-        if row["is_refused"]:
-            raise self._refusal(row, amount)
-        self.reserved_micro_usd += amount or 0
-        return True
+    async def _reserve(self, amount: int) -> None:
+        # May come twice, when its connection dies: then more is held back, until the attempt is settled.
+        row = await self._database.call(_RESERVE, self._tenant_id, self._attempt_id, amount)
+        if row is None:  # the budget was removed
+            return
+        reservation = to_struct(row, Reservation)
+        if reservation.is_refused:
+            raise self.refuse(reservation, amount)
+        self.reserved_micro_usd += amount
 
-    def _refusal(self, row: Any, amount: int | None) -> Exception:
-        if row["budget_id"] is None:
+    def refuse(self, reservation: Reservation, amount: int | None) -> AdriaticError:
+        """The error of a reservation that is refused."""
+        if reservation.budget_id is None:
             return DependencyUnavailable("this attempt was settled already, as one of a dead process", hint="ask again")
-        name = _name(row["level"], row["period"])
+        level, name = reservation.level or "", _name(reservation.level or "", reservation.period or "")
         if amount is None:
-            metrics.BUDGET_REFUSALS.labels(row["level"], "unpriced").inc()
+            metrics.BUDGET_REFUSALS.labels(level, "unpriced").inc()
             return Forbidden(
                 f"the price of {self._meter.provider} {self._meter.model} is not known, and {name} covers this",
                 hint="an operator adds the price (llm.prices), or another model is chosen",
             )
-        metrics.BUDGET_REFUSALS.labels(row["level"], "exceeded").inc()
-        return _refuse(row, amount, name, self._clock.now())
+        metrics.BUDGET_REFUSALS.labels(level, "exceeded").inc()
+        return _refuse(reservation, amount, name, self._clock.now())
 
 
-def _refuse(row: Any, amount: int, name: str, now: datetime) -> BudgetExceeded:
+def _refuse(row: Reservation, amount: int, name: str, now: datetime) -> BudgetExceeded:
     """What the caller is told: which budget, how much is left of it, and when that changes."""
-    resets_at: datetime | None = row["resets_at"]
-    told: dict[str, Any] = {"budget_id": UUID(str(row["budget_id"])), "limit_micro_usd": row["limit_micro_usd"]}
-    left = max(0, row["left_micro_usd"])
-    detail = f"{name} has {left} of {row['limit_micro_usd']} micro-USD left, and {amount} are needed"
-    if row["unspent_micro_usd"] >= amount:
+    resets_at = row.resets_at
+    told: dict[str, Any] = {"budget_id": row.budget_id, "limit_micro_usd": row.limit_micro_usd}
+    left = max(0, row.left_micro_usd or 0)
+    detail = f"{name} has {left} of {row.limit_micro_usd} micro-USD left, and {amount} are needed"
+    if (row.unspent_micro_usd or 0) >= amount:
         # The rest is held by answers in flight, which give back what they do not spend: soon is the right time.
         return BudgetExceeded(detail, hint="ask again when other answers have ended", coordinates=told)
     if resets_at is None:

@@ -257,6 +257,7 @@ class AnthropicProvider(remote.RemoteProvider[anthropic.AsyncAnthropic]):
             base_url=settings.base_url or BASE_URL,
             max_retries=0,
             timeout=anthropic.Timeout(settings.total_s, connect=settings.connect_s),
+            http_client=anthropic.DefaultAioHttpClient(limits=remote.LIMITS, follow_redirects=False),
         )
         super().__init__(client, anthropic.APIStatusError, settings, clock)
 

@@ -226,5 +226,12 @@ def read_exception(
         return Failure("ours", provider, type(error).__name__)
     if isinstance(ours, Unprepared):
         return Failure("misconfigured", provider, type(error).__name__)
-    kind: Kind = "timeout" if "Timeout" in type(error).__name__ else "unreachable"
+    kind: Kind = "timeout" if _is_late(error) else "unreachable"
     return Failure(kind, provider, type(error).__name__)
+
+
+def _is_late(error: BaseException) -> bool:
+    """Whether it began with a time-out: the SDKs' transport calls each connection that is lost one."""
+    while error.__cause__:
+        error = error.__cause__
+    return "Timeout" in type(error).__name__

@@ -301,6 +301,7 @@ class OpenAIProvider(remote.RemoteProvider[openai.AsyncOpenAI]):
             base_url=settings.base_url or BASE_URL,
             max_retries=0,
             timeout=openai.Timeout(settings.total_s, connect=settings.connect_s),
+            http_client=openai.DefaultAioHttpClient(limits=remote.LIMITS, follow_redirects=False),
         )
         super().__init__(client, openai.APIStatusError, settings, clock)
 

@@ -11,10 +11,12 @@ the client. Owns, too, that an answer is whole only with the end that its dialec
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any, Generic, Protocol, TypeVar
 
+import httpx2
 import msgspec
 
 from connectors.http_errors import REASON_CHARS_MAX
@@ -29,6 +31,14 @@ from runtime.settings import LlmSettings
 TOKENS_MAX = 1_000_000_000
 """What one answer can have read or written. The largest models read some millions: who says more says nonsense, and
 nonsense in the books is worse than an estimate."""
+
+
+LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30.0)
+"""How many connections an SDK has. Those who ask are bounded (`llm.in_flight_max`), so it needs no bound of its own;
+and who asks again soon finds a connection that is open."""
+REST_S_MAX = 0.05
+"""How long the end of a response is waited for after the last event, so that its connection can be used again. It comes
+with the event, or it is not worth the wait."""
 
 
 class AnswerDecoder(Protocol):
@@ -76,6 +86,14 @@ class _Clocks:
         return Failure("timeout", settings.provider, detail, hint)
 
 
+async def _read_rest(parts: AsyncGenerator[bytes, None]) -> None:
+    """Read to the end of a response, if it is there. What goes wrong after an answer is nobody's concern."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(REST_S_MAX):
+            while await anext(parts, b""):
+                pass
+
+
 class Sdk(Protocol):
     """What every client of an SDK has."""
 
@@ -121,9 +139,11 @@ class RemoteProvider(Generic[SomeSdk]):
                 while True:
                     async with asyncio.timeout(clocks.left_s):
                         part = await anext(parts, b"")
-                    for event in [event for line in lines.feed(part) for event in decoder.decode(line)]:
+                    for event in (event for line in lines.feed(part) for event in decoder.decode(line)):
                         clocks.begun = clocks.begun or isinstance(event, CONTENT)
                         yield event
+                        if isinstance(event, Done):
+                            await _read_rest(parts)
                         if isinstance(event, Done | Failed):
                             return
                     if not part:

@@ -24,7 +24,7 @@ from runtime.settings import Settings
 from tests.api.world import Caller, World
 from tests.patience import PATIENCE_S, PAUSE_S
 
-START_S_MAX = 60.0
+START_S_MAX = 240.0
 RESIDENT_BYTES_MAX = 400 * 1024 * 1024
 
 

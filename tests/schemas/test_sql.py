@@ -37,6 +37,7 @@ def found() -> tuple[list[Statement], list[Loose]]:
 
 COMPOSED: Final[Mapping[tuple[str, str], str]] = {
     ("adriatic/recovery/emptying.py", "sql.SQL"): "tables that are emptied, as flows declare them",
+    ("api/db.py", "_BEGIN[read_only]"): "begins a transaction with its tenant: two commands, which take no parameters",
     ("adriatic/recovery/machine.py", "view.waiting"): "the query that a view declares, a constant of its flow",
     ("adriatic/stack/postgres.py", "sql.SQL"): "a role's password: utility statements take no parameters",
     ("api/live/rows.py", "statement_of"): "columns and table of a view, as a flow declares it",
@@ -62,6 +63,8 @@ UNPREPARED: Final[Mapping[str, str]] = {
     "begin": "a transaction's own",
     "commit": "a transaction's own",
     "rollback": "a transaction's own",
+    "savepoint": "a transaction's own",
+    "release": "a transaction's own",
     "declare": "names a table that is known at run time",
     "close": "a cursor's own",
     "copy": "the protocol of copy",

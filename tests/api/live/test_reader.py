@@ -41,7 +41,7 @@ SEED = int(os.environ.get("ADRIATIC_TEST_SEED", "20261124"))
 COUNTS = view_named("entity_counts")
 A, B = uuid.uuid4(), uuid.uuid4()
 """Two tenants, new for each test."""
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 POLLS = 3
 """Of the hub, a second each."""
 

@@ -25,7 +25,7 @@ from tests.api.test_server import Server, answers, free_port, serving
 pytestmark = [pytest.mark.timeout(300)]
 
 WORKERS = 2
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 KILLS = 4
 
 

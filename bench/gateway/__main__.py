@@ -1,0 +1,234 @@
+"""`make bench-chat`: what a gateway adds, ours beside LiteLLM's proxy, the bare path and nothing at all.
+
+    make bench-chat                                  all of it, some twenty minutes
+    make bench-chat ARGS="--quick"                   a few minutes, for a look
+    make bench-chat ARGS="--only ours,bare --measures requests,burst --json"
+
+All runs on this machine, the load and the upstream too, so rates depend on what they leave: the processor's time of the
+gateway for each request and each piece is the figure that travels. Each is taken several times, and shown as the median
+with the least and the most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.gateway import gateways
+from bench.gateway.gateways import MODEL, PATH, Target
+from bench.gateway.load import Load
+
+LOAD_S_MAX = 600
+SLACK_MS = 20.0
+"""A stream is held where 95 of 100 gaps grow by less."""
+STEPS = {"litellm": (50, 100, 150, 200, 300, 400), "": (500, 1_000, 2_000, 3_000, 4_000, 5_000, 7_000, 9_000)}
+STARTS_PER_S = {"litellm": 20.0, "": 150.0}
+MEASURES = ("requests", "added", "burst", "leave", "streams")
+
+Row = dict[str, Any]
+
+
+class Bench:
+    """One gateway, measured through one target."""
+
+    def __init__(self, name: str, target: Target, upstream: tuple[str, int], *, quick: bool) -> None:
+        self._name = name
+        self._target = target
+        self._upstream = upstream
+        self._quick = quick
+
+    def run(self, **more: Any) -> Row:
+        load = Load(
+            address=self._target.address,
+            path=PATH,
+            key=self._target.key,
+            model=MODEL,
+            pids=self._target.pids,
+            upstream=self._upstream,
+            **more,
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.gateway.load"],
+            input=json.dumps(asdict(load)),
+            capture_output=True,
+            text=True,
+            timeout=LOAD_S_MAX,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2_000:])
+        found: Row = json.loads(done.stdout)
+        return {"gateway": self._name, **found}
+
+    def requests(self) -> Row:
+        """As many as it can, by ten callers who do not wait."""
+        found = self.run(kind="whole", streams=10, seconds=3 if self._quick else 8)
+        return _name("requests", found) | {
+            "per_s": found["units"] / found["seconds"],
+            **_cost(found, 1_000, "ms_a_request"),
+            "p50_ms": found["took_ms"].get("p50"),
+            "p99_ms": found["took_ms"].get("p99"),
+            "errors": found["errors"],
+        }
+
+    def added(self) -> Row:
+        """Ten callers of a model that takes 200 ms: what is added where nothing is full."""
+        found = self.run(kind="whole", streams=10, seconds=3 if self._quick else 8, delay_ms=200)
+        took = found["took_ms"]
+        return _name("added", found) | {
+            "p50_ms": took["p50"] - 200 if took else None,
+            "p99_ms": took["p99"] - 200 if took else None,
+            "errors": found["errors"],
+        }
+
+    def burst(self) -> Row:
+        found = self.run(kind="burst", streams=50, chunks=100 if self._quick or self._name == "litellm" else 1_000)
+        return _name("burst", found) | {
+            "per_s": found["units"] / found["seconds"],
+            **_cost(found, 1_000_000, "us_a_piece"),
+            "errors": found["errors"],
+        }
+
+    def leave(self) -> Row:
+        found = self.run(
+            kind="leave", streams=40 if self._quick else 200, rate=20, delay_ms=50, gap_ms=200, chunks=10_000
+        )
+        return _name("leave", found) | {
+            "p50_ms": found["took_ms"].get("p50"),
+            "p99_ms": found["took_ms"].get("p99"),
+            "not_seen": found["not_seen"],
+            "errors": found["errors"],
+        }
+
+    def streams(self, count: int) -> Row:
+        """So many, at two pieces a second."""
+        rate = STARTS_PER_S.get(self._name, STARTS_PER_S[""])
+        found = self.run(
+            kind="paced",
+            streams=count,
+            rate=rate,
+            seconds=5 if self._quick else 10,
+            delay_ms=50,
+            gap_ms=500,
+            chunks=10_000,
+        )
+        gap = found["gap_ms"].get("p95")
+        held = gap is not None and gap < 500 + SLACK_MS and not found["starved"] and not found["errors"]
+        return _name(f"{count} streams", found) | {
+            "held": held,
+            "gap_p95_ms": gap,
+            "way_p50_ms": found["transit_ms"].get("p50"),
+            "way_p99_ms": found["transit_ms"].get("p99"),
+            **_cost(found, 1_000_000, "us_a_piece"),
+            "memory_mb": found["memory_mb"].get("gateway"),
+            "starved": found["starved"],
+            "closed_s": found["closed_s"],
+            "errors": found["errors"],
+        }
+
+
+def _name(what: str, found: Row) -> Row:
+    return {"gateway": found["gateway"], "what": what, "machine_cores": found["machine_cores"]}
+
+
+def _cost(found: Row, scale: int, unit: str) -> Row:
+    """Processor time for each request or piece: the gateway's, and its database's."""
+    units = max(1, found["units"])
+    named = {"gateway": unit, "database": f"database_{unit}"}
+    return {named[name]: seconds / units * scale for name, seconds in found["cpu_s"].items()}
+
+
+def _most(bench: Bench, steps: Sequence[int]) -> list[Row]:
+    """Steps until one is not held."""
+    rows = []
+    for count in steps:
+        rows.append(bench.streams(count))
+        if not rows[-1]["held"]:
+            break
+    return rows
+
+
+def summarise(rows: list[Row]) -> list[Row]:
+    """One row for each gateway and what was measured: the median, and the least and the most where it was repeated."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["gateway"], row["what"]), []).append(row)
+    return [_fold(group) for group in groups.values()]
+
+
+def _fold(group: list[Row]) -> Row:
+    folded: Row = {}
+    for name, value in group[0].items():
+        values = [row[name] for row in group if isinstance(row.get(name), int | float) and row[name] is not True]
+        if isinstance(value, bool) or len(values) < len(group):
+            folded[name] = value
+        elif len(values) == 1:
+            folded[name] = round(values[0], 3)
+        else:
+            folded[name] = [round(each, 3) for each in (statistics.median(values), min(values), max(values))]
+    return folded
+
+
+def show(row: Row) -> str:
+    def text(value: Any) -> str:
+        if isinstance(value, list):
+            return f"{value[0]:g} ({value[1]:g} to {value[2]:g})"
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    told = [
+        f"{name} {text(value)}"
+        for name, value in row.items()
+        if name not in ("gateway", "what") and value not in ({}, None)
+    ]
+    return f"{row['gateway']:8} {row['what']:13} " + ", ".join(told)
+
+
+def measure(name: str, target: Target, upstream: tuple[str, int], arguments: argparse.Namespace) -> list[Row]:
+    bench = Bench(name, target, upstream, quick=arguments.quick)
+    rows: list[Row] = [{"gateway": name, "what": "ready", "seconds": target.ready_s}] if target.ready_s else []
+    bench.run(kind="whole", streams=4, seconds=1)  # warms up
+    for what in arguments.measures:
+        if what == "streams":
+            rows += _most(bench, arguments.steps or STEPS.get(name, STEPS[""]))
+        else:
+            rows += [getattr(bench, what)() for _ in range(arguments.repeats)]
+        for row in summarise([row for row in rows if row["gateway"] == name])[-1:]:
+            sys.stderr.write(show(row) + "\n")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench-chat", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", default="direct,bare,ours,litellm", help="gateways, with commas between them")
+    parser.add_argument("--measures", default=",".join(MEASURES), help=f"some of {', '.join(MEASURES)}")
+    parser.add_argument("--steps", default="", help="numbers of streams to try, with commas between them")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each is taken (3)")
+    parser.add_argument("--quick", action="store_true", help="shorter, for a look")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    arguments = parser.parse_args()
+    arguments.measures = arguments.measures.split(",")
+    arguments.steps = [int(each) for each in arguments.steps.split(",") if each]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder, gateways.upstream(Path(folder)) as (address, _pid):
+        for name in arguments.only.split(","):
+            with gateways.GATEWAYS[name](address, Path(folder)) as target:  # type: ignore[attr-defined]
+                rows += measure(name, target, address, arguments)
+    found = summarise(rows)
+    sys.stdout.write(json.dumps(found, indent=2) + "\n" if arguments.json else "\n".join(map(show, found)) + "\n")
+    sys.stdout.write("" if arguments.json else f"{os.cpu_count()} cores, with the load and the upstream on them\n")
+
+
+if __name__ == "__main__":
+    main()
