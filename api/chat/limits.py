@@ -45,7 +45,10 @@ _TAKE = """
     cross join unnest(array['first-day', 'minute']) as t (time_window)
     where u.tenant_id = $1
       and u.user_id = $2
-      and (t.time_window = 'minute' or u.created_at > now() - interval '1 day')
+      and (
+        t.time_window = 'minute'
+        or (u.created_at > now() - interval '1 day' and not starts_with(u.subject, 'api-key:'))
+      )
   ),
   taken as (
     insert into app.limit_uses as u (tenant_id, subject, unit, time_window, window_start, used)
@@ -81,7 +84,7 @@ _TAKE = """
   from found
 """
 """The row of the user's minute is locked from here to the commit: of two questions at the same moment, the second sees
-the attempt of the first."""
+the attempt of the first. An API key was made by an admin, so its user is no stranger on the first day."""
 
 _STREAMS = """
   select count(*)
