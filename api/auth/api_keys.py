@@ -55,7 +55,7 @@ _NOTE_USE = """
   from due d
   where k.tenant_id = d.tenant_id and k.key_id = d.key_id
 """
-"""Of many requests in the same moment one writes; the others find the row locked, and leave it to that one."""
+"""One request of many in the same moment writes; the others find the row locked, and leave it to that one."""
 
 
 class KeyProof(NamedTuple):

@@ -46,7 +46,7 @@ class ApiKeyController(Controller):
 
     @get("/", "List API keys", {"items": [_KEY]}, "The good ones first, then the newest of the others.")
     async def list_api_keys(self, database: Db, principal: By) -> service.ApiKeyList:
-        """At most 200, without their secrets. `last_used_at` is right to the minute."""
+        """There are at most 200 in the list, without their secrets. `last_used_at` is right to the minute."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return await service.list_all(connection, principal.tenant_id)
 
@@ -73,7 +73,7 @@ class ApiKeyController(Controller):
         "Rotate an API key",
         _SHOWN,
         "The key with a new secret, which is shown this once.",
-        errors=(404, 409, 413, 415),
+        errors=(404, 409, 410, 413, 415),
     )
     async def rotate_api_key(
         self,

@@ -18,7 +18,7 @@ from api.auth.roles import SCOPES, Scope
 from api.auth.tokens import API_KEY_SUBJECT
 from api.auth.users import Principal
 from api.db import Connection, to_struct
-from runtime.errors import Conflict, Forbidden, NotFound
+from runtime.errors import Conflict, Forbidden, Gone, NotFound
 from runtime.ids import new_id
 from schemas import text
 from schemas.keys import ApiKeySecret, new_key_id
@@ -208,13 +208,13 @@ async def rotate(connection: Connection, tenant_id: UUID, key_id: str, wanted: K
     """A new secret beside those of now, which stay good for the grace time at most.
 
     Whoever did not get to see the new one asks again: no rotation ends a secret before its own grace time. Raises
-    `NotFound`, and `Conflict` for a revoked key and for more secrets than a key can have.
+    `NotFound`, `Gone` for a revoked key, `Conflict` for more secrets than a key can have.
     """
     row = await connection.fetchrow(_FIND_AND_LOCK, tenant_id, key_id)
     if row is None:
         raise _not_found()
     if row["is_revoked"]:
-        raise Conflict("the key is revoked", hint="make a new one with `adriatic keys create`")
+        raise Gone("the API key is revoked", hint="make a new one with `adriatic keys create`")
     await connection.execute(_END_SOON, tenant_id, key_id, wanted.grace_s)
     await connection.execute(_FORGET_EXPIRED, tenant_id, key_id)
     if await connection.fetchval(_COUNT_SECRETS, tenant_id, key_id) >= SECRETS_MAX:
