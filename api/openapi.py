@@ -144,14 +144,14 @@ def complete(app: Litestar, views: Iterable[KeptView]) -> None:
 
 def _state_security(app: Litestar) -> None:
     """Say of each route which scope its token or key needs, or that it takes none."""
-    needed: dict[str | None, list[dict[str, list[str]]]] = {
-        handler.operation_id: [] if handler.opt.get("public") else [{"bearer": [scope_of(handler)]}]
+    needed: dict[str, list[dict[str, list[str]]]] = {
+        str(handler.operation_id): [] if handler.opt.get("public") else [{"bearer": [scope_of(handler)]}]
         for route in app.routes
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
     }
     for operation in operations(app):
-        operation.security = needed[operation.operation_id]
+        operation.security = needed[str(operation.operation_id)]
 
 
 def _require_preconditions(app: Litestar) -> None:

@@ -28,8 +28,18 @@ OLD = KeySecret(AT - timedelta(days=30), AT + timedelta(days=1), AT)
 
 def key(*secrets: KeySecret, used: datetime | None = None) -> ApiKey:
     return ApiKey(
-        *(SECRET.key_id, "web-app", ["read", "chat"], "good", 90, new_id(), AT, secrets[0].good_until),
-        *(used, None, None, list(secrets)),
+        SECRET.key_id,
+        "web-app",
+        ["read", "chat"],
+        "good",
+        days=90,
+        created_by=new_id(),
+        created_at=AT,
+        expires_at=secrets[0].good_until,
+        last_used_at=used,
+        revoked_at=None,
+        revoked_by=None,
+        secrets=list(secrets),
     )
 
 

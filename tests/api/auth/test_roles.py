@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from litestar.routes import HTTPRoute
 
@@ -24,11 +25,11 @@ INSIDE = BY_ROLE.model_copy(update={"role_claim": "realm_access.roles"})
 NAMED = BY_ROLE.model_copy(update={"role_claim": "https://example.com/roles"})
 
 
-def written() -> dict[str, str]:
+def written() -> dict[str, Scope]:
     """The scope of each route, as the page has it."""
     _, _, table = PAGE.read_text(encoding="utf-8").partition("## Every route")
     rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
-    return {route.strip(" `"): scope.strip(" `") for route, scope in rows}
+    return {route.strip(" `"): msgspec.convert(scope.strip(" `"), Scope) for route, scope in rows}
 
 
 @pytest.mark.parametrize(
