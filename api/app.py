@@ -44,6 +44,7 @@ from api.edge import Edge
 from api.feeds.controller import FeedController
 from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
+from api.keys.controller import ApiKeyController
 from api.live.controller import LiveController
 from api.live.hub import Hub
 from api.logs.controller import LogController
@@ -89,6 +90,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     ActivityController,
     UsageController,
     BudgetController,
+    ApiKeyController,
     WordController,
 )
 """The routes whose bounds are fixed; `routes` has them all."""

@@ -31,6 +31,7 @@ from litestar.types import ControllerRouterHandler
 
 from api import shapes
 from api.auth.middleware import PUBLIC
+from api.auth.roles import SCOPES, scope_of
 from api.problems import MEDIA_TYPE, TYPE_PREFIX, FieldProblem, Problem
 from runtime import __version__
 from schemas.flows import KeptView
@@ -42,7 +43,7 @@ _PROBLEMS: dict[int, tuple[str, str, str]] = {
     # status: code, detail, hint
     400: ("invalid-input", "unknown field(s): titel", "this body takes: title, body, status, log, tags"),
     401: ("unauthenticated", "the token has expired", "ask for a new one"),
-    403: ("forbidden", "the token says no tenant: it has no claim 'tenant_id'", "set auth.tenant_claim"),
+    403: ("forbidden", "this needs the role admin (scope admin), and you have chat, read, write", "ask an admin"),
     404: ("not-found", "there is no such ADR", "GET /v1/adrs lists them"),
     408: ("too-slow", "the body did not arrive in time", "send at least 16384 bytes a second"),
     409: ("conflict", "the ADR is at version 4, the change was made from 3", "read it again, then repeat"),
@@ -137,22 +138,20 @@ def complete(app: Litestar, views: Iterable[KeptView]) -> None:
     shapes.complete(app)
     _state_body_limits(app)
     _name_views(app, views)
-    _open_public_routes(app)
+    _state_security(app)
     _require_preconditions(app)
 
 
-def _open_public_routes(app: Litestar) -> None:
-    """Say of each route that takes no token that it takes none."""
-    public = {
-        handler.operation_id
+def _state_security(app: Litestar) -> None:
+    """Say of each route which scope its token or key needs, or that it takes none."""
+    needed: dict[str, list[dict[str, list[str]]]] = {
+        str(handler.operation_id): [] if handler.opt.get("public") else [{"bearer": [scope_of(handler)]}]
         for route in app.routes
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
-        if handler.opt.get("public")
     }
     for operation in operations(app):
-        if operation.operation_id in public:
-            operation.security = []
+        operation.security = needed[str(operation.operation_id)]
 
 
 def _require_preconditions(app: Litestar) -> None:
@@ -217,9 +216,9 @@ def config() -> OpenAPIConfig:
         version=__version__,
         summary="Architecture decision records with history, search and freshness.",
         description=(
-            "Every route under `/v1` needs a bearer token; the tenant is a claim of it. Errors are RFC 9457 problem "
-            "details: match on `code`, show `detail` and `hint`. Writes name the version that they were made from. "
-            "Reads of materialized views say how fresh they are in `as_of`."
+            "Every route under `/v1` needs a bearer token or an API key, of a tenant and with the scope that the "
+            "route names. Errors are RFC 9457 problem details: match on `code`, show `detail` and `hint`. Writes name "
+            "the version that they were made from. Reads of materialized views say how fresh they are in `as_of`."
         ),
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
         components=Components(
@@ -228,7 +227,10 @@ def config() -> OpenAPIConfig:
                     type="http",
                     scheme="bearer",
                     bearer_format="JWT",
-                    description="A token of the configured issuer (RS256, ES256 or EdDSA).",
+                    description=(
+                        "A token of the configured issuer (RS256, ES256 or EdDSA), or an API key (`adr_…`). Scopes: "
+                        + ", ".join(f"`{scope}`" for scope in SCOPES)
+                    ),
                 )
             }
         ),

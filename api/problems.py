@@ -117,6 +117,8 @@ def _ours(request: Request[Any, Any, Any], error: AdriaticError) -> Response[dic
         headers["retry-after"] = str(math.ceil(error.coordinates.pop("retry_after_s", RETRY_AFTER_S)))
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = _challenge(error)
+    if scope := error.coordinates.pop("scope", None):
+        headers["www-authenticate"] = f'Bearer realm="{REALM}", error="insufficient_scope", scope="{scope}"'
     return _answer(request, status, error.code, error.detail, error.hint, headers, error.coordinates)
 
 

@@ -13,6 +13,7 @@ from connectors.postgres.connections import Connection
 from dataflows.feed_rules import FeedId, FeedLedger, FeedState, ItemId, Judged, KnownKey, Quota, Used
 from schemas import feeds as contract
 from schemas.arrays import arrays_of
+from schemas.keys import tenant_of
 
 _READ_KEYS = """
   select
@@ -25,7 +26,7 @@ _READ_KEYS = """
 
 
 def read_keys(connection: Connection, key_ids: set[str]) -> dict[str, KnownKey]:
-    named = [(tenant_id, key_id) for key_id in key_ids if (tenant_id := contract.tenant_of(key_id)) is not None]
+    named = [(tenant_id, key_id) for key_id in key_ids if (tenant_id := tenant_of(key_id)) is not None]
     rows = connection.execute(_READ_KEYS, arrays_of(named, 2))
     return {
         key_id: KnownKey(

@@ -34,6 +34,9 @@ ENV_PREFIX = "ADRIATIC_"
 Role = Literal["admin", "owner", "api", "flows", "cdc"]
 """Who connects to Postgres: `admin` makes roles and the database, `owner` migrates, the others serve one room each."""
 
+CallerRole = Literal["admin", "member", "service"]
+"""Who calls the API: an admin decides for a whole tenant, a member for itself, a service brings in data of others."""
+
 HEARTBEAT_S_MIN = 0.1
 """Each heartbeat is a commit: ten a second are already more than most histories have, in seconds."""
 WORKERS_MAX = 64
@@ -190,6 +193,16 @@ class AuthSettings(Section):
         "", description="Where the identity provider publishes its keys; empty uses the local issuer."
     )
     tenant_claim: Name = Field("tenant_id", description="The claim that names the tenant.")
+    role_claim: Name = Field(
+        "roles", description="The claim that names roles, as a list or with spaces; `realm_access.roles` looks inside."
+    )
+    admin_values: tuple[Name, ...] = Field(("admin",), min_length=1, description="Values of it that make an admin.")
+    service_values: tuple[Name, ...] = Field(
+        ("service",), min_length=1, description="Values of it that make a service: a machine that brings in data."
+    )
+    default_role: CallerRole = Field(
+        "member", description="Role of a token without the claim. With it, and no value that is known, it is a member."
+    )
     leeway_s: int = Field(30, ge=0, le=LEEWAY_S_MAX, description="Clock difference that is forgiven, in seconds.")
 
 

@@ -21,6 +21,8 @@ from uuid import UUID, uuid5
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from schemas import keys
+
 TOPIC = "feed.documents"
 """What producers outside write to."""
 RECEIVED_TOPIC = "feed.received"
@@ -31,9 +33,6 @@ SIGNATURE_HEADER = "adriatic-signature"
 
 KEY_PREFIX = "adf_"
 """So that a key that was committed by mistake can be searched for."""
-KEY_ID_BYTES = 10
-SEED_BYTES = 32
-"""Size of a seed of Ed25519."""
 
 EXTERNAL_ID_CHARS_MAX = 512
 TITLE_CHARS_MAX = 1_000
@@ -80,7 +79,7 @@ HINTS: Mapping[Reason, str] = {
 class ProducerKey:
     """The whole of a key, as its producer has it. `str` is what is shown, once.
 
-    The id names the tenant, so that a key is looked up among its tenant's alone.
+    The secret half is a seed of Ed25519, which has as many bytes as every secret of ours.
     """
 
     key_id: str
@@ -88,19 +87,15 @@ class ProducerKey:
 
     @classmethod
     def new(cls, tenant_id: UUID) -> ProducerKey:
-        chosen = base64.b32encode(secrets.token_bytes(KEY_ID_BYTES)).decode().lower()
-        return cls(f"{tenant_id.hex}.{chosen}", secrets.token_bytes(SEED_BYTES))
+        return cls(keys.new_key_id(tenant_id), secrets.token_bytes(keys.SECRET_BYTES))
 
     @classmethod
     def parse(cls, text: str) -> ProducerKey:
         """Raises `ValueError`."""
-        prefix, key_id, seed = text.strip().split("_", 2)
-        if f"{prefix}_" != KEY_PREFIX or len(seed) != 2 * SEED_BYTES or tenant_of(key_id) is None:
-            raise ValueError("not a feed key")
-        return cls(key_id, bytes.fromhex(seed))
+        return cls(*keys.split(KEY_PREFIX, text))
 
     def __str__(self) -> str:
-        return f"{KEY_PREFIX}{self.key_id}_{self.seed.hex()}"
+        return keys.join(KEY_PREFIX, self.key_id, self.seed)
 
     def __repr__(self) -> str:
         return f"ProducerKey({self.key_id})"
@@ -117,17 +112,6 @@ class ProducerKey:
     @property
     def _private(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self.seed)
-
-
-def tenant_of(key_id: str) -> UUID | None:
-    """Find whose key it would be; None when it cannot be one."""
-    tenant, _, chosen = key_id.partition(".")
-    if len(tenant) != 2 * 16 or not (chosen.isascii() and chosen.isalnum()):
-        return None
-    try:
-        return UUID(tenant)
-    except ValueError:
-        return None
 
 
 def public_key(raw: bytes) -> Ed25519PublicKey:

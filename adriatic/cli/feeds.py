@@ -287,7 +287,7 @@ def _batches(items: Iterable[NewItem]) -> Iterator[list[bytes]]:
 
 
 def _encode(encoder: Encoder, key: ProducerKey, slug: str, item: NewItem) -> bytes:
-    from schemas.feeds import tenant_of
+    from schemas.keys import tenant_of
 
     source = {"tenant_id": tenant_of(key.key_id), "feed": slug, "occurred_at": SYSTEM_CLOCK.now()}
     return encoder.encode({**source, **_by_contract(item)})

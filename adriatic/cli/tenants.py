@@ -13,7 +13,7 @@ import msgspec
 
 from adriatic.cli.output import json_option, show
 from runtime.errors import CallerError, InvalidInput
-from runtime.settings import Settings, load
+from runtime.settings import CallerRole, Settings, load
 
 if TYPE_CHECKING:
     from api.auth.issuer import SignedToken
@@ -74,14 +74,23 @@ def list_tenants(as_json: bool) -> None:
 @click.option("--tenant", "tenant_name", default="demo", show_default=True, help="Slug or id of the tenant.")
 @click.option("--ttl", "ttl_s", type=Duration(), default=TTL, show_default=True, help="How long it is good for.")
 @click.option("--subject", default="local", show_default=True, help="Who the token is for.")
+@click.option(
+    "--role",
+    type=click.Choice(["admin", "member", "service"]),
+    default="admin",
+    show_default=True,
+    help="What the token may do: everything; not what concerns the whole tenant; bring in data as well.",
+)
 @json_option("Print token, tenant and expiry as JSON.")
-def token(tenant_name: str, ttl_s: int, subject: str, as_json: bool) -> None:
+def token(tenant_name: str, ttl_s: int, subject: str, role: CallerRole, as_json: bool) -> None:
     """Print a bearer token, signed by the local issuer of this machine.
+
+    For a program that stays, make an API key instead: `adriatic keys create`.
 
     \b
     curl -H "Authorization: Bearer $(adriatic token)" http://127.0.0.1:8080/v1/adrs
     """
-    made = mint(load(), tenant_name, subject, ttl_s)
+    made = mint(load(), tenant_name, subject, ttl_s, role)
     facts = {
         "token": made.text,
         "tenant": tenant_name,
@@ -93,7 +102,7 @@ def token(tenant_name: str, ttl_s: int, subject: str, as_json: bool) -> None:
     show(as_json, msgspec.json.encode(facts), [made.text], until)
 
 
-def mint(settings: Settings, tenant_name: str, subject: str, ttl_s: int) -> SignedToken:
+def mint(settings: Settings, tenant_name: str, subject: str, ttl_s: int, role: CallerRole = "admin") -> SignedToken:
     """A token of the local issuer."""
     from api.auth.issuer import LocalIssuer
 
@@ -105,7 +114,7 @@ def mint(settings: Settings, tenant_name: str, subject: str, ttl_s: int) -> Sign
     if not subject or len(subject) > 200:
         raise InvalidInput("the subject is empty or too long", hint="1 to 200 characters")
     issuer = LocalIssuer.open(settings.home, settings.auth)
-    return issuer.mint(tenant_id_of(settings, tenant_name), subject=subject, ttl_s=ttl_s)
+    return issuer.mint(tenant_id_of(settings, tenant_name), subject=subject, ttl_s=ttl_s, role=role)
 
 
 def make_tenant(settings: Settings, slug: str, name: str = "", *, if_missing: bool = False) -> Tenant:

@@ -11,7 +11,8 @@ import hmac
 from api.auth.users import Principal
 from api.db import Database, tenant_transaction
 from runtime.errors import Unauthenticated
-from schemas.feeds import ProducerKey, tenant_of
+from schemas.feeds import ProducerKey
+from schemas.keys import tenant_of
 
 _FIND_KEY = """
   select k.public_key, f.feed_id, f.slug

@@ -25,7 +25,7 @@ from jwt.utils import base64url_encode
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import InvalidInput, Misconfigured
 from runtime.ids import new_id
-from runtime.settings import AuthSettings
+from runtime.settings import AuthSettings, CallerRole
 
 KEY_FILE = "issuer-key.pem"
 ALGORITHM = "ES256"
@@ -68,8 +68,18 @@ class LocalIssuer:
         """The public half, as RFC 7517 has it."""
         return {"keys": [dict(self._public)]}
 
-    def mint(self, tenant_id: UUID, *, subject: str, ttl_s: int, name: str = "", email: str = "") -> SignedToken:
-        """A token that says: `subject` acts for `tenant_id` for the next `ttl_s` seconds."""
+    def mint(
+        self,
+        tenant_id: UUID,
+        *,
+        subject: str,
+        ttl_s: int,
+        name: str = "",
+        email: str = "",
+        role: CallerRole = "admin",
+    ) -> SignedToken:
+        """A token that says: `subject` acts for `tenant_id` for the next `ttl_s` seconds. An admin's unless asked
+        otherwise: whoever can read the key can say so anyway."""
         if not 0 < ttl_s <= TTL_S_MAX:
             raise InvalidInput(
                 f"a token cannot live for {ttl_s} s", hint=f"1 s to {TTL_S_MAX // 86400} days ({TTL_S_MAX} s)"
@@ -81,6 +91,7 @@ class LocalIssuer:
             "aud": self._settings.audience,
             "sub": subject,
             self._settings.tenant_claim: str(tenant_id),
+            self._settings.role_claim: [self._name_role(role)],
             "iat": issued_at,
             "nbf": issued_at,
             "exp": expires_at,
@@ -89,6 +100,11 @@ class LocalIssuer:
         claims |= {key: value for key, value in (("name", name), ("email", email)) if value}
         text = jwt.encode(claims, self._key, ALGORITHM, headers={"kid": self.key_id})
         return SignedToken(text, tenant_id, subject, expires_at)
+
+    def _name_role(self, role: CallerRole) -> str:
+        """The value of the claim that is read as this role."""
+        named = {"admin": self._settings.admin_values[0], "service": self._settings.service_values[0]}
+        return named.get(role, role)
 
 
 def _create(path: Path) -> None:

@@ -14,8 +14,9 @@ from uuid import UUID
 import jwt
 
 from api.auth.keys import ALGORITHMS, KeyStore
+from api.auth.roles import read_role
 from runtime.errors import Forbidden, Unauthenticated
-from runtime.settings import AuthSettings
+from runtime.settings import AuthSettings, CallerRole
 
 TOKEN_CHARS_MAX = 8192
 """Tokens of real providers have one to three thousand characters; parsing more is work for strangers."""
@@ -26,6 +27,8 @@ KEY_CLAIMS = ("client_id", "azp", "jti")
 Connect), which stays the same when tokens are renewed; else the token itself, as for those of the local issuer."""
 KEY_CHARS_MAX = 255
 """The ledger's bound. A longer one is not cut, which could make two of them one: it counts as not known."""
+API_KEY_SUBJECT = "api-key:"
+"""How the subject of an API key's own user begins. No token has such a one, whatever its issuer says."""
 SHOWN_CHARS_MAX = 200
 """Longest name or email address that is stored with the user."""
 
@@ -42,6 +45,7 @@ class Claims:
     """When the token stops being good, the forgiven clock difference included. The same claims with a later end are the
     same caller."""
     key_id: str | None = None
+    role: CallerRole = "member"
 
 
 class TokenChecker:
@@ -100,6 +104,8 @@ class TokenChecker:
         subject = claims["sub"]
         if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_CHARS_MAX or "\0" in subject:
             raise _refusal("the token's subject is not usable", f"1 to {SUBJECT_CHARS_MAX} characters")
+        if subject.startswith(API_KEY_SUBJECT):
+            raise _refusal(f"subjects that begin with {API_KEY_SUBJECT} are those of API keys", "use another subject")
         name = self._settings.tenant_claim
         try:
             tenant_id = UUID(claims[name])
@@ -114,7 +120,8 @@ class TokenChecker:
             ) from None
         expires_at = _time(claims["exp"], self._settings.leeway_s)
         shown = {name: _printable(claims.get(name)) for name in ("name", "email")}
-        return Claims(tenant_id, subject, **shown, expires_at=expires_at, key_id=_key_id(claims))
+        role = read_role(claims, self._settings)
+        return Claims(tenant_id, subject, **shown, expires_at=expires_at, key_id=_key_id(claims), role=role)
 
 
 def _time(seconds: Any, leeway_s: int) -> datetime | None:

@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from api.auth.roles import GIVEN, Scope
 from api.auth.tokens import Claims
 from api.db import Database, tenant_transaction
 from runtime.errors import Forbidden
@@ -32,8 +33,8 @@ _UPSERT = """
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who acts, and for which tenant. `shown` is what the history says. `feed`: a feed's key may send to that feed, and
-    nothing else."""
+    """Who acts, and for which tenant. `shown` is what the history says, `scopes` what it may do. `feed`: a feed's key
+    may send to that feed, and nothing else."""
 
     tenant_id: UUID
     user_id: UUID
@@ -41,6 +42,7 @@ class Principal(msgspec.Struct, frozen=True):
     shown: str
     feed: str | None = None
     key_id: str | None = None
+    scopes: frozenset[Scope] = frozenset()
 
 
 class Users:
@@ -71,6 +73,7 @@ class Users:
             claims.subject,
             row["name"] or claims.subject,
             key_id=claims.key_id,
+            scopes=GIVEN[claims.role],
         )
         self._seen[claims] = principal
         if len(self._seen) > USERS_MAX:

@@ -12,6 +12,7 @@ from litestar import Controller, Request, Response
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from api.auth.roles import NEEDS_CHAT
 from api.chat import conversations
 from api.chat.dialects import ai_sdk
 from api.chat.dialects.ai_sdk import UiMessageEncoder
@@ -42,6 +43,7 @@ class ChatController(Controller):
 
     path = "/v1/chat"
     tags = ("chat",)
+    opt = NEEDS_CHAT
 
     @post(
         "/stream",

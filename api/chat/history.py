@@ -14,6 +14,7 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from litestar.response import Stream
 
 from api import paging
+from api.auth.roles import NEEDS_CHAT
 from api.auth.users import Principal
 from api.chat import conversations, encoding, resuming
 from api.chat.controller import EVENTS_EXAMPLE
@@ -72,6 +73,7 @@ class AnswerController(Controller):
 
     path = "/v1/chat/answers"
     tags = ("chat",)
+    opt = NEEDS_CHAT
 
     @get("/{answer_id:uuid}", "Read an answer", _ANSWER, "What there is of it.", errors=(404,))
     async def get_answer(
@@ -153,6 +155,7 @@ class SessionController(Controller):
 
     path = "/v1/chat/sessions"
     tags = ("chat",)
+    opt = NEEDS_CHAT
 
     @get("/", "List your conversations", {"items": [_SESSION], "next_cursor": None}, "The newest first.")
     async def list_sessions(

@@ -11,6 +11,7 @@ from litestar import Controller
 from litestar.params import PathParameter
 
 from api.auth.middleware import FEED_KEY
+from api.auth.roles import NEEDS_ADMIN, NEEDS_INGEST
 from api.db import tenant_transaction
 from api.edge import traceparent
 from api.feeds import service
@@ -75,6 +76,7 @@ class FeedController(Controller):
         "The feed and its first key, which is shown this once.",
         status=201,
         errors=(409, 413, 415),
+        opt=NEEDS_ADMIN,
     )
     async def create_feed(
         self,
@@ -98,7 +100,7 @@ class FeedController(Controller):
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return await service.read(connection, principal.tenant_id, feed)
 
-    @patch("/{feed:str}", "Change a feed", _DETAIL, "The feed as it is now.", errors=(404, 413, 415))
+    @patch("/{feed:str}", "Change a feed", _DETAIL, "The feed as it is now.", errors=(404, 413, 415), opt=NEEDS_ADMIN)
     async def update_feed(
         self,
         database: Db,
@@ -110,7 +112,15 @@ class FeedController(Controller):
         async with tenant_transaction(database, principal.tenant_id) as connection:
             return await service.change(connection, principal.tenant_id, feed, data)
 
-    @delete("/{feed:str}", "Delete a feed", None, "Deleted; its keys are revoked.", status=204, errors=(404,))
+    @delete(
+        "/{feed:str}",
+        "Delete a feed",
+        None,
+        "Deleted; its keys are revoked.",
+        status=204,
+        errors=(404,),
+        opt=NEEDS_ADMIN,
+    )
     async def delete_feed(self, database: Db, principal: By, feed: Slug) -> None:
         """Nothing is taken for it any more. Its documents stay."""
         async with tenant_transaction(database, principal.tenant_id) as connection:
@@ -123,6 +133,7 @@ class FeedController(Controller):
         "The key, shown this once.",
         status=201,
         errors=(404, 409, 413, 415),
+        opt=NEEDS_ADMIN,
     )
     async def create_feed_key(
         self,
@@ -135,7 +146,15 @@ class FeedController(Controller):
         async with tenant_transaction(database, principal.tenant_id) as connection:
             return await service.create_key(connection, principal.tenant_id, feed, data.name)
 
-    @delete("/{feed:str}/keys/{key_id:str}", "Revoke a key of a feed", None, "Revoked.", status=204, errors=(404,))
+    @delete(
+        "/{feed:str}/keys/{key_id:str}",
+        "Revoke a key of a feed",
+        None,
+        "Revoked.",
+        status=204,
+        errors=(404,),
+        opt=NEEDS_ADMIN,
+    )
     async def revoke_feed_key(
         self,
         database: Db,
@@ -154,7 +173,7 @@ class FeedController(Controller):
         "Taken.",
         status=202,
         errors=(404, 409, 413, 415, 429),
-        opt=FEED_KEY,
+        opt={**FEED_KEY, **NEEDS_INGEST},
         request_max_body_size=service.BODY_BYTES_MAX,
     )
     async def send_feed_items(

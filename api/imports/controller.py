@@ -10,6 +10,7 @@ from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.params import FromPath, Parameter
 
+from api.auth.roles import NEEDS_INGEST
 from api.imports import freshness, service
 from api.imports.schemas import BatchResult, Events, FinishedImport, Import, ImportEvent, StartImport
 from api.requests import require_zone
@@ -68,6 +69,7 @@ class ImportController(Controller):
 
     path = "/v1/imports"
     tags = ("imports",)
+    opt = NEEDS_INGEST
 
     @post("/", "Start an import", _IMPORT | {"events": 0}, "The import.", status=201, errors=(413, 415))
     async def start_import(

@@ -12,11 +12,13 @@ from litestar import Controller, Response
 from litestar.params import PathParameter, QueryParameter
 
 from api import paging
+from api.auth import roles
 from api.db import tenant_transaction
 from api.edge import traceparent
 from api.jobs import service
 from api.jobs.service import Job, JobPage, NewJob, State
 from api.routes import By, Db, body, get, key_header, post
+from schemas.jobs import PARSE_DOCUMENT
 
 _JOB = {
     "job_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
@@ -65,8 +67,11 @@ class JobController(Controller):
     ) -> Response[Job]:
         """`reindex` asks again for the vectors that the tenant's ADRs lack; it changes nothing where none is
         missing. `reread` reads the texts of its ADRs again, with the reader and the words of today, and says what
-        changed; it makes no versions."""
+        changed; it makes no versions. Whoever writes may ask for `parse_document`, which is about one document; the
+        others are about the whole tenant, and for admins."""
         service.require_valid(data)
+        if data.kind != PARSE_DOCUMENT:
+            roles.require(principal.scopes, "admin")
         trace = traceparent()
         async with tenant_transaction(database, principal.tenant_id) as connection:
             job_id, replayed = await service.create(connection, principal, data, idempotency_key, trace)
@@ -93,7 +98,14 @@ class JobController(Controller):
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return await service.read(connection, principal.tenant_id, job_id)
 
-    @post("/{job_id:uuid}/cancel", "Cancel a job", _JOB | {"cancel_requested": True}, "The job.", errors=(404,))
+    @post(
+        "/{job_id:uuid}/cancel",
+        "Cancel a job",
+        _JOB | {"cancel_requested": True},
+        "The job.",
+        errors=(404,),
+        opt=roles.NEEDS_ADMIN,
+    )
     async def cancel_job(self, database: Db, principal: By, job_id: JobId) -> Job:
         """It ends after the step that it is in; what is done stays done. One that is over stays as it ended."""
         async with tenant_transaction(database, principal.tenant_id) as connection:

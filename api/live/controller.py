@@ -91,7 +91,8 @@ class LiveController(Controller):
         """Each change is shown once, in order, and the rows with all changes applied are the table.
 
         A change that a newer one of the same row replaced while nobody read may be left out when the topic is
-        compacted. The stream ends when the bearer token does.
+        compacted. The stream ends when the bearer token does; with an API key after a minute, when the key may be
+        revoked: go on behind the last `id`.
         """
         found = live.views.get(view)
         if found is None:

@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 
 from api import watermarks
 from api.adrs.document import Status
+from api.auth.roles import NEEDS_READ
 from api.auth.users import Principal
 from api.db import Database
 from api.requests import require_zone
@@ -87,6 +88,7 @@ class SearchController(Controller):
 
     path = "/v1/search"
     tags = ("search",)
+    opt = NEEDS_READ
 
     @get("/", "Search, as a link", _RESULT, _DESCRIPTION)
     async def search_by_link(

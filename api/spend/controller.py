@@ -1,7 +1,6 @@
 """`/v1/budgets`: what a tenant may spend on language models.
 
-Owns the HTTP of it. Refuses SQL and rules: `budgets` has them. Until roles exist, any member of a tenant may set and
-remove its budgets, as with everything else here; a feed's key may not.
+Owns the HTTP of it. Refuses SQL and rules: `budgets` has them.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import msgspec
 from litestar import Controller
 from litestar.params import PathParameter
 
+from api.auth.roles import NEEDS_ADMIN
 from api.routes import By, Db, body, delete, get, put
 from api.spend import budgets
 from api.spend.budgets import BudgetState, NewBudget
@@ -51,7 +51,7 @@ class BudgetController(Controller):
         """What is spent is exact, and never behind: these counters move with the ledger."""
         return BudgetList(await budgets.read(database, principal.tenant_id))
 
-    @put("/", "Set a budget", _BUDGET, "The budget as it is now.", errors=(404, 409, 413, 415))
+    @put("/", "Set a budget", _BUDGET, "The budget as it is now.", errors=(404, 409, 413, 415), opt=NEEDS_ADMIN)
     async def set_budget(
         self, database: Db, principal: By, data: Annotated[NewBudget, body("Budget", _NEW)]
     ) -> BudgetState:
@@ -61,7 +61,15 @@ class BudgetController(Controller):
         """
         return await budgets.replace(database, principal, data)
 
-    @delete("/{budget_id:uuid}", "Remove a budget", None, "It limits nobody any more.", status=204, errors=(404,))
+    @delete(
+        "/{budget_id:uuid}",
+        "Remove a budget",
+        None,
+        "It limits nobody any more.",
+        status=204,
+        errors=(404,),
+        opt=NEEDS_ADMIN,
+    )
     async def remove_budget(
         self,
         database: Db,

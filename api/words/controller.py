@@ -14,6 +14,7 @@ from msgspec import Meta
 from api.adrs.document import READER
 from api.adrs.reading import own
 from api.adrs.reading.own import WORDS_MAX, OwnWord
+from api.auth.roles import NEEDS_ADMIN
 from api.db import tenant_transaction
 from api.routes import By, Db, body, get, put
 from api.words import service
@@ -45,7 +46,9 @@ class WordController(Controller):
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return ReaderWords(READER, await service.read(connection, principal.tenant_id))
 
-    @put("/", "Replace the tenant's own words", _WORDS, "The words as they are now.", errors=(413, 415))
+    @put(
+        "/", "Replace the tenant's own words", _WORDS, "The words as they are now.", errors=(413, 415), opt=NEEDS_ADMIN
+    )
     async def replace_words(
         self, database: Db, principal: By, data: Annotated[NewWords, body("One word", {"words": [_WORD]})]
     ) -> ReaderWords:

@@ -4,7 +4,8 @@
 
 -- Counts one question of a user: in its minute, and while the user is new in its first day. Gives what is used of requests, with this
 -- one, and of the subjects' tokens, where anything is, and when each window is over. The row of the user's minute is locked from here to
--- the commit: of two questions at the same moment, the second sees the attempt of the first.
+-- the commit: of two questions at the same moment, the second sees the attempt of the first. An API key was made by an admin, so its user
+-- is no stranger on the first day.
 create function app.count_question(asker uuid, subjects text[])
     returns table (subject text, unit text, time_window text, used bigint, left_s double precision)
     language sql volatile
@@ -15,7 +16,7 @@ create function app.count_question(asker uuid, subjects text[])
         from app.users u
         cross join unnest(array['first-day', 'minute']) as t (time_window)
         where u.tenant_id = app.current_tenant() and u.user_id = asker
-            and (t.time_window = 'minute' or u.created_at > now() - interval '1 day')
+            and (t.time_window = 'minute' or (u.created_at > now() - interval '1 day' and not starts_with(u.subject, 'api-key:')))
     ),
     taken as (
         insert into app.limit_uses as u (tenant_id, subject, unit, time_window, window_start, used)

@@ -323,6 +323,96 @@ GRANT SELECT ON TABLE app.answers TO adriatic_cdc;
 GRANT SELECT ON TABLE app.answers TO adriatic_search;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.answers TO adriatic_api;
 
+CREATE TABLE app.api_key_secrets (
+    tenant_id uuid NOT NULL,
+    key_id text NOT NULL,
+    secret_hash bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    good_until timestamp with time zone NOT NULL,
+    last_used_at timestamp with time zone,
+    CONSTRAINT api_key_secrets_secret_hash_check CHECK ((length(secret_hash) = 32))
+);
+
+ALTER TABLE ONLY app.api_key_secrets FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.api_key_secrets
+    ADD CONSTRAINT api_key_secrets_pkey PRIMARY KEY (tenant_id, key_id, secret_hash);
+
+ALTER TABLE ONLY app.api_key_secrets
+    ADD CONSTRAINT api_key_secrets_tenant_id_key_id_fkey FOREIGN KEY (tenant_id, key_id) REFERENCES app.api_keys(tenant_id, key_id);
+
+ALTER TABLE app.api_key_secrets ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.api_key_secrets FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.api_key_secrets TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.api_key_secrets TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.api_key_secrets TO adriatic_flows;
+GRANT SELECT ON TABLE app.api_key_secrets TO adriatic_cdc;
+GRANT SELECT ON TABLE app.api_key_secrets TO adriatic_search;
+GRANT SELECT,INSERT,DELETE ON TABLE app.api_key_secrets TO adriatic_api;
+
+GRANT UPDATE(good_until) ON TABLE app.api_key_secrets TO adriatic_api;
+
+GRANT UPDATE(last_used_at) ON TABLE app.api_key_secrets TO adriatic_api;
+
+CREATE TABLE app.api_keys (
+    tenant_id uuid NOT NULL,
+    key_id text NOT NULL,
+    user_id uuid NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    days integer NOT NULL,
+    created_by uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    revoked_by uuid,
+    CONSTRAINT api_keys_check CHECK (((revoked_at IS NULL) = (revoked_by IS NULL))),
+    CONSTRAINT api_keys_days_check CHECK (((days >= 1) AND (days <= 366))),
+    CONSTRAINT api_keys_key_id_check CHECK (((length(key_id) >= 1) AND (length(key_id) <= 255))),
+    CONSTRAINT api_keys_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT api_keys_scopes_check CHECK (((cardinality(scopes) > 0) AND (scopes <@ ARRAY['read'::text, 'write'::text, 'chat'::text, 'ingest'::text, 'admin'::text])))
+);
+
+ALTER TABLE ONLY app.api_keys FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (tenant_id, key_id);
+
+ALTER TABLE ONLY app.api_keys
+    ADD CONSTRAINT api_keys_tenant_id_created_by_fkey FOREIGN KEY (tenant_id, created_by) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE ONLY app.api_keys
+    ADD CONSTRAINT api_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE ONLY app.api_keys
+    ADD CONSTRAINT api_keys_tenant_id_revoked_by_fkey FOREIGN KEY (tenant_id, revoked_by) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE ONLY app.api_keys
+    ADD CONSTRAINT api_keys_tenant_id_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE app.api_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.api_keys FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.api_keys TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.api_keys TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.api_keys TO adriatic_flows;
+GRANT SELECT ON TABLE app.api_keys TO adriatic_cdc;
+GRANT SELECT ON TABLE app.api_keys TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.api_keys TO adriatic_api;
+
+GRANT UPDATE(last_used_at) ON TABLE app.api_keys TO adriatic_api;
+
+GRANT UPDATE(revoked_at) ON TABLE app.api_keys TO adriatic_api;
+
+GRANT UPDATE(revoked_by) ON TABLE app.api_keys TO adriatic_api;
+
 CREATE TABLE app.attempts (
     tenant_id uuid NOT NULL,
     attempt_id uuid NOT NULL,

@@ -135,6 +135,16 @@ class Furniture:
             made = self._http.post("/v1/feeds/wiki/keys", json={})
         return str(made.json()["key_id"])
 
+    def api_key(self) -> str:
+        """A good one. Where there are too many, all are revoked first."""
+        wanted = {"name": "web", "scopes": ["read"]}
+        made = self._http.post("/v1/keys", json=wanted)
+        if made.status_code == 409:
+            for key in self._http.get("/v1/keys").json()["items"]:
+                self._http.delete(f"/v1/keys/{key['key_id']}")
+            made = self._http.post("/v1/keys", json=wanted)
+        return str(made.json()["api_key"]["key_id"])
+
     def job(self) -> str:
         return str(self.make("POST", "/v1/jobs", json={"kind": "reindex"})["job_id"])
 
@@ -194,6 +204,7 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         "session_id": lambda: furniture.answer()[1],
         "feed": furniture.passing_feed if operation == "deleteFeed" else furniture.feed,
         "key_id": furniture.key,
+        "api_key_id": furniture.api_key,
         "digest": lambda: furniture.asset()[0],
         "name": lambda: furniture.asset()[1],
         "version": lambda: "1",

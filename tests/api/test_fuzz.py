@@ -105,6 +105,7 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     job = await tenant.post("/v1/jobs", {"kind": "reindex"})
     feed = await tenant.post("/v1/feeds", {"slug": "x"})
     budget = await tenant.put("/v1/budgets", {"level": "org", "period": "day", "limit_micro_usd": 10**9})
+    api_key = await tenant.post("/v1/keys", {"name": "x", "scopes": ["read"]})
     document = await tenant.request("POST", "/v1/documents", files={"file": ("x.txt", b"x")})
     answer = await tenant.post("/v1/chat/stream", {"question": "What is x?"})
     start = json.loads(next(SseDecoder().feed(answer.content)).data)
@@ -120,6 +121,7 @@ async def furnished(tenant: Caller) -> dict[str, str]:
         "tag": "x",
         "feed": "x",
         "key_id": feed.json()["key"]["key_id"],
+        "api_key_id": api_key.json()["api_key"]["key_id"],
         "model": "adriatic",
     }
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.stack
 
 METHODS = ("get", "post", "put", "patch", "delete")
 UPLOAD = "multipart/form-data"
-IDS = ("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id")
+IDS = ("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id", "api_key_id")
 
 
 class Household:
@@ -68,6 +68,7 @@ class Household:
         budget = await caller.put(
             "/v1/budgets", {"level": "key", "period": "day", "limit_micro_usd": 10**6, "subject": word}
         )
+        api_key = await caller.post("/v1/keys", {"name": word, "scopes": ["read"]})
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
         corpus.views(caller.tenant_id)
         uploaded = await caller.request(
@@ -87,6 +88,7 @@ class Household:
             "document_id": uploaded.json()["id"],
             "feed": f"feed{word}",
             "key_id": made.json()["key"]["key_id"],
+            "api_key_id": api_key.json()["api_key"]["key_id"],
         }
 
 

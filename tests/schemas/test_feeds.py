@@ -7,7 +7,8 @@ import uuid
 import pytest
 
 from schemas import feeds
-from schemas.feeds import ProducerKey, document_id, proves, public_key, tenant_of
+from schemas.feeds import ProducerKey, document_id, proves, public_key
+from schemas.keys import tenant_of
 
 TENANT = uuid.UUID(int=7)
 

@@ -15,6 +15,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import PathParameter, QueryParameter
 
 from api.auth.middleware import API_KEY
+from api.auth.roles import NEEDS_CHAT
 from api.chat import models
 from api.chat.asking import Asker
 from api.chat.dialects import (
@@ -42,6 +43,7 @@ class ModelController(Controller):
 
     path = "/v1/models"
     tags = ("dialects",)
+    opt = NEEDS_CHAT
     exception_handlers = failures.handlers(failures.to_openai)
 
     @get(
@@ -83,6 +85,7 @@ class CompletionController(Controller):
 
     path = "/v1/chat/completions"
     tags = ("dialects",)
+    opt = NEEDS_CHAT
     dependencies = ASKER
     exception_handlers = failures.handlers(failures.to_openai)
     request_max_body_size = CONVERSATION_BYTES_MAX
@@ -124,6 +127,7 @@ class ResponseController(Controller):
 
     path = "/v1/responses"
     tags = ("dialects",)
+    opt = NEEDS_CHAT
     dependencies = ASKER
     exception_handlers = failures.handlers(failures.to_openai)
     request_max_body_size = CONVERSATION_BYTES_MAX
@@ -163,6 +167,7 @@ class MessageController(Controller):
 
     path = "/v1/messages"
     tags = ("dialects",)
+    opt = NEEDS_CHAT
     dependencies = ASKER
     exception_handlers = failures.handlers(failures.to_anthropic)
     request_max_body_size = CONVERSATION_BYTES_MAX

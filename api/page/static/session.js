@@ -2,7 +2,7 @@
 // session storage. Refuses cookies: what a browser sends by itself, another site can make it send.
 
 const KEY = "adriatic.token";
-const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
+const TOKEN = /^(?:[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+|adr_[0-9a-f]{32}\.[0-9a-z]+_[0-9a-f]{64})$/;
 
 let token = null;
 
@@ -17,7 +17,7 @@ export function adopt() {
   return token !== null;
 }
 
-/** True when it has the form of a token; whether it is good the API says. */
+/** True when it has the form of a token or an API key; whether it is good the API says. */
 export function keep(given) {
   if (!TOKEN.test(given)) return false;
   token = given;

@@ -57,6 +57,9 @@ def test_tenants_are_made_listed_and_named_in_tokens(home: Path) -> None:
     claims = jwt.decode(token["token"], options={"verify_signature": False})
     assert (claims["sub"], claims["tenant_id"]) == ("ada", made["tenant_id"])
     assert claims["exp"] - claims["iat"] == 1800
+    assert claims["roles"] == ["admin"], "whoever may read the key of the issuer may do everything"
+    token = printed("token", "--tenant", "acme", "--role", "member", "--json")
+    assert jwt.decode(token["token"], options={"verify_signature": False})["roles"] == ["member"]
     with pytest.raises(NotFound):
         run("token", "--tenant", "nobody")
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jwt
 import pytest
 
 from api.auth.issuer import ALGORITHM, KEY_FILE, TTL_S_MAX, LocalIssuer
+from api.auth.roles import read_role
 from runtime.clock import ManualClock
 from runtime.errors import InvalidInput, Misconfigured
 from runtime.ids import new_id
-from runtime.settings import AuthSettings
+from runtime.settings import AuthSettings, CallerRole
 
 AUTH = AuthSettings()
 UNTIMED: Any = {"verify_exp": False, "verify_aud": False, "verify_iat": False, "verify_nbf": False}
@@ -53,6 +54,14 @@ def test_a_token_says_who_for_which_tenant_and_until_when(tmp_path: Path) -> Non
     assert claims["exp"] - claims["iat"] == 60
     assert token.expires_at == datetime(2026, 5, 1, 12, 1, tzinfo=UTC)
     assert "email" not in claims
+
+
+@pytest.mark.parametrize("role", get_args(CallerRole))
+@pytest.mark.parametrize("claim", ["roles", "realm_access.roles"])
+def test_a_token_has_its_role_by_the_words_of_the_settings(tmp_path: Path, claim: str, role: CallerRole) -> None:
+    settings = AuthSettings(role_claim=claim, admin_values=("boss",), service_values=("robot",), default_role="service")
+    token = LocalIssuer.open(tmp_path, settings).mint(new_id(), subject="ada", ttl_s=60, role=role)
+    assert read_role(jwt.decode(token.text, options={"verify_signature": False}), settings) == role
 
 
 @pytest.mark.parametrize("ttl_s", [0, -1, TTL_S_MAX + 1])

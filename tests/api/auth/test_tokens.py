@@ -93,6 +93,7 @@ REFUSED: dict[str, Callable[[], str]] = {
     "without an issuer": lambda: SIGNERS["ES256"].token(iss=None),
     "without an audience": lambda: SIGNERS["ES256"].token(aud=None),
     "without a subject": lambda: SIGNERS["ES256"].token(sub=None),
+    "with the subject of an API key": lambda: SIGNERS["ES256"].token(sub="api-key:x"),
     "with an empty subject": lambda: SIGNERS["ES256"].token(sub=""),
     "with a subject that is no text": lambda: unsigned({"alg": "ES256", "kid": "ES256"}),
     "signed by somebody else": lambda: Signer("ES256", "ES256").token(),

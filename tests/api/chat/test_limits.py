@@ -146,6 +146,21 @@ async def test_a_new_user_has_few_questions(fresh_database: Settings, corpus: Co
 
 
 @pytest.mark.stack
+async def test_an_api_key_is_no_stranger_on_its_first_day(fresh_database: Settings, corpus: Corpus) -> None:
+    tenant = await furnished(fresh_database, corpus)
+    async with standing_in() as provider:
+        provider.script = whole()
+        settings = limited(fresh_database, provider, new_user_requests=1)
+        async with running(settings) as world:
+            admin = world.caller(tenant.tenant_id)
+            made = await admin.post("/v1/keys", {"name": "web-app", "scopes": ["chat"]})
+            program = Caller(world.http, tenant.tenant_id, made.json()["secret"])
+            for caller, allowed in ((admin, 1), (program, 3)):
+                answers = [await caller.post("/v1/chat/stream", QUESTION) for _ in range(3)]
+                assert [answer.status_code for answer in answers] == [200] * allowed + [429] * (3 - allowed)
+
+
+@pytest.mark.stack
 async def test_tokens_of_a_day_are_counted_by_whoever_settles(fresh_database: Settings, corpus: Corpus) -> None:
     tenant = await furnished(fresh_database, corpus)
     async with running(fresh_database) as world:
