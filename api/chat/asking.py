@@ -6,13 +6,14 @@ stands. Refuses dialects: they make the prompt before, and read the answer after
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request
 from litestar.datastructures import State
+from litestar.params import HeaderParameter
 
 from api.auth.users import Principal
-from api.chat import models
+from api.chat import caching, models
 from api.chat.answers import Answer
 from api.chat.grounding import Question, ground, read_question
 from api.chat.responding import make_attempt
@@ -21,6 +22,15 @@ from api.chat.supervisor import AnswerSupervisor, Wishes
 from connectors.llm.prompts import Prompt
 from runtime.clock import Clock
 from runtime.settings import LlmSettings, Settings
+
+CacheControl = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Cache-Control",
+        description="`no-cache`: ask anew, though the same prompt had an answer before. `max-age`: of the last so many "
+        "seconds only. `no-store`: ask anew, and give the answer to nobody else.",
+    ),
+]
 
 
 class Asker:
@@ -35,12 +45,12 @@ class Asker:
         self._request = request
         self._state = state
 
-    async def ask(self, model: str, conversation: Prompt) -> Answer:
+    async def ask(self, model: str, conversation: Prompt, cache_control: str | None) -> Answer:
         """The answer, which has begun to be written. Raises `NotFound` for a model that is none, and what `admit` and
         `ground` raise; then nobody was asked."""
         models.require_known(self.settings, model)
         supervisor: AnswerSupervisor = self._state.supervisor
-        wishes = Wishes(models.find_route(self.settings, model))
+        wishes = Wishes(models.find_route(self.settings, model), cache=caching.read_policy(cache_control))
         supervisor.admit(self._request.user.tenant_id, wishes.model)
         question = await self._ground(conversation) if model == models.GROUNDED else Question(conversation)
         return supervisor.start(make_attempt(self._request, self._request.user, None), question, wishes)

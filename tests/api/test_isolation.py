@@ -181,7 +181,7 @@ async def state_of(world: World, household: Household) -> str:
             "select table_schema || '.' || table_name as name from information_schema.columns "
             "where column_name = 'tenant_id' and table_schema in ('app', 'mv') "
             # Asking is recorded, in the asker's own ledger and conversations.
-            "and table_name not in ('usage_events', 'attempts', 'answers', 'answer_parts') order by 1"
+            "and table_name not in ('usage_events', 'attempts', 'answers', 'answer_parts', 'cached_answers') order by 1"
         )
         for table in tables:
             rows += await admin.fetch(

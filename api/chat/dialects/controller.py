@@ -16,7 +16,7 @@ from litestar.params import PathParameter, QueryParameter
 
 from api.auth.middleware import API_KEY
 from api.chat import models
-from api.chat.asking import Asker
+from api.chat.asking import Asker, CacheControl
 from api.chat.dialects import (
     anthropic_messages,
     anthropic_requests,
@@ -102,6 +102,7 @@ class CompletionController(Controller):
         request: Request[Any, Any, Any],
         asker: NamedDependency[Asker],
         data: Annotated[openai_requests.CompletionRequest, body("Conversation", examples.COMPLETION_REQUEST)],
+        cache_control: CacheControl = None,
     ) -> Response[Any]:
         """The model `adriatic` searches for the last question in the tenant's sources; its answer stands on what was
         found. By its own name, the configured model gets the conversation as it stands.
@@ -110,7 +111,7 @@ class CompletionController(Controller):
         is neither a reason to finish nor `[DONE]`. Closing the connection stops the answer.
         """
         prompt = openai_requests.make_prompt(data, asker.settings.output_tokens_max)
-        answer = await asker.ask(data.model, prompt)
+        answer = await asker.ask(data.model, prompt, cache_control)
         if data.stream:
             counts = bool(data.stream_options and data.stream_options.include_usage)
             encoder = openai_chat.CompletionEncoder(answer.answer_id, asker.asked_at_s, include_usage=counts)
@@ -143,6 +144,7 @@ class ResponseController(Controller):
         request: Request[Any, Any, Any],
         asker: NamedDependency[Asker],
         data: Annotated[responses_requests.ResponseRequest, body("Conversation", examples.RESPONSE_REQUEST)],
+        cache_control: CacheControl = None,
     ) -> Response[Any]:
         """The conversation is sent whole each time: a response is not kept, so none can be gone on from.
 
@@ -150,7 +152,7 @@ class ResponseController(Controller):
         is no `response.completed`. Closing the connection stops the answer.
         """
         prompt = responses_requests.make_prompt(data, asker.settings.output_tokens_max)
-        answer = await asker.ask(data.model, prompt)
+        answer = await asker.ask(data.model, prompt, cache_control)
         if data.stream:
             encoder = openai_responses.ResponseEncoder(answer.answer_id, asker.asked_at_s)
             return await stream(request, answer, encoder.encode)
@@ -183,6 +185,7 @@ class MessageController(Controller):
         asker: NamedDependency[Asker],
         data: Annotated[anthropic_requests.MessageRequest, body("Conversation", examples.MESSAGE_REQUEST)],
         beta: Annotated[bool | None, QueryParameter(description="Some clients say so. It changes nothing.")] = None,
+        cache_control: CacheControl = None,
     ) -> Response[Any]:
         """A token is taken from `X-Api-Key` too, where these clients put it; `Authorization` counts if both are there.
 
@@ -193,7 +196,7 @@ class MessageController(Controller):
         there is no `message_stop`. Closing the connection stops the answer.
         """
         prompt = anthropic_requests.make_prompt(data, asker.settings.output_tokens_max)
-        answer = await asker.ask(data.model, prompt)
+        answer = await asker.ask(data.model, prompt, cache_control)
         if data.stream:
             return await stream(request, answer, anthropic_messages.MessageEncoder(answer.answer_id).encode)
         return await collect(request, answer, functools.partial(anthropic_messages.render, answer_id=answer.answer_id))
