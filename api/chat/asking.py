@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Request
 from litestar.datastructures import State
 from litestar.params import HeaderParameter
@@ -33,6 +34,15 @@ CacheControl = Annotated[
 ]
 
 
+class AskedFor(msgspec.Struct, frozen=True):
+    """What a request says beside its conversation: which answers of before will do, whether this one can be read again,
+    and whether it goes on when nobody reads it."""
+
+    cache_control: str | None = None
+    keeps: bool = False
+    goes_on: bool = False
+
+
 class Asker:
     """One request's way to an answer."""
 
@@ -45,14 +55,19 @@ class Asker:
         self._request = request
         self._state = state
 
-    async def ask(self, model: str, conversation: Prompt, cache_control: str | None) -> Answer:
+    async def ask(self, model: str, conversation: Prompt, asked: AskedFor) -> Answer:
         """The answer, which has begun to be written. Raises `NotFound` for a model that is none, and what `admit` and
         `ground` raise; then nobody was asked."""
         models.require_known(self.settings, model)
         supervisor: AnswerSupervisor = self._state.supervisor
-        wishes = Wishes(models.find_route(self.settings, model), cache=caching.read_policy(cache_control))
+        route = models.find_route(self.settings, model)
+        cache = caching.read_policy(asked.cache_control)
+        wishes = Wishes(route, on_disconnect="keep" if asked.goes_on else "stop", cache=cache)
         supervisor.admit(self._request.user.tenant_id, wishes.model)
         question = await self._ground(conversation) if model == models.GROUNDED else Question(conversation)
+        if asked.keeps:
+            kept_as = read_question(conversation).replace("\0", "")  # Postgres has no such text
+            question = msgspec.structs.replace(question, kept_as=kept_as)
         return supervisor.start(make_attempt(self._request, self._request.user, None), question, wishes)
 
     async def _ground(self, conversation: Prompt) -> Question:

@@ -19,10 +19,9 @@ from uuid import UUID
 import msgspec
 
 from api.chat.answers import CacheOutcome
-from api.chat.encoding import StoredEvent, decode_part, encode_part
+from api.chat.encoding import decode_part, encode_part, restore
 from api.chat.grounding import Question
 from api.chat.schemas import (
-    NAMES,
     ChatEvent,
     Citations,
     DoneEvent,
@@ -85,7 +84,6 @@ _TRIM = """
 """
 
 _REPEATED = (TextDelta, ReasoningDelta, ToolCallStart, ToolCallDelta, Citations, DoneEvent)
-_TYPES: Mapping[str, type[ChatEvent]] = {NAMES[kind]: kind for kind in _REPEATED}
 _ENCODER = msgspec.json.Encoder()
 _STATUS: Mapping[CacheOutcome, str] = {
     "hit": "adriatic; hit",
@@ -161,12 +159,8 @@ async def find(database: Database, tenant_id: UUID, key: bytes, age_s_max: float
         row = await connection.fetchrow(_FIND, tenant_id, key, age_s_max)
     if row is None:
         return None
-    events = [_read(event) for event in decode_part(row["events"])]
+    events = [restore(event) for event in decode_part(row["events"])]
     return CachedAnswer(row["provider"], row["model"], events, row["cost_micro_usd"])
-
-
-def _read(stored: StoredEvent) -> ChatEvent:
-    return msgspec.json.decode(stored.data, type=_TYPES[stored.name])
 
 
 async def store(database: Database, tenant_id: UUID, key: bytes, answer_id: UUID | None, answer: CachedAnswer) -> None:

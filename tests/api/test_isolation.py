@@ -79,6 +79,7 @@ class Household:
         start = json.loads(next(SseDecoder().feed(answer.content)).data)
         self.path |= {
             "answer_id": start["answer_id"],
+            "response_id": f"resp_{UUID(start['answer_id']).hex}",
             "session_id": start["session_id"],
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
@@ -92,6 +93,7 @@ class Household:
 
 NOBODY = Household(None, "nobody")
 NOBODY.path |= {name: str(uuid4()) for name in IDS} | {"feed": "feednobody"}
+NOBODY.path["response_id"] = f"resp_{uuid4().hex}"
 WITHOUT_WORDS = (
     *("getFreshness", "getPipeline", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage"),
     *("listModels", "getModel"),
