@@ -180,7 +180,7 @@ class AnswerSupervisor:
         if rest is None:
             task.cancel()
             return
-        run.writer.fail(_stopped())
+        run.writer.fail(_tell_stopped())
         run.writer.answer, run.kept = rest, None
         rest.on_unread = task.cancel
         self.keeper.end(kept)
@@ -296,7 +296,7 @@ class AnswerSupervisor:
         answer, tenant_id = run.writer.answer, run.attempt.tenant_id
         stopped = task.cancelled() and not answer.ended
         if stopped:
-            run.writer.fail(_stopped())
+            run.writer.fail(_tell_stopped())
         answer.end(OperatingError("the answer has no end", hint="ask again"))  # where nothing else ended it
         if run.kept:
             self.keeper.end(run.kept)
@@ -357,5 +357,5 @@ class AnswerSupervisor:
                 log.error("usage is not in the ledger", entry=msgspec.to_builtins(entry))
 
 
-def _stopped() -> Stopped:
+def _tell_stopped() -> Stopped:
     return Stopped("the answer was stopped", hint="what it used until then is counted")
