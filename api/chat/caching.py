@@ -34,7 +34,7 @@ from api.db import Database, tenant_transaction
 from connectors.llm.routing.routes import RouteIdentity
 
 KEY_VERSION: Final = 1
-"""To be raised when the same key would mean another answer, as when the meaning of a stored event changes."""
+"""It is raised when the same key would mean another answer, as when the meaning of a stored event changes."""
 PROMPT_BYTES_MAX = 1_048_576
 """Longest prompt, as JSON, that is looked up: hashing it takes a millisecond. Longer ones have pictures, and hardly
 come twice."""

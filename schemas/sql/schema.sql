@@ -468,6 +468,48 @@ CREATE FUNCTION app.budgets_lock(tenant_id uuid) RETURNS bigint
     SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN hashtextextended(((tenant_id)::text || '/budgets'::text), (0)::bigint);
 
+CREATE TABLE app.cached_answers (
+    tenant_id uuid NOT NULL,
+    prompt_key bytea NOT NULL,
+    answer_id uuid,
+    provider text NOT NULL,
+    model text NOT NULL,
+    events text NOT NULL,
+    cost_micro_usd bigint,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT cached_answers_cost_micro_usd_check CHECK ((cost_micro_usd >= 0)),
+    CONSTRAINT cached_answers_events_check CHECK ((octet_length(events) <= 262144)),
+    CONSTRAINT cached_answers_prompt_key_check CHECK ((length(prompt_key) = 32))
+);
+
+ALTER TABLE ONLY app.cached_answers FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.cached_answers
+    ADD CONSTRAINT cached_answers_pkey PRIMARY KEY (tenant_id, prompt_key);
+
+CREATE INDEX cached_answers_by_age ON app.cached_answers USING btree (tenant_id, created_at);
+
+CREATE INDEX cached_answers_of_answer ON app.cached_answers USING btree (tenant_id, answer_id);
+
+ALTER TABLE ONLY app.cached_answers
+    ADD CONSTRAINT cached_answers_tenant_id_answer_id_fkey FOREIGN KEY (tenant_id, answer_id) REFERENCES app.answers(tenant_id, answer_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY app.cached_answers
+    ADD CONSTRAINT cached_answers_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE app.cached_answers ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.cached_answers FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.cached_answers TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.cached_answers TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,DELETE ON TABLE app.cached_answers TO adriatic_flows;
+GRANT SELECT ON TABLE app.cached_answers TO adriatic_cdc;
+GRANT SELECT ON TABLE app.cached_answers TO adriatic_search;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.cached_answers TO adriatic_api;
+
 CREATE FUNCTION app.count_used_tokens() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'

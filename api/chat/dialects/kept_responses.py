@@ -55,7 +55,7 @@ class DeletedResponse(msgspec.Struct, frozen=True):
 
 
 def to_openai(problem: Problem) -> failures.OpenAIError:
-    """As on other routes; but what is not found here is no model."""
+    """The error is that of other routes, but what is not found here is no model."""
     told = failures.to_openai(problem)
     if problem.status != 404:
         return told

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx
@@ -43,7 +43,7 @@ from connectors.llm.routing.routes import RouteIdentity, RouteTable
 from connectors.llm.sse import ServerEvent, SseDecoder
 from connectors.postgres.attempts import forget_old
 from runtime.settings import LlmSettings, Settings
-from tests.api.chat.test_kept import Two, listen, paced, text_of, two_processes
+from tests.api.chat.test_kept import Two, listen, text_of, two_processes
 from tests.api.chat.test_routes import chatting, furnished, idle, openai
 from tests.api.search.corpus import Corpus, writing
 from tests.api.world import Caller, World
@@ -548,7 +548,7 @@ async def test_clients_of_other_protocols_share_one_answer_and_see_that(
 CACHING = {"ADRIATIC_LLM__CACHE_S": "3600"}
 
 
-async def follow(world: Two, caller: Caller) -> tuple[httpx.Response, list[ServerEvent]]:
+async def follow(caller: Caller) -> tuple[httpx.Response, list[ServerEvent]]:
     """All events of one connection."""
     headers = {"authorization": f"Bearer {caller.token}"}
     decoder, heard = SseDecoder(), list[ServerEvent]()
@@ -556,6 +556,14 @@ async def follow(world: Two, caller: Caller) -> tuple[httpx.Response, list[Serve
         async for part in response.aiter_raw():
             heard += decoder.feed(part)
     return response, heard
+
+
+def pause_between(before: str, after: str, resumed: asyncio.Event) -> Iterator[Step]:
+    """An answer in two halves; the second comes when the test says so."""
+    yield from (recorded.OPENAI_START, recorded.openai_text(before))
+    while not resumed.is_set():
+        yield 0.02
+    yield from (recorded.openai_text(after), recorded.OPENAI_END)
 
 
 async def counted(world: Two, table: str, count: int) -> list[Any]:
@@ -570,16 +578,20 @@ async def test_equal_questions_at_one_moment_are_one_call_and_every_process_has_
     fresh_database: Settings, corpus: Corpus, tmp_path: Path
 ) -> None:
     async with two_processes(fresh_database, corpus, tmp_path, **CACHING) as world:
-        world.provider.script = paced([f"word{number} " for number in range(20)], 0.05)
+        resumed = asyncio.Event()
+        world.provider.script = cast("Any", pause_between("It fails", " in the middle.", resumed))
         callers = [world.caller(0, subject) for subject in ("ada", "grace", "edith", "mary")]
-        answers = await asyncio.gather(*(follow(world, caller) for caller in callers))
+        asking = [asyncio.create_task(follow(caller)) for caller in callers]
+        await counted(world, "app.answers", 4)
+        resumed.set()
+        answers = await asyncio.gather(*asking)
         assert sorted(status_of(response) or "" for response, _ in answers) == sorted([MISS, FOLLOW, FOLLOW, FOLLOW])
         assert len(world.provider.requests) == 1
-        assert len({text_of(heard) for _, heard in answers}) == 1
+        assert {text_of(heard) for _, heard in answers} == {"It fails in the middle."}
         assert all(heard[-1].name == "done" for _, heard in answers)
         assert len({heard[0].id for _, heard in answers}) == 4, "each has an answer of its own"
         await counted(world, "app.cached_answers", 1)
-        response, heard = await follow(world, world.caller(1, "joan"))
+        response, heard = await follow(world.caller(1, "joan"))
         assert (status_of(response), text_of(heard)) == (HIT, text_of(answers[0][1]))
         assert len(world.provider.requests) == 1
         for caller, (_, theirs) in zip(callers, answers, strict=True):
@@ -592,20 +604,22 @@ async def test_a_leader_who_stops_or_leaves_stops_for_nobody_else(
     fresh_database: Settings, corpus: Corpus, tmp_path: Path
 ) -> None:
     async with two_processes(fresh_database, corpus, tmp_path, **CACHING) as world:
-        world.provider.script = [recorded.OPENAI_START, recorded.openai_text("Half "), 3.0, *whole("and half.")[1:]]
+        resumed = asyncio.Event()
+        world.provider.script = cast("Any", pause_between("Half", " and half.", resumed))
         leader, follower = world.caller(0, "ada"), world.caller(0, "grace")
-        leading = asyncio.create_task(follow(world, leader))
+        leading = asyncio.create_task(follow(leader))
         await asyncio.wait_for(world.provider.asked.wait(), PATIENCE_S)
-        following = asyncio.create_task(follow(world, follower))
+        following = asyncio.create_task(follow(follower))
         noted = await counted(world, "app.answers", 2)
         first = min(noted, key=lambda row: row["begun_at"])["answer_id"]
         assert (await leader.post(f"/v1/chat/answers/{first}/stop", None)).status_code == 202
         _, stopped = await leading
         assert json.loads(stopped[-1].data)["code"] == "stopped"
+        resumed.set()
         response, heard = await following
         assert (status_of(response), text_of(heard), heard[-1].name) == (FOLLOW, "Half and half.", "done")
         state = (await leader.get(f"/v1/chat/answers/{first}")).json()
-        assert (state["state"], state["text"]) == ("stopped", "Half ")
+        assert (state["state"], state["text"]) == ("stopped", "Half")
         assert len(world.provider.requests) == 1
         bills = await counted(world, "app.usage_events", 1)
         assert [row["outcome"] for row in bills] == ["completed"], "one bill, of a call that went to its end"
@@ -617,9 +631,9 @@ async def test_when_all_have_left_the_provider_is_let_go(
     fresh_database: Settings, corpus: Corpus, tmp_path: Path
 ) -> None:
     async with two_processes(fresh_database, corpus, tmp_path, **CACHING) as world:
-        world.provider.script = [recorded.OPENAI_START, recorded.openai_text("Half "), recorded.SILENT_S]
+        world.provider.script = [recorded.OPENAI_START, recorded.openai_text("Half"), recorded.SILENT_S]
         callers = [world.caller(0, subject) for subject in ("ada", "grace", "edith")]
         left = await asyncio.gather(*(listen(each, "/v1/chat/stream", QUESTION, events_max=3) for each in callers))
         await asyncio.wait_for(world.provider.closed.wait(), PATIENCE_S)
-        assert [text_of(heard) for heard in left] == ["Half "] * 3
+        assert [text_of(heard) for heard in left] == ["Half"] * 3
         assert len(world.provider.requests) == 1
