@@ -66,8 +66,7 @@ class Asker:
         supervisor.admit(self._request.user.tenant_id, wishes.model)
         question = await self._ground(conversation) if model == models.GROUNDED else Question(conversation)
         if asked.keeps:
-            kept_as = read_question(conversation).replace("\0", "")  # Postgres has no such text
-            question = msgspec.structs.replace(question, kept_as=kept_as)
+            question = msgspec.structs.replace(question, kept_as=read_question(conversation))
         return supervisor.start(make_attempt(self._request, self._request.user, None), question, wishes)
 
     async def _ground(self, conversation: Prompt) -> Question:

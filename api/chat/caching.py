@@ -50,12 +50,7 @@ _FIND = """
 """
 
 _STORE = """
-  with kept as (
-    select answer_id
-    from app.answers
-    where tenant_id = $1 and answer_id = $3
-    for key share
-  )
+  with kept as (select answer_id from app.answers where tenant_id = $1 and answer_id = $3 for key share)
   insert into app.cached_answers (tenant_id, prompt_key, answer_id, provider, model, events, cost_micro_usd)
   select $1, $2, $3, $4, $5, $6, $7
   where $3::uuid is null or exists (select from kept)
