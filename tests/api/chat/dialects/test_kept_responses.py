@@ -214,5 +214,5 @@ async def test_what_is_kept_of_each_response(fresh_database: Settings, corpus: C
         with pytest.raises(openai.NotFoundError):
             await one.responses.retrieve(gone.id)
         with pytest.raises(openai.BadRequestError) as refused:
-            await one.responses.retrieve(plain.id, stream=False, starting_after=3)  # type: ignore[call-overload]
+            await one.responses.retrieve(plain.id, stream=False, starting_after=3)
         assert refused.value.param == "starting_after"
