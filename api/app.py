@@ -36,6 +36,7 @@ from api.chat.dialects.controller import (
     ModelController,
     ResponseController,
 )
+from api.chat.dialects.kept_responses import KeptResponseController
 from api.chat.history import AnswerController, SessionController
 from api.chat.supervisor import AnswerSupervisor
 from api.db import Database
@@ -83,6 +84,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     ModelController,
     CompletionController,
     ResponseController,
+    KeptResponseController,
     MessageController,
     AnswerController,
     SessionController,

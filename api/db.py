@@ -61,7 +61,7 @@ _DIED = (
 )
 
 
-REFUSED = "AD"
+REFUSED = "AT"
 """How the codes begin by which our own functions in the database refuse."""
 
 

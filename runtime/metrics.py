@@ -163,6 +163,16 @@ BUDGET_REFUSALS = Counter(
     "Attempts that a budget of the level refused, or ended: exceeded, or unpriced, whose price is not known.",
     ["level", "reason"],
 )
+CHAT_CACHE = Counter(
+    "adriatic_chat_cache_total",
+    "Questions whose answer could be one of before, by what became of them: hit, it was; follow, it was being written; "
+    "miss, a provider was asked; bypass, the caller wanted that.",
+    ["outcome"],
+)
+CHAT_CACHE_SAVED = Counter(
+    "adriatic_chat_cache_saved_micro_usd_total",
+    "What answers that were given again had cost, in micro-USD, where the price is known.",
+)
 CHAT_CITATIONS = Counter(
     "adriatic_chat_citations_total", "Citations in answers: verified, or unsupported and dropped.", ["verdict"]
 )

@@ -141,6 +141,13 @@ class LlmSettings(Section):
         description="Questions and answers are kept so long, to be read again and as the memory of conversations; "
         "0: not at all.",
     )
+    cache_s: int = Field(
+        3_600,
+        ge=0,
+        le=604_800,
+        description="How long an answer of a model may be given again to the very same prompt of the same tenant, in "
+        "seconds; 0: never, not even while it is being written.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> LlmSettings:

@@ -71,5 +71,5 @@ class LostAttempts:
                 log.warning("attempts of a process that died are settled by their bounds", attempts=settled)
         if self._clock.monotonic() >= self._forget_at_s:
             with store.transaction() as connection:
-                forget_old(connection, self._settings.llm.kept_days)
+                forget_old(connection, self._settings.llm.kept_days, self._settings.llm.cache_s)
             self._forget_at_s = self._clock.monotonic() + FORGET_S

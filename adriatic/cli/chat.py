@@ -25,10 +25,21 @@ if TYPE_CHECKING:
 @click.option("--session", type=click.UUID, help="Count this to an earlier conversation.")
 @click.option("--sources", type=click.IntRange(1, 12), default=6, show_default=True, help="Passages to stand on.")
 @click.option("--model", help="A model of the settings; without it, the first of them.")
+@click.option(
+    "--cache/--no-cache",
+    default=True,
+    help="Take an answer that the same question got before, and let others have this one. By default they are shared.",
+)
 @where_options
 @json_option("Print each event as one line of JSON.")
 def chat(
-    question: tuple[str, ...], session: UUID | None, sources: int, model: str | None, where: Where, as_json: bool
+    question: tuple[str, ...],
+    session: UUID | None,
+    sources: int,
+    model: str | None,
+    cache: bool,
+    where: Where,
+    as_json: bool,
 ) -> None:
     """Ask about the decision records of a tenant; every number in the answer is a source.
 
@@ -38,7 +49,7 @@ def chat(
     """
     from api.chat.schemas import ChatRequest
 
-    request = ChatRequest(" ".join(question), session, sources, model)
+    request = ChatRequest(" ".join(question), session, sources, model, cache=cache)
     with (
         where.connect(PATIENCE_S_MAX) as remote,
         remote.events("/v1/chat/stream", request) as events,

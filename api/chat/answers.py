@@ -8,7 +8,8 @@ slow reader, and no reader holds up another: what was written stays until the an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 from uuid import UUID
 
 from api.chat.limits import LimitStanding
@@ -22,6 +23,10 @@ EVENT_BYTES = 64
 BATCH_MAX = 256
 """Events that a reader who is behind gets at once."""
 
+CacheOutcome = Literal["hit", "follow", "miss", "bypass"]
+"""How an answer came about that could be an earlier one: it is an earlier one; it is read along with one that is being
+written; it was asked for; it was asked for because the caller wanted that."""
+
 
 class Answer:
     """One answer. Written by one task, read by any number of `Cursor`s in the same loop."""
@@ -32,6 +37,8 @@ class Answer:
         self.ended = False
         self.standings: Sequence[LimitStanding] = ()
         """How the limits of whoever asked stood when it began."""
+        self.cache: CacheOutcome | None = None
+        """None: it could not be an earlier one."""
         self.on_unread: Callable[[], object] = lambda: None
         """Called when the last reader leaves before the end."""
         self._events: list[ChatEvent] = []
@@ -69,6 +76,17 @@ class Answer:
         for each in waiting:
             if not each.done():
                 each.set_result(None)
+
+    def hand_over(self, cursors: Iterable[Cursor]) -> Answer:
+        """A second log that goes on from here, for the readers that have these cursors. Whoever writes turns to it, and
+        ends this one, which has the others."""
+        rest = Answer(self.answer_id)
+        rest._events, rest._size_bytes = [*self._events], self._size_bytes
+        for cursor in cursors:
+            cursor.move(rest)
+            self._readers -= 1
+            rest._readers += 1
+        return rest
 
     # --- for who reads --------------------------------------------------------------------------------------------
 
@@ -130,6 +148,15 @@ class Cursor:
     def at_end(self) -> bool:
         """Everything was read, and there will be no more."""
         return self._answer.ended and not self._answer.since(self._number)
+
+    @property
+    def failure(self) -> AdriaticError | None:
+        """What went wrong, when it has ended."""
+        return self._answer.failure
+
+    def move(self, answer: Answer) -> None:
+        """Read on in another log, which begins like this one. Whoever waits here is woken when this one ends."""
+        self._answer = answer
 
     async def read(self, wait_s: float) -> list[tuple[int, ChatEvent]]:
         """The next events, each with its number. Empty: nothing came for `wait_s` seconds, or there is no more."""

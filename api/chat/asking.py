@@ -6,13 +6,15 @@ stands. Refuses dialects: they make the prompt before, and read the answer after
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from litestar import Request
 from litestar.datastructures import State
+from litestar.params import HeaderParameter
 
 from api.auth.users import Principal
-from api.chat import models
+from api.chat import caching, models
 from api.chat.answers import Answer
 from api.chat.grounding import Question, ground, read_question
 from api.chat.responding import make_attempt
@@ -21,6 +23,24 @@ from api.chat.supervisor import AnswerSupervisor, Wishes
 from connectors.llm.prompts import Prompt
 from runtime.clock import Clock
 from runtime.settings import LlmSettings, Settings
+
+CacheControl = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Cache-Control",
+        description="`no-cache`: ask anew, though the same prompt had an answer before. `max-age`: of the last so many "
+        "seconds only. `no-store`: ask anew, and give the answer to nobody else.",
+    ),
+]
+
+
+class AskedFor(msgspec.Struct, frozen=True):
+    """What a request says beside its conversation: which answers of before will do, whether this one can be read again,
+    and whether it goes on when nobody reads it."""
+
+    cache_control: str | None = None
+    keeps: bool = False
+    goes_on: bool = False
 
 
 class Asker:
@@ -35,14 +55,18 @@ class Asker:
         self._request = request
         self._state = state
 
-    async def ask(self, model: str, conversation: Prompt) -> Answer:
+    async def ask(self, model: str, conversation: Prompt, asked: AskedFor) -> Answer:
         """The answer, which has begun to be written. Raises `NotFound` for a model that is none, and what `admit` and
         `ground` raise; then nobody was asked."""
         models.require_known(self.settings, model)
         supervisor: AnswerSupervisor = self._state.supervisor
-        wishes = Wishes(models.find_route(self.settings, model))
+        route = models.find_route(self.settings, model)
+        cache = caching.read_policy(asked.cache_control)
+        wishes = Wishes(route, on_disconnect="keep" if asked.goes_on else "stop", cache=cache)
         supervisor.admit(self._request.user.tenant_id, wishes.model)
         question = await self._ground(conversation) if model == models.GROUNDED else Question(conversation)
+        if asked.keeps:
+            question = msgspec.structs.replace(question, kept_as=read_question(conversation))
         return supervisor.start(make_attempt(self._request, self._request.user, None), question, wishes)
 
     async def _ground(self, conversation: Prompt) -> Question:

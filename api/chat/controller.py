@@ -13,7 +13,8 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from api.auth.roles import NEEDS_CHAT
-from api.chat import conversations
+from api.chat import caching, conversations
+from api.chat.asking import CacheControl
 from api.chat.dialects import ai_sdk
 from api.chat.dialects.ai_sdk import UiMessageEncoder
 from api.chat.grounding import Question, ground
@@ -71,9 +72,13 @@ class ChatController(Controller):
                 "the AI SDK (`useChat`, `readUIMessageStream`)."
             ),
         ] = "adriatic",
+        cache_control: CacheControl = None,
     ) -> Response[Any]:
         """Closing the connection stops the answer, unless `on_disconnect` is `keep`; what it used until then is
         recorded. A reader who was cut goes on with `GET /v1/chat/answers/{answer_id}/stream`.
+
+        An answer that the same prompt, with the same passages, got in this tenant within `llm.cache_s` is given again:
+        it costs nothing, and `Cache-Status` says `hit`.
 
         Until the first text an error is a problem response with its own status; afterwards it is the event `error`.
         """
@@ -83,7 +88,8 @@ class ChatController(Controller):
         question = Question(grounding.prompt(settings.llm.output_tokens_max), grounding, data.question)
         # A client of the AI SDK cannot be told that what came so far is void.
         on_failure = data.on_failure if protocol == "adriatic" else "error"
-        wishes = Wishes(data.model, on_failure, data.on_disconnect)
+        cache = caching.read_policy(cache_control) if data.cache else None
+        wishes = Wishes(data.model, on_failure, data.on_disconnect, cache)
         answer = supervisor.start(make_attempt(request, principal, data.session_id), question, wishes)
         if protocol == "ai-sdk":
             return await stream(request, answer, UiMessageEncoder(answer.answer_id).encode, ai_sdk.HEADERS)

@@ -6,7 +6,7 @@ module for each dialect of clients: this is our own, typed events with a name ea
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -44,6 +44,7 @@ class AnswerCursor(Protocol):
     def close(self) -> None: ...
 
 
+_TYPES: Mapping[str, type[ChatEvent]] = {name: kind for kind, name in NAMES.items()}
 _PART = msgspec.json.Decoder(list[StoredEvent])
 
 
@@ -60,6 +61,12 @@ def decode_part(part: str) -> list[StoredEvent]:
     return _PART.decode(part)
 
 
+def restore(stored: StoredEvent) -> ChatEvent:
+    """The event that was written down."""
+    event: ChatEvent = msgspec.json.decode(stored.data, type=_TYPES[stored.name])
+    return event
+
+
 def encode(answer_id: UUID, number: int, event: ChatEvent | StoredEvent) -> bytes:
     """One server-sent event. Its id names the answer and the place in it, and is unique for ever."""
     stored = event if isinstance(event, StoredEvent) else store(event)
@@ -69,7 +76,8 @@ def encode(answer_id: UUID, number: int, event: ChatEvent | StoredEvent) -> byte
 async def frames(cursor: AnswerCursor, dialect: Encode | None = None) -> AsyncIterator[bytes]:
     """The bytes of a response: what is there at once, then each event as it comes. Closes the cursor at the end.
 
-    Ours is the only dialect in which an answer can be read that another process writes, or from the middle on.
+    Ours is the only dialect in which an answer can be read from the middle on: the cursor of another one is at the
+    beginning, and its encoder leaves out what its reader has.
     """
     try:
         while not cursor.at_end:
@@ -89,5 +97,4 @@ def _translate(
         if dialect is None:
             yield encode(cursor.answer_id, number, event)
         else:
-            assert not isinstance(event, StoredEvent), "what is written down is in our own words"
-            yield dialect(number, event)
+            yield dialect(number, restore(event) if isinstance(event, StoredEvent) else event)

@@ -15,15 +15,11 @@ from litestar.response import Stream
 
 from api import paging
 from api.auth.roles import NEEDS_CHAT
-from api.auth.users import Principal
 from api.chat import conversations, encoding, resuming
 from api.chat.controller import EVENTS_EXAMPLE
 from api.chat.conversations import ChatAnswer, ChatSessionPage, ChatTurns
-from api.chat.encoding import AnswerCursor
-from api.chat.resuming import StoredCursor
 from api.chat.schemas import NAMES
 from api.chat.supervisor import AnswerSupervisor
-from api.db import Database, tenant_transaction
 from api.edge import HEAD_STATE
 from api.routes import By, Db, delete, get, post
 from api.sse import HEADERS, MEDIA_TYPE
@@ -80,12 +76,7 @@ class AnswerController(Controller):
         self, database: Db, principal: By, supervisor: NamedDependency[AnswerSupervisor], answer_id: AnswerId
     ) -> ChatAnswer:
         """One that is still being written has the text so far, as far as this process knows it."""
-        kept = await resuming.find(database, principal, answer_id)
-        here = supervisor.keeper.find(principal.tenant_id, principal.user_id, answer_id)
-        if here is not None:
-            return conversations.view(kept, map(encoding.store, here.all_since(0)))
-        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
-            return conversations.view(kept, await resuming.read_events(connection, principal.tenant_id, answer_id))
+        return conversations.view(*await resuming.read(database, supervisor.keeper, principal, answer_id))
 
     @get(
         "/{answer_id:uuid}/stream",
@@ -113,17 +104,7 @@ class AnswerController(Controller):
         kept = await resuming.find(database, principal, answer_id)
         if request.scope["state"].get(HEAD_STATE):
             return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
-        here = supervisor.keeper.find(principal.tenant_id, principal.user_id, answer_id)
-        cursor: AnswerCursor
-        if here is not None and (here.begun or not here.ended):
-            cursor = here.open(after)
-        else:
-            state = request.scope.get("state", {})
-            cursor = StoredCursor(
-                *(database, principal.tenant_id, kept, after),
-                path=request.scope["path"],
-                request_id=state.get("request_id", ""),
-            )
+        cursor = resuming.open_cursor(request, database, supervisor.keeper, principal, kept, after)
         return Stream(encoding.frames(cursor), media_type=MEDIA_TYPE, headers=HEADERS)
 
     @post(
@@ -139,14 +120,14 @@ class AnswerController(Controller):
     ) -> None:
         """Whoever reads it gets `error` with the code `stopped`; what it used until then is recorded. Stopping one that
         has ended changes nothing."""
-        await _stop(database, principal, supervisor, answer_id)
+        await resuming.stop(database, supervisor.keeper, principal, answer_id)
 
     @delete("/{answer_id:uuid}", "Delete an answer", None, "Deleted, with its question.", status=204, errors=(404,))
     async def delete_answer(
         self, database: Db, principal: By, supervisor: NamedDependency[AnswerSupervisor], answer_id: AnswerId
     ) -> None:
         """One that is still being written is stopped. What it cost stays in the books."""
-        await _stop(database, principal, supervisor, answer_id)
+        await resuming.stop(database, supervisor.keeper, principal, answer_id)
         await conversations.delete_answer(database, principal, answer_id)
 
 
@@ -179,11 +160,3 @@ class SessionController(Controller):
     async def delete_session(self, database: Db, principal: By, session_id: SessionId) -> None:
         """Everything that was asked and answered in it goes with it. What it cost stays in the books."""
         await conversations.delete_session(database, principal, session_id)
-
-
-async def _stop(database: Database, principal: Principal, supervisor: AnswerSupervisor, answer_id: UUID) -> None:
-    kept = await resuming.find(database, principal, answer_id)
-    if supervisor.keeper.find(principal.tenant_id, principal.user_id, answer_id) is not None:
-        supervisor.keeper.stop(answer_id)
-    elif kept.ended_at is None:
-        await resuming.call(database, kept, stop=True)

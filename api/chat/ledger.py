@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.chat.limits import LimitStanding, UseLimits, encode, judge, refuse_streams
+from api.chat.limits import Limit, LimitStanding, UseLimits, encode, judge, refuse_streams
 from api.chat.schemas import UsageSource
 from api.db import CallRefused, Database
 from api.spend.purse import Purse, Reservation
@@ -33,6 +33,7 @@ from connectors.llm import (
 from connectors.llm.prices import Price
 from runtime import metrics
 from runtime.clock import Clock
+from runtime.errors import RateLimited
 
 Outcome = Literal["completed", "failed", "cancelled"]
 
@@ -45,7 +46,7 @@ _SETTLE = """
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
   )
 """
-_LIMIT, _STREAMS, _BUDGET = "AD001", "AD002", "AD003"
+_LIMIT, _STREAMS, _BUDGET = "AT001", "AT002", "AT003"
 """Why an attempt is refused (`schemas/sql/0028_books.sql`)."""
 
 
@@ -247,16 +248,41 @@ async def begin(
             *(noted or (None, None)),
         )
     except CallRefused as refused:
-        detail = msgspec.json.decode(refused.detail)
-        if refused.code == _LIMIT:
-            judge(wanted, detail)
-        if refused.code == _STREAMS and limits:
-            raise refuse_streams(detail, limits.streams_max) from None
         if refused.code == _BUDGET:
-            raise purse.refuse(msgspec.convert(detail, Reservation), amount) from None
-        raise
+            raise purse.refuse(msgspec.json.decode(refused.detail, type=Reservation), amount) from None
+        raise _refuse(refused, wanted, limits) from None
     purse.open(is_bound=row["is_bound"])
     return judge(wanted, msgspec.json.decode(row["uses"])) if limits else ()
+
+
+async def count(
+    database: Database, process_id: UUID, attempt: Attempt, limits: UseLimits | None, noted: Noted | None
+) -> Sequence[LimitStanding]:
+    """Count a question for which nobody is asked, and note its answer; `limits` None: it was counted before. Raises as
+    `begin` does, but for budgets."""
+    wanted = limits.find(attempt.user_id, attempt.key_id) if limits else ()
+    try:
+        row = await database.call(
+            _BEGIN,
+            *(attempt.tenant_id, None, process_id, attempt.session_id, attempt.user_id, attempt.key_id),
+            *("", "", 0, 0, None, None, None, True, None),
+            *(encode(wanted) if limits else None, limits.streams_max if limits else 0, *(noted or (None, None))),
+        )
+    except CallRefused as refused:
+        raise _refuse(refused, wanted, limits) from None
+    return judge(wanted, msgspec.json.decode(row["uses"])) if limits else ()
+
+
+def _refuse(refused: CallRefused, wanted: Sequence[Limit], limits: UseLimits | None) -> Exception:
+    detail = msgspec.json.decode(refused.detail)
+    if refused.code == _LIMIT:
+        try:
+            judge(wanted, detail)
+        except RateLimited as error:
+            return error
+    if refused.code == _STREAMS and limits:
+        return refuse_streams(detail, limits.streams_max)
+    return refused
 
 
 async def settle(database: Database, entry: Entry) -> None:

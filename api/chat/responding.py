@@ -17,7 +17,7 @@ from litestar import Request, Response
 from litestar.response import Stream
 
 from api.auth.users import Principal
-from api.chat import encoding, limits
+from api.chat import caching, encoding, limits
 from api.chat.answers import Answer, Cursor
 from api.chat.ledger import Attempt
 from api.chat.schemas import ChatEvent
@@ -58,7 +58,7 @@ async def stream(
     if not began:
         cursor.close()
         return Response(None, status_code=CLIENT_GONE)
-    told = {**headers, **limits.tell(answer.standings)}
+    told = {**headers, **_tell(answer)}
     return Stream(encoding.frames(cursor, dialect), media_type=MEDIA_TYPE, headers=told)
 
 
@@ -73,7 +73,12 @@ async def collect(
             return Response(None, status_code=CLIENT_GONE)
     if answer.failure:
         raise answer.failure
-    return Response(render(events), media_type="application/json", headers=limits.tell(answer.standings))
+    return Response(render(events), media_type="application/json", headers=_tell(answer))
+
+
+def _tell(answer: Answer) -> dict[str, str]:
+    """What the headers say of an answer that has begun."""
+    return {**limits.tell(answer.standings), **caching.tell(answer.cache)}
 
 
 async def _read_all(cursor: Cursor, events: list[ChatEvent]) -> None:

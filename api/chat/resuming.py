@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
+from litestar import Request
 
 from api import problems
 from api.auth.users import Principal
-from api.chat.encoding import StoredEvent, decode_part, encode_part, store
+from api.chat.encoding import AnswerCursor, StoredEvent, decode_part, encode_part, store
+from api.chat.keeping import AnswerKeeper
 from api.db import Connection, Database, tenant_transaction
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.deadline import Deadline
@@ -98,6 +101,46 @@ async def call(database: Database, kept: KeptAnswer, *, stop: bool) -> None:
     """Tell the process that writes an answer that somebody reads it, or that it is to stop."""
     async with database.connection() as connection:
         await connection.execute(_CALL, kept.process_id, kept.answer_id, stop)
+
+
+async def read(
+    database: Database, keeper: AnswerKeeper, principal: Principal, answer_id: UUID
+) -> tuple[KeptAnswer, list[StoredEvent]]:
+    """An answer of this user, and what there is of it, as far as this process knows. Raises `NotFound`."""
+    kept = await find(database, principal, answer_id)
+    here = keeper.find(principal.tenant_id, principal.user_id, answer_id)
+    if here is not None and (here.begun or not here.ended):
+        return kept, [store(event) for event in here.all_since(0)]
+    async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+        return kept, await read_events(connection, principal.tenant_id, answer_id)
+
+
+async def stop(database: Database, keeper: AnswerKeeper, principal: Principal, answer_id: UUID) -> None:
+    """Stop an answer of this user, whichever process writes it. Raises `NotFound`."""
+    kept = await find(database, principal, answer_id)
+    if keeper.find(principal.tenant_id, principal.user_id, answer_id) is not None:
+        keeper.stop(answer_id)
+    elif kept.ended_at is None:
+        await call(database, kept, stop=True)
+
+
+def open_cursor(
+    request: Request[Any, Any, Any],
+    database: Database,
+    keeper: AnswerKeeper,
+    principal: Principal,
+    kept: KeptAnswer,
+    after: int,
+) -> AnswerCursor:
+    """A reader's place behind the event numbered `after`: in memory where this process writes the answer, else in the
+    table."""
+    here = keeper.find(principal.tenant_id, principal.user_id, kept.answer_id)
+    if here is not None and (here.begun or not here.ended):
+        return here.open(after)
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    return StoredCursor(
+        *(database, principal.tenant_id, kept, after), path=request.scope["path"], request_id=request_id
+    )
 
 
 def read_place(answer_id: UUID, event_id: str | None) -> int:

@@ -63,6 +63,13 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         OnDisconnect,
         Meta(description="When nobody reads the answer any more: `stop` it, or `keep` writing, to be read later."),
     ] = "stop"
+    cache: Annotated[
+        bool,
+        Meta(
+            description="Whether the answer may be one that the same prompt got before, and may be given again. "
+            "`Cache-Control: no-cache` asks anew, and lets others have the answer."
+        ),
+    ] = True
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -153,10 +160,11 @@ class Citations(msgspec.Struct, frozen=True):
 
 class UsageSpent(msgspec.Struct, frozen=True):
     """What goes into the ledger. At most `unseen_tokens_max` more were charged than were counted. `cost_micro_usd`
-    null: the price is not known."""
+    null: the price is not known. `usage_source` `cache`: no provider was asked for this caller, nothing was used, and
+    the ledger has no row."""
 
     tokens: Tokens
-    usage_source: UsageSource
+    usage_source: Literal[UsageSource, "cache"]
     unseen_tokens_max: int
     cost_micro_usd: int | None
     first_token_ms: int | None

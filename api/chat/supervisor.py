@@ -20,15 +20,17 @@ from uuid import UUID
 
 import msgspec
 
-from api.chat import ledger
+from api.chat import caching, ledger
 from api.chat.answers import Answer
 from api.chat.attempts import RunningAttempt
+from api.chat.caching import CachePolicy
 from api.chat.grounding import Question
 from api.chat.keeping import AnswerKeeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
 from api.chat.limits import LimitStanding, UseLimits
 from api.chat.presence import Presence
 from api.chat.schemas import OnDisconnect, OnFailure
+from api.chat.sharing import AnswerSharing, SharedQuestion
 from api.chat.writing import AnswerWriter
 from api.db import Database
 from api.spend.purse import Purse
@@ -57,12 +59,13 @@ log = get_logger("chat")
 
 
 class Wishes(msgspec.Struct, frozen=True):
-    """How a caller wants an answer: from which model, and what is to be done when its provider breaks off, or when
-    nobody reads it any more."""
+    """How a caller wants an answer: from which model, what is to be done when its provider breaks off, or when nobody
+    reads it any more, and which answers of before will do; `cache` None: none, and nobody else gets this one."""
 
     model: str | None = None
     on_failure: OnFailure = "error"
     on_disconnect: OnDisconnect = "stop"
+    cache: CachePolicy | None = None
 
 
 class _Run:
@@ -78,6 +81,9 @@ class _Run:
         self.current: RunningAttempt | None = None
         """The attempt that is not settled yet."""
         self.kept: Kept | None = None
+        self.shared: SharedQuestion | None = None
+        self.admitted = False
+        """The question was counted against the limits."""
         self._on_failure = on_failure
 
     def may_go_on(self, failure: Failure, after: EndpointCall) -> bool:
@@ -98,6 +104,7 @@ class AnswerSupervisor:
         self._router = router
         self._clock = clock
         self._presence = Presence(database)
+        self._sharing = AnswerSharing(database, settings.cache_s, stores=settings.kept_days > 0)
         self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
@@ -146,10 +153,37 @@ class AnswerSupervisor:
         # Of an answer that has not begun nobody knows the id yet: it cannot be read later.
         answer.on_unread = lambda: task.cancel() if wishes.on_disconnect == "stop" or not answer.begun else None
         if self._settings.kept_days and question.kept_as is not None:
-            run.kept = Kept(answer, attempt, question.kept_as, task.cancel)
+            run.kept = Kept(answer, attempt, question.kept_as, lambda: self._stop(task, run))
+        run.shared = self._share(run, question, wishes)
         # Not a `finally` of the task: a task that is cancelled before it runs has none.
         task.add_done_callback(self._conclude)
         return answer
+
+    def _share(self, run: _Run, question: Question, wishes: Wishes) -> SharedQuestion | None:
+        """The question as one that others may ask too; None for one whose answer is for this caller alone."""
+        if not self._settings.cache_s or wishes.cache is None:
+            return None
+        key = caching.make_key(run.attempt.tenant_id, self._router.identify(wishes.model), question)
+        if key is None:
+            return None
+        answer_id = run.kept.answer.answer_id if run.kept else None
+        return SharedQuestion(
+            key, wishes.cache, wishes.on_failure, run.writer, answer_id, lambda: self._enter_unpaid(run)
+        )
+
+    def _stop(self, task: asyncio.Task[None], run: _Run) -> None:
+        """Stop an answer that is kept. While others follow it, it ends for whoever asked and goes on for them."""
+        kept = run.kept
+        if kept is None:  # it was stopped before, and is written for others
+            return
+        rest = self._sharing.hand_over(run.shared) if run.shared else None
+        if rest is None:
+            task.cancel()
+            return
+        run.writer.fail(_tell_stopped())
+        run.writer.answer, run.kept = rest, None
+        rest.on_unread = task.cancel
+        self.keeper.end(kept)
 
     async def close(self) -> None:
         """End every answer, then settle every attempt."""
@@ -168,6 +202,7 @@ class AnswerSupervisor:
         for settling in self._settling:
             settling.cancel()
         await asyncio.gather(*self._settling, return_exceptions=True)
+        await self._sharing.close()
         await self.keeper.close(CLOSE_S_MAX)
         await self._router.close()
         await self._presence.close()
@@ -189,7 +224,10 @@ class AnswerSupervisor:
             run.writer.fail(OperatingError("something went wrong on our side", hint="the log has the reason"))
 
     async def _ask(self, run: _Run) -> None:
-        """One after the other, until one answers: put it into the books first, then ask."""
+        """One after the other, until one answers: put it into the books first, then ask. Nobody, where the answer is
+        there already."""
+        if run.shared and await self._sharing.serve(run.shared):
+            return
         failure: Failure | None = None
         while True:
             try:
@@ -226,18 +264,33 @@ class AnswerSupervisor:
         """The attempt is in the books, with what it may spend; the question is counted once, however many attempts it
         takes."""
         # Passages as they stand cost nobody anything.
-        limits = self._limits if first and running.call.provider.name != ExtractiveProvider.name else None
-        kept = run.kept if first else None
-        noted = ledger.Noted(kept.answer.answer_id, kept.question) if kept else None
+        counts = first and not run.admitted and running.call.provider.name != ExtractiveProvider.name
+        limits = self._limits if counts else None
+        noted = self._note(run) if first else None
         began = ledger.begin(
             *(self._database, self._presence.process_id, running.attempt, running.meter, running.purse, limits, noted)
         )
         running.beginning = asyncio.create_task(began, name=f"begin {running.attempt.attempt_id}")
-        if kept:
-            self.keeper.begin(kept, running.beginning)
+        if noted and run.kept:
+            self.keeper.begin(run.kept, running.beginning)
         standings = await asyncio.shield(running.beginning)
         if first:
-            run.writer.answer.standings = standings
+            run.writer.answer.standings = standings or run.writer.answer.standings
+
+    async def _enter_unpaid(self, run: _Run) -> None:
+        """A question for which nobody is asked: it has no attempt, and counts against the limits all the same, once."""
+        limits = None if run.admitted else self._limits
+        counted = ledger.count(self._database, self._presence.process_id, run.attempt, limits, self._note(run))
+        noting = asyncio.create_task(counted, name=f"count {run.attempt.attempt_id}")
+        if run.kept:
+            self.keeper.begin(run.kept, noting)
+        standings = await asyncio.shield(noting)
+        run.writer.answer.standings = standings or run.writer.answer.standings
+        run.admitted = True
+
+    @staticmethod
+    def _note(run: _Run) -> ledger.Noted | None:
+        return ledger.Noted(run.kept.answer.answer_id, run.kept.question) if run.kept else None
 
     # --- the end of it ----------------------------------------------------------------------------------------------
 
@@ -247,17 +300,20 @@ class AnswerSupervisor:
         answer, tenant_id = run.writer.answer, run.attempt.tenant_id
         stopped = task.cancelled() and not answer.ended
         if stopped:
-            run.writer.fail(Stopped("the answer was stopped", hint="what it used until then is counted"))
+            run.writer.fail(_tell_stopped())
         answer.end(OperatingError("the answer has no end", hint="ask again"))  # where nothing else ended it
         if run.kept:
             self.keeper.end(run.kept)
+        if run.shared:
+            self._sharing.end(run.shared, is_first_choice=run.writer.attempt is run.attempt)
         self._of_tenant[tenant_id] -= 1
         if not self._of_tenant[tenant_id]:
             del self._of_tenant[tenant_id]
         metrics.CHATS_ACTIVE.set(len(self._running))
         outcome: Outcome = "cancelled" if stopped else "failed" if answer.failure else "completed"
         code = answer.failure.code if answer.failure and outcome == "failed" else ""
-        provider, model = (run.current.meter.provider, run.current.meter.model) if run.current else ("", "")
+        nobody = "cache" if answer.cache in ("hit", "follow") else ""
+        provider, model = (run.current.meter.provider, run.current.meter.model) if run.current else (nobody, "")
         metrics.CHATS.labels(provider, outcome).inc()
         log.info("chat", outcome=outcome, code=code, provider=provider, model=model)
         if run.current:
@@ -303,3 +359,7 @@ class AnswerSupervisor:
             if not recorded:
                 metrics.CHATS_UNRECORDED.inc()
                 log.error("usage is not in the ledger", entry=msgspec.to_builtins(entry))
+
+
+def _tell_stopped() -> Stopped:
+    return Stopped("the answer was stopped", hint="what it used until then is counted")

@@ -6,6 +6,8 @@ and the ledger's rows (`supervisor`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from api import problems
 from api.chat import schemas
 from api.chat.answers import Answer
@@ -18,8 +20,10 @@ from connectors.llm import (
     Delta,
     Done,
     Event,
+    Finish,
     Quoted,
     Thought,
+    Tokens,
 )
 from connectors.llm.failures import Failure, Kind
 from runtime import metrics
@@ -80,6 +84,25 @@ class AnswerWriter:
         elif isinstance(event, Done):
             self._finish(event)
 
+    def repeat(self, event: schemas.ChatEvent) -> None:
+        """One event of another answer to the same prompt. Its ids, its sources and what it used are not repeated: this
+        one has its own, and used nothing. How the other one broke is for who reads it to say. Raises as `hear` does.
+        """
+        if isinstance(event, schemas.Start):
+            self._open(event.provider, event.model)
+        elif isinstance(event, schemas.Reset):
+            self.answer.append(schemas.Reset(event.reason, self.attempt.attempt_id))
+        elif isinstance(event, schemas.DoneEvent):
+            self._end(event.finish)
+        elif not isinstance(event, schemas.Sources | schemas.UsageSpent | problems.Problem):
+            self.answer.append(event)
+
+    def repeat_all(self, provider: str, model: str, events: Iterable[schemas.ChatEvent]) -> None:
+        """A whole answer of before, as `repeat` does."""
+        self._open(provider, model)
+        for event in events:
+            self.repeat(event)
+
     def fail(self, error: AdriaticError) -> None:
         """The answer breaks: as a response of its own while nothing was shown, as the last event afterwards."""
         if self.answer.ended:
@@ -123,12 +146,15 @@ class AnswerWriter:
     def _begin(self) -> None:
         """The first content of an attempt: from here on the response has begun."""
         self._began = True
+        self._open(self.meter.provider, self.meter.model)
+
+    def _open(self, provider: str, model: str) -> None:
         found, attempt = self._question.grounding, self.attempt
         self.answer.append(
             schemas.Start(
                 *(attempt.session_id, self.answer.answer_id, attempt.attempt_id),
-                provider=self.meter.provider,
-                model=self.meter.model,
+                provider=provider,
+                model=model,
                 as_of=found.as_of if found else None,
                 degraded=found.degraded if found else [],
             )
@@ -142,10 +168,15 @@ class AnswerWriter:
             metrics.CHAT_CITATIONS.labels("verified").inc(len(self._check.cited))
             metrics.CHAT_CITATIONS.labels("unsupported").inc(len(self._check.unsupported))
             self.answer.append(schemas.Citations(self._check.cited, self._check.unsupported))
+        self._end(done.finish)
+
+    def _end(self, finish: Finish) -> None:
         self.answer.append(self._usage())
-        self.answer.append(schemas.DoneEvent(done.finish, self._clock.now()))
+        self.answer.append(schemas.DoneEvent(finish, self._clock.now()))
         self.answer.end()
 
     def _usage(self) -> schemas.UsageSpent:
+        if self._meter is None:
+            return schemas.UsageSpent(Tokens(), "cache", 0, 0, None)
         used = self.meter.measure()
         return schemas.UsageSpent(*used, self.meter.charge(used).cost_micro_usd, self.meter.first_token_ms)

@@ -71,6 +71,11 @@ _FORGET_ANSWERS = """
   where begun_at < now() - make_interval(days => %s)
 """
 
+_FORGET_CACHED = """
+  delete from app.cached_answers
+  where created_at < now() - make_interval(secs => %s)
+"""
+
 
 def settle_lost(connection: Connection, bytes_per_token: int) -> int:
     """Settle at most `BATCH_MAX` attempts of dead processes; how many. The role must see all tenants' rows."""
@@ -79,8 +84,9 @@ def settle_lost(connection: Connection, bytes_per_token: int) -> int:
     return int(row[0]) if row else 0
 
 
-def forget_old(connection: Connection, kept_days: int) -> int:
-    """Forget processes that ended long ago, and answers whose time has passed; how many answers. What they cost stays
-    in the books. The role must see all tenants' rows."""
+def forget_old(connection: Connection, kept_days: int, cache_s: float) -> int:
+    """Forget processes that ended long ago, answers that are not given again, and answers whose time has passed; how
+    many of the last. What they cost stays in the books. The role must see all tenants' rows."""
     connection.execute(_FORGET_PROCESSES)
+    connection.execute(_FORGET_CACHED, [cache_s])
     return connection.execute(_FORGET_ANSWERS, [kept_days]).rowcount

@@ -45,8 +45,9 @@ create function app.count_question(asker uuid, subjects text[])
 
 -- Puts an attempt into the books, all of it or nothing: notes it, counts the question against `limits` (null: it is not counted), reserves
 -- what it takes at first (`is_free`: nothing; an amount of null: the price is not known), and notes the answer, where one is kept. What
--- is refused is an exception, with JSON as its detail: AD001 a limit is used up, and what is used; AD002 too many answers of the user
--- are being written, and their number; AD003 a budget has too little, and the row of app.reserve. A second time changes nothing.
+-- is refused is an exception, with JSON as its detail: AT001 a limit is used up, and what is used; AT002 too many answers of the user
+-- are being written, and their number; AT003 a budget has too little, and the row of app.reserve. A second time changes nothing. Without
+-- an attempt nobody is asked: the question counts all the same, and the answer is noted.
 create function app.begin_attempt(
     tenant uuid, attempt uuid, process uuid, session uuid, asker uuid, credential text, provider text, model text, input_bytes bigint,
     output_tokens_max bigint, price text, cost_read bigint, cost_max bigint, is_free boolean, amount bigint, limits jsonb,
@@ -65,17 +66,19 @@ begin
     perform set_config('app.tenant_id', tenant::text, true);
     uses := '[]';
     is_bound := false;
-    insert into app.attempts (
-        tenant_id, attempt_id, process_id, session_id, user_id, key_id, provider, model, input_bytes, output_tokens_max, price_id,
-        cost_read_micro_usd, cost_max_micro_usd, begun_at
-    ) values (
-        tenant, attempt, process, session, asker, credential, provider, model, input_bytes, output_tokens_max, price, cost_read,
-        cost_max, now()
-    ) on conflict (tenant_id, attempt_id) do nothing;
-    if not found then
-        is_bound := exists (select from app.leases l where l.tenant_id = tenant and l.attempt_id = attempt);
-        return next;
-        return;
+    if attempt is not null then
+        insert into app.attempts (
+            tenant_id, attempt_id, process_id, session_id, user_id, key_id, provider, model, input_bytes, output_tokens_max, price_id,
+            cost_read_micro_usd, cost_max_micro_usd, begun_at
+        ) values (
+            tenant, attempt, process, session, asker, credential, provider, model, input_bytes, output_tokens_max, price, cost_read,
+            cost_max, now()
+        ) on conflict (tenant_id, attempt_id) do nothing;
+        if not found then
+            is_bound := exists (select from app.leases l where l.tenant_id = tenant and l.attempt_id = attempt);
+            return next;
+            return;
+        end if;
     end if;
     if limits is not null then
         select coalesce(jsonb_agg(to_jsonb(u)), '[]') into uses
@@ -87,19 +90,20 @@ begin
                 using (subject, unit, time_window)
             where u.used > l.most or (l.unit = 'tokens' and u.used = l.most)
         ) then
-            raise exception using errcode = 'AD001', message = 'a limit is used up', detail = uses::text;
+            raise exception using errcode = 'AT001', message = 'a limit is used up', detail = uses::text;
         end if;
         if streams_max > 0 then
-            select count(*) - 1 into running from app.attempts a where a.tenant_id = tenant and a.user_id = asker;
+            select count(*) into running from app.attempts a
+            where a.tenant_id = tenant and a.user_id = asker and a.attempt_id is distinct from attempt;
             if running >= streams_max then
-                raise exception using errcode = 'AD002', message = 'too many answers at once', detail = running::text;
+                raise exception using errcode = 'AT002', message = 'too many answers at once', detail = running::text;
             end if;
         end if;
     end if;
-    if not is_free then
+    if attempt is not null and not is_free then
         select * into bound from app.reserve(attempt, amount);
         if bound.is_refused then
-            raise exception using errcode = 'AD003', message = 'a budget has too little', detail = to_jsonb(bound)::text;
+            raise exception using errcode = 'AT003', message = 'a budget has too little', detail = to_jsonb(bound)::text;
         end if;
         is_bound := bound.is_refused is not null;
     end if;

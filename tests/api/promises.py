@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import schemathesis
@@ -202,6 +203,7 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         "budget_id": furniture.budget,
         "answer_id": lambda: furniture.answer()[0],
         "session_id": lambda: furniture.answer()[1],
+        "response_id": lambda: f"resp_{UUID(furniture.answer()[0]).hex}",
         "feed": furniture.passing_feed if operation == "deleteFeed" else furniture.feed,
         "key_id": furniture.key,
         "api_key_id": furniture.api_key,

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import pytest
@@ -111,6 +112,7 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     start = json.loads(next(SseDecoder().feed(answer.content)).data)
     return {
         "answer_id": start["answer_id"],
+        "response_id": f"resp_{UUID(start['answer_id']).hex}",
         "session_id": start["session_id"],
         "adr_id": adr["adr_id"],
         "import_id": started.json()["import_id"],

@@ -73,7 +73,7 @@ def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Serv
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "adriatic", "api", "run"],
-            env=environment(settings, port) | variables,
+            env=environment(settings, port) | {"ADRIATIC_LLM__CACHE_S": "0"} | variables,
             stdout=output,
             stderr=output,
         )

@@ -100,6 +100,8 @@ async def running(
     operators ask."""
     api = settings.api.model_copy(update={"operator_routes": operator_routes})
     settings = settings.model_copy(update={"api": api})
+    if "cache_s" not in settings.llm.model_fields_set:  # tests ask the same again, and count who was asked
+        settings = settings.model_copy(update={"llm": settings.llm.model_copy(update={"cache_s": 0})})
     with borrow(settings, clock) as app:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with _alive(app), httpx.AsyncClient(transport=transport, base_url="http://api") as http:

@@ -68,7 +68,7 @@ class Outside:
             f"timeout_s = {EMBED_S}\n"
             "[limits]\nnew_user_requests = 0\n"
             f'[llm]\nprovider = "openai"\nbase_url = "{url}"\nmodel = "some-model"\napi_key = "key"\n'
-            f"first_token_s = {FIRST_TOKEN_S}\n"
+            f"first_token_s = {FIRST_TOKEN_S}\ncache_s = 0\n"
         )
 
     def close(self) -> None:

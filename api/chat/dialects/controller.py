@@ -17,7 +17,7 @@ from litestar.params import PathParameter, QueryParameter
 from api.auth.middleware import API_KEY
 from api.auth.roles import NEEDS_CHAT
 from api.chat import models
-from api.chat.asking import Asker
+from api.chat.asking import AskedFor, Asker, CacheControl
 from api.chat.dialects import (
     anthropic_messages,
     anthropic_requests,
@@ -105,6 +105,7 @@ class CompletionController(Controller):
         request: Request[Any, Any, Any],
         asker: NamedDependency[Asker],
         data: Annotated[openai_requests.CompletionRequest, body("Conversation", examples.COMPLETION_REQUEST)],
+        cache_control: CacheControl = None,
     ) -> Response[Any]:
         """The model `adriatic` searches for the last question in the tenant's sources; its answer stands on what was
         found. By its own name, the configured model gets the conversation as it stands.
@@ -113,7 +114,7 @@ class CompletionController(Controller):
         is neither a reason to finish nor `[DONE]`. Closing the connection stops the answer.
         """
         prompt = openai_requests.make_prompt(data, asker.settings.output_tokens_max)
-        answer = await asker.ask(data.model, prompt)
+        answer = await asker.ask(data.model, prompt, AskedFor(cache_control))
         if data.stream:
             counts = bool(data.stream_options and data.stream_options.include_usage)
             encoder = openai_chat.CompletionEncoder(answer.answer_id, asker.asked_at_s, include_usage=counts)
@@ -123,7 +124,7 @@ class CompletionController(Controller):
 
 
 class ResponseController(Controller):
-    """Responses, as newer clients of OpenAI's API ask for them. None is kept."""
+    """Responses, as newer clients of OpenAI's API ask for them. `kept_responses` has those that are kept."""
 
     path = "/v1/responses"
     tags = ("dialects",)
@@ -147,19 +148,24 @@ class ResponseController(Controller):
         request: Request[Any, Any, Any],
         asker: NamedDependency[Asker],
         data: Annotated[responses_requests.ResponseRequest, body("Conversation", examples.RESPONSE_REQUEST)],
+        cache_control: CacheControl = None,
     ) -> Response[Any]:
-        """The conversation is sent whole each time: a response is not kept, so none can be gone on from.
+        """The conversation is sent whole each time: a response can be read again, and none can be gone on from.
 
         Models and errors are as in `createCompletion`; an error after the first content is the event `error`, and there
-        is no `response.completed`. Closing the connection stops the answer.
+        is no `response.completed`. Closing the connection stops the answer, unless `background` is set.
         """
-        prompt = responses_requests.make_prompt(data, asker.settings.output_tokens_max)
-        answer = await asker.ask(data.model, prompt)
+        settings = asker.settings
+        prompt = responses_requests.make_prompt(data, settings.output_tokens_max)
+        keeps = responses_requests.read_keeping(data, settings.kept_days)
+        asked = AskedFor("no-store" if data.store is False else cache_control, keeps, bool(data.background))
+        answer = await asker.ask(data.model, prompt, asked)
         if data.stream:
-            encoder = openai_responses.ResponseEncoder(answer.answer_id, asker.asked_at_s)
+            encoder = openai_responses.ResponseEncoder(answer.answer_id, stores=keeps)
             return await stream(request, answer, encoder.encode)
-        shape = functools.partial(openai_responses.render, answer_id=answer.answer_id, created=asker.asked_at_s)
-        return await collect(request, answer, shape)
+        return await collect(
+            request, answer, functools.partial(openai_responses.render, answer_id=answer.answer_id, stores=keeps)
+        )
 
 
 class MessageController(Controller):
@@ -188,6 +194,7 @@ class MessageController(Controller):
         asker: NamedDependency[Asker],
         data: Annotated[anthropic_requests.MessageRequest, body("Conversation", examples.MESSAGE_REQUEST)],
         beta: Annotated[bool | None, QueryParameter(description="Some clients say so. It changes nothing.")] = None,
+        cache_control: CacheControl = None,
     ) -> Response[Any]:
         """A token is taken from `X-Api-Key` too, where these clients put it; `Authorization` counts if both are there.
 
@@ -198,7 +205,7 @@ class MessageController(Controller):
         there is no `message_stop`. Closing the connection stops the answer.
         """
         prompt = anthropic_requests.make_prompt(data, asker.settings.output_tokens_max)
-        answer = await asker.ask(data.model, prompt)
+        answer = await asker.ask(data.model, prompt, AskedFor(cache_control))
         if data.stream:
             return await stream(request, answer, anthropic_messages.MessageEncoder(answer.answer_id).encode)
         return await collect(request, answer, functools.partial(anthropic_messages.render, answer_id=answer.answer_id))

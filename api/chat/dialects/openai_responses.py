@@ -21,6 +21,7 @@ from api.chat.schemas import (
     Citations,
     DoneEvent,
     ReasoningDelta,
+    Reset,
     Source,
     Start,
     TextDelta,
@@ -30,9 +31,10 @@ from api.chat.schemas import (
 from api.problems import Problem
 from connectors.llm import Finish, Tokens
 from connectors.llm.prompts import Text, ToolCall
+from runtime.ids import read_time_s
 
 ItemStatus = Literal["in_progress", "completed"]
-ResponseStatus = Literal["in_progress", "completed", "incomplete"]
+ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
 _STATUS: dict[Finish, ResponseStatus] = {"length": "incomplete", "refused": "incomplete"}
 _REASONS: dict[Finish, Literal["max_output_tokens", "content_filter"]] = {
     "length": "max_output_tokens",
@@ -117,6 +119,13 @@ class IncompleteDetails(msgspec.Struct, frozen=True):
     reason: Literal["max_output_tokens", "content_filter"]
 
 
+class ResponseFault(msgspec.Struct, frozen=True):
+    """Why there is no more of an answer."""
+
+    code: str
+    message: str
+
+
 class ResponseObject(msgspec.Struct, frozen=True):
     """An answer, as far as it is."""
 
@@ -127,7 +136,7 @@ class ResponseObject(msgspec.Struct, frozen=True):
     output: list[OutputItem]
     usage: ResponseUsage | None = None
     incomplete_details: IncompleteDetails | None = None
-    error: None = None
+    error: ResponseFault | None = None
     instructions: None = None
     metadata: dict[str, str] = {}
     parallel_tool_calls: bool = True
@@ -150,11 +159,13 @@ class ResponseEvent(msgspec.Struct, frozen=True):
 
 
 class ResponseEncoder:
-    """Makes the events of one answer for one reader. `created`: seconds since 1970."""
+    """Makes the events of one answer for one reader, who has those up to the number `after`. `stores`: whether the
+    answer can be read again."""
 
-    def __init__(self, answer_id: UUID, created: int) -> None:
+    def __init__(self, answer_id: UUID, *, stores: bool, after: int = -1) -> None:
         self._answer_id = answer_id
-        self._created = created
+        self._stores = stores
+        self._after = after
         self._sent = 0
         self._whole: WholeAnswer | None = None
         self._drafts: list[Draft] = []
@@ -172,7 +183,7 @@ class ResponseEncoder:
             yield from self._say(event)
         elif isinstance(event, Start):
             self._whole = WholeAnswer(event, [])
-            begun = _shape(self._whole, self._answer_id, self._created, "in_progress")
+            begun = _shape(self._whole, self._answer_id, "in_progress", stores=self._stores)
             yield {"type": "response.created", "response": begun}
             yield {"type": "response.in_progress", "response": begun}
         elif isinstance(event, ToolCallStart):
@@ -235,7 +246,8 @@ class ResponseEncoder:
     def _finish(self, whole: WholeAnswer) -> Iterator[dict[str, Any]]:
         yield from self._leave()
         whole.said = [draft.finish() for draft in self._drafts]
-        made = _shape(whole, self._answer_id, self._created, _STATUS.get(whole.finish, "completed"))
+        status = _STATUS.get(whole.finish, "completed")
+        made = _shape(whole, self._answer_id, status, stores=self._stores)
         yield {"type": f"response.{made.status}", "response": made}
 
     def _place(self, at: int) -> dict[str, Any]:
@@ -248,13 +260,33 @@ class ResponseEncoder:
     def _frame(self, event: dict[str, Any]) -> bytes:
         event["sequence_number"] = self._sent
         self._sent += 1
+        if event["sequence_number"] <= self._after:
+            return b""
         return f"event: {event['type']}\ndata: ".encode() + _ENCODER.encode(event) + b"\n\n"
 
 
-def render(events: Sequence[ChatEvent], answer_id: UUID, created: int) -> bytes:
+def render(events: Sequence[ChatEvent], answer_id: UUID, *, stores: bool) -> bytes:
     """The whole answer as one response."""
     whole = put_together(events)
-    return _ENCODER.encode(_shape(whole, answer_id, created, _STATUS.get(whole.finish, "completed")))
+    return _ENCODER.encode(_shape(whole, answer_id, _STATUS.get(whole.finish, "completed"), stores=stores))
+
+
+def show(events: Sequence[ChatEvent], answer_id: UUID, *, ended: bool) -> ResponseObject:
+    """A response that is kept, as far as it is. Of one that failed before it began nothing is known but why."""
+    resets = [at for at, event in enumerate(events, 1) if isinstance(event, Reset)]
+    events = events[resets[-1] :] if resets else events
+    problem = events[-1] if events and isinstance(events[-1], Problem) else None
+    if not (events and isinstance(events[0], Start)):
+        whole = WholeAnswer(Start(answer_id, answer_id, answer_id, "", "", None, []), [])
+    else:
+        whole = put_together(events)
+    status: ResponseStatus = _STATUS.get(whole.finish, "completed") if ended else "in_progress"
+    fault = None
+    if ended and (problem or not events):
+        told = to_openai(problem).error if problem else None
+        status = "cancelled" if problem and problem.code == "stopped" else "failed"
+        fault = ResponseFault(told.code or told.type, told.message) if told and status == "failed" else None
+    return msgspec.structs.replace(_shape(whole, answer_id, status, stores=True), error=fault)
 
 
 def count(tokens: Tokens) -> ResponseUsage:
@@ -269,13 +301,14 @@ def count(tokens: Tokens) -> ResponseUsage:
     )
 
 
-def _shape(whole: WholeAnswer, answer_id: UUID, created: int, status: ResponseStatus) -> ResponseObject:
+def _shape(whole: WholeAnswer, answer_id: UUID, status: ResponseStatus, *, stores: bool) -> ResponseObject:
     reason = _REASONS.get(whole.finish) if status == "incomplete" else None
     return ResponseObject(
-        *(f"resp_{answer_id.hex}", created, whole.start.model, status),
+        *(f"resp_{answer_id.hex}", read_time_s(answer_id), whole.start.model, status),
         [_shape_item(said, answer_id, at, "completed") for at, said in enumerate(whole.said)],
         usage=None if status == "in_progress" else count(whole.tokens),
         incomplete_details=IncompleteDetails(reason) if reason else None,
+        store=stores,
         sources=UNSET if whole.sources is None else whole.sources,
         citations=whole.citations or UNSET,
     )

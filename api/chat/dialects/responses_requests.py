@@ -129,7 +129,11 @@ class ResponseRequest(msgspec.Struct, frozen=True):
     tool_choice: Literal["none", "auto", "required"] | FlatChoice | None = None
     text: TextConfig | None = None
     previous_response_id: Annotated[None, Meta(description="Send the conversation whole.")] = None
-    background: Literal[False] | None = None
+    store: Annotated[
+        bool | None,
+        Meta(description="Whether the response can be read again, for llm.kept_days; `false` shares nothing either."),
+    ] = None
+    background: Annotated[bool | None, Meta(description="Go on when nobody reads. Only with `stream`.")] = None
 
 
 def make_prompt(request: ResponseRequest, output_tokens_max: int) -> Prompt:
@@ -151,6 +155,17 @@ def make_prompt(request: ResponseRequest, output_tokens_max: int) -> Prompt:
         form=_read_form(request.text),
         sampling=Sampling(request.temperature, request.top_p),
     )
+
+
+def read_keeping(request: ResponseRequest, kept_days: int) -> bool:
+    """Whether the response is kept, which it is unless somebody says otherwise. Raises `InvalidInput` for one that is
+    to go on unread and could never be read."""
+    keeps = request.store is not False and kept_days > 0
+    if request.background and not (request.stream and keeps):
+        reason = "needs stream" if not request.stream else "needs store, and llm.kept_days"
+        hint = "send stream: true, leave store out, and go on with GET /v1/responses/{id}"
+        raise refuse(f"background {reason}", hint, "body", ("background", reason))
+    return keeps
 
 
 def _refuse_item(at: int, kind: str, missing: list[str]) -> InvalidInput:

@@ -17,7 +17,7 @@ from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
 from connectors.llm.routing.breaker import OF_ACCOUNT, Breaker, Permit, State
 from connectors.llm.routing.retries import RetryBudget
-from connectors.llm.routing.routes import EndpointKey, RouteTable, RouteTarget, count_tokens
+from connectors.llm.routing.routes import EndpointKey, RouteIdentity, RouteTable, RouteTarget, count_tokens
 from connectors.llm.routing.slots import EndpointSlots, SlotLease
 from runtime import metrics
 from runtime.clock import Clock
@@ -183,6 +183,10 @@ class LlmRouter:
     def check(self, model: str | None) -> None:
         """Raises `NotFound` for a model that is not there."""
         self._table.find(model)
+
+    def identify(self, model: str | None) -> RouteIdentity:
+        """Who may answer for a model. Raises `NotFound` for one that is not there."""
+        return self._table.identify(model)
 
     def choose(self, model: str | None, prompt: Prompt) -> Candidates:
         """Who can be asked. Raises `NotFound` for a model that is not there, `InvalidInput` when it takes no such

@@ -35,6 +35,19 @@ class EndpointKey(NamedTuple):
         return (self.provider, self.base_url, self.api_key)
 
 
+class RouteIdentity(NamedTuple):
+    """What an answer hangs on beside its prompt: the name of the model, and provider, address and model of each target
+    that may be asked for it. It has no secret."""
+
+    name: str
+    targets: tuple[tuple[str, str, str], ...]
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether somebody answers who does not only quote."""
+        return any(provider != "extractive" for provider, _, _ in self.targets)
+
+
 @dataclass(frozen=True, slots=True)
 class RouteTarget:
     """One that can be asked. `settings` are those that its provider is built from; `context_tokens` None: not known."""
@@ -93,6 +106,12 @@ class RouteTable:
         if model not in self._targets:
             raise NotFound(f"there is no model {model}", hint=f"model can be {', '.join(self._targets)}")
         return model
+
+    def identify(self, model: str | None) -> RouteIdentity:
+        """Raises `NotFound` for a model that is not there."""
+        name = self.find(model)
+        targets = [target for each in (name, *self._fallbacks.get(name, ())) for target in self._targets[each]]
+        return RouteIdentity(name, tuple(target.key[:3] for target in targets))
 
     def order(self, model: str | None, prompt: Prompt, draw: Callable[[], float]) -> list[RouteTarget]:
         """Who can answer `prompt`, in the order of asking. `draw` gives a number from 0 up to 1.

@@ -65,7 +65,7 @@ class Two:
 
 
 @asynccontextmanager
-async def two_processes(settings: Settings, corpus: Corpus, folder: Path) -> AsyncIterator[Two]:
+async def two_processes(settings: Settings, corpus: Corpus, folder: Path, **more: str) -> AsyncIterator[Two]:
     tenant = await furnished(settings, corpus)
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(standing_in())
@@ -73,7 +73,7 @@ async def two_processes(settings: Settings, corpus: Corpus, folder: Path) -> Asy
             "ADRIATIC_LLM__PROVIDER": "openai",
             "ADRIATIC_LLM__MODEL": "m",
             "ADRIATIC_LLM__BASE_URL": f"{provider.url}/v1",
-        }
+        } | more
         (folder / "two").mkdir()
         servers = tuple(
             stack.enter_context(serving(settings, place, **variables)) for place in (folder, folder / "two")
@@ -286,8 +286,8 @@ def test_old_answers_are_forgotten(fresh_database: Settings, corpus: Corpus) -> 
         for age in ("29 days", "31 days"):
             admin.execute(row.replace("%s)", "now() - %s::interval)"), [tenant_id, user_id, age])
     with psycopg.connect(fresh_database.postgres.dsn("flows")) as flows:
-        assert forget_old(flows, 30) == 1
-        assert forget_old(flows, 30) == 0
+        assert forget_old(flows, 30, 60) == 1
+        assert forget_old(flows, 30, 60) == 0
 
 
 def turn(question: str, text: str) -> ChatAnswer:

@@ -25,7 +25,7 @@ def encoders() -> dict[str, Encode]:
         "ai_sdk": UiMessageEncoder(ID).encode,
         "anthropic_messages": MessageEncoder(ID).encode,
         "openai_chat": CompletionEncoder(ID, CREATED, include_usage=True).encode,
-        "openai_responses": ResponseEncoder(ID, CREATED).encode,
+        "openai_responses": ResponseEncoder(ID, stores=False).encode,
     }
 
 
@@ -37,7 +37,7 @@ def contents() -> Iterator[tuple[str, bytes]]:
         if name != "broken":
             yield f"anthropic_messages-{name}.json", anthropic_messages.render(events, ID) + b"\n"
             yield f"openai_chat-{name}.json", openai_chat.render(events, ID, CREATED) + b"\n"
-            yield f"openai_responses-{name}.json", openai_responses.render(events, ID, CREATED) + b"\n"
+            yield f"openai_responses-{name}.json", openai_responses.render(events, ID, stores=False) + b"\n"
 
 
 if __name__ == "__main__":

@@ -255,7 +255,6 @@ def test_a_conversation_with_everything_in_the_items_of_responses() -> None:
         ({"input": [{"role": "user"}]}, "content"),
         ({"input": [{"type": "function_call", "call_id": "c"}]}, "name, arguments"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"background": True}, "background"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
     ],
 )
@@ -264,6 +263,38 @@ def test_what_a_response_cannot_be_is_refused_by_name(more: dict[str, Any], says
     with pytest.raises(InvalidInput) as refused:
         responses_requests.make_prompt(decode(json.dumps(body).encode(), responses_requests.ResponseRequest), CAP)
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "kept_days", "keeps"),
+    [
+        ({}, 30, True),
+        ({"store": None}, 30, True),
+        ({"store": False}, 30, False),
+        ({}, 0, False),
+        ({"background": True, "stream": True}, 30, True),
+    ],
+)
+def test_a_response_is_kept_unless_somebody_says_otherwise(more: dict[str, Any], kept_days: int, keeps: bool) -> None:
+    request = decode(json.dumps({"model": "m", "input": "x", **more}).encode(), responses_requests.ResponseRequest)
+    assert responses_requests.read_keeping(request, kept_days) == keeps
+
+
+@pytest.mark.parametrize(
+    ("more", "kept_days", "says"),
+    [
+        ({}, 30, "needs stream"),
+        ({"stream": True, "store": False}, 30, "needs store"),
+        ({"stream": True}, 0, "llm.kept_days"),
+    ],
+)
+def test_what_could_never_be_read_is_not_written_in_the_background(
+    more: dict[str, Any], kept_days: int, says: str
+) -> None:
+    body = {"model": "m", "input": "x", "background": True, **more}
+    request = decode(json.dumps(body).encode(), responses_requests.ResponseRequest)
+    with pytest.raises(InvalidInput, match=says):
+        responses_requests.read_keeping(request, kept_days)
 
 
 def test_a_result_that_failed_and_has_a_picture() -> None:
