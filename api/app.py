@@ -56,6 +56,7 @@ from api.requests import ApiRequest, refuse_ambiguity
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
 from api.spend.controller import BudgetController
+from api.spend.spending import SpendController
 from api.usage.controller import UsageController
 from api.words.controller import WordController
 from connectors import embedders
@@ -89,6 +90,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     ActivityController,
     UsageController,
     BudgetController,
+    SpendController,
     WordController,
 )
 """The routes whose bounds are fixed; `routes` has them all."""

@@ -163,6 +163,22 @@ BUDGET_REFUSALS = Counter(
     "Attempts that a budget of the level refused, or ended: exceeded, or unpriced, whose price is not known.",
     ["level", "reason"],
 )
+SPEND_SWITCH_UNREAD = Gauge(
+    "adriatic_spend_switch_unread",
+    "1: answers are in flight, and whether spending is stopped cannot be read. Of several workers, how many.",
+    multiprocess_mode="livesum",
+)
+SPEND_DRIFT = Gauge(
+    "adriatic_spend_drift_micro_usd",
+    "How far the books are apart, by which two: counter and ledger, leases and what is reserved, aggregate and what it "
+    "was made from. Not a number when it is not known; not 0: a fault.",
+    ["between"],
+)
+ALERT_DELIVERIES = Counter(
+    "adriatic_alert_deliveries_total",
+    "Deliveries of alerts by how a try ended: delivered, retried, failed.",
+    ["channel", "outcome"],
+)
 CHAT_CITATIONS = Counter(
     "adriatic_chat_citations_total", "Citations in answers: verified, or unsupported and dropped.", ["verdict"]
 )

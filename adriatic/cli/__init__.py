@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "feed": "adriatic.cli.feeds:feed",
     "usage": "adriatic.cli.usage:usage",
     "budgets": "adriatic.cli.budgets:budgets",
+    "spend": "adriatic.cli.spend:spend",
     "live": "adriatic.cli.live:live",
     "tenant": "adriatic.cli.tenants:tenant",
     "token": "adriatic.cli.tenants:token",

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -149,6 +150,21 @@ class Furniture:
         wanted = {"level": "key", "subject": "web", "period": "day", "limit_micro_usd": 10**9}
         return str(self.make("PUT", "/v1/budgets", json=wanted)["budget_id"])
 
+    def override(self) -> str:
+        return str(self.make("POST", "/v1/spend/overrides", json=self.raise_budget())["override_id"])
+
+    def raise_budget(self) -> dict[str, Any]:
+        """A raise of a budget that is there, for an hour. Those before are ended: only so many are in force at once."""
+        for old in self._http.get("/v1/spend/overrides", params={"limit": 200}).json()["items"]:
+            if old["in_force"]:
+                self._http.delete(f"/v1/spend/overrides/{old['override_id']}")
+        expires_at = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        return {"budget_id": self.budget(), "amount_micro_usd": 1, "reason": "x", "expires_at": expires_at}
+
+    def attempt(self) -> str:
+        told = self._http.post("/v1/chat/stream", json={"question": "Why a log?"})
+        return str(json.loads(next(SseDecoder().feed(told.content)).data)["attempt_id"])
+
     def answer(self) -> tuple[str, str]:
         """An answer, and its conversation."""
         told = self._http.post("/v1/chat/stream", json={"question": "Why a log?"})
@@ -190,6 +206,8 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         "import_id": lambda: furniture.once("import", furniture.import_),
         "document_id": lambda: furniture.once("document", furniture.document),
         "budget_id": furniture.budget,
+        "override_id": furniture.override,
+        "request_id": furniture.attempt,
         "answer_id": lambda: furniture.answer()[0],
         "session_id": lambda: furniture.answer()[1],
         "feed": furniture.passing_feed if operation == "deleteFeed" else furniture.feed,
@@ -224,6 +242,10 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         case.body = {"words": [{"subject": "status", "name": "accepted", "phrase": "abgenickt"}]}
     if operation == "setBudget" and isinstance(case.body, dict):
         case.body |= {"level": "key", "subject": "batch"}  # only an organisation has no subject, and only a user an id
+    if operation == "setSwitch" and isinstance(case.body, dict):
+        case.body |= {"level": "key", "subject": "batch"}  # all of it would refuse every question after it
+    if operation == "makeOverride" and isinstance(case.body, dict):
+        case.body |= furniture.raise_budget()
     filters = case.body if case.operation.label == "POST /v1/search" else case.query
     if isinstance(filters, dict) and filters.get("log"):
         furniture.once("adr", furniture.adr)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -105,12 +106,23 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     job = await tenant.post("/v1/jobs", {"kind": "reindex"})
     feed = await tenant.post("/v1/feeds", {"slug": "x"})
     budget = await tenant.put("/v1/budgets", {"level": "org", "period": "day", "limit_micro_usd": 10**9})
+    override = await tenant.post(
+        "/v1/spend/overrides",
+        {
+            "budget_id": budget.json()["budget_id"],
+            "amount_micro_usd": 1,
+            "reason": "x",
+            "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+        },
+    )
     document = await tenant.request("POST", "/v1/documents", files={"file": ("x.txt", b"x")})
     answer = await tenant.post("/v1/chat/stream", {"question": "What is x?"})
     start = json.loads(next(SseDecoder().feed(answer.content)).data)
     return {
         "answer_id": start["answer_id"],
         "session_id": start["session_id"],
+        "request_id": start["attempt_id"],
+        "override_id": override.json()["override_id"],
         "adr_id": adr["adr_id"],
         "import_id": started.json()["import_id"],
         "job_id": job.json()["job_id"],

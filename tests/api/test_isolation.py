@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,7 +25,10 @@ pytestmark = pytest.mark.stack
 
 METHODS = ("get", "post", "put", "patch", "delete")
 UPLOAD = "multipart/form-data"
-IDS = ("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id")
+IDS = (
+    *("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id"),
+    *("override_id", "request_id"),
+)
 
 
 class Household:
@@ -68,6 +72,16 @@ class Household:
         budget = await caller.put(
             "/v1/budgets", {"level": "key", "period": "day", "limit_micro_usd": 10**6, "subject": word}
         )
+        override = await caller.post(
+            "/v1/spend/overrides",
+            {
+                "budget_id": budget.json()["budget_id"],
+                "amount_micro_usd": 1,
+                "reason": word,
+                "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+            },
+        )
+        await caller.put("/v1/spend/switch", {"state": "stopped", "level": "key", "subject": word, "reason": word})
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
         corpus.views(caller.tenant_id)
         uploaded = await caller.request(
@@ -80,6 +94,8 @@ class Household:
         self.path |= {
             "answer_id": start["answer_id"],
             "session_id": start["session_id"],
+            "request_id": start["attempt_id"],
+            "override_id": override.json()["override_id"],
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
             "job_id": job.json()["job_id"],
@@ -94,7 +110,7 @@ NOBODY = Household(None, "nobody")
 NOBODY.path |= {name: str(uuid4()) for name in IDS} | {"feed": "feednobody"}
 WITHOUT_WORDS = (
     *("getFreshness", "getPipeline", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage"),
-    *("listModels", "getModel"),
+    *("listModels", "getModel", "listAlerts", "explainRequest"),
 )
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 NOBODYS = ("listModels", "getModel")
