@@ -65,7 +65,6 @@ def say(message: AlertMessage) -> str:
 def describe(message: AlertMessage) -> dict[str, Any]:
     """The alert for programs."""
     return {
-        "event": "spend.alert",
         "text": say(message),
         "alert_id": str(message.alert_id),
         "tenant_id": str(message.tenant_id),
@@ -91,7 +90,7 @@ class LogChannel:
     """Writes a line into the log of this process."""
 
     def send(self, message: AlertMessage) -> None:
-        log.warning("a budget crossed a threshold", **{**describe(message), "event": "spend-alert"})
+        log.warning("a budget crossed a threshold", **describe(message))
 
 
 class WebhookChannel:

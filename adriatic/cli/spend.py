@@ -274,14 +274,14 @@ def _describe_books(found: SpendExplanation) -> list[str]:
         f"ledger       {_describe_sum(found.ledger)}",
         f"aggregate    {_describe_sum(found.aggregate)}",
         f"not counted  {_describe_sum(found.not_counted)}",
-        f"drift of the aggregate  {_signed(found.aggregate_drift_micro_usd)}",
+        f"drift of the aggregate  {_write_signed(found.aggregate_drift_micro_usd)}",
     ]
     for each in found.counters:
         name = f"{_name(each.level, each.subject)} {each.period} of {each.begins:%Y-%m-%d}"
         lines.append(
             f"counter {name}: {dollars(each.spent_micro_usd)}, ledger {dollars(each.ledger_micro_usd)}, "
-            f"drift {_signed(each.drift_micro_usd)}; reserved {dollars(each.reserved_micro_usd)}, "
-            f"leases {dollars(each.leases_micro_usd)}, drift {_signed(each.reserved_drift_micro_usd)}"
+            f"drift {_write_signed(each.drift_micro_usd)}; reserved {dollars(each.reserved_micro_usd)}, "
+            f"leases {dollars(each.leases_micro_usd)}, drift {_write_signed(each.reserved_drift_micro_usd)}"
         )
     return lines
 
@@ -300,21 +300,23 @@ def _describe_attempt(each: AttemptExplanation) -> list[str]:
         outcome = f"{each.outcome} {each.code}".strip()
         lines.append(f"  {outcome}; {counts or 'no tokens'}, as counted by: {each.usage_source}")
         lines.append(
-            f"  cost {_known(each.cost_micro_usd)} by {each.price_id or 'no known price'}; again by the list of now "
-            f"{_known(each.repriced_micro_usd)}; at most {_known(each.unseen_cost_max_micro_usd)} more"
+            f"  cost {_write_cost(each.cost_micro_usd)} by {each.price_id or 'no known price'}; "
+            f"again by the list of now {_write_cost(each.repriced_micro_usd)}; at most {_write_cost(each.unseen_cost_max_micro_usd)} more"
         )
-        lines.append(f"  in the aggregates {_known(each.counted_micro_usd)}, drift {_known(each.drift_micro_usd)}")
+        lines.append(
+            f"  in the aggregates {_write_cost(each.counted_micro_usd)}, drift {_write_cost(each.drift_micro_usd)}"
+        )
     for budget in each.budgets:
         name = f"{_name(budget.level, budget.subject)} {budget.period} of {budget.begins:%Y-%m-%d}"
         lines.append(f"  counts in {name} ({budget.budget_id})")
     return lines
 
 
-def _known(micro_usd: int | None) -> str:
-    return "unknown" if micro_usd is None else _signed(micro_usd)
+def _write_cost(micro_usd: int | None) -> str:
+    return "unknown" if micro_usd is None else _write_signed(micro_usd)
 
 
-def _signed(micro_usd: int) -> str:
+def _write_signed(micro_usd: int) -> str:
     return f"-{dollars(-micro_usd)}" if micro_usd < 0 else dollars(micro_usd)
 
 

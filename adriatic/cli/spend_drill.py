@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from adriatic.cli.output import json_option
+from runtime import logs
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def drill(within_s: float, as_json: bool) -> None:
         if not as_json:
             click.echo(f"{'ok' if step.passed else 'FAILED':6} {step.took_ms:6} ms  {step.name}: {step.detail}")
 
-    steps = asyncio.run(_rehearse(load(), within_s, tell))
+    settings = load()
+    logs.configure("drill", settings.telemetry)
+    steps = asyncio.run(_rehearse(settings, within_s, tell))
     passed = all(step.passed for step in steps)
     if as_json:
         click.echo(msgspec.json.encode({"passed": passed, "steps": steps}))

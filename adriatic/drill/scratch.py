@@ -39,7 +39,7 @@ from streams.alerts import AlertCourier
 PROVISION_S_MAX = 120.0
 """All migrations, on a slow machine."""
 START_S_MAX = 60.0
-"""Until an API process answers."""
+"""An API process answers by then."""
 STOP_S_MAX = 15.0
 REQUEST_S_MAX = 60.0
 """Longest silence of one request."""

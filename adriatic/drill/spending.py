@@ -147,11 +147,11 @@ class SpendDrill:
     async def _check_deliveries(self) -> str:
         alerts = await self._alerts()
 
-        async def delivered() -> bool:
+        async def is_delivered() -> bool:
             found = [each["state"] for alert in await self._alerts() for each in alert["deliveries"]]
             return len(found) == 2 * len(alerts) and set(found) == {"delivered"}
 
-        await _wait_until(delivered, "the alerts are not delivered")
+        await _wait_until(is_delivered, "the alerts are not delivered")
         told = {each["alert_id"] for each in self._scratch.receiver.received}
         _require(told == {alert["alert_id"] for alert in alerts}, "others were told of than were raised")
         return f"{len(alerts)} alerts, to the log and to a webhook"
@@ -207,10 +207,10 @@ class SpendDrill:
         return "answers are given again"
 
     async def _settle(self) -> None:
-        async def settled() -> bool:
+        async def is_settled() -> bool:
             return bool((await self._budget())["reserved_micro_usd"] == 0)
 
-        await _wait_until(settled, "answers that ended are not settled")
+        await _wait_until(is_settled, "answers that ended are not settled")
 
     async def _ask(self, process: int) -> tuple[int, str]:
         """A short answer, by one of the processes: status and body."""

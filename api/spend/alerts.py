@@ -46,7 +46,7 @@ class SpendAlert(msgspec.Struct, frozen=True):
 
 
 class AlertPage(msgspec.Struct, frozen=True):
-    """The newest first."""
+    """The newest first, and of those that were raised at the same moment the highest."""
 
     items: list[SpendAlert]
     next_cursor: str | None
@@ -69,16 +69,17 @@ _LIST = """
     from app.alert_deliveries d
     where d.tenant_id = a.tenant_id and d.alert_id = a.alert_id
   ) d on true
-  where a.tenant_id = $1 and ($2::timestamptz is null or (a.raised_at, a.alert_id) < ($2, $3::uuid))
-  order by a.raised_at desc, a.alert_id desc
-  limit $4
+  where a.tenant_id = $1
+    and ($2::timestamptz is null or (a.raised_at, a.percent, a.alert_id) < ($2, $3::int, $4::uuid))
+  order by a.raised_at desc, a.percent desc, a.alert_id desc
+  limit $5
 """
 
 
 async def read(database: Database, tenant_id: UUID, limit: int, cursor: str | None) -> AlertPage:
     """All alerts, a page at a time."""
-    page = Slice(cursor, limit, tuple[datetime, UUID], "alerts")
+    page = Slice(cursor, limit, tuple[datetime, int, UUID], "alerts")
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         rows = await connection.fetch(_LIST, tenant_id, *page.after, page.rows_max)
     found = [to_struct(row, SpendAlert, "deliveries") for row in rows]
-    return AlertPage(*page.cut(found, lambda each: (each.raised_at, each.alert_id)))
+    return AlertPage(*page.cut(found, lambda each: (each.raised_at, each.percent, each.alert_id)))

@@ -12,6 +12,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, Response
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import PathParameter, QueryParameter
 
@@ -23,7 +24,6 @@ from api.spend.explaining import AttemptExplanations, ExplainedPeriod, SpendExpl
 from api.spend.overrides import BudgetOverride, NewOverride, OverridePage
 from api.spend.switch import SwitchChange, SwitchState
 from connectors.llm import prices
-from runtime.clock import Clock
 from runtime.settings import Settings
 
 _ID = "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f"
@@ -187,13 +187,13 @@ class SpendController(Controller):
         self,
         database: Db,
         principal: By,
-        clock: NamedDependency[Clock],
+        state: State,
         data: Annotated[NewOverride, body("Override", _NEW)],
     ) -> BudgetOverride:
         """The budget allows so much more until the override expires. What it had stopped is resumed, unless it is over
         110 % of what it allows even so.
         """
-        return await overrides.make(database, principal, data, clock.now())
+        return await overrides.make(database, principal, data, state.clock.now())
 
     @delete(
         "/overrides/{override_id:uuid}",
@@ -229,12 +229,12 @@ class SpendController(Controller):
         self,
         database: Db,
         principal: By,
-        clock: NamedDependency[Clock],
+        state: State,
         period: Annotated[ExplainedPeriod, QueryParameter(description="In UTC.")] = "month",
         on: Annotated[date | None, QueryParameter(description="A day that is in it; without it, today.")] = None,
     ) -> Response[SpendExplanation]:
         """Counters and ledger are exact. The aggregates are behind, by what `not_counted` says."""
-        of = on or clock.now().astimezone(UTC).date()
+        of = on or state.clock.now().astimezone(UTC).date()
         found = await explaining.explain(database, principal.tenant_id, period, of)
         return Response(found, headers=found.as_of.headers())
 

@@ -1,4 +1,4 @@
-"""Whose spending is meant: the organisation's, a user's, or a credential's.
+"""The subject of a rule about spending: the organisation, a user, or a credential.
 
 Owns the level and the subject of budgets and of stops, and whether they fit together. Refuses to ask whether a
 credential exists: what it is called is for the identity provider, and one that was not seen yet may come.

@@ -128,7 +128,7 @@ create table app.spend_alerts (
     primary key (tenant_id, budget_id, begins, percent),
     unique (tenant_id, alert_id)
 );
-create index spend_alerts_recent on app.spend_alerts (tenant_id, raised_at desc, alert_id);
+create index spend_alerts_recent on app.spend_alerts (tenant_id, raised_at, percent, alert_id);
 create index spend_alerts_unrouted on app.spend_alerts (tenant_id, raised_at) where routed_at is null;
 call app.protect('app.spend_alerts');
 grant select, insert on app.spend_alerts to adriatic_api, adriatic_flows;

@@ -68,6 +68,7 @@ def hooked(*script: int, location: str = "") -> Iterator[Hook]:
     hook.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
     yield hook
     server.shutdown()
+    server.server_close()
 
 
 class MailBox(socketserver.StreamRequestHandler):

@@ -18,7 +18,7 @@ from api.spend.purse import LOOK_BYTES, MARGIN_TOKENS, PIECE_TOKENS
 from connectors.llm import BYTES_PER_TOKEN, Tokens, TokenUsage
 from connectors.llm.prices import Price
 from connectors.postgres import attempts
-from runtime.errors import BudgetExceeded, DependencyUnavailable, Forbidden
+from runtime.errors import BudgetExceeded, DependencyUnavailable, Forbidden, SpendStopped
 from runtime.settings import Settings
 from tests.api.spend.books import PRICE, PROMPT_BYTES, Asking, Books, keeping
 from tests.patience import PATIENCE_S
@@ -318,7 +318,7 @@ class Adversary:
         async with self.slots:
             try:
                 await asking.begin()
-            except BudgetExceeded:
+            except (BudgetExceeded, SpendStopped):
                 self.refused += 1
                 return
             written = 0
