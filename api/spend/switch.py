@@ -146,13 +146,14 @@ async def change(database: Database, principal: Principal, wanted: SwitchChange)
     and `Conflict` where a budget would stop it again with the next micro-dollar: then nothing was changed."""
     tenant_id = principal.tenant_id
     async with tenant_transaction(database, tenant_id) as connection:
-        await connection.execute("select pg_advisory_xact_lock(app.budgets_lock($1))", tenant_id)
         subject = await require_subject(connection, tenant_id, wanted.level, wanted.subject)
         where = (tenant_id, wanted.level, subject)
         if wanted.state == "stopped":
             row = (tenant_id, new_id(), wanted.level, subject, wanted.reason, principal.user_id)
             await connection.execute(_STOP, *row)
         else:
+            # Alone, so that no budget stops while it is decided. Stopping waits for nobody.
+            await connection.execute("select pg_advisory_xact_lock(app.budgets_lock($1))", tenant_id)
             over = await connection.fetchrow(_FIND_FAR_OVER, *where, STOP_PERCENT)
             if over:
                 raise Conflict(
