@@ -301,7 +301,8 @@ def _describe_attempt(each: AttemptExplanation) -> list[str]:
         lines.append(f"  {outcome}; {counts or 'no tokens'}, as counted by: {each.usage_source}")
         lines.append(
             f"  cost {_write_cost(each.cost_micro_usd)} by {each.price_id or 'no known price'}; "
-            f"again by the list of now {_write_cost(each.repriced_micro_usd)}; at most {_write_cost(each.unseen_cost_max_micro_usd)} more"
+            f"again by the list of now {_write_cost(each.repriced_micro_usd)}; "
+            f"at most {_write_cost(each.unseen_cost_max_micro_usd)} more"
         )
         lines.append(
             f"  in the aggregates {_write_cost(each.counted_micro_usd)}, drift {_write_cost(each.drift_micro_usd)}"
