@@ -58,14 +58,12 @@ _LIST = """
     a.spent_micro_usd, a.raised_at, coalesce(d.deliveries, '[]') as deliveries
   from app.spend_alerts a
   left join lateral (
-    select
-      jsonb_agg(
-        jsonb_build_object(
-          'channel', d.channel, 'state', d.state, 'tries', d.tries, 'last_error', d.last_error,
-          'delivered_at', d.delivered_at
-        )
-        order by d.channel
-      ) as deliveries
+    select jsonb_agg(
+      jsonb_build_object(
+        'channel', d.channel, 'state', d.state, 'tries', d.tries, 'last_error', d.last_error,
+        'delivered_at', d.delivered_at
+      ) order by d.channel
+    ) as deliveries
     from app.alert_deliveries d
     where d.tenant_id = a.tenant_id and d.alert_id = a.alert_id
   ) d on true

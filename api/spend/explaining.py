@@ -117,8 +117,7 @@ class AttemptExplanations(msgspec.Struct, frozen=True):
 
 _TOTALS = """
   select
-    count(*) as attempts,
-    count(*) filter (where u.cost_micro_usd is null) as unpriced,
+    count(*) as attempts, count(*) filter (where u.cost_micro_usd is null) as unpriced,
     coalesce(sum(u.cost_micro_usd), 0)::bigint as cost_micro_usd,
     count(*) filter (where l.attempt_id is null) as late_attempts,
     count(*) filter (where l.attempt_id is null and u.cost_micro_usd is null) as late_unpriced,
@@ -130,8 +129,7 @@ _TOTALS = """
 
 _AGGREGATE = """
   select
-    coalesce(sum(attempts), 0)::bigint as attempts,
-    coalesce(sum(unpriced), 0)::bigint as unpriced,
+    coalesce(sum(attempts), 0)::bigint as attempts, coalesce(sum(unpriced), 0)::bigint as unpriced,
     coalesce(sum(cost_micro_usd), 0)::bigint as cost_micro_usd
   from mv.usage_by_day
   where tenant_id = $1
@@ -180,14 +178,14 @@ _SETTLED = """
 
 _IN_FLIGHT = """
   select
-    a.attempt_id, a.session_id, a.user_id, a.key_id, a.provider, a.model, a.price_id, a.begun_at as started_at,
+    a.attempt_id, a.session_id, a.user_id, a.key_id, a.provider, a.model, a.price_id,
+    a.begun_at as started_at,
     coalesce(
       (
         select max(l.reserved_micro_usd)
         from app.leases l
         where l.tenant_id = a.tenant_id and l.attempt_id = a.attempt_id
-      ),
-      0
+      ), 0
     ) as reserved_micro_usd
   from app.attempts a
   where a.tenant_id = $1 and (a.attempt_id = $2 or a.session_id = $2)

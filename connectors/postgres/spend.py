@@ -184,8 +184,9 @@ def finish(connection: Connection, delivery: ClaimedDelivery, state: str, error:
 def read_drifts(connection: Connection) -> Mapping[str, int]:
     """How far the books of all tenants are apart, in micro-USD: each counter that runs and the ledger, what is reserved
     and the leases, the aggregate of today and what it was made from. Each difference counts without its sign."""
-    drifts = {}
-    for between, statement in (("counter", _COUNTER_DRIFT), ("leases", _LEASE_DRIFT), ("aggregate", _AGGREGATE_DRIFT)):
-        row = connection.execute(statement).fetchone()
-        drifts[between] = int(row[0]) if row else 0
-    return drifts
+    sums = {
+        "counter": connection.execute(_COUNTER_DRIFT).fetchone(),
+        "leases": connection.execute(_LEASE_DRIFT).fetchone(),
+        "aggregate": connection.execute(_AGGREGATE_DRIFT).fetchone(),
+    }
+    return {between: int(row[0]) for between, row in sums.items() if row}
