@@ -186,6 +186,14 @@ class Furniture:
         self._ids.pop(name, None)
 
 
+def fit_spending(operation: str, furniture: Furniture) -> dict[str, Any]:
+    """What a body about spending has in the place of what was made up."""
+    if operation == "makeOverride":
+        return furniture.raise_budget()
+    # Only an organisation has no subject, and only a user an id; to stop all of it would refuse every question after.
+    return {"level": "key", "subject": "batch"} if operation in ("setBudget", "setSwitch") else {}
+
+
 def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) -> None:
     """Give a request that fits the document the ids, cursors and positions of things that are there."""
     meta = case.meta
@@ -240,12 +248,8 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
     if operation == "replaceWords":
         # A phrase must mean nothing else yet.
         case.body = {"words": [{"subject": "status", "name": "accepted", "phrase": "abgenickt"}]}
-    if operation == "setBudget" and isinstance(case.body, dict):
-        case.body |= {"level": "key", "subject": "batch"}  # only an organisation has no subject, and only a user an id
-    if operation == "setSwitch" and isinstance(case.body, dict):
-        case.body |= {"level": "key", "subject": "batch"}  # all of it would refuse every question after it
-    if operation == "makeOverride" and isinstance(case.body, dict):
-        case.body |= furniture.raise_budget()
+    if isinstance(case.body, dict):
+        case.body |= fit_spending(operation, furniture)
     filters = case.body if case.operation.label == "POST /v1/search" else case.query
     if isinstance(filters, dict) and filters.get("log"):
         furniture.once("adr", furniture.adr)
