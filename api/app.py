@@ -58,6 +58,7 @@ from api.requests import ApiRequest, refuse_ambiguity
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
 from api.spend.controller import BudgetController
+from api.spend.spending import SpendController
 from api.usage.controller import UsageController
 from api.words.controller import WordController
 from connectors import embedders
@@ -93,6 +94,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     UsageController,
     BudgetController,
     ApiKeyController,
+    SpendController,
     WordController,
 )
 """The routes whose bounds are fixed; `routes` has them all."""

@@ -21,6 +21,7 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     ├── CallerError             whoever called: told at once, nothing changed
     │   ├── InvalidInput, NotFound, Gone, Conflict, PreconditionRequired, TooLarge, TooSlow, UnsupportedMedia
     │   ├── Unauthenticated, Forbidden, Stopped, RateLimited
+    │   │   ├── SpendStopped            somebody, or a budget far over its limit, has stopped all spending
     │   │   └── BudgetExceeded          over a budget of money, which says when it resets
     │   └── Misconfigured           settings that do not make sense
     └── (programmer errors are assertions, not classes)
@@ -168,6 +169,13 @@ class Forbidden(CallerError):
 
     code = "forbidden"
     status = 403
+
+
+class SpendStopped(Forbidden):
+    """Spending is stopped, by hand or by a budget that is far over its limit. The detail says since when and why; to
+    ask again changes nothing until somebody resumes it."""
+
+    code = "spend-stopped"
 
 
 class NotFound(CallerError):

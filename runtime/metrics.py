@@ -173,6 +173,22 @@ CHAT_CACHE_SAVED = Counter(
     "adriatic_chat_cache_saved_micro_usd_total",
     "What answers that were given again had cost, in micro-USD, where the price is known.",
 )
+SPEND_SWITCH_UNREAD = Gauge(
+    "adriatic_spend_switch_unread",
+    "1: answers are in flight, and whether spending is stopped cannot be read. Of several workers, how many.",
+    multiprocess_mode="livesum",
+)
+SPEND_DRIFT = Gauge(
+    "adriatic_spend_drift_micro_usd",
+    "How far the books are apart, by which two: counter and ledger, leases and what is reserved, aggregate and what it "
+    "was made from. Not a number when it is not known; not 0: a fault.",
+    ["between"],
+)
+ALERT_DELIVERIES = Counter(
+    "adriatic_alert_deliveries_total",
+    "Deliveries of alerts by how a try ended: delivered, retried, failed.",
+    ["channel", "outcome"],
+)
 CHAT_CITATIONS = Counter(
     "adriatic_chat_citations_total", "Citations in answers: verified, or unsupported and dropped.", ["verdict"]
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 PORT_MAX = 65_535
 """TCP has 16 bits for it."""
@@ -31,11 +31,19 @@ def _web_address_or_none(text: str) -> str:
     return _web_address(text) if text else text
 
 
+def _secret_web_address_or_none(secret: SecretStr) -> SecretStr:
+    _web_address_or_none(secret.get_secret_value())
+    return secret
+
+
 Port = Annotated[int, Field(ge=1, le=PORT_MAX)]
 Name = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, Field(gt=0, le=WAIT_S_MAX, allow_inf_nan=False)]
 Url = Annotated[str, AfterValidator(_web_address)]
 OptionalUrl = Annotated[str, AfterValidator(_web_address_or_none)]
+
+SecretUrl = Annotated[SecretStr, AfterValidator(_secret_web_address_or_none)]
+"""An address that may hold a secret, and is not printed; empty is none."""
 
 
 class Section(BaseModel):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -26,7 +26,7 @@ from pydantic_settings import (
 )
 
 from runtime.errors import Misconfigured
-from runtime.setting_kinds import PORT_MAX, WAIT_S_MAX, Name, OptionalUrl, Port, Seconds, Section, Url
+from runtime.setting_kinds import PORT_MAX, WAIT_S_MAX, Name, OptionalUrl, Port, Seconds, SecretUrl, Section, Url
 from runtime.setting_models import LlmSettings as LlmSettings  # a section like those below, in its own module
 
 ENV_PREFIX = "ADRIATIC_"
@@ -239,6 +239,32 @@ class LimitSettings(Section):
     tenant_tokens_per_month: int = Field(0, ge=0, description="Tokens of a whole tenant, in a month (UTC).")
 
 
+MailAddress = Annotated[str, Field(pattern=r"^[^\s@<>,;]+@[^\s@<>,;]+$")]
+
+
+class AlertSettings(Section):
+    """Where alerts of spending go, beside the log and the topic `spend.alert`. What is empty is off; nothing is sent to
+    a host that is not named here."""
+
+    webhook_url: SecretUrl = Field(SecretStr(""), description="Each alert is posted there as JSON.")
+    slack_url: SecretUrl = Field(SecretStr(""), description='The same in the form of Slack: `{"text": …}`.')
+    smtp_host: str = Field("", description="Mail server; empty sends no e-mail.")
+    smtp_port: Port = Field(587, description="Port of the mail server; 465 where it begins with TLS.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="`tls` begins with it, `none` has none, for a server on this machine."
+    )
+    smtp_user: str = Field("", description="Who logs in there; empty is nobody.")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Password of `smtp_user`.")
+    email_from: MailAddress | Literal[""] = Field("", description="Sender of the e-mails.")
+    email_to: tuple[MailAddress, ...] = Field((), max_length=20, description="Who gets them.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> AlertSettings:
+        if self.smtp_host and not (self.email_from and self.email_to):
+            raise ValueError("alerts.smtp_host needs alerts.email_from and alerts.email_to")
+        return self
+
+
 class CdcSettings(Section):
     """Change capture: WAL to topics."""
 
@@ -325,6 +351,7 @@ class Settings(BaseSettings):
     embedder: EmbedderSettings = EmbedderSettings()
     llm: LlmSettings = LlmSettings()
     limits: LimitSettings = LimitSettings()
+    alerts: AlertSettings = AlertSettings()
     cdc: CdcSettings = CdcSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     stack: StackSettings = StackSettings()

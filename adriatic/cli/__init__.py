@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "usage": "adriatic.cli.usage:usage",
     "budgets": "adriatic.cli.budgets:budgets",
     "keys": "adriatic.cli.keys:keys",
+    "spend": "adriatic.cli.spend:spend",
     "live": "adriatic.cli.live:live",
     "tenant": "adriatic.cli.tenants:tenant",
     "token": "adriatic.cli.tenants:token",

@@ -19,7 +19,8 @@ from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from api.spend.budgets import BudgetState, Level, Period
+    from api.spend.budgets import BudgetState, Period
+    from api.spend.subjects import Level
 
 PATH = "/v1/budgets"
 

@@ -57,24 +57,28 @@ def run(name: str, dead_letter_limit: bool) -> None:
 
 @contextmanager
 def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
-    """The agent `jobs`, the worker that it wakes, and who settles what API processes left."""
+    """The agent `jobs`, the worker that it wakes, who settles what API processes left, and who watches money."""
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
+    from streams.alerts import AlertCourier
     from streams.announcements import Announcements
+    from streams.drift import DriftWatch
     from streams.lost_attempts import LostAttempts
     from streams.worker import Worker
 
     parsers = Parsers()
     worker = Worker(job_kinds(Objects(settings), parsers), settings.postgres, life)
-    lost = LostAttempts(settings, life)
+    watches = (LostAttempts(settings, life), AlertCourier(settings, life), DriftWatch(settings, life))
     worker.start()
-    lost.start()
+    for watch in watches:
+        watch.start()
     try:
         yield Announcements(worker.wake)
     finally:
         parsers.close()
         worker.join(STOP_S_MAX)
-        lost.join(STOP_S_MAX)
+        for watch in watches:
+            watch.join(STOP_S_MAX)
 
 
 def job_kinds(objects: Objects, parsers: Parsers) -> Mapping[str, JobKind]:

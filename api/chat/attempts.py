@@ -66,8 +66,8 @@ class RunningAttempt:
             await asyncio.gather(self._reading, return_exceptions=True)
 
     def stop(self) -> None:
-        """Drain no longer."""
-        if self._reading:
+        """Drain no longer. Once is enough: a second time would break into closing the connection."""
+        if self._reading and not self._reading.cancelling():
             self._reading.cancel()
 
     async def _read(self, prompt: Prompt) -> Failure | None:

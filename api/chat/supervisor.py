@@ -34,6 +34,7 @@ from api.chat.sharing import AnswerSharing, SharedQuestion
 from api.chat.writing import AnswerWriter
 from api.db import Database
 from api.spend.purse import Purse
+from api.spend.watch import StopOrder, SwitchWatch
 from connectors.llm import prices
 from connectors.llm.extractive import ExtractiveProvider
 from connectors.llm.failures import Failure
@@ -109,6 +110,7 @@ class AnswerSupervisor:
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
         self._settling: dict[asyncio.Task[None], RunningAttempt] = {}
+        self._switch = SwitchWatch(database, self._list_spenders, self._stop_spending)
         self._closing = False
 
     def open(self) -> None:
@@ -150,6 +152,7 @@ class AnswerSupervisor:
         self._of_tenant[attempt.tenant_id] += 1
         self._running[task] = run
         metrics.CHATS_ACTIVE.set(len(self._running))
+        self._switch.wake()
         # Of an answer that has not begun nobody knows the id yet: it cannot be read later.
         answer.on_unread = lambda: task.cancel() if wishes.on_disconnect == "stop" or not answer.begun else None
         if self._settings.kept_days and question.kept_as is not None:
@@ -204,8 +207,28 @@ class AnswerSupervisor:
         await asyncio.gather(*self._settling, return_exceptions=True)
         await self._sharing.close()
         await self.keeper.close(CLOSE_S_MAX)
+        await self._switch.close()
         await self._router.close()
         await self._presence.close()
+
+    # --- the switch -------------------------------------------------------------------------------------------------
+
+    def _list_spenders(self) -> set[UUID]:
+        """Tenants that have a provider asked, for an answer or for its bill."""
+        draining = (each.attempt.tenant_id for each in self._settling.values() if each.draining)
+        return {*self._of_tenant, *draining}
+
+    def _stop_spending(self, order: StopOrder) -> None:
+        """End what the order covers: each provider's connection is closed now, whatever its policy is."""
+        for task, run in self._running.items():
+            if order.covers(run.attempt) and not run.writer.answer.ended:
+                run.writer.fail(order.error())
+                if run.current:
+                    run.current.stop()
+                task.cancel()
+        for settling in self._settling.values():
+            if order.covers(settling.attempt):
+                settling.stop()
 
     # --- the task of an answer --------------------------------------------------------------------------------------
 

@@ -16,16 +16,16 @@ from msgspec import Meta
 
 from api.auth.users import Principal
 from api.db import Connection, Database, tenant_transaction, to_struct
-from runtime.errors import Conflict, InvalidInput, NotFound
+from api.spend import switch
+from api.spend.subjects import Level, Subject, require_subject
+from runtime.errors import Conflict, NotFound
 from runtime.ids import new_id
-from schemas import text
 
 BUDGETS_MAX = 1_000
 """Budgets of a tenant. All are read and shown at once; and each request locks those that cover it, which are nine."""
 LIMIT_MICRO_USD_MAX = 10**15
 """A thousand million dollars: what the database takes. More has mistaken the unit."""
 
-Level = Literal["org", "user", "key"]
 Period = Literal["day", "month", "prepaid"]
 MicroUsd = Annotated[int, Meta(description="Millionths of a US dollar.")]
 
@@ -33,19 +33,12 @@ MicroUsd = Annotated[int, Meta(description="Millionths of a US dollar.")]
 class NewBudget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """There is one budget for each level, subject and period: setting it again changes its limit."""
 
-    level: Annotated[Level, Meta(description="Whose spending counts: the organisation's, a user's, or a credential's.")]
+    level: Level
     period: Annotated[Period, Meta(description="A day or a month in UTC; `prepaid` is used up once.")]
     limit_micro_usd: Annotated[
         int, Meta(ge=0, le=LIMIT_MICRO_USD_MAX, description="Millionths of a US dollar; 0 allows nothing.")
     ]
-    subject: Annotated[
-        str,
-        Meta(
-            pattern=text.LINE,
-            max_length=255,
-            description="The user's id, or the credential's `key_id` as usage shows it; empty for `org`.",
-        ),
-    ] = ""
+    subject: Subject = ""
 
 
 class BudgetState(msgspec.Struct, frozen=True):
@@ -57,6 +50,7 @@ class BudgetState(msgspec.Struct, frozen=True):
     subject: str
     period: Period
     limit_micro_usd: MicroUsd
+    raised_micro_usd: Annotated[int, Meta(description="By overrides that are in force, in millionths of a US dollar.")]
     spent_micro_usd: MicroUsd
     reserved_micro_usd: MicroUsd
     remaining_micro_usd: MicroUsd
@@ -71,10 +65,11 @@ _LOCK = "select pg_advisory_xact_lock(app.budgets_lock($1))"
 _READ = """
   select
     b.budget_id, b.level, b.subject, b.period, b.limit_micro_usd,
+    app.limit_of(b) - b.limit_micro_usd as raised_micro_usd,
     coalesce(w.spent_micro_usd, 0) as spent_micro_usd,
     coalesce(w.reserved_micro_usd, 0) as reserved_micro_usd,
     greatest(
-      0, b.limit_micro_usd - coalesce(w.spent_micro_usd, 0) - coalesce(w.reserved_micro_usd, 0)
+      0, app.limit_of(b) - coalesce(w.spent_micro_usd, 0) - coalesce(w.reserved_micro_usd, 0)
     ) as remaining_micro_usd,
     now_in.begins, app.window_end(b.period, now_in.begins) as resets_at, b.created_by, b.created_at
   from app.budgets b
@@ -118,14 +113,10 @@ async def read(database: Database, tenant_id: UUID) -> list[BudgetState]:
 async def replace(database: Database, principal: Principal, wanted: NewBudget) -> BudgetState:
     """The budget has this limit afterwards. Raises `InvalidInput` for a subject that does not fit the level, `NotFound`
     for a user whom the tenant does not have, `Conflict` when the tenant has `BUDGETS_MAX` others."""
-    subject = _check(wanted)
     tenant_id, budget_id = principal.tenant_id, new_id()
     async with tenant_transaction(database, tenant_id) as connection:
         await connection.execute(_LOCK, tenant_id)
-        if wanted.level == "user" and not await connection.fetchval(
-            "select exists (select from app.users where tenant_id = $1 and user_id = $2)", tenant_id, UUID(subject)
-        ):
-            raise NotFound(f"there is no user {subject} here", hint="GET /v1/usage?by=user names those who asked")
+        subject = await require_subject(connection, tenant_id, wanted.level, wanted.subject)
         row = await connection.fetchrow(
             _SET,
             *(tenant_id, budget_id, wanted.level, subject, wanted.period, wanted.limit_micro_usd, principal.user_id),
@@ -135,33 +126,20 @@ async def replace(database: Database, principal: Principal, wanted: NewBudget) -
             if count > BUDGETS_MAX:
                 raise Conflict(f"the tenant has {BUDGETS_MAX} budgets already", hint="remove one that nobody needs")
             await connection.execute(_SEED, tenant_id, budget_id)
+        await switch.lift(connection, principal, row["budget_id"], "the budget has another limit")
         (state,) = await _read(connection, tenant_id, row["budget_id"])
         return state
 
 
-async def remove(database: Database, tenant_id: UUID, budget_id: UUID) -> None:
+async def remove(database: Database, principal: Principal, budget_id: UUID) -> None:
     """The budget limits nobody any more; what the ledger says stays. Raises `NotFound`."""
+    tenant_id = principal.tenant_id
     async with tenant_transaction(database, tenant_id) as connection:
         await connection.execute(_LOCK, tenant_id)
         if not await connection.fetchval(_REMOVE, tenant_id, budget_id):
             raise NotFound(f"there is no budget {budget_id} here", hint="GET /v1/budgets lists them")
+        await switch.lift(connection, principal, budget_id, "the budget was removed")
 
 
 async def _read(connection: Connection, tenant_id: UUID, budget_id: UUID | None) -> list[BudgetState]:
     return [to_struct(row, BudgetState) for row in await connection.fetch(_READ, tenant_id, budget_id)]
-
-
-def _check(wanted: NewBudget) -> str:
-    """The subject as it is stored."""
-    if wanted.level == "org":
-        if wanted.subject:
-            raise InvalidInput("a budget of the organisation has no subject", hint="leave it out")
-        return ""
-    if not wanted.subject:
-        raise InvalidInput(f"a budget of a {wanted.level} needs a subject", hint="the user's id, or the key_id")
-    if wanted.level == "key":
-        return wanted.subject
-    try:
-        return str(UUID(wanted.subject))
-    except ValueError:
-        raise InvalidInput(f"{wanted.subject!r} is not the id of a user", hint="it is a UUID") from None

@@ -23,6 +23,7 @@ _BUDGET = {
     "subject": "",
     "period": "month",
     "limit_micro_usd": 250_000_000,
+    "raised_micro_usd": 0,
     "spent_micro_usd": 58_210,
     "reserved_micro_usd": 12_000,
     "remaining_micro_usd": 249_929_790,
@@ -77,4 +78,4 @@ class BudgetController(Controller):
         budget_id: Annotated[UUID, PathParameter(description="The budget's id.")],
     ) -> None:
         """What was spent stays in the ledger."""
-        await budgets.remove(database, principal.tenant_id, budget_id)
+        await budgets.remove(database, principal, budget_id)

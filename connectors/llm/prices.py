@@ -128,6 +128,10 @@ class PriceList:
         best = max(found, key=lambda each: (each[0], each[1].match == "exact", each[1].valid_from), default=None)
         return best and best[1]
 
+    def find_row(self, price_id: str) -> Price | None:
+        """The row that an attempt names, or None where it is not in this list any more."""
+        return next((row for _, row in reversed(self._rows) if row.price_id == price_id), None)
+
 
 class _PriceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prices: list[Price]

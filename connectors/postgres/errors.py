@@ -20,7 +20,16 @@ from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 from connectors.meanings import by_name, find_meaning
-from runtime.errors import AdriaticError, Defect, DependencyUnavailable, Halted, LostRace, Unprepared, Unprocessable
+from runtime.errors import (
+    AdriaticError,
+    Defect,
+    DependencyUnavailable,
+    Halted,
+    LostRace,
+    SpendStopped,
+    Unprepared,
+    Unprocessable,
+)
 
 DETAIL_CHARS_MAX: Final = 1_024
 """Longest text of an error that is shown or kept."""
@@ -114,6 +123,10 @@ HINTS: Final[Mapping[Meaning, str]] = {
     "damaged": "look at the server's log before anything else is written, and restore what is damaged",
     "defect": "this is a fault in Adriatic: its log has more",
 }
+SPEND_STOPPED: Final = "AD001"
+"""The SQLSTATE with which the database refuses an attempt where spending is stopped: one of ours, in a class that
+neither the standard nor Postgres has."""
+RESUME_HINT: Final = "`adriatic spend switch` shows what is stopped, and `adriatic spend resume` resumes it"
 _ERRORS: Final[Mapping[Meaning, type[AdriaticError]]] = {
     "away": DependencyUnavailable,
     "unprepared": Unprepared,
@@ -144,6 +157,8 @@ def map_error(error: BaseException, doing: str) -> AdriaticError | None:
     if meaning == "data":
         return Unprocessable(describe_fault(error))
     state = sqlstate_of(error)
+    if state == SPEND_STOPPED:
+        return SpendStopped(first_line(error), hint=RESUME_HINT)
     reason = _NOT_MIGRATED if meaning == "unprepared" and state is not None and state[:2] == "42" else ""
     detail = f"{doing}: {reason}{first_line(error)}"
     hint = _server_hint(error) or _refusal(error) or HINTS[meaning]

@@ -27,6 +27,8 @@ PGVECTOR_MIN = (0, 8, 4)
 """Oldest extension: the releases before it corrupt HNSW indexes and overflow (fixed in 0.8.2 to 0.8.4)."""
 MAINTENANCE_DATABASE = "postgres"
 """Where the administrator connects while ours does not exist yet."""
+DROP_S_MAX = 30.0
+"""How long the server is waited for when a database is to go."""
 LOGIN_ROLES: tuple[Role, ...] = ("owner", "api", "flows", "cdc")
 
 Progress = Callable[[str], None]
@@ -64,6 +66,13 @@ def provision(
             applied.append(migration.title)
         has = len(migrator.read_applied(connection))
     return Report(settings.database, created, pgvector, applied, has, max(0, has - len(files)))
+
+
+def drop_scratch(settings: PostgresSettings) -> None:
+    """Drop a database that was made for a while, whoever is connected to it; one that is not there is dropped. Raises
+    `DependencyUnavailable` when the server does not answer."""
+    with _open(settings, "admin", MAINTENANCE_DATABASE, Deadline.after(DROP_S_MAX)) as server:
+        server.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(settings.database)))
 
 
 def check_pgvector(connection: Connection) -> str:

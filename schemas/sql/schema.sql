@@ -255,6 +255,55 @@ GRANT UPDATE(status) ON TABLE app.adrs TO adriatic_flows;
 
 GRANT UPDATE(label) ON TABLE app.adrs TO adriatic_flows;
 
+CREATE TABLE app.alert_deliveries (
+    tenant_id uuid NOT NULL,
+    alert_id uuid NOT NULL,
+    channel text NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_error text DEFAULT ''::text NOT NULL,
+    delivered_at timestamp with time zone,
+    CONSTRAINT alert_deliveries_channel_check CHECK ((channel = ANY (ARRAY['log'::text, 'webhook'::text, 'slack'::text, 'email'::text]))),
+    CONSTRAINT alert_deliveries_check CHECK (((state = 'delivered'::text) = (delivered_at IS NOT NULL))),
+    CONSTRAINT alert_deliveries_last_error_check CHECK ((length(last_error) <= 500)),
+    CONSTRAINT alert_deliveries_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'delivered'::text, 'failed'::text]))),
+    CONSTRAINT alert_deliveries_tries_check CHECK ((tries >= 0))
+);
+
+ALTER TABLE ONLY app.alert_deliveries FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.alert_deliveries
+    ADD CONSTRAINT alert_deliveries_pkey PRIMARY KEY (tenant_id, alert_id, channel);
+
+CREATE INDEX alert_deliveries_waiting ON app.alert_deliveries USING btree (tenant_id, next_at) WHERE (state = 'waiting'::text);
+
+ALTER TABLE ONLY app.alert_deliveries
+    ADD CONSTRAINT alert_deliveries_tenant_id_alert_id_fkey FOREIGN KEY (tenant_id, alert_id) REFERENCES app.spend_alerts(tenant_id, alert_id);
+
+ALTER TABLE app.alert_deliveries ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.alert_deliveries FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.alert_deliveries TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.alert_deliveries TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT ON TABLE app.alert_deliveries TO adriatic_flows;
+GRANT SELECT ON TABLE app.alert_deliveries TO adriatic_cdc;
+GRANT SELECT ON TABLE app.alert_deliveries TO adriatic_search;
+GRANT SELECT ON TABLE app.alert_deliveries TO adriatic_api;
+
+GRANT UPDATE(state) ON TABLE app.alert_deliveries TO adriatic_flows;
+
+GRANT UPDATE(tries) ON TABLE app.alert_deliveries TO adriatic_flows;
+
+GRANT UPDATE(next_at) ON TABLE app.alert_deliveries TO adriatic_flows;
+
+GRANT UPDATE(last_error) ON TABLE app.alert_deliveries TO adriatic_flows;
+
+GRANT UPDATE(delivered_at) ON TABLE app.alert_deliveries TO adriatic_flows;
+
 CREATE TABLE app.answer_parts (
     tenant_id uuid NOT NULL,
     answer_id uuid NOT NULL,
@@ -352,6 +401,8 @@ ALTER TABLE ONLY app.attempts
 
 CREATE INDEX attempts_of_user ON app.attempts USING btree (tenant_id, user_id);
 
+CREATE TRIGGER refuse_stopped BEFORE INSERT ON app.attempts FOR EACH ROW EXECUTE FUNCTION app.refuse_stopped();
+
 ALTER TABLE ONLY app.attempts
     ADD CONSTRAINT attempts_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
 
@@ -379,6 +430,59 @@ CREATE FUNCTION app.budget_covers(level text, subject text, user_id uuid, key_id
     SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN ((level = 'org'::text) OR ((level = 'user'::text) AND (subject = (user_id)::text)) OR ((level = 'key'::text) AND (subject = COALESCE(key_id, ''::text))));
 
+CREATE TABLE app.budget_overrides (
+    tenant_id uuid NOT NULL,
+    override_id uuid NOT NULL,
+    budget_id uuid NOT NULL,
+    level text NOT NULL,
+    subject text NOT NULL,
+    period text NOT NULL,
+    amount_micro_usd bigint NOT NULL,
+    reason text NOT NULL,
+    created_by uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    ended_by uuid,
+    ended_at timestamp with time zone,
+    CONSTRAINT budget_overrides_amount_micro_usd_check CHECK (((amount_micro_usd >= 1) AND (amount_micro_usd <= '1000000000000000'::bigint))),
+    CONSTRAINT budget_overrides_check CHECK ((expires_at > created_at)),
+    CONSTRAINT budget_overrides_check1 CHECK (((ended_by IS NULL) = (ended_at IS NULL))),
+    CONSTRAINT budget_overrides_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500)))
+);
+
+ALTER TABLE ONLY app.budget_overrides FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.budget_overrides
+    ADD CONSTRAINT budget_overrides_pkey PRIMARY KEY (tenant_id, override_id);
+
+CREATE INDEX budget_overrides_in_force ON app.budget_overrides USING btree (tenant_id, budget_id, expires_at) WHERE (ended_at IS NULL);
+
+ALTER TABLE ONLY app.budget_overrides
+    ADD CONSTRAINT budget_overrides_tenant_id_created_by_fkey FOREIGN KEY (tenant_id, created_by) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE ONLY app.budget_overrides
+    ADD CONSTRAINT budget_overrides_tenant_id_ended_by_fkey FOREIGN KEY (tenant_id, ended_by) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE ONLY app.budget_overrides
+    ADD CONSTRAINT budget_overrides_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE app.budget_overrides ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.budget_overrides FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.budget_overrides TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.budget_overrides TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.budget_overrides TO adriatic_flows;
+GRANT SELECT ON TABLE app.budget_overrides TO adriatic_cdc;
+GRANT SELECT ON TABLE app.budget_overrides TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.budget_overrides TO adriatic_api;
+
+GRANT UPDATE(ended_by) ON TABLE app.budget_overrides TO adriatic_api;
+
+GRANT UPDATE(ended_at) ON TABLE app.budget_overrides TO adriatic_api;
+
 CREATE TABLE app.budget_windows (
     tenant_id uuid NOT NULL,
     budget_id uuid NOT NULL,
@@ -393,6 +497,10 @@ ALTER TABLE ONLY app.budget_windows FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE ONLY app.budget_windows
     ADD CONSTRAINT budget_windows_pkey PRIMARY KEY (tenant_id, budget_id, begins);
+
+CREATE TRIGGER judge_new AFTER INSERT ON app.budget_windows FOR EACH ROW WHEN ((new.spent_micro_usd > 0)) EXECUTE FUNCTION app.judge_window();
+
+CREATE TRIGGER judge_spent AFTER UPDATE OF spent_micro_usd ON app.budget_windows FOR EACH ROW WHEN ((new.spent_micro_usd > old.spent_micro_usd)) EXECUTE FUNCTION app.judge_window();
 
 ALTER TABLE ONLY app.budget_windows
     ADD CONSTRAINT budget_windows_tenant_id_budget_id_fkey FOREIGN KEY (tenant_id, budget_id) REFERENCES app.budgets(tenant_id, budget_id) ON DELETE CASCADE;
@@ -439,6 +547,8 @@ ALTER TABLE ONLY app.budgets
 
 ALTER TABLE ONLY app.budgets
     ADD CONSTRAINT budgets_tenant_id_level_subject_period_key UNIQUE (tenant_id, level, subject, period);
+
+CREATE TRIGGER judge_limit AFTER UPDATE OF limit_micro_usd ON app.budgets FOR EACH ROW WHEN ((new.limit_micro_usd < old.limit_micro_usd)) EXECUTE FUNCTION app.judge_limit();
 
 ALTER TABLE ONLY app.budgets
     ADD CONSTRAINT budgets_tenant_id_created_by_fkey FOREIGN KEY (tenant_id, created_by) REFERENCES app.users(tenant_id, user_id);
@@ -886,6 +996,11 @@ GRANT SELECT ON TABLE app.imports TO adriatic_cdc;
 GRANT SELECT ON TABLE app.imports TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.imports TO adriatic_api;
 
+CREATE FUNCTION app.is_in_force(stop app.spend_stops) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (((stop).resumed_at IS NULL) AND (((stop).ends_at IS NULL) OR ((stop).ends_at > now())));
+
 CREATE TABLE app.jobs (
     tenant_id uuid NOT NULL,
     job_id uuid NOT NULL,
@@ -949,6 +1064,74 @@ GRANT SELECT ON TABLE app.jobs TO adriatic_cdc;
 GRANT SELECT ON TABLE app.jobs TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.jobs TO adriatic_api;
 
+CREATE FUNCTION app.judge_limit() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform app.judge_spending(new, w.begins, w.spent_micro_usd)
+    from app.budget_windows w
+    where w.tenant_id = new.tenant_id and w.budget_id = new.budget_id
+        and w.begins = app.window_begin(new.period, new.created_at, now());
+    return null;
+end
+$$;
+
+CREATE FUNCTION app.judge_spending(budget app.budgets, begins timestamp with time zone, spent bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    allowed constant bigint := app.limit_of(budget);
+    ends constant timestamptz := app.window_end(budget.period, begins);
+    crossed app.spend_alerts;
+begin
+    if spent <= 0 then
+        return;
+    end if;
+    for crossed in
+        insert into app.spend_alerts
+            (tenant_id, budget_id, begins, percent, level, subject, period, limit_micro_usd, spent_micro_usd)
+        select budget.tenant_id, budget.budget_id, judge_spending.begins, t.percent, budget.level, budget.subject, budget.period,
+            allowed, spent
+        from unnest('{70,85,95,110}'::integer[]) as t (percent)
+        where spent::numeric * 100 >= allowed::numeric * t.percent
+        on conflict do nothing
+        returning *
+    loop
+        perform app.emit(
+            'spend.alert',
+            jsonb_build_object('tenant_id', crossed.tenant_id, 'id', crossed.alert_id),
+            crossed.tenant_id,
+            jsonb_build_object(
+                'event_id', gen_random_uuid(), 'tenant_id', crossed.tenant_id,
+                'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+                'alert_id', crossed.alert_id, 'budget_id', crossed.budget_id, 'level', crossed.level,
+                'subject', crossed.subject, 'period', crossed.period,
+                'begins', (extract(epoch from crossed.begins) * 1000000)::bigint, 'percent', crossed.percent,
+                'limit_micro_usd', crossed.limit_micro_usd, 'spent_micro_usd', crossed.spent_micro_usd));
+    end loop;
+    if spent::numeric * 100 >= allowed::numeric * 110 and (ends is null or ends > now()) then
+        insert into app.spend_stops (tenant_id, level, subject, reason, budget_id, begins, ends_at)
+        values (budget.tenant_id, budget.level, budget.subject,
+                format('%s micro-USD are spent of %s', spent, allowed), budget.budget_id, judge_spending.begins, ends)
+        on conflict do nothing;
+    end if;
+end
+$$;
+
+CREATE FUNCTION app.judge_window() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform app.judge_spending(b, new.begins, new.spent_micro_usd)
+    from app.budgets b
+    where b.tenant_id = new.tenant_id and b.budget_id = new.budget_id;
+    return null;
+end
+$$;
+
 CREATE TABLE app.leases (
     tenant_id uuid NOT NULL,
     attempt_id uuid NOT NULL,
@@ -983,6 +1166,11 @@ GRANT SELECT,INSERT,DELETE ON TABLE app.leases TO adriatic_api;
 
 GRANT UPDATE(reserved_micro_usd) ON TABLE app.leases TO adriatic_api;
 GRANT UPDATE(reserved_micro_usd) ON TABLE app.leases TO adriatic_flows;
+
+CREATE FUNCTION app.limit_of(budget app.budgets) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN ((budget).limit_micro_usd + COALESCE((SELECT (sum(o.amount_micro_usd))::bigint AS sum FROM app.budget_overrides o WHERE ((o.tenant_id = (limit_of.budget).tenant_id) AND (o.budget_id = (limit_of.budget).budget_id) AND (o.ended_at IS NULL) AND (o.expires_at > now()))), (0)::bigint));
 
 CREATE TABLE app.limit_uses (
     tenant_id uuid NOT NULL,
@@ -1204,6 +1392,28 @@ GRANT SELECT ON TABLE app.reader_words TO adriatic_cdc;
 GRANT SELECT ON TABLE app.reader_words TO adriatic_search;
 GRANT SELECT,INSERT,DELETE ON TABLE app.reader_words TO adriatic_api;
 
+CREATE FUNCTION app.refuse_stopped() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    stop app.spend_stops;
+begin
+    select s.* into stop
+    from app.spend_stops s
+    where s.tenant_id = new.tenant_id and s.resumed_at is null and app.is_in_force(s)
+        and app.budget_covers(s.level, s.subject, new.user_id, new.key_id)
+    order by s.stopped_at
+    limit 1;
+    if stop.stop_id is not null then
+        raise exception 'spending is stopped since %: %',
+            to_char(stop.stopped_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), stop.reason
+            using errcode = 'AD001';
+    end if;
+    return new;
+end
+$$;
+
 CREATE FUNCTION app.reserve(attempt uuid, amount bigint) RETURNS TABLE(budget_id uuid, level text, period text, limit_micro_usd bigint, unspent_micro_usd bigint, left_micro_usd bigint, resets_at timestamp with time zone, is_refused boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1231,8 +1441,8 @@ begin
     order by b.budget_id
     on conflict do nothing;
     for bound in
-        select b.*, w.begins, b.limit_micro_usd - w.spent_micro_usd as unspent,
-               b.limit_micro_usd - w.spent_micro_usd - w.reserved_micro_usd as remaining
+        select b.*, w.begins, app.limit_of(b) as allowed, app.limit_of(b) - w.spent_micro_usd as unspent,
+               app.limit_of(b) - w.spent_micro_usd - w.reserved_micro_usd as remaining
         from app.budgets b join app.budget_windows w on w.tenant_id = b.tenant_id and w.budget_id = b.budget_id
             and w.begins = app.window_begin(b.period, b.created_at, asked.begun_at)
         where b.tenant_id = asked.tenant_id and app.budget_covers(b.level, b.subject, asked.user_id, asked.key_id)
@@ -1266,7 +1476,7 @@ begin
     budget_id := tightest.budget_id;
     level := tightest.level;
     period := tightest.period;
-    limit_micro_usd := tightest.limit_micro_usd;
+    limit_micro_usd := tightest.allowed;
     unspent_micro_usd := tightest.unspent;
     left_micro_usd := remaining;
     resets_at := app.window_end(tightest.period, tightest.begins);
@@ -1353,6 +1563,114 @@ UNION ALL
 
 GRANT SELECT ON TABLE app.source_versions TO adriatic_api;
 GRANT SELECT ON TABLE app.source_versions TO adriatic_flows;
+
+CREATE TABLE app.spend_alerts (
+    tenant_id uuid NOT NULL,
+    budget_id uuid NOT NULL,
+    begins timestamp with time zone NOT NULL,
+    percent integer NOT NULL,
+    alert_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    level text NOT NULL,
+    subject text NOT NULL,
+    period text NOT NULL,
+    limit_micro_usd bigint NOT NULL,
+    spent_micro_usd bigint NOT NULL,
+    raised_at timestamp with time zone DEFAULT now() NOT NULL,
+    routed_at timestamp with time zone,
+    CONSTRAINT spend_alerts_percent_check CHECK ((percent = ANY (ARRAY[70, 85, 95, 110])))
+);
+
+ALTER TABLE ONLY app.spend_alerts FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.spend_alerts
+    ADD CONSTRAINT spend_alerts_pkey PRIMARY KEY (tenant_id, budget_id, begins, percent);
+
+ALTER TABLE ONLY app.spend_alerts
+    ADD CONSTRAINT spend_alerts_tenant_id_alert_id_key UNIQUE (tenant_id, alert_id);
+
+CREATE INDEX spend_alerts_recent ON app.spend_alerts USING btree (tenant_id, raised_at, percent, alert_id);
+
+CREATE INDEX spend_alerts_unrouted ON app.spend_alerts USING btree (tenant_id, raised_at) WHERE (routed_at IS NULL);
+
+ALTER TABLE ONLY app.spend_alerts
+    ADD CONSTRAINT spend_alerts_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+CREATE POLICY cdc ON app.spend_alerts FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.spend_alerts TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.spend_alerts ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.spend_alerts TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT ON TABLE app.spend_alerts TO adriatic_flows;
+GRANT SELECT ON TABLE app.spend_alerts TO adriatic_cdc;
+GRANT SELECT ON TABLE app.spend_alerts TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.spend_alerts TO adriatic_api;
+
+GRANT UPDATE(routed_at) ON TABLE app.spend_alerts TO adriatic_flows;
+
+CREATE TABLE app.spend_stops (
+    tenant_id uuid NOT NULL,
+    stop_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    level text NOT NULL,
+    subject text NOT NULL,
+    reason text NOT NULL,
+    stopped_by uuid,
+    budget_id uuid,
+    begins timestamp with time zone,
+    stopped_at timestamp with time zone DEFAULT now() NOT NULL,
+    ends_at timestamp with time zone,
+    resumed_by uuid,
+    resumed_at timestamp with time zone,
+    resume_reason text DEFAULT ''::text NOT NULL,
+    CONSTRAINT spend_stops_check CHECK (((level = 'org'::text) = (subject = ''::text))),
+    CONSTRAINT spend_stops_check1 CHECK ((((stopped_by IS NULL) = (budget_id IS NOT NULL)) AND ((budget_id IS NULL) = (begins IS NULL)))),
+    CONSTRAINT spend_stops_check2 CHECK (((resumed_by IS NULL) = (resumed_at IS NULL))),
+    CONSTRAINT spend_stops_level_check CHECK ((level = ANY (ARRAY['org'::text, 'user'::text, 'key'::text]))),
+    CONSTRAINT spend_stops_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500))),
+    CONSTRAINT spend_stops_resume_reason_check CHECK ((length(resume_reason) <= 500)),
+    CONSTRAINT spend_stops_subject_check CHECK ((length(subject) <= 255))
+);
+
+ALTER TABLE ONLY app.spend_stops FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.spend_stops
+    ADD CONSTRAINT spend_stops_pkey PRIMARY KEY (tenant_id, stop_id);
+
+CREATE UNIQUE INDEX spend_stops_by_hand ON app.spend_stops USING btree (tenant_id, level, subject) WHERE ((budget_id IS NULL) AND (resumed_at IS NULL));
+
+CREATE UNIQUE INDEX spend_stops_of_budgets ON app.spend_stops USING btree (tenant_id, budget_id, begins) WHERE ((budget_id IS NOT NULL) AND (resumed_at IS NULL));
+
+ALTER TABLE ONLY app.spend_stops
+    ADD CONSTRAINT spend_stops_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE ONLY app.spend_stops
+    ADD CONSTRAINT spend_stops_tenant_id_resumed_by_fkey FOREIGN KEY (tenant_id, resumed_by) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE ONLY app.spend_stops
+    ADD CONSTRAINT spend_stops_tenant_id_stopped_by_fkey FOREIGN KEY (tenant_id, stopped_by) REFERENCES app.users(tenant_id, user_id);
+
+CREATE POLICY cdc ON app.spend_stops FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.spend_stops TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.spend_stops ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY telling ON app.spend_stops FOR SELECT TO adriatic_owner USING (true);
+
+CREATE POLICY tenant ON app.spend_stops TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT ON TABLE app.spend_stops TO adriatic_flows;
+GRANT SELECT ON TABLE app.spend_stops TO adriatic_cdc;
+GRANT SELECT ON TABLE app.spend_stops TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.spend_stops TO adriatic_api;
+
+GRANT UPDATE(resumed_by) ON TABLE app.spend_stops TO adriatic_api;
+
+GRANT UPDATE(resumed_at) ON TABLE app.spend_stops TO adriatic_api;
+
+GRANT UPDATE(resume_reason) ON TABLE app.spend_stops TO adriatic_api;
 
 CREATE TABLE app.tenants (
     tenant_id uuid NOT NULL,
@@ -2456,6 +2774,7 @@ ALTER TABLE mv.usage_ledger ENABLE ROW LEVEL SECURITY;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.usage_ledger TO adriatic_flows;
 GRANT SELECT ON TABLE mv.usage_ledger TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.usage_ledger TO adriatic_search;
+GRANT SELECT ON TABLE mv.usage_ledger TO adriatic_api;
 
 CREATE TABLE mv.watermarks (
     view text NOT NULL,
@@ -2912,6 +3231,23 @@ END;
 
 REVOKE ALL ON FUNCTION ops.take_answer_calls(process_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.take_answer_calls(process_id uuid) TO adriatic_api;
+
+CREATE FUNCTION ops.tell_stops(tenants uuid[]) RETURNS TABLE(tenant_id uuid, level text, subject text, reason text, stopped_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT s.tenant_id,
+     s.level,
+     s.subject,
+     s.reason,
+     s.stopped_at
+    FROM app.spend_stops s
+   WHERE ((s.tenant_id = ANY (tell_stops.tenants)) AND app.is_in_force(s.*))
+   ORDER BY s.stopped_at;
+END;
+
+REVOKE ALL ON FUNCTION ops.tell_stops(tenants uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.tell_stops(tenants uuid[]) TO adriatic_api;
 
 CREATE FUNCTION ops.tend_outbox(keep interval DEFAULT '7 days'::interval, OUT made integer, OUT dropped integer) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER

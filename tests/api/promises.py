@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -160,6 +161,21 @@ class Furniture:
         wanted = {"level": "key", "subject": "web", "period": "day", "limit_micro_usd": 10**9}
         return str(self.make("PUT", "/v1/budgets", json=wanted)["budget_id"])
 
+    def override(self) -> str:
+        return str(self.make("POST", "/v1/spend/overrides", json=self.raise_budget())["override_id"])
+
+    def raise_budget(self) -> dict[str, Any]:
+        """A raise of a budget that is there, for an hour. Those before are ended: only so many are in force at once."""
+        for old in self._http.get("/v1/spend/overrides", params={"limit": 200}).json()["items"]:
+            if old["in_force"]:
+                self._http.delete(f"/v1/spend/overrides/{old['override_id']}")
+        expires_at = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        return {"budget_id": self.budget(), "amount_micro_usd": 1, "reason": "x", "expires_at": expires_at}
+
+    def attempt(self) -> str:
+        told = self._http.post("/v1/chat/stream", json={"question": "Why a log?"})
+        return str(json.loads(next(SseDecoder().feed(told.content)).data)["attempt_id"])
+
     def answer(self) -> tuple[str, str]:
         """An answer, and its conversation."""
         told = self._http.post("/v1/chat/stream", json={"question": "Why a log?"})
@@ -179,6 +195,14 @@ class Furniture:
 
     def forget(self, name: str) -> None:
         self._ids.pop(name, None)
+
+
+def fit_spending(operation: str, furniture: Furniture) -> dict[str, Any]:
+    """What a body about spending has in the place of what was made up."""
+    if operation == "makeOverride":
+        return furniture.raise_budget()
+    # Only an organisation has no subject, and only a user an id; to stop all of it would refuse every question after.
+    return {"level": "key", "subject": "batch"} if operation in ("setBudget", "setSwitch") else {}
 
 
 def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) -> None:
@@ -201,6 +225,8 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         "import_id": lambda: furniture.once("import", furniture.import_),
         "document_id": lambda: furniture.once("document", furniture.document),
         "budget_id": furniture.budget,
+        "override_id": furniture.override,
+        "request_id": furniture.attempt,
         "answer_id": lambda: furniture.answer()[0],
         "session_id": lambda: furniture.answer()[1],
         "response_id": lambda: f"resp_{UUID(furniture.answer()[0]).hex}",
@@ -235,8 +261,8 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
     if operation == "replaceWords":
         # A phrase must mean nothing else yet.
         case.body = {"words": [{"subject": "status", "name": "accepted", "phrase": "abgenickt"}]}
-    if operation == "setBudget" and isinstance(case.body, dict):
-        case.body |= {"level": "key", "subject": "batch"}  # only an organisation has no subject, and only a user an id
+    if isinstance(case.body, dict):
+        case.body |= fit_spending(operation, furniture)
     filters = case.body if case.operation.label == "POST /v1/search" else case.query
     if isinstance(filters, dict) and filters.get("log"):
         furniture.once("adr", furniture.adr)

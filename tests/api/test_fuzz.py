@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -107,6 +108,15 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     feed = await tenant.post("/v1/feeds", {"slug": "x"})
     budget = await tenant.put("/v1/budgets", {"level": "org", "period": "day", "limit_micro_usd": 10**9})
     api_key = await tenant.post("/v1/keys", {"name": "x", "scopes": ["read"]})
+    override = await tenant.post(
+        "/v1/spend/overrides",
+        {
+            "budget_id": budget.json()["budget_id"],
+            "amount_micro_usd": 1,
+            "reason": "x",
+            "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+        },
+    )
     document = await tenant.request("POST", "/v1/documents", files={"file": ("x.txt", b"x")})
     answer = await tenant.post("/v1/chat/stream", {"question": "What is x?"})
     start = json.loads(next(SseDecoder().feed(answer.content)).data)
@@ -114,6 +124,8 @@ async def furnished(tenant: Caller) -> dict[str, str]:
         "answer_id": start["answer_id"],
         "response_id": f"resp_{UUID(start['answer_id']).hex}",
         "session_id": start["session_id"],
+        "request_id": start["attempt_id"],
+        "override_id": override.json()["override_id"],
         "adr_id": adr["adr_id"],
         "import_id": started.json()["import_id"],
         "job_id": job.json()["job_id"],

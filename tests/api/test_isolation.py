@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,7 +25,10 @@ pytestmark = pytest.mark.stack
 
 METHODS = ("get", "post", "put", "patch", "delete")
 UPLOAD = "multipart/form-data"
-IDS = ("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id", "api_key_id")
+IDS = (
+    *("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id"),
+    *("api_key_id", "override_id", "request_id"),
+)
 
 
 class Household:
@@ -69,6 +73,16 @@ class Household:
             "/v1/budgets", {"level": "key", "period": "day", "limit_micro_usd": 10**6, "subject": word}
         )
         api_key = await caller.post("/v1/keys", {"name": word, "scopes": ["read"]})
+        override = await caller.post(
+            "/v1/spend/overrides",
+            {
+                "budget_id": budget.json()["budget_id"],
+                "amount_micro_usd": 1,
+                "reason": word,
+                "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+            },
+        )
+        await caller.put("/v1/spend/switch", {"state": "stopped", "level": "key", "subject": word, "reason": word})
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
         corpus.views(caller.tenant_id)
         uploaded = await caller.request(
@@ -82,6 +96,8 @@ class Household:
             "answer_id": start["answer_id"],
             "response_id": f"resp_{UUID(start['answer_id']).hex}",
             "session_id": start["session_id"],
+            "request_id": start["attempt_id"],
+            "override_id": override.json()["override_id"],
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
             "job_id": job.json()["job_id"],
@@ -98,7 +114,7 @@ NOBODY.path |= {name: str(uuid4()) for name in IDS} | {"feed": "feednobody"}
 NOBODY.path["response_id"] = f"resp_{UUID(NOBODY.path['answer_id']).hex}"
 WITHOUT_WORDS = (
     *("getFreshness", "getPipeline", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage"),
-    *("listModels", "getModel"),
+    *("listModels", "getModel", "listAlerts", "explainRequest"),
 )
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 NOBODYS = ("listModels", "getModel")

@@ -146,6 +146,26 @@ def test_settings_do_not_change_after_they_were_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"SMTP_HOST": "mail"}, "needs alerts.email_from and alerts.email_to"),
+        ({"WEBHOOK_URL": "hooks.example/secret"}, "should be an address"),
+        ({"SLACK_URL": "file:///secret"}, "should be an address"),
+        ({"SMTP_HOST": "mail", "EMAIL_FROM": "a@b", "EMAIL_TO": '["a@b\\nBcc: c@d"]'}, "email_to"),
+    ],
+)
+def test_where_alerts_go_is_whole_and_no_secret_is_shown(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], fault: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"ADRIATIC_ALERTS__{name}", value)
+    with pytest.raises(Misconfigured) as wrong:
+        load()
+    assert fault in str(wrong.value)
+    assert "secret" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
     ("role", "user"), [("admin", "postgres"), ("api", "adriatic_api"), ("flows", "adriatic_flows")]
 )
 def test_each_role_connects_as_itself(role: Role, user: str) -> None:

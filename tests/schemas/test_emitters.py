@@ -40,8 +40,8 @@ def may(role: Role, topic: str) -> bool:
 
 
 ALLOWED: dict[Role, set[str]] = {
-    "api": {"agent.task.submitted", "document.uploaded", "feed.received", "job.progress"},
-    "flows": {"document.processed", "embeddings.requested", "job.progress"}
+    "api": {"agent.task.submitted", "document.uploaded", "feed.received", "job.progress", "spend.alert"},
+    "flows": {"document.processed", "embeddings.requested", "job.progress", "spend.alert"}
     | {name for name, topic in catalog.load().items() if topic.kind == "dlq"},
 }
 

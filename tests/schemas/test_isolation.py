@@ -225,11 +225,11 @@ def test_a_row_cannot_be_given_away(two_tenants: Settings) -> None:
 
 
 def test_the_owner_is_bound_too(two_tenants: Settings) -> None:
-    """A migration that reads rows sees none by accident; tenants themselves are made by the owner, and events of days
-    that nobody made are deleted by it."""
+    """A migration that reads rows sees none by accident; tenants themselves are made by the owner, events of days that
+    nobody made are deleted by it, and orders to stop are told by a function of it (`ops.tell_stops`)."""
     with databases.act(two_tenants, "owner") as connection:
         seen = {table for table in readable(connection) if tenants_seen(connection, table)}
-    assert seen == {"app.tenants"}
+    assert seen == {"app.tenants", "app.spend_stops"}
 
 
 @pytest.mark.parametrize("role", ["flows", "cdc"])

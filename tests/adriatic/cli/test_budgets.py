@@ -21,7 +21,7 @@ from runtime.ids import new_id
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 BUDGET = BudgetState(
-    *(new_id(), "key", "web", "month", 1_500_000, 250_000, 1, 1_249_999, AT, datetime(2026, 2, 1, tzinfo=UTC)),
+    *(new_id(), "key", "web", "month", 1_500_000, 0, 250_000, 1, 1_249_999, AT, datetime(2026, 2, 1, tzinfo=UTC)),
     *(new_id(), AT),
 )
 

@@ -17,8 +17,9 @@ from api.chat import ledger
 from api.chat.ledger import Attempt, Meter
 from api.db import Database
 from api.spend import budgets
-from api.spend.budgets import BudgetState, Level, NewBudget, Period
+from api.spend.budgets import BudgetState, NewBudget, Period
 from api.spend.purse import Purse
+from api.spend.subjects import Level
 from connectors.llm import BYTES_PER_TOKEN
 from connectors.llm.prices import PER_TOKENS, Price, Rates
 from connectors.postgres import attempts
@@ -63,6 +64,9 @@ class Books:
     ) -> BudgetState:
         setter = Principal(self.tenant_id, user_id, "ada", "ada")
         return await budgets.replace(self.database, setter, NewBudget(level, period, limit, subject))
+
+    async def remove(self, user_id: UUID, budget: BudgetState) -> None:
+        await budgets.remove(self.database, Principal(self.tenant_id, user_id, "ada", "ada"), budget.budget_id)
 
     async def states(self) -> dict[str, tuple[int, int]]:
         """Spent and reserved of each budget by its level and subject."""

@@ -18,7 +18,7 @@ from api.spend.purse import LOOK_BYTES, MARGIN_TOKENS, PIECE_TOKENS
 from connectors.llm import BYTES_PER_TOKEN, Tokens, TokenUsage
 from connectors.llm.prices import Price
 from connectors.postgres import attempts
-from runtime.errors import BudgetExceeded, DependencyUnavailable, Forbidden
+from runtime.errors import BudgetExceeded, DependencyUnavailable, Forbidden, SpendStopped
 from runtime.settings import Settings
 from tests.api.spend.books import PRICE, PROMPT_BYTES, Asking, Books, keeping
 from tests.patience import PATIENCE_S
@@ -72,7 +72,7 @@ async def test_a_refusal_says_when_the_budget_begins_anew(books: Books) -> None:
         told = refused.value.coordinates
         assert told.get("resets_at") == budget.resets_at
         assert 1 <= told["retry_after_s"] <= 86_400
-        await budgets.remove(books.database, books.tenant_id, budget.budget_id)
+        await books.remove(ada, budget)
     await Asking(books, ada).begin()
 
 
@@ -266,7 +266,7 @@ async def test_a_limit_changes_and_a_budget_goes_with_its_leases(books: Books) -
     assert (second.budget_id, second.limit_micro_usd, second.remaining_micro_usd) == (first.budget_id, 1, 0)
     with pytest.raises(BudgetExceeded):
         await Asking(books, ada).begin()
-    await budgets.remove(books.database, books.tenant_id, first.budget_id)
+    await books.remove(ada, first)
     assert await books.count("app.leases") == 0
     await asking.settle()
     assert await books.states() == {}
@@ -318,7 +318,7 @@ class Adversary:
         async with self.slots:
             try:
                 await asking.begin()
-            except BudgetExceeded:
+            except (BudgetExceeded, SpendStopped):
                 self.refused += 1
                 return
             written = 0

@@ -1,0 +1,58 @@
+"""The drill of spending, as an operator runs it, on a real server: two API processes, and nothing is left of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from runtime.settings import Settings
+from tests.api.test_server import environment
+from tests.patience import PATIENCE_S
+
+pytestmark = pytest.mark.stack
+
+
+def run(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
+    postgres = settings.postgres
+    passwords = {
+        f"ADRIATIC_POSTGRES__{role.upper()}_PASSWORD": getattr(postgres, f"{role}_password").get_secret_value()
+        for role in ("admin", "owner", "flows", "cdc")
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "adriatic", "spend", "drill", *words],
+        env=environment(settings, 1) | passwords | {"ADRIATIC_POSTGRES__ADMIN_USER": postgres.admin_user},
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE_S,
+    )
+
+
+def scratch_databases(settings: Settings) -> list[str]:
+    with psycopg.connect(settings.postgres.dsn("admin", "postgres")) as admin:
+        rows = admin.execute("select datname from pg_database where datname like 'adriatic_drill_%'").fetchall()
+    return [name for (name,) in rows]
+
+
+def test_each_step_finds_what_it_must_and_nothing_is_left(stack: Settings) -> None:
+    done = run(stack, "--within", str(PATIENCE_S), "--json")
+    assert done.stdout, done.stderr
+    told = json.loads(done.stdout)
+    assert [step for step in told["steps"] if not step["passed"]] == [], done.stderr
+    assert (done.returncode, told["passed"], len(told["steps"])) == (0, True, 10)
+    print("\n".join(f"{step['took_ms']:6} ms  {step['name']}: {step['detail']}" for step in told["steps"]))
+    assert scratch_databases(stack) == []
+
+
+def test_what_takes_too_long_fails_says_so_and_leaves_nothing(stack: Settings) -> None:
+    done = run(stack, "--within", "0.000001")
+    assert done.returncode == 1, done.stderr
+    passed, failed = done.stdout.splitlines()
+    assert passed.startswith("ok")
+    assert failed.startswith("FAILED")
+    assert "stop by hand" in failed
+    assert "more than 1e-06 s" in failed
+    assert scratch_databases(stack) == []
