@@ -192,12 +192,11 @@ def cite(record: DraftedRecord, number: int) -> Source:
 def quote(record: DraftedRecord, number: int) -> list[Passage]:
     """The sections of a record that say most of it, in their order; for a text without any, the text. Pure."""
     structure = read_structure(record.body)
-    headings = [*structure.headings]
-    ends = [*(heading.line for heading in headings[1:]), len(structure.lines)]
+    bounds = itertools.pairwise([*(heading.line for heading in structure.headings), len(structure.lines)])
     sections = [
         Passage(number, record.name, heading.text, text)
-        for heading, end in zip(headings, ends, strict=True)
-        if len(text := "\n".join(structure.lines[heading.line + 1 : end]).strip()) >= SECTION_CHARS_MIN
+        for heading, (begin, end) in zip(structure.headings, bounds, strict=True)
+        if len(text := "\n".join(structure.lines[begin + heading.lines : end]).strip()) >= SECTION_CHARS_MIN
     ]
     telling = [each for each in sections if _TELLING.search(each.heading)]
     others = [each for each in sections if each not in telling]
