@@ -155,6 +155,7 @@ class SuggestionController(Controller):
     ) -> Response[SuggestedMetadata]:
         """Nothing is set. Each related ADR is one of the tenant's, and tags are the tenant's own where those fit.
         Without a model it is what near ADRs have."""
+        supervisor.admit(principal.tenant_id, data.model)
         record = await composing.read_record(database, principal.tenant_id, adr_id, data.version)
         basis = await suggesting.collect(database, embedder, principal.tenant_id, record)
         if not composing.has_model(settings.llm):

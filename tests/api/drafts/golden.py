@@ -23,7 +23,7 @@ SOURCES = (Passage(2, "ADR-2 Nobody writes twice", "Context", HOSTILE), Passage(
 
 def prompts() -> dict[str, Prompt]:
     """Each prompt by the name of its task."""
-    made = {
+    made: dict[str, Prompt] = {
         task: write_prompt(task, HOSTILE, None if needed == "brief" else RECORD, SOURCES, (), TOKENS)
         for task, needed in NEEDS.items()
     }
