@@ -224,7 +224,7 @@ def accept_draft(
             edited = opened.read()
     with where.connect(PATIENCE_S_MAX) as remote:
         adr = _accept(remote, draft_id, DraftAcceptance(edited, log=log, tags=list(tag), message=message))
-    show(as_json, msgspec.json.encode(adr), [accepted_line(adr)])
+    show(as_json, msgspec.json.encode(adr), [tell_adr(adr)])
 
 
 def _find(remote: Remote, adr: str, log: str | None) -> UUID:
@@ -248,7 +248,7 @@ def _run(remote: Remote, request: DraftRequest, acceptance: DraftAcceptance | No
         click.echo(f"it is in no ADR yet: `adriatic draft accept {told.draft_id}`", err=True)
         return
     adr = _accept(remote, told.draft_id, acceptance)
-    show(as_json, msgspec.json.encode({"event": "accepted", "data": adr}), [accepted_line(adr)])
+    show(as_json, msgspec.json.encode({"event": "accepted", "data": adr}), [tell_adr(adr)])
 
 
 def _accept(remote: Remote, draft_id: UUID, acceptance: DraftAcceptance) -> Adr:
@@ -265,7 +265,7 @@ def _set(remote: Remote, path: str, found: SuggestedMetadata) -> None:
     if found.title:
         change = AdrChange(title=found.title, message="A suggested title", expected_version=found.version)
         changed = remote.request("PATCH", path, Adr, body=change)
-        click.echo(accepted_line(changed), err=True)
+        click.echo(tell_adr(changed), err=True)
     for each in found.tags:
         remote.request("PUT", f"{path}/tags/{quote(each.tag, safe='')}", list[str])
         click.echo(f"tagged {each.tag}", err=True)
@@ -288,7 +288,7 @@ class ToldDraft:
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 
-def accepted_line(adr: Adr) -> str:
+def tell_adr(adr: Adr) -> str:
     return f"{adr.label or adr.adr_id}  {adr.title}  version {adr.version} in {adr.log}"
 
 

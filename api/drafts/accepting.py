@@ -22,7 +22,7 @@ from api.chat.citations import name_sources
 from api.chat.schemas import Source
 from api.db import Connection, Database, tenant_transaction
 from api.drafts import store
-from api.drafts.schemas import TEXTS, Draft, DraftAcceptance
+from api.drafts.schemas import TEXTS, AdrDraft, DraftAcceptance
 from api.words import service as words
 from runtime.errors import Conflict
 
@@ -30,7 +30,7 @@ _FENCED = re.compile(r"\A\s*(?P<fence>```+|~~~+)[^\n`~]*\n(?P<text>.*)\n(?P=fenc
 
 
 async def accept(
-    database: Database, principal: Principal, draft: Draft, wanted: DraftAcceptance, by: Actor, bytes_max: int
+    database: Database, principal: Principal, draft: AdrDraft, wanted: DraftAcceptance, by: Actor, bytes_max: int
 ) -> Adr:
     """The ADR as it is then. Accepting again changes nothing. Raises `Conflict` for what is no whole text of an ADR, or
     was made from an older version; `TooLarge`, `NotFound` and `Gone` as any change of an ADR does."""
@@ -54,7 +54,7 @@ async def accept(
 async def _write(
     connection: Connection,
     tenant_id: UUID,
-    draft: Draft,
+    draft: AdrDraft,
     wanted: DraftAcceptance,
     text: str,
     document: ParsedAdr,
@@ -71,7 +71,7 @@ async def _write(
     return draft.adr_id
 
 
-def write_text(draft: Draft, wanted: DraftAcceptance) -> str:
+def write_text(draft: AdrDraft, wanted: DraftAcceptance) -> str:
     """The text of the ADR: what a person made of it, else the draft's, without a fence around it. Pure."""
     if wanted.body is not None:
         return wanted.body
@@ -96,7 +96,7 @@ def name_each(sources: Sequence[Source], adr_id: UUID | None, log: str | None) -
     }
 
 
-def _require_whole(draft: Draft) -> None:
+def _require_whole(draft: AdrDraft) -> None:
     """What a model broke off, or refused to write, is no text of an ADR, however much there is of it."""
     if draft.task not in TEXTS:
         raise Conflict(

@@ -1,4 +1,4 @@
-"""From a request to what a model is asked: the record, what it may stand on, and their numbers.
+"""The way from a request to what a model is asked: the record, what it may stand on, and their numbers.
 
 Owns how much of a record is read, which sources a task has, and that a number in brackets which the record itself has
 is none of theirs. Refuses words (`prompts`) and to ask anybody. Nothing is cut in silence: a record that is too long

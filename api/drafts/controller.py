@@ -29,7 +29,7 @@ from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.db import Database, tenant_transaction
 from api.drafts import accepting, composing, store, suggesting
 from api.drafts.examples import DRAFT, REQUEST, SUGGESTED
-from api.drafts.schemas import Draft, DraftAcceptance, DraftRequest, SuggestedMetadata, SuggestionRequest
+from api.drafts.schemas import AdrDraft, DraftAcceptance, DraftRequest, SuggestedMetadata, SuggestionRequest
 from api.drafts.store import DraftRow
 from api.routes import AdrId, By, Db, body, get, post
 from api.search.embedding import QueryEmbedder
@@ -80,7 +80,7 @@ class DraftController(Controller):
         "Draft, and wait for the whole",
         DRAFT,
         "The draft, which is whole.",
-        answer=Draft,
+        answer=AdrDraft,
         errors=ERRORS,
     )
     async def create_draft(
@@ -106,7 +106,7 @@ class DraftController(Controller):
         return response
 
     @get("/{draft_id:uuid}", "Read a draft", DRAFT, "What there is of it.", errors=(404,))
-    async def get_draft(self, database: Db, principal: By, supervisor: Supervise, draft_id: DraftId) -> Draft:
+    async def get_draft(self, database: Db, principal: By, supervisor: Supervise, draft_id: DraftId) -> AdrDraft:
         """It is there for as long as answers are kept, for the user who asked. `DELETE /v1/chat/answers/{answer_id}`
         discards it."""
         return await _read(database, principal, supervisor, draft_id)
@@ -196,7 +196,7 @@ async def _note(
     await store.add(database, principal.tenant_id, answer.answer_id, row)
 
 
-async def _read(database: Database, principal: Principal, supervisor: AnswerSupervisor, draft_id: UUID) -> Draft:
+async def _read(database: Database, principal: Principal, supervisor: AnswerSupervisor, draft_id: UUID) -> AdrDraft:
     row, kept = await store.find(database, principal, draft_id)
     here = supervisor.keeper.find(principal.tenant_id, principal.user_id, draft_id)
     if here is not None:

@@ -60,7 +60,7 @@ class DraftOutcome(msgspec.Struct, frozen=True):
     accepted_at: datetime
 
 
-class Draft(msgspec.Struct, frozen=True):
+class AdrDraft(msgspec.Struct, frozen=True):
     """A text that a model made, and that is part of no ADR until it is accepted.
 
     `adr_id`, `version`: what it was made from; null for a new ADR. `text` is what was written so far. `finish`: why it

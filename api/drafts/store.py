@@ -20,7 +20,7 @@ from api.chat.resuming import KeptAnswer
 from api.chat.schemas import Citations, DoneEvent, Sources, Start, UsageSpent
 from api.db import Connection, Database, tenant_transaction
 from api.drafts.prompts import PROMPT_VERSION
-from api.drafts.schemas import Draft, DraftOutcome, Task
+from api.drafts.schemas import AdrDraft, DraftOutcome, Task
 from api.problems import Problem
 from runtime.errors import NotFound
 
@@ -101,11 +101,11 @@ async def accept(connection: Connection, tenant_id: UUID, draft_id: UUID, adr_id
     await connection.execute(_ACCEPT, tenant_id, draft_id, adr_id, version)
 
 
-def view(draft_id: UUID, row: DraftRow, events: Iterable[StoredEvent], *, ended: bool) -> Draft:
+def view(draft_id: UUID, row: DraftRow, events: Iterable[StoredEvent], *, ended: bool) -> AdrDraft:
     """A draft as a whole, from the events that are there. Pure."""
     found = conversations.gather(events)
     start, sources, done = found.read("start", Start), found.read("sources", Sources), found.read("done", DoneEvent)
-    return Draft(
+    return AdrDraft(
         *(draft_id, row.task, row.adr_id, row.version, row.prompt_version),
         state=found.tell_state(ended=ended),
         text=found.text,

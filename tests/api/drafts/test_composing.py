@@ -13,7 +13,7 @@ from api.chat.citations import CitationCheck, find_numbers, name_sources
 from api.chat.schemas import Source
 from api.drafts.accepting import name_each, write_text
 from api.drafts.composing import DraftedRecord, choose_numbers, cite, has_model, quote, require_model
-from api.drafts.schemas import Draft, DraftAcceptance
+from api.drafts.schemas import AdrDraft, DraftAcceptance
 from runtime.errors import Conflict
 from runtime.settings import LlmSettings
 
@@ -90,10 +90,10 @@ def test_numbers_become_names(text: str, named: str) -> None:
     assert name_sources(text, name_each(SOURCES, ID, "main")) == named
 
 
-def drafted(text: str, **more: Any) -> Draft:
+def drafted(text: str, **more: Any) -> AdrDraft:
     made: dict[str, Any] = {"task": "expand", "adr_id": ID, "version": 3, "state": "completed", "finish": "stop"}
     rest = {"model": "m", "citations": None, "usage": None, "error": None, "accepted": None}
-    return Draft(draft_id=OTHER, prompt_version=1, text=text, sources=SOURCES, **(made | rest | more))
+    return AdrDraft(draft_id=OTHER, prompt_version=1, text=text, sources=SOURCES, **(made | rest | more))
 
 
 def test_a_fence_around_the_whole_is_taken_off_and_one_within_is_not() -> None:
