@@ -130,7 +130,7 @@ export class Drafts {
       title: title ?? "No better one is known.",
       tags: tags.length ? tags : "None.",
       related: related.length ? related : [h("li", {}, "None.")],
-      by: found.model ? `By ${found.model}. Nothing is set before you press it.` : "No model was asked: this is what near decisions have. Nothing is set before you press it.",
+      by: `${found.model ?? "No model: this is what near decisions have"}. Nothing is set before you press it.`,
     });
     this.#shown.replaceChildren(root);
   }

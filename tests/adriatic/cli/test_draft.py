@@ -78,7 +78,7 @@ def draft_id_in(result: Result) -> str:
 
 def test_a_draft_is_shown_with_its_sources_and_is_in_no_adr(terminal: Terminal) -> None:
     terminal.say(TEXT)
-    result = terminal.done("write", "cache", "a dual write?")
+    result = terminal.done("write", "nobody", "writes twice?")
     assert click.unstyle(result.stdout).startswith(TEXT)
     assert "[1] ADR-2  Nobody writes twice" in click.unstyle(result.stdout)
     assert "it is in no ADR yet" in result.stderr
