@@ -58,11 +58,7 @@ _VOCABULARY = """
 _NEAR = """
   select
     a.adr_id, 'ADR-' || coalesce(a.label, a.number::text) as label, l.slug as log, a.title, a.status,
-    array(
-      select tag
-      from app.adr_tags t
-      where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id
-    ) as tags
+    array(select tag from app.adr_tags t where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id) as tags
   from unnest($2::uuid[]) with ordinality as wanted (adr_id, place)
   join app.adrs a on a.tenant_id = $1 and a.adr_id = wanted.adr_id
   join app.logs l on l.tenant_id = a.tenant_id and l.log_id = a.log_id
