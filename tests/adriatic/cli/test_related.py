@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from adriatic.cli.related import parse_target, find_by_number, freshness, lines, related
+from adriatic.cli.related import find_by_number, freshness, lines, parse_target, related
 from adriatic.cli.remote import Remote
 from api.adrs.related import Reason, RelatedAdr, RelatedAdrs
 from api.search.schemas import SearchResult
