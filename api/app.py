@@ -41,6 +41,7 @@ from api.chat.history import AnswerController, SessionController
 from api.chat.supervisor import AnswerSupervisor
 from api.db import Database
 from api.documents.controller import DocumentController
+from api.drafts.controller import DraftController, SuggestionController
 from api.edge import Edge
 from api.feeds.controller import FeedController
 from api.imports.controller import FreshnessController, ImportController
@@ -89,6 +90,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     MessageController,
     AnswerController,
     SessionController,
+    SuggestionController,
     LiveController,
     ActivityController,
     UsageController,
@@ -113,7 +115,7 @@ def routes(settings: Settings) -> list[ControllerRouterHandler]:
     return [
         *CONTROLLERS,
         *([MetricsController] if settings.api.operator_routes else []),
-        Router("/", route_handlers=[AdrController], request_max_body_size=text_bytes_max),
+        Router("/", route_handlers=[AdrController, DraftController], request_max_body_size=text_bytes_max),
         Router("/", route_handlers=[ImportController], request_max_body_size=settings.api.import_bytes_max),
         Router(
             "/",

@@ -29,6 +29,7 @@ from litestar.routes import HTTPRoute
 
 from api import sse
 from api.chat.dialects.conversations import ITEM_NEEDS
+from api.drafts.schemas import NEEDS
 from schemas.jobs import KINDS
 from schemas.text import BODY, pattern_for_readers
 
@@ -176,7 +177,20 @@ def _state_input_items(schema: dict[str, Any]) -> dict[str, Any]:
     return schema | {"anyOf": options}
 
 
+def _state_drafts(schema: dict[str, Any]) -> dict[str, Any]:
+    """A draft is asked for with what its task needs."""
+    options: list[dict[str, Any]] = []
+    for task, needed in NEEDS.items():
+        given, *_ = (each for each in schema["properties"][needed]["anyOf"] if each != {"type": "null"})
+        # A new one is made from no other.
+        others = {} if needed == "adr_id" else {"adr_id": {"type": "null"}, "version": {"type": "null"}}
+        properties = {"task": {"const": task}, needed: given, **others}
+        options.append({"properties": properties, "required": ["task", needed]})
+    return schema | {"anyOf": options}
+
+
 _REPLACED: Final = {
+    "DraftRequest": _state_drafts,
     "InputItem": _state_input_items,
     "NewJob": _state_jobs,
     "NewItem": _state_items,

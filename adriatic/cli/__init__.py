@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "search": "adriatic.cli.search:search",
     "related": "adriatic.cli.related:related",
     "chat": "adriatic.cli.chat:chat",
+    "draft": "adriatic.cli.draft:draft",
     "demo": "adriatic.cli.demo:demo",
     "feed": "adriatic.cli.feeds:feed",
     "usage": "adriatic.cli.usage:usage",

@@ -40,14 +40,14 @@ def related(adr: str, log: str | None, where: Where, as_json: bool) -> None:
     """
     from api.adrs.related import RelatedAdrs
 
-    wanted = _parse_target(adr)
+    wanted = parse_target(adr)
     with where.connect(PATIENCE_S_MAX) as remote:
         adr_id = wanted if isinstance(wanted, UUID) else find_by_number(remote, wanted, log)
         found = remote.request("GET", f"/v1/adrs/{adr_id}/related", RelatedAdrs)
     show(as_json, msgspec.json.encode(found), lines(found), freshness(found))
 
 
-def _parse_target(text: str) -> UUID | int:
+def parse_target(text: str) -> UUID | int:
     """An id, or the number of a label."""
     try:
         return UUID(text)

@@ -74,6 +74,10 @@ class Remote:
         """A call that has no answer but that it was done. Repeated as `request` is."""
         self.request(method, path, bytes)
 
+    def ask_once(self, path: str, body: Any, answer: type[T]) -> T:
+        """A POST that is never repeated, because each call can cost money."""
+        return msgspec.json.decode(self._send("POST", path, content=_encode(body), headers=JSON).content, type=answer)
+
     def upload(self, path: str, name: str, read: Callable[[], IO[Any]], answer: type[T]) -> tuple[T, int]:
         """Send what `read` opens as the part `file`, as it is read, and again while the other side is away.
 

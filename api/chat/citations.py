@@ -1,4 +1,4 @@
-"""Citations in a stream of text: `[2]`, `[1, 3]`. Pure.
+"""Citations in a text, or a stream of it: `[2]`, `[1, 3]`. Pure.
 
 Owns the rule that a number stands in the answer only if it points to a source that was found. Others are taken out
 before anybody reads them, and counted. A marker can be cut anywhere by the pieces of a stream, so its beginning is held
@@ -8,7 +8,7 @@ back until it is whole or turns out to be something else.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 MARKER_CHARS_MAX = 48
 """Longest marker: a dozen numbers with commas. What is longer is text."""
@@ -17,11 +17,36 @@ _MARKER = re.compile(r"(?P<space>[ \t]?)\[(?P<numbers>\d{1,4}(?:\s*,\s*\d{1,4})*
 _BEGINNING = re.compile(rf"[ \t]?(?:\[[\d\s,]{{0,{MARKER_CHARS_MAX}}})?\Z")
 
 
-class CitationCheck:
-    """One answer. `cited` and `unsupported` grow, in the order of first use."""
+def find_numbers(text: str) -> frozenset[int]:
+    """The numbers of all markers in a text."""
+    return frozenset(number for match in _MARKER.finditer(text) for number in _numbers(match))
 
-    def __init__(self, valid: Collection[int]) -> None:
+
+def name_sources(text: str, names: Mapping[int, str]) -> str:
+    """The text with names in the place of the numbers of sources, in brackets: what a number points to is lost when the
+    text is kept without its sources. A source without a name leaves nothing behind."""
+
+    def write(match: re.Match[str]) -> str:
+        numbers = _numbers(match)
+        if not names.keys() >= set(numbers):
+            return match[0]
+        told = [name for number in numbers if (name := names[number])]
+        return f"{match['space']}({', '.join(dict.fromkeys(told))})" if told else ""
+
+    return _MARKER.sub(write, text)
+
+
+def _numbers(match: re.Match[str]) -> list[int]:
+    return [int(number) for number in match["numbers"].split(",")]
+
+
+class CitationCheck:
+    """One answer. `cited` and `unsupported` grow, in the order of first use. `own` are numbers that stand in brackets
+    in a text which the answer repeats: they are left as they stand, and cite nothing."""
+
+    def __init__(self, valid: Collection[int], own: Collection[int] = ()) -> None:
         self._valid = frozenset(valid)
+        self._own = frozenset(own)
         self._held = ""
         self.cited: list[int] = []
         self.unsupported: list[int] = []
@@ -44,8 +69,10 @@ class CitationCheck:
         self._count(number)
 
     def _check(self, match: re.Match[str]) -> str:
-        numbers = [int(number) for number in match["numbers"].split(",")]
-        good = [number for number in dict.fromkeys(numbers) if self._count(number)]
+        numbers = _numbers(match)
+        if self._own.issuperset(numbers):
+            return match[0]
+        good = [number for number in dict.fromkeys(numbers) if number in self._own or self._count(number)]
         if not good:
             return ""
         return f"{match['space']}[{', '.join(map(str, good))}]"

@@ -122,35 +122,53 @@ class ChatTurns(msgspec.Struct, frozen=True):
     items: list[ChatAnswer]
 
 
-def view(kept: KeptAnswer, events: Iterable[StoredEvent]) -> ChatAnswer:
-    """An answer as a whole, from the events that are there. Pure."""
-    last: dict[str, Any] = {}
+class GatheredEvents(msgspec.Struct, frozen=True):
+    """What the events of an answer come to: its text, and the last event of each other name. What came before a `reset`
+    is void."""
+
+    text: str
+    last: dict[str, StoredEvent]
+
+    def read(self, name: str, wanted: Any) -> Any:
+        """The data of an event; None where there was none."""
+        return msgspec.json.decode(self.last[name].data, type=wanted) if name in self.last else None
+
+    def tell_state(self, *, ended: bool) -> State:
+        error = self.read("error", Problem)
+        if error and error.code == "stopped":
+            return "stopped"
+        return "running" if not ended else "completed" if "done" in self.last else "failed"
+
+
+def gather(events: Iterable[StoredEvent]) -> GatheredEvents:
+    """Pure."""
+    last: dict[str, StoredEvent] = {}
     pieces: list[str] = []
     for event in events:
         if event.name == "delta":
-            pieces.append(_read(event, TextDelta).text)
-        elif event.name == "reset":  # what came before it is void
+            pieces.append(msgspec.json.decode(event.data, type=TextDelta).text)
+        elif event.name == "reset":
             pieces.clear()
             last.clear()
         else:
             last[event.name] = event
-    error = _read(last["error"], Problem) if "error" in last else None
-    state: State = "running" if kept.ended_at is None else "completed" if "done" in last else "failed"
-    if error and error.code == "stopped":
-        state = "stopped"
+    return GatheredEvents("".join(pieces), last)
+
+
+def view(kept: KeptAnswer, events: Iterable[StoredEvent]) -> ChatAnswer:
+    """An answer as a whole, from the events that are there. Pure."""
+    found = gather(events)
+    sources = found.read("sources", Sources)
+    state = found.tell_state(ended=kept.ended_at is not None)
     return ChatAnswer(
-        *(kept.answer_id, kept.session_id, kept.question, state, "".join(pieces)),
-        sources=_read(last["sources"], Sources).sources if "sources" in last else [],
-        citations=_read(last["citations"], Citations) if "citations" in last else None,
-        usage=_read(last["usage"], UsageSpent) if "usage" in last else None,
-        error=error,
+        *(kept.answer_id, kept.session_id, kept.question, state, found.text),
+        sources=sources.sources if sources else [],
+        citations=found.read("citations", Citations),
+        usage=found.read("usage", UsageSpent),
+        error=found.read("error", Problem),
         begun_at=kept.begun_at,
         ended_at=kept.ended_at,
     )
-
-
-def _read(event: StoredEvent, wanted: Any) -> Any:
-    return msgspec.json.decode(event.data, type=wanted)
 
 
 async def list_sessions(database: Database, principal: Principal, limit: int, cursor: str | None) -> ChatSessionPage:

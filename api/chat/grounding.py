@@ -60,12 +60,12 @@ _PASSAGES = """
 
 
 class Grounding(msgspec.Struct, frozen=True):
-    """The sources, and their passages in the same order."""
+    """The sources, and their passages. `as_of` None: nothing was searched, because the sources were named."""
 
     question: str
     sources: list[Source]
     passages: tuple[Passage, ...]
-    as_of: SearchFreshness
+    as_of: SearchFreshness | None
     degraded: list[Degraded]
     before: Sequence[ChatAnswer] = ()
     """Turns of the same conversation, the oldest first."""
@@ -90,11 +90,13 @@ class Grounding(msgspec.Struct, frozen=True):
 class Question(msgspec.Struct, frozen=True):
     """What a model is asked, and what the answer may stand on. `grounding` None: the conversation of a caller, which
     goes to the model as it stands, and of whose answer nothing is checked. `kept_as`: what was asked, as the user finds
-    it again; None where the client keeps the conversation itself."""
+    it again; None where the client keeps the conversation itself. `own_numbers` stand in brackets in a text that the
+    answer writes anew: they are no citations."""
 
     prompt: Prompt
     grounding: Grounding | None = None
     kept_as: str | None = None
+    own_numbers: frozenset[int] = frozenset()
 
     @property
     def sources(self) -> list[Source]:
@@ -102,8 +104,10 @@ class Question(msgspec.Struct, frozen=True):
 
     @property
     def has_nothing_to_ask(self) -> bool:
-        """Nothing was found. A model that has tools may still find something by itself."""
-        return self.grounding is not None and not self.grounding.passages and not self.prompt.tools
+        """Nothing was found. A model that has tools may still find something by itself, and one that is to write needs
+        no passage."""
+        can_go_on = self.prompt.tools or self.prompt.needs_model
+        return self.grounding is not None and not self.grounding.passages and not can_go_on
 
 
 async def ground(

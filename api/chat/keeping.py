@@ -111,6 +111,12 @@ class AnswerKeeper:
         if self._hearing is None or self._hearing.done():
             self._hearing = asyncio.create_task(self._hear(), name="calls of answers")
 
+    async def await_note(self, answer_id: UUID) -> None:
+        """Wait until the row of an answer is there, where it is being written."""
+        kept = self._kept.get(answer_id)
+        if kept and kept.noting:
+            await asyncio.shield(kept.noting)
+
     def end(self, kept: Kept) -> None:
         """Write down an answer that ended. Never waits; does nothing for one that never began."""
         if kept.answer.answer_id not in self._kept:

@@ -8,7 +8,7 @@ caller leaves early.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import closing
 from typing import Any
 from uuid import UUID
@@ -47,11 +47,15 @@ async def stream(
     answer: Answer,
     dialect: encoding.Encode | None = None,
     headers: Mapping[str, str] = HEADERS,
+    on_begun: Callable[[], Awaitable[None]] | None = None,
 ) -> Response[Any]:
-    """The answer as it is written, in our dialect or another. Raises what went wrong, if nothing was shown by then."""
+    """The answer as it is written, in our dialect or another. `on_begun` is done as soon as there is something to show,
+    before it is shown. Raises what went wrong, if nothing was shown by then."""
     cursor = answer.open()
     try:
         began = await _wait(request, answer.first())
+        if began and on_begun:
+            await on_begun()
     except BaseException:
         cursor.close()
         raise

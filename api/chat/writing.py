@@ -117,7 +117,7 @@ class AnswerWriter:
         are the model's own."""
         if self._question.grounding is None or self._question.prompt.form is not None:
             return None
-        return CitationCheck([source.number for source in self._question.sources])
+        return CitationCheck([source.number for source in self._question.sources], self._question.own_numbers)
 
     def read_error(self, failure: Failure) -> AdriaticError:
         """The error of a failure. Where the caller wrote the conversation, what a provider refuses is theirs to mend;

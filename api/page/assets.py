@@ -16,6 +16,7 @@ from importlib.resources.abc import Traversable
 import jinja2
 import msgspec
 
+from api.drafts.schemas import BRIEF_CHARS_MAX
 from api.search.query import QUERY_CHARS_MAX
 from runtime import __version__
 from schemas import sources
@@ -100,5 +101,6 @@ def _document(digest: str, paths: Set[str]) -> bytes:
         kinds=sources.KINDS,
         version=__version__,
         query_chars_max=QUERY_CHARS_MAX,
+        brief_chars_max=BRIEF_CHARS_MAX,
     )
     return page.encode()

@@ -19,10 +19,10 @@ OPENING = "These passages fit your question best. They are quoted as they stand;
 NOTHING = "No decision record here fits your question. No model was asked.\n"
 
 
-def events(passages: tuple[Passage, ...]) -> Iterator[Event]:
+def events(passages: tuple[Passage, ...], opening: str = OPENING) -> Iterator[Event]:
     """The whole answer."""
     yield Started("extractive")
-    yield Delta(OPENING if passages else NOTHING)
+    yield Delta(opening if passages else NOTHING)
     for passage in passages[:PASSAGES_MAX]:
         heading = f"{passage.title} › {passage.heading}" if passage.heading else passage.title
         yield Quoted(heading, passage.number)
@@ -52,7 +52,7 @@ class ExtractiveProvider:
     name = model = "extractive"
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
-        for event in events(prompt.passages):
+        for event in events(prompt.passages, prompt.quoting or OPENING):
             yield event
 
     async def close(self) -> None:

@@ -111,7 +111,7 @@ class Sampling(msgspec.Struct, frozen=True):
 
 class Prompt(msgspec.Struct, frozen=True):
     """One question, with what was said before it. A model reads `system` and `messages`; what needs no model reads
-    `passages`, the best first."""
+    `passages`, the best first, and says `quoting` before it quotes them. `needs_model`: quoting is no answer to it."""
 
     system: str
     messages: tuple[PromptMessage, ...]
@@ -121,6 +121,8 @@ class Prompt(msgspec.Struct, frozen=True):
     choosing: Choosing = Choosing()
     form: Form | None = None
     sampling: Sampling = Sampling()
+    needs_model: bool = False
+    quoting: str = ""
 
     @property
     def size_bytes(self) -> int:

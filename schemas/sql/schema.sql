@@ -751,6 +751,50 @@ GRANT SELECT ON TABLE app.documents TO adriatic_cdc;
 GRANT SELECT ON TABLE app.documents TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.documents TO adriatic_api;
 
+CREATE TABLE app.drafts (
+    tenant_id uuid NOT NULL,
+    answer_id uuid NOT NULL,
+    task text NOT NULL,
+    prompt_version integer NOT NULL,
+    adr_id uuid,
+    version integer,
+    accepted_adr_id uuid,
+    accepted_version integer,
+    accepted_at timestamp with time zone,
+    CONSTRAINT drafts_check CHECK (((task = 'write'::text) = (adr_id IS NULL))),
+    CONSTRAINT drafts_check1 CHECK (((adr_id IS NULL) = (version IS NULL))),
+    CONSTRAINT drafts_check2 CHECK ((num_nulls(accepted_adr_id, accepted_version, accepted_at) = ANY (ARRAY[0, 3]))),
+    CONSTRAINT drafts_prompt_version_check CHECK ((prompt_version > 0)),
+    CONSTRAINT drafts_task_check CHECK ((task = ANY (ARRAY['write'::text, 'summarise'::text, 'expand'::text, 'review'::text])))
+);
+
+ALTER TABLE ONLY app.drafts FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.drafts
+    ADD CONSTRAINT drafts_pkey PRIMARY KEY (tenant_id, answer_id);
+
+ALTER TABLE ONLY app.drafts
+    ADD CONSTRAINT drafts_tenant_id_answer_id_fkey FOREIGN KEY (tenant_id, answer_id) REFERENCES app.answers(tenant_id, answer_id) ON DELETE CASCADE;
+
+CREATE POLICY cdc ON app.drafts FOR SELECT TO adriatic_cdc USING (true);
+
+ALTER TABLE app.drafts ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY flows ON app.drafts TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.drafts TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.drafts TO adriatic_flows;
+GRANT SELECT ON TABLE app.drafts TO adriatic_cdc;
+GRANT SELECT ON TABLE app.drafts TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.drafts TO adriatic_api;
+
+GRANT UPDATE(accepted_adr_id) ON TABLE app.drafts TO adriatic_api;
+
+GRANT UPDATE(accepted_version) ON TABLE app.drafts TO adriatic_api;
+
+GRANT UPDATE(accepted_at) ON TABLE app.drafts TO adriatic_api;
+
 CREATE FUNCTION app.emit(topic text, key jsonb, tenant_id uuid, value jsonb, headers jsonb DEFAULT '{}'::jsonb) RETURNS boolean
     LANGUAGE sql
     BEGIN ATOMIC

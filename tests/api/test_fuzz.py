@@ -120,7 +120,9 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     document = await tenant.request("POST", "/v1/documents", files={"file": ("x.txt", b"x")})
     answer = await tenant.post("/v1/chat/stream", {"question": "What is x?"})
     start = json.loads(next(SseDecoder().feed(answer.content)).data)
+    draft = await tenant.post("/v1/drafts", {"task": "summarise", "adr_id": adr["adr_id"]})
     return {
+        "draft_id": draft.json()["draft_id"],
         "answer_id": start["answer_id"],
         "response_id": f"resp_{UUID(start['answer_id']).hex}",
         "session_id": start["session_id"],

@@ -27,7 +27,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 UPLOAD = "multipart/form-data"
 IDS = (
     *("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id"),
-    *("api_key_id", "override_id", "request_id"),
+    *("api_key_id", "override_id", "request_id", "draft_id"),
 )
 
 
@@ -92,7 +92,9 @@ class Household:
         await caller.post(f"/v1/feeds/feed{word}", {"items": [{"id": word, "version": 1, "text": word}]})
         answer = await caller.post("/v1/chat/stream", {"question": f"What is {word}?"})
         start = json.loads(next(SseDecoder().feed(answer.content)).data)
+        drafted = await caller.post("/v1/drafts", {"task": "summarise", "adr_id": adr["adr_id"]})
         self.path |= {
+            "draft_id": drafted.json()["draft_id"],
             "answer_id": start["answer_id"],
             "response_id": f"resp_{UUID(start['answer_id']).hex}",
             "session_id": start["session_id"],
@@ -201,7 +203,8 @@ async def state_of(world: World, household: Household) -> str:
             "select table_schema || '.' || table_name as name from information_schema.columns "
             "where column_name = 'tenant_id' and table_schema in ('app', 'mv') "
             # Asking is recorded, in the asker's own ledger and conversations.
-            "and table_name not in ('usage_events', 'attempts', 'answers', 'answer_parts', 'cached_answers') order by 1"
+            "and table_name not in ('usage_events', 'attempts', 'answers', 'answer_parts', 'cached_answers', 'drafts') "
+            "order by 1"
         )
         for table in tables:
             rows += await admin.fetch(

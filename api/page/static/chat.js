@@ -149,7 +149,8 @@ export class Chat {
   }
 }
 
-class Turn {
+/** What is shown of one answer, in the slots that its events fill. */
+export class Turn {
   ended = false;
   #text = "";
   #sources = new Map();
@@ -215,8 +216,8 @@ class Turn {
 
   #started({ provider, model, as_of: asOf, degraded }) {
     const who = provider === "extractive" ? "Passages as they stand, without a model." : `By ${model}.`;
-    const words = asOf.words ?? { state: "unknown" };
-    const behind = words.state === "fresh" ? "" : words.state === "stale" ? " What was written last may be missing." : " Nobody knows what is missing: the search has not reported.";
+    const words = asOf?.words ?? { state: "unknown" };
+    const behind = asOf === null || words.state === "fresh" ? "" : words.state === "stale" ? " What was written last may be missing." : " Nobody knows what is missing: the search has not reported.";
     const without = degraded.map((arm) => ` Without search by ${arm.arm}: ${arm.detail}.`).join("");
     this.#began = `${who}${behind}${without}`;
     this.slots.state.textContent = this.#began;

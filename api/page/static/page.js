@@ -3,6 +3,7 @@
 
 import { ask, open, refusal, Refusal } from "./api.js";
 import { Chat } from "./chat.js";
+import { Drafts } from "./drafts.js";
 import { Live } from "./live.js";
 import { markdown } from "./markdown.js";
 import { chip, h, refused, stamp, when } from "./parts.js";
@@ -16,6 +17,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const known = session.adopt(); // before anything is asked: the address must not keep it
 const live = new Live({ changed, refused: signOut });
 const chat = new Chat({ refused: signOut });
+const writing = new Drafts(byId("write-form"), byId("written"), { opened, refused: signOut });
 
 // --- asking: htmx decides when, these lines decide how, views.js what is shown -----------------------------------------
 
@@ -75,6 +77,7 @@ function signIn() {
 /** With a refusal it says why; without, the person wanted to. */
 function signOut(error) {
   chat.forget(); // stops what is being written, which takes the token
+  writing.forget();
   session.forget();
   live.stop();
   reading.close();
@@ -174,6 +177,7 @@ class Reading {
   #id = null;
   #version = null;
   #shown = null;
+  #drafts = null;
   #title = document.title;
 
   get id() { return this.#id; }
@@ -205,6 +209,7 @@ class Reading {
 
   close() {
     this.#abort?.abort();
+    this.#drafts?.stop();
     const was = this.#id;
     this.#id = this.#shown = null;
     byId("reading").hidden = true;
@@ -215,12 +220,18 @@ class Reading {
     if (was) document.querySelector(`.hit[data-adr="${CSS.escape(was)}"]`)?.focus({ preventScroll: true });
   }
 
+  /** Whatever it says now. */
+  again() {
+    this.#shown = null;
+    this.open(this.#id);
+  }
+
   /** A version was written while it is read. */
   newer(version) {
     const notice = this.#shown?.slots.notice;
     if (!notice || version <= this.#shown.adr.version) return;
     const button = h("button", { type: "button" }, "Show it");
-    button.addEventListener("click", () => { this.#shown = null; this.open(this.#id); });
+    button.addEventListener("click", () => this.again());
     notice.replaceChildren(`Version ${version} has just been written. `, button);
     notice.hidden = false;
   }
@@ -236,6 +247,8 @@ class Reading {
     for (const [slot, path] of [["related", "related"], ["history", "versions?limit=50"]]) slots[slot]?.setAttribute("hx-get", `/v1/adrs/${adr.adr_id}/${path}`);
     slots.back.addEventListener("click", back);
     slots.history.addEventListener("click", (event) => this.#version_(event));
+    this.#drafts?.stop();
+    this.#drafts = new Drafts(slots.draftForm, slots.drafted, { opened, refused: signOut }, { adr_id: adr.adr_id, version: shown.version });
     byId("reading").replaceChildren(root);
     this.#shown = { adr, slots };
     if (old) {
@@ -288,6 +301,13 @@ function mark(id) {
   }
 }
 byId("search").addEventListener("shown", () => mark(reading.id));
+
+/** A decision that has just been written, or changed. */
+function opened(id) {
+  if (id === reading.id) { history.replaceState({}, ""); reading.again(); return; }
+  address({ adr: id });
+  reading.open(id);
+}
 
 /** To the list, and the address with it. */
 function back() {

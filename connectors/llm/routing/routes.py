@@ -73,6 +73,7 @@ class RouteTarget:
             and (self.tools or not prompt.tools)
             and (self.images or not pictures)
             and (self.form or prompt.form is None)
+            and not (prompt.needs_model and self.settings.provider == "extractive")
         )
 
 

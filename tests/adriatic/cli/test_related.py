@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from adriatic.cli.related import _parse_target, find_by_number, freshness, lines, related
+from adriatic.cli.related import find_by_number, freshness, lines, parse_target, related
 from adriatic.cli.remote import Remote
 from api.adrs.related import Reason, RelatedAdr, RelatedAdrs
 from api.search.schemas import SearchResult
@@ -46,12 +46,12 @@ def test_how_fresh_it_is_is_said() -> None:
 
 @pytest.mark.parametrize("text", ["ADR-12", "adr 12", "12", "ADR_0012"])
 def test_labels(text: str) -> None:
-    assert _parse_target(text) == 12
+    assert parse_target(text) == 12
 
 
 def test_an_id_is_an_id_and_anything_else_is_refused() -> None:
     wanted = new_id()
-    assert _parse_target(str(wanted)) == wanted
+    assert parse_target(str(wanted)) == wanted
     done = CliRunner().invoke(related, ["use-kafka"])
     assert (done.exit_code, "ADR-12" in done.output) == (2, True)
     assert CliRunner().invoke(related, ["ADR-1", "--url", "http://x"]).exit_code == 2
