@@ -130,6 +130,12 @@ IMPORT_CHANGES = Counter(
 )
 ADRS_CREATED = Counter("adrs_created_total", "ADRs created.")
 
+SECRET_READS = Counter(
+    "adriatic_secret_reads_total",
+    "Readings of secrets that are kept elsewhere: read, changed since the last time, failed.",
+    ["source", "outcome"],
+)
+
 # --- live reads -----------------------------------------------------------------------------------------------------
 LIVE_READERS = Gauge(
     "adriatic_live_readers", "Live reads being streamed. Must come back to 0.", multiprocess_mode="livesum"

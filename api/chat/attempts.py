@@ -71,7 +71,7 @@ class RunningAttempt:
             self._reading.cancel()
 
     async def _read(self, prompt: Prompt) -> Failure | None:
-        async with aclosing(self.call.stream(prompt)) as events:
+        async with aclosing(self.call.stream(prompt, self.attempt.tenant_id, self.attempt.user_id)) as events:
             self.meter.ask()
             async for event in events:
                 self.call.hear(event)

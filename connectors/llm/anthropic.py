@@ -43,6 +43,7 @@ from connectors.llm.prompts import (
     ToolResult,
 )
 from connectors.llm.sse import ServerEvent
+from connectors.secrets import Credential
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.settings import LlmSettings
 
@@ -235,6 +236,11 @@ def encode_options(prompt: Prompt) -> dict[str, Any]:
     return {**options, **({"system": system} if system else {})}
 
 
+def encode_user(prompt: Prompt) -> dict[str, Any]:
+    """Who asks, as a pseudonym. This API keeps nothing that could be switched off for one request."""
+    return {"metadata": {"user_id": prompt.user}} if prompt.user else {}
+
+
 def _encode_tool(tool: Tool) -> dict[str, Any]:
     schema = msgspec.json.decode(tool.parameters)
     return {"name": tool.name, "description": tool.description, "input_schema": schema}
@@ -251,14 +257,18 @@ class AnthropicProvider(remote.RemoteProvider[anthropic.AsyncAnthropic]):
 
     name = "anthropic"
 
-    def __init__(self, settings: LlmSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, settings: LlmSettings, credential: Credential, clock: Clock = SYSTEM_CLOCK) -> None:
         client = anthropic.AsyncAnthropic(
-            api_key=settings.api_key.get_secret_value(),
+            api_key=remote.UNSET_KEY,
             base_url=settings.base_url or BASE_URL,
             max_retries=0,
             timeout=anthropic.Timeout(settings.total_s, connect=settings.connect_s),
+            http_client=anthropic.DefaultAsyncHttpxClient(follow_redirects=False),
         )
-        super().__init__(client, anthropic.APIStatusError, settings, clock)
+        super().__init__(client, anthropic.APIStatusError, settings, credential, clock)
+
+    def _use_key(self, key: str) -> None:
+        self._client.api_key = key
 
     def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
         return self._client.messages.with_streaming_response.create(
@@ -267,6 +277,7 @@ class AnthropicProvider(remote.RemoteProvider[anthropic.AsyncAnthropic]):
             messages=[_encode_message(message) for message in prompt.messages],
             stream=True,
             **encode_options(prompt),
+            **encode_user(prompt),
         )
 
     def _new_decoder(self) -> AnthropicDecoder:

@@ -38,7 +38,7 @@ Kind = Literal[
 moment. `overloaded`: the provider has trouble of its own. `refused`: the request as it is will never be taken.
 `not-found`: no such model. `too-large`: more than the model reads. `timeout`: silence, before or in an answer.
 `unreachable`: no connection. `broken-stream`: the answer ended without its end. `not-understood`: not in its dialect.
-`misconfigured`: the address is none. `ours`: we called the SDK wrongly."""
+`misconfigured`: the address is none, or only points elsewhere. `ours`: we called the SDK wrongly."""
 
 _STATUS: Final[Mapping[int, Kind]] = {
     401: "credential",
@@ -147,6 +147,8 @@ def name_kind(status: int | None, *codes: str | None) -> Kind:
             return _CODES[code]
     if status is None:
         return "overloaded"
+    if 300 <= status < 400:  # not followed: the key and the prompt would go wherever it points
+        return "misconfigured"
     return _STATUS.get(status, "overloaded" if status >= 500 else "refused")
 
 

@@ -121,6 +121,8 @@ class Prompt(msgspec.Struct, frozen=True):
     choosing: Choosing = Choosing()
     form: Form | None = None
     sampling: Sampling = Sampling()
+    user: str = ""
+    """A pseudonym of who asks, for providers that have a field for it; empty is none."""
 
     @property
     def size_bytes(self) -> int:

@@ -22,13 +22,19 @@ from connectors.llm import CONTENT, Done, Event, Failed
 from connectors.llm.failures import Failure, read_exception
 from connectors.llm.prompts import Prompt
 from connectors.llm.sse import ServerEvent, SseDecoder
+from connectors.secrets import Credential
 from runtime.clock import Clock
 from runtime.deadline import Deadline
+from runtime.errors import AdriaticError
 from runtime.settings import LlmSettings
 
 TOKENS_MAX = 1_000_000_000
 """What one answer can have read or written. The largest models read some millions: who says more says nonsense, and
 nonsense in the books is worse than an estimate."""
+
+
+UNSET_KEY = "none"
+"""What a client has before its first request, and for servers that want no key."""
 
 
 class AnswerDecoder(Protocol):
@@ -49,6 +55,14 @@ def break_off(provider: str, detail: str = "the answer ended in the middle") -> 
 def is_count(*counts: int) -> bool:
     """Whether these can be numbers of tokens."""
     return all(0 <= count <= TOKENS_MAX for count in counts)
+
+
+class _KeyUnread(Exception):
+    """The key is kept elsewhere, and could not be read. Nobody was asked."""
+
+    def __init__(self, reason: AdriaticError) -> None:
+        super().__init__(reason.detail)
+        self.reason = reason
 
 
 class _Clocks:
@@ -90,8 +104,16 @@ class RemoteProvider(Generic[SomeSdk]):
 
     name: str
 
-    def __init__(self, client: SomeSdk, status_error: type[Exception], settings: LlmSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: SomeSdk,
+        status_error: type[Exception],
+        settings: LlmSettings,
+        credential: Credential,
+        clock: Clock,
+    ) -> None:
         self._client = client
+        self._credential = credential
         self._status_error = status_error
         self._settings = settings
         self._clock = clock
@@ -99,6 +121,10 @@ class RemoteProvider(Generic[SomeSdk]):
 
     async def close(self) -> None:
         await self._client.close()
+
+    def _use_key(self, key: str) -> None:
+        """Authenticate by `key` from the next request on."""
+        raise NotImplementedError
 
     def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
         """The client's streamed response to a prompt, not yet asked for. Raises `msgspec.DecodeError` for a schema in
@@ -115,7 +141,7 @@ class RemoteProvider(Generic[SomeSdk]):
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(clocks.left_s):
-                    response = await stack.enter_async_context(self._open(prompt))
+                    response = await self._connect(stack, prompt)
                 opened = True
                 parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
                 while True:
@@ -123,8 +149,11 @@ class RemoteProvider(Generic[SomeSdk]):
                         part = await anext(parts, b"")
                     for event in [event for line in lines.feed(part) for event in decoder.decode(line)]:
                         clocks.begun = clocks.begun or isinstance(event, CONTENT)
+                        if isinstance(event, Failed):
+                            yield self._hide_key(event.failure)
+                            return
                         yield event
-                        if isinstance(event, Done | Failed):
+                        if isinstance(event, Done):
                             return
                     if not part:
                         yield decoder.end()
@@ -133,11 +162,40 @@ class RemoteProvider(Generic[SomeSdk]):
                 failure = clocks.late()
             except Exception as error:
                 failure = self._read(error, opened)
-            yield Failed(failure)
+            yield self._hide_key(failure)
+
+    async def _connect(self, stack: AsyncExitStack, prompt: Prompt) -> Any:
+        """The response to a prompt. A key that is not taken is read again, and when there is another one by then, that
+        is tried, once: a key that was changed costs nobody an answer."""
+        key = await self._find_key()
+        self._use_key(key)
+        try:
+            return await stack.enter_async_context(self._open(prompt))
+        except self._status_error as error:
+            if read_exception(error, self.name, self._status_error, self._clock).kind != "credential":
+                raise
+            if not await self._credential.renew(key):
+                raise
+        self._use_key(await self._find_key())
+        return await stack.enter_async_context(self._open(prompt))
+
+    async def _find_key(self) -> str:
+        try:
+            return await self._credential.get()
+        except AdriaticError as error:
+            raise _KeyUnread(error) from error
+
+    def _hide_key(self, failure: Failure) -> Failed:
+        """The last event of a failure, without the key that the provider may have quoted."""
+        return Failed(msgspec.structs.replace(failure, detail=self._credential.hide(failure.detail)))
 
     def _read(self, error: Exception, opened: bool) -> Failure:
         if isinstance(error, msgspec.DecodeError) and not opened:
             return Failure("ours", self.name, f"a schema is no JSON: {error}"[:REASON_CHARS_MAX])
+        if isinstance(error, _KeyUnread):
+            return Failure(
+                "unreachable", self.name, f"its key cannot be read: {error.reason.detail}", error.reason.hint
+            )
         failure = read_exception(error, self.name, self._status_error, self._clock)
         # A connection that is lost while an answer comes was there, and the answer has not its end.
         lost = opened and failure.kind == "unreachable"
