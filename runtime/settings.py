@@ -6,7 +6,7 @@ Owns names, defaults, meaning and validation. Refuses to be a global: `load()` i
 Sources, the first that names a setting wins: environment (`ADRIATIC_KAFKA__BOOTSTRAP_SERVERS`), the file
 `adriatic.toml` beside the state directory, the record that the embedded stack keeps of its ports and passwords
 (`<home>/stack.toml`), the defaults below. All faults are reported together. Secrets are masked when printed; a setting
-may say where one is kept instead (`setting_secrets`).
+may say where one is kept instead (`runtime/setting_secrets.py`).
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ class Purse:
         self._meter = meter
         self._clock = clock
         self._is_bound = False
+        self._has_leases = False
         self._look_at_bytes = 0
         self.reserved_micro_usd = 0
 
@@ -66,6 +67,15 @@ class Purse:
         first_tokens = min(meter.output_tokens_max, PIECE_TOKENS)
         amount = None if price is None else price.estimate(meter.prompt_bytes, first_tokens)
         self._is_bound = await self._reserve(connection, amount)
+        if self._is_bound:
+            self._has_leases = True
+            metrics.BUDGET_LEASES.inc()
+
+    def release(self) -> None:
+        """The attempt is settled, and its leases ended with it. Idempotent."""
+        if self._has_leases:
+            self._has_leases = False
+            metrics.BUDGET_LEASES.dec()
 
     @property
     def is_short(self) -> bool:

@@ -7,7 +7,7 @@ the end: an answer that was cut short still has its exact input. What a model th
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -270,12 +270,13 @@ class AnthropicProvider(remote.RemoteProvider[anthropic.AsyncAnthropic]):
     def _use_key(self, key: str) -> None:
         self._client.api_key = key
 
-    def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
+    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
         return self._client.messages.with_streaming_response.create(
             model=self._settings.model,
             max_tokens=prompt.output_tokens_max,
             messages=[_encode_message(message) for message in prompt.messages],
             stream=True,
+            extra_headers=headers,
             **encode_options(prompt),
             **encode_user(prompt),
         )

@@ -285,9 +285,9 @@ class GeminiClient:
         await self._http.aclose()
 
     @asynccontextmanager
-    async def open(self, request: Mapping[str, Any]) -> AsyncIterator[_GeminiResponse]:
+    async def open(self, request: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncIterator[_GeminiResponse]:
         """Ask. Raises `GeminiStatusError` for what is no answer, and what httpx raises."""
-        async with self._http.stream("POST", self._url, json=request) as response:
+        async with self._http.stream("POST", self._url, json=request, headers=headers) as response:
             if response.status_code != httpx.codes.OK:
                 raise GeminiStatusError(response, await _read_refusal(response))
             yield _GeminiResponse(response)
@@ -316,11 +316,11 @@ class GeminiProvider(remote.RemoteProvider[GeminiClient]):
     def _use_key(self, key: str) -> None:
         self._client.use_key(key)
 
-    def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
+    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
         # New projects of paying customers keep what is asked, unless each request says no. Google's own servers take
         # the field; those of Vertex do not.
         kept: dict[str, Any] = {"store": False} if self._settings.asks_maker else {}
-        return self._client.open({**encode_request(prompt), **kept})
+        return self._client.open({**encode_request(prompt), **kept}, headers)
 
     def _new_decoder(self) -> GeminiDecoder:
         return GeminiDecoder()

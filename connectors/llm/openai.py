@@ -8,7 +8,7 @@ was cut short has none. It does not send what it thinks; endpoints of others do,
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -317,12 +317,13 @@ class OpenAIProvider(remote.RemoteProvider[openai.AsyncOpenAI]):
         # The SDK refuses an empty key, servers without keys ignore it.
         self._client.api_key = key or remote.UNSET_KEY
 
-    def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
+    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
         return self._client.chat.completions.with_streaming_response.create(
             model=self._settings.model,
             max_completion_tokens=prompt.output_tokens_max,
             messages=encode_messages(prompt),
             stream=True,
+            extra_headers=headers,
             stream_options={"include_usage": True},
             **encode_options(prompt),
             **encode_privacy(prompt, self._settings),

@@ -19,7 +19,7 @@ from runtime.settings import LlmSettings
 
 FILE = "pseudonyms.key"
 KEY_BYTES = 32
-"""As long as the hash, in bytes: longer keys are hashed first."""
+"""The length of the hash, in bytes: longer keys are hashed first."""
 
 log = get_logger("llm")
 
@@ -32,7 +32,7 @@ class Pseudonyms:
 
     @classmethod
     def open(cls, home: Path, settings: LlmSettings) -> Pseudonyms | None:
-        """By the key of the settings, or else that of the state directory, which is made. None when nobody is to hear
+        """Take the key of the settings, or else that of the state directory, which is made. None when nobody is to hear
         who asks, and when there is no key: an answer without a pseudonym is better than none."""
         providers = {settings.provider, *(target.provider for model in settings.models for target in model.targets)}
         if settings.send_user == "never" or providers <= {"extractive", "gemini"}:  # Gemini's API has no field for it

@@ -11,7 +11,7 @@ the client. Owns, too, that an answer is whole only with the end that its dialec
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -23,10 +23,12 @@ from connectors.llm.failures import Failure, read_exception
 from connectors.llm.prompts import Prompt
 from connectors.llm.sse import ServerEvent, SseDecoder
 from connectors.secrets import Credential
+from runtime import stages
 from runtime.clock import Clock
 from runtime.deadline import Deadline
 from runtime.errors import AdriaticError
 from runtime.settings import LlmSettings
+from runtime.stages import Stage
 
 TOKENS_MAX = 1_000_000_000
 """What one answer can have read or written. The largest models read some millions: who says more says nonsense, and
@@ -63,6 +65,12 @@ class _KeyUnread(Exception):
     def __init__(self, reason: AdriaticError) -> None:
         super().__init__(reason.detail)
         self.reason = reason
+
+
+def _turn(stage: Stage, name: str) -> Stage:
+    """One part of a call is over, and the next begins."""
+    stage.end()
+    return stages.begin_part(name)
 
 
 class _Clocks:
@@ -126,9 +134,9 @@ class RemoteProvider(Generic[SomeSdk]):
         """Authenticate by `key` from the next request on."""
         raise NotImplementedError
 
-    def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
-        """The client's streamed response to a prompt, not yet asked for. Raises `msgspec.DecodeError` for a schema in
-        the prompt that is no JSON."""
+    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
+        """The client's streamed response to a prompt, not yet asked for, with further headers. Raises
+        `msgspec.DecodeError` for a schema in the prompt that is no JSON."""
         raise NotImplementedError
 
     def _new_decoder(self) -> AnswerDecoder:
@@ -137,18 +145,20 @@ class RemoteProvider(Generic[SomeSdk]):
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
         """See `Provider`. The connection is closed, not drained, however this ends."""
         clocks, lines, decoder = _Clocks(self._settings, self._clock), SseDecoder(), self._new_decoder()
-        opened = False
+        opened, stage = False, stages.begin_part("http_connect")
         async with AsyncExitStack() as stack:
+            stack.callback(lambda: stage.end())
             try:
                 async with asyncio.timeout(clocks.left_s):
-                    response = await self._connect(stack, prompt)
-                opened = True
+                    response = await self._connect(stack, prompt, stages.tell(stage))
+                opened, stage = True, _turn(stage, "wait_for_first_token")
                 parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
                 while True:
                     async with asyncio.timeout(clocks.left_s):
                         part = await anext(parts, b"")
                     for event in [event for line in lines.feed(part) for event in decoder.decode(line)]:
-                        clocks.begun = clocks.begun or isinstance(event, CONTENT)
+                        if not clocks.begun and isinstance(event, CONTENT):
+                            clocks.begun, stage = True, _turn(stage, "stream_tokens")
                         if isinstance(event, Failed):
                             yield self._hide_key(event.failure)
                             return
@@ -162,22 +172,23 @@ class RemoteProvider(Generic[SomeSdk]):
                 failure = clocks.late()
             except Exception as error:
                 failure = self._read(error, opened)
+            stage.end(failed=True)
             yield self._hide_key(failure)
 
-    async def _connect(self, stack: AsyncExitStack, prompt: Prompt) -> Any:
+    async def _connect(self, stack: AsyncExitStack, prompt: Prompt, headers: Mapping[str, str]) -> Any:
         """The response to a prompt. A key that is not taken is read again, and when there is another one by then, that
         is tried, once: a key that was changed costs nobody an answer."""
         key = await self._find_key()
         self._use_key(key)
         try:
-            return await stack.enter_async_context(self._open(prompt))
+            return await stack.enter_async_context(self._open(prompt, headers))
         except self._status_error as error:
             if read_exception(error, self.name, self._status_error, self._clock).kind != "credential":
                 raise
             if not await self._credential.renew(key):
                 raise
         self._use_key(await self._find_key())
-        return await stack.enter_async_context(self._open(prompt))
+        return await stack.enter_async_context(self._open(prompt, headers))
 
     async def _find_key(self) -> str:
         try:

@@ -34,7 +34,7 @@ HIDDEN = "***"
 HIDDEN_CHARS_MIN = 4
 """Shortest value that is hidden in texts: to blot out each letter of a message helps nobody."""
 FAILURE_S = 1.0
-"""For how long everybody gets the error of the last reading at once, instead of a wait each, in seconds."""
+"""Time for which everybody gets the error of the last reading at once, instead of a wait each, in seconds."""
 
 log = get_logger("secrets")
 

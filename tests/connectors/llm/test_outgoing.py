@@ -117,10 +117,10 @@ async def test_other_servers_of_the_dialect_get_no_field_that_they_may_not_know(
 async def test_google_itself_is_asked_to_keep_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "store" not in await sent("gemini")
     asked: list[Any] = []
-    monkeypatch.setattr(gemini.GeminiClient, "open", lambda self, request: asked.append(request))
+    monkeypatch.setattr(gemini.GeminiClient, "open", lambda self, request, headers: asked.append(request))
     provider = build(settings("gemini"))
     assert isinstance(provider, gemini.GeminiProvider)
-    provider._open(PROMPT)
+    provider._open(PROMPT, {})
     await provider.close()
     assert asked[0]["store"] is False
 
