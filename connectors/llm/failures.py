@@ -137,7 +137,14 @@ class Failure(msgspec.Struct, frozen=True):
             hint = f"it asks to wait {self.retry_after_s:g} s"
         waits = {} if self.retry_after_s is None else {"retry_after_s": self.retry_after_s}
         kinds = {"misconfigured": Unprepared, "ours": Defect}
-        return kinds.get(self.kind, DependencyUnavailable)(detail, hint=self.hint or hint, coordinates=waits)
+        error = kinds.get(self.kind, DependencyUnavailable)(detail, hint=self.hint or hint, coordinates=waits)
+        error.quoted = "" if self._is_in_our_words else self.detail
+        return error
+
+    @property
+    def _is_in_our_words(self) -> bool:
+        """Whether `detail` is ours. A provider that refuses may quote the prompt: its caller sees that, no log does."""
+        return self.kind in ("unreachable", "broken-stream", "ours") or (self.kind == "timeout" and bool(self.hint))
 
 
 def name_kind(status: int | None, *codes: str | None) -> Kind:
