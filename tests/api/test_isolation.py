@@ -94,7 +94,7 @@ NOBODY = Household(None, "nobody")
 NOBODY.path |= {name: str(uuid4()) for name in IDS} | {"feed": "feednobody"}
 WITHOUT_WORDS = (
     *("getFreshness", "getPipeline", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage"),
-    *("listModels", "getModel"),
+    *("listModels", "getModel", "getAnswerTrace"),
 )
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 NOBODYS = ("listModels", "getModel")

@@ -101,7 +101,7 @@ def test_inside_of_a_recorded_span_stages_are_spans_and_are_told_to_others(
     record.whole.end()
     found = named(spans)
     parents = {name: span.parent and span.parent.span_id for name, span in found.items() if span.parent}
-    ids = {name: span.get_span_context().span_id for name, span in found.items() if span.get_span_context()}
+    ids = {name: context.span_id for name, span in found.items() if (context := span.get_span_context())}
     assert parents == {"whole": ids["request"], "call": ids["whole"], "connect": ids["call"]}
     assert record.trace_id == format(request.get_span_context().trace_id, "032x")
     assert not found["call"].status.is_ok
