@@ -26,12 +26,12 @@ _TRACER = tracer("stages")
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
 
 
-class Stage:
+class RequestStage:
     """One stage. Times are in seconds since the record began. End it once; ending it again changes nothing."""
 
     __slots__ = ("_record", "began_s", "ended_s", "failed", "name", "span", "within")
 
-    def __init__(self, name: str, record: StageRecord | None, within: Stage | None) -> None:
+    def __init__(self, name: str, record: StageRecord | None, within: RequestStage | None) -> None:
         self.name = name
         self.within = within
         self.ended_s: float | None = None
@@ -63,20 +63,20 @@ class StageRecord:
         self.parent = trace.get_current_span()
         found = self.parent.get_span_context()
         self.trace_id = format(found.trace_id, "032x") if found.is_valid else None
-        self.whole = Stage(name, self, None)
+        self.whole = RequestStage(name, self, None)
         self.stages = [self.whole]
 
     @property
     def elapsed_s(self) -> float:
         return self._clock.monotonic() - self._began_s
 
-    def begin(self, name: str, within: Stage | None = None) -> Stage:
-        stage = Stage(name, self, within or self.whole)
+    def begin(self, name: str, within: RequestStage | None = None) -> RequestStage:
+        stage = RequestStage(name, self, within or self.whole)
         if len(self.stages) < STAGES_MAX:
             self.stages.append(stage)
         return stage
 
-    def find_open(self) -> Stage:
+    def find_open(self) -> RequestStage:
         """The newest stage of the request itself that has not ended: what is done now is a part of it."""
         return next(
             (each for each in reversed(self.stages) if each.ended_s is None and each.within is self.whole), self.whole
@@ -95,16 +95,16 @@ def find_record() -> StageRecord | None:
     return _RECORD.get()
 
 
-def begin(name: str) -> Stage:
+def begin(name: str) -> RequestStage:
     """A stage of the request in hand; one of nothing, where nobody measures."""
     record = _RECORD.get()
-    return record.begin(name) if record else Stage(name, None, None)
+    return record.begin(name) if record else RequestStage(name, None, None)
 
 
-def begin_part(name: str) -> Stage:
+def begin_part(name: str) -> RequestStage:
     """A part of the stage that the request in hand is in."""
     record = _RECORD.get()
-    return record.begin(name, record.find_open()) if record else Stage(name, None, None)
+    return record.begin(name, record.find_open()) if record else RequestStage(name, None, None)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def measure(name: str) -> Iterator[None]:
     stage.end()
 
 
-def tell(stage: Stage) -> dict[str, str]:
+def tell(stage: RequestStage) -> dict[str, str]:
     """The W3C headers that make what somebody else does a part of `stage`; none where nobody traces."""
     carrier: dict[str, str] = {}
     if stage.span:

@@ -19,7 +19,7 @@ from runtime.deadline import Deadline
 SETTLE_S_MAX = 5.0
 """Longest wait until the cost of the answer is in the books, in seconds; beyond it, what is known is shown."""
 PAUSE_S = 0.05
-"""Between two requests meanwhile."""
+"""The pause between two requests meanwhile, in seconds."""
 BAR_CHARS = 30
 """Width of the whole request, in characters."""
 

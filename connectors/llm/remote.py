@@ -28,7 +28,7 @@ from runtime.clock import Clock
 from runtime.deadline import Deadline
 from runtime.errors import AdriaticError
 from runtime.settings import LlmSettings
-from runtime.stages import Stage
+from runtime.stages import RequestStage
 
 TOKENS_MAX = 1_000_000_000
 """What one answer can have read or written. The largest models read some millions: who says more says nonsense, and
@@ -67,7 +67,7 @@ class _KeyUnread(Exception):
         self.reason = reason
 
 
-def _turn(stage: Stage, name: str) -> Stage:
+def _turn(stage: RequestStage, name: str) -> RequestStage:
     """One part of a call is over, and the next begins."""
     stage.end()
     return stages.begin_part(name)
