@@ -64,8 +64,10 @@ from api.usage.controller import UsageController
 from api.words.controller import WordController
 from connectors import embedders
 from connectors.jwks import JwksClient
+from connectors.llm.pseudonyms import Pseudonyms
 from connectors.llm.routing.router import LlmRouter
 from connectors.objects import Objects
+from connectors.secrets import SecretStore
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.ops import Health
 from runtime.settings import Settings
@@ -223,9 +225,12 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
     state.objects = Objects(settings)
-    router = LlmRouter(settings.llm, state.clock)
+    secrets = SecretStore(settings.secrets, state.clock)
+    pseudonyms = Pseudonyms.open(settings.home, settings.llm)
+    router = LlmRouter(settings.llm, state.clock, secrets=secrets, pseudonyms=pseudonyms)
     state.supervisor = AnswerSupervisor(state.database, settings.llm, settings.limits, router, state.clock)
     state.supervisor.open()
+    secrets.open()
     state.live = Hub(settings, state.database, state.clock, state.views)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)
     watch = asyncio.create_task(state.readiness.run(), name="readiness")
@@ -236,6 +241,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         await asyncio.gather(watch, return_exceptions=True)
         await state.live.close()
         await state.supervisor.close()
+        await secrets.close()
         await state.embedder.close()
         await keys.close()
         if remote:

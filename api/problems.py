@@ -111,7 +111,7 @@ def _ours(request: Request[Any, Any, Any], error: AdriaticError) -> Response[dic
     headers: dict[str, str] = {}
     status = _status(error)
     if not isinstance(error, CallerError):
-        log.warning("request failed", code=error.code, detail=error.detail, status=status)
+        log.warning("request failed", code=error.code, detail=error.loggable, status=status)
     if status in (429, 503):
         # Whole seconds, which is all that the header can say.
         headers["retry-after"] = str(math.ceil(error.coordinates.pop("retry_after_s", RETRY_AFTER_S)))

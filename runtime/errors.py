@@ -46,6 +46,13 @@ class AdriaticError(Exception):
         self.detail = detail
         self.hint = hint
         self.coordinates: dict[str, Any] = dict(coordinates or {})
+        self.quoted = ""
+        """The part of `detail` that is somebody else's words, and may repeat what they were asked."""
+
+    @property
+    def loggable(self) -> str:
+        """The detail, as far as a log may have it."""
+        return self.detail.replace(self.quoted, "…") if self.quoted else self.detail
 
     def __str__(self) -> str:
         return f"{self.detail} ({self.hint})" if self.hint else self.detail

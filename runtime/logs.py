@@ -56,6 +56,8 @@ def configure(service: str, settings: TelemetrySettings, **fields: object) -> No
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    # Not the level of the root alone: an SDK that is turned up by a variable of its own would write prompts here.
+    handler.setLevel(max(level, logging.WARNING))
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
 
 

@@ -130,6 +130,12 @@ IMPORT_CHANGES = Counter(
 )
 ADRS_CREATED = Counter("adrs_created_total", "ADRs created.")
 
+SECRET_READS = Counter(
+    "adriatic_secret_reads_total",
+    "Readings of secrets that are kept elsewhere: read, changed since the last time, failed.",
+    ["source", "outcome"],
+)
+
 # --- live reads -----------------------------------------------------------------------------------------------------
 LIVE_READERS = Gauge(
     "adriatic_live_readers", "Live reads being streamed. Must come back to 0.", multiprocess_mode="livesum"
@@ -189,6 +195,11 @@ ALERT_DELIVERIES = Counter(
     "Deliveries of alerts by how a try ended: delivered, retried, failed.",
     ["channel", "outcome"],
 )
+BUDGET_LEASES = Gauge(
+    "adriatic_budget_leases_open",
+    "Attempts that hold back something of a budget. Must come back to 0.",
+    multiprocess_mode="livesum",
+)
 CHAT_CITATIONS = Counter(
     "adriatic_chat_citations_total", "Citations in answers: verified, or unsupported and dropped.", ["verdict"]
 )
@@ -221,3 +232,14 @@ LLM_FAILOVERS = Counter(
     ["kind", "moment"],
 )
 AI_TOKENS = Counter("ai_tokens_total", "Tokens by bucket; each token is in one.", ["provider", "model", "bucket"])
+AI_TOKENS_PER_SECOND = Histogram(
+    "ai_tokens_per_second",
+    "How fast an answer was written, from its first text to its last.",
+    ["provider", "model"],
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000),
+)
+AI_COST = Counter(
+    "ai_cost_total",
+    "What attempts cost that were settled here, in units of the currency. The ledger has it exactly.",
+    ["provider", "model", "currency"],
+)

@@ -6,8 +6,10 @@ them is in `connectors/llm/routing/routes.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -15,6 +17,13 @@ from runtime.setting_kinds import Name, OptionalUrl, Seconds, Section
 
 LlmProvider = Literal["extractive", "anthropic", "openai", "gemini"]
 OnCancel = Literal["cancel", "drain"]
+SendUser = Literal["auto", "always", "never"]
+OWN_HOSTS: Mapping[str, str] = {
+    "anthropic": "api.anthropic.com",
+    "openai": "api.openai.com",
+    "gemini": "generativelanguage.googleapis.com",
+}
+"""Where the makers of the dialects answer themselves."""
 
 IN_FLIGHT_DEFAULT = 50
 """Answers that one process has one target write at a time: what an ordinary account of a provider takes."""
@@ -96,13 +105,31 @@ class LlmSettings(Section):
     )
     model: str = Field("", description="Name of the model, for all but `extractive`.")
     base_url: OptionalUrl = Field("", description="Base of the endpoint's API; empty is the provider's own.")
-    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint.")
+    api_key: SecretStr = Field(
+        SecretStr(""), description="Key of the endpoint, or where it is kept: `file:…`, `env:…`, `vault:…`, `aws:…`."
+    )
     models: tuple[LlmModelSettings, ...] = Field(
         (),
         description="Models that callers may name, each with the targets that can answer for it, in the place of "
         "`llm.provider`; the first is for who names none. As a variable: JSON.",
     )
-    keys: dict[str, SecretStr] = Field(default_factory=dict, description="Keys that targets of `llm.models` name.")
+    keys: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Keys that targets of `llm.models` name; each as `llm.api_key`."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts that may be asked, such as `api.openai.com` or `*.openai.azure.com`; a target elsewhere is "
+        "refused at the start. Empty: those that targets name. As a variable: JSON.",
+    )
+    send_user: SendUser = Field(
+        "auto",
+        description="Tell providers a pseudonym of who asks, so that they can stop one user instead of all: `auto` "
+        "where the provider's own API has a field for it, `always` to other endpoints too, `never`.",
+    )
+    user_key: SecretStr = Field(
+        SecretStr(""),
+        description="What pseudonyms are made with; the same on all machines. Empty: a file in the state directory.",
+    )
     connect_s: float = Field(5.0, gt=0, description="To open a connection, in seconds.")
     first_token_s: float = Field(
         20.0, gt=0, description="Until the answer begins, in seconds; and the longest wait for a turn to ask."
@@ -161,6 +188,25 @@ class LlmSettings(Section):
             raise ValueError(f"llm.provider {self.provider} needs llm.model")
         if self.provider in ("anthropic", "gemini") and not self.api_key.get_secret_value():
             raise ValueError(f"llm.provider {self.provider} needs llm.api_key")
+
+        if self.allowed_hosts and self.host and not any(map(self._is_allowed, self.allowed_hosts)):
+            raise ValueError(f"{self.host} is none of llm.allowed_hosts: add it, or ask somebody else")
+
+    @property
+    def host(self) -> str:
+        """Who is asked; empty where nobody is."""
+        return (urlsplit(self.base_url).hostname or "") if self.base_url else OWN_HOSTS.get(self.provider, "")
+
+    @property
+    def asks_maker(self) -> bool:
+        """Whether the maker of the dialect answers itself, and no other server that speaks it: only there each field
+        of its API is known to be taken. Makers have further hosts by region."""
+        own = OWN_HOSTS.get(self.provider, "")
+        return bool(own) and (self.host == own or self.host.endswith(f".{own}"))
+
+    def _is_allowed(self, pattern: str) -> bool:
+        wanted, host = pattern.lower(), self.host.lower()
+        return host.endswith(wanted[1:]) if wanted.startswith("*.") else host == wanted
 
     def _check_models(self) -> None:
         if self.model or self.provider != "extractive":

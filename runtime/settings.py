@@ -5,7 +5,8 @@ Owns names, defaults, meaning and validation. Refuses to be a global: `load()` i
 
 Sources, the first that names a setting wins: environment (`ADRIATIC_KAFKA__BOOTSTRAP_SERVERS`), the file
 `adriatic.toml` beside the state directory, the record that the embedded stack keeps of its ports and passwords
-(`<home>/stack.toml`), the defaults below. All faults are reported together. Secrets are masked when printed.
+(`<home>/stack.toml`), the defaults below. All faults are reported together. Secrets are masked when printed; a setting
+may say where one is kept instead (`runtime/setting_secrets.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from pydantic_settings import (
 from runtime.errors import Misconfigured
 from runtime.setting_kinds import PORT_MAX, WAIT_S_MAX, Name, OptionalUrl, Port, Seconds, SecretUrl, Section, Url
 from runtime.setting_models import LlmSettings as LlmSettings  # a section like those below, in its own module
+from runtime.setting_secrets import SecretSettings as SecretSettings  # likewise
+from runtime.setting_secrets import resolve
 
 ENV_PREFIX = "ADRIATIC_"
 
@@ -350,6 +353,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     embedder: EmbedderSettings = EmbedderSettings()
     llm: LlmSettings = LlmSettings()
+    secrets: SecretSettings = SecretSettings()
     limits: LimitSettings = LimitSettings()
     alerts: AlertSettings = AlertSettings()
     cdc: CdcSettings = CdcSettings()
@@ -409,10 +413,14 @@ def find_home() -> Path:
 def load(**overrides: Any) -> Settings:
     """Read the settings once. A variable that is no setting does not end a process that is otherwise well set.
 
+    A secret that is kept elsewhere is read here, but for keys of models, which are read while the process runs.
+
     Raises `Misconfigured` with every fault, one a line; then also with the variables that are no settings.
     """
     try:
-        return Settings(**{"home": find_home(), **overrides})
+        values, faults = resolve(Settings(**{"home": find_home(), **overrides}))
+        if not faults:
+            return values
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {_why(fault['msg'])}" for fault in error.errors()]
     except (SettingsError, tomllib.TOMLDecodeError) as error:

@@ -6,6 +6,7 @@ search or to ask a model by itself: what it shows is what any client of the API 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     default=True,
     help="Take an answer that the same question got before, and let others have this one. By default they are shared.",
 )
+@click.option("--trace", is_flag=True, help="Then show where the time went, stage by stage.")
 @where_options
 @json_option("Print each event as one line of JSON.")
 def chat(
@@ -38,6 +40,7 @@ def chat(
     sources: int,
     model: str | None,
     cache: bool,
+    trace: bool,
     where: Where,
     as_json: bool,
 ) -> None:
@@ -46,16 +49,34 @@ def chat(
     \b
     adriatic chat "why is there no dual write"
     adriatic chat "what did we decide about queues" --json | jq -r 'select(.event == "delta").data.text'
+    adriatic chat "why is there no dual write" --trace
+
+    --trace writes to the error output; with --json it is one more line, the event `trace`.
     """
     from api.chat.schemas import ChatRequest
 
     request = ChatRequest(" ".join(question), session, sources, model, cache=cache)
-    with (
-        where.connect(PATIENCE_S_MAX) as remote,
-        remote.events("/v1/chat/stream", request) as events,
-    ):
-        for text in json_lines(events) if as_json else render_answer(events):
-            click.echo(text, nl=False)
+    with where.connect(PATIENCE_S_MAX) as remote:
+        with remote.events("/v1/chat/stream", request) as received:
+            answer_ids: list[UUID] = []
+            events = note_answers(received, answer_ids)
+            for text in json_lines(events) if as_json else render_answer(events):
+                click.echo(text, nl=False)
+            # Read to its end, the connection is kept, and the next request reaches the same process.
+            deque(received if trace else (), maxlen=0)
+        if trace and answer_ids:
+            from adriatic.cli.chat_trace import json_trace, read_trace, render_trace
+
+            found = read_trace(remote, answer_ids[-1])
+            click.echo(json_trace(found) if as_json else render_trace(found), err=not as_json)
+
+
+def note_answers(events: Iterable[ServerEvent], answer_ids: list[UUID]) -> Iterator[ServerEvent]:
+    """The same events; the id of the answer that they tell goes into `answer_ids`."""
+    for event in events:
+        if event.name == "start":
+            answer_ids.append(UUID(msgspec.json.decode(event.data)["answer_id"]))
+        yield event
 
 
 def json_lines(events: Iterable[ServerEvent]) -> Iterator[str]:

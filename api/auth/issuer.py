@@ -6,10 +6,8 @@ of checking: the API checks its own tokens exactly like anybody else's, by issue
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from jwt.utils import base64url_encode
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import InvalidInput, Misconfigured
 from runtime.ids import new_id
+from runtime.private import create_once
 from runtime.settings import AuthSettings, CallerRole
 
 KEY_FILE = "issuer-key.pem"
@@ -110,19 +109,7 @@ class LocalIssuer:
 def _create(path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{new_id().hex}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        # A link never replaces: of several processes that start together one wins, and all of them read its key.
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
+    create_once(path, pem)
 
 
 def _read(path: Path) -> ec.EllipticCurvePrivateKey:

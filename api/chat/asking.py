@@ -20,7 +20,9 @@ from api.chat.grounding import Question, ground, read_question
 from api.chat.responding import make_attempt
 from api.chat.schemas import ChatRequest
 from api.chat.supervisor import AnswerSupervisor, Wishes
+from api.chat.traces import WHOLE
 from connectors.llm.prompts import Prompt
+from runtime import stages
 from runtime.clock import Clock
 from runtime.settings import LlmSettings, Settings
 
@@ -58,6 +60,7 @@ class Asker:
     async def ask(self, model: str, conversation: Prompt, asked: AskedFor) -> Answer:
         """The answer, which has begun to be written. Raises `NotFound` for a model that is none, and what `admit` and
         `ground` raise; then nobody was asked."""
+        stages.begin_record(WHOLE)
         models.require_known(self.settings, model)
         supervisor: AnswerSupervisor = self._state.supervisor
         route = models.find_route(self.settings, model)
@@ -71,5 +74,6 @@ class Asker:
 
     async def _ground(self, conversation: Prompt) -> Question:
         asked = ChatRequest(read_question(conversation))
-        found = await ground(self._state.database, self._state.embedder, self._request.user.tenant_id, asked)
+        with stages.measure("db_fetch_context"):
+            found = await ground(self._state.database, self._state.embedder, self._request.user.tenant_id, asked)
         return Question(found.weave(conversation), found)

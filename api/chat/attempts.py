@@ -13,12 +13,14 @@ from contextlib import aclosing
 
 from api.chat.ledger import Attempt, Meter
 from api.chat.limits import LimitStanding
+from api.chat.traces import CALLS
 from api.chat.writing import AnswerWriter
 from api.spend.purse import Purse
 from connectors.llm import Event, Failed
 from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
 from connectors.llm.routing.router import EndpointCall
+from runtime import stages
 
 DRAIN_S_MAX = 30.0
 """Longest time for which an answer that nobody wants is read on, in seconds; its slot is taken for as long."""
@@ -71,7 +73,11 @@ class RunningAttempt:
             self._reading.cancel()
 
     async def _read(self, prompt: Prompt) -> Failure | None:
-        async with aclosing(self.call.stream(prompt)) as events:
+        with stages.measure(f"{CALLS}{self.call.provider.name}_api"):
+            return await self._hear_all(prompt)
+
+    async def _hear_all(self, prompt: Prompt) -> Failure | None:
+        async with aclosing(self.call.stream(prompt, self.attempt.tenant_id, self.attempt.user_id)) as events:
             self.meter.ask()
             async for event in events:
                 self.call.hear(event)

@@ -21,9 +21,11 @@ from api.chat.grounding import Question, ground
 from api.chat.responding import make_attempt, stream
 from api.chat.schemas import NAMES, ChatRequest
 from api.chat.supervisor import AnswerSupervisor, Wishes
+from api.chat.traces import WHOLE
 from api.routes import By, Db, body, post
 from api.search.embedding import QueryEmbedder
 from api.sse import MEDIA_TYPE
+from runtime import stages
 from runtime.settings import Settings
 
 EVENTS_EXAMPLE = """\
@@ -82,9 +84,11 @@ class ChatController(Controller):
 
         Until the first text an error is a problem response with its own status; afterwards it is the event `error`.
         """
+        stages.begin_record(WHOLE)
         supervisor.admit(principal.tenant_id, data.model)
-        before = await conversations.remember(database, principal, data.session_id)
-        grounding = await ground(database, embedder, principal.tenant_id, data, before)
+        with stages.measure("db_fetch_context"):
+            before = await conversations.remember(database, principal, data.session_id)
+            grounding = await ground(database, embedder, principal.tenant_id, data, before)
         question = Question(grounding.prompt(settings.llm.output_tokens_max), grounding, data.question)
         # A client of the AI SDK cannot be told that what came so far is void.
         on_failure = data.on_failure if protocol == "adriatic" else "error"

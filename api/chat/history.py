@@ -20,6 +20,7 @@ from api.chat.controller import EVENTS_EXAMPLE
 from api.chat.conversations import ChatAnswer, ChatSessionPage, ChatTurns
 from api.chat.schemas import NAMES
 from api.chat.supervisor import AnswerSupervisor
+from api.chat.traces import AnswerTrace
 from api.edge import HEAD_STATE
 from api.routes import By, Db, delete, get, post
 from api.sse import HEADERS, MEDIA_TYPE
@@ -61,6 +62,22 @@ _ANSWER: dict[str, Any] = {
     "error": None,
     "begun_at": "2026-01-15T09:00:03Z",
     "ended_at": "2026-01-15T09:00:05Z",
+}
+
+_TRACE = {
+    "answer_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
+    "trace_id": None,
+    "complete": True,
+    "stages": [
+        {"name": "handle_chat_request", "within": None, "began_ms": 0.0, "took_ms": 412.6, "failed": False},
+        {
+            "name": "db_fetch_context",
+            "within": "handle_chat_request",
+            "began_ms": 0.3,
+            "took_ms": 18.9,
+            "failed": False,
+        },
+    ],
 }
 
 
@@ -106,6 +123,20 @@ class AnswerController(Controller):
             return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
         cursor = resuming.open_cursor(request, database, supervisor.keeper, principal, kept, after)
         return Stream(encoding.frames(cursor), media_type=MEDIA_TYPE, headers=HEADERS)
+
+    @get(
+        "/{answer_id:uuid}/trace",
+        "See where the time of an answer went",
+        _TRACE,
+        "Its stages, in the order in which they began.",
+        errors=(404,),
+    )
+    async def get_answer_trace(
+        self, principal: By, supervisor: NamedDependency[AnswerSupervisor], answer_id: AnswerId
+    ) -> AnswerTrace:
+        """The process that wrote the answer knows it, for a short while; a client that keeps its connection asks that
+        one. Ask again until `complete`."""
+        return supervisor.traces.find(principal, answer_id)
 
     @post(
         "/{answer_id:uuid}/stop",

@@ -206,13 +206,24 @@ class Meter:
         used = self.measure()
         for bucket, count in msgspec.structs.asdict(used.tokens).items():
             metrics.AI_TOKENS.labels(self.provider, self.model, bucket).inc(count)
+        charge = self.charge(used)
+        self._show_pace(used.tokens, charge)
         return Entry(
             *(attempt, self.provider, self.model, used, outcome, code, self.first_token_ms),
             started_at=self.started_at,
             # A clock that was set back must not make an answer end before it began.
             finished_at=max(self.started_at, self._clock.now()),
-            charge=self.charge(used),
+            charge=charge,
         )
+
+    def _show_pace(self, tokens: Tokens, charge: Charge) -> None:
+        """How fast it was written, and what it cost."""
+        if charge.cost_micro_usd:
+            metrics.AI_COST.labels(self.provider, self.model, "USD").inc(charge.cost_micro_usd / 1_000_000)
+        took_s = 0.0 if self.first_token_s is None else self._last_s - self._began_s - self.first_token_s
+        if took_s > 0:
+            written = tokens.output_visible + tokens.reasoning
+            metrics.AI_TOKENS_PER_SECOND.labels(self.provider, self.model).observe(written / took_s)
 
 
 class Noted(NamedTuple):

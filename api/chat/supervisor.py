@@ -31,6 +31,7 @@ from api.chat.limits import LimitStanding, UseLimits
 from api.chat.presence import Presence
 from api.chat.schemas import OnDisconnect, OnFailure
 from api.chat.sharing import AnswerSharing, SharedQuestion
+from api.chat.traces import SAVES, AnswerTraces
 from api.chat.writing import AnswerWriter
 from api.db import Database
 from api.spend.purse import Purse
@@ -40,7 +41,7 @@ from connectors.llm.extractive import ExtractiveProvider
 from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
 from connectors.llm.routing.router import Candidates, EndpointCall, LlmRouter
-from runtime import metrics
+from runtime import metrics, stages
 from runtime.clock import Clock
 from runtime.deadline import Deadline, backoff_s
 from runtime.errors import AdriaticError, Conflict, DependencyUnavailable, OperatingError, RateLimited, Stopped
@@ -107,6 +108,7 @@ class AnswerSupervisor:
         self._presence = Presence(database)
         self._sharing = AnswerSharing(database, settings.cache_s, stores=settings.kept_days > 0)
         self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
+        self.traces = AnswerTraces()
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
         self._settling: dict[asyncio.Task[None], RunningAttempt] = {}
@@ -149,6 +151,7 @@ class AnswerSupervisor:
         writer = AnswerWriter(answer, attempt, question, self._clock)
         run = _Run(writer, candidates, prompt, attempt, wishes.on_failure)
         task = asyncio.create_task(self._write(run), name=f"chat {attempt.attempt_id}")
+        self.traces.keep(answer.answer_id, attempt)
         self._of_tenant[attempt.tenant_id] += 1
         self._running[task] = run
         metrics.CHATS_ACTIVE.set(len(self._running))
@@ -254,12 +257,14 @@ class AnswerSupervisor:
         failure: Failure | None = None
         while True:
             try:
-                call = await run.candidates.take(run.attempt.tenant_id)
+                with stages.measure("wait_for_slot"):
+                    call = await run.candidates.take(run.attempt.tenant_id)
             except AdriaticError as error:
                 # Who cannot be asked says less than what went wrong with who was.
                 raise run.writer.read_error(failure) if failure else error from None
             running = self._begin(run, call, failure)
-            await self._enter(run, running, first=failure is None)
+            with stages.measure("validate_quota"):
+                await self._enter(run, running, first=failure is None)
             failure = await running.read(run.prompt)
             if failure is None:
                 return
@@ -325,6 +330,8 @@ class AnswerSupervisor:
         if stopped:
             run.writer.fail(_tell_stopped())
         answer.end(OperatingError("the answer has no end", hint="ask again"))  # where nothing else ended it
+        if record := stages.find_record():
+            record.whole.end(failed=answer.failure is not None)
         if run.kept:
             self.keeper.end(run.kept)
         if run.shared:
@@ -358,7 +365,9 @@ class AnswerSupervisor:
         finally:
             running.call.end()
             entry = running.meter.entry(running.attempt, outcome, code)
-            await self._record(entry, running.beginning)
+            with stages.measure(SAVES):
+                await self._record(entry, running.beginning)
+            running.purse.release()
 
     async def _record(self, entry: ledger.Entry, beginning: asyncio.Task[Sequence[LimitStanding]] | None) -> None:
         deadline = Deadline.after(SETTLE_S_MAX, self._clock)

@@ -15,7 +15,8 @@ import msgspec
 
 from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
-from runtime.settings import LlmSettings
+from connectors.secrets import Credential, SecretStore
+from runtime.settings import LlmSettings, SecretSettings
 
 BYTES_PER_TOKEN = 4
 """Bytes of English text, roughly. Only used where a provider did not say, and then the ledger says `estimated`."""
@@ -125,21 +126,23 @@ class Provider(Protocol):
     async def close(self) -> None: ...
 
 
-def build(settings: LlmSettings) -> Provider:
-    """The provider that the settings ask for. Opens no connection."""
+def build(settings: LlmSettings, credential: Credential | None = None) -> Provider:
+    """The provider that the settings ask for. Opens no connection. `credential` owns its key; without it, the key is
+    what the settings say, or what this machine has."""
+    credential = credential or SecretStore(SecretSettings()).credential(settings.api_key)
     # Imported here: a process that asks no model should not pay for two SDKs.
     if settings.provider == "anthropic":
         from connectors.llm.anthropic import AnthropicProvider
 
-        return AnthropicProvider(settings)
+        return AnthropicProvider(settings, credential)
     if settings.provider == "openai":
         from connectors.llm.openai import OpenAIProvider
 
-        return OpenAIProvider(settings)
+        return OpenAIProvider(settings, credential)
     if settings.provider == "gemini":
         from connectors.llm.gemini import GeminiProvider
 
-        return GeminiProvider(settings)
+        return GeminiProvider(settings, credential)
     from connectors.llm.extractive import ExtractiveProvider
 
     return ExtractiveProvider()

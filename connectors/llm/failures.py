@@ -38,7 +38,7 @@ Kind = Literal[
 moment. `overloaded`: the provider has trouble of its own. `refused`: the request as it is will never be taken.
 `not-found`: no such model. `too-large`: more than the model reads. `timeout`: silence, before or in an answer.
 `unreachable`: no connection. `broken-stream`: the answer ended without its end. `not-understood`: not in its dialect.
-`misconfigured`: the address is none. `ours`: we called the SDK wrongly."""
+`misconfigured`: the address is none, or only points elsewhere. `ours`: we called the SDK wrongly."""
 
 _STATUS: Final[Mapping[int, Kind]] = {
     401: "credential",
@@ -137,7 +137,14 @@ class Failure(msgspec.Struct, frozen=True):
             hint = f"it asks to wait {self.retry_after_s:g} s"
         waits = {} if self.retry_after_s is None else {"retry_after_s": self.retry_after_s}
         kinds = {"misconfigured": Unprepared, "ours": Defect}
-        return kinds.get(self.kind, DependencyUnavailable)(detail, hint=self.hint or hint, coordinates=waits)
+        error = kinds.get(self.kind, DependencyUnavailable)(detail, hint=self.hint or hint, coordinates=waits)
+        error.quoted = "" if self._is_in_our_words else self.detail
+        return error
+
+    @property
+    def _is_in_our_words(self) -> bool:
+        """Whether `detail` is ours. A provider that refuses may quote the prompt: its caller sees that, no log does."""
+        return self.kind in ("unreachable", "broken-stream", "ours") or (self.kind == "timeout" and bool(self.hint))
 
 
 def name_kind(status: int | None, *codes: str | None) -> Kind:
@@ -147,6 +154,8 @@ def name_kind(status: int | None, *codes: str | None) -> Kind:
             return _CODES[code]
     if status is None:
         return "overloaded"
+    if 300 <= status < 400:  # not followed: the key and the prompt would go wherever it points
+        return "misconfigured"
     return _STATUS.get(status, "overloaded" if status >= 500 else "refused")
 
 

@@ -38,6 +38,7 @@ from connectors.llm import (
 from connectors.llm.failures import Failure, codes_of, name_kind, read_delay
 from connectors.llm.prompts import Choosing, Image, Prompt, PromptMessage, Reasoning, Text, Tool, ToolCall, ToolResult
 from connectors.llm.sse import ServerEvent
+from connectors.secrets import Credential
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.settings import LlmSettings
 
@@ -271,18 +272,22 @@ class GeminiClient:
         base = (settings.base_url or BASE_URL).rstrip("/")
         self._url = f"{base}/v1beta/models/{quote(settings.model, safe='')}:streamGenerateContent?alt=sse"
         self._http = httpx.AsyncClient(
-            headers={"x-goog-api-key": settings.api_key.get_secret_value()},
             timeout=httpx.Timeout(settings.total_s, connect=settings.connect_s),
+            follow_redirects=False,
             limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_S_MAX),
         )
+
+    def use_key(self, key: str) -> None:
+        """Authenticate by `key` from now on."""
+        self._http.headers["x-goog-api-key"] = key
 
     async def close(self) -> None:
         await self._http.aclose()
 
     @asynccontextmanager
-    async def open(self, request: Mapping[str, Any]) -> AsyncIterator[_GeminiResponse]:
+    async def open(self, request: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncIterator[_GeminiResponse]:
         """Ask. Raises `GeminiStatusError` for what is no answer, and what httpx raises."""
-        async with self._http.stream("POST", self._url, json=request) as response:
+        async with self._http.stream("POST", self._url, json=request, headers=headers) as response:
             if response.status_code != httpx.codes.OK:
                 raise GeminiStatusError(response, await _read_refusal(response))
             yield _GeminiResponse(response)
@@ -305,11 +310,17 @@ class GeminiProvider(remote.RemoteProvider[GeminiClient]):
 
     name = "gemini"
 
-    def __init__(self, settings: LlmSettings, clock: Clock = SYSTEM_CLOCK) -> None:
-        super().__init__(GeminiClient(settings), GeminiStatusError, settings, clock)
+    def __init__(self, settings: LlmSettings, credential: Credential, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(GeminiClient(settings), GeminiStatusError, settings, credential, clock)
 
-    def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
-        return self._client.open(encode_request(prompt))
+    def _use_key(self, key: str) -> None:
+        self._client.use_key(key)
+
+    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
+        # New projects of paying customers keep what is asked, unless each request says no. Google's own servers take
+        # the field; those of Vertex do not.
+        kept: dict[str, Any] = {"store": False} if self._settings.asks_maker else {}
+        return self._client.open({**encode_request(prompt), **kept}, headers)
 
     def _new_decoder(self) -> GeminiDecoder:
         return GeminiDecoder()

@@ -8,7 +8,7 @@ was cut short has none. It does not send what it thinks; endpoints of others do,
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -33,6 +33,7 @@ from connectors.llm import (
 from connectors.llm.failures import Failure, name_kind
 from connectors.llm.prompts import Choosing, Form, Image, Prompt, PromptMessage, Text, Tool, ToolCall, ToolResult
 from connectors.llm.sse import ServerEvent
+from connectors.secrets import Credential
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.settings import LlmSettings
 
@@ -254,6 +255,14 @@ def encode_options(prompt: Prompt) -> dict[str, Any]:
     return options
 
 
+def encode_privacy(prompt: Prompt, settings: LlmSettings) -> dict[str, Any]:
+    """Who asks, as a pseudonym, and that nothing is kept. Other servers of the dialect may refuse a field that they do
+    not know, so they get the oldest one, and only when that is wished."""
+    if settings.asks_maker:
+        return {"store": False, **({"safety_identifier": prompt.user} if prompt.user else {})}
+    return {"user": prompt.user} if prompt.user and settings.send_user == "always" else {}
+
+
 def _encode_tool(tool: Tool) -> dict[str, Any]:
     parameters = msgspec.json.decode(tool.parameters)
     return {
@@ -294,25 +303,30 @@ class OpenAIProvider(remote.RemoteProvider[openai.AsyncOpenAI]):
 
     name = "openai"
 
-    def __init__(self, settings: LlmSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, settings: LlmSettings, credential: Credential, clock: Clock = SYSTEM_CLOCK) -> None:
         client = openai.AsyncOpenAI(
-            # The SDK refuses an empty key, servers without keys ignore it.
-            api_key=settings.api_key.get_secret_value() or "none",
+            api_key=remote.UNSET_KEY,
             base_url=settings.base_url or BASE_URL,
             max_retries=0,
             timeout=openai.Timeout(settings.total_s, connect=settings.connect_s),
             http_client=openai.DefaultAioHttpClient(limits=remote.LIMITS, follow_redirects=False),
         )
-        super().__init__(client, openai.APIStatusError, settings, clock)
+        super().__init__(client, openai.APIStatusError, settings, credential, clock)
 
-    def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
+    def _use_key(self, key: str) -> None:
+        # The SDK refuses an empty key, servers without keys ignore it.
+        self._client.api_key = key or remote.UNSET_KEY
+
+    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
         return self._client.chat.completions.with_streaming_response.create(
             model=self._settings.model,
             max_completion_tokens=prompt.output_tokens_max,
             messages=encode_messages(prompt),
             stream=True,
+            extra_headers=headers,
             stream_options={"include_usage": True},
             **encode_options(prompt),
+            **encode_privacy(prompt, self._settings),
         )
 
     def _new_decoder(self) -> OpenAIDecoder:

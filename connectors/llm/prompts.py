@@ -123,6 +123,8 @@ class Prompt(msgspec.Struct, frozen=True):
     sampling: Sampling = Sampling()
     needs_model: bool = False
     quoting: str = ""
+    user: str = ""
+    """A pseudonym of who asks, for providers that have a field for it; empty is none."""
 
     @property
     def size_bytes(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -24,9 +24,13 @@ from connectors.llm import CONTENT, Done, Event, Failed
 from connectors.llm.failures import Failure, read_exception
 from connectors.llm.prompts import Prompt
 from connectors.llm.sse import ServerEvent, SseDecoder
+from connectors.secrets import Credential
+from runtime import stages
 from runtime.clock import Clock
 from runtime.deadline import Deadline
+from runtime.errors import AdriaticError
 from runtime.settings import LlmSettings
+from runtime.stages import RequestStage
 
 TOKENS_MAX = 1_000_000_000
 """What one answer can have read or written. The largest models read some millions: who says more says nonsense, and
@@ -39,6 +43,8 @@ and who asks again soon finds a connection that is open."""
 REST_S_MAX = 0.05
 """How long the end of a response is waited for after the last event, so that its connection can be used again. It comes
 with the event, or it is not worth the wait."""
+UNSET_KEY = "none"
+"""What a client has before its first request, and for servers that want no key."""
 
 
 class AnswerDecoder(Protocol):
@@ -59,6 +65,20 @@ def break_off(provider: str, detail: str = "the answer ended in the middle") -> 
 def is_count(*counts: int) -> bool:
     """Whether these can be numbers of tokens."""
     return all(0 <= count <= TOKENS_MAX for count in counts)
+
+
+class _KeyUnread(Exception):
+    """The key is kept elsewhere, and could not be read. Nobody was asked."""
+
+    def __init__(self, reason: AdriaticError) -> None:
+        super().__init__(reason.detail)
+        self.reason = reason
+
+
+def _turn(stage: RequestStage, name: str) -> RequestStage:
+    """One part of a call is over, and the next begins."""
+    stage.end()
+    return stages.begin_part(name)
 
 
 class _Clocks:
@@ -108,8 +128,16 @@ class RemoteProvider(Generic[SomeSdk]):
 
     name: str
 
-    def __init__(self, client: SomeSdk, status_error: type[Exception], settings: LlmSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: SomeSdk,
+        status_error: type[Exception],
+        settings: LlmSettings,
+        credential: Credential,
+        clock: Clock,
+    ) -> None:
         self._client = client
+        self._credential = credential
         self._status_error = status_error
         self._settings = settings
         self._clock = clock
@@ -118,9 +146,13 @@ class RemoteProvider(Generic[SomeSdk]):
     async def close(self) -> None:
         await self._client.close()
 
-    def _open(self, prompt: Prompt) -> AbstractAsyncContextManager[Any]:
-        """The client's streamed response to a prompt, not yet asked for. Raises `msgspec.DecodeError` for a schema in
-        the prompt that is no JSON."""
+    def _use_key(self, key: str) -> None:
+        """Authenticate by `key` from the next request on."""
+        raise NotImplementedError
+
+    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
+        """The client's streamed response to a prompt, not yet asked for, with further headers. Raises
+        `msgspec.DecodeError` for a schema in the prompt that is no JSON."""
         raise NotImplementedError
 
     def _new_decoder(self) -> AnswerDecoder:
@@ -129,22 +161,26 @@ class RemoteProvider(Generic[SomeSdk]):
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
         """See `Provider`. The connection is closed, not drained, however this ends."""
         clocks, lines, decoder = _Clocks(self._settings, self._clock), SseDecoder(), self._new_decoder()
-        opened = False
+        opened, stage = False, stages.begin_part("http_connect")
         async with AsyncExitStack() as stack:
+            stack.callback(lambda: stage.end())
             try:
                 async with asyncio.timeout(clocks.left_s):
-                    response = await stack.enter_async_context(self._open(prompt))
-                opened = True
+                    response = await self._connect(stack, prompt, stages.tell(stage))
+                opened, stage = True, _turn(stage, "wait_for_first_token")
                 parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
                 while True:
                     async with asyncio.timeout(clocks.left_s):
                         part = await anext(parts, b"")
                     for event in (event for line in lines.feed(part) for event in decoder.decode(line)):
-                        clocks.begun = clocks.begun or isinstance(event, CONTENT)
+                        if not clocks.begun and isinstance(event, CONTENT):
+                            clocks.begun, stage = True, _turn(stage, "stream_tokens")
+                        if isinstance(event, Failed):
+                            yield self._hide_key(event.failure)
+                            return
                         yield event
                         if isinstance(event, Done):
                             await _read_rest(parts)
-                        if isinstance(event, Done | Failed):
                             return
                     if not part:
                         yield decoder.end()
@@ -153,11 +189,41 @@ class RemoteProvider(Generic[SomeSdk]):
                 failure = clocks.late()
             except Exception as error:
                 failure = self._read(error, opened)
-            yield Failed(failure)
+            stage.end(failed=True)
+            yield self._hide_key(failure)
+
+    async def _connect(self, stack: AsyncExitStack, prompt: Prompt, headers: Mapping[str, str]) -> Any:
+        """The response to a prompt. A key that is not taken is read again, and when there is another one by then, that
+        is tried, once: a key that was changed costs nobody an answer."""
+        key = await self._find_key()
+        self._use_key(key)
+        try:
+            return await stack.enter_async_context(self._open(prompt, headers))
+        except self._status_error as error:
+            if read_exception(error, self.name, self._status_error, self._clock).kind != "credential":
+                raise
+            if not await self._credential.renew(key):
+                raise
+        self._use_key(await self._find_key())
+        return await stack.enter_async_context(self._open(prompt, headers))
+
+    async def _find_key(self) -> str:
+        try:
+            return await self._credential.get()
+        except AdriaticError as error:
+            raise _KeyUnread(error) from error
+
+    def _hide_key(self, failure: Failure) -> Failed:
+        """The last event of a failure, without the key that the provider may have quoted."""
+        return Failed(msgspec.structs.replace(failure, detail=self._credential.hide(failure.detail)))
 
     def _read(self, error: Exception, opened: bool) -> Failure:
         if isinstance(error, msgspec.DecodeError) and not opened:
             return Failure("ours", self.name, f"a schema is no JSON: {error}"[:REASON_CHARS_MAX])
+        if isinstance(error, _KeyUnread):
+            return Failure(
+                "unreachable", self.name, f"its key cannot be read: {error.reason.detail}", error.reason.hint
+            )
         failure = read_exception(error, self.name, self._status_error, self._clock)
         # A connection that is lost while an answer comes was there, and the answer has not its end.
         lost = opened and failure.kind == "unreachable"

@@ -28,6 +28,7 @@ SETTING_READ = re.compile(r"os\.(?:getenv|environ\.(?:get|pop|setdefault|__getit
 PASS_ON = {
     "adriatic/stack/jvm.py": "names of the system's variables, for a JVM",
     "adriatic/stack/system.py": "names of the system's variables, for servers that are not ours",
+    "runtime/secret_references.py": "variables that a setting names, which keep a secret",
 }
 """Files that take variables out of the environment whose name is not on the spot: which."""
 

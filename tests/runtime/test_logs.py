@@ -68,6 +68,18 @@ def test_lines_of_libraries_have_the_same_form(capsys: pytest.CaptureFixture[str
     assert (line["message"], line["level"], line["service"]) == ("it is odd", "warning", "cdc")
 
 
+@pytest.mark.parametrize("level", ["INFO", "WARNING"])
+def test_a_library_that_somebody_turned_up_is_not_heard(
+    capsys: pytest.CaptureFixture[str], level: Literal["INFO", "WARNING"]
+) -> None:
+    configure(level)
+    library = logging.getLogger("some.library.with.prompts")
+    library.setLevel(logging.DEBUG)
+    library.debug("this is the prompt")
+    library.info("and this the answer")
+    assert lines(capsys) == []
+
+
 def test_an_exception_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure()
     try:

@@ -27,7 +27,7 @@ def test_no_label_grows_with_the_data(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in METRICS if METRICS[name]._type == "histogram"])
 def test_durations_are_in_seconds(name: str) -> None:
-    assert METRICS[name]._name.endswith(("_seconds", "_bytes"))
+    assert METRICS[name]._name.endswith(("_seconds", "_bytes", "_per_second"))
 
 
 OF_ALL_GROUPS = [

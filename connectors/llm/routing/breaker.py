@@ -49,7 +49,7 @@ FAILING: Final[frozenset[Kind]] = frozenset({"overloaded", "timeout", "unreachab
 OF_ACCOUNT: Final[frozenset[Kind]] = frozenset({"credential", "quota"})
 """What is wrong for every model of the same credential."""
 STANDING: Final[frozenset[Kind]] = frozenset({"credential", "not-found", "misconfigured"})
-"""What does not pass by itself: open until the settings change, which is until this process ends."""
+"""What does not pass by itself: open until another key is there, or this process ends."""
 
 
 class Permit:
@@ -186,6 +186,12 @@ class Breaker:
     def share(self, failure: Failure) -> None:
         """What went wrong lies with the account, and was met by another endpoint of it."""
         self.hear_failure(self._epoch, failure)
+
+    def renew(self) -> None:
+        """There is another key: what was said of the one before is void, and the endpoint is tried."""
+        if self._state == "open" and self._standing:
+            self._standing = False
+            self._turn("half-open")
 
     def end_probe(self, epoch: int) -> None:
         """A probe's place is free again."""

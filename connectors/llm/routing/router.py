@@ -12,32 +12,38 @@ import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from uuid import UUID
 
+import msgspec
+
 from connectors.llm import CONTENT, Event, Failed, Provider, build
 from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
+from connectors.llm.pseudonyms import Pseudonyms
 from connectors.llm.routing.breaker import OF_ACCOUNT, Breaker, Permit, State
 from connectors.llm.routing.retries import RetryBudget
 from connectors.llm.routing.routes import EndpointKey, RouteIdentity, RouteTable, RouteTarget, count_tokens
 from connectors.llm.routing.slots import EndpointSlots, SlotLease
+from connectors.secrets import Credential, SecretStore
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.deadline import Deadline
 from runtime.errors import AdriaticError, DependencyUnavailable
-from runtime.settings import LlmSettings
+from runtime.settings import LlmSettings, SecretSettings
 
+EventStream = AsyncGenerator[Event, None]
 _SHOWN: Mapping[State, int] = {"closed": 0, "half-open": 1, "open": 2}
 
 
 class Endpoint:
     """One that can be asked, with what protects it. `title` is that of the first target that has its key."""
 
-    def __init__(self, target: RouteTarget, clock: Clock, draw: Callable[[], float]) -> None:
+    def __init__(self, target: RouteTarget, clock: Clock, draw: Callable[[], float], credential: Credential) -> None:
         self.title = target.title
         self.settings = target.settings
-        self.provider: Provider = build(target.settings)
+        self.provider: Provider = build(target.settings, credential)
         state = metrics.LLM_BREAKER_STATE.labels(self.title)
         state.set(0)
         self.breaker = Breaker(clock, draw, lambda new: state.set(_SHOWN[new]))
+        credential.on_change(self.breaker.renew)
         in_flight = metrics.LLM_IN_FLIGHT.labels(self.title)
         depth = metrics.LLM_QUEUE_DEPTH.labels(self.title)
 
@@ -70,8 +76,11 @@ class EndpointCall:
         """Whether the answer is read on when nobody wants it any more, for an exact bill."""
         return self.target.settings.on_cancel == "drain"
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
-        """The provider's events. Each of them is to be shown to `hear`."""
+    def stream(self, prompt: Prompt, tenant_id: UUID | None = None, user_id: UUID | None = None) -> EventStream:
+        """The provider's events. Each of them is to be shown to `hear`. Of who asks, the provider sees a pseudonym."""
+        pseudonyms = self._router.pseudonyms
+        if pseudonyms and tenant_id and user_id:
+            prompt = msgspec.structs.replace(prompt, user=pseudonyms.name(tenant_id, user_id))
         return self.provider.stream(prompt)
 
     def hear(self, event: Event) -> None:
@@ -164,9 +173,19 @@ class Candidates:
 
 
 class LlmRouter:
-    """One per process. `draw` gives numbers from 0 up to 1."""
+    """One per process. `draw` gives numbers from 0 up to 1; `secrets` owns the keys; without `pseudonyms`, providers do
+    not hear who asks."""
 
-    def __init__(self, settings: LlmSettings, clock: Clock, draw: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        settings: LlmSettings,
+        clock: Clock,
+        draw: Callable[[], float] = random.random,
+        secrets: SecretStore | None = None,
+        pseudonyms: Pseudonyms | None = None,
+    ) -> None:
+        self.pseudonyms = pseudonyms
+        secrets = secrets or SecretStore(SecretSettings(), clock)
         self._clock = clock
         self._draw = draw
         self._table = RouteTable(settings)
@@ -177,7 +196,8 @@ class LlmRouter:
         self._endpoints: dict[EndpointKey, Endpoint] = {}
         for target in (*self._table.targets, self._quoting):
             if target.key not in self._endpoints:
-                self._endpoints[target.key] = Endpoint(target, clock, draw)
+                credential = secrets.credential(target.settings.api_key)
+                self._endpoints[target.key] = Endpoint(target, clock, draw, credential)
         self.budget = RetryBudget(clock)
 
     def check(self, model: str | None) -> None:

@@ -16,9 +16,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from adriatic.cli import chat_trace
 from adriatic.cli.chat import chat
 from api.chat.encoding import encode
 from api.chat.schemas import ChatEvent, Citations, DoneEvent, Source, Sources, Start, TextDelta, UsageSpent
+from api.chat.traces import AnswerTrace, StageTime
 from api.problems import Problem
 from api.search.schemas import Degraded, SearchFreshness
 from api.watermarks import UNKNOWN
@@ -56,6 +58,8 @@ class Server:
         self.body = b""
         self.hold = False
         self.asked: list[Any] = []
+        self.traces: list[AnswerTrace] = []
+        """What is answered to who asks for the times, one after the other; the last one stays."""
         self.sent = threading.Event()
         self.closed = threading.Event()
         server = self
@@ -72,6 +76,14 @@ class Server:
                     self.connection.settimeout(30)
                     self.connection.recv(1)
                     server.closed.set()
+
+            def do_GET(self) -> None:
+                server.asked.append(self.path)
+                body = msgspec.json.encode(server.traces.pop(0) if len(server.traces) > 1 else server.traces[0])
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
                 return
@@ -153,3 +165,52 @@ def test_ctrl_c_closes_the_connection(server: Server) -> None:
         assert server.closed.wait(PATIENCE_S)
         assert process.wait(PATIENCE_S) == 130
         assert "stopped" in process.stderr.read()
+
+
+def times(*, settled: bool) -> AnswerTrace:
+    """An answer that a provider began, with or without the end of its books."""
+    saves = StageTime("db_save_usage", "handle_chat_request", 900.0, 100.0 if settled else None, False)
+    return AnswerTrace(
+        ID,
+        "0af7651916cd43dd8448eb211c80319c",
+        settled,
+        [
+            StageTime("handle_chat_request", None, 0.0, 900.0, False),
+            StageTime("call_openai_api", "handle_chat_request", 100.0, 800.0, True),
+            StageTime("http_connect", "call_openai_api", 100.0, 50.04, False),
+            saves,
+        ],
+    )
+
+
+def test_a_trace_is_shown_when_the_answer_is_settled(server: Server) -> None:
+    server.body, server.traces = frames(START, SOURCES, *TEXT, *END), [times(settled=False), times(settled=True)]
+    result = ask(server, "--trace")
+    assert result.exit_code == 0, result.output
+    assert server.asked[1:] == [f"/v1/chat/answers/{ID}/trace"] * 2
+    assert "db_save_usage" not in result.stdout, "what is piped is the answer alone"
+    shown = [line.split() for line in click.unstyle(result.stderr).splitlines() if " ms " in line]
+    assert [line[:3] for line in shown] == [
+        ["handle_chat_request", "900.0", "ms"],
+        ["call_openai_api", "800.0", "ms"],
+        ["http_connect", "50.0", "ms"],
+        ["db_save_usage", "100.0", "ms"],
+    ]
+    assert shown[1][-1] == "failed"
+    assert "trace 0af7651916cd43dd8448eb211c80319c" in result.stderr
+    assert "    http_connect" in result.stderr, "a part is indented below its stage"
+
+
+def test_a_trace_that_is_not_whole_says_so(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_trace, "SETTLE_S_MAX", 0.1)
+    server.body, server.traces = frames(START, SOURCES, *TEXT, *END), [times(settled=False)]
+    result = ask(server, "--trace")
+    assert result.exit_code == 0, result.output
+    assert "not settled" in result.stderr
+    assert "…" in next(line for line in result.stderr.splitlines() if "db_save_usage" in line)
+
+
+def test_a_trace_is_one_more_line_of_json(server: Server) -> None:
+    server.body, server.traces = frames(START, SOURCES, *TEXT, *END), [times(settled=True)]
+    last = msgspec.json.decode(ask(server, "--trace", "--json").stdout.splitlines()[-1])
+    assert (last["event"], last["data"]["stages"][0]["name"]) == ("trace", "handle_chat_request")
