@@ -372,6 +372,96 @@ GRANT SELECT ON TABLE app.answers TO adriatic_cdc;
 GRANT SELECT ON TABLE app.answers TO adriatic_search;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.answers TO adriatic_api;
 
+CREATE TABLE app.api_key_secrets (
+    tenant_id uuid NOT NULL,
+    key_id text NOT NULL,
+    secret_hash bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    good_until timestamp with time zone NOT NULL,
+    last_used_at timestamp with time zone,
+    CONSTRAINT api_key_secrets_secret_hash_check CHECK ((length(secret_hash) = 32))
+);
+
+ALTER TABLE ONLY app.api_key_secrets FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.api_key_secrets
+    ADD CONSTRAINT api_key_secrets_pkey PRIMARY KEY (tenant_id, key_id, secret_hash);
+
+ALTER TABLE ONLY app.api_key_secrets
+    ADD CONSTRAINT api_key_secrets_tenant_id_key_id_fkey FOREIGN KEY (tenant_id, key_id) REFERENCES app.api_keys(tenant_id, key_id);
+
+ALTER TABLE app.api_key_secrets ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.api_key_secrets FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.api_key_secrets TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.api_key_secrets TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.api_key_secrets TO adriatic_flows;
+GRANT SELECT ON TABLE app.api_key_secrets TO adriatic_cdc;
+GRANT SELECT ON TABLE app.api_key_secrets TO adriatic_search;
+GRANT SELECT,INSERT,DELETE ON TABLE app.api_key_secrets TO adriatic_api;
+
+GRANT UPDATE(good_until) ON TABLE app.api_key_secrets TO adriatic_api;
+
+GRANT UPDATE(last_used_at) ON TABLE app.api_key_secrets TO adriatic_api;
+
+CREATE TABLE app.api_keys (
+    tenant_id uuid NOT NULL,
+    key_id text NOT NULL,
+    user_id uuid NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    days integer NOT NULL,
+    created_by uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    revoked_by uuid,
+    CONSTRAINT api_keys_check CHECK (((revoked_at IS NULL) = (revoked_by IS NULL))),
+    CONSTRAINT api_keys_days_check CHECK (((days >= 1) AND (days <= 366))),
+    CONSTRAINT api_keys_key_id_check CHECK (((length(key_id) >= 1) AND (length(key_id) <= 255))),
+    CONSTRAINT api_keys_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT api_keys_scopes_check CHECK (((cardinality(scopes) > 0) AND (scopes <@ ARRAY['read'::text, 'write'::text, 'chat'::text, 'ingest'::text, 'admin'::text])))
+);
+
+ALTER TABLE ONLY app.api_keys FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (tenant_id, key_id);
+
+ALTER TABLE ONLY app.api_keys
+    ADD CONSTRAINT api_keys_tenant_id_created_by_fkey FOREIGN KEY (tenant_id, created_by) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE ONLY app.api_keys
+    ADD CONSTRAINT api_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE ONLY app.api_keys
+    ADD CONSTRAINT api_keys_tenant_id_revoked_by_fkey FOREIGN KEY (tenant_id, revoked_by) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE ONLY app.api_keys
+    ADD CONSTRAINT api_keys_tenant_id_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE app.api_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.api_keys FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.api_keys TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.api_keys TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.api_keys TO adriatic_flows;
+GRANT SELECT ON TABLE app.api_keys TO adriatic_cdc;
+GRANT SELECT ON TABLE app.api_keys TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.api_keys TO adriatic_api;
+
+GRANT UPDATE(last_used_at) ON TABLE app.api_keys TO adriatic_api;
+
+GRANT UPDATE(revoked_at) ON TABLE app.api_keys TO adriatic_api;
+
+GRANT UPDATE(revoked_by) ON TABLE app.api_keys TO adriatic_api;
+
 CREATE TABLE app.attempts (
     tenant_id uuid NOT NULL,
     attempt_id uuid NOT NULL,
@@ -424,6 +514,68 @@ GRANT SELECT,INSERT,DELETE ON TABLE app.attempts TO adriatic_api;
 
 GRANT UPDATE(process_id) ON TABLE app.attempts TO adriatic_flows;
 GRANT UPDATE(process_id) ON TABLE app.attempts TO adriatic_api;
+
+CREATE FUNCTION app.begin_attempt(tenant uuid, attempt uuid, process uuid, session uuid, asker uuid, credential text, provider text, model text, input_bytes bigint, output_tokens_max bigint, price text, cost_read bigint, cost_max bigint, is_free boolean, amount bigint, limits jsonb, streams_max bigint, answer uuid, question text) RETURNS TABLE(uses jsonb, is_bound boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'auto'
+    AS $$
+declare
+    running bigint;
+    bound record;
+begin
+    perform set_config('app.tenant_id', tenant::text, true);
+    uses := '[]';
+    is_bound := false;
+    if attempt is not null then
+        insert into app.attempts (
+            tenant_id, attempt_id, process_id, session_id, user_id, key_id, provider, model, input_bytes, output_tokens_max, price_id,
+            cost_read_micro_usd, cost_max_micro_usd, begun_at
+        ) values (
+            tenant, attempt, process, session, asker, credential, provider, model, input_bytes, output_tokens_max, price, cost_read,
+            cost_max, now()
+        ) on conflict (tenant_id, attempt_id) do nothing;
+        if not found then
+            is_bound := exists (select from app.leases l where l.tenant_id = tenant and l.attempt_id = attempt);
+            return next;
+            return;
+        end if;
+    end if;
+    if limits is not null then
+        select coalesce(jsonb_agg(to_jsonb(u)), '[]') into uses
+        from app.count_question(asker, array(select distinct l ->> 'subject' from jsonb_array_elements(limits) l)) u;
+        if exists (
+            select
+            from jsonb_to_recordset(limits) as l (subject text, unit text, time_window text, most bigint)
+            join jsonb_to_recordset(uses) as u (subject text, unit text, time_window text, used bigint)
+                using (subject, unit, time_window)
+            where u.used > l.most or (l.unit = 'tokens' and u.used = l.most)
+        ) then
+            raise exception using errcode = 'AT001', message = 'a limit is used up', detail = uses::text;
+        end if;
+        if streams_max > 0 then
+            select count(*) into running from app.attempts a
+            where a.tenant_id = tenant and a.user_id = asker and a.attempt_id is distinct from attempt;
+            if running >= streams_max then
+                raise exception using errcode = 'AT002', message = 'too many answers at once', detail = running::text;
+            end if;
+        end if;
+    end if;
+    if attempt is not null and not is_free then
+        select * into bound from app.reserve(attempt, amount);
+        if bound.is_refused then
+            raise exception using errcode = 'AT003', message = 'a budget has too little', detail = to_jsonb(bound)::text;
+        end if;
+        is_bound := bound.is_refused is not null;
+    end if;
+    if answer is not null then
+        insert into app.answers (tenant_id, answer_id, user_id, session_id, process_id, question, begun_at)
+        values (tenant, answer, asker, session, process, question, now())
+        on conflict (tenant_id, answer_id) do nothing;
+    end if;
+    return next;
+end
+$$;
 
 CREATE FUNCTION app.budget_covers(level text, subject text, user_id uuid, key_id text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -619,6 +771,66 @@ GRANT SELECT,DELETE ON TABLE app.cached_answers TO adriatic_flows;
 GRANT SELECT ON TABLE app.cached_answers TO adriatic_cdc;
 GRANT SELECT ON TABLE app.cached_answers TO adriatic_search;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.cached_answers TO adriatic_api;
+
+CREATE FUNCTION app.count_question(asker uuid, subjects text[]) RETURNS TABLE(subject text, unit text, time_window text, used bigint, left_s double precision)
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ WITH wanted AS (
+          SELECT t.time_window,
+                 CASE t.time_window
+                     WHEN 'minute'::text THEN date_trunc('minute'::text, now(), 'UTC'::text)
+                     ELSE u.created_at
+                 END AS window_start
+            FROM (app.users u
+              CROSS JOIN unnest(ARRAY['first-day'::text, 'minute'::text]) t(time_window))
+           WHERE ((u.tenant_id = app.current_tenant()) AND (u.user_id = count_question.asker) AND ((t.time_window = 'minute'::text) OR ((u.created_at > (now() - '1 day'::interval)) AND (NOT starts_with(u.subject, 'api-key:'::text)))))
+         ), taken AS (
+          INSERT INTO app.limit_uses AS u (tenant_id, subject, unit, time_window, window_start, used)  SELECT app.current_tenant() AS current_tenant,
+                     ('user:'::text || count_question.asker),
+                     'requests',
+                     w.time_window,
+                     w.window_start,
+                     1
+                    FROM wanted w
+                   ORDER BY w.time_window ON CONFLICT(tenant_id, subject, unit, time_window) DO UPDATE SET used = (excluded.used +
+                 CASE
+                     WHEN (u.window_start = excluded.window_start) THEN u.used
+                     ELSE (0)::bigint
+                 END), window_start = excluded.window_start
+           RETURNING u.subject,
+             u.unit,
+             u.time_window,
+             u.used,
+             u.window_start
+         ), found AS (
+          SELECT t.subject,
+             t.unit,
+             t.time_window,
+             t.used,
+             t.window_start
+            FROM taken t
+         UNION ALL
+          SELECT u.subject,
+             u.unit,
+             u.time_window,
+             u.used,
+             u.window_start
+            FROM app.limit_uses u
+           WHERE ((u.tenant_id = app.current_tenant()) AND (u.unit = 'tokens'::text) AND (u.subject = ANY (count_question.subjects)) AND (u.window_start = date_trunc(u.time_window, now(), 'UTC'::text)))
+         )
+  SELECT f.subject,
+     f.unit,
+     f.time_window,
+     f.used,
+     EXTRACT(epoch FROM ((f.window_start +
+         CASE f.time_window
+             WHEN 'minute'::text THEN '00:01:00'::interval
+             WHEN 'month'::text THEN '1 mon'::interval
+             ELSE '1 day'::interval
+         END) - now())) AS "extract"
+    FROM found f;
+END;
 
 CREATE FUNCTION app.count_used_tokens() RETURNS trigger
     LANGUAGE plpgsql
@@ -1525,6 +1737,37 @@ begin
     left_micro_usd := remaining;
     resets_at := app.window_end(tightest.period, tightest.begins);
     return next;
+end
+$$;
+
+CREATE FUNCTION app.reserve_more(tenant uuid, attempt uuid, amount bigint) RETURNS TABLE(budget_id uuid, level text, period text, limit_micro_usd bigint, unspent_micro_usd bigint, left_micro_usd bigint, resets_at timestamp with time zone, is_refused boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'auto'
+    AS $$
+begin
+    perform set_config('app.tenant_id', tenant::text, true);
+    return query select * from app.reserve(attempt, amount);
+end
+$$;
+
+CREATE FUNCTION app.settle_attempt(tenant uuid, attempt uuid, session uuid, asker uuid, credential text, provider text, model text, input_uncached bigint, cache_read bigint, cache_write_5m bigint, cache_write_1h bigint, output_visible bigint, reasoning bigint, price text, cost bigint, unseen_cost_max bigint, usage_source text, unseen_tokens_max bigint, outcome text, code text, first_token_ms integer, started_at timestamp with time zone, finished_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'auto'
+    AS $$
+begin
+    perform set_config('app.tenant_id', tenant::text, true);
+    delete from app.attempts a where a.tenant_id = tenant and a.attempt_id = attempt;
+    insert into app.usage_events (
+        tenant_id, attempt_id, session_id, user_id, key_id, provider, model, input_uncached, cache_read, cache_write_5m, cache_write_1h,
+        output_visible, reasoning, price_id, cost_micro_usd, unseen_cost_max_micro_usd, usage_source, unseen_tokens_max, outcome, code,
+        first_token_ms, started_at, finished_at
+    ) values (
+        tenant, attempt, session, asker, credential, provider, model, input_uncached, cache_read, cache_write_5m, cache_write_1h,
+        output_visible, reasoning, price, cost, unseen_cost_max, usage_source, unseen_tokens_max, outcome, code, first_token_ms,
+        started_at, finished_at
+    ) on conflict (tenant_id, attempt_id) do nothing;
 end
 $$;
 
