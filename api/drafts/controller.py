@@ -18,6 +18,7 @@ from litestar.params import PathParameter
 from api.adrs import examples, preconditions
 from api.adrs.controller import actor
 from api.adrs.schemas import Adr
+from api.auth.roles import NEEDS_CHAT
 from api.auth.users import Principal
 from api.chat import encoding, resuming
 from api.chat.answers import Answer
@@ -48,6 +49,7 @@ class DraftController(Controller):
 
     path = "/v1/drafts"
     tags = ("drafts",)
+    opt = NEEDS_CHAT
 
     @post(
         "/stream",
@@ -117,6 +119,7 @@ class DraftController(Controller):
         examples.ADR | {"version": 4, "message": "Drafted by a-model"},
         "The ADR: a new one, or one with a new version.",
         errors=(404, 409, 410, 413, 415),
+        opt={"scope": "write"},
     )
     async def accept_draft(
         self,
@@ -140,6 +143,7 @@ class SuggestionController(Controller):
 
     path = "/v1/adrs/{adr_id:uuid}/suggestions"
     tags = ("drafts",)
+    opt = NEEDS_CHAT
 
     @post("/", "Suggest title, tags and related ADRs", SUGGESTED, "What could be set.", errors=ERRORS)
     async def suggest_metadata(

@@ -17,6 +17,7 @@ from litestar.di import NamedDependency
 from litestar.params import PathParameter, QueryParameter
 
 from api import paging
+from api.auth.roles import NEEDS_ADMIN
 from api.routes import By, Db, body, delete, get, post, put
 from api.spend import alerts, explaining, overrides, switch
 from api.spend.alerts import AlertPage
@@ -153,7 +154,14 @@ class SpendController(Controller):
         """When the database does not answer it is 503: nobody knows then, and nobody begins to spend either."""
         return await switch.read(database, principal.tenant_id)
 
-    @put("/switch", "Stop or resume spending", _SWITCH, "The switch as it is now.", errors=(404, 409, 413, 415))
+    @put(
+        "/switch",
+        "Stop or resume spending",
+        _SWITCH,
+        "The switch as it is now.",
+        errors=(404, 409, 413, 415),
+        opt=NEEDS_ADMIN,
+    )
     async def set_switch(
         self, database: Db, principal: By, data: Annotated[SwitchChange, body("Stop a credential", _CHANGE)]
     ) -> SwitchState:
@@ -182,6 +190,7 @@ class SpendController(Controller):
         "The override, in force.",
         status=201,
         errors=(404, 409, 413, 415),
+        opt=NEEDS_ADMIN,
     )
     async def make_override(
         self,
@@ -202,6 +211,7 @@ class SpendController(Controller):
         "The override, which counts no longer.",
         status=200,
         errors=(404,),
+        opt=NEEDS_ADMIN,
     )
     async def end_override(
         self,
@@ -224,7 +234,13 @@ class SpendController(Controller):
         """There is one for each budget, window and threshold: 70, 85, 95 and 110 %."""
         return await alerts.read(database, principal.tenant_id, limit, cursor)
 
-    @get("/explanation", "Explain what was spent", _EXPLANATION, "Counters, ledger and aggregates, compared.")
+    @get(
+        "/explanation",
+        "Explain what was spent",
+        _EXPLANATION,
+        "Counters, ledger and aggregates, compared.",
+        opt=NEEDS_ADMIN,
+    )
     async def explain_spending(
         self,
         database: Db,
@@ -244,6 +260,7 @@ class SpendController(Controller):
         {"items": [_ATTEMPT]},
         "Its attempts, each with its tokens, its price and the budgets that it counts in.",
         errors=(404,),
+        opt=NEEDS_ADMIN,
     )
     async def explain_request(
         self,

@@ -216,19 +216,9 @@ def fit_spending(operation: str, furniture: Furniture) -> dict[str, Any]:
     return {"level": "key", "subject": "batch"} if operation in ("setBudget", "setSwitch") else {}
 
 
-def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) -> None:
-    """Give a request that fits the document the ids, cursors and positions of things that are there."""
-    meta = case.meta
-    operation = case.operation.definition.raw.get("operationId", "")
-    if case.operation.label == LIVE:
-        case.headers["Authorization"] = f"Bearer {stream_token()}"
-    if "If-Match" not in (case.headers or {}):
-        for given in (case.query, case.body):
-            if isinstance(given, dict):
-                given.pop("expected_version", None)  # it may stand in the place of the header
-    if meta is None or meta.generation.mode.is_negative:
-        return
-    found: dict[str, Callable[[], str]] = {
+def name_things(operation: str, furniture: Furniture) -> dict[str, Callable[[], str]]:
+    """What stands in the paths of requests, by the parameter's name."""
+    return {
         "adr_id": lambda: (
             furniture.deleted_adr() if operation == "restoreAdr" else furniture.once("adr", furniture.adr)
         ),
@@ -251,6 +241,21 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         "view": lambda: "entity_counts",
         "model": lambda: "adriatic",
     }
+
+
+def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) -> None:
+    """Give a request that fits the document the ids, cursors and positions of things that are there."""
+    meta = case.meta
+    operation = case.operation.definition.raw.get("operationId", "")
+    if case.operation.label == LIVE:
+        case.headers["Authorization"] = f"Bearer {stream_token()}"
+    if "If-Match" not in (case.headers or {}):
+        for given in (case.query, case.body):
+            if isinstance(given, dict):
+                given.pop("expected_version", None)  # it may stand in the place of the header
+    if meta is None or meta.generation.mode.is_negative:
+        return
+    found = name_things(operation, furniture)
     for name in case.path_parameters or {}:
         if name in found:
             case.path_parameters[name] = found[name]()

@@ -16,6 +16,7 @@ from litestar.di import NamedDependency
 from litestar.params import PathParameter, QueryParameter
 from litestar.response import Stream
 
+from api.auth.roles import NEEDS_CHAT
 from api.auth.users import Principal
 from api.chat import conversations, encoding, resuming
 from api.chat.dialects import examples, failures, openai_responses
@@ -67,6 +68,7 @@ class KeptResponseController(Controller):
 
     path = "/v1/responses"
     tags = ("dialects",)
+    opt = NEEDS_CHAT
     exception_handlers = failures.handlers(to_openai)
 
     @get(

@@ -17,6 +17,8 @@ from runtime.clock import ManualClock
 from runtime.errors import Unauthenticated
 from schemas.keys import ApiKeySecret, new_key_id
 from tests.api.world import Caller, World
+from tests.databases import ask
+from tests.patience import soon
 
 pytestmark = pytest.mark.stack
 
@@ -70,14 +72,15 @@ async def test_a_key_acts_for_its_tenant_as_a_user_of_its_own(tenant: Caller) ->
 async def test_what_it_asks_is_counted_as_the_keys(tenant: Caller, world: World) -> None:
     shown = await make(tenant, "chat")
     assert (await holder(tenant, shown).post("/v1/chat/stream", {"question": "Why?"})).status_code == 200
-    async with world.admin() as admin:
-        row = await admin.fetchrow(
-            "select e.key_id, u.subject from app.usage_events e join app.users u using (tenant_id, user_id) "
-            "where tenant_id = $1",
-            tenant.tenant_id,
-        )
+    statement = (
+        "select e.key_id, u.subject from app.usage_events e join app.users u using (tenant_id, user_id) "
+        "where tenant_id = %s"
+    )
+    dsn = world.settings.postgres.dsn("admin")
+    # It is settled after the answer has come.
+    await soon(lambda: ask(dsn, statement, tenant.tenant_id), "its row is in the ledger")
     key_id = shown["api_key"]["key_id"]
-    assert (row["key_id"], row["subject"]) == (key_id, f"api-key:{key_id}")
+    assert ask(dsn, statement, tenant.tenant_id) == [(key_id, f"api-key:{key_id}")]
 
 
 async def test_it_is_sent_as_clients_of_anthropic_send_it(tenant: Caller) -> None:
