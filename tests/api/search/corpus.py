@@ -198,7 +198,8 @@ class Corpus:
         self.connection.execute(
             "insert into mv.watermarks (view, topic, partition, lsn, source_at) "
             "select 'search.words', topic, p, '0/1A2B3C8', %s from generate_series(0, 7) p, "
-            "unnest(array['adriatic.app.adr_versions', 'adriatic.app.document_versions']) topic",
+            "unnest(array['adriatic.app.adr_versions', 'adriatic.app.document_versions']) topic "
+            "on conflict (view, topic, partition) do update set source_at = excluded.source_at",
             [at],
         )
 

@@ -123,8 +123,9 @@ def tenant(corpus: Corpus) -> UUID:
     return tenant_id
 
 
-async def test_a_hit_has_all_that_is_shown_of_it(fresh_database: Settings, tenant: UUID) -> None:
+async def test_a_hit_has_all_that_is_shown_of_it(fresh_database: Settings, corpus: Corpus, tenant: UUID) -> None:
     async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        corpus.watermark(datetime.now(UTC))  # the corpus may be older than what is fresh by now
         answer = await client.post(q="dual write", mode="hybrid", limit=2)
     body = answer.json()
     hit = body["hits"][0]
