@@ -107,8 +107,9 @@ async def read(
     database: Database, keeper: AnswerKeeper, principal: Principal, answer_id: UUID
 ) -> tuple[KeptAnswer, list[StoredEvent]]:
     """An answer of this user, and what there is of it, as far as this process knows. Raises `NotFound`."""
-    kept = await find(database, principal, answer_id)
+    # Before its row is read: an answer is forgotten here when its row has all of it.
     here = keeper.find(principal.tenant_id, principal.user_id, answer_id)
+    kept = await find(database, principal, answer_id)
     if here is not None and (here.begun or not here.ended):
         return kept, [store(event) for event in here.all_since(0)]
     async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:

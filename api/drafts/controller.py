@@ -6,6 +6,7 @@ budgets, the ledger, going on after a cut, stopping.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from typing import Annotated, Any
 from uuid import UUID
@@ -42,6 +43,12 @@ ERRORS = (404, 409, 410, 413, 415, 429)
 Embed = NamedDependency[QueryEmbedder]
 Supervise = NamedDependency[AnswerSupervisor]
 Set = NamedDependency[Settings]
+
+
+LOOK_S = 0.1
+ENDING_LOOKS = 20
+"""How often it is looked whether a draft that is to be accepted has ended: two seconds. What is written longer is not
+to be accepted yet."""
 
 
 class DraftController(Controller):
@@ -133,7 +140,7 @@ class DraftController(Controller):
         """The version that the draft was made from must still be the newest, else it is 409 with `current_version`, and
         nothing has changed. Accepting again changes nothing, and answers with the ADR. Numbers of sources in the text
         become their names."""
-        draft = await _read(database, principal, supervisor, draft_id)
+        draft = await _read_ended(database, principal, supervisor, draft_id)
         adr = await accepting.accept(database, principal, draft, data, actor(principal), settings.api.adr_bytes_max)
         return Response(adr, headers={"etag": preconditions.etag(adr), "location": f"/v1/adrs/{adr.adr_id}"})
 
@@ -201,10 +208,23 @@ async def _note(
 
 
 async def _read(database: Database, principal: Principal, supervisor: AnswerSupervisor, draft_id: UUID) -> AdrDraft:
-    row, kept = await store.find(database, principal, draft_id)
+    # Before its row is read: an answer is forgotten here when its row has all of it.
     here = supervisor.keeper.find(principal.tenant_id, principal.user_id, draft_id)
+    row, kept = await store.find(database, principal, draft_id)
     if here is not None:
         return store.view(draft_id, row, map(encoding.store, here.all_since(0)), ended=here.ended)
     async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
         events = await resuming.read_events(connection, principal.tenant_id, draft_id)
     return store.view(draft_id, row, events, ended=kept.ended_at is not None)
+
+
+async def _read_ended(
+    database: Database, principal: Principal, supervisor: AnswerSupervisor, draft_id: UUID
+) -> AdrDraft:
+    """The draft, which ends now or a moment ago: another process sees its end when it is written down."""
+    for _ in range(ENDING_LOOKS):
+        draft = await _read(database, principal, supervisor, draft_id)
+        if draft.state != "running":
+            break
+        await asyncio.sleep(LOOK_S)
+    return draft

@@ -59,6 +59,10 @@ LIVE: Final = "GET /v1/live/{view}"
 TEXT: Final = "# Use a ledger\n\n## Status\n\nAccepted\n\nSupersedes [ADR-1](0001-a.md)\n"
 
 
+NOTHING_INVALID = "Invalid component: positive test case"
+"""What the tool says of a request that was to be one that does not fit, and in which it then changed nothing."""
+
+
 @dataclass
 class Account:
     """What was asked, and what was wrong."""
@@ -83,6 +87,8 @@ class Account:
                 self.checks += 1
                 if check.status == Status.FAILURE and check.failure_info is not None:
                     failure = check.failure_info.failure
+                    if NOTHING_INVALID in failure.message:
+                        continue
                     body = found.response.text[:1000] if found is not None and found.response is not None else ""
                     told = f"{label}: {check.name}: {failure.title}\n{failure.message}\n{body}"
                     self.faults.setdefault(
@@ -216,6 +222,17 @@ def fit_spending(operation: str, furniture: Furniture) -> dict[str, Any]:
     return {"level": "key", "subject": "batch"} if operation in ("setBudget", "setSwitch") else {}
 
 
+def without_nul(value: Any) -> Any:
+    """The same JSON without U+0000."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [without_nul(each) for each in value]
+    if isinstance(value, dict):
+        return {without_nul(name): without_nul(each) for name, each in value.items()}
+    return value
+
+
 def name_things(operation: str, furniture: Furniture) -> dict[str, Callable[[], str]]:
     """What stands in the paths of requests, by the parameter's name."""
     return {
@@ -287,8 +304,9 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
     if operation in ("createDraft", "streamDraft") and isinstance(case.body, dict) and case.body.get("adr_id"):
         case.body |= {"adr_id": furniture.once("adr", furniture.adr), "version": 1}
     if isinstance(case.body, dict):
-        if "tools" in case.body and "\\u0000" in json.dumps(case.body["tools"]):
-            del case.body["tools"]  # names within a schema have no pattern
+        case.body = without_nul(case.body)  # names within a schema, and what a tool is given, have no pattern
+        if case.body.get("background"):
+            case.body |= {"stream": True, "store": True}
         if "model" in case.body and furniture.chance.randrange(2):
             case.body["model"] = "adriatic"  # others are not found
         case.body.pop("expected_version", None)

@@ -26,7 +26,6 @@ from api.chat.supervisor import AnswerSupervisor
 from api.db import Database
 from api.edge import HEAD_STATE
 from api.problems import Problem
-from api.requests import refuse
 from api.routes import By, Db, delete, get, post
 from api.sse import HEADERS, MEDIA_TYPE
 from runtime.deadline import Deadline
@@ -90,24 +89,20 @@ class KeptResponseController(Controller):
         response_id: ResponseId,
         stream: Annotated[bool, QueryParameter(description="Server-sent events.")] = False,
         starting_after: Annotated[
-            int | None,
-            QueryParameter(ge=0, le=EVENTS_MAX, description="The `sequence_number` of the last event that was seen."),
-        ] = None,
+            int,
+            QueryParameter(ge=-1, le=EVENTS_MAX, description="For a stream: the last `sequence_number` that was seen."),
+        ] = -1,
     ) -> Response[Any]:
         """The same events with the same numbers as when it was asked for, whichever process writes it, and after it has
         ended too."""
         answer_id = read_id(response_id)
         if not stream:
-            if starting_after is not None:
-                fault = ("starting_after", "is for streams")
-                raise refuse("starting_after is for streams", "send stream=true with it", "query", fault)
             return Response(await _show(database, supervisor.keeper, principal, answer_id))
         kept = await resuming.find(database, principal, answer_id)
         if request.scope["state"].get(HEAD_STATE):
             return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
         cursor = resuming.open_cursor(request, database, supervisor.keeper, principal, kept, -1)
-        after = -1 if starting_after is None else starting_after
-        encoder = openai_responses.ResponseEncoder(answer_id, stores=True, after=after)
+        encoder = openai_responses.ResponseEncoder(answer_id, stores=True, after=starting_after)
         return Stream(encoding.frames(cursor, encoder.encode), media_type=MEDIA_TYPE, headers=HEADERS)
 
     @post(
@@ -162,7 +157,7 @@ def read_id(response_id: str) -> UUID:
 
 
 async def _show(database: Database, keeper: AnswerKeeper, principal: Principal, answer_id: UUID) -> ResponseObject:
-    kept, stored = await resuming.read(database, keeper, principal, answer_id)
     here = keeper.find(principal.tenant_id, principal.user_id, answer_id)
+    kept, stored = await resuming.read(database, keeper, principal, answer_id)
     ended = kept.ended_at is not None or (here is not None and here.ended)
     return openai_responses.show([encoding.restore(event) for event in stored], answer_id, ended=ended)
