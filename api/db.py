@@ -163,39 +163,21 @@ class Database:
         """A connection in a transaction of one tenant. asyncpg's own exceptions pass through.
 
         `committed` is called with it after the commit, when it must not raise any more.
-
-        Connections that died while nobody used them (a restarted server, a firewall) show that at their first
-        statement; nothing is done by then, so the next connection is taken instead of failing the caller.
         """
-        assert self._pool is not None, "used before `open` or after `close`"
         assert isinstance(tenant_id, UUID), "it becomes a part of a statement"
-        deadline = Deadline.after(ACQUIRE_S_MAX)
-        for tries_left in range(self._connections_max, -1, -1):
-            connection = await self._pool.acquire(timeout=deadline.left_s)
+        connection, _ = await self._ask_first(lambda fresh: fresh.execute(_BEGIN[read_only] % tenant_id))
+        try:
             try:
-                try:
-                    await connection.execute(_BEGIN[read_only] % tenant_id)
-                except _DIED:
-                    connection.terminate()
-                    if tries_left == 0 or deadline.passed:
-                        raise
-                    continue
-                except BaseException:
-                    # A caller who left in the middle of a statement: the connection's state is nobody's business.
-                    connection.terminate()
-                    raise
-                try:
-                    yield connection
-                except BaseException:
-                    if not connection.is_closed():
-                        await connection.execute("rollback")
-                    raise
-                await connection.execute("commit")
-                if committed:
-                    await committed(connection)
-                return
-            finally:
-                await self._pool.release(connection)
+                yield connection
+            except BaseException:
+                if not connection.is_closed():
+                    await connection.execute("rollback")
+                raise
+            await connection.execute("commit")
+            if committed:
+                await committed(connection)
+        finally:
+            await self._pool.release(connection)
 
     async def call(self, statement: str, *values: Any) -> Any:
         """The first row of one statement that is a transaction by itself, and says by itself whose rows it writes: one
@@ -203,23 +185,36 @@ class Database:
 
         Raises `CallRefused` for what the statement itself refuses.
         """
+        with translate_for_caller():
+            try:
+                connection, row = await self._ask_first(lambda fresh: fresh.fetchrow(statement, *values))
+            except asyncpg.PostgresError as error:
+                if str(error.sqlstate).startswith(REFUSED):
+                    raise CallRefused(str(error.sqlstate), error.detail or "") from None
+                raise
+            await self._pool.release(connection)
+            return row
+
+    async def _ask_first(self, ask: Callable[[Connection], Awaitable[Any]]) -> tuple[Connection, Any]:
+        """A connection, and what it answers to the first question. Whoever gets it releases it.
+
+        Connections that died while nobody used them (a restarted server, a firewall) show that at their first
+        statement; as a rule nothing is done by then, so the next connection is asked instead of failing the caller.
+        """
         assert self._pool is not None, "used before `open` or after `close`"
         deadline = Deadline.after(ACQUIRE_S_MAX)
-        with translate_for_caller():
-            for tries_left in range(self._connections_max, -1, -1):
-                connection = await self._pool.acquire(timeout=deadline.left_s)
-                try:
-                    return await connection.fetchrow(statement, *values)
-                except _DIED:
+        for tries_left in range(self._connections_max, -1, -1):
+            connection = await self._pool.acquire(timeout=deadline.left_s)
+            try:
+                return connection, await ask(connection)
+            except BaseException as error:
+                died = isinstance(error, _DIED)
+                if died or not isinstance(error, asyncpg.PostgresError):
+                    # Also for a caller who left in the middle: the connection's state is nobody's business.
                     connection.terminate()
-                    if tries_left == 0 or deadline.passed:
-                        raise
-                except asyncpg.PostgresError as error:
-                    if str(error.sqlstate).startswith(REFUSED):
-                        raise CallRefused(str(error.sqlstate), error.detail or "") from None
+                await self._pool.release(connection)
+                if not died or tries_left == 0 or deadline.passed:
                     raise
-                finally:
-                    await self._pool.release(connection)
         raise AssertionError("the last try returns or raises")
 
     def single(self) -> AbstractAsyncContextManager[Connection]:

@@ -8,17 +8,16 @@ broker: an alert that money runs out must not wait for one.
 
 from __future__ import annotations
 
-import threading
-
 from connectors.alerting import channels_of
 from connectors.postgres import spend
 from connectors.postgres.sink import TransactionalSink
 from connectors.postgres.spend import ClaimedDelivery
 from runtime import metrics
 from runtime.errors import AdriaticError, DependencyUnavailable, OperatingError
-from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
 from runtime.settings import Settings
+from streams.watching import PeriodicWatch
 
 log = get_logger("spend")
 
@@ -35,34 +34,18 @@ def pause_after(tries: int) -> float:
     return min(2.0**tries, PAUSE_S_MAX)
 
 
-class AlertCourier:
-    """One thread with a connection of its own."""
+class AlertCourier(PeriodicWatch):
+    """See `PeriodicWatch`."""
 
     def __init__(self, settings: Settings, life: Lifecycle) -> None:
-        self._settings = settings
-        self._life = life
+        super().__init__(settings, life, "alerts", LOOK_S)
         self._channels = channels_of(settings.alerts)
-        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def join(self, timeout_s: float) -> None:
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        store = TransactionalSink(self._settings.postgres, "alerts", self._life)
+    def look(self, store: TransactionalSink) -> None:
         try:
-            while not self._life.stopping:
-                try:
-                    self._deliver_due(store)
-                except OperatingError as error:
-                    log.info("alerts wait: the database does not take what became of them", detail=error.detail)
-                self._life.sleep(LOOK_S)
-        except StopRequested:
-            pass
-        finally:
-            store.close()
+            self._deliver_due(store)
+        except OperatingError as error:
+            log.info("alerts wait: the database does not take what became of them", detail=error.detail)
 
     def _deliver_due(self, store: TransactionalSink) -> None:
         """Everything that is due, one delivery after the other."""

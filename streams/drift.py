@@ -7,15 +7,15 @@ Owns when to look, and that what cannot be read is not a number, and never 0. Re
 from __future__ import annotations
 
 import math
-import threading
 
 from connectors.postgres.sink import TransactionalSink
 from connectors.postgres.spend import read_drifts
 from runtime import metrics
 from runtime.errors import AdriaticError
-from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
 from runtime.settings import Settings
+from streams.watching import PeriodicWatch
 
 log = get_logger("spend")
 
@@ -26,32 +26,13 @@ SUM_S_MAX = 20
 BETWEEN = ("counter", "leases", "aggregate")
 
 
-class DriftWatch:
-    """One thread with a connection of its own."""
+class DriftWatch(PeriodicWatch):
+    """See `PeriodicWatch`."""
 
     def __init__(self, settings: Settings, life: Lifecycle) -> None:
-        self._settings = settings
-        self._life = life
-        self._thread = threading.Thread(target=self._run, name="spend-drift", daemon=True)
+        super().__init__(settings, life, "spend-drift", LOOK_S)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def join(self, timeout_s: float) -> None:
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        store = TransactionalSink(self._settings.postgres, "spend-drift", self._life)
-        try:
-            while not self._life.stopping:
-                self._measure(store)
-                self._life.sleep(LOOK_S)
-        except StopRequested:
-            pass
-        finally:
-            store.close()
-
-    def _measure(self, store: TransactionalSink) -> None:
+    def look(self, store: TransactionalSink) -> None:
         try:
             with store.transaction() as connection:
                 connection.execute("select set_config('statement_timeout', %s, true)", [f"{SUM_S_MAX}s"])

@@ -6,17 +6,16 @@ given the length of one after each outage. Refuses the statement (`connectors/po
 
 from __future__ import annotations
 
-import threading
-
 from connectors.llm import BYTES_PER_TOKEN
 from connectors.postgres.attempts import BATCH_MAX, LEASE_S, forget_old, settle_lost
 from connectors.postgres.sink import TransactionalSink
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import DependencyUnavailable
-from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.lifecycle import Lifecycle
 from runtime.logs import get_logger
 from runtime.settings import Settings
+from streams.watching import PeriodicWatch
 
 log = get_logger("attempts")
 
@@ -26,40 +25,23 @@ FORGET_S = 600.0
 """How often old answers are forgotten. They are kept for days."""
 
 
-class LostAttempts:
-    """One thread with a connection of its own."""
+class LostAttempts(PeriodicWatch):
+    """See `PeriodicWatch`."""
 
     def __init__(self, settings: Settings, life: Lifecycle, *, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._settings = settings
-        self._life = life
+        super().__init__(settings, life, "lost-attempts", LOOK_S)
         self._clock = clock
-        self._forget_at_s = clock.monotonic()
-        self._thread = threading.Thread(target=self._run, name="lost-attempts", daemon=True)
+        self._forget_at_s = self._reached_s = clock.monotonic()
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def join(self, timeout_s: float) -> None:
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        store = TransactionalSink(self._settings.postgres, "lost-attempts", self._life)
-        reached_s = self._clock.monotonic()
+    def look(self, store: TransactionalSink) -> None:
         try:
-            while not self._life.stopping:
-                try:
-                    if self._clock.monotonic() - reached_s >= LEASE_S:
-                        self._settle(store)
-                    else:
-                        with store.read() as connection:
-                            connection.execute("select 1")
-                except DependencyUnavailable:
-                    reached_s = self._clock.monotonic()
-                self._life.sleep(LOOK_S)
-        except StopRequested:
-            pass
-        finally:
-            store.close()
+            if self._clock.monotonic() - self._reached_s >= LEASE_S:
+                self._settle(store)
+            else:
+                with store.read() as connection:
+                    connection.execute("select 1")
+        except DependencyUnavailable:
+            self._reached_s = self._clock.monotonic()
 
     def _settle(self, store: TransactionalSink) -> None:
         settled = BATCH_MAX

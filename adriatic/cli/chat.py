@@ -58,25 +58,30 @@ def chat(
     request = ChatRequest(" ".join(question), session, sources, model, cache=cache)
     with where.connect(PATIENCE_S_MAX) as remote:
         with remote.events("/v1/chat/stream", request) as received:
-            answer_ids: list[UUID] = []
-            events = note_answers(received, answer_ids)
-            for text in json_lines(events) if as_json else render_answer(events):
+            told = ToldAnswer(received)
+            for text in json_lines(told) if as_json else render_answer(told):
                 click.echo(text, nl=False)
             # Read to its end, the connection is kept, and the next request reaches the same process.
             deque(received if trace else (), maxlen=0)
-        if trace and answer_ids:
+        if trace and told.answer_id:
             from adriatic.cli.chat_trace import json_trace, read_trace, render_trace
 
-            found = read_trace(remote, answer_ids[-1])
+            found = read_trace(remote, told.answer_id)
             click.echo(json_trace(found) if as_json else render_trace(found), err=not as_json)
 
 
-def note_answers(events: Iterable[ServerEvent], answer_ids: list[UUID]) -> Iterator[ServerEvent]:
-    """The same events; the id of the answer that they tell goes into `answer_ids`."""
-    for event in events:
-        if event.name == "start":
-            answer_ids.append(UUID(msgspec.json.decode(event.data)["answer_id"]))
-        yield event
+class ToldAnswer:
+    """The events of an answer as they come, and its id once the first was there; the newest, where it began anew."""
+
+    def __init__(self, events: Iterable[ServerEvent]) -> None:
+        self._events = events
+        self.answer_id: UUID | None = None
+
+    def __iter__(self) -> Iterator[ServerEvent]:
+        for event in self._events:
+            if event.name == "start":
+                self.answer_id = UUID(msgspec.json.decode(event.data)["answer_id"])
+            yield event
 
 
 def json_lines(events: Iterable[ServerEvent]) -> Iterator[str]:

@@ -6,7 +6,7 @@ Refuses to write into an ADR by itself: `--accept` sends what a person on the pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
     from api.adrs.schemas import Adr
     from api.drafts.schemas import DraftAcceptance, DraftRequest, SuggestedMetadata
-    from connectors.llm.sse import ServerEvent
 
 PATH = "/v1/drafts"
 
@@ -235,19 +234,19 @@ def _find(remote: Remote, adr: str, log: str | None) -> UUID:
 
 
 def _run(remote: Remote, request: DraftRequest, acceptance: DraftAcceptance | None, as_json: bool) -> None:
-    from adriatic.cli.chat import json_lines, render_answer
+    from adriatic.cli.chat import ToldAnswer, json_lines, render_answer
     from api.drafts.schemas import TEXTS
 
     with remote.events(f"{PATH}/stream", request) as events:
-        told = ToldDraft(events)
+        told = ToldAnswer(events)
         for text in json_lines(told) if as_json else render_answer(told):
             click.echo(text, nl=False)
-    if told.draft_id is None or request.task not in TEXTS:
+    if told.answer_id is None or request.task not in TEXTS:
         return
     if acceptance is None:
-        click.echo(f"it is in no ADR yet: `adriatic draft accept {told.draft_id}`", err=True)
+        click.echo(f"it is in no ADR yet: `adriatic draft accept {told.answer_id}`", err=True)
         return
-    adr = _accept(remote, told.draft_id, acceptance)
+    adr = _accept(remote, told.answer_id, acceptance)
     show(as_json, msgspec.json.encode({"event": "accepted", "data": adr}), [tell_adr(adr)])
 
 
@@ -269,20 +268,6 @@ def _set(remote: Remote, path: str, found: SuggestedMetadata) -> None:
     for each in found.tags:
         remote.request("PUT", f"{path}/tags/{quote(each.tag, safe='')}", list[str])
         click.echo(f"tagged {each.tag}", err=True)
-
-
-class ToldDraft:
-    """The events of a draft as they come, and its id once the first was there."""
-
-    def __init__(self, events: Iterable[ServerEvent]) -> None:
-        self._events = events
-        self.draft_id: UUID | None = None
-
-    def __iter__(self) -> Iterator[ServerEvent]:
-        for event in self._events:
-            if event.name == "start":
-                self.draft_id = UUID(msgspec.json.decode(event.data)["answer_id"])
-            yield event
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------

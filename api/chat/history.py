@@ -93,7 +93,8 @@ class AnswerController(Controller):
         self, database: Db, principal: By, supervisor: NamedDependency[AnswerSupervisor], answer_id: AnswerId
     ) -> ChatAnswer:
         """One that is still being written has the text so far, as far as this process knows it."""
-        return conversations.view(*await resuming.read(database, supervisor.keeper, principal, answer_id))
+        found = await resuming.read(database, supervisor.keeper, principal, answer_id)
+        return conversations.view(found.kept, found.events)
 
     @get(
         "/{answer_id:uuid}/stream",

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from api.chat.limits import Limit, LimitStanding, UseLimits, encode, judge, refuse_streams
+from api.chat.limits import LimitStanding, UseLimits, encode, judge, refuse_streams
 from api.chat.schemas import UsageSource
 from api.db import CallRefused, Database
 from api.spend.purse import Purse, Reservation
@@ -33,7 +33,6 @@ from connectors.llm import (
 from connectors.llm.prices import Price
 from runtime import metrics
 from runtime.clock import Clock
-from runtime.errors import RateLimited
 
 Outcome = Literal["completed", "failed", "cancelled"]
 
@@ -247,23 +246,20 @@ async def begin(
     is used up, `BudgetExceeded` when a budget has too little, `Forbidden` when one covers an attempt whose price is not
     known, `DependencyUnavailable` when the database does not take it."""
     price, amount = meter.price, purse.first_micro_usd
-    wanted = limits.find(attempt.user_id, attempt.key_id) if limits else ()
     try:
-        row = await database.call(
-            _BEGIN,
-            *(attempt.tenant_id, attempt.attempt_id, process_id, attempt.session_id, attempt.user_id, attempt.key_id),
+        row, standings = await _enter(
+            *(database, attempt, attempt.attempt_id, process_id, limits, noted),
             *(meter.provider, meter.model, meter.prompt_bytes, meter.output_tokens_max),
             *(price and price.price_id, price and price.estimate(meter.prompt_bytes, 0)),
             price and price.cost_at_most(meter.prompt_bytes, meter.output_tokens_max),
-            *(purse.is_free, amount, encode(wanted) if limits else None, limits.streams_max if limits else 0),
-            *(noted or (None, None)),
+            *(purse.is_free, amount),
         )
     except CallRefused as refused:
         if refused.code == _BUDGET:
             raise purse.refuse(msgspec.json.decode(refused.detail, type=Reservation), amount) from None
-        raise _refuse(refused, wanted, limits) from None
+        raise
     purse.open(is_bound=row["is_bound"])
-    return judge(wanted, msgspec.json.decode(row["uses"])) if limits else ()
+    return standings
 
 
 async def count(
@@ -271,29 +267,35 @@ async def count(
 ) -> Sequence[LimitStanding]:
     """Count a question for which nobody is asked, and note its answer; `limits` None: it was counted before. Raises as
     `begin` does, but for budgets."""
+    nobody = ("", "", 0, 0, None, None, None, True, None)
+    _, standings = await _enter(database, attempt, None, process_id, limits, noted, *nobody)
+    return standings
+
+
+async def _enter(
+    database: Database,
+    attempt: Attempt,
+    attempt_id: UUID | None,
+    process_id: UUID,
+    limits: UseLimits | None,
+    noted: Noted | None,
+    *asked: Any,
+) -> tuple[Any, Sequence[LimitStanding]]:
+    """`asked`: who is asked, at which price, in the order of `app.begin_attempt`."""
     wanted = limits.find(attempt.user_id, attempt.key_id) if limits else ()
     try:
         row = await database.call(
             _BEGIN,
-            *(attempt.tenant_id, None, process_id, attempt.session_id, attempt.user_id, attempt.key_id),
-            *("", "", 0, 0, None, None, None, True, None),
+            *(attempt.tenant_id, attempt_id, process_id, attempt.session_id, attempt.user_id, attempt.key_id, *asked),
             *(encode(wanted) if limits else None, limits.streams_max if limits else 0, *(noted or (None, None))),
         )
     except CallRefused as refused:
-        raise _refuse(refused, wanted, limits) from None
-    return judge(wanted, msgspec.json.decode(row["uses"])) if limits else ()
-
-
-def _refuse(refused: CallRefused, wanted: Sequence[Limit], limits: UseLimits | None) -> Exception:
-    detail = msgspec.json.decode(refused.detail)
-    if refused.code == _LIMIT:
-        try:
-            judge(wanted, detail)
-        except RateLimited as error:
-            return error
-    if refused.code == _STREAMS and limits:
-        return refuse_streams(detail, limits.streams_max)
-    return refused
+        if refused.code == _LIMIT:
+            judge(wanted, msgspec.json.decode(refused.detail))
+        if refused.code == _STREAMS and limits:
+            raise refuse_streams(msgspec.json.decode(refused.detail), limits.streams_max) from None
+        raise
+    return row, judge(wanted, msgspec.json.decode(row["uses"])) if limits else ()
 
 
 async def settle(database: Database, entry: Entry) -> None:

@@ -10,8 +10,9 @@ No connection is held between two looks.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -82,6 +83,14 @@ class KeptAnswer(msgspec.Struct, frozen=True):
     ended_at: datetime | None
 
 
+class ReadAnswer(NamedTuple):
+    """An answer, and its events. `ended`: there will be no more; its row may say so a moment later."""
+
+    kept: KeptAnswer
+    events: Sequence[StoredEvent]
+    ended: bool
+
+
 async def find(database: Database, principal: Principal, answer_id: UUID) -> KeptAnswer:
     """An answer of this user. Raises `NotFound`."""
     async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
@@ -103,17 +112,16 @@ async def call(database: Database, kept: KeptAnswer, *, stop: bool) -> None:
         await connection.execute(_CALL, kept.process_id, kept.answer_id, stop)
 
 
-async def read(
-    database: Database, keeper: AnswerKeeper, principal: Principal, answer_id: UUID
-) -> tuple[KeptAnswer, list[StoredEvent]]:
+async def read(database: Database, keeper: AnswerKeeper, principal: Principal, answer_id: UUID) -> ReadAnswer:
     """An answer of this user, and what there is of it, as far as this process knows. Raises `NotFound`."""
     # Before its row is read: an answer is forgotten here when its row has all of it.
     here = keeper.find(principal.tenant_id, principal.user_id, answer_id)
     kept = await find(database, principal, answer_id)
+    ended = kept.ended_at is not None or (here is not None and here.ended)
     if here is not None and (here.begun or not here.ended):
-        return kept, [store(event) for event in here.all_since(0)]
+        return ReadAnswer(kept, [store(event) for event in here.all_since(0)], ended)
     async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
-        return kept, await read_events(connection, principal.tenant_id, answer_id)
+        return ReadAnswer(kept, await read_events(connection, principal.tenant_id, answer_id), ended)
 
 
 async def stop(database: Database, keeper: AnswerKeeper, principal: Principal, answer_id: UUID) -> None:

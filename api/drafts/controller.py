@@ -28,7 +28,7 @@ from api.chat.conversations import gather
 from api.chat.responding import collect, make_attempt, stream
 from api.chat.schemas import NAMES, ChatEvent, Start, UsageSpent
 from api.chat.supervisor import AnswerSupervisor, Wishes
-from api.db import Database, tenant_transaction
+from api.db import Database
 from api.drafts import accepting, composing, store, suggesting
 from api.drafts.examples import DRAFT, REQUEST, SUGGESTED
 from api.drafts.schemas import AdrDraft, DraftAcceptance, DraftRequest, SuggestedMetadata, SuggestionRequest
@@ -208,14 +208,9 @@ async def _note(
 
 
 async def _read(database: Database, principal: Principal, supervisor: AnswerSupervisor, draft_id: UUID) -> AdrDraft:
-    # Before its row is read: an answer is forgotten here when its row has all of it.
-    here = supervisor.keeper.find(principal.tenant_id, principal.user_id, draft_id)
-    row, kept = await store.find(database, principal, draft_id)
-    if here is not None:
-        return store.view(draft_id, row, map(encoding.store, here.all_since(0)), ended=here.ended)
-    async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
-        events = await resuming.read_events(connection, principal.tenant_id, draft_id)
-    return store.view(draft_id, row, events, ended=kept.ended_at is not None)
+    row = await store.find(database, principal, draft_id)
+    _, events, ended = await resuming.read(database, supervisor.keeper, principal, draft_id)
+    return store.view(draft_id, row, events, ended=ended)
 
 
 async def _read_ended(

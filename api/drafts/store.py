@@ -16,7 +16,6 @@ import msgspec
 from api.auth.users import Principal
 from api.chat import conversations
 from api.chat.encoding import StoredEvent
-from api.chat.resuming import KeptAnswer
 from api.chat.schemas import Citations, DoneEvent, Sources, Start, UsageSpent
 from api.db import Connection, Database, tenant_transaction
 from api.drafts.prompts import PROMPT_VERSION
@@ -32,9 +31,7 @@ _ADD = """
 """
 
 _FIND = """
-  select
-    d.task, d.prompt_version, d.adr_id, d.version, d.accepted_adr_id, d.accepted_version, d.accepted_at,
-    a.answer_id, a.user_id, a.session_id, a.process_id, a.question, a.begun_at, a.ended_at
+  select d.task, d.prompt_version, d.adr_id, d.version, d.accepted_adr_id, d.accepted_version, d.accepted_at
   from app.drafts d
   join app.answers a using (tenant_id, answer_id)
   where d.tenant_id = $1 and d.answer_id = $2 and a.user_id = $3
@@ -78,14 +75,13 @@ async def add(database: Database, tenant_id: UUID, answer_id: UUID, row: DraftRo
         await connection.execute(_ADD, tenant_id, answer_id, row.task, row.prompt_version, row.adr_id, row.version)
 
 
-async def find(database: Database, principal: Principal, draft_id: UUID) -> tuple[DraftRow, KeptAnswer]:
+async def find(database: Database, principal: Principal, draft_id: UUID) -> DraftRow:
     """A draft of this user. Raises `NotFound`."""
     async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
         row = await connection.fetchrow(_FIND, principal.tenant_id, draft_id, principal.user_id)
     if row is None:
         raise NotFound(f"no draft {draft_id}", hint="drafts are kept for llm.kept_days, for the user who asked")
-    values = dict(row)
-    return msgspec.convert(values, DraftRow), msgspec.convert(values, KeptAnswer)
+    return msgspec.convert(dict(row), DraftRow)
 
 
 async def lock(connection: Connection, tenant_id: UUID, draft_id: UUID) -> tuple[UUID, int] | None:

@@ -68,7 +68,6 @@ class Purse:
         self._meter = meter
         self._clock = clock
         self._is_bound = False
-        self._has_leases = False
         self._look_at_bytes = 0
         self.reserved_micro_usd = 0
 
@@ -87,15 +86,15 @@ class Purse:
 
     def open(self, *, is_bound: bool) -> None:
         """`first_micro_usd` is reserved; `is_bound`: a budget covers the attempt."""
-        self._is_bound = self._has_leases = is_bound
+        self._is_bound = is_bound
         if is_bound:
             self.reserved_micro_usd = self.first_micro_usd or 0
             metrics.BUDGET_LEASES.inc()
 
     def release(self) -> None:
         """The attempt is settled, and its leases ended with it. Idempotent."""
-        if self._has_leases:
-            self._has_leases = False
+        if self._is_bound:
+            self._is_bound = False
             metrics.BUDGET_LEASES.dec()
 
     @property

@@ -157,7 +157,5 @@ def read_id(response_id: str) -> UUID:
 
 
 async def _show(database: Database, keeper: AnswerKeeper, principal: Principal, answer_id: UUID) -> ResponseObject:
-    here = keeper.find(principal.tenant_id, principal.user_id, answer_id)
-    kept, stored = await resuming.read(database, keeper, principal, answer_id)
-    ended = kept.ended_at is not None or (here is not None and here.ended)
+    _, stored, ended = await resuming.read(database, keeper, principal, answer_id)
     return openai_responses.show([encoding.restore(event) for event in stored], answer_id, ended=ended)
