@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from runtime.settings import PostgresSettings, Settings
 from tests import databases
+from tests.api.search.corpus import Corpus, writing
 from tests.api.world import Caller, World, running
 
 
@@ -16,6 +18,14 @@ from tests.api.world import Caller, World, running
 def shared_database(stack: Settings, template_database: str) -> Iterator[Settings]:
     with databases.fresh(stack, template_database, "api") as settings:
         yield settings
+
+
+@pytest.fixture
+def corpus(fresh_database: Settings) -> Iterator[Corpus]:
+    """Writes into a database of its own what the flows would. All of it is searchable as of now."""
+    with writing(fresh_database) as writer:
+        writer.watermark(datetime.now(UTC))
+        yield writer
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ from connectors.postgres.attempts import forget_old
 from runtime.settings import LlmSettings, Settings
 from tests.api.chat.test_kept import Two, listen, text_of, two_processes
 from tests.api.chat.test_routes import chatting, furnished, idle, openai
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import StandIn, Step, standing_in
@@ -205,13 +205,6 @@ def test_only_what_came_to_its_end_is_stored(events: list[ChatEvent], stored: bo
 
 
 # --- on a database --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @pytest.fixture

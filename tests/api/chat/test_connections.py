@@ -4,8 +4,6 @@ the provider's connection."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pytest
 from connectors.llm import BYTES_PER_TOKEN
 from connectors.postgres.attempts import settle_lost
 from runtime.settings import Settings
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.test_server import client, serving
 from tests.api.world import Caller, running
 from tests.connectors.llm import stand_in as recorded
@@ -26,13 +24,6 @@ from tests.patience import PATIENCE_S
 pytestmark = pytest.mark.stack
 
 QUESTION = {"question": "Why no dual write?"}
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 async def outcomes(settings: Settings, count: int) -> list[str]:

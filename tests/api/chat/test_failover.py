@@ -7,7 +7,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -21,7 +20,7 @@ from connectors.llm.sse import SseDecoder
 from runtime.clock import SystemClock
 from runtime.settings import LimitSettings, LlmSettings, Settings
 from tests.api.chat.test_routes import QUESTION, Leaver, ask, furnished, idle, ledger
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World, running
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import SILENT_S, StandIn, Step, standing_in
@@ -55,13 +54,6 @@ class HeldScript(list[Step]):
         while not self.let_go:
             yield 0.02
         yield from super().__iter__()
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 class Bench:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from connectors.llm.sse import ServerEvent, SseDecoder
 from connectors.postgres.attempts import forget_old
 from runtime.settings import LlmSettings, Settings
 from tests.api.chat.test_connections import furnished
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.test_server import Server, serving
 from tests.api.world import Caller, running
 from tests.connectors.llm import stand_in as recorded
@@ -39,13 +39,6 @@ pytestmark = pytest.mark.stack
 QUESTION = {"question": "Why no dual write?", "on_disconnect": "keep"}
 WORDS = [f"word{number} " for number in range(120)]
 CUTS = 50
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @dataclass

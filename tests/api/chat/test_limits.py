@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -20,7 +19,7 @@ from connectors.postgres.attempts import settle_lost
 from runtime.errors import RateLimited
 from runtime.settings import LimitSettings, LlmSettings, Settings
 from tests.api.chat.test_connections import furnished
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, running
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import StandIn, standing_in
@@ -29,13 +28,6 @@ from tests.patience import PATIENCE_S
 
 QUESTION = {"question": "Why no dual write?"}
 NONE = dict.fromkeys(LimitSettings.model_fields, 0)
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 def limited(settings: Settings, provider: StandIn, **more: int) -> Settings:

@@ -14,7 +14,6 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from adriatic.cli.settings import settings as settings_command
 from runtime import logs, stages
 from runtime.settings import LimitSettings, LlmSettings, Settings, TelemetrySettings
 from tests.api.chat.test_routes import furnished, idle, ledger
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.world import World, running
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import StandIn, standing_in
@@ -58,13 +57,6 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
 _TABLES = """
   select schemaname || '.' || tablename from pg_tables where schemaname in ('app', 'mv', 'ops') order by 1
 """
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from typing import Any, get_args
 
 import pytest
@@ -16,7 +15,7 @@ from connectors.llm.fake.server import FakeLlm, listen
 from connectors.llm.sse import SseDecoder
 from runtime.settings import Settings
 from tests.api.chat.test_routes import QUESTION, ask, chatting, furnished, ledger
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.connectors.llm.stand_in import StandIn, standing_in
 from tests.patience import PATIENCE_S
 
@@ -24,13 +23,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.parametrize("dialect", get_args(Dia
 
 CHUNKS = 14
 TEXT = "This is what a provider that is none has to say about it [1]. "
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @pytest.fixture

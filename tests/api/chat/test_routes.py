@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from api.chat.supervisor import AnswerSupervisor
 from connectors.llm.extractive import NOTHING, OPENING
 from connectors.llm.sse import ServerEvent, SseDecoder
 from runtime.settings import LlmSettings, Settings
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World, running
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import SILENT_S, StandIn, Step, standing_in
@@ -29,13 +29,6 @@ pytestmark = pytest.mark.stack
 DUAL = "# Nobody writes twice\n\n## Context\n\nA dual write fails in the middle, see [7].\n"
 BROKER = "# Choose a broker\n\n## Decision\n\nKafka, because a dual write to it is not needed.\n"
 QUESTION = {"question": 'Why is a "dual write" -forbidden?'}
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from typing import Any, get_args
 
 import pytest
@@ -17,7 +16,7 @@ from runtime.settings import Settings
 from tests.api.chat.test_failover import WHOLE, fail_by, serving
 from tests.api.chat.test_providers import pointed
 from tests.api.chat.test_routes import ask, chatting, furnished, ledger
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World
 from tests.patience import soon
 
@@ -25,13 +24,6 @@ pytestmark = pytest.mark.stack
 
 OUR_STAGES = ["handle_chat_request", "db_fetch_context", "wait_for_slot", "validate_quota"]
 PARTS = ["http_connect", "wait_for_first_token", "stream_tokens"]
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @pytest.fixture

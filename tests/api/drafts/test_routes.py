@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from typing import Any, get_args
 from uuid import uuid4
 
@@ -22,7 +21,7 @@ from connectors.llm.sse import SseDecoder
 from runtime.settings import Settings
 from tests.api.chat.test_providers import pointed
 from tests.api.chat.test_routes import chatting, furnished, idle, ledger, openai
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import StandIn, Step, standing_in
@@ -40,13 +39,6 @@ Accepted
 Nobody writes twice, as [4] says; a queue without a bound grows until the process dies.
 """
 NEW = "# Cache what is searched\n\n## Status\n\nProposed\n\n## Context\n\nA dual write fails [1], [9].\n"
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from api.spend.purse import PIECE_TOKENS
 from runtime.ids import new_id
 from runtime.settings import LlmSettings, Settings
 from tests.api.chat.test_routes import QUESTION, ask, furnished, idle, ledger
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World, running
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import StandIn, standing_in
@@ -40,13 +40,6 @@ reasoning = 10_000_000
 """
 COST = 325 * 2 + 1000 // 5 + (15 + 25) * 10
 """Of the recorded answer, in micro-USD."""
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @pytest.fixture

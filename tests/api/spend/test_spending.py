@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from dataflows.usage import LEDGER, Spent, Usage, UsageEffects
 from runtime.ids import new_id
 from runtime.settings import LlmSettings, Settings
 from tests.api.chat.test_routes import QUESTION, ask, furnished, ledger
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.spend.test_routes import COST, PRICES, chatting, limit
 from tests.api.world import Caller, World, running
 from tests.connectors.llm import stand_in as recorded
@@ -30,13 +30,6 @@ pytestmark = pytest.mark.stack
 SWITCH = "/v1/spend/switch"
 OVERRIDES = "/v1/spend/overrides"
 STOP = {"state": "stopped", "reason": "A loop runs away."}
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from runtime.ids import new_id, read_time_s
 from runtime.settings import Settings
 from tests.api.chat.dialects.answers import ANSWERS, ID
 from tests.api.chat.test_kept import WORDS, Two, paced, two_processes
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.connectors.llm import stand_in as recorded
 from tests.databases import ask as query
 from tests.patience import PATIENCE_S, soon
@@ -99,13 +99,6 @@ def test_an_id_says_when_it_was_made() -> None:
 
 
 # --- the SDK --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @asynccontextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,20 +13,13 @@ from connectors.llm.sse import SseDecoder
 from runtime.settings import Settings
 from tests.api.chat.test_routes import chatting, furnished, idle
 from tests.api.chat.test_routes import openai as behind
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import StandIn, standing_in
 
 pytestmark = pytest.mark.stack
 
 ASKED = [{"role": "user", "content": "Why is a dual write forbidden?"}]
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from pydantic import BaseModel
 
 from runtime.settings import Settings
 from tests.api.chat.test_connections import furnished, outcomes
-from tests.api.search.corpus import Corpus, writing
+from tests.api.search.corpus import Corpus
 from tests.api.test_server import client, serving
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import SILENT_S, StandIn, standing_in
@@ -50,13 +49,6 @@ CALLING = [
     call_piece(function={"arguments": '"Split"}'}),
     recorded.OPENAI_END.replace(b'"finish_reason": "stop"', b'"finish_reason": "tool_calls"'),
 ]
-
-
-@pytest.fixture
-def corpus(fresh_database: Settings) -> Iterator[Corpus]:
-    with writing(fresh_database) as writer:
-        writer.watermark(datetime.now(UTC))
-        yield writer
 
 
 @asynccontextmanager
