@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.chat.limits import LimitStanding, UseLimits, encode, judge, refuse_streams
+from api.chat.limits import Limit, LimitStanding, UseLimits, describe, encode, judge, refuse_streams
 from api.chat.schemas import UsageSource
 from api.db import CallRefused, Database
 from api.spend.purse import Purse, Reservation
@@ -45,6 +45,8 @@ _SETTLE = """
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
   )
 """
+_BEGIN_ALL = "select attempt, uses, is_bound from app.begin_attempts($1, $2, $3)"
+_SETTLE_ALL = "select app.settle_attempts($1, $2)"
 _LIMIT, _STREAMS, _BUDGET = "AT001", "AT002", "AT003"
 """Why an attempt is refused (`schemas/sql/0028_books.sql`)."""
 
@@ -92,6 +94,30 @@ class Entry(msgspec.Struct, frozen=True):
     started_at: datetime
     finished_at: datetime
     charge: Charge = Charge()
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The row, by the names and in the order of `app.settle_attempt`."""
+        attempt, used = self.attempt, self.used
+        return {
+            "attempt_id": attempt.attempt_id,
+            "session_id": attempt.session_id,
+            "user_id": attempt.user_id,
+            "key_id": attempt.key_id,
+            "provider": self.provider,
+            "model": self.model,
+            **msgspec.structs.asdict(used.tokens),
+            "price_id": self.charge.price_id,
+            "cost_micro_usd": self.charge.cost_micro_usd,
+            "unseen_cost_max_micro_usd": self.charge.unseen_cost_max_micro_usd,
+            "usage_source": used.source,
+            "unseen_tokens_max": used.unseen_tokens_max,
+            "outcome": self.outcome,
+            "code": self.code,
+            "first_token_ms": self.first_token_ms,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+        }
 
 
 class Meter:
@@ -232,34 +258,84 @@ class Noted(NamedTuple):
     question: str
 
 
-async def begin(
-    database: Database,
-    process_id: UUID,
-    attempt: Attempt,
-    meter: Meter,
-    purse: Purse,
-    limits: UseLimits | None = None,
-    noted: Noted | None = None,
-) -> Sequence[LimitStanding]:
+class Beginning(NamedTuple):
+    """An attempt that comes into the books: what it takes at first is the purse's. `limits` None: its question was
+    counted before. `noted` None: its answer is not kept."""
+
+    attempt: Attempt
+    meter: Meter
+    purse: Purse
+    limits: UseLimits | None = None
+    noted: Noted | None = None
+
+    @property
+    def wanted(self) -> Sequence[Limit]:
+        """The limits against which it counts."""
+        return self.limits.find(self.attempt.user_id, self.attempt.key_id) if self.limits else ()
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Who is asked, at which price, by the names and in the order of `app.begin_attempt`."""
+        meter, price = self.meter, self.meter.price
+        bytes_max, tokens_max = meter.prompt_bytes, meter.output_tokens_max
+        return {
+            "provider": meter.provider,
+            "model": meter.model,
+            "input_bytes": bytes_max,
+            "output_tokens_max": tokens_max,
+            "price": price and price.price_id,
+            "cost_read": price and price.estimate(bytes_max, 0),
+            "cost_max": price and price.cost_at_most(bytes_max, tokens_max),
+            "is_free": self.purse.is_free,
+            "amount": self.purse.first_micro_usd,
+        }
+
+
+async def begin(database: Database, process_id: UUID, beginning: Beginning) -> Sequence[LimitStanding]:
     """Put an attempt into the books, reserve what it takes at first, and count it against the limits that are given,
     before its provider is asked. Nobody may be asked when it raises, and nothing was used: `RateLimited` when a limit
     is used up, `BudgetExceeded` when a budget has too little, `Forbidden` when one covers an attempt whose price is not
     known, `DependencyUnavailable` when the database does not take it."""
-    price, amount = meter.price, purse.first_micro_usd
+    attempt, _, purse, limits, noted = beginning
     try:
         row, standings = await _enter(
-            *(database, attempt, attempt.attempt_id, process_id, limits, noted),
-            *(meter.provider, meter.model, meter.prompt_bytes, meter.output_tokens_max),
-            *(price and price.price_id, price and price.estimate(meter.prompt_bytes, 0)),
-            price and price.cost_at_most(meter.prompt_bytes, meter.output_tokens_max),
-            *(purse.is_free, amount),
+            *(database, attempt, attempt.attempt_id, process_id, limits, noted), *beginning.asked.values()
         )
     except CallRefused as refused:
         if refused.code == _BUDGET:
-            raise purse.refuse(msgspec.json.decode(refused.detail, type=Reservation), amount) from None
+            reservation = msgspec.json.decode(refused.detail, type=Reservation)
+            raise purse.refuse(reservation, purse.first_micro_usd) from None
         raise
     purse.open(is_bound=row["is_bound"])
     return standings
+
+
+async def begin_all(
+    database: Database, process_id: UUID, tenant_id: UUID, beginnings: Sequence[Beginning]
+) -> Sequence[Sequence[LimitStanding]]:
+    """Put attempts of one tenant into the books, as `begin` does each: all of them, or none, with `CallRefused`."""
+    entries = [
+        {
+            "attempt": each.attempt.attempt_id,
+            "session": each.attempt.session_id,
+            "asker": each.attempt.user_id,
+            "credential": each.attempt.key_id,
+            **each.asked,
+            "limits": describe(each.wanted) if each.limits else None,
+            "streams_max": each.limits.streams_max if each.limits else 0,
+            "answer": each.noted and each.noted.answer_id,
+            "question": each.noted and each.noted.question,
+        }
+        for each in beginnings
+    ]
+    rows = await database.call_all(_BEGIN_ALL, tenant_id, process_id, msgspec.json.encode(entries).decode())
+    told = {row["attempt"]: row for row in rows}
+    for each in beginnings:
+        each.purse.open(is_bound=told[each.attempt.attempt_id]["is_bound"])
+    return [
+        judge(each.wanted, msgspec.json.decode(told[each.attempt.attempt_id]["uses"])) if each.limits else ()
+        for each in beginnings
+    ]
 
 
 async def count(
@@ -300,11 +376,11 @@ async def _enter(
 
 async def settle(database: Database, entry: Entry) -> None:
     """Idempotent: the first settlement stands. Raises `DependencyUnavailable` when the database is away."""
-    attempt, used = entry.attempt, entry.used
-    await database.call(
-        _SETTLE,
-        *(attempt.tenant_id, attempt.attempt_id, attempt.session_id, attempt.user_id, attempt.key_id),
-        *(entry.provider, entry.model, *msgspec.structs.astuple(used.tokens)),
-        *(*entry.charge, used.source, used.unseen_tokens_max),
-        *(entry.outcome, entry.code, entry.first_token_ms, entry.started_at, entry.finished_at),
-    )
+    await database.call(_SETTLE, entry.attempt.tenant_id, *entry.columns.values())
+
+
+async def settle_all(database: Database, tenant_id: UUID, entries: Sequence[Entry]) -> Sequence[None]:
+    """Settle attempts of one tenant, as `settle` does each."""
+    rows = msgspec.json.encode([each.columns for each in entries]).decode()
+    await database.call_all(_SETTLE_ALL, tenant_id, rows)
+    return [None] * len(entries)

@@ -24,6 +24,7 @@ from api.chat import caching, ledger
 from api.chat.answers import Answer
 from api.chat.attempts import RunningAttempt
 from api.chat.caching import CachePolicy
+from api.chat.gathering import Gatherer
 from api.chat.grounding import Question
 from api.chat.keeping import AnswerKeeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
@@ -106,6 +107,15 @@ class AnswerSupervisor:
         self._router = router
         self._clock = clock
         self._presence = Presence(database)
+        process_id = self._presence.process_id
+        self._begins = Gatherer[ledger.Beginning, Sequence[LimitStanding]](
+            lambda tenant_id, several: ledger.begin_all(database, process_id, tenant_id, several),
+            lambda one: ledger.begin(database, process_id, one),
+        )
+        self._settles = Gatherer[ledger.Entry, None](
+            lambda tenant_id, several: ledger.settle_all(database, tenant_id, several),
+            lambda one: ledger.settle(database, one),
+        )
         self._sharing = AnswerSharing(database, settings.cache_s, stores=settings.kept_days > 0)
         self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self.traces = AnswerTraces()
@@ -212,6 +222,8 @@ class AnswerSupervisor:
         await self.keeper.close(CLOSE_S_MAX)
         await self._switch.close()
         await self._router.close()
+        await self._begins.close()
+        await self._settles.close()
         await self._presence.close()
 
     # --- the switch -------------------------------------------------------------------------------------------------
@@ -295,9 +307,8 @@ class AnswerSupervisor:
         counts = first and not run.admitted and running.call.provider.name != ExtractiveProvider.name
         limits = self._limits if counts else None
         noted = self._note(run) if first else None
-        began = ledger.begin(
-            *(self._database, self._presence.process_id, running.attempt, running.meter, running.purse, limits, noted)
-        )
+        beginning = ledger.Beginning(running.attempt, running.meter, running.purse, limits, noted)
+        began = self._begins.add(running.attempt.tenant_id, beginning)
         running.beginning = asyncio.create_task(began, name=f"begin {running.attempt.attempt_id}")
         if noted and run.kept:
             self.keeper.begin(run.kept, running.beginning)
@@ -377,7 +388,7 @@ class AnswerSupervisor:
                 await asyncio.gather(beginning, return_exceptions=True)
             for pause_s in backoff_s():
                 try:
-                    await ledger.settle(self._database, entry)
+                    await self._settles.add(entry.attempt.tenant_id, entry)
                     recorded = True
                     return
                 except (DependencyUnavailable, Conflict):  # away, or somebody else's transaction came first

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -90,9 +91,15 @@ class ProviderClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S_MAX),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=True,  # the proxies of the environment
+            proxy=_find_proxy(self._url),
         )
         return self._session
+
+
+def _find_proxy(url: URL) -> str | None:
+    """The proxy that the environment has for an address. aiohttp would look for one at each request, and into a file
+    of passwords beside it."""
+    return None if proxy_bypass(url.host or "") else getproxies().get(url.scheme)
 
 
 async def _read_refusal(response: aiohttp.ClientResponse) -> Any:
