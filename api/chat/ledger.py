@@ -8,6 +8,7 @@ know prices (`connectors/llm/prices.py`): a cost whose price is not known is nul
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -330,12 +331,25 @@ async def begin_all(
     ]
     rows = await database.call_all(_BEGIN_ALL, tenant_id, process_id, msgspec.json.encode(entries).decode())
     told = {row["attempt"]: row for row in rows}
-    for each in beginnings:
-        each.purse.open(is_bound=told[each.attempt.attempt_id]["is_bound"])
-    return [
-        judge(each.wanted, msgspec.json.decode(told[each.attempt.attempt_id]["uses"])) if each.limits else ()
-        for each in beginnings
-    ]
+    standings: list[Sequence[LimitStanding]] = []
+    later: Counter[tuple[UUID, str | None]] = Counter()
+    for each in reversed(beginnings):
+        row = told[each.attempt.attempt_id]
+        each.purse.open(is_bound=row["is_bound"])
+        caller = each.attempt.user_id, each.attempt.key_id
+        standings.append(judge(each.wanted, _leave_out(row["uses"], later[caller])) if each.limits else ())
+        later[caller] += each.limits is not None
+    return standings[::-1]
+
+
+def _leave_out(uses: str, later: int) -> list[dict[str, Any]]:
+    """What is used, as JSON, without the questions that came later in the same statement: each caller is told how it
+    stands after its own."""
+    rows: list[dict[str, Any]] = msgspec.json.decode(uses)
+    for row in rows:
+        if row["unit"] == "requests":
+            row["used"] -= later
+    return rows
 
 
 async def count(

@@ -110,7 +110,7 @@ class Scene:
                 counted = Tokens(input_uncached=self.dice.randint(0, 200), output_visible=self.dice.randint(0, 100))
                 asking.meter.usage(TokenUsage(counted, complete=True))
             asking.meter.ask()
-            outcome = self.dice.choice(["completed", "failed", "cancelled"])
+            outcome: ledger.Outcome = self.dice.choice(["completed", "failed", "cancelled"])
             found.append(asking.meter.entry(asking.attempt, outcome, ""))
         return found
 
@@ -151,15 +151,15 @@ async def test_scenes_of_both_kinds_are_tried(two: tuple[Books, Books]) -> None:
     assert 3 <= refused <= 21
 
 
-async def test_the_standing_is_that_after_all_of_them(two: tuple[Books, Books]) -> None:
+async def test_each_is_told_how_it_stands_after_its_own_question(two: tuple[Books, Books]) -> None:
     books, _ = two
-    ada = await books.user()
-    askings = [Asking(books, ada) for _ in range(3)]
+    ada, bob = await books.user(), await books.user()
+    askings = [Asking(books, user) for user in (ada, bob, ada, ada)]
     limits = UseLimits(LimitSettings(user_requests_per_minute=10))
     beginnings = [Beginning(each.attempt, each.meter, each.purse, limits) for each in askings]
     told = await ledger.begin_all(books.database, books.process_id, books.tenant_id, beginnings)
-    remaining = {(s.limit.name, s.remaining) for standings in told for s in standings}
-    assert ("user_requests_per_minute", 7) in remaining
+    left = [{s.limit.name: s.remaining for s in standings}["user_requests_per_minute"] for standings in told]
+    assert left == [9, 9, 8, 7]
 
 
 async def test_coming_twice_is_refused_together_and_changes_nothing_alone(two: tuple[Books, Books]) -> None:
