@@ -1756,9 +1756,11 @@ CREATE FUNCTION app.settle_attempt(tenant uuid, attempt uuid, session uuid, aske
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'auto'
     AS $$
+declare
+    begun timestamptz;
 begin
     perform set_config('app.tenant_id', tenant::text, true);
-    delete from app.attempts a where a.tenant_id = tenant and a.attempt_id = attempt;
+    delete from app.attempts a where a.tenant_id = tenant and a.attempt_id = attempt returning a.begun_at into begun;
     insert into app.usage_events (
         tenant_id, attempt_id, session_id, user_id, key_id, provider, model, input_uncached, cache_read, cache_write_5m, cache_write_1h,
         output_visible, reasoning, price_id, cost_micro_usd, unseen_cost_max_micro_usd, usage_source, unseen_tokens_max, outcome, code,
@@ -1766,7 +1768,7 @@ begin
     ) values (
         tenant, attempt, session, asker, credential, provider, model, input_uncached, cache_read, cache_write_5m, cache_write_1h,
         output_visible, reasoning, price, cost, unseen_cost_max, usage_source, unseen_tokens_max, outcome, code, first_token_ms,
-        started_at, finished_at
+        coalesce(begun, started_at), greatest(begun, started_at, finished_at)
     ) on conflict (tenant_id, attempt_id) do nothing;
 end
 $$;
