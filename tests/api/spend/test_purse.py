@@ -247,7 +247,7 @@ async def test_a_new_budget_begins_with_what_the_ledger_says_and_misses_no_row(b
     }
 
 
-async def test_what_is_reserved_in_a_window_is_settled_in_it_whatever_the_process_says_of_the_time(books: Books) -> None:
+async def test_what_is_reserved_in_a_window_is_settled_in_it_whatever_clock_a_process_has(books: Books) -> None:
     """It says when it began to write the row: midnight may come before the row does, and clocks are not the same. A
     budget that is used up must not be passed by what was let in by the next day's."""
     ada = await books.user()
