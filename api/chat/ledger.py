@@ -48,6 +48,10 @@ _SETTLE = """
 """
 _BEGIN_ALL = "select attempt, uses, is_bound from app.begin_attempts($1, $2, $3)"
 _SETTLE_ALL = "select app.settle_attempts($1, $2)"
+INPUT_TOKENS_ADDED_MAX = 4_096
+"""What a provider may say to have read beyond the bytes that it was sent: its own words about tools and forms, which
+are some hundred tokens where they are documented."""
+_READ_BUCKETS = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h")
 _LIMIT, _STREAMS, _BUDGET = "AT001", "AT002", "AT003"
 """Why an attempt is refused (`schemas/sql/0028_books.sql`)."""
 
@@ -66,7 +70,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 class SpentTokens(NamedTuple):
     """What an attempt used so far. At most `unseen_tokens_max` more were charged: what a provider may have read and
-    written beyond our count. 0 where the provider counted."""
+    written beyond our count, or says it has beyond what it can have. 0 where the provider counted."""
 
     tokens: Tokens
     source: UsageSource
@@ -188,12 +192,15 @@ class Meter:
         return None if self.first_token_s is None else round(self.first_token_s * 1000)
 
     def measure(self) -> SpentTokens:
-        """The tokens so far. What the provider did not count is estimated by the bytes, and said to be."""
-        if self._usage and self._usage.complete:
-            return SpentTokens(self._usage.tokens, "provider", 0)
+        """The tokens so far. What the provider did not count is estimated by the bytes, and said to be. What it counts
+        beyond all that it can have read and written moves no budget: the row says how much that is."""
         written = -(-self._answer_bytes // BYTES_PER_TOKEN)
+        if self._usage and self._usage.complete:
+            believed = self._believe(self._usage.tokens, written)
+            beyond = self._usage.tokens.total - believed.total
+            return SpentTokens(believed, "partial" if beyond else "provider", beyond)
         if self._usage:
-            known = self._usage.tokens
+            known = self._believe(self._usage.tokens, written)
             tokens = msgspec.structs.replace(known, output_visible=max(known.output_visible, written))
             return SpentTokens(tokens, "partial", self._unwritten(tokens))
         read = -(-self.prompt_bytes // BYTES_PER_TOKEN) if self._asked else 0
@@ -202,6 +209,19 @@ class Meter:
         return SpentTokens(
             tokens, "estimated", self.prompt_bytes - read + self._unwritten(tokens) if self._asked else 0
         )
+
+    def _believe(self, told: Tokens, written: int) -> Tokens:
+        """What a provider counted, without what is beyond the bounds of the attempt."""
+        if not self.output_tokens_max:  # nobody has said what the bounds are
+            return told
+        left, bounded = self.prompt_bytes + INPUT_TOKENS_ADDED_MAX, {}
+        for bucket in _READ_BUCKETS:
+            bounded[bucket] = min(getattr(told, bucket), left)
+            left -= bounded[bucket]
+        left = max(self.output_tokens_max, written)
+        bounded["output_visible"] = min(told.output_visible, left)
+        bounded["reasoning"] = min(told.reasoning, left - bounded["output_visible"])
+        return Tokens(**bounded)
 
     def _unwritten(self, tokens: Tokens) -> int:
         return max(0, self.output_tokens_max - tokens.output_visible - tokens.reasoning)

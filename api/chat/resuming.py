@@ -31,6 +31,9 @@ POLL_S = 0.15
 """Pause between two looks at an answer that another process writes: about what it takes to write it down."""
 CALL_S = 2.0
 """How often that process is told that somebody reads: a word that it lost is said again."""
+LOST_EVENTS = 1_000_000_000
+"""What the end of an answer whose process died counts for: it stands for all that was shown and not written down, so a
+reader who has seen more than there is comes to it too. More than any answer has, and a number that Postgres takes."""
 PARTS_MAX = 50
 """Parts of one look. One is what a tenth of a second brought, or all of an answer."""
 
@@ -47,7 +50,7 @@ _LOOK = """
 """
 
 _READ = """
-  select first_event, events
+  select first_event, event_count, events
   from app.answer_parts
   where tenant_id = $1 and answer_id = $2 and first_event + event_count > $3
   order by first_event
@@ -64,7 +67,7 @@ _LOSE = """
     returning tenant_id, answer_id
   )
   insert into app.answer_parts (tenant_id, answer_id, first_event, event_count, events)
-  select ended.tenant_id, ended.answer_id, coalesce(max(p.first_event + p.event_count), 0), 1, $3
+  select ended.tenant_id, ended.answer_id, coalesce(max(p.first_event + p.event_count), 0), $4, $3
   from ended
   left join app.answer_parts p using (tenant_id, answer_id)
   group by ended.tenant_id, ended.answer_id
@@ -213,17 +216,20 @@ class StoredCursor:
             rows = await connection.fetch(_READ, self._tenant_id, self.answer_id, self._number, PARTS_MAX)
         if state is None:
             return self._tell_deleted()
-        events = [
-            (number, event)
-            for row in rows
-            for number, event in enumerate(decode_part(row["events"]), row["first_event"])
-            if number >= self._number
-        ]
+        events = [each for row in rows for each in self._read_part(row)]
         self._number += len(events)
         self.at_end = state["ended"] and len(rows) < PARTS_MAX
         if not state["ended"]:
             await (self._call() if state["lives"] else self._lose())
         return events
+
+    def _read_part(self, row: Any) -> list[tuple[int, StoredEvent]]:
+        """The events of a part that this reader has not seen. The end of an answer that was lost comes next, wherever
+        the reader is."""
+        stored, first = decode_part(row["events"]), row["first_event"]
+        if row["event_count"] > len(stored):
+            first = max(first, self._number)
+        return [(number, event) for number, event in enumerate(stored, first) if number >= self._number]
 
     async def _call(self) -> None:
         if self._clock.monotonic() >= self._next_call_s:
@@ -236,7 +242,7 @@ class StoredCursor:
         died = DependencyUnavailable("the process that wrote the answer died", hint="ask again")
         async with tenant_transaction(self._database, self._tenant_id) as connection:
             part = encode_part([self._problem(died)])
-            await connection.execute(_LOSE, self._tenant_id, self.answer_id, part)
+            await connection.execute(_LOSE, self._tenant_id, self.answer_id, part, LOST_EVENTS)
 
     def _tell_deleted(self) -> list[tuple[int, StoredEvent]]:
         self.at_end = True

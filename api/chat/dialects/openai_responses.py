@@ -258,6 +258,9 @@ class ResponseEncoder:
         return {**self._place(at), "content_index": 0, **({"logprobs": []} if self._drafts[at].kind == "text" else {})}
 
     def _frame(self, event: dict[str, Any]) -> bytes:
+        if event["type"] == "error":
+            # Of an answer whose process died less is left than a reader may have seen: nobody is left without an end.
+            self._sent = max(self._sent, self._after + 1)
         event["sequence_number"] = self._sent
         self._sent += 1
         if event["sequence_number"] <= self._after:

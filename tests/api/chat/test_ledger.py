@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
-from api.chat.ledger import Attempt, Meter
+import pytest
+
+from api.chat.ledger import INPUT_TOKENS_ADDED_MAX, Attempt, Meter
 from connectors.llm import Tokens, TokenUsage
 from connectors.llm.prices import Price, Rates
 from runtime.clock import ManualClock
@@ -38,6 +40,38 @@ def test_what_nobody_counted_is_estimated_by_the_bytes() -> None:
     measured = meter()
     measured.text("ü" * 4)
     assert measured.measure() == (Tokens(input_uncached=101, output_visible=2), "estimated", 300 + 98)
+
+
+@pytest.mark.parametrize(
+    ("told", "believed"),
+    [
+        (Tokens(output_visible=10**9), Tokens(output_visible=100)),
+        (Tokens(output_visible=90, reasoning=90), Tokens(output_visible=90, reasoning=10)),
+        (Tokens(input_uncached=10**9), Tokens(input_uncached=401 + INPUT_TOKENS_ADDED_MAX)),
+        (Tokens(401, 10**6, 5, 5), Tokens(401, INPUT_TOKENS_ADDED_MAX)),
+    ],
+)
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_a_provider_cannot_have_used_moves_no_budget_and_is_said(
+    told: Tokens, believed: Tokens, complete: bool
+) -> None:
+    measured = priced()
+    measured.usage(TokenUsage(told, complete=complete))
+    spent = measured.measure()
+    assert (spent.tokens, spent.source) == (believed, "partial")
+    charge = measured.charge(spent)
+    assert charge.cost_micro_usd == PRICE.cost(believed)
+    if complete:
+        assert spent.unseen_tokens_max == told.total - believed.total
+        assert charge.unseen_cost_max_micro_usd is not None
+        assert PRICE.cost(believed) + charge.unseen_cost_max_micro_usd >= PRICE.cost(told)
+
+
+def test_what_was_written_beyond_the_bound_is_believed() -> None:
+    measured = priced()
+    measured.text("x" * 4 * 150)
+    measured.usage(TokenUsage(Tokens(output_visible=150), complete=True))
+    assert measured.measure() == (Tokens(output_visible=150), "provider", 0)
 
 
 def test_what_was_never_asked_used_nothing() -> None:

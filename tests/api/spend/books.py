@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -81,6 +81,11 @@ class Books:
         """What the ledger says."""
         statement = f"select coalesce(sum(cost_micro_usd), 0) from app.usage_events where tenant_id = $1 and {where}"
         return int(await self.admin.fetchval(statement, self.tenant_id))
+
+    async def move(self, attempt_id: UUID, to: datetime) -> None:
+        """As if an attempt in flight had begun then."""
+        statement = "update app.attempts set begun_at = $3 where tenant_id = $1 and attempt_id = $2"
+        await self.admin.execute(statement, self.tenant_id, attempt_id, to)
 
     def reap(self, monkeypatch: pytest.MonkeyPatch) -> int:
         """Settle what was left by processes that nobody knows, however new it is."""

@@ -207,7 +207,7 @@ async def test_an_attempt_counts_in_the_window_in_which_it_began(books: Books) -
     await books.budget(ada, "org", 10_000, period="day")
     asking = await Asking(books, ada).begin()
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    asking.meter.started_at = yesterday  # as if midnight had been since
+    await books.move(asking.attempt.attempt_id, yesterday)  # as if midnight had been since
     await asking.settle()
     assert await books.states() == {"org ": (0, 0)}
     rows = await books.admin.fetch(
@@ -245,6 +245,25 @@ async def test_a_new_budget_begins_with_what_the_ledger_says_and_misses_no_row(b
         "key web": (3_000, 0),
         "key other": (0, 0),
     }
+
+
+async def test_what_is_reserved_in_a_window_is_settled_in_it_whatever_clock_a_process_has(books: Books) -> None:
+    """It says when it began to write the row: midnight may come before the row does, and clocks are not the same. A
+    budget that is used up must not be passed by what was let in by the next day's."""
+    ada = await books.user()
+    await books.budget(ada, "org", 10 * FIRST, period="day")
+    for wrong in (timedelta(days=-1), timedelta(days=1)):
+        asking = await Asking(books, ada).begin()
+        asking.meter.started_at += wrong
+        before = await books.states()
+        assert before["org "][1] == FIRST
+        await asking.settle()
+        assert await books.states() == {"org ": (before["org "][0] + 100, 0)}
+    row = await books.admin.fetchrow(
+        "select count(*) as windows, sum(spent_micro_usd) as spent from app.budget_windows where tenant_id = $1",
+        books.tenant_id,
+    )
+    assert tuple(row) == (1, await books.sum())
 
 
 async def test_a_prepaid_budget_begins_at_nothing(books: Books) -> None:

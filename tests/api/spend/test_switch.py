@@ -102,7 +102,7 @@ async def test_each_budget_and_each_window_has_alerts_of_its_own(books: Books) -
     await books.budget(ada, "user", 1_000, str(ada), "day")
     yesterday = await Asking(books, ada).begin()
     yesterday.meter.text("x" * 4 * 600)
-    yesterday.meter.started_at = datetime.now(UTC) - timedelta(days=1)
+    await books.move(yesterday.attempt.attempt_id, datetime.now(UTC) - timedelta(days=1))
     today = await Asking(books, ada, output_tokens_max=100).begin()
     await yesterday.settle()
     today.meter.text("x" * 4 * 610)

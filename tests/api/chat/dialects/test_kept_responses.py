@@ -52,10 +52,21 @@ def test_a_reader_who_comes_back_gets_the_rest_and_nothing_twice(name: str) -> N
     assert whole == encode_all(list(ANSWERS[name]))
     count = len(numbers(whole))
     assert numbers(whole) == list(range(count))
-    for after in range(count + 1):
+    for after in range(count if name == "broken" else count + 1):
         rest = encode_all(events, after)
-        assert whole.endswith(rest)
-        assert numbers(rest) == list(range(after + 1, count))
+        if after == count - 1 and name == "broken":
+            assert numbers(rest) == [count], "whoever comes back is told again"
+        else:
+            assert whole.endswith(rest)
+            assert numbers(rest) == list(range(after + 1, count))
+
+
+@pytest.mark.parametrize("after", [0, 3, 40])
+def test_a_reader_who_has_more_than_is_left_is_told_the_end(after: int) -> None:
+    """Of an answer whose process died nothing may be written down but why."""
+    rest = encode_all([ANSWERS["broken"][-1]], after)
+    (event,) = SseDecoder().feed(rest)
+    assert (event.name, json.loads(event.data)["sequence_number"]) == ("error", after + 1)
 
 
 def test_what_is_shown_of_a_response() -> None:
