@@ -37,7 +37,7 @@ TOKENS_MAX = 1_000_000_000
 nonsense in the books is worse than an estimate."""
 
 
-LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30.0)
+LIMITS = httpx2.Limits(max_connections=1_000_000, max_keepalive_connections=None, keepalive_expiry=30.0)
 """How many connections an SDK has. Those who ask are bounded (`llm.in_flight_max`), so it needs no bound of its own;
 and who asks again soon finds a connection that is open."""
 REST_S_MAX = 0.05
