@@ -161,6 +161,11 @@ class Meter:
         self._usage = usage
 
     @property
+    def has_usage(self) -> bool:
+        """Whether the provider has counted, be it in part."""
+        return self._usage is not None
+
+    @property
     def written_bytes(self) -> int:
         """What came of the answer, in bytes of its text."""
         return self._answer_bytes
