@@ -52,6 +52,7 @@ INPUT_TOKENS_ADDED_MAX = 4_096
 """What a provider may say to have read beyond the bytes that it was sent: its own words about tools and forms, which
 are some hundred tokens where they are documented."""
 _READ_BUCKETS = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h")
+_TEXTS = (Delta, Quoted, Thought)
 _LIMIT, _STREAMS, _BUDGET = "AT001", "AT002", "AT003"
 """Why an attempt is refused (`schemas/sql/0028_books.sql`)."""
 
@@ -153,6 +154,8 @@ class Meter:
         self._answer_bytes = 0
         self._usage: TokenUsage | None = None
         self._asked = False
+        # Found once: looking for the child of a metric costs more than counting in it.
+        self._gaps = metrics.AI_INTER_TOKEN_SECONDS.labels(provider, model)
 
     def ask(self) -> None:
         """Note that from here on the provider may charge."""
@@ -160,14 +163,20 @@ class Meter:
 
     def hear(self, event: Event) -> None:
         """Count one event of the provider."""
-        if isinstance(event, Started):
-            self.model = event.model or self.model
-        elif isinstance(event, Delta | Quoted | Thought):
+        if isinstance(event, _TEXTS):
             self.text(event.text)
+        elif isinstance(event, Started):
+            self._rename(event.model)
         elif isinstance(event, CallPiece):
             self.text(event.arguments)
         elif isinstance(event, TokenUsage):
             self.usage(event)
+
+    def _rename(self, model: str) -> None:
+        """The provider says which model answers."""
+        if model and model != self.model:
+            self.model = model
+            self._gaps = metrics.AI_INTER_TOKEN_SECONDS.labels(self.provider, model)
 
     def text(self, text: str) -> None:
         now_s = self._clock.monotonic()
@@ -175,12 +184,17 @@ class Meter:
             self.first_token_s = now_s - self._began_s
             metrics.AI_FIRST_TOKEN_SECONDS.labels(self.provider, self.model).observe(self.first_token_s)
         else:
-            metrics.AI_INTER_TOKEN_SECONDS.labels(self.provider, self.model).observe(now_s - self._last_s)
+            self._gaps.observe(now_s - self._last_s)
         self._last_s = now_s
-        self._answer_bytes += len(text.encode())
+        self._answer_bytes += len(text) if text.isascii() else len(text.encode())
 
     def usage(self, usage: TokenUsage) -> None:
         self._usage = usage
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether the provider has counted, be it in part."""
+        return self._usage is not None
 
     @property
     def written_bytes(self) -> int:
