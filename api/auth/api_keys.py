@@ -24,13 +24,8 @@ STREAM_S_MAX = 60
 last id, and is refused then."""
 
 _FIND = """
-  select
-    k.user_id, k.name, k.scopes, u.subject, s.secret_hash, s.good_until,
-    s.last_used_at is null or s.last_used_at < now() - make_interval(secs => $3) as is_use_due
-  from app.api_keys k
-  join app.api_key_secrets s using (tenant_id, key_id)
-  join app.users u using (tenant_id, user_id)
-  where tenant_id = $1 and key_id = $2 and k.revoked_at is null and s.good_until > now()
+  select user_id, name, scopes, subject, secret_hash, good_until, is_use_due
+  from app.find_api_key($1, $2, $3)
 """
 
 _NOTE_USE = """
@@ -73,8 +68,7 @@ async def identify(database: Database, clock: Clock, presented: str) -> KeyProof
         raise _refusal() from None
     tenant_id = tenant_of(key.key_id)
     assert tenant_id is not None
-    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        rows = await connection.fetch(_FIND, tenant_id, key.key_id, NOTE_USE_S)
+    rows = await database.call_all(_FIND, tenant_id, key.key_id, NOTE_USE_S)
     # Each of them, whatever the first says: how long it takes does not tell which one it was.
     fitting = [row for row in rows if hmac.compare_digest(bytes(row["secret_hash"]), key.digest)]
     if not fitting:

@@ -257,3 +257,23 @@ end
 $$;
 create trigger add_tokens after insert on app.usage_events
     referencing new table as settled for each statement execute function app.count_used_tokens();
+
+-- The good secrets of an API key, in one round trip: each request that shows one asks. `use_s`: how old a note of its use gets.
+create function app.find_api_key(tenant uuid, wanted text, use_s double precision)
+    returns table (user_id uuid, name text, scopes text[], subject text, secret_hash bytea, good_until timestamptz, is_use_due boolean)
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = auto
+as
+$$
+begin
+    perform set_config('app.tenant_id', tenant::text, true);
+    return query
+    select k.user_id, k.name, k.scopes, u.subject, s.secret_hash, s.good_until,
+        s.last_used_at is null or s.last_used_at < now() - make_interval(secs => use_s)
+    from app.api_keys k
+    join app.api_key_secrets s on s.tenant_id = k.tenant_id and s.key_id = k.key_id
+    join app.users u on u.tenant_id = k.tenant_id and u.user_id = k.user_id
+    where k.tenant_id = tenant and k.key_id = wanted and k.revoked_at is null and s.good_until > now();
+end
+$$;

@@ -1204,6 +1204,23 @@ GRANT SELECT ON TABLE app.feeds TO adriatic_cdc;
 GRANT SELECT ON TABLE app.feeds TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.feeds TO adriatic_api;
 
+CREATE FUNCTION app.find_api_key(tenant uuid, wanted text, use_s double precision) RETURNS TABLE(user_id uuid, name text, scopes text[], subject text, secret_hash bytea, good_until timestamp with time zone, is_use_due boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'auto'
+    AS $$
+begin
+    perform set_config('app.tenant_id', tenant::text, true);
+    return query
+    select k.user_id, k.name, k.scopes, u.subject, s.secret_hash, s.good_until,
+        s.last_used_at is null or s.last_used_at < now() - make_interval(secs => use_s)
+    from app.api_keys k
+    join app.api_key_secrets s on s.tenant_id = k.tenant_id and s.key_id = k.key_id
+    join app.users u on u.tenant_id = k.tenant_id and u.user_id = k.user_id
+    where k.tenant_id = tenant and k.key_id = wanted and k.revoked_at is null and s.good_until > now();
+end
+$$;
+
 CREATE TABLE app.idempotency_keys (
     tenant_id uuid NOT NULL,
     key text NOT NULL,
