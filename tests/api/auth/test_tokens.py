@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from api.auth import tokens
 from api.auth.keys import KeyStore
 from api.auth.tokens import TOKEN_CHARS_MAX, TokenChecker
+from runtime.clock import ManualClock
 from runtime.errors import Forbidden, Unauthenticated
 from runtime.settings import AuthSettings
 from tests.api.auth.signers import TENANT, Signer, good
@@ -146,3 +149,77 @@ async def test_the_tenant_comes_from_the_claim_that_is_configured() -> None:
     claims: dict[str, Any] = {"tenant_id": None, "https://adriatic.example/tenant": str(TENANT)}
     token = SIGNERS["ES256"].token(**claims)
     assert (await checker(settings).check(f"Bearer {token}")).tenant_id == TENANT
+
+
+# --- what is remembered ----------------------------------------------------------------------------------------------
+
+
+class Counted:
+    """A checker whose signature checks are counted, and whose issuer can take its keys back."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.signers = [*SIGNERS.values()]
+        self.clock = ManualClock()
+        self.keys = KeyStore(self.fetch, self.clock)
+        self.checker = TokenChecker(SETTINGS, self.keys)
+        self.verified = 0
+        verify = TokenChecker._verify
+
+        def count(checker: TokenChecker, token: str, public: Any, algorithm: str) -> dict[str, Any]:
+            self.verified += 1
+            return verify(checker, token, public, algorithm)
+
+        monkeypatch.setattr(TokenChecker, "_verify", count)
+
+    async def fetch(self) -> Mapping[str, Any]:
+        return {"keys": [signer.jwk() for signer in self.signers]}
+
+
+async def test_a_token_is_verified_once_while_it_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    token = f"Bearer {SIGNERS['ES256'].token()}"
+    first, again = await counted.checker.check(token), await counted.checker.check(token)
+    assert first is again
+    assert counted.verified == 1
+    assert (await counted.checker.check(f"Bearer {SIGNERS['ES256'].token(sub='bob')}")).subject == "bob"
+
+
+async def test_a_token_that_was_good_is_refused_from_its_end_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    ends = now() - timedelta(seconds=SETTINGS.leeway_s) + timedelta(seconds=1.5)
+    token = f"Bearer {SIGNERS['ES256'].token(exp=ends)}"
+    await counted.checker.check(token)
+    await asyncio.sleep(2.6)
+    with pytest.raises(Unauthenticated, match="expired"):
+        await counted.checker.check(token)
+
+
+async def test_a_token_whose_key_was_withdrawn_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    token = f"Bearer {SIGNERS['ES256'].token()}"
+    await counted.checker.check(token)
+    counted.signers = [SIGNERS["RS256"]]
+    counted.clock.sleep(3600)
+    await counted.keys.refresh()
+    with pytest.raises(Unauthenticated, match="does not publish"):
+        await counted.checker.check(token)
+
+
+async def test_a_changed_byte_is_another_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    token = SIGNERS["ES256"].token()
+    await counted.checker.check(f"Bearer {token}")
+    head, body, signature = token.split(".")
+    forged = segment({**json.loads(base64.urlsafe_b64decode(body + "==")), "sub": "eve"})
+    with pytest.raises(Unauthenticated, match="signature is wrong"):
+        await counted.checker.check(f"Bearer {head}.{forged}.{signature}")
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "VERIFIED_MAX", 2)
+    counted = Counted(monkeypatch)
+    first, *others = (f"Bearer {SIGNERS['ES256'].token(sub=f's-{number}')}" for number in range(3))
+    for token in (first, *others, first):
+        await counted.checker.check(token)
+    assert counted.verified == 4
+    assert len(counted.checker._verified) == 2
