@@ -107,18 +107,30 @@ async def _read_all(cursor: Cursor, events: list[ChatEvent]) -> None:
 
 async def _wait(request: Request[Any, Any, Any], work: Coroutine[Any, Any, None]) -> bool:
     """True when `work` is done, False when the caller hung up before. Raises what `work` raises."""
-    working = asyncio.create_task(work)
-    gone = asyncio.create_task(_await_disconnect(request))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            return False
-        await working
-        return True
-    finally:
-        for task in (working, gone):
+    task = asyncio.current_task()
+    assert task, "a request has a task"
+    hung_up = done = False
+
+    def leave(gone: asyncio.Task[None]) -> None:
+        nonlocal hung_up
+        if not (done or gone.cancelled()):
+            hung_up = True
             task.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+
+    gone = asyncio.create_task(_await_disconnect(request))
+    gone.add_done_callback(leave)
+    try:
+        await work
+    except asyncio.CancelledError:
+        # Only what we asked for ourselves: somebody else's wish to end this request goes on.
+        if not hung_up or task.uncancel() > 0:
+            raise
+        return False
+    finally:
+        done = True
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+    return True
 
 
 async def _await_disconnect(request: Request[Any, Any, Any]) -> None:
