@@ -131,7 +131,8 @@ class SpendDrill:
         statuses = Counter(await asyncio.gather(*map(call, range(LOOP_CALLS))))
         await self._settle(budget_id)
         spent = (await self._budget(budget_id))["spent_micro_usd"]
-        await self._do("DELETE", f"/v1/budgets/{budget_id}")
+        removed = await self._send("DELETE", f"/v1/budgets/{budget_id}")
+        _require(removed.is_success, f"removing a budget is {removed.status_code}")
         _require(0 < spent <= LOOP_MICRO_USD, f"{spent} micro-USD were spent of {LOOP_MICRO_USD}")
         _require(statuses[200] * ANSWER_MICRO_USD == spent, f"{statuses[200]} answers cost {spent} micro-USD")
         _require(statuses[200] + statuses[429] == LOOP_CALLS, f"the calls ended with {dict(statuses)}")
@@ -271,7 +272,7 @@ class SpendDrill:
         found: dict[str, Any] = response.json()
         return found
 
-    async def _send(self, method: str, path: str, body: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, body: Any = None) -> httpx.Response:
         return await self._scratch.clients[0].request(method, path, **({} if body is None else {"json": body}))
 
 
