@@ -185,15 +185,22 @@ class Database:
 
         Raises `CallRefused` for what the statement itself refuses.
         """
+        return await self._call(lambda fresh: fresh.fetchrow(statement, *values))
+
+    async def call_all(self, statement: str, *values: Any) -> Any:
+        """The same with all rows."""
+        return await self._call(lambda fresh: fresh.fetch(statement, *values))
+
+    async def _call(self, ask: Callable[[Connection], Awaitable[Any]]) -> Any:
         with translate_for_caller():
             try:
-                connection, row = await self._ask_first(lambda fresh: fresh.fetchrow(statement, *values))
+                connection, found = await self._ask_first(ask)
             except asyncpg.PostgresError as error:
                 if str(error.sqlstate).startswith(REFUSED):
                     raise CallRefused(str(error.sqlstate), error.detail or "") from None
                 raise
             await self._pool.release(connection)
-            return row
+            return found
 
     async def _ask_first(self, ask: Callable[[Connection], Awaitable[Any]]) -> tuple[Connection, Any]:
         """A connection, and what it answers to the first question. Whoever gets it releases it.

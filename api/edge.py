@@ -56,6 +56,7 @@ JSON_HEADERS = ((b"cache-control", b"no-store"),)
 QUIET = ("/health", "/metrics")
 
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
+_NO_PARENT = Context()
 
 log = get_logger("api")
 
@@ -238,6 +239,8 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
 
 
 def _parent(headers: dict[bytes, bytes]) -> Context:
+    if b"traceparent" not in headers:
+        return _NO_PARENT
     carrier = {
         name: headers[name.encode()].decode("latin-1") for name in _TRACE_CONTEXT.fields if name.encode() in headers
     }

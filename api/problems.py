@@ -22,6 +22,7 @@ from litestar.params import ParameterKwarg
 from litestar.types import ExceptionHandlersMap
 
 from api.db import RETRY_AFTER_S
+from api.edge import CLIENT_GONE
 from api.requests import explain, find_literals
 from runtime.errors import AdriaticError, CallerError, Defect, OperatingError, Unauthenticated
 from runtime.logs import get_logger
@@ -33,6 +34,10 @@ DETAIL_CHARS_MAX = 2000
 """Longest text of a problem in one field: values come from callers, and an answer must not echo a megabyte back."""
 
 log = get_logger("api")
+
+
+class CallerGone(Exception):
+    """Nobody is there any more to be told what became of the request."""
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
@@ -77,8 +82,13 @@ def handlers() -> ExceptionHandlersMap:
         AdriaticError: _ours,
         Defect: _answer_unexpected,
         HTTPException: _litestars,
+        CallerGone: _answer_nobody,
         Exception: _answer_unexpected,
     }
+
+
+def _answer_nobody(request: Request[Any, Any, Any], error: Exception) -> Response[None]:
+    return Response(None, status_code=CLIENT_GONE)
 
 
 def problem_of(error: AdriaticError, path: str, request_id: str) -> Problem:

@@ -1,4 +1,4 @@
-"""What the exceptions of httpx, and of the SDKs that speak HTTP for us, mean here: one table.
+"""What the exceptions of httpx, of aiohttp, and of the SDKs that speak HTTP for us, mean here: one table.
 
 Owns what happens before there is an answer, and what it means that a model's endpoint refuses one. What the status of
 any other answer means is each service's own, and is beside its requests. Knows the SDKs by the names of their classes,
@@ -39,16 +39,18 @@ MEANINGS: Final[Mapping[str, Meaning]] = by_name(
 
 SDKS: Final[Mapping[str, Meaning]] = by_name(
     {
-        "away": "openai.OpenAIError anthropic.AnthropicError obstore.BaseError",
+        "away": "openai.OpenAIError anthropic.AnthropicError obstore.BaseError aiohttp.ClientError",
         "unprepared": """
             openai.OAuthError openai.SubjectTokenProviderError anthropic.CredentialsError
             anthropic.WorkloadIdentityError obstore.PermissionDeniedError obstore.UnauthenticatedError
-            obstore.UnknownConfigurationKeyError
+            obstore.UnknownConfigurationKeyError aiohttp.InvalidURL aiohttp.TooManyRedirects
+            aiohttp.InvalidUrlClientError aiohttp.NonHttpUrlClientError
         """,
-        # Those of OpenAI are of calls that we do not make.
+        # Those of OpenAI and aiohttp are of calls that we do not make.
         "defect": """
             openai.LengthFinishReasonError openai.ContentFilterFinishReasonError openai.InvalidWebhookSignatureError
-            openai._AmbiguousModuleClientUsageError obstore.InvalidPathError obstore.NotSupportedError
+            openai._AmbiguousModuleClientUsageError aiohttp.WebSocketError aiohttp.WSMessageTypeError aiohttp.EofStream
+            obstore.InvalidPathError obstore.NotSupportedError
         """,
     }
 )

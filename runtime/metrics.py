@@ -153,6 +153,27 @@ CHAT_SESSIONS = Counter("chat_sessions_total", "Conversations that began.")
 CHATS_ACTIVE = Gauge(
     "adriatic_chats_active", "Answers being streamed. Must come back to 0.", multiprocess_mode="livesum"
 )
+CHAT_STARTS_WAITING = Gauge(
+    "adriatic_chat_starts_waiting",
+    "Questions that wait for their turn to begin, so that answers stay smooth. Long above 0: too few processes.",
+    multiprocess_mode="livesum",
+)
+CHAT_STARTS_REFUSED = Counter(
+    "adriatic_chat_starts_refused_total",
+    "Questions that had no turn to begin, by why: `unavailable`, too many waited or for too long; `share`, most that "
+    "waited were of this tenant.",
+    ["reason"],
+)
+CHAT_START_WAIT_SECONDS = _histogram("adriatic_chat_start_wait_seconds", "Wait of a question for its turn to begin.")
+CHAT_LOOP_LATE_SECONDS = Gauge(
+    "adriatic_chat_loop_late_seconds",
+    "How late the loop of the API came to its last beat while answers began. Of several workers, the worst.",
+    multiprocess_mode="livemax",
+)
+CHAT_LEAVING_SECONDS = _histogram(
+    "adriatic_chat_leaving_seconds",
+    "From when the last reader of an answer left until its provider's connection was closed.",
+)
 CHATS_UNSETTLED = Gauge(
     "adriatic_chats_unsettled",
     "Answers that ended and wait for their row in the ledger. Growing: no database.",

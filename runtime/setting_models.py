@@ -157,6 +157,16 @@ class LlmSettings(Section):
         le=20_000,
         description="Answers of one API process at a time: those that are written, and those that wait for their turn.",
     )
+    starts_waiting_max: int = Field(
+        2_000,
+        ge=0,
+        le=20_000,
+        description="Questions that wait for their turn to begin, where one API process has more to do than leaves its "
+        "running answers smooth. Beyond it: 503 with `Retry-After`.",
+    )
+    start_wait_s: float = Field(
+        10.0, gt=0, description="Longest wait for such a turn, in seconds. Beyond it: 503 with `Retry-After`."
+    )
     streams_per_tenant_max: int = Field(16, gt=0, description="Of these, for one tenant, in one API process.")
     prices: Path | None = Field(
         None, description="A price list of your own, for models whose price is not in `schemas/prices/prices.toml`."

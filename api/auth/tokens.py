@@ -6,9 +6,11 @@ that does not say until when it is good. Holds no key: `keys` does.
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import jwt
@@ -20,6 +22,9 @@ from runtime.settings import AuthSettings, CallerRole
 
 TOKEN_CHARS_MAX = 8192
 """Tokens of real providers have one to three thousand characters; parsing more is work for strangers."""
+VERIFIED_MAX = 10_000
+"""Tokens that are remembered as verified, some 5 MB: a signature costs as much as all else that is done for a small
+request, and a caller sends the same token for an hour."""
 SUBJECT_CHARS_MAX = 255
 """OpenID Connect Core, section 2."""
 KEY_CLAIMS = ("client_id", "azp", "jti")
@@ -48,16 +53,43 @@ class Claims:
     role: CallerRole = "member"
 
 
+class _Verified(NamedTuple):
+    """A token whose signature was checked, and by which key of its issuer."""
+
+    claims: Claims
+    key_name: tuple[Any, str]
+    key: Any
+
+
 class TokenChecker:
     """Checks bearer tokens of one issuer."""
 
     def __init__(self, settings: AuthSettings, keys: KeyStore) -> None:
         self._settings = settings
         self._keys = keys
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
+        """By the digest of the token, so that no token is kept."""
 
     async def check(self, authorization: str | None) -> Claims:
         """Raises `Unauthenticated`, `Forbidden` (a good token without a tenant), or `DependencyUnavailable`."""
         token = _bearer(authorization)
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._verified.get(digest)
+        if known and await self._is_good(known):
+            self._verified.move_to_end(digest)
+            return known.claims
+        verified = await self._check(token)
+        self._verified[digest] = verified
+        if len(self._verified) > VERIFIED_MAX:
+            self._verified.popitem(last=False)
+        return verified.claims
+
+    async def _is_good(self, known: _Verified) -> bool:
+        """Whether a token that was verified still is: it has not expired, and its issuer still publishes the key."""
+        ends = known.claims.expires_at
+        return (ends is None or datetime.now(UTC) < ends) and await self._keys.find(*known.key_name) is known.key
+
+    async def _check(self, token: str) -> _Verified:
         header = _header(token)
         algorithm = header.get("alg")
         if algorithm not in ALGORITHMS:
@@ -69,7 +101,8 @@ class TokenChecker:
         key = await self._keys.find(header.get("kid"), algorithm)
         if key is None:
             raise _refusal("the token is signed with a key that its issuer does not publish", "ask for a new token")
-        return self._claims(self._verify(token, key.public, key.algorithm))
+        claims = self._claims(self._verify(token, key.public, key.algorithm))
+        return _Verified(claims, (header.get("kid"), algorithm), key)
 
     def _verify(self, token: str, public: Any, algorithm: str) -> dict[str, Any]:
         settings = self._settings

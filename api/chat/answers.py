@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 from uuid import UUID
 
+from api.chat.event_log import EventLog
 from api.chat.limits import LimitStanding
 from api.chat.schemas import ChatEvent, size_of
 from runtime.errors import AdriaticError, TooLarge
@@ -41,7 +42,7 @@ class Answer:
         """None: it could not be an earlier one."""
         self.on_unread: Callable[[], object] = lambda: None
         """Called when the last reader leaves before the end."""
-        self._events: list[ChatEvent] = []
+        self._events = EventLog()
         self._size_bytes = 0
         self._readers = 0
         self._waiting: list[asyncio.Future[None]] = []
@@ -49,7 +50,7 @@ class Answer:
     @property
     def begun(self) -> bool:
         """Whether there is something to show."""
-        return bool(self._events)
+        return len(self._events) > 0
 
     # --- for who writes -------------------------------------------------------------------------------------------
 
@@ -72,6 +73,8 @@ class Answer:
             self._wake()
 
     def _wake(self) -> None:
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             if not each.done():
@@ -81,7 +84,7 @@ class Answer:
         """A second log that goes on from here, for the readers that have these cursors. Whoever writes turns to it, and
         ends this one, which has the others."""
         rest = Answer(self.answer_id)
-        rest._events, rest._size_bytes = [*self._events], self._size_bytes
+        rest._events, rest._size_bytes = self._events.copy(), self._size_bytes
         for cursor in cursors:
             cursor.move(rest)
             self._readers -= 1
@@ -92,9 +95,9 @@ class Answer:
 
     async def first(self) -> None:
         """Wait until there is something to show. Raises what went wrong, if nothing was shown by then."""
-        while not (self._events or self.ended):
-            await self._news()
-        if self.failure and not self._events:
+        while not (self.begun or self.ended):
+            await self.wait()
+        if self.failure and not self.begun:
             raise self.failure
 
     def open(self, after: int = -1) -> Cursor:
@@ -104,26 +107,17 @@ class Answer:
 
     def since(self, number: int) -> Sequence[ChatEvent]:
         """The events from `number` on that are there, at most `BATCH_MAX`."""
-        return self._events[number : number + BATCH_MAX]
+        return self._events.read(number, BATCH_MAX)
 
     def all_since(self, number: int) -> Sequence[ChatEvent]:
         """All events from `number` on."""
-        return self._events[number:]
+        return self._events.read(number)
 
-    async def _news(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
+    def wait(self) -> asyncio.Future[None]:
+        """The next event, or the end: awaited, it returns when there is one."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        await waiter
-
-    async def more(self, number: int, wait_s: float) -> None:
-        """Wait until there is an event `number` or an end, for `wait_s` seconds at most."""
-        if number < len(self._events) or self.ended:
-            return
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._news()
-        except TimeoutError:
-            return
+        return waiter
 
     def leave(self) -> None:
         """One reader less."""
@@ -135,10 +129,16 @@ class Answer:
 class Cursor:
     """One reader's place in an answer. Whoever opened it closes it; closing twice is closing once."""
 
+    __slots__ = ("_answer", "_closed", "_number", "_silent_since_s", "_timer", "_waiter")
+
     def __init__(self, answer: Answer, number: int) -> None:
         self._answer = answer
         self._number = number
         self._closed = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._silent_since_s = 0.0
+        # One for all waits, set anew only when it goes off: a timer for each event would cost more than the event.
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def answer_id(self) -> UUID:
@@ -160,12 +160,41 @@ class Cursor:
 
     async def read(self, wait_s: float) -> list[tuple[int, ChatEvent]]:
         """The next events, each with its number. Empty: nothing came for `wait_s` seconds, or there is no more."""
-        await self._answer.more(self._number, wait_s)
-        events = [*enumerate(self._answer.since(self._number), self._number)]
-        self._number += len(events)
-        return events
+        answer = self._answer
+        events = answer.since(self._number)
+        if not (events or answer.ended):
+            await self._wait(wait_s)
+            events = self._answer.since(self._number)
+        numbered = [*enumerate(events, self._number)]
+        self._number += len(numbered)
+        return numbered
+
+    async def _wait(self, wait_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiter = self._answer.wait()
+        self._silent_since_s = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(wait_s, self._look, wait_s)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _look(self, wait_s: float) -> None:
+        """Whoever has waited for long enough waits no more."""
+        loop, self._timer = asyncio.get_running_loop(), None
+        if self._waiter is None or self._waiter.done():
+            return
+        left_s = self._silent_since_s + wait_s - loop.time()
+        if left_s > 0:
+            self._timer = loop.call_later(left_s, self._look, wait_s)
+        else:
+            self._waiter.set_result(None)
 
     def close(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         if not self._closed:
             self._closed = True
             self._answer.leave()

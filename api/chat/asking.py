@@ -17,7 +17,7 @@ from api.auth.users import Principal
 from api.chat import caching, models
 from api.chat.answers import Answer
 from api.chat.grounding import Question, ground, read_question
-from api.chat.responding import make_attempt
+from api.chat.responding import admit, make_attempt
 from api.chat.schemas import ChatRequest
 from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.chat.traces import WHOLE
@@ -66,7 +66,7 @@ class Asker:
         route = models.find_route(self.settings, model)
         cache = caching.read_policy(asked.cache_control)
         wishes = Wishes(route, on_disconnect="keep" if asked.goes_on else "stop", cache=cache)
-        supervisor.admit(self._request.user.tenant_id, wishes.model)
+        await admit(self._request, supervisor, self._request.user, wishes.model)
         question = await self._ground(conversation) if model == models.GROUNDED else Question(conversation)
         if asked.keeps:
             question = msgspec.structs.replace(question, kept_as=read_question(conversation))

@@ -18,7 +18,7 @@ from api.chat.asking import CacheControl
 from api.chat.dialects import ai_sdk
 from api.chat.dialects.ai_sdk import UiMessageEncoder
 from api.chat.grounding import Question, ground
-from api.chat.responding import make_attempt, stream
+from api.chat.responding import admit, make_attempt, stream
 from api.chat.schemas import NAMES, ChatRequest
 from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.chat.traces import WHOLE
@@ -85,7 +85,7 @@ class ChatController(Controller):
         Until the first text an error is a problem response with its own status; afterwards it is the event `error`.
         """
         stages.begin_record(WHOLE)
-        supervisor.admit(principal.tenant_id, data.model)
+        await admit(request, supervisor, principal, data.model)
         with stages.measure("db_fetch_context"):
             before = await conversations.remember(database, principal, data.session_id)
             grounding = await ground(database, embedder, principal.tenant_id, data, before)

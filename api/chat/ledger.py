@@ -8,6 +8,7 @@ know prices (`connectors/llm/prices.py`): a cost whose price is not known is nul
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -15,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.chat.limits import LimitStanding, UseLimits, encode, judge, refuse_streams
+from api.chat.limits import Limit, LimitStanding, UseLimits, describe, encode, judge, refuse_streams
 from api.chat.schemas import UsageSource
 from api.db import CallRefused, Database
 from api.spend.purse import Purse, Reservation
@@ -45,10 +46,13 @@ _SETTLE = """
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
   )
 """
+_BEGIN_ALL = "select attempt, uses, is_bound from app.begin_attempts($1, $2, $3)"
+_SETTLE_ALL = "select app.settle_attempts($1, $2)"
 INPUT_TOKENS_ADDED_MAX = 4_096
 """What a provider may say to have read beyond the bytes that it was sent: its own words about tools and forms, which
 are some hundred tokens where they are documented."""
 _READ_BUCKETS = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h")
+_TEXTS = (Delta, Quoted, Thought)
 _LIMIT, _STREAMS, _BUDGET = "AT001", "AT002", "AT003"
 """Why an attempt is refused (`schemas/sql/0028_books.sql`)."""
 
@@ -97,6 +101,30 @@ class Entry(msgspec.Struct, frozen=True):
     finished_at: datetime
     charge: Charge = Charge()
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The row, by the names and in the order of `app.settle_attempt`."""
+        attempt, used = self.attempt, self.used
+        return {
+            "attempt_id": attempt.attempt_id,
+            "session_id": attempt.session_id,
+            "user_id": attempt.user_id,
+            "key_id": attempt.key_id,
+            "provider": self.provider,
+            "model": self.model,
+            **msgspec.structs.asdict(used.tokens),
+            "price_id": self.charge.price_id,
+            "cost_micro_usd": self.charge.cost_micro_usd,
+            "unseen_cost_max_micro_usd": self.charge.unseen_cost_max_micro_usd,
+            "usage_source": used.source,
+            "unseen_tokens_max": used.unseen_tokens_max,
+            "outcome": self.outcome,
+            "code": self.code,
+            "first_token_ms": self.first_token_ms,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+        }
+
 
 class Meter:
     """Counts one attempt while it runs. `prompt_bytes` is what the provider reads, and `output_tokens_max` what it may
@@ -126,6 +154,8 @@ class Meter:
         self._answer_bytes = 0
         self._usage: TokenUsage | None = None
         self._asked = False
+        # Found once: looking for the child of a metric costs more than counting in it.
+        self._gaps = metrics.AI_INTER_TOKEN_SECONDS.labels(provider, model)
 
     def ask(self) -> None:
         """Note that from here on the provider may charge."""
@@ -133,14 +163,20 @@ class Meter:
 
     def hear(self, event: Event) -> None:
         """Count one event of the provider."""
-        if isinstance(event, Started):
-            self.model = event.model or self.model
-        elif isinstance(event, Delta | Quoted | Thought):
+        if isinstance(event, _TEXTS):
             self.text(event.text)
+        elif isinstance(event, Started):
+            self._rename(event.model)
         elif isinstance(event, CallPiece):
             self.text(event.arguments)
         elif isinstance(event, TokenUsage):
             self.usage(event)
+
+    def _rename(self, model: str) -> None:
+        """The provider says which model answers."""
+        if model and model != self.model:
+            self.model = model
+            self._gaps = metrics.AI_INTER_TOKEN_SECONDS.labels(self.provider, model)
 
     def text(self, text: str) -> None:
         now_s = self._clock.monotonic()
@@ -148,12 +184,17 @@ class Meter:
             self.first_token_s = now_s - self._began_s
             metrics.AI_FIRST_TOKEN_SECONDS.labels(self.provider, self.model).observe(self.first_token_s)
         else:
-            metrics.AI_INTER_TOKEN_SECONDS.labels(self.provider, self.model).observe(now_s - self._last_s)
+            self._gaps.observe(now_s - self._last_s)
         self._last_s = now_s
-        self._answer_bytes += len(text.encode())
+        self._answer_bytes += len(text) if text.isascii() else len(text.encode())
 
     def usage(self, usage: TokenUsage) -> None:
         self._usage = usage
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether the provider has counted, be it in part."""
+        return self._usage is not None
 
     @property
     def written_bytes(self) -> int:
@@ -252,34 +293,97 @@ class Noted(NamedTuple):
     question: str
 
 
-async def begin(
-    database: Database,
-    process_id: UUID,
-    attempt: Attempt,
-    meter: Meter,
-    purse: Purse,
-    limits: UseLimits | None = None,
-    noted: Noted | None = None,
-) -> Sequence[LimitStanding]:
+class Beginning(NamedTuple):
+    """An attempt that comes into the books: what it takes at first is the purse's. `limits` None: its question was
+    counted before. `noted` None: its answer is not kept."""
+
+    attempt: Attempt
+    meter: Meter
+    purse: Purse
+    limits: UseLimits | None = None
+    noted: Noted | None = None
+
+    @property
+    def wanted(self) -> Sequence[Limit]:
+        """The limits against which it counts."""
+        return self.limits.find(self.attempt.user_id, self.attempt.key_id) if self.limits else ()
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Who is asked, at which price, by the names and in the order of `app.begin_attempt`."""
+        meter, price = self.meter, self.meter.price
+        bytes_max, tokens_max = meter.prompt_bytes, meter.output_tokens_max
+        return {
+            "provider": meter.provider,
+            "model": meter.model,
+            "input_bytes": bytes_max,
+            "output_tokens_max": tokens_max,
+            "price": price and price.price_id,
+            "cost_read": price and price.estimate(bytes_max, 0),
+            "cost_max": price and price.cost_at_most(bytes_max, tokens_max),
+            "is_free": self.purse.is_free,
+            "amount": self.purse.first_micro_usd,
+        }
+
+
+async def begin(database: Database, process_id: UUID, beginning: Beginning) -> Sequence[LimitStanding]:
     """Put an attempt into the books, reserve what it takes at first, and count it against the limits that are given,
     before its provider is asked. Nobody may be asked when it raises, and nothing was used: `RateLimited` when a limit
     is used up, `BudgetExceeded` when a budget has too little, `Forbidden` when one covers an attempt whose price is not
     known, `DependencyUnavailable` when the database does not take it."""
-    price, amount = meter.price, purse.first_micro_usd
+    attempt, _, purse, limits, noted = beginning
     try:
         row, standings = await _enter(
-            *(database, attempt, attempt.attempt_id, process_id, limits, noted),
-            *(meter.provider, meter.model, meter.prompt_bytes, meter.output_tokens_max),
-            *(price and price.price_id, price and price.estimate(meter.prompt_bytes, 0)),
-            price and price.cost_at_most(meter.prompt_bytes, meter.output_tokens_max),
-            *(purse.is_free, amount),
+            *(database, attempt, attempt.attempt_id, process_id, limits, noted), *beginning.asked.values()
         )
     except CallRefused as refused:
         if refused.code == _BUDGET:
-            raise purse.refuse(msgspec.json.decode(refused.detail, type=Reservation), amount) from None
+            reservation = msgspec.json.decode(refused.detail, type=Reservation)
+            raise purse.refuse(reservation, purse.first_micro_usd) from None
         raise
     purse.open(is_bound=row["is_bound"])
     return standings
+
+
+async def begin_all(
+    database: Database, process_id: UUID, tenant_id: UUID, beginnings: Sequence[Beginning]
+) -> Sequence[Sequence[LimitStanding]]:
+    """Put attempts of one tenant into the books, as `begin` does each: all of them, or none, with `CallRefused`."""
+    entries = [
+        {
+            "attempt": each.attempt.attempt_id,
+            "session": each.attempt.session_id,
+            "asker": each.attempt.user_id,
+            "credential": each.attempt.key_id,
+            **each.asked,
+            "limits": describe(each.wanted) if each.limits else None,
+            "streams_max": each.limits.streams_max if each.limits else 0,
+            "answer": each.noted and each.noted.answer_id,
+            "question": each.noted and each.noted.question,
+        }
+        for each in beginnings
+    ]
+    rows = await database.call_all(_BEGIN_ALL, tenant_id, process_id, msgspec.json.encode(entries).decode())
+    told = {row["attempt"]: row for row in rows}
+    standings: list[Sequence[LimitStanding]] = []
+    later: Counter[tuple[UUID, str | None]] = Counter()
+    for each in reversed(beginnings):
+        row = told[each.attempt.attempt_id]
+        each.purse.open(is_bound=row["is_bound"])
+        caller = each.attempt.user_id, each.attempt.key_id
+        standings.append(judge(each.wanted, _leave_out(row["uses"], later[caller])) if each.limits else ())
+        later[caller] += each.limits is not None
+    return standings[::-1]
+
+
+def _leave_out(uses: str, later: int) -> list[dict[str, Any]]:
+    """What is used, as JSON, without the questions that came later in the same statement: each caller is told how it
+    stands after its own."""
+    rows: list[dict[str, Any]] = msgspec.json.decode(uses)
+    for row in rows:
+        if row["unit"] == "requests":
+            row["used"] -= later
+    return rows
 
 
 async def count(
@@ -320,11 +424,11 @@ async def _enter(
 
 async def settle(database: Database, entry: Entry) -> None:
     """Idempotent: the first settlement stands. Raises `DependencyUnavailable` when the database is away."""
-    attempt, used = entry.attempt, entry.used
-    await database.call(
-        _SETTLE,
-        *(attempt.tenant_id, attempt.attempt_id, attempt.session_id, attempt.user_id, attempt.key_id),
-        *(entry.provider, entry.model, *msgspec.structs.astuple(used.tokens)),
-        *(*entry.charge, used.source, used.unseen_tokens_max),
-        *(entry.outcome, entry.code, entry.first_token_ms, entry.started_at, entry.finished_at),
-    )
+    await database.call(_SETTLE, entry.attempt.tenant_id, *entry.columns.values())
+
+
+async def settle_all(database: Database, tenant_id: UUID, entries: Sequence[Entry]) -> Sequence[None]:
+    """Settle attempts of one tenant, as `settle` does each."""
+    rows = msgspec.json.encode([each.columns for each in entries]).decode()
+    await database.call_all(_SETTLE_ALL, tenant_id, rows)
+    return [None] * len(entries)

@@ -81,10 +81,14 @@ class UseLimits:
         return [each for each in found if each.most]
 
 
-def encode(limits: Iterable[Limit]) -> str:
+def describe(limits: Iterable[Limit]) -> list[dict[str, Any]]:
     """Limits as `app.begin_attempt` takes them. Pure."""
-    asked = [{"subject": e.subject, "unit": e.unit, "time_window": e.window, "most": e.most} for e in limits]
-    return msgspec.json.encode(asked).decode()
+    return [{"subject": e.subject, "unit": e.unit, "time_window": e.window, "most": e.most} for e in limits]
+
+
+def encode(limits: Iterable[Limit]) -> str:
+    """The same as JSON. Pure."""
+    return msgspec.json.encode(describe(limits)).decode()
 
 
 def refuse_streams(running: int, most: int) -> RateLimited:

@@ -21,7 +21,9 @@ from api.chat import caching, encoding, limits
 from api.chat.answers import Answer, Cursor
 from api.chat.ledger import Attempt
 from api.chat.schemas import ChatEvent
+from api.chat.supervisor import AnswerSupervisor
 from api.edge import CLIENT_GONE
+from api.problems import CallerGone
 from api.sse import HEADERS, KEEP_ALIVE_S, MEDIA_TYPE
 from runtime import metrics
 from runtime.ids import new_id
@@ -40,6 +42,19 @@ def make_attempt(request: Request[Any, Any, Any], principal: Principal, session_
         path=request.scope["path"],
         key_id=principal.key_id,
     )
+
+
+async def admit(
+    request: Request[Any, Any, Any], supervisor: AnswerSupervisor, principal: Principal, model: str | None
+) -> None:
+    """Wait until an answer may begin, before anything is done for it. Raises as `AnswerSupervisor.admit` and
+    `StartPacer.take` do, and `CallerGone` when the caller hung up meanwhile."""
+    supervisor.admit(principal.tenant_id, model)
+    turn = supervisor.starts.take(principal.tenant_id)
+    if supervisor.starts.free:  # then it is there at once
+        await turn
+    elif not await _wait(request, turn):
+        raise CallerGone
 
 
 async def stream(

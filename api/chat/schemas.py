@@ -209,7 +209,9 @@ NAMES: dict[type, str] = {
 
 def size_of(event: ChatEvent) -> int:
     """Bytes, about, of what the model wrote in an event; 0 for what we say of ourselves."""
-    if isinstance(event, TextDelta | ReasoningDelta):
+    if isinstance(event, TextDelta):  # nearly all are these
+        return len(event.text)
+    if isinstance(event, ReasoningDelta):
         return len(event.text)
     if isinstance(event, ToolCallDelta):
         return len(event.arguments)

@@ -24,6 +24,7 @@ from api.chat import caching, ledger
 from api.chat.answers import Answer
 from api.chat.attempts import RunningAttempt
 from api.chat.caching import CachePolicy
+from api.chat.gathering import Gatherer
 from api.chat.grounding import Question
 from api.chat.keeping import AnswerKeeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
@@ -31,6 +32,7 @@ from api.chat.limits import LimitStanding, UseLimits
 from api.chat.presence import Presence
 from api.chat.schemas import OnDisconnect, OnFailure
 from api.chat.sharing import AnswerSharing, SharedQuestion
+from api.chat.starting import StartPacer
 from api.chat.traces import SAVES, AnswerTraces
 from api.chat.writing import AnswerWriter
 from api.db import Database
@@ -86,6 +88,8 @@ class _Run:
         self.shared: SharedQuestion | None = None
         self.admitted = False
         """The question was counted against the limits."""
+        self.unread_at_s: float | None = None
+        """When the last reader left."""
         self._on_failure = on_failure
 
     def may_go_on(self, failure: Failure, after: EndpointCall) -> bool:
@@ -106,9 +110,19 @@ class AnswerSupervisor:
         self._router = router
         self._clock = clock
         self._presence = Presence(database)
+        process_id = self._presence.process_id
+        self._begins = Gatherer[ledger.Beginning, Sequence[LimitStanding]](
+            lambda tenant_id, several: ledger.begin_all(database, process_id, tenant_id, several),
+            lambda one: ledger.begin(database, process_id, one),
+        )
+        self._settles = Gatherer[ledger.Entry, None](
+            lambda tenant_id, several: ledger.settle_all(database, tenant_id, several),
+            lambda one: ledger.settle(database, one),
+        )
         self._sharing = AnswerSharing(database, settings.cache_s, stores=settings.kept_days > 0)
         self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self.traces = AnswerTraces()
+        self.starts = StartPacer(settings, clock, lambda: len(self._running))
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
         self._settling: dict[asyncio.Task[None], RunningAttempt] = {}
@@ -157,7 +171,8 @@ class AnswerSupervisor:
         metrics.CHATS_ACTIVE.set(len(self._running))
         self._switch.wake()
         # Of an answer that has not begun nobody knows the id yet: it cannot be read later.
-        answer.on_unread = lambda: task.cancel() if wishes.on_disconnect == "stop" or not answer.begun else None
+        goes_on = wishes.on_disconnect == "keep"
+        answer.on_unread = lambda: None if goes_on and answer.begun else self._leave(task, run)
         if self._settings.kept_days and question.kept_as is not None:
             run.kept = Kept(answer, attempt, question.kept_as, lambda: self._stop(task, run))
         run.shared = self._share(run, question, wishes)
@@ -177,6 +192,11 @@ class AnswerSupervisor:
             key, wishes.cache, wishes.on_failure, run.writer, answer_id, lambda: self._enter_unpaid(run)
         )
 
+    def _leave(self, task: asyncio.Task[None], run: _Run) -> None:
+        """Nobody reads any more."""
+        run.unread_at_s = self._clock.monotonic()
+        task.cancel()
+
     def _stop(self, task: asyncio.Task[None], run: _Run) -> None:
         """Stop an answer that is kept. While others follow it, it ends for whoever asked and goes on for them."""
         kept = run.kept
@@ -194,6 +214,7 @@ class AnswerSupervisor:
     async def close(self) -> None:
         """End every answer, then settle every attempt."""
         self._closing = True
+        self.starts.close()
         ending = DependencyUnavailable("the server is about to end", hint="ask again")
         running = dict(self._running)
         for task, run in running.items():
@@ -212,6 +233,8 @@ class AnswerSupervisor:
         await self.keeper.close(CLOSE_S_MAX)
         await self._switch.close()
         await self._router.close()
+        await self._begins.close()
+        await self._settles.close()
         await self._presence.close()
 
     # --- the switch -------------------------------------------------------------------------------------------------
@@ -295,9 +318,8 @@ class AnswerSupervisor:
         counts = first and not run.admitted and running.call.provider.name != ExtractiveProvider.name
         limits = self._limits if counts else None
         noted = self._note(run) if first else None
-        began = ledger.begin(
-            *(self._database, self._presence.process_id, running.attempt, running.meter, running.purse, limits, noted)
-        )
+        beginning = ledger.Beginning(running.attempt, running.meter, running.purse, limits, noted)
+        began = self._begins.add(running.attempt.tenant_id, beginning)
         running.beginning = asyncio.create_task(began, name=f"begin {running.attempt.attempt_id}")
         if noted and run.kept:
             self.keeper.begin(run.kept, running.beginning)
@@ -325,6 +347,8 @@ class AnswerSupervisor:
     def _conclude(self, task: asyncio.Task[None]) -> None:
         """Once for each task, whatever became of it."""
         run = self._running.pop(task)
+        if run.unread_at_s is not None:
+            metrics.CHAT_LEAVING_SECONDS.observe(self._clock.monotonic() - run.unread_at_s)
         answer, tenant_id = run.writer.answer, run.attempt.tenant_id
         stopped = task.cancelled() and not answer.ended
         if stopped:
@@ -377,7 +401,7 @@ class AnswerSupervisor:
                 await asyncio.gather(beginning, return_exceptions=True)
             for pause_s in backoff_s():
                 try:
-                    await ledger.settle(self._database, entry)
+                    await self._settles.add(entry.attempt.tenant_id, entry)
                     recorded = True
                     return
                 except (DependencyUnavailable, Conflict):  # away, or somebody else's transaction came first

@@ -69,8 +69,12 @@ class AnswerWriter:
         """One event of the provider; not `Failed`, since another one may be asked. Raises `TooLarge` when the answer is
         longer than its bound."""
         self.meter.hear(event)
-        if isinstance(event, Delta):
-            self._show(self._check.feed(event.text) if self._check else event.text)
+        if isinstance(event, Delta):  # the first question, and the shortest way: nearly all events are these
+            text = self._check.feed(event.text) if self._check else event.text
+            if self._began and text:
+                self.answer.append(schemas.TextDelta(text))
+            else:
+                self._show(text)
         elif isinstance(event, Quoted):
             if self._check:
                 self._check.quote(event.number)

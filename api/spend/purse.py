@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from api.chat.ledger import Meter
 
 PIECE_TOKENS = 512
-"""Output that is reserved at a time: a transaction each ten seconds of a fast answer, and an answer in flight holds
-back no more than this from others."""
+"""Output that is reserved at first. Each further piece is twice the one before, up to `PIECE_TOKENS_MAX`: a long answer
+takes few statements, and a short one holds back little from others."""
+PIECE_TOKENS_MAX = 8_192
+"""Most output that an answer in flight holds back from others; some 32 KB of text."""
 MARGIN_TOKENS = 128
 """A further piece is reserved when less than this is left: twice what passes between two looks."""
 LOOK_BYTES = MARGIN_TOKENS * BYTES_PER_TOKEN // 2
-"""Bytes of an answer between two looks at what it costs."""
+"""Fewest bytes of an answer between two looks at what it costs."""
 PREPAID_RETRY_S = 86_400
 """What a caller is told to wait for a budget that resets by nothing but somebody's decision: a day."""
 
@@ -69,6 +71,9 @@ class Purse:
         self._clock = clock
         self._is_bound = False
         self._look_at_bytes = 0
+        self._counted = False
+        """The provider counts while it writes: then the bytes do not tell when to look."""
+        self._piece_tokens = PIECE_TOKENS
         self.reserved_micro_usd = 0
 
     @property
@@ -89,6 +94,7 @@ class Purse:
         self._is_bound = is_bound
         if is_bound:
             self.reserved_micro_usd = self.first_micro_usd or 0
+            self._look_again(PIECE_TOKENS)
             metrics.BUDGET_LEASES.inc()
 
     def release(self) -> None:
@@ -100,14 +106,26 @@ class Purse:
     @property
     def is_short(self) -> bool:
         """Time to look. Costs nothing, so that it can be asked after every event."""
-        return self._is_bound and self._meter.written_bytes >= self._look_at_bytes
+        if not self._is_bound:
+            return False
+        written_bytes = self._meter.written_bytes
+        if self._meter.has_usage and not self._counted:
+            self._counted = True
+            self._look_at_bytes = min(self._look_at_bytes, written_bytes + LOOK_BYTES)
+        return written_bytes >= self._look_at_bytes
+
+    def _look_again(self, room_tokens: int = 0) -> None:
+        """Look when `room_tokens` of output are used up but for the margin, as far as the bytes tell."""
+        room_bytes = 0 if self._counted else (room_tokens - MARGIN_TOKENS) * BYTES_PER_TOKEN
+        self._look_at_bytes = self._meter.written_bytes + max(LOOK_BYTES, room_bytes)
 
     async def top_up(self) -> None:
-        """Reserve a further piece, where little is left. Raises `BudgetExceeded` when a budget has no more, and
+        """Reserve a further piece, where little is left: twice the one before, or the smallest where a budget has less.
+        Raises `BudgetExceeded` when a budget has no more, and
         `DependencyUnavailable` when nobody can say: then the answer must end."""
         meter, price = self._meter, self._meter.price
         assert price is not None, "a purse without a price is not opened"
-        self._look_at_bytes = meter.written_bytes + LOOK_BYTES
+        self._look_again()
         used = meter.measure().tokens
         left = max(0, meter.output_tokens_max - used.output_visible - used.reasoning)
 
@@ -117,17 +135,28 @@ class Purse:
 
         if cost_with(MARGIN_TOKENS) <= self.reserved_micro_usd:
             return
-        await self._reserve(cost_with(PIECE_TOKENS) - self.reserved_micro_usd)
+        piece_tokens = min(2 * self._piece_tokens, PIECE_TOKENS_MAX)
+        amount = cost_with(piece_tokens) - self.reserved_micro_usd
+        refused = await self._reserve(amount)
+        smallest = cost_with(PIECE_TOKENS) - self.reserved_micro_usd
+        if refused and refused.budget_id and smallest < amount:  # of little a little can be had
+            piece_tokens, amount = PIECE_TOKENS, smallest
+            refused = await self._reserve(amount)
+        if refused:
+            raise self.refuse(refused, amount)
+        self._piece_tokens = piece_tokens
+        self._look_again(piece_tokens)
 
-    async def _reserve(self, amount: int) -> None:
+    async def _reserve(self, amount: int) -> Reservation | None:
+        """The refusal; None when it is reserved."""
         # May come twice, when its connection dies: then more is held back, until the attempt is settled.
         row = await self._database.call(_RESERVE, self._tenant_id, self._attempt_id, amount)
         if row is None:  # the budget was removed
-            return
+            return None
         reservation = to_struct(row, Reservation)
-        if reservation.is_refused:
-            raise self.refuse(reservation, amount)
-        self.reserved_micro_usd += amount
+        if not reservation.is_refused:
+            self.reserved_micro_usd += amount
+        return reservation if reservation.is_refused else None
 
     def refuse(self, reservation: Reservation, amount: int | None) -> AdriaticError:
         """The error of a reservation that is refused."""

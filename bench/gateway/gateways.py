@@ -8,6 +8,8 @@ without budgets, keys of users or a ledger; ours has all of them, and so many li
 from __future__ import annotations
 
 import os
+import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psycopg
 
 from adriatic.cli.remote import local_token
 from adriatic.cli.tenants import make_tenant
@@ -29,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LITELLM = "litellm[proxy]==1.106.2"
 """The newest release that was measured by hand before."""
 ENVIRONMENT = ROOT / ".bench" / "litellm"
+DESCRIPTORS = 65_536
 READY_S_MAX = 300.0
 STOP_S_MAX = 20.0
 LOG_CHARS_SHOWN = 4_000
@@ -48,6 +52,21 @@ class Target:
     pids: dict[str, int]
     ready_s: float
     """From the start of the process to its first answer."""
+    look: Callable[[], dict[str, float]] | None = None
+    """What is open in the gateway, and what it says of itself; None where nobody tells."""
+
+
+def raise_limits() -> int:
+    """Let this process, and what it starts, have so many descriptors as ten thousand streams need in a gateway, two for
+    each; the most that it may have, where that is less. Returns how many."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (max(most, DESCRIPTORS), most):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+        except (ValueError, OSError):
+            continue
+        return wanted
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def free_port() -> int:
@@ -182,12 +201,43 @@ def ours(to: tuple[str, int], folder: Path) -> Iterator[Target]:
         key = local_token(settings, tenant_id)
         began_s = time.monotonic()
         command = [sys.executable, "-m", "adriatic", "api", "run"]
-        process = stack.enter_context(running(command, folder / "ours.log", environment))
+        shown = environment | {"ADRIATIC_API__OPERATOR_ROUTES": "true"}
+        process = stack.enter_context(running(command, folder / "ours.log", shown))
         _await((settings.api.host, port), key, process)
         ready_s = time.monotonic() - began_s
         _set_budgets(settings, key)
         pids = {"gateway": process.pid, "database": copy.process("postgres").pid}
-        yield Target((settings.api.host, port), key, pids, ready_s)
+        yield Target((settings.api.host, port), key, pids, ready_s, lambda: _look(settings))
+
+
+OPEN = {
+    "adriatic_chats_active": "answers",
+    "adriatic_chats_unsettled": "unsettled",
+    "adriatic_budget_leases": "purses",
+    "adriatic_llm_in_flight": "slots",
+}
+"""Gauges that come back to 0 when nobody is answered."""
+_LEAVING = "adriatic_chat_leaving_seconds"
+_SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+
+
+def _look(settings: Settings) -> dict[str, float]:
+    """What is open by the metrics and in the database, and how many upstreams were closed how fast."""
+    metrics = httpx.get(f"http://{settings.api.host}:{settings.api.port}/metrics", timeout=60).raise_for_status().text
+    found = dict.fromkeys(OPEN.values(), 0.0) | {"left": 0.0, "left_in_100_ms": 0.0}
+    for name, labels, value in _SAMPLE.findall(metrics):
+        if name in OPEN:
+            found[OPEN[name]] += float(value)
+        elif name == f"{_LEAVING}_count":
+            found["left"] += float(value)
+        elif name == f"{_LEAVING}_bucket" and 'le="0.1"' in labels:
+            found["left_in_100_ms"] += float(value)
+    with psycopg.connect(settings.postgres.dsn("admin")) as connection:
+        row = connection.execute(
+            "select (select count(*) from app.attempts), (select count(*) from app.leases), "
+            "(select coalesce(sum(reserved_micro_usd), 0)::bigint from app.budget_windows)"
+        ).fetchone()
+    return found | dict(zip(("attempts", "leases", "reserved_micro_usd"), map(float, row or ()), strict=True))
 
 
 def _set_budgets(settings: Settings, key: str) -> None:

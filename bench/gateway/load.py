@@ -1,8 +1,9 @@
 """Asks a gateway, and takes the time: one load for everything that is measured.
 
-Owns four loads, each bounded in count and time: requests that are answered whole, streams at a pace, streams as fast as
-they come, and callers who leave. It speaks HTTP by hand, since it shares the machine with what it measures. Run it as
-`python -m bench.gateway.load`, with the load as JSON; it prints its findings as JSON.
+Owns five loads, each bounded in count and time: requests that are answered whole, streams at a pace, streams as fast as
+they come, callers who leave, and very many streams whose callers leave at once. It speaks HTTP by hand, since it shares
+the machine with what it measures. Run it as `python -m bench.gateway.load`, with the load as JSON; it prints its
+findings as JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ MARK = re.compile(rb"t=(\d{19}) ")
 WORDS = "The quick brown fox jumps over the lazy dog. " * 4
 """A question of 180 bytes."""
 
-Kind = Literal["whole", "paced", "burst", "leave"]
+COME_AGAIN_MAX = 20
+"""How often a caller of many comes again who was told to."""
+CLOSE_S_MAX = 60.0
+Kind = Literal["whole", "paced", "burst", "leave", "many"]
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,24 @@ async def _connect(load: Load) -> Asking:
     return asking
 
 
+async def _begin(load: Load, number: int, refused: Counter[str]) -> Asking:
+    """A stream that has begun. Who is told to come again later does so."""
+    asking = await _connect(load)
+    for _ in range(COME_AGAIN_MAX):
+        asking.ask(number, stream=True)
+        while not (asking.count or asking.ended.done()):  # noqa: ASYNC110  # an event for each would cost more
+            await asyncio.sleep(0.1)
+        said = asking.ended.result() if asking.ended.done() else ""
+        wait = re.search(r"(?i)retry-after: *(\d+)", said)
+        if not wait:
+            break
+        refused[_brief(said)[:60]] += 1
+        asking.transport.abort()
+        await asyncio.sleep(int(wait[1]) * (1 + random.random()))
+        asking = await _connect(load)
+    return asking
+
+
 # --- the loads --------------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +348,65 @@ async def leave(load: Load) -> dict[str, Any]:
     }
 
 
+async def many(load: Load) -> dict[str, Any]:
+    """`streams` answers that are begun at `rate`, read for `seconds`, and left at once."""
+    errors: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    asked: list[Asking] = []
+    base = int(time.time() * 1000) % 10**9
+
+    async def call(number: int) -> None:
+        try:
+            asked.append(await _begin(load, base + number, refused))
+        except (OSError, TimeoutError) as error:
+            errors[type(error).__name__] += 1
+
+    calls, began_s = [], time.monotonic()
+    for number in range(load.streams):
+        await asyncio.sleep(max(0.0, began_s + number / load.rate - time.monotonic()))
+        calls.append(asyncio.create_task(call(number)))
+    await asyncio.gather(*calls)
+    begun_s = time.monotonic() - began_s
+    for number, asking in enumerate(asked):
+        # The gaps of one in ten: millions of numbers would need more of the machine than what is measured.
+        asking.measured, asking.count, asking.last_s = number % 10 == 0, 0, 0.0
+    before = {name: memory for name, (_, memory) in used(load.pids).items()}
+    watch = Watch(load.pids)
+    await asyncio.sleep(load.seconds)
+    found = watch.read()
+    expected = load.seconds * 1000 / load.gap_ms
+    whole_ones = sum(asking.count >= expected * 0.95 and not asking.ended.done() for asking in asked)
+    for asking in asked:
+        if asking.ended.done():
+            errors[_brief(asking.ended.result())] += 1
+    return {
+        **found,
+        "begun_s": begun_s,
+        "units": sum(asking.count for asking in asked),
+        "completion": whole_ones / load.streams,
+        "memory_before_mb": before,
+        "gap_ms": spread([gap for asking in asked for gap in asking.gaps_ms]),
+        "refused": refused,
+        "errors": errors,
+        **await _leave_all(load, asked),
+    }
+
+
+async def _leave_all(load: Load, asked: list[Asking]) -> dict[str, Any]:
+    """All at once: when the upstream saw each of them go."""
+    await _state(load)  # forgets who left before
+    left_s = time.monotonic()
+    for number, asking in enumerate(asked):
+        asking.transport.abort() if number % 2 else asking.transport.close()
+    seen: list[float] = []
+    while True:
+        state = await _state(load)
+        seen += [at_s - left_s for at_s in state["left"].values()]
+        if state["open"] == 0 or time.monotonic() - left_s > CLOSE_S_MAX:
+            return {"left_s": spread(seen), "not_closed": state["open"]}
+        await asyncio.sleep(0.2)
+
+
 async def _state(load: Load) -> Any:
     """What the upstream says of itself."""
     reader, writer = await asyncio.open_connection(*load.upstream)
@@ -362,7 +443,7 @@ def _brief(failure: str) -> str:
 
 def main() -> None:
     load = Load(**json.loads(sys.stdin.read()))
-    kinds = {"whole": whole, "paced": paced, "burst": burst, "leave": leave}
+    kinds = {"whole": whole, "paced": paced, "burst": burst, "leave": leave, "many": many}
     json.dump(uvloop.run(kinds[load.kind](load)), sys.stdout)
 
 

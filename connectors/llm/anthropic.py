@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import anthropic
 import msgspec
 
 from connectors.http_errors import REASON_CHARS_MAX
@@ -48,6 +46,8 @@ from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.settings import LlmSettings
 
 BASE_URL = "https://api.anthropic.com"
+VERSION = "2026-10-21"
+"""Of the API, in a header of each request. The same as the SDK's, which a test compares."""
 _FINISH: dict[str, Finish] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -229,10 +229,9 @@ def encode_options(prompt: Prompt) -> dict[str, Any]:
         system = f"{system}\n\n{JSON_ONLY}".strip()
     if sampling.stop:
         options["stop_sequences"] = [*sampling.stop]
-    # The newest models take neither, and so the SDK has no names for them.
+    # The newest models take neither.
     chosen = {"temperature": sampling.temperature, "top_p": sampling.top_p}
-    if extra := {name: value for name, value in chosen.items() if value is not None}:
-        options["extra_body"] = extra
+    options |= {name: value for name, value in chosen.items() if value is not None}
     return {**options, **({"system": system} if system else {})}
 
 
@@ -252,34 +251,27 @@ def _encode_choosing(choosing: Choosing) -> dict[str, Any]:
     return {"type": "any" if choosing.mode == "required" else choosing.mode}
 
 
-class AnthropicProvider(remote.RemoteProvider[anthropic.AsyncAnthropic]):
+class AnthropicProvider(remote.RemoteProvider):
     """See `Provider`."""
 
     name = "anthropic"
 
     def __init__(self, settings: LlmSettings, credential: Credential, clock: Clock = SYSTEM_CLOCK) -> None:
-        client = anthropic.AsyncAnthropic(
-            api_key=remote.UNSET_KEY,
-            base_url=settings.base_url or BASE_URL,
-            max_retries=0,
-            timeout=anthropic.Timeout(settings.total_s, connect=settings.connect_s),
-            http_client=anthropic.DefaultAioHttpClient(limits=remote.LIMITS, follow_redirects=False),
-        )
-        super().__init__(client, anthropic.APIStatusError, settings, credential, clock)
+        url = f"{(settings.base_url or BASE_URL).rstrip('/')}/v1/messages"
+        super().__init__(url, settings, credential, clock)
 
-    def _use_key(self, key: str) -> None:
-        self._client.api_key = key
+    def _authenticate(self, key: str) -> Mapping[str, str]:
+        return {"anthropic-version": VERSION, **({"authorization": f"Bearer {key}"} if key else {})}
 
-    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
-        return self._client.messages.with_streaming_response.create(
-            model=self._settings.model,
-            max_tokens=prompt.output_tokens_max,
-            messages=[_encode_message(message) for message in prompt.messages],
-            stream=True,
-            extra_headers=headers,
+    def _encode(self, prompt: Prompt) -> Mapping[str, Any]:
+        return {
+            "model": self._settings.model,
+            "max_tokens": prompt.output_tokens_max,
+            "messages": [_encode_message(message) for message in prompt.messages],
+            "stream": True,
             **encode_options(prompt),
             **encode_user(prompt),
-        )
+        }
 
     def _new_decoder(self) -> AnthropicDecoder:
         return AnthropicDecoder()

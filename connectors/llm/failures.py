@@ -1,9 +1,9 @@
 """What goes wrong with a provider, as a value: its kind, and what can be done about it.
 
-Owns the kinds, and what each means to a caller, to a breaker and to whoever may ask another provider. Each SDK's errors
-become one of these in `read_exception`, which is total: a test walks the SDKs' exceptions. Refuses to read sentences: a
-kind comes from a status, a machine-readable code or the class of an exception, never from what a provider says about
-it. What it says is `detail`, for people.
+Owns the kinds, and what each means to a caller, to a breaker and to whoever may ask another provider. What can be
+raised while a provider is asked becomes one of these in `read_exception`, which is total: a test walks the exceptions.
+Refuses to read sentences: a kind comes from a status, a machine-readable code or the class of an exception, never from
+what a provider says about it. What it says is `detail`, for people.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Kind = Literal[
 moment. `overloaded`: the provider has trouble of its own. `refused`: the request as it is will never be taken.
 `not-found`: no such model. `too-large`: more than the model reads. `timeout`: silence, before or in an answer.
 `unreachable`: no connection. `broken-stream`: the answer ended without its end. `not-understood`: not in its dialect.
-`misconfigured`: the address is none, or only points elsewhere. `ours`: we called the SDK wrongly."""
+`misconfigured`: the address is none, or only points elsewhere. `ours`: we asked wrongly."""
 
 _STATUS: Final[Mapping[int, Kind]] = {
     401: "credential",
@@ -159,21 +159,27 @@ def name_kind(status: int | None, *codes: str | None) -> Kind:
     return _STATUS.get(status, "overloaded" if status >= 500 else "refused")
 
 
-def read_status(error: Any, provider: str, clock: Clock = SYSTEM_CLOCK) -> Failure:
-    """An answer that is a refusal; `error` is an SDK's, with the response and the decoded body.
+class StatusError(Exception):
+    """An answer of HTTP that is a refusal; `body` is decoded JSON, else text, and None where it was too long."""
 
-    A message about a key can hold a part of it, so it is left out.
-    """
+    def __init__(self, status: int, headers: Mapping[str, str], body: Any) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+def read_status(error: StatusError, provider: str, clock: Clock = SYSTEM_CLOCK) -> Failure:
+    """A refusal. A message about a key can hold a part of it, so it is left out."""
     body = error.body[0] if isinstance(error.body, list) and error.body else error.body
-    body = body if isinstance(body, Mapping) else {}
-    inner = body.get("error")
-    named = inner if isinstance(inner, Mapping) else body
-    kind = name_kind(error.status_code, *codes_of(named))
-    detail = "" if kind == "credential" else str(error.message)[:REASON_CHARS_MAX]
-    wait_s = read_wait(error.response.headers, clock)
+    inner = body.get("error", body) if isinstance(body, Mapping) else body
+    named = inner if isinstance(inner, Mapping) else {"message": inner if isinstance(inner, str) else ""}
+    kind = name_kind(error.status, *codes_of(named))
+    detail = "" if kind == "credential" else str(named.get("message") or "")[:REASON_CHARS_MAX]
+    wait_s = read_wait(error.headers, clock)
     if wait_s is None:
         wait_s = read_delay(named)
-    return Failure(kind, provider, detail, status=error.status_code, retry_after_s=wait_s)
+    return Failure(kind, provider, detail, status=error.status, retry_after_s=wait_s)
 
 
 def codes_of(error: Mapping[str, Any]) -> Iterator[str]:
@@ -220,13 +226,11 @@ def _read_date(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def read_exception(
-    error: Exception, provider: str, status_error: type[Exception], clock: Clock = SYSTEM_CLOCK
-) -> Failure:
-    """Any exception that an SDK, its transport or a decoder raised while an answer was read. Total."""
+def read_exception(error: Exception, provider: str, clock: Clock = SYSTEM_CLOCK) -> Failure:
+    """Any exception that the client or a decoder raised while an answer was read. Total."""
     if isinstance(error, msgspec.DecodeError):
         return Failure("not-understood", provider, str(error)[:REASON_CHARS_MAX])
-    if isinstance(error, status_error):
+    if isinstance(error, StatusError):
         return read_status(error, provider, clock)
     ours = error if isinstance(error, AdriaticError) else map_error(error, provider)
     if ours is None:
@@ -235,12 +239,5 @@ def read_exception(
         return Failure("ours", provider, type(error).__name__)
     if isinstance(ours, Unprepared):
         return Failure("misconfigured", provider, type(error).__name__)
-    kind: Kind = "timeout" if _is_late(error) else "unreachable"
+    kind: Kind = "timeout" if isinstance(error, TimeoutError) else "unreachable"
     return Failure(kind, provider, type(error).__name__)
-
-
-def _is_late(error: BaseException) -> bool:
-    """Whether it began with a time-out: the SDKs' transport calls each connection that is lost one."""
-    while error.__cause__:
-        error = error.__cause__
-    return "Timeout" in type(error).__name__

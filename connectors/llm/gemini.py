@@ -1,8 +1,7 @@
 """Google's Gemini API, in its own dialect: `streamGenerateContent`.
 
-Owns the request, the decoding of its chunks, and the client: one POST over httpx, since Google's SDK decodes each chunk
-into objects of its own, and its authentication by key is one header. Its dialect of OpenAI's loses the signatures of
-thoughts. Time-outs are in `remote`.
+Owns the request and the decoding of its chunks. Its dialect of OpenAI's loses the signatures of thoughts. Time-outs are
+in `remote`.
 
 Gemini counts cached tokens inside of the prompt and thoughts beside the answer, cumulatively, in each chunk: an answer
 that was cut short is counted nearly to its end. No event ends an answer: it has ended where a reason was given and
@@ -12,12 +11,10 @@ nothing more comes.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
-import httpx
 import msgspec
 
 from connectors.http_errors import REASON_CHARS_MAX
@@ -43,12 +40,6 @@ from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.settings import LlmSettings
 
 BASE_URL = "https://generativelanguage.googleapis.com"
-CONNECTIONS_MAX = 1_000
-"""The SDKs of the other providers have as many, and `llm.streams_max` is bounded by it."""
-IDLE_S_MAX = 60.0
-"""How long a connection that nobody uses is kept, in seconds: a new one costs the first word some 50 ms."""
-ERROR_BYTES_MAX = 65_536
-"""What is read of a refusal. Google's are a kilobyte, with their details."""
 
 _FINISH: dict[str, Finish] = {
     "STOP": "stop",
@@ -243,84 +234,24 @@ def _encode_part(part: Text | Image | ToolCall | ToolResult, names: Mapping[str,
     return {"functionResponse": {"id": part.call_id, "name": names.get(part.call_id, ""), "response": said}}
 
 
-class GeminiStatusError(Exception):
-    """A refusal, in the form of the SDKs' errors: `status_code`, `body` as decoded JSON, `message` and `response`."""
-
-    def __init__(self, response: httpx.Response, body: Any) -> None:
-        first = body[0] if isinstance(body, list) and body else body
-        error = first.get("error") if isinstance(first, dict) else None
-        self.message = str(error.get("message", "")) if isinstance(error, dict) else ""
-        self.status_code, self.body, self.response = response.status_code, body, response
-        super().__init__(f"HTTP {self.status_code}")
-
-
-class _GeminiResponse:
-    """A streamed response that has begun."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
-
-    def iter_bytes(self) -> AsyncGenerator[bytes, None]:
-        """The body, as it comes. Close it."""
-        return cast("AsyncGenerator[bytes, None]", self._response.aiter_bytes())
-
-
-class GeminiClient:
-    """One key at one address. Close it."""
-
-    def __init__(self, settings: LlmSettings) -> None:
-        base = (settings.base_url or BASE_URL).rstrip("/")
-        self._url = f"{base}/v1beta/models/{quote(settings.model, safe='')}:streamGenerateContent?alt=sse"
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(settings.total_s, connect=settings.connect_s),
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_S_MAX),
-        )
-
-    def use_key(self, key: str) -> None:
-        """Authenticate by `key` from now on."""
-        self._http.headers["x-goog-api-key"] = key
-
-    async def close(self) -> None:
-        await self._http.aclose()
-
-    @asynccontextmanager
-    async def open(self, request: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncIterator[_GeminiResponse]:
-        """Ask. Raises `GeminiStatusError` for what is no answer, and what httpx raises."""
-        async with self._http.stream("POST", self._url, json=request, headers=headers) as response:
-            if response.status_code != httpx.codes.OK:
-                raise GeminiStatusError(response, await _read_refusal(response))
-            yield _GeminiResponse(response)
-
-
-async def _read_refusal(response: httpx.Response) -> Any:
-    read = b""
-    async for part in response.aiter_bytes():
-        read += part
-        if len(read) > ERROR_BYTES_MAX:
-            return None
-    try:
-        return msgspec.json.decode(read)
-    except msgspec.DecodeError:
-        return None
-
-
-class GeminiProvider(remote.RemoteProvider[GeminiClient]):
+class GeminiProvider(remote.RemoteProvider):
     """See `Provider`."""
 
     name = "gemini"
 
     def __init__(self, settings: LlmSettings, credential: Credential, clock: Clock = SYSTEM_CLOCK) -> None:
-        super().__init__(GeminiClient(settings), GeminiStatusError, settings, credential, clock)
+        base = (settings.base_url or BASE_URL).rstrip("/")
+        url = f"{base}/v1beta/models/{quote(settings.model, safe='')}:streamGenerateContent?alt=sse"
+        super().__init__(url, settings, credential, clock)
 
-    def _use_key(self, key: str) -> None:
-        self._client.use_key(key)
+    def _authenticate(self, key: str) -> Mapping[str, str]:
+        return {"x-goog-api-key": key} if key else {}
 
-    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
+    def _encode(self, prompt: Prompt) -> Mapping[str, Any]:
         # New projects of paying customers keep what is asked, unless each request says no. Google's own servers take
         # the field; those of Vertex do not.
         kept: dict[str, Any] = {"store": False} if self._settings.asks_maker else {}
-        return self._client.open({**encode_request(prompt), **kept}, headers)
+        return {**encode_request(prompt), **kept}
 
     def _new_decoder(self) -> GeminiDecoder:
         return GeminiDecoder()

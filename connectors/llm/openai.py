@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
-import openai
 
 from connectors.http_errors import REASON_CHARS_MAX
 from connectors.llm import (
@@ -298,36 +296,28 @@ def is_strict(schema: Any) -> bool:
     return is_strict([*schema.values()])
 
 
-class OpenAIProvider(remote.RemoteProvider[openai.AsyncOpenAI]):
+class OpenAIProvider(remote.RemoteProvider):
     """See `Provider`."""
 
     name = "openai"
 
     def __init__(self, settings: LlmSettings, credential: Credential, clock: Clock = SYSTEM_CLOCK) -> None:
-        client = openai.AsyncOpenAI(
-            api_key=remote.UNSET_KEY,
-            base_url=settings.base_url or BASE_URL,
-            max_retries=0,
-            timeout=openai.Timeout(settings.total_s, connect=settings.connect_s),
-            http_client=openai.DefaultAioHttpClient(limits=remote.LIMITS, follow_redirects=False),
-        )
-        super().__init__(client, openai.APIStatusError, settings, credential, clock)
+        url = f"{(settings.base_url or BASE_URL).rstrip('/')}/chat/completions"
+        super().__init__(url, settings, credential, clock)
 
-    def _use_key(self, key: str) -> None:
-        # The SDK refuses an empty key, servers without keys ignore it.
-        self._client.api_key = key or remote.UNSET_KEY
+    def _authenticate(self, key: str) -> Mapping[str, str]:
+        return {"authorization": f"Bearer {key}"} if key else {}
 
-    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
-        return self._client.chat.completions.with_streaming_response.create(
-            model=self._settings.model,
-            max_completion_tokens=prompt.output_tokens_max,
-            messages=encode_messages(prompt),
-            stream=True,
-            extra_headers=headers,
-            stream_options={"include_usage": True},
+    def _encode(self, prompt: Prompt) -> Mapping[str, Any]:
+        return {
+            "model": self._settings.model,
+            "max_completion_tokens": prompt.output_tokens_max,
+            "messages": encode_messages(prompt),
+            "stream": True,
+            "stream_options": {"include_usage": True},
             **encode_options(prompt),
             **encode_privacy(prompt, self._settings),
-        )
+        }
 
     def _new_decoder(self) -> OpenAIDecoder:
         return OpenAIDecoder()

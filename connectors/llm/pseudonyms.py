@@ -7,7 +7,6 @@ pseudonym to a user: whoever has to, because a provider complains, tries the use
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from pathlib import Path
@@ -48,5 +47,5 @@ class Pseudonyms:
 
     def name(self, tenant_id: UUID, user_id: UUID) -> str:
         """64 characters, which every provider takes; the same each time."""
-        of_tenant = hmac.digest(self._key, tenant_id.bytes, hashlib.sha256)
-        return hmac.new(of_tenant, user_id.bytes, hashlib.sha256).hexdigest()
+        of_tenant = hmac.digest(self._key, tenant_id.bytes, "sha256")
+        return hmac.digest(of_tenant, user_id.bytes, "sha256").hex()

@@ -1,29 +1,28 @@
 """What the providers behind a client share: one streamed answer, its time-outs, and its end.
 
-The client (an SDK, or ours for Gemini) makes the request, authenticates and names errors; its retries are off. The
-bytes of the answer are read here and decoded by each provider's `AnswerDecoder`, which is pure: the SDKs' own objects
-cost four times as much.
+A provider says where it is asked, how it is authenticated, and what a request is; its `AnswerDecoder`, which is pure,
+makes events of what comes. `wire` has the connections, `failures` the errors.
 
-Owns the time-outs until the first content, between two pieces, and for the whole answer; that to connect is given to
-the client. Owns, too, that an answer is whole only with the end that its dialect has for it.
+Owns the time-outs until the first content, between two pieces, and for the whole answer. Owns, too, that an answer is
+whole only with the end that its dialect has for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any, Generic, Protocol, TypeVar
+from contextlib import AsyncExitStack
+from typing import Any, Protocol
 
-import httpx2
+import aiohttp
 import msgspec
 
 from connectors.http_errors import REASON_CHARS_MAX
 from connectors.llm import CONTENT, Done, Event, Failed
-from connectors.llm.failures import Failure, read_exception
+from connectors.llm.failures import Failure, StatusError, read_exception, read_status
 from connectors.llm.prompts import Prompt
 from connectors.llm.sse import ServerEvent, SseDecoder
+from connectors.llm.wire import ProviderClient, ProviderResponse
 from connectors.secrets import Credential
 from runtime import stages
 from runtime.clock import Clock
@@ -35,16 +34,6 @@ from runtime.stages import RequestStage
 TOKENS_MAX = 1_000_000_000
 """What one answer can have read or written. The largest models read some millions: who says more says nonsense, and
 nonsense in the books is worse than an estimate."""
-
-
-LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30.0)
-"""How many connections an SDK has. Those who ask are bounded (`llm.in_flight_max`), so it needs no bound of its own;
-and who asks again soon finds a connection that is open."""
-REST_S_MAX = 0.05
-"""How long the end of a response is waited for after the last event, so that its connection can be used again. It comes
-with the event, or it is not worth the wait."""
-UNSET_KEY = "none"
-"""What a client has before its first request, and for servers that want no key."""
 
 
 class AnswerDecoder(Protocol):
@@ -106,39 +95,14 @@ class _Clocks:
         return Failure("timeout", settings.provider, detail, hint)
 
 
-async def _read_rest(parts: AsyncGenerator[bytes, None]) -> None:
-    """Read to the end of a response, if it is there. What goes wrong after an answer is nobody's concern."""
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(REST_S_MAX):
-            while await anext(parts, b""):
-                pass
-
-
-class Sdk(Protocol):
-    """What every client of an SDK has."""
-
-    async def close(self) -> None: ...
-
-
-SomeSdk = TypeVar("SomeSdk", bound=Sdk)
-
-
-class RemoteProvider(Generic[SomeSdk]):
-    """A `Provider` behind a client. `client` is the SDK's, `status_error` its class of errors with a `response`."""
+class RemoteProvider:
+    """A `Provider` behind HTTP. `url` is where it is asked."""
 
     name: str
 
-    def __init__(
-        self,
-        client: SomeSdk,
-        status_error: type[Exception],
-        settings: LlmSettings,
-        credential: Credential,
-        clock: Clock,
-    ) -> None:
-        self._client = client
+    def __init__(self, url: str, settings: LlmSettings, credential: Credential, clock: Clock) -> None:
+        self._client = ProviderClient(url, settings.connect_s)
         self._credential = credential
-        self._status_error = status_error
         self._settings = settings
         self._clock = clock
         self.model = settings.model
@@ -146,13 +110,12 @@ class RemoteProvider(Generic[SomeSdk]):
     async def close(self) -> None:
         await self._client.close()
 
-    def _use_key(self, key: str) -> None:
-        """Authenticate by `key` from the next request on."""
+    def _authenticate(self, key: str) -> Mapping[str, str]:
+        """The headers by which a request proves itself; `key` is empty for a server that wants none."""
         raise NotImplementedError
 
-    def _open(self, prompt: Prompt, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Any]:
-        """The client's streamed response to a prompt, not yet asked for, with further headers. Raises
-        `msgspec.DecodeError` for a schema in the prompt that is no JSON."""
+    def _encode(self, prompt: Prompt) -> Mapping[str, Any]:
+        """The body of a request. Raises `msgspec.DecodeError` for a schema in the prompt that is no JSON."""
         raise NotImplementedError
 
     def _new_decoder(self) -> AnswerDecoder:
@@ -166,12 +129,10 @@ class RemoteProvider(Generic[SomeSdk]):
             stack.callback(lambda: stage.end())
             try:
                 async with asyncio.timeout(clocks.left_s):
-                    response = await self._connect(stack, prompt, stages.tell(stage))
+                    response = await self._connect(stack, self._encode(prompt), stages.tell(stage))
                 opened, stage = True, _turn(stage, "wait_for_first_token")
-                parts = await stack.enter_async_context(aclosing(response.iter_bytes()))
                 while True:
-                    async with asyncio.timeout(clocks.left_s):
-                        part = await anext(parts, b"")
+                    part = await response.read(clocks.left_s)
                     for event in (event for line in lines.feed(part) for event in decoder.decode(line)):
                         if not clocks.begun and isinstance(event, CONTENT):
                             clocks.begun, stage = True, _turn(stage, "stream_tokens")
@@ -180,11 +141,13 @@ class RemoteProvider(Generic[SomeSdk]):
                             return
                         yield event
                         if isinstance(event, Done):
-                            await _read_rest(parts)
+                            await response.read_rest()
                             return
                     if not part:
                         yield decoder.end()
                         return
+            except aiohttp.ClientError as error:  # some of them are time-outs too, but not ours
+                failure = self._read(error, opened)
             except TimeoutError:
                 failure = clocks.late()
             except Exception as error:
@@ -192,20 +155,23 @@ class RemoteProvider(Generic[SomeSdk]):
             stage.end(failed=True)
             yield self._hide_key(failure)
 
-    async def _connect(self, stack: AsyncExitStack, prompt: Prompt, headers: Mapping[str, str]) -> Any:
-        """The response to a prompt. A key that is not taken is read again, and when there is another one by then, that
+    async def _connect(
+        self, stack: AsyncExitStack, request: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> ProviderResponse:
+        """The response to a request. A key that is not taken is read again, and when there is another one by then, that
         is tried, once: a key that was changed costs nobody an answer."""
         key = await self._find_key()
-        self._use_key(key)
         try:
-            return await stack.enter_async_context(self._open(prompt, headers))
-        except self._status_error as error:
-            if read_exception(error, self.name, self._status_error, self._clock).kind != "credential":
+            return await self._post(stack, request, headers, key)
+        except StatusError as error:
+            if read_status(error, self.name, self._clock).kind != "credential" or not await self._credential.renew(key):
                 raise
-            if not await self._credential.renew(key):
-                raise
-        self._use_key(await self._find_key())
-        return await stack.enter_async_context(self._open(prompt, headers))
+        return await self._post(stack, request, headers, await self._find_key())
+
+    async def _post(
+        self, stack: AsyncExitStack, request: Mapping[str, Any], headers: Mapping[str, str], key: str
+    ) -> ProviderResponse:
+        return await stack.enter_async_context(self._client.post(request, {**headers, **self._authenticate(key)}))
 
     async def _find_key(self) -> str:
         try:
@@ -224,7 +190,7 @@ class RemoteProvider(Generic[SomeSdk]):
             return Failure(
                 "unreachable", self.name, f"its key cannot be read: {error.reason.detail}", error.reason.hint
             )
-        failure = read_exception(error, self.name, self._status_error, self._clock)
+        failure = read_exception(error, self.name, self._clock)
         # A connection that is lost while an answer comes was there, and the answer has not its end.
         lost = opened and failure.kind == "unreachable"
         return msgspec.structs.replace(failure, kind="broken-stream") if lost else failure

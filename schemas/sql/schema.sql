@@ -543,14 +543,8 @@ begin
     end if;
     if limits is not null then
         select coalesce(jsonb_agg(to_jsonb(u)), '[]') into uses
-        from app.count_question(asker, array(select distinct l ->> 'subject' from jsonb_array_elements(limits) l)) u;
-        if exists (
-            select
-            from jsonb_to_recordset(limits) as l (subject text, unit text, time_window text, most bigint)
-            join jsonb_to_recordset(uses) as u (subject text, unit text, time_window text, used bigint)
-                using (subject, unit, time_window)
-            where u.used > l.most or (l.unit = 'tokens' and u.used = l.most)
-        ) then
+        from app.count_questions(asker, array(select distinct l ->> 'subject' from jsonb_array_elements(limits) l), 1) u;
+        if app.is_over(limits, uses) then
             raise exception using errcode = 'AT001', message = 'a limit is used up', detail = uses::text;
         end if;
         if streams_max > 0 then
@@ -574,6 +568,60 @@ begin
         on conflict (tenant_id, answer_id) do nothing;
     end if;
     return next;
+end
+$$;
+
+CREATE FUNCTION app.begin_attempts(tenant uuid, process uuid, asked jsonb) RETURNS TABLE(attempt uuid, uses jsonb, is_bound boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'auto'
+    AS $$
+declare
+    who record;
+    found_uses jsonb;
+    told jsonb := '{}';
+begin
+    perform set_config('app.tenant_id', tenant::text, true);
+    insert into app.attempts (
+        tenant_id, attempt_id, process_id, session_id, user_id, key_id, provider, model, input_bytes, output_tokens_max, price_id,
+        cost_read_micro_usd, cost_max_micro_usd, begun_at
+    )
+    select tenant, e.attempt, process, e.session, e.asker, e.credential, e.provider, e.model, e.input_bytes, e.output_tokens_max,
+        e.price, e.cost_read, e.cost_max, now()
+    from jsonb_to_recordset(asked) as e (
+        attempt uuid, session uuid, asker uuid, credential text, provider text, model text, input_bytes bigint,
+        output_tokens_max bigint, price text, cost_read bigint, cost_max bigint);
+    for who in
+        select e.asker, e.credential, e.limits, max(e.streams_max) as streams_max, count(*) as questions
+        from jsonb_to_recordset(asked) as e (asker uuid, credential text, limits jsonb, streams_max bigint)
+        where jsonb_typeof(e.limits) = 'array'
+        group by e.asker, e.credential, e.limits
+        order by e.asker, e.credential
+    loop
+        select coalesce(jsonb_agg(to_jsonb(u)), '[]') into found_uses
+        from app.count_questions(
+            who.asker, array(select distinct l ->> 'subject' from jsonb_array_elements(who.limits) l), who.questions) u;
+        if app.is_over(who.limits, found_uses) then
+            raise exception using errcode = 'AT004', message = 'a limit is used up';
+        end if;
+        if who.streams_max > 0 and (
+            select count(*) from app.attempts a where a.tenant_id = tenant and a.user_id = who.asker) > who.streams_max
+        then
+            raise exception using errcode = 'AT004', message = 'too many answers at once';
+        end if;
+        told := told || jsonb_build_object(concat(who.asker, who.credential), found_uses);
+    end loop;
+    perform app.reserve_all(asked);
+    insert into app.answers (tenant_id, answer_id, user_id, session_id, process_id, question, begun_at)
+    select tenant, e.answer, e.asker, e.session, process, e.question, now()
+    from jsonb_to_recordset(asked) as e (asker uuid, session uuid, answer uuid, question text)
+    where e.answer is not null
+    on conflict (tenant_id, answer_id) do nothing;
+    return query
+    select e.attempt,
+        case jsonb_typeof(e.limits) when 'array' then coalesce(told -> concat(e.asker, e.credential), '[]') else '[]' end,
+        exists (select from app.leases l where l.tenant_id = tenant and l.attempt_id = e.attempt)
+    from jsonb_to_recordset(asked) as e (attempt uuid, asker uuid, credential text, limits jsonb);
 end
 $$;
 
@@ -772,7 +820,7 @@ GRANT SELECT ON TABLE app.cached_answers TO adriatic_cdc;
 GRANT SELECT ON TABLE app.cached_answers TO adriatic_search;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.cached_answers TO adriatic_api;
 
-CREATE FUNCTION app.count_question(asker uuid, subjects text[]) RETURNS TABLE(subject text, unit text, time_window text, used bigint, left_s double precision)
+CREATE FUNCTION app.count_questions(asker uuid, subjects text[], questions bigint) RETURNS TABLE(subject text, unit text, time_window text, used bigint, left_s double precision)
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     BEGIN ATOMIC
@@ -784,14 +832,14 @@ CREATE FUNCTION app.count_question(asker uuid, subjects text[]) RETURNS TABLE(su
                  END AS window_start
             FROM (app.users u
               CROSS JOIN unnest(ARRAY['first-day'::text, 'minute'::text]) t(time_window))
-           WHERE ((u.tenant_id = app.current_tenant()) AND (u.user_id = count_question.asker) AND ((t.time_window = 'minute'::text) OR ((u.created_at > (now() - '1 day'::interval)) AND (NOT starts_with(u.subject, 'api-key:'::text)))))
+           WHERE ((u.tenant_id = app.current_tenant()) AND (u.user_id = count_questions.asker) AND ((t.time_window = 'minute'::text) OR ((u.created_at > (now() - '1 day'::interval)) AND (NOT starts_with(u.subject, 'api-key:'::text)))))
          ), taken AS (
           INSERT INTO app.limit_uses AS u (tenant_id, subject, unit, time_window, window_start, used)  SELECT app.current_tenant() AS current_tenant,
-                     ('user:'::text || count_question.asker),
+                     ('user:'::text || count_questions.asker),
                      'requests',
                      w.time_window,
                      w.window_start,
-                     1
+                     count_questions.questions AS questions
                     FROM wanted w
                    ORDER BY w.time_window ON CONFLICT(tenant_id, subject, unit, time_window) DO UPDATE SET used = (excluded.used +
                  CASE
@@ -817,7 +865,7 @@ CREATE FUNCTION app.count_question(asker uuid, subjects text[]) RETURNS TABLE(su
              u.used,
              u.window_start
             FROM app.limit_uses u
-           WHERE ((u.tenant_id = app.current_tenant()) AND (u.unit = 'tokens'::text) AND (u.subject = ANY (count_question.subjects)) AND (u.window_start = date_trunc(u.time_window, now(), 'UTC'::text)))
+           WHERE ((u.tenant_id = app.current_tenant()) AND (u.unit = 'tokens'::text) AND (u.subject = ANY (count_questions.subjects)) AND (u.window_start = date_trunc(u.time_window, now(), 'UTC'::text)))
          )
   SELECT f.subject,
      f.unit,
@@ -835,15 +883,18 @@ END;
 CREATE FUNCTION app.count_used_tokens() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'auto'
     AS $$
 begin
     insert into app.limit_uses as u (tenant_id, subject, unit, time_window, window_start, used)
-    select new.tenant_id, s.subject, 'tokens', w.time_window, date_trunc(w.time_window, now(), 'UTC'),
-        new.input_uncached + new.cache_read + new.cache_write_5m + new.cache_write_1h + new.output_visible + new.reasoning
-    from (values ('key:' || new.key_id), ('tenant'), ('user:' || new.user_id)) as s (subject)
+    select n.tenant_id, s.subject, 'tokens', w.time_window, date_trunc(w.time_window, now(), 'UTC'),
+        sum(n.input_uncached + n.cache_read + n.cache_write_5m + n.cache_write_1h + n.output_visible + n.reasoning)::bigint
+    from settled n
+    cross join lateral (values ('key:' || n.key_id), ('tenant'), ('user:' || n.user_id)) as s (subject)
     cross join (values ('day'), ('month')) as w (time_window)
-    where s.subject is not null
-    order by s.subject <> 'tenant', s.subject, w.time_window
+    where s.subject is not null and n.provider <> 'extractive'
+    group by n.tenant_id, s.subject, w.time_window
+    order by n.tenant_id, s.subject <> 'tenant', s.subject, w.time_window
     on conflict (tenant_id, subject, unit, time_window) do update
     set
         used = excluded.used + case when u.window_start = excluded.window_start then u.used else 0 end,
@@ -1256,6 +1307,16 @@ CREATE FUNCTION app.is_in_force(stop app.spend_stops) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN (((stop).resumed_at IS NULL) AND (((stop).ends_at IS NULL) OR ((stop).ends_at > now())));
+
+CREATE FUNCTION app.is_over(limits jsonb, uses jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT (EXISTS ( SELECT
+            FROM (jsonb_to_recordset(is_over.limits) l(subject text, unit text, time_window text, most bigint)
+              JOIN jsonb_to_recordset(is_over.uses) u(subject text, unit text, time_window text, used bigint) USING (subject, unit, time_window))
+           WHERE ((u.used > l.most) OR ((l.unit = 'tokens'::text) AND (u.used = l.most))))) AS "exists";
+END;
 
 CREATE TABLE app.jobs (
     tenant_id uuid NOT NULL,
@@ -1740,6 +1801,60 @@ begin
 end
 $$;
 
+CREATE FUNCTION app.reserve_all(asked jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'auto'
+    AS $$
+#variable_conflict use_column
+declare
+    bound record;
+    needs jsonb;
+begin
+    perform pg_advisory_xact_lock_shared(app.budgets_lock(app.current_tenant()));
+    select jsonb_agg(n) into needs
+    from (
+        select b.budget_id, app.window_begin(b.period, b.created_at, now()) as begins,
+            sum(e.amount)::bigint as amount, count(*) filter (where e.amount is null) as unpriced
+        from app.budgets b
+        join jsonb_to_recordset(asked) as e (asker uuid, credential text, is_free boolean, amount bigint)
+            on not e.is_free and app.budget_covers(b.level, b.subject, e.asker, e.credential)
+        where b.tenant_id = app.current_tenant() and app.window_begin(b.period, b.created_at, now()) is not null
+        group by b.budget_id, b.period, b.created_at
+    ) n;
+    if needs is null then
+        return;
+    end if;
+    insert into app.budget_windows (tenant_id, budget_id, begins)
+    select app.current_tenant(), n.budget_id, n.begins
+    from jsonb_to_recordset(needs) as n (budget_id uuid, begins timestamptz)
+    order by n.budget_id
+    on conflict do nothing;
+    for bound in
+        select w.budget_id, n.amount, n.unpriced > 0 or app.limit_of(b) - w.spent_micro_usd - w.reserved_micro_usd < n.amount as is_short
+        from jsonb_to_recordset(needs) as n (budget_id uuid, begins timestamptz, amount bigint, unpriced bigint)
+        join app.budgets b on b.tenant_id = app.current_tenant() and b.budget_id = n.budget_id
+        join app.budget_windows w on w.tenant_id = b.tenant_id and w.budget_id = b.budget_id and w.begins = n.begins
+        order by w.budget_id
+        for update of w
+    loop
+        if bound.is_short then
+            raise exception using errcode = 'AT004', message = 'a budget has too little';
+        end if;
+    end loop;
+    update app.budget_windows w
+    set reserved_micro_usd = w.reserved_micro_usd + n.amount
+    from jsonb_to_recordset(needs) as n (budget_id uuid, begins timestamptz, amount bigint)
+    where w.tenant_id = app.current_tenant() and w.budget_id = n.budget_id and w.begins = n.begins;
+    insert into app.leases (tenant_id, attempt_id, budget_id, begins, reserved_micro_usd)
+    select app.current_tenant(), e.attempt, b.budget_id, n.begins, e.amount
+    from jsonb_to_recordset(needs) as n (budget_id uuid, begins timestamptz)
+    join app.budgets b on b.tenant_id = app.current_tenant() and b.budget_id = n.budget_id
+    join jsonb_to_recordset(asked) as e (attempt uuid, asker uuid, credential text, is_free boolean, amount bigint)
+        on not e.is_free and app.budget_covers(b.level, b.subject, e.asker, e.credential);
+end
+$$;
+
 CREATE FUNCTION app.reserve_more(tenant uuid, attempt uuid, amount bigint) RETURNS TABLE(budget_id uuid, level text, period text, limit_micro_usd bigint, unspent_micro_usd bigint, left_micro_usd bigint, resets_at timestamp with time zone, is_refused boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1770,6 +1885,39 @@ begin
         output_visible, reasoning, price, cost, unseen_cost_max, usage_source, unseen_tokens_max, outcome, code, first_token_ms,
         coalesce(begun, started_at), greatest(begun, started_at, finished_at)
     ) on conflict (tenant_id, attempt_id) do nothing;
+end
+$$;
+
+CREATE FUNCTION app.settle_attempts(tenant uuid, entries jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'auto'
+    AS $$
+begin
+    perform set_config('app.tenant_id', tenant::text, true);
+    with ended as (
+        delete from app.attempts a
+        using jsonb_to_recordset(entries) as e (attempt_id uuid)
+        where a.tenant_id = tenant and a.attempt_id = e.attempt_id
+        returning a.attempt_id, a.begun_at
+    )
+    insert into app.usage_events (
+        tenant_id, attempt_id, session_id, user_id, key_id, provider, model, input_uncached, cache_read, cache_write_5m, cache_write_1h,
+        output_visible, reasoning, price_id, cost_micro_usd, unseen_cost_max_micro_usd, usage_source, unseen_tokens_max, outcome, code,
+        first_token_ms, started_at, finished_at
+    )
+    select tenant, e.attempt_id, e.session_id, e.user_id, e.key_id, e.provider, e.model, e.input_uncached, e.cache_read,
+        e.cache_write_5m, e.cache_write_1h, e.output_visible, e.reasoning, e.price_id, e.cost_micro_usd,
+        e.unseen_cost_max_micro_usd, e.usage_source, e.unseen_tokens_max, e.outcome, e.code, e.first_token_ms,
+        coalesce(d.begun_at, e.started_at), greatest(d.begun_at, e.started_at, e.finished_at)
+    from jsonb_to_recordset(entries) as e (
+        attempt_id uuid, session_id uuid, user_id uuid, key_id text, provider text, model text, input_uncached bigint,
+        cache_read bigint, cache_write_5m bigint, cache_write_1h bigint, output_visible bigint, reasoning bigint, price_id text,
+        cost_micro_usd bigint, unseen_cost_max_micro_usd bigint, usage_source text, unseen_tokens_max bigint, outcome text, code text,
+        first_token_ms integer, started_at timestamptz, finished_at timestamptz)
+    left join ended d on d.attempt_id = e.attempt_id
+    order by e.attempt_id
+    on conflict (tenant_id, attempt_id) do nothing;
 end
 $$;
 
@@ -2044,9 +2192,9 @@ ALTER TABLE ONLY app.usage_events
 
 CREATE INDEX usage_events_recent ON app.usage_events USING btree (tenant_id, started_at DESC, attempt_id);
 
-CREATE TRIGGER budgets AFTER INSERT ON app.usage_events REFERENCING NEW TABLE AS settled FOR EACH STATEMENT EXECUTE FUNCTION app.settle_budgets();
+CREATE TRIGGER add_tokens AFTER INSERT ON app.usage_events REFERENCING NEW TABLE AS settled FOR EACH STATEMENT EXECUTE FUNCTION app.count_used_tokens();
 
-CREATE TRIGGER count_used_tokens AFTER INSERT ON app.usage_events FOR EACH ROW WHEN ((new.provider <> 'extractive'::text)) EXECUTE FUNCTION app.count_used_tokens();
+CREATE TRIGGER budgets AFTER INSERT ON app.usage_events REFERENCING NEW TABLE AS settled FOR EACH STATEMENT EXECUTE FUNCTION app.settle_budgets();
 
 ALTER TABLE ONLY app.usage_events
     ADD CONSTRAINT usage_events_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);

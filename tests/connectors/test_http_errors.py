@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import aiohttp
 import anthropic
 import httpx
 import httpx2
@@ -32,7 +33,7 @@ def raised_by(*modules: ModuleType) -> list[type[Exception]]:
     return sorted(found, key=lambda kind: f"{kind.__module__}.{kind.__name__}")
 
 
-SDKS = raised_by(httpx2, openai, openai._exceptions, anthropic, obstore.exceptions)
+SDKS = raised_by(aiohttp, httpx2, openai, openai._exceptions, anthropic, obstore.exceptions)
 
 
 @pytest.mark.parametrize("kind", SDKS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")

@@ -54,6 +54,16 @@ def test_bound_fields_are_on_every_line_of_the_task(capsys: pytest.CaptureFixtur
     assert [(line["tenant_id"], line["request_id"]) for line in lines(capsys)] == [("t-1", "r-1")] * 2
 
 
+@pytest.mark.parametrize(
+    "value", ["half a \ud83d", 2**80, {1: "x"}, ValueError("why"), b"\xff", float("nan"), [object()]]
+)
+def test_no_value_keeps_a_line_from_being_written(capsys: pytest.CaptureFixture[str], value: Any) -> None:
+    configure()
+    logs.get_logger("cdc").info("said", value=value)
+    (line,) = lines(capsys)
+    assert line["message"] == "said"
+
+
 def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     configure("WARNING")
     logs.get_logger("cdc").info("quiet")

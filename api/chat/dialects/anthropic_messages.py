@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 from api.chat.dialects.conversations import JsonObject
 from api.chat.dialects.failures import to_anthropic
 from api.chat.dialects.whole import Said, put_together
+from api.chat.encoding import TextFrame
 from api.chat.schemas import (
     ChatEvent,
     Citations,
@@ -187,6 +188,8 @@ class MessageEncoder:
         self._open: list[int] = []
         self._kind: type[ContentBlock] | None = None
         """What kind of block text or a thought goes on in."""
+        self._text: TextFrame | None = None
+        """That of the newest block of text."""
         self._calls: dict[int, int] = {}
         """The block of each call."""
         self._usage = count(Tokens())
@@ -195,6 +198,8 @@ class MessageEncoder:
 
     def encode(self, number: int, event: ChatEvent) -> bytes:
         """See `Encode`."""
+        if isinstance(event, TextDelta) and self._text and self._kind is TextBlock:
+            return self._text.encode(event.text)
         if isinstance(event, Problem):
             return _frame("error", to_anthropic(event))
         return b"".join(_frame(_tag(made), made) for made in self._encode(event))
@@ -239,6 +244,8 @@ class MessageEncoder:
             yield from self._leave()
             self._kind = type(block)
             yield self._begin(block)
+            empty = ContentBlockDelta(self._open[-1], TextPiece(""))
+            self._text = TextFrame(_frame(_tag(empty), empty))
 
     def _begin(self, block: ContentBlock) -> ContentBlockStart:
         self._open.append(self._blocks)

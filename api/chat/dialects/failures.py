@@ -89,7 +89,9 @@ def _tell(problem: Problem) -> str:
 
 def handlers(envelope: Envelope) -> ExceptionHandlersMap:
     """The handlers of every route, which answer in the words of another protocol."""
-    return {kind: _translate(handler, envelope) for kind, handler in problems.handlers().items()}
+    handlers = problems.handlers()
+    gone = {problems.CallerGone: handlers[problems.CallerGone]}
+    return {kind: _translate(handler, envelope) for kind, handler in handlers.items()} | gone
 
 
 def _translate(handler: Any, envelope: Envelope) -> Any:

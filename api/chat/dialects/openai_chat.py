@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from api.chat.dialects.failures import to_openai
 from api.chat.dialects.whole import put_together
+from api.chat.encoding import TextFrame
 from api.chat.schemas import (
     ChatEvent,
     Citations,
@@ -169,16 +170,21 @@ class CompletionEncoder:
         self._model = ""
         self._tokens = Tokens()
         self._usage: UnsetType | None = None if include_usage else UNSET
+        self._text = self._make_text_frame()
+
+    def _make_text_frame(self) -> TextFrame:
+        return TextFrame(self._chunk(CompletionDelta(content="")))
 
     def encode(self, number: int, event: ChatEvent) -> bytes:
         """See `Encode`."""
+        if isinstance(event, TextDelta):
+            return self._text.encode(event.text)
         return b"".join(self._encode(event))
 
     def _encode(self, event: ChatEvent) -> Iterator[bytes]:
-        if isinstance(event, TextDelta):
-            yield self._chunk(CompletionDelta(content=event.text))
-        elif isinstance(event, Start):
+        if isinstance(event, Start):
             self._model = event.model
+            self._text = self._make_text_frame()
             yield self._chunk(CompletionDelta(role="assistant", content=""))
         elif isinstance(event, Sources):
             yield self._chunk(CompletionDelta(), sources=event.sources)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from connectors.llm import BYTES_PER_TOKEN
@@ -48,7 +49,7 @@ class RouteIdentity(NamedTuple):
         return any(provider != "extractive" for provider, _, _ in self.targets)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RouteTarget:
     """One that can be asked. `settings` are those that its provider is built from; `context_tokens` None: not known."""
 
@@ -60,7 +61,7 @@ class RouteTarget:
     images: bool = True
     form: bool = True
 
-    @property
+    @cached_property
     def key(self) -> EndpointKey:
         own = self.settings
         return EndpointKey(own.provider, own.base_url, own.model, own.api_key.get_secret_value())

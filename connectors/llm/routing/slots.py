@@ -100,6 +100,10 @@ class EndpointSlots:
             raise DependencyUnavailable(f"{self._name} had no slot free within {wait_s:g} s", hint="ask again")
         return waiter.served.result()
 
+    def resize(self, in_flight_max: int) -> None:
+        """Have another number of slots. What is taken stays taken; the next that is given back finds its successors."""
+        self._in_flight_max = in_flight_max
+
     def take_back(self) -> None:
         """A slot is free: the next in turn has it."""
         self._count(in_flight=-1)

@@ -123,7 +123,8 @@ class Asking:
 
     async def begin(self) -> Asking:
         """Raises as the purse does."""
-        await ledger.begin(self.database, self.process_id, self.attempt, self.meter, self.purse)
+        beginning = ledger.Beginning(self.attempt, self.meter, self.purse)
+        await ledger.begin(self.database, self.process_id, beginning)
         self.meter.ask()
         return self
 

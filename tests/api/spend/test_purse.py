@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from api.spend import budgets
-from api.spend.purse import LOOK_BYTES, MARGIN_TOKENS, PIECE_TOKENS
+from api.spend.purse import LOOK_BYTES, MARGIN_TOKENS, PIECE_TOKENS, PIECE_TOKENS_MAX
 from connectors.llm import BYTES_PER_TOKEN, Tokens, TokenUsage
 from connectors.llm.prices import Price
 from connectors.postgres import attempts
@@ -109,12 +109,46 @@ async def test_an_answer_takes_a_further_piece_before_it_has_spent_the_last(book
     for written in range(0, 1_800, 30):
         spent = 100 + written
         assert asking.purse.reserved_micro_usd >= spent
-        assert asking.purse.reserved_micro_usd <= spent + PIECE_TOKENS + MARGIN_TOKENS
+        # A further piece is at most what was spent, so that an answer holds back no more than it has used.
+        assert asking.purse.reserved_micro_usd <= 2 * spent + PIECE_TOKENS + 2 * MARGIN_TOKENS
         await asking.write(30)
     assert await books.states() == {"org ": (0, asking.purse.reserved_micro_usd)}
     assert asking.purse.reserved_micro_usd <= 100 + 2_000, "no more than it may write"
     assert await asking.settle() == 1_900
     assert await books.states() == {"org ": (1_900, 0)}
+
+
+async def test_a_long_answer_takes_few_pieces_each_larger_than_the_one_before(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await books.user()
+    await books.budget(ada, "org", 10**9)
+    asking = await Asking(books, ada, output_tokens_max=60_000).begin()
+    asked: list[int] = []
+    call = books.database.call
+
+    async def counting(statement: str, *arguments: Any) -> Any:
+        asked.append(arguments[-1])
+        return await call(statement, *arguments)
+
+    monkeypatch.setattr(books.database, "call", counting)
+    for _ in range(1_000):
+        await asking.write(50)
+        assert asking.purse.reserved_micro_usd >= asking.meter.charge(asking.meter.measure()).cost_micro_usd
+    assert len(asked) < 12, "pieces of the first size would be a hundred"
+    assert max(asked) <= PIECE_TOKENS_MAX, "what is held back from others has a bound"
+    assert await asking.settle() == 100 + 50_000
+
+
+async def test_where_a_budget_has_little_left_the_smallest_piece_is_taken(books: Books) -> None:
+    ada = await books.user()
+    await books.budget(ada, "org", FIRST + PIECE_TOKENS)
+    asking = await Asking(books, ada).begin()
+    with pytest.raises(BudgetExceeded):
+        await write_on(asking)
+    assert FIRST < asking.purse.reserved_micro_usd <= FIRST + PIECE_TOKENS
+    spent = asking.meter.charge(asking.meter.measure()).cost_micro_usd
+    assert (spent or 0) > FIRST, "more was written than the first piece"
 
 
 async def test_a_provider_that_counts_more_input_than_was_reserved_is_looked_at(books: Books) -> None:

@@ -1,0 +1,115 @@
+"""One POST to a provider, and its answer as it comes: the way of all dialects to their servers.
+
+Owns the connections, the refusal as an exception, and the end of a response. Refuses dialects, keys and time-outs
+between pieces; that to connect it hands to aiohttp. The SDKs make the same request at ten times the cost, and a second
+of imports at the start: tests hold what is sent here to what they would send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from connectors.llm.failures import StatusError
+
+IDLE_S_MAX = 30.0
+"""How long a connection that nobody uses is kept, in seconds: who asks again soon finds one that is open."""
+ERROR_BYTES_MAX = 65_536
+"""What is read of a refusal. They have a kilobyte, with their details."""
+REST_S_MAX = 0.05
+"""How long the end of a response is waited for after the last event, so that its connection can be used again. It comes
+with the event, or it is not worth the wait."""
+_HEADERS = {"accept": "text/event-stream", "content-type": "application/json", "user-agent": "adriatic"}
+
+
+class ProviderResponse:
+    """A response that has begun."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._content = response.content
+
+    async def read(self, wait_s: float) -> bytes:
+        """The next bytes of the body, empty at its end. Raises `TimeoutError` when they do not come in `wait_s`, and
+        what aiohttp raises."""
+        if part := self._content.read_nowait():
+            return part
+        async with asyncio.timeout(wait_s):
+            return await self._content.readany()
+
+    async def read_rest(self) -> None:
+        """Read to the end, if it is there. What goes wrong after an answer is nobody's concern."""
+        if self._content.at_eof():
+            return
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(REST_S_MAX):
+                while await self._content.readany():
+                    pass
+
+
+class ProviderClient:
+    """The connections to one address. How many is bounded by whoever asks (`llm.in_flight_max`). Close it."""
+
+    def __init__(self, url: str, connect_s: float) -> None:
+        self._url = URL(url, encoded=True)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """What is open is closed, also in the middle of an answer."""
+        if self._session:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def post(self, request: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncIterator[ProviderResponse]:
+        """Ask. Leaving the block closes a connection whose response was not read to its end. Raises `StatusError` for a
+        refusal, and what aiohttp raises. A redirect is a refusal: key and prompt would go wherever it points."""
+        session = self._session or self._open()
+        response = await session.post(
+            self._url,
+            data=msgspec.json.encode(request),
+            headers={**_HEADERS, **headers},
+            allow_redirects=False,
+            timeout=self._timeout,
+        )
+        try:
+            if response.status != 200:
+                raise StatusError(response.status, response.headers, await _read_refusal(response))
+            yield ProviderResponse(response)
+        finally:
+            response.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        """Made at the first question, since it belongs to the loop that asks."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S_MAX),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=_find_proxy(self._url),
+        )
+        return self._session
+
+
+def _find_proxy(url: URL) -> str | None:
+    """The proxy that the environment has for an address. aiohttp would look for one at each request, and into a file
+    of passwords beside it."""
+    return None if proxy_bypass(url.host or "") else getproxies().get(url.scheme)
+
+
+async def _read_refusal(response: aiohttp.ClientResponse) -> Any:
+    """The body of a refusal: as JSON, else as text."""
+    read = b""
+    async for part in response.content.iter_any():
+        read += part
+        if len(read) > ERROR_BYTES_MAX:
+            return None
+    try:
+        return msgspec.json.decode(read)
+    except msgspec.DecodeError:
+        return read.decode(errors="replace")
