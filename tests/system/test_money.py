@@ -7,6 +7,7 @@ How far a budget can be passed is in `docs/decisions/0038-budgets-are-reserved-b
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections import Counter
 from contextlib import suppress
@@ -85,6 +86,10 @@ class SpendAdversary:
         self.ends["whole" if content.endswith(b"[DONE]\n\n") else "broken" if status == 200 else str(status)] += 1
 
 
+def have_ended(asking: list[asyncio.Task[None]], enough: int) -> bool:
+    return sum(task.done() for task in asking) >= enough
+
+
 async def watch(settings: Settings, tenant_id: UUID, most: dict[UUID, int], over: asyncio.Event) -> None:
     """The most that each counter has come to, at any moment."""
     connection = await asyncpg.connect(settings.postgres.dsn("admin"))
@@ -112,7 +117,7 @@ async def test_a_thousand_requests_through_processes_that_are_killed_pass_no_bud
         watching = asyncio.create_task(watch(settings, tenant_id, most, over))
         asking = [asyncio.create_task(adversary.ask(number)) for number in range(REQUESTS)]
         for enough in KILL_AT:
-            await soon(lambda enough=enough: sum(task.done() for task in asking) >= enough, f"{enough} answers")
+            await soon(functools.partial(have_ended, asking, enough), f"{enough} answers")
             api.kill(api.alive[0])
             await api.start()
         await asyncio.gather(*asking)

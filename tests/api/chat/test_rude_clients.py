@@ -7,7 +7,7 @@ import json
 import select
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,23 @@ pytestmark = pytest.mark.stack
 
 PATH = "/v1/chat/completions"
 CHUNKS = 2_000
-NEVER_READ = 5
+NEVER_READ = 3
 """Clients that ask and do not read."""
+GAP_S = 0.0005
+TOTAL_S = 30.0
+"""Where an answer ends that does not end by itself, if it has not come to its bound in bytes before."""
 GROWTH_BYTES_MAX = NEVER_READ * 16 * ANSWER_BYTES_MAX
 """What a process may take for them: their answers as events, and what is on its way to each."""
 BODY_S_MAX = 2.0
 
 
 @asynccontextmanager
-async def one_process(settings: Settings, corpus: Corpus, folder: Path) -> AsyncIterator[tuple[Fleet, Caller]]:
+async def one_process(
+    settings: Settings, corpus: Corpus, folder: Path, gap_s: float = 0.0
+) -> AsyncIterator[tuple[Fleet, Caller]]:
     tenant = await furnished(settings, corpus)
-    pace, scripts = FakePace(chunks=CHUNKS), ("whole", "endless")
-    more = {"ADRIATIC_API__BODY_S_MAX": f"{BODY_S_MAX:g}"}
+    pace, scripts = FakePace(gap_s=gap_s, chunks=CHUNKS), ("whole", "endless")
+    more = {"ADRIATIC_API__BODY_S_MAX": f"{BODY_S_MAX:g}", "ADRIATIC_LLM__TOTAL_S": f"{TOTAL_S:g}"}
     async with fleet(settings, folder, pace, scripts, 1, None, **more) as world:
         yield world, world.caller(world.servers[0], tenant.tenant_id)
 
@@ -70,29 +75,30 @@ def ask_and_keep_silent(server: Server, caller: Caller, body: dict[str, Any]) ->
 async def test_clients_that_never_read_hold_up_nobody_and_their_answers_end(
     fresh_database: Settings, corpus: Corpus, tmp_path: Path
 ) -> None:
-    async with one_process(fresh_database, corpus, tmp_path) as (world, caller):
+    async with one_process(fresh_database, corpus, tmp_path, gap_s=GAP_S) as (world, caller):
         (server,) = world.servers
-        status, _ = await read_stream(caller, PATH, completion("whole", "first"))
+        short = {"max_tokens": 5}
+        status, _ = await read_stream(caller, PATH, completion("whole", "first", **short))
         assert status == 200
         process = psutil.Process(server.process.pid)
         before = process.memory_info().rss
-        silent = [
-            await asyncio.to_thread(ask_and_keep_silent, server, caller, completion("endless", f"silent-{number}"))
-            for number in range(NEVER_READ)
-        ]
-        await soon(lambda: world.fake.bills.stats.requests == 1 + NEVER_READ, "their questions")
-        status, content = await read_stream(caller, PATH, completion("whole", "between"))
-        assert (status, content.endswith(b"data: [DONE]\n\n")) == (200, True), "others are served meanwhile"
-        await soon(lambda: world.fake.bills.stats.open == 0, "the end of their answers")
-        rows = "select code, count(*) from app.usage_events group by code order by code"
-        ended = [("", 2), ("too-large", NEVER_READ)]
-        await soon(lambda: ask(fresh_database.postgres.dsn("admin"), rows) == ended, "their rows")
-        grown = process.memory_info().rss - before
-        print(f"{grown >> 20} MB more for {NEVER_READ} clients that do not read")
-        assert grown < GROWTH_BYTES_MAX
-        for connection in silent:
-            connection.close()
-        status, _ = await read_stream(caller, PATH, completion("whole", "last"))
+        with ExitStack() as stack:
+            for number in range(NEVER_READ):
+                question = completion("endless", f"silent-{number}")
+                connection = await asyncio.to_thread(ask_and_keep_silent, server, caller, question)
+                stack.enter_context(connection)
+            await soon(lambda: world.fake.bills.stats.requests == 1 + NEVER_READ, "their questions")
+            status, content = await read_stream(caller, PATH, completion("whole", "between", **short))
+            assert (status, content.endswith(b"data: [DONE]\n\n")) == (200, True), "others are served meanwhile"
+            await soon(lambda: world.fake.bills.stats.open == 0, "the end of their answers")
+            rows = "select outcome, count(*) from app.usage_events group by outcome order by outcome"
+            ended = [("completed", 2), ("failed", NEVER_READ)]
+            await soon(lambda: ask(fresh_database.postgres.dsn("admin"), rows) == ended, "their rows")
+            grown = process.memory_info().rss - before
+            written = sum(bill.output_tokens for bill in world.fake.all_bills())
+            print(f"{grown >> 20} MB more for {NEVER_READ} clients that do not read {written} pieces")
+            assert grown < GROWTH_BYTES_MAX
+        status, _ = await read_stream(caller, PATH, completion("whole", "last", **short))
         assert status == 200
 
 

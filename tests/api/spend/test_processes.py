@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -120,10 +121,11 @@ async def stop_together(office: Office) -> None:
     await office.limit(1_000_000_000)
     begun: set[int] = set()
     body = completion("endless", "office")
-    streams = [
-        asyncio.create_task(read_stream(office.caller, PATH, body, lambda _, number=number: begun.add(number)))
-        for number in range(STREAMS)
-    ]
+
+    def stream(number: int) -> Coroutine[Any, Any, tuple[int, bytes]]:
+        return read_stream(office.caller, PATH, body, lambda _: begun.add(number))
+
+    streams = [asyncio.create_task(stream(number)) for number in range(STREAMS)]
     await soon(lambda: len(begun) == STREAMS, "answers")
     began_s = time.monotonic()
     order = {"state": "stopped", "reason": "a rehearsal"}
