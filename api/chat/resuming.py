@@ -30,8 +30,8 @@ from runtime.errors import AdriaticError, DependencyUnavailable, Gone, InvalidIn
 POLL_S = 0.15
 """Pause between two looks at an answer that another process writes: about what it takes to write it down."""
 POLL_S_MAX = 1.0
-"""Longest pause, which looks that find nothing come to. When a process dies, all its readers come here, and none of them
-finds anything before its lease has run out: they must not be what this process does."""
+"""Longest pause, which looks that find nothing come to. When a process dies, all its readers come to the others, and
+find nothing before its lease has run out: looking must not be all that these do."""
 POLL_GROWTH = 1.5
 CALL_S = 2.0
 """How often that process is told that somebody reads: a word that it lost is said again."""
