@@ -7,6 +7,7 @@ does not find it ends the drill. Refuses to make the place (`scratch`), and to p
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -26,6 +27,10 @@ STREAMS = 6
 """Answers in flight on each process when everything is stopped."""
 ROOM_MICRO_USD = 1_000_000_000
 """What the budget allows while answers are in flight: far more than they reserve."""
+LOOP_CALLS = 100
+LOOP_AT_ONCE = 10
+LOOP_MICRO_USD = 1_000_000
+"""A dollar, against which a loop runs away: so many calls, so many of them at a time."""
 WAIT_S_MAX = 60.0
 """Longest wait for what takes milliseconds."""
 PAUSE_S = 0.02
@@ -62,6 +67,7 @@ class SpendDrill:
             ("stop by hand ends answers in flight", self._stop_by_hand),
             ("new answers are refused by each process", self._check_refusal),
             ("resume by hand", self._resume),
+            ("a loop that runs away ends within its budget", self._run_away),
             ("110 % ends answers in flight", self._pass_limit),
             ("what a budget stopped is not resumed by hand", self._check_conflict),
             ("an override resumes it", self._override),
@@ -111,6 +117,26 @@ class SpendDrill:
         state = await self._turn("running")
         _require(state["state"] == "running" and not state["stops"], "something is still stopped")
         return await self._check_answers()
+
+    async def _run_away(self) -> str:
+        """Answers cost a fixed sum, which is reserved before the provider is asked: so the bound is the budget."""
+        wanted = {"level": "org", "period": "prepaid", "limit_micro_usd": LOOP_MICRO_USD}
+        budget_id = (await self._do("PUT", "/v1/budgets", wanted))["budget_id"]
+        turns = asyncio.Semaphore(LOOP_AT_ONCE)
+
+        async def call(number: int) -> int:
+            async with turns:
+                return (await self._ask_once(number)).status_code
+
+        statuses = Counter(await asyncio.gather(*map(call, range(LOOP_CALLS))))
+        await self._settle(budget_id)
+        spent = (await self._budget(budget_id))["spent_micro_usd"]
+        removed = await self._send("DELETE", f"/v1/budgets/{budget_id}")
+        _require(removed.is_success, f"removing a budget is {removed.status_code}")
+        _require(0 < spent <= LOOP_MICRO_USD, f"{spent} micro-USD were spent of {LOOP_MICRO_USD}")
+        _require(statuses[200] * ANSWER_MICRO_USD == spent, f"{statuses[200]} answers cost {spent} micro-USD")
+        _require(statuses[200] + statuses[429] == LOOP_CALLS, f"the calls ended with {dict(statuses)}")
+        return f"${spent / 1e6:.2f} of ${LOOP_MICRO_USD / 1e6:.2f} spent by {LOOP_CALLS} calls, {statuses[429]} refused"
 
     async def _pass_limit(self) -> str:
         await self._settle()
@@ -206,28 +232,32 @@ class SpendDrill:
         _require(status == 200, f"an answer is {status}: {text[:200]}")
         return "answers are given again"
 
-    async def _settle(self) -> None:
+    async def _settle(self, budget_id: str = "") -> None:
         async def is_settled() -> bool:
-            return bool((await self._budget())["reserved_micro_usd"] == 0)
+            return bool((await self._budget(budget_id))["reserved_micro_usd"] == 0)
 
         await _wait_until(is_settled, "answers that ended are not settled")
 
     async def _ask(self, process: int) -> tuple[int, str]:
         """A short answer, by one of the processes: status and body."""
-        client = self._scratch.clients[process % len(self._scratch.clients)]
-        response = await client.post("/v1/chat/completions", json=_question(SHORT, max_tokens=ANSWER_TOKENS))
+        response = await self._ask_once(process)
         if response.status_code == 200:
             await self._settle()
         return response.status_code, response.text
+
+    async def _ask_once(self, process: int) -> httpx.Response:
+        client = self._scratch.clients[process % len(self._scratch.clients)]
+        return await client.post("/v1/chat/completions", json=_question(SHORT, max_tokens=ANSWER_TOKENS))
 
     async def _limit(self, micro_usd: int) -> None:
         wanted = {"level": "org", "period": "month", "limit_micro_usd": micro_usd}
         self._budget_id = (await self._do("PUT", "/v1/budgets", wanted))["budget_id"]
 
-    async def _budget(self) -> dict[str, Any]:
-        (budget,) = (await self._do("GET", "/v1/budgets"))["budgets"]
-        found: dict[str, Any] = budget
-        return found
+    async def _budget(self, budget_id: str = "") -> dict[str, Any]:
+        """That of the month, or the one with this id."""
+        wanted = budget_id or self._budget_id
+        found: list[dict[str, Any]] = (await self._do("GET", "/v1/budgets"))["budgets"]
+        return next(budget for budget in found if budget["budget_id"] == wanted)
 
     async def _turn(self, state: str) -> dict[str, Any]:
         return await self._do("PUT", "/v1/spend/switch", {"state": state, "reason": "a drill"})
@@ -242,7 +272,7 @@ class SpendDrill:
         found: dict[str, Any] = response.json()
         return found
 
-    async def _send(self, method: str, path: str, body: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, body: Any = None) -> httpx.Response:
         return await self._scratch.clients[0].request(method, path, **({} if body is None else {"json": body}))
 
 

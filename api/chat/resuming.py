@@ -29,6 +29,10 @@ from runtime.errors import AdriaticError, DependencyUnavailable, Gone, InvalidIn
 
 POLL_S = 0.15
 """Pause between two looks at an answer that another process writes: about what it takes to write it down."""
+POLL_S_MAX = 1.0
+"""Longest pause, which looks that find nothing come to. When a process dies, all its readers come to the others, and
+find nothing before its lease has run out: looking must not be all that these do."""
+POLL_GROWTH = 1.5
 CALL_S = 2.0
 """How often that process is told that somebody reads: a word that it lost is said again."""
 LOST_EVENTS = 1_000_000_000
@@ -189,6 +193,7 @@ class StoredCursor:
         self._request_id = request_id
         self._clock = clock
         self._next_call_s = clock.monotonic()
+        self._pause_s = POLL_S
         self.at_end = False
 
     @property
@@ -203,9 +208,12 @@ class StoredCursor:
                 events = await self._look()
             except DependencyUnavailable:
                 events = []  # an outage makes it late, and ends nothing
+            if events:
+                self._pause_s = POLL_S
             if events or self.at_end or deadline.passed:
                 return events
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * POLL_GROWTH, POLL_S_MAX)
 
     def close(self) -> None:
         """Nobody is told: whoever writes the answer ends it by itself."""

@@ -26,6 +26,8 @@ RETRY_AFTER_S = 7.0
 """What a refusal asks to wait, in seconds: a date has no fractions of them."""
 BEGUN_CHUNKS = 3
 """Chunks that a script sends before it goes wrong in the middle."""
+MUCH_TOKENS = 1_000_000
+"""What a script says to have used that used little: more than fits, and no more than there are tokens."""
 TEXT = "This is what a provider that is none has to say about it [1]."
 PIECE_CHARS = 8
 """Longest piece of an answer that is JSON."""
@@ -192,6 +194,18 @@ def _say_absurd_usage(answer: FakeAnswer) -> Iterator[Step]:
     return chain(answer.begin(), answer.say(), answer.claim(FakeUsage(-5, 10**15)), answer.end())
 
 
+def _say_little_usage(answer: FakeAnswer) -> Iterator[Step]:
+    return chain(answer.begin(), answer.say(), answer.claim(FakeUsage(1, 1)), answer.end())
+
+
+def _say_much_usage(answer: FakeAnswer) -> Iterator[Step]:
+    return chain(answer.begin(), answer.say(), answer.claim(FakeUsage(MUCH_TOKENS, MUCH_TOKENS)), answer.end())
+
+
+def _say_usage_twice(answer: FakeAnswer) -> Iterator[Step]:
+    return chain(answer.begin(), answer.say(), answer.finish(), answer.finish(), answer.end())
+
+
 def _cut_first(answer: FakeAnswer) -> Iterator[Step]:
     yield Cut()
 
@@ -265,6 +279,9 @@ SCRIPTS: Mapping[str, Script] = {
     "endless": Script("words without an end, whatever bound was asked for", _never_end),
     "no-usage": Script("the whole answer, and nothing about tokens", _say_no_usage),
     "wrong-usage": Script("the whole answer, with parts of its usage that are larger than their sum", _say_wrong_usage),
+    "little-usage": Script("the whole answer, with a usage of one token each way", _say_little_usage),
+    "much-usage": Script("the whole answer, with a usage of a million tokens each way", _say_much_usage),
+    "usage-twice": Script("the whole answer, with its usage said twice", _say_usage_twice),
     "absurd-usage": Script("the whole answer, with a usage that cannot be", _say_absurd_usage),
     "cut-first": Script("the connection is closed before the first byte", _cut_first),
     "cut-headers": Script("the connection is closed behind the headers", _cut_headers),

@@ -25,7 +25,7 @@ from connectors.llm import (
 )
 from connectors.llm.fake.bills import Bill
 from connectors.llm.fake.requests import DialectName
-from connectors.llm.fake.scripts import MODEL_PREFIX, RETRY_AFTER_S, SCRIPTS, WAITS, FakePace
+from connectors.llm.fake.scripts import MODEL_PREFIX, MUCH_TOKENS, RETRY_AFTER_S, SCRIPTS, WAITS, FakePace
 from connectors.llm.fake.server import FakeLlm, listen
 from connectors.llm.prompts import Prompt, PromptMessage, Text, Tool
 from runtime.settings import LlmSettings
@@ -120,7 +120,9 @@ REFUSED = {
     "status-504": "timeout",
     "status-529": "overloaded",
 }
-WHOLE = ("whole", "drip", "no-usage", "wrong-usage", "absurd-usage")
+LYING = {"little-usage": 1, "much-usage": MUCH_TOKENS}
+"""What is said of the tokens of each side."""
+WHOLE = ("whole", "drip", "no-usage", "wrong-usage", "absurd-usage", "usage-twice", *LYING)
 OTHERS = {"think", "tools", "refuse", "endless", "no-end"}
 """Scripts with a test of their own."""
 
@@ -177,6 +179,10 @@ async def test_what_is_said_of_usage_breaks_no_answer(fake: FakeLlm, dialect: st
         read = {"anthropic": 2 * bill.input_tokens}.get(dialect, bill.input_tokens)
         assert [(each.input_uncached, each.cache_read) for each in counted] == [(0, read)]
         assert min(min(each.output_visible, each.reasoning) for each in counted) == 0
+    elif script in LYING:
+        assert counted[-1] == Tokens(input_uncached=LYING[script], output_visible=LYING[script]), "it is for the books"
+    elif script == "usage-twice":
+        assert {*counted} == {Tokens(input_uncached=bill.input_tokens, output_visible=CHUNKS)}
     else:
         assert counted == [Tokens(input_uncached=bill.input_tokens, output_visible=CHUNKS)]
         assert (bill.outcome, bill.output_tokens) == ("sent", CHUNKS)
