@@ -172,7 +172,7 @@ CHAT_LOOP_LATE_SECONDS = Gauge(
 )
 CHAT_LEAVING_SECONDS = _histogram(
     "adriatic_chat_leaving_seconds",
-    "From when the last reader of an answer left until its provider's connection was closed.",
+    "From when the last reader of an answer was seen to leave until its provider's connection was closed.",
 )
 CHATS_UNSETTLED = Gauge(
     "adriatic_chats_unsettled",

@@ -146,8 +146,8 @@ class Cursor:
 
     @property
     def at_end(self) -> bool:
-        """Everything was read, and there will be no more."""
-        return self._answer.ended and not self._answer.since(self._number)
+        """Everything was read, and there will be no more; or the reader has left."""
+        return self._closed or (self._answer.ended and not self._answer.since(self._number))
 
     @property
     def failure(self) -> AdriaticError | None:
@@ -159,12 +159,15 @@ class Cursor:
         self._answer = answer
 
     async def read(self, wait_s: float) -> list[tuple[int, ChatEvent]]:
-        """The next events, each with its number. Empty: nothing came for `wait_s` seconds, or there is no more."""
+        """The next events, each with its number. Empty: nothing came for `wait_s` seconds, or there is no more for this
+        reader. `wait_s` is the same each time."""
         answer = self._answer
         events = answer.since(self._number)
-        if not (events or answer.ended):
+        if not (events or answer.ended or self._closed):
             await self._wait(wait_s)
             events = self._answer.since(self._number)
+        if self._closed:
+            return []
         numbered = [*enumerate(events, self._number)]
         self._number += len(numbered)
         return numbered
@@ -195,6 +198,9 @@ class Cursor:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if not self._closed:
-            self._closed = True
-            self._answer.leave()
+        if self._closed:
+            return
+        self._closed = True
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+        self._answer.leave()

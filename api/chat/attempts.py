@@ -16,7 +16,7 @@ from api.chat.limits import LimitStanding
 from api.chat.traces import CALLS
 from api.chat.writing import AnswerWriter
 from api.spend.purse import Purse
-from connectors.llm import Event, Failed
+from connectors.llm import Event, Failed, hangup
 from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
 from connectors.llm.routing.router import EndpointCall
@@ -40,6 +40,7 @@ class RunningAttempt:
         """Writes the attempt into the books. A task of its own, since a statement is not to be cancelled."""
         self._writer = writer
         self._reading: asyncio.Task[Failure | None] | None = None
+        self._hangup: hangup.HangUp | None = None
         self._abandoned = False
         self._drained_bytes = 0
 
@@ -60,6 +61,11 @@ class RunningAttempt:
             self._abandoned = True
             raise
 
+    def hang_up(self) -> bool:
+        """Close the provider's connection now, unless there is none, or it is read on for the bill: then False. Whoever
+        reads is to be cancelled beside."""
+        return self._hangup is not None and not self.call.drains and self._hangup.use()
+
     async def drain(self) -> None:
         """Wait until a provider that is still being read has said all, or a bound is reached."""
         if self._reading:
@@ -73,6 +79,7 @@ class RunningAttempt:
             self._reading.cancel()
 
     async def _read(self, prompt: Prompt) -> Failure | None:
+        self._hangup = hangup.listen()
         with stages.measure(f"{CALLS}{self.call.provider.name}_api"):
             return await self._hear_all(prompt)
 

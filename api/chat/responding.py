@@ -15,6 +15,8 @@ from uuid import UUID
 
 from litestar import Request, Response
 from litestar.response import Stream
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import Receive, Scope, Send
 
 from api.auth.users import Principal
 from api.chat import caching, encoding, limits
@@ -78,7 +80,45 @@ async def stream(
         cursor.close()
         return Response(None, status_code=CLIENT_GONE)
     told = {**headers, **_tell(answer)}
-    return Stream(encoding.frames(cursor, dialect), media_type=MEDIA_TYPE, headers=told)
+    return LiveStream(cursor, dialect, told)
+
+
+class LiveStream(Stream):
+    """An answer that this process writes. When its caller leaves, the place in the log is given up in that moment, and
+    with the last one the provider's connection: tasks are told afterwards, each in its turn."""
+
+    def __init__(self, cursor: Cursor, dialect: encoding.Encode | None, headers: Mapping[str, str]) -> None:
+        super().__init__(encoding.frames(cursor, dialect), media_type=MEDIA_TYPE, headers=headers)
+        self._cursor = cursor
+
+    def to_asgi_response(self, *arguments: Any, **options: Any) -> Any:
+        """See Litestar."""
+        made = super().to_asgi_response(*arguments, **options)
+        return _Sending(made, self._cursor) if isinstance(made, ASGIStreamingResponse) else made
+
+
+class _Sending:
+    """Sends a stream, and listens whether its caller is there."""
+
+    def __init__(self, response: ASGIStreamingResponse, cursor: Cursor) -> None:
+        self._response = response
+        self._cursor = cursor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        listening = asyncio.create_task(self._listen(receive))
+        try:
+            await self._response.start_response(send)
+            async for part in self._response.iterator:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._cursor.close()
+            listening.cancel()
+
+    async def _listen(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._cursor.close()
 
 
 async def collect(

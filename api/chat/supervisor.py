@@ -88,8 +88,6 @@ class _Run:
         self.shared: SharedQuestion | None = None
         self.admitted = False
         """The question was counted against the limits."""
-        self.unread_at_s: float | None = None
-        """When the last reader left."""
         self._on_failure = on_failure
 
     def may_go_on(self, failure: Failure, after: EndpointCall) -> bool:
@@ -194,7 +192,9 @@ class AnswerSupervisor:
 
     def _leave(self, task: asyncio.Task[None], run: _Run) -> None:
         """Nobody reads any more."""
-        run.unread_at_s = self._clock.monotonic()
+        seen_at_s = self._clock.monotonic()
+        if run.current and run.current.hang_up():
+            metrics.CHAT_LEAVING_SECONDS.observe(self._clock.monotonic() - seen_at_s)
         task.cancel()
 
     def _stop(self, task: asyncio.Task[None], run: _Run) -> None:
@@ -347,8 +347,6 @@ class AnswerSupervisor:
     def _conclude(self, task: asyncio.Task[None]) -> None:
         """Once for each task, whatever became of it."""
         run = self._running.pop(task)
-        if run.unread_at_s is not None:
-            metrics.CHAT_LEAVING_SECONDS.observe(self._clock.monotonic() - run.unread_at_s)
         answer, tenant_id = run.writer.answer, run.attempt.tenant_id
         stopped = task.cancelled() and not answer.ended
         if stopped:

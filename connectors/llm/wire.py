@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +20,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from connectors.llm import hangup
 from connectors.llm.failures import StatusError
 
 IDLE_S_MAX = 30.0
@@ -82,6 +85,7 @@ class ProviderClient:
         try:
             if response.status != 200:
                 raise StatusError(response.status, response.headers, await _read_refusal(response))
+            hangup.offer(functools.partial(_cut, response))
             yield ProviderResponse(response)
         finally:
             response.close()
@@ -100,6 +104,19 @@ def _find_proxy(url: URL) -> str | None:
     """The proxy that the environment has for an address. aiohttp would look for one at each request, and into a file
     of passwords beside it."""
     return None if proxy_bypass(url.host or "") else getproxies().get(url.scheme)
+
+
+def _cut(response: aiohttp.ClientResponse) -> None:
+    """Close the connection of a response that is being read. The other side is told in this moment: closing a transport
+    is done in a later turn of the loop, behind all that waits for one."""
+    transport = response.connection.transport if response.connection else None
+    found = transport.get_extra_info("socket") if transport else None
+    if found is not None and found.fileno() >= 0:
+        borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=found.fileno())  # of whatever family it is
+        with contextlib.suppress(OSError):  # it is closed already
+            borrowed.shutdown(socket.SHUT_RDWR)
+        borrowed.detach()
+    response.close()
 
 
 async def _read_refusal(response: aiohttp.ClientResponse) -> Any:
