@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from api.chat.limits import LimitStanding, UseLimits, encode, judge, refuse_streams
-from api.chat.schemas import UsageSource
+from api.chat.schemas import StartEstimate, UsageSource
 from api.db import CallRefused, Database
 from api.spend.purse import Purse, Reservation
 from connectors.llm import (
@@ -137,6 +137,15 @@ class Meter:
             self.text(event.arguments)
         elif isinstance(event, TokenUsage):
             self.usage(event)
+
+    def foretell(self) -> StartEstimate | None:
+        """What the prompt takes, for readers who see the answer grow; None where no model reads."""
+        if not self.prompt_bytes:
+            return None
+        read, price = -(-self.prompt_bytes // BYTES_PER_TOKEN), self.price
+        if price is None:
+            return StartEstimate(read, None, None)
+        return StartEstimate(read, price.estimate(self.prompt_bytes, 0), price.rates_for(read).output_visible)
 
     def text(self, text: str) -> None:
         now_s = self._clock.monotonic()

@@ -27,8 +27,9 @@ from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.deadline import Deadline
 from runtime.errors import AdriaticError, DependencyUnavailable, Gone, InvalidInput, NotFound
 
-POLL_S = 0.15
-"""Pause between two looks at an answer that another process writes: about what it takes to write it down."""
+POLL_S = 0.1
+"""Pause between two looks at an answer that another process writes: as often as it is written down there, so that a
+reader is a fifth of a second behind, and what the two transactions take."""
 CALL_S = 2.0
 """How often that process is told that somebody reads: a word that it lost is said again."""
 PARTS_MAX = 50
