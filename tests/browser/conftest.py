@@ -237,9 +237,9 @@ def house(stack: Settings, template_database: str, tmp_path_factory: pytest.Temp
         databases.fresh(stack, template_database, "browser") as settings,
         writing(settings) as corpus,
         standing_in_thread() as provider,
+        serving(settings, tmp_path_factory.mktemp("api"), **asking(provider)) as server,
     ):
-        with serving(settings, tmp_path_factory.mktemp("api"), **asking(provider)) as server:
-            yield House(server, settings, corpus, provider)
+        yield House(server, settings, corpus, provider)
 
 
 @pytest.fixture

@@ -113,20 +113,20 @@ def test_tokens_grow_while_it_is_written_and_add_up_over_the_conversation(site: 
 def test_earlier_conversations_are_listed_opened_and_deleted(site: Site) -> None:
     furnish(site)
     visit = site.open()
-    for question, text in ((f"First {HOSTILE}", "One."), ("Second", "Two.")):
+    for question, text in ((f"First dual write {HOSTILE}", "One."), ("Second dual write", "Two.")):
         answer(site, text)
         ask(visit, question)
         visit.page.click("#new-conversation")
     visit.page.click("#conversations summary")
     expect(visit.page.locator(".conversation")).to_have_count(2)
-    expect(visit.page.locator(".conversation .link").first).to_have_text("Second")
+    expect(visit.page.locator(".conversation .link").first).to_have_text("Second dual write")
     visit.page.locator(".conversation .link").last.click()
-    expect(visit.page.locator(".turn .question")).to_have_text(f"First {HOSTILE}")
+    expect(visit.page.locator(".turn .question")).to_have_text(f"First dual write {HOSTILE}")
     expect(visit.page.locator(".answer")).to_have_text("One.")
     expect(visit.page.locator("#question")).to_be_focused()
 
     answer(site, "Three.")
-    ask(visit, "Third, in the first")
+    ask(visit, "Third dual write, in the first")
     asked = [message["content"] for message in site.provider.requests[-1]["messages"]]
     assert "One." in asked, "the model is told of the turn before"
 
@@ -142,7 +142,7 @@ def test_earlier_conversations_are_listed_opened_and_deleted(site: Site) -> None
     expect(visit.page.locator(".turn")).to_have_count(0)
     visit.page.reload()
     visit.page.click("#conversations summary")
-    expect(visit.page.locator(".conversation .link")).to_have_text("Second")
+    expect(visit.page.locator(".conversation .link")).to_have_text("Second dual write")
     visit.clean()
 
 
@@ -150,11 +150,11 @@ def test_an_answer_goes_on_while_another_conversation_is_looked_at(site: Site) -
     furnish(site)
     visit = site.open()
     answer(site, "One.")
-    ask(visit, "First")
+    ask(visit, "First dual write")
     visit.page.click("#new-conversation")
     site.provider.closed.clear()
     site.provider.script = slowly()
-    visit.page.fill("#question", "Second")
+    visit.page.fill("#question", "Second dual write")
     visit.page.keyboard.press("Enter")
     expect(visit.page.locator(".answer")).to_contain_text("word1")
     visit.page.click("#conversations summary")

@@ -1,5 +1,5 @@
-"""An answer that one API process writes and another one is asked for: a second reader gets all of it, once and in order,
-while it is being written; and how far behind that reader is, is printed."""
+"""An answer that one API process writes and another one is asked for: a second reader gets all of it, once and in
+order, while it is being written; and how far behind that reader is, is printed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ async def test_a_second_reader_of_another_process_follows_the_answer(
         behind = [there[each] - here[each] for each in list(here)[len(here) // 4 :]]
         cuts = quantiles(behind, n=20)
         print(
-            f"behind the first reader: p50 {cuts[9] * 1000:.0f} ms, p95 {cuts[18] * 1000:.0f} ms, at most {max(behind) * 1000:.0f} ms"
+            f"behind the first reader: p50 {cuts[9] * 1000:.0f} ms, p95 {cuts[18] * 1000:.0f} ms, "
+            f"at most {max(behind) * 1000:.0f} ms"
         )
         assert len([each for each in list(there) if there[each] < here[list(here)[-1]]]) > len(there) // 2, (
             "the other reader follows while it is written, and does not get all of it at the end"
