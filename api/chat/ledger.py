@@ -151,9 +151,9 @@ class Meter:
         now_s = self._clock.monotonic()
         if self.first_token_s is None:
             self.first_token_s = now_s - self._began_s
-            metrics.AI_FIRST_TOKEN_SECONDS.labels(self.provider, self.model).observe(self.first_token_s)
+            metrics.AI_FIRST_TOKEN_MS.labels(self.provider, self.model).observe(self.first_token_s * 1000)
         else:
-            metrics.AI_INTER_TOKEN_SECONDS.labels(self.provider, self.model).observe(now_s - self._last_s)
+            metrics.AI_INTER_TOKEN_MS.labels(self.provider, self.model).observe((now_s - self._last_s) * 1000)
         self._last_s = now_s
         self._answer_bytes += len(text.encode())
 

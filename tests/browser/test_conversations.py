@@ -128,7 +128,7 @@ def test_earlier_conversations_are_listed_opened_and_deleted(site: Site) -> None
     answer(site, "Three.")
     ask(visit, "Third dual write, in the first")
     asked = [message["content"] for message in site.provider.requests[-1]["messages"]]
-    assert "One." in asked, "the model is told of the turn before"
+    assert "One." in str(asked), "the model is told of the turn before"
 
     visit.page.click("#conversations summary")
     current = visit.page.locator(".conversation[aria-current]")
