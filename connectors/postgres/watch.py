@@ -144,10 +144,8 @@ _READ_SPEND_TODAY = """
 
 _READ_GATEWAY = """
   select
-    (select count(*) from app.attempts),
-    (select count(distinct (tenant_id, attempt_id)) from app.leases),
-    count(*) filter (where outcome = 'completed'),
-    count(*) filter (where outcome = 'failed'),
+    (select count(*) from app.attempts), (select count(distinct (tenant_id, attempt_id)) from app.leases),
+    count(*) filter (where outcome = 'completed'), count(*) filter (where outcome = 'failed'),
     count(*) filter (where outcome = 'cancelled')
   from app.usage_events
   where started_at >= date_trunc('day', now(), 'UTC')
