@@ -24,6 +24,7 @@ from api.activity.controller import ActivityController
 from api.adrs.controller import AdrController
 from api.adrs.history import HistoryController
 from api.adrs.relations import RelationController
+from api.auth.controller import CallerController
 from api.auth.issuer import LocalIssuer
 from api.auth.keys import KeyStore
 from api.auth.middleware import require_token
@@ -98,6 +99,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     UsageController,
     BudgetController,
     ApiKeyController,
+    CallerController,
     SpendController,
     WordController,
 )

@@ -224,11 +224,17 @@ BUDGET_LEASES = Gauge(
 CHAT_CITATIONS = Counter(
     "adriatic_chat_citations_total", "Citations in answers: verified, or unsupported and dropped.", ["verdict"]
 )
-AI_FIRST_TOKEN_SECONDS = _histogram(
-    "ai_first_token_duration_seconds", "From asking the provider to its first text.", ["provider", "model"]
+AI_FIRST_TOKEN_MS = Histogram(
+    "ai_first_token_duration_ms",
+    "From asking the provider to its first text.",
+    ["provider", "model"],
+    buckets=(10, 25, 50, 100, 200, 350, 500, 750, 1_000, 2_000, 5_000, 10_000, 20_000),
 )
-AI_INTER_TOKEN_SECONDS = _histogram(
-    "ai_inter_token_duration_seconds", "Between two pieces of text.", ["provider", "model"]
+AI_INTER_TOKEN_MS = Histogram(
+    "ai_inter_token_duration_ms",
+    "Between two pieces of text.",
+    ["provider", "model"],
+    buckets=(1, 2, 5, 10, 20, 40, 60, 100, 200, 500, 1_000, 5_000, 20_000),
 )
 LLM_BREAKER_STATE = Gauge(
     "adriatic_llm_breaker_state",

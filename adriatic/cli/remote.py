@@ -72,7 +72,7 @@ class Remote:
 
     def send(self, method: str, path: str) -> None:
         """A call that has no answer but that it was done. Repeated as `request` is."""
-        self.request(method, path, bytes)
+        self._retry(lambda: self._send(method, path))
 
     def ask_once(self, path: str, body: Any, answer: type[T]) -> T:
         """A POST that is never repeated, because each call can cost money."""

@@ -18,7 +18,7 @@ from runtime import logs
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
-    from adriatic.drill.spending import DrillStep
+    from adriatic.drill.steps import DrillStep
 
 WITHIN_S = 1.0
 """How long everything may take to stop, unless it is told: what is promised."""

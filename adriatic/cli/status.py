@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,8 @@ from adriatic.supervisor import process
 from adriatic.supervisor.assessment import Assessment, Verdict, assess
 from adriatic.supervisor.supervisor import REPORT_STALE_S, Files, read_running
 from adriatic.watch import overview
-from adriatic.watch.overview import RECOVERY, Check, Overview, Spend
+from adriatic.watch.gateway import read_targets
+from adriatic.watch.overview import RECOVERY, Check, GatewayHealth, Overview, Spend, TargetHealth
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError
 from runtime.settings import Settings, load
@@ -49,8 +50,9 @@ def status(as_json: bool, watch: bool) -> None:
     """What runs, how far behind, what needs you. Worst first.
 
     Processes, lag of every consumer group, freshness of every view by stage, dead letters, the replication slot, what
-    language models cost today, disks. Works from anywhere that the settings reach the database, the broker and the
-    registry from; what does not answer within a few seconds is shown as unknown, with the reason.
+    language models cost today and how many answers came to their end, breakers and queues of those who are asked,
+    disks. Works from anywhere that the settings reach the database, the broker and the registry from; what does not
+    answer within a few seconds is shown as unknown, with the reason.
 
     Ends with 0 when everything is well, 1 when something needs you, 3 when it does not run or cannot be told.
     """
@@ -81,12 +83,13 @@ def collect(settings: Settings) -> Overview:
     if supervised:
         questions["processes"] = lambda: _ask_processes(settings, files)
         questions["disk"] = lambda: _ask_disk(settings)
+        questions["targets"] = lambda: _ask_targets(settings)
     else:
         questions["api"] = lambda: _ask_api(settings)
     answers = ask(questions)
     database = answers["database"]
     known = database if isinstance(database, _Database) else None
-    checks = [_check(name, answer) for name, answer in answers.items() if name != "processes"]
+    checks = [_check(name, answer) for name, answer in answers.items() if name not in ("processes", "targets")]
     if known and known.recovery:
         checks.append(Check(RECOVERY, "degraded", f"{known.recovery} (`adriatic recover --yes` goes on with it)"))
     parts = answers.get("processes")
@@ -98,7 +101,15 @@ def collect(settings: Settings) -> Overview:
         known.pipeline if known else None,
         checks,
         known.spend if known else None,
+        _join_gateway(known, answers.get("targets")),
     )
+
+
+def _join_gateway(known: _Database | None, targets: Any) -> GatewayHealth | None:
+    """What the database says of attempts, and beside it what the API process says of its targets, where it does."""
+    if known is None:
+        return None
+    return known.gateway if isinstance(targets, str) else msgspec.structs.replace(known.gateway, targets=targets)
 
 
 def _is_embedded(settings: Settings) -> bool:
@@ -141,6 +152,7 @@ def _check(name: str, answer: Any) -> Check:
 class _Database(NamedTuple):
     pipeline: Pipeline
     spend: Spend
+    gateway: GatewayHealth
     detail: str
     recovery: str
     """How far a recovery is that is under way; empty: there is none."""
@@ -158,8 +170,10 @@ def _ask_database(settings: Settings) -> _Database:
             mask_stale(picture, now_s), dead_letters=watch.dead_letters(), slot=watch.slot()
         )
         spend = Spend(*watch.spend_today())
+        counts, failures = watch.gateway()
+        gateway = GatewayHealth(*counts, errors=failures)
     answers = f"{settings.postgres.host}:{settings.postgres.port} answers in {took_ms:.0f} ms"
-    return _Database(found, spend, answers, _ask_recovery(settings))
+    return _Database(found, spend, gateway, answers, _ask_recovery(settings))
 
 
 def _ask_recovery(settings: Settings) -> str:
@@ -203,6 +217,12 @@ def _ask_api(settings: Settings) -> Check:
         why = found.get("reasons") or "its operators' port says why"
         return Check("api", "degraded", f"{url} is not ready: {why}")
     return Check("api", "ok", f"{url} is ready")
+
+
+def _ask_targets(settings: Settings) -> Sequence[TargetHealth] | None:
+    """What this machine's API process says of those whom it asks. None where it does not run here."""
+    port = settings.stack.ports.get("api_ops")
+    return read_targets(system.fetch(system.metrics_url(port))) if port else None
 
 
 def _ask_disk(settings: Settings) -> Check:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import click
 
 from adriatic.supervisor.assessment import PartAssessment, Verdict
-from adriatic.watch.overview import Overview, Spend
+from adriatic.watch.overview import GatewayHealth, Overview, Spend, TargetHealth
 from schemas.pipeline import STAGES, DeadLetters, GroupLag, Slot, ViewFreshness
 
 WIDTH_MIN = 80
@@ -99,6 +99,9 @@ def _facts(found: Overview, width: int) -> list[str]:
             said.append(("slot", _slot(found.pipeline.slot)))
     if found.checks:
         said.append(("spend today", _spend(found.spend)))
+    if found.gateway is not None:
+        said.append(("answers", _answers(found.gateway)))
+        said += [("model", _target(each)) for each in found.gateway.targets or ()]
     said += [
         (check.name, check.detail if check.verdict == "ok" else f"{check.verdict}: {check.detail}")
         for check in found.checks
@@ -134,6 +137,21 @@ def _spend(spend: Spend | None) -> str:
         return "unknown: the database does not answer"
     known = f"${spend.micro_usd / 1e6:.4f} for {spend.attempts - spend.unpriced} attempts"
     return known + (f"; the price of {spend.unpriced} more is unknown" if spend.unpriced else "")
+
+
+def _answers(gateway: GatewayHealth) -> str:
+    ended = gateway.completed + gateway.failed + gateway.cancelled
+    share = "" if gateway.completion is None else f", {gateway.completion:.1%} of those not stopped came to their end"
+    failures = ", ".join(f"{count} {code or 'without a code'}" for code, count in gateway.errors)
+    failed = f"; failed in the last hour: {failures}" if failures else ""
+    return (
+        f"{gateway.open_attempts} attempts in flight, {gateway.open_leases} hold something of a budget; "
+        f"{ended} ended today{share}{failed}"
+    )
+
+
+def _target(target: TargetHealth) -> str:
+    return f"{target.target}: breaker {target.breaker}, {target.in_flight} in flight, {target.waiting} wait"
 
 
 def _parts(found: Overview, width: int, paint: Paint) -> list[str]:

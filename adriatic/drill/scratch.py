@@ -50,6 +50,13 @@ SHORT, LONG = "short", "long"
 ANSWER_TOKENS = 8
 TOKEN_MICRO_USD = 10_000
 """What a token of output costs, in the made-up price list; input costs nothing, so that sums are whole."""
+ANSWER_MICRO_USD = ANSWER_TOKENS * TOKEN_MICRO_USD
+"""What a short answer costs."""
+AILING = "ailing"
+"""What a model is called that two targets answer for, of which the first refuses everything."""
+REFUSES, WHOLE, ENDLESS = (f"{MODEL_PREFIX}{script}" for script in ("status-503", "whole", "endless"))
+MODELS = {SHORT: (WHOLE,), LONG: (ENDLESS,), AILING: (REFUSES, WHOLE)}
+"""Models by what they are called, each with the scripts of the fake provider that answer for it, in their order."""
 PROCESSES = ("one", "two")
 
 _PRICE = """
@@ -187,12 +194,12 @@ def _read_last_line(log: Path) -> str:
 def _environment(settings: Settings, fake: FakeLlm, port: int) -> dict[str, str]:
     """What an API process of the drill is told: nothing of the installation's own settings but where Postgres is."""
     postgres = settings.postgres
-    models = {SHORT: f"{MODEL_PREFIX}whole", LONG: f"{MODEL_PREFIX}endless"}
     prices = settings.home.parent / "prices.toml"
     rate = TOKEN_MICRO_USD * 1_000_000
-    prices.write_text("".join(_PRICE.format(model=model, rate=rate) for model in models.values()))
+    prices.write_text("".join(_PRICE.format(model=model, rate=rate) for model in (REFUSES, WHOLE, ENDLESS)))
     targets = {
-        name: [{"provider": "openai", "model": model, "base_url": f"{fake.url}/v1"}] for name, model in models.items()
+        name: [{"provider": "openai", "model": model, "base_url": f"{fake.url}/v1"} for model in scripts]
+        for name, scripts in MODELS.items()
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ADRIATIC_")}
     return kept | {

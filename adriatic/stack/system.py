@@ -18,7 +18,7 @@ from pathlib import Path
 
 from adriatic.stack import artifacts, kafka, ports, postgres, record, registry
 from adriatic.supervisor.part import Part, ProbeResult
-from runtime.errors import Misconfigured
+from runtime.errors import DependencyUnavailable, Misconfigured
 from runtime.settings import Settings
 
 INFRASTRUCTURE = ("postgres", "kafka", "registry")
@@ -222,6 +222,10 @@ def ops_url(port: int) -> str:
     return f"http://{ports.LOOPBACK}:{port}/health/ready"
 
 
+def metrics_url(port: int) -> str:
+    return f"http://{ports.LOOPBACK}:{port}/metrics"
+
+
 def _probe(answers: Callable[[], str | None]) -> Callable[[], ProbeResult]:
     def probe() -> ProbeResult:
         fault = answers()
@@ -246,16 +250,25 @@ def health_of(report: Mapping[str, object] | str) -> ProbeResult:
 
 def http_report(url: str) -> dict[str, object] | str:
     """The JSON of a health route, or why there is none."""
+    try:
+        found = json.loads(fetch(url))
+    except DependencyUnavailable as error:
+        return str(error.detail)
+    except ValueError as error:
+        return str(error)
+    return found if isinstance(found, dict) else "answers with something else than a report"
+
+
+def fetch(url: str) -> bytes:
+    """What one of our own processes answers. Raises `DependencyUnavailable`."""
     host, _, path = url.removeprefix("http://").partition("/")
     connection = http.client.HTTPConnection(host, timeout=PROBE_TIMEOUT_S)
     try:
         connection.request("GET", f"/{path}")
-        body = connection.getresponse().read()
-        found = json.loads(body)
+        return connection.getresponse().read()
     except ConnectionRefusedError:
-        return ports.NOT_LISTENING
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return str(error) or type(error).__name__
+        raise DependencyUnavailable(ports.NOT_LISTENING) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise DependencyUnavailable(str(error) or type(error).__name__) from None
     finally:
         connection.close()
-    return found if isinstance(found, dict) else "answers with something else than a report"

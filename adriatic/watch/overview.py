@@ -8,6 +8,7 @@ probe that did not answer, a picture that is too old, a process that says nothin
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -42,6 +43,35 @@ class Spend(msgspec.Struct, frozen=True):
     unpriced: int
 
 
+class TargetHealth(msgspec.Struct, frozen=True):
+    """A target of the gateway, as the API process sees it now. `breaker`: `open` is left alone for a while."""
+
+    target: str
+    breaker: Literal["closed", "half-open", "open"]
+    in_flight: int
+    waiting: int
+
+
+class GatewayHealth(msgspec.Struct, frozen=True):
+    """Attempts: those in flight, those of them that hold something of a budget, and how those since midnight UTC ended.
+    `errors` are the codes of the last hour with how many there were, the most frequent first. `targets` are null where
+    the API process of this machine does not say."""
+
+    open_attempts: int
+    open_leases: int
+    completed: int
+    failed: int
+    cancelled: int
+    errors: Sequence[tuple[str, int]]
+    targets: Sequence[TargetHealth] | None = None
+
+    @property
+    def completion(self) -> float | None:
+        """The share of attempts that came to their end, of those that nobody stopped. None where there were none."""
+        ended = self.completed + self.failed
+        return self.completed / ended if ended else None
+
+
 class Trouble(msgspec.Struct, frozen=True):
     """What needs somebody, why, and what to do first."""
 
@@ -66,6 +96,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: Pipeline | None = None
     checks: Sequence[Check] = ()
     spend: Spend | None = None
+    gateway: GatewayHealth | None = None
 
 
 def overview(
@@ -74,9 +105,10 @@ def overview(
     pipeline: Pipeline | None,
     checks: Sequence[Check],
     spend: Spend | None,
+    gateway: GatewayHealth | None = None,
 ) -> Overview:
     """`pipeline`: as it may be believed now, see `pipeline.mask_stale`."""
-    found = _merge([*_of_parts(parts), *_of_checks(checks), *_of_pipeline(pipeline)])
+    found = _merge([*_of_parts(parts), *_of_checks(checks), *_of_pipeline(pipeline), *_of_gateway(gateway)])
     problems = sorted(found, key=lambda problem: RANK[problem.verdict])
     verdict: Verdict = problems[0].verdict if problems else "ok"
     # While everything is made anew, all else that is wrong comes of it.
@@ -93,6 +125,7 @@ def overview(
         pipeline=pipeline,
         checks=checks,
         spend=spend,
+        gateway=gateway,
     )
 
 
@@ -114,6 +147,13 @@ def _summary(verdict: Verdict, problems: Sequence[Trouble], parts: Assessment | 
     if parts is not None and (parts.summary.startswith("cannot tell") or parts.summary == "stopping"):
         return parts.summary
     return f"{verdict}: {', '.join(dict.fromkeys(each.what for each in problems if each.verdict == verdict))}"
+
+
+def _of_gateway(gateway: GatewayHealth | None) -> Iterator[Trouble]:
+    for each in (gateway.targets or ()) if gateway else ():
+        if each.breaker == "open":
+            do = "`adriatic spend explain` and the log of `api` say what it answers; others are asked meanwhile"
+            yield Trouble(f"model {each.target}", "degraded", "it fails, and is left alone for a while", do)
 
 
 def _of_parts(parts: Assessment | None) -> Iterator[Trouble]:

@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 
 from api.chat.limits import Limit, LimitStanding, UseLimits, describe, encode, judge, refuse_streams
-from api.chat.schemas import UsageSource
+from api.chat.schemas import StartEstimate, UsageSource
 from api.db import CallRefused, Database
 from api.spend.purse import Purse, Reservation
 from connectors.llm import (
@@ -155,7 +155,7 @@ class Meter:
         self._usage: TokenUsage | None = None
         self._asked = False
         # Found once: looking for the child of a metric costs more than counting in it.
-        self._gaps = metrics.AI_INTER_TOKEN_SECONDS.labels(provider, model)
+        self._gaps = metrics.AI_INTER_TOKEN_MS.labels(provider, model)
 
     def ask(self) -> None:
         """Note that from here on the provider may charge."""
@@ -176,15 +176,24 @@ class Meter:
         """The provider says which model answers."""
         if model and model != self.model:
             self.model = model
-            self._gaps = metrics.AI_INTER_TOKEN_SECONDS.labels(self.provider, model)
+            self._gaps = metrics.AI_INTER_TOKEN_MS.labels(self.provider, model)
+
+    def foretell(self) -> StartEstimate | None:
+        """What the prompt takes, for readers who see the answer grow; None where no model reads."""
+        if not self.prompt_bytes:
+            return None
+        read, price = -(-self.prompt_bytes // BYTES_PER_TOKEN), self.price
+        if price is None:
+            return StartEstimate(read, None, None)
+        return StartEstimate(read, price.estimate(self.prompt_bytes, 0), price.rates_for(read).output_visible)
 
     def text(self, text: str) -> None:
         now_s = self._clock.monotonic()
         if self.first_token_s is None:
             self.first_token_s = now_s - self._began_s
-            metrics.AI_FIRST_TOKEN_SECONDS.labels(self.provider, self.model).observe(self.first_token_s)
+            metrics.AI_FIRST_TOKEN_MS.labels(self.provider, self.model).observe(self.first_token_s * 1000)
         else:
-            self._gaps.observe(now_s - self._last_s)
+            self._gaps.observe((now_s - self._last_s) * 1000)
         self._last_s = now_s
         self._answer_bytes += len(text) if text.isascii() else len(text.encode())
 

@@ -17,6 +17,7 @@ from litestar import Request, Response
 from litestar.response import Stream
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Scope, Send
+from litestar.types.asgi_types import HTTPResponseBodyEvent
 
 from api.auth.users import Principal
 from api.chat import caching, encoding, limits
@@ -109,8 +110,8 @@ class _Sending:
         try:
             await self._response.start_response(send)
             async for part in self._response.iterator:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send(_piece(part.encode() if isinstance(part, str) else part, more=True))
+            await send(_piece(b"", more=False))
         finally:
             self._cursor.close()
             listening.cancel()
@@ -119,6 +120,10 @@ class _Sending:
         while (await receive())["type"] != "http.disconnect":
             pass
         self._cursor.close()
+
+
+def _piece(body: bytes, *, more: bool) -> HTTPResponseBodyEvent:
+    return {"type": "http.response.body", "body": body, "more_body": more}
 
 
 async def collect(

@@ -72,9 +72,18 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     ] = True
 
 
+class StartEstimate(msgspec.Struct, frozen=True):
+    """What a model reads, and what it takes for that, by an estimate that the event `usage` replaces at the end. Prices
+    are in micro-USD, null where they are not known."""
+
+    prompt_tokens: int
+    prompt_micro_usd: int | None
+    output_micro_usd: Annotated[int | None, Meta(description="For a million tokens that the model writes.")]
+
+
 class Start(msgspec.Struct, frozen=True):
     """The first event: who answers, and how much of what was written the answer could know. `as_of` null: nothing was
-    searched, because the conversation went to the model as it stands."""
+    searched, because the conversation went to the model as it stands. `estimate` null: no model reads for it."""
 
     session_id: UUID
     answer_id: UUID
@@ -83,6 +92,7 @@ class Start(msgspec.Struct, frozen=True):
     model: str
     as_of: SearchFreshness | None
     degraded: list[Degraded]
+    estimate: StartEstimate | None = None
 
 
 class Source(msgspec.Struct, frozen=True):

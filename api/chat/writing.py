@@ -161,6 +161,7 @@ class AnswerWriter:
                 model=model,
                 as_of=found.as_of if found else None,
                 degraded=found.degraded if found else [],
+                estimate=self._meter.foretell() if self._meter else None,
             )
         )
         if found:

@@ -6,7 +6,7 @@ routes, and no text can become markup (`require-trusted-types-for`): an ADR whos
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from litestar import Controller, Response
@@ -65,13 +65,14 @@ class PageController(Controller):
         assets: NamedDependency[Assets],
         q: Annotated[str | None, QueryParameter(max_length=QUERY_CHARS_MAX, description="Search for it.")] = None,
         adr: Annotated[UUID | None, QueryParameter(description="Show this ADR.")] = None,
+        view: Annotated[Literal["spend"] | None, QueryParameter(description="Show what is spent, for admins.")] = None,
         if_none_match: IfNoneMatch = None,
         accept_encoding: Accepted = None,
     ) -> Response[bytes | None]:
         """Search, ADRs with their history, questions with cited answers, and what is happening now.
 
-        The document is the same for everybody; its script reads `q` and `adr`. A token comes in the fragment of the
-        address, `/#token=…`, which is never sent to a server.
+        The document is the same for everybody; its script reads `q`, `adr` and `view`. A token comes in the fragment of
+        the address, `/#token=…`, which is never sent to a server.
         """
         return _answer(assets.document, DOCUMENT, if_none_match, accept_encoding)
 

@@ -1,7 +1,7 @@
 """`/v1/spend`: the switch that stops spending, limits that are raised for a while, alerts, and the books explained.
 
-Owns the HTTP of it. Refuses SQL and rules: `switch`, `overrides`, `alerts` and `explaining` have them. As with budgets,
-any member of a tenant may do all of it until roles exist; a feed's key may not.
+Owns the HTTP of it. Refuses SQL and rules: `switch`, `overrides`, `alerts` and `explaining` have them. Admins
+change things; every member sees the switch, overrides and alerts.
 """
 
 from __future__ import annotations

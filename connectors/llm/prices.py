@@ -91,7 +91,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def cost(self, tokens: Tokens) -> int:
         """What an attempt with these tokens costs, in micro-USD."""
         read = tokens.input_uncached + tokens.cache_read + tokens.cache_write_5m + tokens.cache_write_1h
-        return self._rates_at(read).cost(tokens)
+        return self.rates_for(read).cost(tokens)
 
     def estimate(self, input_bytes: int, output_tokens: int) -> int:
         """What an attempt costs as a rule that reads so many bytes and writes so many tokens, in micro-USD."""
@@ -107,7 +107,8 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         written = output_tokens_max * max(each.dearest_output for each in rates)
         return -(-(read + written) // PER_TOKENS)
 
-    def _rates_at(self, input_tokens: int) -> Rates:
+    def rates_for(self, input_tokens: int) -> Rates:
+        """The rates of an attempt that reads so many tokens."""
         is_long = self.long_rates is not None and input_tokens > (self.long_above_tokens or 0)
         return self.long_rates if is_long and self.long_rates else self.rates
 

@@ -142,6 +142,24 @@ _READ_SPEND_TODAY = """
   where started_at >= date_trunc('day', now(), 'UTC')
 """
 
+_READ_GATEWAY = """
+  select
+    (select count(*) from app.attempts), (select count(distinct (tenant_id, attempt_id)) from app.leases),
+    count(*) filter (where outcome = 'completed'), count(*) filter (where outcome = 'failed'),
+    count(*) filter (where outcome = 'cancelled')
+  from app.usage_events
+  where started_at >= date_trunc('day', now(), 'UTC')
+"""
+
+_READ_GATEWAY_ERRORS = """
+  select code, count(*)
+  from app.usage_events
+  where started_at >= now() - interval '1 hour' and outcome = 'failed'
+  group by 1
+  order by 2 desc, 1
+  limit 5
+"""
+
 _WRITE_PICTURE = """
   insert into ops.pipeline (sampled_at, found)
   values (%s, %s::jsonb)
@@ -262,6 +280,11 @@ class Watch(Session):
         """Sum since midnight UTC: attempts, micro-USD of those whose price is known, and those whose price is not."""
         attempts, micro_usd, unpriced = self._row(_READ_SPEND_TODAY)
         return attempts, micro_usd, unpriced
+
+    def gateway(self) -> tuple[tuple[int, int, int, int, int], Sequence[tuple[str, int]]]:
+        """Attempts in flight, those that hold something of a budget, and how those since midnight UTC ended: completed,
+        failed, cancelled; and the codes of failures of the last hour, the most frequent first."""
+        return self._row(_READ_GATEWAY), self._rows(_READ_GATEWAY_ERRORS)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 

@@ -220,22 +220,26 @@ class House:
     provider: StandIn
 
 
+def asking(provider: StandIn) -> dict[str, str]:
+    """The variables of an API process that asks this provider."""
+    return {
+        "ADRIATIC_LLM__PROVIDER": "anthropic",
+        "ADRIATIC_LLM__MODEL": "claude-test-1",
+        "ADRIATIC_LIMITS__NEW_USER_REQUESTS": "0",
+        "ADRIATIC_LLM__API_KEY": "key",
+        "ADRIATIC_LLM__BASE_URL": provider.url,
+    }
+
+
 @pytest.fixture(scope="module")
 def house(stack: Settings, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with (
         databases.fresh(stack, template_database, "browser") as settings,
         writing(settings) as corpus,
         standing_in_thread() as provider,
+        serving(settings, tmp_path_factory.mktemp("api"), **asking(provider)) as server,
     ):
-        variables = {
-            "ADRIATIC_LLM__PROVIDER": "anthropic",
-            "ADRIATIC_LLM__MODEL": "claude-test-1",
-            "ADRIATIC_LIMITS__NEW_USER_REQUESTS": "0",
-            "ADRIATIC_LLM__API_KEY": "key",
-            "ADRIATIC_LLM__BASE_URL": provider.url,
-        }
-        with serving(settings, tmp_path_factory.mktemp("api"), **variables) as server:
-            yield House(server, settings, corpus, provider)
+        yield House(server, settings, corpus, provider)
 
 
 @pytest.fixture

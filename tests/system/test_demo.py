@@ -27,7 +27,11 @@ def test_a_day_is_played_verified_and_cleared_up(world: World) -> None:
     assert feed["superseded"] > 0
     assert (feed["rejected"], day["feed"]["refused"]) == ({}, {"invalid-input": 1})
     assert (day["chats"]["answered"], day["chats"]["stopped"]) == (2, 1)
-    assert day["usage"]["attempts"] == 3
+    assert day["cut"]["each_once"]
+    assert day["cut"]["events"] > day["cut"]["before_the_cut"]
+    assert day["usage"]["attempts"] == 4
+    assert [step["name"] for step in day["gateway"] if not step["passed"]] == []
+    assert len(day["gateway"]) == 10
     assert day["jobs"]["state"] == "succeeded"
     assert day["related"]["links_in_first_5"] > 0
     for view in day["live"].values():

@@ -1,14 +1,17 @@
-"""`adriatic demo`: a day in the life of the system, played by one command.
+"""`adriatic demo`: a day in the life of the system, and what its gateway does, played by one command.
 
 Owns the order of the day, its bound in time, and the exit code: 0 when everything was as it should be and `verify` is
 clean, 1 when something was not (it says what), 3 when something does not answer. Refuses to stand above users: what it
-writes goes through `/v1`, with a token of a tenant of its own.
+writes goes through `/v1`, with a token of a tenant of its own. The gateway is shown on a scratch installation beside
+it (`adriatic/drill/gateway.py`), because what it shows would cost money elsewhere.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -16,9 +19,11 @@ import click
 import msgspec
 
 from adriatic.cli.output import json_option, show
+from runtime import logs
 
 if TYPE_CHECKING:
     from adriatic.cli.demo.stage import Facts, Stage
+    from adriatic.drill.steps import DrillStep
     from runtime.settings import Settings
 
 PLAY_S_MAX = 180.0
@@ -28,25 +33,67 @@ VERIFY_S_MAX = 60.0
 VECTORS_RECOMPUTED_MAX = 100
 """How many of the day's few hundred vectors `verify` computes again: a second or two."""
 SUFFIX_BYTES = 4
+STOP_S_MAX = 5.0
+"""How long the kill-switch may take here, where everything else runs on the same machine: five times what is promised
+of one that has its own."""
 
 
 @click.command("demo")
 @click.option("--keep", is_flag=True, help="Leave everything there to look around; otherwise it is deleted again.")
+@click.option(
+    "--only",
+    type=click.Choice(("day", "gateway")),
+    help="One part: the day of a company, or the gateway of models, which needs Postgres alone.",
+)
 @json_option("Print the summary as JSON.")
-def demo(keep: bool, as_json: bool) -> None:
-    """Play a day on the running system, and show how its tables move.
+def demo(keep: bool, only: str | None, as_json: bool) -> None:
+    """Play a day on the running system, show how its tables move, and then what its gateway does.
 
     \b
-    adriatic demo             a history is imported, documents are uploaded, a feed is produced to, people ask
-    adriatic demo --keep      the same, and its tenant stays as it is
+    adriatic demo                  a history is imported, documents are uploaded, a feed is produced to, people ask
+    adriatic demo --keep           the same, and its tenant stays as it is
+    adriatic demo --only gateway   streaming, cuts, a cache hit, failover, a budget that holds, the kill-switch
 
-    The company and its decisions are made up and come with this program; a tenant of its own is made for them. Ends
-    with 0 when every table is what it should be, with 1 when something is not, with 3 when something does not answer.
+    The company and its decisions are made up and come with this program; a tenant of its own is made for them. No key
+    is needed, and no model is asked: the day is answered by quoting, and the gateway is shown on a scratch database
+    with two API processes and a scripted provider, each step with its figure. That needs the administrator's password
+    of Postgres, which `adriatic up` has; where there is none, it is left out, and said.
+
+    Ends with 0 when every table is what it should be and each step found what it must, with 1 when something is not,
+    with 3 when something does not answer.
     """
-    from adriatic.cli.demo import acts, screen
+    from adriatic.cli.demo import screen
+    from runtime.clock import SYSTEM_CLOCK
     from runtime.settings import load
 
     settings = load()
+    began_s = SYSTEM_CLOCK.monotonic()
+    told: dict[str, object] = {}
+    lines: list[str] = []
+    faults: list[str] = []
+    if only != "gateway":
+        tenant, results, faults, titles = _play_day(settings, keep=keep)
+        told |= {"tenant": tenant, **results}
+        lines += [screen.summary(results, titles), f"the day took {results['took_s']:.1f} s"]
+        if keep:
+            lines.append(f"look around: adriatic search 'a board' --tenant {tenant}")
+    if only != "day":
+        steps = _show_gateway(settings, must=only == "gateway")
+        told["gateway"] = steps
+        lines += [screen.gateway(steps)]
+        faults += [f"{step.name}: {step.detail}" for step in steps if not step.passed]
+    took_s = round(SYSTEM_CLOCK.monotonic() - began_s, 1)
+    told |= {"all_took_s": took_s, "faults": faults}
+    show(as_json, msgspec.json.encode(told), [*lines, f"all took {took_s:.1f} s"])
+    for fault in faults:
+        click.echo(f"not as it should be: {fault}", err=True)
+    sys.exit(1 if faults else 0)
+
+
+def _play_day(settings: Settings, *, keep: bool) -> tuple[str, Facts, list[str], dict[str, str]]:
+    """The tenant of the day, what each act found, what was not as it should be, and what acts are called."""
+    from adriatic.cli.demo import acts
+
     tenant = f"demo-{secrets.token_hex(SUFFIX_BYTES)}"
     titles = {name: title for name, title, _act in acts.PLAN}
     with ExitStack() as stack:
@@ -57,13 +104,28 @@ def demo(keep: bool, as_json: bool) -> None:
         results["took_s"] = round(stage.clock.monotonic() - began_s, 1)
         if not keep:
             acts.clear_up(stage)
-    lines = [screen.summary(results, titles), f"the day took {results['took_s']:.1f} s"]
-    if keep:
-        lines.append(f"look around: adriatic search 'a board' --tenant {tenant}")
-    show(as_json, msgspec.json.encode({"tenant": tenant, **results, "faults": stage.faults}), lines)
-    for fault in stage.faults:
-        click.echo(f"not as it should be: {fault}", err=True)
-    sys.exit(1 if stage.faults else 0)
+    return tenant, results, stage.faults, titles
+
+
+def _show_gateway(settings: Settings, *, must: bool) -> Sequence[DrillStep]:
+    """Each step as it is done, on standard error. None where nobody may make a scratch database, unless they `must`."""
+    from adriatic.drill.gateway import GatewayShow
+    from adriatic.drill.scratch import open_scratch
+
+    if not must and not settings.postgres.admin_password.get_secret_value():
+        click.echo("the gateway is not shown: that needs postgres.admin_password", err=True)
+        return ()
+
+    def tell(step: DrillStep) -> None:
+        click.echo(f"{step.name}: {step.detail}", err=True)
+
+    async def play() -> Sequence[DrillStep]:
+        async with open_scratch(settings) as scratch:
+            return await GatewayShow(scratch, STOP_S_MAX, tell).run()
+
+    # Its alerts are meant: they are part of no installation's life.
+    logs.configure("demo", settings.telemetry.model_copy(update={"log_level": "ERROR"}))
+    return asyncio.run(play())
 
 
 def _stage(stack: ExitStack, settings: Settings, tenant: str) -> Stage:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from adriatic.cli.demo.stage import Facts, Stage
 from adriatic.cli.remote import connect, error_in
 from adriatic.cli.sending import IntoLog, send
 from connectors.history import Fault, FileChange, SourceKind
+from connectors.llm.sse import ServerEvent
 from runtime.errors import AdriaticError, CallerError, Gone, NotFound
 
 FEED_BATCH = 40
@@ -28,6 +30,8 @@ EDITED = 4
 """Records that get a review."""
 NEAREST = 5
 """How many of the related records are looked at."""
+CUT_AFTER = 3
+"""Events of an answer until its reader is cut: how it begins, its sources, and the first words."""
 PAGE = 100
 OVER = frozenset(("succeeded", "failed", "cancelled"))
 SETTLED = frozenset(("processed", "partial", "refused"))
@@ -168,6 +172,22 @@ def _answer(stage: Stage, question: str, *, leave: bool) -> tuple[str, int]:
             if event.name == "done":
                 return "done", cited
     return "broke off", cited
+
+
+def go_on(stage: Stage) -> Facts:
+    """A reader is cut in the middle of an answer, and goes on where it was."""
+    question = {"question": stage.day.questions[0], "on_disconnect": "keep"}
+    heard: list[ServerEvent] = []
+    with stage.remote.events("/v1/chat/stream", question) as events:
+        heard += islice(events, CUT_AFTER)
+    answer_id = heard[-1].id.rpartition(".")[0]
+    with stage.remote.follow(f"/v1/chat/answers/{answer_id}/stream", heard[-1].id) as events:
+        heard += events
+    numbers = [int(event.id.rpartition(".")[2]) for event in heard]
+    if numbers != list(range(len(heard))) or heard[-1].name != "done":
+        stage.faults.append(f"an answer that was cut went on with the events {numbers}, the last {heard[-1].name}")
+    stage.facts["attempts"] += 1
+    return {"events": len(heard), "before_the_cut": CUT_AFTER, "each_once": len(set(numbers)) == len(numbers)}
 
 
 def settle(stage: Stage) -> Facts:
@@ -328,6 +348,7 @@ PLAN: tuple[tuple[str, str, Act], ...] = (
     ("edits", "decisions are reviewed, rolled back, superseded", edit),
     ("job", "a job is asked for", start_job),
     ("chats", "people ask", ask),
+    ("cut", "a reader is cut, and goes on", go_on),
     ("freshness", "everything becomes findable", settle),
     ("documents", "documents are processed or refused", await_uploads),
     ("notices", "every notice is accounted for", await_notices),

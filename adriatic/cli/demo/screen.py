@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adriatic.cli.demo.stage import Facts, Stage
+from adriatic.drill.steps import DrillStep
 from runtime.clock import SYSTEM_CLOCK
 
 FRAMES_PER_S = 4.0
@@ -131,6 +132,12 @@ def _format(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name} {_format(each)}" for name, each in value.items()) or "none"
     return "unknown" if value is None else str(value)
+
+
+def gateway(steps: Sequence[DrillStep]) -> str:
+    """What the gateway showed, as text."""
+    width = max((len(step.name) for step in steps), default=0)
+    return "\n".join(f"{step.name:<{width}}  {'' if step.passed else 'FAILED: '}{step.detail}" for step in steps)
 
 
 def summary(facts: Facts, titles: dict[str, str]) -> str:

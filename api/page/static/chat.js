@@ -5,15 +5,19 @@
 import { ask as read, open, Refusal } from "./api.js";
 import { eventsOf, follow } from "./events.js";
 import { markdown } from "./markdown.js";
+import { dollars } from "./money.js";
 import { h, plural, refused, stamp, whereTo, wordFor } from "./parts.js";
 
 const KEY = "adriatic.conversation"; // its id, in this tab's session storage: the text of it stays on the server
+const BYTES_PER_TOKEN = 4; // the server estimates by as many
+const encoder = new TextEncoder();
 const TURNS_MAX = 50; // of one visit; older ones leave the page, not the ledger
 
 export class Chat {
   #abort = null;
   #answer = null;
   #session = null;
+  #spent = new Map(); // what each turn of this conversation used, by the turn
 
   constructor(on) {
     this.on = on;
@@ -29,6 +33,9 @@ export class Chat {
 
   get asking() { return this.#abort !== null; }
 
+  /** The conversation that is on the page, or null. */
+  get session() { return this.#session; }
+
   /** Nobody reads it any more, and it is to be written no further. */
   stop() {
     if (!this.#abort) return;
@@ -39,20 +46,39 @@ export class Chat {
 
   forget() {
     this.stop();
-    this.#remember(null);
-    document.getElementById("turns").replaceChildren();
+    this.#clear();
+  }
+
+  /** Another conversation. An answer that is being written goes on without a reader: it is kept. */
+  async openSession(session) {
+    this.#abort?.abort();
+    this.#abort = null;
+    this.#clear();
+    await this.#recall(session);
+    this.question.focus();
   }
 
   /** After a reload: what was said before, and the answer that is still being written. */
   async restore() {
     let session = null;
     try { session = sessionStorage.getItem(KEY); } catch { /* nothing was kept */ }
-    if (!session || this.#session) return;
+    if (session && !this.#session) await this.#recall(session);
+  }
+
+  #clear() {
+    this.#remember(null);
+    document.getElementById("turns").replaceChildren();
+    this.#spent.clear();
+    this.#showSpent();
+  }
+
+  async #recall(session) {
     try {
       const { items } = await read(`/v1/chat/sessions/${session}`);
       if (this.#session || this.asking) return;
       this.#remember(session);
       for (const item of items.slice(-TURNS_MAX)) {
+        if (this.#session !== session) return; // another one was opened while this one was listened to
         const turn = this.#turn(item.question);
         if (item.state === "running") { await this.#listen(turn, (signal) => this.#resume(item.answer_id, turn, signal)); continue; }
         turn.recall(item);
@@ -101,8 +127,9 @@ export class Chat {
 
   /** One answer from its first event to its end, however it comes. */
   async #listen(turn, work) {
-    this.#abort = new AbortController();
-    const { signal } = this.#abort;
+    const mine = new AbortController();
+    this.#abort = mine;
+    const { signal } = mine;
     this.#busy(true);
     try {
       await work(signal);
@@ -112,9 +139,11 @@ export class Chat {
       else turn.broken(error);
       if (error.status === 401) this.on.refused(error);
     } finally {
-      this.#abort = null;
-      this.#answer = null;
-      this.#busy(false);
+      if (this.#abort === mine || this.#abort === null) { // else another conversation was opened meanwhile, and listens
+        this.#abort = null;
+        this.#answer = null;
+        this.#busy(false);
+      }
       turn.settle();
     }
   }
@@ -129,7 +158,18 @@ export class Chat {
     const turns = document.getElementById("turns");
     turns.append(root);
     while (turns.children.length > TURNS_MAX) turns.firstElementChild.remove();
-    return new Turn(slots);
+    return new Turn(slots, (turn, used) => { if (slots.state.isConnected) { this.#spent.set(turn, used); this.#showSpent(); } });
+  }
+
+  /** What the conversation used so far, beside what each answer did. */
+  #showSpent() {
+    const place = document.getElementById("conversation-spent");
+    const all = [...this.#spent.values()];
+    place.hidden = all.length < 2;
+    const known = all.filter((each) => each.cost !== null);
+    const sum = (name, list) => list.reduce((total, each) => total + each[name], 0);
+    const about = all.some((each) => each.about) ? "about " : "";
+    place.textContent = `This conversation: ${about}${plural(sum("count", all), "token")}${known.length ? `, ${known.length < all.length ? "at least " : ""}${dollars(sum("cost", known))}` : ""}`;
   }
 
   #remember(session) {
@@ -156,16 +196,22 @@ export class Turn {
   #sources = new Map();
   #frame = 0;
   #began = "";
+  #estimate = null;
+  #written = 0; // bytes
+  #counted = false;
 
-  constructor(slots) {
+  /** `used(turn, {count, cost, about})` is told of what it uses, again and again while it grows. */
+  constructor(slots, used = () => {}) {
     this.slots = slots;
+    this.used = used;
     slots.state.textContent = "Looking for passages …";
   }
 
   hear(type, data) {
     if (type === "start") this.#started(data);
     else if (type === "sources") for (const source of data.sources) this.#sources.set(source.number, source);
-    else if (type === "delta") { this.#text += data.text; this.#frame ||= requestAnimationFrame(() => this.#show()); }
+    else if (type === "delta") { this.#text += data.text; this.#grow(data.text); }
+    else if (type === "reasoning") this.#grow(data.text);
     else if (type === "reset") this.restart();
     else if (type === "citations") this.#cited(data);
     else if (type === "done") { this.ended = true; this.slots.state.textContent = `${this.#began}${FINISHES[data.finish] ?? ""}`; }
@@ -177,6 +223,7 @@ export class Turn {
   /** The events come from the first one again. */
   restart() {
     this.#text = "";
+    this.#written = 0;
     this.#sources.clear();
   }
 
@@ -214,7 +261,8 @@ export class Turn {
     this.slots.answer.setAttribute("aria-busy", "false");
   }
 
-  #started({ provider, model, as_of: asOf, degraded }) {
+  #started({ provider, model, as_of: asOf, degraded, estimate }) {
+    this.#estimate = estimate ?? null;
     const who = provider === "extractive" ? "Passages as they stand, without a model." : `By ${model}.`;
     const words = asOf?.words ?? { state: "unknown" };
     const behind = asOf === null || words.state === "fresh" ? "" : words.state === "stale" ? " What was written last may be missing." : " Nobody knows what is missing: the search has not reported.";
@@ -223,8 +271,27 @@ export class Turn {
     this.slots.state.textContent = this.#began;
   }
 
+  #grow(text) {
+    this.#written += encoder.encode(text).length;
+    this.#frame ||= requestAnimationFrame(() => this.#show());
+  }
+
+  /** What it used so far, by the same estimate as the server's, until `usage` says how much it was. */
+  #estimated() {
+    if (!this.#estimate || this.ended || this.#counted) return;
+    const { prompt_tokens: read, prompt_micro_usd: base, output_micro_usd: rate } = this.#estimate;
+    const written = Math.ceil(this.#written / BYTES_PER_TOKEN);
+    this.#say(read + written, base === null || rate === null ? null : base + Math.ceil((written * rate) / 1e6), true, " so far");
+  }
+
+  #say(count, cost, about, soFar = "") {
+    this.slots.used.textContent = ` ${about ? "about " : ""}${plural(count, "token")}${cost === null ? "" : `, ${dollars(cost)}`}${soFar}`;
+    this.used(this, { count, cost, about });
+  }
+
   #show() {
     this.#frame = 0;
+    this.#estimated();
     this.slots.answer.replaceChildren(...markdown(this.#text, { words: (piece) => this.#words(piece) }));
   }
 
@@ -240,10 +307,9 @@ export class Turn {
 
   #used({ tokens, usage_source: source, cost_micro_usd: cost }) {
     const count = Object.values(tokens).reduce((sum, each) => sum + each, 0);
-    if (!count) return;
-    const about = source === "provider" ? "" : "about ";
-    const price = cost === null ? "" : `, $${(cost / 1e6).toFixed(cost < 10_000 ? 6 : 4)}`;
-    this.slots.used.textContent = ` ${about}${plural(count, "token")}${price}`;
+    this.#counted = true;
+    if (count) this.#say(count, cost, source !== "provider");
+    else this.slots.used.textContent = source === "cache" ? " Given again: no provider was asked." : "";
   }
 
   #cited({ cited, unsupported }) {

@@ -4,10 +4,12 @@
 import { ask, open, refusal, Refusal } from "./api.js";
 import { Chat } from "./chat.js";
 import { Drafts } from "./drafts.js";
+import { Conversations } from "./conversations.js";
 import { Live } from "./live.js";
 import { markdown } from "./markdown.js";
 import { chip, h, refused, stamp, when } from "./parts.js";
 import * as session from "./session.js";
+import { Spending } from "./spend.js";
 import { failed, show, VIEWS } from "./views.js";
 
 const byId = (id) => document.getElementById(id);
@@ -17,6 +19,10 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const known = session.adopt(); // before anything is asked: the address must not keep it
 const live = new Live({ changed, refused: signOut });
 const chat = new Chat({ refused: signOut });
+const conversations = new Conversations({
+  chosen: (id) => chat.openSession(id), deleted: (id) => { if (chat.session === id) chat.forget(); }, current: () => chat.session, refused: signOut,
+});
+const spending = new Spending({ refused: signOut });
 const writing = new Drafts(byId("write-form"), byId("written"), { opened, refused: signOut });
 
 // --- asking: htmx decides when, these lines decide how, views.js what is shown -----------------------------------------
@@ -70,14 +76,29 @@ function signIn() {
   byId("sign-out").hidden = false;
   live.start();
   chat.restore();
+  know();
   document.body.dispatchEvent(new Event("signed-in"));
   read();
+}
+
+/** What only admins see. Whoever finds the way to it all the same is refused by the API. */
+async function know() {
+  try {
+    const { scopes } = await ask("/v1/me");
+    byId("open-spend").hidden = !scopes.includes("admin");
+    if (new URLSearchParams(location.search).get("view") === "spend") read();
+  } catch (error) {
+    if (error.status === 401) signOut(error);
+  }
 }
 
 /** With a refusal it says why; without, the person wanted to. */
 function signOut(error) {
   chat.forget(); // stops what is being written, which takes the token
   writing.forget();
+  conversations.forget();
+  spending.forget();
+  byId("open-spend").hidden = true;
   session.forget();
   live.stop();
   reading.close();
@@ -132,6 +153,8 @@ function read() {
     if (query === "") show(false);
   }
   if (query !== "") byId("search").dispatchEvent(new Event("search-now"));
+  if (now.get("view") === "spend" && !byId("open-spend").hidden) spending.show();
+  else spending.hide();
   const adr = now.get("adr");
   if (adr && UUID.test(adr)) reading.open(adr, history.state ?? {});
   else reading.close();
@@ -143,7 +166,8 @@ document.addEventListener("click", (event) => {
   if (!link || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
   const { adr, version, heading, kind } = link.dataset;
-  address({ adr });
+  spending.hide();
+  address({ adr, view: "" });
   history.replaceState({ version, heading, kind }, "");
   reading.open(adr, { version, heading, kind });
 });
@@ -169,6 +193,9 @@ document.querySelector(".brand").addEventListener("click", (event) => {
   read();
   byId("q").focus();
 });
+
+byId("open-spend").addEventListener("click", () => { address({ view: spending.shown ? "" : "spend" }); read(); });
+byId("spend-back").addEventListener("click", () => { address({ view: "" }); read(); byId("q").focus(); });
 
 // --- one decision ---------------------------------------------------------------------------------------------------------
 
@@ -335,7 +362,7 @@ function step(by) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (!session.present() || event.metaKey || event.ctrlKey || event.altKey || byId("keys").open) return;
+  if (!session.present() || event.metaKey || event.ctrlKey || event.altKey || document.querySelector("dialog[open]")) return;
   const { target, key } = event;
   const inSearch = target === byId("q");
   const inList = target.matches?.(".hit");
@@ -343,6 +370,8 @@ document.addEventListener("keydown", (event) => {
   else if (key === "ArrowDown" && (inSearch || inList)) step(1);
   else if (key === "ArrowUp" && inList) step(-1);
   else if (typing(target)) return;
+  else if (key === "s" && !byId("open-spend").hidden) byId("open-spend").click();
+  else if (spending.shown) return; // the other keys are for what is behind it
   else if (key === "j") step(1);
   else if (key === "k") step(-1);
   else if (key === "/") { byId("q").focus(); byId("q").select(); }
@@ -353,7 +382,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 function escape(target) {
-  if (chat.asking) chat.stop();
+  if (spending.shown) byId("spend-back").click();
+  else if (chat.asking) chat.stop();
   else if (target === byId("q") && byId("q").value !== "") { byId("q").value = ""; byId("q").dispatchEvent(new Event("input", { bubbles: true })); }
   else if (reading.id) back();
   else byId("q").focus();

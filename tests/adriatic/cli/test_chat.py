@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from adriatic.cli import chat as chat_command
 from adriatic.cli import chat_trace
 from adriatic.cli.chat import chat
 from api.chat.encoding import encode
@@ -60,12 +61,21 @@ class Server:
         self.asked: list[Any] = []
         self.traces: list[AnswerTrace] = []
         """What is answered to who asks for the times, one after the other; the last one stays."""
+        self.found: dict[str, bytes] = {}
+        """What is answered to other questions, by their paths."""
         self.sent = threading.Event()
         self.closed = threading.Event()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                if self.path.endswith("/stop"):
+                    server.asked.append(self.path)
+                    self.send_response(202)
+                    self.send_header("content-length", "4")
+                    self.end_headers()
+                    self.wfile.write(b"null")
+                    return
                 server.asked.append(msgspec.json.decode(self.rfile.read(int(self.headers["content-length"]))))
                 self.send_response(server.status)
                 self.end_headers()
@@ -79,6 +89,13 @@ class Server:
 
             def do_GET(self) -> None:
                 server.asked.append(self.path)
+                if server.found:
+                    body = server.found.pop(self.path.partition("?")[0])
+                    self.send_response(200)
+                    self.send_header("content-length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                    return
                 body = msgspec.json.encode(server.traces.pop(0) if len(server.traces) > 1 else server.traces[0])
                 self.send_response(200)
                 self.send_header("content-length", str(len(body)))
@@ -155,6 +172,7 @@ def test_a_refusal(server: Server) -> None:
 
 def test_ctrl_c_closes_the_connection(server: Server) -> None:
     server.body, server.hold = frames(START, SOURCES, *TEXT), True
+    server.found[f"/v1/chat/answers/{ID}"] = stopped_answer()
     command = [sys.executable, "-m", "adriatic", "chat", "why", "--url", server.url, "--token", "t"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -164,7 +182,93 @@ def test_ctrl_c_closes_the_connection(server: Server) -> None:
         process.send_signal(signal.SIGINT)
         assert server.closed.wait(PATIENCE_S)
         assert process.wait(PATIENCE_S) == 130
-        assert "stopped" in process.stderr.read()
+        said = process.stderr.read()
+        assert "stopped" in said
+        assert "billed once: about 30 tokens read, 4 written, $0.000123" in said
+    assert server.asked[1:] == [f"/v1/chat/answers/{ID}/stop", f"/v1/chat/answers/{ID}"]
+
+
+def test_ctrl_c_leaves_what_is_kept_and_says_how_to_go_on(server: Server) -> None:
+    server.body, server.hold = frames(START, SOURCES, *TEXT), True
+    command = [sys.executable, "-m", "adriatic", "chat", "why", "--keep", "--url", server.url, "--token", "t"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.read(len("It fails ")) == "It fails "
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 130
+        assert f"adriatic chat --resume {ID}" in process.stderr.read()
+    (asked,) = server.asked
+    assert asked["on_disconnect"] == "keep"
+
+
+def stopped_answer() -> bytes:
+    used = UsageSpent(Tokens(input_uncached=30, output_visible=4), "estimated", 100, 123, 5)
+    return msgspec.json.encode({"answer_id": ID, "state": "stopped", "usage": used})
+
+
+def test_a_kept_answer_goes_on_after_a_cut_each_event_once(server: Server) -> None:
+    server.body = frames(START, SOURCES, *TEXT[:1])
+    events = [START, SOURCES, *TEXT, *END]
+    rest = b"".join(encode(ID, number, event) for number, event in list(enumerate(events))[3:])
+    server.found[f"/v1/chat/answers/{ID}/stream"] = rest
+    result = ask(server, "--keep")
+    assert result.exit_code == 0, result.output
+    assert click.unstyle(result.stdout).startswith("It fails in the middle [1].\n[1] ADR-12")
+    assert server.asked[1:] == [f"/v1/chat/answers/{ID}/stream"]
+
+
+@pytest.mark.parametrize("named", [str(ID), "last"])
+def test_an_answer_of_before_is_read_from_its_first_word(server: Server, named: str) -> None:
+    server.found = {
+        "/v1/chat/sessions": msgspec.json.encode({"items": [{"session_id": ID}], "next_cursor": None}),
+        f"/v1/chat/sessions/{ID}": msgspec.json.encode({"items": [{"answer_id": "x"}, {"answer_id": ID}]}),
+        f"/v1/chat/answers/{ID}/stream": frames(START, SOURCES, *TEXT, *END),
+    }
+    result = CliRunner().invoke(chat, ["--resume", named, "--url", server.url, "--token", "t"])
+    assert result.exit_code == 0, result.output
+    assert click.unstyle(result.stdout).startswith("It fails in the middle [1].")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [(["--resume", "x"], "id of an answer"), (["why", "--resume", "last"], "leave the question")]
+)
+def test_what_cannot_be_resumed_is_said(server: Server, words: list[str], says: str) -> None:
+    result = CliRunner().invoke(chat, [*words, "--url", server.url, "--token", "t"])
+    assert (result.exit_code, says in result.stderr) == (2, True)
+
+
+def test_tokens_and_cost_are_said_beside_the_answer(server: Server) -> None:
+    used = UsageSpent(Tokens(input_uncached=30, cache_read=1_000, output_visible=4), "provider", 0, 1_250, 310)
+    server.body = frames(START, SOURCES, *TEXT, Citations([1], []), used, DoneEvent("stop", BEGINNING))
+    result = ask(server)
+    assert "1,030 tokens read, 4 written, $0.001250 · first text after 0.31 s" in result.stderr
+    assert f"conversation {ID}" in result.stderr
+    assert "tokens" not in result.stdout, "what is piped is the answer alone"
+
+
+def test_a_question_comes_from_a_pipe(server: Server) -> None:
+    server.body = frames(START, SOURCES, *TEXT, *END)
+    where = ["--url", server.url, "--token", "t"]
+    assert CliRunner().invoke(chat, where, input="why\nso\n").exit_code == 0
+    assert server.asked == [{"question": "why\nso"}]
+    assert CliRunner().invoke(chat, where, input=" \n").exit_code == 2
+
+
+def test_a_conversation_goes_on_over_an_answer_that_breaks(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = iter(["why", "", "and then"])
+    monkeypatch.setattr("builtins.input", lambda _: next_or_end(questions))
+    monkeypatch.setattr(chat_command, "_is_terminal", lambda: True)
+    server.body = frames(START, SOURCES, *TEXT, *END)
+    result = CliRunner().invoke(chat, ["--url", server.url, "--token", "t"])
+    assert result.exit_code == 0, result.output
+    assert [asked.get("session_id") for asked in server.asked] == [None, str(ID)]
+
+
+def next_or_end(questions: Iterator[str]) -> str:
+    for question in questions:
+        return question
+    raise EOFError
 
 
 def times(*, settled: bool) -> AnswerTrace:

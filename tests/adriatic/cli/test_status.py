@@ -19,7 +19,8 @@ from adriatic.supervisor.assessment import Assessment, assess
 from adriatic.supervisor.part import PartReport, SystemReport
 from adriatic.watch import overview
 from adriatic.watch.freshness import judge
-from adriatic.watch.overview import Check, Overview, Spend
+from adriatic.watch.gateway import read_targets
+from adriatic.watch.overview import Check, GatewayHealth, Overview, Spend, TargetHealth
 from runtime.errors import DependencyUnavailable
 from schemas.pipeline import DeadLetters, GroupLag, Percentiles, Pipeline, Slot
 
@@ -122,8 +123,18 @@ CHECKS = [
 ]
 
 
+GATEWAY = GatewayHealth(
+    3,
+    2,
+    *(97, 3, 5),
+    errors=[("overloaded", 2), ("time-out", 1)],
+    targets=[TargetHealth("anthropic/claude", "closed", 3, 0), TargetHealth("openai/gpt", "half-open", 1, 12)],
+)
+
+
 def found(**changes: Any) -> Overview:
-    given = {"parts": parts(), "pipeline": picture(), "checks": CHECKS, "spend": Spend(4, 12_300, 1), **changes}
+    spend = Spend(4, 12_300, 1)
+    given = {"parts": parts(), "pipeline": picture(), "checks": CHECKS, "spend": spend, "gateway": GATEWAY, **changes}
     return overview.overview(NOW, **given)
 
 
@@ -146,6 +157,26 @@ def test_without_a_database_nothing_is_made_up() -> None:
     assert "spend today  unknown" in shown
     assert "GROUP" not in shown
     assert "none open" not in shown
+
+
+def test_a_target_that_is_left_alone_needs_somebody() -> None:
+    left = msgspec.structs.replace(GATEWAY, targets=[TargetHealth("openai/gpt", "open", 0, 4)])
+    shown = found(gateway=left)
+    assert "model openai/gpt" in [problem.what for problem in shown.problems]
+    assert "openai/gpt: breaker open, 0 in flight, 4 wait" in render(shown, 100, colour=False)
+
+
+def test_what_the_gateway_says_of_its_targets_is_read_from_its_metrics() -> None:
+    shown = b"""# TYPE adriatic_llm_breaker_state gauge
+adriatic_llm_breaker_state{target="a"} 2.0
+adriatic_llm_breaker_state{target="b"} 0.0
+# TYPE adriatic_llm_in_flight gauge
+adriatic_llm_in_flight{target="b"} 3.0
+# TYPE adriatic_llm_queue_depth gauge
+adriatic_llm_queue_depth{target="b"} 7.0
+"""
+    assert read_targets(shown) == [TargetHealth("a", "open", 0, 0), TargetHealth("b", "closed", 3, 7)]
+    assert read_targets(b"") == []
 
 
 def test_a_probe_that_hangs_holds_nobody_up() -> None:

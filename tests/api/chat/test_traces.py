@@ -135,7 +135,7 @@ async def test_only_who_asked_sees_it_and_it_is_forgotten_in_time(
 
 
 async def test_the_figures_of_the_specification_move(fresh_database: Settings, corpus: Corpus, fake: FakeLlm) -> None:
-    counted = ("ai_first_token_duration_seconds_count", "ai_inter_token_duration_seconds_count", "ai_tokens_total")
+    counted = ("ai_first_token_duration_ms_count", "ai_inter_token_duration_ms_count", "ai_tokens_total")
     made = ("ai_tokens_per_second_count", "ai_cost_total", "adriatic_chats_total")
     priced = {**pointed(fake.url, "openai", "whole"), "model": "gpt-4o-mini"}
     async with chatting(fresh_database, **priced) as world:
