@@ -231,6 +231,11 @@ LLM_FAILOVERS = Counter(
     "begun: before or after its first content.",
     ["kind", "moment"],
 )
+LLM_HEDGES = Counter(
+    "adriatic_llm_hedges_total",
+    "Times that a second target was due beside a slow one: it won, lost, failed, or was unavailable.",
+    ["outcome"],
+)
 AI_TOKENS = Counter("ai_tokens_total", "Tokens by bucket; each token is in one.", ["provider", "model", "bucket"])
 AI_TOKENS_PER_SECOND = Histogram(
     "ai_tokens_per_second",

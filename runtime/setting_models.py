@@ -39,6 +39,8 @@ MODELS_MAX = 64
 """Most targets of one model, and most models that it falls back to."""
 WEIGHT_MAX = 1_000
 """Largest weight of a target: shares of a thousandth are fine enough."""
+HEDGE_MS_MAX = 600_000
+"""Longest wait before a second target is asked, in milliseconds: no answer takes longer to begin."""
 CONTEXT_TOKENS_MAX = 100_000_000
 """Largest number of tokens that a model can be said to take: what is more is a slip."""
 
@@ -93,6 +95,27 @@ class LlmModelSettings(Section):
     fallbacks: tuple[str, ...] = Field(
         (), max_length=MODELS_MAX, description="Other models, whose targets are asked after these."
     )
+    hedge_after_ms: int | None = Field(
+        None,
+        gt=0,
+        le=HEDGE_MS_MAX,
+        description="When a target has given nothing for so long, in milliseconds, the next one is asked as well, and "
+        "the first that has content answers; both are paid for. Once for each answer, and only while few answers need "
+        "it. Without it, never.",
+    )
+    hedge_quantile: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="With it, not before so many of the last 100 answers of that target would have begun: 0.95 asks "
+        "twice for the slowest twentieth. It needs `hedge_after_ms`.",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> LlmModelSettings:
+        if self.hedge_quantile is not None and self.hedge_after_ms is None:
+            raise ValueError("hedge_quantile needs hedge_after_ms, which is the least wait")
+        return self
 
 
 class LlmSettings(Section):

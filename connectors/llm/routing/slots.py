@@ -100,6 +100,10 @@ class EndpointSlots:
             raise DependencyUnavailable(f"{self._name} had no slot free within {wait_s:g} s", hint="ask again")
         return waiter.served.result()
 
+    def take_free(self) -> SlotLease | None:
+        """A slot, if one is free at this moment."""
+        return self._grant() if self.free else None
+
     def take_back(self) -> None:
         """A slot is free: the next in turn has it."""
         self._count(in_flight=-1)
