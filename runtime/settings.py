@@ -27,8 +27,10 @@ from pydantic_settings import (
 )
 
 from runtime.errors import Misconfigured
+from runtime.setting_bounds import AbuseSettings as AbuseSettings  # sections like those below, in their own modules
+from runtime.setting_bounds import RetentionSettings as RetentionSettings  # likewise
 from runtime.setting_kinds import PORT_MAX, WAIT_S_MAX, Name, OptionalUrl, Port, Seconds, SecretUrl, Section, Url
-from runtime.setting_models import LlmSettings as LlmSettings  # a section like those below, in its own module
+from runtime.setting_models import LlmSettings as LlmSettings  # likewise
 from runtime.setting_secrets import SecretSettings as SecretSettings  # likewise
 from runtime.setting_secrets import resolve
 
@@ -159,6 +161,12 @@ class ApiSettings(Section):
     )
     body_s_max: Seconds = Field(
         30.0, description="Longest wait for a request's body, in seconds, with one more for every 16 KiB that came."
+    )
+    client_address_header: str = Field(
+        "",
+        max_length=128,
+        description="Header in which the proxy in front says who the caller is, such as `x-forwarded-for`; of several "
+        "addresses the last counts. Empty: who connects is the caller.",
     )
     operator_routes: bool = Field(
         False,
@@ -356,6 +364,8 @@ class Settings(BaseSettings):
     secrets: SecretSettings = SecretSettings()
     limits: LimitSettings = LimitSettings()
     alerts: AlertSettings = AlertSettings()
+    abuse: AbuseSettings = AbuseSettings()
+    retention: RetentionSettings = RetentionSettings()
     cdc: CdcSettings = CdcSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     stack: StackSettings = StackSettings()

@@ -1,0 +1,45 @@
+"""Settings of what is looked at and for how long it is kept: use that looks like abuse, and the age of rows.
+
+Owns the sections `abuse` and `retention`. Refuses limits (`limits`), which refuse something; these do not.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from runtime.setting_kinds import Section
+
+DAYS_MAX = 36_500
+"""Longest time that rows can be said to be kept, in days: a century is for ever."""
+
+
+class AbuseSettings(Section):
+    """What is flagged for a person to look at. Nobody is refused anything by it. 0: it is not looked for."""
+
+    calls_per_minute: int = Field(60, ge=0, description="Calls of models of one user that began in one minute.")
+    new_user_tokens: int = Field(
+        50_000, ge=0, description="Tokens of a user in its first 24 hours. The users of API keys are not new users."
+    )
+    users_per_address: int = Field(
+        10, ge=0, description="Users who were new within 24 hours and came from one address; of IPv6, from one /64."
+    )
+    address_key: SecretStr = Field(
+        SecretStr(""),
+        description="What addresses are hashed with; the same on all machines. Empty: a file in the state directory.",
+    )
+
+
+class RetentionSettings(Section):
+    """How long rows of the chat and of spending are kept that no book needs, in days. The ledger, the counters of
+    budgets and the aggregates stay; answers and drafts have `llm.kept_days`."""
+
+    alerts_days: int = Field(
+        400, ge=1, le=DAYS_MAX, description="Alerts and their deliveries, but for those of windows that still run."
+    )
+    audit_days: int = Field(
+        1_100, ge=1, le=DAYS_MAX, description="Overrides and stops, counted from when they were over."
+    )
+    keys_days: int = Field(
+        400, ge=1, le=DAYS_MAX, description="API keys that were revoked, and secrets that ended, counted from then."
+    )
+    flags_days: int = Field(90, ge=1, le=DAYS_MAX, description="Flags of use that looked like abuse.")
