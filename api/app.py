@@ -225,7 +225,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.tokens = TokenChecker(settings.auth, keys)
     state.users = Users(state.database)
     state.addresses = AddressHasher.open(settings)
-    state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
+    state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder, settings.secrets), state.clock)
     state.objects = Objects(settings)
     secrets = SecretStore(settings.secrets, state.clock)
     pseudonyms = Pseudonyms.open(settings.home, settings.llm)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from runtime.setting_kinds import Name, OptionalUrl, Seconds, Section
+from runtime.setting_kinds import Name, OptionalUrl, Seconds, Section, is_allowed_host
 
 LlmProvider = Literal["extractive", "anthropic", "openai", "gemini"]
 OnCancel = Literal["cancel", "drain"]
@@ -212,7 +212,7 @@ class LlmSettings(Section):
         if self.provider in ("anthropic", "gemini") and not self.api_key.get_secret_value():
             raise ValueError(f"llm.provider {self.provider} needs llm.api_key")
 
-        if self.allowed_hosts and self.host and not any(map(self._is_allowed, self.allowed_hosts)):
+        if self.host and not is_allowed_host(self.host, self.allowed_hosts):
             raise ValueError(f"{self.host} is none of llm.allowed_hosts: add it, or ask somebody else")
 
     @property
@@ -226,10 +226,6 @@ class LlmSettings(Section):
         of its API is known to be taken. Makers have further hosts by region."""
         own = OWN_HOSTS.get(self.provider, "")
         return bool(own) and (self.host == own or self.host.endswith(f".{own}"))
-
-    def _is_allowed(self, pattern: str) -> bool:
-        wanted, host = pattern.lower(), self.host.lower()
-        return host.endswith(wanted[1:]) if wanted.startswith("*.") else host == wanted
 
     def _check_models(self) -> None:
         if self.model or self.provider != "extractive":
