@@ -24,6 +24,7 @@ from api.activity.controller import ActivityController
 from api.adrs.controller import AdrController
 from api.adrs.history import HistoryController
 from api.adrs.relations import RelationController
+from api.auth.addresses import AddressHasher
 from api.auth.controller import CallerController
 from api.auth.issuer import LocalIssuer
 from api.auth.keys import KeyStore
@@ -225,7 +226,8 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     keys = KeyStore(remote.fetch if remote else _local_keys(settings, state.clock), state.clock)
     state.tokens = TokenChecker(settings.auth, keys)
     state.users = Users(state.database)
-    state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
+    state.addresses = AddressHasher.open(settings)
+    state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder, settings.secrets), state.clock)
     state.objects = Objects(settings)
     secrets = SecretStore(settings.secrets, state.clock)
     pseudonyms = Pseudonyms.open(settings.home, settings.llm)

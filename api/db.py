@@ -113,7 +113,8 @@ class Database:
     """A bounded pool of connections of one role. `open` needs no server; the first use does."""
 
     def __init__(self, settings: PostgresSettings, role: Role = "api", connections_max: int | None = None) -> None:
-        self._dsn = settings.dsn(role)
+        self._settings = settings
+        self._role: Role = role
         self._connections_max = connections_max or settings.api_pool_max
         self._pool: Any = None
 
@@ -121,7 +122,8 @@ class Database:
         """Make the pool, without connecting."""
         assert self._pool is None, "opened twice"
         self._pool = await asyncpg.create_pool(
-            self._dsn,
+            self._settings.dsn(self._role),
+            password=self._read_password,
             min_size=0,
             max_size=self._connections_max,
             timeout=CONNECT_S_MAX,
@@ -226,7 +228,11 @@ class Database:
 
     def single(self) -> AbstractAsyncContextManager[Connection]:
         """A connection outside the pool, for probes, which must not depend on how busy the pool is."""
-        return single(self._dsn, CONNECT_S_MAX)
+        return single(self._settings.dsn(self._role), CONNECT_S_MAX)
+
+    async def _read_password(self) -> str:
+        """For each connection: one that was changed needs no new process."""
+        return await asyncio.to_thread(self._settings.password, self._role)
 
 
 @asynccontextmanager

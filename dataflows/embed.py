@@ -125,7 +125,7 @@ class Embed(Flow[EmbedEffects]):
 
     @classmethod
     def build(cls, settings: Settings) -> Embed:
-        return cls(build_embedder(settings.embedder))
+        return cls(build_embedder(settings.embedder, settings.secrets))
 
     @classmethod
     def compare(cls, comparison: Comparison) -> None:

@@ -258,6 +258,17 @@ LLM_FAILOVERS = Counter(
     "begun: before or after its first content.",
     ["kind", "moment"],
 )
+ABUSE_FLAGS_OPEN = Gauge(
+    "adriatic_abuse_flags_open", "Flags of use that looks like abuse which nobody has looked at, by kind.", ["kind"]
+)
+ROWS_FORGOTTEN = Counter(
+    "adriatic_rows_forgotten_total", "Rows of the chat and of spending whose time had passed.", ["table"]
+)
+LLM_HEDGES = Counter(
+    "adriatic_llm_hedges_total",
+    "Times that a second target was due beside a slow one: it won, lost, failed, or was unavailable.",
+    ["outcome"],
+)
 AI_TOKENS = Counter("ai_tokens_total", "Tokens by bucket; each token is in one.", ["provider", "model", "bucket"])
 AI_TOKENS_PER_SECOND = Histogram(
     "ai_tokens_per_second",

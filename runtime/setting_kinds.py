@@ -5,6 +5,7 @@ Owns what a port, a wait and an address may be. Refuses settings themselves (`ru
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -44,6 +45,14 @@ OptionalUrl = Annotated[str, AfterValidator(_web_address_or_none)]
 
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_web_address_or_none)]
 """An address that may hold a secret, and is not printed; empty is none."""
+
+
+def is_allowed_host(host: str, patterns: Iterable[str]) -> bool:
+    """Whether a host is one of those that are named; `*.example.com` names all below it, and no pattern names all."""
+    lowered = [pattern.lower() for pattern in patterns]
+    return not lowered or any(
+        host.lower().endswith(each[1:]) if each.startswith("*.") else host.lower() == each for each in lowered
+    )
 
 
 class Section(BaseModel):

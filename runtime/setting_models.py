@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from runtime.setting_kinds import Name, OptionalUrl, Seconds, Section
+from runtime.setting_kinds import Name, OptionalUrl, Seconds, Section, is_allowed_host
 
 LlmProvider = Literal["extractive", "anthropic", "openai", "gemini"]
 OnCancel = Literal["cancel", "drain"]
@@ -39,6 +39,8 @@ MODELS_MAX = 64
 """Most targets of one model, and most models that it falls back to."""
 WEIGHT_MAX = 1_000
 """Largest weight of a target: shares of a thousandth are fine enough."""
+HEDGE_MS_MAX = 600_000
+"""Longest wait before a second target is asked, in milliseconds: no answer takes longer to begin."""
 CONTEXT_TOKENS_MAX = 100_000_000
 """Largest number of tokens that a model can be said to take: what is more is a slip."""
 
@@ -93,6 +95,27 @@ class LlmModelSettings(Section):
     fallbacks: tuple[str, ...] = Field(
         (), max_length=MODELS_MAX, description="Other models, whose targets are asked after these."
     )
+    hedge_after_ms: int | None = Field(
+        None,
+        gt=0,
+        le=HEDGE_MS_MAX,
+        description="When a target has given nothing for so long, in milliseconds, the next one is asked as well, and "
+        "the first that has content answers; both are paid for. Once for each answer, and only while few answers need "
+        "it. Without it, never.",
+    )
+    hedge_quantile: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="With it, not before so many of the last 100 answers of that target would have begun: 0.95 asks "
+        "twice for the slowest twentieth. It needs `hedge_after_ms`.",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> LlmModelSettings:
+        if self.hedge_quantile is not None and self.hedge_after_ms is None:
+            raise ValueError("hedge_quantile needs hedge_after_ms, which is the least wait")
+        return self
 
 
 class LlmSettings(Section):
@@ -199,7 +222,7 @@ class LlmSettings(Section):
         if self.provider in ("anthropic", "gemini") and not self.api_key.get_secret_value():
             raise ValueError(f"llm.provider {self.provider} needs llm.api_key")
 
-        if self.allowed_hosts and self.host and not any(map(self._is_allowed, self.allowed_hosts)):
+        if self.host and not is_allowed_host(self.host, self.allowed_hosts):
             raise ValueError(f"{self.host} is none of llm.allowed_hosts: add it, or ask somebody else")
 
     @property
@@ -213,10 +236,6 @@ class LlmSettings(Section):
         of its API is known to be taken. Makers have further hosts by region."""
         own = OWN_HOSTS.get(self.provider, "")
         return bool(own) and (self.host == own or self.host.endswith(f".{own}"))
-
-    def _is_allowed(self, pattern: str) -> bool:
-        wanted, host = pattern.lower(), self.host.lower()
-        return host.endswith(wanted[1:]) if wanted.startswith("*.") else host == wanted
 
     def _check_models(self) -> None:
         if self.model or self.provider != "extractive":

@@ -1,8 +1,9 @@
 """Settings of the places that keep secrets, and what is done with settings that refer to them.
 
 Owns the section `secrets`, and which settings may say where a secret is kept instead of the secret. Keys of the
-providers of models may be anywhere and are read while the process runs (`connectors/secrets`). Everything else that is
-secret is read once, with the settings, from a file or a variable. Refuses to repeat the text of a setting.
+providers of models and of vectors may be anywhere and are read while the process runs (`connectors/secrets`). Passwords
+of the database are read from a file or a variable for each connection. Everything else that is secret is read once,
+with the settings, from the same. Refuses to repeat the text of a setting.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from runtime.setting_kinds import OptionalUrl, Seconds, Section
 
 KUBERNETES_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 """Where a pod finds the token of its service account."""
-ROTATING = frozenset({("llm", "api_key"), ("llm", "keys")})
-"""Settings whose secrets are read while the process runs."""
+ROTATING = frozenset({("llm", "api_key"), ("llm", "keys"), ("embedder", "api_key")})
+"""Settings whose secrets are read while the process runs, wherever they are kept."""
+AT_USE = frozenset(("postgres", f"{role}_password") for role in ("admin", "owner", "api", "flows", "cdc"))
+"""Settings whose secrets are read from this machine for each connection that is made with them."""
 OF_STORES = frozenset({("secrets", "vault_token"), ("secrets", "vault_secret_id")})
 """What opens a store: read by who asks it, each time, from this machine."""
 
@@ -100,12 +103,15 @@ def _resolve_value(path: tuple[str, str], value: Any, *, vault: bool) -> Any:
             raise ValueError("vault: needs secrets.vault_url")
         return value
     _require_local(reference)
-    return value if path in OF_STORES else SecretStr(read_local(reference))
+    if path in OF_STORES:
+        return value
+    found = SecretStr(read_local(reference))
+    return value if path in AT_USE else found
 
 
 def _require_local(reference: SecretReference) -> None:
     if reference.scheme not in LOCAL:
         raise ValueError(
-            f"{reference.scheme}: is for keys of models; this is read once, from file:… or env:…, "
-            "which an agent of the store can write"
+            f"{reference.scheme}: is for keys of models and of vectors; this is read from file:… or env:…, which "
+            "an agent of the store can write"
         )

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -27,10 +28,24 @@ from pydantic_settings import (
 )
 
 from runtime.errors import Misconfigured
-from runtime.setting_kinds import PORT_MAX, WAIT_S_MAX, Name, OptionalUrl, Port, Seconds, SecretUrl, Section, Url
+from runtime.secret_references import parse, read_local
+from runtime.setting_kinds import (
+    PORT_MAX,
+    WAIT_S_MAX,
+    Name,
+    OptionalUrl,
+    Port,
+    Seconds,
+    Section,
+    Url,
+    is_allowed_host,
+)
 from runtime.setting_models import LlmSettings as LlmSettings  # a section like those below, in its own module
 from runtime.setting_secrets import SecretSettings as SecretSettings  # likewise
 from runtime.setting_secrets import resolve
+from runtime.setting_watch import AbuseSettings as AbuseSettings  # likewise
+from runtime.setting_watch import AlertSettings as AlertSettings  # likewise
+from runtime.setting_watch import RetentionSettings as RetentionSettings  # likewise
 
 ENV_PREFIX = "ADRIATIC_"
 
@@ -92,11 +107,18 @@ class PostgresSettings(Section):
     def user(self, role: Role) -> str:
         return self.admin_user if role == "admin" else f"adriatic_{role}"
 
+    def password(self, role: Role) -> str:
+        """The password of `role`, as it is now: one that is kept in a file is read. Raises `Unprepared` when it cannot
+        be."""
+        said: SecretStr = getattr(self, f"{role}_password")
+        reference = parse(said.get_secret_value())
+        return read_local(reference) if reference else said.get_secret_value()
+
     def dsn(self, role: Role, database: str | None = None) -> str:
-        """A libpq URL for `role`. It holds the password: never log it."""
-        password: SecretStr = getattr(self, f"{role}_password")
+        """A libpq URL for `role`. It holds the password: never log it, and never keep it, since the password may
+        change."""
         return (
-            f"postgresql://{self.user(role)}:{password.get_secret_value()}@{self.host}:{self.port}"
+            f"postgresql://{self.user(role)}:{quote(self.password(role), safe='')}@{self.host}:{self.port}"
             f"/{database or self.database}?sslmode={self.sslmode}"
         )
 
@@ -160,6 +182,12 @@ class ApiSettings(Section):
     body_s_max: Seconds = Field(
         30.0, description="Longest wait for a request's body, in seconds, with one more for every 16 KiB that came."
     )
+    client_address_header: str = Field(
+        "",
+        max_length=128,
+        description="Header in which the proxy in front says who the caller is, such as `x-forwarded-for`; of several "
+        "addresses the last counts. Empty: who connects is the caller.",
+    )
     operator_routes: bool = Field(
         False,
         description="Show metrics and the reasons of `/health/ready` here too, and not on the operators' port alone.",
@@ -218,7 +246,14 @@ class EmbedderSettings(Section):
     model: Name = Field("all-MiniLM-L6-v2-int8", description="Name of the model; part of the embedding space.")
     dimension: int = Field(384, ge=1, le=DIMENSION_MAX, description="Length of a vector; part of the embedding space.")
     base_url: Url = Field("https://api.openai.com/v1", description="Base of the endpoint's API, for `openai`.")
-    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint, for `openai`.")
+    api_key: SecretStr = Field(
+        SecretStr(""), description="Key of the endpoint, for `openai`, or where it is kept, as `llm.api_key`."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts that may be asked, as `llm.allowed_hosts`; an endpoint elsewhere is refused at the start. "
+        "Empty: that of `base_url`. As a variable: JSON.",
+    )
     batch_max: int = Field(64, ge=1, le=TEXTS_MAX, description="Texts in one request to an endpoint.")
     timeout_s: Seconds = Field(30.0, description="One request to an endpoint, in seconds.")
     send_dimension: bool = Field(
@@ -227,6 +262,13 @@ class EmbedderSettings(Section):
     threads: int = Field(
         0, ge=0, le=THREADS_MAX, description="Threads of the in-process model; 0 takes the number of cores."
     )
+
+    @model_validator(mode="after")
+    def _complete(self) -> EmbedderSettings:
+        host = urlsplit(self.base_url).hostname or ""
+        if self.kind == "openai" and not is_allowed_host(host, self.allowed_hosts):
+            raise ValueError(f"{host} is none of embedder.allowed_hosts: add it, or ask somebody else")
+        return self
 
 
 class LimitSettings(Section):
@@ -240,32 +282,6 @@ class LimitSettings(Section):
     key_tokens_per_month: int = Field(0, ge=0, description="Tokens of one credential, in a month (UTC).")
     tenant_tokens_per_day: int = Field(0, ge=0, description="Tokens of a whole tenant, in a day (UTC).")
     tenant_tokens_per_month: int = Field(0, ge=0, description="Tokens of a whole tenant, in a month (UTC).")
-
-
-MailAddress = Annotated[str, Field(pattern=r"^[^\s@<>,;]+@[^\s@<>,;]+$")]
-
-
-class AlertSettings(Section):
-    """Where alerts of spending go, beside the log and the topic `spend.alert`. What is empty is off; nothing is sent to
-    a host that is not named here."""
-
-    webhook_url: SecretUrl = Field(SecretStr(""), description="Each alert is posted there as JSON.")
-    slack_url: SecretUrl = Field(SecretStr(""), description='The same in the form of Slack: `{"text": …}`.')
-    smtp_host: str = Field("", description="Mail server; empty sends no e-mail.")
-    smtp_port: Port = Field(587, description="Port of the mail server; 465 where it begins with TLS.")
-    smtp_security: Literal["starttls", "tls", "none"] = Field(
-        "starttls", description="`tls` begins with it, `none` has none, for a server on this machine."
-    )
-    smtp_user: str = Field("", description="Who logs in there; empty is nobody.")
-    smtp_password: SecretStr = Field(SecretStr(""), description="Password of `smtp_user`.")
-    email_from: MailAddress | Literal[""] = Field("", description="Sender of the e-mails.")
-    email_to: tuple[MailAddress, ...] = Field((), max_length=20, description="Who gets them.")
-
-    @model_validator(mode="after")
-    def _complete(self) -> AlertSettings:
-        if self.smtp_host and not (self.email_from and self.email_to):
-            raise ValueError("alerts.smtp_host needs alerts.email_from and alerts.email_to")
-        return self
 
 
 class CdcSettings(Section):
@@ -356,6 +372,8 @@ class Settings(BaseSettings):
     secrets: SecretSettings = SecretSettings()
     limits: LimitSettings = LimitSettings()
     alerts: AlertSettings = AlertSettings()
+    abuse: AbuseSettings = AbuseSettings()
+    retention: RetentionSettings = RetentionSettings()
     cdc: CdcSettings = CdcSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     stack: StackSettings = StackSettings()

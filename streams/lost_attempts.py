@@ -7,7 +7,7 @@ given the length of one after each outage. Refuses the statement (`connectors/po
 from __future__ import annotations
 
 from connectors.llm import BYTES_PER_TOKEN
-from connectors.postgres.attempts import BATCH_MAX, LEASE_S, forget_old, settle_lost
+from connectors.postgres.attempts import BATCH_MAX, LEASE_S, settle_lost
 from connectors.postgres.sink import TransactionalSink
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -21,8 +21,6 @@ log = get_logger("attempts")
 
 LOOK_S = 5.0
 """How often to look. One small statement, by an index that is empty as a rule."""
-FORGET_S = 600.0
-"""How often old answers are forgotten. They are kept for days."""
 
 
 class LostAttempts(PeriodicWatch):
@@ -31,7 +29,7 @@ class LostAttempts(PeriodicWatch):
     def __init__(self, settings: Settings, life: Lifecycle, *, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(settings, life, "lost-attempts", LOOK_S)
         self._clock = clock
-        self._forget_at_s = self._reached_s = clock.monotonic()
+        self._reached_s = clock.monotonic()
 
     def look(self, store: TransactionalSink) -> None:
         try:
@@ -51,7 +49,3 @@ class LostAttempts(PeriodicWatch):
             metrics.CHATS_LOST.inc(settled)
             if settled:
                 log.warning("attempts of a process that died are settled by their bounds", attempts=settled)
-        if self._clock.monotonic() >= self._forget_at_s:
-            with store.transaction() as connection:
-                forget_old(connection, self._settings.llm.kept_days, self._settings.llm.cache_s)
-            self._forget_at_s = self._clock.monotonic() + FORGET_S

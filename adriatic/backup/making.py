@@ -171,7 +171,7 @@ def _copy_cluster(settings: Settings, folder: Path) -> None:
     ]
     environment = {
         **os.environ,
-        "PGPASSWORD": postgres.admin_password.get_secret_value(),
+        "PGPASSWORD": postgres.password("admin"),
         "PGSSLMODE": postgres.sslmode,
     }
     done = subprocess.run(

@@ -126,7 +126,7 @@ def _verify(settings: Settings, sample: int | None, wait_s: float) -> VerifyRepo
     from connectors.embedders import build
     from dataflows.repair import repair
 
-    with closing(build(settings.embedder)) as embedder:
+    with closing(build(settings.embedder, settings.secrets)) as embedder:
         chosen = None if sample == 0 else embedder
         report = compare(settings, chosen, wait_s, sample=sample)
         if report.wrong_vectors:

@@ -1,4 +1,4 @@
-"""`adriatic spend`: stop everything, raise a budget for a while, see alerts, and explain what was spent.
+"""`adriatic spend`: stop everything, raise a budget for a while, see alerts and flags, and explain what was spent.
 
 Owns how they look in a terminal. Refuses to reckon and to decide: what it shows and does is what any client of the API
 can.
@@ -18,6 +18,7 @@ import msgspec
 from adriatic.cli.budgets import read_dollars
 from adriatic.cli.output import json_option, show
 from adriatic.cli.spend_drill import drill
+from adriatic.cli.spend_flags import flags, review
 from adriatic.cli.usage import dollars
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 from runtime.clock import SYSTEM_CLOCK
@@ -44,11 +45,13 @@ def spend() -> None:
     adriatic spend resume --reason "The batch was mended"
     adriatic spend override 0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f 20 --hours 24 --reason "The release is tonight"
     adriatic spend explain --month 2026-01                          counter = ledger = aggregate
+    adriatic spend flags                                            use that looks like abuse
     adriatic spend drill                                            rehearse all of it on a scratch database
     """
 
 
-spend.add_command(drill)
+for command in (drill, flags, review):
+    spend.add_command(command)
 
 
 # --- the switch -----------------------------------------------------------------------------------------------------

@@ -33,8 +33,9 @@ WITHIN_S = 1.0
     show_default=True,
     help="Seconds in which everything must have stopped.",
 )
+@click.option("--verbose", is_flag=True, help="Show the lines of the log too, those of the alerts among them.")
 @json_option("Print the steps as JSON, when all are done.")
-def drill(within_s: float, as_json: bool) -> None:
+def drill(within_s: float, verbose: bool, as_json: bool) -> None:
     """Rehearse alerts, the switch, 110 % of a budget, and an override, and see that the books close.
 
     It makes a scratch database on the configured server, with a tenant, a budget and a made-up price; starts two API
@@ -51,7 +52,9 @@ def drill(within_s: float, as_json: bool) -> None:
             click.echo(f"{'ok' if step.passed else 'FAILED':6} {step.took_ms:6} ms  {step.name}: {step.detail}")
 
     settings = load()
-    logs.configure("drill", settings.telemetry)
+    # The alerts of a drill are made up: whoever reads standard error must not take them for true ones.
+    telemetry = settings.telemetry if verbose else settings.telemetry.model_copy(update={"log_level": "ERROR"})
+    logs.configure("drill", telemetry)
     steps = asyncio.run(_rehearse(settings, within_s, tell))
     passed = all(step.passed for step in steps)
     if as_json:

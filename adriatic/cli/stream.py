@@ -60,15 +60,18 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     """The agent `jobs`, the worker that it wakes, who settles what API processes left, and who watches money."""
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
+    from streams.abuse import AbuseWatch
     from streams.alerts import AlertCourier
     from streams.announcements import Announcements
     from streams.drift import DriftWatch
     from streams.lost_attempts import LostAttempts
+    from streams.retention import RetentionSweep
     from streams.worker import Worker
 
     parsers = Parsers()
     worker = Worker(job_kinds(Objects(settings), parsers), settings.postgres, life)
-    watches = (LostAttempts(settings, life), AlertCourier(settings, life), DriftWatch(settings, life))
+    kinds = (LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep)
+    watches = [kind(settings, life) for kind in kinds]
     worker.start()
     for watch in watches:
         watch.start()

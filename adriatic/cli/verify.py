@@ -84,7 +84,7 @@ def compare(
 def _embedder(settings: Settings, sample: int | None) -> Any:
     from connectors.embedders import build
 
-    return nullcontext() if sample == 0 else closing(build(settings.embedder))
+    return nullcontext() if sample == 0 else closing(build(settings.embedder, settings.secrets))
 
 
 def exit_code(report: VerifyReport) -> int:

@@ -209,7 +209,7 @@ def _environment(settings: Settings, fake: FakeLlm, port: int) -> dict[str, str]
         "ADRIATIC_POSTGRES__PORT": str(postgres.port),
         "ADRIATIC_POSTGRES__DATABASE": postgres.database,
         "ADRIATIC_POSTGRES__SSLMODE": postgres.sslmode,
-        "ADRIATIC_POSTGRES__API_PASSWORD": postgres.api_password.get_secret_value(),
+        "ADRIATIC_POSTGRES__API_PASSWORD": postgres.password("api"),
         "ADRIATIC_LLM__MODELS": json.dumps([{"name": name, "targets": found} for name, found in targets.items()]),
         "ADRIATIC_LLM__PRICES": str(prices),
         "ADRIATIC_LIMITS__NEW_USER_REQUESTS": "0",

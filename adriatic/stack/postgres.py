@@ -68,7 +68,7 @@ def prepare(settings: Settings, say: Callable[[str], None] = lambda _: None) -> 
     server = locate(settings)
     if not server.initialised:
         say("making a new database cluster")
-        _initdb(server, settings.postgres.admin_password.get_secret_value())
+        _initdb(server, settings.postgres.password("admin"))
     return server
 
 

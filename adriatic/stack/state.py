@@ -43,7 +43,7 @@ def describe(settings: PostgresSettings) -> str:
 
 
 def _dump(settings: PostgresSettings) -> str:
-    password = settings.owner_password.get_secret_value()
+    password = settings.password("owner")
     command = [
         *(str(wheel_install() / "bin" / "pg_dump"), "--schema-only", "--dbname", settings.database),
         *("--host", settings.host, "--port", str(settings.port), "--username", settings.user("owner")),

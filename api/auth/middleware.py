@@ -43,7 +43,10 @@ class RequireToken(AbstractAuthenticationMiddleware):
             principal = proof.principal
         else:
             proof = await state.tokens.check(authorization)
-            principal = await state.users.identify(proof)
+            hasher, tenant_id = state.addresses, proof.tenant_id
+            principal = await state.users.identify(
+                proof, lambda: hasher.hash(connection, tenant_id) if hasher else None
+            )
         structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant_id), user_id=str(principal.user_id))
         roles.require(principal.scopes, roles.scope_of(handler))
         return AuthenticationResult(user=principal, auth=proof)

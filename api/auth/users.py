@@ -1,12 +1,13 @@
 """The people and machines behind the tokens: one row of app.users for each subject of a tenant.
 
-Owns the row's making at first sight, and a bounded memory of whom this process has seen. Refuses to make tenants: a
-token for one that does not exist is refused.
+Owns the row's making at first sight, with a hash of where it came from (`addresses`), and a bounded memory of whom this
+process has seen. Refuses to make tenants: a token for one that does not exist is refused.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from uuid import UUID
 
 import asyncpg
@@ -22,13 +23,24 @@ USERS_MAX = 10_000
 """Remembered by one process, some 3 MB. A forgotten one costs a statement, nothing else."""
 
 _UPSERT = """
-  insert into app.users as known (tenant_id, user_id, subject, name, email)
-  values ($1, $2, $3, $4, $5)
-  on conflict (tenant_id, subject)
-  do update set
-    name = coalesce(nullif(excluded.name, ''), known.name),
-    email = coalesce(nullif(excluded.email, ''), known.email)
-  returning user_id, name
+  with known as (
+    insert into app.users as known (tenant_id, user_id, subject, name, email)
+    values ($1, $2, $3, $4, $5)
+    on conflict (tenant_id, subject)
+    do update set
+      name = coalesce(nullif(excluded.name, ''), known.name),
+      email = coalesce(nullif(excluded.email, ''), known.email)
+    returning user_id, name, xmax = 0 as is_new
+  ),
+  came as (
+    insert into app.user_addresses (tenant_id, address_hash, user_id)
+    select $1, $6, user_id
+    from known
+    where is_new and $6::bytea is not null
+    on conflict do nothing
+  )
+  select user_id, name
+  from known
 """
 
 
@@ -52,15 +64,16 @@ class Users:
         self._database = database
         self._seen: OrderedDict[Claims, Principal] = OrderedDict()
 
-    async def identify(self, claims: Claims) -> Principal:
-        """Raises `Forbidden` for a tenant that does not exist."""
+    async def identify(self, claims: Claims, hash_address: Callable[[], bytes | None] = lambda: None) -> Principal:
+        """Who acts. `hash_address` says where a user came from that was never seen before. Raises `Forbidden` for a
+        tenant that does not exist."""
         if principal := self._seen.get(claims):
             self._seen.move_to_end(claims)
             return principal
         async with tenant_transaction(self._database, claims.tenant_id) as connection:
             try:
                 row = await connection.fetchrow(
-                    _UPSERT, claims.tenant_id, new_id(), claims.subject, claims.name, claims.email
+                    _UPSERT, claims.tenant_id, new_id(), claims.subject, claims.name, claims.email, hash_address()
                 )
             except asyncpg.ForeignKeyViolationError:
                 raise Forbidden(

@@ -8,7 +8,7 @@ bounds, for the bill alone. Refuses the books (`ledger`) and the choice of a pro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from api.chat.ledger import Attempt, Meter
@@ -16,7 +16,7 @@ from api.chat.limits import LimitStanding
 from api.chat.traces import CALLS
 from api.chat.writing import AnswerWriter
 from api.spend.purse import Purse
-from connectors.llm import Event, Failed, hangup
+from connectors.llm import CONTENT, Done, Event, Failed, hangup
 from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
 from connectors.llm.routing.router import EndpointCall
@@ -41,6 +41,8 @@ class RunningAttempt:
         self._writer = writer
         self._reading: asyncio.Task[Failure | None] | None = None
         self._hangup: hangup.HangUp | None = None
+        self.claim: Callable[[], bool] | None = None
+        """Of two that race, asked with the first content: whether the answer is this one's."""
         self._abandoned = False
         self._drained_bytes = 0
 
@@ -90,13 +92,24 @@ class RunningAttempt:
                 self.call.hear(event)
                 if isinstance(event, Failed):
                     return event.failure
-                if not (self._abandoned or self._writer.answer.ended):
+                if self._may_show(event):
                     self._writer.hear(event)
                     if self.purse.is_short and not self._writer.answer.ended:
                         await self.purse.top_up()
                 elif not self._count(event):
                     break
         return None
+
+    def _may_show(self, event: Event) -> bool:
+        """Whether the event is for the answer, and not for the bill alone."""
+        if self._abandoned or self._writer.answer.ended:
+            return False
+        if self.claim is None:
+            return True
+        if not isinstance(event, (*CONTENT, Done)):
+            return False
+        self._abandoned = not self.claim()
+        return not self._abandoned
 
     def _count(self, event: Event) -> bool:
         """What is for the bill alone; False beyond the bound."""

@@ -5,7 +5,8 @@ supervisor does: a slot is taken when an answer is begun, and given back when it
 same moment the attempt is settled, once. Whoever reads has a cursor, and the answer is stopped when nobody reads it.
 
 An answer can have several attempts, one after the other: when a provider fails before its first content, the next one
-is asked; afterwards only for a caller who wants the answer anew. Each attempt has its own row, settled by itself.
+is asked; afterwards only for a caller who wants the answer anew. Where its model says so, two can race for the first
+content (`racing`). Each attempt has its own row, settled by itself.
 
 No connection to the database is held while an answer is written. An attempt is settled by a task of its own, which
 tries again while the database is away. Read next: `answers`, `attempts`, `writing`, `ledger`.
@@ -30,6 +31,7 @@ from api.chat.keeping import AnswerKeeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
 from api.chat.limits import LimitStanding, UseLimits
 from api.chat.presence import Presence
+from api.chat.racing import AnswerRace
 from api.chat.schemas import OnDisconnect, OnFailure
 from api.chat.sharing import AnswerSharing, SharedQuestion
 from api.chat.starting import StartPacer
@@ -84,6 +86,8 @@ class _Run:
         self.attempt = attempt
         self.current: RunningAttempt | None = None
         """The attempt that is not settled yet."""
+        self.second: RunningAttempt | None = None
+        """One that races with it."""
         self.kept: Kept | None = None
         self.shared: SharedQuestion | None = None
         self.admitted = False
@@ -249,8 +253,8 @@ class AnswerSupervisor:
         for task, run in self._running.items():
             if order.covers(run.attempt) and not run.writer.answer.ended:
                 run.writer.fail(order.error())
-                if run.current:
-                    run.current.stop()
+                for running in filter(None, (run.current, run.second)):
+                    running.stop()
                 task.cancel()
         for settling in self._settling.values():
             if order.covers(settling.attempt):
@@ -288,16 +292,30 @@ class AnswerSupervisor:
             running = self._begin(run, call, failure)
             with stages.measure("validate_quota"):
                 await self._enter(run, running, first=failure is None)
-            failure = await running.read(run.prompt)
+            failure = await self._read(run, running)
             if failure is None:
                 return
-            if not run.may_go_on(failure, call):
+            # Of two that raced, the one that failed last.
+            failed = run.current or running
+            if not run.may_go_on(failure, failed.call):
                 raise run.writer.read_error(failure)
             run.current = None
-            self._end(running, "failed", failure.error().code)
+            self._end(failed, "failed", failure.error().code)
+
+    async def _read(self, run: _Run, running: RunningAttempt) -> Failure | None:
+        """Read one attempt, or two that race. Afterwards `run.current` is the one that this is about."""
+        wait_s = run.candidates.find_hedge_wait(running.call)
+        if wait_s is None:
+            return await running.read(run.prompt)
+        return await AnswerRace(running, run.prompt, wait_s, _Contest(self, run), self._clock).read()
 
     def _begin(self, run: _Run, call: EndpointCall, after: Failure | None) -> RunningAttempt:
         attempt = msgspec.structs.replace(run.attempt, attempt_id=new_id()) if after else run.attempt
+        run.current = self._make_attempt(run, call, attempt)
+        run.writer.turn_to(attempt, run.current.meter, after)
+        return run.current
+
+    def _make_attempt(self, run: _Run, call: EndpointCall, attempt: Attempt) -> RunningAttempt:
         provider, prompt = call.provider, run.prompt
         counts = provider.name != ExtractiveProvider.name
         meter = Meter(
@@ -307,9 +325,7 @@ class AnswerSupervisor:
             price=self._prices.find(provider.name, provider.model, self._clock.now()),
         )
         purse = Purse(self._database, attempt.tenant_id, attempt.attempt_id, meter, self._clock)
-        run.current = RunningAttempt(attempt, meter, purse, call, run.writer)
-        run.writer.turn_to(attempt, meter, after)
-        return run.current
+        return RunningAttempt(attempt, meter, purse, call, run.writer)
 
     async def _enter(self, run: _Run, running: RunningAttempt, *, first: bool) -> None:
         """The attempt is in the books, with what it may spend; the question is counted once, however many attempts it
@@ -413,6 +429,36 @@ class AnswerSupervisor:
             if not recorded:
                 metrics.CHATS_UNRECORDED.inc()
                 log.error("usage is not in the ledger", entry=msgspec.to_builtins(entry))
+
+
+class _Contest:
+    """See `RaceOwner`: what an answer's race asks of its supervisor."""
+
+    def __init__(self, supervisor: AnswerSupervisor, run: _Run) -> None:
+        self._supervisor = supervisor
+        self._run = run
+
+    def begin_second(self) -> RunningAttempt | None:
+        run = self._run
+        call = run.candidates.hedge()
+        if call is None:
+            return None
+        attempt = msgspec.structs.replace(run.attempt, attempt_id=new_id())
+        run.second = self._supervisor._make_attempt(run, call, attempt)
+        return run.second
+
+    async def enter(self, running: RunningAttempt) -> None:
+        with stages.measure("validate_quota"):
+            await self._supervisor._enter(self._run, running, first=False)
+
+    def choose(self, running: RunningAttempt) -> None:
+        run = self._run
+        run.current, run.second = running, run.current
+        run.writer.turn_to(running.attempt, running.meter, None)
+
+    def drop(self, running: RunningAttempt, outcome: Outcome, code: str) -> None:
+        self._run.second = None
+        self._supervisor._end(running, outcome, code)
 
 
 def _tell_stopped() -> Stopped:

@@ -1,7 +1,8 @@
-"""`/v1/spend`: the switch that stops spending, limits that are raised for a while, alerts, and the books explained.
+"""`/v1/spend`: the switch that stops spending, limits that are raised for a while, alerts, flags of use that looks like
+abuse, and the books explained.
 
-Owns the HTTP of it. Refuses SQL and rules: `switch`, `overrides`, `alerts` and `explaining` have them. Admins
-change things; every member sees the switch, overrides and alerts.
+Owns the HTTP of it. Refuses SQL and rules: `switch`, `overrides`, `alerts`, `flags` and `explaining` have them. Admins
+change things, and see flags; every member sees the switch, overrides and alerts.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from litestar.params import PathParameter, QueryParameter
 from api import paging
 from api.auth.roles import NEEDS_ADMIN
 from api.routes import By, Db, body, delete, get, post, put
-from api.spend import alerts, explaining, overrides, switch
+from api.spend import alerts, explaining, flags, overrides, switch
 from api.spend.alerts import AlertPage
 from api.spend.explaining import AttemptExplanations, ExplainedPeriod, SpendExplanation
+from api.spend.flags import AbuseFlag, AbuseFlagPage, FlagReview
 from api.spend.overrides import BudgetOverride, NewOverride, OverridePage
 from api.spend.switch import SwitchChange, SwitchState
 from connectors.llm import prices
@@ -84,6 +86,20 @@ _ALERT = {
             "delivered_at": "2026-01-15T09:00:05Z",
         }
     ],
+}
+_FLAG = {
+    "flag_id": _ID,
+    "kind": "rapid-calls",
+    "subject": _ID,
+    "day": "2026-01-15",
+    "measured": 84,
+    "threshold": 60,
+    "raised_at": "2026-01-15T09:00:04Z",
+    "seen_at": "2026-01-15T09:01:04Z",
+    "users": [],
+    "reviewed_by": None,
+    "reviewed_at": None,
+    "note": "",
 }
 _SUM = {"attempts": 12, "unpriced": 0, "cost_micro_usd": 58_210}
 _COUNTER = {
@@ -175,12 +191,12 @@ class SpendController(Controller):
         "/overrides",
         "List overrides of budgets",
         {"items": [_OVERRIDE], "next_cursor": None},
-        "Every override that was ever made, the newest first.",
+        "Every override, the newest first.",
     )
     async def list_overrides(
         self, database: Db, principal: By, limit: paging.Limit = paging.LIMIT_DEFAULT, cursor: paging.Cursor = None
     ) -> OverridePage:
-        """They are never deleted: this is the audit."""
+        """Those that are over are kept for `retention.audit_days`, three years as a rule: this is the audit."""
         return await overrides.read(database, principal.tenant_id, limit, cursor)
 
     @post(
@@ -233,6 +249,44 @@ class SpendController(Controller):
     ) -> AlertPage:
         """There is one for each budget, window and threshold: 70, 85, 95 and 110 %."""
         return await alerts.read(database, principal.tenant_id, limit, cursor)
+
+    @get(
+        "/flags",
+        "List use that looks like abuse",
+        {"items": [_FLAG], "next_cursor": None},
+        "Flags that nobody has looked at, the newest first.",
+        opt=NEEDS_ADMIN,
+    )
+    async def list_flags(
+        self,
+        database: Db,
+        principal: By,
+        limit: paging.Limit = paging.LIMIT_DEFAULT,
+        cursor: paging.Cursor = None,
+        reviewed: Annotated[bool, QueryParameter(description="Show those, too, that somebody has looked at.")] = False,
+    ) -> AbuseFlagPage:
+        """The list is behind the ledger by at most a quarter of a minute. A flag refuses nobody anything."""
+        return await flags.read(database, principal.tenant_id, limit, cursor, reviewed=reviewed)
+
+    @put(
+        "/flags/{flag_id:uuid}",
+        "Say that a flag was looked at",
+        _FLAG | {"reviewed_by": _ID, "reviewed_at": "2026-01-15T10:00:00Z", "note": "It was the load test."},
+        "The flag, which is listed no longer.",
+        errors=(404, 413, 415),
+        opt=NEEDS_ADMIN,
+    )
+    async def review_flag(
+        self,
+        database: Db,
+        principal: By,
+        flag_id: Annotated[UUID, PathParameter(description="The flag's id.")],
+        data: Annotated[FlagReview, body("What was found", {"note": "It was the load test."})],
+    ) -> AbuseFlag:
+        """More of the same on that day raises what the flag measured, and lists it no more; another day has another
+        flag.
+        """
+        return await flags.review(database, principal, flag_id, data)
 
     @get(
         "/explanation",

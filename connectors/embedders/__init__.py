@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import Unprocessable
-from runtime.settings import EmbedderSettings
+from runtime.settings import EmbedderSettings, SecretSettings
 
 Vector = npt.NDArray[np.float32]
 """One embedding: float32, shape (dimension,), finite, of length 1, so that a dot product is a cosine."""
@@ -64,8 +64,8 @@ class Embedder(Protocol):
     def close(self) -> None: ...
 
 
-def build(settings: EmbedderSettings) -> Embedder:
-    """The embedder that the settings ask for, ready to work.
+def build(settings: EmbedderSettings, secrets: SecretSettings | None = None) -> Embedder:
+    """The embedder that the settings ask for, ready to work. `secrets` says how a key is read that is kept elsewhere.
 
     Raises `Misconfigured` for settings that cannot be, `Halted` when the weights are not those that were released.
     """
@@ -76,7 +76,7 @@ def build(settings: EmbedderSettings) -> Embedder:
         return MiniLM.from_settings(settings)
     from connectors.embedders.openai import OpenAIEmbedder
 
-    return OpenAIEmbedder(settings)
+    return OpenAIEmbedder(settings, secrets=secrets)
 
 
 def refuse_blank(texts: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """Embeddings from any endpoint that speaks OpenAI's API: OpenAI, vLLM, Ollama, LiteLLM, text-embeddings-inference.
 
 Owns requests (count and size bounded), time-outs, the checks on what comes back, and whose fault a refusal is. The SDK
-does connections, authentication and errors; its retries are off, because the caller tries again.
+does connections and errors; its retries are off, because the caller tries again. A key that is kept elsewhere is read
+while the process runs.
 
 A refused batch is halved until the text that is refused stands alone; a text that the endpoint calls too long is halved
 until it fits. Both depend on the endpoint's answers only, so the same text ends in the same request every time. An
@@ -21,10 +22,11 @@ import openai
 
 from connectors.embedders import EmbeddingSpace, Vector, refuse_blank
 from connectors.http_errors import REASON_CHARS_MAX, map_break, map_status
+from connectors.secrets.blocking import BlockingCredential
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.deadline import Deadline
 from runtime.errors import AdriaticError, DependencyUnavailable, Halted, Unprocessable
-from runtime.settings import EmbedderSettings
+from runtime.settings import EmbedderSettings, SecretSettings
 
 REQUEST_CHARS_MAX: Final = 200_000
 """Characters of all texts of a request. OpenAI takes 300 000 tokens; a token is mostly four characters."""
@@ -40,6 +42,9 @@ TEXT_CHARS_MIN: Final = 32
 
 PLAIN_WORD: Final = "decision"
 """The text that any embedding endpoint takes: tells a refused text from an endpoint that refuses everything."""
+
+UNSET_KEY: Final = "none"
+"""The SDK refuses an empty key, servers without keys ignore it."""
 
 WHO: Final = "the embedding endpoint"
 _TOO_LONG: Final = re.compile(
@@ -71,15 +76,19 @@ class OpenAIEmbedder:
 
     reproducible = False
 
-    def __init__(self, settings: EmbedderSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, settings: EmbedderSettings, clock: Clock = SYSTEM_CLOCK, secrets: SecretSettings | None = None
+    ) -> None:
         host = urlsplit(settings.base_url).netloc
         # The endpoint belongs to the space: nothing else says whether two servers' "bge-small" are the same weights.
         self.space = EmbeddingSpace.of(f"openai:{host}", settings.model, "unversioned", settings.dimension)
         self._settings = settings
         self._clock = clock
+        self._credential = BlockingCredential(settings.api_key, secrets, clock)
         self._client = openai.OpenAI(
-            # The SDK refuses an empty key, servers without keys ignore it.
-            api_key=settings.api_key.get_secret_value() or "none",
+            api_key=UNSET_KEY,  # each request has its own
+            # A redirect would get the key and the texts.
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
             base_url=settings.base_url,
             max_retries=0,
             timeout=openai.Timeout(settings.timeout_s, connect=min(CONNECT_TIMEOUT_S, settings.timeout_s)),
@@ -126,17 +135,33 @@ class OpenAIEmbedder:
         ) from None
 
     def _request(self, texts: Sequence[str]) -> list[Vector]:
+        """A key that is not taken is read again, and when there is another one by then, that is tried, once."""
+        key = self._credential.get()
+        try:
+            return self._ask(texts, key)
+        except openai.APIStatusError as error:
+            if error.status_code != 401 or not self._credential.renew(key):
+                raise _judge(error) from error
+        try:
+            return self._ask(texts, self._credential.get())
+        except openai.APIStatusError as error:
+            raise _judge(error) from error
+
+    def _ask(self, texts: Sequence[str], key: str) -> list[Vector]:
+        """Raises the SDK's error for a status that is none of success, and else what `embed` does."""
         deadline = Deadline.after(self._settings.timeout_s, self._clock)
         dimensions = self._settings.dimension if self._settings.send_dimension else openai.omit
         try:
             with self._client.embeddings.with_streaming_response.create(
-                input=list(texts), model=self._settings.model, dimensions=dimensions, encoding_format="float"
+                input=list(texts),
+                model=self._settings.model,
+                dimensions=dimensions,
+                encoding_format="float",
+                extra_headers={"Authorization": f"Bearer {key or UNSET_KEY}"},
             ) as response:
                 body = self._read(response.iter_bytes(), deadline)
-        except AdriaticError:
+        except (AdriaticError, openai.APIStatusError):
             raise
-        except openai.APIStatusError as error:
-            raise _judge(error) from error
         except Exception as error:
             hint = f"is {self._settings.base_url} reachable from here, and embedder.timeout_s long enough?"
             raise map_break(error, WHO, hint) from error

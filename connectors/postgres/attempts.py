@@ -1,4 +1,4 @@
-"""Attempts whose process died: what they may have cost, settled once, by their bounds. And what answers leave.
+"""Attempts whose process died: what they may have cost, settled once, by their bounds.
 
 Owns the statements, and how long a process may be silent. What an attempt reserved of budgets it counts as spent, since
 it was reserved before it was shown to anybody; without budgets it counts what the provider was given to read. Refuses
@@ -60,33 +60,9 @@ _SETTLE_LOST = """
   from gone
 """
 
-_FORGET_PROCESSES = """
-  delete from ops.api_processes p
-  where lease_until < now() - interval '1 day'
-    and not exists (select from app.attempts a where a.process_id = p.process_id)
-"""
-
-_FORGET_ANSWERS = """
-  delete from app.answers
-  where begun_at < now() - make_interval(days => %s)
-"""
-
-_FORGET_CACHED = """
-  delete from app.cached_answers
-  where created_at < now() - make_interval(secs => %s)
-"""
-
 
 def settle_lost(connection: Connection, bytes_per_token: int) -> int:
     """Settle at most `BATCH_MAX` attempts of dead processes; how many. The role must see all tenants' rows."""
     wanted = {"lease_s": LEASE_S, "batch_max": BATCH_MAX, "bytes_per_token": bytes_per_token}
     row = connection.execute(_SETTLE_LOST, wanted).fetchone()
     return int(row[0]) if row else 0
-
-
-def forget_old(connection: Connection, kept_days: int, cache_s: float) -> int:
-    """Forget processes that ended long ago, answers that are not given again, and answers whose time has passed; how
-    many of the last. What they cost stays in the books. The role must see all tenants' rows."""
-    connection.execute(_FORGET_PROCESSES)
-    connection.execute(_FORGET_CACHED, [cache_s])
-    return connection.execute(_FORGET_ANSWERS, [kept_days]).rowcount

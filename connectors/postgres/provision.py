@@ -119,7 +119,7 @@ def _create_database(server: Connection, name: str) -> bool:
 def _run_bootstrap(database: Connection, settings: PostgresSettings) -> None:
     database.execute(migrations.BOOTSTRAP_FILE.read_bytes())
     for role in LOGIN_ROLES:
-        _set_password(database, settings.user(role), getattr(settings, f"{role}_password").get_secret_value())
+        _set_password(database, settings.user(role), settings.password(role))
 
 
 def _set_password(database: Connection, user: str, password: str) -> None:

@@ -5,7 +5,8 @@ start, again at each interval, and at once when the other side refuses it, thoug
 `REREAD_S_MIN` seconds. While a store does not answer, the value that was read last is used. Refuses to show a value:
 not in an error, a log line, a metric or a `repr`.
 
-Read next: `runtime/secret_references.py`, the forms of a reference; `vault` and `aws`, which are asked over a network.
+Read next: `runtime/secret_references.py`, the forms of a reference; `vault` and `aws`, which are asked over a network;
+`blocking`, for threads.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ class SecretStore:
         if said not in self._credentials:
             if reference := parse(said):
                 self._prepare(reference.scheme)
-            self._credentials[said] = Credential(text, self._ask, self._clock)
+            self._credentials[said] = Credential(text, self.read, self._clock)
         return self._credentials[said]
 
     def open(self) -> None:
@@ -196,7 +197,9 @@ class SecretStore:
         else:
             self._sources[scheme] = AwsSource(self._settings)
 
-    async def _ask(self, reference: SecretReference) -> str:
+    async def read(self, reference: SecretReference) -> str:
+        """What is kept there now. Raises `DependencyUnavailable`, and `Misconfigured` as `credential` does."""
+        self._prepare(reference.scheme)
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 return await self._sources[reference.scheme].read(reference)

@@ -26,6 +26,68 @@ GRANT USAGE ON SCHEMA ops TO adriatic_api;
 GRANT USAGE ON SCHEMA ops TO adriatic_flows;
 GRANT USAGE ON SCHEMA ops TO adriatic_cdc;
 
+CREATE TABLE app.abuse_flags (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    subject text NOT NULL,
+    day date NOT NULL,
+    flag_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    measured bigint NOT NULL,
+    threshold bigint NOT NULL,
+    raised_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    reviewed_by uuid,
+    reviewed_at timestamp with time zone,
+    note text DEFAULT ''::text NOT NULL,
+    CONSTRAINT abuse_flags_check CHECK ((measured >= threshold)),
+    CONSTRAINT abuse_flags_check1 CHECK (((reviewed_by IS NULL) = (reviewed_at IS NULL))),
+    CONSTRAINT abuse_flags_kind_check CHECK ((kind = ANY (ARRAY['rapid-calls'::text, 'new-user-use'::text, 'users-of-one-address'::text]))),
+    CONSTRAINT abuse_flags_note_check CHECK ((length(note) <= 500)),
+    CONSTRAINT abuse_flags_subject_check CHECK (((length(subject) >= 1) AND (length(subject) <= 64))),
+    CONSTRAINT abuse_flags_threshold_check CHECK ((threshold > 0))
+);
+
+ALTER TABLE ONLY app.abuse_flags FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.abuse_flags
+    ADD CONSTRAINT abuse_flags_pkey PRIMARY KEY (tenant_id, kind, subject, day);
+
+ALTER TABLE ONLY app.abuse_flags
+    ADD CONSTRAINT abuse_flags_tenant_id_flag_id_key UNIQUE (tenant_id, flag_id);
+
+CREATE INDEX abuse_flags_open ON app.abuse_flags USING btree (tenant_id, kind) WHERE (reviewed_at IS NULL);
+
+CREATE INDEX abuse_flags_recent ON app.abuse_flags USING btree (tenant_id, raised_at, flag_id);
+
+ALTER TABLE ONLY app.abuse_flags
+    ADD CONSTRAINT abuse_flags_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE ONLY app.abuse_flags
+    ADD CONSTRAINT abuse_flags_tenant_id_reviewed_by_fkey FOREIGN KEY (tenant_id, reviewed_by) REFERENCES app.users(tenant_id, user_id);
+
+ALTER TABLE app.abuse_flags ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.abuse_flags FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.abuse_flags TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.abuse_flags TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,DELETE ON TABLE app.abuse_flags TO adriatic_flows;
+GRANT SELECT ON TABLE app.abuse_flags TO adriatic_cdc;
+GRANT SELECT ON TABLE app.abuse_flags TO adriatic_search;
+GRANT SELECT ON TABLE app.abuse_flags TO adriatic_api;
+
+GRANT UPDATE(measured) ON TABLE app.abuse_flags TO adriatic_flows;
+
+GRANT UPDATE(seen_at) ON TABLE app.abuse_flags TO adriatic_flows;
+
+GRANT UPDATE(reviewed_by) ON TABLE app.abuse_flags TO adriatic_api;
+
+GRANT UPDATE(reviewed_at) ON TABLE app.abuse_flags TO adriatic_api;
+
+GRANT UPDATE(note) ON TABLE app.abuse_flags TO adriatic_api;
+
 CREATE TABLE app.adr_links (
     tenant_id uuid NOT NULL,
     adr_id uuid NOT NULL,
@@ -289,7 +351,7 @@ CREATE POLICY flows ON app.alert_deliveries TO adriatic_flows USING (true) WITH 
 
 CREATE POLICY tenant ON app.alert_deliveries TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 
-GRANT SELECT,INSERT ON TABLE app.alert_deliveries TO adriatic_flows;
+GRANT SELECT,INSERT,DELETE ON TABLE app.alert_deliveries TO adriatic_flows;
 GRANT SELECT ON TABLE app.alert_deliveries TO adriatic_cdc;
 GRANT SELECT ON TABLE app.alert_deliveries TO adriatic_search;
 GRANT SELECT ON TABLE app.alert_deliveries TO adriatic_api;
@@ -398,7 +460,7 @@ CREATE POLICY flows ON app.api_key_secrets TO adriatic_flows USING (true) WITH C
 
 CREATE POLICY tenant ON app.api_key_secrets TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 
-GRANT SELECT ON TABLE app.api_key_secrets TO adriatic_flows;
+GRANT SELECT,DELETE ON TABLE app.api_key_secrets TO adriatic_flows;
 GRANT SELECT ON TABLE app.api_key_secrets TO adriatic_cdc;
 GRANT SELECT ON TABLE app.api_key_secrets TO adriatic_search;
 GRANT SELECT,INSERT,DELETE ON TABLE app.api_key_secrets TO adriatic_api;
@@ -451,7 +513,7 @@ CREATE POLICY flows ON app.api_keys TO adriatic_flows USING (true) WITH CHECK (t
 
 CREATE POLICY tenant ON app.api_keys TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 
-GRANT SELECT ON TABLE app.api_keys TO adriatic_flows;
+GRANT SELECT,DELETE ON TABLE app.api_keys TO adriatic_flows;
 GRANT SELECT ON TABLE app.api_keys TO adriatic_cdc;
 GRANT SELECT ON TABLE app.api_keys TO adriatic_search;
 GRANT SELECT,INSERT ON TABLE app.api_keys TO adriatic_api;
@@ -674,7 +736,7 @@ CREATE POLICY flows ON app.budget_overrides TO adriatic_flows USING (true) WITH 
 
 CREATE POLICY tenant ON app.budget_overrides TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 
-GRANT SELECT ON TABLE app.budget_overrides TO adriatic_flows;
+GRANT SELECT,DELETE ON TABLE app.budget_overrides TO adriatic_flows;
 GRANT SELECT ON TABLE app.budget_overrides TO adriatic_cdc;
 GRANT SELECT ON TABLE app.budget_overrides TO adriatic_search;
 GRANT SELECT,INSERT ON TABLE app.budget_overrides TO adriatic_api;
@@ -1535,7 +1597,7 @@ ALTER TABLE app.limit_uses ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant ON app.limit_uses TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 
-GRANT SELECT,INSERT,UPDATE ON TABLE app.limit_uses TO adriatic_flows;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.limit_uses TO adriatic_flows;
 GRANT SELECT ON TABLE app.limit_uses TO adriatic_cdc;
 GRANT SELECT ON TABLE app.limit_uses TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.limit_uses TO adriatic_api;
@@ -2057,7 +2119,7 @@ ALTER TABLE app.spend_alerts ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant ON app.spend_alerts TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 
-GRANT SELECT,INSERT ON TABLE app.spend_alerts TO adriatic_flows;
+GRANT SELECT,INSERT,DELETE ON TABLE app.spend_alerts TO adriatic_flows;
 GRANT SELECT ON TABLE app.spend_alerts TO adriatic_cdc;
 GRANT SELECT ON TABLE app.spend_alerts TO adriatic_search;
 GRANT SELECT,INSERT ON TABLE app.spend_alerts TO adriatic_api;
@@ -2115,7 +2177,7 @@ CREATE POLICY telling ON app.spend_stops FOR SELECT TO adriatic_owner USING (tru
 
 CREATE POLICY tenant ON app.spend_stops TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 
-GRANT SELECT,INSERT ON TABLE app.spend_stops TO adriatic_flows;
+GRANT SELECT,INSERT,DELETE ON TABLE app.spend_stops TO adriatic_flows;
 GRANT SELECT ON TABLE app.spend_stops TO adriatic_cdc;
 GRANT SELECT ON TABLE app.spend_stops TO adriatic_search;
 GRANT SELECT,INSERT ON TABLE app.spend_stops TO adriatic_api;
@@ -2234,6 +2296,35 @@ GRANT SELECT ON TABLE app.usage_events TO adriatic_cdc;
 GRANT SELECT ON TABLE app.usage_events TO adriatic_search;
 GRANT SELECT,INSERT ON TABLE app.usage_events TO adriatic_api;
 
+CREATE TABLE app.user_addresses (
+    tenant_id uuid NOT NULL,
+    address_hash bytea NOT NULL,
+    user_id uuid NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT user_addresses_address_hash_check CHECK ((length(address_hash) = 16))
+);
+
+ALTER TABLE ONLY app.user_addresses FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.user_addresses
+    ADD CONSTRAINT user_addresses_pkey PRIMARY KEY (tenant_id, address_hash, user_id);
+
+ALTER TABLE ONLY app.user_addresses
+    ADD CONSTRAINT user_addresses_tenant_id_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES app.users(tenant_id, user_id);
+
+CREATE POLICY cdc ON app.user_addresses FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.user_addresses TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.user_addresses TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE app.user_addresses ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,DELETE ON TABLE app.user_addresses TO adriatic_flows;
+GRANT SELECT ON TABLE app.user_addresses TO adriatic_cdc;
+GRANT SELECT ON TABLE app.user_addresses TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.user_addresses TO adriatic_api;
+
 CREATE TABLE app.users (
     tenant_id uuid NOT NULL,
     user_id uuid NOT NULL,
@@ -2250,6 +2341,8 @@ ALTER TABLE ONLY app.users
 
 ALTER TABLE ONLY app.users
     ADD CONSTRAINT users_tenant_id_subject_key UNIQUE (tenant_id, subject);
+
+CREATE INDEX users_by_age ON app.users USING btree (tenant_id, created_at);
 
 ALTER TABLE ONLY app.users
     ADD CONSTRAINT users_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);

@@ -63,6 +63,13 @@ NOTHING_INVALID = "Invalid component: positive test case"
 """What the tool says of a request that was to be one that does not fit, and in which it then changed nothing."""
 
 
+_FLAG = """
+  insert into app.abuse_flags (tenant_id, kind, subject, day, flag_id, measured, threshold)
+  select tenant_id, 'rapid-calls', %s, now()::date, %s, 2, 1
+  from app.tenants
+"""
+
+
 @dataclass
 class Account:
     """What was asked, and what was wrong."""
@@ -180,6 +187,13 @@ class Furniture:
         expires_at = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
         return {"budget_id": self.budget(), "amount_micro_usd": 1, "reason": "x", "expires_at": expires_at}
 
+    def flag(self) -> str:
+        """One of a look at the ledger, for which a test has too little use."""
+        made = str(new_id())
+        with psycopg.connect(self._dsn) as connection:
+            connection.execute(_FLAG, [made, made])
+        return made
+
     def attempt(self) -> str:
         told = self._http.post("/v1/chat/stream", json={"question": "Why a log?"})
         return str(json.loads(next(SseDecoder().feed(told.content)).data)["attempt_id"])
@@ -244,6 +258,7 @@ def name_things(operation: str, furniture: Furniture) -> dict[str, Callable[[], 
         "document_id": lambda: furniture.once("document", furniture.document),
         "budget_id": furniture.budget,
         "override_id": furniture.override,
+        "flag_id": furniture.flag,
         "request_id": furniture.attempt,
         "answer_id": lambda: furniture.answer()[0],
         "session_id": lambda: furniture.answer()[1],

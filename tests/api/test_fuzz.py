@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -128,6 +128,7 @@ async def furnished(tenant: Caller) -> dict[str, str]:
         "session_id": start["session_id"],
         "request_id": start["attempt_id"],
         "override_id": override.json()["override_id"],
+        "flag_id": str(uuid4()),
         "adr_id": adr["adr_id"],
         "import_id": started.json()["import_id"],
         "job_id": job.json()["job_id"],

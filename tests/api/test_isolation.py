@@ -27,7 +27,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 UPLOAD = "multipart/form-data"
 IDS = (
     *("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id"),
-    *("api_key_id", "override_id", "request_id", "draft_id"),
+    *("api_key_id", "override_id", "request_id", "draft_id", "flag_id"),
 )
 
 
@@ -83,6 +83,7 @@ class Household:
             },
         )
         await caller.put("/v1/spend/switch", {"state": "stopped", "level": "key", "subject": word, "reason": word})
+        flag_id = corpus.flag(caller.tenant_id, word)
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
         corpus.views(caller.tenant_id)
         uploaded = await caller.request(
@@ -100,6 +101,7 @@ class Household:
             "session_id": start["session_id"],
             "request_id": start["attempt_id"],
             "override_id": override.json()["override_id"],
+            "flag_id": str(flag_id),
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
             "job_id": job.json()["job_id"],

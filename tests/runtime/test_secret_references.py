@@ -64,17 +64,20 @@ def test_what_is_read_once_is_read_with_the_settings(tmp_path: Path, monkeypatch
     (tmp_path / "password").write_text("pass-1\n")
     monkeypatch.setenv("THE_KEY", "key-1")
     monkeypatch.setenv("ADRIATIC_POSTGRES__API_PASSWORD", f"file:{tmp_path / 'password'}")
-    monkeypatch.setenv("ADRIATIC_EMBEDDER__API_KEY", "env:THE_KEY")
+    monkeypatch.setenv("ADRIATIC_OBJECTS__SECRET_ACCESS_KEY", "env:THE_KEY")
     monkeypatch.setenv("ADRIATIC_KAFKA__CLIENT_SECRETS", '{"sasl.password": "env:THE_KEY"}')
     settings = load()
     assert ":pass-1@" in settings.postgres.dsn("api")
-    assert settings.embedder.api_key.get_secret_value() == "key-1"
+    (tmp_path / "password").write_text("pass-2\n")
+    assert ":pass-2@" in settings.postgres.dsn("api"), "this one is read for each connection"
+    assert settings.objects.secret_access_key.get_secret_value() == "key-1"
     assert settings.kafka.client_config()["sasl.password"] == "key-1"
 
 
 def test_keys_of_models_are_left_to_the_process_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADRIATIC_LLM__API_KEY", "file:/nowhere/key")
     monkeypatch.setenv("ADRIATIC_LLM__KEYS", '{"a": "env:NOT_SET"}')
+    monkeypatch.setenv("ADRIATIC_EMBEDDER__API_KEY", "env:NOT_SET")
     assert load().llm.api_key.get_secret_value() == "file:/nowhere/key"
 
 
@@ -84,7 +87,8 @@ def test_keys_of_models_are_left_to_the_process_that_asks(monkeypatch: pytest.Mo
         ("LLM__API_KEY", "vault:secret/llm#key", "llm.api_key: vault: needs secrets.vault_url"),
         ("LLM__KEYS", '{"a": "vault:key-1"}', "llm.keys: vault: needs mount"),
         ("POSTGRES__API_PASSWORD", "aws:key-1", "postgres.api_password: aws: is for keys of models"),
-        ("EMBEDDER__API_KEY", "env:NOT_SET", "embedder.api_key: env:NOT_SET is not set"),
+        ("OBJECTS__SECRET_ACCESS_KEY", "env:NOT_SET", "objects.secret_access_key: env:NOT_SET is not set"),
+        ("POSTGRES__CDC_PASSWORD", "file:/nowhere/key", "postgres.cdc_password: file:/nowhere/key cannot be read"),
         ("SECRETS__VAULT_TOKEN", "vault:key-1/a#b", "secrets.vault_token: vault: is for keys of models"),
         ("SECRETS__VAULT_URL", "http://vault:8200", "secrets.vault_login token needs secrets.vault_token"),
     ],

@@ -172,7 +172,7 @@ def _verify(stage: Stage) -> Facts:
     from dataflows.oracle import verify
     from runtime.deadline import Deadline
 
-    embedder = build(stage.settings.embedder)
+    embedder = build(stage.settings.embedder, stage.settings.secrets)
     try:
         report = verify(stage.settings, embedder, Deadline.after(VERIFY_S_MAX), stage.tenant, VECTORS_RECOMPUTED_MAX)
     finally:

@@ -19,6 +19,7 @@ from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
 from connectors.llm.pseudonyms import Pseudonyms
 from connectors.llm.routing.breaker import OF_ACCOUNT, Breaker, Permit, State
+from connectors.llm.routing.hedging import FirstTokenTimes, HedgePolicy
 from connectors.llm.routing.retries import RetryBudget
 from connectors.llm.routing.routes import EndpointKey, RouteIdentity, RouteTable, RouteTarget, count_tokens
 from connectors.llm.routing.slots import EndpointSlots, SlotLease
@@ -44,6 +45,7 @@ class Endpoint:
         state.set(0)
         self.breaker = Breaker(clock, draw, lambda new: state.set(_SHOWN[new]))
         credential.on_change(self.breaker.renew)
+        self.first_tokens = FirstTokenTimes()
         in_flight = metrics.LLM_IN_FLIGHT.labels(self.title)
         depth = metrics.LLM_QUEUE_DEPTH.labels(self.title)
 
@@ -68,6 +70,7 @@ class EndpointCall:
         self._endpoint = endpoint
         self._slot = slot
         self._permit = permit
+        self._asked_s: float | None = None
         self.began = False
         """Whether content came."""
 
@@ -81,17 +84,28 @@ class EndpointCall:
         pseudonyms = self._router.pseudonyms
         if pseudonyms and tenant_id and user_id:
             prompt = msgspec.structs.replace(prompt, user=pseudonyms.name(tenant_id, user_id))
+        self._asked_s = self._router.clock.monotonic()
         return self.provider.stream(prompt)
 
     def hear(self, event: Event) -> None:
         """What the breaker has to know of an event."""
         if isinstance(event, CONTENT) and not self.began:
             self.began = True
+            self._note_time()
             self._permit.note_content()
         elif isinstance(event, Failed):
             metrics.LLM_FAILURES.labels(self._endpoint.title, event.failure.kind).inc()
             self._permit.fail(event.failure)
             self._router.share(self.target.key, event.failure)
+
+    def lose(self) -> None:
+        """Another target answered first. That says nothing against this one, but how long it has had."""
+        if not self.began:
+            self._note_time()
+
+    def _note_time(self) -> None:
+        if self._asked_s is not None:
+            self._endpoint.first_tokens.note(self._router.clock.monotonic() - self._asked_s)
 
     def end(self) -> None:
         """Give the slot back."""
@@ -102,7 +116,15 @@ class EndpointCall:
 class Candidates:
     """Who is left to be asked for one answer. Each target is asked once."""
 
-    def __init__(self, router: LlmRouter, targets: list[RouteTarget], cost_tokens: int, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        router: LlmRouter,
+        targets: list[RouteTarget],
+        cost_tokens: int,
+        deadline: Deadline,
+        hedging: HedgePolicy | None = None,
+    ) -> None:
+        self._hedging = hedging
         self._router = router
         self._left = targets
         self._cost_tokens = cost_tokens
@@ -134,6 +156,30 @@ class Candidates:
             slot.release()  # while it was waited for, the breaker opened
             if forced:
                 skipped.add(target.key)
+
+    def find_hedge_wait(self, call: EndpointCall) -> float | None:
+        """Seconds without content after which somebody else is to be asked beside `call`; None: never, since the model
+        does not say so, nobody is left, or it was done for this answer already."""
+        if self._hedging is None or not self._left:
+            return None
+        return self._hedging.find_wait(self._router.endpoint(call.target).first_tokens)
+
+    def hedge(self) -> EndpointCall | None:
+        """A second call beside one that is slow, of the first target that is well and has a free slot: nobody waits for
+        it. None where there is none, or too many further attempts were made of late. Once for each answer."""
+        self._hedging = None
+        for target in self._left:
+            endpoint = self._router.endpoint(target)
+            if not (endpoint.breaker.ready and endpoint.slots.free):
+                continue
+            if not self._router.budget.spend():
+                return None
+            permit, slot = endpoint.breaker.admit(), endpoint.slots.take_free()
+            assert permit is not None, "it was ready, and nothing was awaited since"
+            assert slot is not None, "it was free, and nothing was awaited since"
+            self._left = [each for each in self._left if each is not target]
+            return EndpointCall(self._router, target, endpoint, slot, permit)
+        return None
 
     def may_go_on(self, failure: Failure, call: EndpointCall) -> bool:
         """Whether another target is to be asked after this failure; then that is counted.
@@ -186,7 +232,7 @@ class LlmRouter:
     ) -> None:
         self.pseudonyms = pseudonyms
         secrets = secrets or SecretStore(SecretSettings(), clock)
-        self._clock = clock
+        self.clock = clock
         self._draw = draw
         self._table = RouteTable(settings)
         quoting = settings.model_copy(
@@ -213,15 +259,15 @@ class LlmRouter:
         prompt."""
         targets = self._table.order(model, prompt, self._draw)
         self.budget.earn()
-        return self._begin(targets, prompt)
+        return self._begin(targets, prompt, self._table.find_hedging(model))
 
     def choose_quoting(self, prompt: Prompt) -> Candidates:
         """Who answers without a model: the passages are quoted."""
         return self._begin([self._quoting], prompt)
 
-    def _begin(self, targets: list[RouteTarget], prompt: Prompt) -> Candidates:
-        deadline = Deadline.after(targets[0].settings.first_token_s, self._clock)
-        return Candidates(self, targets, count_tokens(prompt), deadline)
+    def _begin(self, targets: list[RouteTarget], prompt: Prompt, hedging: HedgePolicy | None = None) -> Candidates:
+        deadline = Deadline.after(targets[0].settings.first_token_s, self.clock)
+        return Candidates(self, targets, count_tokens(prompt), deadline, hedging)
 
     def endpoint(self, target: RouteTarget) -> Endpoint:
         return self._endpoints[target.key]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from connectors.llm import BYTES_PER_TOKEN
 from connectors.llm.prompts import Image, Prompt
+from connectors.llm.routing.hedging import HedgePolicy
 from runtime.errors import InvalidInput, NotFound
 from runtime.setting_models import LlmTargetSettings
 from runtime.settings import LlmSettings
@@ -89,9 +90,12 @@ class RouteTable:
     def __init__(self, settings: LlmSettings) -> None:
         self._targets: dict[str, tuple[RouteTarget, ...]] = {}
         self._fallbacks: dict[str, tuple[str, ...]] = {}
+        self._hedging: dict[str, HedgePolicy] = {}
         for model in settings.models:
             self._targets[model.name] = tuple(_read_target(settings, target) for target in model.targets)
             self._fallbacks[model.name] = model.fallbacks
+            if model.hedge_after_ms is not None:
+                self._hedging[model.name] = HedgePolicy(model.hedge_after_ms / 1_000, model.hedge_quantile)
         if not settings.models:
             title = "/".join(filter(None, (settings.provider, settings.model)))
             self._targets[DEFAULT_MODEL] = (RouteTarget(title, settings),)
@@ -108,6 +112,10 @@ class RouteTable:
         if model not in self._targets:
             raise NotFound(f"there is no model {model}", hint=f"model can be {', '.join(self._targets)}")
         return model
+
+    def find_hedging(self, model: str | None) -> HedgePolicy | None:
+        """When a second target is asked beside the first; None: never. Raises `NotFound` as `find` does."""
+        return self._hedging.get(self.find(model))
 
     def identify(self, model: str | None) -> RouteIdentity:
         """Raises `NotFound` for a model that is not there."""

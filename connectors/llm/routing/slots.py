@@ -104,6 +104,10 @@ class EndpointSlots:
         """Have another number of slots. What is taken stays taken; the next that is given back finds its successors."""
         self._in_flight_max = in_flight_max
 
+    def take_free(self) -> SlotLease | None:
+        """A slot, if one is free at this moment."""
+        return self._grant() if self.free else None
+
     def take_back(self) -> None:
         """A slot is free: the next in turn has it."""
         self._count(in_flight=-1)

@@ -23,11 +23,14 @@ from api.spend.explaining import (
     SpendExplanation,
     SpentSum,
 )
+from api.spend.flags import AbuseFlag, AbuseFlagPage
 from api.spend.overrides import BudgetOverride, OverridePage
 from api.spend.switch import SpendStop, SwitchState
 from api.watermarks import AsOf
 from connectors.llm import Tokens
 from runtime.ids import new_id
+from runtime.settings import Settings
+from tests.api.search.corpus import writing
 
 AT = datetime(2026, 1, 15, 9, tzinfo=UTC)
 END = datetime(2026, 2, 1, tzinfo=UTC)
@@ -35,7 +38,10 @@ ID = new_id()
 OVERRIDE = BudgetOverride(
     *(ID, ID, "key", "web", "day", 20_000_000, "The release is tonight.", ID, AT, END), None, None, in_force=True
 )
+FLAG = AbuseFlag(*(ID, "users-of-one-address", "ab" * 16, AT.date(), 12, 10, AT, AT), [ID], None, None, "")
 ANSWERS: dict[str, Any] = {
+    "/v1/spend/flags": AbuseFlagPage([FLAG], None),
+    f"/v1/spend/flags/{ID}": msgspec.structs.replace(FLAG, users=[], reviewed_by=ID, reviewed_at=AT, note="A school."),
     "/v1/spend/switch": SwitchState(
         "stopped",
         [SpendStop(ID, "org", "", "A loop.", ID, None, AT, None, None, None, "")],
@@ -188,3 +194,32 @@ def test_a_request_is_explained(api: tuple[str, list[tuple[str, str, Any]]]) -> 
 )
 def test_what_is_no_day_is_refused(api: tuple[str, list[tuple[str, str, Any]]], words: tuple[str, ...]) -> None:
     run(api[0], "explain", *words, code=2)
+
+
+def test_flags_are_listed_and_looked_at(api: tuple[str, list[tuple[str, str, Any]]]) -> None:
+    url, asked = api
+    line = f"{ID} 2026-01-15 09:00Z {'ab' * 16}: 12 new users from one address (10 are flagged)"
+    assert run(url, "flags").stdout == f"{line}; 1 of them: {ID}\n"
+    assert run(url, "review", str(ID), "--note", "A school.").stdout == f"{line}; looked at by {ID}: A school.\n"
+    run(url, "flags", "--reviewed", "--limit", "3")
+    assert asked == [
+        ("GET", "/v1/spend/flags?limit=50&reviewed=false", None),
+        ("PUT", f"/v1/spend/flags/{ID}", {"note": "A school."}),
+        ("GET", "/v1/spend/flags?limit=3&reviewed=true", None),
+    ]
+    run(url, "flags", "--all-tenants", "--reviewed", code=2)
+    run(url, "review", str(ID), code=2)
+
+
+@pytest.mark.stack
+def test_an_operator_sees_the_flags_of_all_tenants(fresh_database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.settings.load", lambda: fresh_database)
+    nothing = CliRunner().invoke(spend, ["flags", "--all-tenants"], catch_exceptions=False)
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    with writing(fresh_database) as corpus:
+        for slug in ("one", "two"):
+            corpus.flag(corpus.tenant(slug), "")
+    done = CliRunner().invoke(spend, ["flags", "--all-tenants"], catch_exceptions=False)
+    assert {line.partition(":")[0] for line in done.stdout.splitlines()} == {"one", "two"}
+    as_json = CliRunner().invoke(spend, ["flags", "--all-tenants", "--json"], catch_exceptions=False)
+    assert {each["measured"] for each in json.loads(as_json.stdout)} == {2}

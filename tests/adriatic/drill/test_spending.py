@@ -44,12 +44,14 @@ def test_each_step_finds_what_it_must_and_nothing_is_left(stack: Settings) -> No
     assert [step for step in told["steps"] if not step["passed"]] == [], done.stderr
     assert (done.returncode, told["passed"], len(told["steps"])) == (0, True, 11)
     print("\n".join(f"{step['took_ms']:6} ms  {step['name']}: {step['detail']}" for step in told["steps"]))
+    assert done.stderr == "", "alerts that are made up are not told as true ones"
     assert scratch_databases(stack) == []
 
 
 def test_what_takes_too_long_fails_says_so_and_leaves_nothing(stack: Settings) -> None:
-    done = run(stack, "--within", "0.000001")
+    done = run(stack, "--within", "0.000001", "--verbose")
     assert done.returncode == 1, done.stderr
+    assert "a budget crossed a threshold" in done.stderr
     passed, failed = done.stdout.splitlines()
     assert passed.startswith("ok")
     assert failed.startswith("FAILED")

@@ -41,7 +41,7 @@ from connectors.llm.prompts import (
 )
 from connectors.llm.routing.routes import RouteIdentity, RouteTable
 from connectors.llm.sse import ServerEvent, SseDecoder
-from connectors.postgres.attempts import forget_old
+from connectors.postgres.retention import forget_old
 from runtime.settings import LlmSettings, Settings
 from tests.api.chat.test_kept import Two, listen, text_of, two_processes
 from tests.api.chat.test_routes import chatting, furnished, idle, openai
@@ -49,6 +49,7 @@ from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import StandIn, Step, standing_in
+from tests.connectors.postgres.ages import kept_for
 from tests.databases import ask as query
 from tests.patience import PATIENCE_S, soon
 
@@ -422,9 +423,9 @@ async def test_an_answer_grows_old(world: World, server: StandIn, corpus: Corpus
     with psycopg.connect(world.settings.postgres.dsn("admin")) as admin:
         admin.execute(age.replace("minute", "hour"))
     with psycopg.connect(world.settings.postgres.dsn("flows"), autocommit=True) as flows:
-        forget_old(flows, 30, 7_200)
+        forget_old(flows, kept_for(cache_s=7_200))
         assert len(rows(world)) == 1
-        forget_old(flows, 30, 3_600)
+        forget_old(flows, kept_for(cache_s=3_600))
         assert rows(world) == []
 
 

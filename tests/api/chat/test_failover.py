@@ -94,6 +94,7 @@ async def serving(
     count: int = 2,
     target: dict[str, Any] | None = None,
     requests_per_minute: int = 0,
+    model: dict[str, Any] | None = None,
     **llm: Any,
 ) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
@@ -103,7 +104,7 @@ async def serving(
             | (target or {})
             for name, server in zip("abc", servers, strict=False)
         ]
-        models = {"models": [{"name": "m", "targets": targets}], **llm}
+        models = {"models": [{"name": "m", "targets": targets} | (model or {})], **llm}
         clock = ShiftedClock()
         limits = LimitSettings(user_streams=0, new_user_requests=0, user_requests_per_minute=requests_per_minute)
         changed = settings.model_copy(update={"llm": LlmSettings.model_validate(models), "limits": limits})

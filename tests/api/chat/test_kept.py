@@ -24,7 +24,7 @@ from api.chat import conversations
 from api.chat.conversations import ChatAnswer
 from connectors.llm.prompts import Text
 from connectors.llm.sse import ServerEvent, SseDecoder
-from connectors.postgres.attempts import forget_old
+from connectors.postgres.retention import forget_old
 from runtime.settings import LlmSettings, Settings
 from tests.api.chat.test_connections import furnished
 from tests.api.search.corpus import Corpus
@@ -32,6 +32,7 @@ from tests.api.test_server import Server, serving
 from tests.api.world import Caller, running
 from tests.connectors.llm import stand_in as recorded
 from tests.connectors.llm.stand_in import SILENT_S, StandIn, standing_in
+from tests.connectors.postgres.ages import kept_for
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.stack
@@ -279,8 +280,7 @@ def test_old_answers_are_forgotten(fresh_database: Settings, corpus: Corpus) -> 
         for age in ("29 days", "31 days"):
             admin.execute(row.replace("%s)", "now() - %s::interval)"), [tenant_id, user_id, age])
     with psycopg.connect(fresh_database.postgres.dsn("flows")) as flows:
-        assert forget_old(flows, 30, 60) == 1
-        assert forget_old(flows, 30, 60) == 0
+        assert [forget_old(flows, kept_for(kept_days=30))["answers"] for _ in range(2)] == [1, 0]
 
 
 def turn(question: str, text: str) -> ChatAnswer:

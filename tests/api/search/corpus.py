@@ -150,6 +150,16 @@ class Corpus:
                 [tenant_id, self.embedder.space.name, text_hash, str(vector.tolist())],
             )
 
+    def flag(self, tenant_id: UUID, note: str) -> UUID:
+        """A flag of use that looked like abuse, which somebody has looked at."""
+        flag_id = new_id()
+        self.connection.execute(
+            "insert into app.abuse_flags (tenant_id, kind, subject, day, flag_id, measured, threshold, note) "
+            "values (%s, 'rapid-calls', %s, now()::date, %s, 2, 1, %s)",
+            [tenant_id, str(flag_id), flag_id, note],
+        )
+        return flag_id
+
     def near(
         self,
         tenant_id: UUID,

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from connectors.embedders.openai import PLAIN_WORD, REQUEST_CHARS_MAX, OpenAIEmbedder, batches
-from runtime.errors import DependencyUnavailable, Halted, Unprocessable
-from runtime.settings import EmbedderSettings
+from connectors.secrets import REREAD_S_MIN, RETRY_S
+from connectors.secrets.blocking import BlockingCredential
+from runtime import secret_references
+from runtime.clock import ManualClock
+from runtime.errors import DependencyUnavailable, Halted, OperatingError, Unprocessable
+from runtime.secret_references import SecretReference
+from runtime.settings import EmbedderSettings, SecretSettings
 from tests.connectors.embedders.stand_in import DIMENSION, Reply, StandIn, answer, hashed_words, refusal
 
 
@@ -208,3 +215,122 @@ def test_batches_are_bounded_by_count_and_by_size() -> None:
     assert list(batches([1] * 5, 2)) == [(0, 2), (2, 4), (4, 5)]
     assert list(batches([REQUEST_CHARS_MAX, 1, REQUEST_CHARS_MAX * 2, 1], 64)) == [(0, 1), (1, 2), (2, 3), (3, 4)]
     assert list(batches([REQUEST_CHARS_MAX - 1, 1, 1], 64)) == [(0, 2), (2, 3)]
+
+
+# --- keys that change -------------------------------------------------------------------------------------------------
+
+
+def take_only(good: str) -> Any:
+    """A server that takes one key, and quotes what it was given in its refusal."""
+    refused = json.dumps({"error": {"message": "no", "type": "x"}}).encode()
+
+    def misbehave(server: StandIn) -> Any:
+        return lambda request: None if server.keys[-1] == f"Bearer {good}" else (401, {}, refused)
+
+    return misbehave
+
+
+def test_a_key_that_was_changed_costs_nobody_a_vector(server: StandIn, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("key-one\n")
+    clock = ManualClock()
+    embedder = OpenAIEmbedder(settings(server, api_key=f"file:{file}"), clock, SecretSettings())
+    embedder.embed(["one"])
+    file.write_text("key-two\n")
+    embedder.embed(["one"])
+    assert server.keys == ["Bearer key-one"] * 2, "it is not read for each request"
+    server.misbehave = take_only("key-two")(server)
+    embedder.embed(["one"])
+    assert server.keys[2:] == ["Bearer key-one", "Bearer key-two"]
+    file.write_text("key-three")
+    clock.sleep(SecretSettings().refresh_s)
+    server.misbehave = take_only("key-three")(server)
+    embedder.embed(["one"])
+    assert server.keys[4:] == ["Bearer key-three"], "by then it was read without being asked to"
+    embedder.close()
+
+
+def test_a_key_that_is_not_taken_is_asked_with_once_and_read_again_at_most_so_often(
+    server: StandIn, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("bad")
+    server.misbehave = take_only("good")(server)
+    clock = ManualClock()
+    embedder = OpenAIEmbedder(settings(server, api_key=f"file:{file}"), clock)
+    for _ in range(2):
+        with pytest.raises(DependencyUnavailable, match="does not accept the key") as caught:
+            embedder.embed(["one"])
+        assert "bad" not in str(caught.value)
+        file.write_text("good")  # within the least time between two readings
+    assert len(server.keys) == 2
+    clock.sleep(REREAD_S_MIN)
+    embedder.embed(["one"])
+    embedder.close()
+
+
+def test_while_the_file_is_away_the_last_key_is_used_and_without_one_it_is_an_outage(
+    server: StandIn, tmp_path: Path
+) -> None:
+    file, clock = tmp_path / "key", ManualClock()
+    embedder = OpenAIEmbedder(settings(server, api_key=f"file:{file}"), clock)
+    with pytest.raises(OperatingError, match="cannot be read"):
+        embedder.embed(["one"])
+    file.write_text("key-one")
+    clock.sleep(RETRY_S)
+    embedder.embed(["one"])
+    file.unlink()
+    clock.sleep(SecretSettings().refresh_s)
+    embedder.embed(["one"])
+    assert server.keys == ["Bearer key-one"] * 2
+    embedder.close()
+
+
+def test_many_threads_read_a_key_once(server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "key"
+    file.write_text("key-one")
+    reads: list[SecretReference] = []
+
+    def read(reference: SecretReference) -> str:
+        reads.append(reference)
+        return secret_references.read_local(reference)
+
+    monkeypatch.setattr("connectors.secrets.read_local", read)
+    credential = BlockingCredential(SecretStr(f"file:{file}"), clock=ManualClock())
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: credential.get(), range(50))) == {"key-one"}
+    assert len(reads) == 1
+
+
+# --- where it goes ----------------------------------------------------------------------------------------------------
+
+
+def test_a_redirect_gets_neither_the_key_nor_the_texts(server: StandIn) -> None:
+    elsewhere = StandIn()
+    server.misbehave = lambda request: (307, {"location": f"{elsewhere.url}/embeddings"}, b"")
+    embedder = OpenAIEmbedder(settings(server))
+    with pytest.raises(DependencyUnavailable):
+        embedder.embed(["one"])
+    assert elsewhere.requests == []
+    embedder.close()
+    elsewhere.close()
+
+
+@pytest.mark.parametrize(
+    ("base_url", "allowed", "fits"),
+    [
+        ("https://api.openai.com/v1", (), True),
+        ("https://api.openai.com/v1", ("api.openai.com",), True),
+        ("https://x.openai.azure.com/v1", ("*.openai.azure.com",), True),
+        ("https://api.openai.com.evil.example/v1", ("api.openai.com", "*.openai.com"), False),
+        ("https://openai.com/v1", ("*.openai.com",), False),
+    ],
+)
+def test_an_endpoint_elsewhere_is_refused_at_the_start(base_url: str, allowed: tuple[str, ...], fits: bool) -> None:
+    wanted = {"kind": "openai", "base_url": base_url, "allowed_hosts": allowed}
+    if fits:
+        EmbedderSettings.model_validate(wanted)
+    else:
+        with pytest.raises(ValidationError, match=r"embedder\.allowed_hosts"):
+            EmbedderSettings.model_validate(wanted)
+        EmbedderSettings.model_validate(wanted | {"kind": "minilm"})
