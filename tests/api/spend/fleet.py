@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -55,14 +56,13 @@ class KnownFake(FakeLlm):
             self.by_bill[self.bills.stats.requests] = found[1].decode()
         return super().answer(request)
 
-    def sum_by_asker(self) -> dict[str, int]:
-        """Micro-USD. Every bill is closed by then."""
-        sums: dict[str, int] = {}
+    def costs_by_asker(self) -> dict[str, Counter[int]]:
+        """What each bill comes to, in micro-USD, and how often. Every bill is closed by then."""
+        found: dict[str, Counter[int]] = {}
         for bill in self.all_bills():
             assert bill.outcome != "open"
-            asker = self.by_bill[bill.number]
-            sums[asker] = sums.get(asker, 0) + bill.cost_micro_usd
-        return sums
+            found.setdefault(self.by_bill[bill.number], Counter())[bill.cost_micro_usd] += 1
+        return found
 
     def all_bills(self) -> list[Bill]:
         found: list[Bill] = []

@@ -152,6 +152,24 @@ async def test_a_budget_that_is_passed_by_far_stops_everything_until_it_is_raise
         assert kept["created_by"] == kept["ended_by"] == budget["created_by"]
 
 
+async def test_what_was_answered_before_costs_nothing_and_is_given_when_a_budget_is_used_up(
+    fresh_database: Settings, corpus: Corpus, server: StandIn, tmp_path: Path
+) -> None:
+    async with two_processes(fresh_database, server, tmp_path, cache_s=600) as (one, two):
+        caller = await furnished(one, corpus)
+        there = two.caller(caller.tenant_id)
+        await ask(caller)
+        await ledger(one, caller)
+        await limit(caller, COST)
+        refused = await there.post("/v1/chat/stream", {"question": "Why is a dual write forbidden at all?"})
+        assert (refused.status_code, refused.json()["code"]) == (429, "budget-exceeded")
+        names, data, _ = await ask(there)
+        assert (names[-1], data["usage"]["usage_source"], data["usage"]["cost_micro_usd"]) == ("done", "cache", 0)
+        (budget,) = (await caller.get("/v1/budgets")).json()["budgets"]
+        assert (budget["spent_micro_usd"], budget["reserved_micro_usd"]) == (COST, 0)
+        assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
