@@ -1,4 +1,4 @@
-"""The drill of spending, as an operator runs it, on a real server: two API processes, and nothing is left of it."""
+"""The drills on a real server, with two API processes: each step finds what it must, and nothing is left of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import sys
 import psycopg
 import pytest
 
+from adriatic.drill.gateway import GatewayShow
+from adriatic.drill.scratch import open_scratch
+from adriatic.drill.steps import DrillStep
 from runtime.settings import Settings
 from tests.api.test_server import environment
 from tests.patience import PATIENCE_S
@@ -42,7 +45,7 @@ def test_each_step_finds_what_it_must_and_nothing_is_left(stack: Settings) -> No
     assert done.stdout, done.stderr
     told = json.loads(done.stdout)
     assert [step for step in told["steps"] if not step["passed"]] == [], done.stderr
-    assert (done.returncode, told["passed"], len(told["steps"])) == (0, True, 11)
+    assert (done.returncode, told["passed"], len(told["steps"])) == (0, True, 12)
     print("\n".join(f"{step['took_ms']:6} ms  {step['name']}: {step['detail']}" for step in told["steps"]))
     assert done.stderr == "", "alerts that are made up are not told as true ones"
     assert scratch_databases(stack) == []
@@ -57,4 +60,15 @@ def test_what_takes_too_long_fails_says_so_and_leaves_nothing(stack: Settings) -
     assert failed.startswith("FAILED")
     assert "stop by hand" in failed
     assert "more than 1e-06 s" in failed
+    assert scratch_databases(stack) == []
+
+
+async def test_each_step_of_the_show_finds_what_it_must(stack: Settings) -> None:
+    told: list[DrillStep] = []
+    async with open_scratch(stack) as scratch:
+        steps = await GatewayShow(scratch, PATIENCE_S, told.append).run()
+    print("\n".join(f"{step.took_ms:6} ms  {step.name}: {step.detail}" for step in steps))
+    assert [step for step in steps if not step.passed] == []
+    assert len(steps) == 10
+    assert told == list(steps)
     assert scratch_databases(stack) == []
