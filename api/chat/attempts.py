@@ -41,7 +41,7 @@ class RunningAttempt:
         self._writer = writer
         self._reading: asyncio.Task[Failure | None] | None = None
         self.claim: Callable[[], bool] | None = None
-        """Of two that race, asked with the first content: whether the answer is this one's."""
+        """Asked with the first content of two that race: whether the answer is this one's."""
         self._abandoned = False
         self._drained_bytes = 0
 
