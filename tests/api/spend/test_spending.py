@@ -132,7 +132,8 @@ async def test_an_answer_of_before_is_given_while_spending_is_stopped(
         other = await caller.post("/v1/chat/stream", {"question": "Which dual write?"})
         assert (other.status_code, other.json()["code"]) == (403, "spend-stopped")
         assert len(server.requests) == 1, "nobody was asked"
-        await ledger(one, caller)
+        rows = await ledger(one, caller, 2)
+        assert sorted((row["code"], row["cost_micro_usd"]) for row in rows) == [("", COST), ("spend-stopped", 0)]
 
 
 async def test_a_budget_that_is_passed_by_far_stops_everything_until_it_is_raised(
