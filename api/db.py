@@ -231,7 +231,7 @@ class Database:
         return single(self._settings.dsn(self._role), CONNECT_S_MAX)
 
     async def _read_password(self) -> str:
-        """For each connection: one that was changed needs no new process."""
+        """Asked for each connection: a password that was changed needs no new process."""
         return await asyncio.to_thread(self._settings.password, self._role)
 
 

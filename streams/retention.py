@@ -22,7 +22,7 @@ LOOK_S = 600.0
 BATCHES_MAX = 200
 """Transactions of one look. What is left after it waits for the next one."""
 PAUSE_S = 0.05
-"""Between two of them, so that a shorter time that was set yesterday does not keep the disk busy."""
+"""Pause between two of them, so that a shorter age that was set yesterday does not keep the disk busy."""
 
 
 class RetentionSweep(PeriodicWatch):

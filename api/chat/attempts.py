@@ -42,7 +42,7 @@ class RunningAttempt:
         self._reading: asyncio.Task[Failure | None] | None = None
         self._hangup: hangup.HangUp | None = None
         self.claim: Callable[[], bool] | None = None
-        """Of two that race, asked with the first content: whether the answer is this one's."""
+        """Asked with the first content of two that race: whether the answer is this one's."""
         self._abandoned = False
         self._drained_bytes = 0
 

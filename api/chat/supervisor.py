@@ -6,7 +6,7 @@ same moment the attempt is settled, once. Whoever reads has a cursor, and the an
 
 An answer can have several attempts, one after the other: when a provider fails before its first content, the next one
 is asked; afterwards only for a caller who wants the answer anew. Where its model says so, two can race for the first
-content (`racing`). Each attempt has its own row, settled by itself.
+content (`AnswerRace`). Each attempt has its own row, settled by itself.
 
 No connection to the database is held while an answer is written. An attempt is settled by a task of its own, which
 tries again while the database is away. Read next: `answers`, `attempts`, `writing`, `ledger`.
@@ -92,6 +92,8 @@ class _Run:
         self.shared: SharedQuestion | None = None
         self.admitted = False
         """The question was counted against the limits."""
+        self.spends = True
+        """It asks a provider, or is about to; not while it looks for an answer of before."""
         self._on_failure = on_failure
 
     def may_go_on(self, failure: Failure, after: EndpointCall) -> bool:
@@ -251,7 +253,9 @@ class AnswerSupervisor:
     def _stop_spending(self, order: StopOrder) -> None:
         """End what the order covers: each provider's connection is closed now, whatever its policy is."""
         for task, run in self._running.items():
-            if order.covers(run.attempt) and not run.writer.answer.ended:
+            answer = run.writer.answer
+            # What is given again costs nobody anything; what follows another answer ends as that one does.
+            if (run.spends or answer.cache == "follow") and order.covers(run.attempt) and not answer.ended:
                 run.writer.fail(order.error())
                 for running in filter(None, (run.current, run.second)):
                     running.stop()
@@ -279,8 +283,11 @@ class AnswerSupervisor:
     async def _ask(self, run: _Run) -> None:
         """One after the other, until one answers: put it into the books first, then ask. Nobody, where the answer is
         there already."""
-        if run.shared and await self._sharing.serve(run.shared):
-            return
+        if run.shared:
+            run.spends = False
+            if await self._sharing.serve(run.shared):
+                return
+            run.spends = True
         failure: Failure | None = None
         while True:
             try:

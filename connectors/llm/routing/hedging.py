@@ -15,7 +15,7 @@ from typing import Literal
 SAMPLES_MAX = 100
 """First-token times of an endpoint that are remembered: what it did in the last minutes."""
 SAMPLES_MIN = 20
-"""Before so many are known, a quantile says nothing."""
+"""Least number of times that are known before a quantile says anything."""
 
 HedgeOutcome = Literal["won", "lost", "failed"]
 """What became of a second target: it had content first, the first one had, or it failed without any."""

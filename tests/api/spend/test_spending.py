@@ -118,6 +118,24 @@ async def test_a_stop_through_one_process_ends_the_answers_of_another(
         assert (await ask(there))[0][-1] == "done"
 
 
+async def test_an_answer_of_before_is_given_while_spending_is_stopped(
+    fresh_database: Settings, corpus: Corpus, server: StandIn, tmp_path: Path
+) -> None:
+    async with two_processes(fresh_database, server, tmp_path, cache_s=600) as (one, _):
+        caller = await furnished(one, corpus)
+        await ask(caller)
+        await ledger(one, caller)
+        await soon(lambda: not one.app.state.supervisor._sharing._storing, "the answer that can be given again")
+        assert (await caller.put(SWITCH, STOP)).status_code == 200
+        names, data, text = await ask(caller)
+        assert (names[-1], text, data["usage"]["usage_source"]) == ("done", "Because [1].", "cache")
+        other = await caller.post("/v1/chat/stream", {"question": "Which dual write?"})
+        assert (other.status_code, other.json()["code"]) == (403, "spend-stopped")
+        assert len(server.requests) == 1, "nobody was asked"
+        rows = await ledger(one, caller, 2)
+        assert sorted((row["code"], row["cost_micro_usd"]) for row in rows) == [("", COST), ("spend-stopped", 0)]
+
+
 async def test_a_budget_that_is_passed_by_far_stops_everything_until_it_is_raised(
     fresh_database: Settings, corpus: Corpus, server: StandIn, tmp_path: Path
 ) -> None:
