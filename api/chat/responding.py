@@ -16,7 +16,7 @@ from uuid import UUID
 from litestar import Request, Response
 from litestar.response import Stream
 from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPResponseBodyEvent, Receive, Scope, Send
 
 from api.auth.users import Principal
 from api.chat import caching, encoding, limits
@@ -109,8 +109,8 @@ class _Sending:
         try:
             await self._response.start_response(send)
             async for part in self._response.iterator:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send(_body(part, more=True))
+            await send(_body(b"", more=False))
         finally:
             self._cursor.close()
             listening.cancel()
@@ -119,6 +119,10 @@ class _Sending:
         while (await receive())["type"] != "http.disconnect":
             pass
         self._cursor.close()
+
+
+def _body(part: Any, *, more: bool) -> HTTPResponseBodyEvent:
+    return {"type": "http.response.body", "body": part, "more_body": more}
 
 
 async def collect(

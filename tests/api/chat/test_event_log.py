@@ -12,7 +12,8 @@ from api.chat.schemas import ChatEvent, Citations, ReasoningDelta, TextDelta
 
 def make_event(dice: random.Random) -> ChatEvent:
     if dice.random() < 0.02:
-        return dice.choice([Citations([1], []), ReasoningDelta("so"), TextDelta("")])
+        others: list[ChatEvent] = [Citations([1], []), ReasoningDelta("so"), TextDelta("")]
+        return dice.choice(others)
     length = dice.choice([1, 4, 20, 255, 256, 5_000])
     return TextDelta("".join(dice.choices("a é€𝄞", k=length)))
 
