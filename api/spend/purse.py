@@ -94,7 +94,7 @@ class Purse:
         self._is_bound = is_bound
         if is_bound:
             self.reserved_micro_usd = self.first_micro_usd or 0
-            self._look_again(PIECE_TOKENS)
+            self._look_again(min(PIECE_TOKENS, self._meter.output_tokens_max))
             metrics.BUDGET_LEASES.inc()
 
     def release(self) -> None:
@@ -145,7 +145,7 @@ class Purse:
         if refused:
             raise self.refuse(refused, amount)
         self._piece_tokens = piece_tokens
-        self._look_again(piece_tokens)
+        self._look_again(min(piece_tokens, left))  # it is looked at more often where it writes beyond its bound
 
     async def _reserve(self, amount: int) -> Reservation | None:
         """The refusal; None when it is reserved."""

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from api.spend.budgets import LIMIT_MICRO_USD_MAX
+from api.spend.purse import LOOK_BYTES
 from connectors.llm import BYTES_PER_TOKEN, Tokens, TokenUsage
 from connectors.llm.prices import PER_TOKENS, Price, Rates
 from connectors.llm.remote import TOKENS_MAX
@@ -111,6 +112,26 @@ async def test_a_provider_that_lies_moves_a_budget_within_the_bound_of_the_attem
     )
     assert cost + unseen >= min(PRICE.cost(lie), cost + unseen)
     assert unseen == (lie.total - cost if lie.total else 0)
+
+
+async def test_a_provider_that_writes_beyond_its_bound_is_looked_at_as_it_does(books: Books) -> None:
+    ada = await books.user()
+    await books.budget(ada, "org", 1_000)
+    asking = await Asking(books, ada, output_tokens_max=40).begin()
+    ahead = 0
+
+    async def write_beyond_it() -> None:
+        nonlocal ahead
+        for written in range(10, 2_000, 10):
+            await asking.write(10)
+            ahead = max(ahead, PROMPT_BYTES // BYTES_PER_TOKEN + written - asking.purse.reserved_micro_usd)
+
+    with pytest.raises(BudgetExceeded):
+        await write_beyond_it()
+    assert ahead <= LOOK_BYTES // BYTES_PER_TOKEN + 10
+    cost = await asking.settle("failed")
+    assert 900 <= cost <= 1_000 + LOOK_BYTES // BYTES_PER_TOKEN + 10
+    assert await books.states() == {"org ": (cost, 0)}
 
 
 async def test_a_refusal_after_another_budget_was_asked_leaves_nothing_behind(books: Books) -> None:
