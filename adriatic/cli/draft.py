@@ -234,7 +234,8 @@ def _find(remote: Remote, adr: str, log: str | None) -> UUID:
 
 
 def _run(remote: Remote, request: DraftRequest, acceptance: DraftAcceptance | None, as_json: bool) -> None:
-    from adriatic.cli.chat import ToldAnswer, json_lines, render_answer
+    from adriatic.cli.chat import ToldAnswer
+    from adriatic.cli.chat_view import json_lines, render_answer
     from api.drafts.schemas import TEXTS
 
     with remote.events(f"{PATH}/stream", request) as events:
