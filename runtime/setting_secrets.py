@@ -1,8 +1,9 @@
 """Settings of the places that keep secrets, and what is done with settings that refer to them.
 
 Owns the section `secrets`, and which settings may say where a secret is kept instead of the secret. Keys of the
-providers of models may be anywhere and are read while the process runs (`connectors/secrets`). Everything else that is
-secret is read once, with the settings, from a file or a variable. Refuses to repeat the text of a setting.
+providers of models, and what signs webhooks, may be anywhere and are read while the process runs
+(`connectors/secrets`). Everything else that is secret is read once, with the settings, from a file or a variable.
+Refuses to repeat the text of a setting.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from runtime.setting_kinds import OptionalUrl, Seconds, Section
 
 KUBERNETES_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 """Where a pod finds the token of its service account."""
-ROTATING = frozenset({("llm", "api_key"), ("llm", "keys")})
+ROTATING = frozenset({("llm", "api_key"), ("llm", "keys"), ("alerts", "webhook_secret")})
 """Settings whose secrets are read while the process runs."""
 OF_STORES = frozenset({("secrets", "vault_token"), ("secrets", "vault_secret_id")})
 """What opens a store: read by who asks it, each time, from this machine."""
@@ -106,6 +107,6 @@ def _resolve_value(path: tuple[str, str], value: Any, *, vault: bool) -> Any:
 def _require_local(reference: SecretReference) -> None:
     if reference.scheme not in LOCAL:
         raise ValueError(
-            f"{reference.scheme}: is for keys of models; this is read once, from file:… or env:…, "
+            f"{reference.scheme}: is for keys of models and of webhooks; this is read once, from file:… or env:…, "
             "which an agent of the store can write"
         )
