@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     default=True,
     help="Take an answer that the same question got before, and let others have this one. By default they are shared.",
 )
+@click.option("--tools", is_flag=True, help="Let the model search and read further ADRs while it answers.")
 @click.option("--trace", is_flag=True, help="Then show where the time went, stage by stage.")
 @where_options
 @json_option("Print each event as one line of JSON.")
@@ -40,6 +41,7 @@ def chat(
     sources: int,
     model: str | None,
     cache: bool,
+    tools: bool,
     trace: bool,
     where: Where,
     as_json: bool,
@@ -49,13 +51,14 @@ def chat(
     \b
     adriatic chat "why is there no dual write"
     adriatic chat "what did we decide about queues" --json | jq -r 'select(.event == "delta").data.text'
+    adriatic chat "which decisions hang on the one about Kafka" --tools
     adriatic chat "why is there no dual write" --trace
 
     --trace writes to the error output; with --json it is one more line, the event `trace`.
     """
     from api.chat.schemas import ChatRequest
 
-    request = ChatRequest(" ".join(question), session, sources, model, cache=cache)
+    request = ChatRequest(" ".join(question), session, sources, model, tools=tools, cache=cache)
     with where.connect(PATIENCE_S_MAX) as remote:
         with remote.events("/v1/chat/stream", request) as received:
             told = ToldAnswer(received)
@@ -112,6 +115,9 @@ def render_answer(events: Iterable[ServerEvent]) -> Iterator[str]:
             sources = data["sources"]
         elif event.name == "delta":
             yield data["text"]
+        elif event.name == "tool" and data["state"] != "done":
+            failed = f": {data['error']}" if data["state"] == "failed" else ""
+            click.echo(f"{data['name']} {data['arguments']}{failed}", err=True)
         elif event.name == "citations":
             yield from _footnotes(sources, data["cited"], data["unsupported"])
         elif event.name == "error":

@@ -5,7 +5,8 @@ supervisor does: a slot is taken when an answer is begun, and given back when it
 same moment the attempt is settled, once. Whoever reads has a cursor, and the answer is stopped when nobody reads it.
 
 An answer can have several attempts, one after the other: when a provider fails before its first content, the next one
-is asked; afterwards only for a caller who wants the answer anew. Each attempt has its own row, settled by itself.
+is asked; afterwards only for a caller who wants the answer anew. Where a model looks things up, each round is an
+attempt as well (`rounds`). Each attempt has its own row, settled by itself.
 
 No connection to the database is held while an answer is written. An attempt is settled by a task of its own, which
 tries again while the database is away. Read next: `answers`, `attempts`, `writing`, `ledger`.
@@ -29,8 +30,10 @@ from api.chat.keeping import AnswerKeeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
 from api.chat.limits import LimitStanding, UseLimits
 from api.chat.presence import Presence
+from api.chat.rounds import ToolRounds
 from api.chat.schemas import OnDisconnect, OnFailure
 from api.chat.sharing import AnswerSharing, SharedQuestion
+from api.chat.tools import Toolbox
 from api.chat.traces import SAVES, AnswerTraces
 from api.chat.writing import AnswerWriter
 from api.db import Database
@@ -74,7 +77,7 @@ class _Run:
     """One answer being written. `attempt` names the first of its attempts."""
 
     def __init__(
-        self, writer: AnswerWriter, candidates: Candidates, prompt: Prompt, attempt: Attempt, on_failure: OnFailure
+        self, writer: AnswerWriter, candidates: Candidates, prompt: Prompt, attempt: Attempt, wishes: Wishes
     ) -> None:
         self.writer = writer
         self.candidates = candidates
@@ -86,7 +89,15 @@ class _Run:
         self.shared: SharedQuestion | None = None
         self.admitted = False
         """The question was counted against the limits."""
-        self._on_failure = on_failure
+        self.asked = False
+        """Its first attempt was begun."""
+        self.model = wishes.model
+        self._on_failure = wishes.on_failure
+
+    def write_prompt(self, call: EndpointCall) -> Prompt:
+        """What is asked now: the question, and what tools have found since."""
+        rounds = self.writer.rounds
+        return rounds.extend(self.prompt, call.target.key) if rounds else self.prompt
 
     def may_go_on(self, failure: Failure, after: EndpointCall) -> bool:
         """Whether the next one is to be asked: freely before the first content, then for who wants it anew."""
@@ -139,8 +150,9 @@ class AnswerSupervisor:
                 "what answers cost cannot be recorded now: the database does not take it", hint="ask again later"
             )
 
-    def start(self, attempt: Attempt, question: Question, wishes: Wishes) -> Answer:
-        """Takes a slot and begins to ask. Raises as `admit` does, and `InvalidInput` when the model does not take such
+    def start(self, attempt: Attempt, question: Question, wishes: Wishes, toolbox: Toolbox | None = None) -> Answer:
+        """Takes a slot and begins to ask. `toolbox` runs the tools that the prompt offers; without it they are the
+        caller's. Raises as `admit` does, and `InvalidInput` when the model does not take such
         a question; then nothing has begun."""
         self.admit(attempt.tenant_id, wishes.model)
         prompt, router = question.prompt, self._router
@@ -148,8 +160,9 @@ class AnswerSupervisor:
         quotes = question.has_nothing_to_ask
         candidates = router.choose_quoting(prompt) if quotes else router.choose(wishes.model, prompt)
         answer = Answer(new_id())
-        writer = AnswerWriter(answer, attempt, question, self._clock)
-        run = _Run(writer, candidates, prompt, attempt, wishes.on_failure)
+        rounds = ToolRounds(toolbox, question.sources) if toolbox else None
+        writer = AnswerWriter(answer, attempt, question, self._clock, rounds)
+        run = _Run(writer, candidates, prompt, attempt, wishes)
         task = asyncio.create_task(self._write(run), name=f"chat {attempt.attempt_id}")
         self.traces.keep(answer.answer_id, attempt)
         self._of_tenant[attempt.tenant_id] += 1
@@ -264,18 +277,29 @@ class AnswerSupervisor:
                 raise run.writer.read_error(failure) if failure else error from None
             running = self._begin(run, call, failure)
             with stages.measure("validate_quota"):
-                await self._enter(run, running, first=failure is None)
-            failure = await running.read(run.prompt)
+                await self._enter(run, running, first=running.attempt is run.attempt)
+            failure = await running.read(run.write_prompt(call))
             if failure is None:
-                return
+                if not run.writer.waits_for_tools:
+                    return
+                await self._run_tools(run, running)
+                continue
             if not run.may_go_on(failure, call):
                 raise run.writer.read_error(failure)
             run.current = None
             self._end(running, "failed", failure.error().code)
 
+    async def _run_tools(self, run: _Run, running: RunningAttempt) -> None:
+        """The attempt has ended to have tools run: settle it, run them, and choose who goes on, the same one first."""
+        run.current = None
+        self._end(running, "completed", "")
+        await run.writer.run_tools(running.call.target.key)
+        run.candidates = self._router.choose(run.model, run.write_prompt(running.call), running.call.target)
+
     def _begin(self, run: _Run, call: EndpointCall, after: Failure | None) -> RunningAttempt:
-        attempt = msgspec.structs.replace(run.attempt, attempt_id=new_id()) if after else run.attempt
-        provider, prompt = call.provider, run.prompt
+        attempt = msgspec.structs.replace(run.attempt, attempt_id=new_id()) if run.asked else run.attempt
+        run.asked = True
+        provider, prompt = call.provider, run.write_prompt(call)
         counts = provider.name != ExtractiveProvider.name
         meter = Meter(
             *(provider.name, provider.model, self._clock),

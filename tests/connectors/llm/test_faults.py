@@ -121,7 +121,7 @@ REFUSED = {
     "status-529": "overloaded",
 }
 WHOLE = ("whole", "drip", "no-usage", "wrong-usage", "absurd-usage")
-OTHERS = {"think", "tools", "refuse", "endless", "no-end"}
+OTHERS = {"think", "tools", "tools-all", "tools-again", "tools-unknown", "refuse", "endless", "no-end"}
 """Scripts with a test of their own."""
 
 

@@ -65,5 +65,18 @@ def test_it_reads_thoughts_and_calls(parser: Path) -> None:
     assert parts(found, "tool-get_time")[0]["state"] == "input-available"
 
 
+def test_it_reads_tools_that_were_run_for_it(parser: Path) -> None:
+    found = read(parser, "looked-up")
+    assert found["errors"] == []
+    done, failed = parts(found, "tool-read_adr")
+    assert (done["state"], done["input"], done["output"]) == ("output-available", {"number": 7}, {"sources": [2]})
+    assert (failed["state"], failed["errorText"]) == ("output-error", "there is no ADR 8 here")
+    assert done["providerExecuted"], "a client runs it no second time"
+    assert failed["providerExecuted"]
+    assert [each["sourceId"] for each in parts(found, "source-document")] == ["1", "2"], "each is told once"
+    assert [part["text"] for part in parts(found, "text")] == ["I look.", "A fake [2]."]
+    assert len(parts(found, "step-start")) == 2
+
+
 def test_it_says_what_broke(parser: Path) -> None:
     assert read(parser, "broken")["errors"] == ["openai broke off (ask again)"]
