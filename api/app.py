@@ -43,6 +43,8 @@ from api.db import Database
 from api.documents.controller import DocumentController
 from api.drafts.controller import DraftController, SuggestionController
 from api.edge import Edge
+from api.embeddings.controller import EmbeddingController
+from api.embeddings.service import EmbeddingService
 from api.feeds.controller import FeedController
 from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
@@ -90,6 +92,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     ResponseController,
     KeptResponseController,
     MessageController,
+    EmbeddingController,
     AnswerController,
     SessionController,
     SuggestionController,
@@ -198,6 +201,7 @@ def _dependencies() -> Mapping[str, Provide]:
         "issuer",
         "readiness",
         "embedder",
+        "embeddings",
         "supervisor",
         "live",
         "objects",
@@ -224,6 +228,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.tokens = TokenChecker(settings.auth, keys)
     state.users = Users(state.database)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder), state.clock)
+    state.embeddings = EmbeddingService(settings.embedder, embedders.build)
     state.objects = Objects(settings)
     secrets = SecretStore(settings.secrets, state.clock)
     pseudonyms = Pseudonyms.open(settings.home, settings.llm)
@@ -243,6 +248,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         await state.supervisor.close()
         await secrets.close()
         await state.embedder.close()
+        await state.embeddings.close()
         await keys.close()
         if remote:
             await remote.close()

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -39,7 +40,7 @@ from api.chat.writing import AnswerWriter
 from api.db import Database
 from api.spend.purse import Purse
 from api.spend.watch import StopOrder, SwitchWatch
-from connectors.llm import prices
+from connectors.llm import Tokens, TokenUsage, prices
 from connectors.llm.extractive import ExtractiveProvider
 from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
@@ -71,6 +72,16 @@ class Wishes(msgspec.Struct, frozen=True):
     on_failure: OnFailure = "error"
     on_disconnect: OnDisconnect = "stop"
     cache: CachePolicy | None = None
+
+
+class CountedAnswer(Protocol):
+    """What a call that writes no answer came to. `tokens` None: nobody has counted them."""
+
+    @property
+    def tokens(self) -> int | None: ...
+
+
+Counted = TypeVar("Counted", bound=CountedAnswer)
 
 
 class _Run:
@@ -123,6 +134,8 @@ class AnswerSupervisor:
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
         self._settling: dict[asyncio.Task[None], RunningAttempt] = {}
+        self._calls: set[asyncio.Task[None]] = set()
+        """Settle calls that write no answer."""
         self._switch = SwitchWatch(database, self._list_spenders, self._stop_spending)
         self._closing = False
 
@@ -221,11 +234,48 @@ class AnswerSupervisor:
         for settling in self._settling:
             settling.cancel()
         await asyncio.gather(*self._settling, return_exceptions=True)
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=CLOSE_S_MAX)
         await self._sharing.close()
         await self.keeper.close(CLOSE_S_MAX)
         await self._switch.close()
         await self._router.close()
         await self._presence.close()
+
+    # --- calls that write no answer ---------------------------------------------------------------------------------
+
+    async def call(
+        self, attempt: Attempt, provider: str, model: str, prompt_bytes: int, ask: Callable[[], Awaitable[Counted]]
+    ) -> tuple[Counted, Meter, Sequence[LimitStanding]]:
+        """Ask a model for what is no answer, such as vectors, by the same limits and in the same books: entered before
+        it is asked, settled afterwards however it ended. Raises as `ledger.begin` and `ask` do."""
+        if self._closing or len(self._settling) + len(self._calls) >= UNSETTLED_MAX:
+            raise DependencyUnavailable("this process takes no more now", hint="ask again")
+        price = self._prices.find(provider, model, self._clock.now())
+        meter = Meter(provider, model, self._clock, prompt_bytes=prompt_bytes, price=price)
+        purse = Purse(self._database, attempt.tenant_id, attempt.attempt_id, meter, self._clock)
+        begun = ledger.begin(self._database, self._presence.process_id, attempt, meter, purse, self._limits)
+        beginning = asyncio.create_task(begun, name=f"begin {attempt.attempt_id}")
+        outcome: Outcome = "cancelled"
+        code = ""
+        try:
+            standings = await asyncio.shield(beginning)
+            meter.ask()
+            answer = await ask()
+            if answer.tokens is not None:
+                meter.usage(TokenUsage(Tokens(input_uncached=answer.tokens), complete=True))
+            outcome = "completed"
+            return answer, meter, standings
+        except AdriaticError as error:
+            outcome, code = "failed", error.code
+            raise
+        finally:
+            entry = meter.entry(attempt, outcome, code)
+            metrics.CHATS_UNSETTLED.inc()
+            settling = asyncio.create_task(self._record(entry, beginning), name=f"settle {attempt.attempt_id}")
+            settling.add_done_callback(lambda _: purse.release())
+            self._calls.add(settling)
+            settling.add_done_callback(self._calls.discard)
 
     # --- the switch -------------------------------------------------------------------------------------------------
 

@@ -64,7 +64,14 @@ class Embedder(Protocol):
     def close(self) -> None: ...
 
 
-def build(settings: EmbedderSettings) -> Embedder:
+class CountingEmbedder(Embedder, Protocol):
+    """An embedder that says how many tokens it read. See `Embedder`."""
+
+    def embed_counting(self, texts: Sequence[str]) -> tuple[list[Vector], int | None]:
+        """As `embed`, with the tokens of all texts; None where an endpoint does not say."""
+
+
+def build(settings: EmbedderSettings) -> CountingEmbedder:
     """The embedder that the settings ask for, ready to work.
 
     Raises `Misconfigured` for settings that cannot be, `Halted` when the weights are not those that were released.
