@@ -21,8 +21,12 @@ pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="node and np
 
 @pytest.fixture(scope="module")
 def parser(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The parser with its package, which is installed as the lock says."""
-    folder = tmp_path_factory.mktemp("ai-sdk")
+    """The parser with its package."""
+    return install(tmp_path_factory.mktemp("ai-sdk"))
+
+
+def install(folder: Path) -> Path:
+    """The packages as the lock says, in this folder. Gives the parser; its neighbours are beside it."""
     for file in PACKAGE.iterdir():
         shutil.copy(file, folder)
     command = ["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts"]
