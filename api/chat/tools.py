@@ -72,7 +72,7 @@ class ReadArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: Annotated[str, Meta(pattern=text.SLUG)] | None = None
 
 
-class Finding(NamedTuple):
+class ToolFinding(NamedTuple):
     """What a tool found: sources, each with its passage. They are not numbered yet."""
 
     sources: list[Source]
@@ -82,7 +82,7 @@ class Finding(NamedTuple):
 class _OwnTool(NamedTuple):
     offer: Tool
     arguments: type[Any]
-    run: Callable[[Toolbox, Any], Awaitable[Finding]]
+    run: Callable[[Toolbox, Any], Awaitable[ToolFinding]]
 
 
 class Toolbox:
@@ -99,7 +99,7 @@ class Toolbox:
         offered = tuple(tool.offer for tool in _TOOLS.values())
         return msgspec.structs.replace(prompt, system=f"{prompt.system}{RULES}", tools=offered)
 
-    async def run(self, name: str, arguments: str) -> Finding:
+    async def run(self, name: str, arguments: str) -> ToolFinding:
         """Run one tool. Raises what is to be told to the model: `InvalidInput` for a call that cannot be,
         `NotFound`, `Gone`, and `DependencyUnavailable`."""
         outcome = "failed"
@@ -118,14 +118,14 @@ class Toolbox:
             metrics.CHAT_TOOLS.labels(name if name in _TOOLS else "unknown", outcome).inc()
         return found
 
-    async def search_adrs(self, asked: SearchArguments) -> Finding:
+    async def search_adrs(self, asked: SearchArguments) -> ToolFinding:
         """The passages of decision records that fit a query best."""
         found: Grounding = await find_passages(
             self._database, self._embedder, self._tenant_id, asked.query, PASSAGES_FOUND, "adr"
         )
-        return Finding(found.sources, found.passages)
+        return ToolFinding(found.sources, found.passages)
 
-    async def read_adr(self, asked: ReadArguments) -> Finding:
+    async def read_adr(self, asked: ReadArguments) -> ToolFinding:
         """The newest version of one decision record, from its beginning."""
         async with tenant_transaction(self._database, self._tenant_id, read_only=True) as connection:
             rows = await connection.fetch(_FIND, self._tenant_id, asked.number, asked.log, LOGS_NAMED_MAX)
@@ -136,7 +136,7 @@ class Toolbox:
                 raise InvalidInput(f"several logs have an ADR {asked.number}: {logs}", hint="name the log")
             adr = await queries.read(connection, self._tenant_id, rows[0]["adr_id"])
         source = _cite(adr)
-        return Finding([source], (Passage(0, name_source(source), "", adr.body[:RECORD_CHARS_MAX]),))
+        return ToolFinding([source], (Passage(0, name_source(source), "", adr.body[:RECORD_CHARS_MAX]),))
 
 
 _TOOLS: Mapping[str, _OwnTool] = {

@@ -68,7 +68,7 @@ class CountingEmbedder(Embedder, Protocol):
     """An embedder that says how many tokens it read. See `Embedder`."""
 
     def embed_counting(self, texts: Sequence[str]) -> tuple[list[Vector], int | None]:
-        """As `embed`, with the tokens of all texts; None where an endpoint does not say."""
+        """The vectors as `embed` makes them, and the tokens of all texts; None where an endpoint does not say."""
 
 
 def build(settings: EmbedderSettings) -> CountingEmbedder:

@@ -10,7 +10,7 @@ import pytest
 
 from api.chat.rounds import CALLS_MAX, RESULT_BYTES_MAX, SOURCES_FOUND_MAX, ToolRounds
 from api.chat.schemas import Source, ToolRun
-from api.chat.tools import RECORD_CHARS_MAX, Finding, Toolbox
+from api.chat.tools import RECORD_CHARS_MAX, Toolbox, ToolFinding
 from connectors.llm import CallBegun, CallPiece, Delta, Done, Thought
 from connectors.llm.prompts import Passage, Prompt, Reasoning, Text, ToolCall, ToolResult
 from connectors.llm.routing.routes import EndpointKey
@@ -22,10 +22,10 @@ class Shelf(Toolbox):
     def __init__(self, text: str, count: int) -> None:
         self._found = (text, count)
 
-    async def run(self, name: str, arguments: str) -> Finding:
+    async def run(self, name: str, arguments: str) -> ToolFinding:
         text, count = self._found
         sources = [msgspec.structs.replace(SOURCE, version=number, char_end=len(text)) for number in range(count)]
-        return Finding(sources, tuple(Passage(0, "A title", "", text) for _ in range(count)))
+        return ToolFinding(sources, tuple(Passage(0, "A title", "", text) for _ in range(count)))
 
 
 SOURCE = Source(

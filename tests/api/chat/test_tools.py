@@ -14,7 +14,7 @@ import pytest
 
 from api.chat import tools
 from api.chat.rounds import ROUNDS_MAX
-from api.chat.tools import Finding
+from api.chat.tools import ToolFinding
 from connectors.llm.fake.requests import FakeQuestion, ReceivedRequest
 from connectors.llm.fake.scripts import FakePace, Reply
 from connectors.llm.fake.server import FakeLlm, listen
@@ -214,7 +214,7 @@ async def test_a_call_that_cannot_be_is_told_to_the_model(fresh_database: Settin
 async def test_a_tool_that_hangs_is_given_up(
     fresh_database: Settings, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hang(*_: Any) -> Finding:
+    async def hang(*_: Any) -> ToolFinding:
         await asyncio.sleep(3_600)
         raise AssertionError("nobody waits so long")
 
@@ -235,7 +235,7 @@ async def test_who_leaves_while_a_tool_runs_pays_for_the_rounds_so_far(
 ) -> None:
     entered = asyncio.Event()
 
-    async def hang(*_: Any) -> Finding:
+    async def hang(*_: Any) -> ToolFinding:
         entered.set()
         await asyncio.sleep(3_600)
         raise AssertionError("nobody waits so long")
