@@ -11,6 +11,7 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 OFFLINE = {
@@ -49,33 +50,35 @@ class LiteLlmAsker:
         return self._litellm.stream_chunk_builder(chunks, messages=messages)
 
     def look(self, dialect: str, picture: str) -> dict[str, Any]:
-        """Everything that is asked of one provider."""
-        whole, streamed = self.ask(f"{dialect}-whole"), self.read(f"{dialect}-whole")
-        called = self.ask(f"{dialect}-tools", tools=TOOLS)
-        call = called.choices[0].message.tool_calls[0]
-        turns = [
-            *QUESTION,
-            called.choices[0].message.model_dump(),
-            {"role": "tool", "tool_call_id": call.id, "content": "Sunny."},
-        ]
-        thought, thought_streamed = self.ask(f"{dialect}-think"), self.read(f"{dialect}-think")
+        """Everything that is asked of one provider; in the place of an answer, what went wrong."""
+        # A model that LiteLLM does not know gets a form as a tool, where it speaks Anthropic's protocol.
+        former = f"{dialect}-whole" if self._protocol == "openai" else f"{dialect}-tools"
         shown = [
             {"type": "text", "text": "What is it?"},
             {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}},
         ]
-        return {
-            "whole": text_of(whole),
-            "streamed": text_of(streamed),
-            "usage": whole.usage.total_tokens,
-            "tool": call_of(called),
-            "tool_streamed": call_of(self.read(f"{dialect}-tools", tools=TOOLS)),
-            "after_tool": self.ask(f"{dialect}-tools", turns, tools=TOOLS).choices[0].finish_reason,
-            "form": json.loads(text_of(self.ask(f"{dialect}-whole", response_format=FORM))),
-            "form_streamed": json.loads(text_of(self.read(f"{dialect}-whole", response_format=FORM))),
-            "reasoning": thought.choices[0].message.reasoning_content,
-            "reasoning_streamed": thought_streamed.choices[0].message.reasoning_content,
-            "picture": text_of(self.ask(f"{dialect}-whole", [{"role": "user", "content": shown}])),
+        asked: dict[str, Callable[[], Any]] = {
+            "whole": lambda: text_of(self.ask(f"{dialect}-whole")),
+            "streamed": lambda: text_of(self.read(f"{dialect}-whole")),
+            "usage": lambda: self.ask(f"{dialect}-whole").usage.total_tokens,
+            "tool": lambda: call_of(self.ask(f"{dialect}-tools", tools=TOOLS)),
+            "tool_streamed": lambda: call_of(self.read(f"{dialect}-tools", tools=TOOLS)),
+            "after_tool": lambda: self.go_on(dialect),
+            "form": lambda: json.loads(text_of(self.ask(former, response_format=FORM))),
+            "form_streamed": lambda: json.loads(text_of(self.read(former, response_format=FORM))),
+            "reasoning": lambda: self.ask(f"{dialect}-think").choices[0].message.reasoning_content,
+            "reasoning_streamed": lambda: self.read(f"{dialect}-think").choices[0].message.reasoning_content,
+            "picture": lambda: text_of(self.ask(f"{dialect}-whole", [{"role": "user", "content": shown}])),
         }
+        return {name: attempt(ask) for name, ask in asked.items()}
+
+    def go_on(self, dialect: str) -> str:
+        """A call, its result, and how the answer behind it ends."""
+        called = self.ask(f"{dialect}-tools", tools=TOOLS).choices[0].message
+        result = {"role": "tool", "tool_call_id": called.tool_calls[0].id, "content": "Sunny."}
+        turns = [*QUESTION, called.model_dump(), result]
+        finish: str = self.ask(f"{dialect}-tools", turns, tools=TOOLS).choices[0].finish_reason
+        return finish
 
     def fail(self) -> list[str]:
         """What it raises for a model that is none, and for a stranger."""
@@ -86,6 +89,13 @@ class LiteLlmAsker:
             except Exception as error:
                 raised.append(type(error).__name__)
         return raised
+
+
+def attempt(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:500]
 
 
 def text_of(answer: Any) -> str:
@@ -99,7 +109,8 @@ def call_of(answer: Any) -> dict[str, Any]:
 
 
 def main(url: str, token: str, picture: str) -> None:
-    litellm = importlib.import_module("litellm")
+    litellm: Any = importlib.import_module("litellm")
+    litellm.suppress_debug_info = True
     began_s = time.monotonic()
     found: dict[str, Any] = {"errors": {}}
     for protocol in ("openai", "anthropic"):
