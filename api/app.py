@@ -45,6 +45,8 @@ from api.db import Database
 from api.documents.controller import DocumentController
 from api.drafts.controller import DraftController, SuggestionController
 from api.edge import Edge
+from api.embeddings.controller import EmbeddingController
+from api.embeddings.service import EmbeddingService
 from api.feeds.controller import FeedController
 from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
@@ -92,6 +94,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     ResponseController,
     KeptResponseController,
     MessageController,
+    EmbeddingController,
     AnswerController,
     SessionController,
     SuggestionController,
@@ -201,6 +204,7 @@ def _dependencies() -> Mapping[str, Provide]:
         "issuer",
         "readiness",
         "embedder",
+        "embeddings",
         "supervisor",
         "live",
         "objects",
@@ -228,6 +232,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.users = Users(state.database)
     state.addresses = AddressHasher.open(settings)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder, settings.secrets), state.clock)
+    state.embeddings = EmbeddingService(settings.embedder, lambda chosen: embedders.build(chosen, settings.secrets))
     state.objects = Objects(settings)
     secrets = SecretStore(settings.secrets, state.clock)
     pseudonyms = Pseudonyms.open(settings.home, settings.llm)
@@ -247,6 +252,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         await state.supervisor.close()
         await secrets.close()
         await state.embedder.close()
+        await state.embeddings.close()
         await keys.close()
         if remote:
             await remote.close()

@@ -19,9 +19,10 @@ import msgspec
 
 from connectors.http_errors import translate
 from connectors.postgres.spend import AlertMessage
+from connectors.webhook_signing import WebhookSigner
 from runtime.errors import DependencyUnavailable, Misconfigured
 from runtime.logs import get_logger
-from runtime.settings import AlertSettings
+from runtime.settings import AlertSettings, SecretSettings
 
 POST_S_MAX = 10.0
 """One request to a webhook, from the connection to the status."""
@@ -39,11 +40,12 @@ class AlertChannel(Protocol):
         """Raises `DependencyUnavailable` when it is worth trying again, and `Misconfigured` when it is not."""
 
 
-def channels_of(settings: AlertSettings) -> Mapping[str, AlertChannel]:
-    """The channels that the settings name; the log always."""
+def channels_of(settings: AlertSettings, secrets: SecretSettings) -> Mapping[str, AlertChannel]:
+    """The channels that the settings name; the log always. `secrets` says where a secret of a channel is read."""
     channels: dict[str, AlertChannel] = {"log": LogChannel()}
     if webhook := settings.webhook_url.get_secret_value():
-        channels["webhook"] = WebhookChannel(webhook, "alerts.webhook_url", describe)
+        signer = WebhookSigner(settings.webhook_secret, secrets) if settings.webhook_secret.get_secret_value() else None
+        channels["webhook"] = WebhookChannel(webhook, "alerts.webhook_url", describe, signer)
     if slack := settings.slack_url.get_secret_value():
         channels["slack"] = WebhookChannel(slack, "alerts.slack_url", lambda message: {"text": say(message)})
     if settings.smtp_host:
@@ -94,12 +96,14 @@ class LogChannel:
 
 
 class WebhookChannel:
-    """Posts JSON to one address, which may hold a secret and is in no message. `setting` names where it stands."""
+    """Posts JSON to one address, which may hold a secret and is in no message. `setting` names where it stands; without
+    a `signer` nothing is signed."""
 
-    def __init__(self, url: str, setting: str, render: Any) -> None:
+    def __init__(self, url: str, setting: str, render: Any, signer: WebhookSigner | None = None) -> None:
         self._url = url
         self._setting = setting
         self._render = render
+        self._signer = signer
 
     def send(self, message: AlertMessage) -> None:
         status = asyncio.run(self._post(message))
@@ -113,6 +117,8 @@ class WebhookChannel:
     async def _post(self, message: AlertMessage) -> int:
         headers = {"content-type": "application/json", "idempotency-key": str(message.alert_id)}
         body = msgspec.json.encode(self._render(message))
+        if self._signer:
+            headers |= await self._signer.sign(str(message.alert_id), body)
         who = f"the address in {self._setting}"
         try:
             # The client's own time-outs are for each wait: who sends a byte now and then would hold it for days.

@@ -224,6 +224,9 @@ BUDGET_LEASES = Gauge(
 CHAT_CITATIONS = Counter(
     "adriatic_chat_citations_total", "Citations in answers: verified, or unsupported and dropped.", ["verdict"]
 )
+CHAT_TOOLS = Counter(
+    "adriatic_chat_tools_total", "Tools of ours that models had run: done or failed.", ["tool", "outcome"]
+)
 AI_FIRST_TOKEN_MS = Histogram(
     "ai_first_token_duration_ms",
     "From asking the provider to its first text.",

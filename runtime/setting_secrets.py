@@ -1,9 +1,9 @@
 """Settings of the places that keep secrets, and what is done with settings that refer to them.
 
 Owns the section `secrets`, and which settings may say where a secret is kept instead of the secret. Keys of the
-providers of models and of vectors may be anywhere and are read while the process runs (`connectors/secrets`). Passwords
-of the database are read from a file or a variable for each connection. Everything else that is secret is read once,
-with the settings, from the same. Refuses to repeat the text of a setting.
+providers of models and of vectors, and what signs webhooks, may be anywhere and are read while the process runs
+(`connectors/secrets`). Passwords of the database are read from a file or a variable for each connection. Everything
+else that is secret is read once, with the settings, from the same. Refuses to repeat the text of a setting.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from runtime.setting_kinds import OptionalUrl, Seconds, Section
 
 KUBERNETES_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 """Where a pod finds the token of its service account."""
-ROTATING = frozenset({("llm", "api_key"), ("llm", "keys"), ("embedder", "api_key")})
+ROTATING = frozenset(
+    {("llm", "api_key"), ("llm", "keys"), ("embedder", "api_key"), ("embedder", "keys"), ("alerts", "webhook_secret")}
+)
 """Settings whose secrets are read while the process runs, wherever they are kept."""
 AT_USE = frozenset(("postgres", f"{role}_password") for role in ("admin", "owner", "api", "flows", "cdc"))
 """Settings whose secrets are read from this machine for each connection that is made with them."""
@@ -112,6 +114,6 @@ def _resolve_value(path: tuple[str, str], value: Any, *, vault: bool) -> Any:
 def _require_local(reference: SecretReference) -> None:
     if reference.scheme not in LOCAL:
         raise ValueError(
-            f"{reference.scheme}: is for keys of models and of vectors; this is read from file:… or env:…, which "
-            "an agent of the store can write"
+            f"{reference.scheme}: is for keys of models, vectors and webhooks; this is read from file:… or env:…, "
+            "which an agent of the store can write"
         )

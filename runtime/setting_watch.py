@@ -23,6 +23,11 @@ class AlertSettings(Section):
     a host that is not named here."""
 
     webhook_url: SecretUrl = Field(SecretStr(""), description="Each alert is posted there as JSON.")
+    webhook_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Signs what is posted to `webhook_url`: `whsec_…`, or where it is kept, as `llm.api_key`. Several, "
+        "with spaces between, each sign. Empty signs nothing.",
+    )
     slack_url: SecretUrl = Field(SecretStr(""), description='The same in the form of Slack: `{"text": …}`.')
     smtp_host: str = Field("", description="Mail server; empty sends no e-mail.")
     smtp_port: Port = Field(587, description="Port of the mail server; 465 where it begins with TLS.")

@@ -15,7 +15,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -29,6 +29,7 @@ from pydantic_settings import (
 
 from runtime.errors import Misconfigured
 from runtime.secret_references import parse, read_local
+from runtime.setting_embedders import EmbedderSettings as EmbedderSettings  # likewise
 from runtime.setting_kinds import (
     PORT_MAX,
     WAIT_S_MAX,
@@ -38,7 +39,6 @@ from runtime.setting_kinds import (
     Seconds,
     Section,
     Url,
-    is_allowed_host,
 )
 from runtime.setting_models import LlmSettings as LlmSettings  # a section like those below, in its own module
 from runtime.setting_secrets import SecretSettings as SecretSettings  # likewise
@@ -61,8 +61,6 @@ WORKERS_MAX = 64
 """Processes of one API: on a larger machine the database is what ends first."""
 LEEWAY_S_MAX = 600
 """Clocks that are ten minutes apart are to be set right, not forgiven, in seconds."""
-DIMENSION_MAX = 16_000
-"""The longest vector that pgvector stores."""
 TEXT_BYTES_MAX = 2_031_616
 """Largest `api.adr_bytes_max`, in bytes: a change can hold a text twice, and its topic takes records of 4 MiB."""
 IMPORT_BYTES_MAX = 67_108_864
@@ -75,10 +73,6 @@ CONNECTIONS_MAX = 262_143
 """Upper end of Postgres's own max_connections."""
 REPLICATION_MAX = 32_767
 """Kafka's protocol has 15 bits for it."""
-TEXTS_MAX = 2_048
-"""Texts that the endpoints take in one request, at most."""
-THREADS_MAX = 1_024
-"""More than any machine has cores that one model could use."""
 
 
 class PostgresSettings(Section):
@@ -235,40 +229,6 @@ class AuthSettings(Section):
         "member", description="Role of a token without the claim. With it, and no value that is known, it is a member."
     )
     leeway_s: int = Field(30, ge=0, le=LEEWAY_S_MAX, description="Clock difference that is forgiven, in seconds.")
-
-
-class EmbedderSettings(Section):
-    """What turns text into vectors. `minilm` runs in the process; `openai` is any endpoint that speaks its API."""
-
-    kind: Literal["minilm", "openai"] = Field(
-        "minilm", description="`minilm` is the model that comes along; `openai` asks an endpoint."
-    )
-    model: Name = Field("all-MiniLM-L6-v2-int8", description="Name of the model; part of the embedding space.")
-    dimension: int = Field(384, ge=1, le=DIMENSION_MAX, description="Length of a vector; part of the embedding space.")
-    base_url: Url = Field("https://api.openai.com/v1", description="Base of the endpoint's API, for `openai`.")
-    api_key: SecretStr = Field(
-        SecretStr(""), description="Key of the endpoint, for `openai`, or where it is kept, as `llm.api_key`."
-    )
-    allowed_hosts: tuple[str, ...] = Field(
-        (),
-        description="Hosts that may be asked, as `llm.allowed_hosts`; an endpoint elsewhere is refused at the start. "
-        "Empty: that of `base_url`. As a variable: JSON.",
-    )
-    batch_max: int = Field(64, ge=1, le=TEXTS_MAX, description="Texts in one request to an endpoint.")
-    timeout_s: Seconds = Field(30.0, description="One request to an endpoint, in seconds.")
-    send_dimension: bool = Field(
-        False, description="Ask the endpoint for `dimension`, which models of variable length need and others refuse."
-    )
-    threads: int = Field(
-        0, ge=0, le=THREADS_MAX, description="Threads of the in-process model; 0 takes the number of cores."
-    )
-
-    @model_validator(mode="after")
-    def _complete(self) -> EmbedderSettings:
-        host = urlsplit(self.base_url).hostname or ""
-        if self.kind == "openai" and not is_allowed_host(host, self.allowed_hosts):
-            raise ValueError(f"{host} is none of embedder.allowed_hosts: add it, or ask somebody else")
-        return self
 
 
 class LimitSettings(Section):

@@ -39,7 +39,7 @@ class AlertCourier(PeriodicWatch):
 
     def __init__(self, settings: Settings, life: Lifecycle) -> None:
         super().__init__(settings, life, "alerts", LOOK_S)
-        self._channels = channels_of(settings.alerts)
+        self._channels = channels_of(settings.alerts, settings.secrets)
 
     def look(self, store: TransactionalSink) -> None:
         try:

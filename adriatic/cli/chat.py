@@ -49,6 +49,7 @@ class ChatOptions:
     sources: int
     model: str | None
     cache: bool
+    tools: bool
     keep: bool
     trace: bool
     as_json: bool
@@ -57,7 +58,12 @@ class ChatOptions:
         from api.chat.schemas import ChatRequest
 
         leave: OnDisconnect = "keep" if self.keep else "stop"
-        return ChatRequest(question, session, self.sources, self.model, on_disconnect=leave, cache=self.cache)
+        return ChatRequest(
+            *(question, session, self.sources, self.model),
+            tools=self.tools,
+            on_disconnect=leave,
+            cache=self.cache,
+        )
 
 
 @click.command("chat")
@@ -76,6 +82,7 @@ class ChatOptions:
     default=True,
     help="Take an answer that the same question got before, and let others have this one. By default they are shared.",
 )
+@click.option("--tools", is_flag=True, help="Let the model search and read further ADRs while it answers.")
 @click.option("--trace", is_flag=True, help="Then show where the time went, stage by stage.")
 @where_options
 @json_option("Print each event as one line of JSON.")
@@ -94,6 +101,7 @@ def chat(
     adriatic chat "tell me all" --keep             Ctrl-C leaves; it is written on
     adriatic chat --resume last                    read it, also while it is being written
     adriatic chat "what did we decide about queues" --json | jq -r 'select(.event == "delta").data.text'
+    adriatic chat "which decisions hang on the one about Kafka" --tools
     adriatic chat "why is there no dual write" --trace
 
     The answer is on the output; its tokens, its cost and its conversation are on the error output, so that a pipe has

@@ -52,6 +52,9 @@ def render_answer(events: Iterable[ServerEvent]) -> Iterator[str]:
         elif event.name == "reset" and said:
             yield "\n"
             click.echo("the provider broke off; the answer begins anew", err=True)
+        elif event.name == "tool" and data["state"] != "done":
+            failed = f": {data['error']}" if data["state"] == "failed" else ""
+            click.echo(f"{data['name']} {data['arguments']}{failed}", err=True)
         elif event.name == "citations":
             yield from _footnotes(sources, data["cited"], data["unsupported"])
         elif event.name == "error":

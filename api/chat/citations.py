@@ -8,7 +8,7 @@ back until it is whole or turns out to be something else.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 MARKER_CHARS_MAX = 48
 """Longest marker: a dozen numbers with commas. What is longer is text."""
@@ -50,6 +50,10 @@ class CitationCheck:
         self._held = ""
         self.cited: list[int] = []
         self.unsupported: list[int] = []
+
+    def allow(self, numbers: Iterable[int]) -> None:
+        """More sources are there."""
+        self._valid |= frozenset(numbers)
 
     def feed(self, text: str) -> str:
         """What may be shown now."""

@@ -21,6 +21,7 @@ from api.chat.grounding import Question, ground
 from api.chat.responding import admit, make_attempt, stream
 from api.chat.schemas import NAMES, ChatRequest
 from api.chat.supervisor import AnswerSupervisor, Wishes
+from api.chat.tools import Toolbox
 from api.chat.traces import WHOLE
 from api.routes import By, Db, body, post
 from api.search.embedding import QueryEmbedder
@@ -36,9 +37,10 @@ data: {"text":"Everything enters Kafka through the log [1]."}
 """
 _DESCRIPTION = """Server-sent events: `start` (session, answer, attempt, provider, freshness), `sources` (numbered \
 passages), `delta` (text), `reasoning`, `call` and `call_delta` (what the model thinks, and which tools it wants \
-called), `reset` (what came so far is void: another attempt begins anew, for who asked for it), `citations` (checked \
-against the sources), `usage`, and at last `done` or `error` (problem details). With \
-`protocol=ai-sdk`: the chunks of a UI message stream, without names."""
+called), `tool` (with `tools`: what is looked up for the model; `sources` comes again when it found more), `reset` \
+(what came so far is void: another attempt begins anew, for who asked for it), `citations` (checked against the \
+sources), `usage`, and at last `done` or `error` (problem details). With `protocol=ai-sdk`: the chunks of a UI message \
+stream, without names."""
 
 
 class ChatController(Controller):
@@ -89,12 +91,15 @@ class ChatController(Controller):
         with stages.measure("db_fetch_context"):
             before = await conversations.remember(database, principal, data.session_id)
             grounding = await ground(database, embedder, principal.tenant_id, data, before)
-        question = Question(grounding.prompt(settings.llm.output_tokens_max), grounding, data.question)
+        prompt = grounding.prompt(settings.llm.output_tokens_max)
+        toolbox = Toolbox(database, embedder, principal.tenant_id) if data.tools else None
+        question = Question(toolbox.offer(prompt) if toolbox else prompt, grounding, data.question)
         # A client of the AI SDK cannot be told that what came so far is void.
         on_failure = data.on_failure if protocol == "adriatic" else "error"
-        cache = caching.read_policy(cache_control) if data.cache else None
+        # What was looked up is part of the answer, and no part of the prompt that it would be found by.
+        cache = caching.read_policy(cache_control) if data.cache and not toolbox else None
         wishes = Wishes(data.model, on_failure, data.on_disconnect, cache)
-        answer = supervisor.start(make_attempt(request, principal, data.session_id), question, wishes)
+        answer = supervisor.start(make_attempt(request, principal, data.session_id), question, wishes, toolbox)
         if protocol == "ai-sdk":
             return await stream(request, answer, UiMessageEncoder(answer.answer_id).encode, ai_sdk.HEADERS)
         return await stream(request, answer)

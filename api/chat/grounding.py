@@ -23,6 +23,7 @@ from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import Degraded, Hit, SearchFreshness, SearchRequest
 from connectors.llm.prompts import Passage, Prompt, PromptMessage, Text, ask
 from schemas.arrays import arrays_of
+from schemas.sources import Kind
 
 PASSAGE_CHARS_MAX = 4_000
 """Longest passage that a model reads of one source: a page. Chunks are mostly far shorter."""
@@ -124,8 +125,16 @@ async def ground(
     question = request.question
     if before and len(question.split()) <= FOLLOW_UP_WORDS_MAX:
         question = f"{before[-1].question} {question}"[-QUERY_CHARS_MAX:]
-    words = " ".join(_SYNTAX.sub(" ", question).split())
-    found = await searching.search(database, embedder, tenant_id, SearchRequest(words, limit=request.sources))
+    found = await find_passages(database, embedder, tenant_id, question, request.sources)
+    return msgspec.structs.replace(found, question=request.question, before=before)
+
+
+async def find_passages(
+    database: Database, embedder: QueryEmbedder, tenant_id: UUID, wanted: str, limit: int, kind: Kind | None = None
+) -> Grounding:
+    """The passages that fit a question best, of one kind of source or of all. Raises as `ground` does."""
+    words = " ".join(_SYNTAX.sub(" ", wanted).split())
+    found = await searching.search(database, embedder, tenant_id, SearchRequest(words, limit=limit, kind=kind))
     rows: list[Any] = []
     if found.hits:
         places = [(hit.kind, hit.source_id, hit.chunk.version, hit.chunk.ordinal) for hit in found.hits]
@@ -133,10 +142,10 @@ async def ground(
             rows = await connection.fetch(_PASSAGES, *arrays_of(places, 4))
     sources = [_source(number, found.hits[row["place"] - 1], row) for number, row in enumerate(rows, 1)]
     passages = tuple(
-        Passage(source.number, _name(source), source.heading, row["body"][:PASSAGE_CHARS_MAX])
+        Passage(source.number, name_source(source), source.heading, row["body"][:PASSAGE_CHARS_MAX])
         for source, row in zip(sources, rows, strict=True)
     )
-    return Grounding(request.question, sources, passages, found.as_of, found.degraded, before)
+    return Grounding(wanted, sources, passages, found.as_of, found.degraded)
 
 
 def read_question(conversation: Prompt) -> str:
@@ -172,7 +181,8 @@ def _source(number: int, hit: Hit, row: Any) -> Source:
     )
 
 
-def _name(source: Source) -> str:
+def name_source(source: Source) -> str:
+    """What a model and a person read of a source."""
     return source.title if source.label is None else f"{source.label} {source.title}"
 
 

@@ -63,6 +63,13 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         OnDisconnect,
         Meta(description="When nobody reads the answer any more: `stop` it, or `keep` writing, to be read later."),
     ] = "stop"
+    tools: Annotated[
+        bool,
+        Meta(
+            description="Whether the model may look up more while it answers: search the ADRs, and read one. Such an "
+            "answer is none that others had, and each round of looking up is a call of the model."
+        ),
+    ] = False
     cache: Annotated[
         bool,
         Meta(
@@ -116,7 +123,8 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """The second event: every passage that was found, the best first."""
+    """The second event: every passage that was found, the best first. It comes again, with all of them, when tools
+    have found more."""
 
     sources: list[Source]
 
@@ -160,6 +168,18 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
     arguments: str
 
 
+class ToolRun(msgspec.Struct, frozen=True):
+    """We run a tool that the model asked for: `begun`, then `done` or `failed`. `found` are the numbers of the sources
+    that it gave, `error` what the model was told instead. `arguments` is JSON, as the model wrote it."""
+
+    call_id: str
+    name: str
+    state: Literal["begun", "done", "failed"]
+    arguments: str
+    found: list[int] = []
+    error: str = ""
+
+
 class Citations(msgspec.Struct, frozen=True):
     """`cited` are numbers of sources, in the order of their first use. `unsupported` are numbers that the model made
     up: they were taken out of the text."""
@@ -169,9 +189,9 @@ class Citations(msgspec.Struct, frozen=True):
 
 
 class UsageSpent(msgspec.Struct, frozen=True):
-    """What goes into the ledger. At most `unseen_tokens_max` more were charged than were counted. `cost_micro_usd`
-    null: the price is not known. `usage_source` `cache`: no provider was asked for this caller, nothing was used, and
-    the ledger has no row."""
+    """What goes into the ledger, for all calls of the model where it looked something up. At most `unseen_tokens_max`
+    more were charged than were counted. `cost_micro_usd` null: the price is not known. `usage_source` `cache`: no
+    provider was asked for this caller, nothing was used, and the ledger has no row."""
 
     tokens: Tokens
     usage_source: Literal[UsageSource, "cache"]
@@ -195,6 +215,7 @@ ChatEvent = (
     | ReasoningDelta
     | ToolCallStart
     | ToolCallDelta
+    | ToolRun
     | Citations
     | UsageSpent
     | DoneEvent
@@ -209,6 +230,7 @@ NAMES: dict[type, str] = {
     ReasoningDelta: "reasoning",
     ToolCallStart: "call",
     ToolCallDelta: "call_delta",
+    ToolRun: "tool",
     Reset: "reset",
     Citations: "citations",
     UsageSpent: "usage",

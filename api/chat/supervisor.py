@@ -6,7 +6,8 @@ same moment the attempt is settled, once. Whoever reads has a cursor, and the an
 
 An answer can have several attempts, one after the other: when a provider fails before its first content, the next one
 is asked; afterwards only for a caller who wants the answer anew. Where its model says so, two can race for the first
-content (`AnswerRace`). Each attempt has its own row, settled by itself.
+content (`AnswerRace`); where it looks things up, each round is an attempt as well (`rounds`). Each attempt has its own
+row, settled by itself.
 
 No connection to the database is held while an answer is written. An attempt is settled by a task of its own, which
 tries again while the database is away. Read next: `answers`, `attempts`, `writing`, `ledger`.
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
@@ -24,17 +24,20 @@ import msgspec
 from api.chat import caching, ledger
 from api.chat.answers import Answer
 from api.chat.attempts import RunningAttempt
+from api.chat.books import UNSETTLED_MAX, AttemptBooks
 from api.chat.caching import CachePolicy
-from api.chat.gathering import Gatherer
+from api.chat.calls import ModelCalls
 from api.chat.grounding import Question
 from api.chat.keeping import AnswerKeeper, Kept
 from api.chat.ledger import Attempt, Meter, Outcome
-from api.chat.limits import LimitStanding, UseLimits
+from api.chat.limits import UseLimits
 from api.chat.presence import Presence
 from api.chat.racing import AnswerRace
+from api.chat.rounds import ToolRounds
 from api.chat.schemas import OnDisconnect, OnFailure
 from api.chat.sharing import AnswerSharing, SharedQuestion
 from api.chat.starting import StartPacer
+from api.chat.tools import Toolbox
 from api.chat.traces import SAVES, AnswerTraces
 from api.chat.writing import AnswerWriter
 from api.db import Database
@@ -47,17 +50,11 @@ from connectors.llm.prompts import Prompt
 from connectors.llm.routing.router import Candidates, EndpointCall, LlmRouter
 from runtime import metrics, stages
 from runtime.clock import Clock
-from runtime.deadline import Deadline, backoff_s
-from runtime.errors import AdriaticError, Conflict, DependencyUnavailable, OperatingError, RateLimited, Stopped
+from runtime.errors import AdriaticError, DependencyUnavailable, OperatingError, RateLimited, Stopped
 from runtime.ids import new_id
 from runtime.logs import get_logger
 from runtime.settings import LimitSettings, LlmSettings
 
-UNSETTLED_MAX = 10_000
-"""Attempts that wait for the database, 10 MB. Beyond it nobody may ask: what is spent could not be recorded."""
-SETTLE_S_MAX = 600.0
-"""How long one attempt is tried to be settled. An outage that is longer is an incident; the log then has what the row
-would have, and the row of its beginning is settled by its bound."""
 CLOSE_S_MAX = 10.0
 """How long the end of the process waits for attempts that are not settled yet."""
 
@@ -78,7 +75,7 @@ class _Run:
     """One answer being written. `attempt` names the first of its attempts."""
 
     def __init__(
-        self, writer: AnswerWriter, candidates: Candidates, prompt: Prompt, attempt: Attempt, on_failure: OnFailure
+        self, writer: AnswerWriter, candidates: Candidates, prompt: Prompt, attempt: Attempt, wishes: Wishes
     ) -> None:
         self.writer = writer
         self.candidates = candidates
@@ -94,7 +91,15 @@ class _Run:
         """The question was counted against the limits."""
         self.spends = True
         """It asks a provider, or is about to; not while it looks for an answer of before."""
-        self._on_failure = on_failure
+        self.asked = False
+        """Its first attempt was begun."""
+        self.model = wishes.model
+        self._on_failure = wishes.on_failure
+
+    def write_prompt(self, call: EndpointCall) -> Prompt:
+        """What is asked now: the question, and what tools have found since."""
+        rounds = self.writer.rounds
+        return rounds.extend(self.prompt, call.target.key) if rounds else self.prompt
 
     def may_go_on(self, failure: Failure, after: EndpointCall) -> bool:
         """Whether the next one is to be asked: freely before the first content, then for who wants it anew."""
@@ -114,15 +119,8 @@ class AnswerSupervisor:
         self._router = router
         self._clock = clock
         self._presence = Presence(database)
-        process_id = self._presence.process_id
-        self._begins = Gatherer[ledger.Beginning, Sequence[LimitStanding]](
-            lambda tenant_id, several: ledger.begin_all(database, process_id, tenant_id, several),
-            lambda one: ledger.begin(database, process_id, one),
-        )
-        self._settles = Gatherer[ledger.Entry, None](
-            lambda tenant_id, several: ledger.settle_all(database, tenant_id, several),
-            lambda one: ledger.settle(database, one),
-        )
+        self._books = AttemptBooks(database, self._presence.process_id, clock)
+        self.calls = ModelCalls(database, self._books, self._prices, self._limits, clock)
         self._sharing = AnswerSharing(database, settings.cache_s, stores=settings.kept_days > 0)
         self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self.traces = AnswerTraces()
@@ -157,8 +155,9 @@ class AnswerSupervisor:
                 "what answers cost cannot be recorded now: the database does not take it", hint="ask again later"
             )
 
-    def start(self, attempt: Attempt, question: Question, wishes: Wishes) -> Answer:
-        """Takes a slot and begins to ask. Raises as `admit` does, and `InvalidInput` when the model does not take such
+    def start(self, attempt: Attempt, question: Question, wishes: Wishes, toolbox: Toolbox | None = None) -> Answer:
+        """Takes a slot and begins to ask. `toolbox` runs the tools that the prompt offers; without it they are the
+        caller's. Raises as `admit` does, and `InvalidInput` when the model does not take such
         a question; then nothing has begun."""
         self.admit(attempt.tenant_id, wishes.model)
         prompt, router = question.prompt, self._router
@@ -166,8 +165,9 @@ class AnswerSupervisor:
         quotes = question.has_nothing_to_ask
         candidates = router.choose_quoting(prompt) if quotes else router.choose(wishes.model, prompt)
         answer = Answer(new_id())
-        writer = AnswerWriter(answer, attempt, question, self._clock)
-        run = _Run(writer, candidates, prompt, attempt, wishes.on_failure)
+        rounds = ToolRounds(toolbox, question.sources) if toolbox else None
+        writer = AnswerWriter(answer, attempt, question, self._clock, rounds)
+        run = _Run(writer, candidates, prompt, attempt, wishes)
         task = asyncio.create_task(self._write(run), name=f"chat {attempt.attempt_id}")
         self.traces.keep(answer.answer_id, attempt)
         self._of_tenant[attempt.tenant_id] += 1
@@ -235,12 +235,12 @@ class AnswerSupervisor:
         for settling in self._settling:
             settling.cancel()
         await asyncio.gather(*self._settling, return_exceptions=True)
+        await self.calls.close(CLOSE_S_MAX)
         await self._sharing.close()
         await self.keeper.close(CLOSE_S_MAX)
         await self._switch.close()
         await self._router.close()
-        await self._begins.close()
-        await self._settles.close()
+        await self._books.close()
         await self._presence.close()
 
     # --- the switch -------------------------------------------------------------------------------------------------
@@ -298,32 +298,45 @@ class AnswerSupervisor:
                 raise run.writer.read_error(failure) if failure else error from None
             running = self._begin(run, call, failure)
             with stages.measure("validate_quota"):
-                await self._enter(run, running, first=failure is None)
+                await self._enter(run, running, first=running.attempt is run.attempt)
             failure = await self._read(run, running)
+            # Of two that raced, the one that answered, or failed last.
+            last = run.current or running
             if failure is None:
-                return
-            # Of two that raced, the one that failed last.
-            failed = run.current or running
-            if not run.may_go_on(failure, failed.call):
+                if not run.writer.waits_for_tools:
+                    return
+                await self._run_tools(run, last)
+                continue
+            if not run.may_go_on(failure, last.call):
                 raise run.writer.read_error(failure)
             run.current = None
-            self._end(failed, "failed", failure.error().code)
+            self._end(last, "failed", failure.error().code)
 
     async def _read(self, run: _Run, running: RunningAttempt) -> Failure | None:
         """Read one attempt, or two that race. Afterwards `run.current` is the one that this is about."""
-        wait_s = run.candidates.find_hedge_wait(running.call)
+        prompt = run.write_prompt(running.call)
+        # What tools have found is written down for the target that asked for them.
+        wait_s = None if run.writer.rounds else run.candidates.find_hedge_wait(running.call)
         if wait_s is None:
-            return await running.read(run.prompt)
-        return await AnswerRace(running, run.prompt, wait_s, _Contest(self, run), self._clock).read()
+            return await running.read(prompt)
+        return await AnswerRace(running, prompt, wait_s, _Contest(self, run), self._clock).read()
+
+    async def _run_tools(self, run: _Run, running: RunningAttempt) -> None:
+        """The attempt has ended to have tools run: settle it, run them, and choose who goes on, the same one first."""
+        run.current = None
+        self._end(running, "completed", "")
+        await run.writer.run_tools(running.call.target.key)
+        run.candidates = self._router.choose(run.model, run.write_prompt(running.call), running.call.target)
 
     def _begin(self, run: _Run, call: EndpointCall, after: Failure | None) -> RunningAttempt:
-        attempt = msgspec.structs.replace(run.attempt, attempt_id=new_id()) if after else run.attempt
+        attempt = msgspec.structs.replace(run.attempt, attempt_id=new_id()) if run.asked else run.attempt
+        run.asked = True
         run.current = self._make_attempt(run, call, attempt)
         run.writer.turn_to(attempt, run.current.meter, after)
         return run.current
 
     def _make_attempt(self, run: _Run, call: EndpointCall, attempt: Attempt) -> RunningAttempt:
-        provider, prompt = call.provider, run.prompt
+        provider, prompt = call.provider, run.write_prompt(call)
         counts = provider.name != ExtractiveProvider.name
         meter = Meter(
             *(provider.name, provider.model, self._clock),
@@ -342,8 +355,7 @@ class AnswerSupervisor:
         limits = self._limits if counts else None
         noted = self._note(run) if first else None
         beginning = ledger.Beginning(running.attempt, running.meter, running.purse, limits, noted)
-        began = self._begins.add(running.attempt.tenant_id, beginning)
-        running.beginning = asyncio.create_task(began, name=f"begin {running.attempt.attempt_id}")
+        running.beginning = self._books.begin(beginning)
         if noted and run.kept:
             self.keeper.begin(run.kept, running.beginning)
         standings = await asyncio.shield(running.beginning)
@@ -404,38 +416,14 @@ class AnswerSupervisor:
         settling.add_done_callback(self._settling.pop)
 
     async def _settle(self, running: RunningAttempt, outcome: Outcome, code: str) -> None:
-        metrics.CHATS_UNSETTLED.inc()
         try:
             await running.drain()
         finally:
             running.call.end()
             entry = running.meter.entry(running.attempt, outcome, code)
             with stages.measure(SAVES):
-                await self._record(entry, running.beginning)
+                await self._books.settle(entry, running.beginning)
             running.purse.release()
-
-    async def _record(self, entry: ledger.Entry, beginning: asyncio.Task[Sequence[LimitStanding]] | None) -> None:
-        deadline = Deadline.after(SETTLE_S_MAX, self._clock)
-        recorded = False
-        try:
-            if beginning:  # or its row could come after it was settled
-                await asyncio.gather(beginning, return_exceptions=True)
-            for pause_s in backoff_s():
-                try:
-                    await self._settles.add(entry.attempt.tenant_id, entry)
-                    recorded = True
-                    return
-                except (DependencyUnavailable, Conflict):  # away, or somebody else's transaction came first
-                    if deadline.passed:
-                        return
-                await asyncio.sleep(pause_s)
-        except Exception as error:
-            log.error("unexpected exception", exc_info=error, attempt_id=str(entry.attempt.attempt_id))
-        finally:
-            metrics.CHATS_UNSETTLED.dec()
-            if not recorded:
-                metrics.CHATS_UNRECORDED.inc()
-                log.error("usage is not in the ledger", entry=msgspec.to_builtins(entry))
 
 
 class _Contest:

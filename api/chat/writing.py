@@ -6,7 +6,9 @@ and the ledger's rows (`supervisor`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from api import problems
 from api.chat import schemas
@@ -14,6 +16,7 @@ from api.chat.answers import Answer
 from api.chat.citations import CitationCheck
 from api.chat.grounding import Question
 from api.chat.ledger import Attempt, Meter
+from api.chat.rounds import ToolRounds
 from connectors.llm import (
     CallBegun,
     CallPiece,
@@ -26,6 +29,7 @@ from connectors.llm import (
     Tokens,
 )
 from connectors.llm.failures import Failure, Kind
+from connectors.llm.routing.routes import EndpointKey
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.errors import AdriaticError, CallerError, InvalidInput, RateLimited, TooLarge
@@ -39,12 +43,20 @@ _CALLERS: dict[Kind, tuple[type[CallerError], str]] = {
 
 
 class AnswerWriter:
-    """Writes one answer from the events of its attempts, one after the other."""
+    """Writes one answer from the events of its attempts, one after the other. `rounds` None: tools that the model asks
+    for are the caller's to run, and the answer ends with that."""
 
-    def __init__(self, answer: Answer, attempt: Attempt, question: Question, clock: Clock) -> None:
+    def __init__(
+        self, answer: Answer, attempt: Attempt, question: Question, clock: Clock, rounds: ToolRounds | None = None
+    ) -> None:
         self.answer = answer
         self.attempt = attempt
+        self.rounds = rounds
         self._meter: Meter | None = None
+        self._spent: list[schemas.UsageSpent] = []
+        """What the rounds before this attempt have used."""
+        self._wrote = False
+        """This attempt has shown something."""
         self._question = question
         self._clock = clock
         self._check = self._make_check()
@@ -58,17 +70,29 @@ class AnswerWriter:
 
     def turn_to(self, attempt: Attempt, meter: Meter, after: Failure | None) -> None:
         """Another attempt writes from here on; `after` is what went wrong with the one before. What that one has shown
-        is void, and the readers are told."""
-        if after and self.answer.begun:
+        is void, and the readers are told. Without `after` it goes on where a round of tools has ended."""
+        goes_on = self.rounds is not None and self.rounds.goes_on and not (after and self._wrote)
+        if after and self.answer.begun and not goes_on:
             self.answer.append(schemas.Reset(after.kind, self.attempt.attempt_id))
-        self.attempt, self._meter = attempt, meter
+        if goes_on and not after:
+            self._spent.append(self._measure())
+        self.attempt, self._meter, self._wrote = attempt, meter, False
+        if self.rounds:
+            self.rounds.begin_turn()
+        if goes_on:
+            return
         self._check = self._make_check()
         self._began = False
+        self._spent.clear()
+        if self.rounds:
+            self.rounds.void()
 
     def hear(self, event: Event) -> None:
         """One event of the provider; not `Failed`, since another one may be asked. Raises `TooLarge` when the answer is
         longer than its bound."""
         self.meter.hear(event)
+        if self.rounds:
+            event = self.rounds.hear(event)
         if isinstance(event, Delta):  # the first question, and the shortest way: nearly all events are these
             text = self._check.feed(event.text) if self._check else event.text
             if self._began and text:
@@ -86,7 +110,25 @@ class AnswerWriter:
         elif isinstance(event, CallPiece):
             self._tell(schemas.ToolCallDelta(event.index, event.arguments))
         elif isinstance(event, Done):
-            self._finish(event)
+            if self.waits_for_tools:
+                self._show(self._let_go())
+            else:
+                self._finish(event)
+
+    @property
+    def waits_for_tools(self) -> bool:
+        """Whether the model has ended to have tools of ours run."""
+        return self.rounds is not None and self.rounds.pending
+
+    async def run_tools(self, endpoint: EndpointKey) -> None:
+        """Run what the model of `endpoint` asked for, and show it. The next attempt goes on from there."""
+        assert self.rounds, "no tools were offered"
+        async for event in self.rounds.run(endpoint):
+            if self.answer.ended:  # stopped meanwhile
+                return
+            self.answer.append(event)
+        if self._check:
+            self._check.allow(source.number for source in self.rounds.sources)
 
     def repeat(self, event: schemas.ChatEvent) -> None:
         """One event of another answer to the same prompt. Its ids, its sources and what it used are not repeated: this
@@ -137,6 +179,7 @@ class AnswerWriter:
         return self._check.finish() if self._check else ""
 
     def _show(self, text: str) -> None:
+        self._wrote = True
         if not self._began:
             self._begin()
         if text:
@@ -183,5 +226,30 @@ class AnswerWriter:
     def _usage(self) -> schemas.UsageSpent:
         if self._meter is None:
             return schemas.UsageSpent(Tokens(), "cache", 0, 0, None)
+        return _add_up([*self._spent, self._measure()])
+
+    def _measure(self) -> schemas.UsageSpent:
+        """What the attempt in hand has used."""
         used = self.meter.measure()
         return schemas.UsageSpent(*used, self.meter.charge(used).cost_micro_usd, self.meter.first_token_ms)
+
+
+_SOURCES: Sequence[schemas.UsageSource] = ("provider", "partial", "estimated")
+"""Who counted, the best first: a sum is as good as the worst of its parts."""
+
+
+def _add_up(spent: Sequence[schemas.UsageSpent]) -> schemas.UsageSpent:
+    """The usage of several attempts as one."""
+    first, *others = spent
+    if not others:
+        return first
+    buckets = zip(*(msgspec.structs.astuple(each.tokens) for each in spent), strict=True)
+    costs = [each.cost_micro_usd for each in spent]
+    known = [cost for cost in costs if cost is not None]
+    return schemas.UsageSpent(
+        Tokens(*map(sum, buckets)),
+        max((each.usage_source for each in spent if each.usage_source != "cache"), key=_SOURCES.index),
+        sum(each.unseen_tokens_max for each in spent),
+        sum(known) if len(known) == len(costs) else None,
+        first.first_token_ms,
+    )

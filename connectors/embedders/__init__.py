@@ -64,7 +64,14 @@ class Embedder(Protocol):
     def close(self) -> None: ...
 
 
-def build(settings: EmbedderSettings, secrets: SecretSettings | None = None) -> Embedder:
+class CountingEmbedder(Embedder, Protocol):
+    """An embedder that says how many tokens it read. See `Embedder`."""
+
+    def embed_counting(self, texts: Sequence[str]) -> tuple[list[Vector], int | None]:
+        """The vectors as `embed` makes them, and the tokens of all texts; None where an endpoint does not say."""
+
+
+def build(settings: EmbedderSettings, secrets: SecretSettings | None = None) -> CountingEmbedder:
     """The embedder that the settings ask for, ready to work. `secrets` says how a key is read that is kept elsewhere.
 
     Raises `Misconfigured` for settings that cannot be, `Halted` when the weights are not those that were released.

@@ -72,19 +72,25 @@ class MiniLM:
         return cls(settings.threads)
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
+        vectors, _ = self.embed_counting(texts)
+        return vectors
+
+    def embed_counting(self, texts: Sequence[str]) -> tuple[list[Vector], int | None]:
+        """See `CountingEmbedder`. Word pieces beyond the bound are not read, and not counted."""
         refuse_blank(texts)
-        if len(texts) == 1:  # a query: the hop to another thread would be a good part of its 2 ms
-            return [self._embed_one(texts[0])]
-        return list(self._pool.map(self._embed_one, texts))
+        # A query is one text: the hop to another thread would be a good part of its 2 ms.
+        mapped = map if len(texts) == 1 else self._pool.map
+        made = list(mapped(self._embed_one, texts))
+        return [vector for vector, _ in made], sum(count for _, count in made)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def _embed_one(self, text: str) -> Vector:
+    def _embed_one(self, text: str) -> tuple[Vector, int]:
         ids = np.asarray([self._tokenizer.encode(text).ids], dtype=np.int64)
         feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         vector: Vector = self._session.run(None, feeds)[0][0]
-        return vector
+        return vector, ids.size
 
 
 def verify_sha256(file: Path, expected: str) -> None:

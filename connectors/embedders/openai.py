@@ -37,6 +37,9 @@ CONNECT_TIMEOUT_S: Final = 5.0
 RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
 """64 texts of 3 072 dimensions are 4 MB as JSON; an answer beyond this is not an answer to us."""
 
+TOKENS_MAX: Final = 1_000_000_000
+"""More than any request can have: what says so is no count."""
+
 TEXT_CHARS_MIN: Final = 32
 """An endpoint that calls even this too long is refusing something else."""
 
@@ -58,8 +61,24 @@ class _Row(msgspec.Struct):
     embedding: list[float]
 
 
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+
+
 class _Embeddings(msgspec.Struct):
     data: list[_Row]
+    usage: _Usage | None = None
+
+
+class _Counted:
+    """The tokens of the requests of one call; None as soon as one of them does not say."""
+
+    def __init__(self) -> None:
+        self.tokens: int | None = 0
+
+    def add(self, usage: _Usage | None) -> None:
+        said = usage is not None and 0 < usage.prompt_tokens <= TOKENS_MAX
+        self.tokens = self.tokens + usage.prompt_tokens if usage and said and self.tokens is not None else None
 
 
 class _Refused(Exception):
@@ -95,36 +114,43 @@ class OpenAIEmbedder:
         )
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
+        vectors, _ = self.embed_counting(texts)
+        return vectors
+
+    def embed_counting(self, texts: Sequence[str]) -> tuple[list[Vector], int | None]:
+        """See `CountingEmbedder`."""
         refuse_blank(texts)
         vectors: list[Vector] = []
+        counted = _Counted()
         for start, end in batches([len(text) for text in texts], self._settings.batch_max):
-            vectors += self._embed_batch(texts[start:end], start)
-        return vectors
+            vectors += self._embed_batch(texts[start:end], start, counted)
+        return vectors, counted.tokens
 
     def close(self) -> None:
         self._client.close()
 
-    def _embed_batch(self, texts: Sequence[str], first: int) -> list[Vector]:
+    def _embed_batch(self, texts: Sequence[str], first: int, counted: _Counted) -> list[Vector]:
         """Make at most 2n − 1 requests for n texts, and that only if each is refused. `first` is the index of
         `texts[0]` in the caller's sequence."""
         try:
-            return self._request(texts)
+            return self._request(texts, counted)
         except _Refused as refused:
             if len(texts) == 1:
-                return [self._embed_refused(texts[0], first, refused)]
+                return [self._embed_refused(texts[0], first, refused, counted)]
         middle = len(texts) // 2
-        return self._embed_batch(texts[:middle], first) + self._embed_batch(texts[middle:], first + middle)
+        front = self._embed_batch(texts[:middle], first, counted)
+        return front + self._embed_batch(texts[middle:], first + middle, counted)
 
-    def _embed_refused(self, text: str, index: int, refused: _Refused) -> Vector:
+    def _embed_refused(self, text: str, index: int, refused: _Refused, counted: _Counted) -> Vector:
         """One text that was refused as it is: shorter, if that is why."""
         while refused.too_long and len(text) >= 2 * TEXT_CHARS_MIN:
             text = text[: len(text) // 2]
             try:
-                return self._request([text])[0]
+                return self._request([text], counted)[0]
             except _Refused as again:
                 refused = again
         try:
-            self._request([PLAIN_WORD])
+            self._request([PLAIN_WORD], counted)
         except _Refused as everything:
             raise DependencyUnavailable(
                 f"the embedding endpoint refuses every text: {everything.reason}",
@@ -134,20 +160,20 @@ class OpenAIEmbedder:
             f"the embedding endpoint refuses this text: {refused.reason}", coordinates={"index": index}
         ) from None
 
-    def _request(self, texts: Sequence[str]) -> list[Vector]:
+    def _request(self, texts: Sequence[str], counted: _Counted) -> list[Vector]:
         """A key that is not taken is read again, and when there is another one by then, that is tried, once."""
         key = self._credential.get()
         try:
-            return self._ask(texts, key)
+            return self._ask(texts, key, counted)
         except openai.APIStatusError as error:
             if error.status_code != 401 or not self._credential.renew(key):
                 raise _judge(error) from error
         try:
-            return self._ask(texts, self._credential.get())
+            return self._ask(texts, self._credential.get(), counted)
         except openai.APIStatusError as error:
             raise _judge(error) from error
 
-    def _ask(self, texts: Sequence[str], key: str) -> list[Vector]:
+    def _ask(self, texts: Sequence[str], key: str, counted: _Counted) -> list[Vector]:
         """Raises the SDK's error for a status that is none of success, and else what `embed` does."""
         deadline = Deadline.after(self._settings.timeout_s, self._clock)
         dimensions = self._settings.dimension if self._settings.send_dimension else openai.omit
@@ -165,7 +191,7 @@ class OpenAIEmbedder:
         except Exception as error:
             hint = f"is {self._settings.base_url} reachable from here, and embedder.timeout_s long enough?"
             raise map_break(error, WHO, hint) from error
-        return self._vectors(body, len(texts))
+        return self._vectors(body, len(texts), counted)
 
     def _read(self, parts: Iterator[bytes], deadline: Deadline) -> bytes:
         """The SDK's time-out is for each read, so an endpoint that trickles would never end; the deadline ends it."""
@@ -181,11 +207,13 @@ class OpenAIEmbedder:
                 raise DependencyUnavailable(f"the embedding endpoint sent more than {RESPONSE_BYTES_MAX} bytes")
         return bytes(body)
 
-    def _vectors(self, body: bytes, count: int) -> list[Vector]:
+    def _vectors(self, body: bytes, count: int, counted: _Counted) -> list[Vector]:
         try:
-            rows = msgspec.json.decode(body, type=_Embeddings).data
+            told = msgspec.json.decode(body, type=_Embeddings)
         except msgspec.DecodeError as error:
             raise DependencyUnavailable(f"the embedding endpoint's answer is not understood: {error}") from None
+        rows = told.data
+        counted.add(told.usage)
         if sorted(row.index for row in rows) != list(range(count)):
             raise DependencyUnavailable(f"the embedding endpoint sent {len(rows)} vectors for {count} texts")
         return [self._check(row.embedding) for row in sorted(rows, key=lambda row: row.index)]

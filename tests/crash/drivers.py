@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import httpx
 import msgspec
 
-from api.chat.supervisor import SETTLE_S_MAX
+from api.chat.books import SETTLE_S_MAX
 from connectors.history import Fault, FileChange, SourceKind
 from connectors.llm.sse import SseDecoder
 from runtime.clock import SYSTEM_CLOCK

@@ -43,6 +43,8 @@ class Hook:
         self.script = list(script)
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.received: list[tuple[dict[str, str], bytes]] = []
+        """Headers, by their names in lower case, and the body as it came."""
         self.url = ""
 
 
@@ -52,7 +54,9 @@ def hooked(*script: int, location: str = "") -> Iterator[Hook]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            hook.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            body = self.rfile.read(int(self.headers["content-length"]))
+            hook.received.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            hook.bodies.append(json.loads(body))
             hook.keys.append(self.headers["idempotency-key"])
             self.send_response(hook.script.pop(0) if hook.script else 204)
             if location:

@@ -7,6 +7,7 @@ Owns the chunks, and which part is open. An answer that broke ends with the chun
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from api.chat.schemas import (
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
+    ToolRun,
     UsageSpent,
 )
 from api.problems import Problem
@@ -53,11 +55,23 @@ class UiMessageEncoder:
         self._open = ""
         """`text` or `reasoning`: the kind of the part that goes on."""
         self._calls: dict[int, tuple[ToolCallStart, list[str]]] = {}
+        self._told = 0
+        """Sources that were told."""
+        self._ran = False
+        """A tool was run, and the model has not gone on yet."""
 
     def encode(self, number: int, event: ChatEvent) -> bytes:
         """See `Encode`."""
-        chunks = b"".join(b"data: " + _ENCODER.encode(chunk) + b"\n\n" for chunk in self._encode(event))
+        made = chain(self._step(event), self._encode(event))
+        chunks = b"".join(b"data: " + _ENCODER.encode(chunk) + b"\n\n" for chunk in made)
         return chunks + _DONE if isinstance(event, DoneEvent) else chunks
+
+    def _step(self, event: ChatEvent) -> Iterator[Chunk]:
+        """What the model writes behind a tool that was run is another step of it."""
+        if self._ran and isinstance(event, TextDelta | ReasoningDelta | ToolCallStart):
+            self._ran = False
+            yield {"type": "finish-step"}
+            yield {"type": "start-step"}
 
     def _encode(self, event: ChatEvent) -> Iterator[Chunk]:
         if isinstance(event, TextDelta):
@@ -67,7 +81,8 @@ class UiMessageEncoder:
             yield {"type": "start", "messageId": self._id, "messageMetadata": metadata}
             yield {"type": "start-step"}
         elif isinstance(event, Sources):
-            yield from map(_shape_source, event.sources)
+            yield from map(_shape_source, event.sources[self._told :])
+            self._told = len(event.sources)
         elif isinstance(event, ReasoningDelta):
             yield from self._go_on("reasoning", event.text)
         elif isinstance(event, ToolCallStart):
@@ -78,6 +93,8 @@ class UiMessageEncoder:
             begun, pieces = self._calls[event.index]
             pieces.append(event.arguments)
             yield {"type": "tool-input-delta", "toolCallId": begun.call_id, "inputTextDelta": event.arguments}
+        elif isinstance(event, ToolRun):
+            yield from self._run(event)
         elif isinstance(event, Citations):
             yield from self._leave()
             yield {"type": "data-citations", "data": event}
@@ -102,6 +119,21 @@ class UiMessageEncoder:
         if self._open:
             yield {"type": f"{self._open}-end", "id": str(self._parts)}
             self._open = ""
+
+    def _run(self, run: ToolRun) -> Iterator[Chunk]:
+        """A call that was run here, so that the client does not run it. The sources that it found are parts of their
+        own."""
+        done: Chunk = {"toolCallId": run.call_id, "providerExecuted": True}
+        if run.state == "begun":
+            yield from self._leave()
+            begun = next(begun for begun, _ in self._calls.values() if begun.call_id == run.call_id)
+            yield {**_shape_call(begun, run.arguments), "providerExecuted": True}
+            del self._calls[begun.index]
+            self._ran = True
+        elif run.state == "done":
+            yield {"type": "tool-output-available", **done, "output": {"sources": run.found}}
+        else:
+            yield {"type": "tool-output-error", **done, "errorText": run.error}
 
     def _finish(self, finish: Finish) -> Iterator[Chunk]:
         yield from self._leave()

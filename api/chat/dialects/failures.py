@@ -58,6 +58,8 @@ _OPENAI_CODES = {
     429: "rate_limit_exceeded",
     503: "service_unavailable",
 }
+_OPENAI_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+"""LiteLLM takes an `invalid_request_error` for a bad request, whatever its status, unless it has OpenAI's own words."""
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -71,7 +73,7 @@ _ANTHROPIC_TYPES = {
 
 def to_openai(problem: Problem) -> OpenAIError:
     status = problem.status
-    kind = "rate_limit_error" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
+    kind = _OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     param = problem.errors[0].field or None if problem.errors else None
     code = _OPENAI_CODES.get(status, problem.code.replace("-", "_"))
     return OpenAIError(OpenAIErrorBody(_tell(problem), kind, param, code))

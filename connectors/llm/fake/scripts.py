@@ -103,11 +103,16 @@ class FakeAnswer:
             self._written += 1
             yield Send(self._frames.think(piece), 1)
 
-    def call(self) -> Iterator[Step]:
-        """A call of the first tool that is offered."""
-        tool = self.question.tools[0]
+    def call(self, tools: int = 1) -> Iterator[Step]:
+        """A call of each of the first `tools` that are offered."""
+        for tool in self.question.tools[:tools]:
+            self._written += 1
+            yield Send(self._frames.call(tool.name, msgspec.json.encode(sample(tool.schema)).decode()), 1)
+
+    def call_unknown(self) -> Iterator[Step]:
+        """A call of a tool that nobody offered."""
         self._written += 1
-        yield Send(self._frames.call(tool.name, msgspec.json.encode(sample(tool.schema)).decode()), 1)
+        yield Send(self._frames.call("fake_tool", "{}"), 1)
 
     def finish(self, reason: Reason = "stop") -> Iterator[Step]:
         """The reason to end, and the usage as it is."""
@@ -156,6 +161,25 @@ def _call_tool(answer: FakeAnswer) -> Iterator[Step]:
     if not answer.question.tools or answer.question.after_tool:
         return _whole(answer)
     return chain(answer.begin(), answer.call(), answer.finish("tool-calls"), answer.end())
+
+
+def _call_all_tools(answer: FakeAnswer) -> Iterator[Step]:
+    if not answer.question.tools or answer.question.after_tool:
+        return _whole(answer)
+    calls = answer.call(len(answer.question.tools))
+    return chain(answer.begin(), answer.think(), answer.say(1), calls, answer.finish("tool-calls"), answer.end())
+
+
+def _call_again(answer: FakeAnswer) -> Iterator[Step]:
+    if not answer.question.tools:
+        return _whole(answer)
+    return chain(answer.begin(), answer.call(), answer.finish("tool-calls"), answer.end())
+
+
+def _call_unknown(answer: FakeAnswer) -> Iterator[Step]:
+    if answer.question.after_tool:
+        return _whole(answer)
+    return chain(answer.begin(), answer.call_unknown(), answer.finish("tool-calls"), answer.end())
 
 
 def _refuse(answer: FakeAnswer) -> Iterator[Step]:
@@ -274,6 +298,9 @@ SCRIPTS: Mapping[str, Script] = {
     "tools": Script(
         "a call of the first tool that is offered; the whole answer when none is, or behind its result", _call_tool
     ),
+    "tools-all": Script("thoughts, a word, and a call of each tool that is offered; then as `tools`", _call_all_tools),
+    "tools-again": Script("a call of the first tool that is offered, behind its result too", _call_again),
+    "tools-unknown": Script("a call of a tool that nobody offered; the whole answer behind its result", _call_unknown),
     "refuse": Script("a few words, then the model refuses to go on", _refuse),
     "drip": Script("the whole answer, byte by byte", _drip),
     "endless": Script("words without an end, whatever bound was asked for", _never_end),

@@ -254,10 +254,10 @@ class LlmRouter:
         """Who may answer for a model. Raises `NotFound` for one that is not there."""
         return self._table.identify(model)
 
-    def choose(self, model: str | None, prompt: Prompt) -> Candidates:
-        """Who can be asked. Raises `NotFound` for a model that is not there, `InvalidInput` when it takes no such
-        prompt."""
-        targets = self._table.order(model, prompt, self._draw)
+    def choose(self, model: str | None, prompt: Prompt, first: RouteTarget | None = None) -> Candidates:
+        """Who can be asked; `first` before all others, if it can. Raises `NotFound` for a model that is not there,
+        `InvalidInput` when it takes no such prompt."""
+        targets = sorted(self._table.order(model, prompt, self._draw), key=lambda each: each is not first)
         self.budget.earn()
         return self._begin(targets, prompt, self._table.find_hedging(model))
 

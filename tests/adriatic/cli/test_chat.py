@@ -20,7 +20,7 @@ from adriatic.cli import chat as chat_command
 from adriatic.cli import chat_trace
 from adriatic.cli.chat import chat
 from api.chat.encoding import encode
-from api.chat.schemas import ChatEvent, Citations, DoneEvent, Source, Sources, Start, TextDelta, UsageSpent
+from api.chat.schemas import ChatEvent, Citations, DoneEvent, Source, Sources, Start, TextDelta, ToolRun, UsageSpent
 from api.chat.traces import AnswerTrace, StageTime
 from api.problems import Problem
 from api.search.schemas import Degraded, SearchFreshness
@@ -168,6 +168,23 @@ def test_a_refusal(server: Server) -> None:
     result = ask(server)
     assert "16 answers" in str(result.exception)
     assert len(server.asked) == 1, "a question is never asked twice by itself"
+
+
+def test_what_is_looked_up_is_told_beside_the_answer(server: Server) -> None:
+    runs = [
+        ToolRun("c", "read_adr", "begun", '{"number":7}'),
+        ToolRun("c", "read_adr", "failed", '{"number":7}', error="there is no ADR 7 here"),
+        ToolRun("d", "search_adrs", "begun", '{"query":"x"}'),
+        ToolRun("d", "search_adrs", "done", '{"query":"x"}', [1]),
+    ]
+    server.body = frames(START, SOURCES, *runs, *TEXT, *END)
+    result = ask(server, "--tools")
+    assert result.exit_code == 0, result.output
+    assert server.asked[0]["tools"] is True
+    assert result.stdout.startswith("It fails in the middle [1]."), "what is piped is the answer alone"
+    assert 'read_adr {"number":7}: there is no ADR 7 here' in result.stderr
+    assert result.stderr.count("search_adrs") == 1
+    assert "tools" not in (ask(server), server.asked[1])[1]
 
 
 def test_ctrl_c_closes_the_connection(server: Server) -> None:

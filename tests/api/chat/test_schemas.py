@@ -23,6 +23,7 @@ from api.chat.schemas import (
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
+    ToolRun,
     UsageSpent,
 )
 from api.problems import Problem
@@ -40,6 +41,7 @@ EVENTS: list[ChatEvent] = [
     ReasoningDelta("They want", "c2ln"),
     ToolCallStart(0, "call_1", "search"),
     ToolCallDelta(0, '{"q":'),
+    ToolRun("call_1", "read_adr", "done", '{"number":7}', [2]),
     Reset("overloaded", ID),
     Citations([1], [9]),
     UsageSpent(Tokens(1, 2, 3, 4, 5, 6), "provider", 0, None, 7),

@@ -123,7 +123,7 @@ REFUSED = {
 LYING = {"little-usage": 1, "much-usage": MUCH_TOKENS}
 """What is said of the tokens of each side."""
 WHOLE = ("whole", "drip", "no-usage", "wrong-usage", "absurd-usage", "usage-twice", *LYING)
-OTHERS = {"think", "tools", "refuse", "endless", "no-end"}
+OTHERS = {"think", "tools", "tools-all", "tools-again", "tools-unknown", "refuse", "endless", "no-end"}
 """Scripts with a test of their own."""
 
 

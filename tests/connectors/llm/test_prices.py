@@ -44,11 +44,14 @@ def test_a_row_never_changes_and_never_goes() -> None:
 def test_every_row_has_a_source_and_a_day_and_no_two_are_the_same() -> None:
     assert all(row.source.startswith(("https://", "connectors/")) for row in ROWS)
     assert len({row.price_id for row in ROWS}) == len(ROWS)
-    assert {row.provider for row in ROWS} == {"extractive", "anthropic", "openai", "gemini"}
+    assert {row.provider for row in ROWS} == {"extractive", "anthropic", "openai", "gemini", "minilm"}
 
 
-def test_only_what_asks_no_model_is_free() -> None:
-    assert [row.price_id for row in ROWS if row.is_free] == ["extractive/extractive/2026-01-01"]
+def test_only_what_asks_nobody_is_free() -> None:
+    assert [row.price_id for row in ROWS if row.is_free] == [
+        "extractive/extractive/2026-01-01",
+        "minilm/all-MiniLM-L6-v2-int8/2026-01-01",
+    ]
 
 
 def test_rates_have_the_unit_that_they_say() -> None:

@@ -16,6 +16,7 @@ from api.chat.schemas import (
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
+    ToolRun,
     UsageSpent,
 )
 from api.problems import Problem
@@ -36,9 +37,10 @@ def done(finish: Finish) -> DoneEvent:
     return DoneEvent(finish, datetime(2026, 1, 15, 9, tzinfo=UTC))
 
 
+TWICE = Source(1, "adr", ID, 3, "Nobody writes twice", "ADR-2", "main", f"/v1/adrs/{ID}", None, "Context", 0, 9)
 GROUNDED: list[ChatEvent] = [
     start(grounded=True),
-    Sources([Source(1, "adr", ID, 3, "Nobody writes twice", "ADR-2", "main", f"/v1/adrs/{ID}", None, "Context", 0, 9)]),
+    Sources([TWICE]),
     TextDelta("It fails\nin the middle"),
     TextDelta(" [1]. “é”"),
     Citations([1], [9]),
@@ -70,4 +72,23 @@ BROKEN: list[ChatEvent] = [
         hint="ask again",
     ),
 ]
+LOOKED_UP: list[ChatEvent] = [
+    start(grounded=True),
+    Sources([TWICE]),
+    TextDelta("I look."),
+    ToolCallStart(0, "call_a", "read_adr"),
+    ToolCallDelta(0, '{"number":7}'),
+    ToolCallStart(1, "call_b", "read_adr"),
+    ToolCallDelta(1, '{"number":8}'),
+    ToolRun("call_a", "read_adr", "begun", '{"number":7}'),
+    ToolRun("call_a", "read_adr", "done", '{"number":7}', [2]),
+    ToolRun("call_b", "read_adr", "begun", '{"number":8}'),
+    ToolRun("call_b", "read_adr", "failed", '{"number":8}', error="there is no ADR 8 here"),
+    Sources([TWICE, Source(2, "adr", ID, 1, "Test against a fake", "ADR-7", "main", None, None, "", 0, 9)]),
+    TextDelta("A fake [2]."),
+    Citations([2], []),
+    USAGE,
+    done("stop"),
+]
+"""An answer for which the gateway ran tools: of the protocols of others, only the AI SDK's is told one."""
 ANSWERS = {"grounded": GROUNDED, "tools": TOOLS, "broken": BROKEN}

@@ -14,7 +14,7 @@ from api.chat.dialects.anthropic_messages import MessageEncoder
 from api.chat.dialects.openai_chat import CompletionEncoder
 from api.chat.dialects.openai_responses import ResponseEncoder
 from api.chat.encoding import Encode
-from tests.api.chat.dialects.answers import ANSWERS, CREATED, ID
+from tests.api.chat.dialects.answers import ANSWERS, CREATED, ID, LOOKED_UP
 
 FOLDER = Path(__file__).parent / "golden-files"
 
@@ -31,6 +31,9 @@ def encoders() -> dict[str, Encode]:
 
 def contents() -> Iterator[tuple[str, bytes]]:
     """Each file's name and bytes."""
+    encode_looked_up = UiMessageEncoder(ID).encode
+    told = b"".join(encode_looked_up(number, event) for number, event in enumerate(LOOKED_UP))
+    yield "ai_sdk-looked-up.sse", told
     for name, events in ANSWERS.items():
         for dialect, encode in encoders().items():
             yield f"{dialect}-{name}.sse", b"".join(encode(number, event) for number, event in enumerate(events))

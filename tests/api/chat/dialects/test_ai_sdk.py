@@ -21,8 +21,12 @@ pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="node and np
 
 @pytest.fixture(scope="module")
 def parser(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The parser with its package, which is installed as the lock says."""
-    folder = tmp_path_factory.mktemp("ai-sdk")
+    """The parser with its package."""
+    return install(tmp_path_factory.mktemp("ai-sdk"))
+
+
+def install(folder: Path) -> Path:
+    """The packages as the lock says, in this folder. Gives the parser; its neighbours are beside it."""
     for file in PACKAGE.iterdir():
         shutil.copy(file, folder)
     command = ["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts"]
@@ -63,6 +67,19 @@ def test_it_reads_thoughts_and_calls(parser: Path) -> None:
     assert parts(found, "reasoning")[0]["text"] == "They want the weather.Twice."
     assert parts(found, "tool-get_weather")[0]["input"] == {"city": "Split"}
     assert parts(found, "tool-get_time")[0]["state"] == "input-available"
+
+
+def test_it_reads_tools_that_were_run_for_it(parser: Path) -> None:
+    found = read(parser, "looked-up")
+    assert found["errors"] == []
+    done, failed = parts(found, "tool-read_adr")
+    assert (done["state"], done["input"], done["output"]) == ("output-available", {"number": 7}, {"sources": [2]})
+    assert (failed["state"], failed["errorText"]) == ("output-error", "there is no ADR 8 here")
+    assert done["providerExecuted"], "a client runs it no second time"
+    assert failed["providerExecuted"]
+    assert [each["sourceId"] for each in parts(found, "source-document")] == ["1", "2"], "each is told once"
+    assert [part["text"] for part in parts(found, "text")] == ["I look.", "A fake [2]."]
+    assert len(parts(found, "step-start")) == 2
 
 
 def test_it_says_what_broke(parser: Path) -> None:
