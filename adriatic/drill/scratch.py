@@ -134,9 +134,13 @@ async def open_scratch(settings: Settings) -> AsyncIterator[Scratch]:
         token = LocalIssuer.open(home, scratch.auth).mint(tenant.tenant_id, subject="drill", ttl_s=TOKEN_TTL_S).text
         stack.enter_context(_deliver(scratch))
         clients = []
-        for name, port in choose(home, PROCESSES, {}).items():
+        # All of them start at once, and are waited for afterwards: most of a start is importing.
+        processes = {
+            (name, port): stack.enter_context(_serve(_environment(scratch, fake, port), folder / f"{name}.log"))
+            for name, port in choose(home, PROCESSES, {}).items()
+        }
+        for (name, port), process in processes.items():
             url = f"http://{LOOPBACK}:{port}"
-            process = stack.enter_context(_serve(_environment(scratch, fake, port), folder / f"{name}.log"))
             headers = {"authorization": f"Bearer {token}"}
             client = httpx.AsyncClient(base_url=url, headers=headers, timeout=REQUEST_S_MAX, trust_env=False)
             clients.append(await stack.enter_async_context(client))
