@@ -16,8 +16,7 @@ from uuid import UUID
 from litestar import Request, Response
 from litestar.response import Stream
 from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import Receive, Scope, Send
-from litestar.types.asgi_types import HTTPResponseBodyEvent
+from litestar.types import HTTPResponseBodyEvent, Receive, Scope, Send
 
 from api.auth.users import Principal
 from api.chat import caching, encoding, limits
@@ -110,8 +109,8 @@ class _Sending:
         try:
             await self._response.start_response(send)
             async for part in self._response.iterator:
-                await send(_piece(part.encode() if isinstance(part, str) else part, more=True))
-            await send(_piece(b"", more=False))
+                await send(_body(part, more=True))
+            await send(_body(b"", more=False))
         finally:
             self._cursor.close()
             listening.cancel()
@@ -122,8 +121,8 @@ class _Sending:
         self._cursor.close()
 
 
-def _piece(body: bytes, *, more: bool) -> HTTPResponseBodyEvent:
-    return {"type": "http.response.body", "body": body, "more_body": more}
+def _body(part: Any, *, more: bool) -> HTTPResponseBodyEvent:
+    return {"type": "http.response.body", "body": part, "more_body": more}
 
 
 async def collect(

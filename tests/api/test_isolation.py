@@ -118,7 +118,7 @@ NOBODY.path |= {name: str(uuid4()) for name in IDS} | {"feed": "feednobody"}
 NOBODY.path["response_id"] = f"resp_{UUID(NOBODY.path['answer_id']).hex}"
 WITHOUT_WORDS = (
     *("getFreshness", "getPipeline", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage"),
-    *("listModels", "getModel", "listAlerts", "explainRequest", "getAnswerTrace"),
+    *("listModels", "getModel", "listAlerts", "explainRequest", "getAnswerTrace", "getCaller"),
 )
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 NOBODYS = ("listModels", "getModel")

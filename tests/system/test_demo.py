@@ -17,6 +17,8 @@ def test_a_day_is_played_verified_and_cleared_up(world: World) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     day = json.loads(done.stdout)
     assert day["faults"] == []
+    print(f"the day {day['took_s']} s, all {day['all_took_s']} s")
+    print("\n".join(f"{step['took_ms']:6} ms  {step['name']}: {step['detail']}" for step in day["gateway"]))
     assert day["verify"]["clean"]
     assert day["import"]["changes"] == len(story.history())
     assert day["import"]["links"] == day["import"]["links_resolved"] > 0
