@@ -221,7 +221,7 @@ def hold_bills(caller: Caller, api: Fleet, ledger: int) -> None:
     exact = sum(sum(costs.elements()) for costs in counted.values())
     assert exact > 0
     total, billed = sum(costs.total() for costs in counted.values()), api.fake.bills.stats.cost_micro_usd
-    print(f"ledger, counter and aggregate: {ledger} micro-USD; {total} attempts of {exact} are exactly as billed")
+    print(f"ledger, counter and aggregate: {ledger} micro-USD; {total} attempts, {exact} of it, exactly as billed")
     print(f"billed {billed} in all, at most {exact + sum(map(sum, uncounted.values()))} by the ledger")
 
 
