@@ -17,6 +17,7 @@ import jwt
 
 from api.auth.keys import ALGORITHMS, KeyStore
 from api.auth.roles import read_role
+from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import Forbidden, Unauthenticated
 from runtime.settings import AuthSettings, CallerRole
 
@@ -64,11 +65,12 @@ class _Verified(NamedTuple):
 class TokenChecker:
     """Checks bearer tokens of one issuer."""
 
-    def __init__(self, settings: AuthSettings, keys: KeyStore) -> None:
+    def __init__(self, settings: AuthSettings, keys: KeyStore, clock: Clock = SYSTEM_CLOCK) -> None:
         self._settings = settings
         self._keys = keys
+        self._clock = clock
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
-        """By the digest of the token, so that no token is kept."""
+        """What was verified, by the digest of each token, so that no token is kept."""
 
     async def check(self, authorization: str | None) -> Claims:
         """Raises `Unauthenticated`, `Forbidden` (a good token without a tenant), or `DependencyUnavailable`."""
@@ -87,7 +89,7 @@ class TokenChecker:
     async def _is_good(self, known: _Verified) -> bool:
         """Whether a token that was verified still is: it has not expired, and its issuer still publishes the key."""
         ends = known.claims.expires_at
-        return (ends is None or datetime.now(UTC) < ends) and await self._keys.find(*known.key_name) is known.key
+        return (ends is None or self._clock.now() < ends) and await self._keys.find(*known.key_name) is known.key
 
     async def _check(self, token: str) -> _Verified:
         header = _header(token)

@@ -1,6 +1,6 @@
 """The way of attempts into the books, for one process: begun before anybody is asked, settled afterwards, once.
 
-Owns that attempts of the same moment go together (`gathering`), and that settling is tried again while the database is
+Owns that attempts of the same moment go together (`Gatherer`), and that settling is tried again while the database is
 away. Refuses the rows (`ledger`), and to know what an attempt is for.
 """
 

@@ -36,7 +36,7 @@ class Gatherer(Generic[Asked, Told]):
         self._ask_all = ask_all
         self._ask = ask
         self._waiting: dict[UUID, Waiting[Asked, Told]] = {}
-        """By tenant; one that is here has a task that sends."""
+        """What waits, by tenant: one that is here has a task that sends."""
         self._sending: set[asyncio.Task[None]] = set()
 
     async def add(self, tenant_id: UUID, asked: Asked) -> Told:

@@ -92,7 +92,7 @@ class StartTurns:
             lease.release()
 
     def _guess_wait_s(self) -> int:
-        """Until those who wait now have begun, at the rate of now."""
+        """How long it is until those who wait now have begun, at the rate of now."""
         return min(RETRY_S_MAX, max(1, math.ceil(self._slots.waiting / self._rate.per_beat * BEAT_S)))
 
 

@@ -50,10 +50,7 @@ _FIND = """
   select a.adr_id, l.slug
   from app.adrs a
   join app.logs l using (tenant_id, log_id)
-  where a.tenant_id = $1
-    and a.number = $2
-    and a.deleted_at is null
-    and ($3::text is null or l.slug = $3)
+  where a.tenant_id = $1 and a.number = $2 and a.deleted_at is null and ($3::text is null or l.slug = $3)
   order by l.slug
   limit $4
 """

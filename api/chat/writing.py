@@ -95,7 +95,7 @@ class AnswerWriter:
             event = self.rounds.hear(event)
         if isinstance(event, Delta):  # the first question, and the shortest way: nearly all events are these
             text = self._check.feed(event.text) if self._check else event.text
-            if self._began and text:
+            if self._wrote and text:
                 self.answer.append(schemas.TextDelta(text))
             else:
                 self._show(text)

@@ -233,11 +233,15 @@ def _look(settings: Settings) -> dict[str, float]:
         elif name == f"{_LEAVING}_bucket" and 'le="0.1"' in labels:
             found["left_in_100_ms"] += float(value)
     with psycopg.connect(settings.postgres.dsn("admin")) as connection:
-        row = connection.execute(
-            "select (select count(*) from app.attempts), (select count(*) from app.leases), "
-            "(select coalesce(sum(reserved_micro_usd), 0)::bigint from app.budget_windows)"
-        ).fetchone()
+        row = connection.execute(_HELD).fetchone()
     return found | dict(zip(("attempts", "leases", "reserved_micro_usd"), map(float, row or ()), strict=True))
+
+
+_HELD = """
+  select
+    (select count(*) from app.attempts), (select count(*) from app.leases),
+    (select coalesce(sum(reserved_micro_usd), 0)::bigint from app.budget_windows)
+"""
 
 
 def _set_budgets(settings: Settings, key: str) -> None:

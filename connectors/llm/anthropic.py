@@ -47,7 +47,7 @@ from runtime.settings import LlmSettings
 
 BASE_URL = "https://api.anthropic.com"
 VERSION = "2026-10-21"
-"""Of the API, in a header of each request. The same as the SDK's, which a test compares."""
+"""The version of the API, in a header of each request: the SDK's, which a test compares."""
 _FINISH: dict[str, Finish] = {
     "end_turn": "stop",
     "stop_sequence": "stop",

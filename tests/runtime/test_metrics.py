@@ -27,7 +27,9 @@ def test_no_label_grows_with_the_data(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in METRICS if METRICS[name]._type == "histogram"])
 def test_durations_are_in_seconds(name: str) -> None:
-    assert METRICS[name]._name.endswith(("_seconds", "_bytes", "_per_second"))
+    """But for two, whose names are the specification's."""
+    of_the_specification = METRICS[name]._name in ("ai_first_token_duration_ms", "ai_inter_token_duration_ms")
+    assert of_the_specification or METRICS[name]._name.endswith(("_seconds", "_bytes", "_per_second"))
 
 
 OF_ALL_GROUPS = [

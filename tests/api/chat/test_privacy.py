@@ -159,7 +159,7 @@ async def test_marks_are_only_where_they_are_declared_to_be(
     assert any("call_" in span for span in told)
     assert [span for span in told if marks_in(span)] == []
     written = log_lines.getvalue()
-    assert '"message": "chat"' in written
+    assert '"message":"chat"' in written
     assert [line for line in written.splitlines() if marks_in(line)] == []
 
 

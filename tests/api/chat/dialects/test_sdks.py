@@ -231,9 +231,9 @@ async def test_anthropics_sdk(fresh_database: Settings, corpus: Corpus, tmp_path
             await call_anthropic(sdk, provider)
             await fail_anthropic(sdk, provider)
             create = sdk.messages.create
-            await leave(provider, await create(model=MODEL, max_tokens=9, messages=QUESTION, stream=True))
+            await leave(provider, await create(model=MODEL, max_tokens=99, messages=QUESTION, stream=True))
             with pytest.raises(anthropic.RateLimitError, match="24 hours"):
-                await create(model="adriatic", max_tokens=9, messages=QUESTION)
+                await create(model="adriatic", max_tokens=99, messages=QUESTION)
         told = await outcomes(fresh_database, 11)
         assert sorted(told) == ["cancelled", *["completed"] * 5, *["failed"] * 5]
 
@@ -242,16 +242,16 @@ async def read_anthropic(sdk: anthropic.AsyncAnthropic, provider: StandIn) -> No
     assert [model.id async for model in sdk.models.list()] == ["adriatic", MODEL]
     assert (await sdk.models.retrieve("adriatic")).display_name == "adriatic"
     provider.script = WHOLE
-    async with sdk.messages.stream(model=MODEL, max_tokens=9, messages=QUESTION, system="Be brief.") as stream:
+    async with sdk.messages.stream(model=MODEL, max_tokens=99, messages=QUESTION, system="Be brief.") as stream:
         assert [text async for text in stream.text_stream] == ["It ", "fails [1]."]
         final = await stream.get_final_message()
     assert (final.stop_reason, final.usage.input_tokens) == ("end_turn", 325)
     assert (final.usage.cache_read_input_tokens, final.usage.output_tokens) == (1000, 40)
     asked = provider.requests[-1]
     assert asked["messages"] == [{"role": "system", "content": "Be brief."}, *QUESTION]
-    assert asked["max_completion_tokens"] == 9
+    assert asked["max_completion_tokens"] == 99
 
-    answer = await sdk.beta.messages.create(model="adriatic", max_tokens=9, messages=QUESTION)
+    answer = await sdk.beta.messages.create(model="adriatic", max_tokens=99, messages=QUESTION)
     (block,) = answer.content
     assert block.type == "text"
     assert block.text == "It fails [1]."
@@ -261,7 +261,7 @@ async def read_anthropic(sdk: anthropic.AsyncAnthropic, provider: StandIn) -> No
 async def call_anthropic(sdk: anthropic.AsyncAnthropic, provider: StandIn) -> None:
     provider.script = CALLING
     tools: Any = [{"name": "weather", "input_schema": PARAMETERS}]
-    async with sdk.messages.stream(model=MODEL, max_tokens=9, messages=QUESTION, tools=tools) as stream:
+    async with sdk.messages.stream(model=MODEL, max_tokens=99, messages=QUESTION, tools=tools) as stream:
         final = await stream.get_final_message()
     (call,) = final.content
     assert call.type == "tool_use"
@@ -270,40 +270,40 @@ async def call_anthropic(sdk: anthropic.AsyncAnthropic, provider: StandIn) -> No
     provider.script = WHOLE
     result: Any = {"type": "tool_result", "tool_use_id": "call_1", "content": "Sunny."}
     turns: Any = [*QUESTION, {"role": "assistant", "content": final.content}, {"role": "user", "content": [result]}]
-    await sdk.messages.create(model=MODEL, max_tokens=9, messages=turns, tools=tools)
+    await sdk.messages.create(model=MODEL, max_tokens=99, messages=turns, tools=tools)
     assert [message["role"] for message in provider.requests[-1]["messages"]] == ["user", "assistant", "tool"]
 
     provider.script = [recorded.OPENAI_START, recorded.openai_text('{"city":"Split"}'), recorded.OPENAI_END]
-    parsed = await sdk.messages.parse(model=MODEL, max_tokens=9, messages=QUESTION, output_format=City)
+    parsed = await sdk.messages.parse(model=MODEL, max_tokens=99, messages=QUESTION, output_format=City)
     assert parsed.parsed_output == City(city="Split")
 
 
 async def fail_anthropic(sdk: anthropic.AsyncAnthropic, provider: StandIn) -> None:
     create = sdk.messages.create
     with pytest.raises(anthropic.NotFoundError) as unknown:
-        await create(model="nope", max_tokens=9, messages=QUESTION)
+        await create(model="nope", max_tokens=99, messages=QUESTION)
     assert json.loads(unknown.value.response.content)["error"]["type"] == "not_found_error"
     with pytest.raises(anthropic.AuthenticationError):
-        await sdk.with_options(api_key="x.y.z").messages.create(model=MODEL, max_tokens=9, messages=QUESTION)
+        await sdk.with_options(api_key="x.y.z").messages.create(model=MODEL, max_tokens=99, messages=QUESTION)
     with pytest.raises(anthropic.BadRequestError, match="max_tokens"):
         await create(model=MODEL, max_tokens=0, messages=QUESTION)
 
     refuse(provider, 429, "rate_limit_exceeded", **{"retry-after": "1"})
     with pytest.raises(anthropic.RateLimitError) as limited:
-        await create(model=MODEL, max_tokens=9, messages=QUESTION, stream=True)
+        await create(model=MODEL, max_tokens=99, messages=QUESTION, stream=True)
     assert limited.value.response.headers["retry-after"] == "1"
     await asyncio.sleep(1.1)  # nobody asks the provider before that
     refuse(provider, 400, "context_length_exceeded")
     with pytest.raises(anthropic.APIStatusError) as long:
-        await create(model=MODEL, max_tokens=9, messages=QUESTION)
+        await create(model=MODEL, max_tokens=99, messages=QUESTION)
     assert long.value.status_code == 413
 
     provider.status, provider.script = 200, HALF
     with pytest.raises(anthropic.APIStatusError):
-        await create(model=MODEL, max_tokens=9, messages=QUESTION)
+        await create(model=MODEL, max_tokens=99, messages=QUESTION)
     read: list[Any] = []
     with pytest.raises(anthropic.APIStatusError, match="had an error"):
-        await read_into(read, await create(model=MODEL, max_tokens=9, messages=QUESTION, stream=True))
+        await read_into(read, await create(model=MODEL, max_tokens=99, messages=QUESTION, stream=True))
     assert [event.type for event in read] == ["message_start", "content_block_start", "content_block_delta"]
     provider.closed.clear()
     provider.script = [recorded.OPENAI_START, recorded.openai_text("Half of it"), SILENT_S]
