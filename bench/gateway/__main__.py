@@ -285,11 +285,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="how often each is taken (3)")
     parser.add_argument("--quick", action="store_true", help="shorter, for a look")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    parser.add_argument("--workers", type=int, default=1, help="API processes of ours (1, as the others have)")
     arguments = parser.parse_args()
+    os.environ[gateways.WORKERS] = str(arguments.workers)
     arguments.measures = arguments.measures.split(",")
     arguments.steps = [int(each) for each in arguments.steps.split(",") if each]
     arguments.streams = arguments.streams or (MANY_QUICK if arguments.quick else MANY)
-    if gateways.raise_limits() < 2 * arguments.streams:
+    if gateways.raise_limits() < 2 * arguments.streams // arguments.workers:
         sys.stderr.write("fewer descriptors than the streams of `many` need: raise `ulimit -n`\n")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder, gateways.upstream(Path(folder)) as (address, _pid):

@@ -187,7 +187,8 @@ reasoning = 4000000
 
 @contextmanager
 def ours(to: tuple[str, int], folder: Path) -> Iterator[Target]:
-    """One API process with limits, budgets on two levels, ledger and metrics, and a Postgres of its own."""
+    """Our API, as one process where `WORKERS` says nothing else: with limits, budgets on two levels, ledger and metrics,
+    and a Postgres of its own."""
     prices = folder / "prices.toml"
     prices.write_text(_PRICES)
     toml = _OURS % {"upstream": to[1], "prices": prices}
@@ -201,7 +202,10 @@ def ours(to: tuple[str, int], folder: Path) -> Iterator[Target]:
         key = local_token(settings, tenant_id)
         began_s = time.monotonic()
         command = [sys.executable, "-m", "adriatic", "api", "run"]
-        shown = environment | {"ADRIATIC_API__OPERATOR_ROUTES": "true"}
+        shown = environment | {
+            "ADRIATIC_API__OPERATOR_ROUTES": "true",
+            "ADRIATIC_API__WORKERS": os.environ.get(WORKERS, "1"),
+        }
         process = stack.enter_context(running(command, folder / "ours.log", shown))
         _await((settings.api.host, port), key, process)
         ready_s = time.monotonic() - began_s
@@ -210,6 +214,8 @@ def ours(to: tuple[str, int], folder: Path) -> Iterator[Target]:
         yield Target((settings.api.host, port), key, pids, ready_s, lambda: _look(settings))
 
 
+WORKERS = "BENCH_WORKERS"
+"""Variable that says how many API processes ours has."""
 OPEN = {
     "adriatic_chats_active": "answers",
     "adriatic_chats_unsettled": "unsettled",
