@@ -16,6 +16,7 @@ from api.chat import ledger
 from api.chat.gathering import Gatherer
 from api.chat.limits import LimitStanding
 from api.db import Database
+from api.spend import purse
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.deadline import Deadline, backoff_s
@@ -46,6 +47,14 @@ class AttemptBooks:
             lambda tenant_id, several: ledger.settle_all(database, tenant_id, several),
             lambda one: ledger.settle(database, one),
         )
+        self._reserves = Gatherer[purse.MoreAsked, purse.Reservation | None](
+            lambda tenant_id, several: purse.reserve_all(database, tenant_id, several),
+            lambda one: purse.reserve(database, one),
+        )
+
+    async def reserve(self, asked: purse.MoreAsked) -> purse.Reservation | None:
+        """See `purse.Reserve`. What was sent stands when the caller leaves, until its attempt is settled."""
+        return await self._reserves.add(asked.tenant_id, asked)
 
     def begin(self, beginning: ledger.Beginning) -> BeginTask:
         """Put an attempt into the books; what the task raises is in `ledger.begin`. It is to be shielded: a statement
@@ -85,4 +94,5 @@ class AttemptBooks:
     async def close(self) -> None:
         """Nobody has anything to settle any more."""
         await self._begins.close()
+        await self._reserves.close()
         await self._settles.close()

@@ -13,7 +13,6 @@ from typing import Protocol, TypeVar
 from api.chat.books import UNSETTLED_MAX, AttemptBooks
 from api.chat.ledger import Attempt, Beginning, Meter, Outcome
 from api.chat.limits import LimitStanding, UseLimits
-from api.db import Database
 from api.spend.purse import Purse
 from connectors.llm import Tokens, TokenUsage
 from connectors.llm.prices import PriceList
@@ -34,10 +33,7 @@ Counted = TypeVar("Counted", bound=CountedAnswer)
 class ModelCalls:
     """One per process."""
 
-    def __init__(
-        self, database: Database, books: AttemptBooks, prices: PriceList, limits: UseLimits, clock: Clock
-    ) -> None:
-        self._database = database
+    def __init__(self, books: AttemptBooks, prices: PriceList, limits: UseLimits, clock: Clock) -> None:
         self._books = books
         self._prices = prices
         self._limits = limits
@@ -58,7 +54,7 @@ class ModelCalls:
             raise DependencyUnavailable("this process takes no more now", hint="ask again")
         price = self._prices.find(provider, model, self._clock.now())
         meter = Meter(provider, model, self._clock, prompt_bytes=prompt_bytes, price=price)
-        purse = Purse(self._database, attempt.tenant_id, attempt.attempt_id, meter, self._clock)
+        purse = Purse(self._books.reserve, attempt.tenant_id, attempt.attempt_id, meter, self._clock)
         beginning = self._books.begin(Beginning(attempt, meter, purse, self._limits))
         outcome: Outcome = "cancelled"
         code = ""

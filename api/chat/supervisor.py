@@ -120,7 +120,7 @@ class AnswerSupervisor:
         self._clock = clock
         self._presence = Presence(database)
         self._books = AttemptBooks(database, self._presence.process_id, clock)
-        self.calls = ModelCalls(database, self._books, self._prices, self._limits, clock)
+        self.calls = ModelCalls(self._books, self._prices, self._limits, clock)
         self._sharing = AnswerSharing(database, settings.cache_s, stores=settings.kept_days > 0)
         self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self.traces = AnswerTraces()
@@ -344,7 +344,7 @@ class AnswerSupervisor:
             output_tokens_max=prompt.output_tokens_max if counts else 0,
             price=self._prices.find(provider.name, provider.model, self._clock.now()),
         )
-        purse = Purse(self._database, attempt.tenant_id, attempt.attempt_id, meter, self._clock)
+        purse = Purse(self._books.reserve, attempt.tenant_id, attempt.attempt_id, meter, self._clock)
         return RunningAttempt(attempt, meter, purse, call, run.writer)
 
     async def _enter(self, run: _Run, running: RunningAttempt, *, first: bool) -> None:

@@ -11,8 +11,9 @@ How far a budget can be passed is in `docs/decisions/0038-budgets-are-reserved-b
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -42,6 +43,7 @@ _RESERVE = """
   select budget_id, level, period, limit_micro_usd, unspent_micro_usd, left_micro_usd, resets_at, is_refused
   from app.reserve_more($1, $2, $3)
 """
+_RESERVE_ALL = "select attempt, is_bound from app.reserve_more_all($1, $2)"
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -58,13 +60,44 @@ class Reservation(msgspec.Struct, frozen=True):
     is_refused: bool
 
 
+_RESERVED = Reservation(None, None, None, None, None, None, None, is_refused=False)
+
+
+class MoreAsked(NamedTuple):
+    """A further `amount` for one attempt, in micro-USD."""
+
+    tenant_id: UUID
+    attempt_id: UUID
+    amount: int
+
+
+Reserve = Callable[[MoreAsked], Awaitable[Reservation | None]]
+"""Reserves more. None: no budget covers the attempt any more."""
+
+
+async def reserve(database: Database, asked: MoreAsked) -> Reservation | None:
+    """See `Reserve`. It comes twice where its connection dies: then more is held back, until the attempt is settled."""
+    row = await database.call(_RESERVE, *asked)
+    return None if row is None else to_struct(row, Reservation)
+
+
+async def reserve_all(
+    database: Database, tenant_id: UUID, several: Sequence[MoreAsked]
+) -> Sequence[Reservation | None]:
+    """The same for several attempts of one tenant: for all of them or none, with `CallRefused`."""
+    entries = [{"attempt": each.attempt_id, "amount": each.amount} for each in several]
+    rows = await database.call_all(_RESERVE_ALL, tenant_id, msgspec.json.encode(entries).decode())
+    bound = {row["attempt"] for row in rows if row["is_bound"]}
+    return [_RESERVED if each.attempt_id in bound else None for each in several]
+
+
 class Purse:
     """The purse of one attempt. `open` it when the attempt is in the books, with what it takes at first; then `top_up`
     after each event after which it `is_short`. There is nothing to close: settling the attempt gives back what is left.
     """
 
-    def __init__(self, database: Database, tenant_id: UUID, attempt_id: UUID, meter: Meter, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, ask: Reserve, tenant_id: UUID, attempt_id: UUID, meter: Meter, clock: Clock) -> None:
+        self._ask = ask
         self._tenant_id = tenant_id
         self._attempt_id = attempt_id
         self._meter = meter
@@ -121,8 +154,8 @@ class Purse:
 
     async def top_up(self) -> None:
         """Reserve a further piece, where little is left: twice the one before, or the smallest where a budget has less.
-        Raises `BudgetExceeded` when a budget has no more, and
-        `DependencyUnavailable` when nobody can say: then the answer must end."""
+        Raises `BudgetExceeded` when a budget has no more, and `DependencyUnavailable` when nobody can say: then the
+        answer must end."""
         meter, price = self._meter, self._meter.price
         assert price is not None, "a purse without a price is not opened"
         self._look_again()
@@ -149,11 +182,9 @@ class Purse:
 
     async def _reserve(self, amount: int) -> Reservation | None:
         """The refusal; None when it is reserved."""
-        # May come twice, when its connection dies: then more is held back, until the attempt is settled.
-        row = await self._database.call(_RESERVE, self._tenant_id, self._attempt_id, amount)
-        if row is None:  # the budget was removed
+        reservation = await self._ask(MoreAsked(self._tenant_id, self._attempt_id, amount))
+        if reservation is None:  # the budget was removed
             return None
-        reservation = to_struct(row, Reservation)
         if not reservation.is_refused:
             self.reserved_micro_usd += amount
         return reservation if reservation.is_refused else None

@@ -187,8 +187,8 @@ reasoning = 4000000
 
 @contextmanager
 def ours(to: tuple[str, int], folder: Path) -> Iterator[Target]:
-    """Our API, as one process where `WORKERS` says nothing else: with limits, budgets on two levels, ledger and metrics,
-    and a Postgres of its own."""
+    """Our API, one process unless `WORKERS` says how many, with limits, budgets on two levels, ledger and metrics, and a
+    Postgres of its own."""
     prices = folder / "prices.toml"
     prices.write_text(_PRICES)
     toml = _OURS % {"upstream": to[1], "prices": prices}

@@ -1887,19 +1887,33 @@ CREATE FUNCTION app.reserve_all(asked jsonb) RETURNS void
     AS $$
 #variable_conflict use_column
 declare
+    there bigint;
     bound record;
     needs jsonb;
 begin
+    -- Whoever settles one for a process that counts as dead waits, or was here first: a lease must not come after the row.
+    select count(*) into there
+    from (
+        select a.attempt_id
+        from app.attempts a
+        join jsonb_to_recordset(asked) as e (attempt uuid) on a.attempt_id = e.attempt
+        where a.tenant_id = app.current_tenant()
+        order by a.attempt_id
+        for key share of a
+    ) locked;
+    if there < jsonb_array_length(asked) then
+        raise exception using errcode = 'AT004', message = 'an attempt was settled';
+    end if;
     perform pg_advisory_xact_lock_shared(app.budgets_lock(app.current_tenant()));
     select jsonb_agg(n) into needs
     from (
-        select b.budget_id, app.window_begin(b.period, b.created_at, now()) as begins,
+        select b.budget_id, app.window_begin(b.period, b.created_at, a.begun_at) as begins,
             sum(e.amount)::bigint as amount, count(*) filter (where e.amount is null) as unpriced
-        from app.budgets b
-        join jsonb_to_recordset(asked) as e (asker uuid, credential text, is_free boolean, amount bigint)
-            on not e.is_free and app.budget_covers(b.level, b.subject, e.asker, e.credential)
-        where b.tenant_id = app.current_tenant() and app.window_begin(b.period, b.created_at, now()) is not null
-        group by b.budget_id, b.period, b.created_at
+        from jsonb_to_recordset(asked) as e (attempt uuid, is_free boolean, amount bigint)
+        join app.attempts a on a.tenant_id = app.current_tenant() and a.attempt_id = e.attempt
+        join app.budgets b on b.tenant_id = a.tenant_id and app.budget_covers(b.level, b.subject, a.user_id, a.key_id)
+        where e.is_free is not true and app.window_begin(b.period, b.created_at, a.begun_at) is not null
+        group by 1, 2
     ) n;
     if needs is null then
         return;
@@ -1907,14 +1921,14 @@ begin
     insert into app.budget_windows (tenant_id, budget_id, begins)
     select app.current_tenant(), n.budget_id, n.begins
     from jsonb_to_recordset(needs) as n (budget_id uuid, begins timestamptz)
-    order by n.budget_id
+    order by n.budget_id, n.begins
     on conflict do nothing;
     for bound in
-        select w.budget_id, n.amount, n.unpriced > 0 or app.limit_of(b) - w.spent_micro_usd - w.reserved_micro_usd < n.amount as is_short
+        select n.unpriced > 0 or app.limit_of(b) - w.spent_micro_usd - w.reserved_micro_usd < n.amount as is_short
         from jsonb_to_recordset(needs) as n (budget_id uuid, begins timestamptz, amount bigint, unpriced bigint)
         join app.budgets b on b.tenant_id = app.current_tenant() and b.budget_id = n.budget_id
         join app.budget_windows w on w.tenant_id = b.tenant_id and w.budget_id = b.budget_id and w.begins = n.begins
-        order by w.budget_id
+        order by w.budget_id, w.begins
         for update of w
     loop
         if bound.is_short then
@@ -1925,12 +1939,14 @@ begin
     set reserved_micro_usd = w.reserved_micro_usd + n.amount
     from jsonb_to_recordset(needs) as n (budget_id uuid, begins timestamptz, amount bigint)
     where w.tenant_id = app.current_tenant() and w.budget_id = n.budget_id and w.begins = n.begins;
-    insert into app.leases (tenant_id, attempt_id, budget_id, begins, reserved_micro_usd)
-    select app.current_tenant(), e.attempt, b.budget_id, n.begins, e.amount
-    from jsonb_to_recordset(needs) as n (budget_id uuid, begins timestamptz)
-    join app.budgets b on b.tenant_id = app.current_tenant() and b.budget_id = n.budget_id
-    join jsonb_to_recordset(asked) as e (attempt uuid, asker uuid, credential text, is_free boolean, amount bigint)
-        on not e.is_free and app.budget_covers(b.level, b.subject, e.asker, e.credential);
+    insert into app.leases as l (tenant_id, attempt_id, budget_id, begins, reserved_micro_usd)
+    select a.tenant_id, a.attempt_id, b.budget_id, app.window_begin(b.period, b.created_at, a.begun_at), e.amount
+    from jsonb_to_recordset(asked) as e (attempt uuid, is_free boolean, amount bigint)
+    join app.attempts a on a.tenant_id = app.current_tenant() and a.attempt_id = e.attempt
+    join app.budgets b on b.tenant_id = a.tenant_id and app.budget_covers(b.level, b.subject, a.user_id, a.key_id)
+    where e.is_free is not true and app.window_begin(b.period, b.created_at, a.begun_at) is not null
+    on conflict on constraint leases_pkey
+    do update set reserved_micro_usd = l.reserved_micro_usd + excluded.reserved_micro_usd;
 end
 $$;
 
@@ -1942,6 +1958,20 @@ CREATE FUNCTION app.reserve_more(tenant uuid, attempt uuid, amount bigint) RETUR
 begin
     perform set_config('app.tenant_id', tenant::text, true);
     return query select * from app.reserve(attempt, amount);
+end
+$$;
+
+CREATE FUNCTION app.reserve_more_all(tenant uuid, asked jsonb) RETURNS TABLE(attempt uuid, is_bound boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'auto'
+    AS $$
+begin
+    perform set_config('app.tenant_id', tenant::text, true);
+    perform app.reserve_all(asked);
+    return query
+    select e.attempt, exists (select from app.leases l where l.tenant_id = tenant and l.attempt_id = e.attempt)
+    from jsonb_to_recordset(asked) as e (attempt uuid);
 end
 $$;
 

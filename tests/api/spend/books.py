@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from api.chat.ledger import Attempt, Meter
 from api.db import Database
 from api.spend import budgets
 from api.spend.budgets import BudgetState, NewBudget, Period
-from api.spend.purse import Purse
+from api.spend.purse import Purse, reserve
 from api.spend.subjects import Level
 from connectors.llm import BYTES_PER_TOKEN
 from connectors.llm.prices import PER_TOKENS, Price, Rates
@@ -119,7 +120,9 @@ class Asking:
             output_tokens_max=output_tokens_max,
             price=price,
         )
-        self.purse = Purse(self.database, books.tenant_id, self.attempt.attempt_id, self.meter, SYSTEM_CLOCK)
+        self.purse = Purse(
+            partial(reserve, self.database), books.tenant_id, self.attempt.attempt_id, self.meter, SYSTEM_CLOCK
+        )
 
     async def begin(self) -> Asking:
         """Raises as the purse does."""

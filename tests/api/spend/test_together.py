@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -16,6 +18,7 @@ from api.chat import ledger
 from api.chat.ledger import Beginning, Noted
 from api.chat.limits import UseLimits
 from api.db import CallRefused
+from api.spend.purse import MoreAsked, reserve, reserve_all
 from connectors.llm import Tokens, TokenUsage
 from runtime.errors import AdriaticError
 from runtime.ids import new_id
@@ -70,6 +73,7 @@ class Scene:
         self.dice = random.Random(seed)
         self.askings: list[Asking] = []
         self.beginnings: list[Beginning] = []
+        self.begun: set[UUID] = set()
 
     async def set(self) -> Scene:
         dice, books = self.dice, self.books
@@ -101,6 +105,14 @@ class Scene:
     async def begin_each(self) -> list[Any]:
         return [
             await ledger.begin(self.books.database, self.books.process_id, beginning) for beginning in self.beginnings
+        ]
+
+    def ask_more(self, amount: int) -> list[MoreAsked]:
+        """So much more for each attempt that was begun."""
+        return [
+            MoreAsked(self.books.tenant_id, asking.attempt.attempt_id, amount)
+            for asking in self.askings
+            if asking.attempt.attempt_id in self.begun
         ]
 
     def entries(self) -> list[ledger.Entry]:
@@ -137,6 +149,42 @@ async def test_together_is_as_one_after_the_other(two: tuple[Books, Books], seed
     for entry in other.entries():
         await ledger.settle(other.books.database, entry)
     assert await read(one.books) == await read(other.books)
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_more_together_is_as_one_after_the_other(two: tuple[Books, Books], seed: int) -> None:
+    one, other = [await Scene(books, seed).set() for books in two]
+    for scene in (one, other):
+        for beginning in scene.beginnings:
+            with suppress(AdriaticError, CallRefused):
+                await ledger.begin(scene.books.database, scene.books.process_id, beginning)
+                scene.begun.add(beginning.attempt.attempt_id)
+    amount = random.Random(seed).choice([10, 300, 5_000])
+    asked = [scene.ask_more(amount) for scene in (one, other)]
+    before = await read(one.books)
+    try:
+        together = await reserve_all(one.books.database, one.books.tenant_id, asked[0])
+    except CallRefused:
+        assert await read(one.books) == before, "what is refused leaves nothing"
+        told = [await reserve(other.books.database, each) for each in asked[1]]
+        assert any(each and each.is_refused for each in told)
+        return
+    alone = [await reserve(other.books.database, each) for each in asked[1]]
+    assert await read(one.books) == await read(other.books)
+    assert [each is None for each in together] == [each is None for each in alone]
+
+
+async def test_no_more_is_reserved_for_an_attempt_that_was_settled(two: tuple[Books, Books]) -> None:
+    books, _ = two
+    ada = await books.user()
+    await books.budget(ada, "org", 1_000_000)
+    gone, there = await Asking(books, ada).begin(), await Asking(books, ada).begin()
+    await gone.settle()
+    asked = [MoreAsked(books.tenant_id, each.attempt.attempt_id, 10) for each in (gone, there)]
+    before = await read(books)
+    with pytest.raises(CallRefused):
+        await reserve_all(books.database, books.tenant_id, asked)
+    assert await read(books) == before
 
 
 async def test_scenes_of_both_kinds_are_tried(two: tuple[Books, Books]) -> None:
