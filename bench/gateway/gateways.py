@@ -187,7 +187,7 @@ reasoning = 4000000
 
 @contextmanager
 def ours(to: tuple[str, int], folder: Path) -> Iterator[Target]:
-    """Our API, one process unless `WORKERS` says how many, with limits, budgets on two levels, ledger and metrics, and a
+    """Our API, one process unless `WORKERS` says more, with limits, budgets on two levels, ledger and metrics, and a
     Postgres of its own."""
     prices = folder / "prices.toml"
     prices.write_text(_PRICES)
