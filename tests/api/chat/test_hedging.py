@@ -225,6 +225,7 @@ async def test_many_at_once_leave_nothing_behind(fresh_database: Settings, corpu
             rows = await admin.fetch("select * from app.usage_events where tenant_id = $1", bench.caller.tenant_id)
         answered = [leaver for leaver in leavers if b"event: done" in leaver.sent]
         assert len(answered) >= 10
-        assert len([row for row in rows if row["outcome"] == "completed"]) == len(answered)
+        # Who leaves in the moment in which an answer ends is not there to read its end.
+        assert len([row for row in rows if row["outcome"] == "completed"]) >= len(answered)
         assert len(rows) >= sum(len(server.requests) for server in bench.servers), "each that was asked has its row"
         await check_all_is_back(bench)
