@@ -220,7 +220,8 @@ async def test_many_at_once_leave_nothing_behind(fresh_database: Settings, corpu
             if number % 3:
                 leaver.left.set()
         await asyncio.wait_for(asyncio.gather(*(leaver.task for leaver in leavers)), PATIENCE_S)
-        await soon(lambda: not bench.world.app.state.supervisor._settling, "the books")
+        supervisor = bench.world.app.state.supervisor
+        await soon(lambda: not (supervisor._running or supervisor._settling), "the books")
         async with bench.world.admin() as admin:
             rows = await admin.fetch("select * from app.usage_events where tenant_id = $1", bench.caller.tenant_id)
         answered = [leaver for leaver in leavers if b"event: done" in leaver.sent]
