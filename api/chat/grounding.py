@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -178,6 +178,39 @@ def _source(number: int, hit: Hit, row: Any) -> Source:
         heading=row["heading_path"],
         char_start=row["char_start"],
         char_end=row["char_end"],
+    )
+
+
+class CitedRecord(Protocol):
+    """The version of an ADR that can be cited."""
+
+    @property
+    def adr_id(self) -> UUID: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def log(self) -> str: ...
+
+
+def cite_record(record: CitedRecord, number: int, char_end: int) -> Source:
+    """An ADR, from its first character up to `char_end`, as a source. Pure."""
+    return Source(
+        number=number,
+        kind="adr",
+        source_id=record.adr_id,
+        version=record.version,
+        title=record.title,
+        label=record.label,
+        log=record.log,
+        path=f"/v1/adrs/{record.adr_id}",
+        document=None,
+        heading="",
+        char_start=0,
+        char_end=char_end,
     )
 
 

@@ -358,6 +358,7 @@ async def begin_all(
     database: Database, process_id: UUID, tenant_id: UUID, beginnings: Sequence[Beginning]
 ) -> Sequence[Sequence[LimitStanding]]:
     """Put attempts of one tenant into the books, as `begin` does each: all of them, or none, with `CallRefused`."""
+    wanted = [each.wanted for each in beginnings]
     entries = [
         {
             "attempt": each.attempt.attempt_id,
@@ -365,22 +366,22 @@ async def begin_all(
             "asker": each.attempt.user_id,
             "credential": each.attempt.key_id,
             **each.asked,
-            "limits": describe(each.wanted) if each.limits else None,
+            "limits": describe(limits) if each.limits else None,
             "streams_max": each.limits.streams_max if each.limits else 0,
             "answer": each.noted and each.noted.answer_id,
             "question": each.noted and each.noted.question,
         }
-        for each in beginnings
+        for each, limits in zip(beginnings, wanted, strict=True)
     ]
     rows = await database.call_all(_BEGIN_ALL, tenant_id, process_id, msgspec.json.encode(entries).decode())
     told = {row["attempt"]: row for row in rows}
     standings: list[Sequence[LimitStanding]] = []
     later: Counter[tuple[UUID, str | None]] = Counter()
-    for each in reversed(beginnings):
+    for each, limits in zip(reversed(beginnings), reversed(wanted), strict=True):
         row = told[each.attempt.attempt_id]
         each.purse.open(is_bound=row["is_bound"])
         caller = each.attempt.user_id, each.attempt.key_id
-        standings.append(judge(each.wanted, _leave_out(row["uses"], later[caller])) if each.limits else ())
+        standings.append(judge(limits, _leave_out(row["uses"], later[caller])) if each.limits else ())
         later[caller] += each.limits is not None
     return standings[::-1]
 

@@ -116,8 +116,7 @@ class _Sending:
             listening.cancel()
 
     async def _listen(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await _await_disconnect(receive)
         self._cursor.close()
 
 
@@ -161,7 +160,7 @@ async def _wait(request: Request[Any, Any, Any], work: Coroutine[Any, Any, None]
             hung_up = True
             task.cancel()
 
-    gone = asyncio.create_task(_await_disconnect(request))
+    gone = asyncio.create_task(_await_disconnect(request.receive))
     gone.add_done_callback(leave)
     try:
         await work
@@ -177,6 +176,6 @@ async def _wait(request: Request[Any, Any, Any], work: Coroutine[Any, Any, None]
     return True
 
 
-async def _await_disconnect(request: Request[Any, Any, Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _await_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

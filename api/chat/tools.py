@@ -18,8 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from api.adrs import queries
-from api.adrs.schemas import Adr
-from api.chat.grounding import Grounding, find_passages, name_source
+from api.chat.grounding import Grounding, cite_record, find_passages, name_source
 from api.chat.schemas import Source
 from api.db import Database, tenant_transaction
 from api.search.embedding import QueryEmbedder
@@ -132,7 +131,7 @@ class Toolbox:
                 logs = ", ".join(row["slug"] for row in rows)
                 raise InvalidInput(f"several logs have an ADR {asked.number}: {logs}", hint="name the log")
             adr = await queries.read(connection, self._tenant_id, rows[0]["adr_id"])
-        source = _cite(adr)
+        source = cite_record(adr, 0, min(len(adr.body), RECORD_CHARS_MAX))
         return ToolFinding([source], (Passage(0, name_source(source), "", adr.body[:RECORD_CHARS_MAX]),))
 
 
@@ -183,24 +182,6 @@ def _read_arguments(tool: _OwnTool, arguments: str) -> Any:
         return msgspec.json.decode(arguments or "{}", type=tool.arguments)
     except msgspec.DecodeError as error:
         raise InvalidInput(f"the arguments do not fit: {error}") from None
-
-
-def _cite(adr: Adr) -> Source:
-    shown = min(len(adr.body), RECORD_CHARS_MAX)
-    return Source(
-        number=0,
-        kind="adr",
-        source_id=adr.adr_id,
-        version=adr.version,
-        title=adr.title,
-        label=adr.label,
-        log=adr.log,
-        path=f"/v1/adrs/{adr.adr_id}",
-        document=None,
-        heading="",
-        char_start=0,
-        char_end=shown,
-    )
 
 
 def tell_failure(error: AdriaticError) -> str:

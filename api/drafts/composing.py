@@ -19,7 +19,7 @@ from api.adrs import queries
 from api.adrs.document import Status
 from api.adrs.reading.structure import read_structure
 from api.chat.citations import find_numbers
-from api.chat.grounding import Grounding, Question, ground
+from api.chat.grounding import Grounding, Question, cite_record, ground
 from api.chat.schemas import ChatRequest, Source
 from api.db import Database, tenant_transaction
 from api.drafts import prompts
@@ -173,20 +173,7 @@ def number_anew(found: Grounding, numbers: Iterator[int]) -> Grounding:
 
 def cite(record: DraftedRecord, number: int) -> Source:
     """The record itself as a source. Pure."""
-    return Source(
-        number=number,
-        kind="adr",
-        source_id=record.adr_id,
-        version=record.version,
-        title=record.title,
-        label=record.label,
-        log=record.log,
-        path=f"/v1/adrs/{record.adr_id}",
-        document=None,
-        heading="",
-        char_start=0,
-        char_end=len(record.body),
-    )
+    return cite_record(record, number, len(record.body))
 
 
 def quote(record: DraftedRecord, number: int) -> list[Passage]:

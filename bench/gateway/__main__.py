@@ -287,7 +287,6 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     parser.add_argument("--workers", type=int, default=1, help="API processes of ours (1, as the others have)")
     arguments = parser.parse_args()
-    os.environ[gateways.WORKERS] = str(arguments.workers)
     arguments.measures = arguments.measures.split(",")
     arguments.steps = [int(each) for each in arguments.steps.split(",") if each]
     arguments.streams = arguments.streams or (MANY_QUICK if arguments.quick else MANY)
@@ -296,7 +295,8 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder, gateways.upstream(Path(folder)) as (address, _pid):
         for name in arguments.only.split(","):
-            with gateways.GATEWAYS[name](address, Path(folder)) as target:  # type: ignore[attr-defined]
+            more = {"workers": arguments.workers} if name == "ours" else {}
+            with gateways.GATEWAYS[name](address, Path(folder), **more) as target:  # type: ignore[attr-defined]
                 rows += measure(name, target, address, arguments)
     found = summarise(rows)
     sys.stdout.write(json.dumps(found, indent=2) + "\n" if arguments.json else "\n".join(map(show, found)) + "\n")

@@ -186,9 +186,8 @@ reasoning = 4000000
 
 
 @contextmanager
-def ours(to: tuple[str, int], folder: Path) -> Iterator[Target]:
-    """Our API, one process unless `WORKERS` says more, with limits, budgets on two levels, ledger and metrics, and a
-    Postgres of its own."""
+def ours(to: tuple[str, int], folder: Path, workers: int = 1) -> Iterator[Target]:
+    """Our API, with limits, budgets on two levels, ledger and metrics, and a Postgres of its own."""
     prices = folder / "prices.toml"
     prices.write_text(_PRICES)
     toml = _OURS % {"upstream": to[1], "prices": prices}
@@ -202,10 +201,7 @@ def ours(to: tuple[str, int], folder: Path) -> Iterator[Target]:
         key = local_token(settings, tenant_id)
         began_s = time.monotonic()
         command = [sys.executable, "-m", "adriatic", "api", "run"]
-        shown = environment | {
-            "ADRIATIC_API__OPERATOR_ROUTES": "true",
-            "ADRIATIC_API__WORKERS": os.environ.get(WORKERS, "1"),
-        }
+        shown = environment | {"ADRIATIC_API__OPERATOR_ROUTES": "true", "ADRIATIC_API__WORKERS": str(workers)}
         process = stack.enter_context(running(command, folder / "ours.log", shown))
         _await((settings.api.host, port), key, process)
         ready_s = time.monotonic() - began_s
@@ -214,8 +210,6 @@ def ours(to: tuple[str, int], folder: Path) -> Iterator[Target]:
         yield Target((settings.api.host, port), key, pids, ready_s, lambda: _look(settings))
 
 
-WORKERS = "BENCH_WORKERS"
-"""Variable that says how many API processes ours has."""
 OPEN = {
     "adriatic_chats_active": "answers",
     "adriatic_chats_unsettled": "unsettled",
@@ -310,7 +304,7 @@ def _install() -> Path:
     return program
 
 
-GATEWAYS: dict[str, Callable[[tuple[str, int], Path], object]] = {
+GATEWAYS: dict[str, Callable[..., object]] = {
     "direct": none,
     "bare": bare,
     "ours": ours,
