@@ -183,7 +183,8 @@ def test_the_command_line_offers_every_kind_and_has_a_word_for_it(entry: None) -
 def test_the_form_of_the_page_offers_every_kind_and_its_scripts_name_none(entry: None) -> None:
     assets = Assets.load({"/v1/adrs"})
     document = assets.document.body.decode()
-    options = re.findall(r'<option value="(\w*)"(?: data-word="([^"]+)")?>([^<]+)</option>', document)
+    (field,) = re.findall(r'<select name="kind">(.*?)</select>', document, re.DOTALL)
+    options = re.findall(r'<option value="(\w*)"(?: data-word="([^"]+)")?>([^<]+)</option>', field)
     assert options == [
         ("", "", "everything"),
         ("adr", "ADR", "decisions"),

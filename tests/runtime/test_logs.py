@@ -64,6 +64,16 @@ def test_no_value_keeps_a_line_from_being_written(capsys: pytest.CaptureFixture[
     assert line["message"] == "said"
 
 
+@pytest.mark.parametrize("ending", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c", "\r", "\x9b2J"])
+def test_no_character_ends_a_line_for_any_reader(capsys: pytest.CaptureFixture[str], ending: str) -> None:
+    configure()
+    logs.get_logger("api").info("request", path=f"/tags/{ending}/x")
+    written = capsys.readouterr().err
+    assert written.isascii()
+    (line,) = written.splitlines()
+    assert json.loads(line)["path"] == f"/tags/{ending}/x"
+
+
 def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     configure("WARNING")
     logs.get_logger("cdc").info("quiet")
