@@ -2934,6 +2934,48 @@ begin
 end
 $$;
 
+CREATE FUNCTION mv.search_passes(filter jsonb, kind text, source_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select filter is null or exists (
+        select
+        from mv.search_state s
+        left join app.adrs a on s.kind = 'adr' and a.tenant_id = s.tenant_id and a.adr_id = s.source_id
+        where s.tenant_id = app.current_tenant()
+            and s.kind = search_passes.kind
+            and s.source_id = search_passes.source_id
+            and not s.deleted
+            and (filter -> 'kind' is null or s.kind = filter ->> 'kind')
+            and (filter -> 'status' is null or filter -> 'status' ? s.status)
+            and (filter -> 'since' is null or s.effective_at >= (filter ->> 'since')::timestamptz)
+            and (filter -> 'until' is null or s.effective_at < (filter ->> 'until')::timestamptz)
+            and (
+                filter -> 'log' is null
+                or a.log_id = (select l.log_id from app.logs l where l.tenant_id = s.tenant_id and l.slug = filter ->> 'log')
+            )
+            and (
+                filter -> 'tags' is null
+                or not exists (
+                    select from jsonb_array_elements_text(filter -> 'tags') as wanted (tag)
+                    where not exists (
+                        select from app.adr_tags t
+                        where t.tenant_id = s.tenant_id and t.adr_id = a.adr_id and t.tag = wanted.tag
+                    )
+                )
+            )
+            and (
+                filter -> 'author' is null
+                or exists (
+                    select from app.adr_versions v
+                    where v.tenant_id = s.tenant_id and v.adr_id = a.adr_id and lower(v.author) = lower(filter ->> 'author')
+                )
+            )
+    )
+$$;
+
+GRANT ALL ON FUNCTION mv.search_passes(filter jsonb, kind text, source_id uuid) TO adriatic_api;
+
 CREATE FUNCTION mv.search_sources_with(query tsquery) RETURNS TABLE(kind text, source_id uuid)
     LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
     SET search_path TO 'pg_catalog', 'pg_temp'
