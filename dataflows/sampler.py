@@ -81,7 +81,7 @@ class Sampler:
         self._consumer = consumer
         self._life = life
         self._database = ReplaceableClient("postgres", self._connect, ANSWER_S_MAX, close=Connection.close)
-        self._membership = Membership(settings.kafka, consumer.group)
+        self._membership = Membership(settings.kafka, consumer.group, consumer.instance)
         self._stall = StallWatch()
         self._unknown_because = ""
         self._behind_since: dict[TopicPartition, float] = {}

@@ -38,8 +38,8 @@ class StallWatch:
         self._unowned_since_s = None
 
     def find_unowned(self, ask: Callable[[], GroupState]) -> str:
-        """Why a member without partitions is to begin anew; empty while there is no reason. If nobody in its group has
-        any, no colleague does its work. `ask` is called after `STALLED_S` without partitions. Raises what it raises."""
+        """Why a member without partitions is to begin anew; empty while there is no reason. If nobody else in its group
+        has any, no colleague does its work. `ask` is called after `STALLED_S` without partitions. Raises what it raises."""
         now_s = self._clock.monotonic()
         self._unowned_since_s = now_s if self._unowned_since_s is None else self._unowned_since_s
         waited_s = now_s - self._unowned_since_s
@@ -51,7 +51,7 @@ class StallWatch:
             return ""
         if group.rebalancing and waited_s < REBALANCE_S:
             return ""
-        return f"nobody in the group has a partition, and this member has had none for {waited_s:.0f} s"
+        return f"nobody else in the group has a partition, and this member has had none for {waited_s:.0f} s"
 
     def find_stalled(self, ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> str:
         """Why to begin anew; empty while there is no reason. `ends`: one past the newest record of each partition that

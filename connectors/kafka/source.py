@@ -105,6 +105,7 @@ class GroupConsumer:
         check: Callable[[Mapping[TopicPartition, Record | None]], None] | None = None,
     ) -> None:
         self.group = group
+        self.instance = instance
         self.generation = 0
         """Counts changes of the assignment."""
         self._begin = begin

@@ -20,6 +20,7 @@ class Unassigned:
 
     assignment = ()
     group = "adriatic.nobody"
+    instance = "nobody"
 
 
 def sample(settings: Settings, kafka: KafkaSettings, health: Health) -> None:

@@ -313,7 +313,17 @@ def test_a_flow_that_is_no_member_any_more_ends(world: World, monkeypatch: pytes
     with Member(world, "bytewax", Log()) as member:
         until(lambda: member.error is not None)
     assert isinstance(member.error, Fenced)
-    assert "nobody in the group" in member.error.detail
+    assert "nobody else in the group" in member.error.detail
+
+
+def test_a_flow_whose_partitions_never_came_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker says that they are this member's, and so would whoever asks only whether somebody has them."""
+    monkeypatch.setattr(stall, "STALLED_S", 1.0)
+    monkeypatch.setattr(GroupConsumer, "_on_assign", lambda *_: None)
+    with Member(world, "bytewax", Log()) as member:
+        until(lambda: member.error is not None)
+    assert isinstance(member.error, Fenced)
+    assert "nobody else in the group" in member.error.detail
 
 
 async def _get_nothing(*_: object, **__: object) -> dict[object, object]:

@@ -56,8 +56,8 @@ def test_a_member_without_partitions_waits_while_somebody_has_some_or_they_are_a
     assert watch.find_unowned(lambda: nobody) == ""
     clock.sleep(PATIENCE_S)
     assert watch.find_unowned(lambda: sharing) == ""
-    assert "nobody in the group" in watch.find_unowned(lambda: nobody)
+    assert "nobody else in the group" in watch.find_unowned(lambda: nobody)
     assert watch.find_unowned(lambda: somebody) == ""
     assert watch.find_unowned(lambda: nobody) == "", "from now on it counts anew"
     clock.sleep(REBALANCE_S)
-    assert "nobody in the group" in watch.find_unowned(lambda: sharing)
+    assert "nobody else in the group" in watch.find_unowned(lambda: sharing)
