@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import BoundedSemaphore
 from uuid import UUID
@@ -21,15 +21,19 @@ from uuid import UUID
 from api.live.decoding import ChangeDecoder
 from api.live.ring import Ring
 from api.live.states import OffsetWatermark
+from connectors.consumer.stall import StallWatch
 from connectors.kafka.logs import Logs, TopicState
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.partitioner import partition_for
 from connectors.kafka.records import TopicPartition
 from connectors.kafka.tail import PartitionBatch, TopicTail
 from runtime.clock import Clock
+from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
 from schemas.flows import KeptView
 from topics import catalog
+
+log = get_logger("live")
 
 SETTLE_S = 60.0
 """How far before the end of the log reading begins, in seconds."""
@@ -115,6 +119,7 @@ class Partitions:
         self._watched: dict[TopicPartition, WatchedPartition] = {}
         self._starting: dict[TopicPartition, asyncio.Lock] = {}
         self._tail: TailOnLoop | None = None
+        self._stall = StallWatch(clock)
         self._offsets: Offsets | None = None
         self._logs: Logs | None = None
 
@@ -198,6 +203,18 @@ class Partitions:
         topics = self._open_logs().describe({source.topic for source in sources})
         ends = self._open_offsets().end(sources)
         return {source: (ends[source], topics[source.topic]) for source in sources}
+
+    def note_silence(self) -> None:
+        """The broker did not answer: that nothing came meanwhile says nothing of the consumer."""
+        self._stall.reset()
+
+    def renew_if_deaf(self, ends: Mapping[TopicPartition, int], read: Mapping[TopicPartition, int]) -> None:
+        """Take another consumer when this one has stood before the end of a partition for too long, though the broker
+        answers. `read`: up to where each was read, asked for before its end."""
+        if self._tail is not None and (reason := self._stall.find_stalled(ends, read)):
+            log.warning("live reads take a new consumer", reason=reason)
+            self._stall.reset()
+            self._tail.tail.renew()
 
     def forget_idle(self) -> None:
         """Leave partitions that nobody has read for a while."""

@@ -113,6 +113,7 @@ class Poller:
             try:
                 await self._poll()
             except OperatingError as error:
+                self._partitions.note_silence()
                 log.info("live reads wait", code=error.code, detail=error.detail)
             except Exception:
                 log.exception("unexpected exception")
@@ -136,6 +137,7 @@ class Poller:
         read = {each.source: each.ring.next for each in partitions}  # before the ends are asked for: they only grow
         found = await asyncio.to_thread(self._partitions.ask_ends, list(read))
         self._note_answer("kafka")
+        self._partitions.renew_if_deaf({source: end for source, (end, _) in found.items()}, read)
         for partition in partitions:
             end, topic = found[partition.source]
             if topic.topic_id != partition.topic_id or end < read[partition.source]:

@@ -39,7 +39,8 @@ class StallWatch:
 
     def find_unowned(self, ask: Callable[[], GroupState]) -> str:
         """Why a member without partitions is to begin anew; empty while there is no reason. If nobody else in its group
-        has any, no colleague does its work. `ask` is called after `STALLED_S` without partitions. Raises what it raises."""
+        has any, no colleague does its work. `ask` is called after `STALLED_S` without partitions. Raises what it
+        raises."""
         now_s = self._clock.monotonic()
         self._unowned_since_s = now_s if self._unowned_since_s is None else self._unowned_since_s
         waited_s = now_s - self._unowned_since_s

@@ -49,6 +49,8 @@ class Logs:
         def ask(client: AdminClient) -> dict[str, TopicState]:
             asked = client.describe_topics(TopicCollection(names), request_timeout=admin.timeout_s)
             found = {name: admin.result(future) for name, future in asked.items()}
+            if unknown := [name for name, each in found.items() if not each.partitions]:
+                raise DependencyUnavailable(f"the broker names no partition of {unknown[0]}", coordinates=KAFKA)
             return {name: TopicState(_id_of(each.topic_id), len(each.partitions)) for name, each in found.items()}
 
         return admin.call(f"describe {', '.join(names)}", ask) if names else {}

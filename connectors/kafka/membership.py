@@ -1,4 +1,4 @@
-"""What the broker knows of the other members of one's consumer group: whether they have partitions. Refuses to judge."""
+"""What the broker knows of the other members of a consumer group: whether they have partitions. Refuses to judge."""
 
 from __future__ import annotations
 

@@ -15,11 +15,13 @@ from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # it
 from connectors.kafka.clients import Admin
 from connectors.kafka.errors import KAFKA
 from connectors.kafka.records import TopicPartition
-from runtime.errors import Unprepared
+from runtime.errors import DependencyUnavailable, Unprepared
 from runtime.settings import KafkaSettings
 
 EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+NONE_SO_LATE = -1
+"""What a broker answers to a time after which it has no record. No other answer is below 0."""
 
 
 class Offsets:
@@ -54,16 +56,20 @@ class Offsets:
         return self._ask(sources, LATEST, IsolationLevel.READ_COMMITTED)
 
     def at(self, sources: Iterable[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
-        """The offset of the first record of each partition that is not older than `timestamp_ms`; -1 where there is
-        none."""
-        return self._ask(sources, OffsetSpec.for_timestamp(timestamp_ms))
+        """The offset of the first record of each partition that is not older than `timestamp_ms`; `NONE_SO_LATE` where
+        there is none."""
+        return self._ask(sources, OffsetSpec.for_timestamp(timestamp_ms), least=NONE_SO_LATE)
 
     def _ask(
         self,
         sources: Iterable[TopicPartition],
         spec: OffsetSpec,
         isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+        *,
+        least: int = 0,
     ) -> dict[TopicPartition, int]:
+        """An offset below `least` is none: the client fills it in for a broker that is on its way back, without an
+        error, and whoever took it for the end of a log would find that the log went back."""
         asked = {KafkaPosition(source.topic, source.partition): spec for source in sources}
         admin = self._admin
         if not asked:
@@ -71,9 +77,12 @@ class Offsets:
 
         def ask(client: Any) -> dict[TopicPartition, int]:
             answers = client.list_offsets(asked, isolation_level=isolation, request_timeout=admin.timeout_s)
-            return {
+            found = {
                 TopicPartition(position.topic, position.partition): admin.result(answer).offset
                 for position, answer in answers.items()
             }
+            if unknown := [source for source, offset in found.items() if offset < least]:
+                raise DependencyUnavailable(f"the broker does not say where {unknown[0]} is", coordinates=KAFKA)
+            return found
 
         return admin.call("read offsets", ask)

@@ -44,7 +44,8 @@ class PartitionBatch:
 
 
 class TopicTail:
-    """`start`, then `follow` and `leave` from any thread, at last `stop`. Outages are waited out by the client."""
+    """`start`, then `follow` and `leave` from any thread, at last `stop`. Outages are waited out by the client; when
+    that comes out of one deaf, as it may, `renew` takes another. Only who knows where the log ends can tell."""
 
     def __init__(self, settings: KafkaSettings, deliver: Callable[[Sequence[PartitionBatch]], None]) -> None:
         self._settings = settings
@@ -55,6 +56,7 @@ class TopicTail:
         self._wanted: dict[TopicPartition, int] = {}
         """Where each partition goes on. The thread's own."""
         self._changed = threading.Event()
+        self._renewing = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live-tail", daemon=True)
 
@@ -72,6 +74,11 @@ class TopicTail:
             self._asked[source] = None
         self._changed.set()
 
+    def renew(self) -> None:
+        """Go on with a new client, where each partition stands."""
+        self._renewing.set()
+        self._changed.set()
+
     def stop(self) -> None:
         """Blocks until the thread has ended, for a moment at most."""
         self._stopping.set()
@@ -84,7 +91,12 @@ class TopicTail:
         consumer: Consumer | None = None
         try:
             while not self._stopping.is_set():
-                if self._take_up():
+                renewing = self._renewing.is_set() and consumer is not None
+                self._renewing.clear()
+                if renewing and consumer is not None:
+                    consumer.close()
+                    consumer = None
+                if self._take_up() or renewing:
                     if consumer is None and self._wanted:
                         consumer = make_consumer(self._settings, "live")
                     if consumer is not None:

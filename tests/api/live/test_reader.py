@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Message, Producer
 
 from api.db import Database
 from api.live import admission, partitions, polling, ring, rows, states
@@ -23,6 +23,8 @@ from api.live import reader as readers
 from api.live.hub import Hub
 from api.live.join import ResumeToken
 from api.live.reader import Reader
+from connectors.consumer import stall
+from connectors.kafka import clients, tail
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.partitioner import partition_for
 from connectors.llm.sse import SseDecoder
@@ -296,6 +298,34 @@ async def test_a_log_that_went_back_makes_readers_start_anew(
         picture = await read(hub, lambda picture: picture.resets, picture)
     assert picture.resets == ["other-log"]
     picture = await read(hub, lambda picture: picture.whole, picture)
+    assert worlds.same(picture.rows, worlds.table(world, COUNTS, A))
+
+
+async def test_a_consumer_that_came_out_of_an_outage_deaf_is_replaced(
+    world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raises nothing and fetches nothing; only the end of the log shows it."""
+    monkeypatch.setattr(stall, "STALLED_S", 2.0)
+    fetch, deaf = clients.fetch, set[int]()
+
+    def fetch_unless_deaf(consumer: Consumer, wait_s: float, records_max: int) -> list[Message]:
+        return [] if id(consumer) in deaf else fetch(consumer, wait_s, records_max)
+
+    def go_deaf(consumer: Consumer, *_: Any) -> list[Message]:
+        deaf.add(id(consumer))
+        heard.append(consumer)  # its id is not given to another
+        monkeypatch.setattr(tail, "fetch", fetch_unless_deaf)
+        return []
+
+    heard: list[Consumer] = []
+    world.count(A, "before", 1)
+    picture = await read(hub, lambda picture: picture.whole and picture.watermarks)
+    monkeypatch.setattr(tail, "fetch", go_deaf)
+    await soon(lambda: heard)
+    world.count(A, "after", 1)
+    world.caught_up()
+    picture = await read(hub, lambda picture: "after" in labels(picture), picture)
+    assert picture.resets == []
     assert worlds.same(picture.rows, worlds.table(world, COUNTS, A))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka import OFFSET_INVALID, Producer
+from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, NewTopic  # type: ignore[attr-defined]
 
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import TopicPartition
@@ -53,6 +55,42 @@ def test_ends_with_and_without_a_transaction_that_is_open(stack: Settings) -> No
     assert offsets.at([source], 1_000) == {source: 0}
     assert offsets.at([source], AFTER_EVERYTHING_MS) == {source: -1}
     assert offsets.partitions([name]) == [source]
+    admin.delete_topics([name])[name].result(30)
+
+
+class HalfBack(AdminClient):
+    """A client that got no offset and no error, as librdkafka does of a broker that comes back after a hang."""
+
+    lasts = 2
+
+    def list_offsets(self, topic_partition_offsets: Any, **options: Any) -> Any:
+        if HalfBack.lasts == 0:
+            return super().list_offsets(topic_partition_offsets, **options)
+        HalfBack.lasts -= 1
+        answers: dict[Any, Future[ListOffsetsResultInfo]] = {position: Future() for position in topic_partition_offsets}
+        for answer in answers.values():
+            answer.set_result(ListOffsetsResultInfo(OFFSET_INVALID, -1, -1))
+        return answers
+
+
+@pytest.mark.stack
+def test_no_offset_is_no_answer(stack: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken for the end of the log it said that the log had gone back, and the flow stood until somebody came."""
+    name = f"offsets-{uuid.uuid4().hex[:8]}"
+    admin = AdminClient({**stack.kafka.client_config()})
+    admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
+    source = TopicPartition(name, 0)
+    monkeypatch.setattr("connectors.kafka.clients.AdminClient", HalfBack)
+    for ask in (Offsets.end, Offsets.first, Offsets.end_of_committed):
+        HalfBack.lasts = 2
+        offsets = Offsets(stack.kafka)
+        with pytest.raises(DependencyUnavailable, match="does not say where"):
+            ask(offsets, [source])
+        HalfBack.lasts = 0
+        assert ask(offsets, [source]) == {source: 0}
+    HalfBack.lasts = 2
+    with pytest.raises(DependencyUnavailable):
+        Offsets(stack.kafka).at([source], 1_000)
     admin.delete_topics([name])[name].result(30)
 
 
