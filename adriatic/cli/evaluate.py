@@ -23,6 +23,7 @@ from runtime.errors import DependencyUnavailable, InvalidInput, NotFound
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
+    from adriatic.cli.evaluation_against import Compared, Measurement
     from adriatic.cli.remote import Remote
     from api.search.known_item import KnownItem, KnownItemScores
     from connectors.history import Fault, FileChange, HistorySource, SourceKind
@@ -35,8 +36,8 @@ PAGE: Final = 200
 DECISIONS: Final = Path("docs/decisions")
 """What is read when nothing is named: this project's own."""
 
-Ranks = dict[str, dict[str, list[int | None]]]
-"""The place of each query's right answer by corpus and mode, None where it was not found."""
+Ranks = dict[str, dict[str, dict[int, int | None]]]
+"""The place of each query's right answer by corpus, mode and number of the ADR, None where it was not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,13 @@ def evaluate() -> None:
 def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every evaluation has."""
     for option in (
-        json_option("Print the scores as JSON."),
+        json_option("Print the scores as JSON, and how well each question was answered: a run to compare with."),
+        click.option(
+            "--against",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="What an earlier run printed with --json: says what changed, question by question, and exits with 1 "
+            "when something got worse by more than chance.",
+        ),
         click.option("--keep", is_flag=True, help="Leave the ADRs in the evaluation's tenants, to look at them."),
         click.option(
             "--data",
@@ -77,16 +84,19 @@ def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @evaluate.command("known-item")
 @evaluation_options
-def known_item(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
+def known_item(paths: tuple[Path, ...], keep: bool, against: Path | None, as_json: bool) -> None:
     """Find each ADR by its title, after the title was taken out of its text.
 
     \b
     adriatic eval known-item                           this project's own decisions
     adriatic eval known-item --data histories/         every .jsonl(.gz) file in it, each as a corpus of its own
+    adriatic eval known-item --json > before.json      a run to compare a later one with
+    adriatic eval known-item --against before.json     what changed since
 
     Prints nDCG@10 for search by words, by meaning, and both. Each corpus gets a tenant, whose ADRs are deleted again.
     """
     settings = load()
+    earlier = read_earlier(against, "known-item")
     corpora = list(_read(settings, paths))
     if not any(corpus.queries for corpus in corpora):
         raise InvalidInput(
@@ -96,7 +106,42 @@ def known_item(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     with import_corpora(settings, corpora, keep=keep) as remotes:
         for corpus, remote in zip(corpora, remotes, strict=True):
             ranks[corpus.name] = _ask(corpus, remote)
-    click.echo(_as_json(corpora, ranks) if as_json else "\n".join(_table(corpora, ranks)))
+    measured = _measurements(corpora, ranks)
+    compared = compare_with(earlier, measured)
+    if as_json:
+        click.echo(_as_json(corpora, ranks, measured, compared))
+    else:
+        click.echo("\n".join(_table(corpora, ranks)))
+    end_with(compared, "nDCG@10", as_json=as_json)
+
+
+# --- against an earlier run -----------------------------------------------------------------------------------------
+
+
+def read_earlier(against: Path | None, task: str) -> list[Measurement] | None:
+    """The run to compare with, read before anything is done: a wrong file is not to cost an evaluation."""
+    from adriatic.cli.evaluation_against import load_earlier
+
+    return None if against is None else load_earlier(against, task)
+
+
+def compare_with(earlier: list[Measurement] | None, measured: Sequence[Measurement]) -> Compared | None:
+    """What changed; None without a run to compare with."""
+    from adriatic.cli.evaluation_against import compare
+
+    return None if earlier is None else compare(earlier, measured)
+
+
+def end_with(compared: Compared | None, measure: str, *, as_json: bool) -> None:
+    """Say what changed, where it is not in the JSON, and exit with 1 when something got worse."""
+    from adriatic.cli.evaluation_against import lines
+
+    if compared is None:
+        return
+    if not as_json:
+        click.echo("\n".join(lines(measure, compared)))
+    if compared.worse:
+        click.get_current_context().exit(1)
 
 
 # --- corpora --------------------------------------------------------------------------------------------------------
@@ -213,13 +258,13 @@ def _import(settings: Settings, corpora: Sequence[EvaluatedHistory], remotes: Se
         )
 
 
-def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, list[int | None]]:
+def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, dict[int, int | None]]:
     """The place of the right ADR, by mode and query. A title that no search takes is left out, and said."""
     from adriatic.cli import import_view as view
     from api.search.known_item import DEPTH
     from api.search.schemas import SearchRequest, SearchResult
 
-    ranks: dict[str, list[int | None]] = {mode: [] for mode in MODES}
+    ranks: dict[str, dict[int, int | None]] = {mode: {} for mode in MODES}
     left_out: list[str] = []
     with view.progress(f"asking {corpus.name}", len(corpus.queries) * len(MODES)) as progress:
         for number, query in corpus.queries:
@@ -234,7 +279,7 @@ def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, list[int | None]
                 if result.degraded:
                     raise DependencyUnavailable(result.degraded[0].detail, hint=result.degraded[0].hint)
                 places = [place for place, hit in enumerate(result.hits, 1) if hit.number == number]
-                ranks[mode].append(places[0] if places else None)
+                ranks[mode][number] = places[0] if places else None
                 progress(1)
     if left_out:
         click.echo(f"{corpus.name}: {len(left_out)} of the questions could not be asked", err=True)
@@ -249,10 +294,30 @@ def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, list[int | None]
 def _scores(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> dict[str, KnownItemScores]:
     from api.search.known_item import scores
 
-    return {mode: scores([rank for corpus in corpora for rank in ranks[corpus.name][mode]]) for mode in MODES}
+    return {mode: scores([rank for corpus in corpora for rank in ranks[corpus.name][mode].values()]) for mode in MODES}
 
 
-def _as_json(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> bytes:
+def _measurements(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> list[Measurement]:
+    """The gain of each question, by mode. A question that no mode was asked has none."""
+    from adriatic.cli.evaluation_against import Measurement
+    from api.search.known_item import gain
+
+    measured = []
+    for corpus in corpora:
+        for number, _query in corpus.queries:
+            asked = ranks[corpus.name]
+            values = {mode: gain(asked[mode][number]) for mode in MODES if number in asked[mode]}
+            if values:
+                measured.append(Measurement(corpus.name, corpus.items[number - 1].path, values))
+    return measured
+
+
+def _as_json(
+    corpora: Sequence[EvaluatedHistory],
+    ranks: Ranks,
+    measured: Sequence[Measurement] = (),
+    compared: Compared | None = None,
+) -> bytes:
     def figures(some: Sequence[EvaluatedHistory]) -> dict[str, Any]:
         return {"adrs": sum(len(corpus.items) for corpus in some), **_scores(some, ranks)}
 
@@ -261,6 +326,8 @@ def _as_json(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> bytes:
             "task": "known-item",
             "corpora": [{"name": corpus.name, **figures([corpus])} for corpus in corpora],
             "overall": figures(corpora),
+            "measurements": measured,
+            "against": compared,
         }
     )
 

@@ -20,10 +20,13 @@ import msgspec
 from adriatic.cli.evaluate import (
     PAGE,
     EvaluatedHistory,
+    compare_with,
+    end_with,
     evaluate,
     evaluation_options,
     import_corpora,
     open_histories,
+    read_earlier,
 )
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline
@@ -31,6 +34,7 @@ from runtime.errors import DependencyUnavailable, InvalidInput
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
+    from adriatic.cli.evaluation_against import Compared, Measurement
     from adriatic.cli.remote import Remote
     from api.adrs.linked import LinkedAdr, LinkScores, Measured
 
@@ -58,7 +62,7 @@ class LinkedHistory:
 
 @evaluate.command("related")
 @evaluation_options
-def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
+def related(paths: tuple[Path, ...], keep: bool, against: Path | None, as_json: bool) -> None:
     """Find the ADRs that each ADR is linked with, after the links were taken out of all texts.
 
     \b
@@ -71,6 +75,7 @@ def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     from api.adrs.linked import bm25, measure
 
     settings = load()
+    earlier = read_earlier(against, "related")
     histories = list(_read(settings, paths))
     if not any(one.links for one in histories):
         raise InvalidInput("no ADR links to another one", hint="name a folder of decision records by --data")
@@ -82,7 +87,10 @@ def related(paths: tuple[Path, ...], keep: bool, as_json: bool) -> None:
         for one, remote, of in zip(histories, remotes, ids, strict=True):
             _set_links(one, remote, of)
             one.found["linked"] = measure(one.items, _lists(one, remote, of))
-    click.echo(_as_json(histories) if as_json else "\n".join(table(histories)))
+    measured = _measurements(histories)
+    compared = compare_with(earlier, measured)
+    click.echo(_as_json(histories, measured, compared) if as_json else "\n".join(table(histories)))
+    end_with(compared, "recall@5", as_json=as_json)
 
 
 def _read(settings: Settings, paths: Sequence[Path]) -> Iterator[LinkedHistory]:
@@ -159,7 +167,20 @@ def _of(histories: Sequence[LinkedHistory]) -> dict[str, LinkScores]:
     return {way: scores([each for one in histories for each in one.found[way]]) for way in WAYS}
 
 
-def _as_json(histories: Sequence[LinkedHistory]) -> bytes:
+def _measurements(histories: Sequence[LinkedHistory]) -> list[Measurement]:
+    """The recall of each list that has something to hold, by way."""
+    from adriatic.cli.evaluation_against import Measurement
+
+    return [
+        Measurement(one.corpus.name, item.path, {way: one.found[way][at][0] for way in WAYS})
+        for one in histories
+        for at, item in enumerate(item for item in one.items if item.linked)
+    ]
+
+
+def _as_json(
+    histories: Sequence[LinkedHistory], measured: Sequence[Measurement] = (), compared: Compared | None = None
+) -> bytes:
     def figures(some: Sequence[LinkedHistory]) -> dict[str, Any]:
         return {
             "adrs": sum(len(one.items) for one in some),
@@ -172,6 +193,8 @@ def _as_json(histories: Sequence[LinkedHistory]) -> bytes:
             "task": "related",
             "histories": [{"name": one.corpus.name, **figures([one])} for one in histories],
             "overall": figures(histories),
+            "measurements": measured,
+            "against": compared,
         }
     )
 

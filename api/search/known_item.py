@@ -87,11 +87,16 @@ def as_query(title: str) -> str:
     return " ".join(word.lstrip("-") for word in title.replace('"', " ").split())
 
 
+def gain(rank: int | None) -> float:
+    """What the right answer at this place is worth: with one right answer the ideal gain is 1, and nDCG is the gain of
+    its place."""
+    return 1 / math.log2(1 + rank) if rank and rank <= DEPTH else 0.0
+
+
 def scores(ranks: Sequence[int | None]) -> KnownItemScores:
     """`ranks` are the places at which the right ADRs were found, from 1; None: not among the first `DEPTH`."""
     found = [rank if rank is not None and rank <= DEPTH else None for rank in ranks]
-    # With one right answer the ideal gain is 1, and nDCG is the gain of its place.
-    gains = [1 / math.log2(1 + rank) if rank else 0.0 for rank in found]
+    gains = [gain(rank) for rank in found]
     low, high = interval(gains)
     return KnownItemScores(
         queries=len(ranks),

@@ -20,9 +20,9 @@ CORPORA = [
     EvaluatedHistory("rivers", [KnownItem("0001-a.md", "Use A", "first"), KnownItem("README.md", None, "index")]),
     EvaluatedHistory("birds", [KnownItem("0001-b.md", "Use B", "second"), KnownItem("0002-c.md", "Use C", "third")]),
 ]
-RANKS: dict[str, dict[str, list[int | None]]] = {
-    "rivers": {"words": [2], "meaning": [None], "hybrid": [1]},
-    "birds": {"words": [1, 1], "meaning": [1, 3], "hybrid": [1, 1]},
+RANKS: dict[str, dict[str, dict[int, int | None]]] = {
+    "rivers": {"words": {1: 2}, "meaning": {1: None}, "hybrid": {1: 1}},
+    "birds": {"words": {1: 1, 2: 1}, "meaning": {1: 1, 2: 3}, "hybrid": {1: 1, 2: 1}},
 }
 
 
