@@ -36,7 +36,7 @@ class EarlierRun(msgspec.Struct, frozen=True):
     measurements: list[Measurement]
 
 
-class Difference(msgspec.Struct, frozen=True):
+class WayCompared(msgspec.Struct, frozen=True):
     """Means over the questions that both runs asked in this way. `low` and `high` are the 95 % interval of how much
     more this run has."""
 
@@ -52,7 +52,7 @@ class Difference(msgspec.Struct, frozen=True):
 class Compared(msgspec.Struct, frozen=True):
     """`only_before` and `only_now` are questions that one of the runs alone asked: they say nothing."""
 
-    differences: list[Difference]
+    differences: list[WayCompared]
     only_before: int
     only_now: int
 
@@ -88,12 +88,12 @@ def compare(before: Sequence[Measurement], now: Sequence[Measurement]) -> Compar
         pairs = [(earlier[key][way], later[key][way]) for key in common if way in earlier[key] and way in later[key]]
         low, high = interval([after - first for first, after in pairs])
         means = fmean(first for first, _ in pairs), fmean(after for _, after in pairs)
-        found.append(Difference(way, len(pairs), *means, low, high, worse=high < 0))
+        found.append(WayCompared(way, len(pairs), *means, low, high, worse=high < 0))
     return Compared(found, len(earlier.keys() - later.keys()), len(later.keys() - earlier.keys()))
 
 
 def lines(measure: str, compared: Compared) -> Iterator[str]:
-    """For people; `measure` is what the values are."""
+    """Say it for people; `measure` is what the values are."""
     yield ""
     for each in compared.differences:
         verdict = "worse" if each.worse else "better" if each.low > 0 else "no difference that can be told"
