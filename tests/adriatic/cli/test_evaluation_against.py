@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from adriatic.cli.evaluate import _as_json, _measurements, evaluate
+from adriatic.cli.evaluate import _as_json, _measurements
 from adriatic.cli.evaluation_against import EarlierRun, Measurement, compare, lines, load_earlier
+from adriatic.cli.evaluations import evaluate
 from runtime.errors import InvalidInput
 from tests.adriatic.cli.test_evaluate import CORPORA, RANKS
 
