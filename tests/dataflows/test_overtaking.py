@@ -114,6 +114,10 @@ def test_an_edit_overtakes_ten_thousand_texts_of_an_import(world: World, outbox:
     slow.may_go_on.set()
     world.run_until_done(world.embed)
     world.versions([Version(tenant, adr, 1, change="create"), Version(other, others, 1, change="create")])
+    world.run_until_done(world.index)
+    outbox.carry()
+    world.run_until_done(world.embed)
+    slow.calls.clear()
     world.versions(
         [
             Version(
