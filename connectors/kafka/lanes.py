@@ -19,7 +19,7 @@ heaviest load a ninth of the work goes into what waits."""
 HELD_BYTES_MAX: Final = 1_048_576
 """Buffered records of topics that wait, above which no more of them are asked for. The client hands out what it has in
 the order in which that came: with thousands of records of the one kind in it, one of the other stands behind them all.
-Some ten seconds of the slowest reader's work, so that it is not fetched again and again."""
+Some ten seconds of a fast model's work, so that it is not fetched again and again."""
 
 
 class Lanes:
