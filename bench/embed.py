@@ -129,6 +129,9 @@ def _count_waiting(look: psycopg.Connection[Any]) -> int:
     return int(row[0])
 
 
+_IS_INDEXED = "select count(*) > %s from mv.search_state where tenant_id = %s"
+
+
 def _import(settings: Settings, slug: str, tenant_id: uuid.UUID) -> None:
     """Import through the command, and wait until all of it is found by words."""
     chance = random.Random(4)
@@ -139,8 +142,7 @@ def _import(settings: Settings, slug: str, tenant_id: uuid.UUID) -> None:
         subprocess.run(command, check=True, capture_output=True)
     deadline = Deadline.after(INDEXED_S_MAX)
     with psycopg.connect(settings.postgres.dsn("flows"), autocommit=True) as look:
-        indexed = "select count(*) > %s from mv.search_state where tenant_id = %s"
-        while look.execute(indexed, [SOURCES, tenant_id]).fetchone() != (True,):
+        while look.execute(_IS_INDEXED, [SOURCES, tenant_id]).fetchone() != (True,):
             if deadline.passed:
                 raise SystemExit(f"not found by words within {INDEXED_S_MAX} s; see `adriatic status`")
             time.sleep(POLL_S)
