@@ -13,9 +13,10 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from connectors.kafka.lanes import HELD_BYTES_MAX
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
-from connectors.kafka.source import BatchLimits, GroupConsumer, age_s
+from connectors.kafka.source import FETCH_RECORDS_MAX, BatchLimits, GroupConsumer, age_s
 from runtime.errors import Fenced, Halted
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
@@ -161,6 +162,8 @@ def test_a_record_overtakes_megabytes_that_wait_and_none_of_them_is_lost(
             batches = take_round(taken)
             assert {batch.topic for batch in batches} <= {topic}
             assert len(batches) <= 1, "one batch of what waits at a time"
+            at_hand = sum(taken.last_fetched(source)[0] - (taken.stands_at(source) or 0) for source in seen)
+            assert at_hand <= HELD_BYTES_MAX // 1_500 + FETCH_RECORDS_MAX + 100, "more than can be used soon"
             if batches and (rounds := rounds + 1) % 8 == 0:
                 fill(kafka, overtaking, [b"now"], partition=rounds // 8 % 2)
                 while not (overtook := take_round(taken)):
