@@ -1,7 +1,7 @@
 """`make bench`: figures of the running system, printed. `--json` for machines; name parts to measure only those.
 
-`recover` is measured only when it is named. Needs a running system (`make up`). Every load is bounded in count and time
-and talks to this machine only.
+`embed` and `recover` are measured only when they are named. Needs a running system (`make up`). Every load is bounded
+in count and time and talks to this machine only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import click
 from adriatic.cli.status import collect
 from adriatic.supervisor.supervisor import Files
 from api.adrs.document import parse
-from bench import cdc, chat, events, feed, live, path, recover, search, sharing, usage
+from bench import cdc, chat, embed, events, feed, live, path, recover, search, sharing, usage
 from runtime.errors import NotFound
 from runtime.settings import Settings, load
 
@@ -116,6 +116,11 @@ def rebalances(settings: Settings) -> Figures:
     return [asdict(pause) for pause in sharing.pauses(settings)]
 
 
+def embeddings(settings: Settings) -> Figures:
+    """The model alone, and edits until they are found by meaning: alone, and while 10 000 texts of an import wait."""
+    return embed.figures(settings)
+
+
 def recoveries(settings: Settings) -> Figures:
     """`adriatic recover` with 1 000 and 100 000 sources, in seconds, whole and by step."""
     return recover.figures(settings)
@@ -135,17 +140,18 @@ PARTS: dict[str, Callable[[Settings], Figures]] = {
     "usage": usage_events,
     "processes": processes,
     "rebalance": rebalances,
+    "embed": embeddings,
     "recover": recoveries,
 }
-ASKED_FOR = frozenset({"recover"})
-"""Measured only when they are named: the system is not ready meanwhile, or for long."""
+ASKED_FOR = frozenset({"embed", "recover"})
+"""Measured only when they are named: the system is not ready meanwhile, or has much to do for long afterwards."""
 
 
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def main(parts: tuple[str, ...], as_json: bool) -> None:
-    """Measure the running system: all parts but `recover`, or those that are named."""
+    """Measure the running system: all parts but `embed` and `recover`, or those that are named."""
     settings = load()
     overview = collect(settings)
     if overview.verdict == "unknown":

@@ -1,8 +1,8 @@
 """The flow `embed`: texts become vectors, each once; a version that has all of them becomes findable by meaning.
 
-Reads `embeddings.requested`; keeps `mv.embeddings` and the meaning half of `mv.search_state`. Refuses to cut text: the
-request carries it. A text is embedded when its tenant has no vector for it in the space, and no newer version made the
-request pointless; everything else is reuse.
+Reads `embeddings.requested`, and its `.bulk` when there is nothing else; keeps `mv.embeddings` and the meaning half of
+`mv.search_state`. Refuses to cut text: the request carries it. A text is embedded when its tenant has no vector for it
+in the space, and no newer version made the request pointless; everything else is reuse.
 
 Embedding happens before the transaction, so no lock and no snapshot is held while a model computes.
 """
@@ -24,7 +24,7 @@ from dataflows import oracle_search
 from dataflows.chunker import text_hash
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import REQUESTS_TOPIC, Text, find_known_texts, find_waiting, lock_versions
+from dataflows.index import BULK_TOPIC, REQUESTS_TOPIC, Text, find_known_texts, find_waiting, lock_versions
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import Halted, Undecodable
@@ -97,7 +97,8 @@ INSERT_VECTOR = """
 class Embed(Flow[EmbedEffects]):
     name = "embed"
     about = "texts → vectors, searchable by meaning"
-    topics = (REQUESTS_TOPIC,)
+    topics = (REQUESTS_TOPIC, BULK_TOPIC)
+    behind = (BULK_TOPIC,)
     tables = (
         KeptTable("mv.search_state", compared="findable by meaning is the newest version, once it has all vectors"),
         KeptTable(

@@ -34,6 +34,8 @@ class Flow(Processor[Effects]):
     views: tuple[KeptView, ...] = ()
     """What readers see of it, by names that have watermarks."""
     limits: BatchLimits = BatchLimits()
+    behind: tuple[str, ...] = ()
+    """Those of `topics` whose records wait for the others' (`connectors/kafka/lanes.py`)."""
 
     @classmethod
     def build(cls, settings: Settings) -> Self:

@@ -2,8 +2,8 @@
 vectors.
 
 Reads the contracts of `schemas/sources.py`; keeps `mv.chunks` and `mv.search_state` (view `search.words`); emits
-`embeddings.requested` for texts that have no vector yet. Refuses to embed: `dataflows.embed` does, and completes the
-view by meaning.
+`embeddings.requested` for texts that have no vector yet, or its `.bulk` for what came with many others. Refuses to
+embed: `dataflows.embed` does, and completes the view by meaning.
 
 Versions make it indifferent to order and repetition: only a version above the one in `mv.search_state` changes
 anything, and of the same version a later reading. Passages of the version that is still findable by meaning stay until
@@ -34,12 +34,17 @@ from schemas.search import WORDS_VIEW
 from schemas.sources import SourceKey, columns_of
 
 REQUESTS_TOPIC = "embeddings.requested"
+BULK_TOPIC = "embeddings.requested.bulk"
+"""Requests that nobody waits for. The flow `embed` takes them when there is nothing else."""
 
 Text = tuple[UUID, bytes]
 """A tenant and the hash of a text: what a vector is stored under, within a space."""
 
 ITEMS_MAX = 64
-"""Texts in one request; the contract's bound."""
+"""Texts in one request; the contract's bound. What lacks more than one request can hold is bulk, whoever wrote it."""
+BULK_ITEMS_MAX = 16
+"""Texts in one request for what nobody waits for. A model is not interrupted once it has begun with a request, and 16
+of the longest take the default one less than a second."""
 ITEMS_CHARS_MAX = 262_144
 """Characters of text in one request: at four bytes each still far below the topic's largest message."""
 
@@ -372,7 +377,9 @@ def _requests(space: str, version: SourceVersion, missing: set[bytes]) -> Iterat
     tenant_id, kind, source_id = map(str, version.source)
     texts = {part.text_hash: part.text for part in version.chunks if part.text_hash in missing}
     headers = {TRACEPARENT_HEADER: version.traceparent} if version.traceparent else {}
-    for number, items in enumerate(_bundles(texts)):
+    is_bulk = version.is_one_of_many or len(texts) > ITEMS_MAX
+    topic, items_max = (BULK_TOPIC, BULK_ITEMS_MAX) if is_bulk else (REQUESTS_TOPIC, ITEMS_MAX)
+    for number, items in enumerate(_bundles(texts, items_max)):
         value = {
             "event_id": str(uuid5(_EVENT_IDS, f"{space} {tenant_id} {kind} {source_id} {version.version} {number}")),
             "tenant_id": tenant_id,
@@ -383,14 +390,14 @@ def _requests(space: str, version: SourceVersion, missing: set[bytes]) -> Iterat
             "items": [{"text_hash": base64.b64encode(text_hash).decode(), "text": text} for text_hash, text in items],
         }
         key = {"tenant_id": tenant_id, "id": source_id}
-        yield REQUESTS_TOPIC, json.dumps(key), version.source.tenant_id, json.dumps(value), json.dumps(headers)
+        yield topic, json.dumps(key), version.source.tenant_id, json.dumps(value), json.dumps(headers)
 
 
-def _bundles(texts: dict[bytes, str]) -> Iterator[list[tuple[bytes, str]]]:
+def _bundles(texts: dict[bytes, str], items_max: int) -> Iterator[list[tuple[bytes, str]]]:
     bundle: list[tuple[bytes, str]] = []
     size = 0
     for item in texts.items():
-        if bundle and (len(bundle) == ITEMS_MAX or size + len(item[1]) > ITEMS_CHARS_MAX):
+        if bundle and (len(bundle) == items_max or size + len(item[1]) > ITEMS_CHARS_MAX):
             yield bundle
             bundle, size = [], 0
         bundle.append(item)

@@ -89,7 +89,9 @@ def _page(connection: Connection, tenant_id: UUID, after: Sequence[str]) -> list
         passages[source].append(Chunk(ordinal, heading_path, body, start, end, text, text_hash(text)))
     return [
         SourceVersion(
-            source, version, reading, False, *(title, status, effective_at, recorded_at), None, tuple(passages[source])
+            *(source, version, reading, False, title, status, effective_at, recorded_at, None),
+            chunks=tuple(passages[source]),
+            is_one_of_many=True,
         )
         for source, (_, _, _, version, reading, *said) in zip(titles, states, strict=True)
         for title, status, effective_at, recorded_at in [said]

@@ -63,6 +63,7 @@ class Runner(Driver[Effects]):
             consumer = GroupConsumer(
                 *(self._settings.kafka, self._core.group, instance, self._core.begin, self._life, self.flow.limits),
                 check=self._core.check,
+                behind=self._core.topics_of(self.flow.behind),
             )
             sampler = Sampler(
                 *(self._settings, self.flow.name, self._core.views, offsets, consumer, self._life),

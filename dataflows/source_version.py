@@ -37,6 +37,9 @@ class SourceVersion:
     chunks: tuple[Chunk, ...]
     words: tuple[Analysed, ...] = ()
     """What each of the chunks is found by."""
+    is_one_of_many: bool = False
+    """Whether it came with many others: by an import or a feed, read anew, or copied by a snapshot. Nobody waits for it
+    alone."""
 
     @property
     def place(self) -> Place:
@@ -66,4 +69,5 @@ def version_of(event: Event) -> SourceVersion:
         traceparent=event.record.header(TRACEPARENT_HEADER) or row.get("traceparent"),
         chunks=chunks,
         words=tuple(analyse_chunk(title, each) for each in chunks),
+        is_one_of_many=event.value["op"] != "c" or kind.is_from_outside(row),
     )

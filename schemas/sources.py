@@ -46,9 +46,15 @@ class SourceKind:
     plural: str
     """What people call all of them, where they choose to search these alone."""
     status_field: str | None = None
+    outside_field: str | None = None
+    """Set in a version that came with others from outside, an import or a feed; null where a person wrote this one.
+    None where all are written by people."""
 
     def is_deleted(self, row: Mapping[str, Any]) -> bool:
         return bool(row[self.change_field] == "delete")
+
+    def is_from_outside(self, row: Mapping[str, Any]) -> bool:
+        return self.outside_field is not None and row.get(self.outside_field) is not None
 
     def status(self, row: Mapping[str, Any]) -> str:
         return "" if self.status_field is None else str(row[self.status_field])
@@ -63,6 +69,7 @@ KINDS: dict[str, SourceKind] = {
         word="ADR",
         plural="decisions",
         status_field="status",
+        outside_field="source_ref",
     ),
     "document": SourceKind(
         contract="adriatic.app.document_versions",
@@ -71,6 +78,7 @@ KINDS: dict[str, SourceKind] = {
         path="/v1/documents/{}/original",
         word="document",
         plural="documents",
+        outside_field="feed_id",
     ),
 }
 

@@ -142,6 +142,10 @@ class ConsumerCore(Generic[Effects]):
         """Those that are read."""
         return tuple(self._contract_of)
 
+    def topics_of(self, contracts: Sequence[str]) -> tuple[str, ...]:
+        """Those that are read for some of the contract names."""
+        return tuple(topic for topic, contract in self._contract_of.items() if contract in contracts)
+
     @property
     def views(self) -> dict[str, tuple[str, ...]]:
         """The views that are made from each topic."""

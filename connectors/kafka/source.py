@@ -6,15 +6,15 @@ where to start: `ops.consumer_offsets` does, asked at each assignment. Who reads
 protocol, cooperative, static members); that nobody writes twice is not: the compare-and-set of the sink is the fence.
 `auto.offset.reset` is `error`: an offset that the log no longer has would otherwise be skipped in silence.
 
-Offsets are committed to the broker afterwards and asynchronously, for the eyes of operators' tools only.
-Read next: `connectors/consumer/core.py`.
+Topics may wait for others (`connectors/kafka/lanes.py`). Offsets are committed to the broker afterwards and
+asynchronously, for the eyes of operators' tools only. Read next: `connectors/consumer/core.py`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from confluent_kafka import TopicPartition as KafkaPosition
 
 from connectors.kafka.clients import fetch, make_consumer
 from connectors.kafka.errors import is_lost
+from connectors.kafka.lanes import Lanes
 from connectors.kafka.records import Batch, Record, TopicPartition, positions_of, record_of, source_of
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import Fenced, Halted, OperatingError
@@ -39,7 +40,7 @@ eight of them stay under a quarter of an epoch; a record that arrives ends it at
 FETCH_RECORDS_MAX = 1_000
 """Records taken from librdkafka at once."""
 BUFFERED_BYTES_MAX = 8_388_608
-"""Records taken from librdkafka and not yet handed out. Above it nothing is taken."""
+"""Records taken from librdkafka and not yet handed out, of topics that wait for no other. Above it nothing is taken."""
 SESSION_S = 10.0
 """A member's partitions go to the others after so long without a heartbeat. Longer than its supervisor takes to start
 it again after kill -9 (2 to 5 s), when it gets them back by its name without a rebalance; as short as a machine that is
@@ -91,7 +92,7 @@ class GroupConsumer:
     The broker says which partitions are this member's; `begin` says where each one is to be read on, and is called
     whenever some are assigned. `check` is asked after a connection was lost, with the newest record that was taken of
     each partition, before anything that came afterwards is taken: whoever answers at the address may be another one.
-    Both may block, and raise `StopRequested` and `OperatingError`.
+    Both may block, and raise `StopRequested` and `OperatingError`. `behind` are the topics that wait for the others.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class GroupConsumer:
         life: Lifecycle,
         limits: BatchLimits,
         check: Callable[[Mapping[TopicPartition, Record | None]], None] | None = None,
+        behind: Collection[str] = (),
     ) -> None:
         self.group = group
         self.instance = instance
@@ -116,7 +118,10 @@ class GroupConsumer:
         self._limits = limits
         self._lock = threading.Lock()
         self._partitions: dict[TopicPartition, _Partition] = {}
+        self._lanes = Lanes(behind)
         self._buffered_bytes = 0
+        self._behind_bytes = 0
+        """The part of them that is of topics that wait."""
         self._empty_takes = 0
         self._to_commit: dict[TopicPartition, int] = {}
         self._commit_at_s = 0.0
@@ -147,9 +152,13 @@ class GroupConsumer:
         if state is not None and not state.buffered:
             self._fetch(IDLE_WAIT_S if self._empty_takes >= len(self._partitions) else 0)
             state = self._partitions.get(source)  # a fetch is when partitions come and go
+        if self._lanes.is_behind(source) and state is not None and state.buffered:
+            if not self._is_its_turn(source):
+                return None
+            state = self._partitions.get(source)
         if state is None:
             return None
-        records = self._unbuffer(state)
+        records = self._unbuffer(source, state)
         past = records[-1].offset + 1 if records else state.next_offset
         next_offset = max(past, state.end_seen) if not state.buffered else past
         if next_offset == state.next_offset:
@@ -160,7 +169,17 @@ class GroupConsumer:
         with self._lock:
             state.next_offset = next_offset
             state.in_flight.append((next_offset, records[0].timestamp_ms if records else None))
+        if records:
+            self._lanes.note_taken(source)
         return batch
+
+    def _is_its_turn(self, source: TopicPartition) -> bool:
+        """Whether a partition of a topic that waits has its turn. Looks for what may have come for the others since:
+        what is in the buffers is as old as the batch that was written last."""
+        self._fetch(0)
+        have_some = [each for each, state in self._partitions.items() if state.buffered]
+        under_way = any(state.in_flight for each, state in self._partitions.items() if self._lanes.is_behind(each))
+        return self._lanes.may_take(source, have_some, under_way=under_way)
 
     def stands_at(self, source: TopicPartition) -> int | None:
         """Say up to which offset everything was committed; None when the partition is not ours. A batch that does not
@@ -251,6 +270,7 @@ class GroupConsumer:
     def _on_revoke(self, consumer: Consumer, positions: list[KafkaPosition]) -> None:
         """What was taken and not committed is dropped: whoever has the partition next reads it again."""
         self._forget(TopicPartition(each.topic, each.partition) for each in positions)
+        self._lanes.forget(TopicPartition(each.topic, each.partition) for each in positions)
         consumer.incremental_unassign(positions)
         self.generation += 1
         log.info("revoked", group=self.group, partitions=[f"{each.topic}/{each.partition}" for each in positions])
@@ -263,12 +283,12 @@ class GroupConsumer:
         with self._lock:
             for source in sources:
                 if (state := self._partitions.pop(source, None)) is not None:
-                    self._buffered_bytes -= sum(record.size_bytes for record in state.buffered)
+                    self._count(source, -sum(record.size_bytes for record in state.buffered))
                 self._to_commit.pop(source, None)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _unbuffer(self, state: _Partition) -> tuple[Record, ...]:
+    def _unbuffer(self, source: TopicPartition, state: _Partition) -> tuple[Record, ...]:
         records: list[Record] = []
         size = 0
         with self._lock:
@@ -277,19 +297,36 @@ class GroupConsumer:
                 if records and size > self._limits.bytes_max:
                     break
                 records.append(state.buffered.popleft())
-        self._buffered_bytes -= sum(record.size_bytes for record in records)
+        self._count(source, -sum(record.size_bytes for record in records))
         return tuple(records)
+
+    def _count(self, source: TopicPartition, size_bytes: int) -> None:
+        self._buffered_bytes += size_bytes
+        if self._lanes.is_behind(source):
+            self._behind_bytes += size_bytes
 
     def _fetch(self, wait_s: float) -> None:
         """Take what is there. Also when partitions come and go, in the callbacks."""
         self._commit_to_broker(SYSTEM_CLOCK.monotonic(), asynchronous=True)
-        if self._buffered_bytes > BUFFERED_BYTES_MAX:
+        if self._buffered_bytes - self._behind_bytes > BUFFERED_BYTES_MAX:
             return
+        self._hold()
         messages = fetch(self._consumer, 0 if self._buffered_bytes else wait_s, FETCH_RECORDS_MAX)
         if messages and self._in_doubt and not self._is_same_log():
             return
         for message in messages:
             self._accept(message)
+
+    def _hold(self) -> None:
+        """Ask for no more of topics that wait while there is enough of them. The client drops what it has of those, and
+        fetches it again when they are let go."""
+        more, again = self._lanes.hold(self._partitions, self._behind_bytes)
+        for sources, act in ((more, self._consumer.pause), (again, self._consumer.resume)):
+            try:
+                if sources:
+                    act([KafkaPosition(*source) for source in sources])
+            except KafkaException as error:  # one was taken away meanwhile: the next fetch hears of it
+                log.info("not held or let go", sources=sorted(map(str, sources)), detail=str(error))
 
     def _is_same_log(self) -> bool:
         """Whether what follows may be taken. Ends the process when it may not."""
@@ -316,7 +353,7 @@ class GroupConsumer:
             return  # it was taken away while this record was on its way to us
         state.buffered.append(record)
         state.newest, state.fetched = record, record.offset + 1
-        self._buffered_bytes += record.size_bytes
+        self._count(source, record.size_bytes)
 
     def _on_message_error(self, source: TopicPartition, error: KafkaError, offset: int | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:

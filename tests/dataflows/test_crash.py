@@ -30,7 +30,11 @@ def test_killed_flows_lose_and_double_nothing(world: World, outbox: Outbox, tmp_
     tenants = [uuid.UUID(int=chance.getrandbits(128)) for _ in range(4)]
     adrs = [(tenant, uuid.UUID(int=chance.getrandbits(128))) for tenant in tenants for _ in range(ADRS // 4)]
     history = [
-        Version(tenant, adr, number + 1, body=f"# A\n\n{chance.choice('abc')} {number // 2}\n\n" + "Text. " * 200)
+        Version(
+            *(tenant, adr, number + 1),
+            body=f"# A\n\n{chance.choice('abc')} {number // 2}\n\n" + "Text. " * 200,
+            source_ref=chance.choice([None, "imported"]),
+        )
         for number in range(VERSIONS)
         for tenant, adr in adrs
     ]

@@ -57,7 +57,7 @@ def test_lost_requests_are_made_again_step_by_step(
     world.run_until_done(world.index)
     assert len(outbox.messages()) == 8  # read, and carried nowhere
     assert run(world, tenant) == ("succeeded", 7, 3)
-    carried = [message for message in outbox.messages() if message["topic"] == "embeddings.requested"]
+    carried = [message for message in outbox.messages() if message["topic"] == "embeddings.requested.bulk"]
     assert {message["tenant_id"] for message in carried} == {str(tenant)}
     assert len(carried) == 7
     for message in carried:

@@ -69,13 +69,13 @@ def test_a_truncated_table_is_not_guessed_at() -> None:
         Index().transform([event({"op": "t", "before": None, "after": None})])
 
 
-@given(st.lists(st.integers(1, 400_000), max_size=200))
-def test_requests_stay_within_the_contract(sizes: list[int]) -> None:
+@given(st.lists(st.integers(1, 400_000), max_size=200), st.sampled_from([index.ITEMS_MAX, index.BULK_ITEMS_MAX]))
+def test_requests_stay_within_the_contract(sizes: list[int], items_max: int) -> None:
     texts = {number.to_bytes(4, "big"): "x" * size for number, size in enumerate(sizes)}
-    bundles = list(index._bundles(texts))
+    bundles = list(index._bundles(texts, items_max))
     assert [item for bundle in bundles for item in bundle] == list(texts.items())
     for bundle in bundles:
-        assert 1 <= len(bundle) <= index.ITEMS_MAX
+        assert 1 <= len(bundle) <= items_max
         assert len(bundle) == 1 or sum(len(text) for _hash, text in bundle) <= index.ITEMS_CHARS_MAX
 
 

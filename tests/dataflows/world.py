@@ -68,6 +68,8 @@ class Version:
     author: str = "ada"
     later: timedelta = timedelta()
     reading: int = 1
+    source_ref: str | None = None
+    """The commit of an import."""
 
     @property
     def effective_at(self) -> datetime:
@@ -89,7 +91,7 @@ def envelope(version: Version, op: str = "c") -> dict[str, Any]:
         "author": version.author,
         "author_id": None,
         "source_key": None,
-        "source_ref": None,
+        "source_ref": version.source_ref,
         "traceparent": None,
         "effective_at": version.effective_at.isoformat(),
         "recorded_at": version.effective_at.isoformat(),

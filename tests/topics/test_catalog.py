@@ -32,13 +32,14 @@ pii = []
     [
         ("document.uploaded", 8, 7),
         ("embeddings.requested", 8, 7),
+        ("embeddings.requested.bulk", 8, 7),
         ("rag.search.requested", 8, 7),
         ("agent.task.submitted", 8, 7),
         ("crawl.submitted", 4, 7),
         ("job.progress", 8, 1),
     ],
 )
-def test_the_six_topics_are_as_specified(name: str, partitions: int, days: int) -> None:
+def test_the_topics_of_events_are_as_specified(name: str, partitions: int, days: int) -> None:
     topic = TOPICS[name]
     assert (topic.partitions, topic.retention_ms, topic.cleanup) == (partitions, days * DAY_MS, "delete")
     assert topic.partition_by == "tenant_id"

@@ -13,9 +13,10 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka import TopicPartition as KafkaPosition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from connectors.kafka.lanes import HELD_BYTES_MAX
 from connectors.kafka.offsets import Offsets
 from connectors.kafka.records import Batch, Record, TopicPartition
-from connectors.kafka.source import BatchLimits, GroupConsumer, age_s
+from connectors.kafka.source import FETCH_RECORDS_MAX, BatchLimits, GroupConsumer, age_s
 from runtime.errors import Fenced, Halted
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
@@ -89,6 +90,7 @@ def consumer(
     limits: BatchLimits | None = None,
     group: str = "",
     check: Check | None = None,
+    behind: Sequence[str] = (),
 ) -> closing[GroupConsumer]:
     """The only member of a group, over all partitions of the topic; those that are not in `start` begin at 0."""
 
@@ -97,7 +99,7 @@ def consumer(
 
     life = life or Lifecycle(Health())
     group = group or f"source-{uuid.uuid4().hex[:8]}"
-    made = GroupConsumer(kafka, group, uuid.uuid4().hex, begin, life, limits or BatchLimits(), check)
+    made = GroupConsumer(kafka, group, uuid.uuid4().hex, begin, life, limits or BatchLimits(), check, behind)
     made.subscribe(sorted({source.topic for source in start}))
     made.wait_for_change(0)
     return closing(made)
@@ -125,6 +127,54 @@ def test_it_reads_from_the_given_offset_in_order_without_gaps(kafka: KafkaSettin
     assert [record.value for batch in batches for record in batch.records] == [b"%d" % n for n in range(100, 1000)]
     assert [batch.expected_offset for batch in batches] == [100, *(batch.next_offset for batch in batches[:-1])]
     assert max(len(batch.records) for batch in batches) == 70
+
+
+@pytest.fixture
+def overtaking(kafka: KafkaSettings, topic: str) -> Iterator[str]:
+    """A topic that overtakes `topic`."""
+    name = f"{topic}-fast"
+    admin = AdminClient({**kafka.client_config()})
+    admin.create_topics([NewTopic(name, 2, 1)])[name].result(30)
+    yield name
+    admin.delete_topics([name])[name].result(30)
+
+
+def take_round(taken: GroupConsumer) -> list[Batch]:
+    """What a driver takes before it writes: at most one batch of each partition."""
+    return [batch for source in taken.assignment if (batch := taken.take(source)) is not None and batch.records]
+
+
+@pytest.mark.stack
+def test_a_record_overtakes_megabytes_that_wait_and_none_of_them_is_lost(
+    kafka: KafkaSettings, topic: str, overtaking: str
+) -> None:
+    """More waits, in two partitions, than the reader and its client hold. While a batch of it is under way nothing else
+    of it is handed out, so what is counted does not depend on how fast the broker is."""
+    count, end = 8_000, 2 * 8_000
+    for partition in (0, 1):
+        fill(kafka, topic, [b"%d" % number + b"." * 1_500 for number in range(count)], partition)
+    seen: dict[TopicPartition, list[int]] = {TopicPartition(topic, each): [] for each in (0, 1)}
+    sources = {TopicPartition(name, each): 0 for name in (topic, overtaking) for each in (0, 1)}
+    deadline, rounds = time.monotonic() + PATIENCE_S, 0
+    with consumer(kafka, sources, limits=BatchLimits(records_max=100), behind=[topic]) as taken:
+        while sum(map(len, seen.values())) < end:
+            assert time.monotonic() < deadline, {str(source): len(seen[source]) for source in seen}
+            batches = take_round(taken)
+            assert {batch.topic for batch in batches} <= {topic}
+            assert len(batches) <= 1, "one batch of what waits at a time"
+            at_hand = sum(taken.last_fetched(source)[0] - (taken.stands_at(source) or 0) for source in seen)
+            assert at_hand <= HELD_BYTES_MAX // 1_500 + FETCH_RECORDS_MAX + 100, "more than can be used soon"
+            if batches and (rounds := rounds + 1) % 8 == 0:
+                fill(kafka, overtaking, [b"now"], partition=rounds // 8 % 2)
+                while not (overtook := take_round(taken)):
+                    assert time.monotonic() < deadline, "it stands behind what waits"
+                assert [(batch.topic, len(batch.records)) for batch in overtook] == [(overtaking, 1)]
+                batches += overtook
+            for batch in batches:
+                taken.note_commit(batch.source, batch.next_offset)
+                if batch.topic == topic:
+                    seen[batch.source] += [record.offset for record in batch.records]
+    assert list(seen.values()) == [list(range(count))] * 2
 
 
 @pytest.mark.stack
