@@ -44,16 +44,15 @@ class EmbeddingService:
         self._waiting = 0
 
     def find(self, name: str, dimensions: int | None) -> EmbedderSettings:
-        """The model that a caller names. Raises `NotFound`, and `InvalidInput` where its vectors have another length
-        and cannot be shortened to this one."""
+        """The model that a caller names. Raises `NotFound` where there is none of this name, and where there is none
+        of this name with vectors of this length: both are facts of the settings, which no document of the API has."""
         found = self._settings.find(name)
         if found is None:
-            names = ["adriatic", *(each.name for each in self._settings.models)]
-            raise NotFound(f"there is no embedding model {name!r}", hint=f"there are {', '.join(names)}")
+            raise NotFound(f"there is no embedding model {name!r}", hint=f"there are {', '.join(self._settings.names)}")
         longest = found.dimension
         if dimensions not in (None, longest) and not (found.send_dimension and (dimensions or 0) < longest):
             shorter = ", or fewer" if found.send_dimension else ""
-            raise InvalidInput(
+            raise NotFound(
                 f"{name} makes no vectors of {dimensions} numbers", hint=f"dimensions can be {longest}{shorter}"
             )
         return found

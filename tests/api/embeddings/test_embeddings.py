@@ -105,6 +105,8 @@ async def test_openais_sdk_unchanged(fresh_database: Settings, tmp_path: Path, s
             assert short.usage.prompt_tokens == short.usage.total_tokens == 1
             with pytest.raises(openai.NotFoundError, match="no embedding model"):
                 await sdk.embeddings.create(model="nobody", input="x")
+            with pytest.raises(openai.NotFoundError, match="dimensions can be 384"):
+                await sdk.embeddings.create(model="adriatic", input="x", dimensions=15_999)
             with pytest.raises(openai.BadRequestError, match="tokens are not taken"):
                 await sdk.embeddings.create(model="adriatic", input=[1, 2, 3])
         assert process.stop() == 0
@@ -163,7 +165,7 @@ async def test_vectors_are_shortened_where_they_can_be(fresh_database: Settings,
         np.testing.assert_allclose(np.linalg.norm(short), 1, rtol=1e-5)
         np.testing.assert_allclose(short, whole[:4] / np.linalg.norm(whole[:4]), rtol=1e-5)
         for model, wanted in (("fixed", 4), ("small", embedding.DIMENSION + 1), ("adriatic", 100)):
-            told = await ask(caller, 400, model=model, input="x", dimensions=wanted)
+            told = await ask(caller, 404, model=model, input="x", dimensions=wanted)
             assert f"no vectors of {wanted} numbers" in told["error"]["message"]
         await ask(caller, input="x", dimensions=DIMENSION)
 
@@ -171,7 +173,8 @@ async def test_vectors_are_shortened_where_they_can_be(fresh_database: Settings,
 @pytest.mark.parametrize(
     ("sent", "status", "said"),
     [
-        ({"input": []}, 400, "no text in input"),
+        ({"input": []}, 400, "input"),
+        ({"input": "\u200b\n"}, 400, "the text at 0 is blank"),
         ({"input": ["x", " "]}, 400, "the text at 1 is blank"),
         ({"input": [1, 2]}, 400, "tokens are not taken"),
         ({"input": [[1, 2]]}, 400, "tokens are not taken"),
