@@ -41,13 +41,8 @@ _BEGIN = """
   select uses, is_bound
   from app.begin_attempt($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 """
-_SETTLE = """
-  select app.settle_attempt(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
-  )
-"""
 _BEGIN_ALL = "select attempt, uses, is_bound from app.begin_attempts($1, $2, $3)"
-_SETTLE_ALL = "select app.settle_attempts($1, $2)"
+_SETTLE = "select app.settle_attempts($1, $2)"
 INPUT_TOKENS_ADDED_MAX = 4_096
 """What a provider may say to have read beyond the bytes that it was sent: its own words about tools and forms, which
 are some hundred tokens where they are documented."""
@@ -103,7 +98,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The row, by the names and in the order of `app.settle_attempt`."""
+        """The row, by the names of `app.settle_attempts`."""
         attempt, used = self.attempt, self.used
         return {
             "attempt_id": attempt.attempt_id,
@@ -434,11 +429,11 @@ async def _enter(
 
 async def settle(database: Database, entry: Entry) -> None:
     """Idempotent: the first settlement stands. Raises `DependencyUnavailable` when the database is away."""
-    await database.call(_SETTLE, entry.attempt.tenant_id, *entry.columns.values())
+    await settle_all(database, entry.attempt.tenant_id, [entry])
 
 
 async def settle_all(database: Database, tenant_id: UUID, entries: Sequence[Entry]) -> Sequence[None]:
     """Settle attempts of one tenant, as `settle` does each."""
     rows = msgspec.json.encode([each.columns for each in entries]).decode()
-    await database.call_all(_SETTLE_ALL, tenant_id, rows)
+    await database.call_all(_SETTLE, tenant_id, rows)
     return [None] * len(entries)

@@ -1975,28 +1975,6 @@ begin
 end
 $$;
 
-CREATE FUNCTION app.settle_attempt(tenant uuid, attempt uuid, session uuid, asker uuid, credential text, provider text, model text, input_uncached bigint, cache_read bigint, cache_write_5m bigint, cache_write_1h bigint, output_visible bigint, reasoning bigint, price text, cost bigint, unseen_cost_max bigint, usage_source text, unseen_tokens_max bigint, outcome text, code text, first_token_ms integer, started_at timestamp with time zone, finished_at timestamp with time zone) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET plan_cache_mode TO 'auto'
-    AS $$
-declare
-    begun timestamptz;
-begin
-    perform set_config('app.tenant_id', tenant::text, true);
-    delete from app.attempts a where a.tenant_id = tenant and a.attempt_id = attempt returning a.begun_at into begun;
-    insert into app.usage_events (
-        tenant_id, attempt_id, session_id, user_id, key_id, provider, model, input_uncached, cache_read, cache_write_5m, cache_write_1h,
-        output_visible, reasoning, price_id, cost_micro_usd, unseen_cost_max_micro_usd, usage_source, unseen_tokens_max, outcome, code,
-        first_token_ms, started_at, finished_at
-    ) values (
-        tenant, attempt, session, asker, credential, provider, model, input_uncached, cache_read, cache_write_5m, cache_write_1h,
-        output_visible, reasoning, price, cost, unseen_cost_max, usage_source, unseen_tokens_max, outcome, code, first_token_ms,
-        coalesce(begun, started_at), greatest(begun, started_at, finished_at)
-    ) on conflict (tenant_id, attempt_id) do nothing;
-end
-$$;
-
 CREATE FUNCTION app.settle_attempts(tenant uuid, entries jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2121,7 +2099,7 @@ CREATE TABLE app.spend_alerts (
     period text NOT NULL,
     limit_micro_usd bigint NOT NULL,
     spent_micro_usd bigint NOT NULL,
-    raised_at timestamp with time zone DEFAULT now() NOT NULL,
+    raised_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     routed_at timestamp with time zone,
     CONSTRAINT spend_alerts_percent_check CHECK ((percent = ANY (ARRAY[70, 85, 95, 110])))
 );
