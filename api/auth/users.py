@@ -6,7 +6,6 @@ process has seen. Refuses to make tenants: a token for one that does not exist i
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from api.auth.tokens import Claims
 from api.db import Database, tenant_transaction
 from runtime.errors import Forbidden
 from runtime.ids import new_id
+from runtime.memory import BoundedMemory
 
 USERS_MAX = 10_000
 """Remembered by one process, some 3 MB. A forgotten one costs a statement, nothing else."""
@@ -62,13 +62,12 @@ class Users:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._seen: OrderedDict[Claims, Principal] = OrderedDict()
+        self._seen = BoundedMemory[Claims, Principal](USERS_MAX)
 
     async def identify(self, claims: Claims, hash_address: Callable[[], bytes | None] = lambda: None) -> Principal:
         """Who acts. `hash_address` says where a user came from that was never seen before. Raises `Forbidden` for a
         tenant that does not exist."""
         if principal := self._seen.get(claims):
-            self._seen.move_to_end(claims)
             return principal
         async with tenant_transaction(self._database, claims.tenant_id) as connection:
             try:
@@ -88,7 +87,5 @@ class Users:
             key_id=claims.key_id,
             scopes=GIVEN[claims.role],
         )
-        self._seen[claims] = principal
-        if len(self._seen) > USERS_MAX:
-            self._seen.popitem(last=False)
+        self._seen.put(claims, principal)
         return principal
