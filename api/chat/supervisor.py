@@ -120,7 +120,7 @@ class AnswerSupervisor:
         self._clock = clock
         self._presence = Presence(database)
         self._books = AttemptBooks(database, self._presence.process_id, clock)
-        self.calls = ModelCalls(self._books, self._prices, self._limits, clock)
+        self.calls = ModelCalls(self._books, self._prices, self._limits, clock, lambda: self._switch.wake())
         self._sharing = AnswerSharing(database, settings.cache_s, stores=settings.kept_days > 0)
         self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self.traces = AnswerTraces()
@@ -246,9 +246,9 @@ class AnswerSupervisor:
     # --- the switch -------------------------------------------------------------------------------------------------
 
     def _list_spenders(self) -> set[UUID]:
-        """Tenants that have a provider asked, for an answer or for its bill."""
+        """Tenants that have a provider asked, for an answer, for its bill, or for what is no answer."""
         draining = (each.attempt.tenant_id for each in self._settling.values() if each.draining)
-        return {*self._of_tenant, *draining}
+        return {*self._of_tenant, *draining, *self.calls.spenders}
 
     def _stop_spending(self, order: StopOrder) -> None:
         """End what the order covers: each provider's connection is closed now, whatever its policy is."""
@@ -263,6 +263,7 @@ class AnswerSupervisor:
         for settling in self._settling.values():
             if order.covers(settling.attempt):
                 settling.stop()
+        self.calls.stop(order)
 
     # --- the task of an answer --------------------------------------------------------------------------------------
 

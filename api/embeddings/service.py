@@ -59,20 +59,30 @@ class EmbeddingService:
 
     async def embed(self, model: EmbedderSettings, texts: Sequence[str]) -> MadeVectors:
         """Raises `InvalidInput` for a text that the model refuses, and `DependencyUnavailable` when it is away, busy or
-        slow."""
+        slow. Cancelled, it sends no further batch; what a thread has begun it ends, and nobody gets it."""
         if self._waiting >= WAITING_MAX:
             raise DependencyUnavailable(f"{WAITING_MAX} requests wait for vectors already", hint="ask again")
         try:
             async with asyncio.timeout(EMBED_S_MAX):
                 embedder = await self._open(model)
-                vectors, tokens = await self._in_thread(lambda: embedder.embed_counting(texts))
+                made = [
+                    await self._embed_batch(embedder, texts[first : first + model.batch_max], first)
+                    for first in range(0, len(texts), model.batch_max)
+                ]
         except TimeoutError:
             late = f"the vectors took longer than {EMBED_S_MAX:g} s"
             raise DependencyUnavailable(late, hint="send fewer texts") from None
+        counted = [each.tokens for each in made if each.tokens is not None]
+        tokens = sum(counted) if len(counted) == len(made) else None
+        return MadeVectors([vector for each in made for vector in each.vectors], tokens)
+
+    async def _embed_batch(self, embedder: CountingEmbedder, texts: Sequence[str], first: int) -> MadeVectors:
+        """The vectors of a part of a request, whose first text is at `first` in it."""
+        try:
+            return MadeVectors(*await self._in_thread(lambda: embedder.embed_counting(texts)))
         except Unprocessable as error:
-            at = error.coordinates.get("index", 0)
+            at = first + error.coordinates.get("index", 0)
             raise InvalidInput(f"the text at {at} cannot be embedded: {error.detail}", hint="leave it out") from None
-        return MadeVectors(vectors, tokens)
 
     async def close(self) -> None:
         """Embed no more."""

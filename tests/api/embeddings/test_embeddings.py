@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from runtime.settings import LimitSettings, Settings
 from tests.api.test_server import client, serving
 from tests.api.world import Caller, World, running
 from tests.connectors.embedders import stand_in as embedding
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, soon
 
 pytestmark = pytest.mark.stack
 
@@ -233,6 +234,37 @@ async def test_an_endpoint_that_is_away_is_said_and_recorded(
         assert "the text at 1 cannot be embedded" in told["error"]["message"]
         rows = await rows_of(world, caller, 2)
         assert [row["outcome"] for row in rows] == ["failed", "failed"]
+
+
+async def test_a_stop_ends_what_is_in_flight_and_sends_no_further_batch(
+    fresh_database: Settings, server: embedding.StandIn
+) -> None:
+    """The endpoint answers only when all has been seen. What another tenant asked goes on."""
+    let_go = threading.Event()
+    server.misbehave = lambda request: None if let_go.wait(PATIENCE_S) else embedding.refusal(500, "never let go")
+    models = [endpoint(server)]
+    async with embedding_world(fresh_database, models=models, keys={"k": "secret"}, batch_max=1) as world:
+        caller, other = await world.tenant(), await world.tenant()
+        try:
+            asked = asyncio.create_task(ask(caller, 403, model="small", input=TEXTS))
+            going_on = asyncio.create_task(ask(other, model="small", input=TEXTS[0]))
+            await soon(lambda: len(server.requests) == 2, "both at the endpoint")
+            order = {"state": "stopped", "reason": "It runs in a circle"}
+            assert (await caller.put("/v1/spend/switch", order)).status_code == 200
+            told = await asyncio.wait_for(asked, PATIENCE_S)
+            assert told["error"]["code"] == "spend_stopped"
+            assert "It runs in a circle" in told["error"]["message"]
+            (row,) = await rows_of(world, caller, 1)
+            assert (row["outcome"], row["code"], row["usage_source"]) == ("failed", "spend-stopped", "estimated")
+            assert row["input_uncached"] + row["unseen_tokens_max"] == sum(map(len, TEXTS)), "at most a token a byte"
+            assert not going_on.done()
+        finally:
+            let_go.set()
+        assert len((await asyncio.wait_for(going_on, PATIENCE_S))["data"]) == 1
+        await soon(lambda: not world.app.state.embeddings._waiting, "the end of all threads")
+        assert len(server.requests) == 2, "the second text of the first caller was not sent"
+        async with world.admin() as admin:
+            assert await admin.fetchval("select count(*) from app.attempts") == 0
 
 
 def _with_usage(texts: list[str], tokens: int) -> bytes:
