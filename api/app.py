@@ -254,6 +254,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         await state.embedder.close()
         await state.embeddings.close()
         await keys.close()
+        await state.users.close()
         if remote:
             await remote.close()
         await state.database.close()

@@ -1975,6 +1975,46 @@ begin
 end
 $$;
 
+CREATE FUNCTION app.see_users(tenant uuid, ids uuid[], subjects text[], names text[], emails text[], addresses bytea[]) RETURNS TABLE(user_id uuid, subject text, name text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'auto'
+    AS $$
+#variable_conflict use_column
+begin
+    perform set_config('app.tenant_id', tenant::text, true);
+    return query
+    with seen as (
+        select distinct on (s.subject) s.user_id, s.subject, s.name, s.email, s.address_hash
+        from unnest(ids, subjects, names, emails, addresses) as s (user_id, subject, name, email, address_hash)
+        order by s.subject
+    ),
+    known as (
+        insert into app.users as known (tenant_id, user_id, subject, name, email)
+        select tenant, s.user_id, s.subject, s.name, s.email
+        from seen s
+        order by s.subject
+        on conflict (tenant_id, subject)
+        do update set
+            name = coalesce(nullif(excluded.name, ''), known.name),
+            email = coalesce(nullif(excluded.email, ''), known.email)
+        returning known.user_id, known.subject, known.name, known.xmax = 0 as is_new
+    ),
+    came as (
+        insert into app.user_addresses (tenant_id, address_hash, user_id)
+        select tenant, s.address_hash, k.user_id
+        from known k
+        join seen s on s.subject = k.subject
+        where k.is_new and s.address_hash is not null
+        on conflict do nothing
+    )
+    select k.user_id, k.subject, k.name
+    from known k;
+exception when foreign_key_violation then
+    raise exception using errcode = 'AT005', message = 'there is no such tenant';
+end
+$$;
+
 CREATE FUNCTION app.settle_attempts(tenant uuid, entries jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
