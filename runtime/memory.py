@@ -17,8 +17,8 @@ Value = TypeVar("Value")
 
 
 class BoundedMemory(Generic[Key, Value]):
-    """At most `entries_max` values by their keys. `age_s_max`: for how many seconds one is good after it was put; None:
-    for as long as there is room."""
+    """Values by their keys, `entries_max` of them at most. `age_s_max`: for how many seconds one is good after it was
+    put; None: for as long as there is room."""
 
     def __init__(self, entries_max: int, *, age_s_max: float | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         assert entries_max > 0, "it would remember nothing"

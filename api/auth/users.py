@@ -26,6 +26,9 @@ USERS_MAX = 10_000
 """Remembered by one process, some 3 MB. A forgotten one costs a statement, nothing else."""
 WAITING_MAX = 10_000
 """Requests of users that this process does not know yet, at a time: as many as it remembers, and 160 statements."""
+CONNECTIONS_MAX = 2
+"""Connections of a process that find out who asks, beside its pool: there each would wait behind all that those ask who
+were let in before, and be refused for their work. One statement of a tenant at a time takes one of them."""
 WAIT_S_MAX = 15.0
 """Longest wait of each, in seconds: longer than one statement and the wait for its connection may take together."""
 
@@ -53,7 +56,7 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 class Users:
-    """Turns claims into principals."""
+    """Turns claims into principals. `database` is for that alone."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

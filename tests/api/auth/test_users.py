@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -73,6 +73,15 @@ async def test_a_thousand_new_users_share_some_statements(world: World, shared_d
         before = database.statements
         assert await seen.identify(wanted[0]) == found[0]
         assert database.statements == before, "who was seen is remembered"
+
+
+async def test_who_asks_is_found_out_while_all_connections_work(world: World) -> None:
+    tenant_id = (await world.tenant()).tenant_id
+    async with AsyncExitStack() as working:
+        for _ in range(world.settings.postgres.api_pool_max):
+            await working.enter_async_context(world.app.state.database.connection())
+        found = await asyncio.gather(*(world.caller(tenant_id, f"u-{number}").get("/v1/models") for number in range(9)))
+        assert [each.status_code for each in found] == [200] * 9
 
 
 async def test_a_name_that_came_later_is_taken_and_none_is_forgotten(world: World, shared_database: Settings) -> None:
