@@ -30,7 +30,7 @@ from api.auth.issuer import LocalIssuer
 from api.auth.keys import KeyStore
 from api.auth.middleware import require_token
 from api.auth.tokens import TokenChecker
-from api.auth.users import Principal, Users
+from api.auth.users import CONNECTIONS_MAX, Principal, Users
 from api.chat.controller import ChatController
 from api.chat.dialects.controller import (
     CompletionController,
@@ -229,7 +229,9 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.issuer = None if remote else LocalIssuer.open(settings.home, settings.auth, state.clock)
     keys = KeyStore(remote.fetch if remote else _local_keys(settings, state.clock), state.clock)
     state.tokens = TokenChecker(settings.auth, keys)
-    state.users = Users(state.database)
+    state.sights = Database(settings.postgres, connections_max=CONNECTIONS_MAX)
+    await state.sights.open()
+    state.users = Users(state.sights)
     state.addresses = AddressHasher.open(settings)
     state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder, settings.secrets), state.clock)
     state.embeddings = EmbeddingService(settings.embedder, lambda chosen: embedders.build(chosen, settings.secrets))
@@ -254,6 +256,8 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         await state.embedder.close()
         await state.embeddings.close()
         await keys.close()
+        await state.users.close()
+        await state.sights.close()
         if remote:
             await remote.close()
         await state.database.close()

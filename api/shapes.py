@@ -165,6 +165,14 @@ def _state_changes(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _state_texts(schema: dict[str, Any]) -> dict[str, Any]:
+    """Vectors are made of texts with something to see in them; what else is decoded is refused with what to do."""
+    one, several = schema["properties"]["input"]["anyOf"]
+    one["pattern"] = pattern_for_readers(BODY)
+    several["items"] = one
+    return schema
+
+
 def _state_input_items(schema: dict[str, Any]) -> dict[str, Any]:
     """An item of a conversation has what its type needs; without a type it is a message."""
     options = [
@@ -191,6 +199,7 @@ def _state_drafts(schema: dict[str, Any]) -> dict[str, Any]:
 
 _REPLACED: Final = {
     "DraftRequest": _state_drafts,
+    "EmbeddingRequest": _state_texts,
     "InputItem": _state_input_items,
     "NewJob": _state_jobs,
     "NewItem": _state_items,

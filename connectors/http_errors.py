@@ -2,8 +2,8 @@
 
 Owns what happens before there is an answer, and what it means that a model's endpoint refuses one. What the status of
 any other answer means is each service's own, and is beside its requests. Knows the SDKs by the names of their classes,
-so that nobody loads one that it does not use; newer ones of OpenAI and Anthropic stand on `httpx2`, which has the
-classes of httpx. A test walks the libraries.
+so that nobody loads one that it does not use; newer ones of OpenAI stand on `httpx2`, which has the classes of httpx. A
+test walks the libraries, and holds the table to those that are used.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ MEANINGS: Final[Mapping[str, Meaning]] = by_name(
 
 SDKS: Final[Mapping[str, Meaning]] = by_name(
     {
-        "away": "openai.OpenAIError anthropic.AnthropicError obstore.BaseError aiohttp.ClientError",
+        "away": "openai.OpenAIError obstore.BaseError aiohttp.ClientError",
         "unprepared": """
-            openai.OAuthError openai.SubjectTokenProviderError anthropic.CredentialsError
-            anthropic.WorkloadIdentityError obstore.PermissionDeniedError obstore.UnauthenticatedError
-            obstore.UnknownConfigurationKeyError aiohttp.InvalidURL aiohttp.TooManyRedirects
-            aiohttp.InvalidUrlClientError aiohttp.NonHttpUrlClientError
+            openai.OAuthError openai.SubjectTokenProviderError obstore.PermissionDeniedError
+            obstore.UnauthenticatedError obstore.UnknownConfigurationKeyError aiohttp.InvalidURL
+            aiohttp.TooManyRedirects aiohttp.InvalidUrlClientError aiohttp.NonHttpUrlClientError
         """,
         # Those of OpenAI and aiohttp are of calls that we do not make.
         "defect": """

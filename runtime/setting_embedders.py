@@ -75,12 +75,16 @@ class EmbedderSettings(Section):
         for host in (urlsplit(url).hostname or "" for url in asked):
             if not is_allowed_host(host, self.allowed_hosts):
                 raise ValueError(f"{host} is none of embedder.allowed_hosts: add it, or ask somebody else")
-        names = ["adriatic", self.model, *(each.name for each in self.models)]
-        if twice := next((name for name in names if names.count(name) > 1), None):
+        if twice := next((name for name in self.names if self.names.count(name) > 1), None):
             raise ValueError(f"two embedding models are called {twice}")
         if missing := [each.key for each in self.models if each.key and each.key not in self.keys]:
             raise ValueError(f"embedder.keys has no {missing[0]}")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What callers can name: the model of the search by its two names first."""
+        return ("adriatic", self.model, *(each.name for each in self.models))
 
     def find(self, name: str) -> EmbedderSettings | None:
         """What makes the vectors of a model that a caller names; None for one that is not there. `adriatic`, and its

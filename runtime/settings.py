@@ -96,7 +96,12 @@ class PostgresSettings(Section):
         SecretStr(""), description="Password of adriatic_flows, which maintains the views."
     )
     cdc_password: SecretStr = Field(SecretStr(""), description="Password of adriatic_cdc, which reads the WAL.")
-    api_pool_max: int = Field(10, ge=1, le=CONNECTIONS_MAX, description="Connections that one API process may hold.")
+    api_pool_max: int = Field(
+        10,
+        ge=1,
+        le=CONNECTIONS_MAX,
+        description="Connections of one API process for its work; two more find out who asks.",
+    )
 
     def user(self, role: Role) -> str:
         return self.admin_user if role == "admin" else f"adriatic_{role}"

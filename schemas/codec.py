@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections import OrderedDict
 from typing import Any, Protocol
 
 import fastavro
@@ -20,6 +19,7 @@ from fastavro.schema import SchemaParseException
 
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import Undecodable, Unencodable, UnknownSchema
+from runtime.memory import BoundedMemory
 from schemas import catalog
 from schemas.catalog import Schema
 from schemas.compatibility import problems
@@ -116,11 +116,10 @@ class Decoder:
 
     def __init__(self, lookup: SchemaLookup, subject: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self._lookup = lookup
-        self._clock = clock
         self._subject = subject
         self._reader = _parse(catalog.schema(subject)) if subject else None
-        self._writers: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
-        self._unknown: OrderedDict[int, float] = OrderedDict()
+        self._writers = BoundedMemory[int, tuple[Any, Any]](WRITERS_MAX)
+        self._unknown = BoundedMemory[int, bool](UNKNOWN_MAX, age_s_max=UNKNOWN_S, clock=clock)
 
     def decode(self, data: bytes) -> Any:
         """Raises `Undecodable` or `UnknownSchema`, which are this record's fault, and what the lookup raises."""
@@ -169,11 +168,11 @@ class Decoder:
             found = self._lookup.schema(schema_id)
         except UnknownSchema:
             self._require_own_contract()
-            _remember(self._unknown, schema_id, self._clock.monotonic() + UNKNOWN_S, UNKNOWN_MAX)
+            self._unknown.put(schema_id, True)
             raise
         writer = _parse_writer(schema_id, found)
         pair = (writer, None if writer == self._reader else self._reader)
-        _remember(self._writers, schema_id, pair, WRITERS_MAX)
+        self._writers.put(schema_id, pair)
         return pair
 
     def _require_own_contract(self) -> None:
@@ -183,15 +182,8 @@ class Decoder:
             self._lookup.id_of(self._subject, catalog.schema(self._subject))
 
     def _raise_if_unknown(self, schema_id: int) -> None:
-        until = self._unknown.get(schema_id)
-        if until is not None and self._clock.monotonic() < until:
+        if self._unknown.get(schema_id):
             raise UnknownSchema(f"the registry has no schema {schema_id}", coordinates={"schema_id": schema_id})
-
-
-def _remember(cache: OrderedDict[int, Any], key: int, value: Any, entries_max: int) -> None:
-    cache[key] = value
-    if len(cache) > entries_max:
-        cache.popitem(last=False)
 
 
 def _parse(schema: Schema) -> Any:

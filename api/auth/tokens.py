@@ -7,7 +7,6 @@ that does not say until when it is good. Holds no key: `keys` does.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from api.auth.keys import ALGORITHMS, KeyStore
 from api.auth.roles import read_role
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import Forbidden, Unauthenticated
+from runtime.memory import BoundedMemory
 from runtime.settings import AuthSettings, CallerRole
 
 TOKEN_CHARS_MAX = 8192
@@ -69,7 +69,7 @@ class TokenChecker:
         self._settings = settings
         self._keys = keys
         self._clock = clock
-        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
+        self._verified = BoundedMemory[bytes, _Verified](VERIFIED_MAX)
         """What was verified, by the digest of each token, so that no token is kept."""
 
     async def check(self, authorization: str | None) -> Claims:
@@ -78,12 +78,9 @@ class TokenChecker:
         digest = hashlib.sha256(token.encode()).digest()
         known = self._verified.get(digest)
         if known and await self._is_good(known):
-            self._verified.move_to_end(digest)
             return known.claims
         verified = await self._check(token)
-        self._verified[digest] = verified
-        if len(self._verified) > VERIFIED_MAX:
-            self._verified.popitem(last=False)
+        self._verified.put(digest, verified)
         return verified.claims
 
     async def _is_good(self, known: _Verified) -> bool:

@@ -16,7 +16,7 @@ from api.chat.limits import LimitStanding
 from api.chat.traces import CALLS
 from api.chat.writing import AnswerWriter
 from api.spend.purse import Purse
-from connectors.llm import CONTENT, Done, Event, Failed, hangup
+from connectors.llm import BYTES_PER_TOKEN, CONTENT, Done, Event, Failed, hangup
 from connectors.llm.failures import Failure
 from connectors.llm.prompts import Prompt
 from connectors.llm.routing.router import EndpointCall
@@ -26,6 +26,9 @@ DRAIN_S_MAX = 30.0
 """Longest time for which an answer that nobody wants is read on, in seconds; its slot is taken for as long."""
 DRAIN_BYTES_MAX = 1_048_576
 """Most text of it that is read. The longest answers have half of that."""
+DRAIN_BYTES_PER_TOKEN = 2 * BYTES_PER_TOKEN
+"""Most text of an attempt, in bytes for each token that it may write, for which it is read on. Who writes more keeps to
+no bound: what it can still cost is not more than it was allowed, and its count would not be believed beyond that."""
 
 
 class RunningAttempt:
@@ -116,4 +119,5 @@ class RunningAttempt:
         before = self.meter.written_bytes
         self.meter.hear(event)
         self._drained_bytes += self.meter.written_bytes - before
-        return self._drained_bytes <= DRAIN_BYTES_MAX
+        allowed_bytes = self.meter.output_tokens_max * DRAIN_BYTES_PER_TOKEN
+        return self._drained_bytes <= DRAIN_BYTES_MAX and self.meter.written_bytes <= allowed_bytes

@@ -13,9 +13,9 @@ from uuid import UUID
 import msgspec
 
 from api.chat import ledger
-from api.chat.gathering import Gatherer
 from api.chat.limits import LimitStanding
 from api.db import Database
+from api.gathering import Gatherer
 from api.spend import purse
 from runtime import metrics
 from runtime.clock import Clock

@@ -18,7 +18,7 @@ import msgspec
 
 from api.chat.limits import Limit, LimitStanding, UseLimits, describe, encode, judge, refuse_streams
 from api.chat.schemas import StartEstimate, UsageSource
-from api.db import CallRefused, Database
+from api.db import CallRefused, Database, tenant_transaction
 from api.spend.purse import Purse, Reservation
 from connectors.llm import (
     BYTES_PER_TOKEN,
@@ -41,13 +41,23 @@ _BEGIN = """
   select uses, is_bound
   from app.begin_attempt($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 """
-_SETTLE = """
-  select app.settle_attempt(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
-  )
-"""
 _BEGIN_ALL = "select attempt, uses, is_bound from app.begin_attempts($1, $2, $3)"
-_SETTLE_ALL = "select app.settle_attempts($1, $2)"
+_READ_TOKENS = """
+  select
+    subject, unit, time_window, used,
+    extract(
+      epoch from window_start + case time_window
+        when 'month' then interval '1 month'
+        else interval '1 day'
+      end - now()
+    )::float8 as left_s
+  from app.limit_uses
+  where tenant_id = $1
+    and unit = 'tokens'
+    and subject = any($2)
+    and window_start = date_trunc(time_window, now(), 'UTC')
+"""
+_SETTLE = "select app.settle_attempts($1, $2)"
 INPUT_TOKENS_ADDED_MAX = 4_096
 """What a provider may say to have read beyond the bytes that it was sent: its own words about tools and forms, which
 are some hundred tokens where they are documented."""
@@ -103,7 +113,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The row, by the names and in the order of `app.settle_attempt`."""
+        """The row, by the names of `app.settle_attempts`."""
         attempt, used = self.attempt, self.used
         return {
             "attempt_id": attempt.attempt_id,
@@ -432,13 +442,23 @@ async def _enter(
     return row, judge(wanted, msgspec.json.decode(row["uses"])) if limits else ()
 
 
+async def require_tokens(database: Database, attempt: Attempt, limits: UseLimits) -> None:
+    """Raise `RateLimited` where a question of this caller would not begin for its tokens: one that goes on asks anew.
+    What is settled counts."""
+    wanted = [limit for limit in limits.find(attempt.user_id, attempt.key_id) if limit.unit == "tokens"]
+    if wanted:
+        async with tenant_transaction(database, attempt.tenant_id, read_only=True) as connection:
+            subjects = [limit.subject for limit in wanted]
+            judge(wanted, await connection.fetch(_READ_TOKENS, attempt.tenant_id, subjects))
+
+
 async def settle(database: Database, entry: Entry) -> None:
     """Idempotent: the first settlement stands. Raises `DependencyUnavailable` when the database is away."""
-    await database.call(_SETTLE, entry.attempt.tenant_id, *entry.columns.values())
+    await settle_all(database, entry.attempt.tenant_id, [entry])
 
 
 async def settle_all(database: Database, tenant_id: UUID, entries: Sequence[Entry]) -> Sequence[None]:
     """Settle attempts of one tenant, as `settle` does each."""
     rows = msgspec.json.encode([each.columns for each in entries]).decode()
-    await database.call_all(_SETTLE_ALL, tenant_id, rows)
+    await database.call_all(_SETTLE, tenant_id, rows)
     return [None] * len(entries)

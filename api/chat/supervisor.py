@@ -120,7 +120,7 @@ class AnswerSupervisor:
         self._clock = clock
         self._presence = Presence(database)
         self._books = AttemptBooks(database, self._presence.process_id, clock)
-        self.calls = ModelCalls(self._books, self._prices, self._limits, clock)
+        self.calls = ModelCalls(self._books, self._prices, self._limits, clock, lambda: self._switch.wake())
         self._sharing = AnswerSharing(database, settings.cache_s, stores=settings.kept_days > 0)
         self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self.traces = AnswerTraces()
@@ -246,9 +246,9 @@ class AnswerSupervisor:
     # --- the switch -------------------------------------------------------------------------------------------------
 
     def _list_spenders(self) -> set[UUID]:
-        """Tenants that have a provider asked, for an answer or for its bill."""
+        """Tenants that have a provider asked, for an answer, for its bill, or for what is no answer."""
         draining = (each.attempt.tenant_id for each in self._settling.values() if each.draining)
-        return {*self._of_tenant, *draining}
+        return {*self._of_tenant, *draining, *self.calls.spenders}
 
     def _stop_spending(self, order: StopOrder) -> None:
         """End what the order covers: each provider's connection is closed now, whatever its policy is."""
@@ -263,6 +263,7 @@ class AnswerSupervisor:
         for settling in self._settling.values():
             if order.covers(settling.attempt):
                 settling.stop()
+        self.calls.stop(order)
 
     # --- the task of an answer --------------------------------------------------------------------------------------
 
@@ -322,10 +323,13 @@ class AnswerSupervisor:
         return await AnswerRace(running, prompt, wait_s, _Contest(self, run), self._clock).read()
 
     async def _run_tools(self, run: _Run, running: RunningAttempt) -> None:
-        """The attempt has ended to have tools run: settle it, run them, and choose who goes on, the same one first."""
+        """The attempt has ended to have tools run: settle it, run them, and choose who goes on, the same one first.
+        Raises `RateLimited` when no tokens are left for another round: those of this one are counted by then."""
         run.current = None
-        self._end(running, "completed", "")
+        settling = self._end(running, "completed", "")
         await run.writer.run_tools(running.call.target.key)
+        await asyncio.wait({settling})
+        await ledger.require_tokens(self._database, run.attempt, self._limits)
         run.candidates = self._router.choose(run.model, run.write_prompt(running.call), running.call.target)
 
     def _begin(self, run: _Run, call: EndpointCall, after: Failure | None) -> RunningAttempt:
@@ -406,14 +410,15 @@ class AnswerSupervisor:
         if run.current:
             self._end(run.current, outcome, code)
 
-    def _end(self, running: RunningAttempt, outcome: Outcome, code: str) -> None:
-        """The end of one attempt: its slot is free, and its row is written."""
+    def _end(self, running: RunningAttempt, outcome: Outcome, code: str) -> asyncio.Task[None]:
+        """The end of one attempt: its slot is free, and its row is written by the task."""
         if not running.draining:
             running.call.end()
         name = f"settle {running.attempt.attempt_id}"
         settling = asyncio.create_task(self._settle(running, outcome, code), name=name)
         self._settling[settling] = running
         settling.add_done_callback(self._settling.pop)
+        return settling
 
     async def _settle(self, running: RunningAttempt, outcome: Outcome, code: str) -> None:
         try:

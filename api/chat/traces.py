@@ -6,7 +6,6 @@ spans sent to a collector (`telemetry.otlp_endpoint`), which are made of the sam
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from uuid import UUID
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from api.auth.users import Principal
 from api.chat.ledger import Attempt
 from runtime.errors import NotFound
+from runtime.memory import BoundedMemory
 from runtime.stages import StageRecord, find_record
 
 TRACES_MAX = 1_000
@@ -51,18 +51,16 @@ class AnswerTraces:
     """Those of one process."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[UUID, tuple[UUID, UUID, StageRecord]] = OrderedDict()
+        self._kept = BoundedMemory[UUID, tuple[UUID, UUID, StageRecord]](TRACES_MAX)
 
     def keep(self, answer_id: UUID, attempt: Attempt) -> None:
         """Keep the record of the request in hand, which goes on."""
         if record := find_record():
-            self._kept[answer_id] = (attempt.tenant_id, attempt.user_id, record)
-            if len(self._kept) > TRACES_MAX:
-                self._kept.popitem(last=False)
+            self._kept.put(answer_id, (attempt.tenant_id, attempt.user_id, record))
 
     def find(self, principal: Principal, answer_id: UUID) -> AnswerTrace:
         """Raises `NotFound` for one of somebody else, too."""
-        tenant_id, user_id, record = self._kept.get(answer_id, (None, None, None))
+        tenant_id, user_id, record = self._kept.get(answer_id) or (None, None, None)
         if record is None or (tenant_id, user_id) != (principal.tenant_id, principal.user_id):
             raise NotFound(
                 "the times of this answer are not known here",

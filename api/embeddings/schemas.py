@@ -1,11 +1,14 @@
 """What `/v1/embeddings` takes and gives, in OpenAI's words. Pure.
 
-Owns the bounds of a request, which texts it has, and the two forms of a vector. Refuses texts that were cut into tokens
-by the client: the numbers mean something in the vocabulary of one model, and nothing in that of another.
+Owns the bounds of a request, which texts it has, and the two forms of a vector. Refuses blank texts, which have no
+meaning to compare, and texts that were cut into tokens by the client: the numbers mean something in the vocabulary of
+one model, and nothing in that of another. Tokens are decoded all the same, so that whoever sends them is told what to
+do; `api/shapes.py` leaves them out of the document, and has there what a text is.
 """
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
@@ -17,6 +20,7 @@ from msgspec import Meta
 from api.chat.dialects.conversations import ModelName
 from connectors.embedders import Vector
 from runtime.errors import InvalidInput, TooLarge
+from schemas import text
 
 TEXTS_MAX: Final = 256
 """Texts of one request. The model in the process embeds some twenty pages a second on one core."""
@@ -26,7 +30,9 @@ BODY_BYTES_MAX: Final = 1_048_576
 """Largest body: JSON writes some characters longer than they are."""
 DIMENSIONS_MAX: Final = 16_000
 
-Input = str | list[str | int | list[int]]
+Input = str | Annotated[list[str | int | list[int]], Meta(min_length=1)]
+_TEXT: Final = re.compile(text.BODY)
+"""Not an annotation: msgspec 0.22 frees a pattern twice that stands in a union with a list."""
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True):
@@ -76,19 +82,17 @@ class EmbeddingList(msgspec.Struct, frozen=True):
 def read_texts(request: EmbeddingRequest) -> list[str]:
     """The texts. Raises `InvalidInput` for what is none, and `TooLarge`."""
     given = [request.input] if isinstance(request.input, str) else request.input
-    texts = [text for text in given if isinstance(text, str)]
+    texts = [each for each in given if isinstance(each, str)]
     if len(texts) < len(given):
         raise InvalidInput(
             "tokens are not taken: their numbers mean something else to each model",
             hint="send input as a text or a list of texts (LangChain: check_embedding_ctx_length=False)",
         )
-    if not texts:
-        raise InvalidInput("there is no text in input", hint="send one, or several in a list")
     if len(texts) > TEXTS_MAX:
         raise TooLarge(f"{len(texts)} texts are more than {TEXTS_MAX}", hint="send them in several requests")
-    if (size := sum(len(text.encode()) for text in texts)) > TEXTS_BYTES_MAX:
+    if (size := sum(len(each.encode()) for each in texts)) > TEXTS_BYTES_MAX:
         raise TooLarge(f"the texts have {size} bytes, and at most {TEXTS_BYTES_MAX} are taken", hint="send fewer")
-    if (blank := next((index for index, text in enumerate(texts) if not text.strip()), None)) is not None:
+    if (blank := next((index for index, each in enumerate(texts) if not _TEXT.match(each)), None)) is not None:
         raise InvalidInput(f"the text at {blank} is blank: it has no meaning to compare", hint="leave it out")
     return texts
 

@@ -44,36 +44,45 @@ class EmbeddingService:
         self._waiting = 0
 
     def find(self, name: str, dimensions: int | None) -> EmbedderSettings:
-        """The model that a caller names. Raises `NotFound`, and `InvalidInput` where its vectors have another length
-        and cannot be shortened to this one."""
+        """The model that a caller names. Raises `NotFound` where there is none of this name, and where there is none
+        of this name with vectors of this length: both are facts of the settings, which no document of the API has."""
         found = self._settings.find(name)
         if found is None:
-            names = ["adriatic", *(each.name for each in self._settings.models)]
-            raise NotFound(f"there is no embedding model {name!r}", hint=f"there are {', '.join(names)}")
+            raise NotFound(f"there is no embedding model {name!r}", hint=f"there are {', '.join(self._settings.names)}")
         longest = found.dimension
         if dimensions not in (None, longest) and not (found.send_dimension and (dimensions or 0) < longest):
             shorter = ", or fewer" if found.send_dimension else ""
-            raise InvalidInput(
+            raise NotFound(
                 f"{name} makes no vectors of {dimensions} numbers", hint=f"dimensions can be {longest}{shorter}"
             )
         return found
 
     async def embed(self, model: EmbedderSettings, texts: Sequence[str]) -> MadeVectors:
         """Raises `InvalidInput` for a text that the model refuses, and `DependencyUnavailable` when it is away, busy or
-        slow."""
+        slow. Cancelled, it sends no further batch; what a thread has begun it ends, and nobody gets it."""
         if self._waiting >= WAITING_MAX:
             raise DependencyUnavailable(f"{WAITING_MAX} requests wait for vectors already", hint="ask again")
         try:
             async with asyncio.timeout(EMBED_S_MAX):
                 embedder = await self._open(model)
-                vectors, tokens = await self._in_thread(lambda: embedder.embed_counting(texts))
+                made = [
+                    await self._embed_batch(embedder, texts[first : first + model.batch_max], first)
+                    for first in range(0, len(texts), model.batch_max)
+                ]
         except TimeoutError:
             late = f"the vectors took longer than {EMBED_S_MAX:g} s"
             raise DependencyUnavailable(late, hint="send fewer texts") from None
+        counted = [each.tokens for each in made if each.tokens is not None]
+        tokens = sum(counted) if len(counted) == len(made) else None
+        return MadeVectors([vector for each in made for vector in each.vectors], tokens)
+
+    async def _embed_batch(self, embedder: CountingEmbedder, texts: Sequence[str], first: int) -> MadeVectors:
+        """The vectors of a part of a request, whose first text is at `first` in it."""
+        try:
+            return MadeVectors(*await self._in_thread(lambda: embedder.embed_counting(texts)))
         except Unprocessable as error:
-            at = error.coordinates.get("index", 0)
+            at = first + error.coordinates.get("index", 0)
             raise InvalidInput(f"the text at {at} cannot be embedded: {error.detail}", hint="leave it out") from None
-        return MadeVectors(vectors, tokens)
 
     async def close(self) -> None:
         """Embed no more."""

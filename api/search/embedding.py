@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -17,6 +16,7 @@ from uuid import UUID
 from connectors.embedders import Embedder, EmbeddingSpace, Vector
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.errors import AdriaticError, DependencyUnavailable
+from runtime.memory import BoundedMemory
 
 Result = TypeVar("Result")
 
@@ -49,7 +49,7 @@ class QueryEmbedder:
         self._waiting = 0
         self._paused_until_s = 0.0
         self._reason = ""
-        self._remembered: OrderedDict[tuple[UUID, str, str], Vector] = OrderedDict()
+        self._remembered = BoundedMemory[tuple[UUID, str, str], Vector](REMEMBERED_MAX)
 
     async def embed(self, tenant_id: UUID, text: str) -> tuple[EmbeddingSpace, Vector]:
         """The space and the vector of `text`.
@@ -60,7 +60,6 @@ class QueryEmbedder:
             # The tenant is part of the key: how fast an answer comes must not tell what another tenant asked.
             key = (tenant_id, self._embedder.space.name, text)
             if (known := self._remembered.get(key)) is not None:
-                self._remembered.move_to_end(key)
                 return self._embedder.space, known
         self._refuse_if_paused()
         if self._waiting >= WAITING_MAX:
@@ -71,7 +70,7 @@ class QueryEmbedder:
             raise self._pause(DependencyUnavailable(f"the embedder took longer than {EMBED_S_MAX:g} s")) from None
         except DependencyUnavailable as error:
             raise self._pause(error) from error
-        self._remember((tenant_id, embedder.space.name, text), vector)
+        self._remembered.put((tenant_id, embedder.space.name, text), vector)
         return embedder.space, vector
 
     async def close(self) -> None:
@@ -105,8 +104,3 @@ class QueryEmbedder:
         self._paused_until_s = self._clock.monotonic() + PAUSE_S
         self._reason = error.detail
         return error
-
-    def _remember(self, key: tuple[UUID, str, str], vector: Vector) -> None:
-        self._remembered[key] = vector
-        while len(self._remembered) > REMEMBERED_MAX:
-            self._remembered.popitem(last=False)

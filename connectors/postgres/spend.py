@@ -73,12 +73,13 @@ _ROUTE = """
 
 _CLAIM = """
   with due as (
-    select tenant_id, alert_id, channel
-    from app.alert_deliveries
-    where state = 'waiting' and next_at <= now()
-    order by next_at
+    select d.tenant_id, d.alert_id, d.channel
+    from app.alert_deliveries d
+    join app.spend_alerts a on a.tenant_id = d.tenant_id and a.alert_id = d.alert_id
+    where d.state = 'waiting' and d.next_at <= now()
+    order by d.next_at, a.raised_at, a.percent
     limit 1
-    for update skip locked
+    for update of d skip locked
   ),
   claimed as (
     update app.alert_deliveries d
@@ -159,7 +160,8 @@ def route(connection: Connection, channels: Sequence[str]) -> int:
 
 
 def claim(connection: Connection) -> ClaimedDelivery | None:
-    """The delivery that has waited longest, for this process alone while the lease lasts. None: none is due."""
+    """The delivery that has waited longest, for this process alone while the lease lasts; of those that came together
+    it is that of the oldest alert. None: none is due."""
     row = connection.execute(_CLAIM, {"lease_s": LEASE_S}).fetchone()
     return None if row is None else ClaimedDelivery(row[0], row[1], AlertMessage(*row[2:]))
 

@@ -1975,25 +1975,43 @@ begin
 end
 $$;
 
-CREATE FUNCTION app.settle_attempt(tenant uuid, attempt uuid, session uuid, asker uuid, credential text, provider text, model text, input_uncached bigint, cache_read bigint, cache_write_5m bigint, cache_write_1h bigint, output_visible bigint, reasoning bigint, price text, cost bigint, unseen_cost_max bigint, usage_source text, unseen_tokens_max bigint, outcome text, code text, first_token_ms integer, started_at timestamp with time zone, finished_at timestamp with time zone) RETURNS void
+CREATE FUNCTION app.see_users(tenant uuid, ids uuid[], subjects text[], names text[], emails text[], addresses bytea[]) RETURNS TABLE(user_id uuid, subject text, name text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'auto'
     AS $$
-declare
-    begun timestamptz;
+#variable_conflict use_column
 begin
     perform set_config('app.tenant_id', tenant::text, true);
-    delete from app.attempts a where a.tenant_id = tenant and a.attempt_id = attempt returning a.begun_at into begun;
-    insert into app.usage_events (
-        tenant_id, attempt_id, session_id, user_id, key_id, provider, model, input_uncached, cache_read, cache_write_5m, cache_write_1h,
-        output_visible, reasoning, price_id, cost_micro_usd, unseen_cost_max_micro_usd, usage_source, unseen_tokens_max, outcome, code,
-        first_token_ms, started_at, finished_at
-    ) values (
-        tenant, attempt, session, asker, credential, provider, model, input_uncached, cache_read, cache_write_5m, cache_write_1h,
-        output_visible, reasoning, price, cost, unseen_cost_max, usage_source, unseen_tokens_max, outcome, code, first_token_ms,
-        coalesce(begun, started_at), greatest(begun, started_at, finished_at)
-    ) on conflict (tenant_id, attempt_id) do nothing;
+    return query
+    with seen as (
+        select distinct on (s.subject) s.user_id, s.subject, s.name, s.email, s.address_hash
+        from unnest(ids, subjects, names, emails, addresses) as s (user_id, subject, name, email, address_hash)
+        order by s.subject
+    ),
+    known as (
+        insert into app.users as known (tenant_id, user_id, subject, name, email)
+        select tenant, s.user_id, s.subject, s.name, s.email
+        from seen s
+        order by s.subject
+        on conflict (tenant_id, subject)
+        do update set
+            name = coalesce(nullif(excluded.name, ''), known.name),
+            email = coalesce(nullif(excluded.email, ''), known.email)
+        returning known.user_id, known.subject, known.name, known.xmax = 0 as is_new
+    ),
+    came as (
+        insert into app.user_addresses (tenant_id, address_hash, user_id)
+        select tenant, s.address_hash, k.user_id
+        from known k
+        join seen s on s.subject = k.subject
+        where k.is_new and s.address_hash is not null
+        on conflict do nothing
+    )
+    select k.user_id, k.subject, k.name
+    from known k;
+exception when foreign_key_violation then
+    raise exception using errcode = 'AT005', message = 'there is no such tenant';
 end
 $$;
 
@@ -2121,7 +2139,7 @@ CREATE TABLE app.spend_alerts (
     period text NOT NULL,
     limit_micro_usd bigint NOT NULL,
     spent_micro_usd bigint NOT NULL,
-    raised_at timestamp with time zone DEFAULT now() NOT NULL,
+    raised_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     routed_at timestamp with time zone,
     CONSTRAINT spend_alerts_percent_check CHECK ((percent = ANY (ARRAY[70, 85, 95, 110])))
 );

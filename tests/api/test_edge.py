@@ -17,9 +17,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import REGISTRY
 from structlog.testing import LogCapture
 
+from api import requests as request_rules
+from api.auth import middleware
 from api.edge import Edge, traceparent
+from api.requests import refuse_repeated_headers
 from runtime.settings import ApiSettings, PostgresSettings, Settings
-from tests.api.world import World, running
+from tests.api.world import Caller, World, running
 
 
 @pytest.fixture
@@ -61,6 +64,27 @@ async def test_options_and_other_methods(lonely: World) -> None:
     answer = await lonely.http.request("PROPFIND", "/v1/adrs")
     assert (answer.status_code, answer.json()["code"]) == (405, "method-not-allowed")
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+async def test_headers_are_looked_through_once_for_a_request(tenant: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a token and without, and where nobody is asked who it is; a second value is refused everywhere."""
+    looks: list[str] = []
+
+    def look(connection: Any) -> None:
+        looks.append(connection.scope["path"])
+        refuse_repeated_headers(connection)
+
+    for module in (middleware, request_rules):
+        monkeypatch.setattr(module, "refuse_repeated_headers", look)
+    assert (await tenant.get("/v1/adrs")).status_code == 200
+    assert (await tenant.http.get("/v1/adrs")).status_code == 401
+    assert (await tenant.http.get("/health/live")).status_code == 200
+    assert (await tenant.http.options("/v1/adrs")).status_code == 204
+    assert looks == ["/v1/adrs", "/v1/adrs", "/health/live", "/v1/adrs"]
+    proof = ("authorization", f"Bearer {tenant.token}")
+    for path, twice in (("/v1/adrs", [proof, proof]), ("/health/live", [("if-match", "1"), ("if-match", "2")])):
+        refused = await tenant.http.get(path, headers=twice)
+        assert (refused.status_code, refused.json()["errors"][0]["detail"]) == (400, "given more than once")
 
 
 async def test_metrics_are_by_route_and_never_by_path(lonely: World) -> None:

@@ -3,6 +3,7 @@ and when something is missing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from api.chat.schemas import ChatRequest
 from tests.browser.conftest import DESKTOP, HELD, MOBILE, Site, Visit
 from tests.connectors.llm import stand_in as recorded
+from tests.connectors.llm.stand_in import Step
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
@@ -230,6 +233,62 @@ def test_an_answer_streams_with_sources_that_lead_to_their_version(site: Site) -
     visit.page.click(".cite")
     visit.page.wait_for_selector("#adr-title")
     assert any(adr_id in visit.page.url for adr_id in ids.values())
+    visit.clean()
+
+
+class LookUps:
+    """A model that asks for a search, then, when the test lets it go on, for what is no tool, and then answers."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        self.let_go = False
+
+    def __iter__(self) -> Iterator[Step]:
+        self.rounds += 1
+        yield recorded.ANTHROPIC_START
+        if self.rounds == 1:
+            yield recorded.anthropic_call("t1", "search_adrs", '{"query": "broker"}')
+        elif self.rounds == 2:
+            while not self.let_go:
+                yield 0.05
+            yield recorded.anthropic_call("t2", "guess", "{}")
+        else:
+            yield recorded.anthropic_text("In the middle [1], as the broker [2].")
+        yield recorded.ANTHROPIC_END if self.rounds > 2 else recorded.ANTHROPIC_CALLED
+
+
+@pytest.mark.parametrize(("viewport", "scheme"), [(DESKTOP, "light"), (MOBILE, "dark")])
+def test_a_model_looks_up_more_where_the_switch_is_on(site: Site, viewport: Any, scheme: Any) -> None:
+    furnish(site)
+    visit = site.open(viewport=viewport, color_scheme=scheme)
+    switch = visit.page.get_by_label("Let the model look up more")
+    by_itself = ChatRequest("Why?").tools
+    expect(switch).to_be_checked(checked=by_itself)
+    site.provider.script = [recorded.ANTHROPIC_START, recorded.anthropic_text("It fails."), recorded.ANTHROPIC_END]
+    visit.page.fill("#question", "Why no dual write?")
+    visit.page.keyboard.press("Enter")
+    expect(visit.page.locator(".answer")).to_have_attribute("aria-busy", "false")
+    assert ("tools" in site.provider.requests[-1]) == by_itself
+    switch.check()
+    visit.page.reload()
+    expect(switch).to_be_checked()
+    visit.page.click("#new-conversation")
+    before = len(site.provider.requests)
+    site.provider.script = script = LookUps()  # type: ignore[assignment]
+    visit.page.fill("#question", "Why no dual write?")
+    visit.page.keyboard.press("Enter")
+    expect(visit.page.locator(".turn-state")).to_contain_text("It searches for “broker”")
+    script.let_go = True
+    expect(visit.page.locator(".answer")).to_have_attribute("aria-busy", "false")
+    expect(visit.page.locator(".turn-state")).to_contain_text("It looked up more 2 times.")
+    assert [tool["name"] for tool in site.provider.requests[before]["tools"]] == ["search_adrs", "read_adr"]
+    assert len(site.provider.requests) == before + 3
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
+    switch.scroll_into_view_if_needed()
+    visit.shot(f"look-up-{'mobile' if viewport is MOBILE else 'desktop'}-{scheme}")
+    switch.uncheck()
+    visit.page.reload()
+    expect(switch).not_to_be_checked()
     visit.clean()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from types import ModuleType
 
 import aiohttp
-import anthropic
 import httpx
 import httpx2
 import obstore.exceptions
@@ -13,6 +14,7 @@ import openai
 import openai._exceptions
 import pytest
 
+import connectors
 from connectors import http_errors
 from runtime.errors import AdriaticError, Defect, DependencyUnavailable, Halted, Unprepared
 
@@ -33,7 +35,7 @@ def raised_by(*modules: ModuleType) -> list[type[Exception]]:
     return sorted(found, key=lambda kind: f"{kind.__module__}.{kind.__name__}")
 
 
-SDKS = raised_by(aiohttp, httpx2, openai, openai._exceptions, anthropic, obstore.exceptions)
+SDKS = raised_by(aiohttp, httpx2, openai, openai._exceptions, obstore.exceptions)
 
 
 @pytest.mark.parametrize("kind", SDKS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
@@ -46,6 +48,16 @@ def test_every_exception_of_an_sdk_becomes_an_error_of_ours(kind: type[Exception
 
 def test_no_entry_is_of_an_exception_that_is_gone() -> None:
     assert set(http_errors.SDKS) <= {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in SDKS}
+
+
+def test_no_entry_is_of_a_library_that_no_connector_loads() -> None:
+    loaded = set()
+    for source in Path(connectors.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            loaded |= {name.partition(".")[0] for name in names}
+    assert {name.partition(".")[0] for name in http_errors.SDKS} <= loaded
 
 
 def test_the_table_is_the_library() -> None:

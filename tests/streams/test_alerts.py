@@ -182,6 +182,16 @@ def test_an_alert_goes_out_by_each_channel_that_the_settings_name(bench: Bench) 
     assert "are spent" in mail
 
 
+def test_alerts_that_wait_together_go_out_in_their_order(bench: Bench) -> None:
+    tenant = bench.tenant()
+    for percent in (95, 70, 110, 85):
+        alert(bench, tenant, percent)
+    bench.rows("update app.spend_alerts set raised_at = now() returning 1")
+    with hooked() as hook, delivering(bench, hook_of(hook.url)):
+        until(lambda: len(hook.bodies) == 4)
+    assert [body["percent"] for body in hook.bodies] == [70, 85, 95, 110]
+
+
 def test_what_does_not_answer_is_tried_again(bench: Bench) -> None:
     alert(bench)
     with hooked(503, 429, 500) as hook, delivering(bench, hook_of(hook.url)):

@@ -5,22 +5,30 @@ Owns the shape. Both protocols ask at the same address, and neither minds the ot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+from api.chat.models import ModelUse
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 """Both protocols want to know when a model was made, which nobody here knows: a time like any other."""
 
 
 class ModelCard(msgspec.Struct, frozen=True):
-    """One model. `object`, `created` and `owned_by` are OpenAI's; `type`, `created_at` and the name Anthropic's."""
+    """One model. `object`, `created` and `owned_by` are OpenAI's; `type`, `created_at` and the name Anthropic's.
+    `uses` is ours: neither protocol says which models make vectors."""
 
     id: str
     display_name: str
     created: int
     created_at: datetime
+    uses: Annotated[
+        Sequence[ModelUse], Meta(description="`chat` answers; `embeddings` makes vectors, at /v1/embeddings.")
+    ]
     object: Literal["model"] = "model"
     type: Literal["model"] = "model"
     owned_by: str = "adriatic"
@@ -36,5 +44,5 @@ class ModelCards(msgspec.Struct, frozen=True):
     object: Literal["list"] = "list"
 
 
-def describe_model(name: str) -> ModelCard:
-    return ModelCard(name, name, int(SINCE.timestamp()), SINCE)
+def describe_model(name: str, uses: Sequence[ModelUse]) -> ModelCard:
+    return ModelCard(name, name, int(SINCE.timestamp()), SINCE, uses)

@@ -50,14 +50,15 @@ class ModelController(Controller):
         "/",
         "List the models",
         examples.MODELS,
-        "The models, the best first.",
+        "The models that answer, the best first, and then those that make vectors.",
         describe=failures.describe(failures.to_openai),
         opt=API_KEY,
     )
     async def list_models(self, settings: NamedDependency[Settings]) -> ModelCards:
         """`adriatic` answers from the tenant's own sources; the configured model, where there is one, gets a
-        conversation as it stands. One list has the fields of both protocols."""
-        cards = [describe_model(name) for name in models.list_names(settings.llm)]
+        conversation as it stands. Models of `/v1/embeddings` are in the list too: `uses` tells them apart. One list has
+        the fields of both protocols."""
+        cards = [describe_model(name, uses) for name, uses in models.list_served(settings).items()]
         return ModelCards(cards, cards[0].id, cards[-1].id)
 
     @get(
@@ -76,8 +77,7 @@ class ModelController(Controller):
     ) -> ModelCard:
         """One model, as the list has it."""
         name = model.removeprefix("/")
-        models.require_known(settings.llm, name)
-        return describe_model(name)
+        return describe_model(name, models.find_uses(settings, name))
 
 
 class CompletionController(Controller):

@@ -12,6 +12,7 @@ MODEL: Final[dict[str, Any]] = {
     "display_name": "adriatic",
     "created": 1_767_225_600,
     "created_at": "2026-01-01T00:00:00Z",
+    "uses": ["chat", "embeddings"],
     "object": "model",
     "type": "model",
     "owned_by": "adriatic",

@@ -9,6 +9,7 @@ import { dollars } from "./money.js";
 import { h, plural, refused, stamp, whereTo, wordFor } from "./parts.js";
 
 const KEY = "adriatic.conversation"; // its id, in this tab's session storage: the text of it stays on the server
+const LOOK_UP = "adriatic.look-up"; // there where somebody wants it, for this tab; it is off by itself, as it is in the API
 const BYTES_PER_TOKEN = 4; // the server estimates by as many
 const encoder = new TextEncoder();
 const TURNS_MAX = 50; // of one visit; older ones leave the page, not the ledger
@@ -23,6 +24,9 @@ export class Chat {
     this.on = on;
     this.form = document.getElementById("ask-form");
     this.question = document.getElementById("question");
+    this.lookUp = document.getElementById("look-up");
+    try { this.lookUp.checked = sessionStorage.getItem(LOOK_UP) !== null; } catch { /* it is off */ }
+    this.lookUp.addEventListener("change", () => this.#keepLookUp());
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.ask(this.question.value.trim()); });
     document.getElementById("stop").addEventListener("click", () => this.stop());
     document.getElementById("new-conversation").addEventListener("click", () => { this.forget(); this.question.focus(); });
@@ -95,7 +99,7 @@ export class Chat {
     this.question.value = "";
     const turn = this.#turn(question);
     await this.#listen(turn, async (signal) => {
-      const body = { question, on_disconnect: "keep", ...(this.#session ? { session_id: this.#session } : {}) };
+      const body = { question, on_disconnect: "keep", ...(this.lookUp.checked ? { tools: true } : {}), ...(this.#session ? { session_id: this.#session } : {}) };
       const response = await open("/v1/chat/stream", { method: "POST", body, headers: { accept: "text/event-stream" }, signal });
       try {
         for await (const event of eventsOf(response)) this.#hear(turn, event.type, JSON.parse(event.data));
@@ -181,6 +185,13 @@ export class Chat {
     } catch { /* it lasts until the page is left */ }
   }
 
+  #keepLookUp() {
+    try {
+      if (this.lookUp.checked) sessionStorage.setItem(LOOK_UP, "1");
+      else sessionStorage.removeItem(LOOK_UP);
+    } catch { /* it lasts until the page is left */ }
+  }
+
   #busy(busy) {
     document.getElementById("stop").hidden = !busy;
     document.getElementById("ask-button").disabled = busy;
@@ -199,6 +210,7 @@ export class Turn {
   #estimate = null;
   #written = 0; // bytes
   #counted = false;
+  #lookedUp = 0;
 
   /** `used(turn, {count, cost, about})` is told of what it uses, again and again while it grows. */
   constructor(slots, used = () => {}) {
@@ -212,9 +224,10 @@ export class Turn {
     else if (type === "sources") for (const source of data.sources) this.#sources.set(source.number, source);
     else if (type === "delta") { this.#text += data.text; this.#grow(data.text); }
     else if (type === "reasoning") this.#grow(data.text);
+    else if (type === "tool") this.#looksUp(data);
     else if (type === "reset") this.restart();
     else if (type === "citations") this.#cited(data);
-    else if (type === "done") { this.ended = true; this.slots.state.textContent = `${this.#began}${FINISHES[data.finish] ?? ""}`; }
+    else if (type === "done") { this.ended = true; this.slots.state.textContent = `${this.#began}${this.#tellLookedUp()}${FINISHES[data.finish] ?? ""}`; }
     else if (type === "usage") this.#used(data);
     else if (type === "error" && data.code === "stopped") this.stopped();
     else if (type === "error") this.broken(new Refusal(data.status, data.code, data.detail, data.hint));
@@ -224,8 +237,17 @@ export class Turn {
   restart() {
     this.#text = "";
     this.#written = 0;
+    this.#lookedUp = 0;
     this.#sources.clear();
   }
+
+  /** A tool runs that the model asked for. */
+  #looksUp({ name, state, arguments: wanted }) {
+    if (state === "begun") this.slots.state.textContent = `${this.#began} ${lookUp(name, wanted)} …`;
+    else this.#lookedUp += 1;
+  }
+
+  #tellLookedUp() { return this.#lookedUp ? ` It looked up more ${this.#lookedUp === 1 ? "once" : `${this.#lookedUp} times`}.` : ""; }
 
   waits() {
     this.slots.state.textContent = `${this.#began} The connection was cut; it is tried again.`;
@@ -325,6 +347,15 @@ export class Turn {
 }
 
 const FINISHES = { length: " It stopped at the longest answer that is allowed.", refused: " The model refused to answer." };
+
+/** What a model looks up, in words. What it wrote need not be what the tool takes. */
+function lookUp(name, wanted) {
+  let given = {};
+  try { given = JSON.parse(wanted) ?? {}; } catch { /* the tool refuses it, and the model is told */ }
+  if (name === "search_adrs" && typeof given.query === "string") return `It searches for “${given.query}”`;
+  if (name === "read_adr" && Number.isInteger(given.number)) return `It reads ADR-${given.number}`;
+  return "It looks up more";
+}
 
 /** Where a citation leads, with the version and the heading that were cited: what is read here opens there. */
 const target = (source) => ({ ...whereTo(source), "data-version": source.version, "data-heading": source.heading });

@@ -627,7 +627,10 @@ async def test_when_all_have_left_the_provider_is_let_go(
     async with two_processes(fresh_database, corpus, tmp_path, **CACHING) as world:
         world.provider.script = [recorded.OPENAI_START, recorded.openai_text("Half"), recorded.SILENT_S]
         callers = [world.caller(0, subject) for subject in ("ada", "grace", "edith")]
-        left = await asyncio.gather(*(listen(each, "/v1/chat/stream", QUESTION, events_max=3) for each in callers))
+        # Whoever asks when all others have left asks anew: an answer that was cut is given to nobody.
+        leaving = asyncio.Barrier(len(callers))
+        listening = (listen(each, "/v1/chat/stream", QUESTION, events_max=3, leaving=leaving) for each in callers)
+        left = await asyncio.wait_for(asyncio.gather(*listening), PATIENCE_S)
         await asyncio.wait_for(world.provider.closed.wait(), PATIENCE_S)
         assert [text_of(heard) for heard in left] == ["Half"] * 3
         assert len(world.provider.requests) == 1

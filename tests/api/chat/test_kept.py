@@ -84,9 +84,15 @@ def _client(server: Server) -> httpx.AsyncClient:
 
 
 async def listen(
-    caller: Caller, path: str, body: Any = None, *, last: str = "", events_max: int | None = None
+    caller: Caller,
+    path: str,
+    body: Any = None,
+    *,
+    last: str = "",
+    events_max: int | None = None,
+    leaving: asyncio.Barrier | None = None,
 ) -> list[ServerEvent]:
-    """The events of one connection, which is cut after `events_max`."""
+    """The events of one connection, which is cut after `events_max`; `leaving`: not before the others are that far."""
     headers = {"authorization": f"Bearer {caller.token}"} | ({"last-event-id": last} if last else {})
     heard: list[ServerEvent] = []
     decoder = SseDecoder()
@@ -98,6 +104,8 @@ async def listen(
                 for event in decoder.feed(part):
                     heard.append(event)
                     if len(heard) == events_max:
+                        if leaving:
+                            await leaving.wait()
                         return heard
     return heard
 

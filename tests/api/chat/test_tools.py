@@ -51,13 +51,13 @@ class HeardFake(FakeLlm):
 
 @asynccontextmanager
 async def looking_up(
-    settings: Settings, script: str, dialect: str = "openai", model: str = "gpt-5-mini"
+    settings: Settings, script: str, dialect: str = "openai", model: str = "gpt-5-mini", **limited: int
 ) -> AsyncIterator[tuple[World, HeardFake]]:
     async with listen(HeardFake(script)) as fake:
         assert isinstance(fake, HeardFake)
         base_url = f"{fake.url}/v1" if dialect == "openai" else fake.url
         llm = {"provider": dialect, "model": model, "base_url": base_url, "api_key": "key"}
-        limits = LimitSettings(user_streams=0, new_user_requests=0)
+        limits = LimitSettings(user_streams=0, new_user_requests=0, **limited)
         changed = settings.model_copy(update={"llm": LlmSettings.model_validate(llm), "limits": limits})
         async with running(changed) as world:
             yield world, fake
@@ -302,3 +302,20 @@ async def test_an_answer_that_was_kept_has_what_tools_found(fresh_database: Sett
         assert kept["sources"] == of(events, "sources")[-1]["sources"]
         again = await caller.get(f"/v1/chat/answers/{answer_id}/stream")
         assert [event.name for event in SseDecoder().feed(again.content)] == [name for name, _ in events]
+
+
+@pytest.mark.parametrize("limit", ["user_tokens_per_day", "tenant_tokens_per_day", "tenant_tokens_per_month"])
+async def test_no_round_begins_without_tokens_left(fresh_database: Settings, corpus: Corpus, limit: str) -> None:
+    """The first round uses more than there is. Another tenant has a count of its own, and goes on."""
+    async with looking_up(fresh_database, "tools-all", **{limit: 1}) as (world, fake):
+        caller = await furnished(world, corpus)
+        events = await ask(caller)
+        assert [name for name, _ in events][-1] == "error"
+        (error,) = of(events, "error")
+        assert error["code"] == "rate-limited"
+        assert f"1 tokens in a {'month' if 'month' in limit else 'day'} (limits.{limit})" in error["detail"]
+        assert [run["state"] for run in of(events, "tool")].count("done") == 2, "what was asked for was looked up"
+        assert len(fake.bodies) == 1
+        await idle(world)
+        assert [row["outcome"] for row in await ledger(world, caller)] == ["completed"]
+        assert of(await ask(await furnished(world, corpus, "second")), "tool"), "others are not held up"

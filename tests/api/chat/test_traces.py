@@ -90,7 +90,7 @@ async def test_other_clients_protocols_are_measured_too(
         response = await caller.post(path, {"model": "adriatic", **said, **body})
         assert response.status_code == 200, response.text
         await ledger(world, caller)
-        ((_, _, record),) = world.app.state.supervisor.traces._kept.values()
+        (((_, _, record), _),) = world.app.state.supervisor.traces._kept._kept.values()
         names = [stage.name for stage in record.stages]
         assert names == [*OUR_STAGES, "call_openai_api", *PARTS, "db_save_usage"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from runtime.settings import LimitSettings, Settings
 from tests.api.test_server import client, serving
 from tests.api.world import Caller, World, running
 from tests.connectors.embedders import stand_in as embedding
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, soon
 
 pytestmark = pytest.mark.stack
 
@@ -105,6 +106,8 @@ async def test_openais_sdk_unchanged(fresh_database: Settings, tmp_path: Path, s
             assert short.usage.prompt_tokens == short.usage.total_tokens == 1
             with pytest.raises(openai.NotFoundError, match="no embedding model"):
                 await sdk.embeddings.create(model="nobody", input="x")
+            with pytest.raises(openai.NotFoundError, match="dimensions can be 384"):
+                await sdk.embeddings.create(model="adriatic", input="x", dimensions=15_999)
             with pytest.raises(openai.BadRequestError, match="tokens are not taken"):
                 await sdk.embeddings.create(model="adriatic", input=[1, 2, 3])
         assert process.stop() == 0
@@ -163,7 +166,7 @@ async def test_vectors_are_shortened_where_they_can_be(fresh_database: Settings,
         np.testing.assert_allclose(np.linalg.norm(short), 1, rtol=1e-5)
         np.testing.assert_allclose(short, whole[:4] / np.linalg.norm(whole[:4]), rtol=1e-5)
         for model, wanted in (("fixed", 4), ("small", embedding.DIMENSION + 1), ("adriatic", 100)):
-            told = await ask(caller, 400, model=model, input="x", dimensions=wanted)
+            told = await ask(caller, 404, model=model, input="x", dimensions=wanted)
             assert f"no vectors of {wanted} numbers" in told["error"]["message"]
         await ask(caller, input="x", dimensions=DIMENSION)
 
@@ -171,7 +174,8 @@ async def test_vectors_are_shortened_where_they_can_be(fresh_database: Settings,
 @pytest.mark.parametrize(
     ("sent", "status", "said"),
     [
-        ({"input": []}, 400, "no text in input"),
+        ({"input": []}, 400, "input"),
+        ({"input": "\u200b\n"}, 400, "the text at 0 is blank"),
         ({"input": ["x", " "]}, 400, "the text at 1 is blank"),
         ({"input": [1, 2]}, 400, "tokens are not taken"),
         ({"input": [[1, 2]]}, 400, "tokens are not taken"),
@@ -230,6 +234,37 @@ async def test_an_endpoint_that_is_away_is_said_and_recorded(
         assert "the text at 1 cannot be embedded" in told["error"]["message"]
         rows = await rows_of(world, caller, 2)
         assert [row["outcome"] for row in rows] == ["failed", "failed"]
+
+
+async def test_a_stop_ends_what_is_in_flight_and_sends_no_further_batch(
+    fresh_database: Settings, server: embedding.StandIn
+) -> None:
+    """The endpoint answers only when all has been seen. What another tenant asked goes on."""
+    let_go = threading.Event()
+    server.misbehave = lambda request: None if let_go.wait(PATIENCE_S) else embedding.refusal(500, "never let go")
+    models = [endpoint(server)]
+    async with embedding_world(fresh_database, models=models, keys={"k": "secret"}, batch_max=1) as world:
+        caller, other = await world.tenant(), await world.tenant()
+        try:
+            asked = asyncio.create_task(ask(caller, 403, model="small", input=TEXTS))
+            going_on = asyncio.create_task(ask(other, model="small", input=TEXTS[0]))
+            await soon(lambda: len(server.requests) == 2, "both at the endpoint")
+            order = {"state": "stopped", "reason": "It runs in a circle"}
+            assert (await caller.put("/v1/spend/switch", order)).status_code == 200
+            told = await asyncio.wait_for(asked, PATIENCE_S)
+            assert told["error"]["code"] == "spend_stopped"
+            assert "It runs in a circle" in told["error"]["message"]
+            (row,) = await rows_of(world, caller, 1)
+            assert (row["outcome"], row["code"], row["usage_source"]) == ("failed", "spend-stopped", "estimated")
+            assert row["input_uncached"] + row["unseen_tokens_max"] == sum(map(len, TEXTS)), "at most a token a byte"
+            assert not going_on.done()
+        finally:
+            let_go.set()
+        assert len((await asyncio.wait_for(going_on, PATIENCE_S))["data"]) == 1
+        await soon(lambda: not world.app.state.embeddings._waiting, "the end of all threads")
+        assert len(server.requests) == 2, "the second text of the first caller was not sent"
+        async with world.admin() as admin:
+            assert await admin.fetchval("select count(*) from app.attempts") == 0
 
 
 def _with_usage(texts: list[str], tokens: int) -> bytes:

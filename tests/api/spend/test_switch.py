@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 
 from api.auth.users import Principal
@@ -94,6 +95,22 @@ async def test_each_threshold_is_told_once_though_eight_processes_settle_at_once
         assert alert.spent_micro_usd * 100 < alert.percent * alert.limit_micro_usd + 600 * 100, "at the first that did"
     await spend(books, ada, 600)
     assert await thresholds(books) == [70, 85, 95]
+
+
+async def test_a_higher_threshold_is_never_listed_before_a_lower_one(books: Books) -> None:
+    """A transaction that begins first may settle last: it has waited for the counter."""
+    ada = await books.user()
+    await books.budget(ada, "org", 1_000)
+    first, last = [await Asking(books, ada, output_tokens_max=300).begin() for _ in range(2)]
+    last.meter.text("x" * 4 * 50)
+    rows = msgspec.json.encode([last.meter.entry(last.attempt, "completed", "").columns]).decode()
+    async with books.admin.transaction():
+        await books.admin.execute("select now()")
+        first.meter.text("x" * 4 * 600)
+        await first.settle()
+        await books.admin.execute("select app.settle_attempts($1, $2)", books.tenant_id, rows)
+    found = (await alerts.read(books.database, books.tenant_id, 200, None)).items
+    assert [(alert.percent, alert.spent_micro_usd) for alert in found] == [(85, 850), (70, 700)]
 
 
 async def test_each_budget_and_each_window_has_alerts_of_its_own(books: Books) -> None:

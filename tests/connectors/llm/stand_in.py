@@ -109,6 +109,19 @@ def anthropic_text(text: str) -> bytes:
     return _event("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": text}})
 
 
+def anthropic_call(call_id: str, name: str, arguments: str, index: int = 1) -> bytes:
+    block = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
+    piece = {"type": "input_json_delta", "partial_json": arguments}
+    return (
+        _event("content_block_start", {"index": index, "content_block": block})
+        + _event("content_block_delta", {"index": index, "delta": piece})
+        + _event("content_block_stop", {"index": index})
+    )
+
+
+ANTHROPIC_CALLED = ANTHROPIC_END.replace(b'"end_turn"', b'"tool_use"')
+
+
 def openai_chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
     data = {
         "id": "chatcmpl-1",

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from connectors.embedders.minilm import MODEL as EMBEDDER
 from connectors.llm.extractive import NOTHING, OPENING
 from connectors.llm.sse import SseDecoder
+from runtime.setting_embedders import EmbedderSettings, EmbeddingModelSettings
 from runtime.settings import Settings
 from tests.api.chat.test_routes import chatting, furnished, idle
 from tests.api.chat.test_routes import openai as behind
@@ -31,7 +33,7 @@ async def server() -> AsyncIterator[StandIn]:
 async def test_without_a_key_every_dialect_quotes_passages(fresh_database: Settings, corpus: Corpus) -> None:
     async with chatting(fresh_database) as world:
         caller = await furnished(world, corpus)
-        assert [card["id"] for card in (await caller.get("/v1/models")).json()["data"]] == ["adriatic"]
+        assert [card["id"] for card in (await caller.get("/v1/models")).json()["data"]] == ["adriatic", EMBEDDER]
         body: dict[str, Any] = {"model": "adriatic", "max_tokens": 9}
         completion = (await caller.post("/v1/chat/completions", {**body, "messages": ASKED})).json()
         message = (await caller.post("/v1/messages", {**body, "messages": ASKED})).json()
@@ -113,3 +115,25 @@ async def test_a_model_with_a_slash_in_its_name_is_found(
         assert (await caller.get("/v1/models/meta%2Fllama-4")).json()["id"] == "meta/llama-4"
         missing = await caller.get("/v1/models/nope")
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_models_that_make_vectors_are_listed_and_no_chat(
+    fresh_database: Settings, corpus: Corpus, server: StandIn
+) -> None:
+    small = EmbeddingModelSettings(name="small", model="text-embedding-3-small", dimension=8)
+    settings = fresh_database.model_copy(update={"embedder": EmbedderSettings(models=(small,))})
+    async with chatting(settings, **behind(server)) as world:
+        caller = await world.tenant()
+        cards = (await caller.get("/v1/models")).json()["data"]
+        assert [(card["id"], card["uses"]) for card in cards] == [
+            ("adriatic", ["chat", "embeddings"]),
+            ("gpt-test-1", ["chat"]),
+            (EMBEDDER, ["embeddings"]),
+            ("small", ["embeddings"]),
+        ]
+        for card in cards:
+            assert (await caller.get(f"/v1/models/{card['id']}")).json() == card
+        refused = await caller.post("/v1/chat/completions", {"model": "small", "messages": ASKED})
+        assert refused.status_code == 404
+        assert "adriatic, gpt-test-1" in refused.json()["error"]["message"], "only what answers is offered"
+        assert server.requests == []

@@ -15,6 +15,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from connectors.embedders.minilm import MODEL as EMBEDDER
 from runtime.settings import Settings
 from tests.api.chat.test_connections import furnished, outcomes
 from tests.api.search.corpus import Corpus
@@ -92,7 +93,7 @@ async def test_openais_sdk(fresh_database: Settings, corpus: Corpus, tmp_path: P
 
 
 async def read_openai(sdk: openai.AsyncOpenAI, provider: StandIn) -> None:
-    assert [model.id async for model in sdk.models.list()] == ["adriatic", MODEL]
+    assert [model.id async for model in sdk.models.list()] == ["adriatic", MODEL, EMBEDDER]
     assert (await sdk.models.retrieve(MODEL)).owned_by == "adriatic"
     provider.script = WHOLE
     stream = await sdk.chat.completions.create(
@@ -239,7 +240,7 @@ async def test_anthropics_sdk(fresh_database: Settings, corpus: Corpus, tmp_path
 
 
 async def read_anthropic(sdk: anthropic.AsyncAnthropic, provider: StandIn) -> None:
-    assert [model.id async for model in sdk.models.list()] == ["adriatic", MODEL]
+    assert [model.id async for model in sdk.models.list()] == ["adriatic", MODEL, EMBEDDER]
     assert (await sdk.models.retrieve("adriatic")).display_name == "adriatic"
     provider.script = WHOLE
     async with sdk.messages.stream(model=MODEL, max_tokens=99, messages=QUESTION, system="Be brief.") as stream:

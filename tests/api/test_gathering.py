@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from api.chat.gathering import TOGETHER_MAX, Gatherer
 from api.db import CallRefused
+from api.gathering import TOGETHER_MAX, Gatherer
 from runtime.errors import Conflict, DependencyUnavailable
 
 ONE, TWO = UUID(int=1), UUID(int=2)
