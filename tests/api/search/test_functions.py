@@ -23,7 +23,7 @@ pytestmark = pytest.mark.stack
 WORDS = "select source_id, version, ordinal, score, terms from mv.search_words(%s, %s, %s, %s)"
 MEANING = """
   select source_id, ordinal, score
-  from mv.search_meaning(%s, %s::vector, %s, %s, %s)
+  from mv.search_meaning(%s, %s::vector, %s, %s, null, %s)
   order by score desc, source_id
 """
 SOURCES_WITH = "select source_id from mv.search_sources_with(websearch_to_tsquery('pg_catalog.english', %s))"
