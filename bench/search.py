@@ -69,7 +69,7 @@ def measure(postgres: PostgresSettings, embedder: EmbedderSettings, sizes: Seque
         tenants = {size: fill(connection, material, f"bench-{size}", size) for size in (BESIDE, *sizes)}
         connection.execute("vacuum analyze")
         queries = np.asarray(built.embed(list(material.titles)), dtype=np.float32)
-        rows = asyncio.run(_measure_modes(own, built, {BESIDE: tenants[BESIDE]}, material.titles, " alone, hybrid"))
+        rows = asyncio.run(_measure_modes(own, built, tenants, material.titles, ", nothing indexed"))
         with psycopg.connect(own.dsn("flows"), autocommit=True) as flows:
             _build_indexes(flows)
             connection.execute("vacuum analyze")
@@ -79,7 +79,7 @@ def measure(postgres: PostgresSettings, embedder: EmbedderSettings, sizes: Seque
             for size, tenant_id in tenants.items():
                 rows += _measure_meaning(own, tenant_id, size, material, queries, exact)
                 rows += _measure_index(flows, tenant_id, size, material)
-        return rows + _measure_plain(connection, material, tenants, queries, exact)
+        return [*rows, *_measure_plain(connection, material, tenants, queries, exact)]
 
 
 FILTERS = {"": ["accepted", "rejected"], ", filter of 1 %": ["rejected"]}
@@ -99,21 +99,16 @@ def _build_indexes(flows: psycopg.Connection[Any]) -> None:
 
 
 async def _measure_modes(
-    own: PostgresSettings, built: Embedder, tenants: dict[int, UUID], titles: Sequence[str], only: str = ""
+    own: PostgresSettings, built: Embedder, tenants: dict[int, UUID], titles: Sequence[str], when: str = ""
 ) -> list[Row]:
     """Through the service, embedding and snippets included."""
     database, queries = Database(own), QueryEmbedder(lambda: built)
     await database.open()
     try:
         return [
-            Row(
-                size,
-                f"{mode} search{only and ', nothing indexed'}",
-                *await _search(database, queries, one, mode, titles),
-            )
-            for size, one in tenants.items()
+            Row(size, f"{mode} search{when}", *await _search(database, queries, tenant_id, mode, titles))
+            for size, tenant_id in tenants.items()
             for mode in MODES
-            if not only or mode in only
         ]
     finally:
         await queries.close()
@@ -201,7 +196,9 @@ def _measure_meaning(
     with psycopg.connect(own.dsn("api")) as connection:
         connection.execute("select set_config('app.tenant_id', %s, false)", [str(tenant_id)])
         for name in FILTERS:
-            found, took_ms, routes = [], [], set()
+            found: list[list[UUID]] = []
+            took_ms: list[float] = []
+            routes: set[str] = set()
             for query in queries:
                 began_s = time.perf_counter()
                 of = [material.space.name, send(query)]

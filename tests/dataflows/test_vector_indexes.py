@@ -12,17 +12,23 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 
 from connectors.postgres import vector_indexes
 from connectors.postgres.connections import connect
+from connectors.postgres.sink import TransactionalSink
 from connectors.postgres.vector_indexes import read_health, step
 from connectors.postgres.vectors import send
 from dataflows.comparison import Comparison, TenantReport, VerifyReport
 from dataflows.index import Index, keep_vectors
 from dataflows.oracle_search import compare_indexes
 from runtime.ids import new_id
+from runtime.lifecycle import Lifecycle
+from runtime.ops import Health
 from runtime.settings import SearchSettings, Settings
 from schemas.sources import SourceKey
+from streams.vector_indexes import VectorIndexWatch
+from tests.dataflows.world import Outbox, Version, World
 
 pytestmark = pytest.mark.stack
 
@@ -277,6 +283,44 @@ def test_an_edit_leaves_the_passages_that_it_did_not_change(shelf: Shelf) -> Non
     assert shelf.states() == [(tenant_id, "live", LARGE * PASSAGES, 1)], "a replay changes nothing"
 
 
+def test_both_flows_keep_it(world: World, outbox: Outbox) -> None:
+    """What is edited, deleted and erased, through the broker; and a replay of all of it."""
+    tenant_id, first, second = new_id(), new_id(), new_id()
+    world.run_until_done(world.embed)
+    world.versions([Version(tenant_id, first, 1, change="create"), Version(tenant_id, second, 1, body="# Two\n\nB.\n")])
+    world.run_until_done(world.index)
+    outbox.carry()
+    world.run_until_done(world.embed)
+    space = world.rows("select space from mv.embedding_spaces")[0][0]
+    with connect(world.settings.postgres, name="test", autocommit=True) as flows:
+        flows.execute("select mv.begin_vectors(%s, 'adr', %s)", [tenant_id, space])
+        did = None
+        while did != "live":
+            with flows.transaction():
+                did = step(flows, RULES)
+                assert did
+    kept = "select source_id, count(*) from mv.vectors group by 1 order by 1"
+    assert world.rows(kept) == [(first, 1), (second, 1)]
+    edit = Version(tenant_id, first, 2, body="# Use a log\n\nBecause of something else.\n")
+    world.versions([edit, Version(tenant_id, second, 2, change="delete", body="")])
+    world.run_until_done(world.index)
+    old = world.rows("select source_id, text_hash from mv.vectors")
+    assert [row[0] for row in old] == [first], "what is deleted is gone at once; the old version is found until"
+    outbox.carry()
+    world.run_until_done(world.embed)
+    new = world.rows("select source_id, text_hash from mv.vectors")
+    assert [row[0] for row in new] == [first], "the new one has its vectors"
+    assert new != old
+    assert world.rows("select passages, removed from mv.vector_indexes") == [(1, 2)]
+    world.versions([edit, Version(tenant_id, first, 1, change="create")])
+    world.run_until_done(world.index)
+    assert world.rows("select passages, removed from mv.vector_indexes") == [(1, 2)], "a replay changes nothing"
+    with connect(world.settings.postgres, name="test", autocommit=True) as flows:
+        report = VerifyReport()
+        compare_indexes(Comparison(flows, report, TenantReport(tenant_id, "t"), space, None, None))
+    assert report.clean
+
+
 # --- tenants --------------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +409,20 @@ def test_what_is_made_anew_has_no_index_until_it_is_large_again(shelf: Shelf) ->
     assert shelf.states() == []
     assert shelf.search(tenant_id, shelf.draw(1)[0]) == []
     assert shelf.advance() == ["dropped"]
+
+
+def test_the_agents_watch_takes_every_step(shelf: Shelf) -> None:
+    tenant_id = shelf.tenant(LARGE)
+    settings = shelf.settings.model_copy(update={"search": RULES})
+    life = Lifecycle(Health())
+    store = TransactionalSink(settings.postgres, "test", life)
+    VectorIndexWatch(settings, life).look(store)
+    store.close()
+    assert shelf.states() == [(tenant_id, "live", LARGE * PASSAGES, 0)]
+    assert REGISTRY.get_sample_value("adriatic_vector_indexes", {"state": "live"}) == 1
+    recall = REGISTRY.get_sample_value("adriatic_search_recall_ratio")
+    assert recall is not None
+    assert recall >= 0.98
 
 
 # --- what is known --------------------------------------------------------------------------------------------------
