@@ -120,9 +120,10 @@ class Index(Flow[IndexEffects]):
     def forget(cls, connection: Connection, tenant_id: UUID) -> None:
         """Rows of `mv.search_state` stay, as of no version: readers of its topic follow its changes, and a source that
         the log does not name stays deleted."""
-        connection.execute(LEAVE_INDEXES, [tenant_id])
         connection.execute(FORGET_CHUNKS, [tenant_id])
         connection.execute(FORGET_STATE, [tenant_id])
+        # After the sources: flows too lock these before they come to an index.
+        connection.execute(LEAVE_INDEXES, [tenant_id])
 
 
 LEAVE_INDEXES = "select mv.leave_vectors(tenant_id, slot) from mv.vector_indexes where tenant_id = %s order by slot"

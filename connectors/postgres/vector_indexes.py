@@ -87,10 +87,17 @@ COMING = """
   limit 1
 """
 SMALL = """
-  select tenant_id, slot
-  from mv.vector_indexes
-  where state = 'live' and passages < %s
-  order by slot
+  select i.tenant_id, i.slot
+  from mv.vector_indexes i
+  where i.state = 'live'
+    and i.passages < %(passages)s
+    -- Counted as it was when it began, with texts that a source repeats: else one would be built and left in turn.
+    and (
+      select coalesce(sum(s.chunks), 0)
+      from mv.search_state s
+      where s.tenant_id = i.tenant_id and s.kind = i.kind and not s.deleted
+    ) < %(passages)s
+  order by i.slot
   limit 1
 """
 LARGE = """
@@ -209,7 +216,7 @@ def _finish(connection: Connection, index: ComingIndex) -> Did:
 
 
 def _leave(connection: Connection, settings: SearchSettings) -> Did | None:
-    row = connection.execute(SMALL, [settings.exact_passages_max * LEAVE_SHARE]).fetchone()
+    row = connection.execute(SMALL, {"passages": settings.exact_passages_max * LEAVE_SHARE}).fetchone()
     if row is None:
         return None
     connection.execute("select mv.leave_vectors(%s, %s)", row)
