@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import sql
 
 from bench.search_world import Vectors
 from connectors.postgres.vectors import send
@@ -36,7 +37,9 @@ def build(connection: psycopg.Connection[Any], dimension: int, memory_mb: int) -
     connection.execute("create schema bench")
     connection.execute("create table bench.passages (tenant_id uuid, source_id uuid, status text, embedding vector)")
     connection.execute(_FILL)
-    connection.execute(f"alter table bench.passages alter embedding type vector({dimension:d})")
+    connection.execute(
+        sql.SQL("alter table bench.passages alter embedding type vector({})").format(sql.Literal(dimension))
+    )
     connection.execute("create index on bench.passages (tenant_id)")
     connection.execute("select set_config('maintenance_work_mem', %s, false)", [f"{memory_mb}MB"])
     began_s = time.perf_counter()

@@ -91,7 +91,7 @@ SMALL = """
   from mv.vector_indexes i
   where i.state = 'live'
     and i.passages < %(passages)s
-    -- Counted as it was when it began, with texts that a source repeats: else one would be built and left in turn.
+    -- With texts that a source repeats, as it was counted when it began: else it would come and go.
     and (
       select coalesce(sum(s.chunks), 0)
       from mv.search_state s
