@@ -1,20 +1,19 @@
-"""What a search costs: p50 and p95 by mode, for a tenant of 500 chunks beside one of 20 000, in one database.
+"""What a search costs, and what it finds, by the size of the tenant: p50 and p95 by mode, recall against the exact scan
+with and without a filter that leaves 1 %, what an index takes, and a tenant of 500 passages beside it all.
 
-`python bench/search.py` fills a database of its own on the Postgres of the settings, searches it through the API's own
-service with the real embedder, prints a table, and drops it. Texts are this project's decisions with their words
-mixed, so that frequencies are those of prose; vectors are random, which costs an exact scan the same.
+`python bench/search.py` fills a database of its own on the Postgres of the settings (`bench/search_world.py`), searches
+it through the API's own service with the real embedder, prints tables, and drops it. Beside it stands what a user would
+build (`bench/search_plain.py`). Ten minutes on two idle cores up to 10^5 passages; `--sizes 1000000` for more.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import random
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -22,66 +21,103 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from api.adrs.document import parse
 from api.db import Database
 from api.search import service
 from api.search.embedding import QueryEmbedder
 from api.search.schemas import Mode, SearchRequest
-from connectors.embedders import EmbeddingSpace, build
+from bench import search_plain
+from bench.search_world import Material, Vectors, draw, fill, gather, hash_of
+from connectors.embedders import Embedder, build
 from connectors.postgres.provision import provision
+from connectors.postgres.vector_indexes import step
 from connectors.postgres.vectors import send
-from dataflows.chunker import analyse_chunk, chunk
+from dataflows.index import keep_vectors
 from runtime.deadline import Deadline
 from runtime.ids import new_id
-from runtime.settings import EmbedderSettings, PostgresSettings, load
+from runtime.settings import EmbedderSettings, PostgresSettings, SearchSettings, load
+from schemas.sources import SourceKey
 
-DECISIONS = Path(__file__).resolve().parents[1] / "docs" / "decisions"
-SIZES = (500, 20_000)
-"""Chunks of a tenant: a team, and what the exact scan is meant to hold."""
+BESIDE = 500
+"""Passages of a team beside the large ones."""
+SIZES = (1_000, 10_000, 100_000)
 MODES: tuple[Mode, ...] = ("words", "meaning", "hybrid")
-ROUNDS = 5
+ROUNDS = 3
 """Of all queries; the first is a warm-up."""
+STEPS_MAX = 100_000
+"""Steps until every index is live: a million passages take some five hundred."""
+UPDATES = 20
+"""Edits of one passage whose cost is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Milliseconds of one mode in a tenant of so many chunks."""
+    """One figure of a tenant of so many passages. `recall`: of the ten nearest sources by an exact scan."""
 
-    chunks: int
-    mode: str
-    p50_ms: float
-    p95_ms: float
-    searches: int
+    passages: int
+    what: str
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    recall: float | None = None
+    note: str = ""
 
 
-def measure(postgres: PostgresSettings, embedder: EmbedderSettings) -> list[Row]:
-    """Fill, search, drop. Takes about a minute."""
+def measure(postgres: PostgresSettings, embedder: EmbedderSettings, sizes: Sequence[int] = SIZES) -> list[Row]:
+    """Fill, build, search, drop."""
     with _database(postgres) as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
         built = build(embedder)
-        titles = [parse(file.read_text()).title for file in sorted(DECISIONS.glob("0*.md"))]
-        tenants = {size: _fill(connection, built.space, size) for size in SIZES}
+        material = gather(connection, built)
+        tenants = {size: fill(connection, material, f"bench-{size}", size) for size in (BESIDE, *sizes)}
         connection.execute("vacuum analyze")
+        queries = np.asarray(built.embed(list(material.titles)), dtype=np.float32)
+        rows = asyncio.run(_measure_modes(own, built, tenants, material.titles, ", nothing indexed"))
+        with psycopg.connect(own.dsn("flows"), autocommit=True) as flows:
+            _build_indexes(flows)
+            connection.execute("vacuum analyze")
+            rows += asyncio.run(_measure_modes(own, built, tenants, material.titles))
+            exact = {(size, each): _exact(connection, tenants[size], material, queries, each)
+                     for size in tenants for each in FILTERS}  # fmt: skip
+            for size, tenant_id in tenants.items():
+                rows += _measure_meaning(own, tenant_id, size, material, queries, exact)
+                rows += _measure_index(flows, tenant_id, size, material)
+        return [*rows, *_measure_plain(connection, material, tenants, queries, exact)]
 
-        async def run() -> list[Row]:
-            database = Database(own)
-            await database.open()
-            queries = QueryEmbedder(lambda: built)
-            try:
-                return [
-                    await _search(database, queries, tenant_id, size, mode, titles)
-                    for size, tenant_id in tenants.items()
-                    for mode in MODES
-                ]
-            finally:
-                await queries.close()
-                await database.close()
 
-        return asyncio.run(run())
+FILTERS = {"": ["accepted", "rejected"], ", filter of 1 %": ["rejected"]}
+"""What a filter is called, and the statuses that pass it."""
+Exact = dict[tuple[int, str], list[list[UUID]]]
+
+
+def _build_indexes(flows: psycopg.Connection[Any]) -> None:
+    settings = SearchSettings(index_memory_mb=4_096)
+    for _ in range(STEPS_MAX):
+        with flows.transaction():
+            if step(flows, settings) is None:
+                return
+
+
+# --- our own --------------------------------------------------------------------------------------------------------
+
+
+async def _measure_modes(
+    own: PostgresSettings, built: Embedder, tenants: dict[int, UUID], titles: Sequence[str], when: str = ""
+) -> list[Row]:
+    """Through the service, embedding and snippets included."""
+    database, queries = Database(own), QueryEmbedder(lambda: built)
+    await database.open()
+    try:
+        return [
+            Row(size, f"{mode} search{when}", *await _search(database, queries, tenant_id, mode, titles))
+            for size, tenant_id in tenants.items()
+            for mode in MODES
+        ]
+    finally:
+        await queries.close()
+        await database.close()
 
 
 async def _search(
-    database: Database, queries: QueryEmbedder, tenant_id: UUID, size: int, mode: Mode, titles: list[str]
-) -> Row:
+    database: Database, queries: QueryEmbedder, tenant_id: UUID, mode: Mode, titles: Sequence[str]
+) -> tuple[float, float]:
     took_ms: list[float] = []
     for round_ in range(ROUNDS):
         for title in titles:
@@ -92,8 +128,142 @@ async def _search(
             assert not result.degraded
             if round_:
                 took_ms.append((time.perf_counter() - began_s) * 1000)
+    return _spread(took_ms)
+
+
+def _spread(took_ms: Sequence[float]) -> tuple[float, float]:
     p50, p95 = np.percentile(took_ms, [50, 95])
-    return Row(size, mode, float(p50), float(p95), len(took_ms))
+    return float(p50), float(p95)
+
+
+_EXACT = """
+  select c.source_id
+  from mv.search_state s
+  join mv.chunks c using (tenant_id, kind, source_id)
+  join mv.embeddings e on e.tenant_id = c.tenant_id and e.space = %s and e.text_hash = c.text_hash
+  where s.tenant_id = %s and s.status = any(%s)
+  order by (e.embedding <=> %s) + 0
+  limit 100
+"""
+_MEANING = """
+  select source_id, route
+  from mv.search_meaning(%s, %s, null, null, %s::jsonb, 100)
+  order by score desc
+"""
+_LISTED = """
+  select source_id, route
+  from mv.search_meaning(
+    %s, %s,
+    array(
+      select kind
+      from mv.search_state
+      where tenant_id = app.current_tenant() and status = 'rejected'
+      order by source_id
+    ),
+    array(
+      select source_id
+      from mv.search_state
+      where tenant_id = app.current_tenant() and status = 'rejected'
+      order by source_id
+    ),
+    null, 100
+  )
+  order by score desc
+"""
+"""As the service asks when what passes can be listed."""
+
+
+def _exact(
+    connection: psycopg.Connection[Any], tenant_id: UUID, material: Material, queries: Vectors, name: str
+) -> list[list[UUID]]:
+    found = []
+    for query in queries:
+        rows = connection.execute(_EXACT, [material.space.name, tenant_id, FILTERS[name], send(query)])
+        found.append(list(dict.fromkeys(row[0] for row in rows))[:10])
+    return found
+
+
+def _recall(found: Sequence[Sequence[UUID]], exact: Sequence[Sequence[UUID]]) -> float:
+    """Of the exact ten, or of as many as there are. A query for which there is nothing to find does not count."""
+    shares = [len(set(some[:10]) & set(best)) / len(best) for some, best in zip(found, exact, strict=True) if best]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def _measure_meaning(
+    own: PostgresSettings, tenant_id: UUID, size: int, material: Material, queries: Vectors, exact: Exact
+) -> Iterator[Row]:
+    """The arm alone, in the database."""
+    with psycopg.connect(own.dsn("api")) as connection:
+        connection.execute("select set_config('app.tenant_id', %s, false)", [str(tenant_id)])
+        for name in FILTERS:
+            found: list[list[UUID]] = []
+            took_ms: list[float] = []
+            routes: set[str] = set()
+            for query in queries:
+                began_s = time.perf_counter()
+                of = [material.space.name, send(query)]
+                rows = connection.execute(_LISTED, of) if name else connection.execute(_MEANING, [*of, None])
+                ranked = rows.fetchall()
+                took_ms.append((time.perf_counter() - began_s) * 1000)
+                found.append([row[0] for row in ranked])
+                routes |= {row[1] for row in ranked}
+            spread = _spread(took_ms)
+            yield Row(
+                size, f"meaning alone{name}", *spread, _recall(found, exact[size, name]), "/".join(sorted(routes))
+            )
+
+
+_STANDING = """
+  select build_ms / 1000.0, bytes / 1e6
+  from mv.vector_indexes
+  where tenant_id = %s
+"""
+_SOURCES = """
+  select source_id
+  from mv.chunks
+  where tenant_id = %s and ordinal = 0
+  order by source_id desc
+  limit %s
+"""
+_EDIT = """
+  update mv.chunks
+  set text_hash = %s
+  where tenant_id = %s and source_id = %s and ordinal = 0
+"""
+
+
+def _measure_index(flows: psycopg.Connection[Any], tenant_id: UUID, size: int, material: Material) -> Iterator[Row]:
+    """What the index takes, and what an edit of one passage costs the flow that keeps it."""
+    standing = flows.execute(_STANDING, [tenant_id]).fetchone()
+    note = f"graph {standing[1]:.0f} MB, built in {standing[0]:.0f} s" if standing else "no index"
+    normal, took_ms = np.random.default_rng(5), []
+    for (source_id,) in flows.execute(_SOURCES, [tenant_id, UPDATES]).fetchall():
+        key = hash_of(source_id, 1_000_000)
+        vector = send(draw(material, normal, 1)[0])
+        with flows.transaction():
+            flows.execute(
+                "insert into mv.embeddings values (%s, %s, %s, %s)", [tenant_id, material.space.name, key, vector]
+            )
+            flows.execute(_EDIT, [key, tenant_id, source_id])
+            began_s = time.perf_counter()
+            keep_vectors(flows, [SourceKey(tenant_id, "adr", source_id)])
+            took_ms.append((time.perf_counter() - began_s) * 1000)
+    yield Row(size, "an edit of one passage", *_spread(took_ms), note=note)
+
+
+# --- what a user would build ----------------------------------------------------------------------------------------
+
+
+def _measure_plain(
+    connection: psycopg.Connection[Any], material: Material, tenants: dict[int, UUID], queries: Vectors, exact: Exact
+) -> Iterator[Row]:
+    took_s = search_plain.build(connection, material.space.dimension, 4_096)
+    for size, tenant_id in tenants.items():
+        for name, statuses in FILTERS.items():
+            found, took_ms = search_plain.search(connection, tenant_id, statuses, queries)
+            # The edits of `_measure_index` moved one passage of a few sources: hardly any of the nearest.
+            note = f"one index of all tenants, built in {took_s:.0f} s" if not name else ""
+            yield Row(size, f"plain HNSW{name}", *_spread(took_ms), _recall(found, exact[size, name]), note)
 
 
 @contextmanager
@@ -108,108 +278,15 @@ def _database(postgres: PostgresSettings) -> Iterator[PostgresSettings]:
             admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
-def _texts(chance: random.Random) -> Iterator[tuple[str, str]]:
-    """Title and text, without end: a third of the words of each decision are another's."""
-    written = [file.read_text() for file in sorted(DECISIONS.glob("0*.md"))]
-    words = [re.split(r"( +)", text) for text in written]
-    while True:
-        for text, own in zip(written, words, strict=True):
-            other = chance.choice(words)
-            yield parse(text).title, "".join(chance.choice(other) if chance.random() < 0.33 else word for word in own)
-
-
-_INSERT_ADRS = """
-  insert into app.adrs (tenant_id, adr_id, log_id, title, status, version, created_at, updated_at)
-  values (%s, %s, %s, %s, 'accepted', 1, now(), now())
-"""
-
-_INSERT_VERSIONS = """
-  insert into app.adr_versions (tenant_id, adr_id, version, change, title, status, body, effective_at)
-  values (%s, %s, 1, 'create', %s, 'accepted', %s, now())
-"""
-
-_INSERT_STATES = """
-  insert into mv.search_state (
-    tenant_id, kind, source_id, words_version, meaning_version, title, status, effective_at, recorded_at,
-    words_at, chunks, length
-  )
-  values (%s, 'adr', %s, 1, 1, %s, 'accepted', now(), now(), now(), %s, 0)
-"""
-
-_INSERT_CHUNKS = """
-  insert into mv.chunks
-  select %s, 'adr', %s, 1, c.*, t.tsv, mv.chunk_length(t.tsv)
-  from
-    (select %s::int as ordinal, %s as heading_path, %s as body, %s::int, %s::int, %s::bytea) c,
-    lateral (select mv.chunk_tsv(c.ordinal, %s, %s, %s) as tsv) t
-"""
-
-_MEASURE = """
-  update mv.search_state s
-  set length = (
-    select sum(c.length)
-    from mv.chunks c
-    where c.tenant_id = s.tenant_id and c.source_id = s.source_id
-  )
-  where s.tenant_id = %s and s.source_id = %s
-"""
-
-
-def _fill(connection: psycopg.Connection[Any], space: EmbeddingSpace, size: int) -> UUID:
-    chance, normal = random.Random(size), np.random.default_rng(size)
-    tenant_id, log_id = new_id(), new_id()
-    with connection.transaction():
-        connection.execute("insert into app.tenants values (%s, %s, 'bench')", [tenant_id, f"bench-{size}"])
-        connection.execute("insert into app.logs values (%s, %s, 'default', 'bench')", [tenant_id, log_id])
-        connection.execute(
-            "insert into mv.embedding_spaces values (%s, %s, %s, %s, %s, true) on conflict do nothing",
-            [space.name, space.provider, space.model, space.revision, space.dimension],
-        )
-        filled = 0
-        for title, text in _texts(chance):
-            adr_id, parts = new_id(), chunk(title, text)[: size - filled]
-            connection.execute(
-                _INSERT_ADRS,
-                [tenant_id, adr_id, log_id, title],
-            )
-            connection.execute(_INSERT_VERSIONS, [tenant_id, adr_id, title, text])
-            connection.execute(
-                _INSERT_STATES,
-                [tenant_id, adr_id, title, len(parts)],
-            )
-            with connection.cursor() as cursor:
-                cursor.executemany(
-                    _INSERT_CHUNKS,
-                    [
-                        (tenant_id, adr_id, part.ordinal, part.heading_path, part.body, part.char_start, part.char_end,
-                         part.text_hash, *analyse_chunk(title, part))
-                        for part in parts
-                    ],
-                )  # fmt: skip
-                cursor.executemany(
-                    "insert into mv.embeddings values (%s, %s, %s, %s) on conflict do nothing",
-                    [
-                        (
-                            tenant_id,
-                            space.name,
-                            part.text_hash,
-                            send(normal.normal(size=space.dimension).astype(np.float32)),
-                        )
-                        for part in parts
-                    ],
-                )
-            connection.execute(_MEASURE, [tenant_id, adr_id])
-            filled += len(parts)
-            if filled >= size:
-                return tenant_id
-    raise AssertionError("there is always another text")
-
-
 def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     settings = load()
-    print(f"{'chunks':>7}  {'mode':<8}  {'p50 ms':>7}  {'p95 ms':>7}  searches")
-    for row in measure(settings.postgres, settings.embedder):
-        print(f"{row.chunks:>7}  {row.mode:<8}  {row.p50_ms:>7.1f}  {row.p95_ms:>7.1f}  {row.searches:>8}")
+    print(f"{'passages':>9}  {'what':<34}  {'p50 ms':>8}  {'p95 ms':>8}  {'recall':>6}  note")
+    for row in measure(settings.postgres, settings.embedder, arguments.parse_args().sizes):
+        times = "  ".join(f"{'-' if each is None else format(each, '.1f'):>8}" for each in (row.p50_ms, row.p95_ms))
+        recall = "-" if row.recall is None else f"{row.recall:.3f}"
+        print(f"{row.passages:>9}  {row.what:<34}  {times}  {recall:>6}  {row.note}")
 
 
 if __name__ == "__main__":

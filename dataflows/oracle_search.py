@@ -264,6 +264,52 @@ def compare_vectors(comparison: Comparison) -> None:
     _recompute(comparison, embedder, texts)
 
 
+UNLIKE_VECTORS = """
+  with live as (
+    select slot, kind, space
+    from mv.vector_indexes
+    where tenant_id = %(tenant)s and state = 'live'
+  ),
+  wanted as (
+    select distinct live.slot, c.source_id, c.text_hash, e.embedding::halfvec as embedding
+    from live
+    join mv.search_state s on s.tenant_id = %(tenant)s and s.kind = live.kind and not s.deleted
+    join mv.chunks c on c.tenant_id = s.tenant_id
+      and c.kind = s.kind
+      and c.source_id = s.source_id
+      and c.version = s.meaning_version
+    join mv.embeddings e on e.tenant_id = c.tenant_id and e.space = live.space and e.text_hash = c.text_hash
+  ),
+  kept as (
+    select v.slot, v.source_id, v.text_hash, v.embedding
+    from mv.vectors v
+    join live using (slot)
+    where v.tenant_id = %(tenant)s
+  )
+  select live.kind, source_id, text_hash, w.slot is null, k.slot is null
+  from wanted w
+  full join kept k using (slot, source_id, text_hash)
+  join live using (slot)
+  where w.slot is null or k.slot is null or w.embedding <> k.embedding
+"""
+MISCOUNTED = """
+  select i.kind, i.slot
+  from mv.vector_indexes i
+  where i.tenant_id = %(tenant)s
+    and i.passages <> (select count(*) from mv.vectors v where v.tenant_id = i.tenant_id and v.slot = i.slot)
+"""
+
+
+def compare_indexes(comparison: Comparison) -> None:
+    """`mv.vectors` of indexes that searches take, and what `mv.vector_indexes` counts of all."""
+    of = {"tenant": comparison.tenant.tenant_id}
+    for kind, source_id, text_hash, extra, missing in comparison.connection.execute(UNLIKE_VECTORS, of):
+        wrong: Kind = "extra" if extra else "missing" if missing else "different"
+        comparison.add(wrong, f"{kind} {source_id} {text_hash.hex()[:16]}", "mv.vectors is not what the source shows")
+    for kind, slot in comparison.connection.execute(MISCOUNTED, of):
+        comparison.add("different", f"{kind} index {slot}", "mv.vector_indexes does not count what is in mv.vectors")
+
+
 READ_VECTORS = """
   select text_hash, embedding
   from mv.embeddings

@@ -267,6 +267,13 @@ ABUSE_FLAGS_OPEN = Gauge(
 ROWS_FORGOTTEN = Counter(
     "adriatic_rows_forgotten_total", "Rows of the chat and of spending whose time had passed.", ["table"]
 )
+VECTOR_INDEXES = Gauge(
+    "adriatic_vector_indexes", "Indexes of tenants that outgrew the exact search by meaning, by state.", ["state"]
+)
+SEARCH_RECALL = Gauge(
+    "adriatic_search_recall_ratio",
+    "What the worst of these indexes finds of the ten nearest, when last measured. NaN: not known of all of them.",
+)
 LLM_HEDGES = Counter(
     "adriatic_llm_hedges_total",
     "Times that a second target was due beside a slow one: it won, lost, failed, or was unavailable.",

@@ -76,3 +76,28 @@ class RetentionSettings(Section):
         400, ge=1, le=DAYS_MAX, description="API keys that were revoked, and secrets that ended, counted from then."
     )
     flags_days: int = Field(90, ge=1, le=DAYS_MAX, description="Flags of use that looked like abuse.")
+
+
+class SearchSettings(Section):
+    """When a tenant's search by meaning takes an index, and what is expected of it."""
+
+    exact_passages_max: int = Field(
+        20_000,
+        ge=100,
+        le=10_000_000,
+        description="Passages of one kind that a search by meaning compares one by one. A tenant with more gets an "
+        "index of its own, and loses it below half of that.",
+    )
+    index_memory_mb: int = Field(
+        512,
+        ge=64,
+        le=65_536,
+        description="Memory in MB of Postgres in which the graph of one index is built. A million passages want 2 000; "
+        "with less it is built many times slower.",
+    )
+    recall_goal: float = Field(
+        0.98,
+        ge=0.5,
+        le=1.0,
+        description="Share of the ten nearest that an index must find. `adriatic status` says where it finds fewer.",
+    )

@@ -46,6 +46,7 @@ from runtime.setting_secrets import resolve
 from runtime.setting_watch import AbuseSettings as AbuseSettings  # likewise
 from runtime.setting_watch import AlertSettings as AlertSettings  # likewise
 from runtime.setting_watch import RetentionSettings as RetentionSettings  # likewise
+from runtime.setting_watch import SearchSettings as SearchSettings  # likewise
 
 ENV_PREFIX = "ADRIATIC_"
 
@@ -339,6 +340,7 @@ class Settings(BaseSettings):
     alerts: AlertSettings = AlertSettings()
     abuse: AbuseSettings = AbuseSettings()
     retention: RetentionSettings = RetentionSettings()
+    search: SearchSettings = SearchSettings()
     cdc: CdcSettings = CdcSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     stack: StackSettings = StackSettings()

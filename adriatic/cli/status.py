@@ -28,6 +28,7 @@ from adriatic.supervisor.supervisor import REPORT_STALE_S, Files, read_running
 from adriatic.watch import overview
 from adriatic.watch.gateway import read_targets
 from adriatic.watch.overview import RECOVERY, Check, GatewayHealth, Overview, Spend, TargetHealth
+from connectors.postgres.vector_indexes import IndexHealth
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError
 from runtime.settings import Settings, load
@@ -90,6 +91,8 @@ def collect(settings: Settings) -> Overview:
     database = answers["database"]
     known = database if isinstance(database, _Database) else None
     checks = [_check(name, answer) for name, answer in answers.items() if name not in ("processes", "targets")]
+    if known:
+        checks.append(_judge_indexes(known.indexes, settings.search.recall_goal))
     if known and known.recovery:
         checks.append(Check(RECOVERY, "degraded", f"{known.recovery} (`adriatic recover --yes` goes on with it)"))
     parts = answers.get("processes")
@@ -154,6 +157,7 @@ class _Database(NamedTuple):
     spend: Spend
     gateway: GatewayHealth
     detail: str
+    indexes: IndexHealth
     recovery: str
     """How far a recovery is that is under way; empty: there is none."""
 
@@ -172,8 +176,21 @@ def _ask_database(settings: Settings) -> _Database:
         spend = Spend(*watch.spend_today())
         counts, failures = watch.gateway()
         gateway = GatewayHealth(*counts, errors=failures)
+        indexes = watch.indexes()
     answers = f"{settings.postgres.host}:{settings.postgres.port} answers in {took_ms:.0f} ms"
-    return _Database(found, spend, gateway, answers, _ask_recovery(settings))
+    return _Database(found, spend, gateway, answers, indexes, _ask_recovery(settings))
+
+
+def _judge_indexes(health: IndexHealth, goal: float) -> Check:
+    """What the search by meaning of large tenants is known to find."""
+    live, coming = health.states["live"], health.states["filling"] + health.states["building"]
+    told = f"{live} tenants with an index, {coming} being built, {health.passages} passages"
+    if not live:
+        return Check("meaning", "ok", told if coming else "every search by meaning is exact")
+    if health.recall is None:
+        return Check("meaning", "unknown", f"{told}; recall of {health.unknown} is not measured yet")
+    verdict: Verdict = "ok" if health.recall >= goal else "degraded"
+    return Check("meaning", verdict, f"{told}; recall of the worst {health.recall:.3f}, the goal is {goal:g}")
 
 
 def _ask_recovery(settings: Settings) -> str:

@@ -66,11 +66,12 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     from streams.drift import DriftWatch
     from streams.lost_attempts import LostAttempts
     from streams.retention import RetentionSweep
+    from streams.vector_indexes import VectorIndexWatch
     from streams.worker import Worker
 
     parsers = Parsers()
     worker = Worker(job_kinds(Objects(settings), parsers), settings.postgres, life)
-    kinds = (LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep)
+    kinds = (LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep, VectorIndexWatch)
     watches = [kind(settings, life) for kind in kinds]
     worker.start()
     for watch in watches:

@@ -139,8 +139,25 @@ class SearchFreshness(msgspec.Struct, frozen=True, omit_defaults=True):
     meaning: AsOf | None = None
 
 
+Route = Literal["exact", "index", "index, then exact"]
+"""How an arm found what is nearest: by comparing all, by an index, or both because the index gave too few."""
+
+
+class IndexRecall(msgspec.Struct, frozen=True):
+    """What was last found out about a kind's index by meaning: its share of the ten nearest. Null: not measured yet."""
+
+    kind: sources.Kind
+    recall: float | None
+    measured_at: datetime | None
+
+
 class SearchExplanation(msgspec.Struct, frozen=True):
-    """How the query was read, and how the answer was made."""
+    """How the query was read, and how the answer was made.
+
+    `filtered_to`: how many sources pass the filters; null where there is no filter, or where `filtered_each` says that
+    too many pass to list them, and each candidate is asked. `bounded`: a phrase or an exclusion is in more sources than
+    a search takes up, and some of them were left out. `meaning_routes`: by kind, where the arm found something.
+    """
 
     text: str
     terms: list[str]
@@ -149,8 +166,12 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     numbers: list[int]
     space: str | None
     filtered_to: int | None
+    filtered_each: bool
+    bounded: bool
     candidates_words: int
     candidates_meaning: int
+    meaning_routes: dict[str, Route]
+    indexes: list[IndexRecall]
     fusion_k: int
     embed_ms: float
     query_ms: float

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.logs import service as logs
@@ -33,6 +35,12 @@ NAMED_SCORE = 1.0
 STATEMENT_MS_MAX = 5_000
 """Time for each statement of a search. The slowest that a healthy database shows takes 0.2 s: common words over 20 000
 chunks."""
+LISTED_SOURCES_MAX = 20_000
+"""Sources that pass a filter and are handed to the arms as a list. A tenant with more passing has a filter that each
+candidate is asked by: that ends soon, since so many pass."""
+LISTED_PASSAGES_MAX = 30_000
+"""The same in passages, where the tenant has an index by meaning: comparing more of them one by one takes longer than
+walking the index."""
 SNIPPET_WORDS_MAX = 40
 SNIPPET_WORDS_MIN = 20
 """Three lines of a terminal: enough to tell whether to open it."""
@@ -58,7 +66,8 @@ async def search(
         if embedded and (refused := await _other_space(connection, embedded[0])):
             degraded.append(_degrade(request, "meaning", refused))
             embedded = None
-        allowed = await _find_allowed(connection, tenant_id, request, query)
+        indexes = await connection.fetch(sql.INDEXES)
+        allowed = await _find_allowed(connection, tenant_id, request, query, indexed=bool(indexes))
         rows = await _hits(connection, request, query, embedded, allowed) if query.text else []
         as_of = await _freshness(connection, request, embedded is not None)
         terms = await connection.fetchval("select mv.search_terms($1)", query.words) if request.explain else []
@@ -71,9 +80,13 @@ async def search(
             excluded=list(query.excluded),
             numbers=list(query.numbers),
             space=embedded[0].name if embedded else None,
-            filtered_to=None if allowed is None else len(allowed.ids),
+            filtered_to=None if allowed.ids is None else len(allowed.ids),
+            filtered_each=allowed.filter is not None,
+            bounded=allowed.bounded,
             candidates_words=rows[0]["words_candidates"] if rows else 0,
             candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
+            meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
+            indexes=[schemas.IndexRecall(*row) for row in indexes],
             fusion_k=FUSION_K,
             embed_ms=round(embed_s * 1000, 3),
             query_ms=round((SYSTEM_CLOCK.monotonic() - began_s - embed_s) * 1000, 3),
@@ -103,24 +116,50 @@ async def _other_space(connection: Connection, space: EmbeddingSpace) -> Depende
 
 
 class Allowed(NamedTuple):
-    """What may be found, pair by pair."""
+    """What may be found: pair by pair, or by a filter that each candidate is asked by, or without either everything.
+    `unwanted`: pairs that are taken out of what is found."""
 
-    kinds: list[str]
-    ids: list[UUID]
+    kinds: list[str] | None = None
+    ids: list[UUID] | None = None
+    filter: dict[str, Any] | None = None
+    unwanted: tuple[list[str], list[UUID]] = ([], [])
+    bounded: bool = False
 
 
 async def _find_allowed(
-    connection: Connection, tenant_id: UUID, request: schemas.SearchRequest, query: queries.Query
-) -> Allowed | None:
-    """What passes the filters; None when there is none. Raises `InvalidInput` for a log that is not there."""
+    connection: Connection, tenant_id: UUID, request: schemas.SearchRequest, query: queries.Query, *, indexed: bool
+) -> Allowed:
+    """What passes the filters. Raises `InvalidInput` for a log that is not there."""
     filters = (request.status, request.tag, request.log, request.author, request.since, request.until)
     if not any((*filters, query.required, query.excluded, request.kind)):
-        return None
+        return Allowed()
     required, excluded = (list(map(queries.analyse_clause, clauses)) for clauses in (query.required, query.excluded))
-    rows = await connection.fetch(sql.ALLOWED, *filters, required, excluded, request.kind)
-    if request.log and not rows:
+    row = await connection.fetchrow(sql.ALLOWED, *filters, required, excluded, request.kind, LISTED_SOURCES_MAX + 1)
+    kinds, ids = row["kinds"] or [], row["ids"] or []
+    if request.log and not ids:
         await logs.require_known(connection, tenant_id, request.log)
-    return Allowed([row["kind"] for row in rows], [row["source_id"] for row in rows])
+    too_many = len(ids) > LISTED_SOURCES_MAX
+    if not too_many and not (indexed and row["passages"] > LISTED_PASSAGES_MAX):
+        return Allowed(kinds, ids)
+    if required:
+        return Allowed(kinds[:LISTED_SOURCES_MAX], ids[:LISTED_SOURCES_MAX], bounded=too_many)
+    found = await connection.fetch(sql.EXCLUDED, excluded, LISTED_SOURCES_MAX + 1) if excluded else []
+    unwanted = ([each["kind"] for each in found], [each["source_id"] for each in found])
+    return Allowed(filter=_filter(request), unwanted=unwanted, bounded=len(found) > LISTED_SOURCES_MAX)
+
+
+def _filter(request: schemas.SearchRequest) -> dict[str, Any]:
+    """The filter that `mv.search_passes` asks of one source. By what only ADRs have, nothing else need be looked at."""
+    asked = {
+        "kind": request.kind or ("adr" if request.status or request.tag or request.log or request.author else None),
+        "status": request.status,
+        "tags": request.tag,
+        "log": request.log,
+        "author": request.author,
+        "since": request.since and request.since.isoformat(),
+        "until": request.until and request.until.isoformat(),
+    }
+    return {name: value for name, value in asked.items() if value}
 
 
 async def _hits(
@@ -128,13 +167,13 @@ async def _hits(
     request: schemas.SearchRequest,
     query: queries.Query,
     embedded: tuple[EmbeddingSpace, Vector] | None,
-    allowed: Allowed | None,
+    allowed: Allowed,
 ) -> list[Any]:
     rows: list[Any] = await connection.fetch(
         sql.HITS,
         query.words,
-        allowed and allowed.kinds,
-        allowed and allowed.ids,
+        allowed.kinds,
+        allowed.ids,
         request.mode != "meaning",
         embedded[0].name if embedded else None,
         embedded[1] if embedded else None,
@@ -147,6 +186,8 @@ async def _hits(
         # One fragment: with words before the match, where a headline would begin at it.
         f"StartSel={START}, StopSel={STOP}, MaxFragments=1, MaxWords={SNIPPET_WORDS_MAX}, MinWords={SNIPPET_WORDS_MIN}",
         query.text,
+        allowed.filter and msgspec.json.encode(allowed.filter).decode(),
+        *allowed.unwanted,
     )
     return rows
 

@@ -27,66 +27,94 @@ ALLOWED: Final = """
     from unnest($7::text[]) as wanted (text)
     where numnode(websearch_to_tsquery('pg_catalog.english', wanted.text)) > 0
   )
-  select s.kind, s.source_id
-  from mv.search_state s
-  left join app.adrs a on s.kind = 'adr' and a.tenant_id = s.tenant_id and a.adr_id = s.source_id
-  where s.tenant_id = app.current_tenant()
-    and not s.deleted
-    and ($9::text is null or s.kind = $9)
-    and (cardinality($1::text[]) = 0 or s.status = any ($1))
-    and (
-      cardinality($2::text[]) = 0
-      or not exists (
-        select
-        from unnest($2) as wanted (tag)
-        where not exists (
+  select
+    array_agg(p.kind) as kinds, array_agg(p.source_id) as ids, coalesce(sum(p.chunks), 0)::bigint as passages
+  from (
+    select s.kind, s.source_id, s.chunks
+    from mv.search_state s
+    left join app.adrs a on s.kind = 'adr' and a.tenant_id = s.tenant_id and a.adr_id = s.source_id
+    where s.tenant_id = app.current_tenant()
+      and not s.deleted
+      and ($9::text is null or s.kind = $9)
+      and (cardinality($1::text[]) = 0 or s.status = any ($1))
+      and (
+        cardinality($2::text[]) = 0
+        or not exists (
           select
-          from app.adr_tags t
-          where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id and t.tag = wanted.tag
+          from unnest($2) as wanted (tag)
+          where not exists (
+            select
+            from app.adr_tags t
+            where t.tenant_id = a.tenant_id and t.adr_id = a.adr_id and t.tag = wanted.tag
+          )
         )
       )
-    )
-    and (
-      $3::text is null
-      or a.log_id = (select l.log_id from app.logs l where l.tenant_id = s.tenant_id and l.slug = $3)
-    )
-    and (
-      $4::text is null
-      or exists (
-        select
-        from app.adr_versions v
-        where v.tenant_id = a.tenant_id and v.adr_id = a.adr_id and lower(v.author) = lower($4)
+      and (
+        $3::text is null
+        or a.log_id = (select l.log_id from app.logs l where l.tenant_id = s.tenant_id and l.slug = $3)
       )
-    )
-    and ($5::timestamptz is null or s.effective_at >= $5)
-    and ($6::timestamptz is null or s.effective_at < $6)
-    and (
-      (select n from demanded) = 0
-        or (s.kind, s.source_id) in (
-          select r.kind, r.source_id
-          from required r
-          group by r.kind, r.source_id
-          having count(*) = (select n from demanded)
+      and (
+        $4::text is null
+        or exists (
+          select
+          from app.adr_versions v
+          where v.tenant_id = a.tenant_id and v.adr_id = a.adr_id and lower(v.author) = lower($4)
         )
-    )
-    and (s.kind, s.source_id) not in (select x.kind, x.source_id from excluded x)
+      )
+      and ($5::timestamptz is null or s.effective_at >= $5)
+      and ($6::timestamptz is null or s.effective_at < $6)
+      and (
+        (select n from demanded) = 0
+          or (s.kind, s.source_id) in (
+            select r.kind, r.source_id
+            from required r
+            group by r.kind, r.source_id
+            having count(*) = (select n from demanded)
+          )
+      )
+      and (s.kind, s.source_id) not in (select x.kind, x.source_id from excluded x)
+    limit $10
+  ) p
 """
-"""What passes the filters: statuses, tags, log, author, since, until, required phrases, excluded ones, kind. Only ADRs
-have tags, log and author, so nothing else passes a filter by one.
+"""What passes the filters: statuses, tags, log, author, since, until, required phrases, excluded ones, kind; up to a
+bound. Only ADRs have tags, log and author, so nothing else passes a filter by one.
 
 A phrase of nothing but stop words asks for nothing.
 """
 
+EXCLUDED: Final = """
+  select distinct found.kind, found.source_id
+  from
+    unnest($1::text[]) as unwanted (text),
+    mv.search_sources_with(websearch_to_tsquery('pg_catalog.english', unwanted.text)) as found
+  where numnode(websearch_to_tsquery('pg_catalog.english', unwanted.text)) > 0
+  limit $2
+"""
+"""What has an excluded phrase, where too much passes to list it: these are taken out of what the arms find."""
+
+INDEXES: Final = """
+  select i.kind, r.recall, r.measured_at
+  from mv.vector_indexes i
+  join mv.embedding_spaces p on p.space = i.space and p.active
+  left join mv.search_recall r on r.tenant_id = i.tenant_id and r.slot = i.slot
+  where i.tenant_id = app.current_tenant() and i.state = 'live'
+"""
+"""The tenant's indexes by meaning, and what is known of them."""
+
 HITS: Final = r"""
-  with words as materialized (
+  with unwanted as materialized (select * from unnest($16::text[], $17::uuid[]) as x (kind, source_id)),
+  words as materialized (
     select *, row_number() over (order by score desc, kind, source_id) as rank
-    from mv.search_words($1, $2, $3, $9)
+    from mv.search_words($1, $2, $3, case when $15::jsonb is null then $9 else $9 * 100 end) as w
     where $4
+      and ($15::jsonb is null or mv.search_passes($15, w.kind, w.source_id))
+      and (w.kind, w.source_id) not in (select kind, source_id from unwanted)
+    limit $9
   ),
   meaning as materialized (
     select *, row_number() over (order by score desc, kind, source_id) as rank
-    from mv.search_meaning($5, $6::vector, $2, $3, $9)
-    where $6 is not null
+    from mv.search_meaning($5, $6::vector, $2, $3, $15::jsonb, $9)
+    where $6 is not null and (kind, source_id) not in (select x.kind, x.source_id from unwanted x)
   ),
   named as materialized (
     select s.kind, s.source_id, s.words_version as version, 0 as ordinal
@@ -96,12 +124,14 @@ HITS: Final = r"""
       and a.number = any ($7::integer[])
       and not s.deleted
       and ($3::uuid[] is null or (s.kind, s.source_id) in (select * from unnest($2::text[], $3)))
+      and mv.search_passes($15, s.kind, s.source_id)
+      and (s.kind, s.source_id) not in (select x.kind, x.source_id from unwanted x)
   ),
   fused as (
     select
       kind, source_id, n.source_id is not null as named, w.terms, w.rank as words_rank,
       w.score as words_score, w.version as words_version, w.ordinal as words_ordinal, m.rank as meaning_rank,
-      m.score as meaning_score, m.version as meaning_version, m.ordinal as meaning_ordinal,
+      m.score as meaning_score, m.route, m.version as meaning_version, m.ordinal as meaning_ordinal,
       coalesce(1.0::float8 / ($10::integer + w.rank), 0) as words_part,
       coalesce(1.0::float8 / ($10::integer + m.rank), 0) as meaning_part,
       -- The chunk that is shown is that of the arm that ranks the source higher.
@@ -152,6 +182,7 @@ HITS: Final = r"""
       order by t.tag
     ) as tags,
     (select count(*) from words) as words_candidates, (select count(*) from meaning) as meaning_candidates,
+    (select jsonb_object_agg(m.kind, m.route) from meaning m) as meaning_routes,
     -- Without headings, whose place the heading path has taken, unless there is nothing else.
     ts_headline(
       'pg_catalog.english',

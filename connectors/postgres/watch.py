@@ -16,6 +16,7 @@ import msgspec
 from connectors.kafka.records import TopicPartition
 from connectors.postgres.connections import Connection, Session, connect
 from connectors.postgres.errors import translate
+from connectors.postgres.vector_indexes import IndexHealth, read_health
 from connectors.postgres.wal import read_slot
 from runtime.settings import Settings
 from schemas.arrays import arrays_of
@@ -285,6 +286,11 @@ class Watch(Session):
         """Attempts in flight, those that hold something of a budget, and how those since midnight UTC ended: completed,
         failed, cancelled; and the codes of failures of the last hour, the most frequent first."""
         return self._row(_READ_GATEWAY), self._rows(_READ_GATEWAY_ERRORS)
+
+    def indexes(self) -> IndexHealth:
+        """How the indexes of large tenants for the search by meaning are."""
+        with translate(self.reading):
+            return read_health(self._connection)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 

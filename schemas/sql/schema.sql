@@ -2484,6 +2484,61 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.activity_ledger TO adriatic_flows;
 GRANT SELECT ON TABLE mv.activity_ledger TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.activity_ledger TO adriatic_search;
 
+CREATE FUNCTION mv.begin_vectors(tenant uuid, of_kind text, of_space text) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+    made integer;
+begin
+    perform pg_advisory_xact_lock(mv.vectors_lock());
+    made := nextval('mv.vector_slots');
+    perform mv.make_vector_table(made);
+    insert into mv.vector_indexes (tenant_id, slot, kind, space, state) values (tenant, made, of_kind, of_space, 'filling');
+    return made;
+end
+$$;
+
+CREATE FUNCTION mv.build_vector_graph(slot integer, dimension integer, memory_mb integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET max_parallel_maintenance_workers TO '1'
+    AS $_$
+begin
+    perform set_config('maintenance_work_mem', memory_mb || 'MB', true);
+    execute format(
+        'create index if not exists vectors_%1$s_graph on mv.vectors_%1$s '
+        'using hnsw ((embedding::halfvec(%2$s)) halfvec_cosine_ops) with (m = 16, ef_construction = 64)', slot, dimension);
+end
+$_$;
+
+REVOKE ALL ON FUNCTION mv.build_vector_graph(slot integer, dimension integer, memory_mb integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.build_vector_graph(slot integer, dimension integer, memory_mb integer) TO adriatic_flows;
+
+CREATE FUNCTION mv.catch_up_vectors(tenant uuid, of_slot integer, sources_max integer) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+    one mv.vector_indexes;
+    next uuid[];
+begin
+    select * into one from mv.vector_indexes i where i.tenant_id = tenant and i.slot = of_slot and i.state = 'building';
+    next := array(
+        select c.source_id from mv.vector_changes c
+        where c.tenant_id = tenant and c.slot = of_slot
+        order by c.source_id
+        limit sources_max + 1
+    );
+    if cardinality(next) <= sources_max then
+        return false;
+    end if;
+    -- First the source and then its note, as flows do.
+    perform mv.lock_sources(tenant, one.kind, next);
+    delete from mv.vector_changes where tenant_id = tenant and slot = of_slot and source_id = any (next);
+    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next);
+    return true;
+end
+$$;
+
 CREATE FUNCTION mv.chunk_length(tsv tsvector) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN (SELECT COALESCE(sum((cardinality(unnest.positions) - cardinality(array_positions(unnest.weights, 'C'::text)))), (0)::bigint) AS "coalesce" FROM unnest(chunk_length.tsv) unnest(lexeme, positions, weights));
@@ -2560,6 +2615,22 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.daily_active_users TO adriatic_flo
 GRANT SELECT ON TABLE mv.daily_active_users TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.daily_active_users TO adriatic_search;
 GRANT SELECT ON TABLE mv.daily_active_users TO adriatic_api;
+
+CREATE FUNCTION mv.drop_vector_table(slot integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '200ms'
+    AS $$
+begin
+    execute format('drop table mv.vectors_%s', slot);
+    return true;
+exception when lock_not_available then
+    return false;
+end
+$$;
+
+REVOKE ALL ON FUNCTION mv.drop_vector_table(slot integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.drop_vector_table(slot integer) TO adriatic_flows;
 
 CREATE TABLE mv.embedding_spaces (
     space text NOT NULL,
@@ -2791,6 +2862,36 @@ GRANT SELECT ON TABLE mv.feed_status TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.feed_status TO adriatic_search;
 GRANT SELECT ON TABLE mv.feed_status TO adriatic_api;
 
+CREATE FUNCTION mv.fill_vectors(tenant uuid, of_slot integer, sources_max integer) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+    one mv.vector_indexes;
+    next uuid[];
+begin
+    select * into one from mv.vector_indexes i where i.tenant_id = tenant and i.slot = of_slot and i.state = 'filling';
+    if not found then
+        return false;
+    end if;
+    next := array(
+        select s.source_id
+        from mv.search_state s
+        where s.tenant_id = tenant and s.kind = one.kind and (one.filled_to is null or s.source_id > one.filled_to)
+        order by s.source_id
+        limit sources_max
+    );
+    if cardinality(next) = 0 then
+        perform pg_advisory_xact_lock(mv.vectors_lock());
+        update mv.vector_indexes set state = 'building' where tenant_id = tenant and slot = of_slot;
+        return false;
+    end if;
+    perform mv.lock_sources(tenant, one.kind, next);
+    perform mv.keep_vectors(array_fill(tenant, array[cardinality(next)]), array_fill(one.kind, array[cardinality(next)]), next);
+    update mv.vector_indexes set filled_to = next[cardinality(next)] where tenant_id = tenant and slot = of_slot;
+    return true;
+end
+$$;
+
 CREATE FUNCTION mv.is_half_a_pair(lexeme text) RETURNS boolean
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ((length(lexeme) = 1) AND (ascii(lexeme) >= 12288));
@@ -2831,6 +2932,45 @@ GRANT SELECT ON TABLE mv.job_status TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.job_status TO adriatic_search;
 GRANT SELECT ON TABLE mv.job_status TO adriatic_api;
 
+CREATE FUNCTION mv.keep_vectors(tenants uuid[], kinds text[], sources uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+    one record;
+    changed uuid[];
+begin
+    perform pg_advisory_xact_lock_shared(mv.vectors_lock());
+    for one in
+        select i.* from mv.vector_indexes i where i.tenant_id = any (tenants) order by i.tenant_id, i.slot
+    loop
+        changed := array(
+            select distinct c.source_id
+            from unnest(tenants, kinds, sources) as c (tenant_id, kind, source_id)
+            where c.tenant_id = one.tenant_id and c.kind = one.kind
+        );
+        continue when cardinality(changed) = 0;
+        if one.state = 'building' then
+            insert into mv.vector_changes (tenant_id, slot, source_id)
+            select one.tenant_id, one.slot, unnest(changed)
+            on conflict do nothing;
+        else
+            perform mv.write_vectors(one.tenant_id, one.slot, one.kind, one.space, changed);
+        end if;
+    end loop;
+end
+$$;
+
+CREATE FUNCTION mv.leave_vectors(tenant uuid, of_slot integer) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform pg_advisory_xact_lock(mv.vectors_lock());
+    delete from mv.vector_changes where tenant_id = tenant and slot = of_slot;
+    delete from mv.search_recall where tenant_id = tenant and slot = of_slot;
+    delete from mv.vector_indexes where tenant_id = tenant and slot = of_slot;
+end
+$$;
+
 CREATE FUNCTION mv.lexeme_count(tsv tsvector, query tsquery, buckets double precision[]) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN width_bucket((ts_rank('{1,0,1,1}'::real[], tsv, query))::double precision, buckets);
@@ -2842,6 +2982,154 @@ CREATE FUNCTION mv.lexeme_count_buckets() RETURNS double precision[]
 CREATE FUNCTION mv.lexeme_query(lexeme text) RETURNS tsquery
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN (((''''::text || replace(replace(lexeme, '\'::text, '\\'::text), ''''::text, ''''''::text)) || ''''::text))::tsquery;
+
+CREATE FUNCTION mv.lock_sources(tenant uuid, of_kind text, sources uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform from mv.search_state s
+    where s.tenant_id = tenant and s.kind = of_kind and s.source_id = any (sources)
+    order by s.tenant_id, s.kind, s.source_id
+    for update of s;
+end
+$$;
+
+CREATE FUNCTION mv.make_vector_table(slot integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    name constant text := format('mv.vectors_%s', slot);
+begin
+    -- Made beside the parent and then attached: nobody who reads another partition waits.
+    execute format('create table %s (like mv.vectors including all)', name);
+    execute format('call app.protect(%L)', name);
+    execute format('alter table mv.vectors attach partition %s for values in (%s)', name, slot);
+end
+$$;
+
+REVOKE ALL ON FUNCTION mv.make_vector_table(slot integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.make_vector_table(slot integer) TO adriatic_flows;
+
+CREATE FUNCTION mv.measure_recall(tenant uuid, of_slot integer, queries_max integer) RETURNS TABLE(queries integer, recall double precision)
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    one mv.vector_indexes;
+    dimension integer;
+begin
+    select * into one from mv.vector_indexes i where i.tenant_id = tenant and i.slot = of_slot and i.state = 'live';
+    select p.dimension into dimension from mv.embedding_spaces p where p.space = one.space;
+    return query
+    with drawn as materialized (
+        select v.source_id, v.text_hash, v.embedding
+        from mv.vectors v tablesample system (least(100, 1000.0 * queries_max / greatest(one.passages, 1)))
+        where v.slot = of_slot and v.tenant_id = tenant
+        order by random()
+        limit queries_max
+    ),
+    compared as materialized (
+        select
+            (
+                select max(best.distance)
+                from (
+                    select (v.embedding <=> d.embedding) + 0 as distance
+                    from mv.vectors v
+                    where v.slot = of_slot and v.tenant_id = tenant
+                        and (v.source_id, v.text_hash) <> (d.source_id, d.text_hash)
+                    order by 1
+                    limit 10
+                ) best
+            ) as tenth,
+            array(
+                select f.embedding <=> d.embedding
+                from mv.vectors_by_graph(tenant, of_slot, dimension, one.kind, d.embedding, null, 200) g
+                join mv.vectors f
+                    on f.tenant_id = tenant and f.slot = of_slot and f.source_id = g.source_id and f.text_hash = g.text_hash
+                where (g.source_id, g.text_hash) <> (d.source_id, d.text_hash)
+                order by 1
+                limit 10
+            ) as distances
+        from drawn d
+    )
+    select
+        count(*)::integer,
+        avg((select count(*) from unnest(c.distances) as near (distance) where near.distance <= c.tenth + 1e-6)
+            / least(10.0, one.passages - 1))::double precision
+    from compared c;
+end
+$$;
+
+CREATE FUNCTION mv.measured_passages(of_kind text, of_space text, query public.vector, sources uuid[], hashes bytea[], chunks_max integer) RETURNS TABLE(source_id uuid, version bigint, ordinal integer, distance double precision)
+    LANGUAGE sql STABLE ROWS 100
+    AS $$
+    select c.source_id, c.version, c.ordinal, (e.embedding <=> query) + 0 as distance
+    from unnest(sources, hashes) as near (source_id, text_hash)
+    join mv.search_state s on s.tenant_id = app.current_tenant() and s.kind = of_kind and s.source_id = near.source_id
+    join mv.chunks c
+        on c.tenant_id = s.tenant_id and c.kind = s.kind and c.source_id = s.source_id and c.version = s.meaning_version
+        and c.text_hash = near.text_hash
+    join mv.embeddings e on e.tenant_id = s.tenant_id and e.space = of_space and e.text_hash = near.text_hash
+    where not s.deleted
+    order by distance, c.source_id, c.ordinal
+    limit chunks_max
+$$;
+
+CREATE FUNCTION mv.nearest_exact(of_kind text, of_space text, query public.vector, ids uuid[], filter jsonb, chunks_max integer) RETURNS TABLE(source_id uuid, version bigint, ordinal integer, distance double precision)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    tenant constant uuid := app.current_tenant();
+begin
+    -- `+ 0`: of no index's order, whatever indexes there are.
+    return query
+    select near.source_id, near.version, near.ordinal, near.distance
+    from (
+        select c.source_id, c.version, c.ordinal, (e.embedding <=> query) + 0 as distance
+        from mv.search_state s
+        join mv.chunks c
+            on c.tenant_id = s.tenant_id and c.kind = s.kind and c.source_id = s.source_id and c.version = s.meaning_version
+        join mv.embeddings e on e.tenant_id = c.tenant_id and e.text_hash = c.text_hash
+        where s.tenant_id = tenant and c.tenant_id = tenant and e.tenant_id = tenant
+            and s.kind = of_kind and e.space = of_space and not s.deleted
+            and (ids is null or s.source_id = any (ids))
+        order by distance, c.source_id, c.ordinal
+        limit case when filter is null then chunks_max else 100000 end
+    ) near
+    where filter is null or mv.search_passes(filter, of_kind, near.source_id)
+    limit chunks_max;
+end
+$$;
+
+CREATE FUNCTION mv.put_live_vectors(tenant uuid, of_slot integer, sources_max integer) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+    one mv.vector_indexes;
+    next uuid[];
+begin
+    perform pg_advisory_xact_lock(mv.vectors_lock());
+    select * into one from mv.vector_indexes i where i.tenant_id = tenant and i.slot = of_slot and i.state = 'building';
+    if not found then
+        return true;
+    end if;
+    next := array(
+        select c.source_id from mv.vector_changes c where c.tenant_id = tenant and c.slot = of_slot limit sources_max + 1);
+    if cardinality(next) > sources_max then
+        return false;
+    end if;
+    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next);
+    delete from mv.vector_changes where tenant_id = tenant and slot = of_slot;
+    delete from mv.vector_indexes
+    where tenant_id = tenant and kind = one.kind and space = one.space and state = 'live';
+    update mv.vector_indexes
+    set state = 'live', removed = 0, live_at = clock_timestamp()
+    where tenant_id = tenant and slot = of_slot;
+    return true;
+end
+$$;
 
 CREATE TABLE mv.related (
     tenant_id uuid NOT NULL,
@@ -2921,34 +3209,60 @@ CREATE FUNCTION mv.search_beginnings(terms text[]) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ARRAY(SELECT DISTINCT "left"(term.term, GREATEST(4, (ceil((0.75 * (length(term.term))::numeric)))::integer)) AS "left" FROM unnest(search_beginnings.terms) term(term) WHERE ((term.term !~ '[0-9]'::text) AND (length(term.term) >= 4)));
 
-CREATE FUNCTION mv.search_meaning(embedding_space text, embedding public.vector, kinds text[], ids uuid[], chunks_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision)
+CREATE FUNCTION mv.search_meaning(embedding_space text, embedding public.vector, kinds text[], ids uuid[], filter jsonb, chunks_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, route text)
     LANGUAGE plpgsql STABLE ROWS 100
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 #variable_conflict use_column
 declare
     tenant constant uuid := app.current_tenant();
+    half constant halfvec := search_meaning.embedding::halfvec;
+    one text := '';
+    allowed uuid[];
+    slot integer;
+    there bigint;
+    sources uuid[];
+    hashes bytea[];
+    way text;
 begin
-    return query
-    with nearest as (
-        select candidate.*
-        from (select distinct kind from mv.search_state where tenant_id = tenant) k
-        cross join lateral (
-            select c.kind, c.source_id, c.version, c.ordinal, (e.embedding <=> search_meaning.embedding) + 0 as distance
-            from mv.search_state s
-            join mv.chunks c
-                on c.tenant_id = s.tenant_id and c.kind = s.kind and c.source_id = s.source_id
-                and c.version = s.meaning_version
-            join mv.embeddings e on e.tenant_id = c.tenant_id and e.text_hash = c.text_hash
-            where s.tenant_id = tenant and c.tenant_id = tenant and e.tenant_id = tenant
-                and s.kind = k.kind and e.space = embedding_space and not s.deleted
-                and (ids is null or (s.kind, s.source_id) in (select * from unnest(kinds, ids)))
-            order by distance, c.source_id, c.ordinal
-            limit chunks_max
-        ) candidate
-    )
-    select distinct on (kind, source_id) kind, source_id, version, ordinal, 1 - distance
-    from nearest order by kind, source_id, distance, ordinal;
+    loop
+        -- Kind by kind through the key: a tenant's rows are not counted to find out which kinds they are of.
+        one := (select min(s.kind) from mv.search_state s where s.tenant_id = tenant and s.kind > one);
+        exit when one is null;
+        continue when filter ->> 'kind' <> one;
+        if ids is not null then
+            allowed := array(select p.id from unnest(kinds, ids) as p (kind, id) where p.kind = one);
+            continue when cardinality(allowed) = 0;
+        end if;
+        slot := null;
+        select i.slot, i.passages into slot, there from mv.vector_indexes i
+        where i.tenant_id = tenant and i.kind = one and i.space = embedding_space and i.state = 'live';
+        if slot is null then
+            return query
+            select distinct on (n.source_id) one, n.source_id, n.version, n.ordinal, 1 - n.distance, 'exact'
+            from mv.nearest_exact(one, embedding_space, search_meaning.embedding, allowed, filter, chunks_max) n
+            order by n.source_id, n.distance, n.ordinal;
+            continue;
+        end if;
+        way := 'exact';
+        if ids is null then
+            way := 'index';
+            select array_agg(v.source_id), array_agg(v.text_hash) into sources, hashes
+            from mv.vectors_by_graph(
+                tenant, slot, vector_dims(search_meaning.embedding), one, half, filter, chunks_max * 2) v;
+            if coalesce(cardinality(sources), 0) < least(chunks_max, there) then
+                way := 'index, then exact';
+            end if;
+        end if;
+        if way <> 'index' then
+            select array_agg(v.source_id), array_agg(v.text_hash) into sources, hashes
+            from mv.vectors_by_scan(tenant, slot, one, half, allowed, filter, chunks_max * 2) v;
+        end if;
+        return query
+        select distinct on (n.source_id) one, n.source_id, n.version, n.ordinal, 1 - n.distance, way
+        from mv.measured_passages(one, embedding_space, search_meaning.embedding, sources, hashes, chunks_max) n
+        order by n.source_id, n.distance, n.ordinal;
+    end loop;
 end
 $$;
 
@@ -2993,6 +3307,37 @@ CREATE FUNCTION mv.search_passes(filter jsonb, kind text, source_id uuid) RETURN
 $$;
 
 GRANT ALL ON FUNCTION mv.search_passes(filter jsonb, kind text, source_id uuid) TO adriatic_api;
+
+CREATE TABLE mv.search_recall (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    space text NOT NULL,
+    slot integer NOT NULL,
+    queries integer NOT NULL,
+    recall double precision NOT NULL,
+    measured_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY mv.search_recall FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.search_recall
+    ADD CONSTRAINT search_recall_pkey PRIMARY KEY (tenant_id, kind, space);
+
+ALTER TABLE ONLY mv.search_recall
+    ADD CONSTRAINT search_recall_space_fkey FOREIGN KEY (space) REFERENCES mv.embedding_spaces(space);
+
+CREATE POLICY cdc ON mv.search_recall FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.search_recall TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE mv.search_recall ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON mv.search_recall TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.search_recall TO adriatic_flows;
+GRANT SELECT ON TABLE mv.search_recall TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.search_recall TO adriatic_search;
+GRANT SELECT ON TABLE mv.search_recall TO adriatic_api;
 
 CREATE FUNCTION mv.search_sources_with(query tsquery) RETURNS TABLE(kind text, source_id uuid)
     LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
@@ -3413,6 +3758,162 @@ GRANT SELECT ON TABLE mv.usage_ledger TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.usage_ledger TO adriatic_search;
 GRANT SELECT ON TABLE mv.usage_ledger TO adriatic_api;
 
+CREATE TABLE mv.vector_changes (
+    tenant_id uuid NOT NULL,
+    slot integer NOT NULL,
+    source_id uuid NOT NULL
+);
+
+ALTER TABLE ONLY mv.vector_changes FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.vector_changes
+    ADD CONSTRAINT vector_changes_pkey PRIMARY KEY (tenant_id, slot, source_id);
+
+CREATE POLICY cdc ON mv.vector_changes FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.vector_changes TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.vector_changes TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.vector_changes ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.vector_changes TO adriatic_flows;
+GRANT SELECT ON TABLE mv.vector_changes TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.vector_changes TO adriatic_search;
+
+CREATE FUNCTION mv.vector_graph_bytes(slot integer) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN pg_relation_size(to_regclass(format('mv.vectors_%s_graph'::text, slot)));
+
+CREATE TABLE mv.vector_indexes (
+    tenant_id uuid NOT NULL,
+    slot integer NOT NULL,
+    kind text NOT NULL,
+    space text NOT NULL,
+    state text NOT NULL,
+    filled_to uuid,
+    passages bigint DEFAULT 0 NOT NULL,
+    removed bigint DEFAULT 0 NOT NULL,
+    begun_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    live_at timestamp with time zone,
+    build_ms bigint,
+    bytes bigint,
+    CONSTRAINT vector_indexes_state_check CHECK ((state = ANY (ARRAY['filling'::text, 'building'::text, 'live'::text])))
+);
+
+ALTER TABLE ONLY mv.vector_indexes FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.vector_indexes
+    ADD CONSTRAINT vector_indexes_pkey PRIMARY KEY (tenant_id, slot);
+
+CREATE UNIQUE INDEX vector_indexes_coming ON mv.vector_indexes USING btree (tenant_id, kind, space) WHERE (state <> 'live'::text);
+
+CREATE UNIQUE INDEX vector_indexes_live ON mv.vector_indexes USING btree (tenant_id, kind, space) WHERE (state = 'live'::text);
+
+ALTER TABLE ONLY mv.vector_indexes
+    ADD CONSTRAINT vector_indexes_space_fkey FOREIGN KEY (space) REFERENCES mv.embedding_spaces(space);
+
+CREATE POLICY cdc ON mv.vector_indexes FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.vector_indexes TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.vector_indexes TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.vector_indexes ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.vector_indexes TO adriatic_flows;
+GRANT SELECT ON TABLE mv.vector_indexes TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.vector_indexes TO adriatic_search;
+GRANT SELECT ON TABLE mv.vector_indexes TO adriatic_api;
+
+CREATE SEQUENCE mv.vector_slots
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+GRANT USAGE ON SEQUENCE mv.vector_slots TO adriatic_flows;
+
+CREATE TABLE mv.vectors (
+    tenant_id uuid NOT NULL,
+    slot integer NOT NULL,
+    source_id uuid NOT NULL,
+    text_hash bytea NOT NULL,
+    embedding public.halfvec NOT NULL
+)
+PARTITION BY LIST (slot);
+
+ALTER TABLE ONLY mv.vectors FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.vectors
+    ADD CONSTRAINT vectors_pkey PRIMARY KEY (tenant_id, slot, source_id, text_hash);
+
+CREATE POLICY cdc ON mv.vectors FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.vectors TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.vectors TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.vectors ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.vectors TO adriatic_flows;
+GRANT SELECT ON TABLE mv.vectors TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.vectors TO adriatic_search;
+GRANT SELECT ON TABLE mv.vectors TO adriatic_api;
+
+CREATE FUNCTION mv.vectors_by_graph(tenant uuid, of_slot integer, dimension integer, of_kind text, query public.halfvec, filter jsonb, texts_max integer) RETURNS TABLE(source_id uuid, text_hash bytea)
+    LANGUAGE plpgsql STABLE ROWS 200
+    SET enable_sort TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+begin
+    perform set_config('hnsw.ef_search', '200', true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
+        set_config('hnsw.max_scan_tuples', '20000', true), set_config('hnsw.scan_mem_multiplier', '8', true);
+    return query execute format(
+        'select v.source_id, v.text_hash from mv.vectors v '
+        'where v.slot = %1$s and v.tenant_id = $1 %3$s '
+        'order by v.embedding::halfvec(%2$s) <=> $4::halfvec(%2$s) limit $5',
+        of_slot, dimension, case when filter is not null then 'and mv.search_passes($2, $3, v.source_id)' end)
+        using tenant, filter, of_kind, query, texts_max;
+end
+$_$;
+
+CREATE FUNCTION mv.vectors_by_scan(tenant uuid, of_slot integer, of_kind text, query public.halfvec, ids uuid[], filter jsonb, texts_max integer) RETURNS TABLE(source_id uuid, text_hash bytea)
+    LANGUAGE plpgsql STABLE ROWS 200
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    if ids is not null then
+        return query
+        select v.source_id, v.text_hash
+        from mv.vectors v
+        where v.slot = of_slot and v.tenant_id = tenant and v.source_id = any (ids)
+        order by (v.embedding <=> query) + 0
+        limit texts_max;
+    else
+        return query
+        select near.source_id, near.text_hash
+        from (
+            select v.source_id, v.text_hash
+            from mv.vectors v
+            where v.slot = of_slot and v.tenant_id = tenant
+            order by (v.embedding <=> query) + 0
+            limit case when filter is null then texts_max else 100000 end
+        ) near
+        where mv.search_passes(filter, of_kind, near.source_id)
+        limit texts_max;
+    end if;
+end
+$$;
+
+CREATE FUNCTION mv.vectors_lock() RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    RETURN 4271003;
+
 CREATE TABLE mv.watermarks (
     view text NOT NULL,
     topic text NOT NULL,
@@ -3428,6 +3929,42 @@ ALTER TABLE ONLY mv.watermarks
 GRANT SELECT,INSERT,UPDATE ON TABLE mv.watermarks TO adriatic_flows;
 GRANT SELECT ON TABLE mv.watermarks TO adriatic_api;
 GRANT SELECT ON TABLE mv.watermarks TO adriatic_search;
+
+CREATE FUNCTION mv.write_vectors(tenant uuid, of_slot integer, of_kind text, of_space text, sources uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    with wanted as materialized (
+        select distinct c.source_id, c.text_hash
+        from mv.search_state s
+        join mv.chunks c
+            on c.tenant_id = s.tenant_id and c.kind = s.kind and c.source_id = s.source_id and c.version = s.meaning_version
+        where s.tenant_id = tenant and s.kind = of_kind and s.source_id = any (sources) and not s.deleted
+    ),
+    gone as (
+        delete from mv.vectors v
+        where v.tenant_id = tenant and v.slot = of_slot and v.source_id = any (sources)
+            and not exists (select from wanted w where w.source_id = v.source_id and w.text_hash = v.text_hash)
+        returning 1
+    ),
+    come as (
+        insert into mv.vectors (tenant_id, slot, source_id, text_hash, embedding)
+        select tenant, of_slot, w.source_id, w.text_hash, e.embedding::halfvec
+        from wanted w
+        join mv.embeddings e on e.tenant_id = tenant and e.space = of_space and e.text_hash = w.text_hash
+        join mv.embedding_spaces p on p.space = e.space and p.dimension = vector_dims(e.embedding)
+        on conflict do nothing
+        returning 1
+    ),
+    counted as (select (select count(*) from come) as come, (select count(*) from gone) as gone)
+    update mv.vector_indexes i
+    set passages = i.passages + counted.come - counted.gone,
+        removed = i.removed + case i.state when 'filling' then 0 else counted.gone end
+    from counted
+    where i.tenant_id = tenant and i.slot = of_slot and counted.come + counted.gone > 0;
+end
+$$;
 
 CREATE TABLE ops.answer_calls (
     process_id uuid NOT NULL,

@@ -31,11 +31,14 @@ TENDED_BY_THE_OWNER = {
     "ops.take_answer_calls(uuid)",
     "ops.api_process_lives(uuid)",
     "ops.tell_stops(uuid[])",
+    "mv.make_vector_table(integer)",
+    "mv.build_vector_graph(integer,integer,integer)",
+    "mv.drop_vector_table(integer)",
 }
-"""The first makes and drops tables, which only their owner can; the others are about processes of the API, whose rows
-are no tenant's, and say nothing to who does not know the id (tests/streams/test_lost_attempts.py,
-tests/api/chat/test_kept.py). The last tells which tenants of those that one knows have stopped spending
-(tests/api/spend/test_switch.py)."""
+"""The first and those of vectors make and drop tables, which only their owner can; the others are about processes of
+the API, whose rows are no tenant's, and say nothing to who does not know the id
+(tests/streams/test_lost_attempts.py, tests/api/chat/test_kept.py). `ops.tell_stops` tells which tenants of those that
+one knows have stopped spending (tests/api/spend/test_switch.py)."""
 TENANT_POLICY = "(tenant_id = ( SELECT app.current_tenant() AS current_tenant))"
 
 Connection = psycopg.Connection[Any]

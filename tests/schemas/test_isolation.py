@@ -98,6 +98,7 @@ VALUES = {
     "jsonb": "'[]'",
     "tsvector": "'x'",
     "vector": "'[1]'",
+    "halfvec": "'[1]'",
     "timestamp with time zone": "now()",
     "date": "current_date",
     "name": "current_user",
@@ -117,6 +118,8 @@ def two_tenants(database: Settings) -> Settings:
         ).fetchall()
         for table, name in constraints:
             admin.execute(sql.SQL("alter table {} drop constraint {}").format(sql.SQL(table), sql.Identifier(name)))
+        # A partition that is made when a tenant has grown, as every other: of slot 1, which `VALUES` has.
+        admin.execute("select mv.make_vector_table(1)")
         for table in catalogue.tables(admin, with_tenant=True):
             for tenant in (A, B):
                 _insert(admin, table, tenant)

@@ -21,6 +21,7 @@ from adriatic.watch import overview
 from adriatic.watch.freshness import judge
 from adriatic.watch.gateway import read_targets
 from adriatic.watch.overview import Check, GatewayHealth, Overview, Spend, TargetHealth
+from connectors.postgres.vector_indexes import IndexHealth
 from runtime.errors import DependencyUnavailable
 from schemas.pipeline import DeadLetters, GroupLag, Percentiles, Pipeline, Slot
 
@@ -229,3 +230,19 @@ def test_what_does_not_run_is_not_well(tmp_path: Path) -> None:
     assert (code, output) == (3, "not running: `adriatic up` starts it\nas of " + output.rsplit("as of ", 1)[1])
     code, output = run(tmp_path, "--json")
     assert (code, json.loads(output)["verdict"]) == (3, "unknown")
+
+
+def test_recall_that_is_not_known_is_not_well() -> None:
+    def judged(live: int, recall: float | None, unknown: int = 0) -> tuple[str, str]:
+        check = command._judge_indexes(
+            IndexHealth({"filling": 0, "building": 1, "live": live}, 60_000, recall, unknown), goal=0.98
+        )
+        return check.verdict, check.detail
+
+    assert judged(0, None)[0] == "ok"
+    assert judged(1, None, 1) == (
+        "unknown",
+        "1 tenants with an index, 1 being built, 60000 passages; recall of 1 is not measured yet",
+    )
+    assert judged(1, 0.98)[0] == "ok"
+    assert judged(1, 0.979)[0] == "degraded"

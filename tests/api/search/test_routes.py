@@ -14,6 +14,7 @@ from litestar.testing import AsyncTestClient
 
 from api import watermarks
 from api.app import Api
+from api.search import service
 from api.search.embedding import QueryEmbedder
 from connectors.embedders import Embedder, EmbeddingSpace, Vector
 from runtime.errors import DependencyUnavailable
@@ -232,6 +233,29 @@ async def test_the_number_of_an_adr_finds_it_first(fresh_database: Settings, ten
         assert [hit["explain"]["named"] for hit in body["hits"]] == [True, True, False]
         assert await client.titles("adr 2", mode="words", log="platform") == ["Name the teams"]
         assert await client.titles("#7", mode="words") == ["Choose a broker"]
+
+
+async def test_a_filter_that_lets_too_much_pass_for_a_list_finds_the_same(
+    fresh_database: Settings, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = [
+        *({"tag": ["kafka"]}, {"status": ["accepted"]}, {"log": "platform"}, {"author": "Ada"}, {"kind": "adr"}),
+        {"since": "2020-01-01T00:00:00Z", "until": "2030-01-01T00:00:00Z"},
+    ]
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        for filters in asked:
+            for words in ("kafka log", "kafka log -redpanda"):
+                monkeypatch.setattr(service, "LISTED_SOURCES_MAX", 20_000)
+                listed = await client.search(words, explain=True, **filters)
+                monkeypatch.setattr(service, "LISTED_SOURCES_MAX", 0)
+                each = await client.search(words, explain=True, **filters)
+                assert (listed["explain"]["filtered_each"], each["explain"]["filtered_each"]) == (False, True)
+                assert each["explain"]["filtered_to"] is None
+                assert each["explain"]["meaning_routes"] == {"adr": "exact"}
+                # Of no exclusion anything is taken up with that bound, and it says so.
+                assert each["explain"]["bounded"] is ("-" in words)
+                if "-" not in words:
+                    assert [hit["source_id"] for hit in each["hits"]] == [hit["source_id"] for hit in listed["hits"]]
 
 
 async def test_an_explanation_adds_up(fresh_database: Settings, tenant: UUID) -> None:
