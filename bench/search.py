@@ -199,6 +199,9 @@ def _fill(connection: psycopg.Connection[Any], space: EmbeddingSpace, size: int)
                     ],
                 )
             connection.execute(_MEASURE, [tenant_id, adr_id])
+            connection.execute(
+                "select mv.keep_words(array[%s::uuid], array['adr'], array[%s::uuid])", [tenant_id, adr_id]
+            )
             filled += len(parts)
             if filled >= size:
                 return tenant_id

@@ -1,8 +1,8 @@
 """The flow `index`: a version of a source becomes passages that are searchable by words, and a request for their
 vectors.
 
-Reads the contracts of `schemas/sources.py`; keeps `mv.chunks` and `mv.search_state` (view `search.words`); emits
-`embeddings.requested` for texts that have no vector yet. Refuses to embed: `dataflows.embed` does, and completes the
+Reads the contracts of `schemas/sources.py`; keeps `mv.chunks` and `mv.search_state` (view `search.words`), and the words
+and statistics that ranking reads (`dataflows/words.py`); emits `embeddings.requested` for texts that have no vector yet. Refuses to embed: `dataflows.embed` does, and completes the
 view by meaning.
 
 Versions make it indifferent to order and repetition: only a version above the one in `mv.search_state` changes
@@ -21,7 +21,7 @@ from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
-from dataflows import oracle_search
+from dataflows import oracle_search, words
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.source_version import BEFORE_ALL, Place, SourceVersion, version_of
@@ -63,6 +63,7 @@ class Index(Flow[IndexEffects]):
     tables = (
         KeptTable("mv.search_state", compared="the newest version of each source, column by column"),
         KeptTable("mv.chunks", compared="that version cut anew: text, place, hash, words; and nothing beside it"),
+        *words.TABLES,
         KeptTable(
             "mv.embedding_stats",
             not_compared="what was known when each version came: a replay or a redrive cannot find that out again",
@@ -74,6 +75,7 @@ class Index(Flow[IndexEffects]):
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
         oracle_search.compare_words(comparison)
+        super().compare(comparison)
 
     def start(self, connection: Connection) -> None:
         active_space(connection)
@@ -106,6 +108,7 @@ class Index(Flow[IndexEffects]):
             _drop_chunks(connection, reread)
             _write_chunks(connection, newest)
             _write_state(connection, newest)
+            words.keep(connection, [version.source for version in newest])
             _delete_superseded(connection, newest)
             make_findable_by_meaning(connection, space, newest)
         if repeated := [
@@ -120,6 +123,7 @@ class Index(Flow[IndexEffects]):
         the log does not name stays deleted."""
         connection.execute(FORGET_CHUNKS, [tenant_id])
         connection.execute(FORGET_STATE, [tenant_id])
+        words.forget(connection, tenant_id)
 
 
 FORGET_CHUNKS = "delete from mv.chunks where tenant_id = %s"
@@ -478,4 +482,5 @@ def _erase(connection: Connection, erased: Sequence[tuple[SourceKey, int]]) -> N
         return
     columns = arrays_of([(*source, version) for source, version in erased], 4)
     connection.execute(ERASE_STATE, columns)
+    words.keep(connection, [source for source, _ in erased])
     connection.execute(DELETE_SUPERSEDED, columns[:3])

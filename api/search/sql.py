@@ -80,7 +80,7 @@ A phrase of nothing but stop words asks for nothing.
 HITS: Final = r"""
   with words as materialized (
     select *, row_number() over (order by score desc, kind, source_id) as rank
-    from mv.search_words($1, $2, $3, $9)
+    from mv.search_words($1, $2, $3, null::jsonb, $9)
     where $4
   ),
   meaning as materialized (
