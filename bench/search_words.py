@@ -1,9 +1,10 @@
 """What a search by words costs as a tenant grows, and how much of the exact result it finds.
 
-`python -m bench.search_words 10000 100000 1000000` fills a database of its own on the Postgres of the settings, prints a table, and
-drops it. Words are those of this project's decisions in the frequencies that they have there, and a tail of rare ones that grows with
-the tenant, as it does in prose. Beside the search stands what one builds first: `ts_rank_cd` over an index of all
-tenants. Owns no figure: a busy machine has other ones, so the time of the processor is printed too.
+`python -m bench.search_words 10000 100000 1000000` fills a database of its own on the Postgres of the settings, prints
+a table, and drops it. Words are those of this project's decisions in the frequencies that they have there, and a tail
+of rare ones that grows with the tenant, as it does in prose. Beside the search stands what one builds first:
+`ts_rank_cd` over an index of all tenants. Owns no figure: a busy machine has other ones, so the time of the processor
+is printed too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -76,7 +76,8 @@ def main(sizes: Sequence[int]) -> None:
         words = _words(connection)
         small = _fill(connection, words, SMALL)
         print(
-            f"{'passages':>9}  {'query':<9}  p50 ms  p95 ms  cpu ms  recall  proved  looked at  exact ms  ts_rank_cd ms  its recall"
+            f"{'passages':>9}  {'query':<9}  p50 ms  p95 ms  cpu ms  recall  proved  looked at  exact ms"
+            "  ts_rank_cd ms  its recall"
         )
         _print(_measure(connection, words, small, SMALL))
         for size in sizes:
@@ -102,7 +103,7 @@ def _print(rows: Sequence[Row]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Paragraphs as stems, None where the dictionary leaves a word out; every word of them; titles as they are written."""
+    """Paragraphs as stems, None where the dictionary leaves a word out; every word of them; titles as they were."""
 
     paragraphs: list[list[str | None]]
     every: list[str | None]
@@ -260,7 +261,8 @@ def _timed(connection: psycopg.Connection[Any], query: Any, values: Any) -> tupl
 def _print_costs(connection: psycopg.Connection[Any], tenant_id: UUID, size: int) -> None:
     """Bytes of what is kept, and the processor's time for an edit of one source, one at a time."""
     sizes = connection.execute(
-        "select pg_size_pretty(pg_table_size('mv.source_words')), pg_size_pretty(pg_relation_size('mv.source_words_words')), "
+        "select pg_size_pretty(pg_table_size('mv.source_words')), "
+        "pg_size_pretty(pg_relation_size('mv.source_words_words')), "
         "pg_size_pretty(pg_total_relation_size('mv.word_stats')), pg_size_pretty(pg_relation_size('mv.chunks_tsv')), "
         "pg_size_pretty(pg_table_size('mv.chunks'))"
     ).fetchone()

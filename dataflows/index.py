@@ -1,9 +1,9 @@
 """The flow `index`: a version of a source becomes passages that are searchable by words, and a request for their
 vectors.
 
-Reads the contracts of `schemas/sources.py`; keeps `mv.chunks` and `mv.search_state` (view `search.words`), and the words
-and statistics that ranking reads (`dataflows/words.py`); emits `embeddings.requested` for texts that have no vector yet. Refuses to embed: `dataflows.embed` does, and completes the
-view by meaning.
+Reads the contracts of `schemas/sources.py`; keeps `mv.chunks` and `mv.search_state` (view `search.words`), and
+what ranking by words reads (`dataflows/words.py`); emits `embeddings.requested` for texts that have no vector yet.
+Refuses to embed: `dataflows.embed` does, and completes the view by meaning.
 
 Versions make it indifferent to order and repetition: only a version above the one in `mv.search_state` changes
 anything, and of the same version a later reading. Passages of the version that is still findable by meaning stay until

@@ -69,7 +69,7 @@ FORGET_TOTALS = "update mv.word_totals set sources = 0, length = 0 where tenant_
 
 
 def keep(connection: Connection, sources: Iterable[SourceKey]) -> None:
-    """Make the tables agree with what is on show of these sources, whose rows of `mv.search_state` the caller has locked."""
+    """Make the tables agree with what is on show of these sources. The caller has locked their states."""
     connection.execute(KEEP, columns_of(sorted(set(sources))))
 
 
