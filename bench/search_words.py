@@ -175,8 +175,7 @@ def _fill(connection: psycopg.Connection[Any], words: Words, size: int) -> UUID:
     connection.execute("insert into app.tenants values (%s, %s, 'bench')", [tenant_id, f"bench-{size}"])
     if size > SMALL:
         connection.execute("drop index mv.chunks_tsv, mv.chunks_hash, mv.source_words_words")
-    copy = "copy mv.chunks from stdin"
-    with connection.cursor().copy(copy) as rows:
+    with connection.cursor().copy("copy mv.chunks from stdin") as rows:
         for row in _rows(random.Random(size), words, tenant_id, size):
             rows.write_row(row)
     connection.execute(_STATES, [tenant_id])
@@ -197,20 +196,35 @@ def _fill(connection: psycopg.Connection[Any], words: Words, size: int) -> UUID:
     return tenant_id
 
 
+_COMMON = """
+  select lexeme
+  from mv.word_stats
+  where tenant_id = %s and lexeme ~ '^[a-z]{4,}$'
+  group by lexeme
+  order by sum(sources) desc
+  limit %s
+"""
+_BYTES = """
+  select
+    pg_size_pretty(pg_table_size('mv.source_words')),
+    pg_size_pretty(pg_relation_size('mv.source_words_words')),
+    pg_size_pretty(pg_total_relation_size('mv.word_stats')),
+    pg_size_pretty(pg_relation_size('mv.chunks_tsv')), pg_size_pretty(pg_table_size('mv.chunks'))
+"""
+_SOME = "select source_id from mv.search_state where tenant_id = %s order by md5(source_id::text) limit %s"
+_EDIT = """
+  update mv.chunks
+  set tsv = tsv || to_tsvector('english', 'edited anew ' || random())
+  where tenant_id = %s and kind = 'adr' and source_id = %s
+"""
+
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
 def _queries(connection: psycopg.Connection[Any], words: Words, tenant_id: UUID) -> dict[str, list[str]]:
     chance = random.Random(5)
     titles = chance.sample(words.titles, QUERIES)
-    common = [
-        row[0]
-        for row in connection.execute(
-            "select lexeme from mv.word_stats where tenant_id = %s and lexeme ~ '^[a-z]{4,}$' "
-            "group by lexeme order by sum(sources) desc limit %s",
-            [tenant_id, QUERIES],
-        )
-    ]
+    common = [row[0] for row in connection.execute(_COMMON, [tenant_id, QUERIES])]
     return {
         "title": titles,
         "question": [f"why do we {title} and what does it mean for how we work" for title in titles],
@@ -260,25 +274,13 @@ def _timed(connection: psycopg.Connection[Any], query: Any, values: Any) -> tupl
 
 def _print_costs(connection: psycopg.Connection[Any], tenant_id: UUID, size: int) -> None:
     """Bytes of what is kept, and the processor's time for an edit of one source, one at a time."""
-    sizes = connection.execute(
-        "select pg_size_pretty(pg_table_size('mv.source_words')), "
-        "pg_size_pretty(pg_relation_size('mv.source_words_words')), "
-        "pg_size_pretty(pg_total_relation_size('mv.word_stats')), pg_size_pretty(pg_relation_size('mv.chunks_tsv')), "
-        "pg_size_pretty(pg_table_size('mv.chunks'))"
-    ).fetchone()
+    sizes = connection.execute(_BYTES).fetchone()
     assert sizes is not None
-    ids = connection.execute(
-        "select source_id from mv.search_state where tenant_id = %s order by md5(source_id::text) limit %s",
-        [tenant_id, UPDATES],
-    ).fetchall()
+    ids = connection.execute(_SOME, [tenant_id, UPDATES]).fetchall()
     server = psutil.Process(connection.info.backend_pid)
     began = sum(server.cpu_times()[:2])
     for (source_id,) in ids:
-        connection.execute(
-            "update mv.chunks set tsv = tsv || to_tsvector('english', 'edited anew ' || random()) "
-            "where tenant_id = %s and kind = 'adr' and source_id = %s",
-            [tenant_id, source_id],
-        )
+        connection.execute(_EDIT, [tenant_id, source_id])
         connection.execute(_KEEP, [[tenant_id], ["adr"], [source_id]])
     processor_ms = (sum(server.cpu_times()[:2]) - began) * 1000 / len(ids)
     print(

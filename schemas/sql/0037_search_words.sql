@@ -1,5 +1,5 @@
 -- Search by words whose cost does not grow with the tenant: statistics that are kept, a posting list for each tenant, and bounded
--- candidates with a proof. The flow `index` keeps the three tables in its transaction; docs/decisions/0057 says why they are so.
+-- candidates with a proof. The flow `index` keeps the three tables in its transaction; docs/decisions/0056 says why they are so.
 
 -- One row for each source that is found by words, as it is on show. `words` has a lexeme for each word of it:
 --     five characters that tell tenant and kind, the word, U+0001, its tier
@@ -333,7 +333,7 @@ as $$
     chosen as (
         select e.query,
             sum(e.found) over yield <= found_max and sum(e.read) over yield <= read_max
-                and row_number() over yield <= 16 as taken
+                and row_number() over yield <= 40 as taken
         from ends e
         window yield as (order by e.read / e.found, e.query rows unbounded preceding)
     )
@@ -364,15 +364,18 @@ create function mv.rank_by_words(
 as $$
 #variable_conflict use_column
 declare
-    first_max constant integer := 1500;
+    first_max constant integer := 2000;
     second_max constant integer := 2500;
-    read_max constant integer := 20000;
+    read_max constant integer := 150000;
     candidates_max constant integer := 6000;
     tenant constant uuid := app.current_tenant();
     terms record;
     lists record;
     asked tsquery[];
     complete boolean;
+    others record;
+    factor double precision;
+    factors constant double precision[] := '{1, 1.2, 1.4}';
     need double precision;
     places text;
     new_ids uuid[];
@@ -448,9 +451,16 @@ begin
         found_scores := found_scores || new_scores;
         exit when complete or need is not null;
         need := coalesce((select s from unnest(found_scores) as s order by s desc offset proved_max - 1 limit 1), 0) - 1e-9;
-        select c.queries, c.complete into asked, complete
-        from mv.word_combinations(
-            lists.kinds, lists.ns, lists.keys, lists.uppers, lists.sources, lists.texts, need, second_max, read_max) as c;
+        -- Whatever could reach it, which proves the rest worse; where that is too much to read, what could reach somewhat more.
+        foreach factor in array factors loop
+            select c.queries, c.complete into others
+            from mv.word_combinations(
+                lists.kinds, lists.ns, lists.keys, lists.uppers, lists.sources, lists.texts, need * factor, second_max, read_max) as c;
+            exit when factor > 1 and others.queries is null;
+            asked := others.queries;
+            complete := factor = 1 and others.complete;
+            exit when others.complete;
+        end loop;
         exit when asked is null;
     end loop;
     return query

@@ -2971,15 +2971,18 @@ CREATE FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_k
     AS $_$
 #variable_conflict use_column
 declare
-    first_max constant integer := 1500;
+    first_max constant integer := 2000;
     second_max constant integer := 2500;
-    read_max constant integer := 20000;
+    read_max constant integer := 150000;
     candidates_max constant integer := 6000;
     tenant constant uuid := app.current_tenant();
     terms record;
     lists record;
     asked tsquery[];
     complete boolean;
+    others record;
+    factor double precision;
+    factors constant double precision[] := '{1, 1.2, 1.4}';
     need double precision;
     places text;
     new_ids uuid[];
@@ -3055,9 +3058,16 @@ begin
         found_scores := found_scores || new_scores;
         exit when complete or need is not null;
         need := coalesce((select s from unnest(found_scores) as s order by s desc offset proved_max - 1 limit 1), 0) - 1e-9;
-        select c.queries, c.complete into asked, complete
-        from mv.word_combinations(
-            lists.kinds, lists.ns, lists.keys, lists.uppers, lists.sources, lists.texts, need, second_max, read_max) as c;
+        -- Whatever could reach it, which proves the rest worse; where that is too much to read, what could reach somewhat more.
+        foreach factor in array factors loop
+            select c.queries, c.complete into others
+            from mv.word_combinations(
+                lists.kinds, lists.ns, lists.keys, lists.uppers, lists.sources, lists.texts, need * factor, second_max, read_max) as c;
+            exit when factor > 1 and others.queries is null;
+            asked := others.queries;
+            complete := factor = 1 and others.complete;
+            exit when others.complete;
+        end loop;
         exit when asked is null;
     end loop;
     return query
@@ -3859,7 +3869,7 @@ CREATE FUNCTION mv.word_combinations(kinds text[], ns integer[], keys text[], up
     chosen as (
         select e.query,
             sum(e.found) over yield <= found_max and sum(e.read) over yield <= read_max
-                and row_number() over yield <= 16 as taken
+                and row_number() over yield <= 40 as taken
         from ends e
         window yield as (order by e.read / e.found, e.query rows unbounded preceding)
     )
