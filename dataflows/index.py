@@ -1,9 +1,9 @@
 """The flow `index`: a version of a source becomes passages that are searchable by words, and a request for their
 vectors.
 
-Reads the contracts of `schemas/sources.py`; keeps `mv.chunks` and `mv.search_state` (view `search.words`); emits
-`embeddings.requested` for texts that have no vector yet, or its `.bulk` for what came with many others. Refuses to
-embed: `dataflows.embed` does, and completes the view by meaning.
+Reads the contracts of `schemas/sources.py`; keeps `mv.chunks` and `mv.search_state` (view `search.words`), and
+what ranking by words reads (`dataflows/words.py`); emits `embeddings.requested` for texts that have no vector yet, or
+its `.bulk` for what came with many others. Refuses to embed: `dataflows.embed` does, and completes the view by meaning.
 
 Versions make it indifferent to order and repetition: only a version above the one in `mv.search_state` changes
 anything, and of the same version a later reading. Passages of the version that is still findable by meaning stay until
@@ -21,7 +21,7 @@ from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
-from dataflows import oracle_search
+from dataflows import oracle_search, words
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.source_version import BEFORE_ALL, Place, SourceVersion, version_of
@@ -68,6 +68,7 @@ class Index(Flow[IndexEffects]):
     tables = (
         KeptTable("mv.search_state", compared="the newest version of each source, column by column"),
         KeptTable("mv.chunks", compared="that version cut anew: text, place, hash, words; and nothing beside it"),
+        *words.TABLES,
         KeptTable(
             "mv.embedding_stats",
             not_compared="what was known when each version came: a replay or a redrive cannot find that out again",
@@ -79,6 +80,7 @@ class Index(Flow[IndexEffects]):
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
         oracle_search.compare_words(comparison)
+        super().compare(comparison)
 
     def start(self, connection: Connection) -> None:
         active_space(connection)
@@ -111,6 +113,7 @@ class Index(Flow[IndexEffects]):
             _drop_chunks(connection, reread)
             _write_chunks(connection, newest)
             _write_state(connection, newest)
+            words.keep(connection, [version.source for version in newest])
             _delete_superseded(connection, newest)
             make_findable_by_meaning(connection, space, newest)
         if repeated := [
@@ -127,6 +130,7 @@ class Index(Flow[IndexEffects]):
         the log does not name stays deleted."""
         connection.execute(FORGET_CHUNKS, [tenant_id])
         connection.execute(FORGET_STATE, [tenant_id])
+        words.forget(connection, tenant_id)
         # After the sources: flows too lock these before they come to an index.
         connection.execute(LEAVE_INDEXES, [tenant_id])
 
@@ -500,4 +504,5 @@ def _erase(connection: Connection, erased: Sequence[tuple[SourceKey, int]]) -> N
         return
     columns = arrays_of([(*source, version) for source, version in erased], 4)
     connection.execute(ERASE_STATE, columns)
+    words.keep(connection, [source for source, _ in erased])
     connection.execute(DELETE_SUPERSEDED, columns[:3])

@@ -2616,6 +2616,57 @@ GRANT SELECT ON TABLE mv.daily_active_users TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.daily_active_users TO adriatic_search;
 GRANT SELECT ON TABLE mv.daily_active_users TO adriatic_api;
 
+CREATE FUNCTION mv.derive_words(tenants uuid[], kinds text[], ids uuid[]) RETURNS TABLE(tenant_id uuid, kind text, source_id uuid, version bigint, length integer, words tsvector, counts jsonb)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select s.tenant_id, s.kind, s.source_id, s.words_version, s.length, found.words, found.counts
+    from (
+        select distinct w.tenant_id, w.kind, w.source_id
+        from unnest(tenants, kinds, ids) as w (tenant_id, kind, source_id)
+    ) as w
+    join mv.search_state s on s.tenant_id = w.tenant_id and s.kind = w.kind and s.source_id = w.source_id
+    cross join lateral (
+        select
+            mv.word_prefix(w.tenant_id, w.kind) as prefix,
+            (select array_agg(said order by n) from (
+                select n, string_agg(n::text, ',') over (order by n) as said from generate_series(1, 31) as n) as one) as places
+        offset 0
+    ) as own
+    cross join lateral (
+        select
+            coalesce(string_agg(
+                '''' || own.prefix || replace(replace(lexeme, '\', '\\'), '''', '''''') || E'\x01'
+                    || chr(97 + mv.word_tier(count, s.length)) || ''':'
+                    || case when count = 0.25 then '1C' else coalesce(own.places[count::integer], '1') end,
+                ' '), '')::tsvector as words,
+            jsonb_object_agg(lexeme, count)
+                filter (where count <> 0.25 and (count > 31 or count <> trunc(count))) as counts
+        from (
+            -- As mv.search_words_exact counts: 64 times in a chunk at most, a quarter for what stands only beside the words,
+            -- two more in the title.
+            select
+                mv.word_key(t.lexeme) as lexeme,
+                sum(
+                    case
+                        when 'C' = any (t.weights)
+                        then greatest(
+                            least(cardinality(t.positions) - cardinality(array_positions(t.weights, 'C')), 64), 0.25)
+                        else least(cardinality(t.positions), 64)
+                    end
+                    + case when c.ordinal = 0 and 'A' = any (t.weights) then 2 else 0 end
+                )::double precision as count
+            from mv.chunks c, unnest(c.tsv) as t (lexeme, positions, weights)
+            where c.tenant_id = s.tenant_id and c.kind = s.kind and c.source_id = s.source_id
+                and c.version = s.words_version
+            group by t.lexeme
+            order by count desc, t.lexeme collate "C"
+            limit 8000
+        ) as counted
+    ) as found
+    where not s.deleted and s.chunks > 0
+$$;
+
 CREATE FUNCTION mv.drop_vector_table(slot integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2960,6 +3011,93 @@ begin
 end
 $$;
 
+CREATE FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    gone record;
+begin
+    insert into mv.word_totals (tenant_id, kind, sources, length)
+    select distinct w.tenant_id, w.kind, 0, 0
+    from unnest(tenants, kinds) as w (tenant_id, kind)
+    order by w.tenant_id, w.kind
+    on conflict do nothing;
+    perform
+    from mv.word_totals t
+    where (t.tenant_id, t.kind) in (select w.tenant_id, w.kind from unnest(tenants, kinds) as w (tenant_id, kind))
+    order by t.tenant_id, t.kind
+    for update;
+
+    with after as materialized (
+        select d.* from mv.derive_words(tenants, kinds, ids) as d
+    ),
+    before as materialized (
+        select o.tenant_id, o.kind, o.source_id, o.length, o.words
+        from (
+            select distinct w.tenant_id, w.kind, w.source_id
+            from unnest(tenants, kinds, ids) as w (tenant_id, kind, source_id)
+        ) as w
+        join mv.source_words o on o.tenant_id = w.tenant_id and o.kind = w.kind and o.source_id = w.source_id
+    ),
+    removed as (
+        delete from mv.source_words o
+        using before b
+        where o.tenant_id = b.tenant_id and o.kind = b.kind and o.source_id = b.source_id
+            and not exists (
+                select from after a where a.tenant_id = b.tenant_id and a.kind = b.kind and a.source_id = b.source_id)
+    ),
+    written as (
+        insert into mv.source_words as o (tenant_id, kind, source_id, version, length, words, counts)
+        select a.tenant_id, a.kind, a.source_id, a.version, a.length, a.words, a.counts from after a
+        on conflict (tenant_id, kind, source_id)
+        do update set
+            version = excluded.version, length = excluded.length, words = excluded.words, counts = excluded.counts
+        where (o.version, o.length, o.words, o.counts)
+            is distinct from (excluded.version, excluded.length, excluded.words, excluded.counts)
+    ),
+    totalled as (
+        update mv.word_totals t
+        set sources = t.sources + d.sources, length = t.length + d.length
+        from (
+            select one.tenant_id, one.kind, sum(one.n) as sources, sum(one.n * one.length) as length
+            from (
+                select a.tenant_id, a.kind, 1 as n, a.length from after a
+                union all
+                select b.tenant_id, b.kind, -1, b.length from before b
+            ) as one
+            group by one.tenant_id, one.kind
+        ) as d
+        where t.tenant_id = d.tenant_id and t.kind = d.kind and (d.sources <> 0 or d.length <> 0)
+    ),
+    counted as (
+        insert into mv.word_stats as s (tenant_id, kind, lexeme, tier, sources)
+        select one.tenant_id, one.kind, left(substr(one.key, 6), -2), ascii(right(one.key, 1)) - 97, sum(one.n)
+        from (
+            select a.tenant_id, a.kind, 1 as n, unnest(tsvector_to_array(a.words)) as key from after a
+            union all
+            select b.tenant_id, b.kind, -1, unnest(tsvector_to_array(b.words)) from before b
+        ) as one
+        group by one.tenant_id, one.kind, one.key
+        having sum(one.n) <> 0
+        order by 1, 2, 3, 4
+        on conflict (tenant_id, kind, lexeme, tier) do update set sources = s.sources + excluded.sources
+        returning s.tenant_id, s.kind, s.lexeme, s.tier, s.sources
+    )
+    select
+        array_agg(c.tenant_id) as tenants, array_agg(c.kind) as kinds, array_agg(c.lexeme) as lexemes, array_agg(c.tier) as tiers
+    into gone
+    from counted c where c.sources = 0;
+
+    delete from mv.word_stats s
+    using unnest(gone.tenants, gone.kinds, gone.lexemes, gone.tiers) as g (tenant_id, kind, lexeme, tier)
+    where s.tenant_id = g.tenant_id and s.kind = g.kind and s.lexeme = g.lexeme collate "C" and s.tier = g.tier;
+end
+$$;
+
+REVOKE ALL ON FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) TO adriatic_flows;
+
 CREATE FUNCTION mv.leave_vectors(tenant uuid, of_slot integer) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -3130,6 +3268,133 @@ begin
     return true;
 end
 $$;
+
+CREATE FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, score double precision, candidates integer, proved boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_seqscan TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+    first_max constant integer := 2000;
+    second_max constant integer := 2500;
+    read_max constant integer := 150000;
+    candidates_max constant integer := 6000;
+    tenant constant uuid := app.current_tenant();
+    terms record;
+    lists record;
+    asked tsquery[];
+    complete boolean;
+    others record;
+    factor double precision;
+    factors constant double precision[] := '{1, 1.2, 1.4}';
+    need double precision;
+    places text;
+    new_ids uuid[];
+    new_kinds text[];
+    new_versions bigint[];
+    new_scores double precision[];
+    found_ids uuid[] := '{}';
+    found_kinds text[] := '{}';
+    found_versions bigint[] := '{}';
+    found_scores double precision[] := '{}';
+begin
+    if tenant is null then
+        return;
+    end if;
+    select array_agg(t.kind) as kinds, array_agg(t.key) as keys, array_agg(mv.word_query(t.prefix, t.key, null)) as queries,
+        array_agg(t.idf) as idfs, array_agg(t.average) as averages
+    into terms
+    from mv.word_terms(wanted, only_kind) as t;
+    if terms.kinds is null then
+        return;
+    end if;
+    if ids is null then
+        select array_agg(p.key::tsquery) filter (where p.first) as firsts, bool_and(p.first) as complete,
+            array_agg(p.kind) filter (where not p.first) as kinds, array_agg(p.n) filter (where not p.first) as ns,
+            array_agg(p.key) filter (where not p.first) as keys, array_agg(p.upper) filter (where not p.first) as uppers,
+            array_agg(p.sources) filter (where not p.first) as sources, array_agg(p.texts) filter (where not p.first) as texts
+        into lists
+        from mv.word_postings(wanted, only_kind, first_max) as p;
+        asked := lists.firsts;
+        complete := lists.complete;
+    else
+        complete := true;
+    end if;
+    loop
+        -- One bitmap of one look-up each: as alternatives of one query, all would be looked at for each source of any. The
+        -- tenant is asked for outside, lest a bitmap of all that it has be made beside them.
+        places := case when ids is null
+            then (
+                select format('(select * from mv.source_words where %s offset 0)', string_agg(format('words @@ $10[%s]', n), ' or '))
+                from generate_subscripts(asked, 1) as n)
+            else '(select s.* from mv.source_words s where s.tenant_id = $1 and (s.kind, s.source_id) in (select * from unnest($11, $12)))'
+            end;
+        execute format($query$
+            select array_agg(kind), array_agg(source_id), array_agg(version), array_agg(score)
+            from (
+                select c.kind, c.source_id, c.version,
+                    sum(t.idf * n.count * 2.2 / (n.count + 1.2 * (0.25 + 0.75 * c.length / t.average))) as score
+                from (
+                    select w.kind, w.source_id, w.version, w.length, w.words, w.counts
+                    from %s as w
+                    where w.tenant_id = $1
+                    limit $2
+                ) as c
+                join unnest($3, $4, $5, $6, $7) as t (kind, key, query, idf, average)
+                    on t.kind = c.kind and c.words @@ t.query
+                cross join lateral (
+                    select coalesce(
+                        (c.counts ->> t.key)::double precision, greatest(mv.lexeme_count(c.words, t.query, $8), 0.25)) as count
+                    offset 0
+                ) as n
+                group by c.kind, c.source_id, c.version
+            ) as scored
+            where (kind, source_id) not in (select * from unnest($9, $13))
+            $query$, places)
+        into new_kinds, new_ids, new_versions, new_scores
+        using tenant, case when ids is null then candidates_max end, terms.kinds, terms.keys, terms.queries, terms.idfs,
+            terms.averages, mv.lexeme_count_buckets(), found_kinds, asked, kinds, ids, found_ids;
+        exit when new_ids is null and found_ids = '{}';
+        complete := complete and coalesce(cardinality(new_ids), 0) < candidates_max;
+        found_kinds := found_kinds || new_kinds;
+        found_ids := found_ids || new_ids;
+        found_versions := found_versions || new_versions;
+        found_scores := found_scores || new_scores;
+        exit when complete or need is not null;
+        need := coalesce((select s from unnest(found_scores) as s order by s desc offset proved_max - 1 limit 1), 0) - 1e-9;
+        -- Whatever could reach it, which proves the rest worse; where that is too much to read, what could reach somewhat more.
+        foreach factor in array factors loop
+            select c.queries, c.complete into others
+            from mv.word_combinations(
+                lists.kinds, lists.ns, lists.keys, lists.uppers, lists.sources, lists.texts, need * factor, second_max, read_max) as c;
+            exit when factor > 1 and others.queries is null;
+            asked := others.queries;
+            complete := factor = 1 and others.complete;
+            exit when others.complete;
+        end loop;
+        exit when asked is null;
+    end loop;
+    return query
+    -- Rounded, so that the order in which a plan adds up cannot decide a tie.
+    select f.kind, f.source_id, f.version, round(f.score::numeric, 9)::double precision, cardinality(found_ids), complete
+    from unnest(found_kinds, found_ids, found_versions, found_scores) as f (kind, source_id, version, score)
+    join mv.search_state s
+        on s.tenant_id = tenant and s.kind = f.kind and s.source_id = f.source_id and s.words_version = f.version
+    where not s.deleted
+        and f.score >= coalesce(
+            (select x from unnest(found_scores) as x order by x desc offset sources_max - 1 limit 1), 0) - 1e-8
+    order by 4 desc, f.kind, f.source_id
+    limit sources_max;
+end
+$_$;
+
+
+ALTER FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) OWNER TO adriatic_search;
+
+REVOKE ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) TO adriatic_api;
 
 CREATE TABLE mv.related (
     tenant_id uuid NOT NULL,
@@ -3414,7 +3679,96 @@ CREATE FUNCTION mv.search_terms(query text) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ARRAY(SELECT unnest.lexeme FROM unnest(CASE to_tsvector('english'::regconfig, search_terms.query) WHEN ''::tsvector THEN to_tsvector('simple'::regconfig, search_terms.query) ELSE to_tsvector('english'::regconfig, search_terms.query) END) unnest(lexeme, positions, weights) ORDER BY unnest.positions[1], unnest.lexeme LIMIT 32);
 
-CREATE FUNCTION mv.search_words(query text, kinds text[], ids uuid[], sources_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, terms text[])
+CREATE FUNCTION mv.search_words(query text, kinds text[], ids uuid[], filter jsonb, sources_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, terms text[], candidates integer, proved boolean)
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    proved_max constant integer := 10;
+    -- Candidates that a filter is asked about, best first: each is a look-up of its own.
+    filtered_max constant integer := 2000;
+    -- Sources of a tenant for which the loose forms are what they are in the reference.
+    exact_max constant integer := 4000;
+    tenant constant uuid := app.current_tenant();
+    buckets constant double precision[] := mv.lexeme_count_buckets();
+    exact constant text[] := mv.search_terms(query);
+    wanted text[] := exact;
+    loose boolean := exists (select from unnest(exact) as lexeme where mv.is_half_a_pair(lexeme));
+begin
+    loop
+        if loose then
+            if (select sum(t.sources) from mv.word_totals t where t.tenant_id = tenant) <= exact_max then
+                return query
+                select e.kind, e.source_id, e.version, e.ordinal, e.score, e.terms, null::integer, true
+                from mv.search_words_exact(query, kinds, ids, case when filter is null then sources_max else exact_max end) as e
+                where filter is null or mv.search_passes(filter, e.kind, e.source_id)
+                order by e.score desc, e.kind, e.source_id
+                limit sources_max;
+                return;
+            end if;
+            wanted := mv.word_beginnings(
+                case when wanted = exact and exists (select from unnest(exact) as lexeme where mv.is_half_a_pair(lexeme))
+                    then exact else mv.search_beginnings(exact) end);
+        end if;
+        return query
+        with ranked as materialized (
+            select r.*
+            from mv.rank_by_words(
+                wanted, kinds, ids, filter ->> 'kind',
+                case when filter is null then sources_max else filtered_max end,
+                case when filter is null then proved_max else filtered_max end) as r
+            where filter is null or mv.search_passes(filter, r.kind, r.source_id)
+            order by r.score desc, r.kind, r.source_id
+            limit sources_max
+        ),
+        known as materialized (
+            select t.kind, t.idf, one.lexeme, one.query, (one.query::text || ':A')::tsquery as in_title
+            from mv.word_terms(wanted, filter ->> 'kind') as t
+            cross join lateral (
+                select wanted[t.n] as lexeme, mv.lexeme_query(wanted[t.n]) as query offset 0
+            ) as one
+        ),
+        chunks as materialized (
+            select r.kind, r.source_id, r.score, r.candidates, r.proved, c.version, c.ordinal, c.length, c.tsv
+            from ranked r
+            join mv.chunks c on c.tenant_id = tenant
+                and c.kind = r.kind and c.source_id = r.source_id and c.version = r.version
+        ),
+        passages as materialized (
+            select c.kind, c.source_id, c.version, c.score, c.candidates, c.proved, c.ordinal, c.length, k.lexeme, k.idf,
+                greatest(mv.lexeme_count(c.tsv, k.query, buckets), 0.25)
+                    + case when c.ordinal = 0 and c.tsv @@ k.in_title then 2 else 0 end as count
+            from chunks c
+            join known k on k.kind = c.kind and c.tsv @@ k.query
+        ),
+        weighed as materialized (
+            -- A chunk that is hardly more than a heading says nothing to whoever reads it.
+            select p.kind, p.source_id, p.version, p.score, p.candidates, p.proved, p.ordinal, p.length < 20 as short,
+                round(sum(p.idf * p.count / (p.count + 1.2))::numeric, 9) as weight
+            from passages p
+            group by p.kind, p.source_id, p.version, p.score, p.candidates, p.proved, p.ordinal, p.length
+        ),
+        said as materialized (
+            select p.kind, p.source_id, array_agg(distinct p.lexeme order by p.lexeme) as terms
+            from passages p group by p.kind, p.source_id
+        )
+        select distinct on (w.score, w.kind, w.source_id)
+            w.kind, w.source_id, w.version, w.ordinal, w.score, said.terms, w.candidates, w.proved and filter is null
+        from weighed w
+        join said on said.kind = w.kind and said.source_id = w.source_id
+        order by w.score desc, w.kind, w.source_id, w.short, w.weight desc, w.ordinal;
+        exit when found or loose;
+        loose := true;
+    end loop;
+end
+$$;
+
+REVOKE ALL ON FUNCTION mv.search_words(query text, kinds text[], ids uuid[], filter jsonb, sources_max integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.search_words(query text, kinds text[], ids uuid[], filter jsonb, sources_max integer) TO adriatic_api;
+
+CREATE FUNCTION mv.search_words_exact(query text, kinds text[], ids uuid[], sources_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, terms text[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -3511,10 +3865,45 @@ end
 $$;
 
 
-ALTER FUNCTION mv.search_words(query text, kinds text[], ids uuid[], sources_max integer) OWNER TO adriatic_search;
+ALTER FUNCTION mv.search_words_exact(query text, kinds text[], ids uuid[], sources_max integer) OWNER TO adriatic_search;
 
-REVOKE ALL ON FUNCTION mv.search_words(query text, kinds text[], ids uuid[], sources_max integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION mv.search_words(query text, kinds text[], ids uuid[], sources_max integer) TO adriatic_api;
+REVOKE ALL ON FUNCTION mv.search_words_exact(query text, kinds text[], ids uuid[], sources_max integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.search_words_exact(query text, kinds text[], ids uuid[], sources_max integer) TO adriatic_api;
+
+CREATE TABLE mv.source_words (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    source_id uuid NOT NULL,
+    version bigint NOT NULL,
+    length integer NOT NULL,
+    words tsvector NOT NULL,
+    counts jsonb
+)
+WITH (toast_tuple_target='8160');
+ALTER TABLE ONLY mv.source_words ALTER COLUMN words SET STORAGE MAIN;
+
+ALTER TABLE ONLY mv.source_words FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.source_words
+    ADD CONSTRAINT source_words_pkey PRIMARY KEY (tenant_id, kind, source_id);
+
+CREATE INDEX source_words_words ON mv.source_words USING gin (words) WITH (fastupdate=off);
+
+CREATE POLICY cdc ON mv.source_words FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.source_words TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY search ON mv.source_words FOR SELECT TO adriatic_search USING (true);
+
+COMMENT ON POLICY search ON mv.source_words IS 'Only through mv.rank_by_words, which names the tenant.';
+
+ALTER TABLE mv.source_words ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON mv.source_words TO adriatic_api USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.source_words TO adriatic_flows;
+GRANT SELECT ON TABLE mv.source_words TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.source_words TO adriatic_search;
 
 CREATE FUNCTION mv.stop_words(analysed text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -3929,6 +4318,195 @@ ALTER TABLE ONLY mv.watermarks
 GRANT SELECT,INSERT,UPDATE ON TABLE mv.watermarks TO adriatic_flows;
 GRANT SELECT ON TABLE mv.watermarks TO adriatic_api;
 GRANT SELECT ON TABLE mv.watermarks TO adriatic_search;
+
+CREATE FUNCTION mv.word_beginnings(beginnings text[]) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN ARRAY(SELECT DISTINCT w.lexeme FROM (unnest(word_beginnings.beginnings) b(beginning) CROSS JOIN LATERAL (SELECT s.lexeme FROM (mv.word_totals t JOIN mv.word_stats s ON (((s.tenant_id = t.tenant_id) AND (s.kind = t.kind) AND (s.lexeme >= (b.beginning COLLATE "C")) AND (s.lexeme < ((b.beginning || '􏿿'::text) COLLATE "C"))))) WHERE (t.tenant_id = app.current_tenant()) GROUP BY s.lexeme ORDER BY (sum(s.sources)) DESC, s.lexeme LIMIT 8) w) LIMIT 32);
+
+CREATE FUNCTION mv.word_combinations(kinds text[], ns integer[], keys text[], uppers double precision[], sources integer[], texts bigint[], need double precision, found_max integer, read_max integer, OUT queries tsquery[], OUT complete boolean) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive lists as (
+        select p.*,
+            sum(p.sources) over (partition by p.kind, p.n order by p.upper desc) as above,
+            sum(p.sources) over (partition by p.kind, p.n) as together
+        from unnest(kinds, ns, keys, uppers, sources, texts) as p (kind, n, key, upper, sources, texts)
+    ),
+    -- Three steps of each word: its best tenth, its better half, all of it.
+    levels as (
+        select l.kind, l.n, s.level, max(l.upper) as upper, sum(l.sources) as sources, string_agg(l.key, '|') as keys,
+            max(l.texts) as texts
+        from lists l
+        cross join lateral (
+            select case when l.above <= 0.1 * l.together then 1 when l.above <= 0.5 * l.together then 2 else 3 end as level
+        ) as s
+        group by l.kind, l.n, s.level
+    ),
+    steps as (
+        select l.kind, l.n, l.level, l.upper, l.texts,
+            lead(l.upper) over word as below,
+            max(l.upper) over (partition by l.kind, l.n) as best,
+            sum(l.sources) over word as sources,
+            '(' || string_agg(l.keys, '|') over word || ')' as keys
+        from levels l
+        window word as (partition by l.kind, l.n order by l.level)
+    ),
+    ordered as (
+        select o.kind, o.n, row_number() over word as place, sum(o.best) over word - o.best as before,
+            sum(o.best) over (partition by o.kind) as together, o.best
+        from (select distinct s.kind, s.n, s.best from steps s) as o
+        window word as (partition by o.kind order by o.best desc, o.n rows unbounded preceding)
+    ),
+    -- `later` is what all words behind this one can add. Six words make combinations; what is behind them only adds.
+    elements as (
+        select s.kind, o.place, s.upper, s.below, s.sources, s.keys, s.texts,
+            o.together - o.before - o.best - coalesce(t.tail, 0) as later, need - coalesce(t.tail, 0) as goal
+        from steps s
+        join ordered o on o.kind = s.kind and o.n = s.n
+        left join (select kind, sum(best) as tail from ordered where place > 6 group by kind) as t on t.kind = s.kind
+        where o.place <= 6
+    ),
+    combinations as (
+        select e.kind, e.place, e.later, e.goal, e.upper as reached, e.below as reached_below, e.keys as query,
+            e.sources::double precision as found, e.sources::double precision as read
+        from elements e
+        where e.upper + e.later >= e.goal
+        union all
+        select e.kind, e.place, e.later, e.goal, c.reached + e.upper, c.reached + e.below, c.query || '&' || e.keys,
+            c.found * e.sources / e.texts, least(c.read, e.sources)
+        from combinations c
+        join elements e on e.kind = c.kind and e.place > c.place
+        where c.reached < e.goal and c.reached + e.upper + e.later >= e.goal
+    ),
+    ends as (
+        select c.query, c.found, c.read
+        from combinations c
+        where c.reached >= c.goal and (c.reached_below is null or c.reached_below < c.goal)
+    ),
+    chosen as (
+        select e.query,
+            sum(e.found) over yield <= found_max and sum(e.read) over yield <= read_max
+                and row_number() over yield <= 40 as taken
+        from ends e
+        window yield as (order by e.read / e.found, e.query rows unbounded preceding)
+    )
+    select
+        array_agg(c.query::tsquery) filter (where c.taken),
+        coalesce(bool_and(c.taken), true)
+    from chosen c
+$$;
+
+CREATE FUNCTION mv.word_key(lexeme text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN CASE WHEN (octet_length(lexeme) > 40) THEN md5(lexeme) ELSE lexeme END;
+
+CREATE FUNCTION mv.word_postings(wanted text[], only_kind text, first_max integer) RETURNS TABLE(kind text, n integer, key text, upper double precision, sources integer, texts bigint, first boolean)
+    LANGUAGE sql STABLE ROWS 32
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select one.kind, one.n, one.key, one.upper, one.sources, one.texts,
+        sum(one.sources) over ranking <= first_max or row_number() over ranking = 1
+    from (
+        select
+            t.kind, t.n, s.sources, t.texts, mv.word_query(t.prefix, t.key, s.tier)::text as key,
+            t.idf * 2.2 * coalesce(1 - 1 / (1 + f.floors[s.tier + 1] * greatest(1, t.average / 100)), 1) as upper
+        from mv.word_terms(wanted, only_kind) as t
+        cross join (select mv.word_tier_floors() as floors offset 0) as f
+        join mv.word_stats s on s.tenant_id = app.current_tenant() and s.kind = t.kind and s.lexeme = t.key collate "C"
+    ) as one
+    window ranking as (order by one.upper desc, one.sources, one.kind, one.n, one.key rows unbounded preceding)
+$$;
+
+CREATE FUNCTION mv.word_prefix(tenant uuid, kind text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN "left"(encode(sha256((uuid_send(tenant) || convert_to(kind, 'UTF8'::name))), 'base64'::text), 5);
+
+CREATE FUNCTION mv.word_query(prefix text, key text, tier integer) RETURNS tsquery
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((((''''::text || replace(replace((prefix || key), '\'::text, '\\'::text), ''''::text, ''''''::text)) || ''::text) || COALESCE((chr((97 + tier)) || ''''::text), ''':*'::text)))::tsquery;
+
+CREATE TABLE mv.word_stats (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    lexeme text NOT NULL COLLATE pg_catalog."C",
+    tier smallint NOT NULL,
+    sources integer NOT NULL
+)
+WITH (fillfactor='80');
+
+ALTER TABLE ONLY mv.word_stats FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.word_stats
+    ADD CONSTRAINT word_stats_pkey PRIMARY KEY (tenant_id, kind, lexeme, tier);
+
+CREATE POLICY cdc ON mv.word_stats FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.word_stats TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.word_stats TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.word_stats ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_stats TO adriatic_flows;
+GRANT SELECT ON TABLE mv.word_stats TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.word_stats TO adriatic_search;
+GRANT SELECT ON TABLE mv.word_stats TO adriatic_api;
+
+CREATE FUNCTION mv.word_terms(wanted text[], only_kind text) RETURNS TABLE(kind text, n integer, prefix text, key text, idf double precision, texts bigint, average double precision)
+    LANGUAGE sql STABLE ROWS 8
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select
+        t.kind, w.n::integer, p.prefix, w.key, ln(1 + (t.sources::double precision - s.df + 0.5) / (s.df + 0.5)),
+        t.sources, greatest(t.length::double precision / t.sources, 1)
+    from mv.word_totals t
+    cross join lateral (select mv.word_prefix(t.tenant_id, t.kind) as prefix offset 0) as p
+    cross join lateral (
+        select mv.word_key(one.lexeme) as key, one.n from unnest(wanted) with ordinality as one (lexeme, n) offset 0
+    ) as w
+    cross join lateral (
+        select sum(s.sources)::double precision as df
+        from mv.word_stats s
+        where s.tenant_id = app.current_tenant() and s.kind = t.kind and s.lexeme = w.key collate "C"
+    ) as s
+    where t.tenant_id = app.current_tenant() and t.sources > 0 and s.df > 0 and (only_kind is null or t.kind = only_kind)
+$$;
+
+CREATE FUNCTION mv.word_tier(count double precision, length integer) RETURNS integer
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN width_bucket((count / ((0.3 + (0.009 * (length)::numeric)))::double precision), mv.word_tier_floors());
+
+CREATE FUNCTION mv.word_tier_floors() RETURNS double precision[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '{0.125,0.25,0.5,1,2,4,8}'::double precision[];
+
+CREATE TABLE mv.word_totals (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    sources bigint NOT NULL,
+    length bigint NOT NULL
+)
+WITH (fillfactor='50');
+
+ALTER TABLE ONLY mv.word_totals FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.word_totals
+    ADD CONSTRAINT word_totals_pkey PRIMARY KEY (tenant_id, kind);
+
+CREATE POLICY cdc ON mv.word_totals FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.word_totals TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.word_totals TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.word_totals ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_totals TO adriatic_flows;
+GRANT SELECT ON TABLE mv.word_totals TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.word_totals TO adriatic_search;
+GRANT SELECT ON TABLE mv.word_totals TO adriatic_api;
 
 CREATE FUNCTION mv.write_vectors(tenant uuid, of_slot integer, of_kind text, of_space text, sources uuid[]) RETURNS void
     LANGUAGE plpgsql

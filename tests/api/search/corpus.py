@@ -36,6 +36,10 @@ update mv.search_state s
 """
 
 
+KEEP = "select mv.keep_words(array[%s::uuid], array[%s], array[%s::uuid])"
+"""After whatever else is written of a source, as the flow `index` does."""
+
+
 class Corpus:
     """A connection that row security does not bind. Vectors are those of `embedder`."""
 
@@ -109,6 +113,7 @@ class Corpus:
                 ],
             )
         execute(MEASURE, [tenant_id])
+        execute(KEEP, [tenant_id, "adr", adr_id])
         if by_meaning:
             self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
         return adr_id
@@ -139,6 +144,7 @@ class Corpus:
                 ],
             )
         execute(MEASURE, [tenant_id])
+        execute(KEEP, [tenant_id, "document", document_id])
         self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
         return document_id
 

@@ -58,7 +58,7 @@ def test_the_right_one_is_first(fresh_database: Settings) -> None:
         for typed, number in FIRST:
             query = queries.parse(typed)
             rows = connection.execute(
-                "select w.source_id from mv.search_words(%(words)s, null, null, 10) w where %(clause)s = '' "
+                "select w.source_id from mv.search_words(%(words)s, null, null, null, 10) w where %(clause)s = '' "
                 "or w.source_id in (select source_id from mv.search_sources_with("
                 "websearch_to_tsquery('pg_catalog.english', %(clause)s))) order by w.score desc",
                 {"words": query.words, "clause": " ".join(map(queries.analyse_clause, query.required))},

@@ -16,11 +16,12 @@ import psycopg
 import pytest
 
 from runtime.settings import Settings
-from tests.api.search.corpus import MEASURE, Corpus, writing
+from tests.api.search.corpus import KEEP, MEASURE, Corpus, writing
 
 pytestmark = pytest.mark.stack
 
-WORDS = "select source_id, version, ordinal, score, terms from mv.search_words(%s, %s, %s, %s)"
+EXACT = "select source_id, version, ordinal, score, terms from mv.search_words_exact(%s, %s, %s, %s)"
+WORDS = "select source_id, version, ordinal, score, terms from mv.search_words(%s, %s, %s, null, %s)"
 MEANING = """
   select source_id, ordinal, score
   from mv.search_meaning(%s, %s::vector, %s, %s, null, %s)
@@ -180,6 +181,7 @@ def test_only_the_version_on_show_is_found(fresh_database: Settings, corpus: Cor
         [adr_id],
     )
     execute("update mv.search_state set words_version = 2 where source_id = %s", [adr_id])
+    execute(KEEP, [tenant_id, "adr", adr_id])
     space = corpus.embedder.space.name
     vector = str(corpus.embedder.embed(["heron"])[0].tolist())
     with reading(fresh_database, tenant_id) as connection:
@@ -187,6 +189,7 @@ def test_only_the_version_on_show_is_found(fresh_database: Settings, corpus: Cor
         assert [row[:2] for row in connection.execute(WORDS, ["osprey", None, None, 10])] == [(adr_id, 2)]
         assert [row[0] for row in connection.execute(MEANING, [space, vector, None, None, 10])] == [adr_id]
     execute("update mv.search_state set deleted = true where source_id = %s", [adr_id])
+    execute(KEEP, [tenant_id, "adr", adr_id])
     with reading(fresh_database, tenant_id) as connection:
         assert connection.execute(WORDS, ["osprey", None, None, 10]).fetchall() == []
         assert connection.execute(MEANING, [space, vector, None, None, 10]).fetchall() == []
@@ -286,7 +289,7 @@ def test_only_the_api_calls_and_nobody_inherits(fresh_database: Settings, corpus
     # Those of the owner make and drop tables, and have no sight of rows.
     assert sorted(row[:4] for row in rows) == [
         *[("adriatic_owner", True, False, False)] * 3,
-        *[("adriatic_search", False, False, False)] * 2,
+        *[("adriatic_search", False, False, False)] * 3,
     ]
     for *_, config in rows:
         assert any(setting.startswith("search_path=") for setting in config)
@@ -317,7 +320,10 @@ def crowd(fresh_database: Settings, corpus: Corpus) -> UUID:
     tenant_id = corpus.tenant("crowd")
     corpus.connection.execute(CROWD, {"tenant_id": tenant_id})
     corpus.connection.execute(MEASURE, [tenant_id])
-    corpus.connection.execute("vacuum analyze mv.chunks, mv.search_state")
+    corpus.connection.execute(
+        "select mv.keep_words(array_agg(tenant_id), array_agg(kind), array_agg(source_id)) from mv.search_state"
+    )
+    corpus.connection.execute("vacuum analyze mv.chunks, mv.search_state, mv.source_words, mv.word_stats")
     return tenant_id
 
 
@@ -350,15 +356,26 @@ def test_words_go_through_the_index(fresh_database: Settings, corpus: Corpus, cr
         assert "chunks_tsv" not in {node.get("Index Name") for node in explained(corpus.connection, statement)}
 
 
-@pytest.mark.parametrize("statement", [WORDS, SOURCES_WITH])
+@pytest.mark.parametrize(
+    ("index", "statement", "arguments"),
+    [
+        ("mv.source_words_words", WORDS, ["w123 w4567 service", None, None, 100]),
+        ("mv.chunks_tsv", EXACT, ["w123 w4567", None, None, 100]),
+        ("mv.chunks_tsv", SOURCES_WITH, ["w123"]),
+    ],
+)
 def test_the_functions_use_it_themselves(
-    fresh_database: Settings, corpus: Corpus, crowd: UUID, statement: LiteralString
+    fresh_database: Settings,
+    corpus: Corpus,
+    crowd: UUID,
+    index: str,
+    statement: LiteralString,
+    arguments: list[Any],
 ) -> None:
-    scans = "select pg_stat_get_xact_numscans('mv.chunks_tsv'::regclass)"
+    scans = "select pg_stat_get_xact_numscans(%s::regclass)"
     with reading(fresh_database, crowd) as connection:
-        assert connection.execute(scans).fetchone() == (0,)
-        arguments = ["w123 w4567", None, None, 100] if statement == WORDS else ["w123"]
+        assert connection.execute(scans, [index]).fetchone() == (0,)
         assert connection.execute(statement, arguments).fetchall()
-        row = connection.execute(scans).fetchone()
+        row = connection.execute(scans, [index]).fetchone()
     assert row
     assert row[0] > 0
