@@ -51,13 +51,13 @@ class HeardFake(FakeLlm):
 
 @asynccontextmanager
 async def looking_up(
-    settings: Settings, script: str, dialect: str = "openai", model: str = "gpt-5-mini", **limited: int
+    settings: Settings, script: str, dialect: str = "openai", model: str = "gpt-5-mini", limited: str = ""
 ) -> AsyncIterator[tuple[World, HeardFake]]:
     async with listen(HeardFake(script)) as fake:
         assert isinstance(fake, HeardFake)
         base_url = f"{fake.url}/v1" if dialect == "openai" else fake.url
         llm = {"provider": dialect, "model": model, "base_url": base_url, "api_key": "key"}
-        limits = LimitSettings(user_streams=0, new_user_requests=0, **limited)
+        limits = LimitSettings(user_streams=0, new_user_requests=0, **({limited: 1} if limited else {}))
         changed = settings.model_copy(update={"llm": LlmSettings.model_validate(llm), "limits": limits})
         async with running(changed) as world:
             yield world, fake
@@ -307,7 +307,7 @@ async def test_an_answer_that_was_kept_has_what_tools_found(fresh_database: Sett
 @pytest.mark.parametrize("limit", ["user_tokens_per_day", "tenant_tokens_per_day", "tenant_tokens_per_month"])
 async def test_no_round_begins_without_tokens_left(fresh_database: Settings, corpus: Corpus, limit: str) -> None:
     """The first round uses more than there is. Another tenant has a count of its own, and goes on."""
-    async with looking_up(fresh_database, "tools-all", **{limit: 1}) as (world, fake):
+    async with looking_up(fresh_database, "tools-all", limited=limit) as (world, fake):
         caller = await furnished(world, corpus)
         events = await ask(caller)
         assert [name for name, _ in events][-1] == "error"
