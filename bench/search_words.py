@@ -24,7 +24,8 @@ import psutil
 import psycopg
 
 from api.adrs.document import parse
-from bench.search import DECISIONS, _database
+from bench.search import _database
+from bench.search_world import DECISIONS
 from runtime.ids import new_id
 from runtime.settings import load
 

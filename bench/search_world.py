@@ -24,7 +24,9 @@ import psycopg
 from api.adrs.document import parse
 from connectors.embedders import Embedder, EmbeddingSpace
 from dataflows.chunker import analyse_chunk, chunk
+from dataflows.words import keep as keep_words
 from runtime.ids import new_id
+from schemas.sources import SourceKey
 
 Vectors = npt.NDArray[np.float32]
 
@@ -172,6 +174,7 @@ def _write(connection: psycopg.Connection[Any], tenant_id: UUID, log_id: UUID, s
                         (tenant_id, "adr", source_id, 1, ordinal, part.heading_path, part.body, part.char_start,
                          part.char_end, hash_of(source_id, ordinal), part.tsv, part.length)
                     )  # fmt: skip
+    keep_words(connection, [SourceKey(tenant_id, "adr", source_id) for source_id, *_ in some])
 
 
 def hash_of(source_id: UUID, ordinal: int) -> bytes:
