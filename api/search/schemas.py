@@ -157,6 +157,9 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     `filtered_to`: how many sources pass the filters; null where there is no filter, or where `filtered_each` says that
     too many pass to list them, and each candidate is asked. `bounded`: a phrase or an exclusion is in more sources than
     a search takes up, and some of them were left out. `meaning_routes`: by kind, where the arm found something.
+    `words_looked_at`: how many sources were ranked by words; null where all were that have one of the words, or none
+    was found. `words_proved`: whether the first ten by words are known to be the best ten there are; null where none
+    was found.
     """
 
     text: str
@@ -170,6 +173,8 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     bounded: bool
     candidates_words: int
     candidates_meaning: int
+    words_looked_at: int | None
+    words_proved: bool | None
     meaning_routes: dict[str, Route]
     indexes: list[IndexRecall]
     fusion_k: int

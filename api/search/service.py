@@ -85,6 +85,8 @@ async def search(
             bounded=allowed.bounded,
             candidates_words=rows[0]["words_candidates"] if rows else 0,
             candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
+            words_looked_at=rows[0]["words_looked_at"] if rows else None,
+            words_proved=rows[0]["words_proved"] if rows else None,
             meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
             indexes=[schemas.IndexRecall(*row) for row in indexes],
             fusion_k=FUSION_K,

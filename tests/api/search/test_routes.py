@@ -267,6 +267,7 @@ async def test_an_explanation_adds_up(fresh_database: Settings, tenant: UUID) ->
     assert explain["filtered_to"] == 1
     assert explain["space"] == FakeEmbedder().space.name
     assert (explain["candidates_words"], explain["candidates_meaning"]) == (1, 1)
+    assert (explain["words_looked_at"], explain["words_proved"]) == (1, True)
     (hit,) = body["hits"]
     arms = [hit["explain"][arm] for arm in ("words", "meaning")]
     assert hit["score"] == pytest.approx(sum(arm["contribution"] for arm in arms))
