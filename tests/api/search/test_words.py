@@ -255,7 +255,4 @@ def test_another_tenants_words_are_not_in_the_dictionary(fresh_database: Setting
         assert connection.execute("select mv.word_beginnings(array['her', 'osp'])").fetchone() == (["heron"],)
     with reading(fresh_database, None) as connection:
         assert connection.execute("select lexeme from mv.word_stats").fetchall() == []
-        assert (
-            connection.execute(RANK).fetchall()
-            == []
-        )
+        assert connection.execute(RANK).fetchall() == []
