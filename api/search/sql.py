@@ -105,9 +105,10 @@ HITS: Final = r"""
   with unwanted as materialized (select * from unnest($16::text[], $17::uuid[]) as x (kind, source_id)),
   words as materialized (
     select *, row_number() over (order by score desc, kind, source_id) as rank
-    from mv.search_words($1, $2, $3, $15::jsonb, case when cardinality($16::text[]) = 0 then $9 else $9 * 20 end) as w
-    where $4
-      and (w.kind, w.source_id) not in (select x.kind, x.source_id from unwanted x)
+    from mv.search_words(
+      $1, $2, $3, $15::jsonb, case when cardinality($16::text[]) = 0 then $9 else $9 * 20 end
+    ) as w
+    where $4 and (w.kind, w.source_id) not in (select x.kind, x.source_id from unwanted x)
     order by score desc, kind, source_id
     limit $9
   ),

@@ -90,6 +90,7 @@ VALUES = {
     "uuid": "gen_random_uuid()",
     "text": "'x' || gen_random_uuid()",
     "integer": "1",
+    "smallint": "1",
     "bigint": "1",
     "double precision": "1",
     "text[]": "'{x}'",
