@@ -183,7 +183,8 @@ HITS: Final = r"""
       order by t.tag
     ) as tags,
     (select count(*) from words) as words_candidates, (select count(*) from meaning) as meaning_candidates,
-    (select max(candidates) from words) as words_looked_at, (select bool_and(proved) from words) as words_proved,
+    (select max(candidates) from words) as words_looked_at,
+    (select bool_and(proved) from words) as words_proved,
     (select jsonb_object_agg(m.kind, m.route) from meaning m) as meaning_routes,
     -- Without headings, whose place the heading path has taken, unless there is nothing else.
     ts_headline(
