@@ -31,7 +31,7 @@ from connectors.embedders import Embedder, build
 from connectors.postgres.provision import provision
 from connectors.postgres.vector_indexes import step
 from connectors.postgres.vectors import send
-from dataflows.index import keep_vectors
+from dataflows.vectors import keep as keep_vectors
 from runtime.deadline import Deadline
 from runtime.ids import new_id
 from runtime.settings import EmbedderSettings, PostgresSettings, SearchSettings, load

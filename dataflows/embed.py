@@ -21,18 +21,11 @@ from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
 from connectors.postgres.vectors import send
 from dataflows import oracle_search
+from dataflows import vectors as vector_indexes
 from dataflows.chunker import text_hash
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import (
-    BULK_TOPIC,
-    REQUESTS_TOPIC,
-    Text,
-    find_known_texts,
-    find_waiting,
-    keep_vectors,
-    lock_versions,
-)
+from dataflows.index import BULK_TOPIC, REQUESTS_TOPIC, Text, find_known_texts, find_waiting, lock_versions
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import Halted, Undecodable
@@ -114,10 +107,7 @@ class Embed(Flow[EmbedEffects]):
             compared="a vector for each passage, equal to one that is computed anew",
             outlives="a text has the same vector whatever became of the log, and vectors are what costs time and money",
         ),
-        KeptTable("mv.vectors", compared="in an index that is live: the vectors of what each source shows by meaning"),
-        KeptTable("mv.vector_indexes", compared="as many passages as there are in it"),
-        KeptTable("mv.vector_changes", not_compared="what an index that is being built has still to take up"),
-        KeptTable("mv.search_recall", not_compared="measured with passages that are drawn by chance"),
+        *vector_indexes.TABLES,
         KeptTable(
             "mv.embedding_spaces",
             not_compared="written once by the flow that embeds, from its settings; no function of a topic",
@@ -194,7 +184,7 @@ class Embed(Flow[EmbedEffects]):
         lock_versions(connection, keys)
         done = connection.execute(COMPLETE, [*columns_of(keys), self._embedder.space.name]).fetchall()
         connection.cursor().executemany(DELETE_OLDER, sorted(done))
-        keep_vectors(connection, (SourceKey(*key) for *key, _version in done))
+        vector_indexes.keep(connection, (SourceKey(*key) for *key, _version in done))
 
 
 def _request(value: Any) -> Request:

@@ -21,7 +21,7 @@ from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
-from dataflows import oracle_search, words
+from dataflows import oracle_search, vectors, words
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.source_version import BEFORE_ALL, Place, SourceVersion, version_of
@@ -122,7 +122,7 @@ class Index(Flow[IndexEffects]):
             make_findable_by_meaning(connection, space, find_unembedded(connection, repeated))
         _erase(connection, effects.erased)
         changed = {version.source for version in effects.versions} | {source for source, _ in effects.erased}
-        keep_vectors(connection, changed)
+        vectors.keep(connection, changed)
 
     @classmethod
     def forget(cls, connection: Connection, tenant_id: UUID) -> None:
@@ -131,19 +131,7 @@ class Index(Flow[IndexEffects]):
         connection.execute(FORGET_CHUNKS, [tenant_id])
         connection.execute(FORGET_STATE, [tenant_id])
         words.forget(connection, tenant_id)
-        # After the sources: flows too lock these before they come to an index.
-        connection.execute(LEAVE_INDEXES, [tenant_id])
-
-
-LEAVE_INDEXES = "select mv.leave_vectors(tenant_id, slot) from mv.vector_indexes where tenant_id = %s order by slot"
-KEEP_VECTORS = "select mv.keep_vectors(%s, %s, %s)"
-
-
-def keep_vectors(connection: Connection, keys: Iterable[SourceKey]) -> None:
-    """Make the indexes of large tenants hold what these sources show by meaning now. It is the last that a flow does in
-    its transaction: from here to the commit no index can begin, or become live."""
-    if ordered := sorted(set(keys)):
-        connection.execute(KEEP_VECTORS, columns_of(ordered))
+        vectors.leave(connection, tenant_id)
 
 
 FORGET_CHUNKS = "delete from mv.chunks where tenant_id = %s"

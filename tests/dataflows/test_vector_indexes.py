@@ -20,8 +20,9 @@ from connectors.postgres.sink import TransactionalSink
 from connectors.postgres.vector_indexes import read_health, step
 from connectors.postgres.vectors import send
 from dataflows.comparison import Comparison, TenantReport, VerifyReport
-from dataflows.index import Index, keep_vectors
+from dataflows.index import Index
 from dataflows.oracle_search import compare_indexes
+from dataflows.vectors import keep as keep_vectors
 from runtime.ids import new_id
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
