@@ -66,11 +66,11 @@ async def search(
         if embedded and (refused := await _other_space(connection, embedded[0])):
             degraded.append(_degrade(request, "meaning", refused))
             embedded = None
-        indexes = await connection.fetch(sql.INDEXES)
-        allowed = await _find_allowed(connection, tenant_id, request, query, indexed=bool(indexes))
+        allowed = await _find_allowed(connection, tenant_id, request, query)
         rows = await _hits(connection, request, query, embedded, allowed) if query.text else []
         as_of = await _freshness(connection, request, embedded is not None)
         terms = await connection.fetchval("select mv.search_terms($1)", query.words) if request.explain else []
+        indexes = await connection.fetch(sql.INDEXES) if request.explain else []
     explanation = None
     if request.explain:
         explanation = schemas.SearchExplanation(
@@ -129,7 +129,7 @@ class Allowed(NamedTuple):
 
 
 async def _find_allowed(
-    connection: Connection, tenant_id: UUID, request: schemas.SearchRequest, query: queries.Query, *, indexed: bool
+    connection: Connection, tenant_id: UUID, request: schemas.SearchRequest, query: queries.Query
 ) -> Allowed:
     """What passes the filters. Raises `InvalidInput` for a log that is not there."""
     filters = (request.status, request.tag, request.log, request.author, request.since, request.until)
@@ -141,7 +141,7 @@ async def _find_allowed(
     if request.log and not ids:
         await logs.require_known(connection, tenant_id, request.log)
     too_many = len(ids) > LISTED_SOURCES_MAX
-    if not too_many and not (indexed and row["passages"] > LISTED_PASSAGES_MAX):
+    if not too_many and not (row["passages"] > LISTED_PASSAGES_MAX and await connection.fetch(sql.INDEXES)):
         return Allowed(kinds, ids)
     if required:
         return Allowed(kinds[:LISTED_SOURCES_MAX], ids[:LISTED_SOURCES_MAX], bounded=too_many)

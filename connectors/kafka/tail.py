@@ -91,11 +91,12 @@ class TopicTail:
         consumer: Consumer | None = None
         try:
             while not self._stopping.is_set():
-                renewing = self._renewing.is_set() and consumer is not None
-                self._renewing.clear()
-                if renewing and consumer is not None:
-                    consumer.close()
-                    consumer = None
+                renewing = self._renewing.is_set()
+                if renewing:
+                    self._renewing.clear()
+                    if consumer is not None:
+                        consumer.close()
+                        consumer = None
                 if self._take_up() or renewing:
                     if consumer is None and self._wanted:
                         consumer = make_consumer(self._settings, "live")
