@@ -442,7 +442,7 @@ async def test_an_adr_that_gives_orders_reaches_nobody_elses(
     )
     async with chatting(fresh_database, **openai(server)) as world:
         victim, attacker = await furnished(world, corpus), await world.tenant()
-        secret = corpus.adr(victim.tenant_id, "Dual write of yggdrasil", "# Dual write\n\nThe yggdrasil key is 4711.\n")
+        secret = corpus.adr(victim.tenant_id, "Dual write of yggdrasil", "# Dual write\n\nThe yggdrasil key is onyx.\n")
         corpus.log(attacker.tenant_id, "default")
         mine = corpus.adr(attacker.tenant_id, "Dual write", f"# Dual write\n\n{order}\n")
         _, data, text = await ask(attacker)
@@ -451,7 +451,7 @@ async def test_an_adr_that_gives_orders_reaches_nobody_elses(
         assert data["citations"] == {"cited": [1], "unsupported": [2, 3]}
         (asked,) = server.requests
         prompt = json.dumps(asked)
-        assert "4711" not in prompt
+        assert "onyx" not in prompt
         assert str(secret) not in prompt
         # The document stands in a JSON string that it cannot end.
         quoted = asked["messages"][1]["content"].partition("Sources:\n")[2].partition("\n\nQuestion:")[0]

@@ -225,10 +225,10 @@ async def test_what_is_left_of_the_leaders_budget_is_not_told_to_who_follows() -
         await followed(leader, 1)
         leader.say("Half ")
         await soon(lambda: follower.text() == "Half ")
-        leader.writer.fail(BudgetExceeded("the budget of ada has 3 micro-USD left"))
+        leader.writer.fail(BudgetExceeded("the budget of wanda has 3 micro-USD left"))
         with pytest.raises(DependencyUnavailable) as broke:
             await follower.task
-        assert "ada" not in str(follower.read())
+        assert "wanda" not in str(follower.read())
         assert "budget" not in broke.value.detail
         usage, _ = follower.read()[-2:]
         assert usage == UsageSpent(Tokens(), "cache", 0, 0, None)

@@ -254,14 +254,14 @@ def test_a_key_that_is_not_taken_is_asked_with_once_and_read_again_at_most_so_of
     server: StandIn, tmp_path: Path
 ) -> None:
     file = tmp_path / "key"
-    file.write_text("bad")
+    file.write_text("wrong")
     server.misbehave = take_only("good")(server)
     clock = ManualClock()
     embedder = OpenAIEmbedder(settings(server, api_key=f"file:{file}"), clock)
     for _ in range(2):
         with pytest.raises(DependencyUnavailable, match="does not accept the key") as caught:
             embedder.embed(["one"])
-        assert "bad" not in str(caught.value)
+        assert "wrong" not in str(caught.value)
         file.write_text("good")  # within the least time between two readings
     assert len(server.keys) == 2
     clock.sleep(REREAD_S_MIN)
