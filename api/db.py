@@ -115,7 +115,7 @@ class Database:
     def __init__(self, settings: PostgresSettings, role: Role = "api", connections_max: int | None = None) -> None:
         self._settings = settings
         self._role: Role = role
-        self._connections_max = connections_max or settings.api_pool_max
+        self.connections_max = connections_max or settings.api_pool_max
         self._pool: Any = None
 
     async def open(self) -> None:
@@ -125,7 +125,7 @@ class Database:
             self._settings.dsn(self._role),
             password=self._read_password,
             min_size=0,
-            max_size=self._connections_max,
+            max_size=self.connections_max,
             timeout=CONNECT_S_MAX,
             command_timeout=COMMAND_S_MAX,
             server_settings=_SESSION,
@@ -212,7 +212,7 @@ class Database:
         """
         assert self._pool is not None, "used before `open` or after `close`"
         deadline = Deadline.after(ACQUIRE_S_MAX)
-        for tries_left in range(self._connections_max, -1, -1):
+        for tries_left in range(self.connections_max, -1, -1):
             connection = await self._pool.acquire(timeout=deadline.left_s)
             try:
                 return connection, await ask(connection)

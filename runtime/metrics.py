@@ -155,13 +155,14 @@ CHATS_ACTIVE = Gauge(
 )
 CHAT_STARTS_WAITING = Gauge(
     "adriatic_chat_starts_waiting",
-    "Questions that wait for their turn to begin, so that answers stay smooth. Long above 0: too few processes.",
+    "Questions that wait for their turn to begin, so that answers stay smooth, or for a place to be prepared. Long "
+    "above 0: too few processes.",
     multiprocess_mode="livesum",
 )
 CHAT_STARTS_REFUSED = Counter(
     "adriatic_chat_starts_refused_total",
-    "Questions that had no turn to begin, by why: `unavailable`, too many waited or for too long; `share`, most that "
-    "waited were of this tenant.",
+    "Questions that had no turn or place to begin, by why: `unavailable`, too many waited or for too long; `share`, "
+    "most that waited were of this tenant.",
     ["reason"],
 )
 CHAT_START_WAIT_SECONDS = _histogram("adriatic_chat_start_wait_seconds", "Wait of a question for its turn to begin.")

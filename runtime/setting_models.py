@@ -185,10 +185,11 @@ class LlmSettings(Section):
         ge=0,
         le=20_000,
         description="Questions that wait for their turn to begin, where one API process has more to do than leaves its "
-        "running answers smooth. Beyond it: 503 with `Retry-After`.",
+        "running answers smooth, and as many that wait for a connection to be prepared with. Beyond it: 503 with "
+        "`Retry-After`.",
     )
     start_wait_s: float = Field(
-        10.0, gt=0, description="Longest wait for such a turn, in seconds. Beyond it: 503 with `Retry-After`."
+        10.0, gt=0, description="Longest wait for both, in seconds. Beyond it: 503 with `Retry-After`."
     )
     streams_per_tenant_max: int = Field(16, gt=0, description="Of these, for one tenant, in one API process.")
     prices: Path | None = Field(

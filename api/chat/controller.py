@@ -18,7 +18,7 @@ from api.chat.asking import CacheControl
 from api.chat.dialects import ai_sdk
 from api.chat.dialects.ai_sdk import UiMessageEncoder
 from api.chat.grounding import Question, ground
-from api.chat.responding import admit, make_attempt, stream
+from api.chat.responding import admitted, make_attempt, stream
 from api.chat.schemas import NAMES, ChatRequest
 from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.chat.tools import Toolbox
@@ -87,19 +87,19 @@ class ChatController(Controller):
         Until the first text an error is a problem response with its own status; afterwards it is the event `error`.
         """
         stages.begin_record(WHOLE)
-        await admit(request, supervisor, principal, data.model)
-        with stages.measure("db_fetch_context"):
-            before = await conversations.remember(database, principal, data.session_id)
-            grounding = await ground(database, embedder, principal.tenant_id, data, before)
-        prompt = grounding.prompt(settings.llm.output_tokens_max)
         toolbox = Toolbox(database, embedder, principal.tenant_id) if data.tools else None
-        question = Question(toolbox.offer(prompt) if toolbox else prompt, grounding, data.question)
         # A client of the AI SDK cannot be told that what came so far is void.
         on_failure = data.on_failure if protocol == "adriatic" else "error"
         # What was looked up is part of the answer, and no part of the prompt that it would be found by.
         cache = caching.read_policy(cache_control) if data.cache and not toolbox else None
         wishes = Wishes(data.model, on_failure, data.on_disconnect, cache)
-        answer = supervisor.start(make_attempt(request, principal, data.session_id), question, wishes, toolbox)
+        async with admitted(request, supervisor, principal, data.model):
+            with stages.measure("db_fetch_context"):
+                before = await conversations.remember(database, principal, data.session_id)
+                grounding = await ground(database, embedder, principal.tenant_id, data, before)
+            prompt = grounding.prompt(settings.llm.output_tokens_max)
+            question = Question(toolbox.offer(prompt) if toolbox else prompt, grounding, data.question)
+            answer = supervisor.start(make_attempt(request, principal, data.session_id), question, wishes, toolbox)
         if protocol == "ai-sdk":
             return await stream(request, answer, UiMessageEncoder(answer.answer_id).encode, ai_sdk.HEADERS)
         return await stream(request, answer)

@@ -8,8 +8,8 @@ caller leaves early.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, closing
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from api.chat.supervisor import AnswerSupervisor
 from api.edge import CLIENT_GONE
 from api.problems import CallerGone
 from api.sse import HEADERS, KEEP_ALIVE_S, MEDIA_TYPE
+from connectors.llm.routing.slots import SlotLease
 from runtime import metrics
 from runtime.ids import new_id
 
@@ -46,17 +47,27 @@ def make_attempt(request: Request[Any, Any, Any], principal: Principal, session_
     )
 
 
-async def admit(
+@asynccontextmanager
+async def admitted(
     request: Request[Any, Any, Any], supervisor: AnswerSupervisor, principal: Principal, model: str | None
-) -> None:
-    """Wait until an answer may begin, before anything is done for it. Raises as `AnswerSupervisor.admit` and
-    `StartPacer.take` do, and `CallerGone` when the caller hung up meanwhile."""
+) -> AsyncIterator[None]:
+    """Wait until an answer may begin, before anything is done for it; inside of the block it is prepared and started.
+    Raises as `AnswerSupervisor.admit` and `StartPacer.take` do, and `CallerGone` when the caller hung up meanwhile."""
     supervisor.admit(principal.tenant_id, model)
-    turn = supervisor.starts.take(principal.tenant_id)
-    if supervisor.starts.free:  # then it is there at once
-        await turn
-    elif not await _wait(request, turn):
-        raise CallerGone
+    places: list[SlotLease] = []
+
+    async def wait() -> None:
+        places.append(await supervisor.starts.take(principal.tenant_id))
+
+    try:
+        if supervisor.starts.free:  # then it is there at once
+            await wait()
+        elif not await _wait(request, wait()):
+            raise CallerGone
+        yield
+    finally:
+        for place in places:
+            place.release()
 
 
 async def stream(

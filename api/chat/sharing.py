@@ -119,6 +119,12 @@ class AnswerSharing:
         flight.handed_over = True
         return asked.writer.answer.hand_over(flight.cursors)
 
+    def leave(self, leader: SharedQuestion) -> None:
+        """Nobody follows this one any more who does not yet."""
+        flight = self._flights.get(leader.flight_key)
+        if flight is not None and flight.leader is leader:
+            del self._flights[leader.flight_key]
+
     def end(self, asked: SharedQuestion, *, is_first_choice: bool) -> None:
         """The answer has ended, however it did: store it, where it may be given again. Never waits.
         `is_first_choice`: no other target had to answer after a failure."""
@@ -126,7 +132,7 @@ class AnswerSharing:
         stopped = flight is not None and flight.leader is asked and flight.handed_over
         answer = self._choose(asked) if is_first_choice and self._stores and not stopped else None
         if answer is None or len(self._storing) >= STORING_MAX:
-            self._leave(asked)
+            self.leave(asked)
             return
         task = asyncio.create_task(self._store(asked, answer), name=f"cache {asked.writer.answer.answer_id}")
         self._storing.add(task)
@@ -157,7 +163,7 @@ class AnswerSharing:
             flight.cursors.discard(cursor)
             cursor.close()
         if isinstance(failure, _LEADERS_OWN) and not answer.begun:
-            self._leave(flight.leader)
+            self.leave(flight.leader)
             return False
         self._note(asked, "follow", cost_micro_usd)
         if failure is None:
@@ -165,12 +171,6 @@ class AnswerSharing:
         if isinstance(failure, CallerError) and answer.begun:  # it may say what is left of somebody else's budget
             raise DependencyUnavailable("the answer broke off for who asked first", hint="ask again")
         raise failure
-
-    def _leave(self, leader: SharedQuestion) -> None:
-        """Nobody follows this one any more who does not yet."""
-        flight = self._flights.get(leader.flight_key)
-        if flight is not None and flight.leader is leader:
-            del self._flights[leader.flight_key]
 
     def _note(self, asked: SharedQuestion, outcome: CacheOutcome, saved_micro_usd: int | None = None) -> None:
         asked.writer.answer.cache = outcome
@@ -206,4 +206,4 @@ class AnswerSharing:
         except DependencyUnavailable:
             log.info("an answer is not given again: the database did not take it")
         finally:
-            self._leave(asked)
+            self.leave(asked)

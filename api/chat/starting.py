@@ -4,7 +4,10 @@ To begin an answer takes some milliseconds of the loop that all running answers 
 rows. Hundreds that come at once would hold up every stream for seconds. So starts are let in by beats, fewer when the
 loop comes late to one and more when it does not; the rest wait, bounded in number and time, fairly between tenants.
 
-Owns the rate and the queue of this process. Refuses to know who answers: slots of providers are
+What is read before an answer begins, its passages and its conversation, takes connections of the database. As many
+questions as there are connections are prepared at a time; the rest wait in the same way.
+
+Owns the rate and the queues of this process. Refuses to know who answers: slots of providers are
 `connectors/llm/routing/slots.py`, whose queue this is too.
 """
 
@@ -19,6 +22,7 @@ from uuid import UUID
 from connectors.llm.routing.slots import QUANTUM_TOKENS, EndpointSlots, SlotLease
 from runtime import metrics
 from runtime.clock import Clock
+from runtime.deadline import Deadline
 from runtime.errors import AdriaticError, DependencyUnavailable
 from runtime.settings import LlmSettings
 
@@ -54,11 +58,17 @@ class StartTurns:
     """The turns of each beat, and the queue for them: whoever beats says how late it is. `waiting_max` may wait, for
     `wait_s` seconds each; `count_running` says how many answers run."""
 
-    def __init__(self, waiting_max: int, wait_s: float, count_running: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        waiting_max: int,
+        wait_s: float,
+        count_running: Callable[[], int],
+        on_change: Callable[[EndpointSlots], object] = lambda slots: None,
+    ) -> None:
         self._wait_s = wait_s
         self._count_running = count_running
         self._rate = StartRate()
-        self._slots = EndpointSlots("the start of an answer", UNPACED, waiting_max, _show)
+        self._slots = EndpointSlots("the start of an answer", UNPACED, waiting_max, on_change)
         self._leases: list[SlotLease] = []
 
     @property
@@ -83,6 +93,10 @@ class StartTurns:
             raise
         self._leases.append(lease)
 
+    @property
+    def waiting(self) -> int:
+        return self._slots.waiting
+
     def beat(self, late_s: float) -> None:
         """The turns of the last beat are over, and the next in the queue have theirs."""
         self._rate.hear(late_s, used=not self._slots.free)
@@ -97,30 +111,44 @@ class StartTurns:
 
 
 class StartPacer:
-    """The turns of this process, on its loop. It beats while answers begin, and rests while none do."""
+    """The turns of this process, on its loop, and the places to prepare an answer. It beats while answers begin, and
+    rests while none do. `places` is how many questions may read from the database at a time."""
 
-    def __init__(self, settings: LlmSettings, clock: Clock, count_running: Callable[[], int]) -> None:
-        self._turns = StartTurns(settings.starts_waiting_max, settings.start_wait_s, count_running)
+    def __init__(self, settings: LlmSettings, clock: Clock, count_running: Callable[[], int], places: int) -> None:
+        waiting_max, self._wait_s = settings.starts_waiting_max, settings.start_wait_s
+        self._turns = StartTurns(waiting_max, self._wait_s, count_running, self._show)
+        self._places = EndpointSlots("the preparing of an answer", places, waiting_max, self._show)
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def free(self) -> bool:
         """Whether an answer may begin at once."""
-        return self._turns.free
+        return self._turns.free and self._places.free
 
-    async def take(self, tenant_id: UUID) -> None:
-        """Wait for a turn to begin, as `StartTurns.take` does."""
-        began_s = self._clock.monotonic()
+    async def take(self, tenant_id: UUID) -> SlotLease:
+        """Wait for a turn to begin, and for a place to prepare, which is to be given back when the answer begins. Both
+        together wait for `llm.start_wait_s`. Raises as `StartTurns.take` does."""
+        began_s, deadline = self._clock.monotonic(), Deadline.after(self._wait_s, self._clock)
         try:
             await self._turns.take(tenant_id)
+            if self._timer is None:
+                self._arm()
+            lease = await self._take_place(tenant_id, deadline)
         except AdriaticError as error:
             reason = "unavailable" if isinstance(error, DependencyUnavailable) else "share"
             metrics.CHAT_STARTS_REFUSED.labels(reason).inc()
             raise
         metrics.CHAT_START_WAIT_SECONDS.observe(self._clock.monotonic() - began_s)
-        if self._timer is None:
-            self._arm()
+        return lease
+
+    async def _take_place(self, tenant_id: UUID, deadline: Deadline) -> SlotLease:
+        try:
+            return await self._places.take(tenant_id, QUANTUM_TOKENS, deadline.left_s)
+        except AdriaticError as error:
+            # Those who wait could not be prepared in the time that this one had.
+            error.coordinates["retry_after_s"] = min(RETRY_S_MAX, math.ceil(self._wait_s))
+            raise
 
     def close(self) -> None:
         """Beat no more. Whoever waits still waits for its time."""
@@ -140,6 +168,5 @@ class StartPacer:
         if self._turns.used:
             self._arm()
 
-
-def _show(slots: EndpointSlots) -> None:
-    metrics.CHAT_STARTS_WAITING.set(slots.waiting)
+    def _show(self, _changed: EndpointSlots) -> None:
+        metrics.CHAT_STARTS_WAITING.set(self._turns.waiting + self._places.waiting)

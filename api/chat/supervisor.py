@@ -124,7 +124,7 @@ class AnswerSupervisor:
         self._sharing = AnswerSharing(database, settings.cache_s, stores=settings.kept_days > 0)
         self.keeper = AnswerKeeper(database, self._presence.process_id, clock)
         self.traces = AnswerTraces()
-        self.starts = StartPacer(settings, clock, lambda: len(self._running))
+        self.starts = StartPacer(settings, clock, lambda: len(self._running), database.connections_max)
         self._of_tenant: Counter[UUID] = Counter()
         self._running: dict[asyncio.Task[None], _Run] = {}
         self._settling: dict[asyncio.Task[None], RunningAttempt] = {}
@@ -197,7 +197,9 @@ class AnswerSupervisor:
         )
 
     def _leave(self, task: asyncio.Task[None], run: _Run) -> None:
-        """Nobody reads any more."""
+        """Nobody reads any more. Who asks the same from now on asks anew: the task ends in a later turn of the loop."""
+        if run.shared:
+            self._sharing.leave(run.shared)
         seen_at_s = self._clock.monotonic()
         if run.current and run.current.hang_up():
             metrics.CHAT_LEAVING_SECONDS.observe(self._clock.monotonic() - seen_at_s)

@@ -25,7 +25,7 @@ from api.chat import encoding, resuming
 from api.chat.answers import Answer
 from api.chat.controller import EVENTS_EXAMPLE
 from api.chat.conversations import gather
-from api.chat.responding import admit, collect, make_attempt, stream
+from api.chat.responding import admitted, collect, make_attempt, stream
 from api.chat.schemas import NAMES, ChatEvent, Start, UsageSpent
 from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.db import Database
@@ -166,13 +166,13 @@ class SuggestionController(Controller):
     ) -> Response[SuggestedMetadata]:
         """Nothing is set. Each related ADR is one of the tenant's, and tags are the tenant's own where those fit.
         Without a model it is what near ADRs have."""
-        await admit(request, supervisor, principal, data.model)
-        record = await composing.read_record(database, principal.tenant_id, adr_id, data.version)
-        basis = await suggesting.collect(database, embedder, principal.tenant_id, record)
-        if not composing.has_model(settings.llm):
-            return Response(suggesting.suggest_by_statistics(basis))
-        question = suggesting.write_question(basis, settings.llm.output_tokens_max)
-        answer = supervisor.start(make_attempt(request, principal, None), question, Wishes(data.model))
+        async with admitted(request, supervisor, principal, data.model):
+            record = await composing.read_record(database, principal.tenant_id, adr_id, data.version)
+            basis = await suggesting.collect(database, embedder, principal.tenant_id, record)
+            if not composing.has_model(settings.llm):
+                return Response(suggesting.suggest_by_statistics(basis))
+            question = suggesting.write_question(basis, settings.llm.output_tokens_max)
+            answer = supervisor.start(make_attempt(request, principal, None), question, Wishes(data.model))
 
         def render(events: list[ChatEvent]) -> bytes:
             found = gather(map(encoding.store, events))
@@ -192,10 +192,10 @@ async def _start(
     settings: Settings,
     data: DraftRequest,
 ) -> tuple[Answer, DraftRow]:
-    await admit(request, supervisor, principal, data.model)
-    plan = await composing.compose(database, embedder, principal.tenant_id, data, settings.llm)
-    wishes = Wishes(data.model, data.on_failure, data.on_disconnect)
-    answer = supervisor.start(make_attempt(request, principal, None), plan.question, wishes)
+    async with admitted(request, supervisor, principal, data.model):
+        plan = await composing.compose(database, embedder, principal.tenant_id, data, settings.llm)
+        wishes = Wishes(data.model, data.on_failure, data.on_disconnect)
+        answer = supervisor.start(make_attempt(request, principal, None), plan.question, wishes)
     made_from = (plan.record.adr_id, plan.record.version) if plan.record else (None, None)
     return answer, DraftRow(data.task, *made_from)
 

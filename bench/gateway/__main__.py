@@ -38,6 +38,8 @@ STEPS = {"litellm": (50, 100, 150, 200, 300, 400), "": (500, 1_000, 2_000, 3_000
 STARTS_PER_S = {"litellm": 20.0, "": 150.0}
 PACED = {"litellm": 50, "": 500}
 """Streams at which a piece is priced: what each gateway carries with ease."""
+CALLERS = (10, 40)
+"""Who ask for whole answers at a time: how many requests a gateway answers is the most of these."""
 MANY, MANY_QUICK = 10_000, 1_000
 MEASURES = ("requests", "added", "burst", "paced", "leave", "streams")
 FURTHER = ("many",)
@@ -79,10 +81,10 @@ class Bench:
         found: Row = json.loads(done.stdout)
         return {"gateway": self._name, **found}
 
-    def requests(self) -> Row:
-        """As many as it can, by ten callers who do not wait."""
-        found = self.run(kind="whole", streams=10, seconds=3 if self._quick else 8)
-        return _name("requests", found) | {
+    def requests(self, callers: int) -> Row:
+        """As many as it can, by callers who do not wait."""
+        found = self.run(kind="whole", streams=callers, seconds=3 if self._quick else 8)
+        return _name(f"{callers} callers", found) | {
             "per_s": found["units"] / found["seconds"],
             **_cost(found, 1_000, "ms_a_request"),
             "p50_ms": found["took_ms"].get("p50"),
@@ -269,6 +271,8 @@ def measure(name: str, target: Target, upstream: tuple[str, int], arguments: arg
             rows.append(bench.many())
         elif what == "streams":
             rows += _most(bench, arguments.steps or STEPS.get(name, STEPS[""]))
+        elif what == "requests":
+            rows += [bench.requests(callers) for callers in CALLERS for _ in range(arguments.repeats)]
         else:
             rows += [getattr(bench, what)() for _ in range(arguments.repeats)]
         for row in summarise([row for row in rows if row["gateway"] == name])[-1:]:

@@ -10,7 +10,7 @@ whole only with the end that its dialect has for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from connectors.http_errors import REASON_CHARS_MAX
-from connectors.llm import CONTENT, Done, Event, Failed
+from connectors.llm import CONTENT, Delta, Done, Event, Failed
 from connectors.llm.failures import Failure, StatusError, read_exception, read_status
 from connectors.llm.prompts import Prompt
 from connectors.llm.sse import ServerEvent, SseDecoder
@@ -34,6 +34,8 @@ from runtime.stages import RequestStage
 TOKENS_MAX = 1_000_000_000
 """What one answer can have read or written. The largest models read some millions: who says more says nonsense, and
 nonsense in the books is worse than an estimate."""
+TOGETHER_BYTES_MAX = 256
+"""Text that is handed on as one event. A purse looks at what an answer costs as often (`api/spend/purse.py`)."""
 
 
 class AnswerDecoder(Protocol):
@@ -49,6 +51,34 @@ class AnswerDecoder(Protocol):
 def break_off(provider: str, detail: str = "the answer ended in the middle") -> Failed:
     """The last event of an answer that has not its end."""
     return Failed(Failure("broken-stream", provider, detail))
+
+
+def join(events: Iterable[Event]) -> Iterator[Event]:
+    """Make one event of pieces of text that came together. A model that writes faster than its answer is read costs a
+    step for each event, and a reader sees the same text in the same moment. What goes wrong goes wrong behind the text
+    that came before it."""
+    texts: list[str] = []
+    left_bytes = 0
+    try:
+        for event in events:
+            if type(event) is not Delta:
+                if texts:
+                    yield Delta("".join(texts))
+                    texts = []
+                yield event
+                continue
+            size_bytes = len(event.text) if event.text.isascii() else len(event.text.encode(errors="replace"))
+            if texts and size_bytes > left_bytes:
+                yield Delta("".join(texts))
+                texts = []
+            left_bytes = (left_bytes if texts else TOGETHER_BYTES_MAX) - size_bytes
+            texts.append(event.text)
+    except msgspec.DecodeError:
+        if texts:
+            yield Delta("".join(texts))
+        raise
+    if texts:
+        yield Delta("".join(texts))
 
 
 def is_count(*counts: int) -> bool:
@@ -133,7 +163,7 @@ class RemoteProvider:
                 opened, stage = True, _turn(stage, "wait_for_first_token")
                 while True:
                     part = await response.read(clocks.left_s)
-                    for event in (event for line in lines.feed(part) for event in decoder.decode(line)):
+                    for event in join(event for line in lines.feed(part) for event in decoder.decode(line)):
                         if not clocks.begun and isinstance(event, CONTENT):
                             clocks.begun, stage = True, _turn(stage, "stream_tokens")
                         if isinstance(event, Failed):

@@ -33,19 +33,74 @@ with the event, or it is not worth the wait."""
 _HEADERS = {"accept": "text/event-stream", "content-type": "application/json", "user-agent": "adriatic"}
 
 
+class _ReadTimer:
+    """The time-out of each read of one response, by one timer that is set anew only when it goes off: a timer for each
+    piece of an answer would cost a tenth of what the piece costs. Close it."""
+
+    __slots__ = ("_handle", "_late", "_loop", "_set_for_s", "_task", "_until_s")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.TimerHandle | None = None
+        self._set_for_s = 0.0
+        self._until_s = 0.0
+        self._task: asyncio.Task[Any] | None = None
+        """Who waits now."""
+        self._late = False
+
+    async def read(self, content: aiohttp.StreamReader, wait_s: float) -> bytes:
+        """What `content` has next. Raises `TimeoutError` when it does not come in `wait_s`."""
+        self._task = task = asyncio.current_task()
+        assert task, "a response is read by a task"
+        cancelling = task.cancelling()
+        self._until_s, self._late = self._loop.time() + wait_s, False
+        if self._handle is None or self._until_s < self._set_for_s:
+            self._set(self._until_s)
+        try:
+            return await content.readany()
+        except asyncio.CancelledError:
+            # Only what was cancelled from here: somebody else's wish to end the task goes on.
+            if self._late and task.uncancel() <= cancelling:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._task = None
+
+    def _set(self, at_s: float) -> None:
+        self.close()
+        self._set_for_s = at_s
+        self._handle = self._loop.call_at(at_s, self._look)
+
+    def _look(self) -> None:
+        self._handle = None
+        if self._task is None:
+            return
+        if self._loop.time() < self._until_s:
+            self._set(self._until_s)
+        else:
+            self._late = True
+            self._task.cancel()
+
+    def close(self) -> None:
+        if self._handle:
+            self._handle.cancel()
+            self._handle = None
+
+
 class ProviderResponse:
-    """A response that has begun."""
+    """A response that has begun. Whoever opened it closes it."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._content = response.content
+        self._timer = _ReadTimer()
+
+    def close(self) -> None:
+        self._timer.close()
 
     async def read(self, wait_s: float) -> bytes:
         """The next bytes of the body, empty at its end. Raises `TimeoutError` when they do not come in `wait_s`, and
         what aiohttp raises."""
-        if part := self._content.read_nowait():
-            return part
-        async with asyncio.timeout(wait_s):
-            return await self._content.readany()
+        return self._content.read_nowait() or await self._timer.read(self._content, wait_s)
 
     async def read_rest(self) -> None:
         """Read to the end, if it is there. What goes wrong after an answer is nobody's concern."""
@@ -86,7 +141,8 @@ class ProviderClient:
             if response.status != 200:
                 raise StatusError(response.status, response.headers, await _read_refusal(response))
             hangup.offer(functools.partial(_cut, response))
-            yield ProviderResponse(response)
+            with contextlib.closing(ProviderResponse(response)) as opened:
+                yield opened
         finally:
             response.close()
 

@@ -51,6 +51,8 @@ SCRIPTS = ("whole", "think", "no-usage", "cut", "endless")
 SCRIPTS_OF = (*["whole"] * 12, *["think"] * 3, "no-usage", "no-usage", "cut", "cut", "endless")
 """What the answers of a user are like."""
 USERS = 97
+ENDLESS_PIECE = b"on and "
+"""What the script without an end says, a token each; several of them may come in one event."""
 PIECES_MAX = 4 * OUTPUT_TOKENS_MAX
 """When a client leaves that gets far more than it asked for."""
 HEAVY = "heavy"
@@ -91,7 +93,7 @@ class SpendAdversary:
         """Status 0: there was no answer at all. A client that gets far more than it asked for leaves."""
 
         def look(content: bytes) -> None:
-            if content.count(b"data: ") > PIECES_MAX:
+            if content.count(ENDLESS_PIECE) > PIECES_MAX:
                 raise ClientLeft
 
         try:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -19,9 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.chat import caching
+from api.chat.answers import Answer
 from api.chat.caching import CachedAnswer, CachePolicy
 from api.chat.grounding import Grounding, Question
+from api.chat.ledger import Attempt
 from api.chat.schemas import ChatEvent, Citations, DoneEvent, TextDelta, ToolCallStart, UsageSpent
+from api.chat.supervisor import Wishes
 from api.db import Database
 from api.search.schemas import SearchFreshness
 from connectors.llm import Finish, Tokens
@@ -39,6 +44,7 @@ from connectors.llm.prompts import (
     ToolCall,
     ToolResult,
 )
+from connectors.llm.prompts import ask as write_prompt
 from connectors.llm.routing.routes import RouteIdentity, RouteTable
 from connectors.llm.sse import ServerEvent, SseDecoder
 from connectors.postgres.retention import forget_old
@@ -276,8 +282,9 @@ async def test_a_hit_is_the_callers_own_answer_and_costs_nothing(world: World, s
     assert len(server.requests) == 1
     was, now = data_of(first), data_of(second)
     assert text_of(events_of(second)) == text_of(events_of(first)) == "So [1]."
-    assert [event.name for event in events_of(second)] == [
-        *("start", "sources", "delta", "delta", "citations", "usage", "done")
+    # How many pieces there are is up to how they came.
+    assert [name for name, _ in groupby(event.name for event in events_of(second))] == [
+        *("start", "sources", "delta", "citations", "usage", "done")
     ]
     assert (now["sources"], now["citations"], now["start"]["model"]) == (
         *(was["sources"], was["citations"], was["start"]["model"]),
@@ -634,3 +641,38 @@ async def test_when_all_have_left_the_provider_is_let_go(
         await asyncio.wait_for(world.provider.closed.wait(), PATIENCE_S)
         assert [text_of(heard) for heard in left] == ["Half"] * 3
         assert len(world.provider.requests) == 1
+
+
+async def test_who_asks_in_the_moment_in_which_the_last_reader_leaves_asks_anew(
+    fresh_database: Settings, corpus: Corpus
+) -> None:
+    async with standing_in() as server, chatting(fresh_database, **openai(server)) as world:
+        tenant = await furnished(world, corpus)
+        assert (await tenant.get("/v1/logs")).status_code == 200
+        async with world.admin() as admin:
+            user_id = await admin.fetchval("select user_id from app.users where tenant_id = $1", tenant.tenant_id)
+        supervisor, resumed = world.app.state.supervisor, asyncio.Event()
+        server.script = cast("Any", pause_between("Half", " and half.", resumed))
+
+        def start() -> Answer:
+            attempt = Attempt(tenant.tenant_id, user_id, uuid4(), uuid4(), "", "/v1/chat/stream")
+            wishes = Wishes(cache=CachePolicy(reads=True))
+            answer: Answer = supervisor.start(attempt, Question(write_prompt("", "Why?", (), 100)), wishes)
+            return answer
+
+        first = start()
+        leaving = first.open()
+        await asyncio.wait_for(first.first(), PATIENCE_S)
+        leaving.close()
+        server.script = [recorded.OPENAI_START, recorded.openai_text("All of it."), recorded.OPENAI_END]
+        second = start()
+        with closing(second.open()) as reading:
+            told: list[Any] = []
+            async with asyncio.timeout(PATIENCE_S):
+                while not reading.at_end:
+                    told += [event for _, event in await reading.read(1.0)]
+            assert second.failure is None
+            assert "".join(event.text for event in told if isinstance(event, TextDelta)) == "All of it."
+        resumed.set()
+        await soon(lambda: first.ended, "the end of the first")
+        assert len(server.requests) == 2

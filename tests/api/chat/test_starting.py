@@ -5,12 +5,25 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from api.chat.starting import BEAT_S, IN_TIME_S, LATE_S, STARTS_FIRST, STARTS_MAX, UNPACED, StartRate, StartTurns
+from api.chat.starting import (
+    BEAT_S,
+    IN_TIME_S,
+    LATE_S,
+    STARTS_FIRST,
+    STARTS_MAX,
+    UNPACED,
+    StartPacer,
+    StartRate,
+    StartTurns,
+)
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import DependencyUnavailable, RateLimited
+from runtime.settings import LlmSettings
 from tests.patience import PATIENCE_S
 
 ONE, TWO = (UUID(int=number) for number in (1, 2))
@@ -178,3 +191,52 @@ async def test_whoever_leaves_the_queue_takes_nobodys_turn() -> None:
     await settled()
     assert other.began == STARTS_FIRST
     await asyncio.gather(herd.end(), other.end())
+
+
+# --- places to prepare ------------------------------------------------------------------------------------------------
+
+
+def make_pacer(places: int, **llm: Any) -> StartPacer:
+    return StartPacer(LlmSettings(**llm), SYSTEM_CLOCK, lambda: 0, places)
+
+
+async def test_no_more_are_prepared_at_a_time_than_there_are_places() -> None:
+    pacer, preparing, most = make_pacer(3), 0, 0
+
+    async def prepare(tenant_id: UUID) -> None:
+        nonlocal preparing, most
+        place = await pacer.take(tenant_id)
+        preparing += 1
+        most = max(most, preparing)
+        await asyncio.sleep(0.001)
+        preparing -= 1
+        place.release()
+
+    await asyncio.gather(*(prepare(ONE if number % 10 else TWO) for number in range(200)))
+    pacer.close()
+    assert most == 3
+
+
+async def test_a_place_is_handed_on_by_who_leaves_in_the_queue() -> None:
+    pacer = make_pacer(1)
+    held = await pacer.take(ONE)
+    gone, stays = (asyncio.create_task(pacer.take(ONE)) for _ in range(2))
+    await settled()
+    assert [gone.done(), stays.done()] == [False, False]
+    gone.cancel()
+    held.release()
+    await asyncio.wait({stays}, timeout=PATIENCE_S)
+    stays.result().release()
+    assert pacer.free
+    pacer.close()
+
+
+async def test_who_finds_no_place_in_time_is_told_when_to_come_again() -> None:
+    pacer = make_pacer(1, start_wait_s=0.01)
+    held = await pacer.take(ONE)
+    with pytest.raises(DependencyUnavailable, match="the preparing of an answer") as caught:
+        await pacer.take(TWO)
+    assert caught.value.coordinates["retry_after_s"] == 1
+    held.release()
+    assert pacer.free
+    pacer.close()

@@ -33,7 +33,7 @@ def paced(settings: Settings, provider: StandIn, waiting_max: int) -> Settings:
 async def use_up(starts: StartPacer, caller: Caller) -> None:
     """Every turn of this beat."""
     while starts.free:
-        await starts.take(caller.tenant_id)
+        (await starts.take(caller.tenant_id)).release()
 
 
 def refusals() -> float:
