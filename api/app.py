@@ -54,6 +54,8 @@ from api.keys.controller import ApiKeyController
 from api.live.controller import LiveController
 from api.live.hub import Hub
 from api.logs.controller import LogController
+from api.mcp.controller import McpController
+from api.mcp.endpoint import McpEndpoint
 from api.ops.controller import MetricsController, OpsController
 from api.ops.pipeline import PipelineController
 from api.ops.readiness import Readiness
@@ -85,6 +87,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     JobController,
     FeedController,
     SearchController,
+    McpController,
     FreshnessController,
     HistoryController,
     RelationController,
@@ -209,6 +212,7 @@ def _dependencies() -> Mapping[str, Provide]:
         "live",
         "objects",
         "assets",
+        "mcp",
     )
     return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
 
@@ -244,9 +248,11 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     secrets.open()
     state.live = Hub(settings, state.database, state.clock, state.views)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)
+    state.mcp = McpEndpoint(state.database, state.embedder)
     watch = asyncio.create_task(state.readiness.run(), name="readiness")
     try:
-        yield
+        async with state.mcp.running():
+            yield
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
@@ -288,6 +294,9 @@ def _cors(settings: Settings) -> CORSConfig | None:
             "last-event-id",
             "x-api-key",
             "adriatic-position",
+            "mcp-protocol-version",
+            "mcp-method",
+            "mcp-name",
         ],
         expose_headers=["etag", "location", "retry-after", "x-request-id", "adriatic-as-of-state", "adriatic-position"],
         allow_credentials=False,
