@@ -48,6 +48,8 @@ TOOL_S_MAX: Final = 10.0
 RESULT_BYTES_MAX: Final = 131_072
 """Largest result, as JSON. The largest passages and texts, each character escaped, stay below; pages of long messages
 need not."""
+INSTEAD: Final = "list_adrs and adr_history show what there is"
+"""What to do next, where an error knows of routes alone."""
 
 
 class ReadingTool(NamedTuple):
@@ -225,8 +227,9 @@ def _list(adr: AdrSummary) -> ListedRecord:
 
 
 def tell(error: AdriaticError) -> str:
-    """What whoever asked reads of a tool that could not do it."""
-    return f"{error.detail} ({error.hint})" if error.hint else error.detail
+    """What whoever asked reads of a tool that could not do it. Routes are nothing that it can ask."""
+    hint = INSTEAD if "/v1/" in error.hint else error.hint
+    return f"{error.detail} ({hint})" if hint else error.detail
 
 
 TOOLS: Mapping[str, ReadingTool] = {
