@@ -251,7 +251,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     state.mcp = McpEndpoint(state.database, state.embedder)
     watch = asyncio.create_task(state.readiness.run(), name="readiness")
     try:
-        async with state.mcp.running():
+        async with state.mcp.run():
             yield
     finally:
         watch.cancel()

@@ -133,7 +133,7 @@ async def find_passages(
     database: Database, embedder: QueryEmbedder, tenant_id: UUID, wanted: str, limit: int, kind: Kind | None = None
 ) -> Grounding:
     """The passages that fit a question best, of one kind of source or of all. Raises as `ground` does."""
-    request = SearchRequest(without_operators(wanted), limit=limit, kind=kind)
+    request = SearchRequest(strip_operators(wanted), limit=limit, kind=kind)
     found = await searching.search(database, embedder, tenant_id, request)
     pairs = await read_passages(database, tenant_id, found.hits)
     sources = [_source(number, hit, row) for number, (hit, row) in enumerate(pairs, 1)]
@@ -144,7 +144,7 @@ async def find_passages(
     return Grounding(wanted, sources, passages, found.as_of, found.degraded)
 
 
-def without_operators(wanted: str) -> str:
+def strip_operators(wanted: str) -> str:
     """A question as words alone: what the search would read as an operator is none in it."""
     return " ".join(_SYNTAX.sub(" ", wanted).split())
 

@@ -54,10 +54,10 @@ class ProtectedResource(msgspec.Struct, frozen=True):
 
 def _exception_handlers() -> ExceptionHandlersMap:
     """Errors in the words of the protocol. One for want of a credential says where to get one."""
-    return {kind: _pointing(handler) for kind, handler in failures.handlers(to_fault).items()}
+    return {kind: _point_to_issuer(handler) for kind, handler in failures.handlers(to_fault).items()}
 
 
-def _pointing(handler: Any) -> Any:
+def _point_to_issuer(handler: Any) -> Any:
     def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         answer: Response[Any] = handler(request, error)
         settings: Settings = request.app.state.settings

@@ -30,7 +30,8 @@ EXCHANGE_S_MAX: Final = 20.0
 CALLS_MAX: Final = 32
 """Messages that one process answers at a time: three for each connection to the database, of which some wait."""
 CALLS_OF_USER_MAX: Final = 8
-"""Of these, for one user or key: an agent that asks for several things at once has room, one that runs wild has not."""
+"""Messages of one user or key at a time: an agent that asks for several things at once has room, one that runs wild has
+not."""
 PASSED_ON: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
 """Headers that the SDK reads. The credential is none of them: nobody behind this needs it."""
 
@@ -43,7 +44,7 @@ class McpAnswer(NamedTuple):
 
 
 class McpEndpoint:
-    """One of a process, between `running` and its end."""
+    """One of a process, between the start of `run` and its end."""
 
     def __init__(self, database: Database, embedder: QueryEmbedder) -> None:
         self._manager = StreamableHTTPSessionManager(
@@ -55,7 +56,7 @@ class McpEndpoint:
         self._calls = Counter[UUID]()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def run(self) -> AsyncIterator[None]:
         """Take messages for the length of the block."""
         async with self._manager.run():
             yield

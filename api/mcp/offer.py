@@ -43,7 +43,7 @@ def _tell_errors(method: Method) -> Method:
     """Errors of ours as errors of the protocol, with the hint. Nothing of any other is shown."""
 
     @functools.wraps(method)
-    async def told(self: McpOffer, ctx: Ctx, params: Any) -> Any:
+    async def tell_instead(self: McpOffer, ctx: Ctx, params: Any) -> Any:
         try:
             return await method(self, ctx, params)
         except MCPError:
@@ -52,7 +52,7 @@ def _tell_errors(method: Method) -> Method:
             code = types.INVALID_PARAMS if isinstance(error, CallerError) else types.INTERNAL_ERROR
             raise MCPError(code, _say(error)) from None
 
-    return cast("Method", told)
+    return cast("Method", tell_instead)
 
 
 def _say(error: Exception) -> str:

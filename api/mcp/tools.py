@@ -18,7 +18,7 @@ import msgspec
 from api.adrs import links, queries, related
 from api.adrs.naming import address_of, find, parse_name
 from api.adrs.schemas import AdrSummary
-from api.chat.grounding import read_passages, without_operators
+from api.chat.grounding import read_passages, strip_operators
 from api.db import Database, tenant_transaction
 from api.mcp.shapes import (
     NOTICE,
@@ -95,7 +95,7 @@ class ReadingTools:
     async def search_adrs(self, tenant_id: UUID, asked: SearchCall) -> FoundPassages:
         """The passages that fit a query best."""
         request = SearchRequest(
-            without_operators(asked.query),
+            strip_operators(asked.query),
             status=asked.status,
             tag=asked.tag,
             log=asked.log,
@@ -147,7 +147,7 @@ class ReadingTools:
             next_char=end if end < len(read.body) else None,
         )
 
-    async def adr_history(self, tenant_id: UUID, asked: HistoryCall) -> QuotedHistory:
+    async def list_versions(self, tenant_id: UUID, asked: HistoryCall) -> QuotedHistory:
         """The versions of a record. Deleted ones keep theirs, and are named by their id then."""
         name = parse_name(asked.adr, asked.log)
         async with tenant_transaction(self._database, tenant_id, read_only=True) as connection:
@@ -155,7 +155,7 @@ class ReadingTools:
             page = await queries.history(connection, tenant_id, adr_id, asked.limit, asked.cursor)
         return QuotedHistory(NOTICE, page.items, page.next_cursor)
 
-    async def related_adrs(self, tenant_id: UUID, asked: RelatedCall) -> NearRecords:
+    async def find_related(self, tenant_id: UUID, asked: RelatedCall) -> NearRecords:
         """What is near a record, and what it is linked to."""
         name = parse_name(asked.adr, asked.log)
         async with tenant_transaction(self._database, tenant_id, read_only=True) as connection:
@@ -255,7 +255,7 @@ TOOLS: Mapping[str, ReadingTool] = {
         "Lists the versions of one record, the newest first: who changed it, when, and why. Quoted data.",
         HistoryCall,
         QuotedHistory,
-        ReadingTools.adr_history,
+        ReadingTools.list_versions,
     ),
     "related_adrs": ReadingTool(
         "What is near a decision record",
@@ -263,7 +263,7 @@ TOOLS: Mapping[str, ReadingTool] = {
         "both directions: what it supersedes, and what supersedes it. Quoted data.",
         RelatedCall,
         NearRecords,
-        ReadingTools.related_adrs,
+        ReadingTools.find_related,
     ),
     "list_adrs": ReadingTool(
         "List decision records",
@@ -274,4 +274,4 @@ TOOLS: Mapping[str, ReadingTool] = {
         ReadingTools.list_adrs,
     ),
 }
-"""By name, in the order that clients show."""
+"""The tools by name, in the order that clients show."""
