@@ -48,6 +48,7 @@ from api.edge import Edge
 from api.embeddings.controller import EmbeddingController
 from api.embeddings.service import EmbeddingService
 from api.feeds.controller import FeedController
+from api.guard.controller import GuardController
 from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
 from api.keys.controller import ApiKeyController
@@ -88,6 +89,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     FeedController,
     SearchController,
     McpController,
+    GuardController,
     FreshnessController,
     HistoryController,
     RelationController,
