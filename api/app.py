@@ -48,12 +48,15 @@ from api.edge import Edge
 from api.embeddings.controller import EmbeddingController
 from api.embeddings.service import EmbeddingService
 from api.feeds.controller import FeedController
+from api.guard.controller import GuardController
 from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
 from api.keys.controller import ApiKeyController
 from api.live.controller import LiveController
 from api.live.hub import Hub
 from api.logs.controller import LogController
+from api.mcp.controller import McpController
+from api.mcp.endpoint import McpEndpoint
 from api.ops.controller import MetricsController, OpsController
 from api.ops.pipeline import PipelineController
 from api.ops.readiness import Readiness
@@ -85,6 +88,8 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     JobController,
     FeedController,
     SearchController,
+    McpController,
+    GuardController,
     FreshnessController,
     HistoryController,
     RelationController,
@@ -209,6 +214,7 @@ def _dependencies() -> Mapping[str, Provide]:
         "live",
         "objects",
         "assets",
+        "mcp",
     )
     return {"principal": Provide(principal, sync_to_thread=False)} | {name: from_state(name) for name in names}
 
@@ -244,9 +250,11 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     secrets.open()
     state.live = Hub(settings, state.database, state.clock, state.views)
     state.readiness = Readiness(state.database, keys, state.health, state.clock)
+    state.mcp = McpEndpoint(state.database, state.embedder)
     watch = asyncio.create_task(state.readiness.run(), name="readiness")
     try:
-        yield
+        async with state.mcp.run():
+            yield
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
@@ -288,6 +296,9 @@ def _cors(settings: Settings) -> CORSConfig | None:
             "last-event-id",
             "x-api-key",
             "adriatic-position",
+            "mcp-protocol-version",
+            "mcp-method",
+            "mcp-name",
         ],
         expose_headers=["etag", "location", "retry-after", "x-request-id", "adriatic-as-of-state", "adriatic-position"],
         allow_credentials=False,

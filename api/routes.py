@@ -63,8 +63,8 @@ def _route(
     """Declare a route that answers `description`, such as `example`, or one of `errors`.
 
     `answer`: what the body is, where the function's own type does not say it. `also`: other answers that are none of
-    the errors, each with its example and description. `describe`: what an error looks like, where it is no problem
-    details. `options` are Litestar's.
+    the errors, each with its example (None: it has no body) and description. `describe`: what an error looks like,
+    where it is no problem details. `options` are Litestar's.
     """
     shape: Callable[..., Any] = functools.partial(
         answers, media_type=media_type or "application/json", public=public, describe=describe
@@ -74,7 +74,7 @@ def _route(
         data = answer or _find_answer(function)
         responses = shape(data, example, status=status, description=description, errors=errors)
         for code, (other, about) in (also or {}).items():
-            responses[code] = shape(data, other, status=code, description=about)[code]
+            responses[code] = shape(None if other is None else data, other, status=code, description=about)[code]
         named = {"operation_id": _name_operation(function.__name__)} | options
         return method(path, summary=summary, status_code=status, responses=responses, media_type=media_type, **named)(
             function

@@ -228,6 +228,9 @@ CHAT_CITATIONS = Counter(
 CHAT_TOOLS = Counter(
     "adriatic_chat_tools_total", "Tools of ours that models had run: done or failed.", ["tool", "outcome"]
 )
+MCP_TOOLS = Counter(
+    "adriatic_mcp_tools_total", "Tools that clients of `/mcp` had run: done or failed.", ["tool", "outcome"]
+)
 AI_FIRST_TOKEN_MS = Histogram(
     "ai_first_token_duration_ms",
     "From asking the provider to its first text.",

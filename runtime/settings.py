@@ -193,6 +193,11 @@ class ApiSettings(Section):
         description="Show metrics and the reasons of `/health/ready` here too, and not on the operators' port alone.",
     )
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API; none is off.")
+    public_url: OptionalUrl = Field(
+        "",
+        description="How clients reach the API, such as `https://adr.example.com`, where a proxy is in front: clients "
+        "of `/mcp` are told so. Empty: as each request came.",
+    )
 
 
 class ObjectSettings(Section):

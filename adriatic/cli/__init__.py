@@ -31,6 +31,8 @@ COMMANDS: dict[str, str] = {
     "related": "adriatic.cli.related:related",
     "chat": "adriatic.cli.chat:chat",
     "draft": "adriatic.cli.draft:draft",
+    "mcp": "adriatic.cli.mcp:mcp",
+    "check": "adriatic.cli.check:check",
     "demo": "adriatic.cli.demo:demo",
     "feed": "adriatic.cli.feeds:feed",
     "usage": "adriatic.cli.usage:usage",

@@ -34,10 +34,18 @@ JSON = {"content-type": "application/json"}
 T = TypeVar("T")
 
 
+class _Told(msgspec.Struct):
+    message: str = ""
+    data: dict[str, Any] = {}
+
+
 class _Problem(msgspec.Struct):
+    """A problem document; `error` is where JSON-RPC has it."""
+
     code: str = "error"
     detail: str = ""
     hint: str = ""
+    error: _Told | None = None
 
 
 def _family(root: type[errors.AdriaticError]) -> Iterator[type[errors.AdriaticError]]:
@@ -73,6 +81,15 @@ class Remote:
     def send(self, method: str, path: str) -> None:
         """A call that has no answer but that it was done. Repeated as `request` is."""
         self._retry(lambda: self._send(method, path))
+
+    def ask_again(self, path: str, body: Any, answer: type[T], headers: Mapping[str, str]) -> T:
+        """A POST that changes nothing, so that it is repeated as `request` is."""
+
+        def attempt() -> T:
+            response = self._send("POST", path, content=_encode(body), headers={**JSON, **headers})
+            return msgspec.json.decode(response.content, type=answer)
+
+        return self._retry(attempt)
 
     def ask_once(self, path: str, body: Any, answer: type[T]) -> T:
         """A POST that is never repeated, because each call can cost money."""
@@ -139,6 +156,8 @@ def error_of(status: int, body: bytes) -> errors.AdriaticError:
         problem = msgspec.json.decode(body, type=_Problem)
     except (msgspec.DecodeError, UnicodeDecodeError):
         problem = _Problem(detail=f"the server answered {status} without saying why")
+    if problem.error is not None:
+        problem = _Problem(str(problem.error.data.get("code", "error")), problem.error.message)
     if status in (429, 502, 503, 504):
         return errors.DependencyUnavailable(problem.detail, hint=problem.hint)
     for kind in _family(errors.CallerError):

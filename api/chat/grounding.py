@@ -133,19 +133,30 @@ async def find_passages(
     database: Database, embedder: QueryEmbedder, tenant_id: UUID, wanted: str, limit: int, kind: Kind | None = None
 ) -> Grounding:
     """The passages that fit a question best, of one kind of source or of all. Raises as `ground` does."""
-    words = " ".join(_SYNTAX.sub(" ", wanted).split())
-    found = await searching.search(database, embedder, tenant_id, SearchRequest(words, limit=limit, kind=kind))
-    rows: list[Any] = []
-    if found.hits:
-        places = [(hit.kind, hit.source_id, hit.chunk.version, hit.chunk.ordinal) for hit in found.hits]
-        async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-            rows = await connection.fetch(_PASSAGES, *arrays_of(places, 4))
-    sources = [_source(number, found.hits[row["place"] - 1], row) for number, row in enumerate(rows, 1)]
+    request = SearchRequest(strip_operators(wanted), limit=limit, kind=kind)
+    found = await searching.search(database, embedder, tenant_id, request)
+    pairs = await read_passages(database, tenant_id, found.hits)
+    sources = [_source(number, hit, row) for number, (hit, row) in enumerate(pairs, 1)]
     passages = tuple(
         Passage(source.number, name_source(source), source.heading, row["body"][:PASSAGE_CHARS_MAX])
-        for source, row in zip(sources, rows, strict=True)
+        for source, (_, row) in zip(sources, pairs, strict=True)
     )
     return Grounding(wanted, sources, passages, found.as_of, found.degraded)
+
+
+def strip_operators(wanted: str) -> str:
+    """A question as words alone: what the search would read as an operator is none in it."""
+    return " ".join(_SYNTAX.sub(" ", wanted).split())
+
+
+async def read_passages(database: Database, tenant_id: UUID, hits: Sequence[Hit]) -> list[tuple[Hit, Any]]:
+    """Each hit with its passage, in the order of the hits. One whose version is not there is left out."""
+    if not hits:
+        return []
+    places = [(hit.kind, hit.source_id, hit.chunk.version, hit.chunk.ordinal) for hit in hits]
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        rows = await connection.fetch(_PASSAGES, *arrays_of(places, 4))
+    return [(hits[row["place"] - 1], row) for row in rows]
 
 
 def read_question(conversation: Prompt) -> str:

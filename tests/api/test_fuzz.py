@@ -156,6 +156,8 @@ async def test_every_answer_is_documented(world: World, tenant: Caller) -> None:
             assert routed or response.status_code in (304, 404, 405), where
             if response.status_code >= 400 and "dialects" in operation["tags"] and routed:
                 check_envelope(response, where)
+            elif response.status_code >= 400 and path == "/mcp" and routed:
+                check_fault(response, where)
             elif response.status_code >= 400 and method != "HEAD":
                 check_problem(response, where)
     assert (await tenant.get("/v1/adrs")).status_code == 200
@@ -178,4 +180,15 @@ def check_envelope(response: httpx.Response, where: str) -> None:
     assert response.status_code not in (500, 503), where
     assert error["type"], where
     assert error["message"], where
+    assert len(response.content) < 20_000, where
+
+
+def check_fault(response: httpx.Response, where: str) -> None:
+    """An error in the words of JSON-RPC."""
+    told = response.json()
+    assert response.headers["content-type"] == "application/json", where
+    assert response.status_code not in (500, 503), where
+    assert told["jsonrpc"] == "2.0", where
+    assert told["error"]["code"] < 0, where
+    assert told["error"]["message"], where
     assert len(response.content) < 20_000, where

