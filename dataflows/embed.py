@@ -5,7 +5,8 @@ Reads `embeddings.requested`, and its `.bulk` when there is nothing else; keeps 
 has no vector for it there, and no newer version made the request pointless; everything else is reuse.
 
 A tenant that changes its embedding space has requests in two. One that nobody searches in holds up nothing: when its
-embedder is away it falls behind (`dataflows/spaces.py`). Embedding happens before the transaction, so no lock and no snapshot is held while a model computes.
+embedder is away it falls behind (`dataflows/spaces.py`). Embedding happens before the transaction, so no lock and no
+snapshot is held while a model computes.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ COMPLETE = """
       select
       from mv.kept_spaces(s.tenant_id) k
       cross join mv.chunks c
-      left join mv.embeddings e on e.tenant_id = c.tenant_id and e.space = k.space and e.text_hash = c.text_hash
+      left join mv.embeddings e on e.tenant_id = c.tenant_id
+        and e.space = k.space
+        and e.text_hash = c.text_hash
       where c.tenant_id = s.tenant_id
         and c.kind = s.kind
         and c.source_id = s.source_id
@@ -98,9 +101,13 @@ INSERT_SPACE = """
 SEARCHED = """
   select space
   from (
-    select space from mv.embedding_spaces where active
+    select space
+    from mv.embedding_spaces
+    where active
     union
-    select space from app.tenant_spaces where state = 'active'
+    select space
+    from app.tenant_spaces
+    where state = 'active'
   ) s
   where space <> all(%s::text[])
   order by space

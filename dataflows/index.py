@@ -16,7 +16,6 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
@@ -160,9 +159,7 @@ def make_findable_by_meaning(connection: Connection, versions: Sequence[SourceVe
         _request(connection, space, versions, missing)
 
 
-def find_lacking(
-    connection: Connection, versions: Sequence[SourceVersion]
-) -> dict[str, dict[SourceKey, set[bytes]]]:
+def find_lacking(connection: Connection, versions: Sequence[SourceVersion]) -> dict[str, dict[SourceKey, set[bytes]]]:
     """The texts of each source that have no vector, in each space that its tenant keeps."""
     kept = spaces.kept_by(connection, {version.source.tenant_id for version in versions})
     return {

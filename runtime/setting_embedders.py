@@ -67,14 +67,15 @@ class EmbedderSettings(Section):
     models: tuple[EmbeddingModelSettings, ...] = Field(
         (),
         max_length=EMBEDDING_MODELS_MAX,
-        description="Further models, for callers of `/v1/embeddings`, and for tenants that change their embedding space. "
-        "The search of all others keeps to the one above. As a variable: JSON.",
+        description="Further models, for callers of `/v1/embeddings`, and for tenants that change their embedding "
+        "space. The search of all others keeps to the one above. As a variable: JSON.",
     )
     keys: dict[str, SecretStr] = Field(default_factory=dict, description="Keys that `embedder.models` name.")
 
     @model_validator(mode="after")
     def _check_models(self) -> EmbedderSettings:
-        asked = [each.base_url for each in (*self.models, self) if each.kind == "openai"]
+        asked = [each.base_url for each in self.models if each.kind == "openai"]
+        asked += [self.base_url] if self.kind == "openai" else []
         for host in (urlsplit(url).hostname or "" for url in asked):
             if not is_allowed_host(host, self.allowed_hosts):
                 raise ValueError(f"{host} is none of embedder.allowed_hosts: add it, or ask somebody else")

@@ -30,8 +30,8 @@ create table app.space_evaluations (
     tenant_id    uuid not null,
     space        text not null,
     against      text not null,
-    ranks        smallint[] not null,              -- place of the right source, question by question; 0: not among the first ten
-    against_ranks smallint[] not null check (cardinality(against_ranks) = cardinality(ranks)),
+    ranks        integer[] not null,               -- place of the right source, question by question; 0: not among the first ten
+    against_ranks integer[] not null check (cardinality(against_ranks) = cardinality(ranks)),
     evaluated_at timestamptz not null default now(),
     primary key (tenant_id, space, against),
     foreign key (tenant_id, space) references app.tenant_spaces on delete cascade

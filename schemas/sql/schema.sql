@@ -2132,8 +2132,8 @@ CREATE TABLE app.space_evaluations (
     tenant_id uuid NOT NULL,
     space text NOT NULL,
     against text NOT NULL,
-    ranks smallint[] NOT NULL,
-    against_ranks smallint[] NOT NULL,
+    ranks integer[] NOT NULL,
+    against_ranks integer[] NOT NULL,
     evaluated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT space_evaluations_check CHECK ((cardinality(against_ranks) = cardinality(ranks)))
 );
