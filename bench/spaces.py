@@ -3,7 +3,7 @@
 `python -m bench.spaces` fills a database of its own on the Postgres of the settings with six histories (`--data`; else
 this project's decisions, six times), in the space of an endpoint beside it whose vectors are hashed words. Then each
 tenant changes to the model in the process, goes back, goes again and drops the first, over HTTP and with the worker
-that does jobs, while every tenant is searched without pause. Prints two lines for each tenant and two for the searches,
+that does jobs, while every tenant is searched on and on. Prints two lines for each tenant and two for the searches,
 and drops all. A few minutes on two cores for six real histories.
 """
 
@@ -44,9 +44,10 @@ from dataflows.catalog import views
 from dataflows.embed import Embed
 from dataflows.flow import Event, Flow
 from dataflows.index import BULK_TOPIC, REQUESTS_TOPIC, Index
+from runtime import logs
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
-from runtime.settings import EmbedderSettings, Settings, load
+from runtime.settings import EmbedderSettings, Settings, TelemetrySettings, load
 from schemas import sources
 from streams.worker import Worker
 
@@ -56,6 +57,10 @@ HASHED = 256
 """Dimensions of the endpoint's vectors."""
 QUERIES_MAX = 40
 """Titles that a tenant is searched for, over and over."""
+TEXTS = 40
+"""Texts of each history, unless told otherwise: some hundred passages, a minute of the model on two busy cores."""
+PAUSE_S = 0.05
+"""Between two searches of a tenant."""
 TEXT_BYTES_MAX = 1_048_576
 POLL_S = 0.1
 TOLERANCE = 1e-4
@@ -211,7 +216,7 @@ async def serving_api(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClie
 # --- the change -----------------------------------------------------------------------------------------------------
 
 
-async def measure(settings: Settings, histories: Sequence[Path]) -> tuple[list[Switched], Tally, int]:
+async def measure(settings: Settings, histories: Sequence[Path], texts: int) -> tuple[list[Switched], Tally, int]:
     """Fill, search, change; then compare every score with the vectors of the space that it was said to be of."""
     embedders = SpaceEmbedders.from_settings(settings.embedder)
     with connect(settings.postgres) as connection:
@@ -220,7 +225,7 @@ async def measure(settings: Settings, histories: Sequence[Path]) -> tuple[list[S
     worker = Worker(job_kinds(Objects(settings), Parsers(), embedders), settings.postgres, life)
     tally = Tally()
     async with serving_api(settings) as (http, issuer):
-        town = [await _fill(settings, http, issuer, number, path) for number, path in enumerate(histories)]
+        town = [await _fill(settings, http, issuer, number, path, texts) for number, path in enumerate(histories)]
         await asyncio.to_thread(flow, settings, embedders)
         worker.start()
         stop = asyncio.Event()
@@ -253,9 +258,9 @@ _COUNTS = """
 
 
 async def _fill(
-    settings: Settings, http: httpx.AsyncClient, issuer: Any, number: int, path: Path
+    settings: Settings, http: httpx.AsyncClient, issuer: Any, number: int, path: Path, texts: int
 ) -> tuple[Tenant, Switched]:
-    found = items(open_source(path, content_bytes_max=TEXT_BYTES_MAX).changes())
+    found = items(open_source(path, content_bytes_max=TEXT_BYTES_MAX).changes())[:texts]
     async with tenants.owner(settings.postgres) as connection:
         made = await tenants.create(connection, f"bench-{number}")
     token = issuer.mint(made.tenant_id, subject="bench", ttl_s=7_200).text
@@ -272,6 +277,7 @@ async def _search(tenant: Tenant, tally: Tally, stop: asyncio.Event) -> None:
     while not stop.is_set():
         query, mode = tenant.queries[turn % len(tenant.queries)], ("meaning", "hybrid")[turn % 2]
         turn += 1
+        await asyncio.sleep(PAUSE_S)
         began_s = time.perf_counter()
         response = await tenant.search(query, mode)
         tally.took_ms.append((time.perf_counter() - began_s) * 1000)
@@ -354,11 +360,14 @@ def _lines(switched: Sequence[Switched], tally: Tally, mixed: int) -> Iterator[s
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--data", type=Path, help="A folder of JSONL histories; the first six are taken.")
-    run(load(), arguments.parse_args().data)
+    arguments.add_argument("--texts", type=int, default=TEXTS, help="Texts of each history, at most.")
+    chosen = arguments.parse_args()
+    run(load(), chosen.data, chosen.texts)
 
 
-def run(base: Settings, data: Path | None) -> None:
+def run(base: Settings, data: Path | None, texts: int = TEXTS) -> None:
     """Measure on the Postgres of these settings, and print."""
+    logs.configure("bench", TelemetrySettings(log_level="ERROR"))
     histories = sorted(data.iterdir())[:TENANTS] if data else [DECISIONS] * TENANTS
     with (
         serving() as url,
@@ -366,7 +375,7 @@ def run(base: Settings, data: Path | None) -> None:
         tempfile.TemporaryDirectory(prefix="adriatic-bench-") as home,
     ):
         settings = settings_of(base, own, url, Path(home))
-        for line in _lines(*asyncio.run(measure(settings, histories))):
+        for line in _lines(*asyncio.run(measure(settings, histories, texts))):
             print(line)
 
 

@@ -36,6 +36,9 @@ DEPTH = 10
 CANDIDATES_MAX = 100
 """Nearest passages of each kind, as a search takes them."""
 
+AS_NEAR = 1e-6
+"""Similarities that differ by less are equal: single precision. A model to which all texts are one finds nothing."""
+
 AskAbout = Callable[[str], tuple[str, str] | None]
 """The question for a text, and the text without its title; None for a text that is not asked for."""
 
@@ -113,9 +116,9 @@ def _measure(embedder: Embedder, question: str, text: str) -> tuple[Vector, floa
 
 
 def _rank(connection: Connection, asked: _Asked, space: str) -> int:
-    """The place of the right source among all; 0 when it is not among the first."""
+    """The place of the right source, behind all that are as near; 0 when it is not among the first."""
     vector, score = asked.vectors[space]
-    of = [space, send(vector), CANDIDATES_MAX, asked.kind, asked.source_id, score]
+    of = [space, send(vector), CANDIDATES_MAX, asked.kind, asked.source_id, score - AS_NEAR]
     row: Any = connection.execute(NEARER, of).fetchone()
     return 1 + int(row[0]) if row[0] < DEPTH else 0
 
@@ -141,7 +144,7 @@ TEXTS = """
 NEARER = """
   select count(*)
   from mv.search_meaning(%s, %s::vector, null, null, null, %s) m
-  where (m.kind, m.source_id) <> (%s, %s) and m.score > %s
+  where (m.kind, m.source_id) <> (%s, %s) and m.score >= %s
 """
 KEEP_EVALUATION = """
   insert into app.space_evaluations as e (tenant_id, space, against, ranks, against_ranks)

@@ -341,8 +341,8 @@ async def test_what_is_searched_cannot_be_dropped_and_a_fourth_space_is_refused(
 
 
 def index(town: Town) -> None:
-    """Take steps until every tenant of more than ten passages has its indexes."""
-    rules = SearchSettings(index_memory_mb=64).model_copy(update={"exact_passages_max": 10})
+    """Take steps until every tenant of more than three passages has its indexes."""
+    rules = SearchSettings(index_memory_mb=64).model_copy(update={"exact_passages_max": 3})
     while True:
         with connect(town.settings.postgres) as connection:
             if step(connection, rules) is None:

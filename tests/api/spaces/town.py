@@ -74,6 +74,8 @@ class TwoModels:
         self.server = StandIn()
         self.server.misbehave = self._answer
         self.away: set[str] = set()
+        self.dull: set[str] = set()
+        """Models to which all texts are the same."""
 
     def texts(self, model: str) -> list[str]:
         """What a model was asked for, in order."""
@@ -82,7 +84,8 @@ class TwoModels:
     def _answer(self, request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         if request["model"] in self.away:
             return 503, {}, b"{}"
-        return 200, {}, answer(request["input"], dimension=DIMENSIONS[request["model"]])
+        texts = ["x"] * len(request["input"]) if request["model"] in self.dull else request["input"]
+        return 200, {}, answer(texts, dimension=DIMENSIONS[request["model"]])
 
 
 @dataclass
