@@ -8,7 +8,7 @@ Read next: `api/edge.py` (every request), `api/auth/middleware.py` (every reques
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -65,11 +65,14 @@ from api.page.controller import PageController
 from api.requests import ApiRequest, refuse_ambiguity
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
+from api.spaces.controller import SpaceController
 from api.spend.controller import BudgetController
 from api.spend.spending import SpendController
 from api.usage.controller import UsageController
 from api.words.controller import WordController
 from connectors import embedders
+from connectors.embedders import Embedder
+from connectors.embedders.spaces import space_of
 from connectors.jwks import JwksClient
 from connectors.llm.pseudonyms import Pseudonyms
 from connectors.llm.routing.router import LlmRouter
@@ -77,7 +80,7 @@ from connectors.objects import Objects
 from connectors.secrets import SecretStore
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.ops import Health
-from runtime.settings import Settings
+from runtime.settings import EmbedderSettings, Settings
 from schemas.flows import KeptView
 
 CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
@@ -111,6 +114,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     CallerController,
     SpendController,
     WordController,
+    SpaceController,
 )
 """The routes whose bounds are fixed; `routes` has them all."""
 
@@ -239,7 +243,9 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     await state.sights.open()
     state.users = Users(state.sights)
     state.addresses = AddressHasher.open(settings)
-    state.embedder = QueryEmbedder(lambda: embedders.build(settings.embedder, settings.secrets), state.clock)
+    state.embedder = QueryEmbedder(
+        lambda: embedders.build(settings.embedder, settings.secrets), state.clock, _other_embedders(settings)
+    )
     state.embeddings = EmbeddingService(settings.embedder, lambda chosen: embedders.build(chosen, settings.secrets))
     state.objects = Objects(settings)
     secrets = SecretStore(settings.secrets, state.clock)
@@ -269,6 +275,18 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         if remote:
             await remote.close()
         await state.database.close()
+
+
+def _other_embedders(settings: Settings) -> Mapping[str, Callable[[], Embedder]]:
+    """How each embedder is made that fills a space beside that of `embedder`, by the name of the space."""
+
+    def maker(chosen: EmbedderSettings) -> Callable[[], Embedder]:
+        return lambda: embedders.build(chosen, settings.secrets)
+
+    found = [settings.embedder.find(each.name) for each in settings.embedder.models]
+    makers = {space_of(each).name: maker(each) for each in reversed(found) if each is not None}
+    makers.pop(space_of(settings.embedder).name, None)
+    return makers
 
 
 def _local_keys(settings: Settings, clock: Clock) -> Any:

@@ -14,6 +14,7 @@ from uuid import UUID
 from psycopg import sql
 
 from connectors.embedders import Embedder
+from connectors.embedders.spaces import SpaceEmbedders
 from connectors.postgres.connections import Connection
 from schemas.flows import KeptTable
 
@@ -111,9 +112,9 @@ class Comparison:
     report: VerifyReport
     tenant: TenantReport
     space: str | None
-    """The embedding space that searches read; None before there is one."""
-    embedder: Embedder | None
-    """None: vectors are not computed anew."""
+    """The embedding space that the tenant searches in; None before there is one."""
+    embedder: Embedder | SpaceEmbedders | None
+    """What computes vectors anew, in its own space or in each that the tenant keeps; None: they are not."""
     sample: int | None
     """How many vectors are recomputed at most."""
 

@@ -1,34 +1,37 @@
 """The flow `embed`: texts become vectors, each once; a version that has all of them becomes findable by meaning.
 
 Reads `embeddings.requested`, and its `.bulk` when there is nothing else; keeps `mv.embeddings` and the meaning half of
-`mv.search_state`. Refuses to cut text: the request carries it. A text is embedded when its tenant has no vector for it
-in the space, and no newer version made the request pointless; everything else is reuse.
+`mv.search_state`. Refuses to cut text: the request carries it. A text is embedded when its tenant keeps the space and
+has no vector for it there, and no newer version made the request pointless; everything else is reuse.
 
-Embedding happens before the transaction, so no lock and no snapshot is held while a model computes.
+A tenant that changes its embedding space has requests in two. One that nobody searches in holds up nothing: when its
+embedder is away it falls behind (`dataflows/spaces.py`). Embedding happens before the transaction, so no lock and no
+snapshot is held while a model computes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from connectors.embedders import Embedder, Vector
-from connectors.embedders import build as build_embedder
+from connectors.embedders.spaces import SpaceEmbedders
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
 from connectors.postgres.vectors import send
-from dataflows import oracle_search
+from dataflows import oracle_search, spaces
 from dataflows import vectors as vector_indexes
 from dataflows.chunker import text_hash
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import BULK_TOPIC, REQUESTS_TOPIC, Text, find_known_texts, find_waiting, lock_versions
+from dataflows.index import BULK_TOPIC, REQUESTS_TOPIC, find_waiting, lock_versions
+from dataflows.spaces import Text, find_known_texts
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
-from runtime.errors import Halted, Undecodable
+from runtime.errors import DependencyUnavailable, Halted, Undecodable
 from runtime.settings import Settings
 from schemas.flows import KeptTable, KeptView
 from schemas.search import MEANING_VIEW, WAITING_FOR_VECTORS, WORDS_VIEW
@@ -40,8 +43,9 @@ _SPACES_LOCK = 4_271_001
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The vectors that one version of a source lacks."""
+    """The vectors that one version of a source lacks in one space."""
 
+    space: str
     source: SourceKey
     version: int
     texts: Mapping[bytes, str]
@@ -49,10 +53,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class EmbedEffects:
+    """`vectors` by space. `reused`: texts asked for that had a vector by then, by tenant. `behind`: tenants and spaces
+    that nobody searches in, whose embedder is away."""
+
     requests: tuple[Request, ...]
-    vectors: Mapping[Text, Vector] = field(default_factory=dict)
+    vectors: Mapping[str, Mapping[Text, Vector]] = field(default_factory=dict)
     reused: Mapping[UUID, int] = field(default_factory=dict)
-    """Texts asked for that had a vector by then, by tenant."""
+    behind: frozenset[tuple[UUID, str]] = frozenset()
 
 
 COMPLETE = """
@@ -66,8 +73,11 @@ COMPLETE = """
     and s.meaning_version is distinct from s.words_version
     and not exists (
       select
-      from mv.chunks c
-      left join mv.embeddings e on e.tenant_id = c.tenant_id and e.text_hash = c.text_hash and e.space = %s
+      from mv.kept_spaces(s.tenant_id) k
+      cross join mv.chunks c
+      left join mv.embeddings e on e.tenant_id = c.tenant_id
+        and e.space = k.space
+        and e.text_hash = c.text_hash
       where c.tenant_id = s.tenant_id
         and c.kind = s.kind
         and c.source_id = s.source_id
@@ -86,6 +96,22 @@ INSERT_SPACE = """
   insert into mv.embedding_spaces (space, provider, model, revision, dimension, active)
   values (%s, %s, %s, %s, %s, not exists (select from mv.embedding_spaces where active))
   on conflict do nothing
+"""
+
+SEARCHED = """
+  select space
+  from (
+    select space
+    from mv.embedding_spaces
+    where active
+    union
+    select space
+    from app.tenant_spaces
+    where state = 'active'
+  ) s
+  where space <> all(%s::text[])
+  order by space
+  limit 1
 """
 
 INSERT_VECTOR = """
@@ -123,12 +149,12 @@ class Embed(Flow[EmbedEffects]):
     """Some fifty texts, about a second of the in-process model: so long does a small edit wait behind a batch, and a
     request to stop. A commit costs a hundredth of that."""
 
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
+    def __init__(self, embedder: Embedder | SpaceEmbedders) -> None:
+        self._embedders = embedder if isinstance(embedder, SpaceEmbedders) else SpaceEmbedders.of(embedder)
 
     @classmethod
     def build(cls, settings: Settings) -> Embed:
-        return cls(build_embedder(settings.embedder, settings.secrets))
+        return cls(SpaceEmbedders.from_settings(settings.embedder, settings.secrets))
 
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
@@ -136,55 +162,86 @@ class Embed(Flow[EmbedEffects]):
         oracle_search.compare_indexes(comparison)
 
     def start(self, connection: Connection) -> None:
-        """Make the embedder's space known, and active when it is the first. Vectors of two spaces are never mixed."""
-        space = self._embedder.space
+        """Make the spaces of the settings known, and the first of them active when there was none. Raises `Halted` when
+        somebody searches in a space that the settings cannot fill: its new texts would never be found by meaning."""
         connection.execute("select pg_advisory_xact_lock(%s)", [_SPACES_LOCK])
-        connection.execute(INSERT_SPACE, [space.name, space.provider, space.model, space.revision, space.dimension])
-        active = connection.execute("select space from mv.embedding_spaces where active").fetchone()
-        if active is not None and active[0] != space.name:
+        for space in self._embedders.spaces:
+            connection.execute(INSERT_SPACE, [space.name, space.provider, space.model, space.revision, space.dimension])
+        filled = [space.name for space in self._embedders.spaces]
+        if (searched := connection.execute(SEARCHED, [filled]).fetchone()) is not None:
             raise Halted(
-                f"the settings' embedder fills the space {space.name}, searches read {active[0]}",
-                hint="set the embedder back, or make its space the active one and index everything again",
+                f"the settings' embedders fill {', '.join(filled)}, and searches read {searched[0]}",
+                hint="have that embedder too, in embedder.models, until `adriatic spaces change` has left its space",
             )
+        first = self._embedders.find(filled[0])
+        assert first is not None
 
     def transform(self, events: Sequence[Event]) -> EmbedEffects:
-        space = self._embedder.space.name
-        return EmbedEffects(tuple(_request(event.value) for event in events if event.value["space"] == space))
+        return EmbedEffects(tuple(_request(event.value) for event in events))
 
     def prepare(self, connection: Connection, effects: EmbedEffects) -> EmbedEffects:
         fresh = _fresh(connection, effects.requests)
-        wanted = {(request.source.tenant_id, key): text for request in fresh for key, text in request.texts.items()}
-        known = find_known_texts(connection, self._embedder.space.name, wanted)
-        missing = {text: wanted[text] for text in wanted if text not in known}
-        reused = Counter(tenant_id for tenant_id, _hash in known)
-        return EmbedEffects(effects.requests, self._embed(missing), reused)
+        tenants = {request.source.tenant_id for request in fresh}
+        kept = spaces.kept_by(connection, tenants)
+        vectors: dict[str, Mapping[Text, Vector]] = {}
+        reused: Counter[UUID] = Counter()
+        behind: set[tuple[UUID, str]] = set()
+        for space in sorted({request.space for request in fresh}):
+            asked = [r for r in fresh if r.space == space and space in kept.get(r.source.tenant_id, ())]
+            wanted = {(request.source.tenant_id, key): text for request in asked for key, text in request.texts.items()}
+            known = find_known_texts(connection, space, wanted)
+            reused.update(tenant_id for tenant_id, _hash in known)
+            missing = {text: wanted[text] for text in wanted if text not in known}
+            try:
+                vectors[space] = self._embed(space, missing)
+            except DependencyUnavailable:
+                waiting = {tenant_id for tenant_id, _hash in missing}
+                if space in spaces.active_of(connection, waiting).values():
+                    raise
+                behind |= {(tenant_id, space) for tenant_id in waiting}
+        return EmbedEffects(effects.requests, vectors, reused, frozenset(behind))
 
     def apply(self, connection: Connection, effects: EmbedEffects) -> None:
-        self._store(connection, effects.vectors)
+        spaces.hold(connection)
+        spaces.fall_behind(connection, effects.behind)
+        for space, vectors in sorted(effects.vectors.items()):
+            store(connection, space, vectors)
         _count(connection, effects)
-        self._complete(connection, sorted({request.source for request in effects.requests}))
+        complete(connection, {request.source for request in effects.requests})
 
-    def _embed(self, texts: Mapping[Text, str]) -> dict[Text, Vector]:
+    def _embed(self, space: str, texts: Mapping[Text, str]) -> dict[Text, Vector]:
         """Equal texts of two tenants are computed once: which text it was is not visible in a vector's place."""
         if not texts:
             return {}
+        embedder = self._embedders.find(space)
+        if embedder is None:
+            raise DependencyUnavailable(f"no embedder of the settings fills the space {space}")
         distinct = list(dict.fromkeys(texts.values()))
         began = SYSTEM_CLOCK.monotonic()
-        vectors = dict(zip(distinct, self._embedder.embed(distinct), strict=True))
-        metrics.EMBED_SECONDS.labels(self._embedder.space.name).observe(SYSTEM_CLOCK.monotonic() - began)
+        vectors = dict(zip(distinct, embedder.embed(distinct), strict=True))
+        metrics.EMBED_SECONDS.labels(space).observe(SYSTEM_CLOCK.monotonic() - began)
         return {key: vectors[text] for key, text in texts.items()}
 
-    def _store(self, connection: Connection, vectors: Mapping[Text, Vector]) -> None:
-        space = self._embedder.space.name
-        rows = [(tenant_id, space, key, send(vectors[tenant_id, key])) for tenant_id, key in sorted(vectors)]
-        connection.cursor().executemany(INSERT_VECTOR, rows)
 
-    def _complete(self, connection: Connection, keys: Sequence[SourceKey]) -> None:
-        """Those whose newest version has every vector become findable by it; the passages before it are of no use."""
-        lock_versions(connection, keys)
-        done = connection.execute(COMPLETE, [*columns_of(keys), self._embedder.space.name]).fetchall()
-        connection.cursor().executemany(DELETE_OLDER, sorted(done))
-        vector_indexes.keep(connection, (SourceKey(*key) for *key, _version in done))
+def store(connection: Connection, space: str, vectors: Mapping[Text, Vector]) -> None:
+    """Write vectors of a space, but those of a tenant that does not keep it any more. Call it under `spaces.hold`."""
+    kept = spaces.kept_by(connection, {tenant_id for tenant_id, _hash in vectors})
+    rows = [
+        (tenant_id, space, key, send(vectors[tenant_id, key]))
+        for tenant_id, key in sorted(vectors)
+        if space in kept.get(tenant_id, ())
+    ]
+    connection.cursor().executemany(INSERT_VECTOR, rows)
+
+
+def complete(connection: Connection, sources: Iterable[SourceKey]) -> None:
+    """Those whose newest version has every vector, in each space that is kept, become findable by it; the passages
+    before it are of no use. Call it under `spaces.hold`."""
+    keys = sorted(set(sources))
+    lock_versions(connection, keys)
+    done = connection.execute(COMPLETE, columns_of(keys)).fetchall()
+    connection.cursor().executemany(DELETE_OLDER, sorted(done))
+    vector_indexes.keep(connection, (SourceKey(*key) for *key, _version in done))
 
 
 def _request(value: Any) -> Request:
@@ -192,7 +249,7 @@ def _request(value: Any) -> Request:
     if any(text_hash(text) != key for key, text in texts.items()):
         raise Undecodable("a text does not have the hash that it is requested under")
     source = SourceKey(_uuid(value["tenant_id"]), value["kind"], _uuid(value["source_id"]))
-    return Request(source, value["version"], texts)
+    return Request(value["space"], source, value["version"], texts)
 
 
 def _uuid(value: UUID | str) -> UUID:
@@ -216,8 +273,8 @@ ADD_STATS = """
 
 def _count(connection: Connection, effects: EmbedEffects) -> None:
     counts: dict[UUID, list[int]] = {tenant_id: [0, reused] for tenant_id, reused in effects.reused.items()}
-    for tenant_id, _hash in effects.vectors:
+    for tenant_id, _hash in (text for vectors in effects.vectors.values() for text in vectors):
         counts.setdefault(tenant_id, [0, 0])[0] += 1
     connection.cursor().executemany(ADD_STATS, [(tenant_id, *row) for tenant_id, row in sorted(counts.items())])
-    metrics.EMBED_TEXTS.labels("embedded").inc(len(effects.vectors))
+    metrics.EMBED_TEXTS.labels("embedded").inc(sum(map(len, effects.vectors.values())))
     metrics.EMBED_TEXTS.labels("reused").inc(sum(effects.reused.values()))

@@ -16,16 +16,16 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
-from dataflows import oracle_search, vectors, words
+from dataflows import oracle_search, spaces, vectors, words
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.source_version import BEFORE_ALL, Place, SourceVersion, version_of
-from runtime.errors import DependencyUnavailable, Unprocessable
+from dataflows.spaces import Text, find_known_texts
+from runtime.errors import Unprocessable
 from schemas import sources
 from schemas.arrays import arrays_of
 from schemas.flows import KeptTable, KeptView
@@ -36,9 +36,6 @@ from schemas.sources import SourceKey, columns_of
 REQUESTS_TOPIC = "embeddings.requested"
 BULK_TOPIC = "embeddings.requested.bulk"
 """Requests that nobody waits for. The flow `embed` takes them when there is nothing else."""
-
-Text = tuple[UUID, bytes]
-"""A tenant and the hash of a text: what a vector is stored under, within a space."""
 
 ITEMS_MAX = 64
 """Texts in one request; the contract's bound. What lacks more than one request can hold is bulk, whoever wrote it."""
@@ -83,7 +80,7 @@ class Index(Flow[IndexEffects]):
         super().compare(comparison)
 
     def start(self, connection: Connection) -> None:
-        active_space(connection)
+        spaces.require_space(connection)
 
     def transform(self, events: Sequence[Event]) -> IndexEffects:
         versions: dict[tuple[SourceKey, int], SourceVersion] = {}
@@ -103,23 +100,23 @@ class Index(Flow[IndexEffects]):
         return IndexEffects(tuple(versions[key] for key in sorted(versions)), tuple(sorted(erased)))
 
     def apply(self, connection: Connection, effects: IndexEffects) -> None:
-        space = active_space(connection)
+        spaces.hold(connection)
         known = lock_versions(connection, [version.source for version in effects.versions])
         news = [version for version in effects.versions if version.place > known.get(version.source, BEFORE_ALL)]
         newest = list({version.source: version for version in news}.values())
         if news:
             reread = [version for version in news if version.version == known.get(version.source, BEFORE_ALL)[0]]
-            _count(connection, space, known, [version for version in news if version not in reread])
+            _count(connection, known, [version for version in news if version not in reread])
             _drop_chunks(connection, reread)
             _write_chunks(connection, newest)
             _write_state(connection, newest)
             words.keep(connection, [version.source for version in newest])
             _delete_superseded(connection, newest)
-            make_findable_by_meaning(connection, space, newest)
+            make_findable_by_meaning(connection, newest)
         if repeated := [
             version for version in effects.versions if version.repeats(known.get(version.source, BEFORE_ALL))
         ]:
-            make_findable_by_meaning(connection, space, find_unembedded(connection, repeated))
+            make_findable_by_meaning(connection, find_unembedded(connection, repeated))
         _erase(connection, effects.erased)
         changed = {version.source for version in effects.versions} | {source for source, _ in effects.erased}
         vectors.keep(connection, changed)
@@ -150,22 +147,27 @@ FORGET_STATE = """
 """
 
 
-def make_findable_by_meaning(connection: Connection, space: str, versions: Sequence[SourceVersion]) -> None:
-    """Make versions findable where every text has its vector, and ask for vectors elsewhere. Locks the rows."""
+def make_findable_by_meaning(connection: Connection, versions: Sequence[SourceVersion]) -> None:
+    """Make versions findable where every text has its vectors, in all spaces that its tenant keeps, and ask for
+    vectors elsewhere. Locks the rows."""
     if not versions:
         return
-    missing = find_missing_texts(connection, space, versions)
-    _complete(connection, [version for version in versions if version.source not in missing])
-    _request(connection, space, versions, missing)
+    lacking = find_lacking(connection, versions)
+    incomplete = {source for missing in lacking.values() for source in missing}
+    _complete(connection, [version for version in versions if version.source not in incomplete])
+    for space, missing in sorted(lacking.items()):
+        _request(connection, space, versions, missing)
 
 
-def active_space(connection: Connection) -> str:
-    """The embedding space that searches read. Raises `DependencyUnavailable` until the flow `embed` made one."""
-    row = connection.execute("select space from mv.embedding_spaces where active").fetchone()
-    if row is None:
-        raise DependencyUnavailable("there is no active embedding space yet", hint="`adriatic flow run embed` makes it")
-    space: str = row[0]
-    return space
+def find_lacking(connection: Connection, versions: Sequence[SourceVersion]) -> dict[str, dict[SourceKey, set[bytes]]]:
+    """The texts of each source that have no vector, in each space that its tenant keeps."""
+    kept = spaces.kept_by(connection, {version.source.tenant_id for version in versions})
+    return {
+        space: find_missing_texts(
+            connection, space, [version for version in versions if space in kept.get(version.source.tenant_id, ())]
+        )
+        for space in sorted({space for each in kept.values() for space in each})
+    }
 
 
 # --- SQL ------------------------------------------------------------------------------------------------------------
@@ -329,13 +331,6 @@ def _write_chunks(connection: Connection, versions: Sequence[SourceVersion]) -> 
     connection.execute(WRITE_CHUNKS, arrays_of(rows, 13))
 
 
-WITH_VECTOR = """
-  select text_hash
-  from mv.embeddings
-  where tenant_id = %(tenant_id)s and space = %(space)s and text_hash = any(%(hashes)s)
-"""
-
-
 def find_missing_texts(
     connection: Connection, space: str, versions: Sequence[SourceVersion]
 ) -> dict[SourceKey, set[bytes]]:
@@ -438,12 +433,11 @@ COUNT = """
 """
 
 
-def _count(
-    connection: Connection, space: str, known: Mapping[SourceKey, Place], versions: Sequence[SourceVersion]
-) -> None:
+def _count(connection: Connection, known: Mapping[SourceKey, Place], versions: Sequence[SourceVersion]) -> None:
     """How many passages came by, and how many of them had a text that this tenant had already: what content addressing
     saves. Split into first versions and edits."""
-    present = find_known_texts(connection, space, _texts(versions), KNOWN_TEXTS)
+    active = spaces.active_of(connection, {version.source.tenant_id for version in versions})
+    present = find_known_texts(connection, active, _texts(versions), KNOWN_TEXTS)
     seen = set(known)
     counts: dict[UUID, list[int]] = {}
     for version in versions:
@@ -460,18 +454,6 @@ def _count(
 
 def _texts(versions: Iterable[SourceVersion]) -> Iterator[Text]:
     return ((version.source.tenant_id, part.text_hash) for version in versions for part in version.chunks)
-
-
-def find_known_texts(connection: Connection, space: str, texts: Iterable[Text], query: Any = WITH_VECTOR) -> set[Text]:
-    """Which of `texts` the query knows, one tenant at a time: the index starts with it."""
-    by_tenant: dict[UUID, set[bytes]] = {}
-    for tenant_id, text_hash in texts:
-        by_tenant.setdefault(tenant_id, set()).add(text_hash)
-    return {
-        (tenant_id, row[0])
-        for tenant_id, hashes in by_tenant.items()
-        for row in connection.execute(query, {"space": space, "tenant_id": tenant_id, "hashes": list(hashes)})
-    }
 
 
 ERASE_STATE = """

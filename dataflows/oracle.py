@@ -17,6 +17,7 @@ from uuid import UUID
 import psycopg
 
 from connectors.embedders import Embedder
+from connectors.embedders.spaces import SpaceEmbedders
 from connectors.kafka.offsets import Offsets
 from connectors.postgres.connections import Connection, connect
 from connectors.postgres.errors import translate
@@ -40,7 +41,7 @@ takes a second or two."""
 
 def verify(
     settings: Settings,
-    embedder: Embedder | None,
+    embedder: Embedder | SpaceEmbedders | None,
     wait: Deadline | None = None,
     tenant: str | None = None,
     sample: int | None = None,
@@ -58,11 +59,11 @@ def verify(
     compared = {flow_of(view)} if view is not None else set(flows())
     with _snapshot(settings, wait, report, compared) as connection:
         report.dead_letters = _one(connection, "select count(*) from ops.dlq where state = 'new' and stage <> 'reject'")
-        space = _one(connection, "select space from mv.embedding_spaces where active")
         behind = {stuck.flow for stuck in report.stuck}
         for tenant_id, slug in _tenants(connection, tenant):
             each = TenantReport(tenant_id, slug)
             report.tenants.append(each)
+            space = _one(connection, "select mv.active_space(%s)", [tenant_id])
             comparison = Comparison(connection, report, each, space, embedder, sample)
             for name, flow in flows().items():
                 if name in compared - behind:

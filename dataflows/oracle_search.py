@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 
 from connectors.embedders import Embedder, Vector
+from connectors.embedders.spaces import SpaceEmbedders
 from connectors.postgres.connections import Connection
 from connectors.postgres.vectors import read
 from dataflows.chunker import Chunk, analyse_chunk, chunk, title_line
@@ -225,6 +226,14 @@ def _find_orphans(comparison: Comparison, known: set[SourceKey]) -> None:
 # --- meaning --------------------------------------------------------------------------------------------------------
 
 
+KEPT_SPACES = "select space, complete from mv.kept_spaces(%s) order by space"
+LEFT_SPACES = """
+  select p.space
+  from mv.embedding_spaces p
+  where p.space not in (select k.space from mv.kept_spaces(%(tenant)s) k)
+    and p.space not in (select t.space from app.tenant_spaces t where t.tenant_id = %(tenant)s)
+    and exists (select from mv.embeddings e where e.tenant_id = %(tenant)s and e.space = p.space)
+"""
 READ_HASHES = """
   select c.kind, c.source_id, c.version, c.ordinal, c.text_hash, e.text_hash is not null
   from mv.chunks c
@@ -238,26 +247,38 @@ READ_HASHES = """
 
 
 def compare_vectors(comparison: Comparison) -> None:
-    """`mv.embeddings`."""
-    connection, report, tenant = comparison.connection, comparison.report, comparison.tenant
-    space, embedder, sample = comparison.space, comparison.embedder, comparison.sample
-    rows = connection.execute(READ_HASHES, [space, tenant.tenant_id]).fetchall()
+    """`mv.embeddings`, in each space that the tenant keeps; in others it has none."""
+    connection, tenant = comparison.connection, comparison.tenant
+    for space, is_complete in connection.execute(KEPT_SPACES, [tenant.tenant_id]).fetchall():
+        _compare_space(comparison, space, is_complete=is_complete)
+    for (space,) in connection.execute(LEFT_SPACES, {"tenant": tenant.tenant_id}):
+        comparison.add("extra", space, "has vectors, and the tenant does not keep this space")
+
+
+def _compare_space(comparison: Comparison, space: str, *, is_complete: bool) -> None:
+    """One space. What is still being built may lack vectors; those that it has are right."""
+    tenant, embedder, sample = comparison.tenant, comparison.embedder, comparison.sample
     hashes: set[bytes] = set()
+    rows = comparison.connection.execute(READ_HASHES, [space, tenant.tenant_id]).fetchall()
     for kind, source_id, version, ordinal, text_hash, has_vector in rows:
         hashes.add(text_hash)
         tenant.vectors += has_vector
-        if not has_vector:
-            comparison.add("no-vector", f"{kind} {source_id} v{version} #{ordinal}", "has no vector")
-    if embedder is None or space is None:
+        if is_complete and not has_vector:
+            comparison.add("no-vector", f"{kind} {source_id} v{version} #{ordinal}", f"has no vector in {space}")
+    if isinstance(embedder, SpaceEmbedders):
+        embedder = embedder.find(space)
+    elif embedder is not None and embedder.space.name != space:
+        embedder = None
+    if comparison.embedder is None:
         return
-    if embedder.space.name != space:
-        report.add(tenant, "vector", tenant.slug, f"the settings' embedder makes {embedder.space.name}, not {space}")
+    if embedder is None:
+        comparison.report.add(tenant, "vector", tenant.slug, f"no embedder of the settings makes {space}")
         return
     # Hashes are as good as random, so the first few of them are a sample, and the same one every time.
     chosen = set(sorted(hashes)[:sample] if sample is not None else hashes)
     texts = {
         part.text_hash: part.text
-        for each in _expect(connection, tenant.tenant_id)
+        for each in _expect(comparison.connection, tenant.tenant_id)
         for part in each.chunks
         if part.text_hash in chosen
     }

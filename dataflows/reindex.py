@@ -13,8 +13,9 @@ from uuid import UUID
 
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
+from dataflows import spaces
 from dataflows.chunker import Chunk, text_hash, text_to_embed
-from dataflows.index import active_space, find_missing_texts, find_unembedded, make_findable_by_meaning
+from dataflows.index import find_lacking, find_unembedded, make_findable_by_meaning
 from dataflows.source_version import SourceVersion
 from schemas.jobs import REINDEX
 from schemas.sources import SourceKey, columns_of
@@ -32,11 +33,11 @@ class Reindex(JobKind):
         del prepared
         after = job.position.get("after", FIRST)
         total = job.total if job.position else _count(connection, job.tenant_id)
-        space = active_space(connection)
+        spaces.hold(connection)
         versions = _page(connection, job.tenant_id, after)
         wanting = {version.source for version in find_unembedded(connection, versions)}
-        wanting |= find_missing_texts(connection, space, versions).keys()
-        make_findable_by_meaning(connection, space, [version for version in versions if version.source in wanting])
+        wanting |= {source for missing in find_lacking(connection, versions).values() for source in missing}
+        make_findable_by_meaning(connection, [version for version in versions if version.source in wanting])
         done = job.done + len(versions)
         if len(versions) < SOURCES_MAX:
             return JobProgress("done", done, done, "sources", finished=True)

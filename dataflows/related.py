@@ -26,7 +26,6 @@ from connectors.postgres.connections import Connection
 from connectors.postgres.vectors import read
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
-from dataflows.index import active_space
 from dataflows.nearness import (
     PASSAGES_MAX,
     RELATED_MAX,
@@ -40,6 +39,7 @@ from dataflows.nearness import (
     unpack,
     words_of,
 )
+from dataflows.spaces import require_space
 from runtime.errors import Unprocessable
 from schemas import sources
 from schemas.arrays import arrays_of
@@ -103,11 +103,12 @@ class Related(Flow[RelatedEffects]):
     def compare(cls, comparison: Comparison) -> None:
         from dataflows.oracle_related import unlike  # it is written in terms of this module
 
-        found = unlike(comparison.connection, comparison.space, comparison.tenant.tenant_id)
+        connection, tenant_id = comparison.connection, comparison.tenant.tenant_id
+        found = unlike(connection, space_of(connection, tenant_id), tenant_id)
         comparison.add_unlike(found, "is not what texts, vectors and links give")
 
     def start(self, connection: Connection) -> None:
-        active_space(connection)
+        require_space(connection)
 
     def transform(self, events: Sequence[Event]) -> RelatedEffects:
         texts: set[SourceKey] = set()
@@ -126,10 +127,10 @@ class Related(Flow[RelatedEffects]):
         return RelatedEffects(tuple(sorted(texts)), tuple(sorted(links)))
 
     def apply(self, connection: Connection, effects: RelatedEffects) -> None:
-        space = active_space(connection)
         for tenant_id in sorted({source.tenant_id for source in (*effects.texts, *effects.links)}):
             # One writer a tenant, whichever of the two topics it comes from.
             connection.execute(LOCK_TENANT, [tenant_id])
+            space = space_of(connection, tenant_id)
             texts = [source.source_id for source in effects.texts if source.tenant_id == tenant_id]
             links = [source.source_id for source in effects.links if source.tenant_id == tenant_id]
             changed = refresh(connection, space, tenant_id, texts)
@@ -139,6 +140,15 @@ class Related(Flow[RelatedEffects]):
 
 
 LOCK_TENANT = "select pg_advisory_xact_lock(hashtextextended('related ' || %s::text, 0))"
+SPACE = "select mv.related_space(%s)"
+
+
+def space_of(connection: Connection, tenant_id: UUID) -> str:
+    """The space whose vectors a tenant's ADRs are compared by: it stays the same when another one is searched in, until
+    it is dropped."""
+    row = connection.execute(SPACE, [tenant_id]).fetchone()
+    assert row is not None
+    return row[0] or ""
 
 
 # --- features -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from runtime.setting_models import MODEL_CHARS_MAX
 DIMENSION_MAX = 16_000
 """The longest vector that pgvector stores."""
 EMBEDDING_MODELS_MAX = 16
-"""Embedding models that callers may name beside that of the search: each has a client of its own."""
+"""Embedding models that may be named beside the first: each has a client of its own."""
 TEXTS_MAX = 2_048
 """Texts that the endpoints take in one request, at most."""
 THREADS_MAX = 1_024
@@ -24,9 +24,12 @@ THREADS_MAX = 1_024
 
 
 class EmbeddingModelSettings(Section):
-    """An embedding model that callers may name, at an endpoint that speaks OpenAI's API."""
+    """An embedding model that callers, and a tenant that changes its embedding space, may name."""
 
     name: Annotated[Name, Field(max_length=MODEL_CHARS_MAX)] = Field(description="What callers call it.")
+    kind: Literal["minilm", "openai"] = Field(
+        "openai", description="As `embedder.kind`: an endpoint, or the model that comes along."
+    )
     model: Name = Field(description="What the endpoint calls it.")
     base_url: Url = Field("https://api.openai.com/v1", description="Base of the endpoint's API.")
     key: str = Field("", description="Name of its key in `embedder.keys`; empty is no key.")
@@ -64,14 +67,15 @@ class EmbedderSettings(Section):
     models: tuple[EmbeddingModelSettings, ...] = Field(
         (),
         max_length=EMBEDDING_MODELS_MAX,
-        description="Further models, for callers of `/v1/embeddings` alone: the search keeps to the one above. As a "
-        "variable: JSON.",
+        description="Further models, for callers of `/v1/embeddings`, and for tenants that change their embedding "
+        "space. The search of all others keeps to the one above. As a variable: JSON.",
     )
     keys: dict[str, SecretStr] = Field(default_factory=dict, description="Keys that `embedder.models` name.")
 
     @model_validator(mode="after")
     def _check_models(self) -> EmbedderSettings:
-        asked = [each.base_url for each in self.models] + ([self.base_url] if self.kind == "openai" else [])
+        asked = [each.base_url for each in self.models if each.kind == "openai"]
+        asked += [self.base_url] if self.kind == "openai" else []
         for host in (urlsplit(url).hostname or "" for url in asked):
             if not is_allowed_host(host, self.allowed_hosts):
                 raise ValueError(f"{host} is none of embedder.allowed_hosts: add it, or ask somebody else")
@@ -94,7 +98,7 @@ class EmbedderSettings(Section):
         for each in self.models:
             if each.name == name:
                 key = self.keys[each.key] if each.key else SecretStr("")
-                names = ("model", "base_url", "dimension", "send_dimension")
+                names = ("kind", "model", "base_url", "dimension", "send_dimension")
                 changed = {field: getattr(each, field) for field in names}
-                return self.model_copy(update={**changed, "kind": "openai", "api_key": key})
+                return self.model_copy(update={**changed, "api_key": key})
         return None

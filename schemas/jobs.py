@@ -37,6 +37,11 @@ REREAD_DOCUMENTS = "reread_documents"
 ERASE_ORIGINAL = "erase_original"
 """Recorded with a delete, never asked for by itself: `content_hash`, in hex."""
 
+BUILD_SPACE = "build_space"
+EVALUATE_SPACE = "evaluate_space"
+DROP_SPACE = "drop_space"
+"""Recorded with what `/v1/spaces` changes, never asked for by itself: `space`, and for an evaluation `against`."""
+
 KINDS: Mapping[str, type[msgspec.Struct]] = {
     REINDEX: ReindexParams,
     REREAD: RereadParams,

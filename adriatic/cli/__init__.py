@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "upload": "adriatic.cli.upload:upload",
     "search": "adriatic.cli.search:search",
     "related": "adriatic.cli.related:related",
+    "spaces": "adriatic.cli.spaces:spaces",
     "chat": "adriatic.cli.chat:chat",
     "draft": "adriatic.cli.draft:draft",
     "mcp": "adriatic.cli.mcp:mcp",

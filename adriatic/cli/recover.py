@@ -123,10 +123,10 @@ def _begin(settings: Settings, ledger: RecoveryRow, from_start: bool) -> Recover
 
 def _verify(settings: Settings, sample: int | None, wait_s: float) -> VerifyReport:
     """Compare; vectors that are wrong are made anew once."""
-    from connectors.embedders import build
+    from connectors.embedders.spaces import SpaceEmbedders
     from dataflows.repair import repair
 
-    with closing(build(settings.embedder, settings.secrets)) as embedder:
+    with closing(SpaceEmbedders.from_settings(settings.embedder, settings.secrets)) as embedder:
         chosen = None if sample == 0 else embedder
         report = compare(settings, chosen, wait_s, sample=sample)
         if report.wrong_vectors:

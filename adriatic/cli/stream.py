@@ -15,6 +15,7 @@ from runtime.lifecycle import Lifecycle
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
+    from connectors.embedders.spaces import SpaceEmbedders
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
     from connectors.postgres.jobs import JobKind
@@ -58,6 +59,7 @@ def run(name: str, dead_letter_limit: bool) -> None:
 @contextmanager
 def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     """The agent `jobs`, the worker that it wakes, who settles what API processes left, and who watches money."""
+    from connectors.embedders.spaces import SpaceEmbedders
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
     from streams.abuse import AbuseWatch
@@ -70,7 +72,8 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     from streams.worker import Worker
 
     parsers = Parsers()
-    worker = Worker(job_kinds(Objects(settings), parsers), settings.postgres, life)
+    embedders = SpaceEmbedders.from_settings(settings.embedder, settings.secrets)
+    worker = Worker(job_kinds(Objects(settings), parsers, embedders), settings.postgres, life)
     kinds = (LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep, VectorIndexWatch)
     watches = [kind(settings, life) for kind in kinds]
     worker.start()
@@ -83,18 +86,23 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
         worker.join(STOP_S_MAX)
         for watch in watches:
             watch.join(STOP_S_MAX)
+        embedders.close()
 
 
-def job_kinds(objects: Objects, parsers: Parsers) -> Mapping[str, JobKind]:
+def job_kinds(objects: Objects, parsers: Parsers, embedders: SpaceEmbedders) -> Mapping[str, JobKind]:
     """What the worker can do, by name. A new kind is a line here."""
     from api.imports.reader import AdrReader
+    from api.search.known_item import question_of
     from dataflows.reindex import Reindex
+    from dataflows.space_evaluation import EvaluateSpace
+    from dataflows.space_jobs import BuildSpace, DropSpace
     from streams.documents import EraseOriginal, ParseDocument
     from streams.reread_adrs import RereadAdrs
     from streams.reread_documents import RereadDocuments
 
     documents = (ParseDocument(objects, parsers), RereadDocuments(objects, parsers), EraseOriginal(objects))
-    kinds = (Reindex(), RereadAdrs(AdrReader()), *documents)
+    spaces = (BuildSpace(embedders), EvaluateSpace(embedders, question_of), DropSpace())
+    kinds = (Reindex(), RereadAdrs(AdrReader()), *documents, *spaces)
     return {kind.name: kind for kind in kinds}
 
 

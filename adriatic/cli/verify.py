@@ -22,7 +22,7 @@ from runtime.deadline import Deadline
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
-    from connectors.embedders import Embedder
+    from connectors.embedders.spaces import SpaceEmbedders
     from dataflows.comparison import VerifyReport
     from dataflows.repair import Repair
 
@@ -69,7 +69,7 @@ def verify(
 
 def compare(
     settings: Settings,
-    embedder: Embedder | None,
+    embedder: SpaceEmbedders | None,
     wait_s: float,
     tenant: str | None = None,
     sample: int | None = None,
@@ -82,9 +82,9 @@ def compare(
 
 
 def _embedder(settings: Settings, sample: int | None) -> Any:
-    from connectors.embedders import build
+    from connectors.embedders.spaces import SpaceEmbedders
 
-    return nullcontext() if sample == 0 else closing(build(settings.embedder, settings.secrets))
+    return nullcontext() if sample == 0 else closing(SpaceEmbedders.from_settings(settings.embedder, settings.secrets))
 
 
 def exit_code(report: VerifyReport) -> int:

@@ -1,14 +1,15 @@
 """The vector of a query, without holding up the event loop, the pool of connections, or a search by words.
 
-Owns the thread that embeds, a bounded memory of recent queries, and the pause after a failure: while an endpoint is
-away, searches answer at once without it. Refuses to retry.
+Owns the threads that embed, a bounded memory of recent queries, and the pause after a failure: while an endpoint is
+away, searches answer at once without it. There may be several embedders, one for each space that tenants search in; in
+which of them a tenant does is only remembered here, and whoever searches looks. Refuses to retry.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 from uuid import UUID
@@ -31,10 +32,44 @@ PAUSE_S = 5.0
 """How long nobody asks again after a failure."""
 REMEMBERED_MAX = 1_024
 """Vectors kept: 1.5 MB at 384 dimensions. People page and refine: the same text comes again within minutes."""
+SPACES_REMEMBERED_MAX = 10_000
+"""Tenants whose space is remembered: two megabytes. One that is not costs a search a second look."""
 
 
 class QueryEmbedder:
-    """Makes the embedder at the first use, and keeps it. One per process.
+    """The embedders of one process, each made at its first use. `build` makes the one of tenants that chose no other,
+    `others` that of each further space, by its name."""
+
+    def __init__(
+        self,
+        build: Callable[[], Embedder],
+        clock: Clock = SYSTEM_CLOCK,
+        others: Mapping[str, Callable[[], Embedder]] | None = None,
+    ) -> None:
+        self._lanes = {space: EmbedderLane(make, clock) for space, make in (others or {}).items()}
+        self._first = EmbedderLane(build, clock)
+        self._spaces = BoundedMemory[UUID, str](SPACES_REMEMBERED_MAX)
+
+    def lane_of(self, tenant_id: UUID) -> EmbedderLane:
+        """The embedder of the space that a tenant was last seen to search in."""
+        return self._lane(self._spaces.get(tenant_id))
+
+    def turn_to(self, tenant_id: UUID, space: str) -> EmbedderLane:
+        """Remember the space that a tenant searches in, and return its embedder: the first, where there is none of its
+        own."""
+        self._spaces.put(tenant_id, space)
+        return self._lane(space)
+
+    async def close(self) -> None:
+        for lane in (self._first, *self._lanes.values()):
+            lane.close()
+
+    def _lane(self, space: str | None) -> EmbedderLane:
+        return self._lanes.get(space or "", self._first)
+
+
+class EmbedderLane:
+    """Makes the embedder of one space at the first use, and keeps it.
 
     `build` is called in the thread; what it raises is what the search says.
     """
@@ -73,7 +108,7 @@ class QueryEmbedder:
         self._remembered.put((tenant_id, embedder.space.name, text), vector)
         return embedder.space, vector
 
-    async def close(self) -> None:
+    def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._embedder is not None:
             self._embedder.close()

@@ -82,6 +82,12 @@ def _item(path: str, text: str, document: ParsedAdr) -> KnownItem:
     return KnownItem(path, as_query(document.title) if asked else None, strip_title(text, path=path))
 
 
+def question_of(text: str) -> tuple[str, str] | None:
+    """The query for a text, and the text without its title; None for a text that is not asked for."""
+    item = _item("", text, parse(text, path=""))
+    return (item.query, item.text) if item.query and item.text.strip() else None
+
+
 def as_query(title: str) -> str:
     """The words of a title, without what a search would read as its syntax."""
     return " ".join(word.lstrip("-") for word in title.replace('"', " ").split())

@@ -7,6 +7,7 @@ query is embedded. Read next: `sql`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -41,6 +42,8 @@ candidate is asked by: that ends soon, since so many pass."""
 LISTED_PASSAGES_MAX = 30_000
 """The same in passages, where the tenant has an index by meaning: comparing more of them one by one takes longer than
 walking the index."""
+TURNS_MAX = 3
+"""Times that a query is embedded: a tenant that changes its space twice while one search runs is not a tenant."""
 SNIPPET_WORDS_MAX = 40
 SNIPPET_WORDS_MIN = 20
 """Three lines of a terminal: enough to tell whether to open it."""
@@ -53,19 +56,49 @@ async def search(
     query = queries.parse(request.q)
     metrics.SEARCHES.labels(request.mode).inc()
     began_s = SYSTEM_CLOCK.monotonic()
-    degraded: list[schemas.Degraded] = []
-    embedded: tuple[EmbeddingSpace, Vector] | None = None
-    if request.mode != "words" and query.text:
+    for turns_left in reversed(range(TURNS_MAX)):
         try:
-            embedded = await embedder.embed(tenant_id, query.text)
+            return await _search_once(database, embedder, tenant_id, request, query, began_s, last=not turns_left)
+        except _TurnedElsewhere:
+            continue
+    raise AssertionError("the last turn answers")
+
+
+class _TurnedElsewhere(Exception):
+    """The tenant searches in another space than its query was embedded in: embed it there."""
+
+
+async def _search_once(
+    database: Database,
+    embedder: QueryEmbedder,
+    tenant_id: UUID,
+    request: schemas.SearchRequest,
+    query: queries.Query,
+    began_s: float,
+    *,
+    last: bool,
+) -> schemas.SearchResult:
+    """Raises `_TurnedElsewhere`, but the last time."""
+    failed: AdriaticError | None = None
+    embedded: tuple[EmbeddingSpace, Vector] | None = None
+    by_meaning = request.mode != "words" and bool(query.text)
+    lane, turn_s = embedder.lane_of(tenant_id), SYSTEM_CLOCK.monotonic()
+    if by_meaning:
+        try:
+            embedded = await lane.embed(tenant_id, query.text)
         except AdriaticError as error:
-            degraded.append(_degrade(request, "meaning", error))
-    embed_s = SYSTEM_CLOCK.monotonic() - began_s
+            failed = error
+    embed_s = SYSTEM_CLOCK.monotonic() - turn_s
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         await connection.execute("select set_config('statement_timeout', $1, true)", str(STATEMENT_MS_MAX))
-        if embedded and (refused := await _other_space(connection, embedded[0])):
-            degraded.append(_degrade(request, "meaning", refused))
-            embedded = None
+        if by_meaning:
+            # In the snapshot that the vectors are read in: a query is never compared with those of another space.
+            space = await connection.fetchval("select mv.active_space($1)", tenant_id)
+            if space and embedder.turn_to(tenant_id, space) is not lane and not last:
+                raise _TurnedElsewhere
+            failed = failed or await _other_space(connection, tenant_id, space, embedded)
+            embedded = None if failed else embedded
+        degraded = [_degrade(request, "meaning", failed)] if failed else []
         allowed = await _find_allowed(connection, tenant_id, request, query)
         rows = await _hits(connection, request, query, embedded, allowed) if query.text else []
         as_of = await _freshness(connection, request, embedded is not None)
@@ -73,28 +106,42 @@ async def search(
         indexes = await connection.fetch(sql.INDEXES) if request.explain else []
     explanation = None
     if request.explain:
-        explanation = schemas.SearchExplanation(
-            text=query.text,
-            terms=terms,
-            required=list(query.required),
-            excluded=list(query.excluded),
-            numbers=list(query.numbers),
-            space=embedded[0].name if embedded else None,
-            filtered_to=None if allowed.ids is None else len(allowed.ids),
-            filtered_each=allowed.filter is not None,
-            bounded=allowed.bounded,
-            candidates_words=rows[0]["words_candidates"] if rows else 0,
-            candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
-            words_looked_at=rows[0]["words_looked_at"] if rows else None,
-            words_proved=rows[0]["words_proved"] if rows else None,
-            meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
-            indexes=[schemas.IndexRecall(*row) for row in indexes],
-            fusion_k=FUSION_K,
-            embed_ms=round(embed_s * 1000, 3),
-            query_ms=round((SYSTEM_CLOCK.monotonic() - began_s - embed_s) * 1000, 3),
-        )
+        query_s = SYSTEM_CLOCK.monotonic() - began_s - embed_s
+        explanation = _explain(query, rows, embedded, allowed, terms, indexes, (embed_s, query_s))
     hits = [_hit(row, request.explain) for row in rows]
     return schemas.SearchResult(request.mode, hits, degraded, as_of, explanation)
+
+
+def _explain(
+    query: queries.Query,
+    rows: Sequence[Any],
+    embedded: tuple[EmbeddingSpace, Vector] | None,
+    allowed: Allowed,
+    terms: list[str],
+    indexes: Sequence[Any],
+    took_s: tuple[float, float],
+) -> schemas.SearchExplanation:
+    """`took_s`: to embed the query, and all else."""
+    return schemas.SearchExplanation(
+        text=query.text,
+        terms=terms,
+        required=list(query.required),
+        excluded=list(query.excluded),
+        numbers=list(query.numbers),
+        space=embedded[0].name if embedded else None,
+        filtered_to=None if allowed.ids is None else len(allowed.ids),
+        filtered_each=allowed.filter is not None,
+        bounded=allowed.bounded,
+        candidates_words=rows[0]["words_candidates"] if rows else 0,
+        candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
+        words_looked_at=rows[0]["words_looked_at"] if rows else None,
+        words_proved=rows[0]["words_proved"] if rows else None,
+        meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
+        indexes=[schemas.IndexRecall(*row) for row in indexes],
+        fusion_k=FUSION_K,
+        embed_ms=round(took_s[0] * 1000, 3),
+        query_ms=round(took_s[1] * 1000, 3),
+    )
 
 
 def _degrade(request: schemas.SearchRequest, arm: schemas.Arm, error: AdriaticError) -> schemas.Degraded:
@@ -106,15 +153,22 @@ def _degrade(request: schemas.SearchRequest, arm: schemas.Arm, error: AdriaticEr
     return schemas.Degraded(arm, error.code, error.detail, error.hint)
 
 
-async def _other_space(connection: Connection, space: EmbeddingSpace) -> DependencyUnavailable | None:
-    """Vectors of two spaces are never compared: what is wrong when the tenants' vectors are of another one."""
-    active = await connection.fetchval("select space from mv.embedding_spaces where active")
-    if active is None or active == space.name:
+async def _other_space(
+    connection: Connection, tenant_id: UUID, space: str | None, embedded: tuple[EmbeddingSpace, Vector] | None
+) -> DependencyUnavailable | None:
+    """Vectors of two spaces are never compared: what is wrong when the tenant has no vectors in that of the query. One
+    that it searched in a moment ago is as complete as the one that it searches in now."""
+    if space is None or embedded is None or space == embedded[0].name:
+        return None
+    if await connection.fetchval(_IS_COMPLETE, tenant_id, embedded[0].name):
         return None
     return DependencyUnavailable(
-        f"what is searched is embedded in the space {active}, and queries here in {space.name}",
+        f"what is searched is embedded in the space {space}, and queries here in {embedded[0].name}",
         hint="give the API and the flow `embed` the same embedder settings",
     )
+
+
+_IS_COMPLETE = "select exists (select from mv.kept_spaces($1) k where k.complete and k.space = $2)"
 
 
 class Allowed(NamedTuple):

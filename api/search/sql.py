@@ -95,9 +95,10 @@ EXCLUDED: Final = """
 INDEXES: Final = """
   select i.kind, r.recall, r.measured_at
   from mv.vector_indexes i
-  join mv.embedding_spaces p on p.space = i.space and p.active
   left join mv.search_recall r on r.tenant_id = i.tenant_id and r.slot = i.slot
-  where i.tenant_id = app.current_tenant() and i.state = 'live'
+  where i.tenant_id = app.current_tenant()
+    and i.state = 'live'
+    and i.space = (select mv.active_space(app.current_tenant()))
 """
 """The tenant's indexes by meaning, and what is known of them."""
 

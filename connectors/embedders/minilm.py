@@ -21,13 +21,11 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from connectors.embedders import EmbeddingSpace, Vector, refuse_blank
+from connectors.embedders.spaces import DIMENSION, MODEL, MODEL_SHA256
 from runtime.errors import Halted, Misconfigured
 from runtime.settings import EmbedderSettings
 
-MODEL: Final = "all-MiniLM-L6-v2-int8"
-DIMENSION: Final = 384
 WEIGHTS: Final = Path(__file__).parent / "weights" / "all-minilm-l6-v2-int8"
-MODEL_SHA256: Final = "bb8c5045854c2f000fd81f9fac08702104ae28f287ebc98d3ae0aacf28fde392"
 TOKENIZER_SHA256: Final = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 
 WORD_PIECES_MAX: Final = 256

@@ -14,13 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
 import openai
 
-from connectors.embedders import EmbeddingSpace, Vector, refuse_blank
+from connectors.embedders import Vector, refuse_blank
+from connectors.embedders.spaces import space_of
 from connectors.http_errors import REASON_CHARS_MAX, map_break, map_status
 from connectors.secrets.blocking import BlockingCredential
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -98,9 +98,7 @@ class OpenAIEmbedder:
     def __init__(
         self, settings: EmbedderSettings, clock: Clock = SYSTEM_CLOCK, secrets: SecretSettings | None = None
     ) -> None:
-        host = urlsplit(settings.base_url).netloc
-        # The endpoint belongs to the space: nothing else says whether two servers' "bge-small" are the same weights.
-        self.space = EmbeddingSpace.of(f"openai:{host}", settings.model, "unversioned", settings.dimension)
+        self.space = space_of(settings)
         self._settings = settings
         self._clock = clock
         self._credential = BlockingCredential(settings.api_key, secrets, clock)

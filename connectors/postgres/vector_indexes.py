@@ -110,9 +110,9 @@ LARGE = """
   )
   select z.tenant_id, z.kind, p.space
   from sizes z
-  cross join mv.embedding_spaces p
+  cross join lateral mv.kept_spaces(z.tenant_id) p
   left join mv.vector_indexes i on i.tenant_id = z.tenant_id and i.kind = z.kind and i.space = p.space
-  where p.active and (i.slot is null or i.removed >= i.passages * %s)
+  where p.complete and (i.slot is null or i.removed >= i.passages * %s)
   order by z.passages, z.tenant_id, z.kind
   limit 1
 """

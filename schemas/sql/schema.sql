@@ -2128,6 +2128,37 @@ UNION ALL
 GRANT SELECT ON TABLE app.source_versions TO adriatic_api;
 GRANT SELECT ON TABLE app.source_versions TO adriatic_flows;
 
+CREATE TABLE app.space_evaluations (
+    tenant_id uuid NOT NULL,
+    space text NOT NULL,
+    against text NOT NULL,
+    ranks integer[] NOT NULL,
+    against_ranks integer[] NOT NULL,
+    evaluated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT space_evaluations_check CHECK ((cardinality(against_ranks) = cardinality(ranks)))
+);
+
+ALTER TABLE ONLY app.space_evaluations FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.space_evaluations
+    ADD CONSTRAINT space_evaluations_pkey PRIMARY KEY (tenant_id, space, against);
+
+ALTER TABLE ONLY app.space_evaluations
+    ADD CONSTRAINT space_evaluations_tenant_id_space_fkey FOREIGN KEY (tenant_id, space) REFERENCES app.tenant_spaces(tenant_id, space) ON DELETE CASCADE;
+
+CREATE POLICY cdc ON app.space_evaluations FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.space_evaluations TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.space_evaluations ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.space_evaluations TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.space_evaluations TO adriatic_flows;
+GRANT SELECT ON TABLE app.space_evaluations TO adriatic_cdc;
+GRANT SELECT ON TABLE app.space_evaluations TO adriatic_search;
+GRANT SELECT ON TABLE app.space_evaluations TO adriatic_api;
+
 CREATE TABLE app.spend_alerts (
     tenant_id uuid NOT NULL,
     budget_id uuid NOT NULL,
@@ -2235,6 +2266,47 @@ GRANT UPDATE(resumed_by) ON TABLE app.spend_stops TO adriatic_api;
 GRANT UPDATE(resumed_at) ON TABLE app.spend_stops TO adriatic_api;
 
 GRANT UPDATE(resume_reason) ON TABLE app.spend_stops TO adriatic_api;
+
+CREATE TABLE app.tenant_spaces (
+    tenant_id uuid NOT NULL,
+    space text NOT NULL,
+    state text NOT NULL,
+    related boolean DEFAULT false NOT NULL,
+    job_id uuid,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_by uuid,
+    CONSTRAINT tenant_spaces_state_check CHECK ((state = ANY (ARRAY['building'::text, 'ready'::text, 'active'::text, 'former'::text, 'behind'::text, 'dropping'::text])))
+);
+
+ALTER TABLE ONLY app.tenant_spaces FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.tenant_spaces
+    ADD CONSTRAINT tenant_spaces_pkey PRIMARY KEY (tenant_id, space);
+
+CREATE UNIQUE INDEX tenant_spaces_active ON app.tenant_spaces USING btree (tenant_id) WHERE (state = 'active'::text);
+
+CREATE UNIQUE INDEX tenant_spaces_former ON app.tenant_spaces USING btree (tenant_id) WHERE (state = 'former'::text);
+
+CREATE UNIQUE INDEX tenant_spaces_related ON app.tenant_spaces USING btree (tenant_id) WHERE related;
+
+ALTER TABLE ONLY app.tenant_spaces
+    ADD CONSTRAINT tenant_spaces_space_fkey FOREIGN KEY (space) REFERENCES mv.embedding_spaces(space);
+
+ALTER TABLE ONLY app.tenant_spaces
+    ADD CONSTRAINT tenant_spaces_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+CREATE POLICY cdc ON app.tenant_spaces FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.tenant_spaces TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.tenant_spaces TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE app.tenant_spaces ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,DELETE,UPDATE ON TABLE app.tenant_spaces TO adriatic_flows;
+GRANT SELECT ON TABLE app.tenant_spaces TO adriatic_cdc;
+GRANT SELECT ON TABLE app.tenant_spaces TO adriatic_search;
+GRANT SELECT,INSERT,UPDATE ON TABLE app.tenant_spaces TO adriatic_api;
 
 CREATE TABLE app.tenants (
     tenant_id uuid NOT NULL,
@@ -2417,6 +2489,14 @@ CREATE FUNCTION app.window_end(period text, begins timestamp with time zone) RET
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN CASE WHEN (period <> 'prepaid'::text) THEN (((begins AT TIME ZONE 'UTC'::text) + (('1 '::text || period))::interval) AT TIME ZONE 'UTC'::text) ELSE NULL::timestamp with time zone END;
+
+CREATE FUNCTION mv.active_space(tenant uuid) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    select coalesce(
+        (select t.space from app.tenant_spaces t where t.tenant_id = tenant and t.state = 'active'),
+        (select p.space from mv.embedding_spaces p where p.active))
+$$;
 
 CREATE TABLE mv.activity (
     tenant_id uuid NOT NULL,
@@ -3098,6 +3178,18 @@ $$;
 REVOKE ALL ON FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) TO adriatic_flows;
 
+CREATE FUNCTION mv.kept_spaces(tenant uuid) RETURNS TABLE(space text, complete boolean)
+    LANGUAGE sql STABLE ROWS 2
+    AS $$
+    select t.space, t.state <> 'building'
+    from app.tenant_spaces t
+    where t.tenant_id = tenant and t.state in ('building', 'ready', 'active', 'former')
+    union all
+    select p.space, true
+    from mv.embedding_spaces p
+    where p.active and not exists (select from app.tenant_spaces t where t.tenant_id = tenant and t.state = 'active')
+$$;
+
 CREATE FUNCTION mv.leave_vectors(tenant uuid, of_slot integer) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -3469,6 +3561,14 @@ GRANT SELECT(kind) ON TABLE mv.related_features TO adriatic_api;
 GRANT SELECT(source_id) ON TABLE mv.related_features TO adriatic_api;
 
 GRANT SELECT(version) ON TABLE mv.related_features TO adriatic_api;
+
+CREATE FUNCTION mv.related_space(tenant uuid) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    select coalesce(
+        (select t.space from app.tenant_spaces t where t.tenant_id = tenant and t.related),
+        (select p.space from mv.embedding_spaces p where p.active))
+$$;
 
 CREATE FUNCTION mv.search_beginnings(terms text[]) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -3904,6 +4004,10 @@ CREATE POLICY tenant ON mv.source_words TO adriatic_api USING ((tenant_id = ( SE
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.source_words TO adriatic_flows;
 GRANT SELECT ON TABLE mv.source_words TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.source_words TO adriatic_search;
+
+CREATE FUNCTION mv.spaces_lock() RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    RETURN 4271010;
 
 CREATE FUNCTION mv.stop_words(analysed text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE

@@ -119,6 +119,7 @@ NOBODY.path["response_id"] = f"resp_{UUID(NOBODY.path['answer_id']).hex}"
 WITHOUT_WORDS = (
     *("getFreshness", "getPipeline", "listJobs", "getJob", "getCounts", "getDailyActiveUsers", "getUsage"),
     *("listModels", "getModel", "listAlerts", "explainRequest", "getAnswerTrace", "getCaller"),
+    "listSpaces",
 )
 """What shows nothing that a tenant wrote; of jobs, the id is looked for."""
 NOBODYS = ("listModels", "getModel")

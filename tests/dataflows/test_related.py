@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from connectors.kafka.records import Record
 from connectors.postgres.connections import Connection
 from dataflows import nearness, oracle_related, related
-from dataflows.embed import Embed
+from dataflows.embed import Embed, complete, store
 from dataflows.flow import Event
 from dataflows.index import Index
 from dataflows.related import Related
@@ -101,9 +101,9 @@ class Tables:
         index = Index()
         index.apply(self.connection, index.transform([change]))
         for chunk in index.transform([change]).versions[0].chunks:
-            vector = self.embed._embedder.embed([chunk.text])[0]
-            self.embed._store(self.connection, {(source.tenant_id, chunk.text_hash): vector})
-        self.embed._complete(self.connection, [source])
+            vector = FakeEmbedder().embed([chunk.text])[0]
+            store(self.connection, FakeEmbedder().space.name, {(source.tenant_id, chunk.text_hash): vector})
+        complete(self.connection, [source])
 
     def delete(self, tenant_id: uuid.UUID, adr_id: uuid.UUID) -> Event:
         return self.write(tenant_id, adr_id, "", "delete")
@@ -129,7 +129,7 @@ class Tables:
         flow.apply(self.connection, flow.transform(events))
 
     def differences(self) -> list[Any]:
-        space = self.embed._embedder.space.name
+        space = FakeEmbedder().space.name
         return [one for tenant in TENANTS for one in oracle_related.unlike(self.connection, space, tenant)]
 
     def near(self, tenant_id: uuid.UUID, adr_id: uuid.UUID) -> list[Any]:

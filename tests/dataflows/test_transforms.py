@@ -97,8 +97,9 @@ def test_a_request_is_taken() -> None:
     assert request.texts == {text_hash("a"): "a"}
 
 
-def test_a_request_for_another_space_is_left_to_its_embedder() -> None:
-    assert Embed(FakeEmbedder()).transform([event(requested(space="another"))]).requests == ()
+def test_a_request_keeps_its_space() -> None:
+    (request,) = Embed(FakeEmbedder()).transform([event(requested(space="another"))]).requests
+    assert request.space == "another"
 
 
 def test_a_request_of_any_kind_is_taken() -> None:

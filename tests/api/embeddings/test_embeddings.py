@@ -17,7 +17,8 @@ import pytest
 
 from api.embeddings.schemas import TEXTS_BYTES_MAX, TEXTS_MAX
 from connectors.embedders import Vector
-from connectors.embedders.minilm import DIMENSION, MODEL, MiniLM
+from connectors.embedders.minilm import MiniLM
+from connectors.embedders.spaces import DIMENSION, MODEL
 from runtime.setting_embedders import EmbedderSettings
 from runtime.settings import LimitSettings, Settings
 from tests.api.test_server import client, serving

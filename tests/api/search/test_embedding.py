@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from api.search import embedding
-from api.search.embedding import PAUSE_S, QueryEmbedder
+from api.search.embedding import PAUSE_S, EmbedderLane
 from connectors.embedders import Vector
 from runtime.clock import ManualClock
 from runtime.errors import DependencyUnavailable, Halted
@@ -39,11 +39,11 @@ class Moody(FakeEmbedder):
 
 
 @asynccontextmanager
-async def serving(moody: Moody, clock: ManualClock | None = None) -> AsyncIterator[QueryEmbedder]:
-    queries = QueryEmbedder(lambda: moody, clock or ManualClock())
+async def serving(moody: Moody, clock: ManualClock | None = None) -> AsyncIterator[EmbedderLane]:
+    queries = EmbedderLane(lambda: moody, clock or ManualClock())
     yield queries
     moody.gate.set()
-    await queries.close()
+    queries.close()
 
 
 async def test_a_query_is_embedded_once_for_a_tenant() -> None:
@@ -124,10 +124,10 @@ async def test_a_fault_of_the_settings_is_said_and_tried_again() -> None:
             raise Halted("the embedder's model.onnx is missing")
         return FakeEmbedder()
 
-    queries = QueryEmbedder(build, ManualClock())
+    queries = EmbedderLane(build, ManualClock())
     with pytest.raises(Halted, match=r"model\.onnx"):
         await queries.embed(TENANT, "a")
     await queries.embed(TENANT, "a")
     await queries.embed(TENANT, "b")
     assert built == 2
-    await queries.close()
+    queries.close()

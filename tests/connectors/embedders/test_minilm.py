@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from connectors.embedders import build
-from connectors.embedders.minilm import MODEL_SHA256, WEIGHTS, MiniLM
+from connectors.embedders.minilm import WEIGHTS, MiniLM
+from connectors.embedders.spaces import MODEL_SHA256
 from runtime.errors import Halted, Misconfigured
 from runtime.settings import EmbedderSettings
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connectors.embedders.minilm import MODEL as EMBEDDER
+from connectors.embedders.spaces import MODEL as EMBEDDER
 from connectors.llm.extractive import NOTHING, OPENING
 from connectors.llm.sse import SseDecoder
 from runtime.setting_embedders import EmbedderSettings, EmbeddingModelSettings

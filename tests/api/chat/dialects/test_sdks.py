@@ -15,7 +15,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from connectors.embedders.minilm import MODEL as EMBEDDER
+from connectors.embedders.spaces import MODEL as EMBEDDER
 from runtime.settings import Settings
 from tests.api.chat.test_connections import furnished, outcomes
 from tests.api.search.corpus import Corpus
