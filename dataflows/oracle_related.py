@@ -1,7 +1,7 @@
 """The plain recomputation of the nearest ADRs, for `adriatic verify`: every feature from its text and vectors, every
-pair of a tenant by itself, without arrays over all, without lists before.
+pair of a tenant by itself, without arrays over all, without lists before; and what is suggested of each pair listed.
 
-Read next: `dataflows/oracle.py`, which says what is compared when; `dataflows/related.py`, which keeps the table.
+Read next: `dataflows/oracle.py`, which says what is compared when; `dataflows/related_lists.py`, which keeps the table.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from uuid import UUID
 from connectors.postgres.connections import Connection
 from dataflows.comparison import SHOWN_MAX, Unlike
 from dataflows.nearness import LINKED, RELATED_MAX, Features, Nearness, near, share_words
-from dataflows.related import KIND, Row, make_features
+from dataflows.related_features import KIND, make_features
+from dataflows.related_lists import Row
+from dataflows.suggested import SuggestionRow, find, pair_of
 
-TABLE, FEATURES = "mv.related", "mv.related_features"
+TABLE, FEATURES, SUGGESTIONS = "mv.related", "mv.related_features", "mv.suggestions"
 PAIRS_MAX = 250_000
 """Pairs of a tenant that are computed one by one, at about 40 µs each: ten seconds. 700 ADRs have as many. Of larger
 tenants the lists of the first ADRs by id are recomputed, as many as fit."""
+SUGGESTED_PAIRS_MAX = 20_000
+"""Pairs of the lists that are asked what is suggested of them, at about 2 ms each: less than a minute. In a larger
+tenant those of the first ADRs by id."""
 ADRS_AT_ONCE = 200
 """How many ADRs have their vectors in memory at a time: some 30 MB."""
 
@@ -33,6 +38,7 @@ def unlike(connection: Connection, space: str | None, tenant_id: UUID) -> list[U
     return [
         *_compare_features(connection, tenant_id, right),
         *_compare(TABLE, {_plain(row) for row in wanted}, _read_stored(connection, tenant_id, asked)),
+        *_compare_suggestions(connection, tenant_id),
     ]
 
 
@@ -110,7 +116,7 @@ def _read_stored(connection: Connection, tenant_id: UUID, source_ids: list[UUID]
     return {_plain(Row(*row)) for row in rows}
 
 
-def _plain(row: Row) -> tuple[object, ...]:
+def _plain(row: Row | SuggestionRow) -> tuple[object, ...]:
     return tuple(tuple(value) if isinstance(value, list) else value for value in row)
 
 
@@ -132,9 +138,40 @@ def _compare_features(connection: Connection, tenant_id: UUID, right: dict[UUID,
 
 
 def _compare(table: str, wanted: set[tuple[object, ...]], have: set[tuple[object, ...]]) -> list[Unlike]:
-    missing = sorted(" ".join(map(str, row[1 : 4 if table == TABLE else 3])) for row in wanted - have)
-    extra = sorted(" ".join(map(str, row[1 : 4 if table == TABLE else 3])) for row in have - wanted)
+    missing = sorted(" ".join(map(str, row[1 : 3 if table == FEATURES else 4])) for row in wanted - have)
+    extra = sorted(" ".join(map(str, row[1 : 3 if table == FEATURES else 4])) for row in have - wanted)
     return [
         *(Unlike("missing", table, where) for where in missing[:SHOWN_MAX]),
         *(Unlike("extra", table, where) for where in extra[:SHOWN_MAX]),
     ]
+
+
+LISTED = """
+  select source_id, related_id
+  from mv.related
+  where tenant_id = %s and kind = %s
+  order by source_id, related_id
+  limit %s
+"""
+READ_SUGGESTIONS = """
+  select
+    tenant_id, suggestion_id, newer_id, older_id, kind, evidence, terms, newer_field, newer_start, newer_end,
+    newer_quote, older_field, older_start, older_end, older_quote
+  from mv.suggestions
+  where tenant_id = %s
+"""
+
+
+def _compare_suggestions(connection: Connection, tenant_id: UUID) -> list[Unlike]:
+    """Every pair of the lists by itself. Of a pair that is not findable in its newest version nothing can be said."""
+    listed = connection.execute(LISTED, [tenant_id, KIND, SUGGESTED_PAIRS_MAX]).fetchall()
+    pairs = {pair_of(*row) for row in listed}
+    right, unclear = find(connection, tenant_id, sorted(pairs))
+    rows = [SuggestionRow(*row) for row in connection.execute(READ_SUGGESTIONS, [tenant_id])]
+    have = {
+        _plain(row)
+        for row in rows
+        if (pair := pair_of(row.newer_id, row.older_id)) not in unclear
+        and (len(listed) < SUGGESTED_PAIRS_MAX or pair in pairs)
+    }
+    return _compare(SUGGESTIONS, {_plain(row) for row in right.values()}, have)

@@ -2236,6 +2236,51 @@ GRANT UPDATE(resumed_at) ON TABLE app.spend_stops TO adriatic_api;
 
 GRANT UPDATE(resume_reason) ON TABLE app.spend_stops TO adriatic_api;
 
+CREATE TABLE app.suggestion_answers (
+    tenant_id uuid NOT NULL,
+    suggestion_id uuid NOT NULL,
+    newer_id uuid NOT NULL,
+    older_id uuid NOT NULL,
+    kind text NOT NULL,
+    evidence text NOT NULL,
+    reason jsonb NOT NULL,
+    state text NOT NULL,
+    answered_by text NOT NULL,
+    answered_id uuid NOT NULL,
+    answered_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT suggestion_answers_evidence_check CHECK ((evidence = ANY (ARRAY['words'::text, 'negation'::text, 'outcome'::text]))),
+    CONSTRAINT suggestion_answers_kind_check CHECK ((kind = ANY (ARRAY['supersedes'::text, 'conflicts'::text]))),
+    CONSTRAINT suggestion_answers_state_check CHECK ((state = ANY (ARRAY['accepted'::text, 'dismissed'::text])))
+);
+
+ALTER TABLE ONLY app.suggestion_answers FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.suggestion_answers
+    ADD CONSTRAINT suggestion_answers_pkey PRIMARY KEY (tenant_id, suggestion_id);
+
+CREATE INDEX suggestion_answers_newer ON app.suggestion_answers USING btree (tenant_id, newer_id);
+
+CREATE INDEX suggestion_answers_older ON app.suggestion_answers USING btree (tenant_id, older_id);
+
+ALTER TABLE ONLY app.suggestion_answers
+    ADD CONSTRAINT suggestion_answers_tenant_id_newer_id_fkey FOREIGN KEY (tenant_id, newer_id) REFERENCES app.adrs(tenant_id, adr_id);
+
+ALTER TABLE ONLY app.suggestion_answers
+    ADD CONSTRAINT suggestion_answers_tenant_id_older_id_fkey FOREIGN KEY (tenant_id, older_id) REFERENCES app.adrs(tenant_id, adr_id);
+
+CREATE POLICY cdc ON app.suggestion_answers FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.suggestion_answers TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.suggestion_answers ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.suggestion_answers TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.suggestion_answers TO adriatic_flows;
+GRANT SELECT ON TABLE app.suggestion_answers TO adriatic_cdc;
+GRANT SELECT ON TABLE app.suggestion_answers TO adriatic_search;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.suggestion_answers TO adriatic_api;
+
 CREATE TABLE app.tenants (
     tenant_id uuid NOT NULL,
     slug text NOT NULL,
@@ -3909,6 +3954,49 @@ CREATE FUNCTION mv.stop_words(analysed text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN COALESCE((SELECT string_agg(unnest.lexeme, ' '::text ORDER BY unnest.lexeme) AS string_agg FROM unnest(to_tsvector('simple'::regconfig, stop_words.analysed)) unnest(lexeme, positions, weights) WHERE (to_tsvector('english'::regconfig, unnest.lexeme) = ''::tsvector)), ''::text);
 
+CREATE TABLE mv.suggestions (
+    tenant_id uuid NOT NULL,
+    suggestion_id uuid NOT NULL,
+    newer_id uuid NOT NULL,
+    older_id uuid NOT NULL,
+    kind text NOT NULL,
+    evidence text NOT NULL,
+    terms text[] NOT NULL,
+    newer_field text NOT NULL,
+    newer_start integer NOT NULL,
+    newer_end integer NOT NULL,
+    newer_quote text NOT NULL,
+    older_field text NOT NULL,
+    older_start integer NOT NULL,
+    older_end integer NOT NULL,
+    older_quote text NOT NULL,
+    CONSTRAINT is_bounded CHECK ((((((((COALESCE(octet_length(kind), 0) + COALESCE(octet_length(evidence), 0)) + COALESCE(octet_length((terms)::text), 0)) + COALESCE(octet_length(newer_field), 0)) + COALESCE(octet_length(newer_quote), 0)) + COALESCE(octet_length(older_field), 0)) + COALESCE(octet_length(older_quote), 0)) <= 983040))
+);
+
+ALTER TABLE ONLY mv.suggestions FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.suggestions
+    ADD CONSTRAINT suggestions_pkey PRIMARY KEY (tenant_id, suggestion_id);
+
+CREATE INDEX suggestions_newer ON mv.suggestions USING btree (tenant_id, newer_id);
+
+CREATE INDEX suggestions_older ON mv.suggestions USING btree (tenant_id, older_id);
+
+CREATE POLICY cdc ON mv.suggestions FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.suggestions TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE mv.suggestions ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON mv.suggestions TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER PUBLICATION adriatic ADD TABLE ONLY mv.suggestions;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.suggestions TO adriatic_flows;
+GRANT SELECT ON TABLE mv.suggestions TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.suggestions TO adriatic_search;
+GRANT SELECT ON TABLE mv.suggestions TO adriatic_api;
+
 CREATE TABLE mv.usage_by_day (
     tenant_id uuid NOT NULL,
     day date NOT NULL,
@@ -4886,8 +4974,8 @@ begin
     create publication adriatic for table
         app.adr_links, app.adr_tags, app.adr_versions, app.adrs, app.document_versions, app.logs, app.outbox,
         app.tenants, app.usage_events, mv.activity, mv.daily_active_users, mv.entity_counts, mv.feed_status,
-        mv.job_status, mv.related, mv.search_state, mv.usage_by_day, mv.usage_by_hour, mv.usage_by_key,
-        mv.usage_by_model, mv.usage_by_user
+        mv.job_status, mv.related, mv.search_state, mv.suggestions, mv.usage_by_day, mv.usage_by_hour,
+        mv.usage_by_key, mv.usage_by_model, mv.usage_by_user
     with (publish_via_partition_root = true);
 end
 $$;

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
 from connectors.postgres.connections import Connection
-from dataflows import nearness, oracle_related, related
+from dataflows import nearness, oracle_related, related, related_lists
 from dataflows.embed import Embed
 from dataflows.flow import Event
 from dataflows.index import Index
@@ -87,10 +87,19 @@ class Tables:
         self.embed.start(connection)
         self.versions: dict[tuple[uuid.UUID, uuid.UUID], int] = {}
 
-    def write(self, tenant_id: uuid.UUID, adr_id: uuid.UUID, body: str, change: str = "update") -> Event:
+    def write(
+        self,
+        tenant_id: uuid.UUID,
+        adr_id: uuid.UUID,
+        body: str,
+        change: str = "update",
+        title: str = "",
+        status: str = "accepted",
+    ) -> Event:
         """The next version, findable by words and meaning."""
         number = self.versions[tenant_id, adr_id] = self.versions.get((tenant_id, adr_id), 0) + 1
-        version = Version(tenant_id, adr_id, number, title=body[:30] or "Untitled", body=body, change=change)
+        said = {"title": title or body[:30] or "Untitled", "status": status}
+        version = Version(tenant_id, adr_id, number, body=body, change=change, **said)
         with as_api(self.connection, tenant_id):
             _head(self.connection, tenant_id, adr_id)
         self.show(SourceKey(tenant_id, "adr", adr_id), event(envelope(version), VERSIONS_TOPIC))
@@ -194,7 +203,7 @@ def test_any_history_in_any_order_ends_where_every_pair_by_itself_ends(
 ) -> None:
     tables = start(connection)
     with pytest.MonkeyPatch.context() as patched:
-        for module in (nearness, related, oracle_related):
+        for module in (nearness, related_lists, oracle_related):
             patched.setattr(module, "RELATED_MAX", 2)
         pending: list[Event] = []
         for _ in range(data.draw(st.integers(1, 14))):
