@@ -64,6 +64,7 @@ from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
 from api.spend.controller import BudgetController
 from api.spend.spending import SpendController
+from api.suggestions.controller import RelationSuggestionController
 from api.usage.controller import UsageController
 from api.words.controller import WordController
 from connectors import embedders
@@ -88,6 +89,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     FreshnessController,
     HistoryController,
     RelationController,
+    RelationSuggestionController,
     ChatController,
     ModelController,
     CompletionController,

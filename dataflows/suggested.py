@@ -22,10 +22,8 @@ from dataflows.outcomes import Decision, Text
 from dataflows.related_features import KIND, links_of
 from dataflows.suggesting import suggest
 from schemas.arrays import arrays_of
-from schemas.suggestions import suggestion_id
+from schemas.suggestions import IN_FORCE, suggestion_id
 
-IN_FORCE: Final = ("accepted", "unknown")
-"""Statuses of decisions that hold. One that says none was written down because it does."""
 APART: Final = frozenset({"relates-to"})
 """Kinds of links that say nothing of which decision holds. Any other has settled it."""
 IDS_AT_ONCE: Final = 500

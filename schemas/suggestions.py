@@ -20,6 +20,8 @@ Field = Literal["title", "body"]
 
 EVIDENCE: Final[tuple[Evidence, ...]] = get_args(Evidence)
 """The strongest first."""
+IN_FORCE: Final = ("accepted", "unknown")
+"""Statuses of decisions that hold. One that says none was written down because it does."""
 QUOTE_CHARS_MAX: Final = 300
 """Characters of a passage that are kept beside its place: two lines on a page."""
 TERMS_MAX: Final = 8

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "upload": "adriatic.cli.upload:upload",
     "search": "adriatic.cli.search:search",
     "related": "adriatic.cli.related:related",
+    "suggestions": "adriatic.cli.suggestions:suggestions",
     "chat": "adriatic.cli.chat:chat",
     "draft": "adriatic.cli.draft:draft",
     "demo": "adriatic.cli.demo:demo",

@@ -98,8 +98,8 @@ class Tables:
     ) -> Event:
         """The next version, findable by words and meaning."""
         number = self.versions[tenant_id, adr_id] = self.versions.get((tenant_id, adr_id), 0) + 1
-        said = {"title": title or body[:30] or "Untitled", "status": status}
-        version = Version(tenant_id, adr_id, number, body=body, change=change, **said)
+        title = title or body[:30] or "Untitled"
+        version = Version(tenant_id, adr_id, number, title=title, body=body, change=change, status=status)
         with as_api(self.connection, tenant_id):
             _head(self.connection, tenant_id, adr_id)
         self.show(SourceKey(tenant_id, "adr", adr_id), event(envelope(version), VERSIONS_TOPIC))
