@@ -6,11 +6,13 @@ Read next: `dataflows/oracle.py`, which says what is compared when; `dataflows/r
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID
 
 from connectors.postgres.connections import Connection
 from dataflows.comparison import SHOWN_MAX, Unlike
 from dataflows.nearness import LINKED, RELATED_MAX, Features, Nearness, near, share_words
+from dataflows.related_candidates import is_approximate
 from dataflows.related_features import KIND, make_features
 from dataflows.related_lists import Row
 from dataflows.suggested import SuggestionRow, find, pair_of
@@ -33,8 +35,13 @@ def unlike(connection: Connection, space: str | None, tenant_id: UUID) -> list[U
     right = dict(sorted(_features(connection, space, tenant_id).items()))
     chosen = list(right)[: max(1, PAIRS_MAX // max(1, len(right)))]
     links = _links(connection, tenant_id)
-    wanted = [row for source_id in chosen for row in _list(tenant_id, source_id, right, links)]
     asked = chosen if len(chosen) < len(right) else None
+    listed = _read_listed(connection, tenant_id, links) if is_approximate(connection, tenant_id) else None
+    wanted = [
+        row
+        for source_id in chosen
+        for row in _list(tenant_id, source_id, right, links, right if listed is None else listed.get(source_id, set()))
+    ]
     return [
         *_compare_features(connection, tenant_id, right),
         *_compare(TABLE, {_plain(row) for row in wanted}, _read_stored(connection, tenant_id, asked)),
@@ -80,14 +87,19 @@ def _links(connection: Connection, tenant_id: UUID) -> dict[tuple[UUID, UUID], l
 
 
 def _list(
-    tenant_id: UUID, source_id: UUID, every: dict[UUID, Features], links: dict[tuple[UUID, UUID], list[str]]
+    tenant_id: UUID,
+    source_id: UUID,
+    every: dict[UUID, Features],
+    links: dict[tuple[UUID, UUID], list[str]],
+    among: Collection[UUID],
 ) -> list[Row]:
+    """The list of one ADR, of those `among` whom it is."""
     mine = every[source_id]
     found: list[tuple[float, UUID, Nearness]] = []
-    for other, theirs in every.items():
-        if other == source_id:
+    for other in among:
+        if other == source_id or other not in every:
             continue
-        nearness = near(mine, theirs)
+        nearness = near(mine, every[other])
         linked = (source_id, other) in links or (other, source_id) in links
         found.append((round(nearness.score + (LINKED if linked else 0.0), 6), other, nearness))
     found.sort(key=lambda one: (-one[0], one[1]))
@@ -101,6 +113,23 @@ def _list(
         )
         for score, other, nearness in found[:RELATED_MAX]
     ]
+
+
+LISTED = """
+  select source_id, related_id
+  from mv.related
+  where tenant_id = %s and kind = %s
+"""
+
+
+def _read_listed(
+    connection: Connection, tenant_id: UUID, links: dict[tuple[UUID, UUID], list[str]]
+) -> dict[UUID, set[UUID]]:
+    """Whom each list of candidates has, and everybody that must be in it: those that are linked."""
+    listed: dict[UUID, set[UUID]] = {}
+    for source, other in (*connection.execute(LISTED, [tenant_id, KIND]), *links, *(pair[::-1] for pair in links)):
+        listed.setdefault(source, set()).add(other)
+    return listed
 
 
 READ_ROWS = """
@@ -146,7 +175,7 @@ def _compare(table: str, wanted: set[tuple[object, ...]], have: set[tuple[object
     ]
 
 
-LISTED = """
+FIRST_LISTED = """
   select source_id, related_id
   from mv.related
   where tenant_id = %s and kind = %s
@@ -164,7 +193,7 @@ READ_SUGGESTIONS = """
 
 def _compare_suggestions(connection: Connection, tenant_id: UUID) -> list[Unlike]:
     """Every pair of the lists by itself. Of a pair that is not findable in its newest version nothing can be said."""
-    listed = connection.execute(LISTED, [tenant_id, KIND, SUGGESTED_PAIRS_MAX]).fetchall()
+    listed = connection.execute(FIRST_LISTED, [tenant_id, KIND, SUGGESTED_PAIRS_MAX]).fetchall()
     pairs = {pair_of(*row) for row in listed}
     right, unclear = find(connection, tenant_id, sorted(pairs))
     rows = [SuggestionRow(*row) for row in connection.execute(READ_SUGGESTIONS, [tenant_id])]

@@ -9,7 +9,7 @@ A record only says what to look at: `apply` reads the tables as they are by then
 indifferent. The score of a pair depends on these two alone, so what changed moves the pairs of its ADR and no others:
 its own list is made anew, each other list takes it in or not. Only a list out of which it fell is made anew as well.
 What a change costs is one read of the tenant's features and one comparison with all for each list made anew
-(docs/decisions/0022 has figures).
+(docs/decisions/0022 has figures); in a large tenant, of those of candidates (`dataflows/related_candidates.py`).
 
 A version counts once it is findable by words and by meaning; until then the one before it does, as in a search.
 """
@@ -26,7 +26,7 @@ from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.index import active_space
 from dataflows.related_features import KIND, find_relinked, refresh
-from dataflows.related_lists import RelatedUpdate
+from dataflows.related_lists import update_lists
 from dataflows.suggested import keep_suggestions
 from runtime.errors import Unprocessable
 from schemas import sources
@@ -53,6 +53,7 @@ class Related(Flow[RelatedEffects]):
     tables = (
         KeptTable("mv.related_features", compared="words and vectors of each ADR, made anew"),
         KeptTable("mv.related", compared="every pair of a tenant, compared one by one"),
+        KeptTable("mv.related_routes", not_compared="says which lists are of candidates: how a tenant once was"),
         KeptTable("mv.suggestions", compared="every pair of the lists, read anew"),
     )
     views = (
@@ -113,7 +114,7 @@ class Related(Flow[RelatedEffects]):
             links = [source.source_id for source in effects.links if source.tenant_id == tenant_id]
             changed = refresh(connection, space, tenant_id, texts)
             changed |= find_relinked(connection, tenant_id, links)
-            moved = RelatedUpdate(connection, tenant_id, changed).write() if changed else set()
+            moved = update_lists(connection, space, tenant_id, changed)
             # A new status is no other feature, so it moves no list; it may end a suggestion all the same.
             keep_suggestions(connection, tenant_id, {*texts, *links}, moved)
 

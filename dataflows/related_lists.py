@@ -6,7 +6,7 @@ how near two ADRs are (`dataflows/nearness.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,6 +15,7 @@ import numpy as np
 
 from connectors.postgres.connections import Connection
 from dataflows.nearness import RELATED_MAX, Corpus, Features, Key, merge, near, share_words, unpack
+from dataflows.related_candidates import CHANGED_AT_ONCE, find_candidates, take_route
 from dataflows.related_features import KIND, links_of
 from schemas.arrays import arrays_of
 
@@ -42,7 +43,7 @@ HOLDERS = """
 LEAST_SCORES = """
   select source_id, min(score)
   from mv.related
-  where tenant_id = %s and kind = %s
+  where tenant_id = %s and kind = %s and (%s::uuid[] is null or source_id = any(%s))
   group by source_id
   having count(*) >= %s
 """
@@ -77,14 +78,34 @@ UPSERT = """
 """
 
 
+def update_lists(connection: Connection, space: str, tenant_id: UUID, changed: set[UUID]) -> set[tuple[UUID, UUID]]:
+    """Make the lists of one tenant what `changed` ADRs make of them. Returns the pairs that may be others than before.
+    In a large tenant they come a few at a time, so that what is in memory is bounded."""
+    if not changed:
+        return set()
+    approximate = take_route(connection, tenant_id)
+    ordered = sorted(changed)
+    size = CHANGED_AT_ONCE if approximate else len(ordered)
+    moved: set[tuple[UUID, UUID]] = set()
+    for start in range(0, len(ordered), size):
+        some = set(ordered[start : start + size])
+        moved |= RelatedUpdate(connection, space, tenant_id, some, approximate=approximate).write()
+    return moved
+
+
 class RelatedUpdate:
     """What `changed` ADRs of one tenant (new, edited, deleted, linked otherwise) make of the tenant's lists."""
 
-    def __init__(self, connection: Connection, tenant_id: UUID, changed: set[UUID]) -> None:
+    def __init__(
+        self, connection: Connection, space: str, tenant_id: UUID, changed: set[UUID], *, approximate: bool
+    ) -> None:
+        """`approximate`: compare with candidates instead of all."""
         self._connection = connection
+        self._space = space
         self._tenant_id = tenant_id
         self._changed = changed
-        self._corpus = read_corpus(connection, tenant_id)
+        self._approximate = approximate
+        self._corpus = read_corpus(connection, tenant_id, self._candidates(changed) if approximate else None)
         self._alive = sorted(changed & self._corpus.at.keys())
         links = links_of(connection, tenant_id, self._alive)
         self._fresh = {source_id: self._corpus.scores(source_id, links[source_id].others) for source_id in self._alive}
@@ -131,15 +152,24 @@ class RelatedUpdate:
                 unclear.append(source_id)
             else:
                 lists[source_id] = found
+        if self._approximate and unclear:
+            more = {*self._corpus.ids, *self._candidates(unclear)}
+            self._corpus = read_corpus(self._connection, self._tenant_id, more)
         links = links_of(self._connection, self._tenant_id, unclear)
         return lists | {
             source_id: self._corpus.list_related(source_id, links[source_id].others) for source_id in unclear
         }
 
+    def _candidates(self, ids: Collection[UUID]) -> set[UUID]:
+        return find_candidates(self._connection, self._space, self._tenant_id, ids)
+
     def _least(self) -> Any:
         """Find the score that a newcomer needs at least, by position. A list that is not full takes everyone."""
         least = np.full(len(self._corpus.ids), -np.inf)
-        for source_id, score in self._connection.execute(LEAST_SCORES, [self._tenant_id, KIND, RELATED_MAX]):
+        some = list(self._corpus.ids) if self._approximate else None
+        for source_id, score in self._connection.execute(
+            LEAST_SCORES, [self._tenant_id, KIND, some, some, RELATED_MAX]
+        ):
             if source_id in self._corpus.at:
                 least[self._corpus.at[source_id]] = score
         return least
@@ -161,17 +191,18 @@ class RelatedUpdate:
 READ_CORPUS = """
   select source_id, words, passages, dimension
   from mv.related_features
-  where tenant_id = %s and kind = %s
+  where tenant_id = %s and kind = %s and (%s::uuid[] is null or source_id = any(%s))
   order by source_id
 """
 
 
-def read_corpus(connection: Connection, tenant_id: UUID) -> Corpus:
-    """The features of a tenant. Terms are not read: `rows_of` reads those that it shows."""
+def read_corpus(connection: Connection, tenant_id: UUID, of: Collection[UUID] | None = None) -> Corpus:
+    """The features of a tenant, or those `of` some. Terms are not read: `rows_of` reads those that it shows."""
+    some = None if of is None else sorted(of)
     ids: list[UUID] = []
     every: list[Features] = []
     with connection.cursor(binary=True) as cursor:
-        for source_id, words, passages, dimension in cursor.execute(READ_CORPUS, [tenant_id, KIND]):
+        for source_id, words, passages, dimension in cursor.execute(READ_CORPUS, [tenant_id, KIND, some, some]):
             ids.append(source_id)
             every.append(unpack(words, (), passages, dimension))
     return Corpus(tuple(ids), tuple(every))

@@ -47,6 +47,18 @@ create index suggestion_answers_older on app.suggestion_answers (tenant_id, olde
 call app.protect('app.suggestion_answers');
 grant select, insert, update, delete on app.suggestion_answers to adriatic_api;
 
+-- Tenants whose lists of related decisions are made of candidates, because they are too many to compare all: such lists hang on when
+-- they were made. Of the others they are a function of the texts (dataflows/related_candidates.py).
+create table mv.related_routes (
+    tenant_id uuid not null primary key
+);
+call app.protect('mv.related_routes');
+grant insert, delete on mv.related_routes to adriatic_flows;
+
+set role adriatic_search;
+grant execute on function mv.rank_by_words(text[], text[], uuid[], text, integer, integer) to adriatic_flows;
+reset role;
+
 alter publication adriatic add table mv.suggestions;
 call ops.bound_rows();
 

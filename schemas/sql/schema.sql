@@ -3440,6 +3440,7 @@ ALTER FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_ki
 
 REVOKE ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) TO adriatic_api;
+GRANT ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) TO adriatic_flows;
 
 CREATE TABLE mv.related (
     tenant_id uuid NOT NULL,
@@ -3514,6 +3515,27 @@ GRANT SELECT(kind) ON TABLE mv.related_features TO adriatic_api;
 GRANT SELECT(source_id) ON TABLE mv.related_features TO adriatic_api;
 
 GRANT SELECT(version) ON TABLE mv.related_features TO adriatic_api;
+
+CREATE TABLE mv.related_routes (
+    tenant_id uuid NOT NULL
+);
+
+ALTER TABLE ONLY mv.related_routes FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.related_routes
+    ADD CONSTRAINT related_routes_pkey PRIMARY KEY (tenant_id);
+
+CREATE POLICY cdc ON mv.related_routes FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.related_routes TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE mv.related_routes ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON mv.related_routes TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,DELETE ON TABLE mv.related_routes TO adriatic_flows;
+GRANT SELECT ON TABLE mv.related_routes TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.related_routes TO adriatic_search;
 
 CREATE FUNCTION mv.search_beginnings(terms text[]) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
