@@ -68,6 +68,7 @@ from api.search.embedding import QueryEmbedder
 from api.spaces.controller import SpaceController
 from api.spend.controller import BudgetController
 from api.spend.spending import SpendController
+from api.suggestions.controller import RelationSuggestionController
 from api.usage.controller import UsageController
 from api.words.controller import WordController
 from connectors import embedders
@@ -96,6 +97,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     FreshnessController,
     HistoryController,
     RelationController,
+    RelationSuggestionController,
     ChatController,
     ModelController,
     CompletionController,

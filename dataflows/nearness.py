@@ -3,7 +3,7 @@
 Owns the formula. The score of a pair depends on these two ADRs and on nothing else: no frequency in the corpus, no
 rank. So an edit changes only the pairs of the ADR that was edited (docs/decisions/0022). It is symmetric, and exact:
 features are small integers, whose products add up to the same sum in any order, so that two computations of a score are
-equal and `adriatic verify` may compare them as they are. Refuses I/O: `dataflows/related.py` reads and writes.
+equal and `adriatic verify` may compare them as they are. Refuses I/O: `dataflows/related_lists.py` does it.
 
 Measured on the links of six real histories, taken out of the texts, recall@5 and MRR: this score 0.667 and 0.610, BM25
 with the whole text as its query 0.627 and 0.550 (`adriatic eval related`).

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "search": "adriatic.cli.search:search",
     "related": "adriatic.cli.related:related",
     "spaces": "adriatic.cli.spaces:spaces",
+    "suggestions": "adriatic.cli.suggestions:suggestions",
     "chat": "adriatic.cli.chat:chat",
     "draft": "adriatic.cli.draft:draft",
     "mcp": "adriatic.cli.mcp:mcp",

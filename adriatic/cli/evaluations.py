@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adriatic.cli import evaluate_related  # noqa: F401 - it adds its command
+from adriatic.cli import evaluate_related, evaluate_suggestions  # noqa: F401 - they add their commands
 from adriatic.cli.evaluate import evaluate
 
 __all__ = ["evaluate"]

@@ -16,8 +16,8 @@ from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
-    from api.adrs.reading.own import OwnWord
     from api.words.controller import ReaderWords
+    from connectors.reading.own import OwnWord
 
 PATH = "/v1/words"
 AGAIN = "texts that come are read with them; `adriatic import --reread` reads those that are here"
@@ -75,7 +75,7 @@ def remove_word(subject: str, name: str, phrase: str, where: Where) -> None:
 
 
 def _word(subject: str, name: str, phrase: str) -> OwnWord:
-    from api.adrs.reading.own import OwnWord
+    from connectors.reading.own import OwnWord
 
     return msgspec.convert({"subject": subject, "name": name, "phrase": " ".join(phrase.split())}, OwnWord)
 

@@ -1,10 +1,10 @@
 """What a text says of itself as a decision record: title, status, number, date, people, links.
 
-Owns the answer that `reading/` is asked for, the recognition of dialects (adr-tools, Nygard, MADR 2 to 4,
+Owns the answer that `connectors/reading` is asked for, the recognition of dialects (adr-tools, Nygard, MADR 2 to 4,
 structured-madr, Y-statements) and the rule that any text is a document: `parse` is pure, never raises, and takes time
 linear in the length of the text. It refuses to change or repair anything: the text stays what its author wrote, and
-whatever looks wrong is an oddity beside it. A strict parser rejects most of the records that exist. Neighbours:
-`api/adrs/reading/`, `api/adrs/mentions.py` for references to others.
+whatever looks wrong is an oddity beside it. A strict parser rejects most of the records that exist. Neighbour:
+`api/adrs/mentions.py`, for references to others.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import msgspec
 
 from api.adrs import mentions
 from api.adrs.mentions import Mention
-from api.adrs.reading import numbers
-from api.adrs.reading.claims import Status
-from api.adrs.reading.dates import find_dates
-from api.adrs.reading.fields import Fields, find_fields
-from api.adrs.reading.front_matter import is_nothing
-from api.adrs.reading.markup import markup_of
-from api.adrs.reading.status import STATUSES, Verdict, judge, judge_mark
-from api.adrs.reading.structure import Structure, read_structure
-from api.adrs.reading.titles import PLACEHOLDER, TITLE_CHARS_MAX, Role, Title, find_role, find_title, marks_of
-from api.adrs.reading.words import WORDS, Words, normalise_name
+from connectors.reading import numbers
+from connectors.reading.claims import Status
+from connectors.reading.dates import find_dates
+from connectors.reading.fields import Fields, find_fields
+from connectors.reading.front_matter import is_nothing
+from connectors.reading.markup import markup_of
+from connectors.reading.status import STATUSES, Verdict, judge, judge_mark
+from connectors.reading.structure import Structure, read_structure
+from connectors.reading.titles import PLACEHOLDER, TITLE_CHARS_MAX, Role, Title, find_role, find_title, marks_of
+from connectors.reading.words import WORDS, Words, normalise_name
 
 __all__ = [
     "READER",

@@ -13,18 +13,18 @@ from typing import Final, NamedTuple, cast
 
 import msgspec
 
-from api.adrs.reading import numbers
-from api.adrs.reading.claims import STATEMENT_CHARS_MAX
-from api.adrs.reading.dates import find_dates
-from api.adrs.reading.fields import Fields
-from api.adrs.reading.front_matter import is_nothing, normalise_key
-from api.adrs.reading.inline import TARGET_CHARS_MAX, Inline, flatten
-from api.adrs.reading.numbers import number_of_path
-from api.adrs.reading.references import LABEL, Reference, find_references, is_label, is_record_target
-from api.adrs.reading.sentences import KINDS, LinkKind, fold_sentence, lead_of, mark_references, relations
-from api.adrs.reading.structure import Block, Structure
-from api.adrs.reading.titles import PLACEHOLDER
-from api.adrs.reading.words import WORDS, Words
+from connectors.reading import numbers
+from connectors.reading.claims import STATEMENT_CHARS_MAX
+from connectors.reading.dates import find_dates
+from connectors.reading.fields import Fields
+from connectors.reading.front_matter import is_nothing, normalise_key
+from connectors.reading.inline import TARGET_CHARS_MAX, Inline, flatten
+from connectors.reading.numbers import number_of_path
+from connectors.reading.references import LABEL, Reference, find_references, is_label, is_record_target
+from connectors.reading.sentences import KINDS, LinkKind, fold_sentence, lead_of, mark_references, relations
+from connectors.reading.structure import Block, Structure
+from connectors.reading.titles import PLACEHOLDER
+from connectors.reading.words import WORDS, Words
 
 __all__ = ["LINKS_MAX", "TARGET_CHARS_MAX", "LinkKind", "Mention", "links_of", "number_of_path", "strip_mentions"]
 

@@ -17,7 +17,6 @@ import msgspec
 
 from api.adrs import queries
 from api.adrs.document import Status
-from api.adrs.reading.structure import read_structure
 from api.chat.citations import find_numbers
 from api.chat.grounding import Grounding, Question, cite_record, ground
 from api.chat.schemas import ChatRequest, Source
@@ -30,6 +29,7 @@ from api.search.query import QUERY_CHARS_MAX
 from connectors.llm import BYTES_PER_TOKEN
 from connectors.llm.extractive import PASSAGES_MAX
 from connectors.llm.prompts import Passage
+from connectors.reading.structure import read_structure
 from runtime.errors import Conflict, InvalidInput, TooLarge
 from runtime.settings import LlmSettings
 

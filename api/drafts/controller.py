@@ -16,10 +16,11 @@ from litestar import Controller, Request, Response
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
-from api.adrs import examples, preconditions
+from api import watermarks
+from api.adrs import examples, preconditions, queries
 from api.adrs.controller import actor
 from api.adrs.schemas import Adr
-from api.auth.roles import NEEDS_CHAT
+from api.auth.roles import NEEDS_CHAT, NEEDS_READ
 from api.auth.users import Principal
 from api.chat import encoding, resuming
 from api.chat.answers import Answer
@@ -28,7 +29,7 @@ from api.chat.conversations import gather
 from api.chat.responding import admitted, collect, make_attempt, stream
 from api.chat.schemas import NAMES, ChatEvent, Start, UsageSpent
 from api.chat.supervisor import AnswerSupervisor, Wishes
-from api.db import Database
+from api.db import Database, tenant_transaction
 from api.drafts import accepting, composing, store, suggesting
 from api.drafts.examples import DRAFT, REQUEST, SUGGESTED
 from api.drafts.schemas import AdrDraft, DraftAcceptance, DraftRequest, SuggestedMetadata, SuggestionRequest
@@ -36,6 +37,10 @@ from api.drafts.store import DraftRow
 from api.routes import AdrId, By, Db, body, get, post
 from api.search.embedding import QueryEmbedder
 from api.sse import MEDIA_TYPE
+from api.suggestions import service as suggestions
+from api.suggestions.controller import InState
+from api.suggestions.examples import OF_ONE
+from api.suggestions.schemas import SuggestedRelations
 from runtime.settings import Settings
 
 DraftId = Annotated[UUID, PathParameter(description="The draft's id: the `answer_id` of its event `start`.")]
@@ -146,11 +151,37 @@ class DraftController(Controller):
 
 
 class SuggestionController(Controller):
-    """Title, tags and related ADRs that an ADR could have."""
+    """What an ADR could have: a title, tags and related ADRs; and what is suggested of it and others."""
 
     path = "/v1/adrs/{adr_id:uuid}/suggestions"
     tags = ("drafts",)
     opt = NEEDS_CHAT
+
+    @get(
+        "/",
+        "What is suggested of an ADR and others",
+        OF_ONE,
+        "Those in which it is the newer or the older one.",
+        errors=(404,),
+        opt=NEEDS_READ,
+        tags=["suggestions"],
+    )
+    async def list_adr_suggestions(
+        self,
+        database: Db,
+        principal: By,
+        adr_id: AdrId,
+        in_state: InState = None,
+        position: watermarks.Position = None,
+    ) -> Response[SuggestedRelations]:
+        """That the newer one supersedes the other, or conflicts with it. Each says why, with the passages, and how
+        often that kind of reason was right. At most 50."""
+        await watermarks.wait_until_related(database, principal.tenant_id, position)
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            await queries.require_adr(connection, principal.tenant_id, adr_id)
+            found = await suggestions.read_of(connection, principal.tenant_id, adr_id, in_state)
+            as_of = await watermarks.read_related(connection)
+        return Response(SuggestedRelations(found, as_of), headers=as_of.headers())
 
     @post("/", "Suggest title, tags and related ADRs", SUGGESTED, "What could be set.", errors=ERRORS)
     async def suggest_metadata(

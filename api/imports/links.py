@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 
 from api.adrs.mentions import Mention
-from api.adrs.reading.numbers import OWN_FOLDER_NAMES, is_companion_name, read_number, stem
+from connectors.reading.numbers import OWN_FOLDER_NAMES, is_companion_name, read_number, stem
 
 SEGMENTS_MAX = 40
 """Most segments of a URL's path that are tried as the start of a file's path."""

@@ -26,8 +26,6 @@ import msgspec
 
 from api.adrs.document import ParsedAdr, parse
 from api.adrs.mentions import number_of_path
-from api.adrs.reading.dates import day_order
-from api.adrs.reading.words import WORDS, Words
 from api.imports.schemas import (
     AUTHOR_CHARS_MAX,
     MESSAGE_CHARS_MAX,
@@ -36,6 +34,8 @@ from api.imports.schemas import (
     ImportEvent,
     Remark,
 )
+from connectors.reading.dates import day_order
+from connectors.reading.words import WORDS, Words
 from runtime.decoding import decode
 from runtime.ids import new_id
 

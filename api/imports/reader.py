@@ -12,9 +12,9 @@ from uuid import UUID
 import msgspec
 
 from api.adrs.document import READER, ParsedAdr, parse
-from api.adrs.reading.dates import day_order
-from api.adrs.reading.own import OwnWord, words_with
 from api.imports.links import KnownAdr, Resolver
+from connectors.reading.dates import day_order
+from connectors.reading.own import OwnWord, words_with
 from schemas.readings import LinkRow, LoggedAdr, OwnWordRow, TextReading, VersionText
 
 

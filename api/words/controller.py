@@ -1,6 +1,6 @@
 """`/v1/words`: a tenant's own words, which its texts are read with.
 
-Owns the HTTP of it. Refuses SQL and rules: `service` and `api/adrs/reading/own.py` have them.
+Owns the HTTP of it. Refuses SQL and rules: `service` and `connectors/reading/own.py` have them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from litestar import Controller
 from msgspec import Meta
 
 from api.adrs.document import READER
-from api.adrs.reading import own
-from api.adrs.reading.own import WORDS_MAX, OwnWord
 from api.auth.roles import NEEDS_ADMIN
 from api.db import tenant_transaction
 from api.routes import By, Db, body, get, put
 from api.words import service
+from connectors.reading import own
+from connectors.reading.own import WORDS_MAX, OwnWord
 
 _WORD = {"subject": "status", "name": "accepted", "phrase": "green light"}
 _WORDS = {"reader": READER, "words": [_WORD]}

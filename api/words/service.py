@@ -1,7 +1,7 @@
 """The rows of a tenant's own words.
 
-Owns the SQL of `app.reader_words`. Refuses to judge a word: `api/adrs/reading/own.py` does. Each function works in the
-caller's transaction.
+Owns the SQL of `app.reader_words`. Refuses to judge a word: `connectors/reading/own.py` does. Each function works in
+the caller's transaction.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from api.adrs.reading.own import OwnWord, words_with
-from api.adrs.reading.words import Words
 from api.db import Connection, Database, tenant_transaction, to_struct
+from connectors.reading.own import OwnWord, words_with
+from connectors.reading.words import Words
 from schemas.arrays import arrays_of
 
 _READ = """

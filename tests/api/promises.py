@@ -41,6 +41,7 @@ from api.tenants import service as tenants
 from connectors.llm.sse import SseDecoder
 from runtime.ids import new_id
 from runtime.settings import Settings
+from schemas.suggestions import suggestion_id
 from tests import databases
 from tests.api.live.test_stream import variables
 from tests.api.live.world import World, made
@@ -67,6 +68,14 @@ _FLAG = """
   insert into app.abuse_flags (tenant_id, kind, subject, day, flag_id, measured, threshold)
   select tenant_id, 'rapid-calls', %s, now()::date, %s, 2, 1
   from app.tenants
+"""
+
+
+_SUGGESTION = """
+  insert into mv.suggestions
+  select tenant_id, %s, %s, %s, 'supersedes', 'words', '{x}', 'body', 0, 1, 'x', 'title', 0, 1, 'x'
+  from app.adrs
+  where adr_id = %s
 """
 
 
@@ -198,6 +207,14 @@ class Furniture:
         told = self._http.post("/v1/chat/stream", json={"question": "Why a log?"})
         return str(json.loads(next(SseDecoder().feed(told.content)).data)["attempt_id"])
 
+    def suggestion(self) -> str:
+        """That an ADR supersedes another one, as a flow would leave it."""
+        newer, older = UUID(self.adr()), UUID(self.adr())
+        found = str(suggestion_id(newer, older))
+        with psycopg.connect(self._dsn) as connection:
+            connection.execute(_SUGGESTION, [found, newer, older, newer])
+        return found
+
     def answer(self) -> tuple[str, str]:
         """An answer, and its conversation."""
         told = self._http.post("/v1/chat/stream", json={"question": "Why a log?"})
@@ -259,6 +276,7 @@ def name_things(operation: str, furniture: Furniture) -> dict[str, Callable[[], 
         "budget_id": furniture.budget,
         "override_id": furniture.override,
         "flag_id": furniture.flag,
+        "suggestion_id": lambda: furniture.once("suggestion", furniture.suggestion),
         "request_id": furniture.attempt,
         "answer_id": lambda: furniture.answer()[0],
         "session_id": lambda: furniture.answer()[1],

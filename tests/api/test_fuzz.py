@@ -129,6 +129,7 @@ async def furnished(tenant: Caller) -> dict[str, str]:
         "request_id": start["attempt_id"],
         "override_id": override.json()["override_id"],
         "flag_id": str(uuid4()),
+        "suggestion_id": str(uuid4()),
         "adr_id": adr["adr_id"],
         "import_id": started.json()["import_id"],
         "job_id": job.json()["job_id"],

@@ -27,7 +27,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 UPLOAD = "multipart/form-data"
 IDS = (
     *("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id"),
-    *("api_key_id", "override_id", "request_id", "draft_id", "flag_id"),
+    *("api_key_id", "override_id", "request_id", "draft_id", "flag_id", "suggestion_id"),
 )
 
 
@@ -68,6 +68,7 @@ class Household:
             caller.tenant_id, f"Found {word}", f"# Found {word}\n\nWhat {word} means.\n", tags=[word], author=word
         )
         corpus.near(caller.tenant_id, UUID(adr["adr_id"]), found)
+        suggestion_id = corpus.suggestion(caller.tenant_id, UUID(adr["adr_id"]), found, quote=f"We leave {word}.")
         await caller.put("/v1/words", {"words": [{"subject": "status", "name": "accepted", "phrase": word}]})
         budget = await caller.put(
             "/v1/budgets", {"level": "key", "period": "day", "limit_micro_usd": 10**6, "subject": word}
@@ -102,6 +103,7 @@ class Household:
             "request_id": start["attempt_id"],
             "override_id": override.json()["override_id"],
             "flag_id": str(flag_id),
+            "suggestion_id": str(suggestion_id),
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
             "job_id": job.json()["job_id"],

@@ -17,6 +17,7 @@ from tests.browser.test_page import accessible
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 PATHS = {"/v1/pipeline", "/v1/jobs", "/v1/documents", "/v1/feeds", "/v1/usage", "/v1/adrs/{adr_id}/related"}
+PATHS |= {"/v1/suggestions/{suggestion_id}/accept"}
 HOSTILE = "<img src=x onerror=alert(1)>"
 FRESH = {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-01-15T09:00:00Z", "age_s": 0.8}
 UNKNOWN = {"state": "unknown", "lsn": None, "time": None, "age_s": None}
@@ -264,6 +265,27 @@ def test_documents_are_found_beside_decisions_and_lead_to_where_they_are(site: S
         page.click("#results .hit >> nth=1")
     assert download.value.suggested_filename == "notes.txt"
     assert download.value.path().read_bytes() == b"bytes"
+    visit.clean()
+
+
+def test_a_suggestion_is_accepted_or_dismissed_where_the_decision_is_read(site: Site) -> None:
+    first = site.corpus.adr(site.tenant_id, "Measure at high tide", "# Measure at high tide\n\nSo.\n", number=1)
+    second = site.corpus.adr(site.tenant_id, HOSTILE, "# Measure at low tide\n\nNo.\n", number=2)
+    site.corpus.suggestion(site.tenant_id, second, first, quote=HOSTILE)
+    visit = scripted(site, {})
+    page = visit.page
+    page.click("#recent .hit >> text=Measure at high tide")
+    shown = page.locator(".suggested")
+    expect(shown).to_contain_text(f"It may be superseded by ADR-2 {HOSTILE}")
+    expect(shown).to_contain_text("Of such suggestions 95 % were right in tests.")
+    shown.get_by_role("button", name="Dismiss").click()
+    expect(shown).to_contain_text("Dismissed: 1")
+    shown.locator("summary").click()
+    shown.get_by_role("button", name="Reopen").click()
+    shown.get_by_role("button", name="Accept").click()
+    expect(shown).to_be_hidden()
+    page.reload()
+    expect(page.locator(".adr-top [data-word]")).to_have_text("superseded")
     visit.clean()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
 from connectors.postgres.connections import Connection
-from dataflows import nearness, oracle_related, related
+from dataflows import nearness, oracle_related, related, related_candidates, related_lists
 from dataflows.embed import Embed, complete, store
 from dataflows.flow import Event
 from dataflows.index import Index
@@ -87,10 +87,19 @@ class Tables:
         self.embed.start(connection)
         self.versions: dict[tuple[uuid.UUID, uuid.UUID], int] = {}
 
-    def write(self, tenant_id: uuid.UUID, adr_id: uuid.UUID, body: str, change: str = "update") -> Event:
+    def write(
+        self,
+        tenant_id: uuid.UUID,
+        adr_id: uuid.UUID,
+        body: str,
+        change: str = "update",
+        title: str = "",
+        status: str = "accepted",
+    ) -> Event:
         """The next version, findable by words and meaning."""
         number = self.versions[tenant_id, adr_id] = self.versions.get((tenant_id, adr_id), 0) + 1
-        version = Version(tenant_id, adr_id, number, title=body[:30] or "Untitled", body=body, change=change)
+        title = title or body[:30] or "Untitled"
+        version = Version(tenant_id, adr_id, number, title=title, body=body, change=change, status=status)
         with as_api(self.connection, tenant_id):
             _head(self.connection, tenant_id, adr_id)
         self.show(SourceKey(tenant_id, "adr", adr_id), event(envelope(version), VERSIONS_TOPIC))
@@ -188,13 +197,15 @@ MOVES = ("write", "write", "write", "delete", "link", "unlink")
 
 @pytest.mark.stack
 @settings(max_examples=25)
-@given(data=st.data())
+@given(data=st.data(), exact_max=st.sampled_from([0, 3, 2_000]))
 def test_any_history_in_any_order_ends_where_every_pair_by_itself_ends(
-    connection: Connection, data: st.DataObject
+    connection: Connection, data: st.DataObject, exact_max: int
 ) -> None:
+    """Whether everybody is compared, or candidates, or these from some moment on: what a list says is so."""
     tables = start(connection)
     with pytest.MonkeyPatch.context() as patched:
-        for module in (nearness, related, oracle_related):
+        patched.setattr(related_candidates, "EXACT_ADRS_MAX", exact_max)
+        for module in (nearness, related_lists, oracle_related):
             patched.setattr(module, "RELATED_MAX", 2)
         pending: list[Event] = []
         for _ in range(data.draw(st.integers(1, 14))):
@@ -325,3 +336,41 @@ def test_the_api_sees_its_tenants_rows_and_of_the_features_the_version_alone(
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 api.execute(statement)
             api.rollback()
+
+
+@pytest.mark.stack
+def test_a_large_tenant_compares_candidates_alone_and_finds_the_nearest(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pair of each subject among many others, whose words are their own; no index by meaning is there yet."""
+    monkeypatch.setattr(related_candidates, "EXACT_ADRS_MAX", 50)
+    monkeypatch.setattr(related_candidates, "BY_WORDS", 10)
+    tables = start(connection)
+    tenant = TENANTS[0]
+    ids = [uuid.UUID(int=1_000 + number) for number in range(120)]
+    bodies = [f"Subject{n // 2} of matter{n // 2} needs tool{n // 2}, measure{n // 2} and word{n}." for n in range(120)]
+    events = [tables.write(tenant, adr, body) for adr, body in zip(ids, bodies, strict=True)]
+    tables.step(events[:40])
+    assert not related_candidates.is_approximate(connection, tenant)
+    read: list[int] = []
+    whole = related_lists.read_corpus
+
+    def counted(*arguments: Any) -> Any:
+        corpus = whole(*arguments)
+        read.append(len(corpus.ids))
+        return corpus
+
+    monkeypatch.setattr(related_lists, "read_corpus", counted)
+    for start_at in range(40, 120, 5):
+        tables.step(events[start_at : start_at + 5])
+    assert related_candidates.is_approximate(connection, tenant)
+    assert not related_candidates.is_approximate(connection, TENANTS[1])
+    assert tables.differences() == []
+    for number in range(60, 120):
+        assert tables.near(tenant, ids[number])[0][0] == ids[number ^ 1], bodies[number]
+    read.clear()
+    tables.step([tables.write(tenant, ids[7], bodies[7] + " Edited.")])
+    assert max(read) < 120, "not everybody was compared"
+    assert tables.near(tenant, ids[7])[0][0] == ids[6]
+    assert tables.near(tenant, ids[6])[0][0] == ids[7]
+    assert tables.differences() == []

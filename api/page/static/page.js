@@ -271,7 +271,8 @@ class Reading {
       byline: [shown.author ? `${shown.author}, ` : "", when(shown.effective_at), ...adr.tags.map((tag) => h("span", { class: "tag" }, tag))],
       body: markdown(shown.body, { title: shown.title }),
     });
-    for (const [slot, path] of [["related", "related"], ["history", "versions?limit=50"]]) slots[slot]?.setAttribute("hx-get", `/v1/adrs/${adr.adr_id}/${path}`);
+    for (const [slot, path] of [["suggested", "suggestions"], ["related", "related"], ["history", "versions?limit=50"]]) slots[slot]?.setAttribute("hx-get", `/v1/adrs/${adr.adr_id}/${path}`);
+    slots.suggested?.setAttribute("data-of", adr.adr_id);
     slots.back.addEventListener("click", back);
     slots.history.addEventListener("click", (event) => this.#version_(event));
     this.#drafts?.stop();

@@ -2,6 +2,7 @@
 // ask: htmx does, when an element's `hx-trigger` says so, and page.js hands the answer over.
 
 import { chip, count, h, plural, refused, seconds, settle, stamp, when, whereTo, wordFor } from "./parts.js";
+import { suggested } from "./suggested.js";
 
 const DIFF_LINES_MAX = 400; // more is read in an editor
 
@@ -208,4 +209,4 @@ export function failed(error, section) {
   place.setAttribute("aria-busy", "false");
 }
 
-export const VIEWS = { results, recent, related, history, diff, jobs, pipeline, documents, feeds, usage };
+export const VIEWS = { results, recent, related, suggested, history, diff, jobs, pipeline, documents, feeds, usage };

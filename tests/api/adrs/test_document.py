@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from api.adrs.document import ParsedAdr, parse, strip_title
 from api.adrs.mentions import Mention, number_of_path
-from api.adrs.reading.dates import day_order
-from api.adrs.reading.words import WORDS
+from connectors.reading.dates import day_order
+from connectors.reading.words import WORDS
 
 ADR_TOOLS = """# 7. Keep sessions in memory
 

@@ -14,6 +14,7 @@ from connectors.embedders import Embedder
 from dataflows.chunker import analyse_chunk, chunk
 from runtime.ids import new_id
 from runtime.settings import Settings
+from schemas.suggestions import suggestion_id
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 BEGINNING = datetime(2026, 1, 15, 9, tzinfo=UTC)
@@ -184,6 +185,26 @@ class Corpus:
             "links_from) values (%s, 'adr', %s, %s, %s, 0.5, %s, %s, %s, %s)",
             [tenant_id, adr_id, related_id, score, list(terms), meaning, list(links_to), list(links_from)],
         )
+
+    def suggestion(
+        self,
+        tenant_id: UUID,
+        newer_id: UUID,
+        older_id: UUID,
+        kind: str = "supersedes",
+        evidence: str = "words",
+        *,
+        quote: str = "We move away from it.",
+    ) -> UUID:
+        """A row of `mv.suggestions`, as the flow leaves it."""
+        found = suggestion_id(newer_id, older_id)
+        self.connection.execute(
+            "insert into mv.suggestions "
+            "values (%s, %s, %s, %s, %s, %s, '{ledger}', 'body', 0, 21, %s, 'title', 0, 5, %s) "
+            "on conflict (tenant_id, suggestion_id) do update set kind = excluded.kind, evidence = excluded.evidence",
+            [tenant_id, found, newer_id, older_id, kind, evidence, quote, quote],
+        )
+        return found
 
     def views(self, tenant_id: UUID) -> None:
         """What flows keep beside the search, of the tenant's ADRs and of one answer that it asked for."""

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from api.adrs.reading.words import DATE, WORDS, Words, fold
+from connectors.reading.words import DATE, WORDS, Words, fold
 
 YEARS: Final = (1970, 2100)
 """Years that a decision can have been made in. Four digits outside of them are something else."""

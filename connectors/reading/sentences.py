@@ -12,9 +12,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, get_args
 
-from api.adrs.reading.dates import mask_dates
-from api.adrs.reading.references import Reference
-from api.adrs.reading.words import CONDITION, DEED, GAP_CHARS, REFERENCE, UNREAL, WORDS, Words, fold
+from connectors.reading.dates import mask_dates
+from connectors.reading.references import Reference
+from connectors.reading.words import CONDITION, DEED, GAP_CHARS, REFERENCE, UNREAL, WORDS, Words, fold
 
 LinkKind = Literal["relates-to", "supersedes", "superseded-by", "amends", "amended-by", "depends-on"]
 

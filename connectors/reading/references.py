@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
-from api.adrs.reading.inline import Inline
-from api.adrs.reading.words import WIDE
 from connectors.history.model import MARKUPS
+from connectors.reading.inline import Inline
+from connectors.reading.words import WIDE
 
 _ENDINGS: Final = "|".join(suffix[1:] for suffix in MARKUPS)
 NUMBER: Final = r"\d{1,5}(?:\.\d{1,3}){0,3}(?![\d])"

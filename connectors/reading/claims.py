@@ -14,12 +14,12 @@ from typing import Final, Literal, cast
 
 import msgspec
 
-from api.adrs.reading.dates import find_dates
-from api.adrs.reading.front_matter import is_nothing
-from api.adrs.reading.inline import Inline
-from api.adrs.reading.references import find_references
-from api.adrs.reading.sentences import fold_sentence, mark_deeds, mark_references, relations
-from api.adrs.reading.words import CONDITION, DATE, DEED, REFERENCE, UNREAL, WIDE, WORDS, Language, Words
+from connectors.reading.dates import find_dates
+from connectors.reading.front_matter import is_nothing
+from connectors.reading.inline import Inline
+from connectors.reading.references import find_references
+from connectors.reading.sentences import fold_sentence, mark_deeds, mark_references, relations
+from connectors.reading.words import CONDITION, DATE, DEED, REFERENCE, UNREAL, WIDE, WORDS, Language, Words
 
 Status = Literal["proposed", "accepted", "rejected", "deprecated", "superseded", "draft", "unknown"]
 STATEMENT_CHARS_MAX: Final = 400

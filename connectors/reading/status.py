@@ -14,9 +14,9 @@ from typing import Final, Literal, cast, get_args
 
 import msgspec
 
-from api.adrs.reading.claims import ARROW, Status, StatusClaim, StatusReading, read, says_nothing
-from api.adrs.reading.inline import Inline
-from api.adrs.reading.words import WORDS, Words
+from connectors.reading.claims import ARROW, Status, StatusClaim, StatusReading, read, says_nothing
+from connectors.reading.inline import Inline
+from connectors.reading.words import WORDS, Words
 
 Doubt = Literal["no-status", "unknown-status", "placeholder", "weak-status", "contradicting-status"]
 STATUSES: Final = get_args(Status)

@@ -17,10 +17,10 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, fence
 from markdown_it.token import Token
 
-from api.adrs.reading.front_matter import FrontMatter, read_front_matter
-from api.adrs.reading.inline import INVISIBLE, Inline, References, Tag, find_references, flatten
-from api.adrs.reading.markup import to_markdown
 from connectors.history.model import Markup
+from connectors.reading.front_matter import FrontMatter, read_front_matter
+from connectors.reading.inline import INVISIBLE, Inline, References, Tag, find_references, flatten
+from connectors.reading.markup import to_markdown
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _CLOSING_FENCE = re.compile(r"[ \t>]*(`{3,}|~{3,})[ \t]*$")

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from api.adrs.reading.words import WORDS, Words, fold, normalise_name
 from connectors.history.model import MARKUPS
+from connectors.reading.words import WORDS, Words, fold, normalise_name
 
 OWN_FOLDER_NAMES: Final = frozenset(("readme", "index", "_index", "adr", "decision", "record", "main", "doc"))
 """Names of files that say nothing: their folder names the record."""

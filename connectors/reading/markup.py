@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from api.adrs.reading.words import WORDS
 from connectors.history.model import MARKUPS, Markup
+from connectors.reading.words import WORDS
 
 
 def markup_of(path: str) -> Markup:

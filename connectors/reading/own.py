@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from api.adrs.reading.words import WORDS, Words, fold
+from connectors.reading.words import WORDS, Words, fold
 from runtime.errors import InvalidInput
 
 WORDS_MAX: Final = 200

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from api.adrs.reading.words import WORDS, in_one
+from connectors.reading.words import WORDS, in_one
 
 PHRASES = ["not accepted", "accept*", "n/a", "已接受", "*gesetzt", "superseded … by this", "ad hoc."]
 

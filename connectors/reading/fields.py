@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
-from api.adrs.reading.inline import Inline, flatten
-from api.adrs.reading.references import is_record_target
-from api.adrs.reading.status import Statement
-from api.adrs.reading.structure import Block, Structure
-from api.adrs.reading.words import WORDS, Words
+from connectors.reading.inline import Inline, flatten
+from connectors.reading.references import is_record_target
+from connectors.reading.status import Statement
+from connectors.reading.structure import Block, Structure
+from connectors.reading.words import WORDS, Words
 
 FIELD_BLOCKS_MAX: Final = 12
 """Blocks that may belong to a field whose own line is empty: a list of boxes has fewer."""

@@ -12,14 +12,14 @@ from typing import Final, Literal
 
 import msgspec
 
-from api.adrs.reading import numbers
-from api.adrs.reading.dates import find_dates
-from api.adrs.reading.fields import Fields
-from api.adrs.reading.front_matter import is_nothing
-from api.adrs.reading.inline import CONTROL, Inline
-from api.adrs.reading.references import LABEL
-from api.adrs.reading.structure import Block, Structure
-from api.adrs.reading.words import WORDS, Words, fold, normalise_name
+from connectors.reading import numbers
+from connectors.reading.dates import find_dates
+from connectors.reading.fields import Fields
+from connectors.reading.front_matter import is_nothing
+from connectors.reading.inline import CONTROL, Inline
+from connectors.reading.references import LABEL
+from connectors.reading.structure import Block, Structure
+from connectors.reading.words import WORDS, Words, fold, normalise_name
 
 Role = Literal["record", "index", "template", "companion"]
 
