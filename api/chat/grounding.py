@@ -134,7 +134,9 @@ async def find_passages(
 ) -> Grounding:
     """The passages that fit a question best, of one kind of source or of all. Raises as `ground` does."""
     words = " ".join(_SYNTAX.sub(" ", wanted).split())
-    found = await searching.search(database, embedder, tenant_id, SearchRequest(words, limit=limit, kind=kind))
+    # A question has words that no text here has, and means them.
+    request = SearchRequest(words, limit=limit, kind=kind, correct=False)
+    found = await searching.search(database, embedder, tenant_id, request)
     rows: list[Any] = []
     if found.hits:
         places = [(hit.kind, hit.source_id, hit.chunk.version, hit.chunk.ordinal) for hit in found.hits]

@@ -59,6 +59,7 @@ _RESULT = {
     ],
     "degraded": [],
     "as_of": {"words": _AS_OF, "meaning": _AS_OF},
+    "corrected": [{"from": "wirte", "to": "write"}],
     "explain": {
         "text": "why is there no dual write",
         "terms": ["dual", "write"],
@@ -129,13 +130,17 @@ class SearchController(Controller):
         ] = schemas.LIMIT_DEFAULT,
         explain: Annotated[bool, QueryParameter(description="Say how each hit got its place.")] = False,
         kind: Annotated[sources.Kind | None, QueryParameter(description="Sources of this kind only.")] = None,
+        typing: Annotated[bool, QueryParameter(description=schemas.TYPING)] = False,
+        correct: Annotated[bool, QueryParameter(description=schemas.CORRECT)] = True,
         position: watermarks.Position = None,
     ) -> Response[schemas.SearchResult]:
         """Statuses are alternatives, tags are all required, and filters are joined by and."""
         require_zone("since", since)
         require_zone("until", until)
         request = schemas.SearchRequest(
-            q, mode, status or [], tag or [], log, author, since, until, limit, explain, kind
+            *(q, mode, status or [], tag or [], log, author, since, until, limit, explain, kind),
+            typing=typing,
+            correct=correct,
         )
         await _wait_for_position(database, principal, position, mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, request))

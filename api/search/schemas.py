@@ -23,6 +23,8 @@ LIMIT_MAX = 50
 VALUES_MAX = 32
 """Values of one filter."""
 VALUE_CHARS_MAX = 200
+TYPING = "The last word is still being typed: what begins so is found too."
+CORRECT = "Take a word that the tenant does not have for the nearest that it has, and say so."
 
 _Text = Annotated[str, Meta(max_length=VALUE_CHARS_MAX)]
 
@@ -49,6 +51,8 @@ class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT
     explain: Annotated[bool, Meta(description="Say how each hit got its place.")] = False
     kind: Annotated[sources.Kind | None, Meta(description="Sources of this kind only. Null: of all.")] = None
+    typing: Annotated[bool, Meta(description=TYPING)] = False
+    correct: Annotated[bool, Meta(description=CORRECT)] = True
 
 
 class Snippet(msgspec.Struct, frozen=True):
@@ -182,11 +186,29 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     query_ms: float
 
 
+class Correction(msgspec.Struct, frozen=True, rename={"typed": "from", "called": "to"}):
+    """A word that nobody here has written, and the one that was searched for in its place."""
+
+    typed: str
+    called: str
+
+
+Wordless = Literal["no word counts", "no word is found"]
+"""Why nothing was found by words: the query has none, or nothing that may be found has one of them."""
+
+
 class SearchResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The best hits, best first. `degraded` is not empty when an arm that was asked for could not take part."""
+    """The best hits, best first. `degraded` is not empty when an arm that was asked for could not take part.
+
+    `corrected`: the words for which others were searched; `correct: false` asks for what was typed. `by_meaning_alone`:
+    why all hits are only near in meaning, where words were asked for. A query of which no word counts is answered so in
+    every mode.
+    """
 
     mode: Mode
     hits: list[Hit]
     degraded: list[Degraded]
     as_of: SearchFreshness
     explain: SearchExplanation | None = None
+    corrected: list[Correction] = []
+    by_meaning_alone: Wordless | None = None

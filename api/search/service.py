@@ -7,6 +7,8 @@ query is embedded. Read next: `sql`.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,7 +18,7 @@ from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.logs import service as logs
 from api.search import query as queries
-from api.search import schemas, sql
+from api.search import reading, schemas, sql
 from api.search.embedding import QueryEmbedder
 from api.search.snippet import START, STOP, snippet
 from connectors.embedders import EmbeddingSpace, Vector
@@ -54,28 +56,30 @@ async def search(
     metrics.SEARCHES.labels(request.mode).inc()
     began_s = SYSTEM_CLOCK.monotonic()
     degraded: list[schemas.Degraded] = []
+    async with _reading(database, tenant_id) as connection:
+        read = await reading.read(connection, query, typing=request.typing, correct=request.correct)
+    read_s = SYSTEM_CLOCK.monotonic() - began_s
     embedded: tuple[EmbeddingSpace, Vector] | None = None
-    if request.mode != "words" and query.text:
+    # A query of which no word counts has nothing but its meaning.
+    if query.text and (request.mode != "words" or not read.terms):
         try:
-            embedded = await embedder.embed(tenant_id, query.text)
+            embedded = await embedder.embed(tenant_id, read.text)
         except AdriaticError as error:
             degraded.append(_degrade(request, "meaning", error))
-    embed_s = SYSTEM_CLOCK.monotonic() - began_s
-    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        await connection.execute("select set_config('statement_timeout', $1, true)", str(STATEMENT_MS_MAX))
+    embed_s = SYSTEM_CLOCK.monotonic() - began_s - read_s
+    async with _reading(database, tenant_id) as connection:
         if embedded and (refused := await _other_space(connection, embedded[0])):
             degraded.append(_degrade(request, "meaning", refused))
             embedded = None
         allowed = await _find_allowed(connection, tenant_id, request, query)
-        rows = await _hits(connection, request, query, embedded, allowed) if query.text else []
+        rows = await _hits(connection, request, query, read, embedded, allowed) if query.text else []
         as_of = await _freshness(connection, request, embedded is not None)
-        terms = await connection.fetchval("select mv.search_terms($1)", query.words) if request.explain else []
         indexes = await connection.fetch(sql.INDEXES) if request.explain else []
     explanation = None
     if request.explain:
         explanation = schemas.SearchExplanation(
-            text=query.text,
-            terms=terms,
+            text=read.text,
+            terms=list(read.terms),
             required=list(query.required),
             excluded=list(query.excluded),
             numbers=list(query.numbers),
@@ -94,7 +98,27 @@ async def search(
             query_ms=round((SYSTEM_CLOCK.monotonic() - began_s - embed_s) * 1000, 3),
         )
     hits = [_hit(row, request.explain) for row in rows]
-    return schemas.SearchResult(request.mode, hits, degraded, as_of, explanation)
+    return schemas.SearchResult(
+        *(request.mode, hits, degraded, as_of, explanation),
+        corrected=[schemas.Correction(each.typed, each.called) for each in read.corrected],
+        by_meaning_alone=_why_without_words(request, read, rows),
+    )
+
+
+@asynccontextmanager
+async def _reading(database: Database, tenant_id: UUID) -> AsyncIterator[Connection]:
+    """A transaction of the tenant whose statements have the time of a search."""
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        await connection.execute("select set_config('statement_timeout', $1, true)", str(STATEMENT_MS_MAX))
+        yield connection
+
+
+def _why_without_words(
+    request: schemas.SearchRequest, read: reading.Reading, rows: list[Any]
+) -> schemas.Wordless | None:
+    if not rows or request.mode == "meaning" or rows[0]["words_candidates"] or any(row["named"] for row in rows):
+        return None
+    return "no word is found" if read.terms else "no word counts"
 
 
 def _degrade(request: schemas.SearchRequest, arm: schemas.Arm, error: AdriaticError) -> schemas.Degraded:
@@ -168,12 +192,13 @@ async def _hits(
     connection: Connection,
     request: schemas.SearchRequest,
     query: queries.Query,
+    read: reading.Reading,
     embedded: tuple[EmbeddingSpace, Vector] | None,
     allowed: Allowed,
 ) -> list[Any]:
     rows: list[Any] = await connection.fetch(
         sql.HITS,
-        query.words,
+        read.words,
         allowed.kinds,
         allowed.ids,
         request.mode != "meaning",
@@ -187,7 +212,7 @@ async def _hits(
         START + STOP,
         # One fragment: with words before the match, where a headline would begin at it.
         f"StartSel={START}, StopSel={STOP}, MaxFragments=1, MaxWords={SNIPPET_WORDS_MAX}, MinWords={SNIPPET_WORDS_MIN}",
-        query.text,
+        read.text,
         allowed.filter and msgspec.json.encode(allowed.filter).decode(),
         *allowed.unwanted,
     )

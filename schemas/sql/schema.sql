@@ -3677,7 +3677,7 @@ GRANT SELECT ON TABLE mv.search_state TO adriatic_api;
 
 CREATE FUNCTION mv.search_terms(query text) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN ARRAY(SELECT unnest.lexeme FROM unnest(CASE to_tsvector('english'::regconfig, search_terms.query) WHEN ''::tsvector THEN to_tsvector('simple'::regconfig, search_terms.query) ELSE to_tsvector('english'::regconfig, search_terms.query) END) unnest(lexeme, positions, weights) ORDER BY unnest.positions[1], unnest.lexeme LIMIT 32);
+    RETURN ARRAY(SELECT every.lexeme FROM (SELECT unnest.lexeme, (unnest.positions[1])::integer AS place FROM unnest(CASE to_tsvector('english'::regconfig, split_part(search_terms.query, ''::text, 1)) WHEN ''::tsvector THEN to_tsvector('simple'::regconfig, split_part(search_terms.query, ''::text, 1)) ELSE to_tsvector('english'::regconfig, split_part(search_terms.query, ''::text, 1)) END) unnest(lexeme, positions, weights) UNION ALL SELECT given.lexeme, (100000 + (given.place)::integer) FROM unnest(string_to_array(search_terms.query, ''::text)) WITH ORDINALITY given(lexeme, place) WHERE (given.place > 1)) every GROUP BY every.lexeme ORDER BY (min(every.place)), every.lexeme LIMIT 32);
 
 CREATE FUNCTION mv.search_words(query text, kinds text[], ids uuid[], filter jsonb, sources_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, terms text[], candidates integer, proved boolean)
     LANGUAGE plpgsql STABLE ROWS 100
