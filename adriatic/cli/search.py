@@ -146,6 +146,7 @@ def _explain(hit: Hit) -> str:
     assert hit.explain
     words, meaning = hit.explain.words, hit.explain.meaning
     parts = ["asked for by its number"] if hit.explain.named else []
+    parts += ["has the name as it is written"] if hit.explain.exact else []
     parts.append(
         f"by words {words.rank}. (BM25 {words.score:.2f}: {', '.join(words.terms or ())})" if words else "not by words"
     )

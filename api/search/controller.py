@@ -54,6 +54,7 @@ _RESULT = {
                 "words": _ARM | {"terms": ["dual", "write"]},
                 "meaning": _ARM | {"score": 0.61},
                 "named": False,
+                "exact": False,
             },
         }
     ],

@@ -86,11 +86,13 @@ class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HitExplanation(msgspec.Struct, frozen=True):
-    """None: the arm did not find the source among its hundred. `named`: the query names this ADR."""
+    """None: the arm did not find the source among its hundred. `named`: the query names this ADR; `exact`: the query is
+    a name, such as of a function, and the source has it as it is written."""
 
     words: ArmRank | None
     meaning: ArmRank | None
     named: bool
+    exact: bool = False
 
 
 class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):

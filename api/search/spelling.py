@@ -48,7 +48,9 @@ KNOWN: Final = """
     exists (
       select
       from mv.word_totals k
-      join mv.word_stats s on s.tenant_id = k.tenant_id and s.kind = k.kind and s.lexeme = t.lexeme collate "C"
+      join mv.word_stats s on s.tenant_id = k.tenant_id
+        and s.kind = k.kind
+        and s.lexeme = t.lexeme collate "C"
       where k.tenant_id = app.current_tenant()
     ) as known
   from unnest($1::text[]) as w (word), unnest(to_tsvector('pg_catalog.english', w.word)) as t
@@ -75,7 +77,9 @@ STEMS: Final = """
 SAID_IN: Final = r"""
   select concat_ws(' ', s.title, c.heading_path, c.body) as text
   from mv.search_words(U&'\001E' || $1::text, null, null, null, 1) as w
-  join mv.search_state s on s.tenant_id = app.current_tenant() and s.kind = w.kind and s.source_id = w.source_id
+  join mv.search_state s on s.tenant_id = app.current_tenant()
+    and s.kind = w.kind
+    and s.source_id = w.source_id
   join mv.chunks c on c.tenant_id = s.tenant_id
     and c.kind = w.kind
     and c.source_id = w.source_id

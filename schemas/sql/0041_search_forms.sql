@@ -20,3 +20,13 @@ create or replace function mv.search_terms(query text) returns text[]
         ) as every
         group by lexeme
         order by min(place), lexeme limit 32);
+
+-- A name as it is written: its parts one behind the other, or all in one, as names of two or three parts are indexed too. Parts that
+-- the dictionary leaves out make a phrase of less than the name ("a/b"), which then does not count.
+create function mv.name_query(phrase text, in_one text) returns tsquery
+    language sql immutable parallel safe strict
+    return (
+        case numnode(phraseto_tsquery('pg_catalog.english', phrase))
+            when numnode(phraseto_tsquery('pg_catalog.simple', phrase)) then phraseto_tsquery('pg_catalog.english', phrase)
+            else ''::tsquery
+        end || phraseto_tsquery('pg_catalog.english', in_one));

@@ -3214,6 +3214,10 @@ CREATE FUNCTION mv.measured_passages(of_kind text, of_space text, query public.v
     limit chunks_max
 $$;
 
+CREATE FUNCTION mv.name_query(phrase text, in_one text) RETURNS tsquery
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (CASE numnode(phraseto_tsquery('english'::regconfig, phrase)) WHEN numnode(phraseto_tsquery('simple'::regconfig, phrase)) THEN phraseto_tsquery('english'::regconfig, phrase) ELSE ''::tsquery END || phraseto_tsquery('english'::regconfig, in_one));
+
 CREATE FUNCTION mv.nearest_exact(of_kind text, of_space text, query public.vector, ids uuid[], filter jsonb, chunks_max integer) RETURNS TABLE(source_id uuid, version bigint, ordinal integer, distance double precision)
     LANGUAGE plpgsql STABLE ROWS 100
     SET plan_cache_mode TO 'force_custom_plan'
