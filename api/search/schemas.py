@@ -15,6 +15,7 @@ from api.watermarks import AsOf
 from schemas import sources, text
 
 Mode = Literal["words", "meaning", "hybrid"]
+Facet = Literal["status", "tag", "log", "author", "kind", "year"]
 Arm = Literal["words", "meaning"]
 
 LIMIT_DEFAULT = 10
@@ -24,6 +25,9 @@ VALUES_MAX = 32
 """Values of one filter."""
 VALUE_CHARS_MAX = 200
 TYPING = "The last word is still being typed: what begins so is found too."
+FACETS = "Count what is found by these, each by its values."
+FACETS_MAX = 6
+"""Each facet once."""
 CORRECT = "Take a word that the tenant does not have for the nearest that it has, and say so."
 
 _Text = Annotated[str, Meta(max_length=VALUE_CHARS_MAX)]
@@ -53,6 +57,7 @@ class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Annotated[sources.Kind | None, Meta(description="Sources of this kind only. Null: of all.")] = None
     typing: Annotated[bool, Meta(description=TYPING)] = False
     correct: Annotated[bool, Meta(description=CORRECT)] = True
+    facets: Annotated[list[Facet], Meta(max_length=FACETS_MAX, description=FACETS)] = []
 
 
 class Snippet(msgspec.Struct, frozen=True):
@@ -195,6 +200,34 @@ class Correction(msgspec.Struct, frozen=True, rename={"typed": "from", "called":
     called: str
 
 
+class FacetValue(msgspec.Struct, frozen=True):
+    """One value, and in how many sources it is."""
+
+    value: str
+    count: int
+
+
+class FacetCounts(msgspec.Struct, frozen=True):
+    """The most frequent values of a facet, and how many more there are."""
+
+    values: list[FacetValue]
+    more: int
+
+
+class Facets(msgspec.Struct, frozen=True):
+    """What is found, counted. A source without the facet (a document has no tags) is counted in none of its values.
+
+    `of`: what is counted; what only lies near in meaning has no word and is not, unless the search is by meaning alone.
+    `at_least`: there are too many sources to look at each, so `sources` and each count are of the best of them alone,
+    and in truth as high or higher. Otherwise they are exact.
+    """
+
+    of: Literal["sources with a word", "all that pass"]
+    sources: int
+    at_least: bool
+    by: dict[Facet, FacetCounts]
+
+
 Wordless = Literal["no word counts", "no word is found"]
 """Why nothing was found by words: the query has none, or nothing that may be found has one of them."""
 
@@ -213,4 +246,5 @@ class SearchResult(msgspec.Struct, frozen=True, omit_defaults=True):
     as_of: SearchFreshness
     explain: SearchExplanation | None = None
     corrected: list[Correction] = []
+    facets: Facets | None = None
     by_meaning_alone: Wordless | None = None

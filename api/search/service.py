@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -17,8 +17,9 @@ import msgspec
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.logs import service as logs
-from api.search import identifiers, reading, schemas, sql
+from api.search import facets, identifiers, reading, schemas, sql
 from api.search import query as queries
+from api.search.allowed import Allowed
 from api.search.embedding import QueryEmbedder
 from api.search.snippet import START, STOP, snippet
 from connectors.embedders import EmbeddingSpace, Vector
@@ -77,33 +78,48 @@ async def search(
         rows = await _hits(connection, request, query, read, embedded, allowed) if query.text else []
         as_of = await _freshness(connection, request, embedded is not None)
         indexes = await connection.fetch(sql.INDEXES) if request.explain else []
+        counted = await facets.count(connection, request, read.words, read.terms, allowed) if request.facets else None
     explanation = None
     if request.explain:
-        explanation = schemas.SearchExplanation(
-            text=read.text,
-            terms=list(read.terms),
-            required=list(query.required),
-            excluded=list(query.excluded),
-            numbers=list(query.numbers),
-            space=embedded[0].name if embedded else None,
-            filtered_to=None if allowed.ids is None else len(allowed.ids),
-            filtered_each=allowed.filter is not None,
-            bounded=allowed.bounded,
-            candidates_words=rows[0]["words_candidates"] if rows else 0,
-            candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
-            words_looked_at=rows[0]["words_looked_at"] if rows else None,
-            words_proved=rows[0]["words_proved"] if rows else None,
-            meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
-            indexes=[schemas.IndexRecall(*row) for row in indexes],
-            fusion_k=FUSION_K,
-            embed_ms=round(embed_s * 1000, 3),
-            query_ms=round((SYSTEM_CLOCK.monotonic() - began_s - embed_s) * 1000, 3),
-        )
+        timed = (embed_s, SYSTEM_CLOCK.monotonic() - began_s - embed_s)
+        explanation = _explain(query, read, embedded and embedded[0], allowed, rows, indexes, timed)
     hits = [_hit(row, request.explain) for row in rows]
     return schemas.SearchResult(
         *(request.mode, hits, degraded, as_of, explanation),
+        facets=counted,
         corrected=[schemas.Correction(each.typed, each.called) for each in read.corrected],
         by_meaning_alone=_why_without_words(request, read, rows),
+    )
+
+
+def _explain(
+    query: queries.Query,
+    read: reading.Reading,
+    space: EmbeddingSpace | None,
+    allowed: Allowed,
+    rows: list[Any],
+    indexes: list[Any],
+    timed: tuple[float, float],
+) -> schemas.SearchExplanation:
+    return schemas.SearchExplanation(
+        text=read.text,
+        terms=list(read.terms),
+        required=list(query.required),
+        excluded=list(query.excluded),
+        numbers=list(query.numbers),
+        space=space.name if space else None,
+        filtered_to=None if allowed.ids is None else len(allowed.ids),
+        filtered_each=allowed.filter is not None,
+        bounded=allowed.bounded,
+        candidates_words=rows[0]["words_candidates"] if rows else 0,
+        candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
+        words_looked_at=rows[0]["words_looked_at"] if rows else None,
+        words_proved=rows[0]["words_proved"] if rows else None,
+        meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
+        indexes=[schemas.IndexRecall(*row) for row in indexes],
+        fusion_k=FUSION_K,
+        embed_ms=round(timed[0] * 1000, 3),
+        query_ms=round(timed[1] * 1000, 3),
     )
 
 
@@ -148,17 +164,6 @@ async def _other_space(connection: Connection, space: EmbeddingSpace) -> Depende
     )
 
 
-class Allowed(NamedTuple):
-    """What may be found: pair by pair, or by a filter that each candidate is asked by, or without either everything.
-    `unwanted`: pairs that are taken out of what is found."""
-
-    kinds: list[str] | None = None
-    ids: list[UUID] | None = None
-    filter: dict[str, Any] | None = None
-    unwanted: tuple[list[str], list[UUID]] = ([], [])
-    bounded: bool = False
-
-
 async def _find_allowed(
     connection: Connection, tenant_id: UUID, request: schemas.SearchRequest, query: queries.Query
 ) -> Allowed:
@@ -173,12 +178,14 @@ async def _find_allowed(
         await logs.require_known(connection, tenant_id, request.log)
     too_many = len(ids) > LISTED_SOURCES_MAX
     if not too_many and not (row["passages"] > LISTED_PASSAGES_MAX and await connection.fetch(sql.INDEXES)):
-        return Allowed(kinds, ids)
+        return Allowed(kinds, ids, listed=(kinds, ids))
+    listed = (kinds[:LISTED_SOURCES_MAX], ids[:LISTED_SOURCES_MAX])
     if required:
-        return Allowed(kinds[:LISTED_SOURCES_MAX], ids[:LISTED_SOURCES_MAX], bounded=too_many)
+        return Allowed(*listed, bounded=too_many, listed=listed)
     found = await connection.fetch(sql.EXCLUDED, excluded, LISTED_SOURCES_MAX + 1) if excluded else []
     unwanted = ([each["kind"] for each in found], [each["source_id"] for each in found])
-    return Allowed(filter=_filter(request), unwanted=unwanted, bounded=len(found) > LISTED_SOURCES_MAX)
+    bounded = len(found) > LISTED_SOURCES_MAX
+    return Allowed(filter=_filter(request), unwanted=unwanted, bounded=bounded, listed=listed)
 
 
 def _filter(request: schemas.SearchRequest) -> dict[str, Any]:
@@ -221,7 +228,7 @@ async def _hits(
         # One fragment: with words before the match, where a headline would begin at it.
         f"StartSel={START}, StopSel={STOP}, MaxFragments=1, MaxWords={SNIPPET_WORDS_MAX}, MinWords={SNIPPET_WORDS_MIN}",
         read.text,
-        allowed.filter and msgspec.json.encode(allowed.filter).decode(),
+        allowed.filter_json,
         *allowed.unwanted,
         *(name or (None, None)),
         EXACT_SCORE,
@@ -258,11 +265,11 @@ def _hit(row: Any, explain: bool) -> schemas.Hit:
         ),
         document=_document(row) if row["origin"] else None,
         path=None if row["origin"] == "feed" else sources.KINDS[row["kind"]].path.format(source_id),
-        explain=_explain(row) if explain else None,
+        explain=_explain_hit(row) if explain else None,
     )
 
 
-def _explain(row: Any) -> schemas.HitExplanation:
+def _explain_hit(row: Any) -> schemas.HitExplanation:
     return schemas.HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"], row["exact"])
 
 
