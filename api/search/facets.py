@@ -28,8 +28,7 @@ VALUES_MAX: Final = 20
 EVERYTHING: Final = """
   select s.kind, s.source_id
   from mv.search_state s
-  where s.tenant_id = app.current_tenant()
-    and not s.deleted
+  where s.tenant_id = app.current_tenant() and not s.deleted
   limit $1
 """
 WITH_A_WORD: Final = """
@@ -49,7 +48,9 @@ COUNT: Final = """
   with found as materialized (
     select s.kind, s.source_id, s.status, s.effective_at, a.log_id
     from unnest($1::text[], $2::uuid[]) as f (kind, source_id)
-    join mv.search_state s on s.tenant_id = app.current_tenant() and s.kind = f.kind and s.source_id = f.source_id
+    join mv.search_state s on s.tenant_id = app.current_tenant()
+      and s.kind = f.kind
+      and s.source_id = f.source_id
     left join app.adrs a on s.kind = 'adr' and a.tenant_id = s.tenant_id and a.adr_id = s.source_id
     where not s.deleted
       -- A delete is seen at once, as among the hits.
@@ -102,7 +103,8 @@ COUNT: Final = """
   ),
   ranked as (
     select
-      c.facet, c.value, c.sources, row_number() over (partition by c.facet order by c.sources desc, c.value) as place,
+      c.facet, c.value, c.sources,
+      row_number() over (partition by c.facet order by c.sources desc, c.value) as place,
       count(*) over (partition by c.facet) as n
     from counted c
   )

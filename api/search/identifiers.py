@@ -27,7 +27,11 @@ def find_name(query: Query) -> Name | None:
     """The name that the query is, or None."""
     if len(query.plain) != 1 or query.text != query.plain[0]:
         return None
-    core = query.text.strip(SIGNS).rstrip(".")
+    return read_name(query.text.strip(SIGNS).rstrip("."))
+
+
+def read_name(core: str) -> Name | None:
+    """How a word is asked for in one piece; None for a plain word, which has no parts."""
     if not core or (core.isalpha() and (core[1:].islower() or core.isupper())):
         return None
     phrase = analyse_phrase(core)

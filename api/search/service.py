@@ -17,11 +17,10 @@ import msgspec
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.logs import service as logs
-from api.search import facets, identifiers, reading, schemas, sql
+from api.search import facets, identifiers, reading, schemas, snippets, sql
 from api.search import query as queries
 from api.search.allowed import Allowed
 from api.search.embedding import QueryEmbedder
-from api.search.snippet import START, STOP, snippet
 from connectors.embedders import EmbeddingSpace, Vector
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
@@ -46,9 +45,6 @@ candidate is asked by: that ends soon, since so many pass."""
 LISTED_PASSAGES_MAX = 30_000
 """The same in passages, where the tenant has an index by meaning: comparing more of them one by one takes longer than
 walking the index."""
-SNIPPET_WORDS_MAX = 40
-SNIPPET_WORDS_MIN = 20
-"""Three lines of a terminal: enough to tell whether to open it."""
 
 
 async def search(
@@ -76,6 +72,7 @@ async def search(
             embedded = None
         allowed = await _find_allowed(connection, tenant_id, request, query)
         rows = await _hits(connection, request, query, read, embedded, allowed) if query.text else []
+        shown = await snippets.cut(connection, rows, read.terms)
         as_of = await _freshness(connection, request, embedded is not None)
         indexes = await connection.fetch(sql.INDEXES) if request.explain else []
         counted = await facets.count(connection, request, read.words, read.terms, allowed) if request.facets else None
@@ -83,7 +80,7 @@ async def search(
     if request.explain:
         timed = (embed_s, SYSTEM_CLOCK.monotonic() - began_s - embed_s)
         explanation = _explain(query, read, embedded and embedded[0], allowed, rows, indexes, timed)
-    hits = [_hit(row, request.explain) for row in rows]
+    hits = [_hit(row, snippet, request.explain) for row, snippet in zip(rows, shown, strict=True)]
     return schemas.SearchResult(
         *(request.mode, hits, degraded, as_of, explanation),
         facets=counted,
@@ -224,10 +221,6 @@ async def _hits(
         CANDIDATES_MAX,
         FUSION_K,
         NAMED_SCORE,
-        START + STOP,
-        # One fragment: with words before the match, where a headline would begin at it.
-        f"StartSel={START}, StopSel={STOP}, MaxFragments=1, MaxWords={SNIPPET_WORDS_MAX}, MinWords={SNIPPET_WORDS_MIN}",
-        read.text,
         allowed.filter_json,
         *allowed.unwanted,
         *(name or (None, None)),
@@ -246,7 +239,7 @@ async def _freshness(
     )
 
 
-def _hit(row: Any, explain: bool) -> schemas.Hit:
+def _hit(row: Any, snippet: schemas.Snippet, explain: bool) -> schemas.Hit:
     source_id = UUID(str(row["source_id"]))
     return schemas.Hit(
         kind=row["kind"],
@@ -259,7 +252,7 @@ def _hit(row: Any, explain: bool) -> schemas.Hit:
         version=row["shown_version"],
         effective_at=row["effective_at"],
         score=row["score"],
-        snippet=schemas.Snippet(*snippet(row["headline"])),
+        snippet=snippet,
         chunk=schemas.ChunkPlace(
             row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]
         ),
