@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.db import Connection
-from api.search.spelling import ENDINGS, STEMS
+from api.search.spelling import ENDINGS, LAST, STEMS
 from schemas.analysis import analyse_phrase, analyse_query
 
 BEGINNING_CHARS_MIN: Final = 2
@@ -22,27 +22,38 @@ RARITY_MAX: Final = 20
 READ_MAX: Final = 20_000
 """Rows of the dictionary that are read. A million words have as many that begin with two common letters."""
 
-BEGINNING_SO: Final = r"""
+BEGINNING_SO: Final = """
   select w.lexeme, sum(w.sources)::bigint as sources
   from (
     select s.lexeme, s.sources
-    from unnest($1::text[]) as b (beginning)
+    from unnest($1::text[], $2::text[]) as b (first, above)
     cross join mv.word_totals t
-    join mv.word_stats s on s.tenant_id = t.tenant_id
-      and s.kind = t.kind
-      and s.lexeme >= b.beginning collate "C"
-      and s.lexeme < (b.beginning || U&'\+10FFFF') collate "C"
+    cross join lateral (
+      select s.lexeme, s.sources
+      from mv.word_stats s
+      where s.tenant_id = app.current_tenant()
+        and s.kind = t.kind
+        and s.lexeme >= b.first collate "C"
+        and s.lexeme < b.above collate "C"
+      offset 0
+    ) as s
     where t.tenant_id = app.current_tenant()
-    limit $2
+    limit $3
   ) as w
   group by w.lexeme
   order by sources desc, w.lexeme
-  limit $3
+  limit $4
 """
 AMONG: Final = """
   select s.lexeme, sum(s.sources)::bigint as sources
-  from mv.word_totals t
-  join mv.word_stats s on s.tenant_id = t.tenant_id and s.kind = t.kind and s.lexeme = any ($1::text[])
+  from unnest($1::text[]) as w (lexeme)
+  cross join mv.word_totals t
+  cross join lateral (
+    select s.lexeme, s.sources
+    from mv.word_stats s
+    where s.tenant_id = app.current_tenant() and s.kind = t.kind and s.lexeme = w.lexeme collate "C"
+    offset 0
+  ) as s
   where t.tenant_id = app.current_tenant()
   group by s.lexeme
   order by sources desc, s.lexeme
@@ -64,7 +75,8 @@ async def complete(connection: Connection, unfinished: str) -> list[str]:
     beginnings = find_beginnings(unfinished)
     if not beginnings:
         return []
-    rows = await connection.fetch(BEGINNING_SO, beginnings, READ_MAX, COMPLETIONS_MAX)
+    above = [beginning + LAST for beginning in beginnings]
+    rows = await connection.fetch(BEGINNING_SO, beginnings, above, READ_MAX, COMPLETIONS_MAX)
     if not rows:
         # "happines" begins no stem: that of "happiness" is shorter.
         tails = dict.fromkeys(ending[at:] for ending in ENDINGS for at in range(len(ending)))

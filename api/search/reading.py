@@ -20,7 +20,7 @@ OF_THE_INDEX: Final = "\x1e"
 """What stands before each word of the index in a query (`mv.search_terms`). No analysed text has one."""
 
 
-class Reading(NamedTuple):
+class QueryReading(NamedTuple):
     """`text` is what is embedded, `words` what is ranked by: both as they were meant, as far as that is known. `terms`
     are these words as they are indexed."""
 
@@ -31,7 +31,7 @@ class Reading(NamedTuple):
     completed: tuple[str, ...] = ()
 
 
-async def read(connection: Connection, query: Query, *, typing: bool, correct: bool) -> Reading:
+async def read(connection: Connection, query: Query, *, typing: bool, correct: bool) -> QueryReading:
     """Read a query in the tenant's transaction."""
     unfinished = query.unfinished if typing else ""
     completed = await beginnings.complete(connection, unfinished) if unfinished else []
@@ -45,4 +45,4 @@ async def read(connection: Connection, query: Query, *, typing: bool, correct: b
     if completed and text.endswith(unfinished):
         # A model knows words and no beginnings of words.
         text = text[: -len(unfinished)] + completed[0]
-    return Reading(text, words, tuple(terms), tuple(corrected), tuple(completed))
+    return QueryReading(text, words, tuple(terms), tuple(corrected), tuple(completed))

@@ -55,7 +55,7 @@ async def search(
     metrics.SEARCHES.labels(request.mode).inc()
     began_s = SYSTEM_CLOCK.monotonic()
     degraded: list[schemas.Degraded] = []
-    async with _reading(database, tenant_id) as connection:
+    async with _begin(database, tenant_id) as connection:
         read = await reading.read(connection, query, typing=request.typing, correct=request.correct)
     read_s = SYSTEM_CLOCK.monotonic() - began_s
     embedded: tuple[EmbeddingSpace, Vector] | None = None
@@ -66,7 +66,7 @@ async def search(
         except AdriaticError as error:
             degraded.append(_degrade(request, "meaning", error))
     embed_s = SYSTEM_CLOCK.monotonic() - began_s - read_s
-    async with _reading(database, tenant_id) as connection:
+    async with _begin(database, tenant_id) as connection:
         if embedded and (refused := await _other_space(connection, embedded[0])):
             degraded.append(_degrade(request, "meaning", refused))
             embedded = None
@@ -91,7 +91,7 @@ async def search(
 
 def _explain(
     query: queries.Query,
-    read: reading.Reading,
+    read: reading.QueryReading,
     space: EmbeddingSpace | None,
     allowed: Allowed,
     rows: list[Any],
@@ -121,7 +121,7 @@ def _explain(
 
 
 @asynccontextmanager
-async def _reading(database: Database, tenant_id: UUID) -> AsyncIterator[Connection]:
+async def _begin(database: Database, tenant_id: UUID) -> AsyncIterator[Connection]:
     """A transaction of the tenant whose statements have the time of a search."""
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         await connection.execute("select set_config('statement_timeout', $1, true)", str(STATEMENT_MS_MAX))
@@ -129,7 +129,7 @@ async def _reading(database: Database, tenant_id: UUID) -> AsyncIterator[Connect
 
 
 def _why_without_words(
-    request: schemas.SearchRequest, read: reading.Reading, rows: list[Any]
+    request: schemas.SearchRequest, read: reading.QueryReading, rows: list[Any]
 ) -> schemas.Wordless | None:
     if (
         not rows
@@ -203,7 +203,7 @@ async def _hits(
     connection: Connection,
     request: schemas.SearchRequest,
     query: queries.Query,
-    read: reading.Reading,
+    read: reading.QueryReading,
     embedded: tuple[EmbeddingSpace, Vector] | None,
     allowed: Allowed,
 ) -> list[Any]:

@@ -33,6 +33,8 @@ HEAD_CHARS: Final = 4
 """First letters by which candidates are looked up. Three letters have ten times as many candidates."""
 CANDIDATES_MAX: Final = 4_000
 """Candidates that are compared, those that most sources have: 200 000 words have some hundred that begin alike."""
+LAST: Final = "\U0010ffff"
+"""No word goes on with this character, so each that begins so is below it."""
 FORMS_MAX: Final = 16
 """Nearest candidates that are looked at more closely."""
 ENDINGS: Final = (
@@ -48,27 +50,38 @@ KNOWN: Final = """
     exists (
       select
       from mv.word_totals k
-      join mv.word_stats s on s.tenant_id = k.tenant_id
-        and s.kind = k.kind
-        and s.lexeme = t.lexeme collate "C"
+      cross join lateral (
+        select
+        from mv.word_stats s
+        where s.tenant_id = app.current_tenant() and s.kind = k.kind and s.lexeme = t.lexeme collate "C"
+        limit 1
+      ) as had
       where k.tenant_id = app.current_tenant()
     ) as known
   from unnest($1::text[]) as w (word), unnest(to_tsvector('pg_catalog.english', w.word)) as t
 """
-CANDIDATES: Final = r"""
+CANDIDATES: Final = """
   select s.lexeme, sum(s.sources)::bigint as sources
-  from unnest($1::text[], $2::boolean[]) as h (head, whole)
+  from unnest($1::text[], $2::text[]) as h (first, above)
   cross join mv.word_totals t
-  join mv.word_stats s on s.tenant_id = t.tenant_id
-    and s.kind = t.kind
-    and s.lexeme >= h.head collate "C"
-    and s.lexeme < (h.head || case when h.whole then ' ' else U&'\+10FFFF' end) collate "C"
-  where t.tenant_id = app.current_tenant() and (h.whole or length(s.lexeme) between $3 and $4)
+  cross join lateral (
+    select s.lexeme, s.sources
+    from mv.word_stats s
+    where s.tenant_id = app.current_tenant()
+      and s.kind = t.kind
+      and s.lexeme >= h.first collate "C"
+      and s.lexeme < h.above collate "C"
+    offset 0
+  ) as s
+  where t.tenant_id = app.current_tenant()
+    and (length(s.lexeme) between $3 and $4 or s.lexeme = any ($5::text[]))
   group by s.lexeme
   order by sources desc, s.lexeme
-  limit $5
+  limit $6
 """
-"""Words of the tenant that are one of these heads, or begin with one and have so many letters."""
+"""Words of the tenant that begin so and have so many letters, or are one of these. Each range is a look-up of its own,
+with both ends given: what is computed in the statement could tell of rows of others, and is no bound of an index under
+row security."""
 
 STEMS: Final = """
   select w.word, array(select t.lexeme from unnest(to_tsvector('pg_catalog.english', w.word)) as t) as lexemes
@@ -100,7 +113,7 @@ class Corrected(NamedTuple):
     called: str
 
 
-class _Candidate(NamedTuple):
+class NearWord(NamedTuple):
     """Ordered: the nearest first, of these the one that has most of the word at its ends, then that of most sources."""
 
     slips: int
@@ -141,16 +154,21 @@ async def correct(connection: Connection, words: Sequence[str], left_alone: Sequ
     return corrected
 
 
-async def _find_nearest(connection: Connection, word: str, stem: str) -> _Candidate | None:
+async def _find_nearest(connection: Connection, word: str, stem: str) -> NearWord | None:
     slips_max = 1 if len(word) < TWO_SLIPS_CHARS_MIN else 2
     bases = list(_bases(word, stem))
     lengths = [len(base) for base, _ in bases]
-    heads = dict.fromkeys(_heads(stem), False)
     # A slip in the ending leaves a stem that the word begins with.
-    heads |= {word[:size]: True for size in range(ONE_SLIP_CHARS_MIN, len(word) - 1) if word[:size] not in heads}
-    fewest = max(min(lengths) - slips_max, ONE_SLIP_CHARS_MIN)
+    begun = [word[:size] for size in range(ONE_SLIP_CHARS_MIN, len(word) - 1)]
+    heads = dict.fromkeys(_heads(stem))
     rows = await connection.fetch(
-        CANDIDATES, list(heads), list(heads.values()), fewest, max(lengths) + slips_max, CANDIDATES_MAX
+        CANDIDATES,
+        [*heads, *begun],
+        [*(head + LAST for head in heads), *(each + " " for each in begun)],
+        max(min(lengths) - slips_max, ONE_SLIP_CHARS_MIN),
+        max(lengths) + slips_max,
+        begun,
+        CANDIDATES_MAX,
     )
     near = sorted(_compare(word, bases, rows, slips_max))[:FORMS_MAX]
     unchecked = list({candidate.form for candidate in near if not candidate.is_checked})
@@ -183,30 +201,39 @@ def _heads(stem: str) -> Iterator[str]:
 
 def _compare(
     word: str, bases: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], slips_max: int
-) -> Iterator[_Candidate]:
+) -> Iterator[NearWord]:
     """Candidates that are near enough. The stem is compared with a stem, so nothing is left to check there."""
     measures = [
-        (base, ending, Distance(base), slips_max if len(base) >= LONG_BASE_CHARS_MIN else 1, at == 0 or ending == "")
-        for at, (base, ending) in enumerate(bases)
+        (
+            base,
+            ending,
+            {*base},
+            Distance(base),
+            slips_max if len(base) >= LONG_BASE_CHARS_MIN else 1,
+            number > 0 and ending != "",
+        )
+        for number, (base, ending) in enumerate(bases)
     ]
     whole = Distance(word)
     for row in rows:
         lexeme, sources = str(row[0]), int(str(row[1]))
+        size, letters = len(lexeme), {*lexeme}
         forms = [
-            (slips, not is_checked, lexeme + ending)
-            for base, ending, measure, most, is_checked in measures
-            if _may_be_near(base, lexeme, most) and (slips := measure.to(lexeme, most)) <= most
+            (slips, is_unchecked, lexeme + ending)
+            for base, ending, own, measure, most, is_unchecked in measures
+            # The cheap tests first: most candidates share no more than their first letters.
+            if abs(len(base) - size) <= most
+            and len(own ^ letters) <= 2 * most
+            and (slips := measure.to(lexeme, most)) <= most
         ]
         if word.startswith(lexeme):
             forms += [(whole.to(lexeme + ending, slips_max), True, lexeme + ending) for ending in ("", *ENDINGS)]
-        slips, is_unchecked, form = min(forms, default=(slips_max + 1, True, ""))
+        if not forms:
+            continue
+        slips, is_unchecked, form = min(forms)
         if slips <= slips_max and (slips_max > 1 or _begins_alike(word, lexeme)):
             unlike = -_count_alike(word, form) - _count_alike(word[::-1], form[::-1])
-            yield _Candidate(slips, lexeme[0] != word[0], unlike, -sources, lexeme, form, not is_unchecked)
-
-
-def _may_be_near(base: str, lexeme: str, most: int) -> bool:
-    return abs(len(base) - len(lexeme)) <= most and len({*base} ^ {*lexeme}) <= 2 * most
+            yield NearWord(slips, lexeme[0] != word[0], unlike, -sources, lexeme, form, not is_unchecked)
 
 
 def _count_alike(word: str, other: str) -> int:
@@ -252,7 +279,7 @@ class Distance:
         return slips
 
 
-async def _find_name(connection: Connection, typed: str, found: _Candidate) -> str:
+async def _find_name(connection: Connection, typed: str, found: NearWord) -> str:
     """What a word of the index is called: of what the passage says that has it most, the nearest to what was typed."""
     text = await connection.fetchval(SAID_IN, found.lexeme)
     names: Counter[str] = Counter()
