@@ -30,7 +30,7 @@ _EDGE: Final = "()[]{}<>,;:!?\"'`*_|=~^.…/\\-&%$§"
 """What may stand around a word without being part of it."""
 _MARKS = re.compile("[\u0300-\u036f\u064b-\u065f\u0670\u00ad\u200b-\u200f\u2060\ufeff]")
 """Accents, Arabic vowel signs, and what is not shown."""
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     "[\u3005\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
 """Han and the two kana, which are written without spaces."""
@@ -106,7 +106,7 @@ def _analyse(text: str, called: _Called) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         called.names += (_fold(word.translate(_UMLAUTS)) for word in text.split() if _UMLAUT.search(word))
-        text = _UNSPACED.sub(called.pair, _fold(text))
+        text = UNSPACED.sub(called.pair, _fold(text))
     return " ".join(
         token if token.islower() and token.isalpha() and token.isascii() else _word(token, called)
         for token in text.split()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import msgspec
@@ -36,6 +36,8 @@ LINE_CHARS_MAX = 100
 @click.option("--since", metavar="DATE", help="Only what took effect on or after this day (2026-01-15).")
 @click.option("--until", metavar="DATE", help="Only what took effect before this day.")
 @click.option("--limit", type=click.IntRange(1, 50), default=5, show_default=True, help="Hits at most.")
+@click.option("--facets", is_flag=True, help="Count what is found by status, tag, log, author, kind and year.")
+@click.option("--as-typed", is_flag=True, help="Do not take a word that nobody here has for the nearest that is here.")
 @click.option("--explain", is_flag=True, help="Say how each hit got its place.")
 @where_options
 @json_option("Print the answer of the API as JSON.")
@@ -45,6 +47,8 @@ def search(
     until: str | None,
     where: Where,
     as_json: bool,
+    facets: bool,
+    as_typed: bool,
     **asked: Any,
 ) -> None:
     """Search the decision records and documents of a tenant, by words and by meaning.
@@ -53,15 +57,18 @@ def search(
     adriatic search "why is there no dual write"
     adriatic search '"dual write" kafka -redis'        a phrase is required, a minus sign excludes
     adriatic search ADR-12 --explain                   an ADR by its name, and how it got its place
+    adriatic search kafka --facets --status accepted   with counts of what else it can be narrowed by
     """
-    from api.search.schemas import SearchRequest, SearchResult
+    from api.search.schemas import Facet, SearchRequest, SearchResult
 
+    asked |= {"facets": list(get_args(Facet)) if facets else [], "correct": not as_typed}
     request = SearchRequest(" ".join(query), since=_day(since), until=_day(until), **asked)
     with where.connect(PATIENCE_S_MAX) as remote:
         result = remote.request("POST", "/v1/search", SearchResult, body=request)
         hint = _why_nothing(remote, request) if not result.hits else ""
     degraded = [f"without search by {each.arm}: {each.detail}" for each in result.degraded]
-    show(as_json, msgspec.json.encode(result), lines(result), hint, *degraded, freshness(result))
+    notes = [*_say_what_was_searched(result), *degraded, freshness(result)]
+    show(as_json, msgspec.json.encode(result), [*lines(result), *count_lines(result)], hint, *notes)
 
 
 def _day(text: str | None) -> datetime | None:
@@ -101,6 +108,26 @@ def lines(result: SearchResult) -> Iterator[str]:
             yield click.style(f"   {_explain(hit)}", dim=True)
         if place < len(result.hits):
             yield ""
+
+
+def count_lines(result: SearchResult) -> Iterator[str]:
+    """What is found, a line for each facet, behind the hits."""
+    if result.facets is None:
+        return
+    least = "at least " if result.facets.at_least else ""
+    yield ""
+    yield click.style(f"{least}{result.facets.sources} {result.facets.of}", bold=True)
+    for facet, counts in result.facets.by.items():
+        shown = [f"{each.value} {each.count}" for each in counts.values]
+        shown += [f"and {counts.more} more"] if counts.more else []
+        yield f"   {facet:<7} {', '.join(shown) or '-'}"
+
+
+def _say_what_was_searched(result: SearchResult) -> Iterator[str]:
+    for each in result.corrected:
+        yield f"showing results for {each.called}: nobody here has written {each.typed} (--as-typed searches for it)"
+    if result.by_meaning_alone:
+        yield f"{result.by_meaning_alone}: these are near in meaning"
 
 
 def _frame_title(hit: Hit) -> tuple[str, str]:
@@ -146,6 +173,7 @@ def _explain(hit: Hit) -> str:
     assert hit.explain
     words, meaning = hit.explain.words, hit.explain.meaning
     parts = ["asked for by its number"] if hit.explain.named else []
+    parts += ["has the name as it is written"] if hit.explain.exact else []
     parts.append(
         f"by words {words.rank}. (BM25 {words.score:.2f}: {', '.join(words.terms or ())})" if words else "not by words"
     )

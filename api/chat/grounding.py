@@ -133,7 +133,8 @@ async def find_passages(
     database: Database, embedder: QueryEmbedder, tenant_id: UUID, wanted: str, limit: int, kind: Kind | None = None
 ) -> Grounding:
     """The passages that fit a question best, of one kind of source or of all. Raises as `ground` does."""
-    request = SearchRequest(strip_operators(wanted), limit=limit, kind=kind)
+    # A question has words that no text here has, and means them.
+    request = SearchRequest(strip_operators(wanted), limit=limit, kind=kind, correct=False)
     found = await searching.search(database, embedder, tenant_id, request)
     pairs = await read_passages(database, tenant_id, found.hits)
     sources = [_source(number, hit, row) for number, (hit, row) in enumerate(pairs, 1)]

@@ -21,7 +21,14 @@ from api.search.embedding import QueryEmbedder
 from api.search.query import QUERY_CHARS_MAX
 from schemas import sources, text
 
-_REQUEST = {"q": "why is there no dual write", "mode": "hybrid", "status": ["accepted"], "limit": 5, "explain": True}
+_REQUEST = {
+    "q": "why is there no dual write",
+    "mode": "hybrid",
+    "status": ["accepted"],
+    "limit": 5,
+    "explain": True,
+    "facets": ["status"],
+}
 _AS_OF = {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-01-15T09:00:00Z", "age_s": 0.8}
 _ARM = {"rank": 1, "score": 9.83, "contribution": 0.0164, "version": 2, "ordinal": 3}
 _RESULT = {
@@ -54,11 +61,19 @@ _RESULT = {
                 "words": _ARM | {"terms": ["dual", "write"]},
                 "meaning": _ARM | {"score": 0.61},
                 "named": False,
+                "exact": False,
             },
         }
     ],
     "degraded": [],
     "as_of": {"words": _AS_OF, "meaning": _AS_OF},
+    "corrected": [{"from": "wirte", "to": "write"}],
+    "facets": {
+        "of": "sources with a word",
+        "sources": 9,
+        "at_least": False,
+        "by": {"status": {"values": [{"value": "accepted", "count": 8}, {"value": "rejected", "count": 1}], "more": 0}},
+    },
     "explain": {
         "text": "why is there no dual write",
         "terms": ["dual", "write"],
@@ -129,13 +144,21 @@ class SearchController(Controller):
         ] = schemas.LIMIT_DEFAULT,
         explain: Annotated[bool, QueryParameter(description="Say how each hit got its place.")] = False,
         kind: Annotated[sources.Kind | None, QueryParameter(description="Sources of this kind only.")] = None,
+        typing: Annotated[bool, QueryParameter(description=schemas.TYPING)] = False,
+        correct: Annotated[bool, QueryParameter(description=schemas.CORRECT)] = True,
+        facets: Annotated[
+            list[schemas.Facet] | None, QueryParameter(max_items=schemas.FACETS_MAX, description=schemas.FACETS)
+        ] = None,
         position: watermarks.Position = None,
     ) -> Response[schemas.SearchResult]:
         """Statuses are alternatives, tags are all required, and filters are joined by and."""
         require_zone("since", since)
         require_zone("until", until)
         request = schemas.SearchRequest(
-            q, mode, status or [], tag or [], log, author, since, until, limit, explain, kind
+            *(q, mode, status or [], tag or [], log, author, since, until, limit, explain, kind),
+            typing=typing,
+            correct=correct,
+            facets=facets or [],
         )
         await _wait_for_position(database, principal, position, mode)
         return _answer(await service.search(database, embedder, principal.tenant_id, request))

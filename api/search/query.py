@@ -40,12 +40,15 @@ NAMES_MAX = 8
 class Query(msgspec.Struct, frozen=True):
     """`text` is what is ranked by: everything but exclusions and operators. `required` are alternatives of phrases, in
     the form that websearch_to_tsquery reads; `excluded` likewise. `numbers` are those of the ADRs that it names:
-    `ADR-12` anywhere, the name of a file, and a number that stands alone."""
+    `ADR-12` anywhere, the name of a file, and a number that stands alone. `plain` are the words outside of phrases and
+    exclusions, `unfinished` the one at whose end the writer is: nothing stands behind it, no blank either."""
 
     text: str
     required: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
+    plain: tuple[str, ...] = ()
+    unfinished: str = ""
 
     @property
     def words(self) -> str:
@@ -60,11 +63,14 @@ def parse(raw: str) -> Query:
             f"the query has {len(raw)} characters", hint=f"at most {QUERY_CHARS_MAX}; search for the gist of it"
         )
     text: list[str] = []
+    plain: list[str] = []
+    unfinished = ""
     required: list[str] = []
     excluded: list[str] = []
     either = False
     raw = unicodedata.normalize("NFKC", raw.replace("\0", " "))
     for kind, value in _tokens(raw):
+        unfinished = value if kind == "word" and raw.endswith(value) else ""
         if kind == "or":
             either = True
             continue
@@ -72,7 +78,9 @@ def parse(raw: str) -> Query:
             excluded.append(_quote(value))
         else:
             text.append(value)
-        if kind == "phrase":
+        if kind == "word":
+            plain.append(value)
+        elif kind == "phrase":
             if either and required:
                 required[-1] += " or " + _quote(value)
             else:
@@ -82,7 +90,7 @@ def parse(raw: str) -> Query:
         raise InvalidInput("the query has too many phrases or exclusions", hint=f"at most {CLAUSES_MAX} of each")
     # An operator with nothing to join is a word: somebody may look for "or".
     joined = " ".join(text) if text or excluded else raw.strip()
-    return Query(joined, tuple(required), tuple(excluded), tuple(_numbers(joined)))
+    return Query(joined, tuple(required), tuple(excluded), tuple(_numbers(joined)), tuple(plain), unfinished)
 
 
 def analyse_clause(clause: str) -> str:

@@ -15,6 +15,7 @@ from api.watermarks import AsOf
 from schemas import sources, text
 
 Mode = Literal["words", "meaning", "hybrid"]
+Facet = Literal["status", "tag", "log", "author", "kind", "year"]
 Arm = Literal["words", "meaning"]
 
 LIMIT_DEFAULT = 10
@@ -23,6 +24,11 @@ LIMIT_MAX = 50
 VALUES_MAX = 32
 """Values of one filter."""
 VALUE_CHARS_MAX = 200
+TYPING = "The last word is still being typed: what begins so is found too."
+FACETS = "Count what is found by these, each by its values."
+FACETS_MAX = 6
+"""Each facet once."""
+CORRECT = "Take a word that the tenant does not have for the nearest that it has, and say so."
 
 _Text = Annotated[str, Meta(max_length=VALUE_CHARS_MAX)]
 
@@ -49,6 +55,9 @@ class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="Hits at most.")] = LIMIT_DEFAULT
     explain: Annotated[bool, Meta(description="Say how each hit got its place.")] = False
     kind: Annotated[sources.Kind | None, Meta(description="Sources of this kind only. Null: of all.")] = None
+    typing: Annotated[bool, Meta(description=TYPING)] = False
+    correct: Annotated[bool, Meta(description=CORRECT)] = True
+    facets: Annotated[list[Facet], Meta(max_length=FACETS_MAX, description=FACETS)] = []
 
 
 class Snippet(msgspec.Struct, frozen=True):
@@ -82,11 +91,13 @@ class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HitExplanation(msgspec.Struct, frozen=True):
-    """None: the arm did not find the source among its hundred. `named`: the query names this ADR."""
+    """None: the arm did not find the source among its hundred. `named`: the query names this ADR; `exact`: the query is
+    a name, such as of a function, and the source has it as it is written."""
 
     words: ArmRank | None
     meaning: ArmRank | None
     named: bool
+    exact: bool = False
 
 
 class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -182,11 +193,58 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     query_ms: float
 
 
+class Correction(msgspec.Struct, frozen=True, rename={"typed": "from", "called": "to"}):
+    """A word that nobody here has written, and the one that was searched for in its place."""
+
+    typed: str
+    called: str
+
+
+class FacetValue(msgspec.Struct, frozen=True):
+    """One value, and in how many sources it is."""
+
+    value: str
+    count: int
+
+
+class FacetCounts(msgspec.Struct, frozen=True):
+    """The most frequent values of a facet, and how many more there are."""
+
+    values: list[FacetValue]
+    more: int
+
+
+class Facets(msgspec.Struct, frozen=True):
+    """What is found, counted. A source without the facet (a document has no tags) is counted in none of its values.
+
+    `of`: what is counted; what only lies near in meaning has no word and is not, unless the search is by meaning alone.
+    `at_least`: there are too many sources to look at each, so `sources` and each count are of the best of them alone,
+    and in truth as high or higher. Otherwise they are exact.
+    """
+
+    of: Literal["sources with a word", "all that pass"]
+    sources: int
+    at_least: bool
+    by: dict[Facet, FacetCounts]
+
+
+Wordless = Literal["no word counts", "no word is found"]
+"""Why nothing was found by words: the query has none, or nothing that may be found has one of them."""
+
+
 class SearchResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The best hits, best first. `degraded` is not empty when an arm that was asked for could not take part."""
+    """The best hits, best first. `degraded` is not empty when an arm that was asked for could not take part.
+
+    `corrected`: the words for which others were searched; `correct: false` asks for what was typed. `by_meaning_alone`:
+    why all hits are only near in meaning, where words were asked for. A query of which no word counts is answered so in
+    every mode.
+    """
 
     mode: Mode
     hits: list[Hit]
     degraded: list[Degraded]
     as_of: SearchFreshness
     explain: SearchExplanation | None = None
+    corrected: list[Correction] = []
+    facets: Facets | None = None
+    by_meaning_alone: Wordless | None = None

@@ -7,7 +7,8 @@ query is embedded. Read next: `sql`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,10 +17,10 @@ import msgspec
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.logs import service as logs
+from api.search import facets, identifiers, reading, schemas, snippets, sql
 from api.search import query as queries
-from api.search import schemas, sql
+from api.search.allowed import Allowed
 from api.search.embedding import QueryEmbedder
-from api.search.snippet import START, STOP, snippet
 from connectors.embedders import EmbeddingSpace, Vector
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
@@ -33,6 +34,8 @@ FUSION_K = 60
 six real histories 20 and 60 differ by 0.001 nDCG, and unequal weights of the arms gain nothing."""
 NAMED_SCORE = 1.0
 """What an ADR gets for being asked for by its number: above any sum of ranks, which is at most 2 / 61."""
+EXACT_SCORE = 0.5
+"""What a source gets for having the name that the query is: below an ADR of that name, above any sum of ranks."""
 STATEMENT_MS_MAX = 5_000
 """Time for each statement of a search. The slowest that a healthy database shows takes 0.2 s: common words over 20 000
 chunks."""
@@ -44,9 +47,25 @@ LISTED_PASSAGES_MAX = 30_000
 walking the index."""
 TURNS_MAX = 3
 """Times that a query is embedded: a tenant that changes its space twice while one search runs is not a tenant."""
-SNIPPET_WORDS_MAX = 40
-SNIPPET_WORDS_MIN = 20
-"""Three lines of a terminal: enough to tell whether to open it."""
+
+
+class _Asked(NamedTuple):
+    """One search, as it was read. `began_s` is on the monotonic clock."""
+
+    tenant_id: UUID
+    request: schemas.SearchRequest
+    query: queries.Query
+    read: reading.QueryReading
+    began_s: float
+
+    @property
+    def by_meaning(self) -> bool:
+        """Whether its meaning counts: a query of which no word counts has nothing else."""
+        return bool(self.query.text) and (self.request.mode != "words" or not self.read.terms)
+
+
+class _TurnedElsewhere(Exception):
+    """The tenant searches in another space than its query was embedded in: embed it there."""
 
 
 async def search(
@@ -56,42 +75,33 @@ async def search(
     query = queries.parse(request.q)
     metrics.SEARCHES.labels(request.mode).inc()
     began_s = SYSTEM_CLOCK.monotonic()
+    async with _begin(database, tenant_id) as connection:
+        read = await reading.read(connection, query, typing=request.typing, correct=request.correct)
+    asked = _Asked(tenant_id, request, query, read, began_s)
     for turns_left in reversed(range(TURNS_MAX)):
         try:
-            return await _search_once(database, embedder, tenant_id, request, query, began_s, last=not turns_left)
+            return await _search_once(database, embedder, asked, last=not turns_left)
         except _TurnedElsewhere:
             continue
     raise AssertionError("the last turn answers")
 
 
-class _TurnedElsewhere(Exception):
-    """The tenant searches in another space than its query was embedded in: embed it there."""
-
-
 async def _search_once(
-    database: Database,
-    embedder: QueryEmbedder,
-    tenant_id: UUID,
-    request: schemas.SearchRequest,
-    query: queries.Query,
-    began_s: float,
-    *,
-    last: bool,
+    database: Database, embedder: QueryEmbedder, asked: _Asked, *, last: bool
 ) -> schemas.SearchResult:
     """Raises `_TurnedElsewhere`, but the last time."""
+    tenant_id, request, query, read, began_s = asked
     failed: AdriaticError | None = None
     embedded: tuple[EmbeddingSpace, Vector] | None = None
-    by_meaning = request.mode != "words" and bool(query.text)
     lane, turn_s = embedder.lane_of(tenant_id), SYSTEM_CLOCK.monotonic()
-    if by_meaning:
+    if asked.by_meaning:
         try:
-            embedded = await lane.embed(tenant_id, query.text)
+            embedded = await lane.embed(tenant_id, read.text)
         except AdriaticError as error:
             failed = error
     embed_s = SYSTEM_CLOCK.monotonic() - turn_s
-    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        await connection.execute("select set_config('statement_timeout', $1, true)", str(STATEMENT_MS_MAX))
-        if by_meaning:
+    async with _begin(database, tenant_id) as connection:
+        if asked.by_meaning:
             # In the snapshot that the vectors are read in: a query is never compared with those of another space.
             space = await connection.fetchval("select mv.active_space($1)", tenant_id)
             if space and embedder.turn_to(tenant_id, space) is not lane and not last:
@@ -100,35 +110,40 @@ async def _search_once(
             embedded = None if failed else embedded
         degraded = [_degrade(request, "meaning", failed)] if failed else []
         allowed = await _find_allowed(connection, tenant_id, request, query)
-        rows = await _hits(connection, request, query, embedded, allowed) if query.text else []
+        rows = await _hits(connection, request, query, read, embedded, allowed) if query.text else []
+        shown = await snippets.cut(connection, rows, read.terms)
         as_of = await _freshness(connection, request, embedded is not None)
-        terms = await connection.fetchval("select mv.search_terms($1)", query.words) if request.explain else []
         indexes = await connection.fetch(sql.INDEXES) if request.explain else []
+        counted = await facets.count(connection, request, read.words, read.terms, allowed) if request.facets else None
     explanation = None
     if request.explain:
-        query_s = SYSTEM_CLOCK.monotonic() - began_s - embed_s
-        explanation = _explain(query, rows, embedded, allowed, terms, indexes, (embed_s, query_s))
-    hits = [_hit(row, request.explain) for row in rows]
-    return schemas.SearchResult(request.mode, hits, degraded, as_of, explanation)
+        timed = (embed_s, SYSTEM_CLOCK.monotonic() - began_s - embed_s)
+        explanation = _explain(query, read, embedded and embedded[0], allowed, rows, indexes, timed)
+    hits = [_hit(row, snippet, request.explain) for row, snippet in zip(rows, shown, strict=True)]
+    return schemas.SearchResult(
+        *(request.mode, hits, degraded, as_of, explanation),
+        facets=counted,
+        corrected=[schemas.Correction(each.typed, each.called) for each in read.corrected],
+        by_meaning_alone=_why_without_words(request, read, rows),
+    )
 
 
 def _explain(
     query: queries.Query,
-    rows: Sequence[Any],
-    embedded: tuple[EmbeddingSpace, Vector] | None,
+    read: reading.QueryReading,
+    space: EmbeddingSpace | None,
     allowed: Allowed,
-    terms: list[str],
-    indexes: Sequence[Any],
-    took_s: tuple[float, float],
+    rows: list[Any],
+    indexes: list[Any],
+    timed: tuple[float, float],
 ) -> schemas.SearchExplanation:
-    """`took_s`: to embed the query, and all else."""
     return schemas.SearchExplanation(
-        text=query.text,
-        terms=terms,
+        text=read.text,
+        terms=list(read.terms),
         required=list(query.required),
         excluded=list(query.excluded),
         numbers=list(query.numbers),
-        space=embedded[0].name if embedded else None,
+        space=space.name if space else None,
         filtered_to=None if allowed.ids is None else len(allowed.ids),
         filtered_each=allowed.filter is not None,
         bounded=allowed.bounded,
@@ -139,9 +154,30 @@ def _explain(
         meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
         indexes=[schemas.IndexRecall(*row) for row in indexes],
         fusion_k=FUSION_K,
-        embed_ms=round(took_s[0] * 1000, 3),
-        query_ms=round(took_s[1] * 1000, 3),
+        embed_ms=round(timed[0] * 1000, 3),
+        query_ms=round(timed[1] * 1000, 3),
     )
+
+
+@asynccontextmanager
+async def _begin(database: Database, tenant_id: UUID) -> AsyncIterator[Connection]:
+    """A transaction of the tenant whose statements have the time of a search."""
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        await connection.execute("select set_config('statement_timeout', $1, true)", str(STATEMENT_MS_MAX))
+        yield connection
+
+
+def _why_without_words(
+    request: schemas.SearchRequest, read: reading.QueryReading, rows: list[Any]
+) -> schemas.Wordless | None:
+    if (
+        not rows
+        or request.mode == "meaning"
+        or rows[0]["words_candidates"]
+        or any(row["named"] or row["exact"] for row in rows)
+    ):
+        return None
+    return "no word is found" if read.terms else "no word counts"
 
 
 def _degrade(request: schemas.SearchRequest, arm: schemas.Arm, error: AdriaticError) -> schemas.Degraded:
@@ -171,17 +207,6 @@ async def _other_space(
 _IS_COMPLETE = "select exists (select from mv.kept_spaces($1) k where k.complete and k.space = $2)"
 
 
-class Allowed(NamedTuple):
-    """What may be found: pair by pair, or by a filter that each candidate is asked by, or without either everything.
-    `unwanted`: pairs that are taken out of what is found."""
-
-    kinds: list[str] | None = None
-    ids: list[UUID] | None = None
-    filter: dict[str, Any] | None = None
-    unwanted: tuple[list[str], list[UUID]] = ([], [])
-    bounded: bool = False
-
-
 async def _find_allowed(
     connection: Connection, tenant_id: UUID, request: schemas.SearchRequest, query: queries.Query
 ) -> Allowed:
@@ -196,12 +221,14 @@ async def _find_allowed(
         await logs.require_known(connection, tenant_id, request.log)
     too_many = len(ids) > LISTED_SOURCES_MAX
     if not too_many and not (row["passages"] > LISTED_PASSAGES_MAX and await connection.fetch(sql.INDEXES)):
-        return Allowed(kinds, ids)
+        return Allowed(kinds, ids, listed=(kinds, ids))
+    listed = (kinds[:LISTED_SOURCES_MAX], ids[:LISTED_SOURCES_MAX])
     if required:
-        return Allowed(kinds[:LISTED_SOURCES_MAX], ids[:LISTED_SOURCES_MAX], bounded=too_many)
+        return Allowed(*listed, bounded=too_many, listed=listed)
     found = await connection.fetch(sql.EXCLUDED, excluded, LISTED_SOURCES_MAX + 1) if excluded else []
     unwanted = ([each["kind"] for each in found], [each["source_id"] for each in found])
-    return Allowed(filter=_filter(request), unwanted=unwanted, bounded=len(found) > LISTED_SOURCES_MAX)
+    bounded = len(found) > LISTED_SOURCES_MAX
+    return Allowed(filter=_filter(request), unwanted=unwanted, bounded=bounded, listed=listed)
 
 
 def _filter(request: schemas.SearchRequest) -> dict[str, Any]:
@@ -222,12 +249,14 @@ async def _hits(
     connection: Connection,
     request: schemas.SearchRequest,
     query: queries.Query,
+    read: reading.QueryReading,
     embedded: tuple[EmbeddingSpace, Vector] | None,
     allowed: Allowed,
 ) -> list[Any]:
+    name = identifiers.find_name(query)
     rows: list[Any] = await connection.fetch(
         sql.HITS,
-        query.words,
+        read.words,
         allowed.kinds,
         allowed.ids,
         request.mode != "meaning",
@@ -238,12 +267,10 @@ async def _hits(
         CANDIDATES_MAX,
         FUSION_K,
         NAMED_SCORE,
-        START + STOP,
-        # One fragment: with words before the match, where a headline would begin at it.
-        f"StartSel={START}, StopSel={STOP}, MaxFragments=1, MaxWords={SNIPPET_WORDS_MAX}, MinWords={SNIPPET_WORDS_MIN}",
-        query.text,
-        allowed.filter and msgspec.json.encode(allowed.filter).decode(),
+        allowed.filter_json,
         *allowed.unwanted,
+        *(name or (None, None)),
+        EXACT_SCORE,
     )
     return rows
 
@@ -258,7 +285,7 @@ async def _freshness(
     )
 
 
-def _hit(row: Any, explain: bool) -> schemas.Hit:
+def _hit(row: Any, snippet: schemas.Snippet, explain: bool) -> schemas.Hit:
     source_id = UUID(str(row["source_id"]))
     return schemas.Hit(
         kind=row["kind"],
@@ -271,14 +298,18 @@ def _hit(row: Any, explain: bool) -> schemas.Hit:
         version=row["shown_version"],
         effective_at=row["effective_at"],
         score=row["score"],
-        snippet=schemas.Snippet(*snippet(row["headline"])),
+        snippet=snippet,
         chunk=schemas.ChunkPlace(
             row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]
         ),
         document=_document(row) if row["origin"] else None,
         path=None if row["origin"] == "feed" else sources.KINDS[row["kind"]].path.format(source_id),
-        explain=schemas.HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"]) if explain else None,
+        explain=_explain_hit(row) if explain else None,
     )
+
+
+def _explain_hit(row: Any) -> schemas.HitExplanation:
+    return schemas.HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"], row["exact"])
 
 
 def _document(row: Any) -> schemas.HitDocument:

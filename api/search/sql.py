@@ -103,11 +103,11 @@ INDEXES: Final = """
 """The tenant's indexes by meaning, and what is known of them."""
 
 HITS: Final = r"""
-  with unwanted as materialized (select * from unnest($16::text[], $17::uuid[]) as x (kind, source_id)),
+  with unwanted as materialized (select * from unnest($13::text[], $14::uuid[]) as x (kind, source_id)),
   words as materialized (
     select *, row_number() over (order by score desc, kind, source_id) as rank
     from mv.search_words(
-      $1, $2, $3, $15::jsonb, case when cardinality($16::text[]) = 0 then $9 else $9 * 20 end
+      $1, $2, $3, $12::jsonb, case when cardinality($13::text[]) = 0 then $9 else $9 * 20 end
     ) as w
     where $4 and (w.kind, w.source_id) not in (select x.kind, x.source_id from unwanted x)
     order by score desc, kind, source_id
@@ -115,7 +115,7 @@ HITS: Final = r"""
   ),
   meaning as materialized (
     select *, row_number() over (order by score desc, kind, source_id) as rank
-    from mv.search_meaning($5, $6::vector, $2, $3, $15::jsonb, $9)
+    from mv.search_meaning($5, $6::vector, $2, $3, $12::jsonb, $9)
     where $6 is not null and (kind, source_id) not in (select x.kind, x.source_id from unwanted x)
   ),
   named as materialized (
@@ -126,28 +126,67 @@ HITS: Final = r"""
       and a.number = any ($7::integer[])
       and not s.deleted
       and ($3::uuid[] is null or (s.kind, s.source_id) in (select * from unnest($2::text[], $3)))
-      and mv.search_passes($15, s.kind, s.source_id)
+      and mv.search_passes($12, s.kind, s.source_id)
       and (s.kind, s.source_id) not in (select x.kind, x.source_id from unwanted x)
+  ),
+  exact as materialized (
+    select
+      x.kind, x.source_id, s.words_version as version,
+      (
+        select min(c.ordinal)
+        from mv.chunks c
+        where c.tenant_id = s.tenant_id
+          and c.kind = s.kind
+          and c.source_id = s.source_id
+          and c.version = s.words_version
+          and c.tsv @@ mv.name_query($15, $16)
+      ) as ordinal
+    from mv.search_sources_with(mv.name_query($15, $16)) as x
+    join mv.search_state s on s.tenant_id = app.current_tenant()
+      and s.kind = x.kind
+      and s.source_id = x.source_id
+    left join words w on w.kind = x.kind and w.source_id = x.source_id
+    where $4
+      and $15 is not null
+      and ($3::uuid[] is null or (x.kind, x.source_id) in (select * from unnest($2::text[], $3)))
+      and mv.search_passes($12, x.kind, x.source_id)
+      and (x.kind, x.source_id) not in (select u.kind, u.source_id from unwanted u)
+    order by w.rank, x.kind, x.source_id
+    limit $9
   ),
   fused as (
     select
-      kind, source_id, n.source_id is not null as named, w.terms, w.rank as words_rank,
-      w.score as words_score, w.version as words_version, w.ordinal as words_ordinal, m.rank as meaning_rank,
-      m.score as meaning_score, m.route, m.version as meaning_version, m.ordinal as meaning_ordinal,
-      coalesce(1.0::float8 / ($10::integer + w.rank), 0) as words_part,
+      kind, source_id, n.source_id is not null as named, e.source_id is not null as exact, w.terms,
+      w.rank as words_rank, w.score as words_score, w.version as words_version, w.ordinal as words_ordinal,
+      m.rank as meaning_rank, m.score as meaning_score, m.route, m.version as meaning_version,
+      m.ordinal as meaning_ordinal, coalesce(1.0::float8 / ($10::integer + w.rank), 0) as words_part,
       coalesce(1.0::float8 / ($10::integer + m.rank), 0) as meaning_part,
       -- The chunk that is shown is that of the arm that ranks the source higher.
       coalesce(m.rank < w.rank, w.rank is null and m.rank is not null) as by_meaning,
-      n.version as named_version, n.ordinal as named_ordinal
+      n.version as named_version, n.ordinal as named_ordinal, e.version as exact_version,
+      e.ordinal as exact_ordinal
     from words w
     full join meaning m using (kind, source_id)
     full join named n using (kind, source_id)
+    full join exact e using (kind, source_id)
   ),
   scored as materialized (
     select
-      *, words_part + meaning_part + case when named then $11::float8 else 0 end as score,
-      case when by_meaning then meaning_version else coalesce(words_version, named_version) end as version,
-      case when by_meaning then meaning_ordinal else coalesce(words_ordinal, named_ordinal) end as ordinal
+      *,
+      words_part + meaning_part + case
+        when named then $11::float8
+        else 0
+      end + case when exact then $17::float8 else 0 end as score,
+      case
+        when exact then exact_version
+        when by_meaning then meaning_version
+        else coalesce(words_version, named_version)
+      end as version,
+      case
+        when exact then exact_ordinal
+        when by_meaning then meaning_ordinal
+        else coalesce(words_ordinal, named_ordinal)
+      end as ordinal
     from fused
   ),
   best as materialized (
@@ -168,11 +207,6 @@ HITS: Final = r"""
     )
     order by f.score desc, f.kind, f.source_id
     limit $8
-  ),
-  terms as (
-    select coalesce(string_agg(mv.lexeme_query(lexeme)::text, ' | '), '')::tsquery as query
-    -- As it was typed too: what is shown has not been analysed.
-    from (select unnest(mv.search_terms($1)) union select unnest(mv.search_terms($14))) as term (lexeme)
   )
   select
     best.*, a.number, l.slug as log, c.heading_path, c.char_start, c.char_end, d.media_type, d.uri, d.origin,
@@ -188,14 +222,7 @@ HITS: Final = r"""
     (select bool_and(proved) from words) as words_proved,
     (select jsonb_object_agg(m.kind, m.route) from meaning m) as meaning_routes,
     -- Without headings, whose place the heading path has taken, unless there is nothing else.
-    ts_headline(
-      'pg_catalog.english',
-      translate(
-        coalesce(nullif(btrim(regexp_replace(c.body, '^ {0,3}#+ .*$', '', 'gn'), E' \n\r\t'), ''), c.body),
-        $12, ''
-      ),
-      terms.query, $13
-    ) as headline
+    coalesce(nullif(btrim(regexp_replace(c.body, '^ {0,3}#+ .*$', '', 'gn'), E' \n\r\t'), ''), c.body) as body
   from best
   join mv.chunks c on c.tenant_id = best.tenant_id
     and c.kind = best.kind
@@ -211,9 +238,9 @@ HITS: Final = r"""
   left join app.documents u on d.origin = 'upload'
     and u.tenant_id = d.tenant_id
     and u.document_id = d.document_id
-  cross join terms
   order by best.score desc, best.kind, best.source_id
 """
 """The best hits with all that is shown of them: words of the query, kinds and ids of what is allowed or null, whether
 by words, embedding space, vector or null, numbers that are named, hits at most, candidates of each arm, the constant of
-the fusion, the score of a named ADR, the characters that mark a match, ts_headline's options, the query's text."""
+the fusion, the score of a named ADR, the filter that each candidate is asked by or null, kinds and ids of what is
+unwanted, a name as a phrase and in one or nulls, and the score of what has it."""

@@ -3306,6 +3306,10 @@ CREATE FUNCTION mv.measured_passages(of_kind text, of_space text, query public.v
     limit chunks_max
 $$;
 
+CREATE FUNCTION mv.name_query(phrase text, in_one text) RETURNS tsquery
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (CASE numnode(phraseto_tsquery('english'::regconfig, phrase)) WHEN numnode(phraseto_tsquery('simple'::regconfig, phrase)) THEN phraseto_tsquery('english'::regconfig, phrase) ELSE ''::tsquery END || phraseto_tsquery('english'::regconfig, in_one));
+
 CREATE FUNCTION mv.nearest_exact(of_kind text, of_space text, query public.vector, ids uuid[], filter jsonb, chunks_max integer) RETURNS TABLE(source_id uuid, version bigint, ordinal integer, distance double precision)
     LANGUAGE plpgsql STABLE ROWS 100
     SET plan_cache_mode TO 'force_custom_plan'
@@ -3777,7 +3781,7 @@ GRANT SELECT ON TABLE mv.search_state TO adriatic_api;
 
 CREATE FUNCTION mv.search_terms(query text) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN ARRAY(SELECT unnest.lexeme FROM unnest(CASE to_tsvector('english'::regconfig, search_terms.query) WHEN ''::tsvector THEN to_tsvector('simple'::regconfig, search_terms.query) ELSE to_tsvector('english'::regconfig, search_terms.query) END) unnest(lexeme, positions, weights) ORDER BY unnest.positions[1], unnest.lexeme LIMIT 32);
+    RETURN ARRAY(SELECT every.lexeme FROM (SELECT unnest.lexeme, (unnest.positions[1])::integer AS place FROM unnest(CASE to_tsvector('english'::regconfig, split_part(search_terms.query, ''::text, 1)) WHEN ''::tsvector THEN to_tsvector('simple'::regconfig, split_part(search_terms.query, ''::text, 1)) ELSE to_tsvector('english'::regconfig, split_part(search_terms.query, ''::text, 1)) END) unnest(lexeme, positions, weights) UNION ALL SELECT given.lexeme, (100000 + (given.place)::integer) FROM unnest(string_to_array(search_terms.query, ''::text)) WITH ORDINALITY given(lexeme, place) WHERE (given.place > 1)) every GROUP BY every.lexeme ORDER BY (min(every.place)), every.lexeme LIMIT 32);
 
 CREATE FUNCTION mv.search_words(query text, kinds text[], ids uuid[], filter jsonb, sources_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, terms text[], candidates integer, proved boolean)
     LANGUAGE plpgsql STABLE ROWS 100

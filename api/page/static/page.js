@@ -6,6 +6,7 @@ import { Chat } from "./chat.js";
 import { Drafts } from "./drafts.js";
 import { Conversations } from "./conversations.js";
 import { Live } from "./live.js";
+import { narrow } from "./facets.js";
 import { markdown } from "./markdown.js";
 import { chip, h, refused, stamp, when } from "./parts.js";
 import * as session from "./session.js";
@@ -38,6 +39,7 @@ document.addEventListener("htmx:config:request", (event) => {
   ctx.request.cache = "no-store";
   for (const [name, value] of [...ctx.request.body]) if (String(value).trim() === "") ctx.request.body.delete(name);
   if (view !== "results") return undefined;
+  narrow(ctx.request.body, ctx.sourceEvent?.type === "input");
   const query = byId("q").value.trim();
   address({ q: query }, true);
   if (query !== "") return undefined;

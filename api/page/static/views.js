@@ -1,6 +1,7 @@
 // What each answer of /v1 looks like. Owns one function for each `data-view` of the page: JSON in, nodes out. Refuses to
 // ask: htmx does, when an element's `hx-trigger` says so, and page.js hands the answer over.
 
+import { showCorrected, showFacets } from "./facets.js";
 import { chip, count, h, plural, refused, seconds, settle, stamp, when, whereTo, wordFor } from "./parts.js";
 import { suggested } from "./suggested.js";
 
@@ -51,7 +52,10 @@ function results(answer, form) {
     label: label(each) ?? wordFor(each.kind), status: each.status ? chip(each.status) : null, title: each.title || "without a title",
     text: marked(each.snippet), foot: [each.chunk.heading_path, ...(each.tags ?? []), each.document?.media_type].filter(Boolean).join(" · "),
   })));
-  found(`${answer.hits.length === 0 ? "Nothing found" : plural(answer.hits.length, "result")}. ${worth(answer)}`, answer.degraded.length > 0);
+  const alone = answer.by_meaning_alone ? ` ${capital(answer.by_meaning_alone)}: these are near in meaning.` : "";
+  found(`${answer.hits.length === 0 ? "Nothing found" : plural(answer.hits.length, "result")}.${alone} ${worth(answer)}`, answer.degraded.length > 0);
+  showCorrected(answer.corrected ?? []);
+  showFacets(answer.facets, form);
   show(true);
   form.dispatchEvent(new CustomEvent("shown"));
 }
@@ -67,7 +71,11 @@ function found(text, warn) {
 export function show(searching) {
   document.getElementById("results").hidden = !searching;
   document.getElementById("latest").hidden = searching;
-  if (!searching) found("", false);
+  if (searching) return;
+  found("", false);
+  showCorrected([]);
+  document.getElementById("facets").hidden = true;
+  document.getElementById("facets-by").replaceChildren();
 }
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -17,7 +17,12 @@ from adriatic.cli.search import freshness, lines, search
 from api.search.schemas import (
     ArmRank,
     ChunkPlace,
+    Correction,
     Degraded,
+    Facet,
+    FacetCounts,
+    Facets,
+    FacetValue,
     Hit,
     HitDocument,
     HitExplanation,
@@ -204,6 +209,35 @@ def test_an_arm_that_is_missing_is_said(answers: Answers) -> None:
     degraded = Degraded("meaning", "dependency-unavailable", "the embedder is away", "")
     done = run(answers, SearchResult("hybrid", [HIT], [degraded], SearchFreshness(FRESH)), "dual")
     assert "without search by meaning: the embedder is away" in done.stderr
+
+
+def test_counts_stand_behind_the_hits(answers: Answers) -> None:
+    by: dict[Facet, FacetCounts] = {
+        "status": FacetCounts([FacetValue("accepted", 8), FacetValue("rejected", 1)], 3),
+        "tag": FacetCounts([], 0),
+    }
+    for at_least, head in ((False, "9 sources with a word"), (True, "at least 9 sources with a word")):
+        counts = Facets("sources with a word", 9, at_least, by)
+        done = run(answers, SearchResult("hybrid", [HIT], [], SearchFreshness(FRESH), facets=counts), "x", "--facets")
+        assert done.stdout.splitlines()[-4:] == [
+            "",
+            head,
+            "   status  accepted 8, rejected 1, and 3 more",
+            "   tag     -",
+        ]
+    assert answers.requests[0]["facets"] == ["status", "tag", "log", "author", "kind", "year"]
+
+
+def test_what_was_searched_for_is_said(answers: Answers) -> None:
+    result = SearchResult(
+        *("hybrid", [HIT], [], SearchFreshness(FRESH)),
+        corrected=[Correction("kafak", "Kafka")],
+        by_meaning_alone="no word is found",
+    )
+    done = run(answers, result, "kafak", "--as-typed")
+    assert "showing results for Kafka: nobody here has written kafak" in done.stderr
+    assert "no word is found: these are near in meaning" in done.stderr
+    assert answers.requests[0]["correct"] is False
 
 
 def test_an_api_that_is_down(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
