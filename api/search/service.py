@@ -15,8 +15,8 @@ import msgspec
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.logs import service as logs
+from api.search import packed, schemas, sql
 from api.search import query as queries
-from api.search import schemas, sql
 from api.search.embedding import QueryEmbedder
 from api.search.snippet import START, STOP, snippet
 from connectors.embedders import EmbeddingSpace, Vector
@@ -27,6 +27,8 @@ from schemas import sources
 
 CANDIDATES_MAX = 100
 """Most hits of each arm, before fusion."""
+ASKED_MAX = 2_000
+"""The same before each is asked whether it passes a filter, as `mv.search_words` has it."""
 FUSION_K = 60
 """The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009). On
 six real histories 20 and 60 differ by 0.001 nDCG, and unequal weights of the arms gain nothing."""
@@ -67,7 +69,12 @@ async def search(
             degraded.append(_degrade(request, "meaning", refused))
             embedded = None
         allowed = await _find_allowed(connection, tenant_id, request, query)
-        rows = await _hits(connection, request, query, embedded, allowed) if query.text else []
+        chosen = await _choose_by_words(connection, tenant_id, request, query, allowed)
+        rows = await _hits(connection, request, query, embedded, allowed, chosen) if query.text else []
+        if chosen and allowed.filter and not any(row["words_candidates"] for row in rows):
+            # None of what has the words passes. Words that begin like them are looked for among all.
+            chosen = None
+            rows = await _hits(connection, request, query, embedded, allowed, None)
         as_of = await _freshness(connection, request, embedded is not None)
         terms = await connection.fetchval("select mv.search_terms($1)", query.words) if request.explain else []
         indexes = await connection.fetch(sql.INDEXES) if request.explain else []
@@ -86,7 +93,8 @@ async def search(
             candidates_words=rows[0]["words_candidates"] if rows else 0,
             candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
             words_looked_at=rows[0]["words_looked_at"] if rows else None,
-            words_proved=rows[0]["words_proved"] if rows else None,
+            words_proved=rows[0]["words_proved"] and (chosen is None or chosen.proved) if rows else None,
+            words_routes=chosen.routes if chosen else {},
             meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
             indexes=[schemas.IndexRecall(*row) for row in indexes],
             fusion_k=FUSION_K,
@@ -164,12 +172,29 @@ def _filter(request: schemas.SearchRequest) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value}
 
 
+async def _choose_by_words(
+    connection: Connection,
+    tenant_id: UUID,
+    request: schemas.SearchRequest,
+    query: queries.Query,
+    allowed: Allowed,
+) -> packed.Chosen | None:
+    """The best by words where the tenant has segments. A list of what may be found is ranked in full without them."""
+    if request.mode == "meaning" or not query.text or allowed.ids is not None:
+        return None
+    each_is_asked = allowed.filter or allowed.unwanted[0]
+    sources_max = ASKED_MAX if each_is_asked else CANDIDATES_MAX
+    only_kind = allowed.filter.get("kind") if allowed.filter else None
+    return await packed.choose(connection, tenant_id, query.words, only_kind, sources_max)
+
+
 async def _hits(
     connection: Connection,
     request: schemas.SearchRequest,
     query: queries.Query,
     embedded: tuple[EmbeddingSpace, Vector] | None,
     allowed: Allowed,
+    chosen: packed.Chosen | None,
 ) -> list[Any]:
     rows: list[Any] = await connection.fetch(
         sql.HITS,
@@ -190,6 +215,8 @@ async def _hits(
         query.text,
         allowed.filter and msgspec.json.encode(allowed.filter).decode(),
         *allowed.unwanted,
+        chosen and chosen.kinds,
+        chosen and chosen.ids,
     )
     return rows
 

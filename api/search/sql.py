@@ -106,7 +106,8 @@ HITS: Final = r"""
   words as materialized (
     select *, row_number() over (order by score desc, kind, source_id) as rank
     from mv.search_words(
-      $1, $2, $3, $15::jsonb, case when cardinality($16::text[]) = 0 then $9 else $9 * 20 end
+      $1, coalesce($18::text[], $2), coalesce($19::uuid[], $3), $15::jsonb,
+      case when cardinality($16::text[]) = 0 then $9 else $9 * 20 end
     ) as w
     where $4 and (w.kind, w.source_id) not in (select x.kind, x.source_id from unwanted x)
     order by score desc, kind, source_id
@@ -215,4 +216,5 @@ HITS: Final = r"""
 """
 """The best hits with all that is shown of them: words of the query, kinds and ids of what is allowed or null, whether
 by words, embedding space, vector or null, numbers that are named, hits at most, candidates of each arm, the constant of
-the fusion, the score of a named ADR, the characters that mark a match, ts_headline's options, the query's text."""
+the fusion, the score of a named ADR, the characters that mark a match, ts_headline's options, the query's text, a
+filter, kinds and ids of what is unwanted, and those of what may be found by words where it was chosen already."""
