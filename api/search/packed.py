@@ -1,8 +1,8 @@
 """The search by words in a tenant that has segments: the best of all sources that have one of the words.
 
-Owns which kinds are ranked so (those whose segments are live, with few changes beside them), what of their lists is
-kept in the process, and that no list is read of a segment that is gone. What it hands on is a short list of sources
-that holds the best, for `mv.search_words` to score: whatever it would find is found. Refuses to add up
+Owns which kinds are ranked so (those whose segments are live, with few changes beside them), and what of their lists is
+kept in the process. What it hands on is a short list of sources that holds the best, for `mv.search_words` to score:
+whatever that would find among all is found. Refuses to add up
 (`packed_ranking`), to write segments (`connectors/postgres/word_segments.py`), and words that only begin like those of
 the query. Read next: `schemas/sql/0041_word_segments.sql`.
 """
@@ -26,8 +26,6 @@ ranked by bounded look-ups until the agent `jobs` has taken them up."""
 PROVED_MAX = 10
 CACHE_BYTES_MAX = 256_000_000
 """Lists that a process keeps. All words of a million passages take some 200 MB, those that are asked for a part."""
-TRIES_MAX = 3
-"""Looks at a tenant whose segments are merged between looking and reading. A merge takes seconds."""
 
 PACKS: Final = """
   select
@@ -56,7 +54,6 @@ PACKS: Final = """
   where t.tenant_id = app.current_tenant() and t.sources > 0 and ($2::text is null or t.kind = $2)
   order by t.kind
 """
-"""One look: segments, what is dead there, and what changed are of one moment."""
 TERMS: Final = """
   select t.kind, t.key, t.idf, t.average
   from mv.word_terms(mv.search_terms($1), $2) as t
@@ -86,7 +83,7 @@ LISTS: Final = """
   ) as a on true
   where s.tenant_id = app.current_tenant() and s.segment = any ($1::bigint[])
 """
-"""The lists of one word, a row for each segment that is still there."""
+"""The lists of one word: a row for each segment, whether or not somebody has the word there."""
 BOUNDED: Final = """
   select source_id, proved
   from mv.rank_by_words(mv.search_terms($1), null, null, $2, $3, $4)
@@ -102,12 +99,13 @@ class Chosen:
     routes: dict[str, WordsRoute]
     proved: bool
 
+    def plus(self, kind: str, route: WordsRoute, ids: Sequence[UUID], proved: bool) -> Chosen:
+        """With those of another kind."""
+        kinds = [*self.kinds, *[kind] * len(ids)]
+        return Chosen(kinds, [*self.ids, *ids], self.routes | {kind: route}, self.proved and proved)
 
-class _SegmentGone(Exception):
-    """A segment was merged with others after it had been looked up."""
 
-
-class _Cache:
+class SegmentCache:
     """What was read of segments, which never changes. A key begins with a tenant; the longest unused goes first."""
 
     def __init__(self, bytes_max: int) -> None:
@@ -130,51 +128,29 @@ class _Cache:
             self.room -= oldest.room
 
 
-_CACHE = _Cache(CACHE_BYTES_MAX)
+CACHE = SegmentCache(CACHE_BYTES_MAX)
 
 
 async def choose(
     connection: Connection, tenant_id: UUID, words: str, only_kind: str | None, sources_max: int
 ) -> Chosen | None:
     """The `sources_max` best, and what changed. None where no kind has segments, and where nobody has a word as it is
-    written: then words count that begin so."""
-    for _ in range(TRIES_MAX):
-        packs = await connection.fetch(PACKS, CHANGES_MAX + 1, only_kind)
-        packed = [row for row in packs if row["live"] and len(row["changes"]) <= CHANGES_MAX]
-        if not packed:
-            return None
-        terms = await connection.fetch(TERMS, words, only_kind)
-        if not terms:
-            return None
-        try:
-            found = [await _rank(connection, tenant_id, row, terms, sources_max) for row in packed]
-        except _SegmentGone:
-            continue
-        chosen = Chosen([], [], {}, all(proved for _, proved in found))
-        for row, (ids, _) in zip(packed, found, strict=True):
-            _add(chosen, row["kind"], "segments", ids)
-        chosen = await _choose_others(connection, chosen, packs, words, sources_max)
-        return chosen if chosen.ids else None
-    return None
-
-
-def _add(chosen: Chosen, kind: str, route: WordsRoute, ids: Sequence[UUID]) -> None:
-    chosen.kinds.extend([kind] * len(ids))
-    chosen.ids.extend(ids)
-    chosen.routes[kind] = route
-
-
-async def _choose_others(
-    connection: Connection, chosen: Chosen, packs: Sequence[Any], words: str, sources_max: int
-) -> Chosen:
-    """Those of kinds that have no segments, or too much beside them."""
-    proved = chosen.proved
+    written: then words count that begin so. The transaction has one snapshot, in which no segment goes away."""
+    packs = await connection.fetch(PACKS, CHANGES_MAX + 1, only_kind)
+    packed = [row for row in packs if row["live"] and len(row["changes"]) <= CHANGES_MAX]
+    terms = await connection.fetch(TERMS, words, only_kind) if packed else []
+    if not terms:
+        return None
+    chosen = Chosen([], [], {}, proved=True)
+    for row in packed:
+        ids, proved = await _rank(connection, tenant_id, row, terms, sources_max)
+        chosen = chosen.plus(row["kind"], "segments", ids, proved)
     for row in packs:
         if row["kind"] not in chosen.routes:
-            rows = await connection.fetch(BOUNDED, words, row["kind"], sources_max, PROVED_MAX)
-            _add(chosen, row["kind"], "lists", [each["source_id"] for each in rows])
-            proved = proved and all(each["proved"] for each in rows)
-    return Chosen(chosen.kinds, chosen.ids, chosen.routes, proved)
+            found = await connection.fetch(BOUNDED, words, row["kind"], sources_max, PROVED_MAX)
+            proved = all(each["proved"] for each in found)
+            chosen = chosen.plus(row["kind"], "lists", [each["source_id"] for each in found], proved)
+    return chosen if chosen.ids else None
 
 
 async def _rank(
@@ -193,28 +169,22 @@ async def _rank(
 
 
 async def _read_segments(connection: Connection, tenant_id: UUID, pack: Any) -> list[WordSegment]:
-    """The segments, with what is dead by now. Raises `_SegmentGone`."""
+    """The segments, with what is dead by now."""
     keys = [(tenant_id, segment, dead) for segment, dead in zip(pack["segments"], pack["dead"], strict=True)]
-    found = {key[1]: _CACHE.get(key) for key in keys}
+    found = {key[1]: CACHE.get(key) for key in keys}
     if missing := [segment for segment, known in found.items() if known is None]:
         for row in await connection.fetch(SEGMENTS, missing):
             segment = WordSegment.read(row["ids"], row["lengths"], row["dead"])
             found[row["segment"]] = segment
-            _CACHE.put((tenant_id, row["segment"], segment.dead_count), segment)
-    return _all_of(found)
+            CACHE.put((tenant_id, row["segment"], segment.dead_count), segment)
+    return list(found.values())
 
 
 async def _read_lists(connection: Connection, tenant_id: UUID, segments: Sequence[int], key: str) -> list[WordList]:
-    """The lists of one word, by segment. Raises `_SegmentGone`."""
-    found = {segment: _CACHE.get((tenant_id, segment, key)) for segment in segments}
+    """The lists of one word, by segment."""
+    found = {segment: CACHE.get((tenant_id, segment, key)) for segment in segments}
     if missing := [segment for segment, known in found.items() if known is None]:
         for row in await connection.fetch(LISTS, missing, key):
             found[row["segment"]] = WordList.read(row["places"] or b"", row["counts"] or b"", row["sources"])
-            _CACHE.put((tenant_id, row["segment"], key), found[row["segment"]])
-    return _all_of(found)
-
-
-def _all_of(found: dict[int, Any]) -> list[Any]:
-    if any(each is None for each in found.values()):
-        raise _SegmentGone
+            CACHE.put((tenant_id, row["segment"], key), found[row["segment"]])
     return list(found.values())

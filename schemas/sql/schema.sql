@@ -2498,6 +2498,16 @@ begin
 end
 $$;
 
+CREATE FUNCTION mv.begin_word_pack(tenant uuid, of_kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform mv.lock_word_totals(tenant, of_kind);
+    insert into mv.word_packs (tenant_id, kind, state) values (tenant, of_kind, 'filling');
+end
+$$;
+
 CREATE FUNCTION mv.build_vector_graph(slot integer, dimension integer, memory_mb integer) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -2983,35 +2993,7 @@ GRANT SELECT ON TABLE mv.job_status TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.job_status TO adriatic_search;
 GRANT SELECT ON TABLE mv.job_status TO adriatic_api;
 
-CREATE FUNCTION mv.keep_vectors(tenants uuid[], kinds text[], sources uuid[]) RETURNS void
-    LANGUAGE plpgsql
-    AS $$
-declare
-    one record;
-    changed uuid[];
-begin
-    perform pg_advisory_xact_lock_shared(mv.vectors_lock());
-    for one in
-        select i.* from mv.vector_indexes i where i.tenant_id = any (tenants) order by i.tenant_id, i.slot
-    loop
-        changed := array(
-            select distinct c.source_id
-            from unnest(tenants, kinds, sources) as c (tenant_id, kind, source_id)
-            where c.tenant_id = one.tenant_id and c.kind = one.kind
-        );
-        continue when cardinality(changed) = 0;
-        if one.state = 'building' then
-            insert into mv.vector_changes (tenant_id, slot, source_id)
-            select one.tenant_id, one.slot, unnest(changed)
-            on conflict do nothing;
-        else
-            perform mv.write_vectors(one.tenant_id, one.slot, one.kind, one.space, changed);
-        end if;
-    end loop;
-end
-$$;
-
-CREATE FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) RETURNS void
+CREATE FUNCTION mv.keep_source_words(tenants uuid[], kinds text[], ids uuid[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3095,6 +3077,55 @@ begin
 end
 $$;
 
+REVOKE ALL ON FUNCTION mv.keep_source_words(tenants uuid[], kinds text[], ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.keep_source_words(tenants uuid[], kinds text[], ids uuid[]) TO adriatic_flows;
+
+CREATE FUNCTION mv.keep_vectors(tenants uuid[], kinds text[], sources uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+    one record;
+    changed uuid[];
+begin
+    perform pg_advisory_xact_lock_shared(mv.vectors_lock());
+    for one in
+        select i.* from mv.vector_indexes i where i.tenant_id = any (tenants) order by i.tenant_id, i.slot
+    loop
+        changed := array(
+            select distinct c.source_id
+            from unnest(tenants, kinds, sources) as c (tenant_id, kind, source_id)
+            where c.tenant_id = one.tenant_id and c.kind = one.kind
+        );
+        continue when cardinality(changed) = 0;
+        if one.state = 'building' then
+            insert into mv.vector_changes (tenant_id, slot, source_id)
+            select one.tenant_id, one.slot, unnest(changed)
+            on conflict do nothing;
+        else
+            perform mv.write_vectors(one.tenant_id, one.slot, one.kind, one.space, changed);
+        end if;
+    end loop;
+end
+$$;
+
+CREATE FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform mv.keep_source_words(tenants, kinds, ids);
+    insert into mv.word_changes (tenant_id, kind, source_id, change)
+    select w.tenant_id, w.kind, w.source_id, nextval('mv.word_change_numbers')
+    from (
+        select distinct k.tenant_id, k.kind, k.source_id
+        from unnest(tenants, kinds, ids) as k (tenant_id, kind, source_id)
+        join mv.word_packs p on p.tenant_id = k.tenant_id and p.kind = k.kind
+        order by 1, 2, 3
+    ) as w
+    on conflict (tenant_id, kind, source_id) do update set change = excluded.change;
+end
+$$;
+
 REVOKE ALL ON FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) TO adriatic_flows;
 
@@ -3106,6 +3137,17 @@ begin
     delete from mv.vector_changes where tenant_id = tenant and slot = of_slot;
     delete from mv.search_recall where tenant_id = tenant and slot = of_slot;
     delete from mv.vector_indexes where tenant_id = tenant and slot = of_slot;
+end
+$$;
+
+CREATE FUNCTION mv.leave_word_pack(tenant uuid, of_kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform mv.lock_word_totals(tenant, of_kind);
+    delete from mv.word_changes c where c.tenant_id = tenant and c.kind = of_kind;
+    delete from mv.word_packs p where p.tenant_id = tenant and p.kind = of_kind;
 end
 $$;
 
@@ -3131,6 +3173,15 @@ begin
     for update of s;
 end
 $$;
+
+CREATE FUNCTION mv.lock_word_totals(tenant uuid, of_kind text) RETURNS void
+    LANGUAGE sql
+    BEGIN ATOMIC
+ SELECT
+    FROM mv.word_totals t
+   WHERE ((t.tenant_id = lock_word_totals.tenant) AND (t.kind = lock_word_totals.of_kind))
+  FOR UPDATE OF t;
+END;
 
 CREATE FUNCTION mv.make_vector_table(slot integer) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3239,6 +3290,26 @@ begin
     where filter is null or mv.search_passes(filter, of_kind, near.source_id)
     limit chunks_max;
 end
+$$;
+
+CREATE FUNCTION mv.pack_words(tenant uuid, of_kind text, sources uuid[]) RETURNS TABLE(place integer, key text, count real)
+    LANGUAGE sql STABLE ROWS 1e+06
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select t.place, u.key,
+        coalesce(
+            (t.counts ->> u.key)::real, case when u.weights[1] = 'C' then 0.25 else cardinality(u.positions) end::real)
+    from (
+        select (a.n - 1)::integer as place, w.words, w.counts
+        from unnest(sources) with ordinality as a (source_id, n)
+        join mv.source_words w on w.tenant_id = tenant and w.kind = of_kind and w.source_id = a.source_id
+        offset 0
+    ) as t
+    cross join lateral (
+        select left(substr(one.lexeme, 6), -2) as key, one.positions, one.weights
+        from unnest(t.words) as one (lexeme, positions, weights)
+        offset 0
+    ) as u
 $$;
 
 CREATE FUNCTION mv.put_live_vectors(tenant uuid, of_slot integer, sources_max integer) RETURNS boolean
@@ -4324,6 +4395,40 @@ CREATE FUNCTION mv.word_beginnings(beginnings text[]) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN ARRAY(SELECT DISTINCT w.lexeme FROM (unnest(word_beginnings.beginnings) b(beginning) CROSS JOIN LATERAL (SELECT s.lexeme FROM (mv.word_totals t JOIN mv.word_stats s ON (((s.tenant_id = t.tenant_id) AND (s.kind = t.kind) AND (s.lexeme >= (b.beginning COLLATE "C")) AND (s.lexeme < ((b.beginning || '􏿿'::text) COLLATE "C"))))) WHERE (t.tenant_id = app.current_tenant()) GROUP BY s.lexeme ORDER BY (sum(s.sources)) DESC, s.lexeme LIMIT 8) w) LIMIT 32);
 
+CREATE SEQUENCE mv.word_change_numbers
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+GRANT USAGE ON SEQUENCE mv.word_change_numbers TO adriatic_flows;
+
+CREATE TABLE mv.word_changes (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    source_id uuid NOT NULL,
+    change bigint NOT NULL
+);
+
+ALTER TABLE ONLY mv.word_changes FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.word_changes
+    ADD CONSTRAINT word_changes_pkey PRIMARY KEY (tenant_id, kind, source_id);
+
+CREATE POLICY cdc ON mv.word_changes FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.word_changes TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.word_changes TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.word_changes ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_changes TO adriatic_flows;
+GRANT SELECT ON TABLE mv.word_changes TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.word_changes TO adriatic_search;
+GRANT SELECT ON TABLE mv.word_changes TO adriatic_api;
+
 CREATE FUNCTION mv.word_combinations(kinds text[], ns integer[], keys text[], uppers double precision[], sources integer[], texts bigint[], need double precision, found_max integer, read_max integer, OUT queries tsquery[], OUT complete boolean) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4402,6 +4507,69 @@ CREATE FUNCTION mv.word_key(lexeme text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE WHEN (octet_length(lexeme) > 40) THEN md5(lexeme) ELSE lexeme END;
 
+CREATE TABLE mv.word_packs (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    state text NOT NULL,
+    filled_to uuid,
+    CONSTRAINT word_packs_state_check CHECK ((state = ANY (ARRAY['filling'::text, 'live'::text])))
+);
+
+ALTER TABLE ONLY mv.word_packs FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.word_packs
+    ADD CONSTRAINT word_packs_pkey PRIMARY KEY (tenant_id, kind);
+
+CREATE POLICY cdc ON mv.word_packs FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.word_packs TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.word_packs TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.word_packs ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_packs TO adriatic_flows;
+GRANT SELECT ON TABLE mv.word_packs TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.word_packs TO adriatic_search;
+GRANT SELECT ON TABLE mv.word_packs TO adriatic_api;
+
+CREATE FUNCTION mv.word_page_max() RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 4096;
+
+CREATE TABLE mv.word_pages (
+    tenant_id uuid NOT NULL,
+    segment bigint NOT NULL,
+    first text NOT NULL COLLATE pg_catalog."C",
+    lexemes text[] NOT NULL COLLATE pg_catalog."C",
+    ends integer[] NOT NULL,
+    places bytea NOT NULL,
+    counts bytea NOT NULL
+);
+ALTER TABLE ONLY mv.word_pages ALTER COLUMN places SET STORAGE EXTERNAL;
+ALTER TABLE ONLY mv.word_pages ALTER COLUMN counts SET STORAGE EXTERNAL;
+
+ALTER TABLE ONLY mv.word_pages FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.word_pages
+    ADD CONSTRAINT word_pages_pkey PRIMARY KEY (tenant_id, segment, first);
+
+ALTER TABLE ONLY mv.word_pages
+    ADD CONSTRAINT word_pages_tenant_id_segment_fkey FOREIGN KEY (tenant_id, segment) REFERENCES mv.word_segments(tenant_id, segment) ON DELETE CASCADE;
+
+CREATE POLICY cdc ON mv.word_pages FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.word_pages TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.word_pages TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.word_pages ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_pages TO adriatic_flows;
+GRANT SELECT ON TABLE mv.word_pages TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.word_pages TO adriatic_search;
+GRANT SELECT ON TABLE mv.word_pages TO adriatic_api;
+
 CREATE FUNCTION mv.word_postings(wanted text[], only_kind text, first_max integer) RETURNS TABLE(kind text, n integer, key text, upper double precision, sources integer, texts bigint, first boolean)
     LANGUAGE sql STABLE ROWS 32
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4426,6 +4594,51 @@ CREATE FUNCTION mv.word_prefix(tenant uuid, kind text) RETURNS text
 CREATE FUNCTION mv.word_query(prefix text, key text, tier integer) RETURNS tsquery
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((((''''::text || replace(replace((prefix || key), '\'::text, '\\'::text), ''''::text, ''''''::text)) || ''::text) || COALESCE((chr((97 + tier)) || ''''::text), ''':*'::text)))::tsquery;
+
+CREATE SEQUENCE mv.word_segment_ids
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+GRANT USAGE ON SEQUENCE mv.word_segment_ids TO adriatic_flows;
+
+CREATE TABLE mv.word_segments (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    segment bigint NOT NULL,
+    sources integer NOT NULL,
+    ids bytea NOT NULL,
+    lengths bytea NOT NULL,
+    dead bytea DEFAULT '\x'::bytea NOT NULL,
+    CONSTRAINT word_segments_sources_check CHECK (((sources >= 1) AND (sources <= 32768)))
+);
+ALTER TABLE ONLY mv.word_segments ALTER COLUMN ids SET STORAGE EXTERNAL;
+ALTER TABLE ONLY mv.word_segments ALTER COLUMN lengths SET STORAGE EXTERNAL;
+
+ALTER TABLE ONLY mv.word_segments FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.word_segments
+    ADD CONSTRAINT word_segments_pkey PRIMARY KEY (tenant_id, segment);
+
+CREATE INDEX word_segments_kind ON mv.word_segments USING btree (tenant_id, kind);
+
+ALTER TABLE ONLY mv.word_segments
+    ADD CONSTRAINT word_segments_tenant_id_kind_fkey FOREIGN KEY (tenant_id, kind) REFERENCES mv.word_packs(tenant_id, kind) ON DELETE CASCADE;
+
+CREATE POLICY cdc ON mv.word_segments FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.word_segments TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.word_segments TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.word_segments ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_segments TO adriatic_flows;
+GRANT SELECT ON TABLE mv.word_segments TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.word_segments TO adriatic_search;
+GRANT SELECT ON TABLE mv.word_segments TO adriatic_api;
 
 CREATE TABLE mv.word_stats (
     tenant_id uuid NOT NULL,
@@ -4541,6 +4754,49 @@ begin
         removed = i.removed + case i.state when 'filling' then 0 else counted.gone end
     from counted
     where i.tenant_id = tenant and i.slot = of_slot and counted.come + counted.gone > 0;
+end
+$$;
+
+CREATE FUNCTION mv.write_word_segment(tenant uuid, of_kind text, chosen uuid[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '128MB'
+    SET jit TO 'off'
+    AS $$
+declare
+    made constant bigint := nextval('mv.word_segment_ids');
+    present record;
+begin
+    select array_agg(w.source_id order by w.source_id) as sources,
+        string_agg(uuid_send(w.source_id), '' order by w.source_id) as ids,
+        string_agg(int4send(w.length), '' order by w.source_id) as lengths
+    into present
+    from mv.source_words w
+    where w.tenant_id = tenant and w.kind = of_kind and w.source_id = any (chosen);
+    if present.sources is null then
+        return null;
+    end if;
+    insert into mv.word_segments (tenant_id, kind, segment, sources, ids, lengths)
+    values (tenant, of_kind, made, cardinality(present.sources), present.ids, present.lengths);
+    insert into mv.word_pages (tenant_id, segment, first, lexemes, ends, places, counts)
+    select tenant, made, min(l.key), array_agg(l.key order by l.key), array_agg(l.upto - l.begins order by l.key),
+        string_agg(l.places, '' order by l.key), string_agg(l.counts, '' order by l.key)
+    from (
+        select o.*, min(o.upto - o.postings) over (partition by o.page) as begins
+        from (
+            select a.*, (a.upto - a.postings) / mv.word_page_max() as page
+            from (
+                select p.key collate "C" as key, count(*)::integer as postings,
+                    string_agg(int2send(p.place::smallint), '') as places, string_agg(float4send(p.count), '') as counts,
+                    (sum(count(*)) over (order by p.key collate "C" rows unbounded preceding))::integer as upto
+                from mv.pack_words(tenant, of_kind, present.sources) as p
+                group by p.key collate "C"
+            ) as a
+        ) as o
+    ) as l
+    group by l.page;
+    return made;
 end
 $$;
 
