@@ -29,8 +29,7 @@ CACHE_BYTES_MAX = 256_000_000
 
 PACKS: Final = """
   select
-    t.kind,
-    coalesce(p.state = 'live', false) as live,
+    t.kind, coalesce(p.state = 'live', false) as live,
     array(
       select s.segment
       from mv.word_segments s
@@ -100,7 +99,7 @@ class Chosen:
     proved: bool
 
     def plus(self, kind: str, route: WordsRoute, ids: Sequence[UUID], proved: bool) -> Chosen:
-        """With those of another kind."""
+        """These, and those of another kind."""
         kinds = [*self.kinds, *[kind] * len(ids)]
         return Chosen(kinds, [*self.ids, *ids], self.routes | {kind: route}, self.proved and proved)
 

@@ -137,7 +137,9 @@ HEALTH = """
   select
     (select count(*) from mv.word_packs where state = 'filling'),
     (select count(*) from mv.word_packs where state = 'live'),
-    coalesce((select max(n) from (select count(*) as n from mv.word_changes group by tenant_id, kind) as c), 0)
+    coalesce(
+      (select max(n) from (select count(*) as n from mv.word_changes group by tenant_id, kind) as c), 0
+    )
 """
 
 
