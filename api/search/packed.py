@@ -17,8 +17,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from api.db import Connection
-from api.search.packed_ranking import Word, WordList, WordSegment, rank
+from api.search.packed_ranking import Wanted, Word, WordList, WordSegment, rank
 from api.search.schemas import WordsRoute
+from connectors.postgres.word_segments import as_ids
 
 CHANGES_MAX = 2_000
 """Sources that changed since their segment was written, and are scored one by one beside it: 30 ms. A kind with more is
@@ -162,9 +163,9 @@ async def _rank(
         return [], True
     segments = await _read_segments(connection, tenant_id, pack)
     words = [Word(row["idf"], await _read_lists(connection, tenant_id, pack["segments"], row["key"])) for row in own]
-    wanted = sources_max + len(changed)
-    best, proved = await asyncio.to_thread(rank, segments, words, own[0]["average"], wanted, PROVED_MAX + len(changed))
-    return list(dict.fromkeys([*changed, *best])), proved
+    wanted = Wanted(sources_max, PROVED_MAX, as_ids(b"".join(each.bytes for each in changed)))
+    best, proved = await asyncio.to_thread(rank, segments, words, own[0]["average"], wanted)
+    return [*changed, *best], proved
 
 
 async def _read_segments(connection: Connection, tenant_id: UUID, pack: Any) -> list[WordSegment]:

@@ -83,24 +83,36 @@ class Word:
     lists: Sequence[WordList]
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How many of the best are wanted, of which so many are to be proved, beside those that changed."""
+
+    sources: int
+    proved: int
+    changed: Ids
+
+
 def rank(
-    segments: Sequence[WordSegment], words: Sequence[Word], average: float, wanted: int, proved: int
+    segments: Sequence[WordSegment], words: Sequence[Word], average: float, wanted: Wanted
 ) -> tuple[list[UUID], bool]:
-    """The `wanted` best sources and those that score like the last of them, the best first; and whether the first
-    `proved` of all are known to be there. `average`: how long a source is."""
+    """The best sources and those that score like the last of them, the best first; and whether the first of all are
+    known to be there. `average`: how long a source is."""
     kept_scores, kept_at = np.zeros(0, np.float32), np.zeros(0, np.int64)
     least = np.float32(0)
+    enough = wanted.sources + len(wanted.changed)
     for number, segment in enumerate(segments):
         scores = _add_up(segment, [(word.idf, word.lists[number]) for word in words], average)
         places = np.flatnonzero(scores > least)
         kept_scores = np.concatenate([kept_scores, scores[places]])
         kept_at = np.concatenate([kept_at, places + (number << PLACE_BITS)])
-        if len(kept_scores) > wanted:
-            last = np.partition(kept_scores, -wanted)[-wanted]
+        if len(kept_scores) > enough:
+            last = np.partition(kept_scores, -enough)[-enough]
             least = max(last - kept_scores.max() * EQUAL_SHARE, np.float32(0))
             good = kept_scores > least
             kept_scores, kept_at = kept_scores[good], kept_at[good]
-    return _choose(segments, kept_scores, kept_at, wanted, proved)
+    ids = _find_ids(segments, kept_at)
+    current = ~np.isin(ids, wanted.changed)
+    return _choose(kept_scores[current], ids[current], wanted)
 
 
 def _add_up(segment: WordSegment, lists: Sequence[tuple[float, WordList]], average: float) -> Floats:
@@ -121,16 +133,17 @@ def _add_up(segment: WordSegment, lists: Sequence[tuple[float, WordList]], avera
     return scores
 
 
-def _choose(
-    segments: Sequence[WordSegment], scores: Floats, at: npt.NDArray[np.int64], wanted: int, proved: int
-) -> tuple[list[UUID], bool]:
+def _choose(scores: Floats, ids: Ids, wanted: Wanted) -> tuple[list[UUID], bool]:
     order = np.argsort(-scores, kind="stable")
-    scores, ids = scores[order], _find_ids(segments, at[order])
-    if len(ids) <= wanted + EQUAL_MAX:
+    scores, ids = scores[order], ids[order]
+    if len(ids) <= wanted.sources:
         return as_uuids(ids), True
-    above = int(np.count_nonzero(scores > scores[wanted - 1] + scores[0] * EQUAL_SHARE))
-    equal = np.sort(ids[above:])[: wanted + EQUAL_MAX - above]
-    return as_uuids(ids[:above]) + as_uuids(equal), proved <= above
+    last, equal = scores[wanted.sources - 1], scores[0] * EQUAL_SHARE
+    above, with_equals = (int(np.count_nonzero(scores > last + each)) for each in (equal, -equal))
+    if with_equals <= wanted.sources + EQUAL_MAX:
+        return as_uuids(ids[:with_equals]), True
+    equals = np.sort(ids[above:with_equals])[: wanted.sources + EQUAL_MAX - above]
+    return as_uuids(ids[:above]) + as_uuids(equals), wanted.proved <= above
 
 
 def _find_ids(segments: Sequence[WordSegment], at: npt.NDArray[np.int64]) -> Ids:
