@@ -94,6 +94,7 @@ VALUES = {
     "bigint": "1",
     "double precision": "1",
     "text[]": "'{x}'",
+    "integer[]": "'{1}'",
     "boolean": "false",
     "bytea": "'\\x01'",
     "jsonb": "'[]'",
