@@ -423,38 +423,6 @@ async def test_a_search_says_its_route_and_keeps_to_filters(
     assert after[-4]["explain"]["words_routes"] == {}, "words that only begin so are looked up"
 
 
-@pytest.mark.parametrize(
-    ("break_it", "says"),
-    [
-        ("delete from mv.word_pages where first = (select max(first) from mv.word_pages)", "mv.word_pages"),
-        ("update mv.word_pages set counts = overlay(counts placing '\\x41' from 1)", "mv.word_pages"),
-        ("update mv.word_segments set dead = '\\x0003'", "in no segment"),
-        ("update mv.word_segments set lengths = overlay(lengths placing '\\x01' from 1)", "not as long"),
-        ("delete from mv.word_segments where segment = (select min(segment) from mv.word_segments)", "in no segment"),
-        ("delete from mv.word_changes", "mv.word_pages"),
-        ("delete from mv.source_words where source_id = (select max(source_id::text)::uuid from mv.chunks)", "on show"),
-        (
-            "insert into mv.word_segments select tenant_id, kind, 99, sources, ids, lengths from mv.word_segments "
-            "limit 1",
-            "several segments",
-        ),
-    ],
-)  # fmt: skip
-def test_verify_finds_what_segments_have_wrong(
-    corpus: Corpus, flows: Connection, small_steps: None, break_it: Any, says: str
-) -> None:
-    chance = random.Random(3)
-    tenant_id = corpus.tenant("one")
-    fill(corpus, tenant_id, [write(chance) for _ in range(SOURCES)])
-    advance(flows)
-    rows = corpus.connection.execute(PLACES, [tenant_id]).fetchall()
-    edit(corpus, rows[5][1], "worda " * 9)
-    corpus.connection.execute(KEEP, [tenant_id, "adr", rows[5][1]])
-    assert differences(flows, tenant_id) == []
-    flows.execute(break_it)
-    assert any(says in each for each in differences(flows, tenant_id))
-
-
 # --- tenants --------------------------------------------------------------------------------------------------------
 
 
