@@ -23,7 +23,7 @@ import psycopg
 from api.db import Connection, Database, tenant_transaction
 from api.search import spelling
 from api.search.beginnings import complete
-from bench.search import _database
+from bench.search import fresh_database
 from bench.search_world import DECISIONS
 from runtime.ids import new_id
 from runtime.settings import PostgresSettings, load
@@ -50,7 +50,7 @@ def main(sizes: Sequence[int]) -> None:
 
 
 def measure(postgres: PostgresSettings, sizes: Sequence[int]) -> None:
-    with _database(postgres) as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
+    with fresh_database(postgres) as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
         print(f"{'words':>9}  {'what':<32}  {'p50 ms':>7}  {'p95 ms':>7}  {'cpu ms':>7}")
         for size in sizes:
             chance = random.Random(size)

@@ -1,7 +1,8 @@
 """What a search by words costs as a tenant grows, and how much of the exact result it finds.
 
 `python -m bench.search_words 10000 100000 1000000` fills a database of its own on the Postgres of the settings, prints
-a table, and drops it. Words are those of this project's decisions in the frequencies that they have there, and a tail
+a table, and drops it. A tenant is searched twice: by bounded look-ups (`lists`), and from packed segments (`segments`)
+when it has got some. Words are those of this project's decisions in the frequencies that they have there, and a tail
 of rare ones that grows with the tenant, as it does in prose. Beside the search stands what one builds first:
 `ts_rank_cd` over an index of all tenants. Owns no figure: a busy machine has other ones, so the time of the processor
 is printed too.
@@ -9,25 +10,32 @@ is printed too.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import numpy as np
 import psutil
 import psycopg
 
 from api.adrs.document import parse
+from api.search import packed
+from api.search.schemas import WordsRoute
 from bench.search import fresh_database
 from bench.search_world import DECISIONS
+from connectors.postgres.connections import connect
+from connectors.postgres.word_segments import step
 from runtime.ids import new_id
-from runtime.settings import load
+from runtime.settings import PostgresSettings, SearchSettings, load
 
 SIZES = (10_000, 100_000)
 """Passages of a tenant. A million takes half an hour to fill."""
@@ -38,9 +46,12 @@ QUERIES = 12
 ROUNDS = 4
 KEEP_AT_ONCE = 2_000
 UPDATES = 50
+PACKED_MIN = 1_000
+"""Sources from which on a tenant gets segments here: all but the small one do."""
 
 EXACT = "select source_id, score from mv.search_words_exact(%s, null, null, 100)"
 BOUNDED = "select source_id, score, candidates, proved from mv.search_words(%s, null, null, null, 100)"
+CHOSEN = "select source_id, score, candidates, proved from mv.search_words($1, $2, $3, null, 100)"
 PLAIN = """
   select source_id
   from (
@@ -60,6 +71,7 @@ class Row:
 
     passages: int
     form: str
+    route: WordsRoute
     p50_ms: float
     p95_ms: float
     processor_ms: float
@@ -72,29 +84,35 @@ class Row:
 
 
 def main(sizes: Sequence[int]) -> None:
-    with fresh_database(load().postgres) as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
+    with (
+        fresh_database(load().postgres) as own,
+        psycopg.connect(own.dsn("admin"), autocommit=True) as connection,
+        asyncio.Runner() as runner,
+    ):
         connection.execute("set maintenance_work_mem = '512MB'")
+        segments = Segments(own, runner)
         words = _words(connection)
         small = _fill(connection, words, SMALL)
         print(
-            f"{'passages':>9}  {'query':<9}  p50 ms  p95 ms  cpu ms  recall  proved  looked at  exact ms"
+            f"{'passages':>9}  {'query':<9}  {'route':<8}  p50 ms  p95 ms  cpu ms  recall  proved  looked at  exact ms"
             "  ts_rank_cd ms  its recall"
         )
-        _print(_measure(connection, words, small, SMALL))
+        _print(_measure(connection, segments, words, small, SMALL))
         for size in sizes:
             tenant_id = _fill(connection, words, size)
-            _print(_measure(connection, words, tenant_id, size))
+            segments.write(connection, size)
+            _print(_measure(connection, segments, words, tenant_id, size))
             _print_costs(connection, tenant_id, size)
         print(f"the tenant of {SMALL} again, beside {max(sizes)}")
-        _print(_measure(connection, words, small, SMALL))
+        _print(_measure(connection, segments, words, small, SMALL))
 
 
 def _print(rows: Sequence[Row]) -> None:
     for row in rows:
         print(
-            f"{row.passages:>9}  {row.form:<9}  {row.p50_ms:>6.1f}  {row.p95_ms:>6.1f}  {row.processor_ms:>6.1f}"
-            f"  {row.recall:>6.3f}  {row.proved:>6.2f}  {row.candidates:>9.0f}  {row.exact_ms:>8.0f}"
-            f"  {row.plain_ms:>13.0f}  {row.plain_recall:>10.3f}",
+            f"{row.passages:>9}  {row.form:<9}  {row.route:<8}  {row.p50_ms:>6.1f}  {row.p95_ms:>6.1f}"
+            f"  {row.processor_ms:>6.1f}  {row.recall:>6.3f}  {row.proved:>6.2f}  {row.candidates:>9.0f}"
+            f"  {row.exact_ms:>8.0f}  {row.plain_ms:>13.0f}  {row.plain_recall:>10.3f}",
             flush=True,
         )
 
@@ -212,6 +230,9 @@ _BYTES = """
     pg_size_pretty(pg_total_relation_size('mv.word_stats')),
     pg_size_pretty(pg_relation_size('mv.chunks_tsv')), pg_size_pretty(pg_table_size('mv.chunks'))
 """
+PACKED_BYTES = """
+  select pg_size_pretty(pg_total_relation_size('mv.word_segments') + pg_total_relation_size('mv.word_pages'))
+"""
 _SOME = "select source_id from mv.search_state where tenant_id = %s order by md5(source_id::text) limit %s"
 _EDIT = """
   update mv.chunks
@@ -234,37 +255,118 @@ def _queries(connection: psycopg.Connection[Any], words: Words, tenant_id: UUID)
     }
 
 
-def _measure(connection: psycopg.Connection[Any], words: Words, tenant_id: UUID, size: int) -> list[Row]:
+def _measure(
+    connection: psycopg.Connection[Any], segments: Segments, words: Words, tenant_id: UUID, size: int
+) -> list[Row]:
     connection.execute("select set_config('app.tenant_id', %s, false)", [str(tenant_id)])
     queries = _queries(connection, words, tenant_id)
-    return [_measure_form(connection, tenant_id, size, form, some) for form, some in queries.items()]
+    return [
+        row
+        for form, some in queries.items()
+        for row in _measure_form(connection, segments, tenant_id, size, form, some)
+    ]
 
 
 def _measure_form(
-    connection: psycopg.Connection[Any], tenant_id: UUID, size: int, form: str, queries: Sequence[str]
-) -> Row:
-    recalls, plain_recalls, proved, candidates = [], [], [], []
-    exact_ms, plain_ms, took_ms = [], [], []
+    connection: psycopg.Connection[Any],
+    segments: Segments,
+    tenant_id: UUID,
+    size: int,
+    form: str,
+    queries: Sequence[str],
+) -> Iterator[Row]:
+    plain_recalls, exact_ms, plain_ms, tenths = [], [], [], []
     for query in queries:
         exact, ms = _timed(connection, EXACT, [query])
         exact_ms.append(ms)
         plain, ms = _timed(connection, PLAIN, {"query": " or ".join(query.split()), "tenant_id": tenant_id})
         plain_ms.append(ms)
-        found = connection.execute(BOUNDED, [query]).fetchall()
         best = exact[:10]
-        recalls.append(sum(row[1] >= best[-1][1] for row in found[:10]) / len(best))
+        tenths.append((best[-1][1], len(best)))
         ids = {row[0] for row in exact if row[1] >= best[-1][1]}
         plain_recalls.append(len(ids & {row[0] for row in plain}) / len(best))
-        candidates.append(found[0][2])
-        proved.append(found[0][3])
-    server = psutil.Process(connection.info.backend_pid)
-    began = sum(server.cpu_times()[:2])
-    for _ in range(ROUNDS):
-        took_ms += [_timed(connection, BOUNDED, [query])[1] for query in queries]
-    processor_ms = (sum(server.cpu_times()[:2]) - began) * 1000 / len(took_ms)
-    p50, p95 = np.percentile(took_ms, [50, 95])
-    means = [float(np.mean(each)) for each in (recalls, proved, candidates, exact_ms, plain_ms, plain_recalls)]
-    return Row(size, form, float(p50), float(p95), processor_ms, *means)
+    ways: dict[WordsRoute, Find] = {"lists": lambda query: connection.execute(BOUNDED, [query]).fetchall()}
+    if size > SMALL:
+        ways["segments"] = segments.find
+    with segments.searching(tenant_id):
+        for route, find in ways.items():
+            found = [find(query) for query in queries]
+            recalls = [
+                sum(row[1] >= tenth for row in rows[:10]) / wanted
+                for rows, (tenth, wanted) in zip(found, tenths, strict=True)
+            ]
+            began = _processor_ms(connection, segments)
+            took_ms = [_time(find, query) for _ in range(ROUNDS) for query in queries]
+            processor_ms = (_processor_ms(connection, segments) - began) / len(took_ms)
+            p50, p95 = np.percentile(took_ms, [50, 95])
+            first = [rows[0] for rows in found]
+            told = [recalls, [row[3] for row in first], [row[2] for row in first], exact_ms, plain_ms, plain_recalls]
+            means = [float(np.mean(each)) for each in told]
+            yield Row(size, form, route, float(p50), float(p95), processor_ms, *means)
+
+
+def _processor_ms(connection: psycopg.Connection[Any], segments: Segments) -> float:
+    """What this process has used so far, with both of its servers."""
+    processes = [psutil.Process(), *map(psutil.Process, (connection.info.backend_pid, segments.backend_pid))]
+    return sum(sum(each.cpu_times()[:2]) for each in processes) * 1000
+
+
+Find = Callable[[str], Sequence[Any]]
+"""A way to search: sources, scores, how many were looked at, whether it is proved."""
+
+
+def _time(find: Find, query: str) -> float:
+    began_s = time.perf_counter()
+    find(query)
+    return (time.perf_counter() - began_s) * 1000
+
+
+class Segments:
+    """Searches as the API does in a tenant that has segments, with a connection of its own, and writes them."""
+
+    def __init__(self, own: PostgresSettings, runner: asyncio.Runner) -> None:
+        self._own, self._runner = own, runner
+        self._connection = runner.run(asyncpg.connect(own.dsn("api")))
+        self._tenant_id = UUID(int=0)
+        self.backend_pid: int = self._connection.get_server_pid()
+
+    def write(self, connection: psycopg.Connection[Any], size: int) -> None:
+        """Take every step that the agent would."""
+        began_s, steps = time.monotonic(), 0
+        settings = SearchSettings(words_packed_min=PACKED_MIN)
+        with connect(self._own, name="bench", autocommit=True) as flows:
+            while True:
+                with flows.transaction():
+                    if step(flows, settings) is None:
+                        break
+                steps += 1
+        connection.execute("vacuum analyze mv.word_packs, mv.word_segments, mv.word_pages, mv.word_changes")
+        room = connection.execute(PACKED_BYTES).fetchone()
+        print(
+            f"{size:>9}  segments: {steps} steps, {time.monotonic() - began_s:.0f} s, {room and room[0]} together",
+            flush=True,
+        )
+
+    @contextmanager
+    def searching(self, tenant_id: UUID) -> Iterator[None]:
+        """Search in one tenant, as it is now. It is over soon: whoever reads holds up who makes an index."""
+        execute = self._connection.execute
+        self._runner.run(execute("begin isolation level repeatable read, read only"))
+        try:
+            self._runner.run(self._connection.fetch("select set_config('app.tenant_id', $1, true)", str(tenant_id)))
+            self._tenant_id = tenant_id
+            yield
+        finally:
+            self._runner.run(execute("rollback"))
+
+    def find(self, query: str) -> Sequence[Any]:
+        return self._runner.run(self._find(query))
+
+    async def _find(self, query: str) -> Sequence[Any]:
+        chosen = await packed.choose(self._connection, self._tenant_id, query, None, 100)
+        assert chosen, "the tenant has segments"
+        rows = await self._connection.fetch(CHOSEN, query, chosen.kinds, chosen.ids)
+        return [(*row[:3], row[3] and chosen.proved) for row in rows]
 
 
 def _timed(connection: psycopg.Connection[Any], query: Any, values: Any) -> tuple[list[Any], float]:

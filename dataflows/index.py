@@ -20,7 +20,7 @@ from uuid import UUID, uuid5
 
 from connectors.kafka.source import BatchLimits
 from connectors.postgres.connections import Connection
-from dataflows import oracle_search, spaces, vectors, words
+from dataflows import oracle_search, oracle_segments, spaces, vectors, words
 from dataflows.comparison import Comparison
 from dataflows.flow import Event, Flow
 from dataflows.source_version import BEFORE_ALL, Place, SourceVersion, version_of
@@ -77,6 +77,7 @@ class Index(Flow[IndexEffects]):
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
         oracle_search.compare_words(comparison)
+        oracle_segments.compare_segments(comparison)
         super().compare(comparison)
 
     def start(self, connection: Connection) -> None:

@@ -21,6 +21,9 @@ from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from dataflows import related, spaces, vectors
 from dataflows.chunker import text_hash, text_to_embed
 from dataflows.embed import ADD_STATS, complete, store
+from dataflows.related_features import KIND, refresh
+from dataflows.related_lists import update_lists
+from dataflows.suggested import keep_suggestions
 from runtime import metrics
 from runtime.errors import Conflict, DependencyUnavailable, Unprocessable
 from schemas.jobs import BUILD_SPACE, DROP_SPACE
@@ -190,12 +193,12 @@ class DropSpace(JobKind):
     def _relate(self, connection: Connection, tenant_id: UUID, after: str) -> str | None:
         """Compare the next ADRs; the last of them, None when there are no more."""
         connection.execute(related.LOCK_TENANT, [tenant_id])
-        ids = [row[0] for row in connection.execute(NEXT_ADRS, [tenant_id, related.KIND, after, RELATED_MAX])]
+        ids = [row[0] for row in connection.execute(NEXT_ADRS, [tenant_id, KIND, after, RELATED_MAX])]
         if not ids:
             return None
-        changed = related.refresh(connection, related.space_of(connection, tenant_id), tenant_id, ids)
-        if changed:
-            related.RelatedUpdate(connection, tenant_id, changed).write()
+        space = related.space_of(connection, tenant_id)
+        moved = update_lists(connection, space, tenant_id, refresh(connection, space, tenant_id, ids))
+        keep_suggestions(connection, tenant_id, ids, moved)
         return str(ids[-1])
 
 

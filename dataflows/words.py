@@ -60,8 +60,13 @@ TABLES: Final = (
         columns="tenant_id, kind, sources, length",
         right=_WORD_TOTALS,
     ),
+    KeptTable("mv.word_changes", compared="what is in no segment as it is on show"),
+    KeptTable("mv.word_packs", not_compared="how far the segments of a kind are written"),
+    KeptTable("mv.word_segments", compared="where they are live: each source on show in one, unless it changed"),
+    KeptTable("mv.word_pages", compared="the words of these sources, unpacked"),
 )
 
+LEAVE_SEGMENTS = "select mv.leave_word_pack(tenant_id, kind) from mv.word_packs where tenant_id = %s order by kind"
 KEEP = "select mv.keep_words(%s::uuid[], %s::text[], %s::uuid[])"
 FORGET_WORDS = "delete from mv.source_words where tenant_id = %s"
 FORGET_STATS = "delete from mv.word_stats where tenant_id = %s"
@@ -74,7 +79,9 @@ def keep(connection: Connection, sources: Iterable[SourceKey]) -> None:
 
 
 def forget(connection: Connection, tenant_id: UUID) -> None:
-    """Empty the tables of a tenant. The row of the totals stays, as those of `mv.search_state` do."""
+    """Empty the tables of a tenant, and leave its segments. The row of the totals stays, as those of `mv.search_state`
+    do."""
+    connection.execute(LEAVE_SEGMENTS, [tenant_id])
     connection.execute(FORGET_TOTALS, [tenant_id])
     connection.execute(FORGET_WORDS, [tenant_id])
     connection.execute(FORGET_STATS, [tenant_id])

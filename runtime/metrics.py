@@ -278,6 +278,14 @@ SEARCH_RECALL = Gauge(
     "adriatic_search_recall_ratio",
     "What the worst of these indexes finds of the ten nearest, when last measured. NaN: not known of all of them.",
 )
+WORD_PACKS = Gauge(
+    "adriatic_word_packs", "Kinds of tenants that have segments for the search by words, by state.", ["state"]
+)
+WORD_CHANGES = Gauge(
+    "adriatic_word_changes",
+    "Sources that changed and that no segment has taken up yet, of the kind with most. Beyond 2000 a search looks at a "
+    "bounded part.",
+)
 LLM_HEDGES = Counter(
     "adriatic_llm_hedges_total",
     "Times that a second target was due beside a slow one: it won, lost, failed, or was unavailable.",

@@ -79,7 +79,7 @@ class RetentionSettings(Section):
 
 
 class SearchSettings(Section):
-    """When a tenant's search by meaning takes an index, and what is expected of it."""
+    """When a tenant's search takes an index by meaning or segments by words, and what is expected of it."""
 
     exact_passages_max: int = Field(
         20_000,
@@ -94,6 +94,13 @@ class SearchSettings(Section):
         le=65_536,
         description="Memory in MB of Postgres in which the graph of one index is built. A million passages want 2 000; "
         "with less it is built many times slower.",
+    )
+    words_packed_min: int = Field(
+        5_000,
+        ge=100,
+        le=10_000_000,
+        description="Sources of one kind from which on the search by words reads all that have a word, in packed "
+        "segments. A tenant with fewer than half of that loses them.",
     )
     recall_goal: float = Field(
         0.98,

@@ -69,12 +69,16 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     from streams.lost_attempts import LostAttempts
     from streams.retention import RetentionSweep
     from streams.vector_indexes import VectorIndexWatch
+    from streams.word_segments import WordSegmentWatch
     from streams.worker import Worker
 
     parsers = Parsers()
     embedders = SpaceEmbedders.from_settings(settings.embedder, settings.secrets)
     worker = Worker(job_kinds(Objects(settings), parsers, embedders), settings.postgres, life)
-    kinds = (LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep, VectorIndexWatch)
+    kinds = (
+        *(LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep),
+        *(VectorIndexWatch, WordSegmentWatch),
+    )
     watches = [kind(settings, life) for kind in kinds]
     worker.start()
     for watch in watches:

@@ -88,6 +88,7 @@ _RESULT = {
         "candidates_meaning": 14,
         "words_looked_at": 1460,
         "words_proved": True,
+        "words_routes": {"adr": "segments"},
         "meaning_routes": {"adr": "index"},
         "indexes": [{"kind": "adr", "recall": 0.995, "measured_at": "2026-03-01T09:00:00Z"}],
         "fusion_k": 60,

@@ -154,6 +154,10 @@ Route = Literal["exact", "index", "index, then exact"]
 """How an arm found what is nearest: by comparing all, by an index, or both because the index gave too few."""
 
 
+WordsRoute = Literal["segments", "lists"]
+"""How a kind was ranked by words: by packed segments, or by bounded look-ups."""
+
+
 class IndexRecall(msgspec.Struct, frozen=True):
     """What was last found out about a kind's index by meaning: its share of the ten nearest. Null: not measured yet."""
 
@@ -170,7 +174,8 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     a search takes up, and some of them were left out. `meaning_routes`: by kind, where the arm found something.
     `words_looked_at`: how many sources were ranked by words; null where all were that have one of the words, or none
     was found. `words_proved`: whether the first ten by words are known to be the best ten there are; null where none
-    was found.
+    was found. `words_routes`: by kind, where a kind has segments: `segments`, where all that have a word were added up,
+    `lists`, where a bounded part was looked at. Empty where no kind has segments, and where the filters left a list.
     """
 
     text: str
@@ -186,6 +191,7 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     candidates_meaning: int
     words_looked_at: int | None
     words_proved: bool | None
+    words_routes: dict[str, WordsRoute]
     meaning_routes: dict[str, Route]
     indexes: list[IndexRecall]
     fusion_k: int

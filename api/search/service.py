@@ -17,7 +17,7 @@ import msgspec
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.logs import service as logs
-from api.search import facets, identifiers, reading, schemas, snippets, sql
+from api.search import facets, identifiers, packed, reading, schemas, snippets, sql
 from api.search import query as queries
 from api.search.allowed import Allowed
 from api.search.embedding import QueryEmbedder
@@ -29,6 +29,8 @@ from schemas import sources
 
 CANDIDATES_MAX = 100
 """Most hits of each arm, before fusion."""
+ASKED_MAX = 2_000
+"""The same before each is asked whether it passes a filter, as `mv.search_words` has it."""
 FUSION_K = 60
 """The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009). On
 six real histories 20 and 60 differ by 0.001 nDCG, and unequal weights of the arms gain nothing."""
@@ -110,7 +112,12 @@ async def _search_once(
             embedded = None if failed else embedded
         degraded = [_degrade(request, "meaning", failed)] if failed else []
         allowed = await _find_allowed(connection, tenant_id, request, query)
-        rows = await _hits(connection, request, query, read, embedded, allowed) if query.text else []
+        chosen = await _choose_by_words(connection, asked, allowed)
+        rows = await _hits(connection, asked, embedded, allowed, chosen) if query.text else []
+        if chosen and allowed.filter and not any(row["words_candidates"] for row in rows):
+            # None of what has the words passes. Words that begin like them are looked for among all.
+            chosen = None
+            rows = await _hits(connection, asked, embedded, allowed, None)
         shown = await snippets.cut(connection, rows, read.terms)
         as_of = await _freshness(connection, request, embedded is not None)
         indexes = await connection.fetch(sql.INDEXES) if request.explain else []
@@ -118,7 +125,7 @@ async def _search_once(
     explanation = None
     if request.explain:
         timed = (embed_s, SYSTEM_CLOCK.monotonic() - began_s - embed_s)
-        explanation = _explain(query, read, embedded and embedded[0], allowed, rows, indexes, timed)
+        explanation = _explain(asked, embedded and embedded[0], allowed, chosen, rows, indexes, timed)
     hits = [_hit(row, snippet, request.explain) for row, snippet in zip(rows, shown, strict=True)]
     return schemas.SearchResult(
         *(request.mode, hits, degraded, as_of, explanation),
@@ -129,14 +136,16 @@ async def _search_once(
 
 
 def _explain(
-    query: queries.Query,
-    read: reading.QueryReading,
+    asked: _Asked,
     space: EmbeddingSpace | None,
     allowed: Allowed,
+    chosen: packed.Chosen | None,
     rows: list[Any],
     indexes: list[Any],
     timed: tuple[float, float],
 ) -> schemas.SearchExplanation:
+    """`timed`: the seconds that it took to embed the query, and those of all else."""
+    query, read = asked.query, asked.read
     return schemas.SearchExplanation(
         text=read.text,
         terms=list(read.terms),
@@ -150,7 +159,8 @@ def _explain(
         candidates_words=rows[0]["words_candidates"] if rows else 0,
         candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
         words_looked_at=rows[0]["words_looked_at"] if rows else None,
-        words_proved=rows[0]["words_proved"] if rows else None,
+        words_proved=rows[0]["words_proved"] and (chosen is None or chosen.proved) if rows else None,
+        words_routes=chosen.routes if chosen else {},
         meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
         indexes=[schemas.IndexRecall(*row) for row in indexes],
         fusion_k=FUSION_K,
@@ -245,32 +255,42 @@ def _filter(request: schemas.SearchRequest) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value}
 
 
+async def _choose_by_words(connection: Connection, asked: _Asked, allowed: Allowed) -> packed.Chosen | None:
+    """The best by words where the tenant has segments. A list of what may be found is ranked in full without them."""
+    if asked.request.mode == "meaning" or not asked.query.text or allowed.ids is not None:
+        return None
+    each_is_asked = allowed.filter or allowed.unwanted[0]
+    sources_max = ASKED_MAX if each_is_asked else CANDIDATES_MAX
+    only_kind = allowed.filter.get("kind") if allowed.filter else None
+    return await packed.choose(connection, asked.tenant_id, asked.read.words, only_kind, sources_max)
+
+
 async def _hits(
     connection: Connection,
-    request: schemas.SearchRequest,
-    query: queries.Query,
-    read: reading.QueryReading,
+    asked: _Asked,
     embedded: tuple[EmbeddingSpace, Vector] | None,
     allowed: Allowed,
+    chosen: packed.Chosen | None,
 ) -> list[Any]:
-    name = identifiers.find_name(query)
     rows: list[Any] = await connection.fetch(
         sql.HITS,
-        read.words,
+        asked.read.words,
         allowed.kinds,
         allowed.ids,
-        request.mode != "meaning",
+        asked.request.mode != "meaning",
         embedded[0].name if embedded else None,
         embedded[1] if embedded else None,
-        list(query.numbers),
-        request.limit,
+        list(asked.query.numbers),
+        asked.request.limit,
         CANDIDATES_MAX,
         FUSION_K,
         NAMED_SCORE,
         allowed.filter_json,
         *allowed.unwanted,
-        *(name or (None, None)),
+        *(identifiers.find_name(asked.query) or (None, None)),
         EXACT_SCORE,
+        chosen and chosen.kinds,
+        chosen and chosen.ids,
     )
     return rows
 

@@ -107,7 +107,8 @@ HITS: Final = r"""
   words as materialized (
     select *, row_number() over (order by score desc, kind, source_id) as rank
     from mv.search_words(
-      $1, $2, $3, $12::jsonb, case when cardinality($13::text[]) = 0 then $9 else $9 * 20 end
+      $1, coalesce($18::text[], $2), coalesce($19::uuid[], $3), $12::jsonb,
+      case when cardinality($13::text[]) = 0 then $9 else $9 * 20 end
     ) as w
     where $4 and (w.kind, w.source_id) not in (select x.kind, x.source_id from unwanted x)
     order by score desc, kind, source_id
@@ -243,4 +244,5 @@ HITS: Final = r"""
 """The best hits with all that is shown of them: words of the query, kinds and ids of what is allowed or null, whether
 by words, embedding space, vector or null, numbers that are named, hits at most, candidates of each arm, the constant of
 the fusion, the score of a named ADR, the filter that each candidate is asked by or null, kinds and ids of what is
-unwanted, a name as a phrase and in one or nulls, and the score of what has it."""
+unwanted, a name as a phrase and in one or nulls, the score of what has it, and kinds and ids of what may be found by
+words where it was chosen already."""

@@ -2267,6 +2267,51 @@ GRANT UPDATE(resumed_at) ON TABLE app.spend_stops TO adriatic_api;
 
 GRANT UPDATE(resume_reason) ON TABLE app.spend_stops TO adriatic_api;
 
+CREATE TABLE app.suggestion_answers (
+    tenant_id uuid NOT NULL,
+    suggestion_id uuid NOT NULL,
+    newer_id uuid NOT NULL,
+    older_id uuid NOT NULL,
+    kind text NOT NULL,
+    evidence text NOT NULL,
+    reason jsonb NOT NULL,
+    state text NOT NULL,
+    answered_by text NOT NULL,
+    answered_id uuid NOT NULL,
+    answered_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT suggestion_answers_evidence_check CHECK ((evidence = ANY (ARRAY['words'::text, 'negation'::text, 'outcome'::text]))),
+    CONSTRAINT suggestion_answers_kind_check CHECK ((kind = ANY (ARRAY['supersedes'::text, 'conflicts'::text]))),
+    CONSTRAINT suggestion_answers_state_check CHECK ((state = ANY (ARRAY['accepted'::text, 'dismissed'::text])))
+);
+
+ALTER TABLE ONLY app.suggestion_answers FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.suggestion_answers
+    ADD CONSTRAINT suggestion_answers_pkey PRIMARY KEY (tenant_id, suggestion_id);
+
+CREATE INDEX suggestion_answers_newer ON app.suggestion_answers USING btree (tenant_id, newer_id);
+
+CREATE INDEX suggestion_answers_older ON app.suggestion_answers USING btree (tenant_id, older_id);
+
+ALTER TABLE ONLY app.suggestion_answers
+    ADD CONSTRAINT suggestion_answers_tenant_id_newer_id_fkey FOREIGN KEY (tenant_id, newer_id) REFERENCES app.adrs(tenant_id, adr_id);
+
+ALTER TABLE ONLY app.suggestion_answers
+    ADD CONSTRAINT suggestion_answers_tenant_id_older_id_fkey FOREIGN KEY (tenant_id, older_id) REFERENCES app.adrs(tenant_id, adr_id);
+
+CREATE POLICY cdc ON app.suggestion_answers FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.suggestion_answers TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.suggestion_answers ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.suggestion_answers TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.suggestion_answers TO adriatic_flows;
+GRANT SELECT ON TABLE app.suggestion_answers TO adriatic_cdc;
+GRANT SELECT ON TABLE app.suggestion_answers TO adriatic_search;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.suggestion_answers TO adriatic_api;
+
 CREATE TABLE app.tenant_spaces (
     tenant_id uuid NOT NULL,
     space text NOT NULL,
@@ -2575,6 +2620,16 @@ begin
     perform mv.make_vector_table(made);
     insert into mv.vector_indexes (tenant_id, slot, kind, space, state) values (tenant, made, of_kind, of_space, 'filling');
     return made;
+end
+$$;
+
+CREATE FUNCTION mv.begin_word_pack(tenant uuid, of_kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform mv.lock_word_totals(tenant, of_kind);
+    insert into mv.word_packs (tenant_id, kind, state) values (tenant, of_kind, 'filling');
 end
 $$;
 
@@ -3063,35 +3118,7 @@ GRANT SELECT ON TABLE mv.job_status TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.job_status TO adriatic_search;
 GRANT SELECT ON TABLE mv.job_status TO adriatic_api;
 
-CREATE FUNCTION mv.keep_vectors(tenants uuid[], kinds text[], sources uuid[]) RETURNS void
-    LANGUAGE plpgsql
-    AS $$
-declare
-    one record;
-    changed uuid[];
-begin
-    perform pg_advisory_xact_lock_shared(mv.vectors_lock());
-    for one in
-        select i.* from mv.vector_indexes i where i.tenant_id = any (tenants) order by i.tenant_id, i.slot
-    loop
-        changed := array(
-            select distinct c.source_id
-            from unnest(tenants, kinds, sources) as c (tenant_id, kind, source_id)
-            where c.tenant_id = one.tenant_id and c.kind = one.kind
-        );
-        continue when cardinality(changed) = 0;
-        if one.state = 'building' then
-            insert into mv.vector_changes (tenant_id, slot, source_id)
-            select one.tenant_id, one.slot, unnest(changed)
-            on conflict do nothing;
-        else
-            perform mv.write_vectors(one.tenant_id, one.slot, one.kind, one.space, changed);
-        end if;
-    end loop;
-end
-$$;
-
-CREATE FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) RETURNS void
+CREATE FUNCTION mv.keep_source_words(tenants uuid[], kinds text[], ids uuid[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3175,6 +3202,55 @@ begin
 end
 $$;
 
+REVOKE ALL ON FUNCTION mv.keep_source_words(tenants uuid[], kinds text[], ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.keep_source_words(tenants uuid[], kinds text[], ids uuid[]) TO adriatic_flows;
+
+CREATE FUNCTION mv.keep_vectors(tenants uuid[], kinds text[], sources uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+    one record;
+    changed uuid[];
+begin
+    perform pg_advisory_xact_lock_shared(mv.vectors_lock());
+    for one in
+        select i.* from mv.vector_indexes i where i.tenant_id = any (tenants) order by i.tenant_id, i.slot
+    loop
+        changed := array(
+            select distinct c.source_id
+            from unnest(tenants, kinds, sources) as c (tenant_id, kind, source_id)
+            where c.tenant_id = one.tenant_id and c.kind = one.kind
+        );
+        continue when cardinality(changed) = 0;
+        if one.state = 'building' then
+            insert into mv.vector_changes (tenant_id, slot, source_id)
+            select one.tenant_id, one.slot, unnest(changed)
+            on conflict do nothing;
+        else
+            perform mv.write_vectors(one.tenant_id, one.slot, one.kind, one.space, changed);
+        end if;
+    end loop;
+end
+$$;
+
+CREATE FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform mv.keep_source_words(tenants, kinds, ids);
+    insert into mv.word_changes (tenant_id, kind, source_id, change)
+    select w.tenant_id, w.kind, w.source_id, nextval('mv.word_change_numbers')
+    from (
+        select distinct k.tenant_id, k.kind, k.source_id
+        from unnest(tenants, kinds, ids) as k (tenant_id, kind, source_id)
+        join mv.word_packs p on p.tenant_id = k.tenant_id and p.kind = k.kind
+        order by 1, 2, 3
+    ) as w
+    on conflict (tenant_id, kind, source_id) do update set change = excluded.change;
+end
+$$;
+
 REVOKE ALL ON FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION mv.keep_words(tenants uuid[], kinds text[], ids uuid[]) TO adriatic_flows;
 
@@ -3201,6 +3277,17 @@ begin
 end
 $$;
 
+CREATE FUNCTION mv.leave_word_pack(tenant uuid, of_kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform mv.lock_word_totals(tenant, of_kind);
+    delete from mv.word_changes c where c.tenant_id = tenant and c.kind = of_kind;
+    delete from mv.word_packs p where p.tenant_id = tenant and p.kind = of_kind;
+end
+$$;
+
 CREATE FUNCTION mv.lexeme_count(tsv tsvector, query tsquery, buckets double precision[]) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN width_bucket((ts_rank('{1,0,1,1}'::real[], tsv, query))::double precision, buckets);
@@ -3223,6 +3310,15 @@ begin
     for update of s;
 end
 $$;
+
+CREATE FUNCTION mv.lock_word_totals(tenant uuid, of_kind text) RETURNS void
+    LANGUAGE sql
+    BEGIN ATOMIC
+ SELECT
+    FROM mv.word_totals t
+   WHERE ((t.tenant_id = lock_word_totals.tenant) AND (t.kind = lock_word_totals.of_kind))
+  FOR UPDATE OF t;
+END;
 
 CREATE FUNCTION mv.make_vector_table(slot integer) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3335,6 +3431,26 @@ begin
     where filter is null or mv.search_passes(filter, of_kind, near.source_id)
     limit chunks_max;
 end
+$$;
+
+CREATE FUNCTION mv.pack_words(tenant uuid, of_kind text, sources uuid[]) RETURNS TABLE(place integer, key text, count real)
+    LANGUAGE sql STABLE ROWS 1e+06
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select t.place, u.key,
+        coalesce(
+            (t.counts ->> u.key)::real, case when u.weights[1] = 'C' then 0.25 else cardinality(u.positions) end::real)
+    from (
+        select (a.n - 1)::integer as place, w.words, w.counts
+        from unnest(sources) with ordinality as a (source_id, n)
+        join mv.source_words w on w.tenant_id = tenant and w.kind = of_kind and w.source_id = a.source_id
+        offset 0
+    ) as t
+    cross join lateral (
+        select left(substr(one.lexeme, 6), -2) as key, one.positions, one.weights
+        from unnest(t.words) as one (lexeme, positions, weights)
+        offset 0
+    ) as u
 $$;
 
 CREATE FUNCTION mv.put_live_vectors(tenant uuid, of_slot integer, sources_max integer) RETURNS boolean
@@ -3491,6 +3607,7 @@ ALTER FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_ki
 
 REVOKE ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) TO adriatic_api;
+GRANT ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) TO adriatic_flows;
 
 CREATE TABLE mv.related (
     tenant_id uuid NOT NULL,
@@ -3565,6 +3682,27 @@ GRANT SELECT(kind) ON TABLE mv.related_features TO adriatic_api;
 GRANT SELECT(source_id) ON TABLE mv.related_features TO adriatic_api;
 
 GRANT SELECT(version) ON TABLE mv.related_features TO adriatic_api;
+
+CREATE TABLE mv.related_routes (
+    tenant_id uuid NOT NULL
+);
+
+ALTER TABLE ONLY mv.related_routes FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.related_routes
+    ADD CONSTRAINT related_routes_pkey PRIMARY KEY (tenant_id);
+
+CREATE POLICY cdc ON mv.related_routes FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.related_routes TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE mv.related_routes ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON mv.related_routes TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,DELETE ON TABLE mv.related_routes TO adriatic_flows;
+GRANT SELECT ON TABLE mv.related_routes TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.related_routes TO adriatic_search;
 
 CREATE FUNCTION mv.related_space(tenant uuid) RETURNS text
     LANGUAGE sql STABLE
@@ -4017,6 +4155,49 @@ CREATE FUNCTION mv.stop_words(analysed text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN COALESCE((SELECT string_agg(unnest.lexeme, ' '::text ORDER BY unnest.lexeme) AS string_agg FROM unnest(to_tsvector('simple'::regconfig, stop_words.analysed)) unnest(lexeme, positions, weights) WHERE (to_tsvector('english'::regconfig, unnest.lexeme) = ''::tsvector)), ''::text);
 
+CREATE TABLE mv.suggestions (
+    tenant_id uuid NOT NULL,
+    suggestion_id uuid NOT NULL,
+    newer_id uuid NOT NULL,
+    older_id uuid NOT NULL,
+    kind text NOT NULL,
+    evidence text NOT NULL,
+    terms text[] NOT NULL,
+    newer_field text NOT NULL,
+    newer_start integer NOT NULL,
+    newer_end integer NOT NULL,
+    newer_quote text NOT NULL,
+    older_field text NOT NULL,
+    older_start integer NOT NULL,
+    older_end integer NOT NULL,
+    older_quote text NOT NULL,
+    CONSTRAINT is_bounded CHECK ((((((((COALESCE(octet_length(kind), 0) + COALESCE(octet_length(evidence), 0)) + COALESCE(octet_length((terms)::text), 0)) + COALESCE(octet_length(newer_field), 0)) + COALESCE(octet_length(newer_quote), 0)) + COALESCE(octet_length(older_field), 0)) + COALESCE(octet_length(older_quote), 0)) <= 983040))
+);
+
+ALTER TABLE ONLY mv.suggestions FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.suggestions
+    ADD CONSTRAINT suggestions_pkey PRIMARY KEY (tenant_id, suggestion_id);
+
+CREATE INDEX suggestions_newer ON mv.suggestions USING btree (tenant_id, newer_id);
+
+CREATE INDEX suggestions_older ON mv.suggestions USING btree (tenant_id, older_id);
+
+CREATE POLICY cdc ON mv.suggestions FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.suggestions TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE mv.suggestions ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON mv.suggestions TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER PUBLICATION adriatic ADD TABLE ONLY mv.suggestions;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.suggestions TO adriatic_flows;
+GRANT SELECT ON TABLE mv.suggestions TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.suggestions TO adriatic_search;
+GRANT SELECT ON TABLE mv.suggestions TO adriatic_api;
+
 CREATE TABLE mv.usage_by_day (
     tenant_id uuid NOT NULL,
     day date NOT NULL,
@@ -4432,6 +4613,40 @@ CREATE FUNCTION mv.word_beginnings(beginnings text[]) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN ARRAY(SELECT DISTINCT w.lexeme FROM (unnest(word_beginnings.beginnings) b(beginning) CROSS JOIN LATERAL (SELECT s.lexeme FROM (mv.word_totals t JOIN mv.word_stats s ON (((s.tenant_id = t.tenant_id) AND (s.kind = t.kind) AND (s.lexeme >= (b.beginning COLLATE "C")) AND (s.lexeme < ((b.beginning || '􏿿'::text) COLLATE "C"))))) WHERE (t.tenant_id = app.current_tenant()) GROUP BY s.lexeme ORDER BY (sum(s.sources)) DESC, s.lexeme LIMIT 8) w) LIMIT 32);
 
+CREATE SEQUENCE mv.word_change_numbers
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+GRANT USAGE ON SEQUENCE mv.word_change_numbers TO adriatic_flows;
+
+CREATE TABLE mv.word_changes (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    source_id uuid NOT NULL,
+    change bigint NOT NULL
+);
+
+ALTER TABLE ONLY mv.word_changes FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.word_changes
+    ADD CONSTRAINT word_changes_pkey PRIMARY KEY (tenant_id, kind, source_id);
+
+CREATE POLICY cdc ON mv.word_changes FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.word_changes TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.word_changes TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.word_changes ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_changes TO adriatic_flows;
+GRANT SELECT ON TABLE mv.word_changes TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.word_changes TO adriatic_search;
+GRANT SELECT ON TABLE mv.word_changes TO adriatic_api;
+
 CREATE FUNCTION mv.word_combinations(kinds text[], ns integer[], keys text[], uppers double precision[], sources integer[], texts bigint[], need double precision, found_max integer, read_max integer, OUT queries tsquery[], OUT complete boolean) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4510,6 +4725,69 @@ CREATE FUNCTION mv.word_key(lexeme text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE WHEN (octet_length(lexeme) > 40) THEN md5(lexeme) ELSE lexeme END;
 
+CREATE TABLE mv.word_packs (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    state text NOT NULL,
+    filled_to uuid,
+    CONSTRAINT word_packs_state_check CHECK ((state = ANY (ARRAY['filling'::text, 'live'::text])))
+);
+
+ALTER TABLE ONLY mv.word_packs FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.word_packs
+    ADD CONSTRAINT word_packs_pkey PRIMARY KEY (tenant_id, kind);
+
+CREATE POLICY cdc ON mv.word_packs FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.word_packs TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.word_packs TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.word_packs ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_packs TO adriatic_flows;
+GRANT SELECT ON TABLE mv.word_packs TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.word_packs TO adriatic_search;
+GRANT SELECT ON TABLE mv.word_packs TO adriatic_api;
+
+CREATE FUNCTION mv.word_page_max() RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 4096;
+
+CREATE TABLE mv.word_pages (
+    tenant_id uuid NOT NULL,
+    segment bigint NOT NULL,
+    first text NOT NULL COLLATE pg_catalog."C",
+    lexemes text[] NOT NULL COLLATE pg_catalog."C",
+    ends integer[] NOT NULL,
+    places bytea NOT NULL,
+    counts bytea NOT NULL
+);
+ALTER TABLE ONLY mv.word_pages ALTER COLUMN places SET STORAGE EXTERNAL;
+ALTER TABLE ONLY mv.word_pages ALTER COLUMN counts SET STORAGE EXTERNAL;
+
+ALTER TABLE ONLY mv.word_pages FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.word_pages
+    ADD CONSTRAINT word_pages_pkey PRIMARY KEY (tenant_id, segment, first);
+
+ALTER TABLE ONLY mv.word_pages
+    ADD CONSTRAINT word_pages_tenant_id_segment_fkey FOREIGN KEY (tenant_id, segment) REFERENCES mv.word_segments(tenant_id, segment) ON DELETE CASCADE;
+
+CREATE POLICY cdc ON mv.word_pages FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.word_pages TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.word_pages TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.word_pages ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_pages TO adriatic_flows;
+GRANT SELECT ON TABLE mv.word_pages TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.word_pages TO adriatic_search;
+GRANT SELECT ON TABLE mv.word_pages TO adriatic_api;
+
 CREATE FUNCTION mv.word_postings(wanted text[], only_kind text, first_max integer) RETURNS TABLE(kind text, n integer, key text, upper double precision, sources integer, texts bigint, first boolean)
     LANGUAGE sql STABLE ROWS 32
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4534,6 +4812,51 @@ CREATE FUNCTION mv.word_prefix(tenant uuid, kind text) RETURNS text
 CREATE FUNCTION mv.word_query(prefix text, key text, tier integer) RETURNS tsquery
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((((''''::text || replace(replace((prefix || key), '\'::text, '\\'::text), ''''::text, ''''''::text)) || ''::text) || COALESCE((chr((97 + tier)) || ''''::text), ''':*'::text)))::tsquery;
+
+CREATE SEQUENCE mv.word_segment_ids
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+GRANT USAGE ON SEQUENCE mv.word_segment_ids TO adriatic_flows;
+
+CREATE TABLE mv.word_segments (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    segment bigint NOT NULL,
+    sources integer NOT NULL,
+    ids bytea NOT NULL,
+    lengths bytea NOT NULL,
+    dead bytea DEFAULT '\x'::bytea NOT NULL,
+    CONSTRAINT word_segments_sources_check CHECK (((sources >= 1) AND (sources <= 32768)))
+);
+ALTER TABLE ONLY mv.word_segments ALTER COLUMN ids SET STORAGE EXTERNAL;
+ALTER TABLE ONLY mv.word_segments ALTER COLUMN lengths SET STORAGE EXTERNAL;
+
+ALTER TABLE ONLY mv.word_segments FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY mv.word_segments
+    ADD CONSTRAINT word_segments_pkey PRIMARY KEY (tenant_id, segment);
+
+CREATE INDEX word_segments_kind ON mv.word_segments USING btree (tenant_id, kind);
+
+ALTER TABLE ONLY mv.word_segments
+    ADD CONSTRAINT word_segments_tenant_id_kind_fkey FOREIGN KEY (tenant_id, kind) REFERENCES mv.word_packs(tenant_id, kind) ON DELETE CASCADE;
+
+CREATE POLICY cdc ON mv.word_segments FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON mv.word_segments TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON mv.word_segments TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER TABLE mv.word_segments ENABLE ROW LEVEL SECURITY;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_segments TO adriatic_flows;
+GRANT SELECT ON TABLE mv.word_segments TO adriatic_cdc;
+GRANT SELECT ON TABLE mv.word_segments TO adriatic_search;
+GRANT SELECT ON TABLE mv.word_segments TO adriatic_api;
 
 CREATE TABLE mv.word_stats (
     tenant_id uuid NOT NULL,
@@ -4649,6 +4972,49 @@ begin
         removed = i.removed + case i.state when 'filling' then 0 else counted.gone end
     from counted
     where i.tenant_id = tenant and i.slot = of_slot and counted.come + counted.gone > 0;
+end
+$$;
+
+CREATE FUNCTION mv.write_word_segment(tenant uuid, of_kind text, chosen uuid[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '128MB'
+    SET jit TO 'off'
+    AS $$
+declare
+    made constant bigint := nextval('mv.word_segment_ids');
+    present record;
+begin
+    select array_agg(w.source_id order by w.source_id) as sources,
+        string_agg(uuid_send(w.source_id), '' order by w.source_id) as ids,
+        string_agg(int4send(w.length), '' order by w.source_id) as lengths
+    into present
+    from mv.source_words w
+    where w.tenant_id = tenant and w.kind = of_kind and w.source_id = any (chosen);
+    if present.sources is null then
+        return null;
+    end if;
+    insert into mv.word_segments (tenant_id, kind, segment, sources, ids, lengths)
+    values (tenant, of_kind, made, cardinality(present.sources), present.ids, present.lengths);
+    insert into mv.word_pages (tenant_id, segment, first, lexemes, ends, places, counts)
+    select tenant, made, min(l.key), array_agg(l.key order by l.key), array_agg(l.upto - l.begins order by l.key),
+        string_agg(l.places, '' order by l.key), string_agg(l.counts, '' order by l.key)
+    from (
+        select o.*, min(o.upto - o.postings) over (partition by o.page) as begins
+        from (
+            select a.*, (a.upto - a.postings) / mv.word_page_max() as page
+            from (
+                select p.key collate "C" as key, count(*)::integer as postings,
+                    string_agg(int2send(p.place::smallint), '') as places, string_agg(float4send(p.count), '') as counts,
+                    (sum(count(*)) over (order by p.key collate "C" rows unbounded preceding))::integer as upto
+                from mv.pack_words(tenant, of_kind, present.sources) as p
+                group by p.key collate "C"
+            ) as a
+        ) as o
+    ) as l
+    group by l.page;
+    return made;
 end
 $$;
 
@@ -4994,8 +5360,8 @@ begin
     create publication adriatic for table
         app.adr_links, app.adr_tags, app.adr_versions, app.adrs, app.document_versions, app.logs, app.outbox,
         app.tenants, app.usage_events, mv.activity, mv.daily_active_users, mv.entity_counts, mv.feed_status,
-        mv.job_status, mv.related, mv.search_state, mv.usage_by_day, mv.usage_by_hour, mv.usage_by_key,
-        mv.usage_by_model, mv.usage_by_user
+        mv.job_status, mv.related, mv.search_state, mv.suggestions, mv.usage_by_day, mv.usage_by_hour,
+        mv.usage_by_key, mv.usage_by_model, mv.usage_by_user
     with (publish_via_partition_root = true);
 end
 $$;
