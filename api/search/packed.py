@@ -4,7 +4,7 @@ Owns which kinds are ranked so (those whose segments are live, with few changes 
 kept in the process. What it hands on is a short list of sources that holds the best, for `mv.search_words` to score:
 whatever that would find among all is found. Refuses to add up
 (`packed_ranking`), to write segments (`connectors/postgres/word_segments.py`), and words that only begin like those of
-the query. Read next: `schemas/sql/0041_word_segments.sql`.
+the query. Read next: the migration `word_segments`.
 """
 
 from __future__ import annotations

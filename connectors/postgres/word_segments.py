@@ -2,7 +2,7 @@
 
 Owns the order of steps, and which sources a segment is written of. Every step is one transaction that leaves the tables
 whole, so whoever comes next goes on, after a kill too; one process at a time takes them. Refuses to note what changed:
-the flow `index` does, in its transaction. Read next: `schemas/sql/0041_word_segments.sql`.
+the flow `index` does, in its transaction. Read next: the migration `word_segments`.
 """
 
 from __future__ import annotations
