@@ -350,14 +350,13 @@ class Segments:
     @contextmanager
     def searching(self, tenant_id: UUID) -> Iterator[None]:
         """Search in one tenant, as it is now. It is over soon: whoever reads holds up who makes an index."""
-        execute = self._connection.execute
-        self._runner.run(execute("begin isolation level repeatable read, read only"))
+        self._runner.run(self._connection.execute("begin isolation level repeatable read, read only"))
         try:
             self._runner.run(self._connection.fetch("select set_config('app.tenant_id', $1, true)", str(tenant_id)))
             self._tenant_id = tenant_id
             yield
         finally:
-            self._runner.run(execute("rollback"))
+            self._runner.run(self._connection.execute("rollback"))
 
     def find(self, query: str) -> Sequence[Any]:
         return self._runner.run(self._find(query))

@@ -1,6 +1,6 @@
 -- Segments for the search by words in large tenants: the posting lists of some ten thousand sources each, packed, so that a search
 -- reads a list of all that have a word at the cost of copying it. Who ranks them is the API (api/search/packed.py), who writes them
--- the agent `jobs` (connectors/postgres/word_segments.py); the flow `index` only notes what changed. docs/decisions/0059 says why.
+-- the agent `jobs` (connectors/postgres/word_segments.py); the flow `index` only notes what changed.
 
 -- The kinds of tenants that have segments. `filling`: every source is taken once, in the order of ids, up to `filled_to`; from the
 -- commit of the row on, changes are noted. `live`: each source on show is in one segment and not dead there, or in mv.word_changes.
