@@ -58,7 +58,7 @@ HASHED = 256
 QUERIES_MAX = 40
 """Titles that a tenant is searched for, over and over."""
 TEXTS = 10
-"""Texts of each history, unless told otherwise: a hundred passages. Each is embedded twice, and once more to measure."""
+"""Texts of each history, unless told otherwise: a hundred passages, of which each is embedded three times."""
 PAUSE_S = 0.05
 """Between two searches of a tenant."""
 TEXT_BYTES_MAX = 1_048_576
