@@ -4,7 +4,7 @@
 this project's decisions, six times), in the space of an endpoint beside it whose vectors are hashed words. Then each
 tenant changes to the model in the process, goes back, goes again and drops the first, over HTTP and with the worker
 that does jobs, while every tenant is searched on and on. Prints two lines for each tenant and two for the searches,
-and drops all. A few minutes on two cores for six real histories.
+and drops all.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ HASHED = 256
 """Dimensions of the endpoint's vectors."""
 QUERIES_MAX = 40
 """Titles that a tenant is searched for, over and over."""
-TEXTS = 40
-"""Texts of each history, unless told otherwise: some hundred passages, a minute of the model on two busy cores."""
+TEXTS = 10
+"""Texts of each history, unless told otherwise: a hundred passages, of which each is embedded three times."""
 PAUSE_S = 0.05
 """Between two searches of a tenant."""
 TEXT_BYTES_MAX = 1_048_576

@@ -182,7 +182,7 @@ class Embed(Flow[EmbedEffects]):
     def prepare(self, connection: Connection, effects: EmbedEffects) -> EmbedEffects:
         fresh = _fresh(connection, effects.requests)
         tenants = {request.source.tenant_id for request in fresh}
-        kept = spaces.kept_by(connection, tenants)
+        kept = spaces.find_kept(connection, tenants)
         vectors: dict[str, Mapping[Text, Vector]] = {}
         reused: Counter[UUID] = Counter()
         behind: set[tuple[UUID, str]] = set()
@@ -225,7 +225,7 @@ class Embed(Flow[EmbedEffects]):
 
 def store(connection: Connection, space: str, vectors: Mapping[Text, Vector]) -> None:
     """Write vectors of a space, but those of a tenant that does not keep it any more. Call it under `spaces.hold`."""
-    kept = spaces.kept_by(connection, {tenant_id for tenant_id, _hash in vectors})
+    kept = spaces.find_kept(connection, {tenant_id for tenant_id, _hash in vectors})
     rows = [
         (tenant_id, space, key, send(vectors[tenant_id, key]))
         for tenant_id, key in sorted(vectors)

@@ -162,7 +162,7 @@ def make_findable_by_meaning(connection: Connection, versions: Sequence[SourceVe
 
 def find_lacking(connection: Connection, versions: Sequence[SourceVersion]) -> dict[str, dict[SourceKey, set[bytes]]]:
     """The texts of each source that have no vector, in each space that its tenant keeps."""
-    kept = spaces.kept_by(connection, {version.source.tenant_id for version in versions})
+    kept = spaces.find_kept(connection, {version.source.tenant_id for version in versions})
     return {
         space: find_missing_texts(
             connection, space, [version for version in versions if space in kept.get(version.source.tenant_id, ())]

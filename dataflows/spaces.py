@@ -47,7 +47,7 @@ def require_space(connection: Connection) -> None:
         raise DependencyUnavailable("there is no active embedding space yet", hint="`adriatic flow run embed` makes it")
 
 
-def kept_by(connection: Connection, tenant_ids: Iterable[UUID]) -> dict[UUID, tuple[str, ...]]:
+def find_kept(connection: Connection, tenant_ids: Iterable[UUID]) -> dict[UUID, tuple[str, ...]]:
     """The spaces in which each tenant's texts must have vectors, sorted."""
     kept: dict[UUID, tuple[str, ...]] = {}
     for tenant_id, space in connection.execute(KEPT, [sorted(set(tenant_ids))]):
@@ -64,7 +64,7 @@ def fall_behind(connection: Connection, spaces: Collection[tuple[UUID, str]]) ->
     """Let tenants' spaces fall behind, whose embedder is away. Raises `DependencyUnavailable` where somebody began to
     search in one meanwhile: then its vectors are waited for."""
     for tenant_id, space in sorted(spaces):
-        if not connection.execute(FALL_BEHIND, [tenant_id, space]).rowcount and space in kept_by(
+        if not connection.execute(FALL_BEHIND, [tenant_id, space]).rowcount and space in find_kept(
             connection, [tenant_id]
         ).get(tenant_id, ()):
             raise DependencyUnavailable(f"the embedder of the space {space} is away, and it is searched in")

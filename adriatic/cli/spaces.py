@@ -82,7 +82,7 @@ def build(name: str, no_wait: bool, where: Where, as_json: bool) -> None:
     with where.connect() as remote:
         job = _ask(remote, "", name)
         job = job if no_wait else _await(remote, job, f"building {name}")
-    show(as_json, msgspec.json.encode(job), [_said(job)])
+    show(as_json, msgspec.json.encode(job), [_tell(job)])
     _end_with(job)
 
 
@@ -139,7 +139,7 @@ def drop(name: str, where: Where, as_json: bool) -> None:
     """Delete what the tenant has in the space NAME: vectors and indexes. The one that is searched cannot be dropped."""
     with where.connect() as remote:
         job = _await(remote, _ask(remote, "/drops", name), f"dropping {name}")
-    show(as_json, msgspec.json.encode(job), [_said(job)])
+    show(as_json, msgspec.json.encode(job), [_tell(job)])
     _end_with(job)
 
 
@@ -167,7 +167,7 @@ def change(name: str, force: bool, everybody: bool, where: Where, as_json: bool)
         refused += bool(why)
         changed.append({"tenant": tenant, "evaluation": measured, "changed": not why, "reason": why})
         if not as_json:
-            click.echo("\n".join(_changed(tenant, name, measured, why)))
+            click.echo("\n".join(_tell_change(tenant, name, measured, why)))
     if as_json:
         click.echo(msgspec.json.encode(changed))
     if refused:
@@ -182,7 +182,7 @@ def _change(remote: Remote, name: str, *, force: bool) -> tuple[SpaceEvaluation 
     if item.state in ("unused", "building", "behind"):
         job = _await(remote, _ask(remote, "", name), f"building {name}")
         if job.state != "succeeded":
-            return None, _said(job)
+            return None, _tell(job)
     measured = _evaluate(remote, name)
     try:
         if not force:
@@ -256,7 +256,7 @@ def _await(remote: Remote, job: Job, title: str) -> Job:
 def _evaluate(remote: Remote, name: str) -> SpaceEvaluation:
     job = _await(remote, _ask(remote, "/evaluations", name), f"asking {name}")
     if job.state != "succeeded":
-        raise Unprocessable(_said(job), hint="`adriatic spaces list` says how each space is")
+        raise Unprocessable(_tell(job), hint="`adriatic spaces list` says how each space is")
     found = _read(remote)
     wanted = (job.params["space"], job.params["against"])
     return next(each for each in found.evaluations if (each.space, each.against) == wanted)
@@ -278,7 +278,7 @@ def _await_indexes(remote: Remote, space: str) -> None:
 # --- for people -----------------------------------------------------------------------------------------------------
 
 
-def _said(job: Job) -> str:
+def _tell(job: Job) -> str:
     if job.state == "succeeded":
         embedded: Any = job.result.get("embedded")
         return "done" if embedded is None else f"done: {embedded} texts embedded"
@@ -315,7 +315,7 @@ def _figures(measured: SpaceEvaluation) -> Iterator[str]:
     yield f"difference {between} of {measured.questions} titles: {measured.verdict}"
 
 
-def _changed(tenant: str, name: str, measured: SpaceEvaluation | None, why: str) -> Iterator[str]:
+def _tell_change(tenant: str, name: str, measured: SpaceEvaluation | None, why: str) -> Iterator[str]:
     if measured is not None:
         yield from _figures(measured)
     if why:

@@ -22,7 +22,7 @@ from api.jobs.service import Job
 from api.routes import By, Db, body, get, post, put
 from api.spaces import service
 from api.spaces.service import SpaceList
-from connectors.embedders.spaces import named_spaces
+from connectors.embedders.spaces import name_spaces
 from runtime.settings import Settings
 from schemas.text import BODY
 
@@ -124,7 +124,7 @@ class SpaceController(Controller):
     ) -> Job:
         """All passages of the tenant get vectors in it, in the background; edits do from now on. Searches go on as
         before. Asked again, it is the job that is at it, or one that goes on where it stopped."""
-        trace, named = traceparent(), named_spaces(settings.embedder)
+        trace, named = traceparent(), name_spaces(settings.embedder)
         async with tenant_transaction(database, principal.tenant_id) as connection:
             job_id = await service.build(connection, principal, named, data.name, trace)
             return await jobs.read(connection, principal.tenant_id, job_id)
@@ -145,9 +145,9 @@ class SpaceController(Controller):
         principal: By,
         data: Annotated[NamedSpace, body("Space", {"name": "bge"})],
     ) -> Job:
-        """Up to 200 of the tenant's texts are asked for by their titles, in it and in the space that is searched. The
-        figures are in the list of spaces when the job is done."""
-        trace, named = traceparent(), named_spaces(settings.embedder)
+        """A job asks for up to 200 of the tenant's texts by their titles, in it and in the space that is searched. The
+        figures are in the list of spaces when it is done."""
+        trace, named = traceparent(), name_spaces(settings.embedder)
         async with tenant_transaction(database, principal.tenant_id) as connection:
             job_id = await service.evaluate(connection, principal, named, data.name, trace)
             return await jobs.read(connection, principal.tenant_id, job_id)
@@ -169,7 +169,7 @@ class SpaceController(Controller):
     ) -> SpaceList:
         """Every search that begins after the answer reads it; none compares vectors of two. The one before it is kept,
         and can be chosen again at any time, until it is dropped."""
-        named = named_spaces(settings.embedder)
+        named = name_spaces(settings.embedder)
         async with tenant_transaction(database, principal.tenant_id) as connection:
             await service.activate(connection, principal, named, data.name, force=data.force)
         return await _list(database, settings, principal)
@@ -191,7 +191,7 @@ class SpaceController(Controller):
         data: Annotated[NamedSpace, body("Space", {"name": "bge"})],
     ) -> Job:
         """Its vectors and indexes are deleted, in the background. The one that is searched cannot be dropped."""
-        trace, named = traceparent(), named_spaces(settings.embedder)
+        trace, named = traceparent(), name_spaces(settings.embedder)
         async with tenant_transaction(database, principal.tenant_id) as connection:
             job_id = await service.drop(connection, principal, named, data.name, trace)
             return await jobs.read(connection, principal.tenant_id, job_id)
@@ -199,6 +199,6 @@ class SpaceController(Controller):
 
 async def _list(database: Database, settings: Settings, principal: Principal) -> SpaceList:
     async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
-        spaces, ranks = await service.read(connection, principal.tenant_id, named_spaces(settings.embedder))
+        spaces, ranks = await service.read(connection, principal.tenant_id, name_spaces(settings.embedder))
         indexing = await service.read_indexing(connection, principal.tenant_id)
     return SpaceList(spaces, await asyncio.to_thread(service.evaluate_ranks, ranks), indexing)

@@ -29,7 +29,7 @@ def space_of(settings: EmbedderSettings) -> EmbeddingSpace:
     return EmbeddingSpace.of(f"openai:{host}", settings.model, "unversioned", settings.dimension)
 
 
-def named_spaces(settings: EmbedderSettings) -> Mapping[str, EmbeddingSpace]:
+def name_spaces(settings: EmbedderSettings) -> Mapping[str, EmbeddingSpace]:
     """The space of each embedder that the settings have, by the name that callers use; the search's own first."""
     found = {name: settings.find(name) for name in settings.names}
     return {name: space_of(each) for name, each in found.items() if each is not None}

@@ -20,7 +20,7 @@ import numpy as np
 import psycopg
 
 from adriatic.cli.stream import job_kinds
-from connectors.embedders.spaces import SpaceEmbedders, named_spaces
+from connectors.embedders.spaces import SpaceEmbedders, name_spaces
 from connectors.kafka.records import Record
 from connectors.objects import Objects
 from connectors.parsers.pool import Parsers
@@ -101,7 +101,7 @@ class Town:
     def __post_init__(self) -> None:
         self.embedders = SpaceEmbedders.from_settings(self.settings.embedder)
         self.spaces: Mapping[str, str] = {
-            name: space.name for name, space in named_spaces(self.settings.embedder).items()
+            name: space.name for name, space in name_spaces(self.settings.embedder).items()
         }
         self.kinds = job_kinds(Objects(self.settings), Parsers(), self.embedders)
         with connect(self.settings.postgres) as connection:
