@@ -63,7 +63,7 @@ class Row:
 
 def measure(postgres: PostgresSettings, embedder: EmbedderSettings, sizes: Sequence[int] = SIZES) -> list[Row]:
     """Fill, build, search, drop."""
-    with _database(postgres) as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
+    with own_database(postgres) as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
         built = build(embedder)
         material = gather(connection, built)
         tenants = {size: fill(connection, material, f"bench-{size}", size) for size in (BESIDE, *sizes)}
@@ -71,7 +71,7 @@ def measure(postgres: PostgresSettings, embedder: EmbedderSettings, sizes: Seque
         queries = np.asarray(built.embed(list(material.titles)), dtype=np.float32)
         rows = asyncio.run(_measure_modes(own, built, tenants, material.titles, ", nothing indexed"))
         with psycopg.connect(own.dsn("flows"), autocommit=True) as flows:
-            _build_indexes(flows)
+            build_indexes(flows)
             connection.execute("vacuum analyze")
             rows += asyncio.run(_measure_modes(own, built, tenants, material.titles))
             exact = {(size, each): _exact(connection, tenants[size], material, queries, each)
@@ -87,7 +87,7 @@ FILTERS = {"": ["accepted", "rejected"], ", filter of 1 %": ["rejected"]}
 Exact = dict[tuple[int, str], list[list[UUID]]]
 
 
-def _build_indexes(flows: psycopg.Connection[Any]) -> None:
+def build_indexes(flows: psycopg.Connection[Any]) -> None:
     settings = SearchSettings(index_memory_mb=4_096)
     for _ in range(STEPS_MAX):
         with flows.transaction():
@@ -267,7 +267,7 @@ def _measure_plain(
 
 
 @contextmanager
-def _database(postgres: PostgresSettings) -> Iterator[PostgresSettings]:
+def own_database(postgres: PostgresSettings) -> Iterator[PostgresSettings]:
     name = f"bench_search_{new_id().hex[:12]}"
     own = postgres.model_copy(update={"database": name})
     try:
