@@ -71,7 +71,7 @@ def measure(postgres: PostgresSettings, embedder: EmbedderSettings, sizes: Seque
         queries = np.asarray(built.embed(list(material.titles)), dtype=np.float32)
         rows = asyncio.run(_measure_modes(own, built, tenants, material.titles, ", nothing indexed"))
         with psycopg.connect(own.dsn("flows"), autocommit=True) as flows:
-            _build_indexes(flows)
+            build_indexes(flows)
             connection.execute("vacuum analyze")
             rows += asyncio.run(_measure_modes(own, built, tenants, material.titles))
             exact = {(size, each): _exact(connection, tenants[size], material, queries, each)
@@ -87,7 +87,7 @@ FILTERS = {"": ["accepted", "rejected"], ", filter of 1 %": ["rejected"]}
 Exact = dict[tuple[int, str], list[list[UUID]]]
 
 
-def _build_indexes(flows: psycopg.Connection[Any]) -> None:
+def build_indexes(flows: psycopg.Connection[Any]) -> None:
     settings = SearchSettings(index_memory_mb=4_096)
     for _ in range(STEPS_MAX):
         with flows.transaction():

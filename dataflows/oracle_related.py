@@ -125,7 +125,7 @@ LISTED = """
 def _read_listed(
     connection: Connection, tenant_id: UUID, links: dict[tuple[UUID, UUID], list[str]]
 ) -> dict[UUID, set[UUID]]:
-    """Whom each list of candidates has, and everybody that must be in it: those that are linked."""
+    """The ADRs that each list has, and those that it must have, since they are linked."""
     listed: dict[UUID, set[UUID]] = {}
     for source, other in (*connection.execute(LISTED, [tenant_id, KIND]), *links, *(pair[::-1] for pair in links)):
         listed.setdefault(source, set()).add(other)

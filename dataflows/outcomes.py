@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 
 from connectors.reading.words import Words, find_any, fold, load
-from schemas.suggestions import Field, Passage
+from schemas.suggestions import Field, SuggestionPassage
 
 SAID: Final = Words(load(Path(__file__).with_name("suggestion_words.toml")))
 """Phrases of titles and sentences, beside those that find links."""
@@ -34,7 +34,7 @@ Way = Literal["chosen", "left", "refused"]
 WAYS: Final[tuple[Way, ...]] = get_args(Way)
 
 
-class Text(NamedTuple):
+class DecisionText(NamedTuple):
     """A passage as search has it. `heading` is the path to it, `start` where it begins in the whole text."""
 
     heading: str
@@ -46,7 +46,7 @@ class Decision(NamedTuple):
     """One decision: its title, and its text in passages, in order."""
 
     title: str
-    texts: Sequence[Text]
+    texts: Sequence[DecisionText]
 
 
 class Option(NamedTuple):
@@ -54,7 +54,7 @@ class Option(NamedTuple):
 
     words: frozenset[str]
     spelled: str
-    passage: Passage
+    passage: SuggestionPassage
 
     @property
     def is_name(self) -> bool:
@@ -117,13 +117,13 @@ def _option(text: str, start: int, end: int, field: Field, offset: int = 0) -> O
     words = words_of(spelled)
     if not words or len(words) > OPTION_WORDS_MAX:
         return None
-    return Option(words, spelled, Passage(field, offset + start, offset + end, spelled))
+    return Option(words, spelled, SuggestionPassage(field, offset + start, offset + end, spelled))
 
 
 def _find_chosen(decision: Decision) -> Option | None:
     """The option that the text calls the chosen one: "Chosen option: Postgres, because …"."""
     for text in decision.texts:
-        for match in _chosen().finditer(fold(text.body)):
+        for match in _begin_chosen().finditer(fold(text.body)):
             start = match.end()
             end = _CHOSEN_END.search(text.body, start, start + CHOSEN_CHARS_MAX)
             if end is not None and (found := _option(text.body, start, end.start(), "body", text.start)):
@@ -140,7 +140,7 @@ def _small() -> frozenset[str]:
 
 
 @cache
-def _chosen() -> re.Pattern[str]:
+def _begin_chosen() -> re.Pattern[str]:
     return re.compile(rf"(?:{find_any(SAID.all('chosen', 'option')).pattern})[*_]*\s*[:：]?[*_\s]*[\"“„'`]?")
 
 

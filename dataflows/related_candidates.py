@@ -21,9 +21,9 @@ from connectors.postgres.connections import Connection
 from dataflows.nearness import unpack
 from dataflows.related_features import KIND, links_of
 
-EXACT_ADRS_MAX: Final = 2_000
-"""ADRs of a tenant that are all compared: half a second of processor time for an edit. Histories that were seen have
-some hundred."""
+EXACT_ADRS_MAX: Final = 5_000
+"""ADRs of a tenant that are all compared: about a second of processor time for an edit, as candidates cost in a tenant
+of any size. Histories that were seen have some hundred."""
 CHANGED_AT_ONCE: Final = 10
 """Changed ADRs whose candidates are in memory at a time: 3 000 sets of features at most, 60 MB."""
 QUERY_WORDS: Final = 16

@@ -105,15 +105,15 @@ class RelatedUpdate:
         self._tenant_id = tenant_id
         self._changed = changed
         self._approximate = approximate
-        self._corpus = read_corpus(connection, tenant_id, self._candidates(changed) if approximate else None)
-        self._alive = sorted(changed & self._corpus.at.keys())
+        self.corpus = read_corpus(connection, tenant_id, self._candidates(changed) if approximate else None)
+        self._alive = sorted(changed & self.corpus.at.keys())
         links = links_of(connection, tenant_id, self._alive)
-        self._fresh = {source_id: self._corpus.scores(source_id, links[source_id].others) for source_id in self._alive}
+        self._fresh = {source_id: self.corpus.scores(source_id, links[source_id].others) for source_id in self._alive}
 
     def write(self) -> set[tuple[UUID, UUID]]:
         """Write what is not as before: a row that stays makes no change in the topic. Returns the pairs that came into
         a list or left one, and those whose score may be another."""
-        lists = {source_id: self._corpus.best(scores) for source_id, scores in self._fresh.items()}
+        lists = {source_id: self.corpus.best(scores) for source_id, scores in self._fresh.items()}
         lists |= self._lists_of_others()
         before = self._read_stored(sorted(lists))
         again = [  # of the pairs that may say something else than before
@@ -129,7 +129,7 @@ class RelatedUpdate:
             if key.related_id not in {each.related_id for each in lists[source_id]}
         ]
         self._delete(gone)
-        rows = rows_of(self._connection, self._tenant_id, self._corpus, again)
+        rows = rows_of(self._connection, self._tenant_id, self.corpus, again)
         self._connection.cursor().executemany(UPSERT, rows)
         return {*gone, *((source_id, key.related_id) for source_id, key in again)}
 
@@ -139,13 +139,13 @@ class RelatedUpdate:
         touched = {row[0] for row in rows}
         if self._fresh:
             best = np.max(np.stack(list(self._fresh.values())), axis=0)
-            touched |= {self._corpus.ids[at] for at in np.flatnonzero(best >= self._least())}
+            touched |= {self.corpus.ids[at] for at in np.flatnonzero(best >= self._least())}
         lists: dict[UUID, list[Key]] = {}
-        others = sorted((touched & self._corpus.at.keys()) - self._changed)
+        others = sorted((touched & self.corpus.at.keys()) - self._changed)
         before = self._read_stored(others)
         unclear: list[UUID] = []
         for source_id in others:
-            at = self._corpus.at[source_id]
+            at = self.corpus.at[source_id]
             keys = [Key(float(scores[at]), other) for other, scores in self._fresh.items()]
             found = merge(before.get(source_id, ()), self._changed, keys)
             if found is None:
@@ -153,11 +153,11 @@ class RelatedUpdate:
             else:
                 lists[source_id] = found
         if self._approximate and unclear:
-            more = {*self._corpus.ids, *self._candidates(unclear)}
-            self._corpus = read_corpus(self._connection, self._tenant_id, more)
+            more = {*self.corpus.ids, *self._candidates(unclear)}
+            self.corpus = read_corpus(self._connection, self._tenant_id, more)
         links = links_of(self._connection, self._tenant_id, unclear)
         return lists | {
-            source_id: self._corpus.list_related(source_id, links[source_id].others) for source_id in unclear
+            source_id: self.corpus.list_related(source_id, links[source_id].others) for source_id in unclear
         }
 
     def _candidates(self, ids: Collection[UUID]) -> set[UUID]:
@@ -165,13 +165,13 @@ class RelatedUpdate:
 
     def _least(self) -> Any:
         """Find the score that a newcomer needs at least, by position. A list that is not full takes everyone."""
-        least = np.full(len(self._corpus.ids), -np.inf)
-        some = list(self._corpus.ids) if self._approximate else None
+        least = np.full(len(self.corpus.ids), -np.inf)
+        some = list(self.corpus.ids) if self._approximate else None
         for source_id, score in self._connection.execute(
             LEAST_SCORES, [self._tenant_id, KIND, some, some, RELATED_MAX]
         ):
-            if source_id in self._corpus.at:
-                least[self._corpus.at[source_id]] = score
+            if source_id in self.corpus.at:
+                least[self.corpus.at[source_id]] = score
         return least
 
     def _read_stored(self, source_ids: Sequence[UUID]) -> dict[UUID, list[Key]]:
@@ -182,7 +182,7 @@ class RelatedUpdate:
         return lists
 
     def _delete(self, gone: Sequence[tuple[UUID, UUID]]) -> None:
-        dead = sorted(self._changed - self._corpus.at.keys())
+        dead = sorted(self._changed - self.corpus.at.keys())
         if dead:
             self._connection.execute(FORGET, [self._tenant_id, KIND, dead, dead])
         self._connection.execute(DELETE_PAIRS, [*arrays_of(gone, 2), self._tenant_id, KIND])

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from connectors.postgres.connections import Connection
-from dataflows.outcomes import Decision, Text
+from dataflows.outcomes import Decision, DecisionText
 from dataflows.related_features import KIND, links_of
 from dataflows.suggesting import suggest
 from schemas.arrays import arrays_of
@@ -227,6 +227,6 @@ def read_decisions(connection: Connection, tenant_id: UUID, ids: Sequence[UUID])
     for source_id, group in groupby(rows, key=lambda row: row[0]):
         passages = list(group)
         _, created_at, status, whole, title, *_ = passages[0]
-        texts = [Text(heading, start, body) for *_, heading, start, body in passages if body is not None]
+        texts = [DecisionText(heading, start, body) for *_, heading, start, body in passages if body is not None]
         found[source_id] = Dated(created_at, status, whole, Decision(title, texts))
     return found

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from connectors.reading.references import Reference
 from connectors.reading.sentences import fold_sentence, join_lines, mark_references, relations
 from connectors.reading.words import CONDITION, REFERENCE, UNREAL, WORDS, Words, fold
-from dataflows.outcomes import SAID, Decision, Option, Outcome, Text, follows_about, read_outcome, words_of
-from schemas.suggestions import QUOTE_CHARS_MAX, TERMS_MAX, Evidence, Passage, Suggestion, SuggestionKind
+from dataflows.outcomes import SAID, Decision, DecisionText, Option, Outcome, follows_about, read_outcome, words_of
+from schemas.suggestions import QUOTE_CHARS_MAX, TERMS_MAX, Evidence, Suggestion, SuggestionKind, SuggestionPassage
 
 TITLE_WORDS_MIN: Final = 3
 """Words of a title before its mention alone says which decision is meant: "Logging" is said of much."""
@@ -39,13 +39,13 @@ def suggest(newer: Decision, older: Decision) -> Suggestion | None:
         return None
     left = next((each for each in mentions if each.left), None)
     if left is not None:
-        older_passage = Passage("title", 0, len(older.title), older.title[:QUOTE_CHARS_MAX])
+        older_passage = SuggestionPassage("title", 0, len(older.title), older.title[:QUOTE_CHARS_MAX])
         return _suggestion("supersedes", "words", left.passage, older_passage, _terms(theirs) or words_of(older.title))
     return _by_negation(mine, theirs) or _by_outcome(newer, mine, theirs)
 
 
 def _suggestion(
-    kind: SuggestionKind, evidence: Evidence, newer: Passage, older: Passage, terms: frozenset[str]
+    kind: SuggestionKind, evidence: Evidence, newer: SuggestionPassage, older: SuggestionPassage, terms: frozenset[str]
 ) -> Suggestion:
     return Suggestion(kind, evidence, tuple(sorted(terms)[:TERMS_MAX]), newer, older)
 
@@ -108,15 +108,15 @@ def _is_same_matter(one: frozenset[str], other: frozenset[str]) -> bool:
 # --- by what sentences say ------------------------------------------------------------------------------------------
 
 
-class Mention(NamedTuple):
+class DecisionMention(NamedTuple):
     """Where the newer text speaks of the older decision, or of what that chose."""
 
-    passage: Passage
+    passage: SuggestionPassage
     left: bool
     beside: bool
 
 
-def _find_mentions(newer: Decision, older: Decision, mine: Outcome, theirs: Outcome) -> Iterator[Mention]:
+def _find_mentions(newer: Decision, older: Decision, mine: Outcome, theirs: Outcome) -> Iterator[DecisionMention]:
     named = [(older.title, False)] if len(words_of(older.title)) >= TITLE_WORDS_MIN else []
     named += [(theirs.chosen.spelled, True)] if theirs.chosen else []
     for text in newer.texts:
@@ -129,8 +129,8 @@ def _find_mentions(newer: Decision, older: Decision, mine: Outcome, theirs: Outc
 
 
 def _read(
-    text: Text, body: str, found: Sequence[Reference], option: tuple[Outcome, Outcome, frozenset[str]] | None
-) -> Iterator[Mention]:
+    text: DecisionText, body: str, found: Sequence[Reference], option: tuple[Outcome, Outcome, frozenset[str]] | None
+) -> Iterator[DecisionMention]:
     """What is said of each of these mentions. `option`: they are of what the older decision chose, which says which
     decision is meant only where it is about the same."""
     if not found:
@@ -143,8 +143,10 @@ def _read(
         deed = kind == "supersedes"
         meant = option is None or _is_about(body, each, body[start:end], *option, whole=deed)
         left = deed or _is_said(joined, each, "leave", start)
-        passage = Passage("body", text.start + start, text.start + end, text.body[start:end][:QUOTE_CHARS_MAX])
-        yield Mention(passage, meant and left, meant and _is_said(joined, each, "beside", start))
+        quote = text.body[start:end][:QUOTE_CHARS_MAX]
+        passage = SuggestionPassage("body", text.start + start, text.start + end, quote)
+        beside = meant and _is_said(joined, each, "beside", start)
+        yield DecisionMention(passage, meant and left, beside)
 
 
 def _is_about(
@@ -187,11 +189,11 @@ def _is_of_others(heading: str) -> bool:
 def _spans(body: str, name: str) -> Iterator[tuple[int, int]]:
     """Where a name stands in a text, whatever its case, its accents and its line ends."""
     expression = r"\s+".join(map(re.escape, fold(name.translate(_MARKUP)).split()))
-    return (match.span() for match in re.finditer(rf"(?<!\w){expression}(?!\w)", _folded(body)) if match[0])
+    return (match.span() for match in re.finditer(rf"(?<!\w){expression}(?!\w)", _fold_body(body)) if match[0])
 
 
 @lru_cache(maxsize=FOLDED_MAX)
-def _folded(body: str) -> str:
+def _fold_body(body: str) -> str:
     return fold(body)
 
 

@@ -37,7 +37,7 @@ CONFIDENCE: Final[Mapping[tuple[SuggestionKind, Evidence], float]] = {
 `adriatic eval suggestions`; a test holds these to what it measures."""
 
 
-class Passage(NamedTuple):
+class SuggestionPassage(NamedTuple):
     """Where something stands: characters of the title or of the text as it was written, and what they say."""
 
     field: Field
@@ -52,16 +52,11 @@ class Suggestion(NamedTuple):
     kind: SuggestionKind
     evidence: Evidence
     terms: tuple[str, ...]
-    newer: Passage
-    older: Passage
+    newer: SuggestionPassage
+    older: SuggestionPassage
 
 
 def suggestion_id(newer_id: UUID, older_id: UUID) -> UUID:
     """The id of what is suggested of this pair: the same at every replay, so that an answer to it stays its answer."""
     digest = hashlib.blake2b(newer_id.bytes + older_id.bytes, digest_size=16).digest()
     return UUID(bytes=digest, version=4)
-
-
-def is_stronger(evidence: Evidence, than: Evidence) -> bool:
-    """Whether evidence is of a stronger kind than that which a person has judged already."""
-    return EVIDENCE.index(evidence) < EVIDENCE.index(than)

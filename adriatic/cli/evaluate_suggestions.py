@@ -44,7 +44,7 @@ class LabelledPairs(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedPair:
     """A pair, and what was suggested of it."""
 
     pair: LabelledPair
@@ -87,28 +87,28 @@ def read_pairs(path: Path) -> list[LabelledPair]:
         raise InvalidInput(f"{path} has no labelled pairs: {error}", hint=f"{PAIRS} shows the form") from None
 
 
-def judge(pairs: Sequence[LabelledPair]) -> list[Judged]:
+def judge(pairs: Sequence[LabelledPair]) -> list[JudgedPair]:
     """What is suggested of each pair."""
     from dataflows.suggesting import suggest
 
     judged = []
     for pair in pairs:
         found = suggest(_decision(*pair.newer), _decision(*pair.older))
-        judged.append(Judged(pair, found.kind if found else None, found.evidence if found else None))
+        judged.append(JudgedPair(pair, found.kind if found else None, found.evidence if found else None))
     return judged
 
 
 def _decision(title: str, text: str) -> Decision:
     from dataflows.chunker import chunk
-    from dataflows.outcomes import Decision, Text
+    from dataflows.outcomes import Decision, DecisionText
 
-    return Decision(title, [Text(part.heading_path, part.char_start, part.body) for part in chunk(title, text)])
+    return Decision(title, [DecisionText(part.heading_path, part.char_start, part.body) for part in chunk(title, text)])
 
 
 # --- the result -----------------------------------------------------------------------------------------------------
 
 
-def confidence(judged: Sequence[Judged]) -> dict[tuple[SuggestionKind, Evidence], float]:
+def confidence(judged: Sequence[JudgedPair]) -> dict[tuple[SuggestionKind, Evidence], float]:
     """The share of right ones by kind and evidence, drawn towards a half as one right and one wrong more would."""
     said: Counter[tuple[SuggestionKind, Evidence]] = Counter()
     right: Counter[tuple[SuggestionKind, Evidence]] = Counter()
@@ -119,7 +119,7 @@ def confidence(judged: Sequence[Judged]) -> dict[tuple[SuggestionKind, Evidence]
     return {key: round((right[key] + 1) / (said[key] + 2), 2) for key in said}
 
 
-def _share(judged: Sequence[Judged]) -> dict[str, Any]:
+def _share(judged: Sequence[JudgedPair]) -> dict[str, Any]:
     said = [each for each in judged if each.kind is not None]
     wanted = [each for each in judged if each.pair.right]
     right = sum(each.right for each in said)
@@ -132,7 +132,7 @@ def _share(judged: Sequence[Judged]) -> dict[str, Any]:
     }
 
 
-def figures(judged: Sequence[Judged]) -> dict[str, Any]:
+def figures(judged: Sequence[JudgedPair]) -> dict[str, Any]:
     parts = dict.fromkeys(each.pair.part for each in judged)
     return {
         "parts": {part: _share([each for each in judged if each.pair.part == part]) for part in parts},
@@ -151,7 +151,7 @@ def figures(judged: Sequence[Judged]) -> dict[str, Any]:
     }
 
 
-def table(judged: Sequence[Judged]) -> Iterator[str]:
+def table(judged: Sequence[JudgedPair]) -> Iterator[str]:
     found = figures(judged)
     yield f"{'pairs':<10}  {'':>5}  suggested  right  precision  recall"
     for name, each in (*found["parts"].items(), ("overall", found["overall"])):

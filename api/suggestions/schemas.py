@@ -17,7 +17,7 @@ from schemas.suggestions import Evidence, Field, SuggestionKind
 SuggestionState = Literal["open", "accepted", "dismissed"]
 
 
-class SuggestedAdr(msgspec.Struct, frozen=True):
+class PairedAdr(msgspec.Struct, frozen=True):
     """One of the two decisions, as it is now. Its `version` is what an accepting request names."""
 
     adr_id: UUID
@@ -55,8 +55,8 @@ class SuggestedRelation(msgspec.Struct, frozen=True):
     suggestion_id: UUID
     kind: SuggestionKind
     state: SuggestionState
-    newer: SuggestedAdr
-    older: SuggestedAdr
+    newer: PairedAdr
+    older: PairedAdr
     reason: SuggestionReason
     answered_by: str | None
     answered_at: datetime | None

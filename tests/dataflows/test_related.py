@@ -197,7 +197,7 @@ MOVES = ("write", "write", "write", "delete", "link", "unlink")
 
 @pytest.mark.stack
 @settings(max_examples=25)
-@given(data=st.data(), exact_max=st.sampled_from([0, 3, 2_000]))
+@given(data=st.data(), exact_max=st.sampled_from([0, 3, 5_000]))
 def test_any_history_in_any_order_ends_where_every_pair_by_itself_ends(
     connection: Connection, data: st.DataObject, exact_max: int
 ) -> None:

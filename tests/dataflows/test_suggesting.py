@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from dataflows.outcomes import Decision, Text, read_outcome
+from dataflows.outcomes import Decision, DecisionText, read_outcome
 from dataflows.suggesting import suggest
-from schemas.suggestions import EVIDENCE, is_stronger, suggestion_id
+from schemas.suggestions import suggestion_id
 from tests.dataflows.test_related import ADRS
 
-JENKINS = Decision("Use Jenkins for CI builds", [Text("", 0, "One server builds everything.")])
+JENKINS = Decision("Use Jenkins for CI builds", [DecisionText("", 0, "One server builds everything.")])
 
 
 def said(sentence: str, heading: str = "", title: str = "Build elsewhere") -> str | None:
-    found = suggest(Decision(title, [Text(heading, 0, sentence)]), JENKINS)
+    found = suggest(Decision(title, [DecisionText(heading, 0, sentence)]), JENKINS)
     return found and found.kind
 
 
@@ -51,7 +51,7 @@ def test_words_that_only_look_like_it(sentence: str, heading: str) -> None:
 
 def test_the_passage_is_where_the_sentence_stands_in_the_text() -> None:
     body = "Runners are rented.\n\nThis replaces Jenkins for CI builds. They are many."
-    found = suggest(Decision("Build elsewhere", [Text("Decision", 100, body)]), JENKINS)
+    found = suggest(Decision("Build elsewhere", [DecisionText("Decision", 100, body)]), JENKINS)
     assert found is not None
     assert found.newer[1:] == (121, 157, "This replaces Jenkins for CI builds.")
     assert found.older == ("title", 0, len(JENKINS.title), JENKINS.title)
@@ -68,7 +68,7 @@ def test_titles_say_what_is_chosen_left_and_refused() -> None:
     assert shown("Ne pas utiliser SOAP") == (None, None, "SOAP", "")
     assert shown("Deploy with Helm") == ("Helm", None, None, "deploy")
     assert shown("Deploy with care") == (None, None, None, "")
-    chosen = read_outcome(Decision("Wiki", [Text("", 7, "Chosen option: **Plain files**, because they last.")]))
+    chosen = read_outcome(Decision("Wiki", [DecisionText("", 7, "Chosen option: **Plain files**, because they last.")]))
     assert chosen.chosen is not None
     assert chosen.chosen.passage == ("body", 24, 35, "Plain files")
 
@@ -77,11 +77,10 @@ def test_titles_say_what_is_chosen_left_and_refused() -> None:
     "text", ["", "a" * 100_000, "use " * 20_000, "Use X for " * 5_000, "\ue001\ue002", "**``**\n\n"]
 )
 def test_any_text_has_an_answer(text: str) -> None:
-    odd = Decision(text, [Text("", 0, text)])
+    odd = Decision(text, [DecisionText("", 0, text)])
     assert suggest(odd, JENKINS) is None
     assert suggest(JENKINS, odd) is None
 
 
-def test_ids_are_of_the_pair_in_its_order_and_evidence_has_ranks() -> None:
+def test_ids_are_of_the_pair_in_its_order() -> None:
     assert suggestion_id(*ADRS[:2]) == suggestion_id(*ADRS[:2]) != suggestion_id(*ADRS[1::-1])
-    assert [is_stronger(each, "negation") for each in EVIDENCE] == [True, False, False]
