@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import msgspec
 
 from runtime.errors import InvalidInput
-from schemas.analysis import analyse_phrase, analyse_query
+from schemas.analysis import analyse_phrase
 
 QUERY_CHARS_MAX = 1_000
 """A paragraph. The embedder reads 256 word pieces, the search by words 32 different words."""
@@ -49,11 +49,6 @@ class Query(msgspec.Struct, frozen=True):
     numbers: tuple[int, ...] = ()
     plain: tuple[str, ...] = ()
     unfinished: str = ""
-
-    @property
-    def words(self) -> str:
-        """The text as the index has it."""
-        return analyse_query(self.text)
 
 
 def parse(raw: str) -> Query:

@@ -121,7 +121,9 @@ async def _search_once(
         shown = await snippets.cut(connection, rows, read.terms)
         as_of = await _freshness(connection, request, embedded is not None)
         indexes = await connection.fetch(sql.INDEXES) if request.explain else []
-        counted = await facets.count(connection, request, read.words, read.terms, allowed) if request.facets else None
+        # What only excludes finds nothing, so there is nothing to count.
+        counts = request.facets and query.text
+        counted = await facets.count(connection, request, read.words, read.terms, allowed) if counts else None
     explanation = None
     if request.explain:
         timed = (embed_s, SYSTEM_CLOCK.monotonic() - began_s - embed_s)

@@ -111,6 +111,7 @@ async def test_counts_are_those_by_hand_for_any_words_and_filters(fresh_database
         assert said(await client.search("heorn", facets=ALL)) == counted(written, "heron"), "corrected"
         assert said(await client.search("her", facets=ALL, typing=True)) == counted(written, "heron")
         assert "facets" not in await client.search("heron")
+        assert "facets" not in await client.search("-osprey", facets=ALL), "it finds nothing"
         by_link = (await client.get(q="heron", facets=ALL)).json()
         assert said(by_link) == counted(written, "heron")
         assert (await client.get(q="heron", facets="colour")).status_code == 400

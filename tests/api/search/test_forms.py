@@ -12,6 +12,7 @@ import pytest
 
 from api.search import query as queries
 from runtime.settings import Settings
+from schemas.analysis import analyse_query
 from tests.api.search.corpus import Corpus, writing
 
 pytestmark = pytest.mark.stack
@@ -61,7 +62,7 @@ def test_the_right_one_is_first(fresh_database: Settings) -> None:
                 "select w.source_id from mv.search_words(%(words)s, null, null, null, 10) w where %(clause)s = '' "
                 "or w.source_id in (select source_id from mv.search_sources_with("
                 "websearch_to_tsquery('pg_catalog.english', %(clause)s))) order by w.score desc",
-                {"words": query.words, "clause": " ".join(map(queries.analyse_clause, query.required))},
+                {"words": analyse_query(query.text), "clause": " ".join(map(queries.analyse_clause, query.required))},
             ).fetchall()
             found = known[rows[0][0]] if rows else None
             if found != number:
