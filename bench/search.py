@@ -63,7 +63,7 @@ class Row:
 
 def measure(postgres: PostgresSettings, embedder: EmbedderSettings, sizes: Sequence[int] = SIZES) -> list[Row]:
     """Fill, build, search, drop."""
-    with _database(postgres) as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
+    with own_database(postgres) as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
         built = build(embedder)
         material = gather(connection, built)
         tenants = {size: fill(connection, material, f"bench-{size}", size) for size in (BESIDE, *sizes)}
@@ -267,7 +267,7 @@ def _measure_plain(
 
 
 @contextmanager
-def _database(postgres: PostgresSettings) -> Iterator[PostgresSettings]:
+def own_database(postgres: PostgresSettings) -> Iterator[PostgresSettings]:
     name = f"bench_search_{new_id().hex[:12]}"
     own = postgres.model_copy(update={"database": name})
     try:

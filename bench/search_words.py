@@ -24,7 +24,7 @@ import psutil
 import psycopg
 
 from api.adrs.document import parse
-from bench.search import _database
+from bench.search import own_database
 from bench.search_world import DECISIONS
 from runtime.ids import new_id
 from runtime.settings import load
@@ -72,7 +72,7 @@ class Row:
 
 
 def main(sizes: Sequence[int]) -> None:
-    with _database(load().postgres) as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
+    with own_database(load().postgres) as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
         connection.execute("set maintenance_work_mem = '512MB'")
         words = _words(connection)
         small = _fill(connection, words, SMALL)

@@ -1,6 +1,7 @@
 """`adriatic check`: which decisions govern a change, and which it cites though they do not hold.
 
-Owns where a change comes from (a file, standard input, git) and the exit code. How it is shown is in `check_forms`.
+Owns where a change comes from (a file, standard input, git) and the exit code. How it is shown is in
+`adriatic/cli/check_forms.py`.
 Refuses to judge by itself: what it shows is what any client of the API gets.
 """
 
