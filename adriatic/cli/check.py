@@ -1,7 +1,7 @@
 """`adriatic check`: which decisions govern a change, and which it cites though they do not hold.
 
-Owns where a change comes from (a file, standard input, git) and the exit code. How it is shown is in `check_forms`.
-Refuses to judge by itself: what it shows is what any client of the API gets.
+Owns where a change comes from (a file, standard input, git) and the exit code; how it is shown is for
+`adriatic/cli/check_forms.py`. Refuses to judge by itself: what it shows is what any client of the API gets.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def run_git(commits: str) -> str:
     """The diff of this folder's repository, without context. Raises `InvalidInput` with what git says."""
     if commits.startswith("-") and commits != "--cached":
         raise click.BadParameter(f"{commits!r} is no range of commits")
-    command = ["git", "diff", "--no-color", "--no-ext-diff", "--unified=0", commits, "--"]
+    # As everybody has it, whatever is set here: names of files as they are, behind a/ and b/.
+    command = ["git", "-c", "core.quotePath=false", "diff", "--src-prefix=a/", "--dst-prefix=b/"]
+    command += ["--no-color", "--no-ext-diff", "--unified=0", commits, "--"]
     try:
         told = subprocess.run(command, capture_output=True, timeout=GIT_S_MAX)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -52,7 +52,7 @@ class Citation(NamedTuple):
     line: AddedLine
 
 
-class Topic(NamedTuple):
+class SearchTopic(NamedTuple):
     """What to search for: the words of one file, or of one part of a text. `path` as in lines."""
 
     path: str | None
@@ -113,7 +113,7 @@ def find_citations(change: Change) -> list[Citation]:
 
 
 def find_titles(change: Change, titles: Sequence[str]) -> list[AddedLine | None]:
-    """Of each title the line in which it stands, or in which it begins; None where it stands in none."""
+    """The line in which each title stands, or in which it begins; None where it stands in none."""
     folded = ["" if _SAYS_SO.search(line.text) else fold(line.text) for line in change.lines]
     return [_find_title(change, folded, fold(title)) for title in titles]
 
@@ -131,7 +131,7 @@ def fold(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def find_topics(change: Change) -> list[Topic]:
+def find_topics(change: Change) -> list[SearchTopic]:
     """What to search for: one topic a file, those that add most first; a text by its parts."""
     if change.files:
         sizes = Counter(each.path for each in change.lines)
@@ -141,7 +141,7 @@ def find_topics(change: Change) -> list[Topic]:
         whole = "\n".join(each.text for each in change.lines)
         size = max(QUERY_CHARS_MAX, -(-len(whole) // QUERIES_MAX))
         texts = [("", whole[at : at + size]) for at in range(0, len(whole), size)]
-    found = [Topic(path or None, gather_words(text)) for path, text in texts]
+    found = [SearchTopic(path or None, gather_words(text)) for path, text in texts]
     return [each for each in found if each.query]
 
 

@@ -76,7 +76,7 @@ class GoverningDecision(msgspec.Struct, frozen=True):
 class CheckResult(msgspec.Struct, frozen=True):
     """What was found. `cited` is certain: the change names these, and they do not hold. `governing` is a ranking.
 
-    `topics`: what was searched for, of `topics_found`; the others were left out. `as_of` null: nothing was searched.
+    `topics`: how many files, or parts of a text, were searched for; others were left out. `as_of` null: none was.
     """
 
     cited: list[CitedDecision]

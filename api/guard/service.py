@@ -37,7 +37,7 @@ CHECK_S_MAX: Final = 20.0
 HITS_OF_TOPIC: Final = 10
 """Hits of each search that count."""
 FUSION_K: Final = 60
-"""As in the search, where ranks of two arms are joined; here those of several topics."""
+"""The constant of the search, where ranks of two arms are joined; here those of several topics are."""
 TITLE_CHARS_MIN: Final = 20
 """Shortest title that is looked for in a change, of at least four words: "Use Postgres" stands in many."""
 TITLES_MAX: Final = 50
@@ -46,8 +46,8 @@ HEIRS_MAX: Final = 500
 
 _NUMBERED = """
   select
-    a.adr_id, l.slug as log, a.number, 'ADR-' || coalesce(a.label, a.number::text) as label, a.title, a.status,
-    v.source_key
+    a.adr_id, l.slug as log, a.number, 'ADR-' || coalesce(a.label, a.number::text) as label, a.title,
+    a.status, v.source_key
   from app.adrs a
   join app.logs l using (tenant_id, log_id)
   join app.adr_versions v using (tenant_id, adr_id, version)
@@ -85,8 +85,8 @@ _HEIRS = """
     where tenant_id = $1 and target_id = any($2) and kind = 'supersedes'
   )
   select
-    h.old_id, a.adr_id, l.slug as log, a.number, 'ADR-' || coalesce(a.label, a.number::text) as label, a.title,
-    a.status
+    h.old_id, a.adr_id, l.slug as log, a.number, 'ADR-' || coalesce(a.label, a.number::text) as label,
+    a.title, a.status
   from heirs h
   join app.adrs a on a.tenant_id = $1 and a.adr_id = h.heir_id
   join app.logs l on l.tenant_id = a.tenant_id and l.log_id = a.log_id

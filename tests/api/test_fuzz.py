@@ -155,6 +155,8 @@ async def test_every_answer_is_documented(world: World, tenant: Caller) -> None:
             where = f"seed {SEED}: {asked} -> {response.status_code} {response.text[:500]}"
             routed = str(response.status_code) in operation["responses"]
             assert routed or response.status_code in (304, 404, 405), where
+            # A value like `../..` leads to another address, where no route has its own words for errors.
+            routed = routed and b'"no-such-route"' not in response.content
             if response.status_code >= 400 and "dialects" in operation["tags"] and routed:
                 check_envelope(response, where)
             elif response.status_code >= 400 and path == "/mcp" and routed:

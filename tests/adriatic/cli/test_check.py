@@ -125,6 +125,7 @@ async def test_a_repository_is_checked_as_a_hook_does(
     assert outside.exit_code == 1
     assert "git" in str(outside.exception)
     git(folder, "init", "-q")
+    git(folder, "config", "diff.mnemonicPrefix", "true")
     (folder / "a.py").write_text("one\n# see ADR-1\n")
     git(folder, "add", "a.py")
     git(folder, "commit", "-qm", "one")
