@@ -285,11 +285,11 @@ async def _search(tenant: Tenant, tally: Tally, stop: asyncio.Event) -> None:
         if response.status_code != 200 or (found := response.json())["degraded"] or not found["hits"]:
             tally.failed += 1
             continue
-        space = found["explain"]["space"]
+        space, text = found["explain"]["space"], found["explain"]["text"]
         tally.by_space[space] = tally.by_space.get(space, 0) + 1
         for hit in found["hits"]:
             if arm := hit["explain"]["meaning"]:
-                key = (tenant.tenant_id, query, space, hit["source_id"], arm["ordinal"])
+                key = (tenant.tenant_id, text, space, hit["source_id"], arm["ordinal"])
                 tally.seen.setdefault(key, set()).add(arm["score"])
 
 
