@@ -17,7 +17,7 @@ from api.auth.users import Principal
 from api.chat import caching, models
 from api.chat.answers import Answer
 from api.chat.grounding import Question, ground, read_question
-from api.chat.responding import admitted, make_attempt
+from api.chat.responding import make_attempt, wait_for_turn
 from api.chat.schemas import ChatRequest
 from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.chat.traces import WHOLE
@@ -58,15 +58,15 @@ class Asker:
         self._state = state
 
     async def ask(self, model: str, conversation: Prompt, asked: AskedFor) -> Answer:
-        """The answer, which has begun to be written. Raises `NotFound` for a model that is none, and what `admitted`
-        and `ground` raise; then nobody was asked."""
+        """The answer, which has begun to be written. Raises `NotFound` for a model that is none, and what
+        `wait_for_turn` and `ground` raise; then nobody was asked."""
         stages.begin_record(WHOLE)
         models.require_known(self.settings, model)
         supervisor: AnswerSupervisor = self._state.supervisor
         route = models.find_route(self.settings, model)
         cache = caching.read_policy(asked.cache_control)
         wishes = Wishes(route, on_disconnect="keep" if asked.goes_on else "stop", cache=cache)
-        async with admitted(self._request, supervisor, self._request.user, wishes.model):
+        async with wait_for_turn(self._request, supervisor, self._request.user, wishes.model):
             question = await self._ground(conversation) if model == models.GROUNDED else Question(conversation)
             if asked.keeps:
                 question = msgspec.structs.replace(question, kept_as=read_question(conversation))

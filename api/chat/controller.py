@@ -18,7 +18,7 @@ from api.chat.asking import CacheControl
 from api.chat.dialects import ai_sdk
 from api.chat.dialects.ai_sdk import UiMessageEncoder
 from api.chat.grounding import Question, ground
-from api.chat.responding import admitted, make_attempt, stream
+from api.chat.responding import make_attempt, stream, wait_for_turn
 from api.chat.schemas import NAMES, ChatRequest
 from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.chat.tools import Toolbox
@@ -93,7 +93,7 @@ class ChatController(Controller):
         # What was looked up is part of the answer, and no part of the prompt that it would be found by.
         cache = caching.read_policy(cache_control) if data.cache and not toolbox else None
         wishes = Wishes(data.model, on_failure, data.on_disconnect, cache)
-        async with admitted(request, supervisor, principal, data.model):
+        async with wait_for_turn(request, supervisor, principal, data.model):
             with stages.measure("db_fetch_context"):
                 before = await conversations.remember(database, principal, data.session_id)
                 grounding = await ground(database, embedder, principal.tenant_id, data, before)

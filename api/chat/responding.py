@@ -48,7 +48,7 @@ def make_attempt(request: Request[Any, Any, Any], principal: Principal, session_
 
 
 @asynccontextmanager
-async def admitted(
+async def wait_for_turn(
     request: Request[Any, Any, Any], supervisor: AnswerSupervisor, principal: Principal, model: str | None
 ) -> AsyncIterator[None]:
     """Wait until an answer may begin, before anything is done for it; inside of the block it is prepared and started.

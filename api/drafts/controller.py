@@ -26,7 +26,7 @@ from api.chat import encoding, resuming
 from api.chat.answers import Answer
 from api.chat.controller import EVENTS_EXAMPLE
 from api.chat.conversations import gather
-from api.chat.responding import admitted, collect, make_attempt, stream
+from api.chat.responding import collect, make_attempt, stream, wait_for_turn
 from api.chat.schemas import NAMES, ChatEvent, Start, UsageSpent
 from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.db import Database, tenant_transaction
@@ -197,7 +197,7 @@ class SuggestionController(Controller):
     ) -> Response[SuggestedMetadata]:
         """Nothing is set. Each related ADR is one of the tenant's, and tags are the tenant's own where those fit.
         Without a model it is what near ADRs have."""
-        async with admitted(request, supervisor, principal, data.model):
+        async with wait_for_turn(request, supervisor, principal, data.model):
             record = await composing.read_record(database, principal.tenant_id, adr_id, data.version)
             basis = await suggesting.collect(database, embedder, principal.tenant_id, record)
             if not composing.has_model(settings.llm):
@@ -223,7 +223,7 @@ async def _start(
     settings: Settings,
     data: DraftRequest,
 ) -> tuple[Answer, DraftRow]:
-    async with admitted(request, supervisor, principal, data.model):
+    async with wait_for_turn(request, supervisor, principal, data.model):
         plan = await composing.compose(database, embedder, principal.tenant_id, data, settings.llm)
         wishes = Wishes(data.model, data.on_failure, data.on_disconnect)
         answer = supervisor.start(make_attempt(request, principal, None), plan.question, wishes)

@@ -120,7 +120,7 @@ class ListCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # --- what they give -------------------------------------------------------------------------------------------------
 
 
-class QuotedPassage(msgspec.Struct, frozen=True):
+class ReadPassage(msgspec.Struct, frozen=True):
     """A passage of one source, and where it is from: characters [char_start, char_end) of this version. `address`: what
     `read_adr` takes; null for a document. `cut`: the passage goes on."""
 
@@ -144,7 +144,7 @@ class FoundPassages(msgspec.Struct, frozen=True):
     when what was written can be found."""
 
     notice: str
-    passages: list[QuotedPassage]
+    passages: list[ReadPassage]
     degraded: list[Degraded]
     as_of: SearchFreshness
 

@@ -31,9 +31,9 @@ from api.mcp.shapes import (
     NearRecord,
     NearRecords,
     QuotedHistory,
-    QuotedPassage,
     QuotedRecord,
     ReadCall,
+    ReadPassage,
     RelatedCall,
     SearchCall,
 )
@@ -200,9 +200,9 @@ def _read_arguments(tool: ReadingTool, arguments: Mapping[str, Any]) -> Any:
         raise InvalidInput(f"the arguments do not fit: {error}", hint=f"it takes {known}") from None
 
 
-def _quote(hit: Hit, row: Any) -> QuotedPassage:
+def _quote(hit: Hit, row: Any) -> ReadPassage:
     text = row["body"][:PASSAGE_CHARS_MAX]
-    return QuotedPassage(
+    return ReadPassage(
         address=address_of(hit.log, hit.number, hit.source_id) if hit.log is not None else None,
         kind=hit.kind,
         label=None if hit.number is None else f"ADR-{hit.number}",

@@ -51,7 +51,7 @@ TURNS_MAX = 3
 """Times that a query is embedded: a tenant that changes its space twice while one search runs is not a tenant."""
 
 
-class _Asked(NamedTuple):
+class _AskedSearch(NamedTuple):
     """One search, as it was read. `began_s` is on the monotonic clock."""
 
     tenant_id: UUID
@@ -79,7 +79,7 @@ async def search(
     began_s = SYSTEM_CLOCK.monotonic()
     async with _begin(database, tenant_id) as connection:
         read = await reading.read(connection, query, typing=request.typing, correct=request.correct)
-    asked = _Asked(tenant_id, request, query, read, began_s)
+    asked = _AskedSearch(tenant_id, request, query, read, began_s)
     for turns_left in reversed(range(TURNS_MAX)):
         try:
             return await _search_once(database, embedder, asked, last=not turns_left)
@@ -89,7 +89,7 @@ async def search(
 
 
 async def _search_once(
-    database: Database, embedder: QueryEmbedder, asked: _Asked, *, last: bool
+    database: Database, embedder: QueryEmbedder, asked: _AskedSearch, *, last: bool
 ) -> schemas.SearchResult:
     """Raises `_TurnedElsewhere`, but the last time."""
     tenant_id, request, query, read, began_s = asked
@@ -138,7 +138,7 @@ async def _search_once(
 
 
 def _explain(
-    asked: _Asked,
+    asked: _AskedSearch,
     space: EmbeddingSpace | None,
     allowed: Allowed,
     chosen: packed.Chosen | None,
@@ -257,7 +257,7 @@ def _filter(request: schemas.SearchRequest) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value}
 
 
-async def _choose_by_words(connection: Connection, asked: _Asked, allowed: Allowed) -> packed.Chosen | None:
+async def _choose_by_words(connection: Connection, asked: _AskedSearch, allowed: Allowed) -> packed.Chosen | None:
     """The best by words where the tenant has segments. A list of what may be found is ranked in full without them."""
     if asked.request.mode == "meaning" or not asked.query.text or allowed.ids is not None:
         return None
@@ -269,7 +269,7 @@ async def _choose_by_words(connection: Connection, asked: _Asked, allowed: Allow
 
 async def _hits(
     connection: Connection,
-    asked: _Asked,
+    asked: _AskedSearch,
     embedded: tuple[EmbeddingSpace, Vector] | None,
     allowed: Allowed,
     chosen: packed.Chosen | None,
