@@ -408,11 +408,12 @@ async def test_a_search_says_its_route_and_keeps_to_filters(
     fill(corpus, tenant_id, [write(random.Random(seed)) for seed in range(SOURCES)])
     asked: list[dict[str, Any]] = [{}, {"status": ["accepted"]}, {"kind": "adr"}, {"limit": 3}]
     queries = ("heron", "heron -24", "the herons", "hero")
+    same: dict[str, Any] = {"mode": "words", "explain": True, "correct": False}
     async with clients(fresh_database, tenant_id, embedder=FakeEmbedder()) as (client,):
-        before = [await client.search(q, mode="words", explain=True, **more) for q in queries for more in asked]
+        before = [await client.search(q, **same, **more) for q in queries for more in asked]
         advance(flows)
         monkeypatch.setattr(service, "LISTED_SOURCES_MAX", 0)
-        after = [await client.search(q, mode="words", explain=True, **more) for q in queries for more in asked]
+        after = [await client.search(q, **same, **more) for q in queries for more in asked]
     for one, two in zip(before, after, strict=True):
         assert [hit["source_id"] for hit in one["hits"]] == [hit["source_id"] for hit in two["hits"]]
         assert one["explain"]["words_routes"] == {}
