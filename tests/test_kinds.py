@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from api.page.assets import Assets
+from api.search.embedding import QueryEmbedder
 from api.search.schemas import SearchRequest, SearchResult
 from connectors.embedders import Embedder
 from connectors.kafka.records import Record
@@ -222,7 +223,8 @@ async def test_a_page_is_indexed_found_cited_and_verified(fresh_database: Settin
         Embed(embedder).start(pages)
     settings = fresh_database.model_copy(update={"llm": LlmSettings()})
     async with running(settings) as world:
-        world.app.state.embedder._build = lambda: embedder
+        await world.app.state.embedder.close()
+        world.app.state.embedder = QueryEmbedder(lambda: embedder)
         caller = await world.tenant()
         page = SourceKey(caller.tenant_id, "page", new_id())
         keep(pages, embedder, write(settings, page, 1_790_000_000_000, BODY))

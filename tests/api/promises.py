@@ -79,6 +79,22 @@ _SUGGESTION = """
 """
 
 
+_SPACES = """
+  insert into mv.embedding_spaces (space, provider, model, revision, dimension, active)
+  values
+    (%(own)s, 'x', 'x', 'x', 4, not exists (select from mv.embedding_spaces where active)),
+    ('made', 'x', 'x', 'x', 4, false)
+  on conflict do nothing
+"""
+_TENANT_SPACES = """
+  insert into app.tenant_spaces (tenant_id, space, state, related)
+  select t.tenant_id, s.space, s.state, s.space = %(own)s
+  from app.tenants t
+  cross join (values (%(own)s, 'active'), ('made', 'building')) as s (space, state)
+  on conflict do nothing
+"""
+
+
 @dataclass
 class Account:
     """What was asked, and what was wrong."""
@@ -215,6 +231,15 @@ class Furniture:
             connection.execute(_SUGGESTION, [found, newer, older, newer])
         return found
 
+    def space(self) -> str:
+        """The space of the settings, which is searched; beside it one that is being built."""
+        told = self._http.get("/v1/spaces").json()["items"]
+        own = next(each["space"] for each in told if "adriatic" in each["names"])
+        with psycopg.connect(self._dsn) as connection:
+            connection.execute(_SPACES, {"own": own})
+            connection.execute(_TENANT_SPACES, {"own": own})
+        return str(own)
+
     def answer(self) -> tuple[str, str]:
         """An answer, and its conversation."""
         told = self._http.post("/v1/chat/stream", json={"question": "Why a log?"})
@@ -276,7 +301,7 @@ def name_things(operation: str, furniture: Furniture) -> dict[str, Callable[[], 
         "budget_id": furniture.budget,
         "override_id": furniture.override,
         "flag_id": furniture.flag,
-        "suggestion_id": lambda: furniture.once("suggestion", furniture.suggestion),
+        "suggestion_id": furniture.suggestion,
         "request_id": furniture.attempt,
         "answer_id": lambda: furniture.answer()[0],
         "session_id": lambda: furniture.answer()[1],
@@ -330,7 +355,10 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         case.body = {"words": [{"subject": "status", "name": "accepted", "phrase": "abgenickt"}]}
     if isinstance(case.body, dict):
         case.body |= fit_spending(operation, furniture)
-    filters = case.body if case.operation.label == "POST /v1/search" else case.query
+    if operation in ("buildSpace", "activateSpace") and isinstance(case.body, dict):
+        own = furniture.once("space", furniture.space)
+        case.body["name"] = own if operation == "activateSpace" else "made"
+    filters = case.body if case.operation.label in ("POST /v1/search", "POST /v1/decisions/check") else case.query
     if isinstance(filters, dict) and filters.get("log"):
         furniture.once("adr", furniture.adr)
         filters["log"] = "main"  # the filter takes logs that there are
