@@ -60,6 +60,10 @@ LIVE: Final = "GET /v1/live/{view}"
 TEXT: Final = "# Use a ledger\n\n## Status\n\nAccepted\n\nSupersedes [ADR-1](0001-a.md)\n"
 
 
+MADE: Final = "made"
+"""A further model of the settings, which nobody asks: a space of it can be built."""
+MODELS: Final = json.dumps([{"name": MADE, "model": MADE, "dimension": 4, "base_url": "http://127.0.0.1:9/v1"}])
+
 NOTHING_INVALID = "Invalid component: positive test case"
 """What the tool says of a request that was to be one that does not fit, and in which it then changed nothing."""
 
@@ -83,14 +87,14 @@ _SPACES = """
   insert into mv.embedding_spaces (space, provider, model, revision, dimension, active)
   values
     (%(own)s, 'x', 'x', 'x', 4, not exists (select from mv.embedding_spaces where active)),
-    ('made', 'x', 'x', 'x', 4, false)
+    (%(made)s, 'x', 'x', 'x', 4, false)
   on conflict do nothing
 """
 _TENANT_SPACES = """
   insert into app.tenant_spaces (tenant_id, space, state, related)
   select t.tenant_id, s.space, s.state, s.space = %(own)s
   from app.tenants t
-  cross join (values (%(own)s, 'active'), ('made', 'building')) as s (space, state)
+  cross join (values (%(own)s, 'active'), (%(made)s, 'building')) as s (space, state)
   on conflict do nothing
 """
 
@@ -234,11 +238,12 @@ class Furniture:
     def space(self) -> str:
         """The space of the settings, which is searched; beside it one that is being built."""
         told = self._http.get("/v1/spaces").json()["items"]
-        own = next(each["space"] for each in told if "adriatic" in each["names"])
+        named = {name: each["space"] for each in told for name in each["names"]}
+        spaces = {"own": named["adriatic"], "made": named[MADE]}
         with psycopg.connect(self._dsn) as connection:
-            connection.execute(_SPACES, {"own": own})
-            connection.execute(_TENANT_SPACES, {"own": own})
-        return str(own)
+            connection.execute(_SPACES, spaces)
+            connection.execute(_TENANT_SPACES, spaces)
+        return str(spaces["own"])
 
     def answer(self) -> tuple[str, str]:
         """An answer, and its conversation."""
@@ -357,7 +362,7 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         case.body |= fit_spending(operation, furniture)
     if operation in ("buildSpace", "activateSpace") and isinstance(case.body, dict):
         own = furniture.once("space", furniture.space)
-        case.body["name"] = own if operation == "activateSpace" else "made"
+        case.body["name"] = own if operation == "activateSpace" else MADE
     filters = case.body if case.operation.label in ("POST /v1/search", "POST /v1/decisions/check") else case.query
     if isinstance(filters, dict) and filters.get("log"):
         furniture.once("adr", furniture.adr)
@@ -420,7 +425,8 @@ def run(
         return issuer.mint(tenant_id, subject="ada", ttl_s=ttl_s).text
 
     account = Account()
-    with serving(settings, folder, **variables(world), ADRIATIC_AUTH__LEEWAY_S="0") as server:
+    changed = {**variables(world), "ADRIATIC_AUTH__LEEWAY_S": "0", "ADRIATIC_EMBEDDER__MODELS": MODELS}
+    with serving(settings, folder, **changed) as server:
         token = mint(TOKEN_S)
         with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
             furniture = Furniture(http, settings.postgres.dsn("admin"))
