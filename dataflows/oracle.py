@@ -19,7 +19,7 @@ import psycopg
 from connectors.embedders import Embedder
 from connectors.embedders.spaces import SpaceEmbedders
 from connectors.kafka.offsets import Offsets
-from connectors.postgres.connections import Connection, connect
+from connectors.postgres.connections import Connection, connect, read_value
 from connectors.postgres.errors import translate
 from connectors.postgres.wal import read_position
 from dataflows.catalog import flows
@@ -58,12 +58,14 @@ def verify(
     report = VerifyReport()
     compared = {flow_of(view)} if view is not None else set(flows())
     with _snapshot(settings, wait, report, compared) as connection:
-        report.dead_letters = _one(connection, "select count(*) from ops.dlq where state = 'new' and stage <> 'reject'")
+        report.dead_letters = read_value(
+            connection, "select count(*) from ops.dlq where state = 'new' and stage <> 'reject'"
+        )
         behind = {stuck.flow for stuck in report.stuck}
         for tenant_id, slug in _tenants(connection, tenant):
             each = TenantReport(tenant_id, slug)
             report.tenants.append(each)
-            space = _one(connection, "select mv.active_space(%s)", [tenant_id])
+            space = read_value(connection, "select mv.active_space(%s)", tenant_id)
             comparison = Comparison(connection, report, each, space, embedder, sample)
             for name, flow in flows().items():
                 if name in compared - behind:
@@ -150,7 +152,9 @@ def _wait_for_views(
     behind = {each.flow for each in stuck}
     for view, flow in wanted.items():
         # What a view still lacks when the time is over is reported as a difference.
-        while flow not in behind and view.waiting and _one(connection, view.waiting) is not None and not wait.passed:
+        while (
+            flow not in behind and view.waiting and read_value(connection, view.waiting) is not None and not wait.passed
+        ):
             wait.clock.sleep(POLL_S)
     return stuck
 
@@ -168,11 +172,6 @@ def _tenants(connection: Connection, tenant: str | None) -> list[tuple[UUID, str
     if tenant is not None and not rows:
         raise NotFound(f"there is no tenant {tenant}")
     return [(tenant_id, slug) for tenant_id, slug in rows]
-
-
-def _one(connection: Connection, query: Any, arguments: Sequence[Any] = ()) -> Any:
-    row = connection.execute(query, arguments or None).fetchone()
-    return row[0] if row else None
 
 
 def _row(connection: Connection, query: Any, arguments: Sequence[Any]) -> Any:

@@ -1,15 +1,23 @@
 """What the process of an agent does now and then beside it: a thread with a connection of its own.
 
-Owns the thread, its connection, and how it ends. Refuses to know what is looked at: who inherits from it does.
+Owns the thread, its connection, how it ends, and that a look which takes steps is bounded. Refuses to know what is
+looked at: who inherits from it does.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
+from connectors.postgres.connections import Connection
 from connectors.postgres.sink import TransactionalSink
+from runtime.errors import OperatingError
 from runtime.lifecycle import Lifecycle, StopRequested
+from runtime.logs import get_logger
 from runtime.settings import Settings
+
+PAUSE_S = 0.01
+"""Pause between two steps, in which flows get at the rows that a step had locked."""
 
 
 class PeriodicWatch:
@@ -42,3 +50,38 @@ class PeriodicWatch:
             pass
         finally:
             store.close()
+
+
+class SteppingWatch(PeriodicWatch):
+    """Takes steps at each look, until none is left or `steps_max` were taken: what is left waits for the next look.
+    Each is a transaction of its own. `took` and `later` are lines of the log: that a step was taken, but for those in
+    `quiet`, and that none can be."""
+
+    steps_max: int
+    took: str
+    later: str
+    quiet: frozenset[str]
+
+    def step(self, connection: Connection) -> str | None:
+        """Take the next step. None: there was nothing to do."""
+        raise NotImplementedError
+
+    def measure(self, connection: Connection) -> Callable[[], object]:
+        """Read how things are, in the same transaction. What is returned shows it, once that is committed."""
+        raise NotImplementedError
+
+    def look(self, store: TransactionalSink) -> None:
+        log = get_logger(self._name)
+        try:
+            for _ in range(self.steps_max):
+                with store.transaction() as connection:
+                    did = self.step(connection)
+                    show = self.measure(connection)
+                show()
+                if did is None:
+                    return
+                if did not in self.quiet:
+                    log.info(self.took, step=did)
+                self._life.sleep(PAUSE_S)
+        except OperatingError as error:
+            log.info(self.later, detail=error.detail)

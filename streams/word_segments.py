@@ -6,44 +6,39 @@ Owns when to look, and that one look is bounded. Refuses the steps (`connectors/
 
 from __future__ import annotations
 
-from connectors.postgres.sink import TransactionalSink
+from collections.abc import Callable
+
+from connectors.postgres.connections import Connection
 from connectors.postgres.word_segments import read_pack_health, step
 from runtime import metrics
-from runtime.errors import OperatingError
 from runtime.lifecycle import Lifecycle
-from runtime.logs import get_logger
 from runtime.settings import Settings
-from streams.watching import PeriodicWatch
-
-log = get_logger("word-segments")
+from streams.watching import SteppingWatch
 
 LOOK_S = 10.0
 """How often to look, which takes some milliseconds. Until then searches score what changed one by one."""
-STEPS_MAX = 1_000
-"""Steps of one look: enough to fill the segments of thirty million sources. What is left waits for the next look."""
-PAUSE_S = 0.01
-"""Pause between two steps, in which flows get at the row that a step had locked."""
 
 
-class WordSegmentWatch(PeriodicWatch):
-    """See `PeriodicWatch`."""
+class WordSegmentWatch(SteppingWatch):
+    """See `SteppingWatch`."""
+
+    steps_max = 1_000
+    """Enough to fill the segments of thirty million sources."""
+    took, later = "segments for the search by words", "segments are written later"
+    quiet = frozenset({"filled", "packed", "merged"})
 
     def __init__(self, settings: Settings, life: Lifecycle) -> None:
         super().__init__(settings, life, "word-segments", LOOK_S)
 
-    def look(self, store: TransactionalSink) -> None:
-        try:
-            for _ in range(STEPS_MAX):
-                with store.transaction() as connection:
-                    did = step(connection, self._settings.search)
-                    health = read_pack_health(connection)
-                for state, count in health.states.items():
-                    metrics.WORD_PACKS.labels(state).set(count)
-                metrics.WORD_CHANGES.set(health.changes)
-                if did is None:
-                    return
-                if did not in ("filled", "packed", "merged"):
-                    log.info("segments for the search by words", step=did)
-                self._life.sleep(PAUSE_S)
-        except OperatingError as error:
-            log.info("segments are written later", detail=error.detail)
+    def step(self, connection: Connection) -> str | None:
+        return step(connection, self._settings.search)
+
+    def measure(self, connection: Connection) -> Callable[[], object]:
+        health = read_pack_health(connection)
+
+        def show() -> None:
+            for state, count in health.states.items():
+                metrics.WORD_PACKS.labels(state).set(count)
+            metrics.WORD_CHANGES.set(health.changes)
+
+        return show

@@ -30,6 +30,7 @@ from connectors.llm import (
     Thought,
     Tokens,
     TokenUsage,
+    count_bytes,
 )
 from connectors.llm.prices import Price
 from runtime import metrics
@@ -205,7 +206,7 @@ class Meter:
         else:
             self._gaps.observe((now_s - self._last_s) * 1000)
         self._last_s = now_s
-        self._answer_bytes += len(text) if text.isascii() else len(text.encode())
+        self._answer_bytes += count_bytes(text)
 
     def usage(self, usage: TokenUsage) -> None:
         self._usage = usage

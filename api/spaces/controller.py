@@ -124,10 +124,7 @@ class SpaceController(Controller):
     ) -> Job:
         """All passages of the tenant get vectors in it, in the background; edits do from now on. Searches go on as
         before. Asked again, it is the job that is at it, or one that goes on where it stopped."""
-        trace, named = traceparent(), name_spaces(settings.embedder)
-        async with tenant_transaction(database, principal.tenant_id) as connection:
-            job_id = await service.build(connection, principal, named, data.name, trace)
-            return await jobs.read(connection, principal.tenant_id, job_id)
+        return await _begin_job(database, settings, principal, data.name, service.build)
 
     @post(
         "/evaluations",
@@ -147,10 +144,7 @@ class SpaceController(Controller):
     ) -> Job:
         """A job asks for up to 200 of the tenant's texts by their titles, in it and in the space that is searched. The
         figures are in the list of spaces when it is done."""
-        trace, named = traceparent(), name_spaces(settings.embedder)
-        async with tenant_transaction(database, principal.tenant_id) as connection:
-            job_id = await service.evaluate(connection, principal, named, data.name, trace)
-            return await jobs.read(connection, principal.tenant_id, job_id)
+        return await _begin_job(database, settings, principal, data.name, service.evaluate)
 
     @put(
         "/active",
@@ -191,10 +185,16 @@ class SpaceController(Controller):
         data: Annotated[NamedSpace, body("Space", {"name": "bge"})],
     ) -> Job:
         """Its vectors and indexes are deleted, in the background. The one that is searched cannot be dropped."""
-        trace, named = traceparent(), name_spaces(settings.embedder)
-        async with tenant_transaction(database, principal.tenant_id) as connection:
-            job_id = await service.drop(connection, principal, named, data.name, trace)
-            return await jobs.read(connection, principal.tenant_id, job_id)
+        return await _begin_job(database, settings, principal, data.name, service.drop)
+
+
+async def _begin_job(
+    database: Database, settings: Settings, principal: Principal, name: str, begin: service.BeginJob
+) -> Job:
+    trace, named = traceparent(), name_spaces(settings.embedder)
+    async with tenant_transaction(database, principal.tenant_id) as connection:
+        job_id = await begin(connection, principal, named, name, trace)
+        return await jobs.read(connection, principal.tenant_id, job_id)
 
 
 async def _list(database: Database, settings: Settings, principal: Principal) -> SpaceList:

@@ -8,7 +8,7 @@ next: `schemas/sql/0041_spaces.sql`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -71,6 +71,8 @@ class SpaceRanks(msgspec.Struct, frozen=True):
 
 
 Named = Mapping[str, EmbeddingSpace]
+BeginJob = Callable[[Connection, Principal, Named, str, str | None], Awaitable[UUID]]
+"""What records a job for the space of a name, with the trace that asked for it, and gives the job's id."""
 
 _ROWS = """
   select space, state, related, job_id, changed_at

@@ -107,6 +107,11 @@ CONTENT = (Delta, Quoted, Thought, CallBegun)
 """What begins an answer is the first of these."""
 
 
+def count_bytes(text: str) -> int:
+    """The size of a piece of text. Nearly all are ASCII, of which that is known without writing it anew."""
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
+
+
 class Provider(Protocol):
     """Streams answers. One per process, used by many tasks at once.
 

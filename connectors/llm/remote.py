@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from connectors.http_errors import REASON_CHARS_MAX
-from connectors.llm import CONTENT, Delta, Done, Event, Failed
+from connectors.llm import CONTENT, Delta, Done, Event, Failed, count_bytes
 from connectors.llm.failures import Failure, StatusError, read_exception, read_status
 from connectors.llm.prompts import Prompt
 from connectors.llm.sse import ServerEvent, SseDecoder
@@ -58,27 +58,29 @@ def join(events: Iterable[Event]) -> Iterator[Event]:
     step for each event, and a reader sees the same text in the same moment. What goes wrong goes wrong behind the text
     that came before it."""
     texts: list[str] = []
-    left_bytes = 0
+    left_bytes = TOGETHER_BYTES_MAX
     try:
         for event in events:
-            if type(event) is not Delta:
-                if texts:
-                    yield Delta("".join(texts))
-                    texts = []
+            size_bytes = count_bytes(event.text) if type(event) is Delta else 0
+            if type(event) is not Delta or size_bytes > left_bytes:
+                yield from _let_go(texts)
+                left_bytes = TOGETHER_BYTES_MAX
+            if type(event) is Delta:
+                texts.append(event.text)
+                left_bytes -= size_bytes
+            else:
                 yield event
-                continue
-            size_bytes = len(event.text) if event.text.isascii() else len(event.text.encode(errors="replace"))
-            if texts and size_bytes > left_bytes:
-                yield Delta("".join(texts))
-                texts = []
-            left_bytes = (left_bytes if texts else TOGETHER_BYTES_MAX) - size_bytes
-            texts.append(event.text)
     except msgspec.DecodeError:
-        if texts:
-            yield Delta("".join(texts))
+        yield from _let_go(texts)
         raise
+    yield from _let_go(texts)
+
+
+def _let_go(texts: list[str]) -> Iterator[Delta]:
+    """The text that was held, as one event, if there is any; none is held afterwards."""
     if texts:
         yield Delta("".join(texts))
+        texts.clear()
 
 
 def is_count(*counts: int) -> bool:

@@ -104,6 +104,12 @@ def connect(
         )
 
 
+def read_value(connection: Connection, query: Any, *parameters: Any) -> Any:
+    """The first value of the first row; None where there is no row."""
+    row = connection.execute(query, parameters or None).fetchone()
+    return None if row is None else row[0]
+
+
 class Session:
     """Something that works on one connection of its own, and closes it with the block that uses it. `reading` and
     `writing` are what it says of a statement that failed."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 from uuid import UUID
 
-from connectors.postgres.connections import Connection
+from connectors.postgres.connections import Connection, read_value
 from runtime.settings import SearchSettings
 
 Did = Literal["dropped", "began", "filled", "built", "caught-up", "live", "left", "measured"]
@@ -156,7 +156,7 @@ HEALTH = """
 def step(connection: Connection, settings: SearchSettings) -> Did | None:
     """Take one step, in the transaction of `connection`; None when there is nothing to do, or another process does it.
     The role must see all tenants' rows."""
-    if not _one(connection, ALONE):
+    if not read_value(connection, ALONE):
         return None
     for take in (_drop, _go_on, _leave, _begin, _measure):
         if did := take(connection, settings):
@@ -173,15 +173,10 @@ def read_health(connection: Connection) -> IndexHealth:
     return IndexHealth(states, int(sum(row[2] for row in rows)), None if unknown else recall, unknown)
 
 
-def _one(connection: Connection, query: Any, *parameters: Any) -> Any:
-    row = connection.execute(query, parameters).fetchone()
-    return None if row is None else row[0]
-
-
 def _drop(connection: Connection, settings: SearchSettings) -> Did | None:
     """Drop a table that no index has any more. Who reads it now is not waited for: it is dropped the next time."""
-    slot = _one(connection, ORPHANS)
-    if slot is None or not _one(connection, "select mv.drop_vector_table(%s)", slot):
+    slot = read_value(connection, ORPHANS)
+    if slot is None or not read_value(connection, "select mv.drop_vector_table(%s)", slot):
         return None
     return "dropped"
 
@@ -210,9 +205,9 @@ def _build(connection: Connection, index: ComingIndex, memory_mb_max: int) -> No
 
 def _finish(connection: Connection, index: ComingIndex) -> Did:
     of = (index.tenant_id, index.slot, CATCH_UP_SOURCES_MAX)
-    if _one(connection, "select mv.catch_up_vectors(%s, %s, %s)", *of):
+    if read_value(connection, "select mv.catch_up_vectors(%s, %s, %s)", *of):
         return "caught-up"
-    return "live" if _one(connection, "select mv.put_live_vectors(%s, %s, %s)", *of) else "caught-up"
+    return "live" if read_value(connection, "select mv.put_live_vectors(%s, %s, %s)", *of) else "caught-up"
 
 
 def _leave(connection: Connection, settings: SearchSettings) -> Did | None:

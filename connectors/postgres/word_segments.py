@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
-from connectors.postgres.connections import Connection
+from connectors.postgres.connections import Connection, read_value
 from runtime.settings import SearchSettings
 
 Ids = npt.NDArray[np.bytes_]
@@ -146,7 +146,7 @@ HEALTH = """
 def step(connection: Connection, settings: SearchSettings) -> PackStep | None:
     """Take one step, in the transaction of `connection`; None when there is nothing to do, or another process does it.
     The role must see all tenants' rows."""
-    if not _one(connection, ALONE):
+    if not read_value(connection, ALONE):
         return None
     for take in (_leave, _pack, _merge, _fill, _begin):
         if did := take(connection, settings):
@@ -159,11 +159,6 @@ def read_pack_health(connection: Connection) -> PackHealth:
     row = connection.execute(HEALTH).fetchone()
     assert row is not None
     return PackHealth({"filling": row[0], "live": row[1]}, row[2])
-
-
-def _one(connection: Connection, query: Any, *parameters: Any) -> Any:
-    row = connection.execute(query, parameters).fetchone()
-    return None if row is None else row[0]
 
 
 def _leave(connection: Connection, settings: SearchSettings) -> PackStep | None:

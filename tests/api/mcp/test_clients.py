@@ -4,7 +4,6 @@ refused on the way."""
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,12 +16,12 @@ from mcp_types import TextResourceContents
 from api.mcp.endpoint import MESSAGE_BYTES_MAX
 from api.mcp.tools import TOOLS
 from runtime.settings import Settings
-from tests.api.chat.dialects.test_ai_sdk import INSTALL_S_MAX
 from tests.api.mcp.clients import MODES, Rotating, client, text_of
 from tests.api.search.corpus import Corpus
 from tests.api.test_server import Server, serving
 from tests.api.test_strangers import BODY_S_MAX, Target
 from tests.api.world import Caller, World, running
+from tests.npm import INSTALL_S_MAX, install, needs_npm
 
 pytestmark = pytest.mark.stack
 
@@ -165,11 +164,11 @@ def head(length: int) -> bytes:
     return "\r\n".join((*lines, "", "")).encode()
 
 
-@pytest.mark.skipif(shutil.which("npm") is None, reason="node and npm are not on this machine")
+@needs_npm
 async def test_the_typescript_sdk_is_served_too(furnished: tuple[World, Caller], tmp_path: Path) -> None:
     """The pinned client from the registry, which most editors are built on, run by node."""
     world, caller = furnished
-    script = install(tmp_path)
+    script = install(PACKAGE, tmp_path) / "ask.js"
     (tmp_path / "log").mkdir()
     with serving(world.settings, tmp_path / "log") as server:
         asked = ask_by_node(script, server, caller.token)
@@ -181,20 +180,6 @@ async def test_the_typescript_sdk_is_served_too(furnished: tuple[World, Caller],
     assert told["failed"] == {"isError": True, "text": "there is no ADR 99 here (search_adrs finds records by words)"}
     assert told["resource"] == SEVEN
     assert told["prompts"] == ["decisions_for_change", "why"]
-
-
-def install(folder: Path) -> Path:
-    for file in PACKAGE.iterdir():
-        shutil.copy(file, folder)
-    command = ["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts"]
-    try:
-        installed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S_MAX)
-    except subprocess.TimeoutExpired:
-        pytest.skip("the registry of npm does not answer")
-    if "network" in installed.stderr and installed.returncode:
-        pytest.skip("the registry of npm cannot be reached")
-    assert installed.returncode == 0, installed.stderr
-    return folder / "ask.js"
 
 
 def ask_by_node(script: Path, server: Server, token: str) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,33 +10,17 @@ from typing import Any
 import pytest
 
 from tests.api.chat.dialects.golden import FOLDER
+from tests.npm import INSTALL_S_MAX, install, needs_npm
 
 PACKAGE = Path(__file__).parent / "ai-sdk"
-INSTALL_S_MAX = 120.0
-"""Longest wait for the registry: 25 MB."""
 
-pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="node and npm are not on this machine")
+pytestmark = needs_npm
 
 
 @pytest.fixture(scope="module")
 def parser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The parser with its package."""
-    return install(tmp_path_factory.mktemp("ai-sdk"))
-
-
-def install(folder: Path) -> Path:
-    """The packages as the lock says, in this folder. Gives the parser; its neighbours are beside it."""
-    for file in PACKAGE.iterdir():
-        shutil.copy(file, folder)
-    command = ["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts"]
-    try:
-        installed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S_MAX)
-    except subprocess.TimeoutExpired:
-        pytest.skip("the registry of npm does not answer")
-    if "network" in installed.stderr and installed.returncode:
-        pytest.skip("the registry of npm cannot be reached")
-    assert installed.returncode == 0, installed.stderr
-    return folder / "read.js"
+    return install(PACKAGE, tmp_path_factory.mktemp("ai-sdk")) / "read.js"
 
 
 def read(parser: Path, answer: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -21,10 +20,11 @@ from pydantic import BaseModel
 from connectors.llm.fake.server import listen
 from runtime.settings import Settings
 from tests.api.chat.dialects import litellm_client
-from tests.api.chat.dialects.test_ai_sdk import INSTALL_S_MAX, install
+from tests.api.chat.dialects.test_ai_sdk import PACKAGE
 from tests.api.chat.test_tools import HeardFake
 from tests.api.test_server import client, serving
 from tests.api.world import running
+from tests.npm import INSTALL_S_MAX, install, needs_npm
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.stack
@@ -188,15 +188,15 @@ async def test_litellm_as_a_client(fresh_database: Settings, tmp_path: Path) -> 
     assert found["embedding"] == [384, 384]
 
 
-@pytest.mark.skipif(shutil.which("npm") is None, reason="node and npm are not on this machine")
+@needs_npm
 async def test_the_ai_sdk_with_its_own_provider(
     fresh_database: Settings, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    reader = await asyncio.to_thread(install, tmp_path_factory.mktemp("ai-sdk"))
+    folder = await asyncio.to_thread(install, PACKAGE, tmp_path_factory.mktemp("ai-sdk"))
     async with gateway(fresh_database, tmp_path) as (fake, url, token):
         told = await asyncio.to_thread(
             subprocess.run,
-            ["node", str(reader.with_name("ask.js")), url, token, PICTURE],
+            ["node", str(folder / "ask.js"), url, token, PICTURE],
             capture_output=True,
             text=True,
             timeout=INSTALL_S_MAX,
