@@ -94,8 +94,9 @@ _TENANT_SPACES = """
   insert into app.tenant_spaces (tenant_id, space, state, related)
   select t.tenant_id, s.space, s.state, s.space = %(own)s
   from app.tenants t
-  cross join (values (%(own)s, 'active'), (%(made)s, 'building')) as s (space, state)
-  on conflict do nothing
+  cross join (values (%(own)s, 'active'), (%(made)s, %(state)s)) as s (space, state)
+  on conflict (tenant_id, space)
+  do update set state = excluded.state, job_id = null
 """
 
 
@@ -235,15 +236,17 @@ class Furniture:
             connection.execute(_SUGGESTION, [found, newer, older, newer])
         return found
 
-    def space(self) -> str:
-        """The space of the settings, which is searched; beside it one that is being built."""
+    def space(self, operation: str) -> str:
+        """The name of a space that an operation takes. That of the settings is searched; the other one is as the
+        operation needs it, whatever the requests before made of it."""
         told = self._http.get("/v1/spaces").json()["items"]
         named = {name: each["space"] for each in told for name in each["names"]}
-        spaces = {"own": named["adriatic"], "made": named[MADE]}
+        state = "building" if operation == "buildSpace" else "ready"
+        spaces = {"own": named["adriatic"], "made": named[MADE], "state": state}
         with psycopg.connect(self._dsn) as connection:
             connection.execute(_SPACES, spaces)
             connection.execute(_TENANT_SPACES, spaces)
-        return str(spaces["own"])
+        return str(spaces["own"]) if operation == "activateSpace" else MADE
 
     def answer(self) -> tuple[str, str]:
         """An answer, and its conversation."""
@@ -360,9 +363,8 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         case.body = {"words": [{"subject": "status", "name": "accepted", "phrase": "abgenickt"}]}
     if isinstance(case.body, dict):
         case.body |= fit_spending(operation, furniture)
-    if operation in ("buildSpace", "activateSpace") and isinstance(case.body, dict):
-        own = furniture.once("space", furniture.space)
-        case.body["name"] = own if operation == "activateSpace" else MADE
+    if operation in ("buildSpace", "evaluateSpace", "activateSpace", "dropSpace") and isinstance(case.body, dict):
+        case.body["name"] = furniture.space(operation)
     filters = case.body if case.operation.label in ("POST /v1/search", "POST /v1/decisions/check") else case.query
     if isinstance(filters, dict) and filters.get("log"):
         furniture.once("adr", furniture.adr)

@@ -212,6 +212,7 @@ def test_days_are_made_ahead_and_dropped_when_everybody_has_passed_them(database
 
         tend = "select made, dropped from ops.tend_outbox()"
         assert len(days()) == 9, "a week ahead, today, and the rest"
+        connection.execute(tend)  # a new day may have begun since the migration: one more is made
         assert connection.execute(tend).fetchone() == (0, 0)
         connection.execute(
             "create table app.outbox_20200101 partition of app.outbox "
