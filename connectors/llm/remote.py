@@ -37,6 +37,12 @@ nonsense in the books is worse than an estimate."""
 TOGETHER_BYTES_MAX = 256
 """Text that is handed on as one event. A purse looks at what an answer costs as often (`api/spend/purse.py`)."""
 
+TOGETHER_S = 0.004
+"""What comes more often than this, 250 times a second, is read so often. Screens show 60 pictures a second, and what a
+piece costs from here to the reader is the same for one letter and for a line."""
+FAST_READS = 16
+"""Reads in a row that came so fast until one waits: an answer that is short waits for nothing."""
+
 
 class AnswerDecoder(Protocol):
     """Turns what a provider sends into our events. One per answer."""
@@ -127,6 +133,25 @@ class _Clocks:
         return Failure("timeout", settings.provider, detail, hint)
 
 
+class ReadPace:
+    """How long to leave an answer that comes faster than anybody reads."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._read_s = -TOGETHER_S
+        self._waited_s = 0.0
+        self._in_row = 0
+
+    def next_wait_s(self) -> float:
+        """After a read that has brought something."""
+        now_s = self._clock.monotonic()
+        came_after_s = now_s - self._read_s - self._waited_s
+        self._read_s = now_s
+        self._in_row = self._in_row + 1 if came_after_s < TOGETHER_S else 0
+        self._waited_s = TOGETHER_S if self._in_row > FAST_READS else 0.0
+        return self._waited_s
+
+
 class RemoteProvider:
     """A `Provider` behind HTTP. `url` is where it is asked."""
 
@@ -156,7 +181,7 @@ class RemoteProvider:
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
         """See `Provider`. The connection is closed, not drained, however this ends."""
         clocks, lines, decoder = _Clocks(self._settings, self._clock), SseDecoder(), self._new_decoder()
-        opened, stage = False, stages.begin_part("http_connect")
+        opened, stage, pace = False, stages.begin_part("http_connect"), ReadPace(self._clock)
         async with AsyncExitStack() as stack:
             stack.callback(lambda: stage.end())
             try:
@@ -178,6 +203,8 @@ class RemoteProvider:
                     if not part:
                         yield decoder.end()
                         return
+                    if wait_s := pace.next_wait_s():
+                        await asyncio.sleep(wait_s)
             except aiohttp.ClientError as error:  # some of them are time-outs too, but not ours
                 failure = self._read(error, opened)
             except TimeoutError:

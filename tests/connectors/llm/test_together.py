@@ -14,8 +14,9 @@ from aiohttp import web
 
 from api.spend.purse import LOOK_BYTES
 from connectors.llm import CallBegun, CallPiece, Delta, Done, Event, Started, Thought, Tokens, TokenUsage
-from connectors.llm.remote import TOGETHER_BYTES_MAX, join
+from connectors.llm.remote import FAST_READS, TOGETHER_BYTES_MAX, TOGETHER_S, ReadPace, join
 from connectors.llm.wire import ProviderResponse
+from runtime.clock import ManualClock
 
 OTHERS: tuple[Event, ...] = (
     Started("m"),
@@ -72,6 +73,34 @@ def test_what_goes_wrong_goes_wrong_behind_the_text_before_it() -> None:
         heard.extend(join(broken()))
     assert heard == [Delta("so far")]
     assert [*join([Delta("a"), Done("stop")])] == [Delta("a"), Done("stop")]
+
+
+# --- what comes faster than anybody reads -----------------------------------------------------------------------------
+
+
+def waits_of(pace: ReadPace, clock: ManualClock, gap_s: float, count: int) -> list[float]:
+    """How long each read is put off when pieces come every `gap_s`."""
+    waits: list[float] = []
+    for _ in range(count):
+        waited_s = waits[-1] if waits else 0.0
+        clock.sleep(max(gap_s, waited_s))  # a piece that came meanwhile is there at once
+        waits.append(pace.next_wait_s())
+    return waits
+
+
+def test_what_comes_fast_is_read_together_and_nothing_else_waits() -> None:
+    clock = ManualClock()
+    pace = ReadPace(clock)
+    assert not any(waits_of(pace, clock, TOGETHER_S * 1.1, 100))
+    fast = waits_of(pace, clock, TOGETHER_S / 10, FAST_READS * 2)
+    assert not any(fast[:FAST_READS])
+    assert all(fast[FAST_READS + 1 :])
+    assert not any(waits_of(pace, clock, TOGETHER_S * 3, 100)[1:]), "it is slow again"
+
+
+def test_a_short_answer_waits_for_nothing() -> None:
+    clock = ManualClock()
+    assert not any(waits_of(ReadPace(clock), clock, 0.0, FAST_READS))
 
 
 # --- the time of a read -----------------------------------------------------------------------------------------------
