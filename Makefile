@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make up` and `make test`. Needs make, git and a Python; gets everything else by itself.
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status check format test api-check bench bench-chat crash simulate heal docs lock
+.PHONY: help up down reset status check format test api-check bench bench-chat crash fill simulate heal docs lock
 
 # uv from the PATH, else a copy of our own, pinned by hash.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -53,6 +53,9 @@ bench: $(READY)  ## measure the running system: latency, throughput, memory, sta
 
 crash: $(READY)  ## kill and hang everything at random on a copy, at length (ARGS="--seeds 20 --minutes 5")
 	@$(BIN)/python -m tests.crash $(ARGS)
+
+fill: $(READY)  ## fill one tenant with a great many passages while every process is killed (ARGS="--passages 1000000 --every 60")
+	@$(BIN)/python -m tests.crash.fill $(ARGS)
 
 simulate: $(READY)  ## run change capture in a simulated world (ARGS="--seconds 600", "--seed 7", "--mutants")
 	@$(BIN)/python -m tests.connectors.capture.simulation $(ARGS)

@@ -1,4 +1,4 @@
-"""What a user would build for the search by meaning: one table, one HNSW index, a condition on the tenant.
+"""What a user would build: one table, one HNSW index, a condition on the tenant; and `ts_rank_cd` over one GIN index.
 
 Owns that table, beside ours in the database of the benchmark. Its settings are pgvector's own.
 """
@@ -16,6 +16,9 @@ from psycopg import sql
 from bench.search_world import Vectors
 from connectors.postgres.vectors import send
 
+WORDS_QUERIES_MAX = 20
+"""Queries by words. Each ranks all that has one of the words, which takes seconds in a million."""
+
 _FILL = """
   insert into bench.passages (tenant_id, source_id, status, embedding)
   select s.tenant_id, s.source_id, s.status, e.embedding
@@ -26,7 +29,7 @@ _FILL = """
 _SEARCH = """
   select source_id
   from bench.passages
-  where tenant_id = %s and status = any(%s)
+  where tenant_id = %s and (status = any(%s) or %s)
   order by embedding <=> %s
   limit 100
 """
@@ -56,7 +59,30 @@ def search(
     found, took_ms = [], []
     for query in queries:
         began_s = time.perf_counter()
-        rows = connection.execute(_SEARCH, [tenant_id, list(statuses), send(query)]).fetchall()
+        rows = connection.execute(_SEARCH, [tenant_id, list(statuses), not statuses, send(query)]).fetchall()
         took_ms.append((time.perf_counter() - began_s) * 1000)
         found.append(list(dict.fromkeys(row[0] for row in rows)))
+    return found, took_ms
+
+
+_WORDS = """
+  select source_id
+  from mv.chunks c, (select websearch_to_tsquery('pg_catalog.english', %s) as query) q
+  where c.tenant_id = %s and c.tsv @@ q.query
+  group by source_id
+  order by max(ts_rank_cd(c.tsv, q.query)) desc, source_id
+  limit 100
+"""
+
+
+def search_words(
+    connection: psycopg.Connection[Any], tenant_id: UUID, texts: Sequence[str]
+) -> tuple[list[list[UUID]], list[float]]:
+    """The sources with the best passages that have any of the words, and the milliseconds of each query."""
+    found, took_ms = [], []
+    for text in texts[:WORDS_QUERIES_MAX]:
+        began_s = time.perf_counter()
+        rows = connection.execute(_WORDS, [" or ".join(text.split()), tenant_id]).fetchall()
+        took_ms.append((time.perf_counter() - began_s) * 1000)
+        found.append([row[0] for row in rows])
     return found, took_ms

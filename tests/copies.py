@@ -44,19 +44,19 @@ def settings_of(home: Path, **overrides: object) -> Settings:
     return Settings(**{**record, "home": home, **overrides})
 
 
-def make_folder() -> Path:
-    """A new folder outside the checkout, for a home: in memory where there is plenty. Brokers and databases wait for
-    the disk again and again, and several at once make a shared one stand still for seconds, which is nobody's fault
-    that a test is about."""
+def make_folder(*, on_disk: bool = False) -> Path:
+    """A new folder outside the checkout, for a home: in memory where there is plenty, unless it is to hold more than
+    that. Brokers and databases wait for the disk again and again, and several at once make a shared one stand still for
+    seconds, which is nobody's fault that a test is about."""
     has_room = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
     is_ample = has_room and psutil.virtual_memory().available > MEMORY_BYTES
-    return Path(tempfile.mkdtemp(prefix="adriatic-test-", dir=MEMORY if is_ample else None))
+    return Path(tempfile.mkdtemp(prefix="adriatic-test-", dir=MEMORY if is_ample and not on_disk else None))
 
 
 @contextmanager
-def new_home() -> Iterator[Path]:
+def new_home(*, on_disk: bool = False) -> Iterator[Path]:
     """An empty home."""
-    folder = make_folder()
+    folder = make_folder(on_disk=on_disk)
     try:
         yield folder / ".adriatic"
     finally:
@@ -142,15 +142,21 @@ def running_system(toml: str = "", only: tuple[str, ...] = (), **more: str) -> I
 @contextmanager
 def running_copy(toml: str = "", only: tuple[str, ...] = (), **more: str) -> Iterator[Copy]:
     """The copy itself, for who ends processes and starts them anew."""
-    with new_home() as home:
-        (home.parent / "adriatic.toml").write_text(toml)
-        copy = Copy(home, only, more)
-        try:
-            copy.start()
-            copy.await_ready()
-            yield copy
-        finally:
-            copy.end()
+    with new_home() as home, running_in(home, toml, only, **more) as copy:
+        yield copy
+
+
+@contextmanager
+def running_in(home: Path, toml: str = "", only: tuple[str, ...] = (), **more: str) -> Iterator[Copy]:
+    """The same in an empty home."""
+    (home.parent / "adriatic.toml").write_text(toml)
+    copy = Copy(home, only, more)
+    try:
+        copy.start()
+        copy.await_ready()
+        yield copy
+    finally:
+        copy.end()
 
 
 def await_ready(files: Files, is_ours: Callable[[SystemReport], bool], is_over: Callable[[], bool]) -> None:
