@@ -143,7 +143,7 @@ class ReadPace:
         self._in_row = 0
 
     def next_wait_s(self) -> float:
-        """After a read that has brought something."""
+        """Tell of a read that has brought something, and get what to wait for before the next one, in seconds."""
         now_s = self._clock.monotonic()
         came_after_s = now_s - self._read_s - self._waited_s
         self._read_s = now_s
