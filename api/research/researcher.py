@@ -45,7 +45,7 @@ class Researcher:
     """Makes the steps of one process. `build_reranker` is called at the first use, in a thread."""
 
     def __init__(self, database: Database, embedder: QueryEmbedder, build_reranker: Callable[[], Reranker]) -> None:
-        self._database = database
+        self.database = database
         self._embedder = embedder
         self._build_reranker = build_reranker
         self._reranker: Reranker | None = None
@@ -133,7 +133,7 @@ class Researcher:
 
     async def read(self, tenant_id: UUID, found: Sequence[FoundPassage]) -> list[PassageText]:
         """Passages with their texts, in order; what is gone meanwhile is left out."""
-        texts: Mapping[CitedPlace, str] = await read_places(self._database, tenant_id, list(map(place_of, found)))
+        texts: Mapping[CitedPlace, str] = await read_places(self.database, tenant_id, list(map(place_of, found)))
         return [PassageText(each, texts[place]) for each in found if (place := place_of(each)) in texts]
 
     async def _search_all(
@@ -144,7 +144,7 @@ class Researcher:
         async def ask(query: PlannedQuery) -> tuple[PlannedQuery, list[FoundPassage], SearchResult]:
             async with gate:
                 wanted = _as_search(request, query.text)
-                result = await searching.search(self._database, self._embedder, tenant_id, wanted)
+                result = await searching.search(self.database, self._embedder, tenant_id, wanted)
             return query, list(map(_found, result.hits)), result
 
         return list(await asyncio.gather(*map(ask, state.planned)))
