@@ -6,7 +6,7 @@ Refuses to search by itself: it is a job of the installation, and goes on when n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -89,7 +89,7 @@ def research(
         click.get_current_context().exit(NOT_ANSWERED)
 
 
-def _ask(remote: Remote, question: str, given: dict[str, object]) -> Research:
+def _ask(remote: Remote, question: str, given: Mapping[str, object]) -> Research:
     """Ask, with a key of its own: repeated while the API is away, it is asked once."""
     from api.research.schemas import Research
 
@@ -118,16 +118,17 @@ def _follow(remote: Remote, found: Research) -> Research:
                 click.echo(line, err=True)
                 said = line
             if deadline.passed:
-                raise DependencyUnavailable(
-                    f"it is not done after {WAIT_S_MAX:g} s",
-                    hint=f"`adriatic status` shows whether `jobs` runs; then `adriatic research --id {found.research_id}`",
-                )
+                raise DependencyUnavailable(f"it is not done after {WAIT_S_MAX:g} s", hint=_come_back(found))
             SYSTEM_CLOCK.sleep(POLL_S)
             found = remote.request("GET", f"{PATH}/{found.research_id}", Research)
     except KeyboardInterrupt:
-        click.echo(f"it goes on: adriatic research --id {found.research_id}", err=True)
+        click.echo(f"it goes on; {_come_back(found)}", err=True)
         raise
     return found
+
+
+def _come_back(found: Research) -> str:
+    return f"`adriatic research --id {found.research_id}` comes back to it"
 
 
 def lines(found: Research) -> Iterator[str]:
@@ -135,7 +136,7 @@ def lines(found: Research) -> Iterator[str]:
     if found.result is not None:
         yield from _result_lines(found.result)
     elif found.finished_at is None:
-        yield f"asked for: adriatic research --id {found.research_id}"
+        yield f"asked for; {_come_back(found)}"
     elif found.last_error is not None:
         yield f"{found.state}: {found.last_error.detail}"
         yield f"hint: {found.last_error.hint}"

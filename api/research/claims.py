@@ -33,7 +33,7 @@ _NEGATION: Final = re.compile(
     r"nicht|nie|niemals|kein\w*|ohne|weder|ne|pas|jamais|sans|aucune?|no|nunca|sin|ningun\w*)\b",
     re.IGNORECASE,
 )
-_FALSE_NEGATION: Final = re.compile(r"\bnot only\b|\bno\.\s*\d|\bnicht nur\b|\bnon seulement\b", re.IGNORECASE)
+_FALSE_NEGATION: Final = re.compile(r"\bno\.\s*\d", re.IGNORECASE)
 _CLAUSE: Final = re.compile(
     r"[,;:()–—]\s|\s-\s|\b(?:but|because|while|whereas|although|though|which|aber|weil|während|obwohl|sondern|mais|car)\b",
     re.IGNORECASE,
@@ -132,7 +132,7 @@ def check_claim(claim: str, passage: str, support_min: float = SUPPORT_MIN) -> V
     checks: tuple[tuple[Fault, bool], ...] = (
         ("numbers", not _has_numbers(claim, evidence.text)),
         ("negation", _is_negated(claim, single.text, wanted)),
-        ("opposite", _says_opposite(claim, evidence.text)),
+        ("opposite", _says_opposite(claim, single.text)),
         ("words", support < support_min),
     )
     return Verdict(next((fault for fault, found in checks if found), None), support, place)
@@ -218,7 +218,11 @@ def _count_negations(text: str) -> int:
 
 
 def _says_opposite(claim: str, evidence: str) -> bool:
-    """Whether the claim has one of two opposite words where the evidence has the other alone."""
-    mine = {stem(word[0]) for word in WORD.finditer(claim)}
-    theirs = {stem(word[0]) for word in WORD.finditer(evidence)}
-    return any(one & mine and not one & theirs and other & theirs and not other & mine for one, other in _PAIRS)
+    """Whether the claim has one of two opposite words in the place of the other: more of the one than the evidence, and
+    fewer of the other."""
+    mine, theirs = (Counter(stem(word[0]) for word in WORD.finditer(text)) for text in (claim, evidence))
+
+    def more(words: frozenset[str], counts: Counter[str], others: Counter[str]) -> bool:
+        return sum(counts[word] for word in words) > sum(others[word] for word in words)
+
+    return any(more(one, mine, theirs) and more(other, theirs, mine) for one, other in _PAIRS)

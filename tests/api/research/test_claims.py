@@ -63,7 +63,9 @@ def test_what_a_passage_does_not_say_is_told_by_its_fault(claim: str, fault: str
 
 
 def test_a_quote_that_was_cut_off_behind_a_negation_is_no_quote() -> None:
-    assert check_claim("use RabbitMQ because it keeps no log.", "We will not use RabbitMQ because it keeps no log.").fault
+    assert check_claim(
+        "use RabbitMQ because it keeps no log.", "We will not use RabbitMQ because it keeps no log."
+    ).fault
 
 
 def test_the_evidence_is_where_it_says() -> None:

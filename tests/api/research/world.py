@@ -98,8 +98,6 @@ def start_process(settings: Settings, pause_s: float, log: Path) -> subprocess.P
         )
 
 
-
-
 def main() -> None:
     logs.configure("jobs", TelemetrySettings())
     life = Lifecycle(Health())
