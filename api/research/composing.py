@@ -26,9 +26,10 @@ QUOTE_CHARS_MAX: Final = 600
 """Longest quote: a sentence is far shorter, a row of a table may be as long."""
 PASSAGES_EACH: Final = 5
 """Passages that are looked at for one question."""
-ANSWERED_MIN: Final = 0.5
+ANSWERED_MIN: Final = 0.6
 """The share of a question's words that its best passage must have, title and heading included. Below it the sources do
-not hold the answer."""
+not hold the answer. On six real histories, of questions about one's own titles, which were taken out of the texts, 88 %
+have such a passage, and 7 % of those about the titles of others."""
 NOTHING: Final = "The sources here do not hold an answer to this."
 
 Check = Callable[[str, CitedPlace, Mapping[CitedPlace, str]], CitationVerdict]

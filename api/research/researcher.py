@@ -68,7 +68,7 @@ class Researcher:
         round is left. Raises what a search raises that no arm can answer."""
         rankings = await self._search_all(tenant_id, request, state)
         known = {each.key for each in state.found}
-        found = passes.merge(state.found, [(query.weight, ranking) for query, ranking, _ in rankings])
+        found = passes.merge(state.found, [(query.handicap, ranking) for query, ranking, _ in rankings])
         asked = [*state.asked, *(each.text for each in state.planned)]
         best = found[:TOP]
         texts = await self.read(tenant_id, best)
@@ -103,16 +103,15 @@ class Researcher:
             return state
         try:
             reranker = await self._open_reranker()
-            scores = await asyncio.to_thread(
-                reranker.score, strip_operators(request.question), [each.context for each in texts]
-            )
+            contexts = [each.context for each in texts]
+            scores = await asyncio.to_thread(reranker.score, state.parts, contexts)
         except AdriaticError as error:
             log.warning("passages keep the order of the search", code=error.code, detail=error.detail)
             told = JobError(error.code, error.detail, error.hint)
             return msgspec.structs.replace(state, rerank_error=told)
-        late = {each.passage.key: score for each, score in zip(texts, scores, strict=True)}
-        found = [msgspec.structs.replace(each, late=late.get(each.key)) for each in state.found]
-        return msgspec.structs.replace(state, found=passes.rank(found), reranked=reranker.name)
+        keys = [each.passage.key for each in texts]
+        by_part = [dict(zip(keys, each, strict=True)) for each in scores]
+        return msgspec.structs.replace(state, found=passes.rerank(state.found, by_part), reranked=reranker.name)
 
     async def answer(self, tenant_id: UUID, request: ResearchRequest, state: ResearchState) -> ResearchResult:
         """What the sources say, every citation checked against the version that it names."""
@@ -183,5 +182,5 @@ def _found(hit: Hit) -> FoundPassage:
         label=None if hit.number is None else f"ADR-{hit.number}",
         log=hit.log,
         path=hit.path,
-        score=0.0,
+        place=0.0,
     )

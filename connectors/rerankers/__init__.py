@@ -1,7 +1,8 @@
 """Ranking passages anew for a question: the seam, and the choice by settings.
 
-Owns the contract: as many scores as passages, in their order, a higher one for what fits better. Scores of two
-rerankers, or of two questions, are never compared. Refuses to decide what happens without one: whoever asks does.
+Owns the contract: for each question as many scores as passages, in their order, a higher one for what fits better.
+Scores of two rerankers, or of two questions, are never compared. Refuses to decide what happens without one: whoever
+asks does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Reranker(Protocol):
     @property
     def name(self) -> str: ...
 
-    def score(self, question: str, passages: Sequence[str]) -> list[float]: ...
+    def score(self, questions: Sequence[str], passages: Sequence[str]) -> list[list[float]]: ...
 
     def close(self) -> None: ...
 

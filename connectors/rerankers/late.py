@@ -23,9 +23,10 @@ class LateInteraction:
     def __init__(self, embedder: TokenEmbedder | None = None) -> None:
         self._embedder = embedder or TokenEmbedder()
 
-    def score(self, question: str, passages: Sequence[str]) -> list[float]:
-        asked, *others = self._embedder.embed([question, *passages])
-        return [max_sim(asked, other) for other in others]
+    def score(self, questions: Sequence[str], passages: Sequence[str]) -> list[list[float]]:
+        made = self._embedder.embed([*questions, *passages])
+        asked, others = made[: len(questions)], made[len(questions) :]
+        return [[max_sim(each, other) for other in others] for each in asked]
 
     def close(self) -> None:
         self._embedder.close()

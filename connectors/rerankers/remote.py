@@ -59,10 +59,12 @@ class RemoteReranker:
     def name(self) -> str:
         return self._settings.kind if self._settings.kind == "tei" else f"{self._settings.kind}/{self._settings.model}"
 
-    def score(self, question: str, passages: Sequence[str]) -> list[float]:
+    def score(self, questions: Sequence[str], passages: Sequence[str]) -> list[list[float]]:
+        """One request for each question."""
+        return [self._score(question, passages) if passages else [] for question in questions]
+
+    def _score(self, question: str, passages: Sequence[str]) -> list[float]:
         """A key that is not taken is read again, and when there is another one by then, that is tried, once."""
-        if not passages:
-            return []
         key = self._credential.get()
         status, body = self._ask(question, passages, key)
         if status == 401 and self._credential.renew(key):

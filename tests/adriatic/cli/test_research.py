@@ -48,7 +48,7 @@ class Remote:
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(command, "POLL_S", 0.0)
 
     def use(remote: Remote) -> Remote:

@@ -51,22 +51,21 @@ def test_so_many_parts_are_answered() -> None:
 
 def test_the_question_itself_counts_most_and_is_never_left_out() -> None:
     planned = passes.plan_first("Kafka vs RabbitMQ", ["Kafka", "RabbitMQ", "Kafka vs RabbitMQ"])
-    assert planned[0] == PlannedQuery("Kafka vs RabbitMQ", 1.0)
+    assert planned[0] == PlannedQuery("Kafka vs RabbitMQ", 0.0)
     assert [each.text for each in planned] == ["Kafka vs RabbitMQ", "Kafka", "RabbitMQ"]
-    assert all(each.weight < 1.0 for each in planned[1:])
+    assert all(each.handicap > 0 for each in planned[1:])
     many = [f"part {number} of it" for number in range(passes.QUERIES_MAX + 5)]
     assert len(passes.plan_first("all of it", many)) == passes.QUERIES_MAX
 
 
-def test_rankings_are_joined_by_rank_and_kept_within_the_bound() -> None:
+def test_a_passage_has_the_best_place_that_a_query_gives_it_within_the_bound() -> None:
     one, two, three = passage(1), passage(2), passage(3)
-    joined = passes.merge([], [(1.0, [one, two]), (0.6, [two, three])])
-    assert [each.key.source_id.int for each in joined] == [2, 1, 3]
-    again = passes.merge(joined, [(0.4, [three])])
-    assert again[-1].key == three.key or again[-1].score < joined[0].score
-    assert joined[0].score == next(each.score for each in again if each.key == two.key), "no state is shared"
+    joined = passes.merge([], [(0.0, [one, two, three]), (0.5, [three, two])])
+    assert [(each.key.source_id.int, each.place) for each in joined] == [(1, 1.0), (3, 1.5), (2, 2.0)]
+    again = passes.merge(joined, [(15.0, [two, passage(4)])])
+    assert [each.key.source_id.int for each in again] == [1, 3, 2, 4], "a guess pushes nothing out of its place"
     many = [passage(number) for number in range(passes.CANDIDATES_MAX + 20)]
-    assert len(passes.merge([], [(1.0, many)])) == passes.CANDIDATES_MAX
+    assert len(passes.merge([], [(0.0, many)])) == passes.CANDIDATES_MAX
 
 
 def test_what_no_passage_covers_is_missing_with_its_words() -> None:
@@ -90,8 +89,15 @@ def test_an_expansion_takes_words_that_sources_share() -> None:
     assert passes.plan_expansion("Why an outbox?", best, [planned.text]) == []
 
 
-def test_the_reranked_come_first() -> None:
-    one, two, three = passage(1), passage(2), passage(3)
-    two.late, three.late = 0.2, 0.9
-    assert [each.key.source_id.int for each in passes.rank([one, two, three])] == [3, 2, 1]
+def test_what_was_ranked_anew_comes_first_half_by_each_order() -> None:
+    one, two, three, four = (passage(number) for number in range(1, 5))
+    scores = [{one.key: 0.1, two.key: 0.2, three.key: 0.9}]
+    found = [one, two, three, four]
+    assert [each.key.source_id.int for each in passes.rerank(found, scores)][-1] == 4, "nobody scored it"
+    assert [each.key.source_id.int for each in passes.rerank([one, two], [{one.key: 0.1, two.key: 0.9}] * 2)] == [1, 2]
+    better = [{two.key: 0.9, three.key: 0.5, one.key: 0.1}]
+    assert [each.key.source_id.int for each in passes.rerank(found, better)] == [2, 1, 3, 4]
+    by_parts = [{one.key: 9.0, two.key: 0.1}, {one.key: 0.0, two.key: 0.1}]
+    assert [each.key.source_id.int for each in passes.rerank([one, two], by_parts)] == [1, 2], "each is one part's best"
+    assert passes.rerank(found, []) == found
     assert [each.key.source_id.int for each in passes.best_of_sources([one, one, two])] == [1, 2]

@@ -66,7 +66,7 @@ async def test_a_question_is_taken_apart_searched_and_answered_with_checked_quot
 ) -> None:
     settings = own_world.settings
     tenant = await furnish(own_world, corpus)
-    made = await tenant.post("/v1/research", {"question": QUESTION})
+    made = await tenant.post("/v1/research", {"question": QUESTION, "passes": 3, "expand": True, "rerank": True})
     assert made.status_code == 201, made.text
     assert (made.json()["state"], made.json()["result"]) == ("queued", None)
     ((of, announced),) = events(settings, "rag.search.requested")
@@ -101,7 +101,7 @@ async def test_a_question_is_taken_apart_searched_and_answered_with_checked_quot
 async def test_what_the_sources_do_not_hold_is_said(own_world: World, corpus: Corpus) -> None:
     settings = own_world.settings
     tenant = await furnish(own_world, corpus)
-    asked = {"question": "Which mascot does the marketing department prefer on posters?", "rerank": False}
+    asked = {"question": "Which mascot does the marketing department prefer on posters?"}
     made = await tenant.post("/v1/research", asked)
     with desks.working(settings):
         until(lambda: done(settings, made.json()["research_id"]))
@@ -221,7 +221,7 @@ class NoReranker:
 
     name = "none"
 
-    def score(self, question: str, passages: Any) -> list[float]:
+    def score(self, questions: Any, passages: Any) -> list[list[float]]:
         raise AssertionError
 
     def close(self) -> None:

@@ -64,7 +64,7 @@ def test_naming_an_output_leaves_the_file_as_it_is() -> None:
 
 def test_late_interaction_prefers_what_speaks_of_it(tokens: TokenEmbedder) -> None:
     reranker = LateInteraction(tokens)
-    far, near = reranker.score("How do events get out?", PASSAGES)
+    ((far, near),) = reranker.score(["How do events get out?"], PASSAGES)
     assert near > far
     assert max_sim(tokens.embed(["x"])[0], tokens.embed([""])[0]) == 0.0
 
@@ -84,8 +84,8 @@ def test_late_interaction_prefers_what_speaks_of_it(tokens: TokenEmbedder) -> No
 def test_each_form_is_spoken(endpoint: StandIn, kind: str, path: str, fields: dict[str, Any]) -> None:
     endpoint.misbehave = lambda _: (200, {}, rows(kind, SCORES))
     reranker = rerankers.build(settings(endpoint, kind))
-    assert reranker.score("q", PASSAGES) == SCORES, "in the order of the passages"
-    assert reranker.score("q", []) == []
+    assert reranker.score(["q"], PASSAGES) == [SCORES], "in the order of the passages"
+    assert reranker.score(["q"], []) == [[]]
     reranker.close()
     assert endpoint.requests == [{"path": path, **fields}]
     assert endpoint.keys == ["Bearer k"]
@@ -108,7 +108,7 @@ def test_what_is_no_answer_is_an_outage_and_says_which(endpoint: StandIn, status
     endpoint.misbehave = lambda _: (status, {"location": "http://127.0.0.1:9/"} if status == 302 else {}, body)
     reranker = RemoteReranker(settings(endpoint, "tei", api_key="sk-heron-0123456789"))
     with pytest.raises(DependencyUnavailable) as refused:
-        reranker.score("q", PASSAGES)
+        reranker.score(["q"], PASSAGES)
     assert said in refused.value.detail
     assert "sk-heron-0123456789" not in refused.value.detail
     reranker.close()
@@ -118,11 +118,11 @@ def test_an_endpoint_that_trickles_or_is_away_is_an_outage(endpoint: StandIn) ->
     endpoint.misbehave = lambda _: (200, {}, rows("tei", [0.5] * 100))
     endpoint.trickle_s = 0.3
     slow = RemoteReranker(settings(endpoint, "tei", timeout_s=0.5))
-    with pytest.raises(DependencyUnavailable, match="took longer than 0.5 s"):
-        slow.score("q", ["x"] * 100)
+    with pytest.raises(DependencyUnavailable, match=r"took longer than 0\.5 s"):
+        slow.score(["q"], ["x"] * 100)
     away = RemoteReranker(RerankerSettings(kind="tei", base_url="http://127.0.0.1:1"))
     with pytest.raises(DependencyUnavailable, match="does not answer"):
-        away.score("q", PASSAGES)
+        away.score(["q"], PASSAGES)
 
 
 def test_an_endpoint_elsewhere_is_refused_at_the_start() -> None:
