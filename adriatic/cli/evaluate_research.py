@@ -42,12 +42,13 @@ PREFIX: Final = "res-"
 WAYS: Final[Mapping[str, tuple[bool, bool, int, bool]]] = {
     # taken apart, expand, passes, rerank
     "search": (False, False, 1, False),
+    "by itself": (True, False, 1, False),
     "all": (True, True, 3, True),
     "no expansion": (True, False, 3, True),
     "one pass": (True, True, 1, True),
     "no reranking": (True, True, 3, False),
 }
-"""One search; everything; and everything but one."""
+"""One search; what research does by itself; everything; and everything but one."""
 FITS: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Of the share of a question's words that its best passage must have, for the curve of abstention."""
 FOREIGN_MAX: Final = 40

@@ -3,7 +3,7 @@
 Owns the queries of each round, the joining of their rankings, and the gaps after it. A passage has the best place that
 any query gives it: what is first for one part of a question is the answer to that part, however far down it is for the
 others. Sums of ranks, as they join the arms of a search, put first what is nowhere first (`adriatic eval research`,
-nDCG@10 0.67 against 0.87). The question itself is always among the queries, as it was asked, and the others have a
+nDCG@10 0.65 against 0.85). The question itself is always among the queries, as it was asked, and the others have a
 handicap. Refuses I/O (`api/research/researcher.py`).
 """
 
