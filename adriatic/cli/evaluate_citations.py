@@ -21,10 +21,10 @@ from runtime.errors import InvalidInput
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
-    from api.research.citation_set import JudgedClaim, SourceVersion
+    from api.research.citation_set import JudgedClaim, TenantVersion
 
 THRESHOLDS: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Of the share of a claim's words that its evidence must have, for the curve."""
+"""Shares of a claim's words that its evidence must have, for the curve."""
 VERSIONS_MAX: Final = 3_000
 """Versions of one history that are read: the rest would make the set no other."""
 
@@ -62,9 +62,9 @@ def citations(paths: tuple[Path, ...], seed: int, each: int, as_json: bool) -> N
         click.get_current_context().exit(1)
 
 
-def read_versions(settings: Settings, paths: Sequence[Path]) -> Iterator[SourceVersion]:
+def read_versions(settings: Settings, paths: Sequence[Path]) -> Iterator[TenantVersion]:
     """Every version of every file; each history is a tenant."""
-    from api.research.citation_set import SourceVersion
+    from api.research.citation_set import TenantVersion
     from connectors.history import Fault
 
     number = 0
@@ -82,11 +82,11 @@ def read_versions(settings: Settings, paths: Sequence[Path]) -> Iterator[SourceV
                 source_id = UUID(int=number)
             sources[change.path] = source_id
             counts[source_id] += 1
-            yield SourceVersion(tenant, source_id, counts[source_id], change.content.decode(errors="replace"))
+            yield TenantVersion(tenant, source_id, counts[source_id], change.content.decode(errors="replace"))
 
 
-def figures(claims: Sequence[Any], versions: Sequence[SourceVersion]) -> dict[str, Any]:
-    """By kind, overall at the threshold in force, and along the curve."""
+def figures(claims: Sequence[Any], versions: Sequence[TenantVersion]) -> dict[str, Any]:
+    """Count by kind, overall at the threshold in force, and along the curve."""
     from api.research.citation_set import judge, precision_and_recall
     from api.research.claims import SUPPORT_MIN
 

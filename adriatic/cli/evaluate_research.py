@@ -50,7 +50,7 @@ WAYS: Final[Mapping[str, tuple[bool, bool, int, bool]]] = {
 }
 """One search; what research does by itself; everything; and everything but one."""
 FITS: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Of the share of a question's words that its best passage must have, for the curve of abstention."""
+"""Shares of a question's words that its best passage must have, for the curve of abstention."""
 FOREIGN_MAX: Final = 40
 """Questions of other histories that each is asked, which it cannot answer."""
 
@@ -141,7 +141,7 @@ def _measure(settings: Settings, histories: Sequence[ResearchedHistory]) -> None
 
 
 def _spread(questions: Sequence[MadeQuestion]) -> Sequence[MadeQuestion]:
-    """At most `FOREIGN_MAX` of them, from all histories alike."""
+    """Choose at most `FOREIGN_MAX` of them, from all histories alike."""
     return questions[:: max(1, len(questions) // FOREIGN_MAX)][:FOREIGN_MAX]
 
 
@@ -211,8 +211,8 @@ def _scores(histories: Sequence[ResearchedHistory], kind: str | None = None) -> 
 
 
 def curve(histories: Sequence[ResearchedHistory]) -> list[dict[str, float]]:
-    """By how well a passage must fit: the share of questions that are answered though they cannot be, and of those that
-    can be."""
+    """Tell, by how well a passage must fit, the share of questions that are answered though they cannot be, and of
+    those that can be."""
     fits = [each for one in histories for each in one.fits]
     foreign = [each for one in histories for each in one.foreign_fits]
     return [

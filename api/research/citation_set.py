@@ -54,7 +54,7 @@ _TURNS: Final = [
 ]
 
 
-class SourceVersion(NamedTuple):
+class TenantVersion(NamedTuple):
     """A version of a source of one tenant."""
 
     tenant: str
@@ -84,9 +84,9 @@ class JudgedClaim(NamedTuple):
     support: float
 
 
-def make_claims(versions: Sequence[SourceVersion], seed: int, each_max: int) -> list[LabelledClaim]:
-    """At most `each_max` claims of each kind, the same for the same seed. A claim that is to be wrong and whose words
-    the cited place has all the same is left out."""
+def make_claims(versions: Sequence[TenantVersion], seed: int, each_max: int) -> list[LabelledClaim]:
+    """Make at most `each_max` claims of each kind, the same for the same seed. One that is to be wrong, and of which the
+    cited place has the words all the same, is left out."""
     chance = random.Random(seed)  # noqa: S311 - a sample, not a secret
     order = list(versions)
     chance.shuffle(order)
@@ -112,10 +112,10 @@ def _usable(body: str) -> Iterator[Sentence]:
 
 
 def _variants(
-    version: SourceVersion,
+    version: TenantVersion,
     sentence: Sentence,
     bodies: Mapping[tuple[str, UUID, int], str],
-    others: Sequence[SourceVersion],
+    others: Sequence[TenantVersion],
     chance: random.Random,
     kinds: Collection[ClaimKind],
 ) -> Iterator[tuple[ClaimKind, str, CitedPlace]]:
@@ -143,7 +143,7 @@ def _variants(
             yield "other tenant", theirs.text, _around(other, theirs)
 
 
-def _around(version: SourceVersion, sentence: Sentence) -> CitedPlace:
+def _around(version: TenantVersion, sentence: Sentence) -> CitedPlace:
     """The passage that a sentence stands in: the characters around it."""
     start = max(0, sentence.start - PASSAGE_CHARS // 2)
     return CitedPlace("adr", version.source_id, version.version, start, min(len(version.body), start + PASSAGE_CHARS))
@@ -185,7 +185,7 @@ def _turn(text: str, chance: random.Random) -> str:
     return text
 
 
-def judge(claims: Sequence[LabelledClaim], versions: Sequence[SourceVersion], support_min: float) -> list[JudgedClaim]:
+def judge(claims: Sequence[LabelledClaim], versions: Sequence[TenantVersion], support_min: float) -> list[JudgedClaim]:
     """What the check says of each, given what its tenant can read."""
     bodies = {(each.tenant, each.source_id, each.version): each.body for each in versions}
     judged = []

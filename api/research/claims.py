@@ -63,7 +63,7 @@ _NUMERALS: Final = (
     "twelve zwölf douze",
 )
 _SPELLED: Final = {fold(name): str(value) for value, names in enumerate(_NUMERALS) for name in names.split()}
-"""Without one, which is an article in most languages."""
+"""Numbers that are words; one is left out, which is an article in most languages."""
 _OPPOSITES: Final = (
     "accept approve adopt keep | reject decline refuse supersede deprecate replace abandon drop",
     "allow permit | forbid prohibit deny disallow",
@@ -90,7 +90,7 @@ _OPPOSITES: Final = (
 )
 
 
-class Verdict(NamedTuple):
+class ClaimVerdict(NamedTuple):
     """What came of a check. `support`: the share of the claim's words that the evidence has; `evidence`: where that
     stands in the passage."""
 
@@ -116,17 +116,17 @@ def _stem_all(words: str) -> frozenset[str]:
 _PAIRS: Final = _read_opposites()
 
 
-def check_claim(claim: str, passage: str, support_min: float = SUPPORT_MIN) -> Verdict:
+def check_claim(claim: str, passage: str, support_min: float = SUPPORT_MIN) -> ClaimVerdict:
     """Hold a claim against a passage. What stands in the passage as whole sentences is said by it."""
     claim = claim.strip()[:CLAIM_CHARS_MAX]
     sentences = split_sentences(passage)
     if (place := _find_quoted(claim, sentences, passage)) is not None:
-        return Verdict(None, 1.0, place)
-    wanted = _spoken(claim)
+        return ClaimVerdict(None, 1.0, place)
+    wanted = _stems(claim)
     at, evidence = _find_evidence(wanted, sentences)
     if evidence is None:
-        return Verdict("words", 0.0, (0, 0))
-    support = len(wanted & _spoken(evidence.text)) / len(wanted)
+        return ClaimVerdict("words", 0.0, (0, 0))
+    support = len(wanted & _stems(evidence.text)) / len(wanted)
     place = evidence.start, evidence.end
     single = sentences[at]
     checks: tuple[tuple[Fault, bool], ...] = (
@@ -135,7 +135,7 @@ def check_claim(claim: str, passage: str, support_min: float = SUPPORT_MIN) -> V
         ("opposite", _says_opposite(claim, single.text)),
         ("words", support < support_min),
     )
-    return Verdict(next((fault for fault, found in checks if found), None), support, place)
+    return ClaimVerdict(next((fault for fault, found in checks if found), None), support, place)
 
 
 def _find_quoted(claim: str, sentences: Sequence[Sentence], passage: str) -> tuple[int, int] | None:
@@ -154,7 +154,7 @@ def _find_evidence(wanted: frozenset[str], sentences: Sequence[Sentence]) -> tup
     """The sentence that has most of what is wanted, with a neighbour where that adds enough, and its place."""
     if not wanted or not sentences:
         return 0, None
-    spoken = [_spoken(each.text) for each in sentences]
+    spoken = [_stems(each.text) for each in sentences]
     at = max(range(len(sentences)), key=lambda place: (len(wanted & spoken[place]), -len(spoken[place])))
     best, gains = sentences[at], []
     for other in (at - 1, at + 1):
@@ -168,7 +168,7 @@ def _find_evidence(wanted: frozenset[str], sentences: Sequence[Sentence]) -> tup
     return at, Sentence(sentences[first].start, sentences[last].end, text)
 
 
-def _spoken(text: str) -> frozenset[str]:
+def _stems(text: str) -> frozenset[str]:
     """What a text speaks of, without its numbers: those have a rule of their own."""
     return stems_of(_NUMBER.sub(" ", text))
 

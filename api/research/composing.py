@@ -1,4 +1,4 @@
-"""From ranked passages to an answer without a model: quotes by question, each checked before it is shown. Pure.
+"""Makes an answer of ranked passages without a model: quotes by question, each checked before it is shown. Pure.
 
 Owns which sentences are quoted, when a question has no answer in the sources, and the text that people read. A question
 is answered when the best of its passages fits it well enough; where that is, was measured (`adriatic eval research`

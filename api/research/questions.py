@@ -45,7 +45,7 @@ def decompose(question: str) -> list[str]:
     for sentence in filter(None, (each.strip() for each in _SENTENCE.split(question.strip()))):
         for asked in filter(None, (each.strip() for each in _JOINED.split(sentence))):
             _add(parts, " ".join(asked.split()))
-    found = [each for part in parts or [whole] for each in _compared(part)]
+    found = [each for part in parts or [whole] for each in _split_comparison(part)]
     return list(dict.fromkeys(found))[:PARTS_MAX]
 
 
@@ -57,7 +57,7 @@ def _add(parts: list[str], asked: str) -> None:
         parts.append(asked)
 
 
-def _compared(asked: str) -> Iterator[str]:
+def _split_comparison(asked: str) -> Iterator[str]:
     """A question, and where it compares two things, one about each of them before it."""
     for pattern in _COMPARED:
         if (match := pattern.match(asked)) and stems_of(match["one"]) and stems_of(match["other"]):

@@ -144,7 +144,7 @@ class Researcher:
             async with gate:
                 wanted = _as_search(request, query.text)
                 result = await searching.search(self.database, self._embedder, tenant_id, wanted)
-            return query, list(map(_found, result.hits)), result
+            return query, list(map(_as_passage, result.hits)), result
 
         return list(await asyncio.gather(*map(ask, state.planned)))
 
@@ -171,7 +171,7 @@ def _as_search(request: ResearchRequest, text: str) -> SearchRequest:
     )
 
 
-def _found(hit: Hit) -> FoundPassage:
+def _as_passage(hit: Hit) -> FoundPassage:
     return FoundPassage(
         key=PassageKey(hit.kind, hit.source_id, hit.chunk.version, hit.chunk.ordinal),
         char_start=hit.chunk.char_start,

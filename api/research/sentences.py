@@ -27,7 +27,7 @@ class Sentence(NamedTuple):
 
     @property
     def plain(self) -> str:
-        """Without the mark of an item before it."""
+        """The text without the mark of an item before it."""
         return _MARKS.sub("", self.text)
 
 

@@ -56,7 +56,10 @@ _EMIT_REQUESTED = """
         'question', r.question, 'mode', 'hybrid', 'sources_max', (r.request ->> 'sources')::integer,
         'filters', $3::text::jsonb, 'session_id', null, 'requested_by', r.asked_by, 'deadline_at', null
       ),
-      case when j.traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', j.traceparent) end
+      case
+        when j.traceparent is null then '{}'::jsonb
+        else jsonb_build_object('traceparent', j.traceparent)
+      end
     ),
     app.emit_job_progress(r.tenant_id, r.research_id)
   from app.research r

@@ -37,7 +37,7 @@ STEM_CHARS_MIN: Final = 4
 """A stem that is shorter says nothing any more: what would leave less keeps its ending."""
 
 
-class Word(NamedTuple):
+class CountedWord(NamedTuple):
     """A word that counts, as it stands in the text, and what it is compared by."""
 
     start: int
@@ -56,11 +56,11 @@ def stem(word: str) -> str:
     return shorter[:-1] if len(shorter) > STEM_CHARS_MIN and shorter[-1:] == shorter[-2:-1] else shorter
 
 
-def find_words(text: str) -> Iterator[Word]:
+def find_words(text: str) -> Iterator[CountedWord]:
     """The words that count, in order. Numbers are words."""
     for match in WORD.finditer(text):
         if match[0].lower() not in _SMALL:
-            yield Word(match.start(), match.end(), stem(match[0]))
+            yield CountedWord(match.start(), match.end(), stem(match[0]))
 
 
 def stems_of(text: str) -> frozenset[str]:
