@@ -85,8 +85,8 @@ class JudgedClaim(NamedTuple):
 
 
 def make_claims(versions: Sequence[TenantVersion], seed: int, each_max: int) -> list[LabelledClaim]:
-    """Make at most `each_max` claims of each kind, the same for the same seed. One that is to be wrong, and of which the
-    cited place has the words all the same, is left out."""
+    """Make at most `each_max` claims of each kind, the same for the same seed. One that is to be wrong is left out when
+    the cited place has its words all the same."""
     chance = random.Random(seed)  # noqa: S311 - a sample, not a secret
     order = list(versions)
     chance.shuffle(order)
