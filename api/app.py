@@ -63,6 +63,7 @@ from api.ops.readiness import Readiness
 from api.page.assets import Assets
 from api.page.controller import PageController
 from api.requests import ApiRequest, refuse_ambiguity
+from api.research.controller import ResearchController
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
 from api.spaces.controller import SpaceController
@@ -92,6 +93,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     JobController,
     FeedController,
     SearchController,
+    ResearchController,
     McpController,
     GuardController,
     FreshnessController,

@@ -21,7 +21,8 @@ from runtime.setting_kinds import OptionalUrl, Seconds, Section
 KUBERNETES_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 """Where a pod finds the token of its service account."""
 ROTATING = frozenset(
-    {("llm", "api_key"), ("llm", "keys"), ("embedder", "api_key"), ("embedder", "keys"), ("alerts", "webhook_secret")}
+    {("llm", "api_key"), ("llm", "keys"), ("embedder", "api_key"), ("embedder", "keys")}
+    | {("reranker", "api_key"), ("alerts", "webhook_secret")}
 )
 """Settings whose secrets are read while the process runs, wherever they are kept."""
 AT_USE = frozenset(("postgres", f"{role}_password") for role in ("admin", "owner", "api", "flows", "cdc"))

@@ -41,6 +41,7 @@ from runtime.setting_kinds import (
     Url,
 )
 from runtime.setting_models import LlmSettings as LlmSettings  # a section like those below, in its own module
+from runtime.setting_rerankers import RerankerSettings as RerankerSettings  # likewise
 from runtime.setting_secrets import SecretSettings as SecretSettings  # likewise
 from runtime.setting_secrets import resolve
 from runtime.setting_watch import AbuseSettings as AbuseSettings  # likewise
@@ -339,6 +340,7 @@ class Settings(BaseSettings):
     objects: ObjectSettings = ObjectSettings()
     auth: AuthSettings = AuthSettings()
     embedder: EmbedderSettings = EmbedderSettings()
+    reranker: RerankerSettings = RerankerSettings()
     llm: LlmSettings = LlmSettings()
     secrets: SecretSettings = SecretSettings()
     limits: LimitSettings = LimitSettings()

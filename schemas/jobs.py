@@ -42,6 +42,9 @@ EVALUATE_SPACE = "evaluate_space"
 DROP_SPACE = "drop_space"
 """Recorded with what `/v1/spaces` changes, never asked for by itself: `space`, and for an evaluation `against`."""
 
+RESEARCH = "research"
+"""Recorded with a question of `/v1/research`, never asked for by itself; what it is asked is in `app.research`."""
+
 KINDS: Mapping[str, type[msgspec.Struct]] = {
     REINDEX: ReindexParams,
     REREAD: RereadParams,

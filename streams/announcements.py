@@ -1,7 +1,7 @@
 """The agent `jobs`: hears of new jobs, so that a worker need not wait until it looks by itself.
 
-Reads `agent.task.submitted`. Refuses to do the job, and to take anything from the event but which job it is: the row
-is the truth (`app.jobs`), and `streams/worker.py` does it.
+Reads `agent.task.submitted` and `rag.search.requested`. Refuses to do the job, and to take anything from the event but
+which job it is: the row is the truth (`app.jobs`), and `streams/worker.py` does it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from runtime.errors import Unprocessable
 from streams.agent import Agent
 
 TOPIC = "agent.task.submitted"
+ID_FIELDS = {TOPIC: "task_id", "rag.search.requested": "job_id"}
+"""By topic, the field in which its events name the job."""
 
 
 class Announcements(Agent):
     name = "jobs"
     about = "does what takes long"
-    topics = (TOPIC,)
+    topics = tuple(ID_FIELDS)
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
 
     def process(self, connection: Connection, event: Event) -> None:
         """An event of a job that is not there is somebody's mistake: the row is committed before the event exists."""
-        if not jobs.exists(connection, event.value["tenant_id"], event.value["task_id"]):
+        if not jobs.exists(connection, event.value["tenant_id"], event.value[ID_FIELDS[event.contract]]):
             raise Unprocessable("there is no such job", hint="was it announced without its row?")
 
     def after_commit(self) -> None:

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "related": "adriatic.cli.related:related",
     "spaces": "adriatic.cli.spaces:spaces",
     "suggestions": "adriatic.cli.suggestions:suggestions",
+    "research": "adriatic.cli.research:research",
     "chat": "adriatic.cli.chat:chat",
     "draft": "adriatic.cli.draft:draft",
     "mcp": "adriatic.cli.mcp:mcp",

@@ -80,7 +80,7 @@ def related(paths: tuple[Path, ...], keep: bool, against: Path | None, as_json: 
     if not any(one.links for one in histories):
         raise InvalidInput("no ADR links to another one", hint="name a folder of decision records by --data")
     with import_corpora(settings, [one.corpus for one in histories], keep=keep, prefix=PREFIX) as remotes:
-        ids = [_ids(remote) for remote in remotes]
+        ids = [read_ids(remote) for remote in remotes]
         for one, remote, of in zip(histories, remotes, ids, strict=True):
             one.found["bm25"] = measure(one.items, bm25(one.items))
             one.found["blind"] = measure(one.items, _lists(one, remote, of))
@@ -105,7 +105,7 @@ def _read(settings: Settings, paths: Sequence[Path]) -> Iterator[LinkedHistory]:
 # --- the system -----------------------------------------------------------------------------------------------------
 
 
-def _ids(remote: Remote) -> dict[int, UUID]:
+def read_ids(remote: Remote) -> dict[int, UUID]:
     """Which ADR each item became, by the number that its file name had."""
     from api.adrs.schemas import AdrPage
 

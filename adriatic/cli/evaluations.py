@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from adriatic.cli import evaluate_related, evaluate_suggestions  # noqa: F401 - they add their commands
+from adriatic.cli import (  # noqa: F401 - they add their commands
+    evaluate_citations,
+    evaluate_related,
+    evaluate_research,
+    evaluate_suggestions,
+)
 from adriatic.cli.evaluate import evaluate
 
 __all__ = ["evaluate"]

@@ -40,6 +40,17 @@ _ANSWERS = """
   where a.tenant_id = old.tenant_id and a.answer_id = old.answer_id
 """
 
+_RESEARCH = """
+  delete from app.research r
+  using (
+    select tenant_id, research_id
+    from app.research
+    where created_at < now() - make_interval(days => %(kept_days)s)
+    limit %(batch_max)s
+  ) old
+  where r.tenant_id = old.tenant_id and r.research_id = old.research_id
+"""
+
 _CACHED_ANSWERS = """
   delete from app.cached_answers c
   using (
@@ -176,6 +187,7 @@ def forget_old(connection: Connection, ages: KeptAges) -> Mapping[str, int]:
     connection.execute(_PROCESSES)
     return {
         "answers": connection.execute(_ANSWERS, wanted).rowcount,
+        "research": connection.execute(_RESEARCH, wanted).rowcount,
         "cached_answers": connection.execute(_CACHED_ANSWERS, wanted).rowcount,
         "spend_alerts": connection.execute(_ALERTS, wanted).rowcount,
         "budget_overrides": connection.execute(_OVERRIDES, wanted).rowcount,

@@ -1810,6 +1810,45 @@ begin
 end
 $$;
 
+CREATE TABLE app.research (
+    tenant_id uuid NOT NULL,
+    research_id uuid NOT NULL,
+    asked_by uuid NOT NULL,
+    question text NOT NULL,
+    request jsonb NOT NULL,
+    progress jsonb DEFAULT '{}'::jsonb NOT NULL,
+    result jsonb,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT research_question_check CHECK (((length(question) >= 1) AND (length(question) <= 1000)))
+);
+
+ALTER TABLE ONLY app.research FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.research
+    ADD CONSTRAINT research_pkey PRIMARY KEY (tenant_id, research_id);
+
+CREATE INDEX research_recent ON app.research USING btree (tenant_id, asked_by, created_at DESC, research_id DESC);
+
+ALTER TABLE ONLY app.research
+    ADD CONSTRAINT research_tenant_id_research_id_fkey FOREIGN KEY (tenant_id, research_id) REFERENCES app.jobs(tenant_id, job_id);
+
+CREATE POLICY cdc ON app.research FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.research TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.research ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.research TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,DELETE ON TABLE app.research TO adriatic_flows;
+GRANT SELECT ON TABLE app.research TO adriatic_cdc;
+GRANT SELECT ON TABLE app.research TO adriatic_search;
+GRANT SELECT,INSERT,DELETE ON TABLE app.research TO adriatic_api;
+
+GRANT UPDATE(progress) ON TABLE app.research TO adriatic_flows;
+
+GRANT UPDATE(result) ON TABLE app.research TO adriatic_flows;
+
 CREATE FUNCTION app.reserve(attempt uuid, amount bigint) RETURNS TABLE(budget_id uuid, level text, period text, limit_micro_usd bigint, unspent_micro_usd bigint, left_micro_usd bigint, resets_at timestamp with time zone, is_refused boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'

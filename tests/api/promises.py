@@ -195,6 +195,13 @@ class Furniture:
     def job(self) -> str:
         return str(self.make("POST", "/v1/jobs", json={"kind": "reindex"})["job_id"])
 
+    def research(self) -> str:
+        """A new one: a route deletes them. Those before are ended: only so many wait at once."""
+        for old in self._http.get("/v1/research").json()["items"]:
+            if old["finished_at"] is None:
+                self._http.post(f"/v1/research/{old['research_id']}/cancel")
+        return str(self.make("POST", "/v1/research", json={"question": "Why a log?"})["research_id"])
+
     def import_(self) -> str:
         return str(self.make("POST", "/v1/imports", json={"source": "docs/adr"})["import_id"])
 
@@ -304,6 +311,7 @@ def name_things(operation: str, furniture: Furniture) -> dict[str, Callable[[], 
             furniture.deleted_adr() if operation == "restoreAdr" else furniture.once("adr", furniture.adr)
         ),
         "job_id": lambda: furniture.once("job", furniture.job),
+        "research_id": furniture.research,
         "import_id": lambda: furniture.once("import", furniture.import_),
         "document_id": lambda: furniture.once("document", furniture.document),
         "budget_id": furniture.budget,

@@ -105,6 +105,7 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     adr = await tenant.create(tags=["x"])
     started = await tenant.post("/v1/imports", {"source": "x"})
     job = await tenant.post("/v1/jobs", {"kind": "reindex"})
+    research = await tenant.post("/v1/research", {"question": "What is x?"})
     feed = await tenant.post("/v1/feeds", {"slug": "x"})
     budget = await tenant.put("/v1/budgets", {"level": "org", "period": "day", "limit_micro_usd": 10**9})
     api_key = await tenant.post("/v1/keys", {"name": "x", "scopes": ["read"]})
@@ -133,6 +134,7 @@ async def furnished(tenant: Caller) -> dict[str, str]:
         "adr_id": adr["adr_id"],
         "import_id": started.json()["import_id"],
         "job_id": job.json()["job_id"],
+        "research_id": research.json()["research_id"],
         "document_id": document.json()["id"],
         "budget_id": budget.json()["budget_id"],
         "version": "1",

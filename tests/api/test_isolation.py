@@ -27,7 +27,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 UPLOAD = "multipart/form-data"
 IDS = (
     *("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id"),
-    *("api_key_id", "override_id", "request_id", "draft_id", "flag_id", "suggestion_id"),
+    *("api_key_id", "override_id", "request_id", "draft_id", "flag_id", "suggestion_id", "research_id"),
 )
 
 
@@ -86,6 +86,7 @@ class Household:
         await caller.put("/v1/spend/switch", {"state": "stopped", "level": "key", "subject": word, "reason": word})
         flag_id = corpus.flag(caller.tenant_id, word)
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
+        research = await caller.post("/v1/research", {"question": f"What is {word}?"})
         corpus.views(caller.tenant_id)
         uploaded = await caller.request(
             "POST", "/v1/documents", files={"file": (f"Found {word}.md", f"# Found {word}\n".encode())}
@@ -107,6 +108,7 @@ class Household:
             "adr_id": adr["adr_id"],
             "import_id": started.json()["import_id"],
             "job_id": job.json()["job_id"],
+            "research_id": research.json()["research_id"],
             "budget_id": budget.json()["budget_id"],
             "document_id": uploaded.json()["id"],
             "feed": f"feed{word}",

@@ -30,16 +30,17 @@ from tests.streams.world import Bench
 
 @pytest.fixture
 def hearing(world: World) -> World:
-    """A world that has the topic of announcements."""
+    """A world that has the topics of announcements."""
     from confluent_kafka.admin import AdminClient
 
-    name = f"agents-{uuid4().hex[:8]}-{TOPIC}"
+    names = {topic: f"agents-{uuid4().hex[:8]}-{topic}" for topic in Announcements.topics}
     admin = AdminClient({**world.settings.kafka.client_config()})
-    for future in admin.create_topics([NewTopic(name, PARTITIONS, 1)]).values():
+    for future in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names.values()]).values():
         future.result(30)
-    world.topics[TOPIC] = name
-    databases.let_emit(world.settings, f"{name}.dlq")
-    world.registry.register(f"{TOPIC}-value", catalog.schema(f"{TOPIC}-value"))
+    for topic, name in names.items():
+        world.topics[topic] = name
+        databases.let_emit(world.settings, f"{name}.dlq")
+        world.registry.register(f"{topic}-value", catalog.schema(f"{topic}-value"))
     return world
 
 
@@ -129,6 +130,23 @@ def test_poison_is_a_dead_letter_and_the_next_is_heard(hearing: World) -> None:
         until(lambda: read(hearing) == 5)
         assert again.life.failure is None
     assert hearing.rows("select count(*), max(attempts) from ops.dlq") == [(2, 1)], "what was done is not done again"
+
+
+@pytest.mark.stack
+def test_a_question_is_heard_of_by_a_topic_of_its_own(hearing: World) -> None:
+    bench = Bench(hearing.settings)
+    tenant = bench.tenant()
+    topic = "rag.search.requested"
+    asked = {"tenant_id": str(tenant), "occurred_at": 0, "question": "Why?"}
+    with running(hearing) as one:
+        for job in (uuid4(), bench.job(tenant)):
+            event = asked | {"event_id": str(uuid4()), "job_id": str(job)}
+            hearing.produce(topic, tenant, hearing.encoder(topic).encode_json(event))
+        hearing.flush()
+        until(lambda: read(hearing) == 2)
+        assert one.woken.wait(PATIENCE_S)
+    dead = "select stage, code from ops.dlq where flow = 'jobs'"
+    assert hearing.rows(dead) == [("process", "unprocessable")], "one whose job is not there"
 
 
 @pytest.mark.stack

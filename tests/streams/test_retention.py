@@ -44,6 +44,16 @@ _ANSWER = """
 
 _DRAFT = "insert into app.drafts (tenant_id, answer_id, task, prompt_version) values (%(tenant)s, %(id)s, 'write', 1)"
 
+_JOB = """
+  insert into app.jobs (tenant_id, job_id, kind, state, finished_at)
+  values (%(tenant)s, %(id)s, 'research', 'succeeded', now())
+"""
+
+_RESEARCH = """
+  insert into app.research (tenant_id, research_id, asked_by, question, request, created_at)
+  values (%(tenant)s, %(id)s, %(user)s, 'q', '{}', now() - make_interval(days => %(age)s))
+"""
+
 _ALERT = """
   insert into app.spend_alerts (
     tenant_id, budget_id, begins, percent, alert_id, level, subject, period, limit_micro_usd, spent_micro_usd, raised_at
@@ -156,6 +166,7 @@ def new_window(attic: Attic) -> dict[str, Any]:
 
 THINGS: Final[dict[str, tuple[str, tuple[str, ...], Callable[[Attic], dict[str, Any]]]]] = {
     "app.answers": ("answer_id", (_ANSWER, _DRAFT), lambda _: {}),
+    "app.research": ("research_id", (_JOB, _RESEARCH), lambda _: {}),
     "app.drafts": ("answer_id", (_ANSWER, _DRAFT), lambda _: {}),
     "app.spend_alerts": ("alert_id", (_ALERT, _DELIVERY), new_window),
     "app.alert_deliveries": ("alert_id", (_ALERT, _DELIVERY), new_window),

@@ -34,6 +34,7 @@ pii = []
         ("embeddings.requested", 8, 7),
         ("embeddings.requested.bulk", 8, 7),
         ("rag.search.requested", 8, 7),
+        ("rag.search.completed", 8, 7),
         ("agent.task.submitted", 8, 7),
         ("crawl.submitted", 4, 7),
         ("job.progress", 8, 1),

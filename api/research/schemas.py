@@ -1,0 +1,137 @@
+"""What research takes and gives, on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from api.adrs.document import Status
+from api.jobs.service import JobError, State
+from api.search.query import QUERY_CHARS_MAX
+from api.search.schemas import VALUE_CHARS_MAX, VALUES_MAX, Degraded, SearchFreshness
+from schemas import sources, text
+
+SOURCES_DEFAULT = 8
+SOURCES_MAX = 20
+"""Sources of one answer: more than a person opens."""
+PASSES_MAX = 3
+"""Rounds of searching. What two more rounds did not find, by the gaps that the first one left, is not there."""
+EXPAND_DEFAULT = False
+PASSES_DEFAULT = 1
+RERANK_DEFAULT = False
+"""What is on by itself: what `adriatic eval research` shows to help. On six real histories none of the three did so by
+more than chance; taking a question apart did."""
+
+_Text = Annotated[str, Meta(max_length=VALUE_CHARS_MAX)]
+
+
+class ResearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A question, what may be found, and how much is done. Filters are joined by and, as in a search."""
+
+    question: Annotated[
+        str,
+        Meta(
+            pattern=text.BODY,
+            min_length=1,
+            max_length=QUERY_CHARS_MAX,
+            description="One question or several, in words; comparisons are taken apart.",
+        ),
+    ]
+    status: Annotated[list[Status], Meta(max_length=VALUES_MAX, description="One of these.")] = []
+    tag: Annotated[list[_Text], Meta(max_length=VALUES_MAX, description="All of these.")] = []
+    log: Annotated[_Text | None, Meta(description="Slug of the log.")] = None
+    author: Annotated[_Text | None, Meta(description="Somebody who wrote a version.")] = None
+    since: Annotated[datetime, Meta(description="In effect at or after this time.", tz=True)] | None = None
+    until: Annotated[datetime, Meta(description="In effect before this time.", tz=True)] | None = None
+    kind: Annotated[sources.Kind | None, Meta(description="Sources of this kind only. Null: of all.")] = None
+    sources: Annotated[int, Meta(ge=1, le=SOURCES_MAX, description="Sources at most.")] = SOURCES_DEFAULT
+    expand: Annotated[bool, Meta(description="Search again with words of what was found first.")] = EXPAND_DEFAULT
+    passes: Annotated[int, Meta(ge=1, le=PASSES_MAX, description="Rounds of searching at most.")] = PASSES_DEFAULT
+    rerank: Annotated[bool, Meta(description="Rank passages anew by comparing word with word.")] = RERANK_DEFAULT
+
+
+class CitedSource(msgspec.Struct, frozen=True):
+    """A version of a source that the answer stands on. `number` is what `[number]` in the text points to."""
+
+    number: int
+    kind: sources.Kind
+    source_id: UUID
+    version: int
+    label: str | None
+    log: str | None
+    title: str
+    status: str
+    heading: str
+    path: str | None
+
+
+class CheckedClaim(msgspec.Struct, frozen=True):
+    """A claim, and where it stands: characters [char_start, char_end) of the body of that version of its source.
+    `support`: the share of its words that the place has; 1 for what is quoted."""
+
+    text: str
+    source: int
+    char_start: int
+    char_end: int
+    support: float
+
+
+class AnsweredPart(msgspec.Struct, frozen=True):
+    """One of the questions that the question was taken apart into. `answered` is false where the sources do not hold
+    it, and then there is no claim. `dropped`: claims that were taken out, because their citation did not hold."""
+
+    question: str
+    answered: bool
+    claims: list[CheckedClaim]
+    dropped: int = 0
+
+
+class ResearchPass(msgspec.Struct, frozen=True):
+    """One round: what was searched for, how many passages were new, and what was missing after it."""
+
+    queries: list[str]
+    found: int
+    missing: list[str]
+
+
+class ResearchResult(msgspec.Struct, frozen=True):
+    """Sources first, then what they say. `answered` is false where no part has an answer. `reranked`: who ranked the
+    passages anew; null where nobody did, and `rerank_error` says why, where somebody should have."""
+
+    answered: bool
+    sources: list[CitedSource]
+    parts: list[AnsweredPart]
+    text: str
+    passes: list[ResearchPass]
+    reranked: str | None
+    rerank_error: JobError | None
+    degraded: list[Degraded]
+    as_of: SearchFreshness | None
+
+
+class Research(msgspec.Struct, frozen=True):
+    """A question, how far it is, and what came of it. `done` of `total`, in `unit`; `total` is null at first."""
+
+    research_id: UUID
+    question: str
+    state: State
+    phase: str
+    done: int
+    total: int | None
+    unit: str
+    cancel_requested: bool
+    result: ResearchResult | None
+    last_error: JobError | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class ResearchPage(msgspec.Struct, frozen=True):
+    """The results of a page are left out: each is read by its id."""
+
+    items: list[Research]
+    next_cursor: str | None
