@@ -30,6 +30,7 @@ import numpy as np
 import psycopg
 
 from adriatic.cli.stream import job_kinds
+from api.agents.desk import AgentDesk
 from api.app import create_app
 from api.search.known_item import as_query, items
 from api.tenants import service as tenants
@@ -222,7 +223,9 @@ async def measure(settings: Settings, histories: Sequence[Path], texts: int) -> 
     with connect(settings.postgres) as connection:
         Embed(embedders).start(connection)
     life = Lifecycle(Health())
-    worker = Worker(job_kinds(Objects(settings), Parsers(), embedders), settings.postgres, life)
+    worker = Worker(
+        job_kinds(Objects(settings), Parsers(), embedders, AgentDesk(settings, embedders)), settings.postgres, life
+    )
     tally = Tally()
     async with serving_api(settings) as (http, issuer):
         town = [await _fill(settings, http, issuer, number, path, texts) for number, path in enumerate(histories)]

@@ -42,6 +42,9 @@ EVALUATE_SPACE = "evaluate_space"
 DROP_SPACE = "drop_space"
 """Recorded with what `/v1/spaces` changes, never asked for by itself: `space`, and for an evaluation `against`."""
 
+AGENT_TASK = "agent_task"
+"""Recorded with a task of `/v1/agents/tasks`, never asked for by itself; its goal is in `app.agent_tasks`."""
+
 KINDS: Mapping[str, type[msgspec.Struct]] = {
     REINDEX: ReindexParams,
     REREAD: RereadParams,

@@ -15,6 +15,7 @@ from runtime.lifecycle import Lifecycle
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
+    from api.agents.desk import AgentDesk
     from connectors.embedders.spaces import SpaceEmbedders
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
@@ -59,6 +60,7 @@ def run(name: str, dead_letter_limit: bool) -> None:
 @contextmanager
 def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     """The agent `jobs`, the worker that it wakes, who settles what API processes left, and who watches money."""
+    from api.agents.desk import AgentDesk
     from connectors.embedders.spaces import SpaceEmbedders
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
@@ -74,7 +76,8 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
 
     parsers = Parsers()
     embedders = SpaceEmbedders.from_settings(settings.embedder, settings.secrets)
-    worker = Worker(job_kinds(Objects(settings), parsers, embedders), settings.postgres, life)
+    agents = AgentDesk(settings, embedders)
+    worker = Worker(job_kinds(Objects(settings), parsers, embedders, agents), settings.postgres, life)
     kinds = (
         *(LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep),
         *(VectorIndexWatch, WordSegmentWatch),
@@ -87,14 +90,18 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
         yield Announcements(worker.wake)
     finally:
         parsers.close()
+        agents.close()  # a step that waits for a model ends with it
         worker.join(STOP_S_MAX)
         for watch in watches:
             watch.join(STOP_S_MAX)
         embedders.close()
 
 
-def job_kinds(objects: Objects, parsers: Parsers, embedders: SpaceEmbedders) -> Mapping[str, JobKind]:
+def job_kinds(
+    objects: Objects, parsers: Parsers, embedders: SpaceEmbedders, agents: AgentDesk
+) -> Mapping[str, JobKind]:
     """What the worker can do, by name. A new kind is a line here."""
+    from api.agents.job import AgentTaskJob
     from api.imports.reader import AdrReader
     from api.search.known_item import question_of
     from dataflows.reindex import Reindex
@@ -106,7 +113,7 @@ def job_kinds(objects: Objects, parsers: Parsers, embedders: SpaceEmbedders) -> 
 
     documents = (ParseDocument(objects, parsers), RereadDocuments(objects, parsers), EraseOriginal(objects))
     spaces = (BuildSpace(embedders), EvaluateSpace(embedders, question_of), DropSpace())
-    kinds = (Reindex(), RereadAdrs(AdrReader()), *documents, *spaces)
+    kinds = (Reindex(), RereadAdrs(AdrReader()), AgentTaskJob(agents), *documents, *spaces)
     return {kind.name: kind for kind in kinds}
 
 

@@ -86,11 +86,26 @@ async def create(
     connection: Connection, principal: Principal, wanted: NewJob, key: str | None, traceparent: str | None
 ) -> tuple[UUID, bool]:
     """A queued job and its announcement. True when an earlier request with this key had made it."""
+    job_id, replayed = await record(connection, principal, wanted, key, traceparent, hash_request(wanted))
+    if not replayed:
+        await connection.execute(_EMIT_SUBMITTED, principal.tenant_id, job_id)
+    return job_id, replayed
+
+
+async def record(
+    connection: Connection,
+    principal: Principal,
+    wanted: NewJob,
+    key: str | None,
+    traceparent: str | None,
+    request_hash: bytes,
+) -> tuple[UUID, bool]:
+    """A queued job that nobody has announced yet: whoever calls does, in this transaction. True when an earlier request
+    with this key, and of this hash, had made it."""
     if key is not None:
         require_usable_key(key)
     job_id = new_id()
     tenant_id = principal.tenant_id
-    request_hash = hash_request(wanted)
     params = msgspec.json.encode(wanted.params).decode()
     made = await connection.fetchval(
         _INSERT_JOB, tenant_id, job_id, wanted.kind, params, key, request_hash, principal.user_id, traceparent
@@ -102,7 +117,6 @@ async def create(
         if row["request_hash"] != request_hash:
             raise Conflict("this Idempotency-Key was used for another request", hint="a new request needs a new key")
         return row["job_id"], True
-    await connection.execute(_EMIT_SUBMITTED, tenant_id, job_id)
     return job_id, False
 
 

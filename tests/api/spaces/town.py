@@ -20,6 +20,7 @@ import numpy as np
 import psycopg
 
 from adriatic.cli.stream import job_kinds
+from api.agents.desk import AgentDesk
 from connectors.embedders.spaces import SpaceEmbedders, name_spaces
 from connectors.kafka.records import Record
 from connectors.objects import Objects
@@ -103,7 +104,9 @@ class Town:
         self.spaces: Mapping[str, str] = {
             name: space.name for name, space in name_spaces(self.settings.embedder).items()
         }
-        self.kinds = job_kinds(Objects(self.settings), Parsers(), self.embedders)
+        self.kinds = job_kinds(
+            Objects(self.settings), Parsers(), self.embedders, AgentDesk(self.settings, self.embedders)
+        )
         with connect(self.settings.postgres) as connection:
             Embed(self.embedders).start(connection)
 
