@@ -61,6 +61,8 @@ class WorkerClaim(NamedTuple):
     tenant_id: UUID
     task_id: UUID
     owner: str
+    steps: int
+    """Steps that the job knows to be over."""
 
 
 class Taken(NamedTuple):
@@ -96,13 +98,15 @@ class AgentActor:
         """Do the next step of a task, or say what came of it. Raises `BoundReached`, `DependencyUnavailable` to be
         tried again, `Fenced` where another worker has it, and what the gateway refuses."""
         async with tenant_transaction(self._database, claim.tenant_id, read_only=True) as connection:
-            found = await transcript.read(connection, *claim)
+            found = await transcript.read(connection, *claim[:3])
         if found is None:
             return Taken("deleted", 0)
         task, steps = found
         over = [step for step in steps if step.is_over]
         if not task.wanted:
             return Taken("cancelled", len(over))
+        if claim.steps < len(over):  # a worker was lost between a step and its job
+            return Taken("going on", len(over))
         if task.seconds_left <= 0:
             raise bounds.reach_time(task.request.bounds)
         following = plan(task, over, self._output_tokens_max)
@@ -127,7 +131,7 @@ class AgentActor:
             asked = {"messages": len(following.prompt.messages), "bytes": following.prompt.size_bytes}
             step = StepRow(number, step_id, "model", task.request.model or "default", asked)
         async with tenant_transaction(self._database, claim.tenant_id) as connection:
-            await transcript.begin(connection, *claim, step)
+            await transcript.begin(connection, *claim[:3], step)
         return step
 
     async def _do(self, claim: WorkerClaim, task: TaskRow, step: StepRow, following: Calling | Asking) -> bool:
@@ -149,7 +153,7 @@ class AgentActor:
         try:
             while not (await asyncio.wait({working}, timeout=LOOK_S))[0]:
                 async with tenant_transaction(self._database, claim.tenant_id, read_only=True) as connection:
-                    if not await transcript.is_wanted(connection, *claim):
+                    if not await transcript.is_wanted(connection, *claim[:3]):
                         return False
             working.result()
             return True
@@ -178,7 +182,8 @@ class AgentActor:
         """Ask a model, by an attempt that is noted in the step before it begins."""
         order = task.request
         user_id, process_id = task.asked_by, self._supervisor.process_id
-        spent = await bounds.wait_until_settled(self._database, claim.tenant_id, user_id, claim.task_id, process_id)
+        async with tenant_transaction(self._database, claim.tenant_id, read_only=True) as connection:
+            spent = await bounds.read_spent(connection, claim.tenant_id, user_id, claim.task_id)
         if order.plan == "model":
             prices = self._find_prices(order.model)
             prompt = bounds.fit(prompt, order.bounds, spent, prices, prices_known=order.prices_known)
@@ -203,6 +208,8 @@ class AgentActor:
             if wait_s > task.seconds_left:
                 raise
             raise DependencyUnavailable(error.detail, hint=error.hint) from error
+        # What is over is in the ledger: a process that dies behind this leaves nothing to be guessed.
+        await bounds.wait_until_settled(self._database, claim.tenant_id, user_id, claim.task_id, process_id)
         await self._record(claim, step, said)
 
     def _find_prices(self, model: str | None) -> list[Any]:

@@ -66,15 +66,13 @@ async def read_spent(connection: Connection, tenant_id: UUID, user_id: UUID, tas
 
 async def wait_until_settled(
     database: Database, tenant_id: UUID, user_id: UUID, task_id: UUID, process_id: UUID
-) -> AgentSpent:
-    """What the books have of a task when this process's own calls are settled, or after a while."""
+) -> None:
+    """Return when this process's own calls for a task are settled, or after a while."""
     for _ in range(LOOKS):
         async with tenant_transaction(database, tenant_id, read_only=True) as connection:
             if not await connection.fetchval(_IN_FLIGHT, tenant_id, user_id, task_id, process_id):
-                break
+                return
         await asyncio.sleep(LOOK_S)
-    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        return await read_spent(connection, tenant_id, user_id, task_id)
 
 
 def require_step(bounds: AgentBounds, steps: int) -> None:

@@ -32,7 +32,7 @@ class AgentTaskJob(JobKind):
         self._desk = desk
 
     def prepare(self, connection: Connection, job: ClaimedJob) -> Taken:
-        claim = WorkerClaim(job.tenant_id, job.job_id, job.owner)
+        claim = WorkerClaim(job.tenant_id, job.job_id, job.owner, job.position.get("steps", 0))
         return self._desk.run(lambda actor: actor.take_step(claim))
 
     def apply(self, connection: Connection, job: ClaimedJob, prepared: Taken) -> JobProgress:

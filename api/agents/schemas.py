@@ -27,7 +27,7 @@ Plan = Literal["model", "quotes"]
 ProposalKind = Literal["adr", "link", "tag"]
 ProposalState = Literal["open", "accepted", "dismissed"]
 
-ToolName = Annotated[str, Meta(pattern=r"^[a-z_]{1,64}\Z")]
+ToolName = Annotated[str, Meta(pattern=rf"^[a-z_]{{1,64}}{text.END}")]
 
 
 class AgentTaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,10 +42,13 @@ class AgentTaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="What is to be found out or prepared, in your own words.",
         ),
     ]
-    tools: Annotated[
-        list[ToolName] | None,
-        Meta(max_length=TOOLS_MAX, description="Tools that may be used; null: all that only read."),
-    ] = None
+    tools: (
+        Annotated[
+            list[ToolName],
+            Meta(max_length=TOOLS_MAX, description="Tools that may be used. Null: all that only read."),
+        ]
+        | None
+    ) = None
     model: Annotated[
         Annotated[str, Meta(min_length=1, max_length=MODEL_CHARS_MAX)] | None,
         Meta(description="A model, as the settings name it; null is the first of them."),
