@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "suggestions": "adriatic.cli.suggestions:suggestions",
     "chat": "adriatic.cli.chat:chat",
     "draft": "adriatic.cli.draft:draft",
+    "agents": "adriatic.cli.agents:agents",
     "mcp": "adriatic.cli.mcp:mcp",
     "check": "adriatic.cli.check:check",
     "demo": "adriatic.cli.demo:demo",

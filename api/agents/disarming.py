@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 _IMAGE: Final = re.compile(r"!\[([^\]]{0,1000})\](?:\([^)]{0,4000}\)|\[[^\]]{0,1000}\])")
 _LINK: Final = re.compile(r"\[([^\]]{1,1000})\]\(\s*<?([^)\s>]{1,4000})>?[^)]{0,1000}\)")
 _REFERENCE: Final = re.compile(r"^ {0,3}\[[^\]]{1,1000}\]:[^\n]*$", re.MULTILINE)
-_TAG: Final = re.compile(r"<\s*/?\s*[a-zA-Z][^>]{0,4000}>")
+_TAG: Final = re.compile(r"</?[a-zA-Z][^>]{0,4000}>")
 _ADDRESS: Final = re.compile(
     r"\b[a-z][a-z0-9+.-]{1,20}:/{1,2}[^\s<>)\]\"'`]{1,4000}|(?<!:)//[^\s<>)\]\"'`]{3,4000}",
     re.IGNORECASE,

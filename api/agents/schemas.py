@@ -27,7 +27,18 @@ Plan = Literal["model", "quotes"]
 ProposalKind = Literal["adr", "link", "tag"]
 ProposalState = Literal["open", "accepted", "dismissed"]
 
-ToolName = Annotated[str, Meta(pattern=rf"^[a-z_]{{1,64}}{text.END}")]
+ToolName = Literal[
+    "search_adrs",
+    "read_adr",
+    "adr_history",
+    "related_adrs",
+    "list_adrs",
+    "diff_adr",
+    "propose_adr",
+    "propose_link",
+    "propose_tag",
+]
+"""The tools that a task can name: those of `api/agents/toolset.py`, which a test holds it to."""
 
 
 class AgentTaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +64,7 @@ class AgentTaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[str, Meta(min_length=1, max_length=MODEL_CHARS_MAX)] | None,
         Meta(description="A model, as the settings name it; null is the first of them."),
     ] = None
-    steps: Annotated[int, Meta(ge=1, le=STEPS_MAX, description="Calls of models and tools.")] | None = None
+    steps: Annotated[int, Meta(ge=1, le=STEPS_MAX, description="Calls of models and of tools.")] | None = None
     tokens: Annotated[int, Meta(ge=1, le=TOKENS_MAX, description="Tokens of all calls together.")] | None = None
     micro_usd: (
         Annotated[int, Meta(ge=0, le=MICRO_USD_MAX, description="Millionths of a US dollar that it may cost.")] | None
@@ -77,7 +88,7 @@ class AgentOrder(msgspec.Struct, frozen=True):
     or the passages are quoted by a plan that needs none. `prices_known`: somebody asked for a bound on money, so that
     a model without a price is not asked."""
 
-    tools: list[str]
+    tools: list[ToolName]
     model: str | None
     bounds: AgentBounds
     plan: Plan
@@ -107,7 +118,7 @@ class AgentTask(msgspec.Struct, frozen=True):
 
     task_id: UUID
     goal: str
-    tools: list[str]
+    tools: list[ToolName]
     model: str | None
     plan: Plan
     bounds: AgentBounds

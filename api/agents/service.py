@@ -24,7 +24,7 @@ from api.agents.schemas import (
     AgentTaskPage,
     AgentTaskRequest,
 )
-from api.agents.toolset import READS, TOOLS
+from api.agents.toolset import READS
 from api.auth.users import Principal
 from api.chat import models
 from api.db import Connection, to_struct
@@ -48,12 +48,9 @@ class _KeyedTask(msgspec.Struct, frozen=True):
 
 
 def settle_order(request: AgentTaskRequest, settings: AgentSettings, llm: LlmSettings) -> AgentOrder:
-    """What holds for a task. Raises `InvalidInput` for more than the settings allow and for tools that are none,
-    `NotFound` for a model that is none. Pure."""
-    named = request.tools if request.tools is not None else list(READS)
-    unknown = [name for name in named if name not in TOOLS]
-    if unknown:
-        raise InvalidInput(f"there is no tool {unknown[0]}", hint=f"there are {', '.join(TOOLS)}")
+    """What holds for a task. Raises `InvalidInput` for more than the settings allow, `NotFound` for a model that
+    is none. Pure."""
+    named = list(READS) if request.tools is None else request.tools
     if request.model is not None:
         models.require_known(llm, request.model)
     with_model = has_model(llm)

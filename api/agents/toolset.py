@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,7 @@ from api.adrs.diff import difference
 from api.adrs.naming import find, parse_name
 from api.agents import proposing
 from api.agents.proposing import ProposedAdr, ProposedLink, ProposedTag
+from api.agents.schemas import ToolName
 from api.db import Database, tenant_transaction
 from api.mcp.shapes import CHAR_MAX, NOTICE, Log, Named, describe_arguments
 from api.mcp.tools import TOOLS as READING_TOOLS
@@ -162,7 +163,9 @@ TOOLS: Final[Mapping[str, AgentTool]] = {
     ),
 }
 """The tools by name, in the order that a model is shown."""
-READS: Final = tuple(name for name, tool in TOOLS.items() if not tool.proposes)
+READS: Final[tuple[ToolName, ...]] = tuple(
+    name for name in get_args(ToolName) if name in TOOLS and not TOOLS[name].proposes
+)
 """What a task may use that names no tools."""
 
 

@@ -19,6 +19,7 @@ from connectors.llm.fake.frames import FakeUsage, write_frames
 from connectors.llm.fake.requests import FakeQuestion, ReceivedRequest, read_question
 from connectors.llm.fake.scripts import FakePace, Pause, Reply, Send, Step
 from connectors.llm.fake.server import FakeLlm, listen
+from runtime.deadline import Deadline
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import AgentSettings, LimitSettings, LlmSettings, Settings
@@ -26,7 +27,7 @@ from streams.worker import Worker
 from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World, running
 from tests.connectors.embedders.stand_in import FakeEmbedder
-from tests.patience import PATIENCE_S, soon
+from tests.patience import PATIENCE_S, PAUSE_S, soon
 
 ONE = "# Nobody writes twice\n\n## Context\n\nA dual write fails in the middle.\n\n## Decision\n\nOne log.\n"
 TWO = "# Test against a fake\n\n## Decision\n\nA fake provider, which a script tells what to say.\n"
@@ -71,8 +72,9 @@ class ScriptedLlm(FakeLlm):
             for name, arguments in turn:
                 yield Send(frames.call(name, json.dumps(arguments)), 1)
             written = len(turn)
-        reason = "stop" if isinstance(turn, str) else "tool-calls"
-        yield Send(frames.finish(reason, FakeUsage(question.input_tokens, written)))
+        yield Send(
+            frames.finish("stop" if isinstance(turn, str) else "tool-calls", FakeUsage(question.input_tokens, written))
+        )
         yield Send(frames.end())
 
 
@@ -137,10 +139,8 @@ class Agency:
         return await self.ended(await self.submit(goal, **more))
 
     async def ended(self, task_id: str) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE_S):
-            while (task := await self.read(task_id))["finished_at"] is None:
-                await asyncio.sleep(0.05)
-        return task
+        await self.soon("select from app.jobs where job_id = $1 and finished_at is not null", task_id)
+        return await self.read(task_id)
 
     async def proposals(self, caller: Caller | None = None, **query: Any) -> list[dict[str, Any]]:
         response = await (caller or self.caller).get("/v1/agents/proposals", params=query)
@@ -155,9 +155,10 @@ class Agency:
 
     async def soon(self, query: str, *arguments: Any) -> None:
         """Until the query has a row."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not await self.rows(query, *arguments):
-                await asyncio.sleep(0.02)
+        deadline = Deadline.after(PATIENCE_S)
+        while not await self.rows(query, *arguments):
+            assert not deadline.passed, query
+            await asyncio.sleep(PAUSE_S)
 
 
 def furnish(corpus: Corpus, tenant_id: UUID) -> dict[int, UUID]:
@@ -194,5 +195,3 @@ async def agency(
                 yield made
             # What ended is settled before the database goes.
             await soon(lambda: fake.bills.stats.open == 0, "the last answer")
-
-
