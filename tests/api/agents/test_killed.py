@@ -28,6 +28,7 @@ TURNS: list[Turn] = [
     [("diff_adr", {"adr": "ADR-7"})],
     "Three things are proposed; see ADR-1 (adr://main/1).",
 ]
+VARYING = ("as_of", "bytes", "tokens", "micro_usd")
 TOOLS = [
     *("search_adrs", "read_adr", "adr_history", "related_adrs", "list_adrs", "diff_adr"),
     *("propose_adr", "propose_link", "propose_tag"),
@@ -96,9 +97,10 @@ async def _told(made: Agency, task_id: str) -> dict[str, Any]:
 
 
 def _without(value: Any, ids: set[str]) -> Any:
-    """A step without what differs from run to run: ids of steps, and the time as of which something was read."""
+    """A step without what differs from run to run: ids of steps, the time as of which something was read, and the size
+    of what has that in it."""
     if isinstance(value, dict):
-        return {name: _without(each, ids) for name, each in value.items() if name not in ("as_of", "bytes")}
+        return {name: _without(each, ids) for name, each in value.items() if name not in VARYING}
     if isinstance(value, list):
         return [_without(each, ids) for each in value]
     return "a step" if isinstance(value, str) and value in ids else value
