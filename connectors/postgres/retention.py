@@ -40,6 +40,19 @@ _ANSWERS = """
   where a.tenant_id = old.tenant_id and a.answer_id = old.answer_id
 """
 
+_AGENT_TASKS = """
+  delete from app.agent_tasks t
+  using (
+    select k.tenant_id, k.task_id
+    from app.agent_tasks k
+    join app.jobs j on j.tenant_id = k.tenant_id and j.job_id = k.task_id
+    where k.created_at < now() - make_interval(days => greatest(%(kept_days)s, 1))
+      and j.finished_at is not null
+    limit %(batch_max)s
+  ) old
+  where t.tenant_id = old.tenant_id and t.task_id = old.task_id
+"""
+
 _CACHED_ANSWERS = """
   delete from app.cached_answers c
   using (
@@ -176,6 +189,7 @@ def forget_old(connection: Connection, ages: KeptAges) -> Mapping[str, int]:
     connection.execute(_PROCESSES)
     return {
         "answers": connection.execute(_ANSWERS, wanted).rowcount,
+        "agent_tasks": connection.execute(_AGENT_TASKS, wanted).rowcount,
         "cached_answers": connection.execute(_CACHED_ANSWERS, wanted).rowcount,
         "spend_alerts": connection.execute(_ALERTS, wanted).rowcount,
         "budget_overrides": connection.execute(_OVERRIDES, wanted).rowcount,

@@ -16,7 +16,7 @@ create table app.agent_tasks (
 create index agent_tasks_recent on app.agent_tasks (tenant_id, asked_by, created_at desc, task_id desc);
 call app.protect('app.agent_tasks');
 grant select, insert, delete on app.agent_tasks to adriatic_api;
-grant update (result) on app.agent_tasks to adriatic_flows;
+grant update (result), delete on app.agent_tasks to adriatic_flows;
 
 create table app.agent_steps (
     tenant_id   uuid not null,

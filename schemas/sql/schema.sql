@@ -398,7 +398,7 @@ CREATE POLICY flows ON app.agent_tasks TO adriatic_flows USING (true) WITH CHECK
 
 CREATE POLICY tenant ON app.agent_tasks TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 
-GRANT SELECT ON TABLE app.agent_tasks TO adriatic_flows;
+GRANT SELECT,DELETE ON TABLE app.agent_tasks TO adriatic_flows;
 GRANT SELECT ON TABLE app.agent_tasks TO adriatic_cdc;
 GRANT SELECT ON TABLE app.agent_tasks TO adriatic_search;
 GRANT SELECT,INSERT,DELETE ON TABLE app.agent_tasks TO adriatic_api;

@@ -16,7 +16,10 @@ pytestmark = pytest.mark.stack
 CALLS: list[Call] = [
     ("propose_tag", {"adr": "ADR-1", "tag": "writes", "reason": "It is about writes."}),
     ("propose_link", {"adr": "ADR-7", "kind": "relates-to", "target": "adr://main/1", "reason": "Both test."}),
-    ("propose_adr", {"title": "One log", "body": "# One log\n\n## Decision\n\nOne.\n", "reason": "Nobody says so."}),
+    (
+        "propose_adr",
+        {"title": "One log", "body": "# One log\n\n## Decision\n\nOne.\n", "reason": "Nobody says so.", "log": "new"},
+    ),
 ]
 TOOLS = ["propose_tag", "propose_link", "propose_adr"]
 
@@ -27,6 +30,7 @@ async def answer(made: Agency, proposal: dict[str, Any], verb: str) -> Any:
 
 async def test_each_kind_is_written_once_when_it_is_accepted(fresh_database: Settings, corpus: Corpus) -> None:
     async with agency(fresh_database, corpus, [CALLS, "Done."]) as made:
+        await made.caller.post("/v1/logs", {"slug": "new", "name": "New"})
         task = await made.run(tools=TOOLS)
         assert len(task["result"]["proposals"]) == 3
         proposals = {each["kind"]: each for each in await made.proposals(state="open", task_id=task["task_id"])}

@@ -9,8 +9,10 @@ from uuid import uuid4
 import pytest
 
 from runtime.settings import Settings
+from schemas.codec import Encoder
 from tests.api.agents.world import Agency, Call, Turn, agency
 from tests.api.search.corpus import Corpus
+from tests.schemas.fakes import MemoryRegistry
 
 pytestmark = pytest.mark.stack
 
@@ -233,6 +235,9 @@ async def _asked(made: Agency, requests: int) -> None:
 
 
 async def _completed(made: Agency) -> list[Any]:
-    """The events that say that a task is over."""
+    """The events that say that a task is over, each of which keeps to its contract."""
+    encoder = Encoder(MemoryRegistry(), "agent.task.completed-value")
     rows = await made.rows("select value from app.outbox where topic = 'agent.task.completed'")
-    return [json.loads(row["value"]) for row in rows]
+    events = [json.loads(row["value"]) for row in rows]
+    assert all(map(encoder.encode_json, events))
+    return events
