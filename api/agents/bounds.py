@@ -32,7 +32,9 @@ that are not by then count with the most that they can cost."""
 _SPENT: Final = """
   select
     (
-      coalesce(sum(input_uncached + cache_read + cache_write_5m + cache_write_1h + output_visible + reasoning), 0)
+      coalesce(
+        sum(input_uncached + cache_read + cache_write_5m + cache_write_1h + output_visible + reasoning), 0
+      )
     )::bigint as tokens,
     case when count(*) = count(cost_micro_usd) then coalesce(sum(cost_micro_usd), 0)::bigint end as micro_usd
   from (

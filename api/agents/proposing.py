@@ -114,7 +114,8 @@ async def _find(connection: Connection, tenant_id: UUID, name: str, log: str | N
 
 _READ: Final = """
   select
-    proposal_id, task_id, kind, adr_id, content, reason, state, answered_by, answered_at, became_id, created_at
+    proposal_id, task_id, kind, adr_id, content, reason, state, answered_by, answered_at, became_id,
+    created_at
   from app.proposals
   where tenant_id = $1
     and ($2::uuid is null or proposal_id = $2)

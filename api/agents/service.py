@@ -102,7 +102,10 @@ _EMIT_SUBMITTED: Final = """
         'agent', j.kind, 'input', '{}', 'budget_micro_usd', t.request -> 'bounds' -> 'micro_usd',
         'requested_by', t.asked_by
       ),
-      case when j.traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', j.traceparent) end
+      case
+        when j.traceparent is null then '{}'::jsonb
+        else jsonb_build_object('traceparent', j.traceparent)
+      end
     ),
     app.emit_job_progress(t.tenant_id, t.task_id)
   from app.agent_tasks t
@@ -174,7 +177,8 @@ async def page(connection: Connection, principal: Principal, limit: int, cursor:
 
 
 _READ_STEPS: Final = """
-  select s.number, s.step_id, s.kind, s.name, s.state, s.input, s.output, s.attempt_id, s.begun_at, s.finished_at
+  select
+    s.number, s.step_id, s.kind, s.name, s.state, s.input, s.output, s.attempt_id, s.begun_at, s.finished_at
   from app.agent_steps s
   join app.agent_tasks t using (tenant_id, task_id)
   where s.tenant_id = $1 and t.asked_by = $2 and s.task_id = $3 and s.number > $4

@@ -50,8 +50,9 @@ _READ_TASK: Final = """
   select
     t.asked_by, t.key_id, t.goal, t.request,
     (
-      (t.request -> 'bounds' ->> 'seconds')::float8
-      - extract(epoch from clock_timestamp() - coalesce(j.started_at, clock_timestamp()))
+      (t.request -> 'bounds' ->> 'seconds')::float8 - extract(
+        epoch from clock_timestamp() - coalesce(j.started_at, clock_timestamp())
+      )
     )::float8 as seconds_left,
     j.state = 'running' and j.lease_owner = $3 and j.cancel_requested_at is null as wanted
   from app.agent_tasks t
