@@ -24,6 +24,7 @@ from api.activity.controller import ActivityController
 from api.adrs.controller import AdrController
 from api.adrs.history import HistoryController
 from api.adrs.relations import RelationController
+from api.agents.controller import AgentController, ProposalController
 from api.auth.addresses import AddressHasher
 from api.auth.controller import CallerController
 from api.auth.issuer import LocalIssuer
@@ -94,6 +95,8 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     FeedController,
     SearchController,
     ResearchController,
+    AgentController,
+    ProposalController,
     McpController,
     GuardController,
     FreshnessController,

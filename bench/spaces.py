@@ -30,6 +30,7 @@ import numpy as np
 import psycopg
 
 from adriatic.cli.stream import job_kinds
+from api.agents.desk import AgentDesk
 from api.app import create_app
 from api.research.asking import ResearchDesk
 from api.search.known_item import as_query, items
@@ -224,7 +225,12 @@ async def measure(settings: Settings, histories: Sequence[Path], texts: int) -> 
         Embed(embedders).start(connection)
     life = Lifecycle(Health())
     worker = Worker(
-        job_kinds(Objects(settings), Parsers(), embedders, ResearchDesk(settings, embedders)), settings.postgres, life
+        job_kinds(
+            *(Objects(settings), Parsers(), embedders),
+            *(ResearchDesk(settings, embedders), AgentDesk(settings, embedders)),
+        ),
+        settings.postgres,
+        life,
     )
     tally = Tally()
     async with serving_api(settings) as (http, issuer):

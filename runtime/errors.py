@@ -20,7 +20,7 @@ Owns the tree, the stable codes and the rule for what happens next. Refuses to k
     │   └── Unprocessable           decoded, yet processing it raises
     ├── CallerError             whoever called: told at once, nothing changed
     │   ├── InvalidInput, NotFound, Gone, Conflict, PreconditionRequired, TooLarge, TooSlow, UnsupportedMedia
-    │   ├── Unauthenticated, Forbidden, Stopped, RateLimited
+    │   ├── Unauthenticated, Forbidden, Stopped, RateLimited, BoundReached
     │   │   ├── SpendStopped            somebody, or a budget far over its limit, has stopped all spending
     │   │   └── BudgetExceeded          over a budget of money, which says when it resets
     │   └── Misconfigured           settings that do not make sense
@@ -246,6 +246,13 @@ class Stopped(CallerError):
 
     code = "stopped"
     status = 409
+
+
+class BoundReached(CallerError):
+    """A task has taken as much as it may: steps, tokens, money or time. What it did until then stands."""
+
+    code = "bound-reached"
+    status = 422
 
 
 class BudgetExceeded(RateLimited):

@@ -229,7 +229,9 @@ CHAT_TOOLS = Counter(
     "adriatic_chat_tools_total", "Tools of ours that models had run: done or failed.", ["tool", "outcome"]
 )
 MCP_TOOLS = Counter(
-    "adriatic_mcp_tools_total", "Tools that clients of `/mcp` had run: done or failed.", ["tool", "outcome"]
+    "adriatic_mcp_tools_total",
+    "Tools that clients of `/mcp` and agents had run to read: done or failed.",
+    ["tool", "outcome"],
 )
 AI_FIRST_TOKEN_MS = Histogram(
     "ai_first_token_duration_ms",

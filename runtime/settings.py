@@ -29,6 +29,7 @@ from pydantic_settings import (
 
 from runtime.errors import Misconfigured
 from runtime.secret_references import parse, read_local
+from runtime.setting_agents import AgentSettings as AgentSettings  # a section like those below, in its own module
 from runtime.setting_embedders import EmbedderSettings as EmbedderSettings  # likewise
 from runtime.setting_kinds import (
     PORT_MAX,
@@ -346,6 +347,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     alerts: AlertSettings = AlertSettings()
     abuse: AbuseSettings = AbuseSettings()
+    agents: AgentSettings = AgentSettings()
     retention: RetentionSettings = RetentionSettings()
     search: SearchSettings = SearchSettings()
     cdc: CdcSettings = CdcSettings()

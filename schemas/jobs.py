@@ -45,6 +45,9 @@ DROP_SPACE = "drop_space"
 RESEARCH = "research"
 """Recorded with a question of `/v1/research`, never asked for by itself; what it is asked is in `app.research`."""
 
+AGENT_TASK = "agent_task"
+"""Recorded with a task of `/v1/agents/tasks`, never asked for by itself; its goal is in `app.agent_tasks`."""
+
 KINDS: Mapping[str, type[msgspec.Struct]] = {
     REINDEX: ReindexParams,
     REREAD: RereadParams,

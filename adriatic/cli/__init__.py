@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "research": "adriatic.cli.research:research",
     "chat": "adriatic.cli.chat:chat",
     "draft": "adriatic.cli.draft:draft",
+    "agents": "adriatic.cli.agents:agents",
     "mcp": "adriatic.cli.mcp:mcp",
     "check": "adriatic.cli.check:check",
     "demo": "adriatic.cli.demo:demo",

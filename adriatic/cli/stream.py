@@ -15,6 +15,7 @@ from runtime.lifecycle import Lifecycle
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
+    from api.agents.desk import AgentDesk
     from api.research.asking import ResearchDesk
     from connectors.embedders.spaces import SpaceEmbedders
     from connectors.objects import Objects
@@ -60,6 +61,7 @@ def run(name: str, dead_letter_limit: bool) -> None:
 @contextmanager
 def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     """The agent `jobs`, the worker that it wakes, who settles what API processes left, and who watches money."""
+    from api.agents.desk import AgentDesk
     from api.research.asking import ResearchDesk
     from connectors.embedders.spaces import SpaceEmbedders
     from connectors.objects import Objects
@@ -76,8 +78,8 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
 
     parsers = Parsers()
     embedders = SpaceEmbedders.from_settings(settings.embedder, settings.secrets)
-    desk = ResearchDesk(settings, embedders)
-    worker = Worker(job_kinds(Objects(settings), parsers, embedders, desk), settings.postgres, life)
+    research, agents = ResearchDesk(settings, embedders), AgentDesk(settings, embedders)
+    worker = Worker(job_kinds(Objects(settings), parsers, embedders, research, agents), settings.postgres, life)
     kinds = (
         *(LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep),
         *(VectorIndexWatch, WordSegmentWatch),
@@ -90,17 +92,19 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
         yield Announcements(worker.wake)
     finally:
         parsers.close()
+        agents.close()  # a step that waits for a model ends with it
         worker.join(STOP_S_MAX)
         for watch in watches:
             watch.join(STOP_S_MAX)
-        desk.close()
+        research.close()
         embedders.close()
 
 
 def job_kinds(
-    objects: Objects, parsers: Parsers, embedders: SpaceEmbedders, desk: ResearchDesk
+    objects: Objects, parsers: Parsers, embedders: SpaceEmbedders, research: ResearchDesk, agents: AgentDesk
 ) -> Mapping[str, JobKind]:
     """What the worker can do, by name. A new kind is a line here."""
+    from api.agents.job import AgentTaskJob
     from api.imports.reader import AdrReader
     from api.research.job import ResearchJob
     from api.search.known_item import question_of
@@ -113,7 +117,7 @@ def job_kinds(
 
     documents = (ParseDocument(objects, parsers), RereadDocuments(objects, parsers), EraseOriginal(objects))
     spaces = (BuildSpace(embedders), EvaluateSpace(embedders, question_of), DropSpace())
-    kinds = (Reindex(), RereadAdrs(AdrReader()), ResearchJob(desk), *documents, *spaces)
+    kinds = (Reindex(), RereadAdrs(AdrReader()), ResearchJob(research), AgentTaskJob(agents), *documents, *spaces)
     return {kind.name: kind for kind in kinds}
 
 

@@ -131,6 +131,11 @@ class AnswerSupervisor:
         self._switch = SwitchWatch(database, self._list_spenders, self._stop_spending)
         self._closing = False
 
+    @property
+    def process_id(self) -> UUID:
+        """Whose attempts are this process's own."""
+        return self._presence.process_id
+
     def open(self) -> None:
         """Begin to say that this process lives."""
         self._presence.open()

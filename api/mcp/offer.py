@@ -8,7 +8,7 @@ its text to whoever asked. Who asks is on the request, put there by `endpoint`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, cast
 
 import mcp_types as types
@@ -21,6 +21,7 @@ from api.auth.users import Principal
 from api.db import Database, tenant_transaction
 from api.mcp import prompts
 from api.mcp.server import Ctx, Paged
+from api.mcp.shapes import describe_arguments, describe_shape
 from api.mcp.tools import TOOLS, ReadingTool, ReadingTools, tell
 from api.search.embedding import QueryEmbedder
 from runtime.errors import AdriaticError, CallerError, Defect, InvalidInput, TooLarge
@@ -156,8 +157,8 @@ def _describe(name: str, tool: ReadingTool) -> types.Tool:
         name=name,
         title=tool.title,
         description=tool.description,
-        input_schema=_ask_plainly(_schema(tool.takes)),
-        output_schema=_schema(tool.gives),
+        input_schema=describe_arguments(tool.takes),
+        output_schema=describe_shape(tool.gives),
         annotations=types.ToolAnnotations(
             title=tool.title,
             read_only_hint=True,
@@ -166,21 +167,3 @@ def _describe(name: str, tool: ReadingTool) -> types.Tool:
             open_world_hint=False,
         ),
     )
-
-
-def _schema(shape: type[Any]) -> dict[str, Any]:
-    """The shape as JSON Schema whose root is the object itself, as clients want it."""
-    found = msgspec.json.schema(shape)
-    definitions: dict[str, Any] = found["$defs"]
-    root: Mapping[str, Any] = definitions.pop(shape.__name__)
-    return {**root, "$defs": definitions} if definitions else dict(root)
-
-
-def _ask_plainly(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of arguments without the null that each of them may be as well: models do better without, and some
-    clients read past the words inside of a choice."""
-    properties = {}
-    for name, wanted in schema["properties"].items():
-        choices = [each for each in wanted.get("anyOf", [wanted]) if each != {"type": "null"}]
-        properties[name] = choices[0] if len(choices) == 1 and "anyOf" in wanted else wanted
-    return schema | {"properties": properties}

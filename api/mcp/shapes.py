@@ -5,8 +5,9 @@ Owns the shapes. Refuses to run anything: `tools` does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -221,3 +222,25 @@ class ListedRecords(msgspec.Struct, frozen=True):
     notice: str
     records: list[ListedRecord]
     next_cursor: str | None
+
+
+# --- how they are described -----------------------------------------------------------------------------------------
+
+
+def describe_shape(shape: type[Any]) -> dict[str, Any]:
+    """The shape as JSON Schema whose root is the object itself, as clients want it."""
+    found = msgspec.json.schema(shape)
+    definitions: dict[str, Any] = found["$defs"]
+    root: Mapping[str, Any] = definitions.pop(shape.__name__)
+    return {**root, "$defs": definitions} if definitions else dict(root)
+
+
+def describe_arguments(shape: type[Any]) -> dict[str, Any]:
+    """The schema of arguments without the null that each of them may be as well: models do better without, and some
+    clients read past the words inside of a choice."""
+    schema = describe_shape(shape)
+    properties = {}
+    for name, wanted in schema["properties"].items():
+        choices = [each for each in wanted.get("anyOf", [wanted]) if each != {"type": "null"}]
+        properties[name] = choices[0] if len(choices) == 1 and "anyOf" in wanted else wanted
+    return schema | {"properties": properties}

@@ -51,6 +51,19 @@ _RESEARCH = """
   where r.tenant_id = old.tenant_id and r.research_id = old.research_id
 """
 
+_AGENT_TASKS = """
+  delete from app.agent_tasks t
+  using (
+    select k.tenant_id, k.task_id
+    from app.agent_tasks k
+    join app.jobs j on j.tenant_id = k.tenant_id and j.job_id = k.task_id
+    where k.created_at < now() - make_interval(days => greatest(%(kept_days)s, 1))
+      and j.finished_at is not null
+    limit %(batch_max)s
+  ) old
+  where t.tenant_id = old.tenant_id and t.task_id = old.task_id
+"""
+
 _CACHED_ANSWERS = """
   delete from app.cached_answers c
   using (
@@ -188,6 +201,7 @@ def forget_old(connection: Connection, ages: KeptAges) -> Mapping[str, int]:
     return {
         "answers": connection.execute(_ANSWERS, wanted).rowcount,
         "research": connection.execute(_RESEARCH, wanted).rowcount,
+        "agent_tasks": connection.execute(_AGENT_TASKS, wanted).rowcount,
         "cached_answers": connection.execute(_CACHED_ANSWERS, wanted).rowcount,
         "spend_alerts": connection.execute(_ALERTS, wanted).rowcount,
         "budget_overrides": connection.execute(_OVERRIDES, wanted).rowcount,

@@ -317,6 +317,94 @@ GRANT UPDATE(status) ON TABLE app.adrs TO adriatic_flows;
 
 GRANT UPDATE(label) ON TABLE app.adrs TO adriatic_flows;
 
+CREATE TABLE app.agent_steps (
+    tenant_id uuid NOT NULL,
+    task_id uuid NOT NULL,
+    number integer NOT NULL,
+    step_id uuid NOT NULL,
+    kind text NOT NULL,
+    name text NOT NULL,
+    input jsonb NOT NULL,
+    output jsonb,
+    state text DEFAULT 'begun'::text NOT NULL,
+    attempt_id uuid,
+    begun_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT agent_steps_check CHECK (((state = 'begun'::text) = (output IS NULL))),
+    CONSTRAINT agent_steps_check1 CHECK (((state = 'begun'::text) = (finished_at IS NULL))),
+    CONSTRAINT agent_steps_kind_check CHECK ((kind = ANY (ARRAY['model'::text, 'tool'::text]))),
+    CONSTRAINT agent_steps_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT agent_steps_number_check CHECK ((number >= 1)),
+    CONSTRAINT agent_steps_state_check CHECK ((state = ANY (ARRAY['begun'::text, 'done'::text, 'failed'::text])))
+);
+
+ALTER TABLE ONLY app.agent_steps FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.agent_steps
+    ADD CONSTRAINT agent_steps_pkey PRIMARY KEY (tenant_id, task_id, number);
+
+ALTER TABLE ONLY app.agent_steps
+    ADD CONSTRAINT agent_steps_tenant_id_task_id_fkey FOREIGN KEY (tenant_id, task_id) REFERENCES app.agent_tasks(tenant_id, task_id) ON DELETE CASCADE;
+
+ALTER TABLE app.agent_steps ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.agent_steps FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.agent_steps TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.agent_steps TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.agent_steps TO adriatic_flows;
+GRANT SELECT ON TABLE app.agent_steps TO adriatic_cdc;
+GRANT SELECT ON TABLE app.agent_steps TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.agent_steps TO adriatic_api;
+
+GRANT UPDATE(output) ON TABLE app.agent_steps TO adriatic_api;
+
+GRANT UPDATE(state) ON TABLE app.agent_steps TO adriatic_api;
+
+GRANT UPDATE(attempt_id) ON TABLE app.agent_steps TO adriatic_api;
+
+GRANT UPDATE(finished_at) ON TABLE app.agent_steps TO adriatic_api;
+
+CREATE TABLE app.agent_tasks (
+    tenant_id uuid NOT NULL,
+    task_id uuid NOT NULL,
+    asked_by uuid NOT NULL,
+    key_id text,
+    goal text NOT NULL,
+    request jsonb NOT NULL,
+    result jsonb,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT agent_tasks_goal_check CHECK (((length(goal) >= 1) AND (length(goal) <= 4000))),
+    CONSTRAINT agent_tasks_key_id_check CHECK (((length(key_id) >= 1) AND (length(key_id) <= 255)))
+);
+
+ALTER TABLE ONLY app.agent_tasks FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.agent_tasks
+    ADD CONSTRAINT agent_tasks_pkey PRIMARY KEY (tenant_id, task_id);
+
+CREATE INDEX agent_tasks_recent ON app.agent_tasks USING btree (tenant_id, asked_by, created_at DESC, task_id DESC);
+
+ALTER TABLE ONLY app.agent_tasks
+    ADD CONSTRAINT agent_tasks_tenant_id_task_id_fkey FOREIGN KEY (tenant_id, task_id) REFERENCES app.jobs(tenant_id, job_id);
+
+ALTER TABLE app.agent_tasks ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.agent_tasks FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.agent_tasks TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.agent_tasks TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,DELETE ON TABLE app.agent_tasks TO adriatic_flows;
+GRANT SELECT ON TABLE app.agent_tasks TO adriatic_cdc;
+GRANT SELECT ON TABLE app.agent_tasks TO adriatic_search;
+GRANT SELECT,INSERT,DELETE ON TABLE app.agent_tasks TO adriatic_api;
+
+GRANT UPDATE(result) ON TABLE app.agent_tasks TO adriatic_flows;
+
 CREATE TABLE app.alert_deliveries (
     tenant_id uuid NOT NULL,
     alert_id uuid NOT NULL,
@@ -1444,6 +1532,8 @@ CREATE INDEX jobs_open ON app.jobs USING btree (tenant_id, due_at) WHERE (state 
 
 CREATE INDEX jobs_recent ON app.jobs USING btree (tenant_id, created_at DESC, job_id DESC);
 
+CREATE TRIGGER agent_task_over AFTER UPDATE OF state ON app.jobs FOR EACH ROW WHEN (((new.kind = 'agent_task'::text) AND (new.finished_at IS NOT NULL) AND (old.finished_at IS NULL))) EXECUTE FUNCTION app.tell_agent_task_over();
+
 ALTER TABLE ONLY app.jobs
     ADD CONSTRAINT jobs_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
 
@@ -1740,6 +1830,70 @@ ALTER TABLE ONLY app.outbox_rest
 CREATE POLICY keeping ON app.outbox_rest TO adriatic_owner USING (true);
 
 ALTER TABLE app.outbox_rest ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE app.proposals (
+    tenant_id uuid NOT NULL,
+    proposal_id uuid NOT NULL,
+    task_id uuid NOT NULL,
+    proposed_by uuid NOT NULL,
+    kind text NOT NULL,
+    adr_id uuid,
+    content jsonb NOT NULL,
+    reason text NOT NULL,
+    state text DEFAULT 'open'::text NOT NULL,
+    answered_by text,
+    answered_id uuid,
+    answered_at timestamp with time zone,
+    became_id uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT proposals_check CHECK (((kind = 'adr'::text) = (adr_id IS NULL))),
+    CONSTRAINT proposals_check1 CHECK (((state = 'open'::text) = (answered_at IS NULL))),
+    CONSTRAINT proposals_check2 CHECK ((num_nulls(answered_by, answered_id, answered_at) = ANY (ARRAY[0, 3]))),
+    CONSTRAINT proposals_check3 CHECK (((state = 'accepted'::text) = (became_id IS NOT NULL))),
+    CONSTRAINT proposals_kind_check CHECK ((kind = ANY (ARRAY['adr'::text, 'link'::text, 'tag'::text]))),
+    CONSTRAINT proposals_reason_check CHECK ((length(reason) <= 1000)),
+    CONSTRAINT proposals_state_check CHECK ((state = ANY (ARRAY['open'::text, 'accepted'::text, 'dismissed'::text])))
+);
+
+ALTER TABLE ONLY app.proposals FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.proposals
+    ADD CONSTRAINT proposals_pkey PRIMARY KEY (tenant_id, proposal_id);
+
+CREATE INDEX proposals_by_adr ON app.proposals USING btree (tenant_id, adr_id);
+
+CREATE INDEX proposals_by_task ON app.proposals USING btree (tenant_id, task_id);
+
+CREATE INDEX proposals_recent ON app.proposals USING btree (tenant_id, created_at DESC, proposal_id DESC);
+
+ALTER TABLE ONLY app.proposals
+    ADD CONSTRAINT proposals_tenant_id_adr_id_fkey FOREIGN KEY (tenant_id, adr_id) REFERENCES app.adrs(tenant_id, adr_id);
+
+ALTER TABLE ONLY app.proposals
+    ADD CONSTRAINT proposals_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+CREATE POLICY cdc ON app.proposals FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.proposals TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.proposals ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.proposals TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.proposals TO adriatic_flows;
+GRANT SELECT ON TABLE app.proposals TO adriatic_cdc;
+GRANT SELECT ON TABLE app.proposals TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.proposals TO adriatic_api;
+
+GRANT UPDATE(state) ON TABLE app.proposals TO adriatic_api;
+
+GRANT UPDATE(answered_by) ON TABLE app.proposals TO adriatic_api;
+
+GRANT UPDATE(answered_id) ON TABLE app.proposals TO adriatic_api;
+
+GRANT UPDATE(answered_at) ON TABLE app.proposals TO adriatic_api;
+
+GRANT UPDATE(became_id) ON TABLE app.proposals TO adriatic_api;
 
 CREATE PROCEDURE app.protect(IN target regclass)
     LANGUAGE plpgsql
@@ -2350,6 +2504,33 @@ GRANT SELECT ON TABLE app.suggestion_answers TO adriatic_flows;
 GRANT SELECT ON TABLE app.suggestion_answers TO adriatic_cdc;
 GRANT SELECT ON TABLE app.suggestion_answers TO adriatic_search;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.suggestion_answers TO adriatic_api;
+
+CREATE FUNCTION app.tell_agent_task_over() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform app.emit(
+        'agent.task.completed',
+        jsonb_build_object('tenant_id', new.tenant_id, 'id', new.job_id),
+        new.tenant_id,
+        jsonb_build_object(
+            'event_id', gen_random_uuid(), 'tenant_id', new.tenant_id,
+            'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+            'task_id', new.job_id, 'state', new.state,
+            'code', case when new.state = 'failed' then coalesce(new.last_error ->> 'code', '') else '' end,
+            'steps', (
+                select count(*)
+                from app.agent_steps s
+                where s.tenant_id = new.tenant_id and s.task_id = new.job_id and s.state <> 'begun'),
+            'proposals', (
+                select count(*)
+                from app.proposals p
+                where p.tenant_id = new.tenant_id and p.task_id = new.job_id)),
+        case when new.traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', new.traceparent) end);
+    return null;
+end
+$$;
 
 CREATE TABLE app.tenant_spaces (
     tenant_id uuid NOT NULL,

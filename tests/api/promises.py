@@ -83,6 +83,14 @@ _SUGGESTION = """
 """
 
 
+_PROPOSAL = """
+  insert into app.proposals (tenant_id, proposal_id, task_id, proposed_by, kind, adr_id, content, reason)
+  select tenant_id, %s, %s, %s, 'tag', adr_id, '{"tag": "x"}', 'x'
+  from app.adrs
+  where adr_id = %s
+"""
+
+
 _SPACES = """
   insert into mv.embedding_spaces (space, provider, model, revision, dimension, active)
   values
@@ -243,6 +251,19 @@ class Furniture:
             connection.execute(_SUGGESTION, [found, newer, older, newer])
         return found
 
+    def task(self) -> str:
+        """A task that waits, and no other: of a user's only some may."""
+        for each in self._http.get("/v1/agents/tasks").json()["items"]:
+            self._http.post(f"/v1/agents/tasks/{each['task_id']}/cancel")
+        return str(self.make("POST", "/v1/agents/tasks", json={"goal": "Why a log?"})["task_id"])
+
+    def proposal(self) -> str:
+        """A tag for an ADR, as an agent would leave it."""
+        made = str(new_id())
+        with psycopg.connect(self._dsn) as connection:
+            connection.execute(_PROPOSAL, [made, made, made, self.adr()])
+        return made
+
     def space(self, operation: str) -> str:
         """The name of a space that an operation takes. That of the settings is searched; the other one is as the
         operation needs it, whatever the requests before made of it."""
@@ -318,6 +339,8 @@ def name_things(operation: str, furniture: Furniture) -> dict[str, Callable[[], 
         "override_id": furniture.override,
         "flag_id": furniture.flag,
         "suggestion_id": furniture.suggestion,
+        "task_id": furniture.task,
+        "proposal_id": furniture.proposal,
         "request_id": furniture.attempt,
         "answer_id": lambda: furniture.answer()[0],
         "session_id": lambda: furniture.answer()[1],
@@ -369,6 +392,10 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
     if operation == "replaceWords":
         # A phrase must mean nothing else yet.
         case.body = {"words": [{"subject": "status", "name": "accepted", "phrase": "abgenickt"}]}
+    if operation == "createAgentTask" and isinstance(case.body, dict):
+        furniture.task()  # one that waits, at most
+        # Within the settings, and what a task without a model needs.
+        case.body = {"goal": case.body.get("goal", "Why?"), "tools": ["search_adrs"], "steps": 3}
     if isinstance(case.body, dict):
         case.body |= fit_spending(operation, furniture)
     if operation in ("buildSpace", "evaluateSpace", "activateSpace", "dropSpace") and isinstance(case.body, dict):

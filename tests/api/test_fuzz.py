@@ -122,7 +122,10 @@ async def furnished(tenant: Caller) -> dict[str, str]:
     answer = await tenant.post("/v1/chat/stream", {"question": "What is x?"})
     start = json.loads(next(SseDecoder().feed(answer.content)).data)
     draft = await tenant.post("/v1/drafts", {"task": "summarise", "adr_id": adr["adr_id"]})
+    task = await tenant.post("/v1/agents/tasks", {"goal": "What is x?"})
     return {
+        "task_id": task.json()["task_id"],
+        "proposal_id": str(uuid4()),
         "draft_id": draft.json()["draft_id"],
         "answer_id": start["answer_id"],
         "response_id": f"resp_{UUID(start['answer_id']).hex}",

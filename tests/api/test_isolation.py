@@ -28,6 +28,7 @@ UPLOAD = "multipart/form-data"
 IDS = (
     *("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id"),
     *("api_key_id", "override_id", "request_id", "draft_id", "flag_id", "suggestion_id", "research_id"),
+    *("task_id", "proposal_id"),
 )
 
 
@@ -96,7 +97,12 @@ class Household:
         answer = await caller.post("/v1/chat/stream", {"question": f"What is {word}?"})
         start = json.loads(next(SseDecoder().feed(answer.content)).data)
         drafted = await caller.post("/v1/drafts", {"task": "summarise", "adr_id": adr["adr_id"]})
+        task = await caller.post("/v1/agents/tasks", {"goal": f"What is {word}?"})
+        task_id = UUID(task.json()["task_id"])
+        proposal_id = corpus.agent(caller.tenant_id, task_id, UUID(adr["adr_id"]), word)
         self.path |= {
+            "task_id": str(task_id),
+            "proposal_id": str(proposal_id),
             "draft_id": drafted.json()["draft_id"],
             "answer_id": start["answer_id"],
             "response_id": f"resp_{UUID(start['answer_id']).hex}",

@@ -41,9 +41,9 @@ def may(role: Role, topic: str) -> bool:
 
 ALLOWED: dict[Role, set[str]] = {
     "api": {"agent.task.submitted", "document.uploaded", "feed.received", "job.progress", "spend.alert"}
-    | {"rag.search.requested"},
+    | {"rag.search.requested", "agent.task.completed"},
     "flows": {"document.processed", "embeddings.requested", "embeddings.requested.bulk", "job.progress", "spend.alert"}
-    | {"rag.search.completed"}
+    | {"rag.search.completed", "agent.task.completed"}
     | {name for name, topic in catalog.load().items() if topic.kind == "dlq"},
 }
 

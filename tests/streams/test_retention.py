@@ -54,6 +54,22 @@ _RESEARCH = """
   values (%(tenant)s, %(id)s, %(user)s, 'q', '{}', now() - make_interval(days => %(age)s))
 """
 
+_TASK = """
+  with job as (
+    insert into app.jobs (tenant_id, job_id, kind, state, finished_at)
+    values (%(tenant)s, %(id)s, 'agent_task', 'succeeded', now())
+  )
+  insert into app.agent_tasks
+  values (
+    %(tenant)s, %(id)s, gen_random_uuid(), null, 'g', '{}', null, now() - make_interval(days => %(age)s)
+  )
+"""
+
+_STEP = """
+  insert into app.agent_steps (tenant_id, task_id, number, step_id, kind, name, input)
+  values (%(tenant)s, %(id)s, 1, gen_random_uuid(), 'tool', 'x', '{}')
+"""
+
 _ALERT = """
   insert into app.spend_alerts (
     tenant_id, budget_id, begins, percent, alert_id, level, subject, period, limit_micro_usd, spent_micro_usd, raised_at
@@ -168,6 +184,8 @@ THINGS: Final[dict[str, tuple[str, tuple[str, ...], Callable[[Attic], dict[str, 
     "app.answers": ("answer_id", (_ANSWER, _DRAFT), lambda _: {}),
     "app.research": ("research_id", (_JOB, _RESEARCH), lambda _: {}),
     "app.drafts": ("answer_id", (_ANSWER, _DRAFT), lambda _: {}),
+    "app.agent_tasks": ("task_id", (_TASK, _STEP), lambda _: {}),
+    "app.agent_steps": ("task_id", (_TASK, _STEP), lambda _: {}),
     "app.spend_alerts": ("alert_id", (_ALERT, _DELIVERY), new_window),
     "app.alert_deliveries": ("alert_id", (_ALERT, _DELIVERY), new_window),
     "app.budget_overrides": ("override_id", (_OVERRIDE,), lambda _: {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 from adriatic.cli.stream import OPENERS, job_kinds
-from schemas.jobs import BUILD_SPACE, DROP_SPACE, ERASE_ORIGINAL, EVALUATE_SPACE, KINDS, RESEARCH
+from schemas.jobs import AGENT_TASK, BUILD_SPACE, DROP_SPACE, ERASE_ORIGINAL, EVALUATE_SPACE, KINDS, RESEARCH
 from streams.catalog import agents
 
 
@@ -14,7 +14,7 @@ def test_every_agent_can_be_run() -> None:
 
 
 def test_the_worker_knows_every_kind_that_can_be_asked_for() -> None:
-    assert set(job_kinds(Mock(), Mock(), Mock(), Mock())) == {
-        *(*KINDS, ERASE_ORIGINAL, RESEARCH),
+    assert set(job_kinds(Mock(), Mock(), Mock(), Mock(), Mock())) == {
+        *(*KINDS, ERASE_ORIGINAL, RESEARCH, AGENT_TASK),
         *(BUILD_SPACE, EVALUATE_SPACE, DROP_SPACE),
     }

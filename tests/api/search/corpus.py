@@ -41,6 +41,16 @@ KEEP = "select mv.keep_words(array[%s::uuid], array[%s], array[%s::uuid])"
 """After whatever else is written of a source, as the flow `index` does."""
 
 
+_STEP = """
+insert into app.agent_steps (tenant_id, task_id, number, step_id, kind, name, input)
+values (%s, %s, 1, %s, 'tool', 'propose_tag', jsonb_build_object('arguments', %s::text))
+"""
+_PROPOSAL = """
+insert into app.proposals (tenant_id, proposal_id, task_id, proposed_by, kind, adr_id, content, reason)
+values (%s, %s, %s, gen_random_uuid(), 'tag', %s, jsonb_build_object('tag', %s::text), %s)
+"""
+
+
 class Corpus:
     """A connection that row security does not bind. Vectors are those of `embedder`."""
 
@@ -67,6 +77,13 @@ class Corpus:
             [tenant_id, log_id, slug, slug],
         )
         return log_id
+
+    def agent(self, tenant_id: UUID, task_id: UUID, adr_id: UUID, word: str) -> UUID:
+        """A step of a task, and a tag that it proposes; the id of both."""
+        step_id = new_id()
+        self.connection.execute(_STEP, [tenant_id, task_id, step_id, word])
+        self.connection.execute(_PROPOSAL, [tenant_id, step_id, task_id, adr_id, word, word])
+        return step_id
 
     def adr(
         self,

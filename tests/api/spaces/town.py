@@ -20,6 +20,7 @@ import numpy as np
 import psycopg
 
 from adriatic.cli.stream import job_kinds
+from api.agents.desk import AgentDesk
 from api.research.asking import ResearchDesk
 from connectors.embedders.spaces import SpaceEmbedders, name_spaces
 from connectors.kafka.records import Record
@@ -105,7 +106,8 @@ class Town:
             name: space.name for name, space in name_spaces(self.settings.embedder).items()
         }
         self.kinds = job_kinds(
-            Objects(self.settings), Parsers(), self.embedders, ResearchDesk(self.settings, self.embedders)
+            *(Objects(self.settings), Parsers(), self.embedders),
+            *(ResearchDesk(self.settings, self.embedders), AgentDesk(self.settings, self.embedders)),
         )
         with connect(self.settings.postgres) as connection:
             Embed(self.embedders).start(connection)

@@ -1,0 +1,1 @@
+"""Agents: goals that are pursued in durable steps, and what they propose to write."""

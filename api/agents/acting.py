@@ -1,0 +1,268 @@
+"""Does the steps of tasks, one after the other: writes each down, does it, and writes down what it came to.
+
+Owns one step from its row to its output, whatever becomes of the process meanwhile. What was begun and is not over is
+done again under its own id: a tool that proposes finds its proposal there, and a model is asked anew only if its answer
+was not written down. A model is asked through the gateway, as for any question: its slots, limits, budgets, stop and
+books are the same, with the task as the session. While a step is done it is looked whether somebody cancelled the task.
+Refuses to choose what is next (`planning`), and jobs (`job`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import closing
+from typing import Any, Final, NamedTuple, TypeVar
+from uuid import UUID
+
+from api.agents import bounds, transcript
+from api.agents.planning import Asking, Calling, plan
+from api.agents.schemas import AgentResult
+from api.agents.toolset import AgentTools, ToolCaller
+from api.agents.transcript import StepRow, TaskRow
+from api.chat.answers import Answer
+from api.chat.grounding import Question
+from api.chat.ledger import Attempt
+from api.chat.schemas import (
+    DoneEvent,
+    Reset,
+    Start,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    UsageSpent,
+)
+from api.chat.supervisor import AnswerSupervisor, Wishes
+from api.db import Database, tenant_transaction
+from api.mcp.tools import INSTEAD
+from connectors.llm.prices import PriceList
+from connectors.llm.prompts import Prompt
+from connectors.llm.routing.router import LlmRouter
+from runtime.clock import Clock
+from runtime.errors import (
+    BudgetExceeded,
+    CallerError,
+    DependencyUnavailable,
+    RateLimited,
+)
+from runtime.ids import new_id
+
+LOOK_S: Final = 0.2
+"""How often it is looked whether a task is still wanted, in seconds: it ends in less than one."""
+READ_S: Final = 60.0
+"""One wait for the next event of an answer, in seconds; then it is waited again."""
+
+Made = TypeVar("Made")
+
+
+class WorkerClaim(NamedTuple):
+    """A job that this worker has a lease of."""
+
+    tenant_id: UUID
+    task_id: UUID
+    owner: str
+    steps: int
+    """Steps that the job knows to be over."""
+
+
+class Taken(NamedTuple):
+    """What a step came to. `phase` is for people; `result`: the task is over."""
+
+    phase: str
+    steps: int
+    result: AgentResult | None = None
+
+
+class AgentActor:
+    """Does steps for one process, in one event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        tools: AgentTools,
+        supervisor: AnswerSupervisor,
+        router: LlmRouter,
+        prices: PriceList,
+        output_tokens_max: int,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._tools = tools
+        self._supervisor = supervisor
+        self._router = router
+        self._prices = prices
+        self._output_tokens_max = output_tokens_max
+        self._clock = clock
+
+    async def take_step(self, claim: WorkerClaim) -> Taken:
+        """Do the next step of a task, or say what came of it. Raises `BoundReached`, `DependencyUnavailable` to be
+        tried again, `Fenced` where another worker has it, and what the gateway refuses."""
+        async with tenant_transaction(self._database, claim.tenant_id, read_only=True) as connection:
+            found = await transcript.read(connection, *claim[:3])
+        if found is None:
+            return Taken("deleted", 0)
+        task, steps = found
+        over = [step for step in steps if step.is_over]
+        if not task.wanted:
+            return Taken("cancelled", len(over))
+        if claim.steps < len(over):  # a worker was lost between a step and its job
+            return Taken("going on", len(over))
+        if task.seconds_left <= 0:
+            raise bounds.reach_time(task.request.bounds)
+        following = plan(task, over, self._output_tokens_max)
+        if isinstance(following, AgentResult):
+            return Taken("done", len(over), following)
+        begun = next((step for step in steps if not step.is_over), None)
+        step = begun or await self._begin(claim, task, over, following)
+        if not await self._do(claim, task, step, following):
+            return Taken("cancelled", len(over))
+        return Taken(f"{step.kind} {step.name}", len(over) + 1)
+
+    async def _begin(
+        self, claim: WorkerClaim, task: TaskRow, over: list[StepRow], following: Calling | Asking
+    ) -> StepRow:
+        """Write the next step down."""
+        bounds.require_step(task.request.bounds, len(over))
+        number, step_id = len(over) + 1, new_id()
+        if isinstance(following, Calling):
+            said = {"arguments": following.arguments, "call_id": following.call_id}
+            step = StepRow(number, step_id, "tool", following.name[:200] or "unnamed", said)
+        else:
+            asked = {"messages": len(following.prompt.messages), "bytes": following.prompt.size_bytes}
+            step = StepRow(number, step_id, "model", task.request.model or "default", asked)
+        async with tenant_transaction(self._database, claim.tenant_id) as connection:
+            await transcript.begin(connection, *claim[:3], step)
+        return step
+
+    async def _do(self, claim: WorkerClaim, task: TaskRow, step: StepRow, following: Calling | Asking) -> bool:
+        """Do a step that is written down, within what is left of the time. False where it is not wanted any more."""
+        if isinstance(following, Calling):
+            work = self._call(claim, task, step, following)
+        else:
+            work = self._ask(claim, task, step, following.prompt)
+        try:
+            async with asyncio.timeout(task.seconds_left):
+                return await self._unless_cancelled(claim, work)
+        except TimeoutError:
+            raise bounds.reach_time(task.request.bounds) from None
+
+    async def _unless_cancelled(self, claim: WorkerClaim, work: Awaitable[None]) -> bool:
+        """Whether the work was done. It is stopped when the task is not wanted any more: a model's answer then loses
+        its only reader, which closes the provider's connection."""
+        working = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({working}, timeout=LOOK_S))[0]:
+                async with tenant_transaction(self._database, claim.tenant_id, read_only=True) as connection:
+                    if not await transcript.is_wanted(connection, *claim[:3]):
+                        return False
+            working.result()
+            return True
+        finally:
+            working.cancel()
+            await asyncio.wait({working})
+
+    # --- tools ----------------------------------------------------------------------------------------------------
+
+    async def _call(self, claim: WorkerClaim, task: TaskRow, step: StepRow, calling: Calling) -> None:
+        """Call a tool as the user. What it cannot do is told to the model, which may ask otherwise."""
+        caller = ToolCaller(claim.tenant_id, task.asked_by, claim.task_id, step.step_id)
+        try:
+            result = await self._tools.run(caller, calling.name, calling.arguments, task.request.tools)
+        except CallerError as error:
+            # Routes are nothing that a model can ask.
+            hint = INSTEAD if "/v1/" in error.hint else error.hint
+            told = {"code": error.code, "detail": error.detail, "hint": hint}
+            await self._record(claim, step, {"error": told}, failed=True)
+        else:
+            await self._record(claim, step, {"result": result})
+
+    # --- models ---------------------------------------------------------------------------------------------------
+
+    async def _ask(self, claim: WorkerClaim, task: TaskRow, step: StepRow, prompt: Prompt) -> None:
+        """Ask a model, by an attempt that is noted in the step before it begins."""
+        order = task.request
+        user_id, process_id = task.asked_by, self._supervisor.process_id
+        async with tenant_transaction(self._database, claim.tenant_id, read_only=True) as connection:
+            spent = await bounds.read_spent(connection, claim.tenant_id, user_id, claim.task_id)
+        if order.plan == "model":
+            prices = self._find_prices(order.model)
+            prompt = bounds.fit(prompt, order.bounds, spent, prices, prices_known=order.prices_known)
+        attempt = Attempt(
+            tenant_id=claim.tenant_id,
+            user_id=user_id,
+            session_id=claim.task_id,
+            attempt_id=new_id(),
+            request_id=str(step.step_id),
+            path=f"/v1/agents/tasks/{claim.task_id}",
+            key_id=task.key_id,
+        )
+        async with tenant_transaction(self._database, claim.tenant_id) as connection:
+            await transcript.note_attempt(connection, claim.tenant_id, claim.task_id, step.number, attempt.attempt_id)
+        try:
+            said = await self._hear(self._supervisor.start(attempt, Question(prompt), Wishes(order.model)))
+        except BudgetExceeded:
+            raise
+        except RateLimited as error:
+            # Whoever asks too fast waits, for as long as the task has time.
+            wait_s = error.coordinates.get("retry_after_s", 0)
+            if wait_s > task.seconds_left:
+                raise
+            raise DependencyUnavailable(error.detail, hint=error.hint) from error
+        # What is over is in the ledger: a process that dies behind this leaves nothing to be guessed.
+        await bounds.wait_until_settled(self._database, claim.tenant_id, user_id, claim.task_id, process_id)
+        await self._record(claim, step, said)
+
+    def _find_prices(self, model: str | None) -> list[Any]:
+        """The price of each model that may be asked; None for one that is not known."""
+        now = self._clock.now()
+        targets = self._router.identify(model).targets
+        return [self._prices.find(provider, named, now) for provider, _, named in targets]
+
+    @staticmethod
+    async def _hear(answer: Answer) -> dict[str, Any]:
+        """An answer, read to its end. Raises what went wrong. Whoever cancels this leaves the answer, which stops."""
+        heard = _Heard()
+        with closing(answer.open()) as cursor:
+            while not cursor.at_end:
+                for _, event in await cursor.read(READ_S):
+                    heard.hear(event)
+        if answer.failure is not None:
+            raise answer.failure
+        return heard.tell()
+
+    async def _record(self, claim: WorkerClaim, step: StepRow, output: dict[str, Any], *, failed: bool = False) -> None:
+        """Write down what a step came to."""
+        state: Any = "failed" if failed else "done"
+        async with tenant_transaction(self._database, claim.tenant_id) as connection:
+            await transcript.record(connection, claim.tenant_id, claim.task_id, step.number, output, state)
+
+
+class _Heard:
+    """What an answer says: its words, its calls, and what it cost."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._calls: list[dict[str, str]] = []
+        self._more: dict[str, Any] = {"model": "", "finish": "", "tokens": 0, "micro_usd": None}
+
+    def hear(self, event: Any) -> None:
+        """Take one event."""
+        if isinstance(event, TextDelta):
+            self._text.append(event.text)
+        elif isinstance(event, ToolCallStart):
+            self._calls.append({"call_id": event.call_id, "name": event.name, "arguments": ""})
+        elif isinstance(event, ToolCallDelta):
+            self._calls[event.index]["arguments"] += event.arguments
+        elif isinstance(event, Start):
+            self._more |= {"model": event.model}
+        elif isinstance(event, Reset):
+            self._text.clear()
+            self._calls.clear()
+        elif isinstance(event, UsageSpent):
+            self._more |= {"tokens": event.tokens.total, "micro_usd": event.cost_micro_usd}
+        elif isinstance(event, DoneEvent):
+            self._more |= {"finish": event.finish}
+
+    def tell(self) -> dict[str, Any]:
+        """As the step keeps it."""
+        return {"text": "".join(self._text), "calls": self._calls, **self._more}
