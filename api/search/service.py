@@ -322,7 +322,8 @@ def _hit(row: Any, snippet: schemas.Snippet, explain: bool) -> schemas.Hit:
         score=row["score"],
         snippet=snippet,
         chunk=schemas.ChunkPlace(
-            row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]
+            *(row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
+            pages=(row["first_page"], row["last_page"]) if row["first_page"] else None,
         ),
         document=_document(row) if row["origin"] else None,
         path=None if row["origin"] == "feed" else sources.KINDS[row["kind"]].path.format(source_id),

@@ -7,10 +7,10 @@ import os
 import time
 from pathlib import Path
 
-from connectors.parsers import Parsed, ParseRequest, Refused, child
+from connectors.parsers import Parsed, Refused, child
 
 
-def answer(request: ParseRequest) -> Parsed | Refused:
+def answer(request: child.Asked) -> child.Answered:
     head = Path(request.path).read_bytes()[:64]
     if head.startswith(b"HANG"):
         time.sleep(600)

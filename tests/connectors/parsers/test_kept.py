@@ -15,7 +15,7 @@ from tests.connectors.parsers.written_pdf import line, note, picture
 WORDS = re.compile(r"\w+")
 
 
-def read(folder: Path, content: bytes, name: str) -> Parsed | Refused:
+def read(folder: Path, content: bytes, name: str) -> child.Answered:
     path = folder / "upload"
     path.write_bytes(content)
     return child.answer(ParseRequest(str(path), name, Limits()))

@@ -12,7 +12,7 @@ from tests.connectors.parsers.written_pdf import Written, line, picture
 ON_PAGE = b"/Type /XObject /Subtype /Form /BBox [0 0 595 842] /Resources << /Font << /F1 3 0 R >> >>"
 
 
-def ask(folder: Path, content: bytes) -> Parsed | Refused:
+def ask(folder: Path, content: bytes) -> child.Answered:
     path = folder / "upload"
     path.write_bytes(content)
     return child.answer(ParseRequest(str(path), "made.pdf", Limits()))

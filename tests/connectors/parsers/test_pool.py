@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from connectors.parsers import Limits, Parsed, Refused, pool
+from connectors.parsers import Limits, Parsed, Refused, child, pool
 from connectors.parsers.pool import Parsers
 from runtime.lifecycle import StopRequested
 from tests.connectors.parsers import samples
@@ -28,18 +28,18 @@ def parsers() -> Iterator[Parsers]:
     made.close()
 
 
-def ask(parsers: Parsers, folder: Path, content: bytes, tenant: object = TENANT) -> Parsed | Refused:
+def ask(parsers: Parsers, folder: Path, content: bytes, tenant: object = TENANT) -> child.Answered:
     path = folder / uuid4().hex
     path.write_bytes(content)
     return parsers.parse(tenant, path, "file")  # type: ignore[arg-type]
 
 
-def text(answer: Parsed | Refused) -> str:
+def text(answer: child.Answered) -> str:
     assert isinstance(answer, Parsed), answer
     return answer.text
 
 
-def code(answer: Parsed | Refused) -> str:
+def code(answer: child.Answered) -> str:
     assert isinstance(answer, Refused), answer
     return answer.code
 
