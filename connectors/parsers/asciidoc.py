@@ -1,8 +1,8 @@
 """AsciiDoc as Markdown, line by line.
 
 Owns what of its signs is a heading, a list, a listing, a table or a word for the program, and what a reader sees of
-each. Pure. Refuses to include files, and names them; conditions are taken for true. What it does not know stays as it is
-written, since it is text.
+each. Pure. Refuses to include files, and names them; conditions are taken for true. What it does not know stays as it
+is written, since it is text.
 """
 
 from __future__ import annotations

@@ -34,24 +34,22 @@ def read_book(package: Package, inventory: Inventory, limits: Limits) -> tuple[s
     except (etree.XMLSyntaxError, KeyError):
         raise Refusal("broken", "its list of pages cannot be read") from None
     texts: list[str] = []
-    size = pictures = 0
+    size = 0
     for number, name in enumerate(_find_pages(book, posixpath.dirname(root), inventory)):
         if name in locked:
             raise Refusal("encrypted", "its pages are encrypted")
         if not package.has(name):
             inventory.miss("damaged-parts", "page that is not in the file")
             continue
-        writer = Writer()
-        read_page(decode_page(package.read(name)), inventory, writer)
+        own, writer = Inventory(), Writer()
+        read_page(decode_page(package.read(name)), own, writer)
         text = writer.finish()
-        # A book may begin with a picture of its cover.
-        pictures += bool(number) and not text.strip()
+        if number or text.strip():  # a book may begin with a picture of its cover
+            inventory.add(own)
         size += len(text)
         if size > limits.text_bytes_max:
             raise Refusal("too-much-text", f"its text has more than {limits.text_bytes_max} bytes")
         texts.append(text.strip("\n"))
-    for _ in range(pictures):
-        inventory.miss("picture", "page without text")
     return _find_title(book), "\n\n".join(filter(None, texts))
 
 

@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 
 from docutils import core, nodes
 from docutils.parsers.rst import Directive, directives, roles
+from docutils.parsers.rst.directives.tables import CSVTable
 
 from connectors.parsers.inventory import Inventory
 from connectors.parsers.markdown import Writer
 from connectors.parsers.web import read_page
 
 _NOT_READ = ("include", "literalinclude", "raw")
-"""Directives that bring what is not in the file, or what is no text. Those that name a file in an option may too."""
+"""Directives that bring what is not in the file, or what is no text."""
 _NAMED = re.compile(r"(?s)(?P<said>.*?)\s*<[^<>]+>\Z")
 _SETTINGS = {
     "file_insertion_enabled": False,
@@ -36,7 +37,7 @@ _SETTINGS = {
     "input_encoding": "unicode",
     "output_encoding": "unicode",
     "doctitle_xform": True,
-    "initial_header_level": 1,
+    "initial_header_level": 2,
 }
 
 
@@ -72,6 +73,16 @@ class _NotRead(_KeptWords):
         return [nodes.literal_block(said, said)] if said.strip() else []
 
 
+class _TableWithoutFile(CSVTable):
+    """A table whose rows stand in the text."""
+
+    def run(self) -> list[nodes.Node]:
+        if {"file", "url"} & self.options.keys():
+            self.state.document.settings.missed.append(self.name)
+            return []
+        return list(super().run())
+
+
 def read_restructured(text: str, inventory: Inventory) -> tuple[str, str]:
     """Title and text."""
     missed: list[str] = []
@@ -104,6 +115,8 @@ def _any_directive(known: Callable[..., Any]) -> Callable[..., Any]:
     def find(name: str, language: Any, document: Any) -> Any:
         if name.lower() in _NOT_READ:
             return _NotRead, []
+        if name.lower() == "csv-table":
+            return _TableWithoutFile, []
         found, _ = known(name, language, document)
         return found or _KeptWords, []
 

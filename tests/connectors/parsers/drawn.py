@@ -63,12 +63,12 @@ def pack(image: Image.Image, form: str, others: Sequence[Image.Image] = ()) -> b
     return out.getvalue()
 
 
-def ten_scans() -> tuple[bytes, list[str]]:
-    """A PDF of ten scanned pages, and a sentence of each that nothing else says."""
+def ten_scans(lines: int = 23) -> tuple[bytes, list[str]]:
+    """A PDF of ten scanned pages of so many lines, and a sentence of each that nothing else says."""
     known = [sentence(100 + number) for number in range(10)]
     pages = [
         page(
-            [known[number], *(sentence(1_000 * (number + 1) + line, words=8) for line in range(22))],
+            [known[number], *(sentence(1_000 * (number + 1) + line, words=8) for line in range(lines - 1))],
             at=number,
             turn=1.4 - 0.3 * number,
             specks=4_000,
