@@ -54,7 +54,7 @@ def read_book(package: Package, inventory: Inventory, limits: Limits) -> tuple[s
 
 
 def _local(element: Any) -> str:
-    return etree.QName(element).localname
+    return str(etree.QName(element).localname)
 
 
 def _find_root(package: Package) -> str:

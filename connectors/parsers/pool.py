@@ -59,11 +59,7 @@ class Parsers:
     def recognise(self, tenant_id: UUID, path: Path, media_type: str, page: int) -> Scan | PageFault:
         """What stands on one page that is a picture, or why that is not known."""
         limits = msgspec.structs.replace(self._limits, seconds_max=self._limits.scan_seconds_max)
-        request = ScanRequest(str(path), media_type, page, limits)
-        answer = self._serve(tenant_id, request)
-        if isinstance(answer, Refused) and answer.code == "memory":
-            # What the process had held before may have been the reason; it was ended, and this is another one.
-            answer = self._serve(tenant_id, request)
+        answer = self._serve(tenant_id, ScanRequest(str(path), media_type, page, limits))
         if isinstance(answer, Scan):
             return answer
         assert isinstance(answer, Refused)
@@ -79,14 +75,17 @@ class Parsers:
             scans += [self.recognise(tenant_id, path, answer.media_type, page) for page in answer.pages]
 
     def _serve(self, tenant_id: UUID, request: ParseRequest | ScanRequest) -> Answer:
+        answer: Answer | None = None
         with self._turn(tenant_id):
-            for _ in range(TRIES):
-                answer = self._ask(request)
-                if answer is not None:
+            for number in range(TRIES):
+                answer, was_fresh = self._ask(request, fresh=number > 0)
+                # What a process holds of the libraries of other documents may have been in the way.
+                lacked = isinstance(answer, Refused) and answer.code == "memory" and not was_fresh
+                if answer is not None and not lacked:
                     return answer
                 if self._closed:
                     raise StopRequested
-        return Refused("crashed", "the parser process died of it, twice")
+        return answer or Refused("crashed", "the parser process died of it, twice")
 
     def close(self) -> None:
         """End every process, also those at work."""
@@ -116,12 +115,13 @@ class Parsers:
                 self._busy.discard(tenant_id)
                 self._changed.notify_all()
 
-    def _ask(self, request: ParseRequest | ScanRequest) -> Answer | None:
-        """None when the process died without an answer, and not at a bound."""
+    def _ask(self, request: ParseRequest | ScanRequest, *, fresh: bool) -> tuple[Answer | None, bool]:
+        """None when the process died without an answer, and not at a bound; and whether it was a new one."""
         with self._changed:
             if self._closed:
                 raise StopRequested
-            process = self._idle.pop() if self._idle else _Process(self._command)
+            is_used = bool(self._idle) and not fresh
+            process = self._idle.pop() if is_used else _Process(self._command)
             self._working.add(process)
         answer = process.ask(request)
         with self._changed:
@@ -129,9 +129,9 @@ class Parsers:
             if not process.spent and not self._closed:
                 self._idle.append(process)
                 self._reap_later()
-                return answer
+                return answer, not is_used
         process.end()
-        return answer
+        return answer, not is_used
 
     def _reap_later(self) -> None:
         if self._reaper is not None:

@@ -48,7 +48,7 @@ class _AnyOption(dict[str, Any]):
         return directives.unchanged
 
 
-class _KeptWords(Directive):
+class _KeptWords(Directive):  # type: ignore[misc]
     """A directive that is not known: what stands behind it and in it is text."""
 
     optional_arguments = 1
@@ -73,7 +73,7 @@ class _NotRead(_KeptWords):
         return [nodes.literal_block(said, said)] if said.strip() else []
 
 
-class _TableWithoutFile(CSVTable):
+class _TableWithoutFile(CSVTable):  # type: ignore[misc]
     """A table whose rows stand in the text."""
 
     def run(self) -> list[nodes.Node]:
@@ -102,13 +102,13 @@ def read_restructured(text: str, inventory: Inventory) -> tuple[str, str]:
 def _know_everything() -> Iterator[None]:
     """Within, no directive and no role is unknown."""
     directive, role = directives.directive, roles.role
-    directives.directive = _any_directive(directive)  # type: ignore[assignment]
-    roles.role = _any_role(role)  # type: ignore[assignment]
+    directives.directive = _any_directive(directive)
+    roles.role = _any_role(role)
     try:
         yield
     finally:
-        directives.directive = directive  # type: ignore[assignment]
-        roles.role = role  # type: ignore[assignment]
+        directives.directive = directive
+        roles.role = role
 
 
 def _any_directive(known: Callable[..., Any]) -> Callable[..., Any]:

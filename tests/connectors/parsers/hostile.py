@@ -9,6 +9,9 @@ from pathlib import Path
 
 from connectors.parsers import Parsed, Refused, child
 
+seen: list[str] = []
+"""What this process was asked before."""
+
 
 def answer(request: child.Asked) -> child.Answered:
     head = Path(request.path).read_bytes()[:64]
@@ -26,7 +29,10 @@ def answer(request: child.Asked) -> child.Answered:
             bytearray(request.limits.memory_bytes_max)
         except MemoryError:
             return Refused("memory", "it needs too much")
-    if head.startswith(b"PID"):
+    if head.startswith(b"FRESH") and seen:
+        return Refused("memory", "it needs too much")
+    seen.append(request.path)
+    if head.startswith((b"PID", b"FRESH")):
         return Parsed("text/plain", "pid", str(os.getpid()))
     return child.answer(request)
 

@@ -44,6 +44,12 @@ def code(answer: child.Answered) -> str:
     return answer.code
 
 
+def test_what_lacks_memory_behind_another_document_has_a_process_of_its_own(parsers: Parsers, tmp_path: Path) -> None:
+    used = text(ask(parsers, tmp_path, b"PID"))
+    assert text(ask(parsers, tmp_path, b"FRESH")) not in (used, "")
+    assert text(ask(parsers, tmp_path, b"PID")) != used
+
+
 def test_one_process_does_many_documents_and_is_replaced_after_a_number_of_them(
     parsers: Parsers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
