@@ -30,7 +30,7 @@ from runtime.clock import SYSTEM_CLOCK
 from tests.connectors.parsers import drawn
 
 TENANT = UUID(int=1)
-LOOK_S = 0.05
+LOOK_S = 0.2
 """Pause between two looks at the memory of the parser processes."""
 REASONS_MAX = 40
 """Reasons that are printed."""

@@ -100,8 +100,7 @@ _KEEP_SCANS = """
   insert into app.document_scans (
     tenant_id, document_id, page, scanner, text, lines, left_out, unsure, confidence, script, fault
   )
-  select
-    %s, %s, s.page, %s, s.text, s.lines, s.left_out, s.unsure, s.confidence, s.script, s.fault
+  select %s, %s, s.page, %s, s.text, s.lines, s.left_out, s.unsure, s.confidence, s.script, s.fault
   from unnest(
     %s::int[], %s::text[], %s::int[], %s::int[], %s::int[], %s::real[], %s::text[], %s::jsonb[]
   ) as s (page, text, lines, left_out, unsure, confidence, script, fault)

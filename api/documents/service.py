@@ -127,13 +127,12 @@ _READ_DOCUMENTS = """
     join app.jobs j on j.tenant_id = d.tenant_id and j.job_id = d.job_id
     cross join lateral (select d.state in ('stored', 'processing') as open) o
     left join lateral (
-      select
-        jsonb_build_object(
-          'pages', count(*) filter (where s.fault is null), 'failed', count(s.fault), 'lines', sum(s.lines),
-          'left_out', sum(s.left_out), 'confidence',
-          round((sum(s.confidence * s.lines) / nullif(sum(s.lines), 0))::numeric, 4), 'scripts',
-          coalesce(jsonb_agg(distinct s.script) filter (where s.script <> ''), '[]')
-        ) as recognised
+      select jsonb_build_object(
+        'pages', count(*) filter (where s.fault is null), 'failed', count(s.fault), 'lines', sum(s.lines),
+        'left_out', sum(s.left_out),
+        'confidence', round((sum(s.confidence * s.lines) / nullif(sum(s.lines), 0))::numeric, 4),
+        'scripts', coalesce(jsonb_agg(distinct s.script) filter (where s.script <> ''), '[]')
+      ) as recognised
       from app.document_scans s
       where s.tenant_id = d.tenant_id and s.document_id = d.document_id
       having count(*) > 0

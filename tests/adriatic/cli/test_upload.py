@@ -140,9 +140,21 @@ def test_pages_that_come_one_by_one_are_waited_for_longer_than_a_standstill() ->
 
 def test_a_retry_waits_for_its_job_and_prints_what_became_of_the_document() -> None:
     job = {
-        **{"job_id": DOCUMENT["job_id"], "kind": "parse_document", "params": {}, "state": "running", "phase": "x"},
-        **{"done": 0, "total": 2, "unit": "pages", "result": {}, "attempts": 0, "cancel_requested": False},
-        **{"last_error": None, "created_at": DOCUMENT["created_at"], "started_at": None, "heartbeat_at": None},
+        "job_id": DOCUMENT["job_id"],
+        "kind": "parse_document",
+        "params": {},
+        "state": "running",
+        "phase": "x",
+        "done": 0,
+        "total": 2,
+        "unit": "pages",
+        "result": {},
+        "attempts": 0,
+        "cancel_requested": False,
+        "last_error": None,
+        "created_at": DOCUMENT["created_at"],
+        "started_at": None,
+        "heartbeat_at": None,
         "finished_at": None,
     }
     done = job | {"state": "succeeded", "done": 2, "finished_at": DOCUMENT["created_at"]}
