@@ -102,7 +102,7 @@ _KEEP_SCANS = """
   )
   select %s, %s, s.page, %s, s.text, s.lines, s.left_out, s.unsure, s.confidence, s.script, s.fault
   from unnest(
-    %s::int[], %s::text[], %s::int[], %s::int[], %s::int[], %s::real[], %s::text[], %s::jsonb[]
+    %s::int[], %s::text[], %s::int[], %s::int[], %s::int[], %s::double precision[], %s::text[], %s::jsonb[]
   ) as s (page, text, lines, left_out, unsure, confidence, script, fault)
   on conflict (tenant_id, document_id, page)
   do update set

@@ -12,7 +12,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -277,13 +277,11 @@ class _Reader:
         import pypdf
 
         found: dict[int, str] = {}
-        try:
-            with _limit_time(SECOND_READER_S):
-                reader = pypdf.PdfReader(self._path)
-                for number in self._undecoded:
-                    found[number] = reader.pages[number - 1].extract_text()
-        except Exception:  # whatever it raises, the pages stay named as not read
-            del reader
+        # Whatever it raises, also before it has opened the file: pages that it has not read stay named.
+        with suppress(Exception), _limit_time(SECOND_READER_S):
+            reader = pypdf.PdfReader(self._path)
+            for number in self._undecoded:
+                found[number] = reader.pages[number - 1].extract_text()
         for number, text in found.items():
             if text and not text.strip():
                 self._undecoded.pop(number)

@@ -24,7 +24,7 @@ create table app.document_scans (
     lines       integer not null default 0,        -- in the text
     left_out    integer not null default 0,        -- of too little confidence
     unsure      integer not null default 0,        -- letters of these
-    confidence  real not null default 0,           -- mean of the lines in the text
+    confidence  double precision not null default 0,  -- mean of the lines in the text
     script      text not null default '',          -- of most letters
     fault       jsonb,                             -- why there is nothing: {code, detail}
     primary key (tenant_id, document_id, page),

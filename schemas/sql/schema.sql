@@ -1007,7 +1007,7 @@ CREATE TABLE app.document_scans (
     lines integer DEFAULT 0 NOT NULL,
     left_out integer DEFAULT 0 NOT NULL,
     unsure integer DEFAULT 0 NOT NULL,
-    confidence real DEFAULT 0 NOT NULL,
+    confidence double precision DEFAULT 0 NOT NULL,
     script text DEFAULT ''::text NOT NULL,
     fault jsonb,
     CONSTRAINT document_scans_page_check CHECK ((page > 0))
