@@ -160,29 +160,35 @@ class _Reader:
                 self._undecoded.pop(number)
         if len(self._damaged) == len(texts):
             raise Refusal("broken", "none of its pages can be read")
-        for text in texts:
-            self._inventory.hold("text", text)
-            self._inventory.keep("text", text)
-        self._take_scans(texts, scans, self._limits.text_bytes_max - sum(len(text.encode()) + 2 for text in texts))
+        decoded = list(texts)
+        room = self._limits.text_bytes_max - sum(len(text.encode()) + 2 for text in texts)
+        replaced = self._take_scans(texts, scans, room)
+        for number, text in enumerate(decoded, 1):
+            if number not in replaced:
+                self._inventory.hold("text", text)
+                self._inventory.keep("text", text)
         self._inventory.miss_pages(
             "undecoded-text", "text whose letters are not known", {*self._undecoded, *self._unnamed}
         )
         self._inventory.miss_pages("damaged-parts", "content that cannot be read", self._damaged)
         return ["\n\n".join(filter(None, (text, *own))) for text, own in zip(texts, notes, strict=True)]
 
-    def _take_scans(self, texts: list[str], scans: Scans, room: int) -> None:
+    def _take_scans(self, texts: list[str], scans: Scans, room: int) -> set[int]:
         """Put what was recognised in the place of text that has no letters, and below text that was stamped on a
-        picture, where it says something else."""
+        picture, where it says something else. Returns the pages whose text was replaced."""
+        replaced: set[int] = set()
         wanted = self._pictures if scans is None else sorted({*self._pictures, *self._undecoded})
         for number, scan in take_scans(wanted, self._limits, self._inventory, scans, room).items():
             text = texts[number - 1]
             if number in self._undecoded and scan:
                 self._undecoded.pop(number)
+                replaced.add(number)
                 text = ""
             if text:
                 lines = find_missing(text, (Piece("scan", line) for line in scan.splitlines()))
                 scan = "\n".join(piece.text for piece in lines)
             texts[number - 1] = "\n\n".join(filter(None, (text, scan)))
+        return replaced
 
     def _page_with_notes(self, number: int) -> tuple[str, list[str]]:
         try:
