@@ -88,9 +88,9 @@ def test_a_real_library_meets_the_bound_of_memory(tmp_path: Path) -> None:
         parsers.close()
 
 
-def in_background(parsers: Parsers, folder: Path, content: bytes) -> tuple[threading.Thread, list[Parsed | Refused]]:
+def in_background(parsers: Parsers, folder: Path, content: bytes) -> tuple[threading.Thread, list[child.Answered]]:
     """A call in a thread of its own, and what it answers; nothing when it was stopped."""
-    answers: list[Parsed | Refused] = []
+    answers: list[child.Answered] = []
 
     def run() -> None:
         with suppress(StopRequested):
