@@ -17,7 +17,7 @@ class ReindexParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ParseDocumentParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`document_id`: an uploaded document that is not processed yet, or was refused."""
+    """`document_id`: an uploaded document that is not processed yet, is partial, or was refused."""
 
     document_id: UUID
 

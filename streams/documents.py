@@ -2,18 +2,16 @@
 
 Owns what a document's row says on the way from stored to processed, partial or refused, and the version that the index
 reads. Refuses to parse: a process of `connectors.parsers` does, within its bounds, and whatever it dies of, this worker
-goes on. What an older parser read, `streams/reread_documents.py` has read again.
+goes on. Pages that are pictures are recognised by `streams/document_scans.py`. What an older parser read,
+`streams/reread_documents.py` has read again.
 
 The text, the row's state and the event `document.processed` are one transaction, that of the job's step. A refusal is
-an end like any other: the job has done its work.
+an end like any other: the job has done its work. A document that is found already stays as it is until there is more.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,37 +19,28 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from connectors.objects import Objects, key_of
-from connectors.parsers import VERSION, Parsed, Refused
+from connectors.parsers import VERSION, Parsed, Refused, Unread
 from connectors.parsers.pool import Parsers
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from runtime.errors import NotFound
 from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
+from streams.document_scans import (
+    Reading,
+    RecognisedPages,
+    StoredUpload,
+    erase_scans,
+    forget_faults,
+    go_on,
+    read_further,
+)
 
-UNIT = "documents"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredUpload:
-    """What parsing one needs of its row."""
-
-    tenant_id: UUID
-    document_id: UUID
-    content_hash: bytes
-    file_name: str
-
-
-def parse_upload(objects: Objects, parsers: Parsers, document: StoredUpload) -> Parsed | Refused:
-    """Get the original and have it parsed. Raises what object storage raises, and `StopRequested`."""
-    with tempfile.NamedTemporaryFile(prefix="adriatic-") as copy:
-        for part in objects.read(key_of(document.tenant_id, document.content_hash)):
-            copy.write(part)
-        copy.flush()
-        return parsers.parse(document.tenant_id, Path(copy.name), document.file_name)
+UNIT, PAGES = "documents", "pages"
 
 
 class ParseDocument(JobKind):
-    """Two steps: say that it is at it, then do it. A document that was deleted or processed meanwhile is left alone."""
+    """Say that it is at it, then do it: in one step, or page by page where pages are pictures. A document that was
+    deleted or processed meanwhile is left alone. Pages that failed in an earlier job are read once more."""
 
     name = PARSE_DOCUMENT
 
@@ -59,23 +48,38 @@ class ParseDocument(JobKind):
         self._objects = objects
         self._parsers = parsers
 
-    def prepare(self, connection: Connection, job: ClaimedJob) -> Parsed | Refused | None:
+    def prepare(self, connection: Connection, job: ClaimedJob) -> Reading | None:
         document = _document(connection, job)
         if document is None or not job.position:
             return None
-        return parse_upload(self._objects, self._parsers, document)
+        return read_further(self._objects, self._parsers, connection, document, job.position)
 
-    def apply(self, connection: Connection, job: ClaimedJob, prepared: Parsed | Refused | None) -> JobProgress:
+    def apply(self, connection: Connection, job: ClaimedJob, prepared: Reading | None) -> JobProgress:
         if not _lock(connection, job):
             return JobProgress("nothing to do", 1, 1, UNIT, finished=True)
+        key = (job.tenant_id, job.params["document_id"])
         if prepared is None:
-            connection.execute(_BEGIN, [job.job_id, job.tenant_id, job.params["document_id"]])
+            connection.execute(_BEGIN, [job.job_id, *key])
+            forget_faults(connection, *key)
             return JobProgress("parsing", 0, 1, UNIT, {"stage": "parsing"})
+        if isinstance(prepared, Unread | RecognisedPages):
+            return _go_on(connection, job, prepared)
+        done, total, unit = (job.done, job.total, PAGES) if "unread" in job.position else (1, 1, UNIT)
         if isinstance(prepared, Refused):
-            refuse(connection, job, prepared.reason(), prepared.media_type)
-            return JobProgress("refused", 1, 1, UNIT, finished=True)
-        store(connection, (job.tenant_id, job.params["document_id"]), prepared)
-        return JobProgress("indexing", 1, 1, UNIT, finished=True)
+            phase = "refused" if refuse(connection, job, prepared.reason(), prepared.media_type) else "left as it was"
+            return JobProgress(phase, done, total, unit, finished=True)
+        store(connection, key, prepared)
+        return JobProgress("indexing", done, total, unit, finished=True)
+
+
+def _go_on(connection: Connection, job: ClaimedJob, reading: Unread | RecognisedPages) -> JobProgress:
+    """The pages that are left, counted from the first that had to be recognised."""
+    document = _document(connection, job)
+    assert document is not None
+    position = go_on(connection, document, job.position, reading)
+    done = job.done if "unread" in job.position else 0
+    done += len(reading.pages) if isinstance(reading, RecognisedPages) else 0
+    return JobProgress("recognising", done, done + len(position["unread"]), PAGES, position)
 
 
 class EraseOriginal(JobKind):
@@ -97,6 +101,7 @@ class EraseOriginal(JobKind):
             "select from app.documents where tenant_id = %s and content_hash = %s and deleted_at is null",
             [job.tenant_id, content_hash],
         ).fetchone()
+        erase_scans(connection, job.tenant_id, content_hash)
         if wanted is None:
             self._objects.delete(key_of(job.tenant_id, content_hash))
         return JobProgress("erased" if wanted is None else "kept", 1, 1, "objects", finished=True)
@@ -104,7 +109,12 @@ class EraseOriginal(JobKind):
 
 _BEGIN = """
   update app.documents
-  set state = 'processing', reason = null, gaps = '[]', job_id = %s, updated_at = clock_timestamp()
+  set
+    state = case version when 0 then 'processing' else state end,
+    reason = case version when 0 then null else reason end,
+    gaps = case version when 0 then '[]' else gaps end,
+    job_id = %s,
+    updated_at = clock_timestamp()
   where tenant_id = %s and document_id = %s
 """
 
@@ -141,14 +151,17 @@ def _lock(connection: Connection, job: ClaimedJob) -> bool:
 _REFUSE = """
   update app.documents
   set state = 'refused', reason = %s, media_type = %s, parser = %s, updated_at = clock_timestamp()
-  where tenant_id = %s and document_id = %s
+  where tenant_id = %s and document_id = %s and version = 0
 """
 
 
-def refuse(connection: Connection, job: ClaimedJob, reason: Mapping[str, str], media_type: str) -> None:
+def refuse(connection: Connection, job: ClaimedJob, reason: Mapping[str, str], media_type: str) -> bool:
+    """Say why it cannot be read. False where there is a text of it from before, which stays."""
     key = (job.tenant_id, job.params["document_id"])
-    connection.execute(_REFUSE, [Jsonb(dict(reason)), media_type, VERSION, *key])
-    _emit(connection, key)
+    done = connection.execute(_REFUSE, [Jsonb(dict(reason)), media_type, VERSION, *key])
+    if done.rowcount:
+        _emit(connection, key)
+    return done.rowcount > 0
 
 
 _INSERT_VERSION = """
@@ -184,13 +197,38 @@ Key = tuple[UUID, UUID | str]
 """Tenant and document."""
 
 
-def store(connection: Connection, key: Key, parsed: Parsed) -> None:
-    """A new version of its text, and what is known of it."""
-    connection.execute(_INSERT_VERSION, [parsed.title, parsed.media_type, parsed.text, *key])
-    describe(connection, key, parsed, versions=1)
+_HAS_TEXT = """
+  select exists (
+    select
+    from app.documents d
+    join app.document_versions v on v.tenant_id = d.tenant_id
+      and v.document_id = d.document_id
+      and v.version = d.version
+    where d.tenant_id = %s and d.document_id = %s and v.title = %s and v.body = %s
+  )
+"""
+_INSERT_PAGES = """
+  insert into app.document_pages (tenant_id, document_id, version, starts)
+  select tenant_id, document_id, version, %s::int[]
+  from app.documents
+  where tenant_id = %s and document_id = %s
+  on conflict do nothing
+"""
 
 
-def describe(connection: Connection, key: Key, parsed: Parsed, *, versions: int) -> None:
+def store(connection: Connection, key: Key, parsed: Parsed) -> bool:
+    """What is known of a document's text, and a new version of it, unless it is the same as before: then False."""
+    row = connection.execute(_HAS_TEXT, [*key, parsed.title, parsed.text]).fetchone()
+    is_new = row is None or not row[0]
+    if is_new:
+        connection.execute(_INSERT_VERSION, [parsed.title, parsed.media_type, parsed.text, *key])
+    _describe(connection, key, parsed, versions=int(is_new))
+    if parsed.starts:
+        connection.execute(_INSERT_PAGES, [list(parsed.starts), *key])
+    return is_new
+
+
+def _describe(connection: Connection, key: Key, parsed: Parsed, *, versions: int) -> None:
     """What is known of a document's text, with `versions` more of them than before, and the event that says so."""
     reason = parsed.reason()
     accepted = {

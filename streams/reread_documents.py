@@ -1,9 +1,10 @@
 """The job `reread_documents`: what an older parser made text of is read by the one that is here.
 
-Owns which documents are due (the version of the parser stands beside each result), the order, one document a step, and
-what is counted. A text that is the same gets no new version: only what is known of it changes. A document that the
-parser cannot read any more stays as it is found today. Refuses to parse (`connectors/parsers`) and to write a version
-(`streams/documents.py`). Going on after a crash and doing it twice are the same: what is read is not due any more.
+Owns which documents are due (the version of the parser stands beside each result), the order, one document a step or
+some pages of one where they are pictures, and what is counted. A text that is the same gets no new version: only what
+is known of it changes. A document that the parser cannot read any more stays as it is found today. Refuses to parse
+(`connectors/parsers`) and to write a version (`streams/documents.py`). Going on after a crash and doing it twice are
+the same: what is read is not due any more.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from connectors.objects import Objects
-from connectors.parsers import VERSION, Parsed, Refused
+from connectors.parsers import VERSION, Parsed, Refused, Unread
 from connectors.parsers.pool import Parsers
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
 from schemas.jobs import REREAD_DOCUMENTS
-from streams.documents import UNIT, StoredUpload, describe, parse_upload, store
+from streams.document_scans import Reading, RecognisedPages, StoredUpload, go_on, read_further
+from streams.documents import UNIT, store
 
 COUNTED = ("changed", "whole", "partial", "unreadable")
 """What the summary says: texts that changed, documents that became whole or partial, and those that could not be read
@@ -30,7 +32,7 @@ class DocumentReadAgain:
     """A document, and what the parser makes of it today."""
 
     document: StoredUpload
-    answer: Parsed | Refused
+    answer: Reading
 
 
 class RereadDocuments(JobKind):
@@ -49,7 +51,9 @@ class RereadDocuments(JobKind):
         if row is None:
             return None
         document = StoredUpload(job.tenant_id, *row)
-        return DocumentReadAgain(document, parse_upload(self._objects, self._parsers, document))
+        # What is left of a document that is gone by now is not of this one.
+        place = job.position if job.position.get("document") == str(document.document_id) else {}
+        return DocumentReadAgain(document, read_further(self._objects, self._parsers, connection, document, place))
 
     def apply(self, connection: Connection, job: ClaimedJob, prepared: DocumentReadAgain | None) -> JobProgress:
         counts = {name: int(job.position.get(name, 0)) for name in COUNTED}
@@ -58,9 +62,14 @@ class RereadDocuments(JobKind):
             return JobProgress("reading", 0, total, UNIT, {"after": str(UUID(int=0)), **counts})
         if prepared is None:
             return JobProgress(summary(job.done, counts), job.done, job.done, UNIT, job.position, finished=True)
-        for name in _take(connection, prepared):
+        document, answer = prepared.document, prepared.answer
+        if isinstance(answer, Unread | RecognisedPages):
+            left = go_on(connection, document, job.position, answer)
+            position = {"after": job.position["after"], "document": str(document.document_id), **left, **counts}
+            return JobProgress("reading", job.done, job.total, UNIT, position)
+        for name in _take(connection, document, answer):
             counts[name] += 1
-        position = {"after": str(prepared.document.document_id), **counts}
+        position = {"after": str(document.document_id), **counts}
         total = max(job.total or 0, job.done + 1)
         return JobProgress("reading", job.done + 1, total, UNIT, position)
 
@@ -88,38 +97,29 @@ _FIND_DUE = """
 """
 
 _LOCK = """
-  select d.state, v.title, v.body
-  from app.documents d
-  left join app.document_versions v on v.tenant_id = d.tenant_id
-    and v.document_id = d.document_id
-    and v.version = d.version
-  where d.tenant_id = %s
-    and d.document_id = %s
-    and d.parser < %s
-    and d.state in ('processed', 'partial', 'refused')
-    and d.deleted_at is null
-  for update of d
+  select state
+  from app.documents
+  where tenant_id = %s
+    and document_id = %s
+    and parser < %s
+    and state in ('processed', 'partial', 'refused')
+    and deleted_at is null
+  for update
 """
 _LEAVE = "update app.documents set parser = %s where tenant_id = %s and document_id = %s"
 
 
-def _take(connection: Connection, prepared: DocumentReadAgain) -> list[str]:
+def _take(connection: Connection, document: StoredUpload, answer: Parsed | Refused) -> list[str]:
     """Write what was read, unless somebody deleted or read the document meanwhile. Returns what has changed."""
-    document, answer = prepared.document, prepared.answer
     key = (document.tenant_id, document.document_id)
     row = connection.execute(_LOCK, [*key, VERSION]).fetchone()
     if row is None:
         return []
-    state, title, body = row
+    (state,) = row
     if isinstance(answer, Refused):
         connection.execute(_LEAVE, [VERSION, *key])
         return [] if state == "refused" else ["unreadable"]
-    changed = (title, body) != (answer.title, answer.text)
-    if changed:
-        store(connection, key, answer)
-    else:
-        describe(connection, key, answer, versions=0)
-    found = ["changed"] if changed else []
+    found = ["changed"] if store(connection, key, answer) else []
     if answer.partial != (state == "partial") or state == "refused":
         found.append("partial" if answer.partial else "whole")
     return found

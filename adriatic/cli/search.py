@@ -100,8 +100,8 @@ def lines(result: SearchResult) -> Iterator[str]:
     for place, hit in enumerate(result.hits, 1):
         name, where = _frame_title(hit)
         yield f"{place}. {click.style(f'{name}  {hit.title}', bold=True)}  {click.style(where, dim=True)}"
-        if hit.chunk.heading_path:
-            yield click.style(f"   {hit.chunk.heading_path}", dim=True)
+        if place_in_text := ", ".join(filter(None, (hit.chunk.heading_path, _pages(hit)))):
+            yield click.style(f"   {place_in_text}", dim=True)
         for line in _wrap(_highlight(hit)):
             yield "   " + line
         if hit.explain:
@@ -153,6 +153,13 @@ def _highlight(hit: Hit) -> list[str]:
         )
         end = stop
     return (marked + text[end:]).split(" ")
+
+
+def _pages(hit: Hit) -> str:
+    first, last = hit.chunk.pages or (0, 0)
+    if not first:
+        return ""
+    return f"page {first}" if first == last else f"pages {first}–{last}"
 
 
 def _wrap(words: list[str]) -> Iterator[str]:

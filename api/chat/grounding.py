@@ -190,6 +190,7 @@ def _source(number: int, hit: Hit, row: Any) -> Source:
         heading=row["heading_path"],
         char_start=row["char_start"],
         char_end=row["char_end"],
+        pages=hit.chunk.pages,
     )
 
 

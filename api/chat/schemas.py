@@ -106,6 +106,7 @@ class Source(msgspec.Struct, frozen=True):
     """What `[number]` points to: characters [char_start, char_end) of the body of this version of a source.
 
     `label` and `log`: of an ADR. `document`: of a document. `path`: where the API shows the source, as in a search.
+    `pages`: the first and the last page of the passage, of a document whose file has pages.
     """
 
     number: int
@@ -120,6 +121,7 @@ class Source(msgspec.Struct, frozen=True):
     heading: str
     char_start: int
     char_end: int
+    pages: tuple[int, int] | None = None
 
 
 class Sources(msgspec.Struct, frozen=True):

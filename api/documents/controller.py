@@ -1,4 +1,4 @@
-"""`/v1/documents`: upload, list, read, the original, delete.
+"""`/v1/documents`: upload, list, read, the original, retry, delete.
 
 Owns the HTTP of it: how a file arrives (on disk, never whole in memory) and leaves. Refuses SQL and rules: `service`
 has them. An original is always a download of no type: whatever somebody uploaded, no browser shows it as our page.
@@ -40,14 +40,22 @@ _DOCUMENT: dict[str, Any] = {
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "pages": 24,
     "gaps": [],
-    "characters": {"text": {"held": 41200, "kept": 41200}, "form": {"held": 38, "kept": 38}},
-    "parser": 1,
+    "characters": {"text": {"held": 41200, "kept": 41200}, "scan": {"held": 5120, "kept": 5120}},
+    "recognised": {
+        "pages": 3,
+        "failed": 0,
+        "lines": 112,
+        "left_out": 2,
+        "confidence": 0.9812,
+        "scripts": ["Latin"],
+    },
+    "parser": 2,
     "version": 1,
     "created_at": "2026-01-15T09:00:00Z",
     "updated_at": "2026-01-15T09:00:02Z",
 }
 _STORED = _DOCUMENT | {"state": "stored", "title": "", "media_type": "", "pages": None, "characters": {}}
-_STORED |= {"parser": 0, "version": 0}
+_STORED |= {"recognised": None, "parser": 0, "version": 0}
 
 DocumentId = Annotated[UUID, PathParameter(description="The document's id.")]
 
@@ -86,8 +94,8 @@ class DocumentController(Controller):
         settings: NamedDependency[Settings],
         objects: NamedDependency[Objects],
     ) -> Response[Document]:
-        """Markdown, HTML, text, DOCX, PDF, PPTX, XLSX or mail; the bytes decide, not the name. What becomes of it is in
-        `state` and `reason`; a file that cannot be read is taken, and refused with the reason."""
+        """Markdown, HTML, text, DOCX, PDF, PPTX, XLSX, EPUB, mail or a picture; the bytes decide, not the name. What
+        becomes of it is in `state` and `reason`; a file that cannot be read is taken, and refused with the reason."""
         file = await receive_file(request)
         try:
             upload = await asyncio.to_thread(service.receive, file.file, file.filename)
@@ -151,6 +159,21 @@ class DocumentController(Controller):
             "etag": f'"{document.sha256}"',
         }
         return Stream(_stream(first, parts), headers=headers, media_type="application/octet-stream")
+
+    @post(
+        "/{document_id:uuid}/retry",
+        "Read a document once more",
+        _STORED,
+        "A job reads it, or does already: `job_id`.",
+        status=202,
+        errors=(404, 409),
+    )
+    async def retry_document(self, database: Db, principal: By, document_id: DocumentId) -> Document:
+        """Of a partial document the pages that failed, and nothing that was read; a refused one from its beginning.
+        What is found of it stays so until there is more. 409 for one that is whole."""
+        trace = traceparent()
+        async with tenant_transaction(database, principal.tenant_id) as connection:
+            return await service.retry(connection, principal, document_id, trace)
 
     @delete("/{document_id:uuid}", "Delete a document", _DOCUMENT, "The document as it was.", errors=(404,))
     async def delete_document(self, database: Db, principal: By, document_id: DocumentId) -> Document:

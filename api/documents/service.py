@@ -24,7 +24,7 @@ from api.db import Connection, to_struct
 from api.jobs import service as jobs
 from api.jobs.service import NewJob
 from connectors.objects import Objects, key_of
-from runtime.errors import NotFound
+from runtime.errors import Conflict, NotFound
 from runtime.ids import new_id
 from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
 
@@ -51,6 +51,18 @@ class TextGap(msgspec.Struct, frozen=True):
     pages: Annotated[list[tuple[int, int]], Meta(description="First and last page of each range; empty: not by page.")]
 
 
+class RecognisedText(msgspec.Struct, frozen=True):
+    """What was recognised on pages that are pictures. `lines` are in the text; those of too little confidence are
+    counted in `left_out`, and are not."""
+
+    pages: Annotated[int, Meta(description="Pages that were read.")]
+    failed: Annotated[int, Meta(description="Pages that could not be; `gaps` names them. A retry reads these alone.")]
+    lines: int
+    left_out: int
+    confidence: Annotated[float | None, Meta(description="Mean of the lines, from 0 to 1; null without any.")]
+    scripts: Annotated[list[str], Meta(description="Of most letters of a page, such as Latin; no language is told.")]
+
+
 class Document(msgspec.Struct, frozen=True):
     """`state` ends as processed, partial or refused; `reason` says why it was refused, or what its text has not. `id`
     is what a search result names."""
@@ -70,6 +82,7 @@ class Document(msgspec.Struct, frozen=True):
         dict[str, TextCount],
         Meta(description="By kind of text. Deleted, hidden and the like are counted and left out."),
     ]
+    recognised: Annotated[RecognisedText | None, Meta(description="Null: none of its pages is a picture.")]
     parser: Annotated[
         int, Meta(description="Version of the parser that read it; 0: none, or one of before there were.")
     ]
@@ -99,6 +112,7 @@ _READ_DOCUMENTS = """
     select
       d.document_id as id, d.job_id, d.file_name, d.title, d.media_type, d.size_bytes, d.pages, d.version,
       d.gaps, d.characters, d.parser, encode(d.content_hash, 'hex') as sha256, d.created_at, d.updated_at,
+      r.recognised,
       case when open and j.state in ('failed', 'cancelled') then 'refused' else d.state end as state,
       case
         when open and j.state = 'failed' then j.last_error
@@ -112,6 +126,17 @@ _READ_DOCUMENTS = """
     from app.documents d
     join app.jobs j on j.tenant_id = d.tenant_id and j.job_id = d.job_id
     cross join lateral (select d.state in ('stored', 'processing') as open) o
+    left join lateral (
+      select jsonb_build_object(
+        'pages', count(*) filter (where s.fault is null), 'failed', count(s.fault), 'lines', sum(s.lines),
+        'left_out', sum(s.left_out),
+        'confidence', round((sum(s.confidence * s.lines) / nullif(sum(s.lines), 0))::numeric, 4),
+        'scripts', coalesce(jsonb_agg(distinct s.script) filter (where s.script <> ''), '[]')
+      ) as recognised
+      from app.document_scans s
+      where s.tenant_id = d.tenant_id and s.document_id = d.document_id
+      having count(*) > 0
+    ) r on true
     where d.tenant_id = $1
       and d.deleted_at is null
       and ($2::uuid is null or d.document_id = $2)
@@ -121,7 +146,7 @@ _READ_DOCUMENTS = """
   order by created_at desc, id desc
   limit $7
 """
-_JSON = ("reason", "gaps", "characters")
+_JSON = ("reason", "gaps", "characters", "recognised")
 _ANY = (None, None, None)
 """Whatever its state, from the beginning of the list."""
 
@@ -215,6 +240,40 @@ async def page(
     rows = await connection.fetch(_READ_DOCUMENTS, tenant_id, None, None, state, *part.after, part.rows_max)
     items = [to_struct(row, Document, *_JSON) for row in rows]
     return DocumentPage(*part.cut(items, lambda document: (document.created_at, document.id)))
+
+
+_LOCK_FOR_RETRY = """
+  select j.state in ('queued', 'running')
+  from app.documents d
+  join app.jobs j on j.tenant_id = d.tenant_id and j.job_id = d.job_id
+  where d.tenant_id = $1 and d.document_id = $2
+  for update of d
+"""
+_RETRY = """
+  update app.documents
+  set
+    job_id = $3,
+    state = case version when 0 then 'stored' else state end,
+    reason = case version when 0 then null else reason end,
+    updated_at = now()
+  where tenant_id = $1 and document_id = $2
+"""
+
+
+async def retry(connection: Connection, principal: Principal, document_id: UUID, traceparent: str | None) -> Document:
+    """Have it read once more. What was recognised stays, and so does its text until there is another one. One that is
+    being read already is left to that."""
+    tenant_id = principal.tenant_id
+    row = await connection.fetchrow(_LOCK_FOR_RETRY, tenant_id, document_id)
+    document = await read(connection, tenant_id, document_id)
+    if row is not None and row[0]:
+        return document
+    if document.state == "processed":
+        raise Conflict("the document is processed", hint="only what is partial or refused can be read once more")
+    wanted = NewJob(PARSE_DOCUMENT, {"document_id": str(document_id)})
+    job_id, _ = await jobs.create(connection, principal, wanted, None, traceparent)
+    await connection.execute(_RETRY, tenant_id, document_id, job_id)
+    return await read(connection, tenant_id, document_id)
 
 
 _DELETE_DOCUMENT = """

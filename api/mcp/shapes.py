@@ -123,7 +123,8 @@ class ListCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ReadPassage(msgspec.Struct, frozen=True):
     """A passage of one source, and where it is from: characters [char_start, char_end) of this version. `address`: what
-    `read_adr` takes; null for a document. `cut`: the passage goes on."""
+    `read_adr` takes; null for a document. `pages`: first and last, of a document that has some. `cut`: the passage goes
+    on."""
 
     address: str | None
     kind: Kind
@@ -138,6 +139,7 @@ class ReadPassage(msgspec.Struct, frozen=True):
     char_end: int
     cut: bool
     score: float
+    pages: tuple[int, int] | None = None
 
 
 class FoundPassages(msgspec.Struct, frozen=True):

@@ -216,6 +216,7 @@ def _quote(hit: Hit, row: Any) -> ReadPassage:
         char_end=row["char_end"],
         cut=len(text) < len(row["body"]),
         score=hit.score,
+        pages=hit.chunk.pages,
     )
 
 

@@ -68,14 +68,16 @@ class Snippet(msgspec.Struct, frozen=True):
     highlights: list[tuple[int, int]]
 
 
-class ChunkPlace(msgspec.Struct, frozen=True):
-    """Where in the text the snippet is from: characters [start, end) of this version's body."""
+class ChunkPlace(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where in the text the snippet is from: characters [start, end) of this version's body. `pages`: the first and the
+    last page, of a document whose file has pages."""
 
     version: int
     ordinal: int
     heading_path: str
     char_start: int
     char_end: int
+    pages: tuple[int, int] | None = None
 
 
 class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -113,8 +115,8 @@ class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):
 class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     """One source. Title, status and time are those of the version that is searchable by words.
 
-    Only an ADR has number, log, status and tags; only a document has `document`. `path`: where the API shows it; null
-    for an item of a feed, whose original is elsewhere.
+    Only an ADR has number, log, status and tags; only a document has `document`. `path`: where the API shows it, a
+    PDF at the page of the passage; null for an item of a feed, whose original is elsewhere.
     """
 
     kind: sources.Kind

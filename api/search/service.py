@@ -47,6 +47,7 @@ candidate is asked by: that ends soon, since so many pass."""
 LISTED_PASSAGES_MAX = 30_000
 """The same in passages, where the tenant has an index by meaning: comparing more of them one by one takes longer than
 walking the index."""
+PDF = "application/pdf"
 TURNS_MAX = 3
 """Times that a query is embedded: a tenant that changes its space twice while one search runs is not a tenant."""
 
@@ -322,12 +323,21 @@ def _hit(row: Any, snippet: schemas.Snippet, explain: bool) -> schemas.Hit:
         score=row["score"],
         snippet=snippet,
         chunk=schemas.ChunkPlace(
-            row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]
+            *(row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
+            pages=(row["first_page"], row["last_page"]) if row["first_page"] else None,
         ),
         document=_document(row) if row["origin"] else None,
-        path=None if row["origin"] == "feed" else sources.KINDS[row["kind"]].path.format(source_id),
+        path=_path(row, source_id),
         explain=_explain_hit(row) if explain else None,
     )
+
+
+def _path(row: Any, source_id: UUID) -> str | None:
+    """Where the API shows it. Programs that show a PDF open it at the page that its address names."""
+    if row["origin"] == "feed":
+        return None
+    path = sources.KINDS[row["kind"]].path.format(source_id)
+    return f"{path}#page={row['first_page']}" if row["first_page"] and row["media_type"] == PDF else path
 
 
 def _explain_hit(row: Any) -> schemas.HitExplanation:

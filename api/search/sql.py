@@ -211,6 +211,8 @@ HITS: Final = r"""
   )
   select
     best.*, a.number, l.slug as log, c.heading_path, c.char_start, c.char_end, d.media_type, d.uri, d.origin,
+    width_bucket(c.char_start, p.starts) as first_page,
+    width_bucket(greatest(c.char_start, c.char_end - 1), p.starts) as last_page,
     case u.state when 'partial' then u.reason ->> 'detail' end as partial,
     array(
       select t.tag
@@ -236,6 +238,10 @@ HITS: Final = r"""
     and d.tenant_id = best.tenant_id
     and d.document_id = best.source_id
     and d.version = best.shown_version
+  left join app.document_pages p on best.kind = 'document'
+    and p.tenant_id = best.tenant_id
+    and p.document_id = best.source_id
+    and p.version = best.version
   left join app.documents u on d.origin = 'upload'
     and u.tenant_id = d.tenant_id
     and u.document_id = d.document_id

@@ -17,7 +17,18 @@ from typing import Any
 
 import msgspec
 
-from connectors.parsers import Parsed, ParseRequest, Refusal, Refused, formats, sniff
+from connectors.parsers import (
+    PagesWanted,
+    Parsed,
+    ParseRequest,
+    Refusal,
+    Refused,
+    Scan,
+    ScanRequest,
+    Unread,
+    formats,
+    sniff,
+)
 from runtime.clock import SYSTEM_CLOCK
 
 WRITTEN_BYTES_MAX = 67_108_864
@@ -25,22 +36,36 @@ WRITTEN_BYTES_MAX = 67_108_864
 ORPHAN_POLL_S = 1.0
 
 
-def answer(request: ParseRequest) -> Parsed | Refused:
-    """One document. Raises nothing but what ends the process."""
-    media_type = ""
+Asked = ParseRequest | ScanRequest
+Answered = Parsed | Refused | Unread | Scan
+
+
+def answer(request: Asked) -> Answered:
+    """One document, or one page of it that is a picture. Raises nothing but what ends the process."""
+    media_type = request.media_type if isinstance(request, ScanRequest) else ""
     path = Path(request.path)
     try:
+        if isinstance(request, ScanRequest):
+            return _scan(path, request)
         media_type = sniff.media_type(path, request.file_name, request.limits)
-        return formats.parse(path, media_type, request.file_name, request.limits)
+        return formats.parse(path, media_type, request.file_name, request.limits, request.scans)
     except Refusal as refusal:
         return Refused(refusal.code, refusal.detail, media_type)
+    except PagesWanted as wanted:
+        return Unread(media_type, wanted.pages)
     except MemoryError:
         return Refused("memory", f"it needs more than {request.limits.memory_bytes_max} bytes of memory", media_type)
     except Exception as error:  # whatever a library raises on bytes that it cannot read
         return Refused("broken", f"the parser stopped at it: {type(error).__name__}", media_type)
 
 
-def set_bounds(request: ParseRequest) -> None:
+def _scan(path: Path, request: ScanRequest) -> Scan:
+    from connectors.parsers import pictures, scanning
+
+    return scanning.recognise(pictures.draw_page(path, request.media_type, request.page, request.limits), request.page)
+
+
+def set_bounds(request: Asked) -> None:
     """Set what this process may use from now on."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime) + 1 + request.limits.cpu_s_max
@@ -68,14 +93,14 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def main(work: Callable[[ParseRequest], Parsed | Refused] = answer) -> None:
+def main(work: Callable[[Asked], Answered] = answer) -> None:
     """Requests on standard input, answers on what standard output was; what libraries print goes to standard error."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _confine()
     for line in sys.stdin.buffer:
-        request = msgspec.json.decode(line, type=ParseRequest)
+        request = msgspec.json.decode(line, type=Asked)
         set_bounds(request)
         answers.write(msgspec.json.encode(work(request)) + b"\n")
         answers.flush()

@@ -1,20 +1,23 @@
 """Text of each type, as Markdown, because headings and lists are where passages begin and end.
 
 Owns which reader a type has, and what holds for all of them: the bound on text, what cannot be shown, the title.
-Markdown and plain text stay as they are; `web`, `word`, `pdf`, `slides`, `sheets` and `mail` read the others. Runs in
-the parser process; raises `Refusal`, and whatever else a library raises on bytes that it cannot read.
+Markdown and plain text stay as they are; the modules beside this one read the others. Runs in the parser process;
+raises `Refusal`, `PagesWanted`, and whatever else a library raises on bytes that it cannot read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from lxml import etree
 
-from connectors.parsers import TITLE_CHARS_MAX, Limits, Parsed, Refusal
+from connectors.parsers import TITLE_CHARS_MAX, Limits, Parsed, Refusal, Scans
+from connectors.parsers.asciidoc import read_asciidoc
+from connectors.parsers.book import read_book
 from connectors.parsers.charset import decode_page
 from connectors.parsers.inventory import Inventory
 from connectors.parsers.mail import read_mail
@@ -23,7 +26,23 @@ from connectors.parsers.package import Package
 from connectors.parsers.pdf import read_pdf
 from connectors.parsers.sheets import read_sheets
 from connectors.parsers.slides import read_slides
-from connectors.parsers.sniff import DOCX, HTML, MAIL, PDF, PPTX, XLSX, read_bytes, read_text
+from connectors.parsers.sniff import (
+    ASCIIDOC,
+    DOCX,
+    EPUB,
+    HTML,
+    JPEG,
+    MAIL,
+    PDF,
+    PNG,
+    PPTX,
+    RESTRUCTURED,
+    TIFF,
+    WEBP,
+    XLSX,
+    read_bytes,
+    read_text,
+)
 from connectors.parsers.web import read_page
 from connectors.parsers.word import read_word
 
@@ -43,24 +62,64 @@ _NOTE_MARK = re.compile(r"\[\^\d+\]")
 _DUBLIN_CORE = "http://purl.org/dc/elements/1.1/"
 
 
-def parse(path: Path, media_type: str, file_name: str, limits: Limits) -> Parsed:
-    """Raises `Refusal`."""
+class _Found(NamedTuple):
+    """What a reader found. `parts`: the text of each page, where the type has `pages`; else one."""
+
+    title: str
+    parts: Sequence[str]
+    pages: int | None = None
+
+
+def parse(path: Path, media_type: str, file_name: str, limits: Limits, scans: Scans = None) -> Parsed:
+    """Raises `Refusal`, and `PagesWanted` for pages of which `scans` does not tell."""
     inventory = Inventory()
-    title, text, pages = _READERS.get(media_type, _text)(path, limits, inventory)
-    text = _BETWEEN.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = _UNPRINTABLE.sub("", text)
+    if media_type == PDF:
+        title, parts = read_pdf(path, limits, inventory, scans)
+        found = _Found(title, parts, len(parts))
+    elif media_type in _PICTURES:
+        found = _picture(path, media_type, limits, inventory, scans)
+    else:
+        found = _READERS.get(media_type, _text)(path, limits, inventory)
+    text, starts = _join(found.parts)
     if not _SHOWN.search(text):
         raise _say_why_empty(media_type, inventory)
     if (size := len(text.encode())) > limits.text_bytes_max:
         raise Refusal("too-much-text", f"its text has {size} bytes, at most {limits.text_bytes_max}")
-    return Parsed(media_type, _title(title, text, file_name), text, pages, inventory.counts(), inventory.gaps())
+    return Parsed(
+        media_type=media_type,
+        title=_title(found.title, text, file_name),
+        text=text,
+        pages=found.pages,
+        counts=inventory.counts(),
+        gaps=inventory.gaps(),
+        starts=() if found.pages is None else starts,
+    )
+
+
+def _join(parts: Sequence[str]) -> tuple[str, tuple[int, ...]]:
+    """The text, and where each part begins in it, in characters. An empty part begins where the one before ends."""
+    texts: list[str] = []
+    starts: list[int] = []
+    end = 0
+    for part in parts:
+        part = _BETWEEN.sub(" ", part.replace("\r\n", "\n").replace("\r", "\n"))
+        part = _UNPRINTABLE.sub("", part)
+        end += 2 if part and texts else 0
+        starts.append(end)
+        end += len(part)
+        texts += [part] if part else []
+    return "\n\n".join(texts), tuple(starts)
 
 
 def _say_why_empty(media_type: str, inventory: Inventory) -> Refusal:
     unseen = sum(each.held for kind, each in inventory.counts().items() if kind in ("hidden", "outside"))
     details = [gap.detail for gap in inventory.gaps()]
     said = "; ".join([*details, f"{unseen} characters that nobody sees"] if unseen else details)
-    if media_type == PDF or any(gap.code in ("picture-pages", "picture") for gap in inventory.gaps()):
+    if (
+        media_type == PDF
+        or media_type in _PICTURES
+        or any(gap.code in ("picture-pages", "picture") for gap in inventory.gaps())
+    ):
         return Refusal("no-text", f"there is no text in it: {said}" if said else "there is no text in it")
     return Refusal("empty", f"it has no text: {said}" if said else "it has no text")
 
@@ -73,10 +132,6 @@ def _title(found: str, text: str, file_name: str) -> str:
     return next(filter(None, shown), "document")
 
 
-_Found = tuple[str, str, int | None]
-"""Title, text, and number of pages of what has pages."""
-
-
 def _text(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     del limits
     found = read_text(path)
@@ -86,25 +141,25 @@ def _text(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     if not found.exact:
         for _ in range(text.count("\ufffd")):
             inventory.miss("damaged-parts", "bytes that are no text")
-    return "", text, None
+    return _Found("", [text])
 
 
 def _docx(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     writer = Writer()
     with closing(Package(path, limits)) as package:
         read_word(package, inventory, writer, limits)
-        return _core_title(package), _UNSHOWN.sub("", writer.finish()), None
+        return _Found(_core_title(package), [_UNSHOWN.sub("", writer.finish())])
 
 
 def _pptx(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     with closing(Package(path, limits)) as package:
-        text, slides = read_slides(package, inventory, limits)
-        return _core_title(package), _UNSHOWN.sub("", text), slides
+        slides = read_slides(package, inventory, limits)
+        return _Found(_core_title(package), [_UNSHOWN.sub("", text) for text in slides], len(slides))
 
 
 def _xlsx(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     with closing(Package(path, limits)) as package:
-        return _core_title(package), _UNSHOWN.sub("", read_sheets(package, inventory, limits)), None
+        return _Found(_core_title(package), [_UNSHOWN.sub("", read_sheets(package, inventory, limits))])
 
 
 def _core_title(package: Package) -> str:
@@ -117,24 +172,54 @@ def _core_title(package: Package) -> str:
     return ""
 
 
+def _restructured(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    # It comes with a second of imports, which few documents need.
+    from connectors.parsers.restructured import read_restructured
+
+    del limits
+    title, text = read_restructured(read_text(path).text, inventory)
+    return _Found(title, [_UNSHOWN.sub("", text)])
+
+
+def _asciidoc(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    del limits
+    return _Found("", [read_asciidoc(read_text(path).text, inventory)])
+
+
+def _epub(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    with closing(Package(path, limits)) as package:
+        title, text = read_book(package, inventory, limits)
+        return _Found(title, [_UNSHOWN.sub("", text)])
+
+
 def _html(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     del limits
     writer = Writer()
     title = read_page(decode_page(read_bytes(path)), inventory, writer)
-    return title, _UNSHOWN.sub("", writer.finish()), None
+    return _Found(title, [_UNSHOWN.sub("", writer.finish())])
 
 
 def _mail(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     del limits
     subject, text = read_mail(read_bytes(path), inventory)
-    return subject, _UNSHOWN.sub("", text), None
+    return _Found(subject, [_UNSHOWN.sub("", text)])
 
 
+def _picture(path: Path, media_type: str, limits: Limits, inventory: Inventory, scans: Scans) -> _Found:
+    from connectors.parsers.pictures import read_pictures
+
+    pages = read_pictures(path, media_type, limits, inventory, scans)
+    return _Found("", pages, len(pages))
+
+
+_PICTURES = (PNG, JPEG, TIFF, WEBP)
 _READERS: Mapping[str, Callable[[Path, Limits, Inventory], _Found]] = {
-    PDF: read_pdf,
     DOCX: _docx,
     PPTX: _pptx,
     XLSX: _xlsx,
+    EPUB: _epub,
+    RESTRUCTURED: _restructured,
+    ASCIIDOC: _asciidoc,
     HTML: _html,
     MAIL: _mail,
 }

@@ -1,7 +1,8 @@
 """The text of a PDF, page by page, with what was typed into its forms and written on its pages.
 
 Owns what counts as a page that was read. Text is pypdfium2's; a page of which it decodes nothing (vertical writing) is
-read a second time by pypdf, within a bound. Refuses to recognise letters in pictures: which pages are pictures is said.
+read a second time by pypdf, within a bound. Refuses to recognise letters in pictures: which pages are pictures is said,
+and what others recognise on them is taken.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pypdfium2
 from pypdfium2 import raw
 
-from connectors.parsers import Limits, Refusal
+from connectors.parsers import Limits, Refusal, Scans
 from connectors.parsers.inventory import Inventory, count
 from connectors.parsers.pdf_notes import read_notes
 from connectors.parsers.pdf_objects import (
@@ -31,6 +32,7 @@ from connectors.parsers.pdf_objects import (
     remove,
 )
 from connectors.parsers.pieces import Piece, find_missing
+from connectors.parsers.scans import take_scans
 
 PASSWORD = 4
 """pdfium's FPDF_ERR_PASSWORD."""
@@ -74,8 +76,8 @@ _NO_TITLE = re.compile(
 _WRITER = re.compile(r"^microsoft (?:office )?(?:word|power ?point|excel|outlook) - ", re.I)
 
 
-def read_pdf(path: Path, limits: Limits, inventory: Inventory) -> tuple[str, str, int]:
-    """Title, text, and number of pages. Raises `Refusal`."""
+def read_pdf(path: Path, limits: Limits, inventory: Inventory, scans: Scans) -> tuple[str, list[str]]:
+    """Title, and the text of each page. Raises `Refusal` and `PagesWanted`."""
     try:
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
@@ -94,7 +96,7 @@ def read_pdf(path: Path, limits: Limits, inventory: Inventory) -> tuple[str, str
             inventory.miss("embedded-files", "attached file")
         if raw.FPDF_GetFormType(document.raw) == FORM_WITHOUT_PAGES:
             inventory.miss("dynamic-form", "form that only some programs show")
-        return title, _Reader(path, document, limits, inventory).read(), pages
+        return title, _Reader(path, document, limits, inventory).read(scans)
 
 
 def _clean_title(title: str) -> str:
@@ -141,7 +143,7 @@ class _Reader:
         self._unnamed: list[int] = []
         self._layers: frozenset[str] | None = None
 
-    def read(self) -> str:
+    def read(self, scans: Scans) -> list[str]:
         texts: list[str] = []
         notes: list[list[str]] = []
         size = 0
@@ -158,17 +160,35 @@ class _Reader:
                 self._undecoded.pop(number)
         if len(self._damaged) == len(texts):
             raise Refusal("broken", "none of its pages can be read")
-        for text in texts:
-            self._inventory.hold("text", text)
-            self._inventory.keep("text", text)
-        self._inventory.miss_pages("picture-pages", "pictures with little or no text", self._pictures)
+        decoded = list(texts)
+        room = self._limits.text_bytes_max - sum(len(text.encode()) + 2 for text in texts)
+        replaced = self._take_scans(texts, scans, room)
+        for number, text in enumerate(decoded, 1):
+            if number not in replaced:
+                self._inventory.hold("text", text)
+                self._inventory.keep("text", text)
         self._inventory.miss_pages(
             "undecoded-text", "text whose letters are not known", {*self._undecoded, *self._unnamed}
         )
         self._inventory.miss_pages("damaged-parts", "content that cannot be read", self._damaged)
-        return "\n\n".join(
-            filter(None, (part for text, own in zip(texts, notes, strict=True) for part in (text, *own)))
-        )
+        return ["\n\n".join(filter(None, (text, *own))) for text, own in zip(texts, notes, strict=True)]
+
+    def _take_scans(self, texts: list[str], scans: Scans, room: int) -> set[int]:
+        """Put what was recognised in the place of text that has no letters, and below text that was stamped on a
+        picture, where it says something else. Returns the pages whose text was replaced."""
+        replaced: set[int] = set()
+        wanted = self._pictures if scans is None else sorted({*self._pictures, *self._undecoded})
+        for number, scan in take_scans(wanted, self._limits, self._inventory, scans, room).items():
+            text = texts[number - 1]
+            if number in self._undecoded and scan:
+                self._undecoded.pop(number)
+                replaced.add(number)
+                text = ""
+            if text:
+                lines = find_missing(text, (Piece("scan", line) for line in scan.splitlines()))
+                scan = "\n".join(piece.text for piece in lines)
+            texts[number - 1] = "\n\n".join(filter(None, (text, scan)))
+        return replaced
 
     def _page_with_notes(self, number: int) -> tuple[str, list[str]]:
         try:
@@ -263,13 +283,11 @@ class _Reader:
         import pypdf
 
         found: dict[int, str] = {}
-        try:
-            with _limit_time(SECOND_READER_S):
-                reader = pypdf.PdfReader(self._path)
-                for number in self._undecoded:
-                    found[number] = reader.pages[number - 1].extract_text()
-        except Exception:  # whatever it raises, the pages stay named as not read
-            del reader
+        # Whatever it raises, also before it has opened the file: pages that it has not read stay named.
+        with suppress(Exception), _limit_time(SECOND_READER_S):
+            reader = pypdf.PdfReader(self._path)
+            for number in self._undecoded:
+                found[number] = reader.pages[number - 1].extract_text()
         for number, text in found.items():
             if text and not text.strip():
                 self._undecoded.pop(number)

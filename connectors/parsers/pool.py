@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from connectors.parsers import Limits, Parsed, ParseRequest, Refused
+from connectors.parsers import Limits, PageFault, Parsed, ParseRequest, Refused, Scan, ScanRequest, Scans, Unread
 from runtime.lifecycle import StopRequested
 
 PROCESSES_MAX = 2
@@ -31,12 +31,13 @@ WAIT_S = 0.5
 TRIES = 2
 """A process that dies with a document may have had its own reasons; one that dies with it again has not."""
 
-Answer = Parsed | Refused
+Answer = Parsed | Refused | Unread | Scan
 COMMAND = (sys.executable, "-m", "connectors.parsers.child")
 
 
 class Parsers:
-    """The processes of one worker. `parse` is called by many threads, and blocks."""
+    """The processes of one worker. `parse` and `recognise` are called by many threads, and block. Both raise
+    `StopRequested` when this is closed meanwhile."""
 
     def __init__(self, limits: Limits | None = None, command: Sequence[str] = COMMAND) -> None:
         self._limits = limits or Limits()
@@ -48,17 +49,43 @@ class Parsers:
         self._reaper: threading.Timer | None = None
         self._closed = False
 
-    def parse(self, tenant_id: UUID, path: Path, file_name: str) -> Answer:
-        """What is in the file at `path`, or why not. Raises `StopRequested` when this is closed meanwhile."""
-        request = ParseRequest(str(path), file_name, self._limits)
+    def parse(self, tenant_id: UUID, path: Path, file_name: str, scans: Scans = None) -> Parsed | Refused | Unread:
+        """What is in the file at `path`, or why not. `Unread` names pages that are not among the `scans`; without
+        any, it never comes."""
+        answer = self._serve(tenant_id, ParseRequest(str(path), file_name, self._limits, scans))
+        assert not isinstance(answer, Scan)
+        return answer
+
+    def recognise(self, tenant_id: UUID, path: Path, media_type: str, page: int) -> Scan | PageFault:
+        """What stands on one page that is a picture, or why that is not known."""
+        limits = msgspec.structs.replace(self._limits, seconds_max=self._limits.scan_seconds_max)
+        answer = self._serve(tenant_id, ScanRequest(str(path), media_type, page, limits))
+        if isinstance(answer, Scan):
+            return answer
+        assert isinstance(answer, Refused)
+        return PageFault(page, answer.code, answer.detail)
+
+    def read(self, tenant_id: UUID, path: Path, file_name: str) -> Parsed | Refused:
+        """All of a file at once, pages that are pictures too: for whoever has the time."""
+        scans: list[Scan | PageFault] = []
+        while True:
+            answer = self.parse(tenant_id, path, file_name, tuple(scans))
+            if not isinstance(answer, Unread):
+                return answer
+            scans += [self.recognise(tenant_id, path, answer.media_type, page) for page in answer.pages]
+
+    def _serve(self, tenant_id: UUID, request: ParseRequest | ScanRequest) -> Answer:
+        answer: Answer | None = None
         with self._turn(tenant_id):
-            for _ in range(TRIES):
-                answer = self._ask(request)
-                if answer is not None:
+            for number in range(TRIES):
+                answer, was_fresh = self._ask(request, fresh=number > 0)
+                # What a process holds of the libraries of other documents may have been in the way.
+                lacked = isinstance(answer, Refused) and answer.code == "memory" and not was_fresh
+                if answer is not None and not lacked:
                     return answer
                 if self._closed:
                     raise StopRequested
-        return Refused("crashed", "the parser process died of it, twice")
+        return answer or Refused("crashed", "the parser process died of it, twice")
 
     def close(self) -> None:
         """End every process, also those at work."""
@@ -88,12 +115,13 @@ class Parsers:
                 self._busy.discard(tenant_id)
                 self._changed.notify_all()
 
-    def _ask(self, request: ParseRequest) -> Answer | None:
-        """None when the process died without an answer, and not at a bound."""
+    def _ask(self, request: ParseRequest | ScanRequest, *, fresh: bool) -> tuple[Answer | None, bool]:
+        """None when the process died without an answer, and not at a bound; and whether it was a new one."""
         with self._changed:
             if self._closed:
                 raise StopRequested
-            process = self._idle.pop() if self._idle else _Process(self._command)
+            is_used = bool(self._idle) and not fresh
+            process = self._idle.pop() if is_used else _Process(self._command)
             self._working.add(process)
         answer = process.ask(request)
         with self._changed:
@@ -101,9 +129,9 @@ class Parsers:
             if not process.spent and not self._closed:
                 self._idle.append(process)
                 self._reap_later()
-                return answer
+                return answer, not is_used
         process.end()
-        return answer
+        return answer, not is_used
 
     def _reap_later(self) -> None:
         if self._reaper is not None:
@@ -132,7 +160,7 @@ class _Process:
     def spent(self) -> bool:
         return self._documents >= DOCUMENTS_MAX or self._popen.poll() is not None
 
-    def ask(self, request: ParseRequest) -> Answer | None:
+    def ask(self, request: ParseRequest | ScanRequest) -> Answer | None:
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         self._documents += 1

@@ -36,8 +36,9 @@ _SIDE_PARTS: Mapping[str, Kind] = {
 _EMBEDDED = ("oleObject", "package")
 
 
-def read_slides(package: Package, inventory: Inventory, limits: Limits) -> tuple[str, int]:
-    """The text, and the number of slides. Raises `Refusal`, and what lxml raises when the main part is no XML."""
+def read_slides(package: Package, inventory: Inventory, limits: Limits) -> list[str]:
+    """The text of each slide, and at the end of the last one what belongs to none. Raises `Refusal`, and
+    what lxml raises when the main part is no XML."""
     main = package.main_part("presentationml")
     if main is None:
         raise Refusal("unsupported-type", "it is no presentation")
@@ -46,11 +47,17 @@ def read_slides(package: Package, inventory: Inventory, limits: Limits) -> tuple
     if sum(len(piece.text) for pieces in deck.pieces for piece in pieces) > limits.text_bytes_max:
         raise Refusal("too-much-text", f"its text has more than {limits.text_bytes_max} characters")
     made = make_slides(package.repack(deck.parts_changed))
-    shown = (number for number, kind in enumerate(deck.kinds, 1) if kind not in UNSEEN)
-    blocks = [complete(made.get(number, ""), deck.pieces[number - 1]) for number in shown]
-    text = complete("\n\n".join(filter(None, blocks)), (*_all(deck.pieces), *deck.margins))
-    count_pieces((*_all(deck.pieces), *deck.margins), text, inventory)
-    return text, len(deck.kinds)
+    slides = [
+        "" if kind in UNSEEN else complete(made.get(number, ""), deck.pieces[number - 1])
+        for number, kind in enumerate(deck.kinds, 1)
+    ]
+    before = "\n\n".join(filter(None, slides))
+    pieces = (*_all(deck.pieces), *deck.margins)
+    text = complete(before, pieces)
+    if slides:
+        slides[-1] = f"{slides[-1]}{text[len(before) :]}".lstrip("\n")
+    count_pieces(pieces, text, inventory)
+    return slides
 
 
 def _all(pieces: list[list[Piece]]) -> Iterator[Piece]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from connectors.parsers import Limits, Refusal
+from connectors.parsers.asciidoc import looks_like_asciidoc
 from connectors.parsers.package import Family, Package
 from runtime.decoding import Decoded, decode
 
@@ -21,9 +22,16 @@ DOCX: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.do
 PPTX: Final = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 MAIL: Final = "message/rfc822"
+PNG: Final = "image/png"
+JPEG: Final = "image/jpeg"
+TIFF: Final = "image/tiff"
+WEBP: Final = "image/webp"
 HTML: Final = "text/html"
 MARKDOWN: Final = "text/markdown"
+RESTRUCTURED: Final = "text/x-rst"
+ASCIIDOC: Final = "text/asciidoc"
 PLAIN: Final = "text/plain"
+EPUB: Final = "application/epub+zip"
 
 HEAD_BYTES = 4_096
 PDF_HEAD_BYTES = 1_024
@@ -31,17 +39,19 @@ PDF_HEAD_BYTES = 1_024
 PLAIN_TEXT_BYTES_MAX = 33_554_432
 """Largest text file that is read whole: thirty times the text that a version may have."""
 
+_PICTURES: Sequence[tuple[bytes, str]] = (
+    (b"\x89PNG", PNG),
+    (b"\xff\xd8\xff", JPEG),
+    (b"II*\0", TIFF),
+    (b"MM\0*", TIFF),
+)
 _OTHERS: Sequence[tuple[bytes, str]] = (
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
     (b"GIF8", "a GIF picture"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"7z\xbc\xaf", "a 7z archive"),
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
     (b"%!PS", "a PostScript document"),
-    (b"II*\0", "a TIFF picture"),
-    (b"MM\0*", "a TIFF picture"),
     (b"Rar!\x1a\x07", "a RAR archive"),
     (b"BZh", "a bzip2 archive"),
     (b"\xfd7zXZ", "an xz archive"),
@@ -52,7 +62,6 @@ _OTHERS: Sequence[tuple[bytes, str]] = (
     (b"SQLite format 3", "a database"),
 )
 _LATER: Sequence[tuple[int, bytes, str]] = (
-    (8, b"WEBP", "a WebP picture"),
     (8, b"WAVE", "a sound"),
     (8, b"AVI ", "a film"),
     (4, b"ftyp", "a film or a picture"),
@@ -69,7 +78,6 @@ _XML_OF_OFFICE: Sequence[tuple[bytes, str]] = (
 _PACKED: Sequence[tuple[str, str]] = (
     ("xl/workbook.bin", "an Excel workbook in its binary form"),
     ("content.xml", "an OpenDocument file"),
-    ("META-INF/container.xml", "an e-book"),
 )
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
@@ -83,6 +91,8 @@ _HTML = re.compile(rb"\s*<(!doctype\s+html|html|head|body)\b", re.I)
 _BEFORE_HTML = re.compile(rb"\s*(<\?xml[^>]*>|<!--)", re.I)
 _TAG = re.compile(rb"<[a-z][a-z0-9-]*\b[^<>]*>", re.I)
 _HEADING = re.compile(r"^ {0,3}#{1,6} \S", re.M)
+_DIRECTIVE = re.compile(r"^ *\.\. (?:[\w-]+(?::[\w-]+)?::(?: |$)|_[^:\n]+:(?: |$)|\[[#\w]+\] )", re.M)
+_UNDERLINED = re.compile(r"^\S.*\n([=~^\"'`*+#:.-])\1{2,}[ \t]*$", re.M)
 _FIELD = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):")
 _FIELDS_OF_MAIL = frozenset((b"mime-version", b"content-transfer-encoding", b"received", b"message-id", b"return-path"))
 _CONTROLS = re.compile(r"[\0-\x06\x0e-\x1a\x1c-\x1f]")
@@ -108,11 +118,19 @@ def media_type(path: Path, file_name: str, limits: Limits) -> str:
         return _kind_of_archive(path, limits)
     if head.startswith(_OLE):
         raise _of_ole(path)
+    if (picture := _kind_of_picture(head)) is not None:
+        return picture
     if (what := _name_other(head)) is not None:
         raise Refusal("unsupported-type", f"it is {what}")
     if _is_mail(head, file_name):
         return MAIL
     return HTML if _is_page(path, head, file_name) else _kind_of_text(read_text(path).text, file_name)
+
+
+def _kind_of_picture(head: bytes) -> str | None:
+    if head.startswith(b"RIFF") and head.startswith(b"WEBP", 8) and b"\0" in head:
+        return WEBP
+    return next((kind for mark, kind in _PICTURES if head.startswith(mark)), None)
 
 
 def _name_other(head: bytes) -> str | None:
@@ -159,6 +177,8 @@ def _kind_of_archive(path: Path, limits: Limits) -> str:
         for family, kind in _FAMILIES:
             if package.main_part(family) is not None:
                 return kind
+        if package.has("META-INF/container.xml"):
+            return EPUB
         what = next((what for name, what in _PACKED if package.has(name)), "a ZIP archive")
         raise Refusal("unsupported-type", f"it is {what}")
     finally:
@@ -210,4 +230,8 @@ def _kind_of_text(text: str, file_name: str) -> str:
     head = text[:HEAD_BYTES]
     if suffix in (".md", ".markdown") or _HEADING.search(head):
         return MARKDOWN
+    if _DIRECTIVE.search(text) or (suffix in (".rst", ".rest") and _UNDERLINED.search(text)):
+        return RESTRUCTURED
+    if suffix in (".adoc", ".asciidoc") or looks_like_asciidoc(head):
+        return ASCIIDOC
     return PLAIN

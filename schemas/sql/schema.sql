@@ -1057,6 +1057,71 @@ CREATE FUNCTION app.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (SELECT (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid AS "nullif");
 
+CREATE TABLE app.document_pages (
+    tenant_id uuid NOT NULL,
+    document_id uuid NOT NULL,
+    version bigint NOT NULL,
+    starts integer[] NOT NULL,
+    CONSTRAINT document_pages_starts_check CHECK ((cardinality(starts) > 0))
+);
+
+ALTER TABLE ONLY app.document_pages FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.document_pages
+    ADD CONSTRAINT document_pages_pkey PRIMARY KEY (tenant_id, document_id, version);
+
+ALTER TABLE ONLY app.document_pages
+    ADD CONSTRAINT document_pages_tenant_id_document_id_version_fkey FOREIGN KEY (tenant_id, document_id, version) REFERENCES app.document_versions(tenant_id, document_id, version);
+
+CREATE POLICY cdc ON app.document_pages FOR SELECT TO adriatic_cdc USING (true);
+
+ALTER TABLE app.document_pages ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY flows ON app.document_pages TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.document_pages TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT ON TABLE app.document_pages TO adriatic_flows;
+GRANT SELECT ON TABLE app.document_pages TO adriatic_cdc;
+GRANT SELECT ON TABLE app.document_pages TO adriatic_search;
+GRANT SELECT ON TABLE app.document_pages TO adriatic_api;
+
+CREATE TABLE app.document_scans (
+    tenant_id uuid NOT NULL,
+    document_id uuid NOT NULL,
+    page integer NOT NULL,
+    scanner integer NOT NULL,
+    text text DEFAULT ''::text NOT NULL,
+    lines integer DEFAULT 0 NOT NULL,
+    left_out integer DEFAULT 0 NOT NULL,
+    unsure integer DEFAULT 0 NOT NULL,
+    confidence double precision DEFAULT 0 NOT NULL,
+    script text DEFAULT ''::text NOT NULL,
+    fault jsonb,
+    CONSTRAINT document_scans_page_check CHECK ((page > 0))
+);
+
+ALTER TABLE ONLY app.document_scans FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.document_scans
+    ADD CONSTRAINT document_scans_pkey PRIMARY KEY (tenant_id, document_id, page);
+
+ALTER TABLE ONLY app.document_scans
+    ADD CONSTRAINT document_scans_tenant_id_document_id_fkey FOREIGN KEY (tenant_id, document_id) REFERENCES app.documents(tenant_id, document_id);
+
+CREATE POLICY cdc ON app.document_scans FOR SELECT TO adriatic_cdc USING (true);
+
+ALTER TABLE app.document_scans ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY flows ON app.document_scans TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.document_scans TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.document_scans TO adriatic_flows;
+GRANT SELECT ON TABLE app.document_scans TO adriatic_cdc;
+GRANT SELECT ON TABLE app.document_scans TO adriatic_search;
+GRANT SELECT ON TABLE app.document_scans TO adriatic_api;
+
 CREATE TABLE app.document_versions (
     tenant_id uuid NOT NULL,
     document_id uuid NOT NULL,

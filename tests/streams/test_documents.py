@@ -128,7 +128,7 @@ BAD: list[tuple[str, str, bytes]] = [
     ("zip-bomb", "bomb.docx", samples.bomb(8_000_000)),
     ("invalid-encoding", "none.txt", bytes(range(0x80, 0x100)) * 9),
     ("unsupported-type", "notes.docx", samples.packed({"content.xml": b"<x/>"})),
-    ("unsupported-type", "picture.pdf", b"\x89PNG\r\n\x1a\n" + b"\0" * 64),
+    ("broken", "picture.pdf", b"\x89PNG\r\n\x1a\n" + b"\0" * 64),
     ("crashed", "poison.txt", b"DIE"),
     ("memory", "grows.txt", b"GROW"),
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.connectors.parsers import samples
+from tests.connectors.parsers import drawn, samples
 from tests.system.conftest import Tenant, World, eventually
 
 pytestmark = pytest.mark.stack
@@ -62,3 +62,22 @@ def test_what_is_uploaded_is_found_or_refused_with_its_reason(world: World, tena
     (report,) = json.loads(verified.stdout)["tenants"]
     assert (report["sources"], report["deleted"], report["differences"]) == ({"document": 4}, 1, 0)
     assert world.dead_letters() == 0
+
+
+def test_what_a_scanner_made_is_found_on_its_page(world: World, tenant: Tenant, tmp_path: Path) -> None:
+    content, known = drawn.ten_scans(lines=3)
+    (tmp_path / "scan.pdf").write_bytes(content)
+    done = world.run("upload", str(tmp_path / "scan.pdf"), "--tenant", tenant.slug, "--json")
+    (outcome,) = json.loads(done.stdout)
+    assert outcome["state"] == "processed", outcome
+    document = tenant.http.get(f"/v1/documents/{outcome['id']}").json()
+    assert (document["recognised"]["pages"], document["recognised"]["scripts"]) == (10, ["Latin"])
+    job = tenant.http.get(f"/v1/jobs/{document['job_id']}").json()
+    assert (job["phase"], job["done"], job["total"], job["unit"]) == ("indexing", 10, 10, "pages")
+
+    def find(sentence: str) -> list[int] | None:
+        answer = tenant.http.get("/v1/search", params={"q": sentence.split(" says ")[1], "kind": "document"}).json()
+        return answer["hits"][0]["chunk"]["pages"] if answer["hits"] else None
+
+    expected = [[number, number] for number in range(1, 11)]
+    eventually("each sentence is found on its page", lambda: [find(each) for each in known] == expected)

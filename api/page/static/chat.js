@@ -6,7 +6,7 @@ import { ask as read, open, Refusal } from "./api.js";
 import { eventsOf, follow } from "./events.js";
 import { markdown } from "./markdown.js";
 import { dollars } from "./money.js";
-import { h, plural, refused, stamp, whereTo, wordFor } from "./parts.js";
+import { h, onPages, plural, refused, stamp, whereTo, wordFor } from "./parts.js";
 
 const KEY = "adriatic.conversation"; // its id, in this tab's session storage: the text of it stays on the server
 const LOOK_UP = "adriatic.look-up"; // there where somebody wants it, for this tab; it is off by itself, as it is in the API
@@ -340,7 +340,7 @@ export class Turn {
     this.slots.summary.textContent = plural(cited.length, "source") + (unsupported.length ? `; ${plural(unsupported.length, "number")} led nowhere and was taken out` : "");
     this.slots.list.replaceChildren(...cited.map((number) => {
       const source = this.#sources.get(number);
-      const where = [source.log, source.label ?? (source.log ? null : wordFor(source.kind)), `version ${source.version}`, source.heading].filter(Boolean).join(" · ");
+      const where = [source.log, source.label ?? (source.log ? null : wordFor(source.kind)), `version ${source.version}`, source.heading, onPages(source.pages)].filter(Boolean).join(" · ");
       return h("li", { value: number }, h("a", target(source), source.title), h("span", { class: "small" }, ` ${where}`));
     }));
   }

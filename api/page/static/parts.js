@@ -73,6 +73,9 @@ export function whereTo({ path, title, document: file }) {
   return /^https?:/i.test(file?.uri ?? "") ? { href: file.uri, ...OUTSIDE } : { tabindex: "0" };
 }
 
+/** On which pages of its file a passage stands; nothing where there are none. */
+export const onPages = (pages) => pages && (pages[0] === pages[1] ? `page ${pages[0]}` : `pages ${pages[0]}–${pages[1]}`);
+
 /** What people call a source of this kind: the search form has the kinds. */
 export const wordFor = (kind) => document.querySelector(`#search option[value="${CSS.escape(kind)}"]`)?.dataset.word ?? kind;
 

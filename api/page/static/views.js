@@ -2,7 +2,7 @@
 // ask: htmx does, when an element's `hx-trigger` says so, and page.js hands the answer over.
 
 import { showCorrected, showFacets } from "./facets.js";
-import { chip, count, h, plural, refused, seconds, settle, stamp, when, whereTo, wordFor } from "./parts.js";
+import { chip, count, h, onPages, plural, refused, seconds, settle, stamp, when, whereTo, wordFor } from "./parts.js";
 import { suggested } from "./suggested.js";
 
 const DIFF_LINES_MAX = 400; // more is read in an editor
@@ -50,7 +50,7 @@ function results(answer, form) {
   const list = document.getElementById("results");
   settle(list, answer.hits.map((each) => hit(each, {
     label: label(each) ?? wordFor(each.kind), status: each.status ? chip(each.status) : null, title: each.title || "without a title",
-    text: marked(each.snippet), foot: [each.chunk.heading_path, ...(each.tags ?? []), each.document?.media_type].filter(Boolean).join(" · "),
+    text: marked(each.snippet), foot: [each.chunk.heading_path, onPages(each.chunk.pages), ...(each.tags ?? []), each.document?.media_type].filter(Boolean).join(" · "),
   })));
   const alone = answer.by_meaning_alone ? ` ${capital(answer.by_meaning_alone)}: these are near in meaning.` : "";
   found(`${answer.hits.length === 0 ? "Nothing found" : plural(answer.hits.length, "result")}.${alone} ${worth(answer)}`, answer.degraded.length > 0);

@@ -29,6 +29,7 @@ DOCUMENT: dict[str, Any] = {
     "pages": None,
     "gaps": [],
     "characters": {},
+    "recognised": None,
     "parser": 0,
     "version": 0,
     "created_at": "2026-01-15T09:00:00Z",
@@ -123,3 +124,40 @@ def test_reading_again_follows_its_job_and_says_what_changed(
     assert command.read_again(far, ManualClock(), wait=True, as_json=False) == code
     assert "3 read again: 2 changed" in capsys.readouterr().err
     assert command.read_again(remote((202, job)), ManualClock(), wait=False, as_json=False) == 0
+
+
+def test_pages_that_come_one_by_one_are_waited_for_longer_than_a_standstill() -> None:
+    clock = ManualClock()
+    recognised = {"failed": 0, "lines": 1, "left_out": 0, "confidence": 0.9, "scripts": ["Latin"]}
+    slow = [DOCUMENT | {"state": "processing", "recognised": recognised | {"pages": number}} for number in range(9)]
+    looks = int(command.WAIT_S / command.POLL_S) - 10
+    answers = [(200, each) for each in slow for _ in range(looks)]
+    outcome = UploadOutcome("a", str(DOCUMENT["id"]), "stored")
+    command.follow(remote(*answers, (200, DOCUMENT | {"state": "processed"})), [outcome], clock)
+    assert outcome.state == "processed"
+    assert clock.monotonic() > 2 * command.WAIT_S
+
+
+def test_a_retry_waits_for_its_job_and_prints_what_became_of_the_document() -> None:
+    job = {
+        "job_id": DOCUMENT["job_id"],
+        "kind": "parse_document",
+        "params": {},
+        "state": "running",
+        "phase": "x",
+        "done": 0,
+        "total": 2,
+        "unit": "pages",
+        "result": {},
+        "attempts": 0,
+        "cancel_requested": False,
+        "last_error": None,
+        "created_at": DOCUMENT["created_at"],
+        "started_at": None,
+        "heartbeat_at": None,
+        "finished_at": None,
+    }
+    done = job | {"state": "succeeded", "done": 2, "finished_at": DOCUMENT["created_at"]}
+    answers = [(202, DOCUMENT), (200, job), (200, done), (200, DOCUMENT | {"state": "processed"})]
+    (outcome,) = command.read_further(remote(*answers), [DOCUMENT["id"]], ManualClock(), wait=True)
+    assert line(outcome) == "a.md: processed"

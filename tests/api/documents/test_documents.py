@@ -137,3 +137,56 @@ async def test_what_is_no_upload_is_refused_with_the_reason(tenant: Caller, worl
         assert answer.json()["detail"]
     assert (await tenant.get("/v1/documents")).json()["items"] == []
     assert (await tenant.get(f"/v1/documents/{uuid4()}")).status_code == 404
+
+
+async def test_what_is_partial_can_be_read_once_more_and_what_is_whole_cannot(tenant: Caller, world: World) -> None:
+    document = (await upload(tenant, b"text")).json()
+    document_id, path = UUID(document["id"]), f"/v1/documents/{document['id']}"
+    under_way = await tenant.post(f"{path}/retry", None)
+    assert (under_way.status_code, under_way.json()["job_id"]) == (202, document["job_id"])
+    async with world.admin() as admin:
+        await admin.execute("update app.jobs set state = 'succeeded', finished_at = now()")
+        await admin.execute(
+            "update app.documents set state = 'partial', version = 1, pages = 3, parser = 2, "
+            """reason = '{"code": "unread-pages", "detail": "timeout: pages 2", "hint": "retry"}', """
+            """gaps = '[{"code": "unread-pages", "detail": "timeout: pages 2", "pages": [[2, 2]]}]'"""
+        )
+        await admin.execute(
+            "insert into app.document_scans (tenant_id, document_id, page, scanner, text, lines, left_out, unsure, "
+            "confidence, script, fault) values ($1, $2, 1, 1, 'a b', 2, 1, 9, 0.9, 'Latin', null), "
+            """($1, $2, 2, 1, '', 0, 0, 0, 0, '', '{"code": "timeout", "detail": "x"}'), """
+            "($1, $2, 3, 1, 'c', 1, 0, 0, 0.6, 'Han', null)",
+            *(tenant.tenant_id, document_id),
+        )
+    shown = (await tenant.get(path)).json()
+    assert shown["recognised"] == {
+        "pages": 2,
+        "failed": 1,
+        "lines": 3,
+        "left_out": 1,
+        "confidence": 0.8,
+        "scripts": ["Han", "Latin"],
+    }
+    again = await tenant.post(f"{path}/retry", None)
+    assert again.status_code == 202, again.text
+    assert again.json()["job_id"] != document["job_id"]
+    # What is found of it stays as it is, and is said, until there is more.
+    assert (again.json()["state"], again.json()["gaps"]) == ("partial", shown["gaps"])
+    twice = await tenant.post(f"{path}/retry", None)
+    assert twice.json()["job_id"] == again.json()["job_id"]
+    assert (await (await world.tenant()).post(f"{path}/retry", None)).status_code == 404
+    async with world.admin() as admin:
+        await admin.execute("update app.jobs set state = 'succeeded', finished_at = now()")
+        await admin.execute("update app.documents set state = 'processed', reason = null")
+    whole = await tenant.post(f"{path}/retry", None)
+    assert (whole.status_code, whole.json()["code"]) == (409, "conflict")
+
+
+async def test_a_refused_document_begins_anew(tenant: Caller, world: World) -> None:
+    document = (await upload(tenant, b"text")).json()
+    async with world.admin() as admin:
+        await admin.execute("update app.jobs set state = 'cancelled', finished_at = now()")
+    path = f"/v1/documents/{document['id']}"
+    assert (await tenant.get(path)).json()["state"] == "refused"
+    again = (await tenant.post(f"{path}/retry", None)).json()
+    assert (again["state"], again["reason"], again["recognised"]) == ("stored", None, None)

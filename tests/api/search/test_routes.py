@@ -179,6 +179,30 @@ async def test_documents_are_found_beside_adrs_and_each_hit_says_what_it_is(
         assert await client.titles("dual write", kind="document") == [], "a delete is seen at once"
 
 
+async def test_a_hit_in_a_document_says_on_which_pages_it_stands(
+    fresh_database: Settings, corpus: Corpus, tenant: UUID
+) -> None:
+    pages = [f"{word.capitalize()} {'lies in the reeds and waits. ' * 12}" for word in ("heron", "osprey", "curlew")]
+    text = "\n\n".join(pages)
+    starts = [0, len(pages[0]) + 2, len(pages[0]) + 2, text.index("Curlew")]
+    for owner in (tenant, corpus.tenant("other")):
+        document_id = corpus.document(owner, "Birds", text, version=1)
+        if owner == tenant:
+            corpus.connection.execute(
+                "insert into app.document_pages values (%s, %s, 1, %s)", [owner, document_id, starts]
+            )
+    corpus.document(tenant, "Other", "A plover, on no page.")
+    corpus.connection.execute("update app.document_versions set media_type = 'application/pdf'")
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        found, paths = {}, {}
+        for word in ("heron", "osprey", "curlew", "plover"):
+            (hit,) = (await client.search(word, kind="document", mode="words"))["hits"]
+            found[word], paths[word] = hit["chunk"].get("pages"), hit["path"].partition("/original")[2]
+    # The second page is empty: what begins behind it is on the third.
+    assert found == {"heron": [1, 1], "osprey": [3, 3], "curlew": [4, 4], "plover": None}
+    assert paths == {"heron": "#page=1", "osprey": "#page=3", "curlew": "#page=4", "plover": ""}
+
+
 async def test_a_link_answers_like_a_document(fresh_database: Settings, tenant: UUID) -> None:
     query: dict[str, Any] = {"q": "kafka", "status": ["accepted", "superseded"], "tag": ["kafka"], "limit": 5}
     async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):

@@ -169,6 +169,7 @@ def report(path: Path) -> tuple[int, int, str]:
     missing = {word: count - kept[word] for word, count in held.items() if count > kept[word]}
     characters = sum(len(word) * count for word, count in held.items())
     lost = sum(len(word) * count for word, count in missing.items())
+    assert isinstance(answer, Parsed | Refused)
     said = _describe(answer)
     shown = " ".join(list(missing)[:WORDS_SHOWN])
     return characters, characters - lost, f"{said}{'; missing: ' + shown if shown else ''}"

@@ -7,10 +7,13 @@ import os
 import time
 from pathlib import Path
 
-from connectors.parsers import Parsed, ParseRequest, Refused, child
+from connectors.parsers import Parsed, Refused, child
+
+seen: list[str] = []
+"""What this process was asked before."""
 
 
-def answer(request: ParseRequest) -> Parsed | Refused:
+def answer(request: child.Asked) -> child.Answered:
     head = Path(request.path).read_bytes()[:64]
     if head.startswith(b"HANG"):
         time.sleep(600)
@@ -26,7 +29,10 @@ def answer(request: ParseRequest) -> Parsed | Refused:
             bytearray(request.limits.memory_bytes_max)
         except MemoryError:
             return Refused("memory", "it needs too much")
-    if head.startswith(b"PID"):
+    if head.startswith(b"FRESH") and seen:
+        return Refused("memory", "it needs too much")
+    seen.append(request.path)
+    if head.startswith((b"PID", b"FRESH")):
         return Parsed("text/plain", "pid", str(os.getpid()))
     return child.answer(request)
 

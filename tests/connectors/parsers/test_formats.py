@@ -12,7 +12,7 @@ from tests.connectors.parsers import samples
 LIMITS = Limits(unpacked_bytes_max=1_000_000, pages_max=5)
 
 
-def ask(folder: Path, content: bytes, name: str = "file") -> Parsed | Refused:
+def ask(folder: Path, content: bytes, name: str = "file") -> child.Answered:
     path = folder / "upload"
     path.write_bytes(content)
     return child.answer(ParseRequest(str(path), name, LIMITS))
@@ -101,10 +101,11 @@ def test_bytes_decide_what_a_file_is(tmp_path: Path, name: str, content: bytes, 
         ("zip-bomb", samples.bomb(2_000_000)),
         ("invalid-encoding", bytes(range(0x80, 0x100)) * 9),
         ("unsupported-type", samples.packed({"content.xml": b"<x/>"})),
-        ("unsupported-type", b"\x89PNG\r\n\x1a\n" + b"\0" * 64),
+        ("broken", b"\x89PNG\r\n\x1a\n" + b"\0" * 64),
         ("unsupported-type", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 1024),
         ("unsupported-type", b"\x01\x02\0\0\x03" * 100),
-        ("unsupported-type", b"RIFF\x10\0\0\0WEBPVP8 " + bytes(range(256)) * 9),
+        ("broken", b"RIFF\x10\0\0\0WEBPVP8 " + bytes(range(256)) * 9),
+        ("unsupported-type", b"GIF89a" + bytes(range(256)) * 9),
         ("unsupported-type", b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 9),
         ("unsupported-type", b"\xef\xbb\xbf\r\n{\\rtf1 words}"),
         ("unsupported-type", b"<?xml version='1.0'?><d xmlns='urn:oasis:names:tc:opendocument:xmlns:office:1.0'>x</d>"),

@@ -23,7 +23,7 @@ from tests.connectors.parsers import samples, written_office
 WORDS = re.compile(r"\w+")
 
 
-def read(folder: Path, content: bytes, name: str = "file") -> Parsed | Refused:
+def read(folder: Path, content: bytes, name: str = "file") -> child.Answered:
     path = folder / "upload"
     path.write_bytes(content)
     return child.answer(ParseRequest(str(path), name, Limits()))

@@ -10,7 +10,7 @@ import pytest
 from connectors.parsers import Limits, Parsed, ParseRequest, Refused, child
 
 
-def ask(folder: Path, content: bytes, name: str = "page.html") -> Parsed | Refused:
+def ask(folder: Path, content: bytes, name: str = "page.html") -> child.Answered:
     path = folder / "upload"
     path.write_bytes(content)
     return child.answer(ParseRequest(str(path), name, Limits()))

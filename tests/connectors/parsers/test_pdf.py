@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from connectors.parsers import Limits, Parsed, ParseRequest, Refused, child
+from connectors.parsers import Limits, Parsed, ParseRequest, Refused, child, pdf
+from connectors.parsers.inventory import Inventory
 from tests.connectors.parsers.written_pdf import Written, line, picture
 
 ON_PAGE = b"/Type /XObject /Subtype /Form /BBox [0 0 595 842] /Resources << /Font << /F1 3 0 R >> >>"
 
 
-def ask(folder: Path, content: bytes) -> Parsed | Refused:
+def ask(folder: Path, content: bytes) -> child.Answered:
     path = folder / "upload"
     path.write_bytes(content)
     return child.answer(ParseRequest(str(path), "made.pdf", Limits()))
@@ -136,6 +137,15 @@ def test_letters_that_a_font_does_not_name_are_a_gap(tmp_path: Path) -> None:
     answer = read(tmp_path, written)
     assert "named" in answer.text
     assert [(gap.code, gap.pages) for gap in answer.gaps] == [("undecoded-text", ((1, 1),))]
+
+
+def test_a_file_that_the_second_library_cannot_open_has_what_the_first_one_read(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    path.write_bytes(b"%PDF-1.7 and no more")
+    reader = pdf._Reader(path, None, Limits(), Inventory())
+    reader._undecoded = {1: 1}
+    assert list(reader._read_again()) == []
+    assert reader._undecoded == {1: 1}
 
 
 def test_a_page_that_cannot_be_opened_is_named_and_the_others_are_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from connectors.parsers import Limits, Parsed, Refused, pool
+from connectors.parsers import Limits, Parsed, Refused, child, pool
 from connectors.parsers.pool import Parsers
 from runtime.lifecycle import StopRequested
 from tests.connectors.parsers import samples
@@ -28,20 +28,26 @@ def parsers() -> Iterator[Parsers]:
     made.close()
 
 
-def ask(parsers: Parsers, folder: Path, content: bytes, tenant: object = TENANT) -> Parsed | Refused:
+def ask(parsers: Parsers, folder: Path, content: bytes, tenant: object = TENANT) -> child.Answered:
     path = folder / uuid4().hex
     path.write_bytes(content)
     return parsers.parse(tenant, path, "file")  # type: ignore[arg-type]
 
 
-def text(answer: Parsed | Refused) -> str:
+def text(answer: child.Answered) -> str:
     assert isinstance(answer, Parsed), answer
     return answer.text
 
 
-def code(answer: Parsed | Refused) -> str:
+def code(answer: child.Answered) -> str:
     assert isinstance(answer, Refused), answer
     return answer.code
+
+
+def test_what_lacks_memory_behind_another_document_has_a_process_of_its_own(parsers: Parsers, tmp_path: Path) -> None:
+    used = text(ask(parsers, tmp_path, b"PID"))
+    assert text(ask(parsers, tmp_path, b"FRESH")) not in (used, "")
+    assert text(ask(parsers, tmp_path, b"PID")) != used
 
 
 def test_one_process_does_many_documents_and_is_replaced_after_a_number_of_them(
@@ -82,9 +88,9 @@ def test_a_real_library_meets_the_bound_of_memory(tmp_path: Path) -> None:
         parsers.close()
 
 
-def in_background(parsers: Parsers, folder: Path, content: bytes) -> tuple[threading.Thread, list[Parsed | Refused]]:
+def in_background(parsers: Parsers, folder: Path, content: bytes) -> tuple[threading.Thread, list[child.Answered]]:
     """A call in a thread of its own, and what it answers; nothing when it was stopped."""
-    answers: list[Parsed | Refused] = []
+    answers: list[child.Answered] = []
 
     def run() -> None:
         with suppress(StopRequested):
