@@ -104,9 +104,20 @@ class Gap(msgspec.Struct, frozen=True):
     pages: tuple[tuple[int, int], ...] = ()
 
 
+class PageFacts(msgspec.Struct, frozen=True):
+    """What a page of a site says beside its text. `links` and `canonical` are whole addresses as they stand there, the
+    latter empty where there is none; `follow` and `index` are what it asks of robots."""
+
+    links: tuple[str, ...]
+    canonical: str = ""
+    index: bool = True
+    follow: bool = True
+
+
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
     """Text as Markdown. `pages` of a PDF, or slides. `counts` by kind, in which every character that was found is; with
-    `gaps` the result is partial."""
+    `gaps` the result is partial. `site` of a page that was fetched from one: then the text is that of its main part, has
+    no counts, and may be empty."""
 
     media_type: str
     title: str
@@ -114,6 +125,7 @@ class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
     pages: int | None = None
     counts: Mapping[Kind, Amount] = {}
     gaps: tuple[Gap, ...] = ()
+    site: PageFacts | None = None
 
     @property
     def partial(self) -> bool:
@@ -143,11 +155,13 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 class ParseRequest(msgspec.Struct, frozen=True):
-    """What the parser process is asked. `file_name` is a hint for the title and between kinds of text."""
+    """What the parser process is asked. `file_name` is a hint for the title and between kinds of text; `url` is where a
+    page of a site came from."""
 
     path: str
     file_name: str
     limits: Limits
+    url: str = ""
 
 
 class Refusal(Exception):

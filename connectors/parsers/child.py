@@ -31,7 +31,7 @@ def answer(request: ParseRequest) -> Parsed | Refused:
     path = Path(request.path)
     try:
         media_type = sniff.media_type(path, request.file_name, request.limits)
-        return formats.parse(path, media_type, request.file_name, request.limits)
+        return formats.parse(path, media_type, request)
     except Refusal as refusal:
         return Refused(refusal.code, refusal.detail, media_type)
     except MemoryError:

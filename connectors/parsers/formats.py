@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from connectors.parsers import TITLE_CHARS_MAX, Limits, Parsed, Refusal
+from connectors.parsers import TITLE_CHARS_MAX, Limits, Parsed, ParseRequest, Refusal
 from connectors.parsers.charset import decode_page
 from connectors.parsers.inventory import Inventory
 from connectors.parsers.mail import read_mail
@@ -22,6 +22,7 @@ from connectors.parsers.markdown import Writer
 from connectors.parsers.package import Package
 from connectors.parsers.pdf import read_pdf
 from connectors.parsers.sheets import read_sheets
+from connectors.parsers.site import read_site_page
 from connectors.parsers.slides import read_slides
 from connectors.parsers.sniff import DOCX, HTML, MAIL, PDF, PPTX, XLSX, read_bytes, read_text
 from connectors.parsers.web import read_page
@@ -43,17 +44,32 @@ _NOTE_MARK = re.compile(r"\[\^\d+\]")
 _DUBLIN_CORE = "http://purl.org/dc/elements/1.1/"
 
 
-def parse(path: Path, media_type: str, file_name: str, limits: Limits) -> Parsed:
+def parse(path: Path, media_type: str, request: ParseRequest) -> Parsed:
     """Raises `Refusal`."""
+    limits, file_name = request.limits, request.file_name
+    if request.url and media_type == HTML:
+        return _parse_site_page(path, request)
     inventory = Inventory()
     title, text, pages = _READERS.get(media_type, _text)(path, limits, inventory)
-    text = _BETWEEN.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = _UNPRINTABLE.sub("", text)
+    text = _clean(text, limits)
     if not _SHOWN.search(text):
         raise _say_why_empty(media_type, inventory)
+    return Parsed(media_type, _title(title, text, file_name), text, pages, inventory.counts(), inventory.gaps())
+
+
+def _parse_site_page(path: Path, request: ParseRequest) -> Parsed:
+    """A page that has only links is one, too."""
+    found = read_site_page(decode_page(read_bytes(path)), request.url)
+    text = _clean(_UNSHOWN.sub("", found.text), request.limits)
+    return Parsed(HTML, _title(found.title, text, request.file_name), text, site=found.facts)
+
+
+def _clean(text: str, limits: Limits) -> str:
+    text = _BETWEEN.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _UNPRINTABLE.sub("", text)
     if (size := len(text.encode())) > limits.text_bytes_max:
         raise Refusal("too-much-text", f"its text has {size} bytes, at most {limits.text_bytes_max}")
-    return Parsed(media_type, _title(title, text, file_name), text, pages, inventory.counts(), inventory.gaps())
+    return text
 
 
 def _say_why_empty(media_type: str, inventory: Inventory) -> Refusal:

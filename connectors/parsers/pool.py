@@ -48,9 +48,10 @@ class Parsers:
         self._reaper: threading.Timer | None = None
         self._closed = False
 
-    def parse(self, tenant_id: UUID, path: Path, file_name: str) -> Answer:
-        """What is in the file at `path`, or why not. Raises `StopRequested` when this is closed meanwhile."""
-        request = ParseRequest(str(path), file_name, self._limits)
+    def parse(self, tenant_id: UUID, path: Path, file_name: str, url: str = "") -> Answer:
+        """What is in the file at `path`, or why not; of a page that came from `url`, its main part and its links.
+        Raises `StopRequested` when this is closed meanwhile."""
+        request = ParseRequest(str(path), file_name, self._limits, url)
         with self._turn(tenant_id):
             for _ in range(TRIES):
                 answer = self._ask(request)
