@@ -41,6 +41,7 @@ from api.chat.dialects.controller import (
 from api.chat.dialects.kept_responses import KeptResponseController
 from api.chat.history import AnswerController, SessionController
 from api.chat.supervisor import AnswerSupervisor
+from api.crawls.controller import CrawlController
 from api.db import Database
 from api.documents.controller import DocumentController
 from api.drafts.controller import DraftController, SuggestionController
@@ -62,6 +63,7 @@ from api.ops.pipeline import PipelineController
 from api.ops.readiness import Readiness
 from api.page.assets import Assets
 from api.page.controller import PageController
+from api.pages.controller import SitePageController
 from api.requests import ApiRequest, refuse_ambiguity
 from api.search.controller import SearchController
 from api.search.embedding import QueryEmbedder
@@ -90,6 +92,8 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     PipelineController,
     LogController,
     JobController,
+    CrawlController,
+    SitePageController,
     FeedController,
     SearchController,
     McpController,

@@ -42,6 +42,9 @@ EVALUATE_SPACE = "evaluate_space"
 DROP_SPACE = "drop_space"
 """Recorded with what `/v1/spaces` changes, never asked for by itself: `space`, and for an evaluation `against`."""
 
+CRAWL = "crawl"
+"""Recorded with a crawl, never asked for by itself: `crawl_id`."""
+
 KINDS: Mapping[str, type[msgspec.Struct]] = {
     REINDEX: ReindexParams,
     REREAD: RereadParams,

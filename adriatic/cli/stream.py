@@ -16,6 +16,7 @@ from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
     from connectors.embedders.spaces import SpaceEmbedders
+    from connectors.fetching.fetcher import Fetcher
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
     from connectors.postgres.jobs import JobKind
@@ -60,6 +61,7 @@ def run(name: str, dead_letter_limit: bool) -> None:
 def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     """The agent `jobs`, the worker that it wakes, who settles what API processes left, and who watches money."""
     from connectors.embedders.spaces import SpaceEmbedders
+    from connectors.fetching.fetcher import Fetcher
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
     from streams.abuse import AbuseWatch
@@ -74,7 +76,9 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
 
     parsers = Parsers()
     embedders = SpaceEmbedders.from_settings(settings.embedder, settings.secrets)
-    worker = Worker(job_kinds(Objects(settings), parsers, embedders), settings.postgres, life)
+    fetcher = Fetcher(settings.crawler)
+    tools = {**job_kinds(Objects(settings), parsers, embedders), **crawl_kinds(settings, fetcher, parsers)}
+    worker = Worker(tools, settings.postgres, life)
     kinds = (
         *(LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep),
         *(VectorIndexWatch, WordSegmentWatch),
@@ -86,6 +90,7 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     try:
         yield Announcements(worker.wake)
     finally:
+        fetcher.close()
         parsers.close()
         worker.join(STOP_S_MAX)
         for watch in watches:
@@ -108,6 +113,13 @@ def job_kinds(objects: Objects, parsers: Parsers, embedders: SpaceEmbedders) -> 
     spaces = (BuildSpace(embedders), EvaluateSpace(embedders, question_of), DropSpace())
     kinds = (Reindex(), RereadAdrs(AdrReader()), *documents, *spaces)
     return {kind.name: kind for kind in kinds}
+
+
+def crawl_kinds(settings: Settings, fetcher: Fetcher, parsers: Parsers) -> Mapping[str, JobKind]:
+    """What needs a way out, by name."""
+    from streams.crawling.job import Crawl
+
+    return {Crawl.name: Crawl(fetcher, parsers, settings.crawler.delay_s)}
 
 
 OPENERS: Mapping[str, Callable[[Settings, Lifecycle], AbstractContextManager[Agent]]] = {"jobs": open_jobs}

@@ -104,7 +104,7 @@ class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a hit that is a document has beside its text. `uri`: where its original is, when that is not here.
     `partial`: what its file shows and its text has not."""
 
-    origin: Literal["upload", "feed"]
+    origin: Literal["upload", "feed", "crawl"]
     media_type: str
     uri: str | None
     partial: str | None = None

@@ -210,7 +210,9 @@ HITS: Final = r"""
     limit $8
   )
   select
-    best.*, a.number, l.slug as log, c.heading_path, c.char_start, c.char_end, d.media_type, d.uri, d.origin,
+    best.*, a.number, l.slug as log, c.heading_path, c.char_start, c.char_end,
+    coalesce(d.media_type, g.media_type) as media_type, coalesce(d.uri, g.url) as uri,
+    coalesce(d.origin, case when g.url is not null then 'crawl' end) as origin,
     case u.state when 'partial' then u.reason ->> 'detail' end as partial,
     array(
       select t.tag
@@ -236,6 +238,10 @@ HITS: Final = r"""
     and d.tenant_id = best.tenant_id
     and d.document_id = best.source_id
     and d.version = best.shown_version
+  left join app.page_versions g on best.kind = 'page'
+    and g.tenant_id = best.tenant_id
+    and g.page_id = best.source_id
+    and g.version = best.shown_version
   left join app.documents u on d.origin = 'upload'
     and u.tenant_id = d.tenant_id
     and u.document_id = d.document_id

@@ -25,7 +25,8 @@ AGENT = "adriatic"
 
 
 class FetchRequest(msgspec.Struct, frozen=True):
-    """What to ask for. `types` are the media types that are taken of an answer with status 200."""
+    """What to ask for. `types` are the media types that are taken of an answer with status 200; without any, all
+    are."""
 
     url: str
     types: tuple[str, ...]

@@ -180,7 +180,7 @@ class Fetcher:
         host = target.raw_host or ""
         if is_literal(host):  # a number is not resolved, so it is looked at here
             require_allowed(host, host, self._private)
-        headers = {**self._headers, "accept": ", ".join(request.types), **request.headers}
+        headers = {**self._headers, "accept": ", ".join(request.types) or "*/*", **request.headers}
         async with self._open().get(target, headers=headers, allow_redirects=False) as response:
             kept = {name: response.headers[name][:500] for name in _KEPT if name in response.headers}
             answer = Fetched(url, response.status, response.content_type.lower(), kept)
@@ -222,7 +222,7 @@ def _point(answer: Fetched, location: str) -> Fetched:
 
 async def _read(response: aiohttp.ClientResponse, answer: Fetched, request: FetchRequest) -> Fetched:
     """The answer with its body. What is too large is left when that is known, not when it is here."""
-    if answer.media_type not in request.types:
+    if request.types and answer.media_type not in request.types:
         raise _Refusal(NotFetched("wrong-type", f"it is {answer.media_type[:100] or 'of no type'}"))
     if (response.content_length or 0) > request.bytes_max:
         raise _too_large(request)

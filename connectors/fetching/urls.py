@@ -7,6 +7,7 @@ that differ in more than their form are two, whatever a site makes of them.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from ipaddress import ip_address
 
 from yarl import URL
@@ -82,3 +83,13 @@ def is_literal(host: str) -> bool:
         return "%" not in host and bool(ip_address(host))
     except ValueError:
         return False
+
+
+def default_hosts(urls: Sequence[str]) -> tuple[str, ...]:
+    """The hosts of these addresses, each with and without `www.`: one of the two usually leads to the other."""
+    hosts: dict[str, None] = {}
+    for url in urls:
+        host = host_of(url)
+        hosts[host] = None
+        hosts[host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"] = None
+    return tuple(hosts)

@@ -116,8 +116,8 @@ class PageFacts(msgspec.Struct, frozen=True):
 
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
     """Text as Markdown. `pages` of a PDF, or slides. `counts` by kind, in which every character that was found is; with
-    `gaps` the result is partial. `site` of a page that was fetched from one: then the text is that of its main part, has
-    no counts, and may be empty."""
+    `gaps` the result is partial. `site` of a page that was fetched from one: then the text is that of its main part,
+    has no counts, and may be empty."""
 
     media_type: str
     title: str

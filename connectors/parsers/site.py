@@ -1,8 +1,8 @@
 """A page of a site: its main part without menus and the like, where its links lead, and what it asks of robots.
 
 Owns the choice of what is read of such a page. What its main part is, trafilatura says; where that finds next to
-nothing, all that a browser shows is taken, as of an upload. Runs in the parser process. Refuses to judge where links lead: they
-are handed on as whole addresses.
+nothing, all that a browser shows is taken, as of an upload. Runs in the parser process. Refuses to judge where links
+lead: they are handed on as whole addresses.
 """
 
 from __future__ import annotations

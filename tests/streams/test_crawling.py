@@ -1,0 +1,227 @@
+"""Crawls of a local web by a real worker, with the real fetcher, parser and database."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from connectors.fetching.urls import LOW_PORTS
+from streams.crawling import frontier, turns
+from tests.connectors.fetching.local_web import FORBIDDEN, LocalWeb, html, serving_web
+from tests.dataflows.world import until
+from tests.patience import PATIENCE_S
+from tests.streams.crawl_world import Crawls, about, answer, page
+from tests.streams.world import Bench
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def crawls(bench: Bench) -> Iterator[Crawls]:
+    with serving_web() as local:
+        yield Crawls(bench, local)
+
+
+@pytest.fixture
+def local(crawls: Crawls) -> LocalWeb:
+    return crawls.local
+
+
+def states(crawls: Crawls, crawl: Any) -> dict[str, str]:
+    return {path: state for path, (state, _) in crawls.found(crawl).items()}
+
+
+def test_two_levels_of_a_site_become_pages_with_versions_and_an_event(crawls: Crawls, local: LocalWeb) -> None:
+    tenant = crawls.bench.tenant()
+    local.serve("a.test", "/", page("heron", "/one", "/two#x", "/one?utm_source=y", "http://elsewhere.test/"))
+    local.serve("a.test", "/one", page("otter", "/deep", "/"))
+    local.serve("a.test", "/two", page("beaver"))
+    local.serve("a.test", "/deep", page("salmon", "/deeper"))
+    with crawls.working("a.test"):
+        crawl = crawls.run(tenant, local.url("a.test"), depth_max=2)
+    assert states(crawls, crawl) == dict.fromkeys(("a.test/", "a.test/one", "a.test/two", "a.test/deep"), "stored")
+    assert local.paths("a.test") == ["/", "/one", "/two", "/deep"]
+    assert crawls.one(crawl, "asked, stopped") == (4, "")
+    bodies = dict(crawls.bench.rows("select title, body from app.page_versions"))
+    assert set(bodies) == {"The heron", "The otter", "The beaver", "The salmon"}
+    assert "The otter of river 856 fishes" in bodies["The otter"]
+    assert "elsewhere.test" not in str(local.asked)
+    (event,) = crawls.bench.rows("select key, value from app.outbox where topic = 'crawl.completed'")
+    assert event[0] == {"tenant_id": str(tenant), "id": str(crawl)}
+    assert (event[1]["asked"], event[1]["stored"], event[1]["stopped"]) == (4, 4, "")
+    progress = crawls.bench.rows(
+        "select value from app.outbox where topic = 'job.progress' order by (value ->> 'sequence')::int"
+    )
+    last = progress[-1][0]
+    assert (last["state"], last["stage"], last["done"], last["unit"]) == ("succeeded", "nothing is left", 4, "pages")
+
+
+def test_a_crawl_again_writes_only_what_changed_and_deletes_what_was_gone_often_enough(
+    crawls: Crawls, local: LocalWeb
+) -> None:
+    tenant = crawls.bench.tenant()
+    served: dict[str, int] = Counter()
+
+    async def versioned(request: web.Request) -> web.Response:
+        served[request.headers.get("If-None-Match", "")] += 1
+        if request.headers.get("If-None-Match") == '"v1"':
+            return web.Response(status=304)
+        return html(about("otter", "/far"), "The otter") if not request.headers.get("x") else web.Response()
+
+    async def tagged(request: web.Request) -> web.StreamResponse:
+        response = await versioned(request)
+        response.headers["ETag"] = '"v1"'
+        return response
+
+    local.serve("a.test", "/", page("heron", "/same", "/changes", "/goes", "/unlinked"))
+    local.serve("a.test", "/same", tagged)
+    local.serve("a.test", "/far", page("perch"))
+    local.serve("a.test", "/changes", page("beaver"))
+    local.serve("a.test", "/goes", page("salmon"))
+    local.serve("a.test", "/unlinked", page("trout"))
+    with crawls.working("a.test"):
+        crawls.run(tenant, local.url("a.test"))
+        before = crawls.versions(tenant)
+        assert [version for _, version, _ in before] == [1] * 6
+
+        local.serve("a.test", "/", page("heron", "/same", "/changes", "/goes"))
+        local.serve("a.test", "/changes", page("badger"))
+        local.serve("a.test", "/goes", answer(404))
+        second = crawls.run(tenant, local.url("a.test"))
+        assert served == {"": 1, '"v1"': 1}
+        changed = sorted([*before, ("/", 2, "update"), ("/changes", 2, "update")])
+        assert crawls.versions(tenant) == changed, "the front page lists one link less"
+        found = states(crawls, second)
+        assert found["a.test/same"] == found["a.test/far"] == "unchanged", "links of what has not changed are followed"
+        assert found["a.test/unlinked"] == "unchanged", "nothing led there, and it is there"
+        assert found["a.test/goes"] == "gone"
+
+        third = crawls.run(tenant, local.url("a.test"))
+        assert states(crawls, third)["a.test/goes"] == "gone"
+        assert crawls.versions(tenant) == sorted([*changed, ("/goes", 2, "delete")])
+        detail = "select detail from app.crawl_urls where crawl_id = %s and state = 'gone'"
+        assert crawls.bench.rows(detail, second)[0][0].endswith("missing in 1 crawls in a row, deleted here after 2")
+
+        local.serve("a.test", "/goes", page("salmon"))
+        local.serve("a.test", "/", page("heron", "/same", "/changes", "/goes", "/unlinked"))
+        crawls.run(tenant, local.url("a.test"))
+    assert ("/goes", 3, "update") in crawls.versions(tenant), "what comes back is there again"
+    assert crawls.bench.rows("select count(*) from app.pages where deleted_at is not null") == [(0,)]
+
+
+def test_loops_traps_redirects_and_twins_end(crawls: Crawls, local: LocalWeb) -> None:
+    tenant = crawls.bench.tenant()
+    local.names["inner.test"] = [FORBIDDEN]
+    links = ("/calendar/1", "/round", "/away", "/inside", "/chain/1", "/copy", "/nearly", "/canon", "/x/x/x/x")
+    local.serve("a.test", "/", page("heron", *links))
+    local.serve("a.test", "/round", answer(302, Location="/round"))
+    local.serve("a.test", "/away", answer(301, Location="http://elsewhere.test/"))
+    local.serve("a.test", "/inside", answer(302, Location=local.url("inner.test", "/secret")))
+    for number in range(1, 9):
+        local.serve("a.test", f"/chain/{number}", answer(302, Location=f"/chain/{number + 1}"))
+    local.serve("a.test", "/twin", page("otter", "/from-twin", words=400))
+    local.serve("a.test", "/copy", page("otter", "/from-copy", words=400))
+
+    async def nearly(request: web.Request) -> web.Response:
+        return html(about("otter", "/from-nearly", words=400).replace("otter3.", "otter3, today."), "Nearly")
+
+    local.serve("a.test", "/nearly", nearly)
+    local.serve("a.test", "/canon", page("pike", head='<link rel="canonical" href="/real">'))
+    local.serve("a.test", "/real", page("pike", head='<link rel="canonical" href="/canon">'))
+
+    async def calendar(request: web.Request) -> web.Response:
+        if not request.path.startswith("/calendar/"):
+            return web.Response(status=404)
+        month = int(request.path.rpartition("/")[2])
+        return html(f"<p>Nothing is planned.</p><a href='/calendar/{month + 1}'>next month</a>", "Calendar")
+
+    local.fallback = calendar
+    with crawls.working("a.test", "www.a.test", "inner.test2"):
+        crawl = crawls.run(tenant, local.url("a.test"), depth_max=20, hosts=["a.test", "inner.test"], pages_max=100)
+    found = crawls.found(crawl)
+    assert found["a.test/round"] == ("refused", "too-many-redirects")
+    assert found["a.test/away"] == ("refused", "out-of-scope")
+    assert found["a.test/inside"] == ("redirected", "")
+    assert found["inner.test/secret"] == ("refused", "robots"), "not even its rules were asked for"
+    assert local.connected == []
+    assert [path for path in local.paths("a.test") if path.startswith("/chain/")] == [
+        f"/chain/{number}" for number in range(1, frontier.HOPS_MAX + 2)
+    ]
+    assert found["a.test/copy"][0] == "stored"
+    assert found["a.test/nearly"] == ("duplicate", "near-duplicate")
+    assert "a.test/from-copy" in found
+    assert "a.test/from-nearly" not in found, "links of a twin are not followed"
+    assert sorted((found["a.test/canon"], found["a.test/real"])) == [("duplicate", "canonical"), ("stored", "")]
+    assert found["a.test/calendar/2"] == ("duplicate", "same-text")
+    assert "a.test/calendar/3" not in found, "the trap ends at its second page"
+    assert not any(path.startswith("a.test/x/") for path in found), "a path that repeats itself is not asked for"
+
+
+def test_what_refuses_is_refused_and_says_why(crawls: Crawls, local: LocalWeb) -> None:
+    tenant = crawls.bench.tenant()
+
+    async def bomb(request: web.Request) -> web.Response:
+        packed = gzip.compress(bytes(60_000_000))
+        return web.Response(body=packed, headers={"Content-Type": "text/html", "Content-Encoding": "gzip"})
+
+    refusals = {
+        "/private/x": ("refused", "robots"),
+        "/login": ("refused", "http-401"),
+        "/no": ("refused", "http-403"),
+        "/nowhere": ("refused", "http-404"),
+        "/film": ("refused", "wrong-type"),
+        "/bomb": ("refused", "bomb"),
+        "/hidden": ("refused", "noindex"),
+        "/header": ("refused", "noindex"),
+        "/nothing": ("refused", "empty"),
+        "/later": ("refused", "http-503"),
+        "/broken": ("failed", "http-500"),
+    }
+    local.serve("a.test", "/robots.txt", answer(200, "User-agent: *\nDisallow: /private\n"))
+    local.serve("a.test", "/", page("heron", *refusals))
+    local.serve("a.test", "/private/x", page("secret"))
+    local.serve("a.test", "/login", answer(401))
+    local.serve("a.test", "/no", answer(403))
+    local.serve("a.test", "/film", answer(200, "x", "video/mp4"))
+    local.serve("a.test", "/bomb", bomb)
+    local.serve("a.test", "/hidden", page("pike", "/from-hidden", head='<meta name="robots" content="noindex">'))
+    local.serve("a.test", "/header", page("perch", headers={"X-Robots-Tag": "noindex, nofollow"}))
+    local.serve("a.test", "/nothing", answer(200, "<html><body></body></html>", "text/html"))
+    local.serve("a.test", "/later", answer(503, **{"Retry-After": "90000"}))
+    local.serve("a.test", "/broken", answer(500))
+    local.serve("a.test", "/from-hidden", page("roach"))
+    with crawls.working("a.test"):
+        crawl = crawls.submit(tenant, local.url("a.test"), depth_max=2)
+        # What a site asks for is kept; this test does not wait for it.
+        job = crawls.job_of[crawl]
+        until(
+            lambda: (
+                crawls.bench.rows("update ops.crawl_hosts set next_at = now() where next_at > now()") is None
+                or crawls.bench.rows("select from app.jobs where job_id = %s and finished_at is not null", job) != []
+            ),
+            wait_s=120,
+        ) if False else None
+        until(lambda: _hurry(crawls, job), wait_s=200)
+    found = crawls.found(crawl)
+    assert {path: found[f"a.test{path}"] for path in refusals} == refusals
+    assert found["a.test/from-hidden"] == ("stored", "")
+    assert "/private/x" not in local.paths("a.test")
+    assert local.paths("a.test").count("/broken") == frontier.TRIES_MAX
+    assert local.paths("a.test").count("/no") == 1
+    details = crawls.bench.rows("select detail from app.crawl_urls where state in ('refused', 'failed')")
+    assert all(detail for (detail,) in details)
+
+
+def _hurry(crawls: Crawls, job: Any) -> bool:
+    """Let no host wait any more. Whether the job is over."""
+    crawls.bench.rows("update ops.crawl_hosts set next_at = now() where next_at > now() and turn_job is null")
+    crawls.bench.rows("update app.jobs set due_at = now() where due_at > now() and finished_at is null")
+    return crawls.bench.rows("select from app.jobs where job_id = %s and finished_at is not null", job) != []
