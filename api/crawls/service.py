@@ -37,8 +37,8 @@ _COUNT_OPEN = """
 
 _INSERT_CRAWL = """
   insert into app.crawls (
-    tenant_id, crawl_id, job_id, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max, seconds_max,
-    gone_after, requested_by, traceparent
+    tenant_id, crawl_id, job_id, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max,
+    seconds_max, gone_after, requested_by, traceparent
   )
   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
@@ -108,13 +108,12 @@ def _read_urls(texts: Sequence[str]) -> list[str]:
 _READ_CRAWLS = """
   select
     c.crawl_id, c.job_id, j.state, j.phase, c.start_urls, c.hosts, c.include, c.exclude, c.depth_max as depth,
-    c.pages_max, c.bytes_max, c.seconds_max, c.gone_after, c.asked, c.received, c.dropped, c.stopped, j.last_error,
-    c.created_at, c.ends_at, j.finished_at, u.urls
+    c.pages_max, c.bytes_max, c.seconds_max, c.gone_after, c.asked, c.received, c.dropped, c.stopped,
+    j.last_error, c.created_at, c.ends_at, j.finished_at, u.urls
   from app.crawls c
   join app.jobs j on j.tenant_id = c.tenant_id and j.job_id = c.job_id
   cross join lateral (
-    select
-      coalesce(jsonb_object_agg(s.state, s.urls), '{}') as urls
+    select coalesce(jsonb_object_agg(s.state, s.urls), '{}') as urls
     from (
       select state, count(*) as urls
       from app.crawl_urls

@@ -40,13 +40,13 @@ class SitePageController(Controller):
     tags = ("crawls",)
 
     @get("/{page_id:uuid}", "Read a page", _PAGE, "The page with its text.", errors=(404,))
-    async def get_page(self, database: Db, principal: By, page_id: PageId) -> SitePage:
+    async def get_site_page(self, database: Db, principal: By, page_id: PageId) -> SitePage:
         """Its newest text, and where it came from."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return await service.read(connection, principal.tenant_id, page_id)
 
     @delete("/{page_id:uuid}", "Delete a page", _PAGE, "The page as it was.", errors=(404,))
-    async def delete_page(self, database: Db, principal: By, page_id: PageId) -> SitePage:
+    async def delete_site_page(self, database: Db, principal: By, page_id: PageId) -> SitePage:
         """It is not found any more. A crawl that finds it again keeps it again: exclude its path there."""
         trace = traceparent()
         async with tenant_transaction(database, principal.tenant_id) as connection:

@@ -62,10 +62,7 @@ class PageAnswer:
     refused: Refused | None = None
     retry: bool = False
     pause_s: float = 0.0
-
-    @property
-    def received(self) -> int:
-        return self.fetched.received if self.fetched else 0
+    received: int = 0
 
 
 def ask_robots(fetcher: Fetcher, origin: str) -> RobotsAnswer:
@@ -105,7 +102,9 @@ def ask_page(
     )
     answer = fetcher.fetch(request)
     if isinstance(answer, NotFetched):
-        return PageAnswer(failure=answer, retry=answer.temporary)
+        # What was too large was read up to its bound, or would have been: it counts, so that a crawl comes to an end.
+        spent = request.bytes_max if answer.code == "too-large" else 0
+        return PageAnswer(failure=answer, retry=answer.temporary, received=spent)
     if answer.status in (408, 425, 429) or answer.status >= 500:
         pause_s = rules.read_retry_after(answer.headers.get("retry-after", ""), SYSTEM_CLOCK.now())
         return PageAnswer(fetched=answer, retry=pause_s <= RETRY_AFTER_S_MAX, pause_s=pause_s)
@@ -123,7 +122,7 @@ def _read(parsers: Parsers, tenant_id: UUID, url: str, answer: Fetched) -> PageA
         copy.flush()
         parsed = parsers.parse(tenant_id, Path(copy.name), name[-255:], url)
     if isinstance(parsed, Refused):
-        return PageAnswer(fetched=answer, refused=parsed)
+        return PageAnswer(fetched=answer, refused=parsed, received=answer.received)
     facts = _join_facts(parsed, answer.headers.get("x-robots-tag", ""))
     page = ReadPage(
         title=parsed.title,
@@ -136,7 +135,7 @@ def _read(parsers: Parsers, tenant_id: UUID, url: str, answer: Fetched) -> PageA
         etag=answer.headers.get("etag", ""),
         last_modified=answer.headers.get("last-modified", ""),
     )
-    return PageAnswer(fetched=answer, page=page, facts=facts)
+    return PageAnswer(fetched=answer, page=page, facts=facts, received=answer.received)
 
 
 def _join_facts(parsed: Parsed, header: str) -> PageFacts:

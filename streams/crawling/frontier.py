@@ -79,8 +79,9 @@ class FrontierUrl:
 
 _READ = """
   select
-    tenant_id, crawl_id, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max, gone_after, asked,
-    received, found, recalled, traceparent, extract(epoch from ends_at - clock_timestamp())::float8 as left_s
+    tenant_id, crawl_id, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max, gone_after,
+    asked, received, found, recalled, traceparent,
+    extract(epoch from ends_at - clock_timestamp())::float8 as left_s
   from app.crawls
   where tenant_id = %s and crawl_id = %s
 """
@@ -151,7 +152,9 @@ def add(
 _COUNT_DROPPED = "update app.crawls set dropped = dropped + %s where tenant_id = %s and crawl_id = %s"
 
 _COUNT_SITEMAPS = """
-  select count(*) from app.crawl_urls where tenant_id = %s and crawl_id = %s and kind = 'sitemap'
+  select count(*)
+  from app.crawl_urls
+  where tenant_id = %s and crawl_id = %s and kind = 'sitemap'
 """
 
 
@@ -173,7 +176,8 @@ _RECALL = """
     order by p.url
     limit %(most)s
   )
-  select url from recalled
+  select url
+  from recalled
 """
 
 
@@ -303,10 +307,7 @@ _FIND_SAME = """
     and crawl_id = %(crawl_id)s
     and url_id <> %(url_id)s
     and state in ('stored', 'unchanged')
-    and (
-      text_hash = %(text_hash)s
-      or bit_count((simhash # %(simhash)s::bigint)::bit(64)) <= %(bits_max)s
-    )
+    and (text_hash = %(text_hash)s or bit_count((simhash # %(simhash)s::bigint)::bit(64)) <= %(bits_max)s)
   order by text_hash <> %(text_hash)s, url_id
   limit 1
 """
@@ -353,9 +354,9 @@ _EMIT_COMPLETED = """
     jsonb_build_object(
       'event_id', gen_random_uuid(), 'tenant_id', c.tenant_id,
       'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'crawl_id', c.crawl_id,
-      'job_id', c.job_id, 'stopped', c.stopped, 'asked', c.asked, 'stored', u.stored, 'unchanged', u.unchanged,
-      'duplicates', u.duplicates, 'refused', u.refused, 'failed', u.failed, 'gone', u.gone,
-      'received', c.received
+      'job_id', c.job_id, 'stopped', c.stopped, 'asked', c.asked, 'stored', u.stored,
+      'unchanged', u.unchanged, 'duplicates', u.duplicates, 'refused', u.refused, 'failed', u.failed,
+      'gone', u.gone, 'received', c.received
     ),
     case when c.traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', c.traceparent) end
   )
@@ -366,8 +367,7 @@ _EMIT_COMPLETED = """
       count(*) filter (where state = 'unchanged') as unchanged,
       count(*) filter (where state = 'duplicate') as duplicates,
       count(*) filter (where state = 'refused') as refused,
-      count(*) filter (where state = 'failed') as failed,
-      count(*) filter (where state = 'gone') as gone
+      count(*) filter (where state = 'failed') as failed, count(*) filter (where state = 'gone') as gone
     from app.crawl_urls u
     where u.tenant_id = c.tenant_id and u.crawl_id = c.crawl_id
   ) u

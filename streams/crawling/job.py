@@ -119,9 +119,11 @@ class Crawl(JobKind):
                 frontier.recall(connection, crawl)
                 continue
             first = ready[0]
-            if reason := _find_hopeless(crawl, first):
+            if reason := _find_hopeless(first):
                 frontier.give_up_host(connection, crawl, first.next.host, reason)
                 continue
+            if crawl.left_s is not None and first.ready_s > crawl.left_s:
+                return self._end(connection, crawl, "time")
             if first.ready_s > turns.AHEAD_S_MAX or not turns.take(connection, job, first.next.host, self._delay_s):
                 return self._show(connection, crawl, {"asks": "nothing"}, max(first.ready_s, frontier.HELD_S))
             position = self._ask_next(connection, crawl, first.next)
@@ -160,12 +162,12 @@ class Crawl(JobKind):
         return JobProgress(phase, crawl.asked, total, UNIT, position, pause_s=min(pause_s, PAUSE_S_MAX))
 
 
-def _find_hopeless(crawl: CrawlState, first: ReadyUrl) -> str:
-    """Why nothing more of a host is to be had by this crawl; empty when it is worth to wait."""
+def _find_hopeless(first: ReadyUrl) -> str:
+    """Why nothing more of a host is to be had for now; empty when it is worth to wait."""
     if first.is_open:
         return "its host failed too often in a row, and is left alone for a while"
-    if first.ready_s > min(asking.RETRY_AFTER_S_MAX, crawl.left_s or 0.0):
-        return f"its host wants to be left alone for {first.ready_s:.0f} s, which is longer than this crawl waits"
+    if first.ready_s > asking.RETRY_AFTER_S_MAX:
+        return f"its host wants to be left alone for {first.ready_s:.0f} s, which is longer than a crawl waits"
     return ""
 
 

@@ -56,8 +56,8 @@ def find_known(connection: Connection, tenant_id: UUID, url: str) -> KnownPage |
 
 _KEEP = """
   insert into app.pages as p (
-    tenant_id, page_id, url, title, media_type, version, etag, last_modified, content_hash, text_hash, simhash,
-    links, crawl_id, fetched_at
+    tenant_id, page_id, url, title, media_type, version, etag, last_modified, content_hash, text_hash,
+    simhash, links, crawl_id, fetched_at
   )
   values (
     %(tenant_id)s, %(page_id)s, %(url)s, %(title)s, %(media_type)s, 1, %(etag)s, %(last_modified)s,
@@ -86,8 +86,8 @@ _INSERT_VERSION = """
     tenant_id, page_id, version, kind, crawl_id, url, title, media_type, body, effective_at, traceparent
   )
   values (
-    %(tenant_id)s, %(page_id)s, %(version)s, case %(version)s when 1 then 'create' else 'update' end, %(crawl_id)s,
-    %(url)s, %(title)s, %(media_type)s, %(text)s, clock_timestamp(), %(traceparent)s
+    %(tenant_id)s, %(page_id)s, %(version)s, case %(version)s when 1 then 'create' else 'update' end,
+    %(crawl_id)s, %(url)s, %(title)s, %(media_type)s, %(text)s, clock_timestamp(), %(traceparent)s
   )
   on conflict (tenant_id, page_id, version) do nothing
   returning version

@@ -41,7 +41,8 @@ class Robots:
 
 
 _KNOW = """
-  insert into ops.crawl_hosts (host) values (%s)
+  insert into ops.crawl_hosts (host)
+  values (%s)
   on conflict (host) do nothing
 """
 
@@ -134,7 +135,8 @@ _GIVE_BACK = """
     ),
     failures = case when %(failed)s then failures + 1 else 0 end,
     open_until = case
-      when %(failed)s and failures + 1 >= %(failures_max)s then clock_timestamp() + %(open_s)s * interval '1 s'
+      when %(failed)s and failures + 1 >= %(failures_max)s then
+        clock_timestamp() + %(open_s)s * interval '1 s'
     end
   where host = %(host)s and turn_job = %(job_id)s
 """

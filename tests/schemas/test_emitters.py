@@ -40,8 +40,18 @@ def may(role: Role, topic: str) -> bool:
 
 
 ALLOWED: dict[Role, set[str]] = {
-    "api": {"agent.task.submitted", "document.uploaded", "feed.received", "job.progress", "spend.alert"},
-    "flows": {"document.processed", "embeddings.requested", "embeddings.requested.bulk", "job.progress", "spend.alert"}
+    "api": {
+        "agent.task.submitted",
+        "crawl.submitted",
+        "document.uploaded",
+        "feed.received",
+        "job.progress",
+        "spend.alert",
+    },
+    "flows": {
+        *("crawl.completed", "document.processed", "embeddings.requested", "embeddings.requested.bulk"),
+        *("job.progress", "spend.alert"),
+    }
     | {name for name, topic in catalog.load().items() if topic.kind == "dlq"},
 }
 
