@@ -117,9 +117,9 @@ def job_kinds(objects: Objects, parsers: Parsers, embedders: SpaceEmbedders) -> 
 
 def crawl_kinds(settings: Settings, fetcher: Fetcher, parsers: Parsers) -> Mapping[str, JobKind]:
     """What needs a way out, by name."""
-    from streams.crawling.job import Crawl
+    from streams.crawling.job import CrawlSite
 
-    return {Crawl.name: Crawl(fetcher, parsers, settings.crawler.delay_s)}
+    return {CrawlSite.name: CrawlSite(fetcher, parsers, settings.crawler.delay_s)}
 
 
 OPENERS: Mapping[str, Callable[[Settings, Lifecycle], AbstractContextManager[Agent]]] = {"jobs": open_jobs}

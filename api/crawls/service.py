@@ -72,7 +72,7 @@ async def create(
                 f"{url} is not on one of the hosts of the crawl", hint="name its host among `hosts`, too"
             )
     # One after the other, so that the bound holds.
-    await connection.execute("select pg_advisory_xact_lock(hashtextextended('crawls:' || $1::text, 0))", tenant_id)
+    await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"crawls:{tenant_id}")
     crawl_id = new_id() if key is None else uuid5(tenant_id, key)
     params = {"crawl_id": str(crawl_id), "asked": hash_request(wanted).hex()}
     job_id, replayed = await jobs.create(connection, principal, NewJob(CRAWL, params), key, traceparent)
@@ -161,7 +161,7 @@ _READ_URLS = """
 async def page_urls(
     connection: Connection, tenant_id: UUID, crawl_id: UUID, state: UrlState | None, limit: int, cursor: str | None
 ) -> CrawledUrlPage:
-    """In the order in which they were found."""
+    """Addresses in the order in which they were found."""
     await read(connection, tenant_id, crawl_id)
     part = paging.Slice(cursor, limit, tuple[int], "crawl-urls", str(crawl_id), state)
     rows = await connection.fetch(_READ_URLS, tenant_id, crawl_id, state, *part.after, part.rows_max)

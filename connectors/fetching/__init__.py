@@ -36,7 +36,7 @@ class FetchRequest(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
-class Fetched(msgspec.Struct, frozen=True):
+class FetchedAnswer(msgspec.Struct, frozen=True):
     """An answer, of whatever status. `body` is unpacked, and empty unless the status is 200; `location` is where a
     redirect that was not followed leads, as a whole address; `received` are the bytes of the body on the wire."""
 

@@ -23,14 +23,14 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from connectors.fetching import AGENT, Fetched, FetchRequest, NotFetched
+from connectors.fetching import AGENT, FetchedAnswer, FetchRequest, NotFetched
 from connectors.fetching.addresses import why_refused
 from connectors.fetching.urls import is_literal, normalise
 from runtime.lifecycle import StopRequested
 from runtime.settings import CrawlerSettings
 
 CONNECT_S_MAX = 10.0
-"""For the connection alone: a server that is there answers in a tenth of that, from wherever."""
+"""Longest wait for a connection: a server that is there answers in a tenth of that, from wherever."""
 SILENCE_S_MAX = 10.0
 """Longest pause in an answer. One that drips faster than that ends at the bound of the whole."""
 LINE_BYTES_MAX = 8_190
@@ -42,7 +42,7 @@ UNPACKED_FACTOR = 4
 """How much larger than its bound on the wire an answer may be unpacked: pages pack to a fifth. Beyond it, it is a
 bomb."""
 CONNECTIONS_MAX = 8
-"""At a time, of one process: twice the places of a worker."""
+"""Most connections of one process at a time: twice the places of a worker."""
 IDLE_S = 15.0
 """How long a connection waits for the next page of its host."""
 
@@ -63,7 +63,7 @@ class _Refusal(Exception):
 
 
 async def resolve_name(host: str) -> list[str]:
-    """By the machine's own resolver."""
+    """Ask the machine's own resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
@@ -120,7 +120,7 @@ class Fetcher:
         self._closed = False
         self._thread.start()
 
-    def fetch(self, request: FetchRequest) -> Fetched | NotFetched:
+    def fetch(self, request: FetchRequest) -> FetchedAnswer | NotFetched:
         """What came, or why nothing did. Raises `StopRequested` when this is closed meanwhile."""
         if self._closed:
             raise StopRequested
@@ -147,7 +147,7 @@ class Fetcher:
         if self._session is not None:
             await self._session.close()
 
-    async def _fetch(self, request: FetchRequest) -> Fetched | NotFetched:
+    async def _fetch(self, request: FetchRequest) -> FetchedAnswer | NotFetched:
         try:
             async with asyncio.timeout(request.seconds_max):
                 return await self._follow(request)
@@ -162,7 +162,7 @@ class Fetcher:
         except (aiohttp.ClientError, ValueError, OSError) as error:
             return NotFetched("bad-answer", f"the answer cannot be read: {type(error).__name__}")
 
-    async def _follow(self, request: FetchRequest) -> Fetched:
+    async def _follow(self, request: FetchRequest) -> FetchedAnswer:
         url = request.url
         for _ in range(request.redirects_max + 1):
             answer = await self._ask(url, request)
@@ -171,7 +171,7 @@ class Fetcher:
             url = answer.location
         raise _Refusal(NotFetched("too-many-redirects", f"more than {request.redirects_max} redirects"))
 
-    async def _ask(self, url: str, request: FetchRequest) -> Fetched:
+    async def _ask(self, url: str, request: FetchRequest) -> FetchedAnswer:
         try:
             url = normalise(url)
         except ValueError as error:
@@ -183,7 +183,7 @@ class Fetcher:
         headers = {**self._headers, "accept": ", ".join(request.types) or "*/*", **request.headers}
         async with self._open().get(target, headers=headers, allow_redirects=False) as response:
             kept = {name: response.headers[name][:500] for name in _KEPT if name in response.headers}
-            answer = Fetched(url, response.status, response.content_type.lower(), kept)
+            answer = FetchedAnswer(url, response.status, response.content_type.lower(), kept)
             if response.status in _REDIRECTS and "location" in response.headers:
                 return _point(answer, response.headers["location"])
             if response.status != 200:
@@ -211,16 +211,16 @@ class Fetcher:
         return self._session
 
 
-def _point(answer: Fetched, location: str) -> Fetched:
+def _point(answer: FetchedAnswer, location: str) -> FetchedAnswer:
     """The answer with where it leads."""
     try:
         target = normalise(location, answer.url)
     except ValueError as error:
         raise _Refusal(NotFetched("forbidden-url", f"it leads to what cannot be asked for: {error}")) from None
-    return Fetched(answer.url, answer.status, answer.media_type, answer.headers, location=target)
+    return FetchedAnswer(answer.url, answer.status, answer.media_type, answer.headers, location=target)
 
 
-async def _read(response: aiohttp.ClientResponse, answer: Fetched, request: FetchRequest) -> Fetched:
+async def _read(response: aiohttp.ClientResponse, answer: FetchedAnswer, request: FetchRequest) -> FetchedAnswer:
     """The answer with its body. What is too large is left when that is known, not when it is here."""
     if request.types and answer.media_type not in request.types:
         raise _Refusal(NotFetched("wrong-type", f"it is {answer.media_type[:100] or 'of no type'}"))
@@ -238,7 +238,7 @@ async def _read(response: aiohttp.ClientResponse, answer: Fetched, request: Fetc
         body += _unpack(unpack, part, request.bytes_max * UNPACKED_FACTOR - len(body)) if unpack else part
     if unpack and not unpack.eof:
         raise _Refusal(NotFetched("bad-answer", "it is packed, and ends in the middle"))
-    return Fetched(answer.url, answer.status, answer.media_type, answer.headers, bytes(body), received=received)
+    return FetchedAnswer(answer.url, answer.status, answer.media_type, answer.headers, bytes(body), received=received)
 
 
 def _unpack(unpack: Any, part: bytes, left: int) -> bytes:

@@ -26,10 +26,10 @@ MAIN_SHARE_MIN = 0.1
 """A main part with less than this share of the words that the page shows is none: a list, an index, a table."""
 _WORD = re.compile(r"\w+")
 _NAMES = ("robots", "adriatic")
-"""Whom a page may speak to in its `meta`: everybody, or us."""
+"""Names to which a page may speak in its `meta`: everybody's, or ours."""
 
 
-class SitePage(NamedTuple):
+class PageReading(NamedTuple):
     """What was read of a page."""
 
     title: str
@@ -37,14 +37,14 @@ class SitePage(NamedTuple):
     facts: PageFacts
 
 
-def read_site_page(text: str, url: str) -> SitePage:
+def read_site_page(text: str, url: str) -> PageReading:
     """Read a page that came from `url`. Raises whatever libraries raise on what they cannot read."""
     writer = Writer()
     title = read_page(text, Inventory(), writer)
     shown = writer.finish()
     main = _find_main(text, url)
     enough = len(_WORD.findall(main)) >= MAIN_SHARE_MIN * len(_WORD.findall(shown))
-    return SitePage(title, main if main.strip() and enough else shown, _find_facts(text, url))
+    return PageReading(title, main if main.strip() and enough else shown, _find_facts(text, url))
 
 
 def _find_main(text: str, url: str) -> str:

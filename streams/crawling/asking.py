@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from connectors.fetching import Fetched, FetchRequest, NotFetched
+from connectors.fetching import FetchedAnswer, FetchRequest, NotFetched
 from connectors.fetching.fetcher import Fetcher
 from connectors.parsers import PageFacts, Parsed, Refused
 from connectors.parsers.pool import Parsers
@@ -28,7 +28,7 @@ PAGE_BYTES_MAX = 10_485_760
 ROBOTS_BYTES_MAX = 524_288
 """Largest `robots.txt`: RFC 9309 asks for 500 KiB at least."""
 ROBOTS_REDIRECTS_MAX = 5
-"""As RFC 9309 has it."""
+"""Most redirects of a `robots.txt`, as RFC 9309 has it."""
 RETRY_AFTER_S_MAX = 3_600.0
 """A site that wants to be left alone for longer is left alone by this crawl."""
 
@@ -55,7 +55,7 @@ class PageAnswer:
     """What came of a page. One of `page`, `refused` and `fetched` says it: text, why there is none, or an answer
     without a body. `retry`: the host is to be left alone and the page asked for again, after `pause_s` at least."""
 
-    fetched: Fetched | None = None
+    fetched: FetchedAnswer | None = None
     failure: NotFetched | None = None
     page: ReadPage | None = None
     facts: PageFacts | None = None
@@ -113,7 +113,7 @@ def ask_page(
     return _read(parsers, tenant_id, url, answer)
 
 
-def _read(parsers: Parsers, tenant_id: UUID, url: str, answer: Fetched) -> PageAnswer:
+def _read(parsers: Parsers, tenant_id: UUID, url: str, answer: FetchedAnswer) -> PageAnswer:
     name = Path(urlsplit(url).path).name or "page"
     if answer.media_type in PAGE_TYPES[:2] and not name.lower().endswith((".html", ".htm")):
         name += ".html"

@@ -33,7 +33,7 @@ CHOICES_MAX = 100
 Answer = PageAnswer | RobotsAnswer | SitemapAnswer
 
 
-class Crawl(JobKind):
+class CrawlSite(JobKind):
     """See the module."""
 
     name = CRAWL

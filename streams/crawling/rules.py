@@ -38,7 +38,8 @@ SITEMAP_BYTES_MAX = 20_000_000
 WORDS_MAX = 5_000
 """Words of a text that make its similarity hash: pages differ before that."""
 NEAR_WORDS_MIN = 60
-"""With fewer words, one that differs changes the hash as much as ten do in a longer text."""
+"""Shortest text that can be near another one, in words: in a shorter one, a word that differs changes too much of the
+hash."""
 NEAR_BITS_MAX = 3
 """Two texts are near when their hashes differ in no more bits, of 64 (Manku, Jain, Das Sarma 2007)."""
 _SHINGLE = 3

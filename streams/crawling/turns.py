@@ -1,4 +1,4 @@
-"""Whose turn it is at a host: one request at a time, and a rate, over all tenants and processes.
+"""Turns at hosts: one request at a time, and a rate, over all tenants and processes.
 
 Owns the rows of `ops.crawl_hosts` and `ops.crawl_robots`, the pauses after failures, and the breaker. Refuses to ask.
 Time is the database's. A turn belongs to a job, ends at the latest after `TURN_S`, and at once when its job is not at

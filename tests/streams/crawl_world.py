@@ -26,7 +26,7 @@ from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import CrawlerSettings, Settings, TelemetrySettings
 from schemas.jobs import CRAWL
-from streams.crawling.job import Crawl
+from streams.crawling.job import CrawlSite
 from streams.worker import Worker
 from tests.connectors.fetching.local_web import Handler, LocalWeb, html
 from tests.dataflows.world import until
@@ -135,7 +135,7 @@ class Crawls:
         parsers = Parsers()
         with self.local.fetching(*hosts, delay_s=delay_s) as fetcher:
             try:
-                with self.bench.working({CRAWL: Crawl(fetcher, parsers, delay_s)}, places):
+                with self.bench.working({CRAWL: CrawlSite(fetcher, parsers, delay_s)}, places):
                     yield
                     fetcher.close()
                     parsers.close()
@@ -171,7 +171,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: life.stop())
     crawler = CrawlerSettings(allowed_private=tuple(described["hosts"]), delay_s=described["delay_s"])
     fetcher, parsers = Fetcher(crawler, LocalWeb().resolve), Parsers()
-    worker = Worker({CRAWL: Crawl(fetcher, parsers, crawler.delay_s)}, settings.postgres, life, places=PLACES)
+    worker = Worker({CRAWL: CrawlSite(fetcher, parsers, crawler.delay_s)}, settings.postgres, life, places=PLACES)
     worker.start()
     life.wait_for_stop()
     fetcher.close()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from connectors.fetching import Fetched, FetchRequest, NotFetched
+from connectors.fetching import FetchedAnswer, FetchRequest, NotFetched
 from connectors.fetching.fetcher import ADDRESSES_MAX, UNPACKED_FACTOR, Fetcher
 from runtime.lifecycle import StopRequested
 from runtime.settings import CrawlerSettings
@@ -33,7 +33,7 @@ def fetcher(local: LocalWeb) -> Iterator[Fetcher]:
         yield made
 
 
-def ask(fetcher: Fetcher, url: str, *, seconds_max: float = 20, redirects_max: int = 0) -> Fetched | NotFetched:
+def ask(fetcher: Fetcher, url: str, *, seconds_max: float = 20, redirects_max: int = 0) -> FetchedAnswer | NotFetched:
     return fetcher.fetch(FetchRequest(url, HTML, BYTES_MAX, seconds_max, redirects_max))
 
 
@@ -44,7 +44,7 @@ def answering(**options: Any) -> Handler:
     return handle
 
 
-def code(answer: Fetched | NotFetched) -> str:
+def code(answer: FetchedAnswer | NotFetched) -> str:
     assert isinstance(answer, NotFetched), answer
     assert answer.detail
     return answer.code
@@ -60,7 +60,7 @@ def test_a_page_comes_with_what_it_is_and_is_asked_for_as_ourselves(local: Local
     local.serve("a.test", "/x", handle)
     for _ in range(2):
         answer = ask(fetcher, local.url("a.test", "/x"))
-        assert isinstance(answer, Fetched)
+        assert isinstance(answer, FetchedAnswer)
         assert (answer.status, answer.media_type, answer.headers["etag"]) == (200, "text/html", '"1"')
         assert b"Herons fish." in answer.body
         assert answer.received == len(answer.body)
@@ -135,7 +135,7 @@ def test_every_redirect_is_looked_at_again_and_counted(local: LocalWeb, fetcher:
     assert code(ask(fetcher, local.url("a.test", "/loop"), redirects_max=3)) == "too-many-redirects"
     assert local.paths("a.test").count("/loop") == 4
     end = ask(fetcher, local.url("a.test", "/two"), redirects_max=2)
-    assert isinstance(end, Fetched)
+    assert isinstance(end, FetchedAnswer)
     assert end.url == local.url("b.test", "/end")
     assert local.connected == []
 
@@ -143,7 +143,7 @@ def test_every_redirect_is_looked_at_again_and_counted(local: LocalWeb, fetcher:
 def test_a_redirect_that_is_not_to_be_followed_says_where_it_leads(local: LocalWeb, fetcher: Fetcher) -> None:
     local.serve("a.test", "/x", answering(status=301, headers={"Location": "../y#part"}))
     answer = ask(fetcher, local.url("a.test", "/x"))
-    assert isinstance(answer, Fetched)
+    assert isinstance(answer, FetchedAnswer)
     assert (answer.status, answer.location) == (301, local.url("a.test", "/y"))
 
 
@@ -157,7 +157,7 @@ def test_a_name_that_leads_elsewhere_the_second_time_was_looked_up_once_for_its_
         return response
 
     local.serve("a.test", "/", handle)
-    assert isinstance(ask(fetcher, local.url("a.test")), Fetched)
+    assert isinstance(ask(fetcher, local.url("a.test")), FetchedAnswer)
     assert local.looked_up["a.test"] == 1
     assert code(ask(fetcher, local.url("a.test"))) == "forbidden-address"
     assert (local.looked_up["a.test"], len(local.asked), local.connected) == (2, 1, [])
@@ -206,7 +206,7 @@ def test_what_is_too_large_is_left_whether_it_says_so_or_not(local: LocalWeb, fe
     local.serve("a.test", "/most", answering(body=b"x" * BYTES_MAX, content_type="text/html"))
     assert code(ask(fetcher, local.url("a.test", "/said"))) == "too-large"
     assert code(ask(fetcher, local.url("a.test", "/endless"))) == "too-large"
-    assert isinstance(ask(fetcher, local.url("a.test", "/most")), Fetched)
+    assert isinstance(ask(fetcher, local.url("a.test", "/most")), FetchedAnswer)
 
 
 def test_a_bomb_is_not_unpacked(local: LocalWeb, fetcher: Fetcher) -> None:
@@ -222,7 +222,7 @@ def test_a_bomb_is_not_unpacked(local: LocalWeb, fetcher: Fetcher) -> None:
     local.serve("a.test", "/other", packed(b"plain", "br"))
     assert code(ask(fetcher, local.url("a.test", "/bomb"))) == "bomb"
     page = ask(fetcher, local.url("a.test", "/page"))
-    assert isinstance(page, Fetched)
+    assert isinstance(page, FetchedAnswer)
     assert page.body == b"<p>packed"
     for path in ("/cut", "/not", "/other"):
         assert code(ask(fetcher, local.url("a.test", path))) == "bad-answer"
@@ -235,7 +235,7 @@ def test_only_what_was_asked_for_is_taken(local: LocalWeb, fetcher: Fetcher) -> 
     assert code(answer) == "wrong-type"
     assert "video/mp4" in str(answer)
     gone = ask(fetcher, local.url("a.test", "/gone"))
-    assert isinstance(gone, Fetched)
+    assert isinstance(gone, FetchedAnswer)
     assert (gone.status, gone.body) == (410, b"")
 
 
