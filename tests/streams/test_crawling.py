@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from connectors.postgres.connections import connect
+from connectors.postgres.retention import forget_old
 from streams.crawling import frontier, turns
 from tests.connectors.fetching.local_web import FORBIDDEN, LocalWeb, html, serving_web
+from tests.connectors.postgres.ages import kept_for
 from tests.dataflows.world import until
 from tests.patience import PATIENCE_S
 from tests.streams.crawl_world import Crawls, about, answer, page
@@ -384,3 +387,17 @@ def test_what_two_tenants_crawl_is_each_ones_own(crawls: Crawls, local: LocalWeb
     pages = crawls.bench.rows("select tenant_id, page_id from app.pages")
     assert {tenant for tenant, _ in pages} == set(tenants)
     assert len({page_id for _, page_id in pages}) == 2
+
+
+def test_what_a_crawl_found_is_forgotten_after_its_time_and_its_pages_stay(crawls: Crawls, local: LocalWeb) -> None:
+    local.serve("a.test", "/", page("heron"))
+    tenant = crawls.bench.tenant()
+    with crawls.working("a.test"):
+        old, new = (crawls.run(tenant, local.url("a.test")) for _ in range(2))
+    crawls.bench.rows("update app.crawls set created_at = now() - interval '91 days' where crawl_id = %s", old)
+    crawls.bench.rows("update ops.crawl_hosts set used_at = now() - interval '31 days'")
+    with connect(crawls.bench.settings.postgres, autocommit=True) as connection:
+        assert [forget_old(connection, kept_for())["crawl_urls"] for _ in range(2)] == [1, 0]
+    assert (len(crawls.found(old)), len(crawls.found(new))) == (0, 1)
+    assert crawls.bench.rows("select 1 from ops.crawl_hosts") == []
+    assert crawls.versions(tenant) == [("/", 1, "create")]
