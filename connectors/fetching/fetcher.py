@@ -107,7 +107,7 @@ def require_allowed(host: str, address: str, private: frozenset[str]) -> None:
 
 
 class Fetcher:
-    """The client of one process. `fetch` may be called by many threads, and blocks."""
+    """The client of one process. `ask` may be called by many threads, and blocks."""
 
     def __init__(self, settings: CrawlerSettings, resolve: Resolve = resolve_name) -> None:
         contact = f" (+{settings.contact})" if settings.contact else ""
@@ -120,7 +120,7 @@ class Fetcher:
         self._closed = False
         self._thread.start()
 
-    def fetch(self, request: FetchRequest) -> FetchedAnswer | NotFetched:
+    def ask(self, request: FetchRequest) -> FetchedAnswer | NotFetched:
         """What came, or why nothing did. Raises `StopRequested` when this is closed meanwhile."""
         if self._closed:
             raise StopRequested
@@ -165,13 +165,13 @@ class Fetcher:
     async def _follow(self, request: FetchRequest) -> FetchedAnswer:
         url = request.url
         for _ in range(request.redirects_max + 1):
-            answer = await self._ask(url, request)
+            answer = await self._ask_one(url, request)
             if not answer.location or not request.redirects_max:
                 return answer
             url = answer.location
         raise _Refusal(NotFetched("too-many-redirects", f"more than {request.redirects_max} redirects"))
 
-    async def _ask(self, url: str, request: FetchRequest) -> FetchedAnswer:
+    async def _ask_one(self, url: str, request: FetchRequest) -> FetchedAnswer:
         try:
             url = normalise(url)
         except ValueError as error:

@@ -189,8 +189,9 @@ def forget_old(connection: Connection, ages: KeptAges) -> Mapping[str, int]:
     """Forget at most `BATCH_MAX` rows of each table whose time has passed; how many of each. Again, while it is as many
     of one. The role must see all tenants' rows."""
     wanted = {**asdict(ages), "batch_max": BATCH_MAX}
-    for statement in (_PROCESSES, _CRAWL_HOSTS, _CRAWL_ROBOTS):
-        connection.execute(statement)
+    connection.execute(_PROCESSES)
+    connection.execute(_CRAWL_HOSTS)
+    connection.execute(_CRAWL_ROBOTS)
     return {
         "answers": connection.execute(_ANSWERS, wanted).rowcount,
         "cached_answers": connection.execute(_CACHED_ANSWERS, wanted).rowcount,

@@ -68,7 +68,7 @@ class PageAnswer:
 def ask_robots(fetcher: Fetcher, origin: str) -> RobotsAnswer:
     """What an origin's `robots.txt` says. One that cannot be had for a reason that stays closes the origin."""
     request = FetchRequest(f"{origin}/robots.txt", (), ROBOTS_BYTES_MAX, FETCH_S_MAX, ROBOTS_REDIRECTS_MAX)
-    answer = fetcher.fetch(request)
+    answer = fetcher.ask(request)
     if isinstance(answer, NotFetched):
         return RobotsAnswer(None if answer.temporary else Robots("closed", ""))
     if answer.status == 200:
@@ -81,7 +81,7 @@ def ask_robots(fetcher: Fetcher, origin: str) -> RobotsAnswer:
 
 
 def ask_sitemap(fetcher: Fetcher, url: str) -> SitemapAnswer:
-    answer = fetcher.fetch(FetchRequest(url, SITEMAP_TYPES, PAGE_BYTES_MAX, FETCH_S_MAX, ROBOTS_REDIRECTS_MAX))
+    answer = fetcher.ask(FetchRequest(url, SITEMAP_TYPES, PAGE_BYTES_MAX, FETCH_S_MAX, ROBOTS_REDIRECTS_MAX))
     if isinstance(answer, NotFetched) or answer.status != 200:
         return SitemapAnswer(None)
     lists_sitemaps, locations = rules.read_sitemap(answer.body)
@@ -100,7 +100,7 @@ def ask_page(
         FETCH_S_MAX,
         headers={name: value for name, value in asked.items() if value},
     )
-    answer = fetcher.fetch(request)
+    answer = fetcher.ask(request)
     if isinstance(answer, NotFetched):
         # What was too large was read up to its bound, or would have been: it counts, so that a crawl comes to an end.
         spent = request.bytes_max if answer.code == "too-large" else 0

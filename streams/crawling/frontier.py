@@ -94,13 +94,16 @@ def read(connection: Connection, job: ClaimedJob) -> CrawlState:
     return found
 
 
+_BEGIN = """
+  update app.crawls
+  set ends_at = clock_timestamp() + seconds_max * interval '1 s'
+  where tenant_id = %s and crawl_id = %s
+"""
+
+
 def begin(connection: Connection, crawl: CrawlState) -> None:
     """Let its time run, and put its start pages in."""
-    connection.execute(
-        "update app.crawls set ends_at = clock_timestamp() + seconds_max * interval '1 s' "
-        "where tenant_id = %s and crawl_id = %s",
-        [crawl.tenant_id, crawl.crawl_id],
-    )
+    connection.execute(_BEGIN, [crawl.tenant_id, crawl.crawl_id])
     add(connection, crawl, crawl.start_urls, depth=0)
 
 

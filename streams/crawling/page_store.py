@@ -86,7 +86,7 @@ _INSERT_VERSION = """
     tenant_id, page_id, version, kind, crawl_id, url, title, media_type, body, effective_at, traceparent
   )
   values (
-    %(tenant_id)s, %(page_id)s, %(version)s, case %(version)s when 1 then 'create' else 'update' end,
+    %(tenant_id)s, %(page_id)s, %(version)s, case %(version)s::bigint when 1 then 'create' else 'update' end,
     %(crawl_id)s, %(url)s, %(title)s, %(media_type)s, %(text)s, clock_timestamp(), %(traceparent)s
   )
   on conflict (tenant_id, page_id, version) do nothing

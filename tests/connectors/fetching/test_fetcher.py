@@ -34,7 +34,7 @@ def fetcher(local: LocalWeb) -> Iterator[Fetcher]:
 
 
 def ask(fetcher: Fetcher, url: str, *, seconds_max: float = 20, redirects_max: int = 0) -> FetchedAnswer | NotFetched:
-    return fetcher.fetch(FetchRequest(url, HTML, BYTES_MAX, seconds_max, redirects_max))
+    return fetcher.ask(FetchRequest(url, HTML, BYTES_MAX, seconds_max, redirects_max))
 
 
 def answering(**options: Any) -> Handler:
