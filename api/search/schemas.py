@@ -101,7 +101,7 @@ class HitExplanation(msgspec.Struct, frozen=True):
 
 
 class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a hit that is a document has beside its text. `uri`: where its original is, when that is not here.
+    """What a hit that is a document or a page has beside its text. `uri`: where its original is, when not here.
     `partial`: what its file shows and its text has not."""
 
     origin: Literal["upload", "feed", "crawl"]
@@ -113,7 +113,7 @@ class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):
 class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     """One source. Title, status and time are those of the version that is searchable by words.
 
-    Only an ADR has number, log, status and tags; only a document has `document`. `path`: where the API shows it; null
+    Only an ADR has number, log, status and tags; only a document or a page has `document`. `path`: where the API shows it; null
     for an item of a feed, whose original is elsewhere.
     """
 

@@ -35,6 +35,8 @@ SILENCE_S_MAX = 10.0
 """Longest pause in an answer. One that drips faster than that ends at the bound of the whole."""
 LINE_BYTES_MAX = 8_190
 """Longest line of an answer's head, as most servers have it for requests."""
+HEADER_CHARS_MAX = 500
+"""What is handed on of one header: tags have forty characters, dates thirty."""
 ADDRESSES_MAX = 16
 """Most addresses of a name that are looked at; with more, it is refused. Large sites have eight."""
 PART_BYTES = 65_536
@@ -48,7 +50,7 @@ IDLE_S = 15.0
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _KEPT = ("etag", "last-modified", "retry-after", "x-robots-tag", "content-type", "link")
-"""Headers of an answer that are handed on, each cut to 500 characters."""
+"""Headers of an answer that are handed on."""
 
 Resolve = Callable[[str], Awaitable[list[str]]]
 """The addresses of a name, as text. Raises `OSError` when there are none."""
@@ -182,8 +184,8 @@ class Fetcher:
             require_allowed(host, host, self._private)
         headers = {**self._headers, "accept": ", ".join(request.types) or "*/*", **request.headers}
         async with self._open().get(target, headers=headers, allow_redirects=False) as response:
-            kept = {name: response.headers[name][:500] for name in _KEPT if name in response.headers}
-            answer = FetchedAnswer(url, response.status, response.content_type.lower(), kept)
+            kept = {name: _plain(response.headers[name]) for name in _KEPT if name in response.headers}
+            answer = FetchedAnswer(url, response.status, _plain(response.content_type).lower(), kept)
             if response.status in _REDIRECTS and "location" in response.headers:
                 return _point(answer, response.headers["location"])
             if response.status != 200:
@@ -209,6 +211,11 @@ class Fetcher:
                 trust_env=False,
             )
         return self._session
+
+
+def _plain(text: str) -> str:
+    """What of a header can be kept and said again: a server may send any bytes."""
+    return "".join(sign for sign in text[:HEADER_CHARS_MAX] if " " <= sign <= "~")
 
 
 def _point(answer: FetchedAnswer, location: str) -> FetchedAnswer:

@@ -129,7 +129,7 @@ class CrawlSite(JobKind):
             position = self._ask_next(connection, crawl, first.next)
             if position is not None:
                 return self._show(connection, crawl, {**position, "ready_s": first.ready_s})
-            turns.leave(connection, job, first.next.host)
+            turns.leave(connection, job, first.next.host, self._delay_s)
         return self._show(connection, crawl, {"asks": "nothing"})
 
     def _ask_next(self, connection: Connection, crawl: CrawlState, next_: FrontierUrl) -> Mapping[str, Any] | None:

@@ -177,11 +177,15 @@ def keep_robots(connection: Connection, origin: str, host: str, robots: Robots, 
 
 _LEAVE = """
   update ops.crawl_hosts
-  set turn_tenant = null, turn_job = null, turn_until = null, next_at = clock_timestamp()
+  set
+    turn_tenant = null,
+    turn_job = null,
+    turn_until = null,
+    next_at = next_at - greatest(delay_s, %s) * interval '1 s'
   where host = %s and turn_job = %s
 """
 
 
-def leave(connection: Connection, job: ClaimedJob, host: str) -> None:
-    """End a turn in which the host was asked for nothing."""
-    connection.execute(_LEAVE, [host, job.job_id])
+def leave(connection: Connection, job: ClaimedJob, host: str, delay_s: float) -> None:
+    """End a turn in which the host was asked for nothing: the next one may begin when this one could have."""
+    connection.execute(_LEAVE, [delay_s, host, job.job_id])

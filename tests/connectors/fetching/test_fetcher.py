@@ -209,6 +209,20 @@ def test_what_is_too_large_is_left_whether_it_says_so_or_not(local: LocalWeb, fe
     assert isinstance(ask(fetcher, local.url("a.test", "/most")), FetchedAnswer)
 
 
+def test_heads_are_made_plain_whatever_bytes_they_have(local: LocalWeb, fetcher: Fetcher) -> None:
+    async def odd(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        head = b'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nETag: "a\xff\xc3b"\r\nContent-Length: 1\r\n\r\nx'
+        request.transport.write(head)
+        await asyncio.sleep(1)
+        return web.Response()
+
+    local.serve("a.test", "/", odd)
+    answer = ask(fetcher, local.url("a.test"))
+    assert isinstance(answer, FetchedAnswer)
+    assert answer.headers["etag"] == '"ab"'
+
+
 def test_a_bomb_is_not_unpacked(local: LocalWeb, fetcher: Fetcher) -> None:
     def packed(content: bytes, packing: str = "gzip") -> Handler:
         return answering(body=content, headers={"Content-Type": "text/html", "Content-Encoding": packing})
