@@ -113,8 +113,8 @@ class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):
 class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     """One source. Title, status and time are those of the version that is searchable by words.
 
-    Only an ADR has number, log, status and tags; only a document or a page has `document`. `path`: where the API shows it; null
-    for an item of a feed, whose original is elsewhere.
+    Only an ADR has number, log, status and tags; only a document or a page has `document`. `path`: where the API shows
+    it; null for an item of a feed, whose original is elsewhere.
     """
 
     kind: sources.Kind
