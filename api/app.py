@@ -42,6 +42,7 @@ from api.chat.dialects.controller import (
 from api.chat.dialects.kept_responses import KeptResponseController
 from api.chat.history import AnswerController, SessionController
 from api.chat.supervisor import AnswerSupervisor
+from api.crawls.controller import CrawlController
 from api.db import Database
 from api.documents.controller import DocumentController
 from api.drafts.controller import DraftController, SuggestionController
@@ -63,6 +64,7 @@ from api.ops.pipeline import PipelineController
 from api.ops.readiness import Readiness
 from api.page.assets import Assets
 from api.page.controller import PageController
+from api.pages.controller import SitePageController
 from api.requests import ApiRequest, refuse_ambiguity
 from api.research.controller import ResearchController
 from api.search.controller import SearchController
@@ -92,6 +94,8 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     PipelineController,
     LogController,
     JobController,
+    CrawlController,
+    SitePageController,
     FeedController,
     SearchController,
     ResearchController,

@@ -30,6 +30,7 @@ from pydantic_settings import (
 from runtime.errors import Misconfigured
 from runtime.secret_references import parse, read_local
 from runtime.setting_agents import AgentSettings as AgentSettings  # a section like those below, in its own module
+from runtime.setting_crawler import CrawlerSettings as CrawlerSettings  # likewise
 from runtime.setting_embedders import EmbedderSettings as EmbedderSettings  # likewise
 from runtime.setting_kinds import (
     PORT_MAX,
@@ -41,7 +42,7 @@ from runtime.setting_kinds import (
     Section,
     Url,
 )
-from runtime.setting_models import LlmSettings as LlmSettings  # a section like those below, in its own module
+from runtime.setting_models import LlmSettings as LlmSettings  # likewise
 from runtime.setting_rerankers import RerankerSettings as RerankerSettings  # likewise
 from runtime.setting_secrets import SecretSettings as SecretSettings  # likewise
 from runtime.setting_secrets import resolve
@@ -350,6 +351,7 @@ class Settings(BaseSettings):
     agents: AgentSettings = AgentSettings()
     retention: RetentionSettings = RetentionSettings()
     search: SearchSettings = SearchSettings()
+    crawler: CrawlerSettings = CrawlerSettings()
     cdc: CdcSettings = CdcSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     stack: StackSettings = StackSettings()

@@ -48,6 +48,9 @@ RESEARCH = "research"
 AGENT_TASK = "agent_task"
 """Recorded with a task of `/v1/agents/tasks`, never asked for by itself; its goal is in `app.agent_tasks`."""
 
+CRAWL = "crawl"
+"""Recorded with a crawl, never asked for by itself: `crawl_id`."""
+
 KINDS: Mapping[str, type[msgspec.Struct]] = {
     REINDEX: ReindexParams,
     REREAD: RereadParams,

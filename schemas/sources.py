@@ -16,7 +16,7 @@ from uuid import UUID
 from runtime.errors import Unprocessable
 from schemas.arrays import arrays_of
 
-Kind = Literal["adr", "document"]
+Kind = Literal["adr", "document", "page"]
 """The keys of `KINDS`, for whoever checks types: the API's contract names them."""
 
 
@@ -79,6 +79,15 @@ KINDS: dict[str, SourceKind] = {
         word="document",
         plural="documents",
         outside_field="feed_id",
+    ),
+    "page": SourceKind(
+        contract="adriatic.app.page_versions",
+        id_field="page_id",
+        change_field="kind",
+        path="/v1/pages/{}",
+        word="page",
+        plural="pages",
+        outside_field="crawl_id",
     ),
 }
 

@@ -147,8 +147,8 @@ class Worker:
         kind = self._kinds[job.kind]
         until = self._clock.monotonic() + SLICE_S
         announced = float("-inf")
-        cancel = job.cancel_requested
-        while not cancel and not self._life.stopping:
+        cancel, pause_s = job.cancel_requested, 0.0
+        while not (cancel or pause_s or self._life.stopping):
             self._mark(job.owner)
             with store.read() as connection:
                 prepared = kind.prepare(connection, job)
@@ -157,7 +157,7 @@ class Worker:
             with store.transaction() as connection:
                 progress = kind.apply(connection, job, prepared)
                 cancel = jobs.advance(connection, job, progress, announce=announce)
-            job = claim.advance(progress)
+            job, pause_s = claim.advance(progress), progress.pause_s
             announced = now if announce else announced
             metrics.JOB_STEPS.labels(job.kind).inc()
             if progress.finished:
@@ -168,7 +168,7 @@ class Worker:
             if cancel:
                 jobs.finish(connection, job, "cancelled")
                 return "cancelled"
-            jobs.release(connection, job)
+            jobs.release(connection, job, pause_s)
         return "released"
 
     def _fail(self, store: TransactionalSink, job: ClaimedJob, error: Exception, steps: int) -> str:

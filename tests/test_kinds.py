@@ -39,9 +39,9 @@ from tests.api.world import Caller, running
 from tests.connectors.embedders.stand_in import FakeEmbedder
 
 MIGRATION = """
-create table app.page_versions (
+create table app.note_versions (
     tenant_id    uuid not null references app.tenants,
-    page_id      uuid not null,
+    note_id      uuid not null,
     version      bigint not null,
     change       text not null,
     title        text not null,
@@ -49,20 +49,20 @@ create table app.page_versions (
     state        text not null,
     effective_at timestamptz not null,
     recorded_at  timestamptz not null,
-    primary key (tenant_id, page_id, version)
+    primary key (tenant_id, note_id, version)
 );
-call app.protect('app.page_versions');
-grant select on app.page_versions to adriatic_api;
+call app.protect('app.note_versions');
+grant select on app.note_versions to adriatic_api;
 create or replace view app.source_versions with (security_invoker = true) as
 {before}
 union all
-select tenant_id, 'page', page_id, version, change = 'delete', title, state, effective_at, body
-  from app.page_versions;
+select tenant_id, 'note', note_id, version, change = 'delete', title, state, effective_at, body
+  from app.note_versions;
 """
 """What the table of a new kind needs anyway, with its branch of the view."""
-CONTRACT = "adriatic.app.page_versions"
+CONTRACT = "adriatic.app.note_versions"
 ENTRY = SourceKind(
-    CONTRACT, "page_id", "change", "/v1/pages/{}", word="wiki page", plural="wiki pages", status_field="state"
+    CONTRACT, "note_id", "change", "/v1/notes/{}", word="wiki note", plural="wiki notes", status_field="state"
 )
 
 AT = datetime(2026, 1, 15, 9, tzinfo=UTC)
@@ -74,14 +74,14 @@ def entry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the file of the kinds has of it: the name and the entry."""
     for struct in (SearchRequest, SearchResult):
         msgspec.json.Decoder(struct)  # it looks at the kinds once, and must not see this one in other tests
-    monkeypatch.setitem(sources.KINDS, "page", ENTRY)
-    monkeypatch.setattr(sources, "Kind", Literal["adr", "document", "page"])
-    monkeypatch.setattr(apps, "_FREE", [])  # an application that other tests made knows no pages
+    monkeypatch.setitem(sources.KINDS, "note", ENTRY)
+    monkeypatch.setattr(sources, "Kind", Literal["adr", "document", "page", "note"])
+    monkeypatch.setattr(apps, "_FREE", [])  # an application that other tests made knows no notes
 
 
 @pytest.fixture
 def pages(fresh_database: Settings, entry: None) -> Iterator[Connection]:
-    """A connection of the flows to a database that has pages."""
+    """A connection of the flows to a database that has notes."""
     with psycopg.connect(fresh_database.postgres.dsn("owner")) as owner:
         row = owner.execute("select pg_get_viewdef('app.source_versions'::regclass)").fetchone()
         assert row is not None
@@ -95,7 +95,7 @@ def write(settings: Settings, page: SourceKey, version: int, body: str, change: 
     """The row of a version, and what change capture makes of it."""
     row = {
         "tenant_id": str(page.tenant_id),
-        "page_id": str(page.source_id),
+        "note_id": str(page.source_id),
         "version": version,
         "change": change,
         "title": "Where otters live",
@@ -106,7 +106,7 @@ def write(settings: Settings, page: SourceKey, version: int, body: str, change: 
     }
     with psycopg.connect(settings.postgres.dsn("admin")) as admin:
         admin.execute(
-            "insert into app.page_versions select * from jsonb_populate_record(null::app.page_versions, %s)",
+            "insert into app.note_versions select * from jsonb_populate_record(null::app.note_versions, %s)",
             [json.dumps(row)],
         )
     record = Record(CONTRACT, 0, version, None, None, b"")
@@ -176,8 +176,8 @@ def test_the_list_of_kinds_is_one() -> None:
 def test_the_command_line_offers_every_kind_and_has_a_word_for_it(entry: None) -> None:
     module = load_anew("adriatic.cli.search")
     asked = CliRunner().invoke(module.search, ["--help"]).output
-    assert "--kind [adr|document|page]" in asked
-    assert [module.kind_word(kind) for kind in sources.KINDS] == ["ADR", "Document", "Wiki page"]
+    assert "--kind [adr|document|page|note]" in asked
+    assert [module.kind_word(kind) for kind in sources.KINDS] == ["ADR", "Document", "Page", "Wiki note"]
     assert CliRunner().invoke(module.search, ["otter", "--kind", "tweet"]).exit_code == 2
 
 
@@ -190,10 +190,11 @@ def test_the_form_of_the_page_offers_every_kind_and_its_scripts_name_none(entry:
         ("", "", "everything"),
         ("adr", "ADR", "decisions"),
         ("document", "document", "documents"),
-        ("page", "wiki page", "wiki pages"),
+        ("page", "page", "pages"),
+        ("note", "wiki note", "wiki notes"),
     ]
-    assert "Search decisions and documents and wiki pages" in document
-    compared = re.compile(r"""\bkind\s*(?:[=!]==?|:)\s*["'](?:adr|document)["']""")
+    assert "Search decisions and documents and pages and wiki notes" in document
+    compared = re.compile(r"""\bkind\s*(?:[=!]==?|:)\s*["'](?:adr|document|page)["']""")
     assert compared.search('if (source.kind === "adr") {')
     assert [name for name, asset in assets.files.items() if compared.search(asset.body.decode())] == []
 
@@ -226,27 +227,27 @@ async def test_a_page_is_indexed_found_cited_and_verified(fresh_database: Settin
         await world.app.state.embedder.close()
         world.app.state.embedder = QueryEmbedder(lambda: embedder)
         caller = await world.tenant()
-        page = SourceKey(caller.tenant_id, "page", new_id())
+        page = SourceKey(caller.tenant_id, "note", new_id())
         keep(pages, embedder, write(settings, page, 1_790_000_000_000, BODY))
         for mode in ("words", "meaning"):
             (hit,) = await hits(caller, "otter river", mode)
-            assert (hit["kind"], hit["source_id"], hit["version"]) == ("page", str(page.source_id), 1_790_000_000_000)
+            assert (hit["kind"], hit["source_id"], hit["version"]) == ("note", str(page.source_id), 1_790_000_000_000)
             assert (hit["title"], hit["status"]) == ("Where otters live", "published")
-            assert hit["path"] == f"/v1/pages/{page.source_id}"
-        assert [await find(caller, kind) for kind in ("page", "document", "adr")] == [["page"], [], []]
+            assert hit["path"] == f"/v1/notes/{page.source_id}"
+        assert [await find(caller, kind) for kind in ("note", "document", "adr")] == [["note"], [], []]
         unknown = await caller.get("/v1/search", params={"q": "otter river", "kind": "tweet"})
         assert unknown.status_code == 400
-        assert '<option value="page" data-word="wiki page">' in (await caller.get("/")).text
+        assert '<option value="note" data-word="wiki note">' in (await caller.get("/")).text
         _, data, text = await ask(caller, question="Where does an otter live?")
         (source,) = data["sources"]["sources"]
-        assert (source["kind"], source["source_id"], source["version"]) == ("page", hit["source_id"], hit["version"])
+        assert (source["kind"], source["source_id"], source["version"]) == ("note", hit["source_id"], hit["version"])
         assert (source["title"], source["path"]) == (hit["title"], hit["path"])
         assert data["citations"]["cited"] == [1]
         assert "An otter lives by the river" in text
 
         clean = differences(pages, embedder, caller.tenant_id)
         assert clean.clean, clean.differences
-        assert (clean.tenants[0].sources, clean.tenants[0].vectors_recomputed) == ({"page": 1}, 1)
+        assert (clean.tenants[0].sources, clean.tenants[0].vectors_recomputed) == ({"note": 1}, 1)
         pages.execute("update mv.chunks set char_end = char_end + 1")
         assert [each.kind for each in differences(pages, embedder, caller.tenant_id).differences] == ["different"]
 

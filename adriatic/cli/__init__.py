@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "import": "adriatic.cli.imports:import_",
     "words": "adriatic.cli.words:words",
     "upload": "adriatic.cli.upload:upload",
+    "crawl": "adriatic.cli.crawl:crawl",
     "search": "adriatic.cli.search:search",
     "related": "adriatic.cli.related:related",
     "spaces": "adriatic.cli.spaces:spaces",

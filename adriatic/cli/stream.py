@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from api.agents.desk import AgentDesk
     from api.research.asking import ResearchDesk
     from connectors.embedders.spaces import SpaceEmbedders
+    from connectors.fetching.fetcher import Fetcher
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
     from connectors.postgres.jobs import JobKind
@@ -64,6 +65,7 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     from api.agents.desk import AgentDesk
     from api.research.asking import ResearchDesk
     from connectors.embedders.spaces import SpaceEmbedders
+    from connectors.fetching.fetcher import Fetcher
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
     from streams.abuse import AbuseWatch
@@ -79,7 +81,12 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     parsers = Parsers()
     embedders = SpaceEmbedders.from_settings(settings.embedder, settings.secrets)
     research, agents = ResearchDesk(settings, embedders), AgentDesk(settings, embedders)
-    worker = Worker(job_kinds(Objects(settings), parsers, embedders, research, agents), settings.postgres, life)
+    fetcher = Fetcher(settings.crawler)
+    tools = {
+        **job_kinds(Objects(settings), parsers, embedders, research, agents),
+        **crawl_kinds(settings, fetcher, parsers),
+    }
+    worker = Worker(tools, settings.postgres, life)
     kinds = (
         *(LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep),
         *(VectorIndexWatch, WordSegmentWatch),
@@ -91,6 +98,7 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     try:
         yield Announcements(worker.wake)
     finally:
+        fetcher.close()
         parsers.close()
         agents.close()  # a step that waits for a model ends with it
         worker.join(STOP_S_MAX)
@@ -119,6 +127,13 @@ def job_kinds(
     spaces = (BuildSpace(embedders), EvaluateSpace(embedders, question_of), DropSpace())
     kinds = (Reindex(), RereadAdrs(AdrReader()), ResearchJob(research), AgentTaskJob(agents), *documents, *spaces)
     return {kind.name: kind for kind in kinds}
+
+
+def crawl_kinds(settings: Settings, fetcher: Fetcher, parsers: Parsers) -> Mapping[str, JobKind]:
+    """What needs a way out, by name."""
+    from streams.crawling.job import CrawlSite
+
+    return {CrawlSite.name: CrawlSite(fetcher, parsers, settings.crawler.delay_s)}
 
 
 OPENERS: Mapping[str, Callable[[Settings, Lifecycle], AbstractContextManager[Agent]]] = {"jobs": open_jobs}

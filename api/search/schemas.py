@@ -103,10 +103,10 @@ class HitExplanation(msgspec.Struct, frozen=True):
 
 
 class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a hit that is a document has beside its text. `uri`: where its original is, when that is not here.
+    """What a hit that is a document or a page has beside its text. `uri`: where its original is, when not here.
     `partial`: what its file shows and its text has not."""
 
-    origin: Literal["upload", "feed"]
+    origin: Literal["upload", "feed", "crawl"]
     media_type: str
     uri: str | None
     partial: str | None = None
@@ -115,8 +115,8 @@ class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):
 class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     """One source. Title, status and time are those of the version that is searchable by words.
 
-    Only an ADR has number, log, status and tags; only a document has `document`. `path`: where the API shows it, a
-    PDF at the page of the passage; null for an item of a feed, whose original is elsewhere.
+    Only an ADR has number, log, status and tags; only a document or a page has `document`. `path`: where the API shows
+    it, a PDF at the page of the passage; null for an item of a feed, whose original is elsewhere.
     """
 
     kind: sources.Kind

@@ -210,7 +210,9 @@ HITS: Final = r"""
     limit $8
   )
   select
-    best.*, a.number, l.slug as log, c.heading_path, c.char_start, c.char_end, d.media_type, d.uri, d.origin,
+    best.*, a.number, l.slug as log, c.heading_path, c.char_start, c.char_end,
+    coalesce(d.media_type, g.media_type) as media_type, coalesce(d.uri, g.url) as uri,
+    coalesce(d.origin, case when g.url is not null then 'crawl' end) as origin,
     width_bucket(c.char_start, p.starts) as first_page,
     width_bucket(greatest(c.char_start, c.char_end - 1), p.starts) as last_page,
     case u.state when 'partial' then u.reason ->> 'detail' end as partial,
@@ -242,6 +244,10 @@ HITS: Final = r"""
     and p.tenant_id = best.tenant_id
     and p.document_id = best.source_id
     and p.version = best.version
+  left join app.page_versions g on best.kind = 'page'
+    and g.tenant_id = best.tenant_id
+    and g.page_id = best.source_id
+    and g.version = best.shown_version
   left join app.documents u on d.origin = 'upload'
     and u.tenant_id = d.tenant_id
     and u.document_id = d.document_id

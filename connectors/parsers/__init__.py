@@ -151,10 +151,21 @@ class Unread(msgspec.Struct, frozen=True, tag="unread"):
     pages: tuple[int, ...]
 
 
+class PageFacts(msgspec.Struct, frozen=True):
+    """What a page of a site says beside its text. `links` and `canonical` are whole addresses as they stand there, the
+    latter empty where there is none; `follow` and `index` are what it asks of robots."""
+
+    links: tuple[str, ...]
+    canonical: str = ""
+    index: bool = True
+    follow: bool = True
+
+
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
     """Text as Markdown. `pages` of a PDF, of a picture, or slides, and `starts` where in the text each of them begins,
     in characters; empty where that is not known. `counts` by kind, in which every character that was found is; with
-    `gaps` the result is partial."""
+    `gaps` the result is partial. `site` of a page that was fetched from one: then the text is that of its main part,
+    has no counts, and may be empty."""
 
     media_type: str
     title: str
@@ -163,6 +174,7 @@ class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
     counts: Mapping[Kind, Amount] = {}
     gaps: tuple[Gap, ...] = ()
     starts: tuple[int, ...] = ()
+    site: PageFacts | None = None
 
     @property
     def partial(self) -> bool:
@@ -192,14 +204,15 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 class ParseRequest(msgspec.Struct, frozen=True, tag="parse"):
-    """What the parser process is asked. `file_name` is a hint for the title and between kinds of text. `scans`: what is
-    known of pages that are pictures; others are asked for by `Unread`. None: nobody recognises them, and they are gaps
-    of the result."""
+    """What the parser process is asked. `file_name` is a hint for the title and between kinds of text; `url` is where a
+    page of a site came from. `scans`: what is known of pages that are pictures; others are asked for by `Unread`. None:
+    nobody recognises them, and they are gaps of the result."""
 
     path: str
     file_name: str
     limits: Limits
     scans: Scans = None
+    url: str = ""
 
 
 class ScanRequest(msgspec.Struct, frozen=True, tag="recognise"):

@@ -48,7 +48,7 @@ def answer(request: Asked) -> Answered:
         if isinstance(request, ScanRequest):
             return _scan(path, request)
         media_type = sniff.media_type(path, request.file_name, request.limits)
-        return formats.parse(path, media_type, request.file_name, request.limits, request.scans)
+        return formats.parse(path, media_type, request)
     except Refusal as refusal:
         return Refused(refusal.code, refusal.detail, media_type)
     except PagesWanted as wanted:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from lxml import etree
 
-from connectors.parsers import TITLE_CHARS_MAX, Limits, Parsed, Refusal, Scans
+from connectors.parsers import TITLE_CHARS_MAX, Limits, Parsed, ParseRequest, Refusal, Scans
 from connectors.parsers.asciidoc import read_asciidoc
 from connectors.parsers.book import read_book
 from connectors.parsers.charset import decode_page
@@ -25,6 +25,7 @@ from connectors.parsers.markdown import Writer
 from connectors.parsers.package import Package
 from connectors.parsers.pdf import read_pdf
 from connectors.parsers.sheets import read_sheets
+from connectors.parsers.site import read_site_page
 from connectors.parsers.slides import read_slides
 from connectors.parsers.sniff import (
     ASCIIDOC,
@@ -70,30 +71,45 @@ class _Found(NamedTuple):
     pages: int | None = None
 
 
-def parse(path: Path, media_type: str, file_name: str, limits: Limits, scans: Scans = None) -> Parsed:
-    """Raises `Refusal`, and `PagesWanted` for pages of which `scans` does not tell."""
+def parse(path: Path, media_type: str, request: ParseRequest) -> Parsed:
+    """Raises `Refusal`, and `PagesWanted` for pages of which the request's `scans` do not tell."""
+    limits = request.limits
+    if request.url and media_type == HTML:
+        return _parse_site_page(path, request)
     inventory = Inventory()
     if media_type == PDF:
-        title, parts = read_pdf(path, limits, inventory, scans)
+        title, parts = read_pdf(path, limits, inventory, request.scans)
         found = _Found(title, parts, len(parts))
     elif media_type in _PICTURES:
-        found = _picture(path, media_type, limits, inventory, scans)
+        found = _picture(path, media_type, limits, inventory, request.scans)
     else:
         found = _READERS.get(media_type, _text)(path, limits, inventory)
     text, starts = _join(found.parts)
+    _require_room(text, limits)
     if not _SHOWN.search(text):
         raise _say_why_empty(media_type, inventory)
-    if (size := len(text.encode())) > limits.text_bytes_max:
-        raise Refusal("too-much-text", f"its text has {size} bytes, at most {limits.text_bytes_max}")
     return Parsed(
         media_type=media_type,
-        title=_title(found.title, text, file_name),
+        title=_title(found.title, text, request.file_name),
         text=text,
         pages=found.pages,
         counts=inventory.counts(),
         gaps=inventory.gaps(),
         starts=() if found.pages is None else starts,
     )
+
+
+def _parse_site_page(path: Path, request: ParseRequest) -> Parsed:
+    """A page that has only links is one, too."""
+    found = read_site_page(decode_page(read_bytes(path)), request.url)
+    text, _ = _join([_UNSHOWN.sub("", found.text)])
+    _require_room(text, request.limits)
+    return Parsed(HTML, _title(found.title, text, request.file_name), text, site=found.facts)
+
+
+def _require_room(text: str, limits: Limits) -> None:
+    if (size := len(text.encode())) > limits.text_bytes_max:
+        raise Refusal("too-much-text", f"its text has {size} bytes, at most {limits.text_bytes_max}")
 
 
 def _join(parts: Sequence[str]) -> tuple[str, tuple[int, ...]]:

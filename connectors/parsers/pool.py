@@ -51,7 +51,7 @@ class Parsers:
 
     def parse(self, tenant_id: UUID, path: Path, file_name: str, scans: Scans = None) -> Parsed | Refused | Unread:
         """What is in the file at `path`, or why not. `Unread` names pages that are not among the `scans`; without
-        any, it never comes."""
+        any, it never comes. Raises `StopRequested` when this is closed meanwhile."""
         answer = self._serve(tenant_id, ParseRequest(str(path), file_name, self._limits, scans))
         assert not isinstance(answer, Scan)
         return answer
@@ -64,6 +64,12 @@ class Parsers:
             return answer
         assert isinstance(answer, Refused)
         return PageFault(page, answer.code, answer.detail)
+
+    def parse_page(self, tenant_id: UUID, path: Path, file_name: str, url: str) -> Parsed | Refused:
+        """The main part and the links of a page that came from `url`, or why not."""
+        answer = self._serve(tenant_id, ParseRequest(str(path), file_name, self._limits, url=url))
+        assert isinstance(answer, Parsed | Refused)
+        return answer
 
     def read(self, tenant_id: UUID, path: Path, file_name: str) -> Parsed | Refused:
         """All of a file at once, pages that are pictures too: for whoever has the time."""

@@ -54,7 +54,8 @@ class ClaimedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """Where a job stands after a step. `finished` ends it as succeeded; `result` says what it found, for people."""
+    """Where a job stands after a step. `finished` ends it as succeeded; `result` says what it found, for people; with
+    `pause_s` it gives its place to others for so long."""
 
     phase: str
     done: int
@@ -63,6 +64,7 @@ class JobProgress:
     position: Mapping[str, Any] = field(default_factory=dict)
     finished: bool = False
     result: Mapping[str, Any] = field(default_factory=dict)
+    pause_s: float = 0.0
 
 
 class JobKind(ABC):
@@ -201,14 +203,18 @@ def finish(
 
 _RELEASE = """
   update app.jobs
-  set lease_owner = null, lease_until = null, served_at = clock_timestamp()
+  set
+    lease_owner = null,
+    lease_until = null,
+    served_at = clock_timestamp(),
+    due_at = clock_timestamp() + %s * interval '1 s'
   where tenant_id = %s and job_id = %s and lease_owner = %s
 """
 
 
-def release(connection: Connection, job: ClaimedJob) -> None:
-    """Back in line, as far as it is: a slice is over, or the worker stops. Raises `Fenced`."""
-    connection.execute(_RELEASE, [job.tenant_id, job.job_id, job.owner])
+def release(connection: Connection, job: ClaimedJob, pause_s: float = 0.0) -> None:
+    """Back in line, as far as it is: a slice is over, it has to wait, or the worker stops. Raises `Fenced`."""
+    connection.execute(_RELEASE, [pause_s, job.tenant_id, job.job_id, job.owner])
 
 
 def fail(connection: Connection, job: ClaimedJob, error: Exception, steps: int) -> Outcome:

@@ -1,4 +1,4 @@
-"""What is forgotten after its time: rows of the chat, of spending and of keys that no book needs.
+"""What is forgotten after its time: rows of the chat, of spending, of keys and of crawls that no book needs.
 
 Owns the statements, of which each forgets at most `BATCH_MAX` rows. Refuses to touch the books: `app.usage_events`, its
 copy and its aggregates in `mv`, and `app.budget_windows` stay, because a closed month must still be explained. Neither
@@ -193,11 +193,29 @@ _ADDRESSES = """
 """
 
 
+_CRAWL_URLS = """
+  delete from app.crawl_urls u
+  using (
+    select u.tenant_id, u.crawl_id, u.url_id
+    from app.crawls c
+    join app.crawl_urls u on u.tenant_id = c.tenant_id and u.crawl_id = c.crawl_id
+    where c.created_at < now() - interval '90 days'
+    limit %(batch_max)s
+  ) old
+  where u.tenant_id = old.tenant_id and u.crawl_id = old.crawl_id and u.url_id = old.url_id
+"""
+
+_CRAWL_HOSTS = "delete from ops.crawl_hosts where used_at < now() - interval '30 days'"
+_CRAWL_ROBOTS = "delete from ops.crawl_robots where expires_at < now() - interval '30 days'"
+
+
 def forget_old(connection: Connection, ages: KeptAges) -> Mapping[str, int]:
     """Forget at most `BATCH_MAX` rows of each table whose time has passed; how many of each. Again, while it is as many
     of one. The role must see all tenants' rows."""
     wanted = {**asdict(ages), "batch_max": BATCH_MAX}
     connection.execute(_PROCESSES)
+    connection.execute(_CRAWL_HOSTS)
+    connection.execute(_CRAWL_ROBOTS)
     return {
         "answers": connection.execute(_ANSWERS, wanted).rowcount,
         "research": connection.execute(_RESEARCH, wanted).rowcount,
@@ -210,5 +228,6 @@ def forget_old(connection: Connection, ages: KeptAges) -> Mapping[str, int]:
         "api_key_secrets": connection.execute(_KEY_SECRETS, wanted).rowcount,
         "limit_uses": connection.execute(_LIMIT_USES, wanted).rowcount,
         "abuse_flags": connection.execute(_FLAGS, wanted).rowcount,
+        "crawl_urls": connection.execute(_CRAWL_URLS, wanted).rowcount,
         "user_addresses": connection.execute(_ADDRESSES, wanted).rowcount,
     }

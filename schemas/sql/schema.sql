@@ -1053,6 +1053,121 @@ begin
 end
 $$;
 
+CREATE TABLE app.crawl_urls (
+    tenant_id uuid NOT NULL,
+    crawl_id uuid NOT NULL,
+    url_id bigint NOT NULL,
+    url text NOT NULL,
+    host text NOT NULL,
+    kind text NOT NULL,
+    depth integer NOT NULL,
+    hops integer DEFAULT 0 NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    code text DEFAULT ''::text NOT NULL,
+    detail text DEFAULT ''::text NOT NULL,
+    status integer,
+    tries integer DEFAULT 0 NOT NULL,
+    refers_to text,
+    page_id uuid,
+    text_hash bytea,
+    simhash bigint,
+    asked_at timestamp with time zone,
+    CONSTRAINT crawl_urls_kind_check CHECK ((kind = ANY (ARRAY['page'::text, 'sitemap'::text, 'recalled'::text]))),
+    CONSTRAINT crawl_urls_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'stored'::text, 'unchanged'::text, 'duplicate'::text, 'redirected'::text, 'refused'::text, 'failed'::text, 'gone'::text, 'read'::text]))),
+    CONSTRAINT crawl_urls_url_check CHECK ((length(url) <= 2048))
+);
+
+ALTER TABLE ONLY app.crawl_urls FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE app.crawl_urls ALTER COLUMN url_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME app.crawl_urls_url_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY app.crawl_urls
+    ADD CONSTRAINT crawl_urls_pkey PRIMARY KEY (tenant_id, crawl_id, url_id);
+
+ALTER TABLE ONLY app.crawl_urls
+    ADD CONSTRAINT crawl_urls_tenant_id_crawl_id_url_key UNIQUE (tenant_id, crawl_id, url);
+
+CREATE INDEX crawl_urls_waiting ON app.crawl_urls USING btree (tenant_id, crawl_id, host, depth, url_id) WHERE (state = 'waiting'::text);
+
+ALTER TABLE ONLY app.crawl_urls
+    ADD CONSTRAINT crawl_urls_tenant_id_crawl_id_fkey FOREIGN KEY (tenant_id, crawl_id) REFERENCES app.crawls(tenant_id, crawl_id) ON DELETE CASCADE;
+
+CREATE POLICY cdc ON app.crawl_urls FOR SELECT TO adriatic_cdc USING (true);
+
+ALTER TABLE app.crawl_urls ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY flows ON app.crawl_urls TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.crawl_urls TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.crawl_urls TO adriatic_flows;
+GRANT SELECT ON TABLE app.crawl_urls TO adriatic_cdc;
+GRANT SELECT ON TABLE app.crawl_urls TO adriatic_search;
+GRANT SELECT ON TABLE app.crawl_urls TO adriatic_api;
+
+CREATE TABLE app.crawls (
+    tenant_id uuid NOT NULL,
+    crawl_id uuid NOT NULL,
+    job_id uuid NOT NULL,
+    start_urls text[] NOT NULL,
+    hosts text[] NOT NULL,
+    include text[] NOT NULL,
+    exclude text[] NOT NULL,
+    depth_max integer NOT NULL,
+    pages_max integer NOT NULL,
+    bytes_max bigint NOT NULL,
+    seconds_max integer NOT NULL,
+    gone_after integer NOT NULL,
+    asked integer DEFAULT 0 NOT NULL,
+    received bigint DEFAULT 0 NOT NULL,
+    found integer DEFAULT 0 NOT NULL,
+    dropped bigint DEFAULT 0 NOT NULL,
+    stopped text DEFAULT ''::text NOT NULL,
+    recalled boolean DEFAULT false NOT NULL,
+    requested_by uuid,
+    traceparent text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ends_at timestamp with time zone,
+    CONSTRAINT crawls_bytes_max_check CHECK ((bytes_max > 0)),
+    CONSTRAINT crawls_depth_max_check CHECK ((depth_max >= 0)),
+    CONSTRAINT crawls_gone_after_check CHECK ((gone_after > 0)),
+    CONSTRAINT crawls_pages_max_check CHECK ((pages_max > 0)),
+    CONSTRAINT crawls_seconds_max_check CHECK ((seconds_max > 0))
+);
+
+ALTER TABLE ONLY app.crawls FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.crawls
+    ADD CONSTRAINT crawls_pkey PRIMARY KEY (tenant_id, crawl_id);
+
+CREATE INDEX crawls_recent ON app.crawls USING btree (tenant_id, created_at DESC, crawl_id DESC);
+
+ALTER TABLE ONLY app.crawls
+    ADD CONSTRAINT crawls_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE ONLY app.crawls
+    ADD CONSTRAINT crawls_tenant_id_job_id_fkey FOREIGN KEY (tenant_id, job_id) REFERENCES app.jobs(tenant_id, job_id) DEFERRABLE INITIALLY DEFERRED;
+
+CREATE POLICY cdc ON app.crawls FOR SELECT TO adriatic_cdc USING (true);
+
+ALTER TABLE app.crawls ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY flows ON app.crawls TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.crawls TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,UPDATE ON TABLE app.crawls TO adriatic_flows;
+GRANT SELECT ON TABLE app.crawls TO adriatic_cdc;
+GRANT SELECT ON TABLE app.crawls TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.crawls TO adriatic_api;
+
 CREATE FUNCTION app.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (SELECT (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid AS "nullif");
@@ -1896,6 +2011,98 @@ CREATE POLICY keeping ON app.outbox_rest TO adriatic_owner USING (true);
 
 ALTER TABLE app.outbox_rest ENABLE ROW LEVEL SECURITY;
 
+CREATE TABLE app.page_versions (
+    tenant_id uuid NOT NULL,
+    page_id uuid NOT NULL,
+    version bigint NOT NULL,
+    kind text NOT NULL,
+    crawl_id uuid,
+    url text NOT NULL,
+    title text NOT NULL,
+    media_type text NOT NULL,
+    body text NOT NULL,
+    effective_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    traceparent text,
+    CONSTRAINT is_bounded CHECK (((((((COALESCE(octet_length(kind), 0) + COALESCE(octet_length(url), 0)) + COALESCE(octet_length(title), 0)) + COALESCE(octet_length(media_type), 0)) + COALESCE(octet_length(body), 0)) + COALESCE(octet_length(traceparent), 0)) <= 2031616)),
+    CONSTRAINT page_versions_body_check CHECK ((octet_length(body) <= 1048576)),
+    CONSTRAINT page_versions_check CHECK (((kind <> 'delete'::text) OR (body = ''::text))),
+    CONSTRAINT page_versions_kind_check CHECK ((kind = ANY (ARRAY['create'::text, 'update'::text, 'delete'::text]))),
+    CONSTRAINT page_versions_media_type_check CHECK (((length(media_type) >= 1) AND (length(media_type) <= 255))),
+    CONSTRAINT page_versions_title_check CHECK ((length(title) <= 1000)),
+    CONSTRAINT page_versions_url_check CHECK ((length(url) <= 2048)),
+    CONSTRAINT page_versions_version_check CHECK ((version > 0))
+);
+
+ALTER TABLE ONLY app.page_versions FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.page_versions
+    ADD CONSTRAINT page_versions_pkey PRIMARY KEY (tenant_id, page_id, version);
+
+ALTER TABLE ONLY app.page_versions
+    ADD CONSTRAINT page_versions_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+CREATE POLICY cdc ON app.page_versions FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.page_versions TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.page_versions ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.page_versions TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+ALTER PUBLICATION adriatic ADD TABLE ONLY app.page_versions;
+
+GRANT SELECT,INSERT ON TABLE app.page_versions TO adriatic_flows;
+GRANT SELECT ON TABLE app.page_versions TO adriatic_cdc;
+GRANT SELECT ON TABLE app.page_versions TO adriatic_search;
+GRANT SELECT,INSERT ON TABLE app.page_versions TO adriatic_api;
+
+CREATE TABLE app.pages (
+    tenant_id uuid NOT NULL,
+    page_id uuid NOT NULL,
+    url text NOT NULL,
+    title text NOT NULL,
+    media_type text NOT NULL,
+    version bigint NOT NULL,
+    etag text DEFAULT ''::text NOT NULL,
+    last_modified text DEFAULT ''::text NOT NULL,
+    content_hash bytea NOT NULL,
+    text_hash bytea NOT NULL,
+    simhash bigint,
+    links text[] NOT NULL,
+    gone integer DEFAULT 0 NOT NULL,
+    crawl_id uuid NOT NULL,
+    fetched_at timestamp with time zone NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT pages_url_check CHECK ((length(url) <= 2048))
+);
+
+ALTER TABLE ONLY app.pages FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.pages
+    ADD CONSTRAINT pages_pkey PRIMARY KEY (tenant_id, page_id);
+
+ALTER TABLE ONLY app.pages
+    ADD CONSTRAINT pages_tenant_id_url_key UNIQUE (tenant_id, url);
+
+CREATE INDEX pages_crawl ON app.pages USING btree (tenant_id, crawl_id);
+
+ALTER TABLE ONLY app.pages
+    ADD CONSTRAINT pages_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+CREATE POLICY cdc ON app.pages FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.pages TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.pages ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.pages TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,INSERT,UPDATE ON TABLE app.pages TO adriatic_flows;
+GRANT SELECT ON TABLE app.pages TO adriatic_cdc;
+GRANT SELECT ON TABLE app.pages TO adriatic_search;
+GRANT SELECT,UPDATE ON TABLE app.pages TO adriatic_api;
+
 CREATE TABLE app.proposals (
     tenant_id uuid NOT NULL,
     proposal_id uuid NOT NULL,
@@ -2381,7 +2588,18 @@ UNION ALL
     ''::text AS status,
     document_versions.effective_at,
     document_versions.body
-   FROM app.document_versions;
+   FROM app.document_versions
+UNION ALL
+ SELECT page_versions.tenant_id,
+    'page'::text AS kind,
+    page_versions.page_id AS source_id,
+    page_versions.version,
+    (page_versions.kind = 'delete'::text) AS deleted,
+    page_versions.title,
+    ''::text AS status,
+    page_versions.effective_at,
+    page_versions.body
+   FROM app.page_versions;
 
 GRANT SELECT ON TABLE app.source_versions TO adriatic_api;
 GRANT SELECT ON TABLE app.source_versions TO adriatic_flows;
@@ -5376,6 +5594,7 @@ begin
                case format('%s.%s', p.schemaname, p.tablename)
                    when 'app.adr_versions' then 4128768
                    when 'app.document_versions' then 2031616
+                   when 'app.page_versions' then 2031616
                    when 'app.outbox' then 16777216
                    else 983040
                end as bytes_max,
@@ -5532,6 +5751,40 @@ GRANT SELECT,INSERT,UPDATE ON TABLE ops.consumer_offsets TO adriatic_flows;
 GRANT SELECT ON TABLE ops.consumer_offsets TO adriatic_cdc;
 GRANT SELECT ON TABLE ops.consumer_offsets TO adriatic_api;
 
+CREATE TABLE ops.crawl_hosts (
+    host text NOT NULL,
+    turn_tenant uuid,
+    turn_job uuid,
+    turn_until timestamp with time zone,
+    last_job uuid,
+    wanted_by uuid,
+    wanted_until timestamp with time zone,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    delay_s double precision DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    open_until timestamp with time zone,
+    used_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY ops.crawl_hosts
+    ADD CONSTRAINT crawl_hosts_pkey PRIMARY KEY (host);
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE ops.crawl_hosts TO adriatic_flows;
+
+CREATE TABLE ops.crawl_robots (
+    origin text NOT NULL,
+    state text NOT NULL,
+    body text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT crawl_robots_body_check CHECK ((octet_length(body) <= 524288)),
+    CONSTRAINT crawl_robots_state_check CHECK ((state = ANY (ARRAY['read'::text, 'none'::text, 'closed'::text])))
+);
+
+ALTER TABLE ONLY ops.crawl_robots
+    ADD CONSTRAINT crawl_robots_pkey PRIMARY KEY (origin);
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE ops.crawl_robots TO adriatic_flows;
+
 CREATE TABLE ops.dlq (
     flow text NOT NULL,
     topic text NOT NULL,
@@ -5644,9 +5897,9 @@ begin
     drop publication if exists adriatic;
     create publication adriatic for table
         app.adr_links, app.adr_tags, app.adr_versions, app.adrs, app.document_versions, app.logs, app.outbox,
-        app.tenants, app.usage_events, mv.activity, mv.daily_active_users, mv.entity_counts, mv.feed_status,
-        mv.job_status, mv.related, mv.search_state, mv.suggestions, mv.usage_by_day, mv.usage_by_hour,
-        mv.usage_by_key, mv.usage_by_model, mv.usage_by_user
+        app.page_versions, app.tenants, app.usage_events, mv.activity, mv.daily_active_users, mv.entity_counts,
+        mv.feed_status, mv.job_status, mv.related, mv.search_state, mv.suggestions, mv.usage_by_day,
+        mv.usage_by_hour, mv.usage_by_key, mv.usage_by_model, mv.usage_by_user
     with (publish_via_partition_root = true);
 end
 $$;

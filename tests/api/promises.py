@@ -68,6 +68,22 @@ NOTHING_INVALID = "Invalid component: positive test case"
 """What the tool says of a request that was to be one that does not fit, and in which it then changed nothing."""
 
 
+_PAGE = """
+  with page as (
+    insert into app.pages (
+      tenant_id, page_id, url, title, media_type, version, content_hash, text_hash, links, crawl_id, fetched_at
+    )
+    select tenant_id, %(page)s, %(url)s, 'A page', 'text/html', 1, '', '', '{}', crawl_id, now()
+    from app.crawls
+    where crawl_id = %(crawl)s
+    returning tenant_id, page_id, url, crawl_id
+  )
+  insert into app.page_versions (
+    tenant_id, page_id, version, kind, crawl_id, url, title, media_type, body, effective_at
+  )
+  select tenant_id, page_id, 1, 'create', crawl_id, url, 'A page', 'text/html', 'What it says.', now()
+  from page
+"""
 _FLAG = """
   insert into app.abuse_flags (tenant_id, kind, subject, day, flag_id, measured, threshold)
   select tenant_id, 'rapid-calls', %s, now()::date, %s, 2, 1
@@ -217,6 +233,22 @@ class Furniture:
         name = f"{self.chance.random()}.txt"
         return str(self.make("POST", "/v1/documents", files={"file": (name, name.encode())})["id"])
 
+    def crawl(self) -> str:
+        """One that waits. Those before are cancelled: only so many may be open at once."""
+        self.end_crawls()
+        return str(self.make("POST", "/v1/crawls", json={"start_urls": ["https://docs.example.org/"]})["crawl_id"])
+
+    def end_crawls(self) -> None:
+        for crawl in self._http.get("/v1/crawls", params={"state": "queued"}).json()["items"]:
+            self._http.delete(f"/v1/crawls/{crawl['crawl_id']}")
+
+    def page(self) -> str:
+        """A page as a crawl would leave it."""
+        made = {"page": str(new_id()), "crawl": self.crawl(), "url": f"https://docs.example.org/{self.chance.random()}"}
+        with psycopg.connect(self._dsn) as connection:
+            connection.execute(_PAGE, made)
+        return made["page"]
+
     def budget(self) -> str:
         wanted = {"level": "key", "subject": "web", "period": "day", "limit_micro_usd": 10**9}
         return str(self.make("PUT", "/v1/budgets", json=wanted)["budget_id"])
@@ -346,6 +378,8 @@ def name_things(operation: str, furniture: Furniture) -> dict[str, Callable[[], 
         "session_id": lambda: furniture.answer()[1],
         "response_id": lambda: f"resp_{UUID(furniture.answer()[0]).hex}",
         "draft_id": furniture.draft,
+        "crawl_id": furniture.crawl,
+        "page_id": furniture.page,
         "feed": furniture.passing_feed if operation == "deleteFeed" else furniture.feed,
         "key_id": furniture.key,
         "api_key_id": furniture.api_key,
@@ -398,6 +432,9 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
         case.body = {"goal": case.body.get("goal", "Why?"), "tools": ["search_adrs"], "steps": 3}
     if isinstance(case.body, dict):
         case.body |= fit_spending(operation, furniture)
+    if operation == "createCrawl" and isinstance(case.body, dict):
+        furniture.end_crawls()
+        case.body |= {"start_urls": ["https://docs.example.org/"], "hosts": []}
     if operation in ("buildSpace", "evaluateSpace", "activateSpace", "dropSpace") and isinstance(case.body, dict):
         case.body["name"] = furniture.space(operation)
     filters = case.body if case.operation.label in ("POST /v1/search", "POST /v1/decisions/check") else case.query

@@ -118,6 +118,7 @@ async def furnished(tenant: Caller) -> dict[str, str]:
             "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
         },
     )
+    crawl = await tenant.post("/v1/crawls", {"start_urls": ["https://docs.example.org/"]})
     document = await tenant.request("POST", "/v1/documents", files={"file": ("x.txt", b"x")})
     answer = await tenant.post("/v1/chat/stream", {"question": "What is x?"})
     start = json.loads(next(SseDecoder().feed(answer.content)).data)
@@ -134,6 +135,8 @@ async def furnished(tenant: Caller) -> dict[str, str]:
         "override_id": override.json()["override_id"],
         "flag_id": str(uuid4()),
         "suggestion_id": str(uuid4()),
+        "crawl_id": crawl.json()["crawl_id"],
+        "page_id": str(uuid4()),
         "adr_id": adr["adr_id"],
         "import_id": started.json()["import_id"],
         "job_id": job.json()["job_id"],

@@ -28,7 +28,7 @@ UPLOAD = "multipart/form-data"
 IDS = (
     *("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id"),
     *("api_key_id", "override_id", "request_id", "draft_id", "flag_id", "suggestion_id", "research_id"),
-    *("task_id", "proposal_id"),
+    *("task_id", "proposal_id", "crawl_id", "page_id"),
 )
 
 
@@ -92,6 +92,8 @@ class Household:
         uploaded = await caller.request(
             "POST", "/v1/documents", files={"file": (f"Found {word}.md", f"# Found {word}\n".encode())}
         )
+        crawl = await caller.post("/v1/crawls", {"start_urls": [f"https://{word}.example/"]})
+        page_id = corpus.page(caller.tenant_id, UUID(crawl.json()["crawl_id"]), f"Found {word}")
         made = await caller.post("/v1/feeds", {"slug": f"feed{word}", "name": word})
         await caller.post(f"/v1/feeds/feed{word}", {"items": [{"id": word, "version": 1, "text": word}]})
         answer = await caller.post("/v1/chat/stream", {"question": f"What is {word}?"})
@@ -117,6 +119,8 @@ class Household:
             "research_id": research.json()["research_id"],
             "budget_id": budget.json()["budget_id"],
             "document_id": uploaded.json()["id"],
+            "crawl_id": crawl.json()["crawl_id"],
+            "page_id": str(page_id),
             "feed": f"feed{word}",
             "key_id": made.json()["key"]["key_id"],
             "api_key_id": api_key.json()["api_key"]["key_id"],

@@ -165,7 +165,8 @@ def rights_that_nobody_needs(connection: Connection) -> list[str]:
             or r.rolname = 'adriatic_search' and g.privilege_type <> 'SELECT'
             or r.rolname = 'adriatic_cdc' and n.nspname <> 'ops' and g.privilege_type <> 'SELECT'
             or r.rolname in ('adriatic_api', 'adriatic_flows')
-                and c.oid in ('app.adr_versions'::regclass, 'app.document_versions'::regclass)
+                and c.oid in ('app.adr_versions'::regclass, 'app.document_versions'::regclass,
+                    'app.page_versions'::regclass)
                 and g.privilege_type in ('UPDATE', 'DELETE'))
         """,
     )

@@ -40,10 +40,14 @@ def may(role: Role, topic: str) -> bool:
 
 
 ALLOWED: dict[Role, set[str]] = {
-    "api": {"agent.task.submitted", "document.uploaded", "feed.received", "job.progress", "spend.alert"}
-    | {"rag.search.requested", "agent.task.completed"},
-    "flows": {"document.processed", "embeddings.requested", "embeddings.requested.bulk", "job.progress", "spend.alert"}
-    | {"rag.search.completed", "agent.task.completed"}
+    "api": {
+        *("agent.task.submitted", "crawl.submitted", "document.uploaded", "feed.received", "job.progress"),
+        *("spend.alert", "rag.search.requested", "agent.task.completed"),
+    },
+    "flows": {
+        *("crawl.completed", "document.processed", "embeddings.requested", "embeddings.requested.bulk"),
+        *("job.progress", "spend.alert", "rag.search.completed", "agent.task.completed"),
+    }
     | {name for name, topic in catalog.load().items() if topic.kind == "dlq"},
 }
 

@@ -73,10 +73,10 @@ def test_every_contract_has_a_topic() -> None:
 
 def test_capture_topics_keep_the_newest_of_each_key_for_ever() -> None:
     captured = [topic for topic in TOPICS.values() if topic.kind == "capture"]
-    assert len(captured) == 21
+    assert len(captured) == 22
     assert {topic.cleanup for topic in captured} == {"compact"}
     assert {topic.retention_ms for topic in captured} == {FOREVER_MS}
-    for name in ("adriatic.app.adr_versions", "adriatic.app.document_versions"):
+    for name in ("adriatic.app.adr_versions", "adriatic.app.document_versions", "adriatic.app.page_versions"):
         assert "version" in TOPICS[name].key, "or compaction would drop history"
 
 

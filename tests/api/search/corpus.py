@@ -166,6 +166,27 @@ class Corpus:
         self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
         return document_id
 
+    def page(self, tenant_id: UUID, crawl_id: UUID, title: str) -> UUID:
+        """A page as a crawl left it, with the address that it had found."""
+        page_id, url = new_id(), f"https://{title.split()[-1].lower()}.example/{title.replace(' ', '-')}"
+        execute = self.connection.execute
+        execute(
+            "insert into app.crawl_urls (tenant_id, crawl_id, url, host, kind, depth, state, page_id) "
+            "values (%s, %s, %s, 'docs.example', 'page', 0, 'stored', %s)",
+            [tenant_id, crawl_id, url, page_id],
+        )
+        execute(
+            "insert into app.pages (tenant_id, page_id, url, title, media_type, version, content_hash, text_hash, "
+            "links, crawl_id, fetched_at) values (%s, %s, %s, %s, 'text/html', 1, '', '', '{}', %s, now())",
+            [tenant_id, page_id, url, title, crawl_id],
+        )
+        execute(
+            "insert into app.page_versions (tenant_id, page_id, version, kind, crawl_id, url, title, media_type, body, "
+            "effective_at) values (%s, %s, 1, 'create', %s, %s, %s, 'text/html', %s, now())",
+            [tenant_id, page_id, crawl_id, url, title, f"What {title} says."],
+        )
+        return page_id
+
     def embed(self, tenant_id: UUID, texts: Sequence[tuple[bytes, str]]) -> None:
         vectors = self.embedder.embed([text for _, text in texts])
         for (text_hash, _), vector in zip(texts, vectors, strict=True):

@@ -1,0 +1,1 @@
+"""Crawled pages over HTTP: read one, delete one. Crawls keep them (`streams/crawling`)."""
