@@ -16,7 +16,7 @@ from streams.agent import Agent
 
 TOPIC = "agent.task.submitted"
 ID_FIELDS = {TOPIC: "task_id", "rag.search.requested": "job_id"}
-"""By topic, the field in which its events name the job."""
+"""The field in which the events of each topic name the job."""
 
 
 class Announcements(Agent):

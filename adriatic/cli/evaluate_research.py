@@ -83,6 +83,8 @@ def research(paths: tuple[Path, ...], keep: bool, against: Path | None, as_json:
     reranking switched off in turn; then how many questions are answered by how well a passage must fit, those that the
     history can answer and those of other histories that it cannot. Each history gets a tenant, which is emptied again.
     """
+    from api.auth.controller import CallerIdentity
+
     settings = load()
     earlier = read_earlier(against, "research")
     histories = list(_read(settings, paths, seed, each))
@@ -90,17 +92,13 @@ def research(paths: tuple[Path, ...], keep: bool, against: Path | None, as_json:
         raise InvalidInput("there is nothing to ask for", hint="name a folder of decision records by --data")
     with import_corpora(settings, [one.corpus for one in histories], keep=keep, prefix=PREFIX) as remotes:
         for one, remote in zip(histories, remotes, strict=True):
-            one.tenant_id = remote.request("GET", "/v1/me", _Me).tenant_id
+            one.tenant_id = remote.request("GET", "/v1/me", CallerIdentity).tenant_id
             one.items = {adr_id: number for number, adr_id in read_ids(remote).items()}
         _measure(settings, histories)
     measured = _measurements(histories)
     compared = compare_with(earlier, measured)
     click.echo(_as_json(histories, measured, compared) if as_json else "\n".join(table(histories)))
     end_with(compared, "nDCG@10", as_json=as_json)
-
-
-class _Me(msgspec.Struct):
-    tenant_id: UUID
 
 
 def _read(settings: Settings, paths: Sequence[Path], seed: int, each: int) -> Iterator[ResearchedHistory]:

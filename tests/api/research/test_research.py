@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,19 @@ from uuid import UUID
 
 import pytest
 
+from adriatic.cli.evaluate import EvaluatedHistory
+from adriatic.cli.evaluate_research import WAYS, ResearchedHistory, ask_each_way
 from api.research import service
+from api.research.asking import ResearchDesk
 from api.research.citing import CitedPlace, check_citation, read_places
+from api.research.evaluation import HeldOut, MadeQuestion
+from connectors.embedders.spaces import SpaceEmbedders
 from runtime.settings import Settings
 from tests import databases
 from tests.api.research import world as desks
 from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World, running
+from tests.connectors.embedders.stand_in import FakeEmbedder
 from tests.dataflows.world import until
 
 pytestmark = pytest.mark.stack
@@ -214,6 +221,23 @@ async def test_a_citation_of_another_version_place_or_tenant_is_absent(own_world
         assert check_citation(theirs_claim, places[-1], texts).fault == "absent"
         ask_database(settings, "update mv.search_state set deleted = true where source_id = %s", mine[0])
         assert await read_places(researcher.database, tenant.tenant_id, [good]) == {}, "what is gone is not cited"
+
+
+async def test_every_way_of_the_evaluation_is_asked_of_the_database(own_world: World, corpus: Corpus) -> None:
+    settings = own_world.settings
+    tenant = await furnish(own_world, corpus)
+    rows = ask_database(settings, "select adr_id, number from app.adrs where tenant_id = %s", tenant.tenant_id)
+    right = frozenset(number - 1 for _, number in rows)
+    question = MadeQuestion("pair", "How are deletes handled? And how are invoices rendered?", right)
+    one = ResearchedHistory(EvaluatedHistory("x", []), HeldOut([], [question]), tenant.tenant_id)
+    one.items = {adr_id: number - 1 for adr_id, number in rows}
+    desk = ResearchDesk(settings, SpaceEmbedders.of(FakeEmbedder()))
+    try:
+        await asyncio.to_thread(ask_each_way, desk, one, question)
+    finally:
+        desk.close()
+    assert one.found.keys() == WAYS.keys()
+    assert {recall for found in one.found.values() for recall, _ in found} == {1.0}
 
 
 class NoReranker:
