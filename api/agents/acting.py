@@ -4,7 +4,7 @@ Owns one step from its row to its output, whatever becomes of the process meanwh
 done again under its own id: a tool that proposes finds its proposal there, and a model is asked anew only if its answer
 was not written down. A model is asked through the gateway, as for any question: its slots, limits, budgets, stop and
 books are the same, with the task as the session. While a step is done it is looked whether somebody cancelled the task.
-Refuses to choose what is next (`planning`), and jobs (`job`).
+Refuses to choose what is next (`plan`), and jobs.
 """
 
 from __future__ import annotations
@@ -264,5 +264,5 @@ class _Heard:
             self._more |= {"finish": event.finish}
 
     def tell(self) -> dict[str, Any]:
-        """As the step keeps it."""
+        """What the step keeps."""
         return {"text": "".join(self._text), "calls": self._calls, **self._more}

@@ -80,7 +80,7 @@ def _plan_by_model(task: TaskRow, steps: Sequence[StepRow], output_tokens_max: i
             return Calling(call["name"], call["arguments"], call["call_id"])
         if not calls:
             text = disarm(said["text"])
-            return AgentResult(text, consulted(steps), proposed(steps), said["model"], said["finish"])
+            return AgentResult(text, find_consulted(steps), find_proposed(steps), said["model"], said["finish"])
     messages = [PromptMessage("user", (Text(task.goal),))]
     for said, done in turns:
         messages += _tell_turn(said, done)
@@ -142,7 +142,7 @@ def tell_result(step: StepRow) -> str:
 def _plan_quotes(task: TaskRow, steps: Sequence[StepRow], output_tokens_max: int) -> Next:
     left = list(steps)
     may_read = "read_adr" in task.request.tools
-    numbers = {name: number for number, name in enumerate(consulted(steps), 1)}
+    numbers = {name: number for number, name in enumerate(find_consulted(steps), 1)}
     texts: list[str] = []
     for part in take_apart(task.goal):
         if not left:
@@ -159,7 +159,7 @@ def _plan_quotes(task: TaskRow, steps: Sequence[StepRow], output_tokens_max: int
             return Asking(_quote(part, found, record, numbers, output_tokens_max))
         texts.append((left.pop(0).output or {}).get("text", ""))
     text = "\n".join(texts).strip() + "\n" if any(texts) else NOTHING
-    return AgentResult(disarm(text), consulted(steps), proposed(steps), "extractive", "stop")
+    return AgentResult(disarm(text), find_consulted(steps), find_proposed(steps), "extractive", "stop")
 
 
 def _quote(
@@ -196,7 +196,7 @@ def take_apart(goal: str) -> list[str]:
 # --- what a task stands on ------------------------------------------------------------------------------------------
 
 
-def consulted(steps: Sequence[StepRow]) -> list[str]:
+def find_consulted(steps: Sequence[StepRow]) -> list[str]:
     """What the tools gave to read, each once, in the order of the steps."""
     names: dict[str, None] = {}
     for step in steps:
@@ -212,7 +212,7 @@ def name_source(passage: dict[str, Any]) -> str:
     return passage["address"] or f"“{passage['title']}”, version {passage['version']}"
 
 
-def proposed(steps: Sequence[StepRow]) -> list[UUID]:
+def find_proposed(steps: Sequence[StepRow]) -> list[UUID]:
     """The proposals that were made; each has the id of its step."""
     return [step.step_id for step in steps if step.state == "done" and toolset.proposes(step.name)]
 

@@ -40,7 +40,7 @@ DIFF_CHARS_MAX: Final = 16_000
 
 
 class ToolCaller(NamedTuple):
-    """As whom a tool runs, for which task, and by which step."""
+    """The user as whom a tool runs, the task that it is for, and the step that runs it."""
 
     tenant_id: UUID
     user_id: UUID
@@ -125,7 +125,7 @@ class AgentTools:
             return await proposing.record(connection, *caller, asked)
 
 
-def _reading(name: str) -> AgentTool:
+def _wrap_reading(name: str) -> AgentTool:
     """A tool of the MCP server as one of agents."""
     tool = READING_TOOLS[name]
 
@@ -136,7 +136,7 @@ def _reading(name: str) -> AgentTool:
 
 
 TOOLS: Final[Mapping[str, AgentTool]] = {
-    **{name: _reading(name) for name in READING_TOOLS},
+    **{name: _wrap_reading(name) for name in READING_TOOLS},
     "diff_adr": AgentTool(
         "Shows what changed between two versions of one decision record, as a unified diff; by default between the "
         "newest and the one before it. Quoted data.",

@@ -2,7 +2,7 @@
 
 Owns the SQL of `app.agent_steps` as a worker writes it. Each function works in the caller's transaction, which has the
 tenant of the task. A step is begun only by whoever holds the job's lease and while nobody wants it cancelled, and is
-over once: the first output stands. Refuses to do a step (`acting`) and to choose one (`planning`).
+over once: the first output stands. Refuses to do a step and to choose one (`plan`).
 """
 
 from __future__ import annotations
@@ -145,14 +145,14 @@ async def is_wanted(connection: Connection, tenant_id: UUID, task_id: UUID, owne
 
 
 def encode(value: Any) -> str:
-    """As JSON that Postgres takes."""
-    return msgspec.json.encode(_without_nul(msgspec.to_builtins(value))).decode()
+    """The value as JSON that Postgres takes."""
+    return msgspec.json.encode(_replace_nul(msgspec.to_builtins(value))).decode()
 
 
-def _without_nul(value: Any) -> Any:
+def _replace_nul(value: Any) -> Any:
     """A model may write U+0000, which no text in Postgres can hold."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")
     if isinstance(value, dict):
-        return {_without_nul(name): _without_nul(each) for name, each in value.items()}
-    return [_without_nul(each) for each in value] if isinstance(value, list) else value
+        return {_replace_nul(name): _replace_nul(each) for name, each in value.items()}
+    return [_replace_nul(each) for each in value] if isinstance(value, list) else value

@@ -133,7 +133,7 @@ class AnswerSupervisor:
 
     @property
     def process_id(self) -> UUID:
-        """Whose attempts are this process's own."""
+        """The id that this process's attempts have."""
         return self._presence.process_id
 
     def open(self) -> None:

@@ -154,7 +154,7 @@ class Agency:
             return found
 
     async def soon(self, query: str, *arguments: Any) -> None:
-        """Until the query has a row."""
+        """Wait until the query has a row."""
         deadline = Deadline.after(PATIENCE_S)
         while not await self.rows(query, *arguments):
             assert not deadline.passed, query
