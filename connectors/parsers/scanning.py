@@ -1,9 +1,9 @@
 """The letters in a picture of a page, by RapidOCR's models, which come in its wheel.
 
-Owns the engine, which of its lines count, and which way up a page is. It is imported when a
-page needs it and not before: that takes seconds and half a gigabyte. Refuses the network: the engine would get other
-models from there, and those that are here are named by its own settings. In which order lines are read says
-`reading_order`.
+Owns the engine, which of its lines count, and which way up a page is. It is imported when a page needs it and not
+before: that takes seconds and half a gigabyte. Refuses the network: the engine would get other models from there, and
+those that are here are named by its own settings. The order in which lines are read is that of
+`connectors/parsers/reading_order.py`.
 """
 
 from __future__ import annotations
