@@ -169,8 +169,8 @@ class DocumentController(Controller):
         errors=(404, 409),
     )
     async def retry_document(self, database: Db, principal: By, document_id: DocumentId) -> Document:
-        """Of a partial document the pages that failed, and nothing that was read; a refused one from its beginning.
-        What is found of it stays so until there is more. 409 for one that is whole."""
+        """A partial document has the pages read that failed, and nothing that was read; a refused one all of it. What
+        is found of it stays so until there is more. 409 for one that is whole."""
         trace = traceparent()
         async with tenant_transaction(database, principal.tenant_id) as connection:
             return await service.retry(connection, principal, document_id, trace)

@@ -51,13 +51,13 @@ def looks_like_asciidoc(head: str) -> bool:
 
 def read_asciidoc(text: str, inventory: Inventory) -> str:
     """The text as Markdown."""
-    made = "\n".join(_Reader(inventory).read(text)) + "\n"
+    made = "\n".join(_AsciiDocReader(inventory).read(text)) + "\n"
     inventory.hold("text", made)
     inventory.keep("text", made)
     return made
 
 
-class _Reader:
+class _AsciiDocReader:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self._names: dict[str, str] = {}

@@ -188,7 +188,7 @@ def _core_title(package: Package) -> str:
     return ""
 
 
-def _restructured(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+def _rst(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     # It comes with a second of imports, which few documents need.
     from connectors.parsers.restructured import read_restructured
 
@@ -234,7 +234,7 @@ _READERS: Mapping[str, Callable[[Path, Limits, Inventory], _Found]] = {
     PPTX: _pptx,
     XLSX: _xlsx,
     EPUB: _epub,
-    RESTRUCTURED: _restructured,
+    RESTRUCTURED: _rst,
     ASCIIDOC: _asciidoc,
     HTML: _html,
     MAIL: _mail,

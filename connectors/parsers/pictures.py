@@ -94,7 +94,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _open(path: Path, media_type: str) -> Iterator[Image.Image]:
-    """Only by the form that its first bytes say, without unpacking it. Raises `Refusal`."""
+    """Open it by the form that its first bytes say alone, and unpack nothing. Raises `Refusal`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Our own bound is held, which does not depend on a warning.

@@ -1,4 +1,4 @@
-"""In which order people read the lines of a page, when each line is known by its place alone.
+"""The order in which people read the lines of a page, when each line is known by its place alone.
 
 Owns columns, rows, paragraphs and words that were broken at the end of a line. Pure. Refuses to know where lines come
 from.

@@ -100,7 +100,7 @@ def read_restructured(text: str, inventory: Inventory) -> tuple[str, str]:
 
 @contextmanager
 def _know_everything() -> Iterator[None]:
-    """Within, no directive and no role is unknown."""
+    """No directive and no role is unknown within."""
     directive, role = directives.directive, roles.role
     directives.directive = _any_directive(directive)
     roles.role = _any_role(role)

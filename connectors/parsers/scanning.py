@@ -1,9 +1,9 @@
 """The letters in a picture of a page, by RapidOCR's models, which come in its wheel.
 
-Owns the engine, which of its lines count, and which way up a page is. It is imported when a
-page needs it and not before: that takes seconds and half a gigabyte. Refuses the network: the engine would get other
-models from there, and those that are here are named by its own settings. In which order lines are read says
-`reading_order`.
+Owns the engine, which of its lines count, and which way up a page is. It is imported when a page needs it and not
+before: that takes seconds and half a gigabyte. Refuses the network: the engine would get other models from there, and
+those that are here are named by its own settings. The order in which lines are read is that of
+`connectors/parsers/reading_order.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ALLOCATIONS = ("bad_alloc", "Failed to allocate", "Insufficient memory")
 """How the engine and its libraries say that there is no memory."""
 
 
-class _Line(NamedTuple):
+class _FoundLine(NamedTuple):
     corners: list[Corner]
     text: str
     confidence: float
@@ -57,7 +57,7 @@ def recognise(image: Image.Image, page: int) -> Scan:
     return _describe(lines, page)
 
 
-def _other_ways_up(lines: list[_Line]) -> tuple[int, ...]:
+def _other_ways_up(lines: list[_FoundLine]) -> tuple[int, ...]:
     """Turns that are worth a look: lines that run upwards, or that say hardly anything."""
     if len(lines) < LINES_OF_PAGE:
         return ()
@@ -72,16 +72,16 @@ def _is_tall(corners: list[Corner]) -> bool:
     return max(ys) - min(ys) > TALL * (max(xs) - min(xs))
 
 
-def _weigh(lines: list[_Line]) -> float:
+def _weigh(lines: list[_FoundLine]) -> float:
     """Letters that count, of lines that lie."""
     return sum(len(each.text) * each.confidence for each in lines if _counts(each) and not _is_tall(each.corners))
 
 
-def _counts(line: _Line) -> bool:
+def _counts(line: _FoundLine) -> bool:
     return line.confidence >= CONFIDENCE_MIN
 
 
-def _describe(lines: list[_Line], page: int) -> Scan:
+def _describe(lines: list[_FoundLine], page: int) -> Scan:
     kept = [line for line in lines if _counts(line)]
     letters = sum(count(line.text) for line in kept)
     text = arrange(place_lines([line.corners for line in kept], [line.text for line in kept]))
@@ -105,7 +105,7 @@ def find_script(text: str) -> str:
     return {"CJK": "Han"}.get(most, most.capitalize())
 
 
-def _read(image: Image.Image) -> list[_Line]:
+def _read(image: Image.Image) -> list[_FoundLine]:
     pixels = np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
     try:
         found = _engine()(pixels)
@@ -116,7 +116,7 @@ def _read(image: Image.Image) -> list[_Line]:
     if found.boxes is None or found.txts is None:
         return []
     return [
-        _Line([(float(x), float(y)) for x, y in box], text.strip(), float(score))
+        _FoundLine([(float(x), float(y)) for x, y in box], text.strip(), float(score))
         for box, text, score in zip(found.boxes, found.txts, found.scores, strict=True)
         if text.strip()
     ]
