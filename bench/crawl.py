@@ -128,9 +128,8 @@ def report(crawls: Crawls, made: Any, seconds: float, pages: int, kills: int) ->
     rules = sum(count for (_, path), count in asked.items() if path == "/robots.txt")
     print(f"requests        {sum(asked.values())}, of which {rules} for robots.txt")
     print(f"pages           {len(tree)} of {pages} stored; {versions[0]} versions of {versions[1]} pages")
-    print(
-        f"asked twice     {sum(count - 1 for count in twice.values())} times, because a kill met the request or its site put it off: {twice}"
-    )
+    more = sum(count - 1 for count in twice.values())
+    print(f"asked again     {more} times, where a kill met the request or its site put it off: {twice}")
     print(f"at once         {dict(local.at_once_max)}")
     print(f"connections to the forbidden address: {len(local.connected)}")
     for state, count in states.most_common():
