@@ -74,8 +74,8 @@ async def create(
     # One after the other, so that the bound holds.
     await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"crawls:{tenant_id}")
     crawl_id = new_id() if key is None else uuid5(tenant_id, key)
-    params = {"crawl_id": str(crawl_id), "asked": hash_request(wanted).hex()}
-    job_id, replayed = await jobs.create(connection, principal, NewJob(CRAWL, params), key, traceparent)
+    job = NewJob(CRAWL, {"crawl_id": str(crawl_id)})
+    job_id, replayed = await jobs.record(connection, principal, job, key, traceparent, hash_request(wanted))
     if replayed:
         return await read(connection, tenant_id, crawl_id), True
     if await connection.fetchval(_COUNT_OPEN, tenant_id, CRAWL) > OPEN_MAX:

@@ -49,7 +49,7 @@ from tests.api.test_server import Server, serving
 from tests.copies import running_copy
 
 SEED: Final = 20_260_115
-SECONDS_MAX: Final = 150
+SECONDS_MAX: Final = 240
 """Longest run in the suite: the share of one test among all."""
 CASES: Final = 6
 """Made-up requests of each operation and kind (fitting, not fitting), beside those that follow from its bounds."""

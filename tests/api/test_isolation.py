@@ -75,15 +75,9 @@ class Household:
             "/v1/budgets", {"level": "key", "period": "day", "limit_micro_usd": 10**6, "subject": word}
         )
         api_key = await caller.post("/v1/keys", {"name": word, "scopes": ["read"]})
-        override = await caller.post(
-            "/v1/spend/overrides",
-            {
-                "budget_id": budget.json()["budget_id"],
-                "amount_micro_usd": 1,
-                "reason": word,
-                "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
-            },
-        )
+        in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        raised = {"budget_id": budget.json()["budget_id"], "amount_micro_usd": 1, "reason": word}
+        override = await caller.post("/v1/spend/overrides", {**raised, "expires_at": in_an_hour})
         await caller.put("/v1/spend/switch", {"state": "stopped", "level": "key", "subject": word, "reason": word})
         flag_id = corpus.flag(caller.tenant_id, word)
         job = await caller.post("/v1/jobs", {"kind": "reindex"})

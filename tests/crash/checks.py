@@ -26,6 +26,7 @@ SHOWN_MAX = 5
 APPEND_ONLY = {
     "adriatic.app.adr_versions": "app.adr_versions",
     "adriatic.app.document_versions": "app.document_versions",
+    "adriatic.app.page_versions": "app.page_versions",
     "adriatic.app.usage_events": "app.usage_events",
 }
 """Topics whose table only grows: as many records of a tenant as it has rows."""

@@ -21,7 +21,7 @@ from runtime.ops import Health
 from runtime.settings import KafkaSettings
 from schemas import catalog
 from streams.agent import AgentRunner, choose_fresh
-from streams.announcements import TOPIC, Announcements
+from streams.announcements import CRAWLS, TOPIC, Announcements
 from tests import databases
 from tests.dataflows.world import PARTITIONS, World, until
 from tests.patience import PATIENCE_S
@@ -42,6 +42,15 @@ def hearing(world: World) -> World:
         databases.let_emit(world.settings, f"{name}.dlq")
         world.registry.register(f"{topic}-value", catalog.schema(f"{topic}-value"))
     return world
+
+
+CRAWL = """
+  insert into app.crawls (
+    tenant_id, crawl_id, job_id, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max,
+    seconds_max, gone_after
+  )
+  values (%s, %s, %s, '{}', '{}', '{}', '{}', 1, 1, 1, 1, 1)
+"""
 
 
 class Running:
@@ -147,6 +156,24 @@ def test_a_question_is_heard_of_by_a_topic_of_its_own(hearing: World) -> None:
         assert one.woken.wait(PATIENCE_S)
     dead = "select stage, code from ops.dlq where flow = 'jobs'"
     assert hearing.rows(dead) == [("process", "unprocessable")], "one whose job is not there"
+
+
+@pytest.mark.stack
+def test_a_crawl_is_heard_of_by_a_topic_of_its_own(hearing: World) -> None:
+    bench = Bench(hearing.settings)
+    tenant, crawl = bench.tenant(), uuid4()
+    with databases.act(hearing.settings, "admin", None) as connection:
+        connection.execute(CRAWL, [tenant, crawl, bench.job(tenant)])
+    asked = {"tenant_id": str(tenant), "occurred_at": 0, "start_urls": [], "depth_max": 1, "pages_max": 1, "hosts": []}
+    with running(hearing) as one:
+        for crawl_id in (uuid4(), crawl):
+            event = asked | {"event_id": str(uuid4()), "crawl_id": str(crawl_id), "respect_robots": True}
+            hearing.produce(CRAWLS, tenant, hearing.encoder(CRAWLS).encode_json(event | {"requested_by": None}))
+        hearing.flush()
+        until(lambda: read(hearing) == 2)
+        assert one.woken.wait(PATIENCE_S)
+    dead = "select stage, code from ops.dlq where flow = 'jobs'"
+    assert hearing.rows(dead) == [("process", "unprocessable")], "one that is not there"
 
 
 @pytest.mark.stack

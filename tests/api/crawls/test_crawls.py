@@ -50,7 +50,7 @@ async def test_a_crawl_is_recorded_with_its_job_and_its_event_and_shown(tenant: 
         "select topic, key::text, value::text from app.outbox where tenant_id = $1 order by event_id",
         tenant.tenant_id,
     )
-    assert [topic for topic, _, _ in told] == ["agent.task.submitted", "job.progress", "crawl.submitted"]
+    assert [topic for topic, _, _ in told] == ["job.progress", "crawl.submitted"]
 
 
 async def test_a_key_makes_one_crawl_and_is_not_used_for_another(tenant: Caller) -> None:
@@ -144,7 +144,7 @@ async def test_what_is_said_of_crawls_fits_its_contracts(fresh_database: Setting
             caller = await api.tenant()
             outbox.messages()
             crawl = (await caller.post("/v1/crawls", {"start_urls": [START]})).json()
-            asked = {"agent.task.submitted", "job.progress", "crawl.submitted"}
+            asked = {"job.progress", "crawl.submitted"}
             assert set(encoded(made.registry, outbox.messages())) == asked
             job = ClaimedJob(
                 caller.tenant_id, crawl["job_id"], "crawl", {"crawl_id": crawl["crawl_id"]}, {}, 0, None, 0, "o"
