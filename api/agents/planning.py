@@ -8,7 +8,6 @@ anything (`acting`), and to know bounds.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -19,6 +18,7 @@ from api.agents import toolset
 from api.agents.disarming import disarm
 from api.agents.schemas import AgentResult
 from api.agents.transcript import StepRow, TaskRow
+from api.research.questions import decompose
 from api.search.query import QUERY_CHARS_MAX
 from connectors.llm.prompts import Choosing, Part, Passage, Prompt, PromptMessage, Text, ToolCall, ToolResult
 
@@ -26,8 +26,6 @@ CALLS_MAX: Final = 8
 """Calls of one turn of a model that are done; the rest is refused. Models ask for one to three."""
 PARTS_MAX: Final = 4
 """Parts that a goal is taken apart into where no model does it: three steps each."""
-PART_CHARS_MIN: Final = 12
-"""A shorter piece belongs to the one before: "Why?" is about that."""
 PASSAGES_FOUND: Final = 5
 SYSTEM: Final = """\
 You work on a task for an organisation that keeps architecture decision records. Use the tools to find out what you \
@@ -39,8 +37,6 @@ Tools whose names begin with propose_ write nothing: they propose, and a person 
 and with no link that is not an address of a record. If the records do not answer it, say so.
 """
 NOTHING: Final = "Nothing here fits the goal. No model was asked.\n"
-
-_PART: Final = re.compile(r"(?<=[.?!;])\s+|\n+")
 
 
 class Calling(NamedTuple):
@@ -144,7 +140,7 @@ def _plan_quotes(task: TaskRow, steps: Sequence[StepRow], output_tokens_max: int
     may_read = "read_adr" in task.request.tools
     numbers = {name: number for number, name in enumerate(find_consulted(steps), 1)}
     texts: list[str] = []
-    for part in take_apart(task.goal):
+    for part in (each[:QUERY_CHARS_MAX] for each in decompose(task.goal)[:PARTS_MAX]):
         if not left:
             return Calling("search_adrs", _json({"query": part, "limit": PASSAGES_FOUND}))
         found = _passages(left.pop(0))
@@ -178,19 +174,6 @@ def _title(passage: dict[str, Any], record: dict[str, Any]) -> str:
     heirs = record.get("superseded_by") if record.get("address") == passage["address"] else None
     status = ", ".join([passage["status"], *(f"superseded by {each}" for each in heirs or ())])
     return " ".join(filter(None, (passage["label"], passage["title"], f"({status})" if status else "")))
-
-
-def take_apart(goal: str) -> list[str]:
-    """The parts of a goal, by its sentences and lines; at least one, at most `PARTS_MAX`."""
-    parts: list[str] = []
-    for piece in _PART.split(goal):
-        said = " ".join(piece.split())
-        if parts and said and len(said) < PART_CHARS_MIN:
-            parts[-1] = f"{parts[-1]} {said}"
-        elif said:
-            parts.append(said)
-    whole = " ".join(goal.split())
-    return [part[:QUERY_CHARS_MAX] for part in dict.fromkeys(parts or [whole])][:PARTS_MAX]
 
 
 # --- what a task stands on ------------------------------------------------------------------------------------------

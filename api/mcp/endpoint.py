@@ -3,6 +3,9 @@
 Owns the SDK's manager, which keeps no sessions, so that any process answers any message; the bounds of a message; and
 how many are answered at a time. Answers are JSON and whole: nothing streams, so nothing is held by a reader who is
 slow. Refuses HTTP (`controller`), and to know what is asked (`offer`).
+
+The SDK is read with the first message: it takes half a second of the processor, which each start of the API would wait
+for, and most processes are never asked.
 """
 
 from __future__ import annotations
@@ -11,17 +14,16 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
-
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from api.auth.users import Principal
 from api.db import Database
-from api.mcp.offer import CALLER, McpOffer
-from api.mcp.server import make_server
 from api.search.embedding import QueryEmbedder
 from runtime.errors import DependencyUnavailable, RateLimited
+
+if TYPE_CHECKING:
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 MESSAGE_BYTES_MAX: Final = 65_536
 """Largest message. A search has some hundred bytes, a prompt about a change some ten thousand."""
@@ -32,6 +34,8 @@ CALLS_MAX: Final = 32
 CALLS_OF_USER_MAX: Final = 8
 """Messages of one user or key at a time: an agent that asks for several things at once has room, one that runs wild has
 not."""
+CALLER: Final = "adriatic_caller"
+"""Where the scope of a request has who calls."""
 PASSED_ON: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
 """Headers that the SDK reads. The credential is none of them: nobody behind this needs it."""
 
@@ -47,19 +51,52 @@ class McpEndpoint:
     """One of a process, between the start of `run` and its end."""
 
     def __init__(self, database: Database, embedder: QueryEmbedder) -> None:
-        self._manager = StreamableHTTPSessionManager(
-            make_server(McpOffer(database, embedder)),
-            json_response=True,
-            stateless=True,
-            max_request_body_size=MESSAGE_BYTES_MAX,
-        )
+        self._database = database
+        self._embedder = embedder
         self._calls = Counter[UUID]()
+        self._wanted = asyncio.Event()
+        self._over = asyncio.Event()
+        self._manager: asyncio.Future[StreamableHTTPSessionManager] | None = None
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Take messages for the length of the block."""
-        async with self._manager.run():
+        self._manager = asyncio.get_running_loop().create_future()
+        keeper = asyncio.create_task(self._keep(self._manager), name="mcp")
+        try:
             yield
+        finally:
+            self._over.set()
+            self._wanted.set()
+            await keeper
+
+    async def _keep(self, made: asyncio.Future[StreamableHTTPSessionManager]) -> None:
+        """The manager, from the first message to the end. What it begins is ended by the task that began it."""
+        await self._wanted.wait()
+        if self._over.is_set():
+            made.cancel()
+            return
+        try:
+            manager = await asyncio.to_thread(self._make)
+        except Exception as error:
+            made.set_exception(error)
+            return
+        async with manager.run():
+            made.set_result(manager)
+            await self._over.wait()
+
+    def _make(self) -> StreamableHTTPSessionManager:
+        from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+        from api.mcp.offer import McpOffer
+        from api.mcp.server import make_server
+
+        return StreamableHTTPSessionManager(
+            make_server(McpOffer(self._database, self._embedder)),
+            json_response=True,
+            stateless=True,
+            max_request_body_size=MESSAGE_BYTES_MAX,
+        )
 
     async def exchange(self, caller: Principal, headers: Mapping[str, str], message: bytes) -> McpAnswer:
         """The answer to one message of a caller. Raises `RateLimited` and `DependencyUnavailable`."""
@@ -105,7 +142,10 @@ class McpEndpoint:
             else:
                 parts.append(event.get("body", b""))
 
-        await self._manager.handle_request(_scope(given, caller), receive, send)
+        assert self._manager is not None, "it runs"
+        self._wanted.set()
+        manager = await asyncio.shield(self._manager)
+        await manager.handle_request(_scope(given, caller), receive, send)
         return McpAnswer(int(status), b"".join(parts))
 
 

@@ -20,6 +20,7 @@ from api.adrs.naming import SCHEME, address_of, find, parse_name
 from api.auth.users import Principal
 from api.db import Database, tenant_transaction
 from api.mcp import prompts
+from api.mcp.endpoint import CALLER
 from api.mcp.server import Ctx, Paged
 from api.mcp.shapes import describe_arguments, describe_shape
 from api.mcp.tools import TOOLS, ReadingTool, ReadingTools, tell
@@ -27,8 +28,6 @@ from api.search.embedding import QueryEmbedder
 from runtime.errors import AdriaticError, CallerError, Defect, InvalidInput, TooLarge
 from runtime.logs import get_logger
 
-CALLER: Final = "adriatic_caller"
-"""Where the scope of a request has who calls."""
 RESOURCES_MAX: Final = 50
 """Records of one page of the list of resources."""
 RESOURCE_CHARS_MAX: Final = 65_536

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from api.agents import bounds, toolset
-from api.agents.planning import CALLS_MAX, Asking, Calling, plan, take_apart
+from api.agents.planning import CALLS_MAX, Asking, Calling, plan
 from api.agents.schemas import AgentBounds, AgentOrder, AgentResult, AgentSpent, ToolName
 from api.agents.transcript import StepRow, TaskRow, encode
 from connectors.llm.prompts import Prompt, ToolResult
@@ -56,19 +56,6 @@ def test_too_many_calls_of_one_turn_are_refused_to_the_model() -> None:
     results = [part for part in asked.prompt.messages[-1].parts if isinstance(part, ToolResult)]
     assert [part.failed for part in results] == [False] * CALLS_MAX + [True] * 2
     assert "ask again" in results[-1].text
-
-
-@pytest.mark.parametrize(
-    ("goal", "parts"),
-    [
-        ("Why a log?", ["Why a log?"]),
-        ("Why is there a log? Why? And who reads it today?", ["Why is there a log? Why?", "And who reads it today?"]),
-        ("One long line here\nAnother long line", ["One long line here", "Another long line"]),
-        ("A first question? " * 3, ["A first question?"]),
-    ],
-)
-def test_a_goal_is_taken_apart_by_its_sentences(goal: str, parts: list[str]) -> None:
-    assert take_apart(goal) == parts
 
 
 def test_a_call_that_does_not_fit_is_not_made() -> None:

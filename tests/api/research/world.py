@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from api.db import Database
-from api.research.asking import ResearchDesk, make_query_embedder
+from api.desk import make_query_embedder
+from api.research.asking import ResearchDesk
 from api.research.job import ResearchJob
 from api.research.researcher import Researcher
 from connectors.embedders import Embedder
