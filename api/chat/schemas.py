@@ -102,7 +102,7 @@ class Start(msgspec.Struct, frozen=True):
     estimate: StartEstimate | None = None
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `[number]` points to: characters [char_start, char_end) of the body of this version of a source.
 
     `label` and `log`: of an ADR. `document`: of a document. `path`: where the API shows the source, as in a search.
