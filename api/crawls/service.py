@@ -44,16 +44,18 @@ _INSERT_CRAWL = """
 """
 
 _EMIT_SUBMITTED = """
-  select app.emit(
-    'crawl.submitted', jsonb_build_object('tenant_id', tenant_id, 'id', crawl_id), tenant_id,
-    jsonb_build_object(
-      'event_id', gen_random_uuid(), 'tenant_id', tenant_id,
-      'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'crawl_id', crawl_id,
-      'start_urls', start_urls, 'depth_max', depth_max, 'pages_max', pages_max, 'hosts', hosts,
-      'respect_robots', true, 'requested_by', requested_by
+  select
+    app.emit(
+      'crawl.submitted', jsonb_build_object('tenant_id', tenant_id, 'id', crawl_id), tenant_id,
+      jsonb_build_object(
+        'event_id', gen_random_uuid(), 'tenant_id', tenant_id,
+        'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'crawl_id', crawl_id,
+        'start_urls', start_urls, 'depth_max', depth_max, 'pages_max', pages_max, 'hosts', hosts,
+        'respect_robots', true, 'requested_by', requested_by
+      ),
+      case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end
     ),
-    case when traceparent is null then '{}'::jsonb else jsonb_build_object('traceparent', traceparent) end
-  )
+    app.emit_job_progress(tenant_id, job_id)
   from app.crawls
   where tenant_id = $1 and crawl_id = $2
 """

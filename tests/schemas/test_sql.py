@@ -92,6 +92,7 @@ OTHER_SCHEMAS: Final[Mapping[str, str]] = {
 ROLES: Final[tuple[tuple[str, Role], ...]] = (
     ("api/tenants/", "owner"),
     ("api/agents/job.py", "flows"),
+    ("api/research/job.py", "flows"),
     ("api/", "api"),
     ("connectors/capture/", "cdc"),
     ("connectors/postgres/migrator.py", "owner"),

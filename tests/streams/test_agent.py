@@ -162,8 +162,7 @@ def test_a_question_is_heard_of_by_a_topic_of_its_own(hearing: World) -> None:
 def test_a_crawl_is_heard_of_by_a_topic_of_its_own(hearing: World) -> None:
     bench = Bench(hearing.settings)
     tenant, crawl = bench.tenant(), uuid4()
-    with databases.act(hearing.settings, "admin", None) as connection:
-        connection.execute(CRAWL, [tenant, crawl, bench.job(tenant)])
+    bench.rows(CRAWL, tenant, crawl, bench.job(tenant))
     asked = {"tenant_id": str(tenant), "occurred_at": 0, "start_urls": [], "depth_max": 1, "pages_max": 1, "hosts": []}
     with running(hearing) as one:
         for crawl_id in (uuid4(), crawl):

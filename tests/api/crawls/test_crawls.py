@@ -50,7 +50,7 @@ async def test_a_crawl_is_recorded_with_its_job_and_its_event_and_shown(tenant: 
         "select topic, key::text, value::text from app.outbox where tenant_id = $1 order by event_id",
         tenant.tenant_id,
     )
-    assert [topic for topic, _, _ in told] == ["job.progress", "crawl.submitted"]
+    assert [topic for topic, _, _ in told] == ["crawl.submitted", "job.progress"]
 
 
 async def test_a_key_makes_one_crawl_and_is_not_used_for_another(tenant: Caller) -> None:
