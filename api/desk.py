@@ -60,7 +60,7 @@ class StepDesk(ABC, Generic[Opened]):
                 f"{self.name} took longer than {self._step_s_max:g} s", hint="`adriatic status` shows what waits"
             ) from None
         except concurrent.futures.CancelledError:
-            raise _ending() from None
+            raise _tell_ending() from None
 
     def close(self) -> None:
         """End what runs, the loop, and what it opened."""
@@ -77,7 +77,7 @@ class StepDesk(ABC, Generic[Opened]):
     def _start(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._closed:
-                raise _ending()
+                raise _tell_ending()
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name=self.name, daemon=True)
@@ -101,7 +101,7 @@ class StepDesk(ABC, Generic[Opened]):
             task.cancel()
 
 
-def _ending() -> DependencyUnavailable:
+def _tell_ending() -> DependencyUnavailable:
     return DependencyUnavailable("this process is about to end", hint="the step is taken up again")
 
 
