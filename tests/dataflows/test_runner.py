@@ -200,11 +200,11 @@ def test_lag_and_watermarks_are_told_also_when_nothing_comes(world: World) -> No
     tenant = uuid.uuid4()
     world.versions([Version(tenant, uuid.uuid4(), 1)])
     with Running(world, world.index) as running:
-        until(lambda: world.rows("select count(*) from mv.watermarks where lsn >= '0/500'") == [(6,)])
+        until(lambda: world.rows("select count(*) from mv.watermarks where lsn >= '0/500'") == [(9,)])
         none, topic = {"records": 0, "seconds": 0.0}, world.topics[VERSIONS_TOPIC]
         until(lambda: running.health.report()["facts"].get("lag", {}).get(topic) == none)
         world.rows("update ops.cdc_progress set lsn = '0/600' returning 1")
-        until(lambda: world.rows("select count(*) from mv.watermarks where lsn >= '0/600'") == [(6,)])
+        until(lambda: world.rows("select count(*) from mv.watermarks where lsn >= '0/600'") == [(9,)])
         until(lambda: running.health.report()["facts"]["watermarks"]["search.words"]["lsn"] == "0/600")
 
 
