@@ -44,6 +44,11 @@ def body(summary: str, example: Any) -> BodyKwarg:
     return BodyKwarg(examples=[Example(summary, value=example)])
 
 
+def locate(path: str, *, replayed: bool) -> dict[str, str]:
+    """The headers of what a request has made; `replayed`: an earlier request with the same key had made it."""
+    return {"location": path} | ({"idempotent-replay": "true"} if replayed else {})
+
+
 def _route(
     method: Callable[..., HTTPRouteHandler],
     path: str,

@@ -13,7 +13,7 @@ from uuid import UUID
 import click
 import msgspec
 
-from adriatic.cli.output import json_option, show
+from adriatic.cli.output import hide_controls, json_option, show
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline
@@ -237,10 +237,11 @@ def step_line(step: AgentStep) -> str:
 def task_lines(task: AgentTask) -> Iterator[str]:
     """What came of a task, and what it cost."""
     if task.result is not None:
-        yield _printable(task.result.text.rstrip("\n"))
+        yield hide_controls(task.result.text.rstrip("\n"), keep_lines=True)
         if task.result.consulted:
             yield ""
-            yield from (f"[{number}] {_printable(name)}" for number, name in enumerate(task.result.consulted, 1))
+            for number, name in enumerate(task.result.consulted, 1):
+                yield f"[{number}] {hide_controls(name, keep_lines=True)}"
         if task.result.proposals:
             count = len(task.result.proposals)
             yield f"\n{count} proposed: adriatic agents proposals --task {task.task_id}"
@@ -278,17 +279,12 @@ def of_proposal(each: Proposal) -> Iterator[str]:
         what = f"a link {each.content['kind']} from {each.adr_id} to {each.content['target_id']}"
     else:
         what = f"the tag {each.content['tag']} for {each.adr_id}"
-    yield click.style(_printable(what), bold=True)
+    yield click.style(hide_controls(what, keep_lines=True), bold=True)
     yield f"  {_cut(each.reason)}"
     by = f" by {each.answered_by}" if each.answered_by else ""
     yield click.style(f"  {each.state}{by}  {each.proposal_id}", dim=True)
 
 
 def _cut(said: str) -> str:
-    line = _printable(" ".join(said.split()))
+    line = hide_controls(" ".join(said.split()), keep_lines=True)
     return line if len(line) <= SHOWN_CHARS else f"{line[:SHOWN_CHARS]} …"
-
-
-def _printable(text: str) -> str:
-    """The text without what would control a terminal."""
-    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)

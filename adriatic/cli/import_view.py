@@ -14,6 +14,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
+from adriatic.cli.output import hide_controls
 from adriatic.cli.searchable import Watched
 from adriatic.cli.sending import Sent
 from api.adrs.document import Oddity, Role
@@ -190,7 +191,7 @@ def _tallies(name: str, tallies: Mapping[str, Tally]) -> Iterator[str]:
         yield f"  {name:<11} {tally.count} × {code}"
         for each in tally.examples[:EXAMPLES_SHOWN]:
             at = f" @ {each.ref[:10]}" if each.ref else ""
-            yield f"              {_printable(each.path)}{at}: {_printable(each.detail)}"
+            yield f"              {hide_controls(each.path)}{at}: {hide_controls(each.detail)}"
 
 
 def _by_count(tallies: Mapping[str, Tally]) -> list[tuple[str, Tally]]:
@@ -235,8 +236,3 @@ def _percentiles(arm: Arm) -> str:
     if arm.p50_s is None or arm.p95_s is None or arm.p99_s is None:
         return f"nothing new{waiting}"
     return f"p50 {arm.p50_s:.2f} s, p95 {arm.p95_s:.2f} s, p99 {arm.p99_s:.2f} s of {arm.counted} ADRs{waiting}"
-
-
-def _printable(text: str) -> str:
-    """Names come from anybody's repository: control characters must not reach a terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)

@@ -28,3 +28,9 @@ def show(as_json: bool, encoded: bytes | str, lines: Iterable[str], *notes: str)
         click.echo(line)
     for note in filter(None, notes):
         click.echo(note, err=True)
+
+
+def hide_controls(text: str, *, keep_lines: bool = False) -> str:
+    """The text without what would control a terminal: it may be anybody's."""
+    kept = "\n" if keep_lines else ""
+    return "".join(character if character.isprintable() or character in kept else "�" for character in text)

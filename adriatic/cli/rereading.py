@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from adriatic.cli.output import show
+from adriatic.cli.output import hide_controls, show
 from runtime.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
@@ -69,4 +69,4 @@ def lines(job: Job) -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "�" for character in text) or "nothing"
+    return hide_controls(text) or "nothing"

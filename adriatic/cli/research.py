@@ -13,7 +13,7 @@ from uuid import UUID
 import click
 import msgspec
 
-from adriatic.cli.output import json_option, show
+from adriatic.cli.output import hide_controls, json_option, show
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline
@@ -149,7 +149,7 @@ def _result_lines(result: ResearchResult) -> Iterator[str]:
         yield f"[{source.number}] {_name(source)}"
     if result.sources:
         yield ""
-    yield _printable(result.text.rstrip("\n"))
+    yield hide_controls(result.text.rstrip("\n"), keep_lines=True)
     dropped = sum(part.dropped for part in result.parts)
     if dropped:
         yield f"\n{dropped} left out: the citation did not hold"
@@ -163,9 +163,4 @@ def _name(source: CitedSource) -> str:
     label = f"{source.label}  " if source.label else ""
     about = " · ".join(filter(None, (source.status, source.log, f"version {source.version}")))
     heading = f" › {source.heading}" if source.heading else ""
-    return _printable(f"{label}{source.title}{heading}  ({about})")
-
-
-def _printable(text: str) -> str:
-    """The text without what would control a terminal."""
-    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
+    return hide_controls(f"{label}{source.title}{heading}  ({about})", keep_lines=True)

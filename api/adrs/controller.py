@@ -21,7 +21,7 @@ from api.auth.users import Principal
 from api.db import Connection, Database, tenant_transaction
 from api.edge import traceparent
 from api.requests import require_zone
-from api.routes import AdrId, By, Db, IfNoneMatch, body, delete, get, key_header, patch, post
+from api.routes import AdrId, By, Db, IfNoneMatch, body, delete, get, key_header, locate, patch, post
 from api.words import service as words
 from runtime import metrics
 from runtime.settings import Settings
@@ -83,7 +83,7 @@ class AdrController(Controller):
             answer = await _read(connection, tenant_id, adr_id, status_code=201)
         if known is None:
             metrics.ADRS_CREATED.inc()
-        answer.headers |= {"location": f"/v1/adrs/{adr_id}"} | ({"idempotent-replay": "true"} if known else {})
+        answer.headers |= locate(f"/v1/adrs/{adr_id}", replayed=known is not None)
         return answer
 
     @get(

@@ -31,7 +31,7 @@ from api.agents.schemas import (
 from api.auth.roles import NEEDS_CHAT
 from api.db import tenant_transaction
 from api.edge import traceparent
-from api.routes import By, Db, body, delete, get, key_header, post
+from api.routes import By, Db, body, delete, get, key_header, locate, post
 from api.words import service as words
 from runtime.settings import Settings
 
@@ -67,7 +67,7 @@ class AgentController(Controller):
         async with tenant_transaction(database, principal.tenant_id) as connection:
             task_id, replayed = await service.create(connection, principal, data, order, idempotency_key, trace)
             task = await service.read(connection, principal, task_id)
-        headers = {"location": f"/v1/agents/tasks/{task_id}"} | ({"idempotent-replay": "true"} if replayed else {})
+        headers = locate(f"/v1/agents/tasks/{task_id}", replayed=replayed)
         return Response(task, headers=headers, status_code=201)
 
     @get(

@@ -191,19 +191,15 @@ async def page_steps(
     connection: Connection, principal: Principal, task_id: UUID, after: int, limit: int
 ) -> AgentStepPage:
     """The steps behind the one numbered `after`, in order. Raises `NotFound`."""
-    await _require(connection, principal, task_id)
+    await read(connection, principal, task_id)
     rows = await connection.fetch(_READ_STEPS, principal.tenant_id, principal.user_id, task_id, after, limit + 1)
     steps = [to_struct(row, AgentStep, "input", "output") for row in rows[:limit]]
     return AgentStepPage(steps, len(rows) > limit)
 
 
-async def _require(connection: Connection, principal: Principal, task_id: UUID) -> None:
-    await read(connection, principal, task_id)
-
-
 async def cancel(connection: Connection, principal: Principal, task_id: UUID) -> AgentTask:
     """Cancel it: at once when nobody works on it, else within a second. One that is over stays as it ended."""
-    await _require(connection, principal, task_id)
+    await read(connection, principal, task_id)
     await jobs.cancel(connection, principal.tenant_id, task_id)
     return await read(connection, principal, task_id)
 

@@ -18,7 +18,7 @@ from api.crawls.schemas import Crawl, CrawledUrlPage, CrawlPage, NewCrawl, UrlSt
 from api.db import tenant_transaction
 from api.edge import traceparent
 from api.jobs.service import State
-from api.routes import By, Db, body, delete, get, key_header, post
+from api.routes import By, Db, body, delete, get, key_header, locate, post
 
 _URLS = {
     "waiting": 12,
@@ -102,7 +102,7 @@ class CrawlController(Controller):
         trace = traceparent()
         async with tenant_transaction(database, principal.tenant_id) as connection:
             crawl, replayed = await service.create(connection, principal, data, idempotency_key, trace)
-        headers = {"location": f"/v1/crawls/{crawl.crawl_id}"} | ({"idempotent-replay": "true"} if replayed else {})
+        headers = locate(f"/v1/crawls/{crawl.crawl_id}", replayed=replayed)
         return Response(crawl, headers=headers, status_code=201)
 
     @get("/", "List crawls", {"items": [_CRAWL], "next_cursor": None}, "Crawls, newest first.")

@@ -17,7 +17,7 @@ from api.db import tenant_transaction
 from api.edge import traceparent
 from api.jobs import service
 from api.jobs.service import Job, JobPage, NewJob, State
-from api.routes import By, Db, body, get, key_header, post
+from api.routes import By, Db, body, get, key_header, locate, post
 from schemas.jobs import PARSE_DOCUMENT
 
 _JOB = {
@@ -76,7 +76,7 @@ class JobController(Controller):
         async with tenant_transaction(database, principal.tenant_id) as connection:
             job_id, replayed = await service.create(connection, principal, data, idempotency_key, trace)
             job = await service.read(connection, principal.tenant_id, job_id)
-        headers = {"location": f"/v1/jobs/{job.job_id}"} | ({"idempotent-replay": "true"} if replayed else {})
+        headers = locate(f"/v1/jobs/{job.job_id}", replayed=replayed)
         return Response(job, headers=headers, status_code=201)
 
     @get("/", "List jobs", {"items": [_JOB], "next_cursor": None}, "Jobs, newest first.")

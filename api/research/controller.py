@@ -18,7 +18,7 @@ from api.edge import traceparent
 from api.research import service
 from api.research.examples import ANSWERED, REQUEST, SUBMITTED
 from api.research.schemas import Research, ResearchPage, ResearchRequest
-from api.routes import By, Db, body, delete, get, key_header, post
+from api.routes import By, Db, body, delete, get, key_header, locate, post
 
 ResearchId = Annotated[UUID, PathParameter(description="The id of the research.")]
 
@@ -54,7 +54,7 @@ class ResearchController(Controller):
         async with tenant_transaction(database, principal.tenant_id) as connection:
             research_id, replayed = await service.create(connection, principal, data, idempotency_key, trace)
             research = await service.read(connection, principal, research_id)
-        headers = {"location": f"/v1/research/{research_id}"} | ({"idempotent-replay": "true"} if replayed else {})
+        headers = locate(f"/v1/research/{research_id}", replayed=replayed)
         return Response(research, headers=headers, status_code=201)
 
     @get(

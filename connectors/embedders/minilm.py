@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 from tokenizers import Tokenizer
 
@@ -45,13 +46,8 @@ class MiniLM:
 
         Raises `Halted` if a file is missing or is not the one that was released.
         """
-        model, tokenizer = weights / "model.onnx", weights / "tokenizer.json"
-        verify_sha256(model, MODEL_SHA256)
-        verify_sha256(tokenizer, TOKENIZER_SHA256)
+        model, self._tokenizer = open_weights(weights)
         self.space = EmbeddingSpace.of("minilm", MODEL, MODEL_SHA256, DIMENSION)
-        self._tokenizer = Tokenizer.from_file(str(tokenizer))
-        self._tokenizer.enable_truncation(WORD_PIECES_MAX)
-        self._tokenizer.no_padding()
         self._session = onnxruntime.InferenceSession(
             str(model), sess_options=session_options(), providers=["CPUExecutionProvider"]
         )
@@ -85,10 +81,26 @@ class MiniLM:
         self._pool.shutdown(cancel_futures=True)
 
     def _embed_one(self, text: str) -> tuple[Vector, int]:
-        ids = np.asarray([self._tokenizer.encode(text).ids], dtype=np.int64)
-        feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        feeds = feed(self._tokenizer, text)
         vector: Vector = self._session.run(None, feeds)[0][0]
-        return vector, ids.size
+        return vector, feeds["input_ids"].size
+
+
+def open_weights(weights: Path) -> tuple[Path, Tokenizer]:
+    """The file of the model, and the tokenizer, both verified. Raises `Halted` as `verify_sha256` does."""
+    model, file = weights / "model.onnx", weights / "tokenizer.json"
+    verify_sha256(model, MODEL_SHA256)
+    verify_sha256(file, TOKENIZER_SHA256)
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.enable_truncation(WORD_PIECES_MAX)
+    tokenizer.no_padding()
+    return model, tokenizer
+
+
+def feed(tokenizer: Tokenizer, text: str) -> dict[str, npt.NDArray[np.int64]]:
+    """What the graph takes for one text."""
+    ids = np.asarray([tokenizer.encode(text).ids], dtype=np.int64)
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
 
 
 def verify_sha256(file: Path, expected: str) -> None:

@@ -17,17 +17,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from tokenizers import Tokenizer
 
-from connectors.embedders.minilm import (
-    THREADS_MAX,
-    TOKENIZER_SHA256,
-    WEIGHTS,
-    WORD_PIECES_MAX,
-    session_options,
-    verify_sha256,
-)
-from connectors.embedders.spaces import MODEL_SHA256
+from connectors.embedders.minilm import THREADS_MAX, WEIGHTS, feed, open_weights, session_options
 
 TokenVectors = npt.NDArray[np.float32]
 """Shape (word pieces, dimension); each row has length 1."""
@@ -44,12 +35,7 @@ class TokenEmbedder:
 
     def __init__(self, threads: int = 0, weights: Path = WEIGHTS) -> None:
         """Load and verify the weights, in about 0.1 s. Raises `Halted` as `MiniLM` does."""
-        model, tokenizer = weights / "model.onnx", weights / "tokenizer.json"
-        verify_sha256(model, MODEL_SHA256)
-        verify_sha256(tokenizer, TOKENIZER_SHA256)
-        self._tokenizer = Tokenizer.from_file(str(tokenizer))
-        self._tokenizer.enable_truncation(WORD_PIECES_MAX)
-        self._tokenizer.no_padding()
+        model, self._tokenizer = open_weights(weights)
         self._session = onnxruntime.InferenceSession(
             name_output(model.read_bytes(), LAST_LAYER),
             sess_options=session_options(),
@@ -67,9 +53,7 @@ class TokenEmbedder:
         self._pool.shutdown(cancel_futures=True)
 
     def _embed_one(self, text: str) -> TokenVectors:
-        ids = np.asarray([self._tokenizer.encode(text).ids], dtype=np.int64)
-        feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        made: Any = self._session.run([LAST_LAYER], feeds)[0][0][1:-1]
+        made: Any = self._session.run([LAST_LAYER], feed(self._tokenizer, text))[0][0][1:-1]
         lengths = np.linalg.norm(made, axis=1, keepdims=True)
         vectors: TokenVectors = made / np.maximum(lengths, 1e-9)
         return vectors
