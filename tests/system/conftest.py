@@ -27,6 +27,8 @@ from tests import databases
 FINDABLE_MAX_S = 120.0
 """Far above what it takes; the machine may be busy with other things."""
 COMMAND_MAX_S = 480
+LOOK_S_MIN, LOOK_S_MAX = 0.1, 1.0
+"""Between two looks of who waits. A look at the whole takes a good part of a core, which what is waited for needs."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,11 @@ class World:
 
 def eventually(what: str, check: Callable[[], Any], within_s: float = FINDABLE_MAX_S) -> Any:
     """The first true value of `check`."""
-    deadline = Deadline.after(within_s)
+    deadline, pause_s = Deadline.after(within_s), LOOK_S_MIN
     while not (value := check()):
         assert not deadline.passed, f"not within {within_s} s: {what}"
-        time.sleep(0.1)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, LOOK_S_MAX)
     return value
 
 

@@ -39,6 +39,10 @@ STAYS_S = 3.0
 """How long it is looked whether a view claims to be fresh again: more than one look of the watcher."""
 ALL_VIEWS = frozenset(view.name for flow in flows().values() for view in flow.views)
 WAY_OUT = "`adriatic recover`"
+WRITES_S_MIN, WRITES_S_MAX = 0.5, 5.0
+"""Between two writes of who writes all the time: seldomer the longer it lasts. At one rate, a machine that falls behind
+is given the more to do the longer it takes."""
+SELDOMER = 1.05
 
 
 def find_views(topic: str) -> frozenset[str]:
@@ -88,7 +92,9 @@ class Place:
         over = threading.Event()
 
         def go_on() -> None:
-            while not over.wait(0.5):
+            pause_s = WRITES_S_MIN
+            while not over.wait(pause_s):
+                pause_s = min(pause_s * SELDOMER, WRITES_S_MAX)
                 try:
                     self.write(about, 1)
                 except (httpx.HTTPError, AssertionError):
