@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
@@ -33,6 +33,9 @@ from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError
 from runtime.settings import Settings, load
 from schemas.pipeline import Pipeline, mask_stale
+
+if TYPE_CHECKING:
+    from connectors.postgres.word_segments import PackHealth
 
 WATCH_S = 2.0
 """Time between two screens: as often as the supervisor and the watcher report."""
@@ -92,7 +95,11 @@ def collect(settings: Settings) -> Overview:
     known = database if isinstance(database, _Database) else None
     checks = [_check(name, answer) for name, answer in answers.items() if name not in ("processes", "targets")]
     if known:
-        checks.append(_judge_indexes(known.indexes, settings.search.recall_goal))
+        checks += (
+            _judge_indexes(known.indexes, settings.search.recall_goal),
+            _judge_packs(known.packs),
+            _judge_spaces(known.spaces),
+        )
     if known and known.recovery:
         checks.append(Check(RECOVERY, "degraded", f"{known.recovery} (`adriatic recover --yes` goes on with it)"))
     parts = answers.get("processes")
@@ -158,6 +165,8 @@ class _Database(NamedTuple):
     gateway: GatewayHealth
     detail: str
     indexes: IndexHealth
+    packs: PackHealth
+    spaces: Mapping[str, int]
     recovery: str
     """How far a recovery is that is under way; empty: there is none."""
 
@@ -176,9 +185,9 @@ def _ask_database(settings: Settings) -> _Database:
         spend = Spend(*watch.spend_today())
         counts, failures = watch.gateway()
         gateway = GatewayHealth(*counts, errors=failures)
-        indexes = watch.indexes()
+        indexes, packs, spaces = watch.indexes(), watch.packs(), watch.spaces()
     answers = f"{settings.postgres.host}:{settings.postgres.port} answers in {took_ms:.0f} ms"
-    return _Database(found, spend, gateway, answers, indexes, _ask_recovery(settings))
+    return _Database(found, spend, gateway, answers, indexes, packs, spaces, _ask_recovery(settings))
 
 
 def _judge_indexes(health: IndexHealth, goal: float) -> Check:
@@ -191,6 +200,27 @@ def _judge_indexes(health: IndexHealth, goal: float) -> Check:
         return Check("meaning", "unknown", f"{told}; recall of {health.unknown} is not measured yet")
     verdict: Verdict = "ok" if health.recall >= goal else "degraded"
     return Check("meaning", verdict, f"{told}; recall of the worst {health.recall:.3f}, the goal is {goal:g}")
+
+
+def _judge_packs(health: PackHealth) -> Check:
+    """Whether the search by words of large tenants reads all that it should."""
+    live, coming = health.states["live"], health.states["filling"]
+    if not live:
+        return Check("words", "ok", f"{coming} kinds get segments" if coming else "no tenant is large: no segments")
+    told = f"{live} kinds with segments, {coming} that get them, at most {health.changes} changes not taken up"
+    if health.is_behind:
+        return Check("words", "degraded", f"{told}: meanwhile a search of them looks at a bounded part")
+    return Check("words", "ok", told)
+
+
+def _judge_spaces(states: Mapping[str, int]) -> Check:
+    """Whether tenants change the space that they are searched by meaning in, and whether that goes on."""
+    if not states:
+        return Check("spaces", "ok", "no tenant changes its embedding space")
+    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    if states.get("behind"):
+        return Check("spaces", "degraded", f"{told}: an embedder was away, `adriatic spaces change` goes on")
+    return Check("spaces", "ok", f"{told}, beside those that are searched in")
 
 
 def _ask_recovery(settings: Settings) -> str:

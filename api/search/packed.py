@@ -19,11 +19,8 @@ from uuid import UUID
 from api.db import Connection
 from api.search.packed_ranking import Wanted, Word, WordList, WordSegment, rank
 from api.search.schemas import WordsRoute
-from connectors.postgres.word_segments import as_ids
+from connectors.postgres.word_segments import CHANGES_MAX, as_ids
 
-CHANGES_MAX = 2_000
-"""Sources that changed since their segment was written, and are scored one by one beside it: 30 ms. A kind with more is
-ranked by bounded look-ups until the agent `jobs` has taken them up."""
 PROVED_MAX = 10
 CACHE_BYTES_MAX = 256_000_000
 """Lists that a process keeps. All words of a million passages take some 200 MB, those that are asked for a part."""

@@ -18,6 +18,7 @@ from connectors.postgres.connections import Connection, Session, connect
 from connectors.postgres.errors import translate
 from connectors.postgres.vector_indexes import IndexHealth, read_health
 from connectors.postgres.wal import read_slot
+from connectors.postgres.word_segments import PackHealth, read_pack_health
 from runtime.settings import Settings
 from schemas.arrays import arrays_of
 from schemas.flows import KeptView
@@ -106,6 +107,12 @@ WATERMARKS = """
 """
 
 
+_READ_SPACES = """
+  select state, count(*)
+  from app.tenant_spaces
+  where state <> 'active'
+  group by state
+"""
 _READ_CLOCKS = """
   select
     extract(epoch from clock_timestamp())::float8, extract(epoch from read_at)::float8,
@@ -291,6 +298,15 @@ class Watch(Session):
         """How the indexes of large tenants for the search by meaning are."""
         with translate(self.reading):
             return read_health(self._connection)
+
+    def packs(self) -> PackHealth:
+        """How the segments of large tenants for the search by words are."""
+        with translate(self.reading):
+            return read_pack_health(self._connection)
+
+    def spaces(self) -> dict[str, int]:
+        """How many embedding spaces of tenants are in each state, beside those that are searched in."""
+        return dict(self._rows(_READ_SPACES))
 
     # --- writing ----------------------------------------------------------------------------------------------------
 

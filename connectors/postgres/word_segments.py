@@ -28,6 +28,9 @@ SEGMENT_SOURCES_MAX = 32_768
 one takes some ten seconds, in which nobody is locked out."""
 CHANGES_MIN = 64
 """Changes that are worth a segment of their own. Fewer cost each search a look-up of each, a millisecond together."""
+CHANGES_MAX = 2_000
+"""Sources that changed since their segment was written, and that a search scores one by one beside it: 30 ms. A kind
+with more is ranked by bounded look-ups until the agent `jobs` has taken them up."""
 SMALL_SHARE = 0.5
 """A segment with less than this share of the most is small, also when it was larger and most of it is dead."""
 SMALL_SEGMENTS_MAX = 8
@@ -54,6 +57,11 @@ class PackHealth:
 
     states: Mapping[PackState, int]
     changes: int
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether searches of some kind look at a bounded part of it for now."""
+        return self.changes > CHANGES_MAX
 
 
 ALONE = "select pg_try_advisory_xact_lock(4271005)"

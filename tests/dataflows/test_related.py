@@ -130,7 +130,10 @@ class Tables:
 
     def unlink(self, tenant_id: uuid.UUID, adr_id: uuid.UUID) -> Event:
         with as_api(self.connection, tenant_id):
-            self.connection.execute("delete from app.adr_links where adr_id = %s", [adr_id])
+            # The role of this connection sees every tenant's, and there is an event of this one's alone.
+            self.connection.execute(
+                "delete from app.adr_links where tenant_id = %s and adr_id = %s", [tenant_id, adr_id]
+            )
         return link(tenant_id, adr_id, "d")
 
     def step(self, events: list[Event]) -> None:

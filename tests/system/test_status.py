@@ -71,7 +71,15 @@ def test_everything_that_is_registered_is_on_the_screen(world: World, tenant: Te
     assert done.returncode == {"ok": 0, "degraded": 1, "unknown": 3}[shown["verdict"]]
     assert {f"adriatic.{name}" for name in flows()} <= {each["group"] for each in shown["pipeline"]["groups"]}
     assert {view.name for view in views()} <= {each["view"] for each in shown["pipeline"]["views"]}
-    assert {check["name"] for check in shown["checks"]} == {"database", "broker", "registry", "disk", "meaning"}
+    assert {check["name"] for check in shown["checks"]} == {
+        "database",
+        "broker",
+        "registry",
+        "disk",
+        "meaning",
+        "words",
+        "spaces",
+    }
     answer = tenant.http.get("/v1/pipeline").json()
     assert {each["view"] for each in answer["views"]} == {each["view"] for each in shown["pipeline"]["views"]}
     lag = world.run("lag", "index", "--json")

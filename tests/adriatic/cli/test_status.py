@@ -22,6 +22,7 @@ from adriatic.watch.freshness import judge
 from adriatic.watch.gateway import read_targets
 from adriatic.watch.overview import Check, GatewayHealth, Overview, Spend, TargetHealth
 from connectors.postgres.vector_indexes import IndexHealth
+from connectors.postgres.word_segments import PackHealth, PackState
 from runtime.errors import DependencyUnavailable
 from schemas.pipeline import DeadLetters, GroupLag, Percentiles, Pipeline, Slot
 
@@ -246,3 +247,34 @@ def test_recall_that_is_not_known_is_not_well() -> None:
     )
     assert judged(1, 0.98)[0] == "ok"
     assert judged(1, 0.979)[0] == "degraded"
+
+
+@pytest.mark.parametrize(
+    ("states", "changes", "verdict", "told"),
+    [
+        ({"filling": 0, "live": 0}, 0, "ok", "no segments"),
+        ({"filling": 2, "live": 0}, 9_000, "ok", "2 kinds get segments"),
+        ({"filling": 0, "live": 1}, 2_000, "ok", "at most 2000 changes"),
+        ({"filling": 0, "live": 1}, 2_001, "degraded", "a bounded part"),
+    ],
+)
+def test_segments_that_are_far_behind_are_not_well(
+    states: dict[PackState, int], changes: int, verdict: str, told: str
+) -> None:
+    check = command._judge_packs(PackHealth(states, changes))
+    assert check.verdict == verdict
+    assert told in check.detail
+
+
+@pytest.mark.parametrize(
+    ("states", "verdict", "told"),
+    [
+        ({}, "ok", "no tenant changes"),
+        ({"building": 1, "ready": 2}, "ok", "1 building, 2 ready"),
+        ({"behind": 1, "former": 1}, "degraded", "spaces change"),
+    ],
+)
+def test_a_space_that_fell_behind_is_not_well(states: dict[str, int], verdict: str, told: str) -> None:
+    check = command._judge_spaces(states)
+    assert check.verdict == verdict
+    assert told in check.detail
