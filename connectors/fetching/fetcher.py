@@ -103,9 +103,10 @@ class _CheckedResolver(AbstractResolver):
 
 
 def require_allowed(host: str, address: str, private: frozenset[str]) -> None:
-    """Raise unless `host` may lead to `address`."""
+    """Raise unless `host` may lead to `address`. Which one it is nobody is told: names of an inner network are none of
+    a tenant's business."""
     if reason := why_refused(address, private=host in private):
-        raise _Refusal(NotFetched("forbidden-address", f"{host} leads to {address}, which {reason}"))
+        raise _Refusal(NotFetched("forbidden-address", f"{host} leads to what {reason}"))
 
 
 class Fetcher:

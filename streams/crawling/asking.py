@@ -70,14 +70,14 @@ def ask_robots(fetcher: Fetcher, origin: str) -> RobotsAnswer:
     request = FetchRequest(f"{origin}/robots.txt", (), ROBOTS_BYTES_MAX, FETCH_S_MAX, ROBOTS_REDIRECTS_MAX)
     answer = fetcher.ask(request)
     if isinstance(answer, NotFetched):
-        return RobotsAnswer(None if answer.temporary else Robots("closed", ""))
+        return RobotsAnswer(None if answer.temporary else Robots("closed", why=answer.detail))
     if answer.status == 200:
         body = answer.body.decode("utf-8", "replace").replace("\0", "")
         kept = body.encode()[:ROBOTS_BYTES_MAX].decode("utf-8", "ignore")
         return RobotsAnswer(Robots("read", kept), answer.received)
     if answer.status == 429 or answer.status >= 500:
         return RobotsAnswer(None)
-    return RobotsAnswer(Robots("none", ""))
+    return RobotsAnswer(Robots("none"))
 
 
 def ask_sitemap(fetcher: Fetcher, url: str) -> SitemapAnswer:

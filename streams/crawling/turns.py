@@ -34,10 +34,11 @@ ROBOTS_AWAY_S = 300
 
 @dataclass(frozen=True, slots=True)
 class Robots:
-    """What is known of an origin's `robots.txt`: `none` allows all, `closed` nothing: it could not be had."""
+    """What is known of an origin's `robots.txt`: `none` allows all, `closed` nothing: it could not be had, and `why`."""
 
     state: str
-    body: str
+    body: str = ""
+    why: str = ""
 
 
 _KNOW = """
@@ -156,7 +157,10 @@ def read_robots(connection: Connection, origin: str) -> Robots | None:
     row = connection.execute(
         "select state, body from ops.crawl_robots where origin = %s and expires_at > clock_timestamp()", [origin]
     ).fetchone()
-    return None if row is None else Robots(*row)
+    if row is None:
+        return None
+    state, kept = row
+    return Robots(state, why=kept) if state == "closed" else Robots(state, kept)
 
 
 _KEEP_ROBOTS = """
@@ -170,7 +174,7 @@ _KEEP_ROBOTS = """
 def keep_robots(connection: Connection, origin: str, host: str, robots: Robots, delay_s: float) -> None:
     """What an origin said, and how slowly its host wants to be asked."""
     good_s = ROBOTS_AWAY_S if robots.state == "closed" else ROBOTS_S
-    kept = {"origin": origin, "state": robots.state, "body": robots.body, "good_s": good_s}
+    kept = {"origin": origin, "state": robots.state, "body": robots.why or robots.body, "good_s": good_s}
     connection.execute(_KEEP_ROBOTS, kept)
     connection.execute("update ops.crawl_hosts set delay_s = %s where host = %s", [delay_s, host])
 

@@ -154,6 +154,8 @@ def test_loops_traps_redirects_and_twins_end(crawls: Crawls, local: LocalWeb) ->
     assert found["a.test/away"] == ("refused", "out-of-scope")
     assert found["a.test/inside"] == ("redirected", "")
     assert found["inner.test/secret"] == ("refused", "robots"), "not even its rules were asked for"
+    (told,) = crawls.bench.rows("select detail from app.crawl_urls where url like %s", "%/secret")
+    assert told == ("its robots.txt cannot be had: inner.test leads to what is not a public address",)
     assert local.connected == []
     assert [path for path in local.paths("a.test") if path.startswith("/chain/")] == [
         f"/chain/{number}" for number in range(1, frontier.HOPS_MAX + 2)
