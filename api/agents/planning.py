@@ -187,12 +187,22 @@ def find_consulted(steps: Sequence[StepRow]) -> list[str]:
             names.setdefault(name_source(each))
         if step.kind == "tool" and step.name == "read_adr" and step.state == "done":
             names.setdefault((step.output or {})["result"]["address"])
+        if step.kind == "tool" and step.name == "research" and step.state == "done":
+            for each in (step.output or {})["result"]["sources"]:
+                names.setdefault(name_source({**each, "address": _address(each)}))
     return list(names)
 
 
 def name_source(passage: dict[str, Any]) -> str:
     """The address of a record; of a document its title and version."""
     return passage["address"] or f"“{passage['title']}”, version {passage['version']}"
+
+
+def _address(source: dict[str, Any]) -> str | None:
+    """The address of a cited record; None for what has none."""
+    if source["kind"] != "adr" or not source["log"]:
+        return None
+    return f"adr://{source['log']}/{(source['label'] or '').removeprefix('ADR-') or source['source_id']}"
 
 
 def find_proposed(steps: Sequence[StepRow]) -> list[UUID]:

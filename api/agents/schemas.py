@@ -34,6 +34,7 @@ ToolName = Literal[
     "related_adrs",
     "list_adrs",
     "diff_adr",
+    "research",
     "propose_adr",
     "propose_link",
     "propose_tag",

@@ -1,4 +1,4 @@
-"""The tools of agents: those that editors have over MCP, the difference of two versions, and proposals.
+"""The tools of agents: those that editors have over MCP, the difference of two versions, research, and proposals.
 
 Owns which there are, their bounds, and what a model is told of each. A tool runs as the user whose task it is, in
 transactions of that tenant: row security decides what is there. Those that read change nothing; those that would write
@@ -27,8 +27,12 @@ from api.db import Database, tenant_transaction
 from api.mcp.shapes import CHAR_MAX, NOTICE, Log, Named, describe_arguments
 from api.mcp.tools import TOOLS as READING_TOOLS
 from api.mcp.tools import ReadingTools
+from api.research.researcher import Researcher
+from api.research.schemas import PASSES_MAX, AnsweredPart, CitedSource, ResearchRequest
 from api.search.embedding import QueryEmbedder
+from api.search.query import QUERY_CHARS_MAX
 from connectors.llm.prompts import Tool
+from connectors.rerankers import Reranker
 from runtime.errors import DependencyUnavailable, Forbidden, InvalidInput, TooLarge
 
 TOOL_S_MAX: Final = 20.0
@@ -68,6 +72,26 @@ class QuotedDiff(msgspec.Struct, frozen=True):
     cut: bool
 
 
+class ResearchCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `research` takes."""
+
+    question: Annotated[
+        str, Meta(min_length=1, max_length=QUERY_CHARS_MAX, description="One question or several, in words.")
+    ]
+    log: Log = None
+    passes: Annotated[int, Meta(ge=1, le=PASSES_MAX, description="Rounds of searching at most.")] = 1
+
+
+class QuotedResearch(msgspec.Struct, frozen=True):
+    """What the sources hold of a question, part by part, in sentences that were quoted and checked. `answered` is false
+    where they hold nothing of it."""
+
+    notice: str
+    answered: bool
+    parts: list[AnsweredPart]
+    sources: list[CitedSource]
+
+
 class AgentTool(NamedTuple):
     """One tool. `proposes`: it is only used where a task names it."""
 
@@ -83,6 +107,7 @@ class AgentTools:
     def __init__(self, database: Database, embedder: QueryEmbedder, result_bytes_max: int) -> None:
         self.database = database
         self.reading = ReadingTools(database, embedder)
+        self._researcher = Researcher(database, embedder, _refuse_reranker)
         self._result_bytes_max = result_bytes_max
 
     async def run(self, caller: ToolCaller, name: str, arguments: str, allowed: Collection[str]) -> dict[str, Any]:
@@ -119,10 +144,23 @@ class AgentTools:
         cut = len(diff) > DIFF_CHARS_MAX
         return QuotedDiff(NOTICE, adr_id, old.version, new.version, diff[:DIFF_CHARS_MAX], cut)
 
+    async def research(self, caller: ToolCaller, asked: ResearchCall) -> QuotedResearch:
+        """What records, documents and pages say of a question. Nothing is kept, and no model is asked."""
+        request = ResearchRequest(asked.question, log=asked.log, passes=asked.passes)
+        state = self._researcher.begin(request)
+        while state.planned and len(state.passes) < request.passes:
+            state = await self._researcher.search(caller.tenant_id, request, state)
+        found = await self._researcher.answer(caller.tenant_id, request, state)
+        return QuotedResearch(NOTICE, found.answered, found.parts, found.sources)
+
     async def propose(self, caller: ToolCaller, asked: proposing.Proposed) -> proposing.Recorded:
         """Write down what would be written."""
         async with tenant_transaction(self.database, caller.tenant_id) as connection:
             return await proposing.record(connection, *caller, asked)
+
+
+def _refuse_reranker() -> Reranker:
+    raise AssertionError("the tool ranks nothing anew")
 
 
 def _wrap_reading(name: str) -> AgentTool:
@@ -142,6 +180,12 @@ TOOLS: Final[Mapping[str, AgentTool]] = {
         "newest and the one before it. Quoted data.",
         DiffCall,
         AgentTools.compare,
+    ),
+    "research": AgentTool(
+        "Takes a question apart, searches records, documents and pages for each part, and quotes the sentences that "
+        "answer it, each checked against the version that it is from. Says so where they hold no answer. Quoted data.",
+        ResearchCall,
+        AgentTools.research,
     ),
     "propose_adr": AgentTool(
         "Proposes a new decision record. Nothing is written: a person reads the proposal, and accepts or dismisses it.",

@@ -42,7 +42,8 @@ async def test_a_call_that_a_document_orders_is_refused_where_the_task_does_not_
         assert "this task may not use propose_adr" in refused[0]["output"]["error"]["detail"]
         assert await made.proposals() == []
         offered = {tool["function"]["name"] for tool in made.fake.bodies[-1]["tools"]}
-        assert offered == {"search_adrs", "read_adr", "adr_history", "related_adrs", "list_adrs", "diff_adr"}
+        reading = {"search_adrs", "read_adr", "adr_history", "related_adrs", "list_adrs", "diff_adr", "research"}
+        assert offered == reading
 
 
 async def test_what_a_document_says_is_quoted_where_it_cannot_break_out(

@@ -54,6 +54,29 @@ async def test_a_task_is_done_in_steps_that_can_be_read(fresh_database: Settings
         assert ([step["number"] for step in after["items"]], after["more"]) == ([8], True)
 
 
+async def test_research_is_a_tool_that_quotes_or_says_that_nothing_is_there(
+    fresh_database: Settings, corpus: Corpus
+) -> None:
+    calls: list[Turn] = [
+        [("research", {"question": "Why is a dual write forbidden, and what says Zzyzx of qwrtp?"})],
+        [("research", {"question": "x", "passes": 4})],
+        "So it is.",
+    ]
+    async with agency(fresh_database, corpus, calls) as made:
+        task = await made.run()
+        assert task["state"] == "succeeded", task["last_error"]
+        found, refused = [step for step in await made.steps(task["task_id"]) if step["kind"] == "tool"]
+        result = found["output"]["result"]
+        quotes = [claim["text"] for part in result["parts"] for claim in part["claims"]]
+        assert "A dual write fails in the middle." in quotes
+        assert result["answered"]
+        assert {source["label"] for source in result["sources"]} >= {"ADR-1"}
+        assert refused["output"]["error"]["code"] == "invalid-input"
+        assert task["result"]["consulted"] == ["adr://main/1"]
+        kept = await made.rows("select 1 from app.research")
+        assert kept == [], "it is a tool, and nothing that somebody asked for"
+
+
 async def test_without_a_model_the_best_passages_of_each_part_are_quoted(
     fresh_database: Settings, corpus: Corpus
 ) -> None:
