@@ -17,7 +17,7 @@ import click
 from adriatic.cli.status import collect
 from adriatic.supervisor.supervisor import Files
 from api.adrs.document import parse
-from bench import cdc, chat, embed, events, feed, live, path, recover, search, sharing, usage
+from bench import cdc, chat, embed, events, feed, live, path, recover, rights, search, sharing, usage
 from runtime.errors import NotFound
 from runtime.settings import Settings, load
 
@@ -63,6 +63,11 @@ def capture(settings: Settings) -> Figures:
 def lives(settings: Settings) -> Figures:
     """Live reads: from the commit of a view's row to the change at a client."""
     return [asdict(spread) for spread in live.deltas(settings)]
+
+
+def withdrawals(settings: Settings) -> Figures:
+    """What is deleted, until no kind of reader sees it; and a key that is withdrawn, until it opens nothing."""
+    return [asdict(spread) for spread in rights.figures(settings)]
 
 
 def searches(settings: Settings) -> Figures:
@@ -122,6 +127,7 @@ PARTS: dict[str, Callable[[Settings], Figures]] = {
     "latency": latency,
     "import": imports,
     "live": lives,
+    "rights": withdrawals,
     "cdc": capture,
     "events": outbox,
     "feed": feeds,
