@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+import msgspec
 
 from adriatic.cli.evaluate import (
     EvaluatedHistory,
@@ -36,6 +37,7 @@ from runtime.errors import InvalidInput
 from runtime.settings import Settings, load
 
 if TYPE_CHECKING:
+    from adriatic.cli.evaluation_against import Measurement
     from api.search.passage_item import PassageItem
     from api.search.schemas import Hit
 
@@ -83,7 +85,7 @@ def passage(paths: tuple[Path, ...], keep: bool, against: Path | None, as_json: 
             answers = list(ask(one.corpus, remote))
             shown[one.corpus.name] = rank(answers, one.is_right)
             found[one.corpus.name] = rank(answers, is_of_number)
-    measured = measure_gains(corpora, shown)
+    measured = measure_both(corpora, shown, found)
     compared = compare_with(earlier, measured)
     if as_json:
         click.echo(as_json_run("passage", corpora, shown, measured, compared, adrs_found=scores_of(corpora, found)))
@@ -101,6 +103,16 @@ def _read(settings: Settings, paths: Sequence[Path], seed: int) -> Iterator[Pass
             # Runs with another seed ask other questions of the same ADR, and are not to be compared with it.
             texts = [KnownItem(f"{item.path}: {item.query}", item.query, item.text) for item in found]
             yield PassageHistory(EvaluatedHistory(name, texts), found)
+
+
+def measure_both(corpora: Sequence[EvaluatedHistory], shown: Ranks, found: Ranks) -> list[Measurement]:
+    """The gain of each question by mode, and beside it that of its ADR, whichever passage is shown."""
+    return [
+        msgspec.structs.replace(
+            each, values=each.values | {f"{mode}, ADR": gain for mode, gain in whole.values.items()}
+        )
+        for each, whole in zip(measure_gains(corpora, shown), measure_gains(corpora, found), strict=True)
+    ]
 
 
 def lines_of_adrs(corpora: Sequence[EvaluatedHistory], found: Ranks) -> Iterator[str]:

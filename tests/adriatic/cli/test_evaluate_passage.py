@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from adriatic.cli.evaluate import Ranks, as_json_run, measure_gains, rank, scores_of, table
-from adriatic.cli.evaluate_passage import PassageHistory, _read, lines_of_adrs
+from adriatic.cli.evaluate import Ranks, as_json_run, rank, scores_of, table
+from adriatic.cli.evaluate_passage import PassageHistory, _read, lines_of_adrs, measure_both
 from adriatic.cli.evaluations import evaluate
 from api.search.schemas import ChunkPlace, Hit, Snippet
 from runtime.errors import InvalidInput
@@ -72,13 +72,15 @@ def test_the_table_says_how_often_the_adr_is_found_at_all(history: PassageHistor
         "meaning  the ADR, whichever passage is shown: nDCG@10 0.000, recall@10 0.000",
         "hybrid   the ADR, whichever passage is shown: nDCG@10 1.000, recall@10 1.000",
     ]
-    measured = measure_gains([history.corpus], shown)
+    measured = measure_both([history.corpus], shown, found)
     run = msgspec.json.decode(
         as_json_run("passage", [history.corpus], shown, measured, adrs_found=scores_of([history.corpus], found))
     )
     assert run["adrs_found"]["words"]["recall"] == 1.0
     assert (run["task"], run["overall"]["words"]["recall"]) == ("passage", 0.0)
-    assert [each["question"] for each in run["measurements"]] == [f"0001-ledger.md: {SENTENCE}"]
+    (question,) = run["measurements"]
+    assert question["question"] == f"0001-ledger.md: {SENTENCE}"
+    assert (question["values"]["words"], question["values"]["words, ADR"]) == (0.0, 1.0)
 
 
 def test_without_sentences_there_is_nothing_to_ask(tmp_path: Path) -> None:
