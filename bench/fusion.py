@@ -1,10 +1,11 @@
 """How the two arms of a search are best joined: learnt on all histories but one, reported on that one.
 
 Owns the forms that are compared, their parameter, and the intervals. Known items and passages are asked of the running
-system once, with their explanations, and what came is kept in a file; trying a form then takes seconds and needs no
-system. Parameters are chosen for the mean of both tasks. `rank` is the form to beat, reciprocal rank fusion; where its
-scores are equal, which they often are, chance decides, and the mean over chance is what is compared. Refuses to
-change anything: what won stands in `api/search/service.py`, and docs/decisions/0012 says why.
+system once, with their explanations, and what came is kept in a file; trying a form then needs no system. A question
+that names an ADR is left out: what is named stands first, however the arms are joined. Parameters are chosen for the
+mean of both tasks. `rank` is the form to beat, reciprocal rank fusion; where its scores are equal, which they often
+are, chance decides, and the mean over chance is what is compared. Refuses to change anything: what won stands in
+`api/search/service.py`, and docs/decisions/0012 says why.
 
     python -m bench.fusion --data histories/ --candidates candidates.json
 """
@@ -25,7 +26,6 @@ from adriatic.cli.evaluate import EvaluatedHistory, import_corpora, open_histori
 from api.search import known_item, passage_item
 from api.search.known_item import DEPTH, KnownItem, interval
 from api.search.schemas import LIMIT_MAX, Hit, SearchRequest, SearchResult
-from api.search.service import EXACT_SCORE
 from runtime.errors import InvalidInput
 from runtime.settings import Settings, load
 
@@ -69,7 +69,8 @@ def gather(settings: Settings, paths: Sequence[Path]) -> Iterator[Candidates]:
                         result = remote.request("POST", "/v1/search", SearchResult, body=request)
                     except InvalidInput:
                         continue
-                    yield _read(task, corpus.name, number, result)
+                    if not any(hit.explain and (hit.explain.named or hit.explain.exact) for hit in result.hits):
+                        yield _read(task, corpus.name, number, result)
 
 
 def _items(task: str, source: Any) -> list[KnownItem]:
@@ -81,15 +82,13 @@ def _items(task: str, source: Any) -> list[KnownItem]:
 def _read(task: str, history: str, number: int, result: SearchResult) -> Candidates:
     """What the explanations say. What an arm did not find has there what the last that it found would have at most."""
     assert result.explain is not None
-    hits = [hit for hit in result.hits if hit.explain and not (hit.explain.named or hit.explain.exact)]
-    rows = [_features(hit, result.explain.words_share, len(result.explain.terms)) for hit in hits]
-    right = next((at for at, hit in enumerate(hits) if hit.number == number), None)
+    rows = [_features(hit, result.explain.words_share, len(result.explain.terms)) for hit in result.hits]
+    right = next((at for at, hit in enumerate(result.hits) if hit.number == number), None)
     return Candidates(task, history, right, {name: [row[name] for row in rows] for name in FEATURES})
 
 
 def _features(hit: Hit, share: float, terms: int) -> dict[str, float]:
     assert hit.explain is not None
-    assert hit.score < EXACT_SCORE
     words, meaning, unlisted = hit.explain.words, hit.explain.meaning, hit.explain.unlisted
     both = (meaning.contribution if meaning else unlisted) / (1 - share)
     return {

@@ -126,11 +126,7 @@ HITS: Final = r"""
     select max(score) as best, case when count(*) < $9 then 0 else min(score) end as least
     from words
   ),
-  last_meaning as (
-    select kind, min(second) as least
-    from meaning
-    group by kind
-  ),
+  last_meaning as (select kind, min(second) as least from meaning group by kind),
   named as materialized (
     select s.kind, s.source_id, s.words_version as version, 0 as ordinal
     from app.adrs a
@@ -172,13 +168,13 @@ HITS: Final = r"""
       kind, source_id, n.source_id is not null as named, e.source_id is not null as exact, w.terms,
       w.rank as words_rank, w.score as words_score, w.version as words_version, w.ordinal as words_ordinal,
       m.rank as meaning_rank, m.score as meaning_score, m.route, m.version as meaning_version,
-      m.ordinal as meaning_ordinal, m.second as meaning_second, $10::float8 * w.score / nullif(l.best, 0) as words_part,
-      (1 - $10) * m.nearness as meaning_part, case
+      m.ordinal as meaning_ordinal, m.second as meaning_second,
+      $10::float8 * w.score / nullif(l.best, 0) as words_part, (1 - $10) * m.nearness as meaning_part,
+      case
         when w.score is null then coalesce($10 * l.least / nullif(l.best, 0), 0)
         else 0
       end + case
-        when m.score is null
-          then (1 - $10) * coalesce(k.least, (select min(o.least) from last_meaning o), 0)
+        when m.score is null then (1 - $10) * coalesce(k.least, (select min(o.least) from last_meaning o), 0)
         else 0
       end as unlisted_part,
       -- The chunk that is shown is that of the arm that ranks the source higher.
