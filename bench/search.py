@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from api.db import Database
 from api.search import service
 from api.search.embedding import QueryEmbedder
 from api.search.schemas import Mode, SearchRequest
-from api.search.service import CANDIDATES_MAX, FUSION_K
+from api.search.service import CANDIDATES_MAX, WORDS_SHARE
 from bench import search_plain
 from bench.search_world import Material, Vectors, draw, fill, gather, hash_of
 from connectors.embedders import Embedder, build
@@ -100,9 +99,11 @@ def measure(
 
 FILTERS: dict[str, list[Status]] = {"": [], ", filter of 1 %": ["rejected"]}
 """What a filter is called, and the statuses that pass it; none: no filter."""
-Arm = Literal["words", "meaning"]
-Exact = dict[tuple[int, str, Arm], list[list[UUID]]]
-"""What an exact search by one arm finds for each query, the best first; by size and filter."""
+Arm = Literal["words", "meaning", "nearest"]
+ScoredSource = tuple[UUID, float]
+Exact = dict[tuple[int, str, Arm], list[list[ScoredSource]]]
+"""What an exact search by one arm finds for each query, the best first; by size and filter. `nearest`: by the nearest
+passage alone."""
 
 
 def _find(connection: psycopg.Connection[Any], size: int) -> UUID | None:
@@ -144,7 +145,7 @@ def _tell(line: str) -> None:
 
 
 _EXACT = """
-  select c.source_id
+  select c.source_id, 1 - (e.embedding <=> %s) as similarity, s.chunks = 1 as alone
   from mv.search_state s
   join mv.chunks c using (tenant_id, kind, source_id)
   join mv.embeddings e on e.tenant_id = c.tenant_id and e.space = %s and e.text_hash = c.text_hash
@@ -152,7 +153,9 @@ _EXACT = """
   order by (e.embedding <=> %s) + 0
   limit 3000
 """
-_EXACT_WORDS = "select source_id from mv.search_words_exact(%s, null, null, 100) order by score desc, kind, source_id"
+_EXACT_WORDS = (
+    "select source_id, score from mv.search_words_exact(%s, null, null, 100) order by score desc, kind, source_id"
+)
 _EXACT_WORDS_LISTED = """
   with passing as materialized (
     select
@@ -161,7 +164,7 @@ _EXACT_WORDS_LISTED = """
     from mv.search_state
     where tenant_id = %s and status = any(%s)
   )
-  select e.source_id
+  select e.source_id, e.score
   from passing p, mv.search_words_exact(%s, p.kinds, p.ids, 100) as e
   order by e.score desc, e.kind, e.source_id
 """
@@ -175,14 +178,10 @@ def _find_exact(
         began_s = time.monotonic()
         connection.execute("select set_config('app.tenant_id', %s, false)", [str(tenant_id)])
         for name, statuses in FILTERS.items():
-            exact[size, name, "meaning"] = [
-                _distinct(
-                    connection.execute(
-                        _EXACT, [material.space.name, tenant_id, statuses, not statuses, send(query)]
-                    ).fetchall()
-                )
-                for query in queries
-            ]
+            of = [material.space.name, tenant_id, statuses, not statuses]
+            passages = [connection.execute(_EXACT, [send(query), *of, send(query)]).fetchall() for query in queries]
+            exact[size, name, "nearest"] = [_distinct(rows) for rows in passages]
+            exact[size, name, "meaning"] = [_by_two_nearest(rows[:CANDIDATES_MAX]) for rows in passages]
             listed = [tenant_id, statuses]
             exact[size, name, "words"] = [
                 _distinct(
@@ -198,26 +197,50 @@ def _find_exact(
     return exact
 
 
-def _distinct(rows: Sequence[Sequence[UUID]]) -> list[UUID]:
-    return list(dict.fromkeys(row[0] for row in rows))[:CANDIDATES_MAX]
+def _distinct(rows: Sequence[Sequence[Any]]) -> list[ScoredSource]:
+    """The sources of rows that begin with source and score, each by its first."""
+    best: dict[UUID, float] = {}
+    for source_id, score, *_ in rows:
+        best.setdefault(source_id, score)
+    return list(best.items())[:CANDIDATES_MAX]
 
 
-def _join(exact: Exact, size: int, name: str) -> list[list[UUID]]:
-    """What a hybrid search finds of exact arms: their ranks, joined as the service joins them."""
+def _by_two_nearest(passages: Sequence[tuple[UUID, float, bool]]) -> list[ScoredSource]:
+    """Sources by the mean of their two nearest passages, as `mv.search_meaning` has it."""
+    similar: dict[UUID, list[float]] = {}
+    for source_id, similarity, alone in passages:
+        similar.setdefault(source_id, []).extend([similarity] * (2 if alone else 1))
+    least = passages[-1][1] if passages else 0.0
+    scored = [(source_id, sum([*each, least][:2]) / 2) for source_id, each in similar.items()]
+    return sorted(scored, key=lambda item: (-item[1], item[0]))
+
+
+def _join(exact: Exact, size: int, name: str) -> list[list[ScoredSource]]:
+    """What a hybrid search finds of exact arms, joined as the service joins them."""
     joined = []
     for words, meaning in zip(exact[size, name, "words"], exact[size, name, "meaning"], strict=True):
-        scores: Counter[UUID] = Counter()
-        for arm in (words, meaning):
-            for rank, source_id in enumerate(arm, 1):
-                scores[source_id] += 1 / (FUSION_K + rank)  # type: ignore[assignment]
-        joined.append(sorted(scores, key=lambda each: (-scores[each], each)))
+        best = max((score for _, score in words), default=1.0)
+        by_words = {source_id: score / best for source_id, score in words}
+        by_meaning = dict(meaning)
+        least_words = min(by_words.values()) if len(words) == CANDIDATES_MAX else 0.0
+        least_meaning = min(by_meaning.values(), default=0.0)
+        scored = [
+            (
+                each,
+                WORDS_SHARE * by_words.get(each, least_words) + (1 - WORDS_SHARE) * by_meaning.get(each, least_meaning),
+            )
+            for each in {**by_words, **by_meaning}
+        ]
+        joined.append(sorted(scored, key=lambda item: (-item[1], item[0])))
     return joined
 
 
-def _recall(found: Sequence[Sequence[UUID]], exact: Sequence[Sequence[UUID]]) -> float:
+def _recall(found: Sequence[Sequence[UUID]], exact: Sequence[Sequence[ScoredSource]]) -> float:
     """Of the exact ten, or of as many as there are. A query for which there is nothing to find does not count."""
     shares = [
-        len(set(some[:10]) & set(best[:10])) / len(best[:10]) for some, best in zip(found, exact, strict=True) if best
+        len(set(some[:10]) & {each for each, _ in best[:10]}) / len(best[:10])
+        for some, best in zip(found, exact, strict=True)
+        if best
     ]
     return float(np.mean(shares)) if shares else float("nan")
 
@@ -247,7 +270,7 @@ async def _measure_modes(
     return rows
 
 
-def _by_mode(exact: Exact, size: int, name: str) -> dict[Mode, list[list[UUID]]]:
+def _by_mode(exact: Exact, size: int, name: str) -> dict[Mode, list[list[ScoredSource]]]:
     return {
         "words": exact[size, name, "words"],
         "meaning": exact[size, name, "meaning"],
@@ -337,7 +360,7 @@ def _measure_meaning(
                 size,
                 f"meaning alone{name}",
                 *spread,
-                _recall(found, exact[size, name, "meaning"]),
+                _recall(found, exact[size, name, "nearest"]),
                 "/".join(sorted(routes)),
             )
 
@@ -404,7 +427,7 @@ def _measure_plain(
     for size, tenant_id in tenants.items():
         for name, statuses in FILTERS.items():
             found, took_ms = search_plain.search(connection, tenant_id, statuses, queries)
-            yield Row(size, f"plain HNSW{name}", *_spread(took_ms), _recall(found, exact[size, name, "meaning"]), note)
+            yield Row(size, f"plain HNSW{name}", *_spread(took_ms), _recall(found, exact[size, name, "nearest"]), note)
         found, took_ms = search_plain.search_words(connection, tenant_id, material.titles)
         yield Row(
             size, "ts_rank_cd", *_spread(took_ms), _recall(found, exact[size, "", "words"][: len(found)]), "of any word"

@@ -7,7 +7,7 @@ system, not a model of it. Refuses to tune anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from adriatic.cli.evaluation_against import Compared, Measurement
     from adriatic.cli.remote import Remote
     from api.search.known_item import KnownItem, KnownItemScores
+    from api.search.schemas import Hit
     from connectors.history import Fault, FileChange, HistorySource, SourceKind
 
 LEFT_OUT_SHOWN = 10
@@ -105,13 +106,13 @@ def known_item(paths: tuple[Path, ...], keep: bool, against: Path | None, as_jso
     ranks: Ranks = {}
     with import_corpora(settings, corpora, keep=keep) as remotes:
         for corpus, remote in zip(corpora, remotes, strict=True):
-            ranks[corpus.name] = _ask(corpus, remote)
-    measured = _measurements(corpora, ranks)
+            ranks[corpus.name] = rank(ask(corpus, remote), is_of_number)
+    measured = measure_gains(corpora, ranks)
     compared = compare_with(earlier, measured)
     if as_json:
-        click.echo(_as_json(corpora, ranks, measured, compared))
+        click.echo(as_json_run("known-item", corpora, ranks, measured, compared))
     else:
-        click.echo("\n".join(_table(corpora, ranks)))
+        click.echo("\n".join(table(corpora, ranks)))
     end_with(compared, "nDCG@10", as_json=as_json)
 
 
@@ -258,13 +259,13 @@ def _import(settings: Settings, corpora: Sequence[EvaluatedHistory], remotes: Se
         )
 
 
-def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, dict[int, int | None]]:
-    """The place of the right ADR, by mode and query. A title that no search takes is left out, and said."""
+def ask(corpus: EvaluatedHistory, remote: Remote) -> Iterator[tuple[int, str, list[Hit]]]:
+    """Ask every query in every mode: the number of the right ADR, the mode, and what was found. A query that no search
+    takes is left out, and said."""
     from adriatic.cli import import_view as view
     from api.search.known_item import DEPTH
     from api.search.schemas import SearchRequest, SearchResult
 
-    ranks: dict[str, dict[int, int | None]] = {mode: {} for mode in MODES}
     left_out: list[str] = []
     with view.progress(f"asking {corpus.name}", len(corpus.queries) * len(MODES)) as progress:
         for number, query in corpus.queries:
@@ -278,26 +279,39 @@ def _ask(corpus: EvaluatedHistory, remote: Remote) -> dict[str, dict[int, int | 
                     continue
                 if result.degraded:
                     raise DependencyUnavailable(result.degraded[0].detail, hint=result.degraded[0].hint)
-                places = [place for place, hit in enumerate(result.hits, 1) if hit.number == number]
-                ranks[mode][number] = places[0] if places else None
+                yield number, mode, result.hits
                 progress(1)
     if left_out:
         click.echo(f"{corpus.name}: {len(left_out)} of the questions could not be asked", err=True)
         for each in left_out[:LEFT_OUT_SHOWN]:
             click.echo(f"  {each}", err=True)
+
+
+def rank(
+    answers: Iterable[tuple[int, str, list[Hit]]], is_right: Callable[[int, Hit], bool]
+) -> dict[str, dict[int, int | None]]:
+    """The place of the first hit that is right, by mode and query."""
+    ranks: dict[str, dict[int, int | None]] = {mode: {} for mode in MODES}
+    for number, mode, hits in answers:
+        ranks[mode][number] = next((place for place, hit in enumerate(hits, 1) if is_right(number, hit)), None)
     return ranks
+
+
+def is_of_number(number: int, hit: Hit) -> bool:
+    """Whether a hit is the ADR that was asked for."""
+    return hit.number == number
 
 
 # --- the result -----------------------------------------------------------------------------------------------------
 
 
-def _scores(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> dict[str, KnownItemScores]:
+def scores_of(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> dict[str, KnownItemScores]:
     from api.search.known_item import scores
 
     return {mode: scores([rank for corpus in corpora for rank in ranks[corpus.name][mode].values()]) for mode in MODES}
 
 
-def _measurements(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> list[Measurement]:
+def measure_gains(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> list[Measurement]:
     """The gain of each question, by mode. A question that no mode was asked has none."""
     from adriatic.cli.evaluation_against import Measurement
     from api.search.known_item import gain
@@ -312,34 +326,39 @@ def _measurements(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> list[Mea
     return measured
 
 
-def _as_json(
+def as_json_run(
+    task: str,
     corpora: Sequence[EvaluatedHistory],
     ranks: Ranks,
     measured: Sequence[Measurement] = (),
     compared: Compared | None = None,
+    **more: Any,
 ) -> bytes:
+    """A run as JSON: what people read, and what a later run is compared with. `more` stands beside it."""
+
     def figures(some: Sequence[EvaluatedHistory]) -> dict[str, Any]:
-        return {"adrs": sum(len(corpus.items) for corpus in some), **_scores(some, ranks)}
+        return {"adrs": sum(len(corpus.items) for corpus in some), **scores_of(some, ranks)}
 
     return msgspec.json.encode(
         {
-            "task": "known-item",
+            "task": task,
             "corpora": [{"name": corpus.name, **figures([corpus])} for corpus in corpora],
             "overall": figures(corpora),
+            **more,
             "measurements": measured,
             "against": compared,
         }
     )
 
 
-def _table(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> Iterator[str]:
+def table(corpora: Sequence[EvaluatedHistory], ranks: Ranks) -> Iterator[str]:
     width = max(len("overall"), *(len(corpus.name) for corpus in corpora))
     yield f"{'nDCG@10':<{width}}  {'ADRs':>5}  {'queries':>7}" + "".join(f"  {mode:>8}" for mode in MODES)
     for name, some in (*((corpus.name, [corpus]) for corpus in corpora), ("overall", corpora)):
-        found = _scores(some, ranks)
+        found = scores_of(some, ranks)
         adrs, queries = sum(len(corpus.items) for corpus in some), found[MODES[0]].queries
         yield f"{name:<{width}}  {adrs:>5}  {queries:>7}" + "".join(f"  {found[mode].ndcg:>8.3f}" for mode in MODES)
-    overall = _scores(corpora, ranks)
+    overall = scores_of(corpora, ranks)
     yield ""
     for mode in MODES:
         each = overall[mode]

@@ -182,9 +182,16 @@ def _explain(hit: Hit) -> str:
     parts = ["asked for by its number"] if hit.explain.named else []
     parts += ["has the name as it is written"] if hit.explain.exact else []
     parts.append(
-        f"by words {words.rank}. (BM25 {words.score:.2f}: {', '.join(words.terms or ())})" if words else "not by words"
+        f"{words.contribution:.4f} by words {words.rank}. (BM25 {words.score:.2f}: {', '.join(words.terms or ())})"
+        if words
+        else "not by words"
     )
-    parts.append(f"by meaning {meaning.rank}. (cosine {meaning.score:.3f})" if meaning else "not by meaning")
+    cosines = [each for each in (meaning.score, meaning.second) if each is not None] if meaning else []
+    near = " and ".join(format(each, ".3f") for each in cosines)
+    parts.append(
+        f"{meaning.contribution:.4f} by meaning {meaning.rank}. (cosine {near})" if meaning else "not by meaning"
+    )
+    parts += [f"{hit.explain.unlisted:.4f} as the last that was found so"] if hit.explain.unlisted else []
     return f"{hit.score:.4f} = " + " + ".join(parts)
 
 

@@ -20,7 +20,6 @@ from api.jobs.service import JobError
 from api.research.schemas import ResearchPass
 from api.research.words import find_words, stems_of
 from api.search.schemas import Degraded, SearchFreshness
-from api.search.service import FUSION_K
 from schemas.sources import Kind
 
 CANDIDATES_MAX: Final = 60
@@ -34,6 +33,9 @@ PART_HANDICAP, EXPANSION_HANDICAP, GAP_HANDICAP = 0.5, 5.0, 15.0
 pushes nothing out of the first ones."""
 LATE_SHARE: Final = 0.5
 """What the order of the reranker counts beside that of the search."""
+FUSION_K: Final = 60
+"""The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009): the
+scores of a reranker have no scale that is known."""
 COVERED_MIN: Final = 0.6
 """The share of a part's words that one passage must have for the part not to be missing."""
 FEEDBACK_SOURCES: Final = 4

@@ -30,7 +30,7 @@ _REQUEST = {
     "facets": ["status"],
 }
 _AS_OF = {"state": "fresh", "lsn": "0/1A2B3C8", "time": "2026-01-15T09:00:00Z", "age_s": 0.8}
-_ARM = {"rank": 1, "score": 9.83, "contribution": 0.0164, "version": 2, "ordinal": 3}
+_ARM = {"rank": 1, "score": 9.83, "contribution": 0.25, "version": 2, "ordinal": 3}
 _RESULT = {
     "mode": "hybrid",
     "hits": [
@@ -44,7 +44,7 @@ _RESULT = {
             "tags": ["kafka"],
             "version": 2,
             "effective_at": "2026-01-12T10:00:00Z",
-            "score": 0.0328,
+            "score": 0.685,
             "snippet": {
                 "text": "Nobody writes twice. A dual write fails in the middle",
                 "highlights": [[7, 13], [23, 33]],
@@ -59,7 +59,7 @@ _RESULT = {
             "path": "/v1/adrs/0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
             "explain": {
                 "words": _ARM | {"terms": ["dual", "write"]},
-                "meaning": _ARM | {"score": 0.61},
+                "meaning": _ARM | {"score": 0.61, "second": 0.55, "contribution": 0.435},
                 "named": False,
                 "exact": False,
             },
@@ -91,7 +91,7 @@ _RESULT = {
         "words_routes": {"adr": "segments"},
         "meaning_routes": {"adr": "index"},
         "indexes": [{"kind": "adr", "recall": 0.995, "measured_at": "2026-03-01T09:00:00Z"}],
-        "fusion_k": 60,
+        "words_share": 0.25,
         "embed_ms": 2.4,
         "query_ms": 6.1,
     },
@@ -128,7 +128,7 @@ class SearchController(Controller):
             ),
         ],
         mode: Annotated[
-            schemas.Mode, QueryParameter(description="By words (BM25), by meaning (vectors), or both joined by rank.")
+            schemas.Mode, QueryParameter(description="By words (BM25), by meaning (vectors), or both joined.")
         ] = "hybrid",
         status: _Statuses = None,
         tag: _Values = None,

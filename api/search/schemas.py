@@ -45,7 +45,7 @@ class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description='Words, "required phrases", -exclusions, or the name of an ADR like ADR-12.',
         ),
     ]
-    mode: Annotated[Mode, Meta(description="By words (BM25), by meaning (vectors), or both joined by rank.")] = "hybrid"
+    mode: Annotated[Mode, Meta(description="By words (BM25), by meaning (vectors), or both joined.")] = "hybrid"
     status: Annotated[list[Status], Meta(max_length=VALUES_MAX, description="One of these.")] = []
     tag: Annotated[list[_Text], Meta(max_length=VALUES_MAX, description="All of these.")] = []
     log: Annotated[_Text | None, Meta(description="Slug of the log.")] = None
@@ -81,8 +81,9 @@ class ChunkPlace(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A hit's place in one arm. `score` is BM25's, or the cosine similarity; `contribution` is its part of the hit's
-    score. `terms` are the words that matched, as they are indexed."""
+    """A hit's place in one arm. `score` is BM25's, or the cosine similarity of its nearest passage; `second` is that of
+    the one behind it, and meaning ranks by the mean of the two. `contribution` is its part of the hit's score. `terms`
+    are the words that matched, as they are indexed."""
 
     rank: int
     score: float
@@ -90,16 +91,19 @@ class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int
     ordinal: int
     terms: list[str] | None = None
+    second: float | None = None
 
 
 class HitExplanation(msgspec.Struct, frozen=True):
     """None: the arm did not find the source among its hundred. `named`: the query names this ADR; `exact`: the query is
-    a name, such as of a function, and the source has it as it is written."""
+    a name, such as of a function, and the source has it as it is written. `unlisted`: what its score has of an arm that
+    did not find it, which is what the last that it found would have at most."""
 
     words: ArmRank | None
     meaning: ArmRank | None
     named: bool
     exact: bool = False
+    unlisted: float = 0.0
 
 
 class HitDocument(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -178,6 +182,7 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     was found. `words_proved`: whether the first ten by words are known to be the best ten there are; null where none
     was found. `words_routes`: by kind, where a kind has segments: `segments`, where all that have a word were added up,
     `lists`, where a bounded part was looked at. Empty where no kind has segments, and where the filters left a list.
+    `words_share`: how much of a score is by words, as a share of the best score by words; the rest is by meaning.
     """
 
     text: str
@@ -196,7 +201,7 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     words_routes: dict[str, WordsRoute]
     meaning_routes: dict[str, Route]
     indexes: list[IndexRecall]
-    fusion_k: int
+    words_share: float
     embed_ms: float
     query_ms: float
 

@@ -31,13 +31,14 @@ CANDIDATES_MAX = 100
 """Most hits of each arm, before fusion."""
 ASKED_MAX = 2_000
 """The same before each is asked whether it passes a filter, as `mv.search_words` has it."""
-FUSION_K = 60
-"""The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009). On
-six real histories 20 and 60 differ by 0.001 nDCG, and unequal weights of the arms gain nothing."""
-NAMED_SCORE = 1.0
-"""What an ADR gets for being asked for by its number: above any sum of ranks, which is at most 2 / 61."""
-EXACT_SCORE = 0.5
-"""What a source gets for having the name that the query is: below an ADR of that name, above any sum of ranks."""
+WORDS_SHARE = 0.25
+"""Share of the words in a score; the rest is meaning's. Learnt on five of six real histories at a time and reported on
+the sixth (`python -m bench.fusion`, docs/decisions/0012): five times 0.25, once 0.20."""
+NAMED_SCORE = 4.0
+"""What an ADR gets for being asked for by its number: above anything else, which is at most 3."""
+EXACT_SCORE = 2.0
+"""What a source gets for having the name that the query is: below an ADR of that name, above any fusion, which is at
+most 1."""
 STATEMENT_MS_MAX = 5_000
 """Time for each statement of a search. The slowest that a healthy database shows takes 0.2 s: common words over 20 000
 chunks."""
@@ -166,7 +167,7 @@ def _explain(
         words_routes=chosen.routes if chosen else {},
         meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
         indexes=[schemas.IndexRecall(*row) for row in indexes],
-        fusion_k=FUSION_K,
+        words_share=WORDS_SHARE,
         embed_ms=round(timed[0] * 1000, 3),
         query_ms=round(timed[1] * 1000, 3),
     )
@@ -286,7 +287,7 @@ async def _hits(
         list(asked.query.numbers),
         asked.request.limit,
         CANDIDATES_MAX,
-        FUSION_K,
+        WORDS_SHARE,
         NAMED_SCORE,
         allowed.filter_json,
         *allowed.unwanted,
@@ -341,7 +342,8 @@ def _path(row: Any, source_id: UUID) -> str | None:
 
 
 def _explain_hit(row: Any) -> schemas.HitExplanation:
-    return schemas.HitExplanation(_arm(row, "words"), _arm(row, "meaning"), row["named"], row["exact"])
+    arms = _arm(row, "words"), _arm(row, "meaning")
+    return schemas.HitExplanation(*arms, row["named"], row["exact"], row["unlisted_part"])
 
 
 def _document(row: Any) -> schemas.HitDocument:
@@ -358,4 +360,5 @@ def _arm(row: Any, arm: schemas.Arm) -> schemas.ArmRank | None:
         version=row[f"{arm}_version"],
         ordinal=row[f"{arm}_ordinal"],
         terms=row["terms"] if arm == "words" else None,
+        second=row["meaning_second"] if arm == "meaning" else None,
     )

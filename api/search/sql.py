@@ -115,10 +115,18 @@ HITS: Final = r"""
     limit $9
   ),
   meaning as materialized (
-    select *, row_number() over (order by score desc, kind, source_id) as rank
+    select
+      *, (score + second) / 2 as nearness,
+      row_number() over (order by round(((score + second) / 2)::numeric, 9) desc, kind, source_id) as rank
     from mv.search_meaning($5, $6::vector, $2, $3, $12::jsonb, $9)
     where $6 is not null and (kind, source_id) not in (select x.kind, x.source_id from unwanted x)
   ),
+  -- What an arm did not list is at most as good as the last that it did.
+  last_words as (
+    select max(score) as best, case when count(*) < $9 then 0 else min(score) end as least
+    from words
+  ),
+  last_meaning as (select kind, min(second) as least from meaning group by kind),
   named as materialized (
     select s.kind, s.source_id, s.words_version as version, 0 as ordinal
     from app.adrs a
@@ -160,8 +168,15 @@ HITS: Final = r"""
       kind, source_id, n.source_id is not null as named, e.source_id is not null as exact, w.terms,
       w.rank as words_rank, w.score as words_score, w.version as words_version, w.ordinal as words_ordinal,
       m.rank as meaning_rank, m.score as meaning_score, m.route, m.version as meaning_version,
-      m.ordinal as meaning_ordinal, coalesce(1.0::float8 / ($10::integer + w.rank), 0) as words_part,
-      coalesce(1.0::float8 / ($10::integer + m.rank), 0) as meaning_part,
+      m.ordinal as meaning_ordinal, m.second as meaning_second,
+      $10::float8 * w.score / nullif(l.best, 0) as words_part, (1 - $10) * m.nearness as meaning_part,
+      case
+        when w.score is null then coalesce($10 * l.least / nullif(l.best, 0), 0)
+        else 0
+      end + case
+        when m.score is null then (1 - $10) * coalesce(k.least, (select min(o.least) from last_meaning o), 0)
+        else 0
+      end as unlisted_part,
       -- The chunk that is shown is that of the arm that ranks the source higher.
       coalesce(m.rank < w.rank, w.rank is null and m.rank is not null) as by_meaning,
       n.version as named_version, n.ordinal as named_ordinal, e.version as exact_version,
@@ -170,11 +185,13 @@ HITS: Final = r"""
     full join meaning m using (kind, source_id)
     full join named n using (kind, source_id)
     full join exact e using (kind, source_id)
+    left join last_meaning k using (kind)
+    cross join last_words l
   ),
   scored as materialized (
     select
       *,
-      words_part + meaning_part + case
+      coalesce(words_part, 0) + coalesce(meaning_part, 0) + unlisted_part + case
         when named then $11::float8
         else 0
       end + case when exact then $17::float8 else 0 end as score,
@@ -206,7 +223,7 @@ HITS: Final = r"""
         limit 1
       ), true
     )
-    order by f.score desc, f.kind, f.source_id
+    order by round(f.score::numeric, 9) desc, f.kind, f.source_id
     limit $8
   )
   select
@@ -251,10 +268,10 @@ HITS: Final = r"""
   left join app.documents u on d.origin = 'upload'
     and u.tenant_id = d.tenant_id
     and u.document_id = d.document_id
-  order by best.score desc, best.kind, best.source_id
+  order by round(best.score::numeric, 9) desc, best.kind, best.source_id
 """
 """The best hits with all that is shown of them: words of the query, kinds and ids of what is allowed or null, whether
-by words, embedding space, vector or null, numbers that are named, hits at most, candidates of each arm, the constant of
-the fusion, the score of a named ADR, the filter that each candidate is asked by or null, kinds and ids of what is
+by words, embedding space, vector or null, numbers that are named, hits at most, candidates of each arm, the share of
+words in a score, the score of a named ADR, the filter that each candidate is asked by or null, kinds and ids of what is
 unwanted, a name as a phrase and in one or nulls, the score of what has it, and kinds and ids of what may be found by
 words where it was chosen already."""

@@ -3890,10 +3890,10 @@ begin
 end
 $$;
 
-CREATE FUNCTION mv.measured_passages(of_kind text, of_space text, query public.vector, sources uuid[], hashes bytea[], chunks_max integer) RETURNS TABLE(source_id uuid, version bigint, ordinal integer, distance double precision)
+CREATE FUNCTION mv.measured_passages(of_kind text, of_space text, query public.vector, sources uuid[], hashes bytea[], chunks_max integer) RETURNS TABLE(source_id uuid, version bigint, ordinal integer, distance double precision, alone boolean)
     LANGUAGE sql STABLE ROWS 100
     AS $$
-    select c.source_id, c.version, c.ordinal, (e.embedding <=> query) + 0 as distance
+    select c.source_id, c.version, c.ordinal, (e.embedding <=> query) + 0 as distance, s.chunks = 1
     from unnest(sources, hashes) as near (source_id, text_hash)
     join mv.search_state s on s.tenant_id = app.current_tenant() and s.kind = of_kind and s.source_id = near.source_id
     join mv.chunks c
@@ -3909,7 +3909,7 @@ CREATE FUNCTION mv.name_query(phrase text, in_one text) RETURNS tsquery
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN (CASE numnode(phraseto_tsquery('english'::regconfig, phrase)) WHEN numnode(phraseto_tsquery('simple'::regconfig, phrase)) THEN phraseto_tsquery('english'::regconfig, phrase) ELSE ''::tsquery END || phraseto_tsquery('english'::regconfig, in_one));
 
-CREATE FUNCTION mv.nearest_exact(of_kind text, of_space text, query public.vector, ids uuid[], filter jsonb, chunks_max integer) RETURNS TABLE(source_id uuid, version bigint, ordinal integer, distance double precision)
+CREATE FUNCTION mv.nearest_exact(of_kind text, of_space text, query public.vector, ids uuid[], filter jsonb, chunks_max integer) RETURNS TABLE(source_id uuid, version bigint, ordinal integer, distance double precision, alone boolean)
     LANGUAGE plpgsql STABLE ROWS 100
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
@@ -3918,9 +3918,9 @@ declare
 begin
     -- `+ 0`: of no index's order, whatever indexes there are.
     return query
-    select near.source_id, near.version, near.ordinal, near.distance
+    select near.source_id, near.version, near.ordinal, near.distance, near.alone
     from (
-        select c.source_id, c.version, c.ordinal, (e.embedding <=> query) + 0 as distance
+        select c.source_id, c.version, c.ordinal, (e.embedding <=> query) + 0 as distance, s.chunks = 1 as alone
         from mv.search_state s
         join mv.chunks c
             on c.tenant_id = s.tenant_id and c.kind = s.kind and c.source_id = s.source_id and c.version = s.meaning_version
@@ -4219,7 +4219,7 @@ CREATE FUNCTION mv.search_beginnings(terms text[]) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ARRAY(SELECT DISTINCT "left"(term.term, GREATEST(4, (ceil((0.75 * (length(term.term))::numeric)))::integer)) AS "left" FROM unnest(search_beginnings.terms) term(term) WHERE ((term.term !~ '[0-9]'::text) AND (length(term.term) >= 4)));
 
-CREATE FUNCTION mv.search_meaning(embedding_space text, embedding public.vector, kinds text[], ids uuid[], filter jsonb, chunks_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, route text)
+CREATE FUNCTION mv.search_meaning(embedding_space text, embedding public.vector, kinds text[], ids uuid[], filter jsonb, chunks_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, route text, second double precision)
     LANGUAGE plpgsql STABLE ROWS 100
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
@@ -4249,8 +4249,10 @@ begin
         where i.tenant_id = tenant and i.kind = one and i.space = embedding_space and i.state = 'live';
         if slot is null then
             return query
-            select distinct on (n.source_id) one, n.source_id, n.version, n.ordinal, 1 - n.distance, 'exact'
+            select distinct on (n.source_id) one, n.source_id, n.version, n.ordinal, 1 - n.distance, 'exact',
+                1 - case when n.alone then n.distance else coalesce(lead(n.distance) over near, max(n.distance) over ()) end
             from mv.nearest_exact(one, embedding_space, search_meaning.embedding, allowed, filter, chunks_max) n
+            window near as (partition by n.source_id order by n.distance, n.ordinal)
             order by n.source_id, n.distance, n.ordinal;
             continue;
         end if;
@@ -4269,8 +4271,10 @@ begin
             from mv.vectors_by_scan(tenant, slot, one, half, allowed, filter, chunks_max * 2) v;
         end if;
         return query
-        select distinct on (n.source_id) one, n.source_id, n.version, n.ordinal, 1 - n.distance, way
+        select distinct on (n.source_id) one, n.source_id, n.version, n.ordinal, 1 - n.distance, way,
+            1 - case when n.alone then n.distance else coalesce(lead(n.distance) over near, max(n.distance) over ()) end
         from mv.measured_passages(one, embedding_space, search_meaning.embedding, sources, hashes, chunks_max) n
+        window near as (partition by n.source_id order by n.distance, n.ordinal)
         order by n.source_id, n.distance, n.ordinal;
     end loop;
 end

@@ -58,7 +58,7 @@ WRITE_CHUNK = """
   values (%s, 'adr', %s, %s, %s, '', 'x', 0, 1, %s, '', 0)
 """
 SEARCH = """
-  select source_id, ordinal, score, route
+  select source_id, ordinal, score, route, second
   from mv.search_meaning(%s, %s, %s, %s, %s::jsonb, 100)
   order by score desc
 """
@@ -182,6 +182,9 @@ class Shelf:
             assert len(rows) >= wanted
             for row in rows:
                 assert row[2] == pytest.approx(nearest[row[0]], abs=1e-4) or row[2] <= nearest[row[0]]
+                # The next of its passages that was taken, or the last that was taken of all.
+                possible = [each for each in _cosines(query, sources[row[0]]) if each <= row[2] + 1e-4]
+                assert any(abs(row[4] - each) < 1e-4 for each in (*possible, min(each[4] for each in rows)))
             found += len({row[0] for row in rows[:wanted]} & set(best))
         return found / (QUERIES * wanted)
 

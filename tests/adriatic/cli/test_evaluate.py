@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from click.testing import CliRunner
 
-from adriatic.cli.evaluate import EvaluatedHistory, _as_json, _read, _table, _Texts, evaluate
+from adriatic.cli.evaluate import EvaluatedHistory, _read, _Texts, as_json_run, evaluate, table
 from api.search.known_item import KnownItem
 from connectors.history import FileChange
 from runtime.settings import Settings
@@ -32,19 +32,19 @@ def test_queries_name_their_answer() -> None:
 
 
 def test_the_table() -> None:
-    table = list(_table(CORPORA, RANKS))
-    assert table[:4] == [
+    lines = list(table(CORPORA, RANKS))
+    assert lines[:4] == [
         "nDCG@10   ADRs  queries     words   meaning    hybrid",
         "rivers       2        1     0.631     0.000     1.000",
         "birds        2        2     1.000     0.750     1.000",
         "overall      4        3     0.877     0.500     1.000",
     ]
-    assert table[-1] == "best: hybrid"
-    assert any(line.startswith("words    nDCG@10 0.877 (95 % of resamples: 0.631 to 1.000)") for line in table)
+    assert lines[-1] == "best: hybrid"
+    assert any(line.startswith("words    nDCG@10 0.877 (95 % of resamples: 0.631 to 1.000)") for line in lines)
 
 
 def test_the_json_has_the_same_numbers() -> None:
-    scores = msgspec.json.decode(_as_json(CORPORA, RANKS))
+    scores = msgspec.json.decode(as_json_run("known-item", CORPORA, RANKS))
     assert scores["overall"]["adrs"] == 4
     assert scores["overall"]["hybrid"]["ndcg"] == 1.0
     assert scores["overall"]["meaning"]["queries"] == 3

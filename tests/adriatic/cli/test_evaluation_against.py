@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from adriatic.cli.evaluate import _as_json, _measurements
+from adriatic.cli.evaluate import as_json_run, measure_gains
 from adriatic.cli.evaluation_against import EarlierRun, Measurement, compare, lines, load_earlier
 from adriatic.cli.evaluations import evaluate
 from runtime.errors import InvalidInput
@@ -65,9 +65,9 @@ def test_a_way_that_could_not_be_asked_is_left_out_of_its_question_alone() -> No
 
 def test_what_a_run_prints_is_what_a_later_one_reads(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
-    file.write_bytes(_as_json(CORPORA, RANKS, _measurements(CORPORA, RANKS)))
-    assert load_earlier(file, "known-item") == _measurements(CORPORA, RANKS)
-    assert len(_measurements(CORPORA, RANKS)) == 3
+    file.write_bytes(as_json_run("known-item", CORPORA, RANKS, measure_gains(CORPORA, RANKS)))
+    assert load_earlier(file, "known-item") == measure_gains(CORPORA, RANKS)
+    assert len(measure_gains(CORPORA, RANKS)) == 3
     with pytest.raises(InvalidInput, match="a run of known-item, and not of related"):
         load_earlier(file, "related")
 
@@ -83,7 +83,7 @@ def test_a_file_that_is_no_run_is_refused_before_anything_is_done(tmp_path: Path
 
 
 def test_the_json_says_what_changed(tmp_path: Path) -> None:
-    measured = _measurements(CORPORA, RANKS)
-    found = msgspec.json.decode(_as_json(CORPORA, RANKS, measured, compare(measured, measured)))
+    measured = measure_gains(CORPORA, RANKS)
+    found = msgspec.json.decode(as_json_run("known-item", CORPORA, RANKS, measured, compare(measured, measured)))
     assert [each["way"] for each in found["against"]["differences"]] == ["words", "meaning", "hybrid"]
     assert msgspec.convert(found, EarlierRun).measurements == measured

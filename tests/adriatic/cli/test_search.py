@@ -45,12 +45,14 @@ HIT = Hit(
     tags=["kafka"],
     version=1,
     effective_at=AT,
-    score=0.0328,
+    score=4.685,
     snippet=Snippet("A dual write fails", [(2, 12)]),
     chunk=ChunkPlace(1, 0, "Context", 0, 20),
 )
 EXPLAINED = HitExplanation(
-    words=ArmRank(1, 9.83, 0.0164, 1, 0, ["dual", "write"]), meaning=ArmRank(3, 0.61, 0.0159, 1, 0), named=True
+    words=ArmRank(1, 9.83, 0.25, 1, 0, ["dual", "write"]),
+    meaning=ArmRank(3, 0.61, 0.435, 1, 0, second=0.55),
+    named=True,
 )
 FRESH = AsOf("fresh", "0/1A2B3C8", AT, 0.8)
 
@@ -87,10 +89,13 @@ def test_long_snippets_are_wrapped_and_nothing_is_lost() -> None:
 
 def test_an_explanation() -> None:
     assert shown(msgspec.structs.replace(HIT, explain=EXPLAINED))[-1].strip() == (
-        "0.0328 = asked for by its number + by words 1. (BM25 9.83: dual, write) + by meaning 3. (cosine 0.610)"
+        "4.6850 = asked for by its number + 0.2500 by words 1. (BM25 9.83: dual, write) "
+        "+ 0.4350 by meaning 3. (cosine 0.610 and 0.550)"
     )
-    alone = msgspec.structs.replace(HIT, explain=HitExplanation(None, EXPLAINED.meaning, named=False))
-    assert shown(alone)[-1].strip() == "0.0328 = not by words + by meaning 3. (cosine 0.610)"
+    alone = HitExplanation(None, EXPLAINED.meaning, named=False, unlisted=0.1)
+    assert shown(msgspec.structs.replace(HIT, score=0.535, explain=alone))[-1].strip() == (
+        "0.5350 = not by words + 0.4350 by meaning 3. (cosine 0.610 and 0.550) + 0.1000 as the last that was found so"
+    )
 
 
 @pytest.mark.parametrize(

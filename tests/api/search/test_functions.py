@@ -216,6 +216,38 @@ def test_meaning_is_exact_and_stays_in_its_space(fresh_database: Settings, corpu
     assert all(row[2] == pytest.approx(exact[row[0]], abs=1e-5) for row in rows)
 
 
+@pytest.mark.parametrize("chunks_max", [100, 6])
+def test_meaning_knows_the_second_nearest_passage(fresh_database: Settings, corpus: Corpus, chunks_max: int) -> None:
+    """A source of one passage is as near by it twice; a second that is not taken counts as the last that is."""
+    tenant_id = corpus.tenant("one")
+    filler = "and whatever else is to be said of it, in so many words that no neighbour joins this part " * 2
+    for words in (["broker log", "broker"], ["broker log", "river", "heron"], ["broker"], ["heron", "river log"]):
+        corpus.adr(tenant_id, "Note", "".join(f"## {word}\n\n{word} {filler}\n\n" for word in words))
+    corpus.adr(tenant_id, "Short", "A broker log.")
+    (query,) = corpus.embedder.embed(["broker log"])
+    with reading(fresh_database, tenant_id) as connection:
+        found = connection.execute(
+            "select source_id, score, second from mv.search_meaning(%s, %s::vector, null, null, null, %s)",
+            [corpus.embedder.space.name, str(query.tolist()), chunks_max],
+        ).fetchall()
+        vectors = connection.execute(
+            "select c.source_id, e.embedding::text from mv.chunks c join mv.embeddings e using (tenant_id, text_hash)"
+        ).fetchall()
+    near = [(float(np.dot(np.array(json.loads(each)), query)), of) for of, each in vectors]
+    near.sort(key=lambda each: (-each[0], each[1]))
+    taken = near[:chunks_max]
+    assert len(near) > 6
+    expected = {}
+    for _, of in taken:
+        mine = [score for score, other in taken if other == of]
+        alone = sum(other == of for _, other in near) == 1
+        expected[of] = (mine[0], mine[0] if alone else [*mine, taken[-1][0]][1])
+    assert {row[0]: (row[1], row[2]) for row in found} == {
+        of: pytest.approx(scores, abs=1e-5) for of, scores in expected.items()
+    }
+    assert chunks_max == 100 or any(second == taken[-1][0] for _, second in expected.values())
+
+
 # --- tenants --------------------------------------------------------------------------------------------------------
 
 

@@ -295,10 +295,36 @@ async def test_an_explanation_adds_up(fresh_database: Settings, tenant: UUID) ->
     (hit,) = body["hits"]
     arms = [hit["explain"][arm] for arm in ("words", "meaning")]
     assert hit["score"] == pytest.approx(sum(arm["contribution"] for arm in arms))
-    for arm in arms:
-        assert arm["contribution"] == pytest.approx(1 / (explain["fusion_k"] + arm["rank"]))
+    by_words, by_meaning = arms
+    assert by_words["contribution"] == pytest.approx(explain["words_share"])  # the best by words
+    near = (by_meaning["score"] + by_meaning["second"]) / 2
+    assert by_meaning["contribution"] == pytest.approx((1 - explain["words_share"]) * near)
+    assert hit["explain"]["unlisted"] == 0
     assert hit["explain"]["words"]["terms"] == ["kafka", "log"]
     assert -1 <= hit["explain"]["meaning"]["score"] <= 1
+
+
+async def test_what_one_arm_did_not_find_counts_as_its_last(
+    fresh_database: Settings, corpus: Corpus, tenant: UUID
+) -> None:
+    corpus.adr(tenant, "Not yet embedded", "The heron waits for its vector.", by_meaning=False)
+    async with clients(fresh_database, tenant, embedder=FakeEmbedder()) as (client,):
+        body = await client.search("kafka heron", explain=True)
+    share = body["explain"]["words_share"]
+    hits = {hit["title"]: hit for hit in body["hits"]}
+    near = [hit["explain"]["meaning"] for hit in hits.values() if hit["explain"]["meaning"]]
+    alone = hits["Not yet embedded"]["explain"]
+    assert alone["meaning"] is None
+    assert alone["unlisted"] == pytest.approx((1 - share) * min(arm["second"] for arm in near))
+    # Nothing has no word of the query here because a list was full.
+    assert [hit["explain"]["unlisted"] for hit in hits.values() if hit["explain"]["words"] is None] == [0] * (
+        len(hits) - body["explain"]["candidates_words"]
+    )
+    for hit in hits.values():
+        arms = [hit["explain"][arm] for arm in ("words", "meaning")]
+        parts = [arm["contribution"] for arm in arms if arm] + [hit["explain"]["unlisted"]]
+        assert hit["score"] == pytest.approx(sum(parts))
+    assert [hit["score"] for hit in body["hits"]] == sorted((hit["score"] for hit in body["hits"]), reverse=True)
 
 
 async def test_each_arm_alone(fresh_database: Settings, corpus: Corpus, tenant: UUID) -> None:
