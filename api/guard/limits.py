@@ -1,7 +1,7 @@
 """Numbers that a decision sets for a name, and those that a change sets for it. Pure.
 
-Owns what a number is worth: products, groups of three digits, units of bytes and of time. A decision's number counts where a
-name in code stands beside it, or in the same sentence as "at most". Refuses to guess units: where two numbers cannot be
+Owns what a number is worth: products, groups of three digits, units of bytes and of time. A decision's number counts
+where a name in code stands beside it, or near its "at most". Refuses to guess units: where two numbers cannot be
 compared, nothing is said.
 """
 
@@ -31,13 +31,19 @@ _FACTORS: Final[dict[str, tuple[float, Unit]]] = {
     "h": (3600, "seconds"),
     "days": (86400, "seconds"),
 }
+_PLAIN: Final[tuple[float, Unit]] = (1, "")
 _ENDINGS: Final = {"ms": 0.001, "s": 1, "seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
 """What a name ends with that says its unit of time."""
 _NUMBER: Final = r"(?!0\d)\d{1,3}(?:[ _,]\d{3})+(?!\d)|\d+(?:\.\d+)?"
 _UNIT: Final = rf"(?:\s?(?P<unit>{'|'.join(sorted(_FACTORS, key=len, reverse=True))})\b)?"
 _NAME: Final = r"`(?P<name>[A-Za-z][\w.]{3,80})`"
-_BESIDE: Final = re.compile(rf"(?<!with )(?<!where )(?<!when )(?<!if ){_NAME}(?: =| is|:)? \(?(?P<value>{_NUMBER}){_UNIT}(?![\w.]*\w)", re.IGNORECASE)
-_AT_MOST: Final = rf"\b(?:at most|never more than|no more than|not more than|up to)\s+(?P<value>{_NUMBER}){_UNIT}(?![\w.]*\w)"
+_BESIDE: Final = re.compile(
+    rf"(?<!with )(?<!where )(?<!when )(?<!if ){_NAME}(?: =| is|:)? \(?(?P<value>{_NUMBER}){_UNIT}(?![\w.]*\w)",
+    re.IGNORECASE,
+)
+_AT_MOST: Final = (
+    rf"\b(?:at most|never more than|no more than|not more than|up to)\s+(?P<value>{_NUMBER}){_UNIT}(?![\w.]*\w)"
+)
 _NAME_FIRST: Final = re.compile(rf"{_NAME}[^,;:`]{{0,30}}{_AT_MOST}", re.IGNORECASE)
 _BOUND_FIRST: Final = re.compile(rf"{_AT_MOST}[^,;:`]{{0,30}}{_NAME}", re.IGNORECASE)
 _SET: Final = re.compile(
@@ -104,5 +110,5 @@ def _last(name: str) -> str:
 
 def _worth(value: str, unit: str | None) -> tuple[float, Unit]:
     factors = [float(re.sub(r"[ _,]", "", each)) for each in re.split(r"\s*\*\s*", value) if each]
-    factor, kind = _FACTORS[unit.lower()] if unit else (1, "")
+    factor, kind = _FACTORS[unit.lower()] if unit else _PLAIN
     return prod(factors) * factor, kind

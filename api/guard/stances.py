@@ -36,7 +36,9 @@ _OPTIONS: Final = re.compile(
 _DECISION: Final = re.compile(r"decisions?(?: outcome| made)?|outcome|entscheidung|beschluss|decision retenue")
 _CHOSEN: Final = re.compile(r"(?:chosen|selected) (?:option|alternative)\W{1,4}", re.IGNORECASE)
 _ALTERNATIVE: Final = re.compile(r"\b(?:else|alternatives?|instead|rejected|refused|not (?:taken|chosen)|statt)\b")
-_SOLE: Final = re.compile(r"\b(?:only|alone|everything|everywhere|all|always|neither|nothing|by default)\b", re.IGNORECASE)
+_SOLE: Final = re.compile(
+    r"\b(?:only|alone|everything|everywhere|all|always|neither|nothing|by default)\b", re.IGNORECASE
+)
 _DENIED: Final = re.compile(
     r"\b(?i:no|not|never|without|nobody|instead of|rather than|in place of|no longer)\b[^.;:,()`]{0,40}"
     r"(?P<code>`[^`\n]{2,60}`)|"
@@ -44,7 +46,8 @@ _DENIED: Final = re.compile(
     r"(?P<name>[A-Z][\w.+#-]+(?: [A-Z][\w.+#-]+)*)"
 )
 _DENIES: Final = re.compile(
-    r"\b(?:no|not|never|without|nobody|instead|rather than|in place of|unlike|neither|nor|than|cannot|refused?)\b|n't\b",
+    r"\b(?:no|not|never|without|nobody|instead|rather than|in place of|unlike|neither|nor|than|cannot|refused?)\b|"
+    r"n't\b",
     re.IGNORECASE,
 )
 _CODE: Final = re.compile(r"`([^`\n]{2,60})`")
@@ -59,15 +62,17 @@ _IN_PARENTHESES: Final = re.compile(r"\([^()]*\)")
 _NOT_OF: Final = re.compile(r"`([^`\n]{2,60})`(?!['’])")
 _NAME_ALONE: Final = re.compile(r"[A-Z][\w+#]*(?:\.[a-z]\w*)?(?: [A-Z][\w+#]*)*|[a-z][\w.+-]{2,}")
 _LISTED: Final = re.compile(r"\(([^()]+)\)")
-_EITHER: Final = re.compile(r"(?P<article>an?|the) (?P<one>[\w-]+) or (?:an?|the) (?P<other>[\w-]+)(?P<rest> .+)", re.IGNORECASE)
+_EITHER: Final = re.compile(
+    r"(?P<article>an?|the) (?P<one>[\w-]+) or (?:an?|the) (?P<other>[\w-]+)(?P<rest> .+)", re.IGNORECASE
+)
 _MARK: Final = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
 _LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 class Refusal(NamedTuple):
-    """A name that a record does not want. `key` is what it is compared by; `quote` says so, under `heading`. `whole`: it
-    is an option, or begins one, and is not only spoken of there. `sure`: it was considered, or stands among alternatives;
-    else a sentence denies it."""
+    """A name that a record does not want. `key` is what it is compared by; `quote` says so, under `heading`. `whole`:
+    it is an option, or begins one, and is not only spoken of there. `sure`: it was considered, or stands among
+    alternatives; else a sentence denies it."""
 
     key: str
     spelled: str
@@ -205,7 +210,9 @@ def _names(text: str, proper: frozenset[str]) -> Iterator[str]:
         words = match[0].split()
         if match.start() == 0 or shown[: match.start()].rstrip()[-1:] in tuple(".:;!?*|"):
             after = shown[match.start() + len(words[0]) :]
-            alone = not after.strip(" *.") or (words[0] in proper and _NAMED.match(after) and not _INFLECTED.search(words[0]))
+            alone = not after.strip(" *.") or (
+                words[0] in proper and _NAMED.match(after) and not _INFLECTED.search(words[0])
+            )
             if not (alone or _HUMPED.search(words[0])):
                 words = words[1:]
         if words and not all(word.isupper() for word in words):
@@ -215,7 +222,10 @@ def _names(text: str, proper: frozenset[str]) -> Iterator[str]:
 def _refuse_option(part: _Part, proper: frozenset[str]) -> Iterator[Refusal]:
     if not _SOLE.search(part.text):
         listed = [each.strip() for found in _LISTED.findall(part.text) for each in found.split(",")]
-        for name in (*_names(part.text, proper), *(each for each in listed if re.search(r"\d", each) and _TOKEN.fullmatch(each))):
+        for name in (
+            *_names(part.text, proper),
+            *(each for each in listed if re.search(r"\d", each) and _TOKEN.fullmatch(each)),
+        ):
             before = part.text[: part.text.find(name)]
             whole = not re.search(r"\w", _CODE.sub("", before).removesuffix(" and `")) or before.endswith(("(", "(`"))
             yield Refusal(key_of(name), name, part.text[:QUOTE_CHARS_MAX], part.heading, whole)
@@ -236,7 +246,7 @@ def _read_table(part: _Part, proper: frozenset[str]) -> tuple[set[str], list[Ref
     taken: set[str] = set()
     left: list[Refusal] = []
     for row in part.rows[1:]:
-        quote = " | ".join(cell.strip() for cell in row[:1] + [row[at] for at in columns if 0 < at < len(row)])
+        quote = " | ".join(cell.strip() for cell in (row[0], *(row[at] for at in columns if 0 < at < len(row))))
         for at, cell in enumerate(row):
             if at in columns:
                 names = _alternatives(cell)

@@ -33,17 +33,23 @@ _MANIFEST: Final = re.compile(
     re.IGNORECASE,
 )
 _PROSE_FILE: Final = re.compile(r"\.(?:md|markdown|rst|adoc|txt|html?)$", re.IGNORECASE)
-_RECORD_FILE: Final = re.compile(r"(?:^|/)(?:adrs?|decisions|decision-records|rfcs?)/[^/]+$|(?:^|/)\d{3,4}-[\w-]+\.(?:md|adoc|rst)$")
+_RECORD_FILE: Final = re.compile(
+    r"(?:^|/)(?:adrs?|decisions|decision-records|rfcs?)/[^/]+$|(?:^|/)\d{3,4}-[\w-]+\.(?:md|adoc|rst)$"
+)
 _LOCK_FILE: Final = re.compile(r"(?:^|/)(?:[\w.-]*\.lock|[\w-]*-lock\.(?:json|ya?ml)|go\.sum)$", re.IGNORECASE)
 """What a tool resolved: nobody chose the names there."""
-_TRIAL_FILE: Final = re.compile(r"(?:^|/)(?:tests?|specs?|bench|benchmarks|examples|fixtures)/|(?:^|/)test_|[._-](?:test|spec)\.")
+_TRIAL_FILE: Final = re.compile(
+    r"(?:^|/)(?:tests?|specs?|bench|benchmarks|examples|fixtures)/|(?:^|/)test_|[._-](?:test|spec)\."
+)
 """Where numbers and names of code are tried: they decide nothing."""
 _SQL_FILE: Final = re.compile(r"\.(?:p?sql|ddl)$", re.IGNORECASE)
 _COMMENT: Final = re.compile(r"^\s*(?:#|//|/\*|\*\s|--\s|<!--|;;|%)")
 _TRAILING: Final = re.compile(r"\s(?:#|//|--)\s.*$")
 
 _QUOTED: Final = re.compile(r"[\"'](?P<name>@?[A-Za-z][\w.+/@-]{1,80}?)(?:\[[^\]]{0,60}\])?\s*(?:[\"']|[<>=!~^]=?|@|;)")
-_PLAIN: Final = re.compile(r"^\s*(?:-\s+)?(?P<name>[A-Za-z][\w.+-]{1,80})(?:\[[^\]]{0,60}\])?\s*(?:[<>=!~]=|[<>=@]|;|\\?$)")
+_PLAIN: Final = re.compile(
+    r"^\s*(?:-\s+)?(?P<name>[A-Za-z][\w.+-]{1,80})(?:\[[^\]]{0,60}\])?\s*(?:[<>=!~]=|[<>=@]|;|\\?$)"
+)
 _TAGGED: Final = re.compile(r"<(?:artifactId|groupId)>\s*(?P<name>[\w.-]+)|Include=\"(?P<net>[\w.-]+)\"")
 _PATHED: Final = re.compile(r"(?:^|[\s\"'(])(?P<name>(?:[\w-]+\.)+[a-z]{2,6}(?:/[\w.-]+)+)")
 _COORDINATE: Final = re.compile(r"[\"'](?P<name>[a-z][\w.-]+:[\w.-]+)(?::[\w.+-]+)?[\"']")
@@ -53,11 +59,12 @@ _PYTHON: Final = re.compile(
 )
 _SCRIPT: Final = re.compile(r"(?:\bfrom|\brequire\(?|\bimport\(?)\s*[\"'](?P<name>@?[\w./-]{2,100})[\"']")
 _OTHER: Final = re.compile(
-    r"^\s*(?:use|using|import(?:\s+static)?|extern crate|#include\s*<)\s*(?P<name>[A-Za-z][\w]*(?:(?:::|[./])\w+)*)\s*(?:[;{>]|::|$)"
+    r"^\s*(?:use|using|import(?:\s+static)?|extern crate|#include\s*<)\s*"
+    r"(?P<name>[A-Za-z]\w*(?:(?:::|[./])\w+)*)\s*(?:[;{>]|::|$)"
 )
 _INSTALL: Final = re.compile(
-    r"\b(?:apt(?:-get)?|apk|dnf|yum|brew|pip3?|pipx|uv(?: pip)?|poetry|npm|pnpm|yarn|cargo|gem|conda)\s+(?:-[\w=-]+\s+)*"
-    r"(?:install|add|i)\s+(?P<names>[^&|;#]+)|\bgo get\s+(?P<go>\S+)"
+    r"\b(?:apt(?:-get)?|apk|dnf|yum|brew|pip3?|pipx|uv(?: pip)?|poetry|npm|pnpm|yarn|cargo|gem|conda)\s+"
+    r"(?:-[\w=-]+\s+){0,5}(?:install|add|i)\s+(?P<names>[^&|;#]+)|\bgo get\s+(?P<go>\S+)"
 )
 _IMAGE: Final = re.compile(r"^\s*(?:-\s*)?(?:image:\s*|FROM\s+(?:--\S+\s+)?)[\"']?(?P<name>[\w./-]+)")
 _ADDRESS: Final = re.compile(r"\b(?P<name>[a-z][a-z0-9+]{1,20})://")
@@ -88,8 +95,8 @@ _ADOPTS: Final = re.compile(
 
 class Use(NamedTuple):
     """A name that a line uses. `keys`: what it may be compared by, each as good as the others. `starts`: a refused name
-    is used, too, where one of the keys begins with it, as the packages of a system do. In prose and in code, a name's case
-    is all that tells it from a word: there the one key is the name as it is written."""
+    is used, too, where one of the keys begins with it, as the packages of a system do. In prose and in code, a name's
+    case is all that tells it from a word: there the one key is the name as it is written."""
 
     kind: UseKind
     keys: frozenset[str]
@@ -129,7 +136,7 @@ def read_uses(change: Change) -> Uses:
         path, text = line.path or "", line.text[:LINE_CHARS_MAX]
         if _RECORD_FILE.search(path) or _LOCK_FILE.search(path) or not text.strip() or len(names) >= USES_MAX:
             continue
-        if not path or _PROSE_FILE.search(path) and not _MANIFEST.search(path):
+        if not path or (_PROSE_FILE.search(path) and not _MANIFEST.search(path)):
             names += _read_prose(line, text)
             ways += (AdoptedWay(tuple(word.stem for word in find_words(each)), line) for each in _assertions(text))
         elif not _COMMENT.match(text):
@@ -173,7 +180,10 @@ def _read_calls(line: AddedLine, path: str, text: str) -> Iterator[Use]:
 
 def _packages(path: str, code: str) -> Iterator[str]:
     for expression in (_QUOTED, _TAGGED, _PATHED, _COORDINATE):
-        yield from (match["name"] or match["net"] if expression is _TAGGED else match["name"] for match in expression.finditer(code))
+        yield from (
+            match["name"] or match["net"] if expression is _TAGGED else match["name"]
+            for match in expression.finditer(code)
+        )
     if not path.lower().endswith((".json", ".xml", ".csproj", ".mod")) and (match := _PLAIN.match(code)):
         yield match["name"]
 
