@@ -1,4 +1,4 @@
-"""`adriatic check`: which decisions govern a change, and which it cites though they do not hold.
+"""`adriatic check`: which decisions a change cites though they do not hold, which it seems to break, which govern it.
 
 Owns where a change comes from (a file, standard input, git) and the exit code; how it is shown is for
 `adriatic/cli/check_forms.py`. Refuses to judge by itself: what it shows is what any client of the API gets.
@@ -23,7 +23,7 @@ CHANGE_CHARS_MAX: Final = 262_144
 GIT_S_MAX: Final = 60.0
 """Longest run of git, in seconds."""
 FOUND: Final = 1
-"""The exit code where something is cited that does not hold."""
+"""The exit code where something is found that fails the change."""
 
 
 @click.command("check")
@@ -42,6 +42,13 @@ FOUND: Final = 1
 @click.option(
     "--as", "form", type=click.Choice(list(FORMS)), default="text", show_default=True, help="How to print it."
 )
+@click.option(
+    "--fail-on",
+    type=click.Choice(["certain", "likely"]),
+    default="certain",
+    show_default=True,
+    help="What fails the change: citations of what does not hold, or what likely breaks a decision, too.",
+)
 @where_options
 @json_option("Print the answer of the API as JSON.")
 def check(
@@ -51,14 +58,15 @@ def check(
     log: str | None,
     limit: int,
     form: str,
+    fail_on: str,
     where: Where,
     as_json: bool,
 ) -> None:
     """Check a change against the decision records: a file, `-` for standard input, or what git has.
 
     Exits with 1 when the change names a record that is superseded, deprecated or rejected, with 0 when it names none,
-    and with 3 when that cannot be told because the API does not answer. Records that govern the change are shown to be
-    read, and do not fail it.
+    and with 3 when that cannot be told because the API does not answer. What the change seems to break is a warning,
+    and fails it by `--fail-on likely` alone. Records that govern it are shown to be read, and never do.
 
     \b
     adriatic check --diff                              what you have not committed yet
@@ -84,7 +92,8 @@ def check(
     shown = msgspec.json.encode(result).decode() if as_json else FORMS[form](result)
     if shown:
         click.echo(shown)
-    if result.cited:
+    likely = fail_on == "likely" and any(each.likelihood == "likely" for each in result.seems_to_break)
+    if result.cited or likely:
         click.get_current_context().exit(FOUND)
 
 

@@ -34,6 +34,8 @@ _FACTORS: Final[dict[str, tuple[float, Unit]]] = {
 _PLAIN: Final[tuple[float, Unit]] = (1, "")
 _ENDINGS: Final = {"ms": 0.001, "s": 1, "seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
 """What a name ends with that says its unit of time."""
+EXPONENT_MAX: Final = 9
+"""Exponents that are believed: a number that is larger was not meant to bound anything."""
 _NUMBER: Final = r"(?!0\d)\d{1,3}(?:[ _,]\d{3})+(?!\d)|\d+(?:\.\d+)?"
 _UNIT: Final = rf"(?:\s?(?P<unit>{'|'.join(sorted(_FACTORS, key=len, reverse=True))})\b)?"
 _NAME: Final = r"`(?P<name>[A-Za-z][\w.]{3,80})`"
@@ -109,6 +111,11 @@ def _last(name: str) -> str:
 
 
 def _worth(value: str, unit: str | None) -> tuple[float, Unit]:
-    factors = [float(re.sub(r"[ _,]", "", each)) for each in re.split(r"\s*\*\s*", value) if each]
+    factors = [_power(each) for each in re.split(r"(?<!\*)\*(?!\*)", re.sub(r"[ _,]", "", value))]
     factor, kind = _FACTORS[unit.lower()] if unit else _PLAIN
     return prod(factors) * factor, kind
+
+
+def _power(written: str) -> float:
+    base, _, exponent = written.partition("**")
+    return float(base) ** min(float(exponent or 1), EXPONENT_MAX)

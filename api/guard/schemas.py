@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from api.adrs.document import Status
+from api.guard.breaking import BreakEvidence
 from api.search.schemas import Degraded, SearchFreshness
 from schemas import text
 
@@ -18,6 +19,8 @@ GOVERNING_DEFAULT: Final = 5
 GOVERNING_MAX: Final = 20
 EXCERPT_CHARS_MAX: Final = 1_000
 """Longest passage that is shown of a record: a paragraph."""
+BROKEN_MAX: Final = 50
+"""Most that is told of what seems to be broken. Who has more of it begins with the first."""
 LINE_CHARS_MAX: Final = 200
 """Longest line that is shown of the change."""
 
@@ -60,6 +63,21 @@ class CitedDecision(msgspec.Struct, frozen=True):
     reason: str
 
 
+class BrokenDecision(msgspec.Struct, frozen=True):
+    """A decision that the change seems to break. `evidence`: how. `confidence`: the share of right ones among labelled
+    changes of which such was said (`adriatic eval guard`); `likely` is 0.8 and more. `passage`: what the decision says,
+    under `heading`. `reason`: what the line at `place` does."""
+
+    decision: NamedDecision
+    evidence: BreakEvidence
+    likelihood: Literal["likely", "possible"]
+    confidence: float
+    place: ChangePlace
+    heading: str
+    passage: str
+    reason: str
+
+
 class GoverningDecision(msgspec.Struct, frozen=True):
     """A decision that holds and that is near to what the change says: a candidate, for somebody to read. `passage` is
     the one that fits best. `near_to`: the files that found it. `support`: which arms of the search did."""
@@ -74,12 +92,14 @@ class GoverningDecision(msgspec.Struct, frozen=True):
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """What was found. `cited` is certain: the change names these, and they do not hold. `governing` is a ranking.
+    """What was found. `cited` is certain: the change names these, and they do not hold. `seems_to_break` was found by a
+    rule, the surest first. `governing` is a ranking.
 
-    `topics`: how many files, or parts of a text, were searched for; others were left out. `as_of` null: none was.
+    `topics`: how many files, or parts of a text, were searched for; others were left out. `as_of` null: nothing was.
     """
 
     cited: list[CitedDecision]
+    seems_to_break: list[BrokenDecision]
     governing: list[GoverningDecision]
     lines: int
     files: int
