@@ -127,6 +127,11 @@ class Uses(NamedTuple):
     numbers: list[SetLine]
 
 
+def is_record_path(path: str) -> bool:
+    """Whether a file is a decision record, by where it is or by its name."""
+    return _RECORD_FILE.search(path) is not None
+
+
 def read_uses(change: Change) -> Uses:
     """What the lines of a change use, at most `USES_MAX` of each."""
     names: list[Use] = []
@@ -134,7 +139,7 @@ def read_uses(change: Change) -> Uses:
     numbers: list[SetLine] = []
     for line in change.lines:
         path, text = line.path or "", line.text[:LINE_CHARS_MAX]
-        if _RECORD_FILE.search(path) or _LOCK_FILE.search(path) or not text.strip() or len(names) >= USES_MAX:
+        if is_record_path(path) or _LOCK_FILE.search(path) or not text.strip() or len(names) >= USES_MAX:
             continue
         if not path or (_PROSE_FILE.search(path) and not _MANIFEST.search(path)):
             names += _read_prose(line, text)
