@@ -64,16 +64,17 @@ def check(
 ) -> None:
     """Check a change against the decision records: a file, `-` for standard input, or what git has.
 
-    Exits with 1 when the change names a record that is superseded, deprecated or rejected, with 0 when it names none,
-    and with 3 when that cannot be told because the API does not answer. What the change seems to break is a warning,
-    and fails it by `--fail-on likely` alone. Records that govern it are shown to be read, and never do.
+    Exits with 1 when the change names a record that is superseded, deprecated or rejected, or proposes a record whose
+    number is taken; with 0 when it does not, and with 3 when that cannot be told because the API does not answer. What
+    the change seems to break, and what a proposed record seems to repeat or contradict, is a warning, and fails it by
+    `--fail-on likely` alone. Records that govern it are shown to be read, and never do.
 
     \b
     adriatic check --diff                              what you have not committed yet
     adriatic check --diff origin/main...HEAD --as github
     adriatic check proposal.md --as sarif > check.sarif
     """
-    from api.guard.schemas import CheckRequest, CheckResult
+    from api.guard.schemas import PATH_CHARS_MAX, CheckRequest, CheckResult
 
     if [file is not None, commits is not None, staged].count(True) != 1:
         raise click.UsageError("name one of FILE, --diff and --staged")
@@ -86,14 +87,16 @@ def check(
             f"the change has {len(change)} characters, and at most {CHANGE_CHARS_MAX} are checked",
             hint="check parts of it, such as one folder",
         )
-    request = CheckRequest(change.replace("\0", " "), log, limit)
+    path = None if file is None or file.name == "<stdin>" else file.name[-PATH_CHARS_MAX:]
+    request = CheckRequest(change.replace("\0", " "), log, path, limit)
     with where.connect(PATIENCE_S_MAX) as remote:
         result = remote.request("POST", PATH, CheckResult, body=request)
     shown = msgspec.json.encode(result).decode() if as_json else FORMS[form](result)
     if shown:
         click.echo(shown)
-    likely = fail_on == "likely" and any(each.likelihood == "likely" for each in result.seems_to_break)
-    if result.cited or likely:
+    found: list[str] = [each.likelihood for each in result.seems_to_break]
+    found += [each.likelihood for proposal in result.proposals for each in proposal.findings]
+    if result.cited or "certain" in found or (fail_on == "likely" and "likely" in found):
         click.get_current_context().exit(FOUND)
 
 

@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING, Any, Final
 from runtime import __version__
 
 if TYPE_CHECKING:
-    from api.guard.schemas import BrokenDecision, ChangePlace, CheckResult, GoverningDecision
+    from api.guard.schemas import (
+        BrokenDecision,
+        ChangePlace,
+        CheckResult,
+        GoverningDecision,
+        ProposalFinding,
+        VettedProposal,
+    )
 
 PASSAGE_CHARS_MAX: Final = 240
 """What people see of a passage: three lines."""
 RULES: Final[Mapping[str, str]] = {
     "cites-what-does-not-hold": "The change names a decision that is superseded, deprecated or rejected.",
     "seems-to-break": "The change uses or says what a decision that holds refuses.",
+    "proposes": "A record that the change proposes has a number that is taken, or says what another one does, or else.",
     "governed-by": "A decision that holds speaks of what the change touches. Read it.",
 }
 SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -40,6 +48,8 @@ def _lines(result: CheckResult) -> Iterator[str]:
         yield f"{_where(broken.place)}: {_say(broken)}"
         yield f"    {broken.place.text}"
         yield f"    {broken.heading}: {' '.join(broken.passage.split())[:PASSAGE_CHARS_MAX]}"
+    for proposal, finding in _findings(result):
+        yield f"{_where(proposal.place)}: {_judge(proposal, finding)}"
     if result.governing:
         yield ""
         yield "Decisions that speak of this change, the nearest first:"
@@ -60,6 +70,16 @@ def _say(broken: BrokenDecision) -> str:
     return f"seems to break {_title(broken)} ({broken.decision.address}): {broken.reason} ({said})"
 
 
+def _findings(result: CheckResult) -> Iterator[tuple[VettedProposal, ProposalFinding]]:
+    return ((proposal, finding) for proposal in result.proposals for finding in proposal.findings)
+
+
+def _judge(proposal: VettedProposal, finding: ProposalFinding) -> str:
+    sure = "" if finding.likelihood == "certain" else f", {finding.confidence:.0%} of such were right"
+    said = f"{finding.decision.address}; {finding.likelihood}{sure}"
+    return f"{proposal.title}: {finding.reason} ({said})"
+
+
 def _title(found: GoverningDecision | BrokenDecision) -> str:
     return f"{found.decision.label or found.decision.log} {found.decision.title}"
 
@@ -74,6 +94,12 @@ def show_github(result: CheckResult) -> str:
         kind = "warning" if broken.likelihood == "likely" else "notice"
         title = _escape("Seems to break a decision")
         lines.append(f"::{kind} {_locate(broken.place)}title={title}::{_escape_data(_say(broken))}")
+    for proposal, finding in _findings(result):
+        kind = "notice" if finding.likelihood == "possible" else "warning"
+        lines.append(
+            f"::{kind} {_locate(proposal.place)}title={_escape('Proposed decision')}::"
+            f"{_escape_data(_judge(proposal, finding))}"
+        )
     for governing in result.governing:
         said = f"{governing.decision.address}: {governing.reason}"
         lines.append(f"::notice title={_escape(_title(governing))}::{_escape_data(said)}")
@@ -99,6 +125,10 @@ def show_sarif(result: CheckResult) -> str:
         level = "warning" if broken.likelihood == "likely" else "note"
         made = _at("seems-to-break", level, f"{_say(broken)}. It says: {broken.passage}", broken.place)
         found.append(made | {"rank": round(100 * broken.confidence, 1)})
+    for proposal, finding in _findings(result):
+        level = "note" if finding.likelihood == "possible" else "warning"
+        made = _at("proposes", level, _judge(proposal, finding), proposal.place)
+        found.append(made | {"rank": round(100 * finding.confidence, 1)})
     found += [
         _result("governed-by", "note", f"{_title(each)} ({each.decision.address}): {each.reason}", each.near_to)
         for each in result.governing

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 import msgspec
@@ -50,8 +50,17 @@ class LabelledChange(msgspec.Struct, frozen=True):
         return f"--- a/{self.path}\n+++ b/{self.path}\n@@ -0,0 +1,{len(lines)} @@\n{added}"
 
 
+class LabelledProposal(msgspec.Struct, frozen=True):
+    """A proposed record beside one that stands, each a title and a text: whether both decide the same."""
+
+    right: Literal["duplicate", ""]
+    proposed: tuple[str, str]
+    standing: tuple[str, str]
+
+
 class LabelledChanges(msgspec.Struct, frozen=True):
     change: list[LabelledChange]
+    proposal: list[LabelledProposal] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +105,15 @@ def guard(changes: Path | None, decisions: Path | None, as_json: bool) -> None:
     path, folder = changes or CHANGES, decisions or DECISIONS
     if not path.is_file() or not folder.is_dir():
         raise click.UsageError(f"{CHANGES} and {DECISIONS} are not here; name both by --changes and --decisions")
-    judged = judge(read_changes(path), read_decisions(folder))
-    click.echo(msgspec.json.encode(figures(judged)) if as_json else "\n".join(table(judged)))
+    labelled = read_changes(path)
+    found = figures(judge(labelled.change, read_decisions(folder)), labelled.proposal)
+    click.echo(msgspec.json.encode(found) if as_json else "\n".join(table(found)))
 
 
-def read_changes(path: Path) -> list[LabelledChange]:
-    """The changes of a file. Raises `InvalidInput`."""
+def read_changes(path: Path) -> LabelledChanges:
+    """What a file has. Raises `InvalidInput`."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), LabelledChanges).change
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), LabelledChanges)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise InvalidInput(f"{path} has no labelled changes: {error}", hint=f"{CHANGES} shows the form") from None
 
@@ -136,6 +146,26 @@ def judge(changes: Sequence[LabelledChange], decisions: dict[int, Stances]) -> l
             said.setdefault((breach.evidence, breach.named), set()).add(numbers[breach.record])
         judged.append(JudgedChange(change, said))
     return judged
+
+
+def judge_proposals(proposals: Sequence[LabelledProposal]) -> dict[str, Any]:
+    """How often what is called a duplicate is one, and how many are found."""
+    from api.guard.proposals import compare_decisions, read_decision
+
+    said = []
+    for each in proposals:
+        found = compare_decisions(read_decision(*each.proposed), read_decision(*each.standing))
+        said.append(found is not None and found.kind == "duplicate")
+    wanted = [bool(each.right) for each in proposals]
+    right = sum(one and other for one, other in zip(said, wanted, strict=True))
+    return {
+        "proposals": len(said),
+        "said": sum(said),
+        "right": right,
+        "precision": right / sum(said) if any(said) else None,
+        "recall": right / sum(wanted) if any(wanted) else None,
+        "confidence": round((right + 1) / (sum(said) + 2), 2),
+    }
 
 
 # --- the result -----------------------------------------------------------------------------------------------------
@@ -172,7 +202,7 @@ def _share(judged: Sequence[JudgedChange]) -> dict[str, Any]:
     }
 
 
-def figures(judged: Sequence[JudgedChange]) -> dict[str, Any]:
+def figures(judged: Sequence[JudgedChange], proposals: Sequence[LabelledProposal] = ()) -> dict[str, Any]:
     parts = dict.fromkeys(each.change.part for each in judged)
     said, right = _count(judged)
     measured = confidence(judged)
@@ -182,6 +212,7 @@ def figures(judged: Sequence[JudgedChange]) -> dict[str, Any]:
         "evidence": {
             key: {"said": said[key], "right": right[key], "confidence": measured[key]} for key in sorted(measured)
         },
+        "duplicates": judge_proposals(proposals) if proposals else None,
         "wrong": [
             {"change": _name(each.change), "evidence": evidence, "named": named, "said": sorted(numbers)}
             for each in judged
@@ -200,8 +231,7 @@ def _name(change: LabelledChange) -> str:
     return f"{change.path}: {change.added.strip().splitlines()[0].strip()[:80]}"
 
 
-def table(judged: Sequence[JudgedChange]) -> Iterator[str]:
-    found = figures(judged)
+def table(found: dict[str, Any]) -> Iterator[str]:
     yield f"{'changes':<10}  {'':>5}  breaking  found  said  right  precision  recall"
     for name, each in (*found["parts"].items(), ("overall", found["overall"])):
         shares = "".join(f"  {'-' if each[by] is None else format(each[by], '.3f'):>{len(by)}}" for by in SHARES)
@@ -213,6 +243,11 @@ def table(judged: Sequence[JudgedChange]) -> Iterator[str]:
     yield "evidence    said  right  confidence, as it is shown"
     for name, each in found["evidence"].items():
         yield f"{name:<10}  {each['said']:>4}  {each['right']:>5}  {each['confidence']:>10.2f}"
+    if each := found["duplicates"]:
+        yield f"{'duplicate':<10}  {each['said']:>4}  {each['right']:>5}  {each['confidence']:>10.2f}"
+        yield ""
+        shares = ", ".join(f"{by} {'-' if each[by] is None else format(each[by], '.3f')}" for by in SHARES)
+        yield f"duplicates among {each['proposals']} proposed records: {shares}"
     if found["wrong"] or found["missed"]:
         yield ""
     for each in found["wrong"]:

@@ -46,6 +46,25 @@ _RESULT = {
             "reason": "imports celery, which this decision does not want",
         }
     ],
+    "proposals": [
+        {
+            "title": "Publish by the log",
+            "number": 2,
+            "status": "proposed",
+            "place": {"path": "docs/adr/0002-publish-by-the-log.md", "line": 1, "text": "# Publish by the log"},
+            "findings": [
+                {
+                    "kind": "number-taken",
+                    "likelihood": "certain",
+                    "confidence": 1.0,
+                    "decision": _DECISION,
+                    "proposed": "2",
+                    "standing": "Everything enters Kafka through the WAL",
+                    "reason": "the number 2 is taken by Everything enters Kafka through the WAL",
+                }
+            ],
+        }
+    ],
     "governing": [
         {
             "decision": _DECISION,
@@ -92,6 +111,7 @@ class GuardController(Controller):
         """`cited` is certain: records that are superseded, deprecated or rejected, and that an added line names by
         number, by file or by title. A line that says so itself is left out. `seems_to_break` compares what the added
         lines use with what accepted records considered and did not choose, list as alternatives, deny or bound; each
-        kind of evidence has the share of right ones that was measured. `governing` is a ranking of accepted records by
-        words and meaning: candidates to read, not a verdict."""
+        kind of evidence has the share of right ones that was measured. `proposals` are records that the change adds,
+        with numbers that are taken, and accepted records that say the same or else. `governing` is a ranking of
+        accepted records by words and meaning: candidates to read, not a verdict."""
         return await service.check(database, embedder, principal.tenant_id, data)

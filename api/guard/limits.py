@@ -118,4 +118,4 @@ def _worth(value: str, unit: str | None) -> tuple[float, Unit]:
 
 def _power(written: str) -> float:
     base, _, exponent = written.partition("**")
-    return float(base) ** min(float(exponent or 1), EXPONENT_MAX)
+    return float(pow(float(base), min(float(exponent or 1), EXPONENT_MAX)))

@@ -2,8 +2,8 @@
 
 Owns what is a proposal: a new file of records in a diff, a text under the path of one, or a text that says itself that
 it is proposed. Whether it supersedes or contradicts what stands is the rule that suggests links
-(`connectors/reading/suggesting.py`); that it decides the same again is read here. Refuses to say so of what the proposal
-names itself: it knows.
+(`connectors/reading/suggesting.py`); that it decides the same again is read here. Refuses to understand: two records
+that say one thing in other words are two.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROPOSALS_MAX: Final = 5
 TITLE_WORDS_MIN: Final = 3
 TITLE_SHARE_MIN: Final = 0.75
 """Share of the words of two titles that both have, when both say the same."""
-DUPLICATE_CONFIDENCE: Final = 0.5
+DUPLICATE_CONFIDENCE: Final = 0.91
 """Share of right ones among those said, as of the other kinds of evidence (`adriatic eval guard`)."""
 
 

@@ -21,6 +21,9 @@ EXCERPT_CHARS_MAX: Final = 1_000
 """Longest passage that is shown of a record: a paragraph."""
 BROKEN_MAX: Final = 50
 """Most that is told of what seems to be broken. Who has more of it begins with the first."""
+FINDINGS_MAX: Final = 20
+"""Most that is told of one proposed record."""
+PATH_CHARS_MAX: Final = 500
 LINE_CHARS_MAX: Final = 200
 """Longest line that is shown of the change."""
 
@@ -30,6 +33,10 @@ class CheckRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     change: Annotated[str, Meta(pattern=text.BODY, min_length=1, max_length=CHANGE_CHARS_MAX)]
     log: Annotated[str, Meta(pattern=text.SLUG, description="Slug of the log to look in; null: all.")] | None = None
+    path: (
+        Annotated[str, Meta(pattern=text.NAME, max_length=PATH_CHARS_MAX, description="The file that a text is from.")]
+        | None
+    ) = None
     limit: Annotated[int, Meta(ge=0, le=GOVERNING_MAX, description="Governing decisions at most.")] = GOVERNING_DEFAULT
 
 
@@ -91,15 +98,40 @@ class GoverningDecision(msgspec.Struct, frozen=True):
     reason: str
 
 
+class ProposalFinding(msgspec.Struct, frozen=True):
+    """What is known of a proposed record beside one that is there. `number-taken` is certain. `duplicate`: both decide
+    the same; `supersedes`: it leaves what the other chose; `conflicts`: it answers otherwise. `confidence`: the share
+    of right ones among labelled pairs. `proposed` and `standing`: what both say."""
+
+    kind: Literal["number-taken", "duplicate", "supersedes", "conflicts"]
+    likelihood: Literal["certain", "likely", "possible"]
+    confidence: float
+    decision: NamedDecision
+    proposed: str
+    standing: str
+    reason: str
+
+
+class VettedProposal(msgspec.Struct, frozen=True):
+    """A decision record that the change proposes, where it begins, and what was found of it."""
+
+    title: str
+    number: int | None
+    status: Status
+    place: ChangePlace
+    findings: list[ProposalFinding]
+
+
 class CheckResult(msgspec.Struct, frozen=True):
     """What was found. `cited` is certain: the change names these, and they do not hold. `seems_to_break` was found by a
-    rule, the surest first. `governing` is a ranking.
+    rule, the surest first. `proposals`: decision records that it adds. `governing` is a ranking.
 
     `topics`: how many files, or parts of a text, were searched for; others were left out. `as_of` null: nothing was.
     """
 
     cited: list[CitedDecision]
     seems_to_break: list[BrokenDecision]
+    proposals: list[VettedProposal]
     governing: list[GoverningDecision]
     lines: int
     files: int

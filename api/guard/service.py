@@ -2,7 +2,8 @@
 holds and speaks of it.
 
 Owns the order of the questions, the time for all, and the first and the last of them. The first is answered from what
-was written (`app.*`), so it is never behind; the others by the search, which says how fresh it is. Next: `suspecting`.
+was written (`app.*`), so it is never behind; the others by the search, which says how fresh it is. Next: `suspecting`
+and `vetting`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from uuid import UUID
 from api.adrs.naming import address_of
 from api.chat.grounding import read_passages, strip_operators
 from api.db import Connection, Database, tenant_transaction
-from api.guard import schemas, suspecting
+from api.guard import schemas, suspecting, vetting
 from api.guard.change import (
     AddedLine,
     Change,
@@ -106,7 +107,7 @@ async def check(
     database: Database, embedder: QueryEmbedder, tenant_id: UUID, asked: schemas.CheckRequest
 ) -> schemas.CheckResult:
     """Raises `InvalidInput` for a log that is not there, and `DependencyUnavailable`."""
-    change = await asyncio.to_thread(read_change, asked.change)
+    change = await asyncio.to_thread(read_change, asked.change, asked.path)
     try:
         async with asyncio.timeout(CHECK_S_MAX):
             cited = await _find_cited(database, tenant_id, change, asked.log)
@@ -125,13 +126,14 @@ async def check(
                 ranking.add(topic.path, found.hits, found.degraded, found.as_of)
             near = ranking.best(NEAR_MAX)
             broken, as_of = await suspecting.find_broken(database, embedder, tenant_id, change, asked.log, near)
+            proposals = await vetting.vet(database, embedder, tenant_id, change, asked.log)
             governing = await ranking.read(database, tenant_id, asked.limit)
     except TimeoutError:
         raise DependencyUnavailable(
             f"the check took longer than {CHECK_S_MAX:g} s", hint="check less at a time, or try again"
         ) from None
     return schemas.CheckResult(
-        *(cited, broken, governing, len(change.lines), len(change.files), len(topics)),
+        *(cited, broken, proposals, governing, len(change.lines), len(change.files), len(topics)),
         *(ranking.degraded, ranking.as_of or as_of),
     )
 

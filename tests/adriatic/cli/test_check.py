@@ -14,7 +14,7 @@ from uuid import UUID
 
 import click
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner, Result
 
 from adriatic.cli.check import CHANGE_CHARS_MAX, check, run_git
@@ -27,6 +27,8 @@ from api.guard.schemas import (
     CitedDecision,
     GoverningDecision,
     NamedDecision,
+    ProposalFinding,
+    VettedProposal,
 )
 from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
@@ -52,6 +54,15 @@ RESULT = CheckResult(
             *("By hand", "tells a way"),
         ),
     ],
+    proposals=[
+        VettedProposal(
+            *("Send events, by hand", 2, "proposed", ChangePlace("adr/2-hand.md", 1, "# Send")),
+            [
+                ProposalFinding(*("number-taken", "certain", 1.0, NEW, "2", NEW.title, "the number 2 is taken")),
+                ProposalFinding(*("conflicts", "likely", 0.92, NEW, "hand", "log", "answers otherwise")),
+            ],
+        )
+    ],
     governing=[GoverningDecision(NEW, "Decision", "Nobody writes\ntwice.", 0.03, ["src/a,b.py"], "both", "shares log")],
     lines=3,
     files=1,
@@ -59,7 +70,7 @@ RESULT = CheckResult(
     degraded=[],
     as_of=None,
 )
-NOTHING = CheckResult([], [], [], 3, 0, 0, [], None)
+NOTHING = CheckResult([], [], [], [], 3, 0, 0, [], None)
 
 
 def test_people_see_the_line_and_what_stands_in_its_place() -> None:
@@ -70,6 +81,10 @@ def test_people_see_the_line_and_what_stands_in_its_place() -> None:
     assert "src/b.py:3: seems to break ADR-2 Events leave: by the log (adr://main/2): imports celery" in shown
     assert "(likely, 95% of such were right)\n    import celery\n    Considered Options: Celery" in shown
     assert "(possible, 67% of such were right)" in shown
+    assert (
+        "adr/2-hand.md:1: Send events, by hand: the number 2 is taken (adr://main/2; certain)\n"
+        "adr/2-hand.md:1: Send events, by hand: answers otherwise (adr://main/2; likely, 92% of such were right)\n"
+    ) in shown
     assert show_text(NOTHING) == "nothing in 3 lines cites a decision that does not hold"
 
 
@@ -80,6 +95,10 @@ def test_github_gets_one_command_a_finding() -> None:
         "(adr://main/2): imports celery (likely, 95%25 of such were right)",
         "::notice file=docs/c.md,line=4,title=Seems to break a decision::seems to break ADR-2 Events leave: by the log "
         "(adr://main/2): tells a way (possible, 67%25 of such were right)",
+        "::warning file=adr/2-hand.md,line=1,title=Proposed decision::Send events, by hand: the number 2 is taken "
+        "(adr://main/2; certain)",
+        "::warning file=adr/2-hand.md,line=1,title=Proposed decision::Send events, by hand: answers otherwise "
+        "(adr://main/2; likely, 92%25 of such were right)",
         "::notice title=ADR-2 Events leave%3A by the log::adr://main/2: shares log",
     ]
     assert show_github(NOTHING) == ""

@@ -16,11 +16,14 @@ from adriatic.cli.evaluate_guard import (
     confidence,
     figures,
     judge,
+    judge_proposals,
     read_changes,
     read_decisions,
 )
+from adriatic.cli.evaluate_suggestions import PAIRS, read_pairs
 from adriatic.cli.evaluations import evaluate
 from api.guard.breaking import CONFIDENCE
+from api.guard.proposals import DUPLICATE_CONFIDENCE, compare_decisions, read_decision
 
 DRIFT_MAX = 0.05
 """A decision that comes, or goes, changes what one of the labelled changes breaks."""
@@ -28,11 +31,11 @@ DRIFT_MAX = 0.05
 
 @cache
 def judged() -> list[JudgedChange]:
-    return judge(read_changes(CHANGES), read_decisions(DECISIONS))
+    return judge(read_changes(CHANGES).change, read_decisions(DECISIONS))
 
 
 def test_the_confidence_that_is_shown_is_what_the_labelled_changes_measure() -> None:
-    changes = read_changes(CHANGES)
+    changes = read_changes(CHANGES).change
     assert len(changes) >= 100
     assert 40 <= sum(not change.breaks for change in changes) <= 60
     assert {change.part for change in changes} == {"first", "second"}
@@ -45,6 +48,16 @@ def test_little_that_is_said_is_wrong() -> None:
     assert found["overall"]["recall"] >= 0.8
     assert found["parts"]["second"]["precision"] >= 0.9
     assert found["parts"]["second"]["recall"] >= 0.8
+
+
+def test_what_is_called_a_duplicate_is_one() -> None:
+    found = judge_proposals(read_changes(CHANGES).proposal)
+    assert found["proposals"] >= 20
+    assert (found["precision"], found["confidence"]) == (1.0, DUPLICATE_CONFIDENCE)
+    assert found["recall"] >= 0.8
+    for pair in read_pairs(PAIRS):
+        likeness = compare_decisions(read_decision(*pair.newer), read_decision(*pair.older))
+        assert likeness is None or likeness.kind != "duplicate", pair
 
 
 def test_the_command_prints_both_forms_and_names_what_is_wrong(tmp_path: Path) -> None:
