@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "agents": "adriatic.cli.agents:agents",
     "mcp": "adriatic.cli.mcp:mcp",
     "check": "adriatic.cli.check:check",
+    "numbers": "adriatic.cli.numbers:numbers",
     "demo": "adriatic.cli.demo:demo",
     "feed": "adriatic.cli.feeds:feed",
     "usage": "adriatic.cli.usage:usage",

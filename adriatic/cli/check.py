@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from adriatic.cli.check_forms import FORMS
+from adriatic.cli.numbers import find_branch
 from adriatic.cli.output import json_option
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 from runtime.errors import InvalidInput, TooLarge
@@ -43,6 +44,11 @@ FOUND: Final = 1
     "--as", "form", type=click.Choice(list(FORMS)), default="text", show_default=True, help="How to print it."
 )
 @click.option(
+    "--holder",
+    metavar="NAME",
+    help="Who holds the number of a proposed record.  [default: the branch of this folder]",
+)
+@click.option(
     "--fail-on",
     type=click.Choice(["certain", "likely"]),
     default="certain",
@@ -59,15 +65,16 @@ def check(
     limit: int,
     form: str,
     fail_on: str,
+    holder: str | None,
     where: Where,
     as_json: bool,
 ) -> None:
     """Check a change against the decision records: a file, `-` for standard input, or what git has.
 
     Exits with 1 when the change names a record that is superseded, deprecated or rejected, or proposes a record whose
-    number is taken; with 0 when it does not, and with 3 when that cannot be told because the API does not answer. What
-    the change seems to break, and what a proposed record seems to repeat or contradict, is a warning, and fails it by
-    `--fail-on likely` alone. Records that govern it are shown to be read, and never do.
+    number is taken, or reserved for somebody else; with 0 when it does not, and with 3 when that cannot be told because
+    the API does not answer. What the change seems to break, and what a proposed record seems to repeat or contradict,
+    is a warning, and fails it by `--fail-on likely` alone. Records that govern it are shown to be read, and never do.
 
     \b
     adriatic check --diff                              what you have not committed yet
@@ -88,7 +95,7 @@ def check(
             hint="check parts of it, such as one folder",
         )
     path = None if file is None or file.name == "<stdin>" else file.name[-PATH_CHARS_MAX:]
-    request = CheckRequest(change.replace("\0", " "), log, path, limit)
+    request = CheckRequest(change.replace("\0", " "), log, path, (holder or find_branch() or "")[:200] or None, limit)
     with where.connect(PATIENCE_S_MAX) as remote:
         result = remote.request("POST", PATH, CheckResult, body=request)
     shown = msgspec.json.encode(result).decode() if as_json else FORMS[form](result)

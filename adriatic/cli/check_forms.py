@@ -76,7 +76,8 @@ def _findings(result: CheckResult) -> Iterator[tuple[VettedProposal, ProposalFin
 
 def _judge(proposal: VettedProposal, finding: ProposalFinding) -> str:
     sure = "" if finding.likelihood == "certain" else f", {finding.confidence:.0%} of such were right"
-    said = f"{finding.decision.address}; {finding.likelihood}{sure}"
+    named = f"{finding.decision.address}; " if finding.decision else ""
+    said = f"{named}{finding.likelihood}{sure}"
     return f"{proposal.title}: {finding.reason} ({said})"
 
 

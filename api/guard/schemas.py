@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from api.adrs.document import Status
 from api.guard.breaking import BreakEvidence
+from api.logs.numbers import HOLDER_CHARS_MAX
 from api.search.schemas import Degraded, SearchFreshness
 from schemas import text
 
@@ -35,6 +36,17 @@ class CheckRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: Annotated[str, Meta(pattern=text.SLUG, description="Slug of the log to look in; null: all.")] | None = None
     path: (
         Annotated[str, Meta(pattern=text.NAME, max_length=PATH_CHARS_MAX, description="The file that a text is from.")]
+        | None
+    ) = None
+    holder: (
+        Annotated[
+            str,
+            Meta(
+                pattern=text.NAME,
+                max_length=HOLDER_CHARS_MAX,
+                description="Who may hold the number of a proposed record, such as a branch. Null: nobody asks.",
+            ),
+        ]
         | None
     ) = None
     limit: Annotated[int, Meta(ge=0, le=GOVERNING_MAX, description="Governing decisions at most.")] = GOVERNING_DEFAULT
@@ -99,14 +111,15 @@ class GoverningDecision(msgspec.Struct, frozen=True):
 
 
 class ProposalFinding(msgspec.Struct, frozen=True):
-    """What is known of a proposed record beside one that is there. `number-taken` is certain. `duplicate`: both decide
+    """What is known of a proposed record beside one that is there. `number-taken` is certain, and so
+    is `number-reserved`: another holder has it, and there is no decision yet. `duplicate`: both decide
     the same; `supersedes`: it leaves what the other chose; `conflicts`: it answers otherwise. `confidence`: the share
     of right ones among labelled pairs. `proposed` and `standing`: what both say."""
 
-    kind: Literal["number-taken", "duplicate", "supersedes", "conflicts"]
+    kind: Literal["number-taken", "number-reserved", "duplicate", "supersedes", "conflicts"]
     likelihood: Literal["certain", "likely", "possible"]
     confidence: float
-    decision: NamedDecision
+    decision: NamedDecision | None
     proposed: str
     standing: str
     reason: str

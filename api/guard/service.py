@@ -126,7 +126,7 @@ async def check(
                 ranking.add(topic.path, found.hits, found.degraded, found.as_of)
             near = ranking.best(NEAR_MAX)
             broken, as_of = await suspecting.find_broken(database, embedder, tenant_id, change, asked.log, near)
-            proposals = await vetting.vet(database, embedder, tenant_id, change, asked.log)
+            proposals = await vetting.vet(database, embedder, tenant_id, change, asked)
             governing = await ranking.read(database, tenant_id, asked.limit)
     except TimeoutError:
         raise DependencyUnavailable(

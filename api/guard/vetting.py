@@ -59,10 +59,26 @@ _TAKEN = """
 """
 
 
+_RESERVED = """
+  select r.number, r.holder, r.expires_at
+  from app.number_reservations r
+  join app.logs l using (tenant_id, log_id)
+  where r.tenant_id = $1
+    and r.number = any($2::int[])
+    and r.holder <> $4
+    and r.expires_at > clock_timestamp()
+    and (l.slug = $3 or ($3::text is null and (select count(*) from app.logs o where o.tenant_id = $1) = 1))
+    and not exists (
+      select from app.adrs a where a.tenant_id = $1 and a.log_id = r.log_id and a.number = r.number
+    )
+"""
+
+
 async def vet(
-    database: Database, embedder: QueryEmbedder, tenant_id: UUID, change: Change, log: str | None
+    database: Database, embedder: QueryEmbedder, tenant_id: UUID, change: Change, asked: schemas.CheckRequest
 ) -> list[schemas.VettedProposal]:
     """The records that a change proposes, each with what is known of it."""
+    log = asked.log
     proposals = await asyncio.to_thread(find_proposals, change)
     if not proposals:
         return []
@@ -72,6 +88,8 @@ async def vet(
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         rows = await connection.fetch(_RECORDS, tenant_id, ids, log, BODY_CHARS_MAX)
         taken = await connection.fetch(_TAKEN, tenant_id, numbers, log)
+        if asked.holder is not None:
+            taken = [*taken, *await connection.fetch(_RESERVED, tenant_id, numbers, log, asked.holder)]
     return await asyncio.to_thread(lambda: [_vet(each, taken, rows) for each in proposals])
 
 
@@ -89,17 +107,22 @@ async def _find_near(
 
 def _vet(proposal: ProposedRecord, taken: Sequence[Any], rows: Sequence[Any]) -> schemas.VettedProposal:
     parsed = proposal.parsed
-    found = [
-        schemas.ProposalFinding(
-            *("number-taken", "certain", 1.0, name_decision(row), str(row["number"]), row["title"]),
-            f"the number {row['number']} is taken by {row['title']}",
-        )
-        for row in taken
-        if row["number"] == parsed.number and not _is_itself(proposal, row)
-    ]
+    mine = (row for row in taken if row["number"] == parsed.number)
+    found = [_tell_number(row) for row in mine if "holder" in row or not _is_itself(proposal, row)]
     found += sorted(_compare(proposal, rows), key=lambda each: -each.confidence)
     place = show_place(proposal.line)
     return schemas.VettedProposal(parsed.title, parsed.number, parsed.status, place, found[: schemas.FINDINGS_MAX])
+
+
+def _tell_number(row: Any) -> schemas.ProposalFinding:
+    number = str(row["number"])
+    if "holder" in row:
+        reason = f"the number {number} is reserved for {row['holder']} until {row['expires_at']:%Y-%m-%d}"
+        return schemas.ProposalFinding(*("number-reserved", "certain", 1.0, None, number, row["holder"], reason))
+    return schemas.ProposalFinding(
+        *("number-taken", "certain", 1.0, name_decision(row), number, row["title"]),
+        f"the number {number} is taken by {row['title']}",
+    )
 
 
 def _compare(proposal: ProposedRecord, rows: Sequence[Any]) -> Iterator[schemas.ProposalFinding]:
