@@ -6,8 +6,7 @@ All decisions of now are the log. It fills a database of its own on the Postgres
 embedder, asks the service as the route does, prints a table, and drops the database. Two minutes.
 
 Beside it stand all commits of at most 262 144 characters, of which nobody has said that they break anything: each that
-seems to is an alarm (the labelled changes themselves are left out). And the labelled changes of `adriatic eval guard`,
-asked as the route is: there the decisions are looked up, and not all of them handed to the rule.
+seems to is an alarm; the labelled changes themselves are left out. `--alarms` prints this alone, without a database.
 """
 
 from __future__ import annotations
@@ -21,17 +20,10 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from adriatic.cli.evaluate_guard import (
-    CHANGES,
-    JudgedChange,
-    figures,
-    read_changes,
-    read_decisions,
-    table,
-)
+from adriatic.cli.evaluate_guard import read_decisions
 from api.adrs.document import parse
 from api.db import Database
-from api.guard.breaking import BreakEvidence, find_breaches
+from api.guard.breaking import find_breaches
 from api.guard.change import read_change
 from api.guard.schemas import CHANGE_CHARS_MAX, GOVERNING_MAX, CheckRequest
 from api.guard.service import check
@@ -98,13 +90,12 @@ async def measure(postgres: PostgresSettings, repository: Path) -> list[str]:
         await database.open()
         try:
             ranks = [await _rank(database, QueryEmbedder(lambda: built), tenant_id, case, slugs) for case in cases]
-            asked = await _ask_labelled(database, QueryEmbedder(lambda: built), tenant_id, slugs, list(texts))
         finally:
             await database.close()
-    return [*_table(cases, ranks, len(texts)), "", *_cry_wolf(repository), "", *asked]
+    return [*_table(cases, ranks, len(texts)), "", *cry_wolf(repository)]
 
 
-def _cry_wolf(repository: Path) -> Iterator[str]:
+def cry_wolf(repository: Path) -> Iterator[str]:
     """What seems to be broken by commits that are there."""
     decisions = list(read_decisions(repository / DECISIONS_OF_NOW).values())
     looked, alarms = 0, []
@@ -117,20 +108,6 @@ def _cry_wolf(repository: Path) -> Iterator[str]:
             alarms += [f"  {commit} {each.line.path}:{each.line.number} {each.evidence} {each.named}" for each in found]
     yield f"{looked} commits, of which nobody has said that they break a decision: {len(alarms)} alarms"
     yield from alarms
-
-
-async def _ask_labelled(
-    database: Database, embedder: QueryEmbedder, tenant_id: UUID, slugs: dict[UUID, str], order: list[str]
-) -> list[str]:
-    """The figures of the labelled changes, asked of the service. Decisions have the numbers of their files there."""
-    judged = []
-    for change in read_changes(CHANGES).change:
-        said: dict[tuple[BreakEvidence, str], set[int]] = {}
-        for each in (await check(database, embedder, tenant_id, CheckRequest(change.diff, limit=0))).seems_to_break:
-            number = order.index(slugs[each.decision.adr_id]) + 1
-            said.setdefault((each.evidence, each.reason), set()).add(number)
-        judged.append(JudgedChange(change, said))
-    return ["labelled changes, asked of the service", *table(figures(judged))]
 
 
 async def _rank(
@@ -159,7 +136,12 @@ def main() -> None:
     """Print the table for this checkout, or for another repository with a folder `docs/decisions`."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--repository", type=Path, default=Path(__file__).resolve().parents[1])
-    print("\n".join(asyncio.run(measure(load().postgres, arguments.parse_args().repository))))
+    arguments.add_argument(
+        "--alarms", action="store_true", help="Only what seems to be broken by commits that are there."
+    )
+    asked = arguments.parse_args()
+    lines = cry_wolf(asked.repository) if asked.alarms else asyncio.run(measure(load().postgres, asked.repository))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from api.search.embedding import QueryEmbedder
 from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import LIMIT_MAX, SearchFreshness, SearchRequest
 
-SEARCHES_MAX: Final = 4
-"""Searches for the names of one change: some four hundred names, dependencies before names of code."""
+SEARCHES_MAX: Final = 2
+"""Searches for the names of one change: some two hundred names, dependencies before names of code."""
 RECORDS_MAX: Final = 60
 """Decisions that are read for one check. One takes about ten milliseconds the first time."""
 STANCES_MAX: Final = 500
