@@ -137,7 +137,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--repository", type=Path, default=Path(__file__).resolve().parents[1])
     arguments.add_argument(
-        "--alarms", action="store_true", help="Only what seems to be broken by commits that are there."
+        "--alarms", action="store_true", help="Only what commits seem to break."
     )
     asked = arguments.parse_args()
     lines = cry_wolf(asked.repository) if asked.alarms else asyncio.run(measure(load().postgres, asked.repository))
