@@ -29,6 +29,10 @@ async def caller(private: World) -> Caller:
     return await private.tenant()
 
 
+async def test_the_log_that_is_made_on_demand_has_none(caller: Caller) -> None:
+    assert await listed(caller) == []
+
+
 async def reserve(caller: Caller, holder: str, **more: Any) -> dict[str, Any]:
     answer = await caller.post("/v1/numbers", {"holder": holder, **more})
     assert answer.status_code == 201, answer.text
