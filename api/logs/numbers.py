@@ -137,7 +137,7 @@ async def reserve(
 
 
 async def list_reserved(connection: Connection, tenant_id: UUID, slug: str) -> ReservedNumbers:
-    """What is reserved of a log, by number. Raises `InvalidInput` for one that is not there; `main` is, with nothing."""
+    """What is reserved of a log, by number. Raises `InvalidInput` for one that is not there; `main` always is."""
     if slug != logs.DEFAULT:
         await logs.require_known(connection, tenant_id, slug)
     rows = await connection.fetch(_LIST, tenant_id, slug, RESERVED_MAX)
