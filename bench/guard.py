@@ -136,9 +136,7 @@ def main() -> None:
     """Print the table for this checkout, or for another repository with a folder `docs/decisions`."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--repository", type=Path, default=Path(__file__).resolve().parents[1])
-    arguments.add_argument(
-        "--alarms", action="store_true", help="Only what commits seem to break."
-    )
+    arguments.add_argument("--alarms", action="store_true", help="Only what commits seem to break.")
     asked = arguments.parse_args()
     lines = cry_wolf(asked.repository) if asked.alarms else asyncio.run(measure(load().postgres, asked.repository))
     print("\n".join(lines))
