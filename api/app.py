@@ -57,6 +57,7 @@ from api.keys.controller import ApiKeyController
 from api.live.controller import LiveController
 from api.live.hub import Hub
 from api.logs.controller import LogController
+from api.logs.numbers_controller import NumberController
 from api.mcp.controller import McpController
 from api.mcp.endpoint import McpEndpoint
 from api.ops.controller import MetricsController, OpsController
@@ -93,6 +94,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     PageController,
     PipelineController,
     LogController,
+    NumberController,
     JobController,
     CrawlController,
     SitePageController,

@@ -3,7 +3,7 @@ are near may supersede the other, or conflict with it.
 
 Reads `adriatic.mv.search_state` (words or meaning of an ADR changed) and `adriatic.app.adr_links`; keeps `mv.related`,
 `mv.suggestions` and, for itself, `mv.related_features`. Refuses to know how near two ADRs are (`dataflows/nearness.py`)
-and what suggests something of them (`dataflows/suggesting.py`).
+and what suggests something of them (`connectors/reading/suggesting.py`).
 
 A record only says what to look at: `apply` reads the tables as they are by then, so order and repetition are
 indifferent. The score of a pair depends on these two alone, so what changed moves the pairs of its ADR and no others:

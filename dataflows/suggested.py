@@ -1,8 +1,8 @@
 """What the flow `related` keeps beside its lists: suggestions of pairs that are near, in `mv.suggestions`.
 
 Owns which pairs are looked at again, what of a decision counts, and what is written. A row is a function of the lists,
-of the texts and links of its two decisions, and of which of them is the newer: `dataflows/suggesting.py` is that
-function. Refuses what people answered: that is the API's (`api/suggestions`).
+of the texts and links of its two decisions, and of which of them is the newer: that function is
+`connectors/reading/suggesting.py`. Refuses what people answered: that is the API's (`api/suggestions`).
 
 A pair of which one is not findable in its newest version keeps what it has, until that is. Then all its pairs are
 looked at again.
@@ -18,9 +18,9 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from connectors.postgres.connections import Connection
-from dataflows.outcomes import Decision, DecisionText
+from connectors.reading.outcomes import Decision, DecisionText
+from connectors.reading.suggesting import suggest
 from dataflows.related_features import KIND, links_of
-from dataflows.suggesting import suggest
 from schemas.arrays import arrays_of
 from schemas.suggestions import IN_FORCE, suggestion_id
 

@@ -1,7 +1,7 @@
 """What is suggested of two decisions: that one supersedes the other, or that they conflict; and on which evidence.
 
 Owns the kinds, what counts as evidence and which is stronger, how sure each is, and the id of a suggestion. Refuses to
-find any: `dataflows/suggesting.py` does, and `api/suggestions` shows them.
+find any: `connectors/reading/suggesting.py` does, and `api/suggestions` shows them.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "agents": "adriatic.cli.agents:agents",
     "mcp": "adriatic.cli.mcp:mcp",
     "check": "adriatic.cli.check:check",
+    "numbers": "adriatic.cli.numbers:numbers",
     "demo": "adriatic.cli.demo:demo",
     "feed": "adriatic.cli.feeds:feed",
     "usage": "adriatic.cli.usage:usage",
@@ -121,7 +122,7 @@ def _hint(error: AdriaticError, words: Sequence[str]) -> str:
 def main() -> None:
     """Entry point of the `adriatic` command: errors become one clear message and an exit code."""
     try:
-        cli(standalone_mode=False)
+        code = cli(standalone_mode=False)  # which gives back what a command exits with, and does not exit
     except click.exceptions.Abort:
         click.echo("stopped", err=True)
         sys.exit(130)
@@ -135,3 +136,4 @@ def main() -> None:
         if hint := _hint(error, sys.argv[1:]):
             click.echo(f"hint: {hint}", err=True)
         sys.exit(3 if isinstance(error, DependencyUnavailable) else 1)
+    sys.exit(code)

@@ -1,4 +1,4 @@
-"""`adriatic check`: which decisions govern a change, and which it cites though they do not hold.
+"""`adriatic check`: which decisions a change cites though they do not hold, which it seems to break, which govern it.
 
 Owns where a change comes from (a file, standard input, git) and the exit code; how it is shown is for
 `adriatic/cli/check_forms.py`. Refuses to judge by itself: what it shows is what any client of the API gets.
@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from adriatic.cli.check_forms import FORMS
+from adriatic.cli.numbers import find_branch
 from adriatic.cli.output import json_option
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 from runtime.errors import InvalidInput, TooLarge
@@ -23,7 +24,7 @@ CHANGE_CHARS_MAX: Final = 262_144
 GIT_S_MAX: Final = 60.0
 """Longest run of git, in seconds."""
 FOUND: Final = 1
-"""The exit code where something is cited that does not hold."""
+"""The exit code where something is found that fails the change."""
 
 
 @click.command("check")
@@ -42,6 +43,18 @@ FOUND: Final = 1
 @click.option(
     "--as", "form", type=click.Choice(list(FORMS)), default="text", show_default=True, help="How to print it."
 )
+@click.option(
+    "--holder",
+    metavar="NAME",
+    help="Who holds the number of a proposed record.  [default: the branch of this folder]",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["certain", "likely"]),
+    default="certain",
+    show_default=True,
+    help="What fails the change: citations of what does not hold, or what likely breaks a decision, too.",
+)
 @where_options
 @json_option("Print the answer of the API as JSON.")
 def check(
@@ -51,21 +64,24 @@ def check(
     log: str | None,
     limit: int,
     form: str,
+    fail_on: str,
+    holder: str | None,
     where: Where,
     as_json: bool,
 ) -> None:
     """Check a change against the decision records: a file, `-` for standard input, or what git has.
 
-    Exits with 1 when the change names a record that is superseded, deprecated or rejected, with 0 when it names none,
-    and with 3 when that cannot be told because the API does not answer. Records that govern the change are shown to be
-    read, and do not fail it.
+    Exits with 1 when the change names a record that is superseded, deprecated or rejected, or proposes a record whose
+    number is taken, or reserved for somebody else; with 0 when it does not, and with 3 when that cannot be told because
+    the API does not answer. What the change seems to break, and what a proposed record seems to repeat or contradict,
+    is a warning, and fails it by `--fail-on likely` alone. Records that govern it are shown to be read, and never do.
 
     \b
     adriatic check --diff                              what you have not committed yet
     adriatic check --diff origin/main...HEAD --as github
     adriatic check proposal.md --as sarif > check.sarif
     """
-    from api.guard.schemas import CheckRequest, CheckResult
+    from api.guard.schemas import PATH_CHARS_MAX, CheckRequest, CheckResult
 
     if [file is not None, commits is not None, staged].count(True) != 1:
         raise click.UsageError("name one of FILE, --diff and --staged")
@@ -78,13 +94,16 @@ def check(
             f"the change has {len(change)} characters, and at most {CHANGE_CHARS_MAX} are checked",
             hint="check parts of it, such as one folder",
         )
-    request = CheckRequest(change.replace("\0", " "), log, limit)
+    path = None if file is None or file.name == "<stdin>" else file.name[-PATH_CHARS_MAX:]
+    request = CheckRequest(change.replace("\0", " "), log, path, (holder or find_branch() or "")[:200] or None, limit)
     with where.connect(PATIENCE_S_MAX) as remote:
         result = remote.request("POST", PATH, CheckResult, body=request)
     shown = msgspec.json.encode(result).decode() if as_json else FORMS[form](result)
     if shown:
         click.echo(shown)
-    if result.cited:
+    found: list[str] = [each.likelihood for each in result.seems_to_break]
+    found += [each.likelihood for proposal in result.proposals for each in proposal.findings]
+    if result.cited or "certain" in found or (fail_on == "likely" and "likely" in found):
         click.get_current_context().exit(FOUND)
 
 

@@ -1,7 +1,8 @@
 """`adriatic eval suggestions`: is what is suggested of two decisions right?
 
 Owns the reading of labelled pairs, the count, and its table. Needs no running system: the rule is pure
-(`dataflows/suggesting.py`), and is asked of texts that were cut as the index cuts them. Refuses to tune anything.
+(`connectors/reading/suggesting.py`), and is asked of texts that were cut as the index cuts them. Refuses to tune
+anything.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from adriatic.cli.output import json_option
 from runtime.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from dataflows.outcomes import Decision
+    from connectors.reading.outcomes import Decision
     from schemas.suggestions import Evidence, SuggestionKind
 
 PAIRS: Final = Path("tests/dataflows/suggestion_pairs.toml")
@@ -89,7 +90,7 @@ def read_pairs(path: Path) -> list[LabelledPair]:
 
 def judge(pairs: Sequence[LabelledPair]) -> list[JudgedPair]:
     """What is suggested of each pair."""
-    from dataflows.suggesting import suggest
+    from connectors.reading.suggesting import suggest
 
     judged = []
     for pair in pairs:
@@ -99,8 +100,8 @@ def judge(pairs: Sequence[LabelledPair]) -> list[JudgedPair]:
 
 
 def _decision(title: str, text: str) -> Decision:
+    from connectors.reading.outcomes import Decision, DecisionText
     from dataflows.chunker import chunk
-    from dataflows.outcomes import Decision, DecisionText
 
     return Decision(title, [DecisionText(part.heading_path, part.char_start, part.body) for part in chunk(title, text)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adriatic.cli import (  # noqa: F401 - they add their commands
     evaluate_citations,
+    evaluate_guard,
     evaluate_passage,
     evaluate_related,
     evaluate_research,

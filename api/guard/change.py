@@ -66,14 +66,14 @@ class Change(NamedTuple):
     files: list[str]
 
 
-def read_change(text: str) -> Change:
-    """A diff by the lines that it adds, or a text by all of its lines."""
+def read_change(text: str, path: str | None = None) -> Change:
+    """A diff by the lines that it adds, or a text by all of its lines. `path`: the file that a text is from."""
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     is_diff = any(line.startswith("--- ") and after.startswith("+++ ") for line, after in pairwise(lines))
     if is_diff:
         added = list(_read_diff(lines))
         return Change(added, list(dict.fromkeys(each.path for each in added if each.path)))
-    return Change([AddedLine(None, number, line) for number, line in enumerate(lines, 1)], [])
+    return Change([AddedLine(path, number, line) for number, line in enumerate(lines, 1)], [])
 
 
 def _read_diff(lines: list[str]) -> Iterator[AddedLine]:

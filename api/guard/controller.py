@@ -34,6 +34,37 @@ _RESULT = {
             "reason": "ADR-1 is superseded; see ADR-2 Everything enters Kafka through the WAL",
         }
     ],
+    "seems_to_break": [
+        {
+            "decision": _DECISION,
+            "evidence": "import",
+            "likelihood": "likely",
+            "confidence": 0.95,
+            "place": {"path": "app.py", "line": 3, "text": "import celery"},
+            "heading": "Considered Options",
+            "passage": "A queue of tasks, such as Celery, that the service writes to after its commit",
+            "reason": "imports celery, which this decision does not want",
+        }
+    ],
+    "proposals": [
+        {
+            "title": "Publish by the log",
+            "number": 2,
+            "status": "proposed",
+            "place": {"path": "docs/adr/0002-publish-by-the-log.md", "line": 1, "text": "# Publish by the log"},
+            "findings": [
+                {
+                    "kind": "number-taken",
+                    "likelihood": "certain",
+                    "confidence": 1.0,
+                    "decision": _DECISION,
+                    "proposed": "2",
+                    "standing": "Everything enters Kafka through the WAL",
+                    "reason": "the number 2 is taken by Everything enters Kafka through the WAL",
+                }
+            ],
+        }
+    ],
     "governing": [
         {
             "decision": _DECISION,
@@ -66,7 +97,7 @@ class GuardController(Controller):
         "/check",
         "Check a change against the decisions",
         _RESULT,
-        "What the change cites that does not hold, and what holds and speaks of it.",
+        "What the change cites that does not hold, what it seems to break, and what holds and speaks of it.",
         errors=(413, 415),
         request_max_body_size=CHANGE_BYTES_MAX,
     )
@@ -78,6 +109,9 @@ class GuardController(Controller):
         data: Annotated[CheckRequest, body("A diff", _REQUEST)],
     ) -> CheckResult:
         """`cited` is certain: records that are superseded, deprecated or rejected, and that an added line names by
-        number, by file or by title. A line that says so itself is left out. `governing` is a ranking of accepted
-        records by words and meaning: candidates to read, not a verdict."""
+        number, by file or by title. A line that says so itself is left out. `seems_to_break` compares what the added
+        lines use with what accepted records considered and did not choose, list as alternatives, deny or bound; each
+        kind of evidence has the share of right ones that was measured. `proposals` are records that the change adds,
+        with numbers that are taken, and accepted records that say the same or else. `governing` is a ranking of
+        accepted records by words and meaning: candidates to read, not a verdict."""
         return await service.check(database, embedder, principal.tenant_id, data)

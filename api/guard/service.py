@@ -1,8 +1,9 @@
-"""A check of a change against the tenant's records: what it cites that does not hold, and what holds and speaks of it.
+"""A check of a change against the tenant's records: what it cites that does not hold, what it seems to break, and what
+holds and speaks of it.
 
-Owns the two questions and their bounds. The first is answered from what was written (`app.*`), so it is never behind;
-the second by the search, which says how fresh it is. Refuses to say that a change breaks a decision: nobody has
-measured how often that would be right.
+Owns the order of the questions, the time for all, and the first and the last of them. The first is answered from what
+was written (`app.*`), so it is never behind; the others by the search, which says how fresh it is. Next: `suspecting`
+and `vetting`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from uuid import UUID
 from api.adrs.naming import address_of
 from api.chat.grounding import read_passages, strip_operators
 from api.db import Connection, Database, tenant_transaction
-from api.guard import schemas
+from api.guard import schemas, suspecting, vetting
 from api.guard.change import (
     AddedLine,
     Change,
@@ -26,6 +27,7 @@ from api.guard.change import (
     fold,
     read_change,
 )
+from api.guard.naming import name_decision, show_place
 from api.logs import service as logs
 from api.search import service as searching
 from api.search.embedding import QueryEmbedder
@@ -43,6 +45,8 @@ TITLE_CHARS_MIN: Final = 20
 TITLES_MAX: Final = 50
 """Titles that are found in one change."""
 HEIRS_MAX: Final = 500
+NEAR_MAX: Final = 20
+"""The decisions of the ranking that are read for what the change may break, however few are shown."""
 
 _NUMBERED = """
   select
@@ -103,7 +107,7 @@ async def check(
     database: Database, embedder: QueryEmbedder, tenant_id: UUID, asked: schemas.CheckRequest
 ) -> schemas.CheckResult:
     """Raises `InvalidInput` for a log that is not there, and `DependencyUnavailable`."""
-    change = await asyncio.to_thread(read_change, asked.change)
+    change = await asyncio.to_thread(read_change, asked.change, asked.path)
     try:
         async with asyncio.timeout(CHECK_S_MAX):
             cited = await _find_cited(database, tenant_id, change, asked.log)
@@ -120,13 +124,17 @@ async def check(
                 )
                 found = await searching.search(database, embedder, tenant_id, request)
                 ranking.add(topic.path, found.hits, found.degraded, found.as_of)
+            near = ranking.best(NEAR_MAX)
+            broken, as_of = await suspecting.find_broken(database, embedder, tenant_id, change, asked.log, near)
+            proposals = await vetting.vet(database, embedder, tenant_id, change, asked)
             governing = await ranking.read(database, tenant_id, asked.limit)
     except TimeoutError:
         raise DependencyUnavailable(
             f"the check took longer than {CHECK_S_MAX:g} s", hint="check less at a time, or try again"
         ) from None
     return schemas.CheckResult(
-        cited, governing, len(change.lines), len(change.files), len(topics), ranking.degraded, ranking.as_of
+        *(cited, broken, proposals, governing, len(change.lines), len(change.files), len(topics)),
+        *(ranking.degraded, ranking.as_of or as_of),
     )
 
 
@@ -178,26 +186,17 @@ async def _read_heirs(
     heirs: dict[UUID, list[schemas.NamedDecision]] = {}
     if old_ids:
         for row in await connection.fetch(_HEIRS, tenant_id, old_ids, HEIRS_MAX):
-            heirs.setdefault(row["old_id"], []).append(_name(row))
+            heirs.setdefault(row["old_id"], []).append(name_decision(row))
     return heirs
 
 
 def _cite(
     row: Any, by: Literal["number", "file", "title"], line: AddedLine, heirs: dict[UUID, list[schemas.NamedDecision]]
 ) -> schemas.CitedDecision:
-    decision, instead = _name(row), heirs.get(row["adr_id"], [])
+    decision, instead = name_decision(row), heirs.get(row["adr_id"], [])
     named = ", ".join(f"{each.label or each.address} {each.title}" for each in instead)
     reason = f"{decision.label or decision.address} is {decision.status}" + (f"; see {named}" if named else "")
-    place = schemas.ChangePlace(line.path, line.number, line.text.strip()[: schemas.LINE_CHARS_MAX])
-    return schemas.CitedDecision(decision, by, place, instead, reason)
-
-
-def _name(row: Any) -> schemas.NamedDecision:
-    return schemas.NamedDecision(
-        row["adr_id"],
-        address_of(row["log"], row["number"], row["adr_id"]),
-        *(row["label"], row["log"], row["title"], row["status"]),
-    )
+    return schemas.CitedDecision(decision, by, show_place(line), instead, reason)
 
 
 # --- what holds and is near -----------------------------------------------------------------------------------------
@@ -225,10 +224,13 @@ class _Ranking:
         self.degraded += [each for each in degraded if each not in self.degraded]
         self.as_of = self.as_of or as_of  # the oldest: the first of them
 
+    def best(self, limit: int) -> list[UUID]:
+        """The ids of the best."""
+        return sorted(self._scores, key=lambda key: (-self._scores[key], str(key)))[:limit]
+
     async def read(self, database: Database, tenant_id: UUID, limit: int) -> list[schemas.GoverningDecision]:
         """The best, with their passages."""
-        ordered = sorted(self._scores, key=lambda key: (-self._scores[key], str(key)))[:limit]
-        pairs = await read_passages(database, tenant_id, [self._best[key] for key in ordered])
+        pairs = await read_passages(database, tenant_id, [self._best[key] for key in self.best(limit)])
         return [self._tell(hit, row) for hit, row in pairs]
 
     def _tell(self, hit: Hit, row: Any) -> schemas.GoverningDecision:

@@ -1912,6 +1912,42 @@ GRANT SELECT,INSERT,UPDATE ON TABLE app.logs TO adriatic_api;
 
 GRANT UPDATE(next_number) ON TABLE app.logs TO adriatic_flows;
 
+CREATE TABLE app.number_reservations (
+    tenant_id uuid NOT NULL,
+    log_id uuid NOT NULL,
+    number integer NOT NULL,
+    holder text NOT NULL,
+    reserved_by uuid NOT NULL,
+    reserved_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT number_reservations_holder_check CHECK (((length(holder) >= 1) AND (length(holder) <= 200))),
+    CONSTRAINT number_reservations_number_check CHECK ((number > 0))
+);
+
+ALTER TABLE ONLY app.number_reservations FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.number_reservations
+    ADD CONSTRAINT number_reservations_pkey PRIMARY KEY (tenant_id, log_id, number);
+
+ALTER TABLE ONLY app.number_reservations
+    ADD CONSTRAINT number_reservations_tenant_id_log_id_holder_key UNIQUE (tenant_id, log_id, holder);
+
+ALTER TABLE ONLY app.number_reservations
+    ADD CONSTRAINT number_reservations_tenant_id_log_id_fkey FOREIGN KEY (tenant_id, log_id) REFERENCES app.logs(tenant_id, log_id);
+
+CREATE POLICY cdc ON app.number_reservations FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.number_reservations TO adriatic_flows USING (true) WITH CHECK (true);
+
+ALTER TABLE app.number_reservations ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON app.number_reservations TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.number_reservations TO adriatic_flows;
+GRANT SELECT ON TABLE app.number_reservations TO adriatic_cdc;
+GRANT SELECT ON TABLE app.number_reservations TO adriatic_search;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.number_reservations TO adriatic_api;
+
 CREATE TABLE app.outbox (
     event_id bigint NOT NULL,
     emitted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,

@@ -53,6 +53,7 @@ class Household:
     async def furnish(self, corpus: Corpus) -> None:
         caller, word = self.caller, self.word
         await caller.post("/v1/logs", {"slug": f"log{word}", "name": word})
+        await caller.post("/v1/numbers", {"holder": word})
         adr = await caller.create(
             f"# About {word}\n\nSupersedes [it](0009-{word}.md). {word} everywhere.\n",
             log=f"log{word}",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,23 +14,53 @@ from uuid import UUID
 
 import click
 import pytest
+import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner, Result
 
 from adriatic.cli.check import CHANGE_CHARS_MAX, check, run_git
 from adriatic.cli.check_forms import RULES, show_github, show_sarif, show_text
 from api.guard import schemas
-from api.guard.schemas import ChangePlace, CheckResult, CitedDecision, GoverningDecision, NamedDecision
+from api.guard.schemas import (
+    BrokenDecision,
+    ChangePlace,
+    CheckResult,
+    CitedDecision,
+    GoverningDecision,
+    NamedDecision,
+    ProposalFinding,
+    VettedProposal,
+)
 from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
 from tests.api.test_server import serving
 from tests.api.world import running
 
+HOW_TO = Path(__file__).parents[3] / "docs/how-to/check-a-change.md"
 OLD = NamedDecision(UUID(int=1), "adr://main/1", "ADR-1", "main", "Write to both, at once", "superseded")
 NEW = NamedDecision(UUID(int=2), "adr://main/2", "ADR-2", "main", "Events leave: by the log", "accepted")
 RESULT = CheckResult(
     cited=[
         CitedDecision(
             OLD, "number", ChangePlace("src/a,b.py", 9, "# see ADR-1"), [NEW], "ADR-1 is superseded; see ADR-2\n100%"
+        )
+    ],
+    seems_to_break=[
+        BrokenDecision(
+            *(NEW, "import", "likely", 0.95, ChangePlace("src/b.py", 3, "import celery"), "Considered Options"),
+            *("Celery", "imports celery"),
+        ),
+        BrokenDecision(
+            *(NEW, "way", "possible", 0.67, ChangePlace("docs/c.md", 4, "By hand."), "Considered Options"),
+            *("By hand", "tells a way"),
+        ),
+    ],
+    proposals=[
+        VettedProposal(
+            *("Send events, by hand", 2, "proposed", ChangePlace("adr/2-hand.md", 1, "# Send")),
+            [
+                ProposalFinding(*("number-taken", "certain", 1.0, NEW, "2", NEW.title, "the number 2 is taken")),
+                ProposalFinding(*("conflicts", "likely", 0.92, NEW, "hand", "log", "answers otherwise")),
+            ],
         )
     ],
     governing=[GoverningDecision(NEW, "Decision", "Nobody writes\ntwice.", 0.03, ["src/a,b.py"], "both", "shares log")],
@@ -37,7 +70,7 @@ RESULT = CheckResult(
     degraded=[],
     as_of=None,
 )
-NOTHING = CheckResult([], [], 3, 0, 0, [], None)
+NOTHING = CheckResult([], [], [], [], 3, 0, 0, [], None)
 
 
 def test_people_see_the_line_and_what_stands_in_its_place() -> None:
@@ -45,12 +78,27 @@ def test_people_see_the_line_and_what_stands_in_its_place() -> None:
     assert "src/a,b.py:9: ADR-1 is superseded; see ADR-2" in shown
     assert "ADR-2 Events leave: by the log  (adr://main/2)" in shown
     assert "Nobody writes twice." in shown
+    assert "src/b.py:3: seems to break ADR-2 Events leave: by the log (adr://main/2): imports celery" in shown
+    assert "(likely, 95% of such were right)\n    import celery\n    Considered Options: Celery" in shown
+    assert "(possible, 67% of such were right)" in shown
+    assert (
+        "adr/2-hand.md:1: Send events, by hand: the number 2 is taken (adr://main/2; certain)\n"
+        "adr/2-hand.md:1: Send events, by hand: answers otherwise (adr://main/2; likely, 92% of such were right)\n"
+    ) in shown
     assert show_text(NOTHING) == "nothing in 3 lines cites a decision that does not hold"
 
 
 def test_github_gets_one_command_a_finding() -> None:
     assert show_github(RESULT).splitlines() == [
         "::warning file=src/a%2Cb.py,line=9,title=Decision that does not hold::ADR-1 is superseded; see ADR-2%0A100%25",
+        "::warning file=src/b.py,line=3,title=Seems to break a decision::seems to break ADR-2 Events leave: by the log "
+        "(adr://main/2): imports celery (likely, 95%25 of such were right)",
+        "::notice file=docs/c.md,line=4,title=Seems to break a decision::seems to break ADR-2 Events leave: by the log "
+        "(adr://main/2): tells a way (possible, 67%25 of such were right)",
+        "::warning file=adr/2-hand.md,line=1,title=Proposed decision::Send events, by hand: the number 2 is taken "
+        "(adr://main/2; certain)",
+        "::warning file=adr/2-hand.md,line=1,title=Proposed decision::Send events, by hand: answers otherwise "
+        "(adr://main/2; likely, 92%25 of such were right)",
         "::notice title=ADR-2 Events leave%3A by the log::adr://main/2: shares log",
     ]
     assert show_github(NOTHING) == ""
@@ -66,6 +114,8 @@ def test_sarif_has_what_its_readers_ask_for() -> None:
     assert first["level"] == "warning"
     place = first["locations"][0]["physicalLocation"]
     assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("src/a,b.py", 9)
+    levels = [(each["ruleId"], each["level"], each.get("rank")) for each in run["results"][1:3]]
+    assert levels == [("seems-to-break", "warning", 95.0), ("seems-to-break", "note", 67.0)]
     assert json.loads(show_sarif(NOTHING))["runs"][0]["results"] == []
 
 
@@ -106,7 +156,9 @@ async def remote(fresh_database: Settings, tmp_path: Path) -> AsyncIterator[list
 def furnish(corpus: Corpus, tenant_id: UUID) -> None:
     corpus.log(tenant_id, "main")
     corpus.adr(tenant_id, "Write to both", "# Write to both\n", number=1, status="superseded", log="main")
-    corpus.adr(tenant_id, "Events leave by the log", "# Events leave by the log\n\nThe log.\n", number=2, log="main")
+    text = "# Events leave by the log\n\n## Considered Options\n\n- The log\n- Celery\n"
+    text += "\n## Decision Outcome\n\nChosen option: **the log**.\n"
+    corpus.adr(tenant_id, "Events leave by the log", text, number=2, log="main")
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -149,9 +201,68 @@ async def test_a_repository_is_checked_as_a_hook_does(
     fine = invoke("note.md", *remote)
     assert fine.exit_code == 0
     assert "nothing in" in fine.stdout
+    (folder / "b.py").write_text("import celery\n")
+    git(folder, "add", "b.py")
+    warned = invoke("--staged", *remote)
+    assert (warned.exit_code, invoke("--staged", "--fail-on", "likely", *remote).exit_code) == (0, 1)
+    assert "b.py:1: seems to break ADR-2 Events leave by the log" in warned.stdout
     (folder / "large.md").write_text("x" * (CHANGE_CHARS_MAX + 1))
     assert "at most 262144 are checked" in str(invoke("large.md", *remote).exception)
 
 
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(check, list(arguments))
+
+
+def run_program(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.stack
+async def test_the_recipes_run_in_a_clean_repository(
+    remote: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the how-to gives to copy, as it stands there: a hook, an entry of pre-commit, a step of a workflow."""
+    recipes = re.findall(r"```(\w+)\n(.*?)```", HOW_TO.read_text(encoding="utf-8"), re.DOTALL)
+    hook = next(text for form, text in recipes if form == "sh")
+    entries = yaml.safe_load(next(text for form, text in recipes if "pre-commit" in text or "hooks:" in text))
+    steps = yaml.safe_load(next(text for form, text in recipes if "uses:" in text))
+    programs, origin, folder = tmp_path / "bin", tmp_path / "origin", tmp_path / "clone"
+    programs.mkdir()
+    (programs / "adriatic").write_text(f'#!/bin/sh\nexec {sys.executable} -m adriatic "$@" $WHERE\n')
+    (programs / "adriatic").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(HOW_TO.parents[2]))
+    monkeypatch.setenv("WHERE", " ".join(remote))
+    origin.mkdir()
+    git(origin, "init", "-q", "-b", "main")
+    (origin / "a.py").write_text("# as ADR-1 says\n")
+    git(origin, "add", "a.py")
+    git(origin, "commit", "-qm", "Before anybody checked")
+    git(tmp_path, "clone", "-q", str(origin), str(folder))
+    (folder / ".git/hooks/pre-commit").write_text(hook)
+    (folder / ".git/hooks/pre-commit").chmod(0o755)
+
+    (folder / "b.py").write_text("import celery\n")
+    git(folder, "add", "b.py")
+    git(folder, "commit", "-qm", "What seems to break a decision is a warning")
+    (folder / "c.py").write_text("# as ADR-1 says\n")
+    git(folder, "add", "c.py")
+    refused = run_program(folder, "git", "commit", "-qm", "no")
+    assert refused.returncode == 1
+    assert "c.py:1: ADR-1 is superseded" in refused.stdout + refused.stderr
+    (entry,) = entries["repos"][0]["hooks"]
+    run = run_program(folder, *entry["entry"].split())
+    assert (run.returncode, entry["pass_filenames"]) == (1, False), run.stderr
+
+    git(folder, "commit", "--no-verify", "-qm", "past the hook")
+    monkeypatch.setenv("WHERE", "")
+    monkeypatch.setenv("GITHUB_BASE_REF", "main")
+    monkeypatch.setenv("ADR_KEY", remote[3])
+    script = next(step["run"] for step in steps if "run" in step).replace("https://adr.example.com", remote[1])
+    review = run_program(folder, "sh", "-ec", script)
+    assert review.returncode == 1, review.stderr
+    shown = review.stdout.splitlines()
+    assert shown[0].startswith("::warning file=c.py,line=1,title=Decision that does not hold::ADR-1 is superseded")
+    assert shown[1].startswith("::warning file=b.py,line=1,title=Seems to break a decision::seems to break ADR-2")
+    assert not any("a.py" in line for line in shown), "it was there before"

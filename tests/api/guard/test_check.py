@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api.guard import service
+from api.guard.breaking import CONFIDENCE
 from api.guard.schemas import CHANGE_CHARS_MAX
 from runtime.settings import Settings
 from tests.api.search.corpus import Corpus
@@ -17,6 +18,17 @@ pytestmark = pytest.mark.stack
 
 OLD = "# Write to both the table and the topic\n\nThe service publishes events after its commit.\n"
 NEW = "# Events leave by the log\n\n## Decision\n\nNobody publishes events by itself: an outbox row is the event.\n"
+QUEUE = """# Work waits in rows
+
+## Considered Options
+
+- Rows that workers lock
+- Tasks in Celery after the commit
+
+## Decision
+
+Workers lock rows, of at most 50 kB (`row_bytes_max`).
+"""
 PDF = "# Render invoices as PDF\n\n## Decision\n\nInvoices are rendered as PDF with a headless browser.\n"
 
 
@@ -117,14 +129,46 @@ async def test_what_holds_and_speaks_of_the_change_comes_first(decided: Caller) 
     assert (await check(decided, change, limit=1))["governing"] == found["governing"][:1]
 
 
+async def test_what_a_change_seems_to_break_is_told_with_what_the_decision_says(
+    decided: Caller, corpus: Corpus
+) -> None:
+    corpus.adr(decided.tenant_id, "Work waits in rows", QUEUE, number=4, log="main")
+    change = diff("from celery import shared_task", "", "row_bytes_max = 1024 * 1024", path="src/tasks.py")
+    for limit in (5, 0):
+        found = await check(decided, change, limit=limit)
+        one, other = found["seems_to_break"]
+        assert one["decision"]["label"] == other["decision"]["label"] == "ADR-4"
+        assert one["place"] == {"path": "src/tasks.py", "line": 8, "text": "from celery import shared_task"}
+        assert (one["evidence"], one["likelihood"], one["confidence"]) == ("import", "likely", CONFIDENCE["import"])
+        assert (one["heading"], one["passage"]) == ("Considered Options", "Tasks in Celery after the commit")
+        assert other["reason"] == "sets row_bytes_max to 1.04858e+06, and the decision says at most 50000"
+        assert found["as_of"]["words"]["state"]
+    assert (await check(decided, diff("# no celery here", "import uuid")))["seems_to_break"] == []
+
+
+async def test_a_decision_that_does_not_hold_is_not_broken(decided: Caller, corpus: Corpus) -> None:
+    for number, status in ((10, "superseded"), (11, "proposed")):
+        corpus.adr(decided.tenant_id, "Work waits in rows", QUEUE, number=number, status=status, log="main")
+    assert (await check(decided, diff("import celery")))["seems_to_break"] == []
+    corpus.adr(decided.tenant_id, "Work waits in rows", QUEUE, number=12, log="main")
+    corpus.log(decided.tenant_id, "other")
+    (one,) = (await check(decided, diff("import celery")))["seems_to_break"]
+    assert one["decision"]["label"] == "ADR-12"
+    assert (await check(decided, diff("import celery"), log="other"))["seems_to_break"] == []
+
+
 async def test_nothing_of_another_tenant_is_told(decided: Caller, private: World, corpus: Corpus) -> None:
     other = await private.tenant()
     corpus.log(other.tenant_id, "main")
     corpus.adr(other.tenant_id, "Theirs alone", "# Theirs alone\n\nThey publish events.\n", number=9, log="main")
     change = diff("see ADR-1 and adr://main/1: write to both the table and the topic", "publish_events()")
-    assert cited(await check(decided, change))
+    change += diff("import celery")
+    corpus.adr(decided.tenant_id, "Work waits in rows", QUEUE, number=4, log="main")
+    ours = await check(decided, change)
+    assert cited(ours)
+    assert ours["seems_to_break"]
     theirs = await check(other, change)
-    assert theirs["cited"] == []
+    assert (theirs["cited"], theirs["seems_to_break"]) == ([], [])
     assert {each["decision"]["label"] for each in theirs["governing"]} == {"ADR-9"}
 
 

@@ -2,7 +2,7 @@
 
 Owns the forms of titles, in English, German and French (`suggestion_words.toml`), and a chosen option that the text
 names. A title that has none of the forms decides nothing that could be held against another. Refuses to compare:
-`dataflows/suggesting.py` does.
+`connectors/reading/suggesting.py` does.
 """
 
 from __future__ import annotations

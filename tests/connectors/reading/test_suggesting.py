@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataflows.outcomes import Decision, DecisionText, read_outcome
-from dataflows.suggesting import suggest
+from connectors.reading.outcomes import Decision, DecisionText, read_outcome
+from connectors.reading.suggesting import suggest
 from schemas.suggestions import suggestion_id
 from tests.dataflows.test_related import ADRS
 

@@ -13,10 +13,19 @@ from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
+from connectors.reading.outcomes import (
+    SAID,
+    Decision,
+    DecisionText,
+    Option,
+    Outcome,
+    follows_about,
+    read_outcome,
+    words_of,
+)
 from connectors.reading.references import Reference
 from connectors.reading.sentences import fold_sentence, join_lines, mark_references, relations
 from connectors.reading.words import CONDITION, REFERENCE, UNREAL, WORDS, Words, fold
-from dataflows.outcomes import SAID, Decision, DecisionText, Option, Outcome, follows_about, read_outcome, words_of
 from schemas.suggestions import QUOTE_CHARS_MAX, TERMS_MAX, Evidence, Suggestion, SuggestionKind, SuggestionPassage
 
 TITLE_WORDS_MIN: Final = 3
@@ -71,7 +80,7 @@ def _by_negation(mine: Outcome, theirs: Outcome) -> Suggestion | None:
 
 def _by_outcome(newer: Decision, mine: Outcome, theirs: Outcome) -> Suggestion | None:
     """Both choose for one matter, and not the same. Who speaks of the other's option knows it, and leaves it."""
-    if mine.chosen is None or theirs.chosen is None or not _is_same_matter(mine.about, theirs.about):
+    if mine.chosen is None or theirs.chosen is None or not is_same_matter(mine.about, theirs.about):
         return None
     shared = mine.chosen.words & theirs.chosen.words
     if shared in (mine.chosen.words, theirs.chosen.words) or 2 * len(shared) > len(mine.chosen.words):
@@ -96,10 +105,10 @@ def _same(one: Option | None, other: Option | None) -> bool:
 
 def _covers(general: Outcome, special: Outcome) -> bool:
     """Whether what one says of everything, or of the same matter, holds for the other."""
-    return not general.about or _is_same_matter(general.about, special.about)
+    return not general.about or is_same_matter(general.about, special.about)
 
 
-def _is_same_matter(one: frozenset[str], other: frozenset[str]) -> bool:
+def is_same_matter(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether two matters are one: neither has a word that the other lacks where the other has one, too."""
     shared = one & other
     return bool(shared) and shared in (one, other) and len(shared) >= ABOUT_SHARE_MIN * len(one | other)
@@ -155,7 +164,7 @@ def _is_about(
     """Whether an option is spoken of in the other decision's matter. `whole`: the sentence leaves it as such, and not
     only for what this decision is about."""
     if theirs.about:
-        return _is_same_matter(mine.about, theirs.about) or theirs.about <= words_of(sentence) | title
+        return is_same_matter(mine.about, theirs.about) or theirs.about <= words_of(sentence) | title
     return (whole or not mine.about) and not follows_about(body, at.end)
 
 

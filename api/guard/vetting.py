@@ -1,0 +1,162 @@
+"""What is known of records that a change proposes: numbers that are taken, and decisions that say the same or else.
+
+Owns the look-up: the number in the log, and accepted records that are near. The comparison is `proposals`, which is
+pure. A number is looked up where its log is known: it was named, or the tenant has one alone. Refuses to hold a record
+against itself: one of the same file, or of the same number and title, is the one that is being proposed, and what a
+proposal links itself is known to its author.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from api.chat.grounding import strip_operators
+from api.db import Database, tenant_transaction
+from api.guard import schemas
+from api.guard.breaking import LIKELY_MIN
+from api.guard.change import Change, fold, gather_words
+from api.guard.naming import name_decision, show_place
+from api.guard.proposals import Likeness, ProposedRecord, compare_decisions, find_proposals, read_decision
+from api.guard.stances import BODY_CHARS_MAX
+from api.search import service as searching
+from api.search.embedding import QueryEmbedder
+from api.search.schemas import SearchRequest
+
+NEAR_MAX: Final = 20
+"""Records that a proposal is compared with, of each of two searches: by its title, and by all that it says."""
+TITLE_QUERY_CHARS_MAX: Final = 300
+
+_RECORDS = """
+  select
+    a.adr_id, l.slug as log, a.number, 'ADR-' || coalesce(a.label, a.number::text) as label, a.title,
+    a.status, v.source_key, left(v.body, $4) as body
+  from app.adrs a
+  join app.logs l using (tenant_id, log_id)
+  join app.adr_versions v using (tenant_id, adr_id, version)
+  where a.tenant_id = $1
+    and a.adr_id = any($2::uuid[])
+    and a.status = 'accepted'
+    and a.deleted_at is null
+    and ($3::text is null or l.slug = $3)
+  order by l.slug, a.number, a.adr_id
+"""
+
+_TAKEN = """
+  select
+    a.adr_id, l.slug as log, a.number, 'ADR-' || coalesce(a.label, a.number::text) as label, a.title,
+    a.status, v.source_key
+  from app.adrs a
+  join app.logs l using (tenant_id, log_id)
+  join app.adr_versions v using (tenant_id, adr_id, version)
+  where a.tenant_id = $1
+    and a.number = any($2::int[])
+    and a.deleted_at is null
+    and (l.slug = $3 or ($3::text is null and (select count(*) from app.logs o where o.tenant_id = $1) = 1))
+  order by a.number
+"""
+
+
+_RESERVED = """
+  select r.number, r.holder, r.expires_at
+  from app.number_reservations r
+  join app.logs l using (tenant_id, log_id)
+  where r.tenant_id = $1
+    and r.number = any($2::int[])
+    and r.holder <> $4
+    and r.expires_at > clock_timestamp()
+    and (l.slug = $3 or ($3::text is null and (select count(*) from app.logs o where o.tenant_id = $1) = 1))
+    and not exists (
+      select from app.adrs a where a.tenant_id = $1 and a.log_id = r.log_id and a.number = r.number
+    )
+"""
+
+
+async def vet(
+    database: Database, embedder: QueryEmbedder, tenant_id: UUID, change: Change, asked: schemas.CheckRequest
+) -> list[schemas.VettedProposal]:
+    """The records that a change proposes, each with what is known of it."""
+    log = asked.log
+    proposals = await asyncio.to_thread(find_proposals, change)
+    if not proposals:
+        return []
+    near = [await _find_near(database, embedder, tenant_id, each, log) for each in proposals]
+    ids = list(dict.fromkeys(adr_id for found in near for adr_id in found))
+    numbers = [each.parsed.number for each in proposals if each.parsed.number is not None]
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        rows = await connection.fetch(_RECORDS, tenant_id, ids, log, BODY_CHARS_MAX)
+        taken = await connection.fetch(_TAKEN, tenant_id, numbers, log)
+        if asked.holder is not None:
+            taken = [*taken, *await connection.fetch(_RESERVED, tenant_id, numbers, log, asked.holder)]
+    return await asyncio.to_thread(lambda: [_vet(each, taken, rows) for each in proposals])
+
+
+async def _find_near(
+    database: Database, embedder: QueryEmbedder, tenant_id: UUID, proposal: ProposedRecord, log: str | None
+) -> list[UUID]:
+    found: list[UUID] = []
+    for wanted in (proposal.parsed.title[:TITLE_QUERY_CHARS_MAX], gather_words(proposal.text)):
+        if query := strip_operators(wanted):
+            request = SearchRequest(query, status=["accepted"], kind="adr", log=log, limit=NEAR_MAX, correct=False)
+            result = await searching.search(database, embedder, tenant_id, request)
+            found += [hit.source_id for hit in result.hits]
+    return found
+
+
+def _vet(proposal: ProposedRecord, taken: Sequence[Any], rows: Sequence[Any]) -> schemas.VettedProposal:
+    parsed = proposal.parsed
+    mine = (row for row in taken if row["number"] == parsed.number)
+    found = [_tell_number(row) for row in mine if "holder" in row or not _is_itself(proposal, row)]
+    found += sorted(_compare(proposal, rows), key=lambda each: -each.confidence)
+    place = show_place(proposal.line)
+    return schemas.VettedProposal(parsed.title, parsed.number, parsed.status, place, found[: schemas.FINDINGS_MAX])
+
+
+def _tell_number(row: Any) -> schemas.ProposalFinding:
+    number = str(row["number"])
+    if "holder" in row:
+        reason = f"the number {number} is reserved for {row['holder']} until {row['expires_at']:%Y-%m-%d}"
+        return schemas.ProposalFinding(*("number-reserved", "certain", 1.0, None, number, row["holder"], reason))
+    return schemas.ProposalFinding(
+        *("number-taken", "certain", 1.0, name_decision(row), number, row["title"]),
+        f"the number {number} is taken by {row['title']}",
+    )
+
+
+def _compare(proposal: ProposedRecord, rows: Sequence[Any]) -> Iterator[schemas.ProposalFinding]:
+    decision = proposal.decision
+    for row in rows:
+        if _is_itself(proposal, row) or row["number"] in proposal.named:
+            continue
+        if (likeness := compare_decisions(decision, read_decision(row["title"], row["body"]))) is not None:
+            yield _tell(likeness, row)
+
+
+def _is_itself(proposal: ProposedRecord, row: Any) -> bool:
+    path = (proposal.line.path or "").rpartition("/")[2]
+    if row["source_key"] is not None and path and row["source_key"].rpartition("/")[2] == path:
+        return True
+    return bool(row["number"] == proposal.parsed.number and fold(row["title"]) == fold(proposal.parsed.title))
+
+
+def _tell(likeness: Likeness, row: Any) -> schemas.ProposalFinding:
+    decision = name_decision(row)
+    name = f"{decision.label or decision.address} {decision.title}"
+    return schemas.ProposalFinding(
+        likeness.kind,
+        "likely" if likeness.confidence >= LIKELY_MIN else "possible",
+        likeness.confidence,
+        decision,
+        likeness.mine,
+        likeness.theirs,
+        _REASONS[likeness.kind].format(name),
+    )
+
+
+_REASONS: Final = {
+    "duplicate": "decides the same as {}, which is accepted",
+    "supersedes": "leaves what {} chose, and does not say that it supersedes it",
+    "conflicts": "answers otherwise than {}, which is accepted",
+}
