@@ -12,13 +12,13 @@ since the dictionary is English. Next: `schemas/stems.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 ENGLISH: Final = "en"
 
 FUNCTION_WORDS: Final[dict[str, frozenset[str]]] = {
-    language: frozenset(words.split())
+    language: frozenset(word for word in words.split() if len(word) > 1 or not word.isascii())
     for language, words in {
         ENGLISH: "the of and to in is that it for on with as are be this by was from or an at not we which have has "
         "will can if but they their its all when there been would more no so than then what how do does should must "
@@ -29,7 +29,8 @@ FUNCTION_WORDS: Final[dict[str, frozenset[str]]] = {
         "sig dette må bliver blev efter også hvis kun hvad hvordan",
         "de": "der die das und ist nicht ein eine einen einem einer eines des dem den zu von mit für auf im in an als "
         "auch es sich wir werden wird sind oder aus bei wie nach dass hat haben kann können nur über so wenn zum zur "
-        "durch vor noch aber keine kein muss müssen soll diese dieser dieses vom war sie er man",
+        "durch vor noch aber keine kein muss müssen soll diese dieser dieses vom war sie er man "
+        "weil jeder jede jedes seine seiner ihre damit dann mehr zwischen ob bis ohne um beim am unter uns unsere",
         "es": "el la los las de del y en un una es que por para con no se al lo como su sus más este esta son pero ser "
         "o cuando sin sobre entre también está puede debe hay ha si cada qué cómo",
         "fi": "ja on ei että se ovat oli tai kun jos mutta niin myös kuin joka mikä sen tämä ne voi vain kanssa sekä "
@@ -52,20 +53,21 @@ FUNCTION_WORDS: Final[dict[str, frozenset[str]]] = {
         "vid sig detta måste blir blev efter också än bara hur vad",
     }.items()
 }
-"""By ISO 639-1; Norwegian is Bokmål. A word of several languages counts for each, and decides nothing between them."""
+"""By ISO 639-1; Norwegian is Bokmål. A word of several languages counts for each, and decides nothing between them. One
+letter of ASCII is rather a unit or a name than a word."""
 
 _LANGUAGES_OF: Final[dict[str, tuple[str, ...]]] = {
     word: tuple(language for language, words in FUNCTION_WORDS.items() if word in words)
     for word in frozenset[str]().union(*FUNCTION_WORDS.values())
 }
-HITS_MIN: Final = 2
-"""Function words below which a text is in no language: a name may have one ("Rio de Janeiro")."""
+DIFFERENT_MIN: Final = 2
+"""Different function words below which a text is in no language: a name may have one ("Rio de Janeiro")."""
 WORDS_A_HIT_MAX: Final = 12
 """Words for each function word. Prose has one in three, a listing of another language's keywords one in fifty."""
-PASSAGE_HITS_MIN: Final = 3
+PASSAGE_DIFFERENT_MIN: Final = 3
 PASSAGE_LEAD: Final = 2
-"""A passage is in another language than its document where it has so many words of that one, and so many times more of
-them than of the document's."""
+"""A passage is in another language than its document where it has so many different words of that one, and so many
+times more of them than of the document's."""
 
 
 def read_languages(title: str, passages: Sequence[str]) -> tuple[str | None, list[str | None]]:
@@ -93,31 +95,53 @@ def _foreign(language: str | None) -> str | None:
 
 
 _WORDS: Final = ""
-"""Under it the words of a text are counted, beside those of each language."""
+"""Under it the words of a text are counted, beside those that join others."""
 
 
 def _count(text: str) -> Counter[str]:
-    """How many words a text has, and how many function words of each language. A word with a sign is not one: to
+    """How many words a text has, and how often each function word of any language. A word with a sign is not one: to
     look closer takes time, changes little, and would take lists of codes for words ("de, en, fr")."""
     words = text.lower().split()
     counted: Counter[str] = Counter({_WORDS: len(words)})
-    counted.update(language for word in words if word in _LANGUAGES_OF for language in _LANGUAGES_OF[word])
+    counted.update(word for word in words if word in _LANGUAGES_OF)
     return counted
 
 
-def _most(counted: Counter[str]) -> tuple[str, int]:
-    """The language that most words are of. English wins a draw, so that it is left alone; then the alphabet decides."""
-    ranked = sorted((-counted[language], language != ENGLISH, language) for language in FUNCTION_WORDS)
-    return ranked[0][2], -ranked[0][0]
+class _Hits(NamedTuple):
+    """How many function words of a language there are. Ordered: English wins a draw, so that it is left alone."""
+
+    times: int
+    is_english: bool
+    different: int
+    language: str
+
+
+def _count_by_language(counted: Counter[str]) -> dict[str, _Hits]:
+    times: Counter[str] = Counter()
+    different: Counter[str] = Counter()
+    for word, n in counted.items():
+        for language in _LANGUAGES_OF.get(word, ()):
+            times[language] += n
+            different[language] += 1
+    return {each: _Hits(n, each == ENGLISH, different[each], each) for each, n in times.items()}
+
+
+def _most(counted: Counter[str], by_language: Mapping[str, _Hits], different_min: int) -> _Hits | None:
+    """The language that most words are of, if they are enough."""
+    enough = [each for each in by_language.values() if each.different >= different_min]
+    most = max(enough, default=None)
+    return most if most and most.times * WORDS_A_HIT_MAX >= counted[_WORDS] else None
 
 
 def _decide(counted: Counter[str]) -> str | None:
-    language, hits = _most(counted)
-    return language if hits >= HITS_MIN and hits * WORDS_A_HIT_MAX >= counted[_WORDS] else None
+    most = _most(counted, _count_by_language(counted), DIFFERENT_MIN)
+    return most.language if most else None
 
 
 def _decide_passage(counted: Counter[str], of_document: str | None) -> str | None:
-    language, hits = _most(counted)
-    others = counted[of_document] if of_document else 0
-    is_own = hits >= PASSAGE_HITS_MIN and hits >= PASSAGE_LEAD * others and hits * WORDS_A_HIT_MAX >= counted[_WORDS]
-    return language if is_own else of_document
+    by_language = _count_by_language(counted)
+    most = _most(counted, by_language, PASSAGE_DIFFERENT_MIN)
+    own = by_language.get(of_document) if of_document else None
+    if most is None or (own and most.times < PASSAGE_LEAD * own.times):
+        return of_document
+    return most.language
