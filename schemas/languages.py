@@ -12,7 +12,7 @@ since the dictionary is English. Next: `schemas/stems.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 ENGLISH: Final = "en"
@@ -72,17 +72,17 @@ times more of them than of the document's."""
 
 def read_languages(title: str, passages: Sequence[str]) -> tuple[str | None, list[str | None]]:
     """The language of a document, and that of each passage. None: it is unknown, or none whose endings are known."""
-    counted = [_count(passage) for passage in passages]
-    whole = _count(title)
-    for each in counted:
-        whole.update(each)
-    language = _decide(whole)
-    return _foreign(language), [_foreign(_decide_passage(each, language)) for each in counted]
+    found = [_find(passage) for passage in passages]
+    whole = _find(title)
+    language = _decide(
+        [word for each in (whole, *found) for word in each.joining], whole.words + sum(each.words for each in found)
+    )
+    return _foreign(language), [_foreign(_decide_passage(each, language)) for each in found]
 
 
 def read_language(text: str) -> str | None:
     """The language of a short text, such as a query, which may be English; None where that is not certain."""
-    return _decide(_count(text))
+    return _decide(*_find(text))
 
 
 def is_function_word(word: str, language: str | None) -> bool:
@@ -94,21 +94,22 @@ def _foreign(language: str | None) -> str | None:
     return None if language == ENGLISH else language
 
 
-_WORDS: Final = ""
-"""Under it the words of a text are counted, beside those that join others."""
+class _Found(NamedTuple):
+    """The function words of a text, of any language, and how many words it has."""
+
+    joining: list[str]
+    words: int
 
 
-def _count(text: str) -> Counter[str]:
-    """How many words a text has, and how often each function word of any language. A word with a sign is not one: to
-    look closer takes time, changes little, and would take lists of codes for words ("de, en, fr")."""
+def _find(text: str) -> _Found:
+    """A word with a sign is not one: to look closer takes time, changes little, and would take lists of codes for words
+    ("de, en, fr")."""
     words = text.lower().split()
-    counted: Counter[str] = Counter({_WORDS: len(words)})
-    counted.update(word for word in words if word in _LANGUAGES_OF)
-    return counted
+    return _Found([*filter(_LANGUAGES_OF.__contains__, words)], len(words))
 
 
 class _Hits(NamedTuple):
-    """How many function words of a language there are. Ordered: English wins a draw, so that it is left alone."""
+    """How many function words of a language there are. English wins a draw, so that it is left alone."""
 
     times: int
     is_english: bool
@@ -116,32 +117,31 @@ class _Hits(NamedTuple):
     language: str
 
 
-def _count_by_language(counted: Counter[str]) -> dict[str, _Hits]:
+def _most(joining: Sequence[str], words: int, different_min: int) -> _Hits | None:
+    """The language that most words are of, if they are enough."""
     times: Counter[str] = Counter()
     different: Counter[str] = Counter()
-    for word, n in counted.items():
-        for language in _LANGUAGES_OF.get(word, ()):
+    for word, n in Counter(joining).items():
+        for language in _LANGUAGES_OF[word]:
             times[language] += n
             different[language] += 1
-    return {each: _Hits(n, each == ENGLISH, different[each], each) for each, n in times.items()}
+    # In the order of the alphabet, so that of equal ones always the same is taken.
+    found = [_Hits(times[each], each == ENGLISH, different[each], each) for each in sorted(times)]
+    enough = [each for each in found if each.different >= different_min]
+    most = max(enough, key=lambda each: each[:3], default=None)
+    return most if most and most.times * WORDS_A_HIT_MAX >= words else None
 
 
-def _most(counted: Counter[str], by_language: Mapping[str, _Hits], different_min: int) -> _Hits | None:
-    """The language that most words are of, if they are enough."""
-    enough = [each for each in by_language.values() if each.different >= different_min]
-    most = max(enough, default=None)
-    return most if most and most.times * WORDS_A_HIT_MAX >= counted[_WORDS] else None
-
-
-def _decide(counted: Counter[str]) -> str | None:
-    most = _most(counted, _count_by_language(counted), DIFFERENT_MIN)
+def _decide(joining: Sequence[str], words: int) -> str | None:
+    most = _most(joining, words, DIFFERENT_MIN)
     return most.language if most else None
 
 
-def _decide_passage(counted: Counter[str], of_document: str | None) -> str | None:
-    by_language = _count_by_language(counted)
-    most = _most(counted, by_language, PASSAGE_DIFFERENT_MIN)
-    own = by_language.get(of_document) if of_document else None
-    if most is None or (own and most.times < PASSAGE_LEAD * own.times):
+def _decide_passage(found: _Found, of_document: str | None) -> str | None:
+    """Most passages are decided by the language of their document alone: no other one can have enough words."""
+    own = FUNCTION_WORDS[of_document] if of_document else frozenset[str]()
+    needed = max(PASSAGE_DIFFERENT_MIN, PASSAGE_LEAD * sum(map(own.__contains__, found.joining)))
+    if len(found.joining) < needed:
         return of_document
-    return most.language
+    most = _most(*found, PASSAGE_DIFFERENT_MIN)
+    return most.language if most and most.times >= needed else of_document
