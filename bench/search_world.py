@@ -23,7 +23,7 @@ import psycopg
 
 from api.adrs.document import parse
 from connectors.embedders import Embedder, EmbeddingSpace
-from dataflows.chunker import analyse_chunk, chunk
+from dataflows.chunker import analyse_chunks, chunk
 from dataflows.words import keep as keep_words
 from runtime.ids import new_id
 from schemas.sources import SourceKey
@@ -75,7 +75,7 @@ def gather(connection: psycopg.Connection[Any], embedder: Embedder) -> Material:
     embedded: list[Any] = []
     for title, text in _mixed(random.Random(7), TEXTS):
         parts = chunk(title, text)
-        texts.append((title, tuple(_analyse(connection, title, part) for part in parts)))
+        texts.append((title, tuple(_analyse(connection, title, parts))))
         embedded += embedder.embed([part.text for part in parts])
     vectors = np.asarray(embedded, dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -101,10 +101,11 @@ _ANALYSE = """
 """
 
 
-def _analyse(connection: psycopg.Connection[Any], title: str, part: Any) -> Passage:
-    row = connection.execute(_ANALYSE, [part.ordinal, *analyse_chunk(title, part)]).fetchone()
-    assert row is not None
-    return Passage(part.heading_path, part.body, part.char_start, part.char_end, *row)
+def _analyse(connection: psycopg.Connection[Any], title: str, parts: Sequence[Any]) -> Iterator[Passage]:
+    for part, words in zip(parts, analyse_chunks(title, parts), strict=True):
+        row = connection.execute(_ANALYSE, [part.ordinal, *words]).fetchone()
+        assert row is not None
+        yield Passage(part.heading_path, part.body, part.char_start, part.char_end, *row)
 
 
 def fill(connection: psycopg.Connection[Any], material: Material, slug: str, size: int) -> UUID:

@@ -26,7 +26,9 @@ from typing import Final
 from markdown_it import MarkdownIt
 
 from runtime.errors import Unprocessable
-from schemas.analysis import Analysed, analyse
+from schemas.analysis import Analysed
+from schemas.languages import read_languages
+from schemas.stems import analyse_in
 
 BODY_CHARS_MIN = 150
 """Sections shorter than this join short neighbours: a lone "## Status: accepted" is noise to every ranking."""
@@ -119,9 +121,18 @@ def title_line(title: str) -> str:
     return _one_line(title, TITLE_CHARS_MAX) or "Untitled"
 
 
-def analyse_chunk(title: str, part: Chunk) -> Analysed:
-    """What a passage of a source of that title is found by."""
-    return Analysed(analyse(title) if part.ordinal == 0 else "", analyse(part.heading_path), analyse(part.body))
+def analyse_chunks(title: str, parts: Sequence[Chunk]) -> list[Analysed]:
+    """What each of all passages of a source of that title is found by. The title is in the source's language, a passage
+    and its headings may be in another one."""
+    of_source, of_parts = read_languages(title, [part.body for part in parts])
+    return [
+        Analysed(
+            analyse_in(of_source, title) if part.ordinal == 0 else "",
+            analyse_in(language, part.heading_path),
+            analyse_in(language, part.body),
+        )
+        for part, language in zip(parts, of_parts, strict=True)
+    ]
 
 
 def text_hash(text: str) -> bytes:

@@ -18,7 +18,7 @@ from connectors.embedders import Embedder, Vector
 from connectors.embedders.spaces import SpaceEmbedders
 from connectors.postgres.connections import Connection
 from connectors.postgres.vectors import read
-from dataflows.chunker import Chunk, analyse_chunk, chunk, title_line
+from dataflows.chunker import Chunk, analyse_chunks, chunk, title_line
 from dataflows.comparison import Comparison, Kind
 from schemas.arrays import arrays_of
 from schemas.sources import SourceKey, columns_of
@@ -179,9 +179,9 @@ UNLIKE_WORDS = """
 
 def _compare_words(comparison: Comparison, some: Sequence[_Expected]) -> None:
     rows = [
-        (*each.source, each.version, part.ordinal, *analyse_chunk(title_line(each.title), part))
+        (*each.source, each.version, part.ordinal, *words)
         for each in some
-        for part in each.chunks
+        for part, words in zip(each.chunks, analyse_chunks(title_line(each.title), each.chunks), strict=True)
     ]
     for kind, source_id, version, ordinal in comparison.connection.execute(UNLIKE_WORDS, arrays_of(rows, 8)):
         where = f"{kind} {source_id} v{version} #{ordinal}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from dataflows.chunker import Chunk, analyse_chunk, chunk, title_line
+from dataflows.chunker import Chunk, analyse_chunks, chunk, title_line
 from dataflows.flow import Event
 from schemas import sources
 from schemas.analysis import Analysed
@@ -68,6 +68,6 @@ def version_of(event: Event) -> SourceVersion:
         recorded_at=event.record.committed_at or datetime.fromisoformat(row["recorded_at"]),
         traceparent=event.record.header(TRACEPARENT_HEADER) or row.get("traceparent"),
         chunks=chunks,
-        words=tuple(analyse_chunk(title, each) for each in chunks),
+        words=tuple(analyse_chunks(title, chunks)),
         is_one_of_many=event.value["op"] != "c" or kind.is_from_outside(row),
     )

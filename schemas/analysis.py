@@ -22,7 +22,8 @@ PARTS_MAX: Final = 6
 """Parts of a name that are words by themselves. What has more is a hash or an address."""
 
 BESIDE: Final = "\x1f"
-"""What stands behind it in a passage counts less than a word, and not for its length (`mv.chunk_tsv`)."""
+"""What stands behind it in a passage counts less than a word, and not for its length (`mv.chunk_tsv`). Behind a second
+one stand stems of other languages (`schemas/stems.py`)."""
 
 SEPARATORS_END: Final = 0x20000
 """The planes of Unicode from here on have ideographs, marks and private characters alone."""
@@ -105,15 +106,23 @@ def _lower(text: str) -> str:
 def _analyse(text: str, called: _Called) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-        called.names += (_fold(word.translate(_UMLAUTS)) for word in text.split() if _UMLAUT.search(word))
-        text = UNSPACED.sub(called.pair, _fold(text))
+        called.names += (fold(word.translate(_UMLAUTS)) for word in text.split() if _UMLAUT.search(word))
+        text = UNSPACED.sub(called.pair, fold(text))
     return " ".join(
         token if token.islower() and token.isalpha() and token.isascii() else _word(token, called)
         for token in text.split()
     )
 
 
-def _fold(text: str) -> str:
+def compose(text: str) -> str:
+    """Characters in one form, with their accents, and without what is not shown."""
+    return text if text.isascii() else _MARKS.sub("", unicodedata.normalize("NFKC", text))
+
+
+def fold(text: str) -> str:
+    """Letters without accents, as they are written where a keyboard lacks them; other signs are spaces."""
+    if text.isascii():
+        return text
     text = unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text.translate(_LETTERS))))
     return text.translate(_separators())
 

@@ -1,8 +1,8 @@
 """What a query is taken for, by the words that the tenant has: misspelt words corrected, the unfinished one completed.
 
-Owns the order: an unfinished word is completed where anything begins so, and else corrected like any other. Refuses to
-find: what comes of it is a query again, with words of the index beside those that were typed. Next: `spelling` and
-`beginnings`.
+Owns the order: an unfinished word is completed where anything begins so; one that is known in another form by its stem
+is left alone, as is a completed one; any other may be corrected. Refuses to find: what comes of it is a query again,
+with words of the index beside those that were typed. Next: `spelling`, `beginnings` and `inflected`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import Final, NamedTuple
 
 from api.db import Connection
-from api.search import beginnings, spelling
+from api.search import beginnings, inflected, spelling
 from api.search.query import Query
 from api.search.spelling import Corrected
 from schemas.analysis import analyse_query
@@ -35,12 +35,16 @@ async def read(connection: Connection, query: Query, *, typing: bool, correct: b
     """Read a query in the tenant's transaction."""
     unfinished = query.unfinished if typing else ""
     completed = await beginnings.complete(connection, unfinished) if unfinished else []
-    left_alone = list(spelling.find_correctable([unfinished])) if completed else []
-    corrected = await spelling.correct(connection, query.plain, left_alone) if correct else []
+    stems = await inflected.find_stems(connection, query.text, query.plain)
+    left_alone = spelling.find_correctable([*stems, *([unfinished] if completed else [])])
+    corrected = await spelling.correct(connection, query.plain, list(left_alone)) if correct else []
     text = query.text
     for each in corrected:
         text = each.called.join(re.split(rf"(?<!\w){re.escape(each.typed)}(?!\w)", text))
-    words = OF_THE_INDEX.join([analyse_query(text), *completed, *(each.lexeme for each in corrected)])
+    if corrected:
+        stems |= await inflected.find_stems(connection, text, [each.called for each in corrected])
+    stemmed = [stem for each in stems.values() for stem in each]
+    words = OF_THE_INDEX.join([analyse_query(text), *completed, *(each.lexeme for each in corrected), *stemmed])
     terms = await connection.fetchval("select mv.search_terms($1)", words)
     if completed and text.endswith(unfinished):
         # A model knows words and no beginnings of words.

@@ -83,7 +83,7 @@ class ChunkPlace(msgspec.Struct, frozen=True, omit_defaults=True):
 class ArmRank(msgspec.Struct, frozen=True, omit_defaults=True):
     """A hit's place in one arm. `score` is BM25's, or the cosine similarity of its nearest passage; `second` is that of
     the one behind it, and meaning ranks by the mean of the two. `contribution` is its part of the hit's score. `terms`
-    are the words that matched, as they are indexed."""
+    are the words that matched, as they are indexed; a stem of another language than English has that in brackets."""
 
     rank: int
     score: float

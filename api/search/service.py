@@ -17,7 +17,7 @@ import msgspec
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.logs import service as logs
-from api.search import facets, identifiers, packed, reading, schemas, snippets, sql
+from api.search import facets, identifiers, inflected, packed, reading, schemas, snippets, sql
 from api.search import query as queries
 from api.search.allowed import Allowed
 from api.search.embedding import QueryEmbedder
@@ -152,7 +152,7 @@ def _explain(
     query, read = asked.query, asked.read
     return schemas.SearchExplanation(
         text=read.text,
-        terms=list(read.terms),
+        terms=list(map(inflected.show_term, read.terms)),
         required=list(query.required),
         excluded=list(query.excluded),
         numbers=list(query.numbers),
@@ -359,6 +359,6 @@ def _arm(row: Any, arm: schemas.Arm) -> schemas.ArmRank | None:
         contribution=row[f"{arm}_part"],
         version=row[f"{arm}_version"],
         ordinal=row[f"{arm}_ordinal"],
-        terms=row["terms"] if arm == "words" else None,
+        terms=list(map(inflected.show_term, row["terms"])) if arm == "words" else None,
         second=row["meaning_second"] if arm == "meaning" else None,
     )

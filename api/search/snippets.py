@@ -1,8 +1,9 @@
 """The piece of a passage that is shown of a hit, and the places in it that the query is about.
 
 Owns where a word is in a text, whatever form it has there: as the analysis reads it (accents, names, their parts, pairs
-of characters), by its stem, by its beginning. A snippet is text, never markup: an ADR may hold any HTML, and whoever
-shows a snippet decides how a match looks. Refuses to find: the terms are those that the search went by.
+of characters), by its stem in any language, by its beginning. A snippet is text, never markup: an ADR may hold any
+HTML, and whoever shows a snippet decides how a match looks. Refuses to find: the terms are those that the search went
+by.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from api.db import Connection
 from api.search.identifiers import SIGNS, read_name
+from api.search.inflected import find_forms
 from api.search.schemas import Snippet
 from api.search.spelling import STEMS
 from schemas.analysis import UNSPACED, analyse_phrase, analyse_query
@@ -44,12 +46,13 @@ async def cut(connection: Connection, rows: Sequence[Any], terms: Sequence[str])
     """What is shown of each hit. `terms` are those of the query; what else a hit was found by begins its words."""
     others = {term for row in rows for term in row["terms"] or ()} - {*terms}
     texts = [" ".join(row["body"].split()) for row in rows]
-    heads = {term[:2] for term in (*terms, *others)}
+    stemmed = find_forms(texts, terms)
+    heads = {term[:2] for term in (*terms, *others, *stemmed)}
     spots = [list(find_spots(text, heads)) for text in texts]
     forms = {form for each in spots for form in _every_form(each)}
     stems = await connection.fetch(STEMS, list(forms)) if forms else []
     meant = {row["word"]: _find_term(row["word"], row["lexemes"], terms, tuple(others)) for row in stems}
-    matched = {form: term for form, term in meant.items() if term is not None}
+    matched = {**stemmed, **{form: term for form, term in meant.items() if term is not None}}
     return [show(text, mark(each, matched)) for text, each in zip(texts, spots, strict=True)]
 
 
@@ -98,6 +101,8 @@ def _find_runs(token: str, at: int, heads: set[str]) -> Iterator[Spot]:
             continue
         parts = list(_PART.finditer(run[0])) if run[0].isascii() else []
         forms = analyse_phrase(run[0]) if len(parts) > 1 else analyse_query(run[0])
+        if not parts:
+            forms = forms.replace("'", " ")  # d'équipes
         own = tuple(form for form in forms.lower().split() if form[:2] in heads)
         inside = tuple(
             Spot(start + part.start(), start + part.end(), (part[0].lower(),))

@@ -3215,11 +3215,11 @@ $$;
 
 CREATE FUNCTION mv.chunk_length(tsv tsvector) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN (SELECT COALESCE(sum((cardinality(unnest.positions) - cardinality(array_positions(unnest.weights, 'C'::text)))), (0)::bigint) AS "coalesce" FROM unnest(chunk_length.tsv) unnest(lexeme, positions, weights));
+    RETURN (SELECT COALESCE(sum((cardinality(unnest.positions) - cardinality(array_positions(unnest.weights, 'C'::text)))), (0)::bigint) AS "coalesce" FROM unnest(chunk_length.tsv) unnest(lexeme, positions, weights) WHERE (NOT mv.is_marked_stem(unnest.lexeme)));
 
 CREATE FUNCTION mv.chunk_tsv(ordinal integer, title text, heading_path text, body text) RETURNS tsvector
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN (SELECT ((((setweight(to_tsvector('english'::regconfig, split_part(one.shown, ''::text, 1)), 'A'::"char") || setweight(to_tsvector('english'::regconfig, split_part(chunk_tsv.heading_path, ''::text, 1)), 'B'::"char")) || to_tsvector('english'::regconfig, split_part(chunk_tsv.body, ''::text, 1))) || setweight(to_tsvector('simple'::regconfig, mv.stop_words(split_part(one.shown, ''::text, 1))), 'A'::"char")) || setweight(to_tsvector('english'::regconfig, concat_ws(' '::text, split_part(one.shown, ''::text, 2), split_part(chunk_tsv.heading_path, ''::text, 2), split_part(chunk_tsv.body, ''::text, 2))), 'C'::"char")) FROM (SELECT CASE WHEN (chunk_tsv.ordinal = 0) THEN chunk_tsv.title ELSE ''::text END AS shown) one);
+    RETURN (SELECT (((((((setweight(to_tsvector('english'::regconfig, split_part(one.shown, ''::text, 1)), 'A'::"char") || setweight(to_tsvector('english'::regconfig, split_part(chunk_tsv.heading_path, ''::text, 1)), 'B'::"char")) || to_tsvector('english'::regconfig, split_part(chunk_tsv.body, ''::text, 1))) || setweight(to_tsvector('simple'::regconfig, mv.stop_words(split_part(one.shown, ''::text, 1))), 'A'::"char")) || setweight(to_tsvector('english'::regconfig, concat_ws(' '::text, split_part(one.shown, ''::text, 2), split_part(chunk_tsv.heading_path, ''::text, 2), split_part(chunk_tsv.body, ''::text, 2))), 'C'::"char")) || setweight(to_tsvector('simple'::regconfig, split_part(one.shown, ''::text, 3)), 'A'::"char")) || setweight(to_tsvector('simple'::regconfig, split_part(chunk_tsv.heading_path, ''::text, 3)), 'B'::"char")) || to_tsvector('simple'::regconfig, split_part(chunk_tsv.body, ''::text, 3))) FROM (SELECT CASE WHEN (chunk_tsv.ordinal = 0) THEN chunk_tsv.title ELSE ''::text END AS shown) one);
 
 CREATE TABLE mv.chunks (
     tenant_id uuid NOT NULL,
@@ -3620,6 +3620,10 @@ $$;
 CREATE FUNCTION mv.is_half_a_pair(lexeme text) RETURNS boolean
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ((length(lexeme) = 1) AND (ascii(lexeme) >= 12288));
+
+CREATE FUNCTION mv.is_marked_stem(lexeme text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ("left"(lexeme, 1) = 'þ'::text);
 
 CREATE TABLE mv.job_status (
     tenant_id uuid NOT NULL,
@@ -4253,7 +4257,7 @@ $$;
 
 CREATE FUNCTION mv.search_beginnings(terms text[]) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN ARRAY(SELECT DISTINCT "left"(term.term, GREATEST(4, (ceil((0.75 * (length(term.term))::numeric)))::integer)) AS "left" FROM unnest(search_beginnings.terms) term(term) WHERE ((term.term !~ '[0-9]'::text) AND (length(term.term) >= 4)));
+    RETURN ARRAY(SELECT DISTINCT "left"(term.term, GREATEST(4, (ceil((0.75 * (length(term.term))::numeric)))::integer)) AS "left" FROM unnest(search_beginnings.terms) term(term) WHERE ((term.term !~ '[0-9]'::text) AND (length(term.term) >= 4) AND (NOT mv.is_marked_stem(term.term))));
 
 CREATE FUNCTION mv.search_meaning(embedding_space text, embedding public.vector, kinds text[], ids uuid[], filter jsonb, chunks_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, route text, second double precision)
     LANGUAGE plpgsql STABLE ROWS 100

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows import chunker
-from dataflows.chunker import BODY_CHARS_MAX, BODY_CHARS_TARGET, Chunk, chunk, text_hash, text_to_embed
+from dataflows.chunker import BODY_CHARS_MAX, BODY_CHARS_TARGET, Chunk, analyse_chunks, chunk, text_hash, text_to_embed
 from runtime.errors import Unprocessable
+from schemas.analysis import Analysed, analyse
+from schemas.stems import MARK
+from tests.docs.markdown import ROOT
 
 SENTENCE = "The log is the only place where the order of two writes can be seen by everybody. "
 
@@ -208,3 +212,26 @@ def test_lists_of_different_kinds_are_blocks_of_their_own() -> None:
 def test_what_is_no_heading_of_the_text_is_in_no_path(block: str) -> None:
     text = f"## Context\n\n{SENTENCE * 2}\n\n{block}\n\n{SENTENCE * 3}"
     assert {part.heading_path for part in chunk("T", text)} == {"Context"}
+
+
+# --- what it is found by --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=str)
+def test_english_is_found_by_what_it_was_found_by(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    chunks = chunk("Decisions", text)
+    assert analyse_chunks("Decisions", chunks) == [
+        Analysed(analyse("Decisions") if part.ordinal == 0 else "", analyse(part.heading_path), analyse(part.body))
+        for part in chunks
+    ]
+
+
+def test_a_title_and_headings_have_stems_in_the_language_of_the_text() -> None:
+    german = "Wir speichern die Protokolle für dreißig Tage, und nicht für immer oder bis auf weiteres. "
+    english = "The events are kept in the log, and the readers of it are at their own places at all times. "
+    paragraphs = (f"# Fristen\n\n{german * 2}", f"## Protokolle\n\n{german * 2}", f"## Events\n\n{english * 2}")
+    analysed = analyse_chunks("Fristen", chunk("Fristen", "\n\n".join(paragraphs)))
+    assert analysed[0].title.endswith(f"{MARK}defrist")
+    assert [each.heading_path.endswith(f"{MARK}deprotokoll") for each in analysed] == [False, True, False]
+    assert [MARK in each.body for each in analysed] == [True, True, False]

@@ -11,6 +11,7 @@ import pytest
 from dataflows.catalog import flows
 from dataflows.comparison import VerifyReport
 from dataflows.oracle import NOT_KEPT_BY_A_FLOW, verify
+from dataflows.repair import Repair, repair
 from dataflows.usage import Spent
 from runtime.deadline import Deadline
 from runtime.errors import NotFound
@@ -190,6 +191,29 @@ def test_damage_of_every_kind_is_found(clean: World) -> None:
                 connection.execute(f"delete from {table}")
                 connection.execute(f"insert into {table} table kept_{table.partition('.')[2]}")
     assert check(clean).clean
+
+
+def test_texts_that_an_older_release_analysed_are_analysed_anew(
+    world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that knew no languages."""
+    tenant = uuid.uuid4()
+    body = "Wir speichern die Protokolle für dreißig Tage, und nicht für immer. " * 9
+    world.run_until_done(world.embed)
+    world.versions([Version(tenant, uuid.uuid4(), 1, title="Fristen", body=body)])
+    with monkeypatch.context() as older:
+        older.setattr("dataflows.chunker.read_languages", lambda _title, parts: (None, [None] * len(parts)))
+        world.run_until_done(world.index)
+    outbox.carry()
+    world.run_until_done(world.embed)
+    report = check(world)
+    assert {difference.kind for difference in report.differences if difference.flow == "index"} == {"words"}
+    assert Repair("index", tenant) in repair(world.settings, report, "tester")
+    world.run_until_done(world.index)
+    outbox.carry()
+    world.run_until_done(world.embed)
+    assert [each for each in check(world).differences if each.flow == "index"] == []
+    assert world.rows("select sum(sources) from mv.word_stats where lexeme = 'þdeprotokoll'") == [(1,)]
 
 
 def test_dead_letters_are_counted_and_are_no_difference(clean: World) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 
 from connectors.embedders import Embedder
-from dataflows.chunker import analyse_chunk, chunk
+from dataflows.chunker import analyse_chunks, chunk
 from runtime.ids import new_id
 from runtime.settings import Settings
 from schemas.suggestions import suggestion_id
@@ -121,13 +121,13 @@ class Corpus:
             "values (%s, 'adr', %s, 1, %s, %s, %s, %s, %s, %s, %s, %s, 0)",
             [tenant_id, adr_id, 1 if by_meaning else None, title, status, at, at, at, at, len(parts)],
         )
-        for part in parts:
+        for part, words in zip(parts, analyse_chunks(title, parts), strict=True):
             execute(
                 _CHUNKS,
                 [
                     *(tenant_id, "adr", adr_id, 1),
                     *(part.ordinal, part.heading_path, part.body, part.char_start, part.char_end, part.text_hash),
-                    *analyse_chunk(title, part),
+                    *words,
                 ],
             )
         execute(MEASURE, [tenant_id])
@@ -152,13 +152,13 @@ class Corpus:
             "values (%s, 'document', %s, %s, %s, %s, '', %s, %s, %s, %s, %s, 0)",
             [tenant_id, document_id, version, version, title, *[BEGINNING] * 4, len(parts)],
         )
-        for part in parts:
+        for part, words in zip(parts, analyse_chunks(title, parts), strict=True):
             execute(
                 _CHUNKS,
                 [
                     *(tenant_id, "document", document_id, version),
                     *(part.ordinal, part.heading_path, part.body, part.char_start, part.char_end, part.text_hash),
-                    *analyse_chunk(title, part),
+                    *words,
                 ],
             )
         execute(MEASURE, [tenant_id])

@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY
 from api.db import Database, tenant_transaction
 from api.search import packed, service
 from api.search.packed import Chosen
+from api.search.reading import OF_THE_INDEX
 from connectors.postgres import word_segments
 from connectors.postgres.connections import Connection, connect
 from connectors.postgres.sink import TransactionalSink
@@ -26,6 +27,7 @@ from dataflows.oracle_segments import compare_segments
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import SearchSettings, Settings
+from schemas.stems import analyse_in, marked_stems
 from streams.word_segments import WordSegmentWatch
 from tests.api.search.corpus import KEEP, Corpus
 from tests.api.search.test_functions import reading
@@ -184,6 +186,26 @@ async def test_segments_find_exactly_what_there_is(
         advance(flows)
         await assert_exact(fresh_database, tenant_id, queries, "segments")
         assert differences(flows, tenant_id) == differences(flows, other) == []
+
+
+async def test_stems_of_other_languages_are_words_like_any(
+    fresh_database: Settings, corpus: Corpus, flows: Connection, small_steps: None
+) -> None:
+    """Some texts are German, with endings, and some are not; each word is asked for with its stem."""
+    chance = random.Random(5)
+    tenant_id = corpus.tenant("one")
+    endings = ["", "e", "en", "er", "ung", "ungen"]
+    texts = [" ".join(word + chance.choice(endings) for word in write(chance).split()) for _ in range(SOURCES + 30)]
+    german = [analyse_in("de", text) if chance.random() < 0.5 else text for text in texts]
+    fill(corpus, tenant_id, german[:SOURCES])
+    fill(corpus, tenant_id, german[SOURCES:], "document")
+    advance(flows)
+    words = [chance.choice(texts).split()[:n] for n in (1, 2, 5, 12)]
+    stems = [[stem for word in some for stem in marked_stems("de", word)] for some in words]
+    queries = [OF_THE_INDEX.join([" ".join(some), *own]) for some, own in zip(words, stems, strict=True)]
+    assert all(stems)
+    await assert_exact(fresh_database, tenant_id, [*queries, *(OF_THE_INDEX + stem for stem in stems[2])], "segments")
+    assert differences(flows, tenant_id) == []
 
 
 async def test_texts_that_are_equal_are_found_in_the_order_of_their_ids(
