@@ -34,7 +34,7 @@ ROBOTS_AWAY_S = 300
 
 @dataclass(frozen=True, slots=True)
 class Robots:
-    """What is known of an origin's `robots.txt`: `none` allows all, `closed` nothing: it was not to be had, and `why`."""
+    """What is known of an origin's `robots.txt`: `none` allows all, `closed` nothing: it was not to be had, and why."""
 
     state: str
     body: str = ""
