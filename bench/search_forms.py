@@ -28,7 +28,7 @@ from bench.search import fresh_database
 from bench.search_world import DECISIONS
 from runtime.ids import new_id
 from runtime.settings import PostgresSettings, load
-from schemas.stems import marked_stems
+from schemas.stems import mark_stems
 
 SIZES = (20_000, 200_000)
 WORDS = 60
@@ -73,7 +73,7 @@ def measure(postgres: PostgresSettings, sizes: Sequence[int]) -> None:
             for what, asked, form in (*forms, ("other forms, in English texts", some, _inflect)):
                 _print(own, tenant_id, f"{size:>9}  {what}", asked, form)
             for language in OTHERS:
-                stems = {stem for word in words for stem in marked_stems(language, word)}
+                stems = {stem for word in words for stem in mark_stems(language, word)}
                 connection.execute(_FILL, [tenant_id, list(stems), [100_000] * len(stems)])
             connection.execute("vacuum analyze mv.word_stats")
             _print(own, tenant_id, f"{size:>9}  other forms, in three languages", some, _inflect)

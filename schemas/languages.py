@@ -53,8 +53,8 @@ FUNCTION_WORDS: Final[dict[str, frozenset[str]]] = {
         "vid sig detta måste blir blev efter också än bara hur vad",
     }.items()
 }
-"""By ISO 639-1; Norwegian is Bokmål. A word of several languages counts for each, and decides nothing between them. One
-letter of ASCII is rather a unit or a name than a word."""
+"""Languages as ISO 639-1 has them; Norwegian is Bokmål. A word of several languages counts for each, and decides
+nothing between them. One letter of ASCII is rather a unit or a name than a word."""
 
 _LANGUAGES_OF: Final[dict[str, tuple[str, ...]]] = {
     word: tuple(language for language, words in FUNCTION_WORDS.items() if word in words)
@@ -94,18 +94,18 @@ def _foreign(language: str | None) -> str | None:
     return None if language == ENGLISH else language
 
 
-class _Found(NamedTuple):
+class _WordsFound(NamedTuple):
     """The function words of a text, of any language, and how many words it has."""
 
     joining: list[str]
     words: int
 
 
-def _find(text: str) -> _Found:
+def _find(text: str) -> _WordsFound:
     """A word with a sign is not one: to look closer takes time, changes little, and would take lists of codes for words
     ("de, en, fr")."""
     words = text.lower().split()
-    return _Found([*filter(_LANGUAGES_OF.__contains__, words)], len(words))
+    return _WordsFound([*filter(_LANGUAGES_OF.__contains__, words)], len(words))
 
 
 class _Hits(NamedTuple):
@@ -137,7 +137,7 @@ def _decide(joining: Sequence[str], words: int) -> str | None:
     return most.language if most else None
 
 
-def _decide_passage(found: _Found, of_document: str | None) -> str | None:
+def _decide_passage(found: _WordsFound, of_document: str | None) -> str | None:
     """Most passages are decided by the language of their document alone: no other one can have enough words."""
     own = FUNCTION_WORDS[of_document] if of_document else frozenset[str]()
     needed = max(PASSAGE_DIFFERENT_MIN, PASSAGE_LEAD * sum(map(own.__contains__, found.joining)))

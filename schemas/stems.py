@@ -56,7 +56,7 @@ def analyse_in(language: str | None, text: str) -> str:
     words = analyse(text)
     if language is None:
         return words
-    stems = " ".join(lexeme for word in find_words(text) for lexeme in marked_stems(language, word))
+    stems = " ".join(lexeme for word in find_words(text) for lexeme in mark_stems(language, word))
     if not stems:
         return words
     return f"{words}{BESIDE if BESIDE in words else BESIDE * 2}{stems}"
@@ -70,7 +70,7 @@ def find_words(text: str) -> Iterator[str]:
 
 
 @lru_cache(KEPT_WORDS)
-def marked_stems(language: str, word: str) -> tuple[str, ...]:
+def mark_stems(language: str, word: str) -> tuple[str, ...]:
     """The stems of a word in small letters as they are indexed; none of a word that only joins others."""
     if is_function_word(word, language):
         return ()
@@ -96,6 +96,6 @@ def _stem(language: str, word: str) -> str:
 
 @cache
 def _stemmer(language: str) -> Stemmer.Stemmer:
-    """Without a cache of its own, a call has no state but its word, and the interpreter's lock is held meanwhile: so
-    threads may share it."""
+    """The stemmer of a language. Without a cache of its own, a call has no state but its word, and the interpreter's lock
+    is held meanwhile: so threads may share it."""
     return Stemmer.Stemmer(_ALGORITHMS[language], 0)

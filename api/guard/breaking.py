@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from api.guard.change import AddedLine
 from api.guard.limits import breaks_limit
-from api.guard.stances import Refusal, Stances
+from api.guard.stances import RefusedName, Stances
 from api.guard.uses import Use, Uses, bare
 
 BreakEvidence = Literal["dependency", "import", "service", "call", "prose", "way", "number"]
@@ -86,7 +86,7 @@ _HOW: Final = {
 }
 
 
-def _find_name(use: Use, refused: Mapping[str, Refusal]) -> Refusal | None:
+def _find_name(use: Use, refused: Mapping[str, RefusedName]) -> RefusedName | None:
     for key in sorted(use.keys):
         if key in refused:
             return refused[key]

@@ -55,7 +55,7 @@ _SET: Final = re.compile(
 )
 
 
-class Limit(NamedTuple):
+class NumberLimit(NamedTuple):
     """A number that a decision sets for a name. `at_most`: less is as right; else it is this one."""
 
     name: str
@@ -74,15 +74,15 @@ class SetNumber(NamedTuple):
     unit: Unit
 
 
-def read_limits(sentence: str, heading: str) -> Iterator[Limit]:
+def read_limits(sentence: str, heading: str) -> Iterator[NumberLimit]:
     """The numbers that one sentence of a decision sets for names in code."""
     for expression in (_NAME_FIRST, _BOUND_FIRST):
         for match in expression.finditer(sentence):
             value, unit = _worth(match["value"], match["unit"])
-            yield Limit(_last(match["name"]), value, unit, True, sentence[:300], heading)
+            yield NumberLimit(_last(match["name"]), value, unit, True, sentence[:300], heading)
     for match in _BESIDE.finditer(sentence):
         value, unit = _worth(match["value"], match["unit"])
-        yield Limit(_last(match["name"]), value, unit, False, sentence[:300], heading)
+        yield NumberLimit(_last(match["name"]), value, unit, False, sentence[:300], heading)
 
 
 def read_numbers(line: str) -> Iterator[SetNumber]:
@@ -92,7 +92,7 @@ def read_numbers(line: str) -> Iterator[SetNumber]:
         yield SetNumber(_last(match["name"]), value, unit)
 
 
-def breaks_limit(limit: Limit, number: SetNumber) -> bool:
+def breaks_limit(limit: NumberLimit, number: SetNumber) -> bool:
     """Whether a number is another one than a decision's, or more where it says "at most"."""
     if limit.name != number.name:
         return False

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from api.guard.limits import Limit, read_limits
+from api.guard.limits import NumberLimit, read_limits
 from api.research.sentences import split_sentences
 from api.research.words import find_words, stems_of
 from connectors.reading.structure import Block, Structure, read_structure
@@ -69,7 +69,7 @@ _MARK: Final = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
 _LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
-class Refusal(NamedTuple):
+class RefusedName(NamedTuple):
     """A name that a record does not want. `key` is what it is compared by; `quote` says so, under `heading`. `whole`:
     it is an option, or begins one, and is not only spoken of there. `sure`: it was considered, or stands among
     alternatives; else a sentence denies it."""
@@ -94,9 +94,9 @@ class Stances(NamedTuple):
     """What one record says. `chosen`: names of its title, of its chosen option, and of tables of what is used."""
 
     chosen: frozenset[str]
-    refused: tuple[Refusal, ...]
+    refused: tuple[RefusedName, ...]
     ways: tuple[RefusedWay, ...]
-    limits: tuple[Limit, ...]
+    limits: tuple[NumberLimit, ...]
 
 
 class _Part(NamedTuple):
@@ -121,9 +121,9 @@ def read_stances(title: str, body: str) -> Stances:
     chosen_text = _find_chosen(parts)
     chosen = {key_of(name) for text in (title, chosen_text) for name in _names(text, proper)}
     mentioned: set[str] = set()
-    refused: list[Refusal] = []
+    refused: list[RefusedName] = []
     ways: list[RefusedWay] = []
-    limits: list[Limit] = []
+    limits: list[NumberLimit] = []
     for part in parts:
         if part.rows:
             taken, left = _read_table(part, proper)
@@ -219,7 +219,7 @@ def _names(text: str, proper: frozenset[str]) -> Iterator[str]:
             yield " ".join(words)
 
 
-def _refuse_option(part: _Part, proper: frozenset[str]) -> Iterator[Refusal]:
+def _refuse_option(part: _Part, proper: frozenset[str]) -> Iterator[RefusedName]:
     if not _SOLE.search(part.text):
         listed = [each.strip() for found in _LISTED.findall(part.text) for each in found.split(",")]
         for name in (
@@ -228,29 +228,29 @@ def _refuse_option(part: _Part, proper: frozenset[str]) -> Iterator[Refusal]:
         ):
             before = part.text[: part.text.find(name)]
             whole = not re.search(r"\w", _CODE.sub("", before).removesuffix(" and `")) or before.endswith(("(", "(`"))
-            yield Refusal(key_of(name), name, part.text[:QUOTE_CHARS_MAX], part.heading, whole)
+            yield RefusedName(key_of(name), name, part.text[:QUOTE_CHARS_MAX], part.heading, whole)
 
 
-def _refuse_denied(sentence: str, heading: str) -> Iterator[Refusal]:
+def _refuse_denied(sentence: str, heading: str) -> Iterator[RefusedName]:
     for match in _DENIED.finditer(sentence):
         name = (match["code"] or match["name"]).strip("`")
         if match["name"] or (_TOKEN.fullmatch(name) and not re.fullmatch("[a-z]+", name)):
-            yield Refusal(key_of(name), name, sentence[:QUOTE_CHARS_MAX], heading, sure=False)
+            yield RefusedName(key_of(name), name, sentence[:QUOTE_CHARS_MAX], heading, sure=False)
 
 
-def _read_table(part: _Part, proper: frozenset[str]) -> tuple[set[str], list[Refusal]]:
+def _read_table(part: _Part, proper: frozenset[str]) -> tuple[set[str], list[RefusedName]]:
     """Names of a table that has a column of alternatives: those of the other columns are taken."""
     columns = [at for at, cell in enumerate(part.rows[0]) if _ALTERNATIVE.search(fold(cell))]
     if not columns:
         return set(), []
     taken: set[str] = set()
-    left: list[Refusal] = []
+    left: list[RefusedName] = []
     for row in part.rows[1:]:
         quote = " | ".join(cell.strip() for cell in (row[0], *(row[at] for at in columns if 0 < at < len(row))))
         for at, cell in enumerate(row):
             if at in columns:
                 names = _alternatives(cell)
-                left += [Refusal(key_of(name), name, quote[:QUOTE_CHARS_MAX], part.heading) for name in names]
+                left += [RefusedName(key_of(name), name, quote[:QUOTE_CHARS_MAX], part.heading) for name in names]
             else:
                 names = _names(cell, proper) if at == 0 else filter(_TOKEN.fullmatch, _CODE.findall(cell))
                 taken |= {key_of(name) for name in names}

@@ -69,7 +69,9 @@ _RESERVED = """
     and r.expires_at > clock_timestamp()
     and (l.slug = $3 or ($3::text is null and (select count(*) from app.logs o where o.tenant_id = $1) = 1))
     and not exists (
-      select from app.adrs a where a.tenant_id = $1 and a.log_id = r.log_id and a.number = r.number
+      select
+      from app.adrs a
+      where a.tenant_id = $1 and a.log_id = r.log_id and a.number = r.number
     )
 """
 

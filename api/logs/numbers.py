@@ -73,9 +73,11 @@ _COUNT = """
 _TAKE_OVER = """
   update app.number_reservations
   set
-    holder = $3, reserved_by = $5, reserved_at = clock_timestamp(), expires_at = clock_timestamp() + $4::interval
-  where
-    tenant_id = $1
+    holder = $3,
+    reserved_by = $5,
+    reserved_at = clock_timestamp(),
+    expires_at = clock_timestamp() + $4::interval
+  where tenant_id = $1
     and log_id = $2
     and number = (
       select min(number)
@@ -86,7 +88,9 @@ _TAKE_OVER = """
 """
 
 _INSERT = """
-  insert into app.number_reservations (tenant_id, log_id, number, holder, reserved_by, reserved_at, expires_at)
+  insert into app.number_reservations (
+    tenant_id, log_id, number, holder, reserved_by, reserved_at, expires_at
+  )
   values ($1, $2, $6, $3, $5, clock_timestamp(), clock_timestamp() + $4::interval)
   returning number, holder, reserved_by, reserved_at, expires_at
 """
@@ -95,12 +99,13 @@ _LIST = """
   select l.slug as log, r.number, r.holder, r.reserved_by, r.reserved_at, r.expires_at
   from app.number_reservations r
   join app.logs l using (tenant_id, log_id)
-  where
-    r.tenant_id = $1
+  where r.tenant_id = $1
     and l.slug = $2
     and r.expires_at > clock_timestamp()
     and not exists (
-      select from app.adrs a where a.tenant_id = $1 and a.log_id = r.log_id and a.number = r.number
+      select
+      from app.adrs a
+      where a.tenant_id = $1 and a.log_id = r.log_id and a.number = r.number
     )
   order by r.number
   limit $3

@@ -17,7 +17,7 @@ from typing import Final
 from api.db import Connection
 from schemas.analysis import analyse_phrase, analyse_query
 from schemas.languages import ENGLISH, is_function_word, read_language
-from schemas.stems import LANGUAGES, LAST, MARK, find_words, marked_stems, unmark
+from schemas.stems import LANGUAGES, LAST, MARK, find_words, mark_stems, unmark
 
 WORDS_MAX: Final = 32
 """Words of a query that are looked up, each in every language that the tenant has: a search goes by as many."""
@@ -79,7 +79,7 @@ async def find_stems(connection: Connection, text: str, words: Iterable[str]) ->
         (word, analyse_phrase(part), stem, row["language"] == language)
         for word, part in parts
         for row in rows
-        for stem in marked_stems(row["language"], part)
+        for stem in mark_stems(row["language"], part)
     ]
     if not asked:
         return {}
@@ -97,7 +97,7 @@ def find_forms(texts: Sequence[str], terms: Iterable[str]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for run in words:
         for word in find_words(run):
-            term = next((each for one in languages for each in marked_stems(one, word) if each in stems), None)
+            term = next((each for one in languages for each in mark_stems(one, word) if each in stems), None)
             if term is not None:
                 found |= dict.fromkeys(analyse_query(word).lower().split(), term)
     return found

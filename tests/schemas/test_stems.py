@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.analysis import BESIDE, analyse, analyse_query
 from schemas.languages import FUNCTION_WORDS
-from schemas.stems import LANGUAGES, MARK, analyse_in, find_words, marked_stems, unmark
+from schemas.stems import LANGUAGES, MARK, analyse_in, find_words, mark_stems, unmark
 
 ALIKE = [
     *("de entscheidung entscheidungen", "de löschung löschungen loeschungen loschung", "de häuser hauses haeuser"),
@@ -25,7 +25,7 @@ ALIKE = [
 def test_forms_of_a_word_share_a_stem(line: str) -> None:
     language, first, *others = line.split()
     for other in others:
-        assert set(marked_stems(language, first)) & set(marked_stems(language, other)), other
+        assert set(mark_stems(language, first)) & set(mark_stems(language, other)), other
 
 
 def test_a_passage_has_the_stem_of_each_word_in_its_order() -> None:
@@ -45,9 +45,9 @@ def test_which_words_have_a_stem() -> None:
 
 
 def test_a_stem_is_told_from_a_word() -> None:
-    assert unmark(marked_stems("de", "entscheidungen")[0]) == ("de", "entscheid")
+    assert unmark(mark_stems("de", "entscheidungen")[0]) == ("de", "entscheid")
     assert unmark("entscheid") is None
-    assert marked_stems("de", "nicht") == ()
+    assert mark_stems("de", "nicht") == ()
 
 
 def test_each_language_that_is_recognised_has_stems() -> None:

@@ -27,7 +27,7 @@ from dataflows.oracle_segments import compare_segments
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import SearchSettings, Settings
-from schemas.stems import analyse_in, marked_stems
+from schemas.stems import analyse_in, mark_stems
 from streams.word_segments import WordSegmentWatch
 from tests.api.search.corpus import KEEP, Corpus
 from tests.api.search.test_functions import reading
@@ -201,7 +201,7 @@ async def test_stems_of_other_languages_are_words_like_any(
     fill(corpus, tenant_id, german[SOURCES:], "document")
     advance(flows)
     words = [chance.choice(texts).split()[:n] for n in (1, 2, 5, 12)]
-    stems = [[stem for word in some for stem in marked_stems("de", word)] for some in words]
+    stems = [[stem for word in some for stem in mark_stems("de", word)] for some in words]
     queries = [OF_THE_INDEX.join([" ".join(some), *own]) for some, own in zip(words, stems, strict=True)]
     assert all(stems)
     await assert_exact(fresh_database, tenant_id, [*queries, *(OF_THE_INDEX + stem for stem in stems[2])], "segments")
