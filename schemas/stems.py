@@ -96,6 +96,6 @@ def _stem(language: str, word: str) -> str:
 
 @cache
 def _stemmer(language: str) -> Stemmer.Stemmer:
-    """The stemmer of a language. Without a cache of its own, a call has no state but its word, and the interpreter's lock
-    is held meanwhile: so threads may share it."""
+    """The stemmer of a language. Without a cache, a call has no state but its word, and the interpreter's lock is held
+    meanwhile: so threads may share it."""
     return Stemmer.Stemmer(_ALGORITHMS[language], 0)
