@@ -71,7 +71,7 @@ _ADDRESS: Final = re.compile(r"\b(?P<name>[a-z][a-z0-9+]{1,20})://")
 _VARIABLE: Final = re.compile(r"(?<![A-Z0-9_])(?P<name>[A-Z][A-Z0-9]{2,20})_(?:URL|URI|HOST|PORT|ADDR|DSN|ENDPOINT)\b")
 _HOOK: Final = re.compile(r"^\s*-\s+id:\s*(?P<name>[\w-]+)\s*$")
 
-_IDENTIFIER: Final = re.compile(r"(?<![\w.-])[A-Za-z][\w]*(?:_\w+)+(?![\w-])|(?<![\w-])[A-Z]{5,}(?![\w-])")
+_IDENTIFIER: Final = re.compile(r"(?<![\w.-])[A-Za-z][^\W_]*(?:_+[^\W_]+)+_*(?![\w-])|(?<![\w-])[A-Z]{5,}(?![\w-])")
 _SPOKEN: Final = re.compile(r"`[^`]*`|^\s*[\"']{3}.*")
 """What a line of code only speaks of."""
 _STATEMENT: Final = re.compile(r"[\"'`]{1,3}\s*(?P<name>[A-Za-z]{5,20})\s+\w")

@@ -10,7 +10,7 @@ from api.guard.breaking import find_breaches
 from api.guard.change import read_change
 from api.guard.limits import breaks_limit, read_limits, read_numbers
 from api.guard.stances import NAMES_MAX, read_stances
-from api.guard.uses import USES_MAX, read_uses
+from api.guard.uses import LINE_CHARS_MAX, USES_MAX, read_uses
 
 RECORD = """\
 # Keep the work queue in Postgres
@@ -169,3 +169,19 @@ def test_so_much_is_read() -> None:
 def test_any_text_is_read(one: str, other: str) -> None:
     for text in (one, other, diff("a.py", *one.split("\n")), diff("pyproject.toml", *other.split("\n"))):
         find_breaches(read_uses(read_change(text)), [read_stances(one[:50], other), read_stances("T", text)])
+
+
+CODE = ("a_", "_a", "A_URL", "a.", "a/", "a-", '"a', "a, ", "a::", "from a import ")
+PROSE = ("1.", "no `a", "a or the ", "Aa ", "| ", "(")
+
+
+@pytest.mark.parametrize("piece", CODE + PROSE)
+def test_what_was_made_to_cost_is_read_as_soon_as_anything(piece: str) -> None:
+    """An expression that can match in many ways would not end in the life of whoever waits for it."""
+    for end in ("-", "!", "\\"):
+        text = piece * (LINE_CHARS_MAX // len(piece) - 1) + end
+        for path in ("a.py", "a.sql", "pyproject.toml", "package.json", "a.md", "a.js"):
+            read_uses(read_change(diff(path, text)))
+        read_uses(read_change(text))
+        table = f"| a | else |\n|---|---|\n| {text} |"
+        read_stances("A title", f"## Decision\n\n{text}\n\n## Considered Options\n\n- {text}\n\n{table}\n")
