@@ -12,7 +12,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 _IMAGE: Final = re.compile(r"!\[([^\]]{0,1000})\](?:\([^)]{0,4000}\)|\[[^\]]{0,1000}\])")
-_LINK: Final = re.compile(r"\[([^\]]{1,1000})\]\(\s*<?([^)\s>]{1,4000})>?[^)]{0,1000}\)")
+_LINK: Final = re.compile(r"\[([^\]]{1,1000})\]\(\s*+<?([^)\s>]{1,4000}+)(?:[\s>][^)]{0,1000})?\)")
+"""The address ends where it must, and not earlier: else each of many brackets would be tried in a million ways."""
 _REFERENCE: Final = re.compile(r"^ {0,3}\[[^\]]{1,1000}\]:[^\n]*$", re.MULTILINE)
 _TAG: Final = re.compile(r"</?[a-zA-Z][^>]{0,4000}>")
 _ADDRESS: Final = re.compile(

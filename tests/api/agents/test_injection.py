@@ -129,3 +129,9 @@ async def test_ids_of_another_tenant_find_nothing(fresh_database: Settings, corp
 )
 def test_what_is_shown_fetches_nothing(text: str, shown: str) -> None:
     assert disarm(text) == shown
+
+
+@pytest.mark.parametrize("piece", ["[a](", "![a](", "![a][", "<a", "[", "[a](b ("])
+def test_a_result_that_was_made_to_cost_is_disarmed_as_soon_as_any(piece: str) -> None:
+    """With an address that may end anywhere, some pages of brackets kept a worker, and its interpreter, for minutes."""
+    assert disarm(piece * (64_000 // len(piece)))
