@@ -27,7 +27,7 @@ from tests import databases
 FINDABLE_MAX_S = 120.0
 """Far above what it takes; the machine may be busy with other things."""
 COMMAND_MAX_S = 480
-LOOK_S_MIN, LOOK_S_MAX = 0.1, 1.0
+LOOK_S, LOOK_AT_ALL_S = 0.1, 1.0
 """Between two looks of who waits. A look at the whole takes a good part of a core, which what is waited for needs."""
 
 
@@ -97,13 +97,12 @@ class World:
         return int(self.rows("select count(*) from ops.dlq where state = 'new'")[0][0])
 
 
-def eventually(what: str, check: Callable[[], Any], within_s: float = FINDABLE_MAX_S) -> Any:
-    """The first true value of `check`."""
-    deadline, pause_s = Deadline.after(within_s), LOOK_S_MIN
+def eventually(what: str, check: Callable[[], Any], within_s: float = FINDABLE_MAX_S, look_s: float = LOOK_S) -> Any:
+    """The first true value of `check`, which is asked every `look_s`."""
+    deadline = Deadline.after(within_s)
     while not (value := check()):
         assert not deadline.passed, f"not within {within_s} s: {what}"
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 1.2, LOOK_S_MAX)
+        time.sleep(look_s)
     return value
 
 

@@ -26,7 +26,7 @@ from dataflows.catalog import flows
 from schemas.pipeline import FRESH_S_MAX
 from tests.copies import Copy, running_copy
 from tests.docs.markdown import ROOT, parse
-from tests.system.conftest import Tenant, World, clients, eventually
+from tests.system.conftest import LOOK_AT_ALL_S, Tenant, World, clients, eventually
 
 RECOVERED_MAX_S = 600.0
 """Far above what it takes."""
@@ -217,7 +217,7 @@ class Place:
         assert found["verify"]["clean"], found["verify"]
         steps = ", ".join(f"{took['step']} {took['seconds']:.1f}" for took in found["steps"])
         sys.stdout.write(f"{what}: {len(self.written)} ADRs, recovered in {found['seconds']:.1f} s ({steps})\n")
-        eventually("everything is well", self.world.is_well, RECOVERED_MAX_S)
+        eventually("everything is well", self.world.is_well, RECOVERED_MAX_S, LOOK_AT_ALL_S)
         assert self.world.run("verify", "--sample", "5").returncode == 0
         known = {str(adr_id) for (adr_id,) in self.world.rows(KNOWN, self.tenant.tenant_id)}
         assert known == self.written.keys(), "acknowledged is what the database has"
