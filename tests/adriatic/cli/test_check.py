@@ -234,6 +234,9 @@ async def test_the_recipes_run_in_a_clean_repository(
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(HOW_TO.parents[2]))
     monkeypatch.setenv("WHERE", " ".join(remote))
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Anybody")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "anybody@example.com")
     origin.mkdir()
     git(origin, "init", "-q", "-b", "main")
     (origin / "a.py").write_text("# as ADR-1 says\n")
