@@ -20,7 +20,7 @@ from api.jobs import service as jobs
 from api.jobs.service import NewJob
 from api.requests import hash_request
 from api.research.schemas import Research, ResearchPage, ResearchRequest
-from runtime.errors import Conflict, InvalidInput, NotFound
+from runtime.errors import Conflict, NotFound
 from schemas.jobs import RESEARCH
 
 OPEN_MAX = 20
@@ -74,8 +74,6 @@ async def create(
     """A question, its job and its announcement. True when an earlier request with this key had made it. Raises
     `Conflict` for a key of another request, and when too many of the user's wait."""
     tenant_id, user_id = principal.tenant_id, principal.user_id
-    if request.since and request.until and request.since >= request.until:
-        raise InvalidInput("since is not before until", hint="exchange them")
     waiting = await connection.fetchval(_COUNT_OPEN, tenant_id, user_id)
     request_hash = hash_request(_KeyedQuestion(user_id, request))
     job_id, replayed = await jobs.record(connection, principal, NewJob(RESEARCH), key, traceparent, request_hash)

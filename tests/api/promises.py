@@ -148,13 +148,21 @@ class Account:
                 self.checks += 1
                 if check.status == Status.FAILURE and check.failure_info is not None:
                     failure = check.failure_info.failure
-                    if NOTHING_INVALID in failure.message:
+                    if NOTHING_INVALID in failure.message or not _is_http(found):
                         continue
                     body = found.response.text[:1000] if found is not None and found.response is not None else ""
                     told = f"{label}: {check.name}: {failure.title}\n{failure.message}\n{body}"
                     self.faults.setdefault(
                         f"{label} {check.name} {failure.title}", f"{told}\n{check.failure_info.code_sample}"
                     )
+
+
+def _is_http(found: Any) -> bool:
+    """Whether a request could be read at all. With a made-up `Content-Length` the server refuses it in words of its
+    own, before it is anybody's."""
+    headers = {} if found is None else found.request.headers
+    lengths = (value for name, values in headers.items() if name.lower() == "content-length" for value in values)
+    return all(str(length).isdecimal() for length in lengths)
 
 
 class Furniture:
