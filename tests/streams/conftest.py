@@ -1,4 +1,4 @@
-"""Fixtures of the agents' and the worker's tests."""
+"""Fixtures of the agents', the crawler's and the worker's tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from runtime.settings import Settings
+from tests.connectors.fetching.local_web import LocalWeb, serving_web
 from tests.dataflows import world as worlds
+from tests.streams.crawl_world import Crawls
 from tests.streams.world import Bench
 
 
@@ -25,3 +27,14 @@ def world(fresh_database: Settings) -> Iterator[worlds.World]:
 @pytest.fixture
 def outbox(world: worlds.World) -> worlds.Outbox:
     return worlds.Outbox(world)
+
+
+@pytest.fixture
+def crawls(bench: Bench) -> Iterator[Crawls]:
+    with serving_web() as local:
+        yield Crawls(bench, local)
+
+
+@pytest.fixture
+def local(crawls: Crawls) -> LocalWeb:
+    return crawls.local

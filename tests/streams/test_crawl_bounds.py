@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -11,9 +10,8 @@ import pytest
 from connectors.parsers import site
 from connectors.parsers.site import read_site_page
 from streams.crawling import asking, frontier, rules, turns
-from tests.connectors.fetching.local_web import LocalWeb, serving_web
+from tests.connectors.fetching.local_web import LocalWeb
 from tests.streams.crawl_world import Crawls, answer, page
-from tests.streams.world import Bench
 
 ORIGIN = "http://a.test"
 
@@ -73,17 +71,6 @@ def test_of_a_page_so_many_links_are_taken_in_their_order() -> None:
 
 
 # --- on a local web -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def crawls(bench: Bench) -> Iterator[Crawls]:
-    with serving_web() as local:
-        yield Crawls(bench, local)
-
-
-@pytest.fixture
-def local(crawls: Crawls) -> LocalWeb:
-    return crawls.local
 
 
 @pytest.mark.stack

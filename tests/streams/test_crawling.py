@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,13 @@ from aiohttp import web
 from connectors.postgres.connections import connect
 from connectors.postgres.retention import forget_old
 from streams.crawling import frontier, turns
-from tests.connectors.fetching.local_web import FORBIDDEN, LocalWeb, html, serving_web
+from tests.connectors.fetching.local_web import FORBIDDEN, LocalWeb, html
 from tests.connectors.postgres.ages import kept_for
 from tests.dataflows.world import until
 from tests.patience import PATIENCE_S
 from tests.streams.crawl_world import Crawls, about, answer, page
-from tests.streams.world import Bench
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-def crawls(bench: Bench) -> Iterator[Crawls]:
-    with serving_web() as local:
-        yield Crawls(bench, local)
-
-
-@pytest.fixture
-def local(crawls: Crawls) -> LocalWeb:
-    return crawls.local
 
 
 def states(crawls: Crawls, crawl: Any) -> dict[str, str]:
