@@ -92,11 +92,11 @@ def show_github(result: CheckResult) -> str:
         title = _escape("Decision that does not hold")
         lines.append(f"::warning {_locate(each.place)}title={title}::{_escape_data(each.reason)}")
     for broken in result.seems_to_break:
-        kind = "warning" if broken.likelihood == "likely" else "notice"
+        kind = _weigh(broken.likelihood, "notice")
         title = _escape("Seems to break a decision")
         lines.append(f"::{kind} {_locate(broken.place)}title={title}::{_escape_data(_say(broken))}")
     for proposal, finding in _findings(result):
-        kind = "notice" if finding.likelihood == "possible" else "warning"
+        kind = _weigh(finding.likelihood, "notice")
         lines.append(
             f"::{kind} {_locate(proposal.place)}title={_escape('Proposed decision')}::"
             f"{_escape_data(_judge(proposal, finding))}"
@@ -105,6 +105,11 @@ def show_github(result: CheckResult) -> str:
         said = f"{governing.decision.address}: {governing.reason}"
         lines.append(f"::notice title={_escape(_title(governing))}::{_escape_data(said)}")
     return "\n".join(lines)
+
+
+def _weigh(likelihood: str, weak: str) -> str:
+    """What is only possible weighs less, by the word that a form has for it."""
+    return weak if likelihood == "possible" else "warning"
 
 
 def _locate(place: ChangePlace) -> str:
@@ -123,11 +128,11 @@ def show_sarif(result: CheckResult) -> str:
     """SARIF 2.1.0, which most tools of code review read."""
     found = [_at("cites-what-does-not-hold", "warning", each.reason, each.place) for each in result.cited]
     for broken in result.seems_to_break:
-        level = "warning" if broken.likelihood == "likely" else "note"
+        level = _weigh(broken.likelihood, "note")
         made = _at("seems-to-break", level, f"{_say(broken)}. It says: {broken.passage}", broken.place)
         found.append(made | {"rank": round(100 * broken.confidence, 1)})
     for proposal, finding in _findings(result):
-        level = "note" if finding.likelihood == "possible" else "warning"
+        level = _weigh(finding.likelihood, "note")
         made = _at("proposes", level, _judge(proposal, finding), proposal.place)
         found.append(made | {"rank": round(100 * finding.confidence, 1)})
     found += [

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from api.adrs.naming import address_of
 from api.agents import toolset
 from api.agents.disarming import disarm
 from api.agents.schemas import AgentResult
@@ -202,7 +203,8 @@ def _address(source: dict[str, Any]) -> str | None:
     """The address of a cited record; None for what has none."""
     if source["kind"] != "adr" or not source["log"]:
         return None
-    return f"adr://{source['log']}/{(source['label'] or '').removeprefix('ADR-') or source['source_id']}"
+    number = (source["label"] or "").removeprefix("ADR-")
+    return address_of(source["log"], int(number) if number else None, source["source_id"])
 
 
 def find_proposed(steps: Sequence[StepRow]) -> list[UUID]:

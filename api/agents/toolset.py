@@ -148,7 +148,7 @@ class AgentTools:
         """What records, documents and pages say of a question. Nothing is kept, and no model is asked."""
         request = ResearchRequest(asked.question, log=asked.log, passes=asked.passes)
         state = self._researcher.begin(request)
-        while state.planned and len(state.passes) < request.passes:
+        while state.planned:
             state = await self._researcher.search(caller.tenant_id, request, state)
         found = await self._researcher.answer(caller.tenant_id, request, state)
         return QuotedResearch(NOTICE, found.answered, found.parts, found.sources)

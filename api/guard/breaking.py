@@ -37,6 +37,11 @@ CONFIDENCE: Final[Mapping[BreakEvidence, float]] = {
 test holds these to what it measures."""
 
 
+def judge_likelihood(confidence: float) -> Literal["likely", "possible"]:
+    """What people are told of how sure something is."""
+    return "likely" if confidence >= LIKELY_MIN else "possible"
+
+
 class Breach(NamedTuple):
     """What seems to be broken. `record`: which of the decisions, by its place. `named`: what the line uses."""
 

@@ -93,16 +93,13 @@ def _sections(structure: Structure) -> Iterator[DecisionText]:
     starts = [0]
     for line in structure.lines:
         starts.append(starts[-1] + len(line) + 1)
-    path: dict[int, str] = {}
-    begin, headings = 0, structure.headings
-    for at, block in enumerate(headings):
-        path = {level: text for level, text in path.items() if level < block.level} | {block.level: block.text}
+    headings = [(block, path) for block, path in structure.with_paths() if block.kind == "heading"]
+    for at, (block, path) in enumerate(headings):
         begin = block.line + block.lines
-        end = headings[at + 1].line if at + 1 < len(headings) else len(structure.lines)
+        end = headings[at + 1][0].line if at + 1 < len(headings) else len(structure.lines)
         body = "\n".join(structure.lines[begin:end])
         if body.strip():
-            heading = " > ".join(text for level, text in sorted(path.items()) if level > 1)
-            yield DecisionText(heading, starts[begin], body)
+            yield DecisionText(path, starts[begin], body)
     if not headings:
         yield DecisionText("", 0, "\n".join(structure.lines))
 

@@ -29,6 +29,7 @@ from api.guard.change import (
 )
 from api.guard.naming import name_decision, show_place
 from api.logs import service as logs
+from api.research.passes import FUSION_K
 from api.search import service as searching
 from api.search.embedding import QueryEmbedder
 from api.search.schemas import Degraded, Hit, SearchFreshness, SearchRequest
@@ -38,8 +39,6 @@ CHECK_S_MAX: Final = 20.0
 """Longest check, in seconds: eight searches take less than one on an idle machine."""
 HITS_OF_TOPIC: Final = 10
 """Hits of each search that count."""
-FUSION_K: Final = 60
-"""The constant of the search, where ranks of two arms are joined; here those of several topics are."""
 TITLE_CHARS_MIN: Final = 20
 """Shortest title that is looked for in a change, of at least four words: "Use Postgres" stands in many."""
 TITLES_MAX: Final = 50

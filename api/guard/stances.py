@@ -151,14 +151,9 @@ def read_stances(title: str, body: str) -> Stances:
 
 
 def _split(structure: Structure) -> Iterator[_Part]:
-    path: dict[int, str] = {}
-    for block in structure.blocks:
-        if block.kind == "heading":
-            path = {level: text for level, text in path.items() if level < block.level}
-            path[block.level] = block.text
-        elif block.kind != "code":
-            headings = " > ".join(text for level, text in sorted(path.items()) if level > 1)
-            yield _Part(headings, _as_written(structure, block), block.kind == "item", _rows(structure, block))
+    for block, heading in structure.with_paths():
+        if block.kind not in ("heading", "code"):
+            yield _Part(heading, _as_written(structure, block), block.kind == "item", _rows(structure, block))
 
 
 def _as_written(structure: Structure, block: Block) -> str:

@@ -16,10 +16,11 @@ from uuid import UUID
 from api.chat.grounding import strip_operators
 from api.db import Database, tenant_transaction
 from api.guard import schemas
-from api.guard.breaking import CONFIDENCE, LIKELY_MIN, Breach, find_breaches
+from api.guard.breaking import CONFIDENCE, Breach, find_breaches, judge_likelihood
 from api.guard.change import Change
 from api.guard.naming import name_decision, show_place
-from api.guard.stances import BODY_CHARS_MAX, Stances, read_stances
+from api.guard.records import read_accepted
+from api.guard.stances import Stances, read_stances
 from api.guard.uses import Uses, read_uses
 from api.search import service as searching
 from api.search.embedding import QueryEmbedder
@@ -32,21 +33,6 @@ RECORDS_MAX: Final = 60
 """Decisions that are read for one check. One takes about ten milliseconds the first time."""
 STANCES_MAX: Final = 500
 """Texts of decisions whose stances a process keeps: 32 MB of text at most."""
-
-_RECORDS = """
-  select
-    a.adr_id, l.slug as log, a.number, 'ADR-' || coalesce(a.label, a.number::text) as label, a.title,
-    a.status, left(v.body, $4) as body
-  from app.adrs a
-  join app.logs l using (tenant_id, log_id)
-  join app.adr_versions v using (tenant_id, adr_id, version)
-  where a.tenant_id = $1
-    and a.adr_id = any($2::uuid[])
-    and a.status = 'accepted'
-    and a.deleted_at is null
-    and ($3::text is null or l.slug = $3)
-  order by l.slug, a.number, a.adr_id
-"""
 
 
 async def find_broken(
@@ -70,7 +56,7 @@ async def find_broken(
         as_of = as_of or result.as_of
         found |= dict.fromkeys(hit.source_id for hit in result.hits)
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        rows = await connection.fetch(_RECORDS, tenant_id, list(found)[:RECORDS_MAX], log, BODY_CHARS_MAX)
+        rows = await read_accepted(connection, tenant_id, list(found)[:RECORDS_MAX], log)
     breaches = await asyncio.to_thread(_compare, uses, rows)
     ordered = sorted(breaches, key=lambda each: -CONFIDENCE[each.evidence])
     return [_tell(each, rows[each.record]) for each in ordered[: schemas.BROKEN_MAX]], as_of
@@ -115,7 +101,7 @@ def _tell(breach: Breach, row: Any) -> schemas.BrokenDecision:
     return schemas.BrokenDecision(
         name_decision(row),
         breach.evidence,
-        "likely" if sure >= LIKELY_MIN else "possible",
+        judge_likelihood(sure),
         sure,
         show_place(breach.line),
         breach.heading,

@@ -16,33 +16,20 @@ from uuid import UUID
 from api.chat.grounding import strip_operators
 from api.db import Database, tenant_transaction
 from api.guard import schemas
-from api.guard.breaking import LIKELY_MIN
+from api.guard.breaking import judge_likelihood
 from api.guard.change import Change, fold, gather_words
 from api.guard.naming import name_decision, show_place
 from api.guard.proposals import Likeness, ProposedRecord, compare_decisions, find_proposals, read_decision
-from api.guard.stances import BODY_CHARS_MAX
+from api.guard.records import read_accepted
+from api.logs.numbers import find_held
 from api.search import service as searching
 from api.search.embedding import QueryEmbedder
 from api.search.schemas import SearchRequest
+from connectors.reading.outcomes import Decision
 
 NEAR_MAX: Final = 20
 """Records that a proposal is compared with, of each of two searches: by its title, and by all that it says."""
 TITLE_QUERY_CHARS_MAX: Final = 300
-
-_RECORDS = """
-  select
-    a.adr_id, l.slug as log, a.number, 'ADR-' || coalesce(a.label, a.number::text) as label, a.title,
-    a.status, v.source_key, left(v.body, $4) as body
-  from app.adrs a
-  join app.logs l using (tenant_id, log_id)
-  join app.adr_versions v using (tenant_id, adr_id, version)
-  where a.tenant_id = $1
-    and a.adr_id = any($2::uuid[])
-    and a.status = 'accepted'
-    and a.deleted_at is null
-    and ($3::text is null or l.slug = $3)
-  order by l.slug, a.number, a.adr_id
-"""
 
 _TAKEN = """
   select
@@ -59,23 +46,6 @@ _TAKEN = """
 """
 
 
-_RESERVED = """
-  select r.number, r.holder, r.expires_at
-  from app.number_reservations r
-  join app.logs l using (tenant_id, log_id)
-  where r.tenant_id = $1
-    and r.number = any($2::int[])
-    and r.holder <> $4
-    and r.expires_at > clock_timestamp()
-    and (l.slug = $3 or ($3::text is null and (select count(*) from app.logs o where o.tenant_id = $1) = 1))
-    and not exists (
-      select
-      from app.adrs a
-      where a.tenant_id = $1 and a.log_id = r.log_id and a.number = r.number
-    )
-"""
-
-
 async def vet(
     database: Database, embedder: QueryEmbedder, tenant_id: UUID, change: Change, asked: schemas.CheckRequest
 ) -> list[schemas.VettedProposal]:
@@ -88,11 +58,11 @@ async def vet(
     ids = list(dict.fromkeys(adr_id for found in near for adr_id in found))
     numbers = [each.parsed.number for each in proposals if each.parsed.number is not None]
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        rows = await connection.fetch(_RECORDS, tenant_id, ids, log, BODY_CHARS_MAX)
+        rows = await read_accepted(connection, tenant_id, ids, log)
         taken = await connection.fetch(_TAKEN, tenant_id, numbers, log)
         if asked.holder is not None:
-            taken = [*taken, *await connection.fetch(_RESERVED, tenant_id, numbers, log, asked.holder)]
-    return await asyncio.to_thread(lambda: [_vet(each, taken, rows) for each in proposals])
+            taken = [*taken, *await find_held(connection, tenant_id, numbers, log, asked.holder)]
+    return await asyncio.to_thread(_vet_all, proposals, taken, rows)
 
 
 async def _find_near(
@@ -107,11 +77,20 @@ async def _find_near(
     return found
 
 
-def _vet(proposal: ProposedRecord, taken: Sequence[Any], rows: Sequence[Any]) -> schemas.VettedProposal:
+def _vet_all(
+    proposals: Sequence[ProposedRecord], taken: Sequence[Any], rows: Sequence[Any]
+) -> list[schemas.VettedProposal]:
+    standing = [(row, read_decision(row["title"], row["body"])) for row in rows]
+    return [_vet(each, taken, standing) for each in proposals]
+
+
+def _vet(
+    proposal: ProposedRecord, taken: Sequence[Any], standing: Sequence[tuple[Any, Decision]]
+) -> schemas.VettedProposal:
     parsed = proposal.parsed
     mine = (row for row in taken if row["number"] == parsed.number)
     found = [_tell_number(row) for row in mine if "holder" in row or not _is_itself(proposal, row)]
-    found += sorted(_compare(proposal, rows), key=lambda each: -each.confidence)
+    found += sorted(_compare(proposal, standing), key=lambda each: -each.confidence)
     place = show_place(proposal.line)
     return schemas.VettedProposal(parsed.title, parsed.number, parsed.status, place, found[: schemas.FINDINGS_MAX])
 
@@ -127,12 +106,12 @@ def _tell_number(row: Any) -> schemas.ProposalFinding:
     )
 
 
-def _compare(proposal: ProposedRecord, rows: Sequence[Any]) -> Iterator[schemas.ProposalFinding]:
+def _compare(proposal: ProposedRecord, standing: Sequence[tuple[Any, Decision]]) -> Iterator[schemas.ProposalFinding]:
     decision = proposal.decision
-    for row in rows:
+    for row, other in standing:
         if _is_itself(proposal, row) or row["number"] in proposal.named:
             continue
-        if (likeness := compare_decisions(decision, read_decision(row["title"], row["body"]))) is not None:
+        if (likeness := compare_decisions(decision, other)) is not None:
             yield _tell(likeness, row)
 
 
@@ -148,7 +127,7 @@ def _tell(likeness: Likeness, row: Any) -> schemas.ProposalFinding:
     name = f"{decision.label or decision.address} {decision.title}"
     return schemas.ProposalFinding(
         likeness.kind,
-        "likely" if likeness.confidence >= LIKELY_MIN else "possible",
+        judge_likelihood(likeness.confidence),
         likeness.confidence,
         decision,
         likeness.mine,

@@ -7,8 +7,9 @@ time is over, or that was given back, is the next that is reserved. Refuses to o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -111,6 +112,22 @@ _LIST = """
   limit $3
 """
 
+_HELD = """
+  select r.number, r.holder, r.expires_at
+  from app.number_reservations r
+  join app.logs l using (tenant_id, log_id)
+  where r.tenant_id = $1
+    and r.number = any($2::int[])
+    and r.holder <> $4
+    and r.expires_at > clock_timestamp()
+    and (l.slug = $3 or ($3::text is null and (select count(*) from app.logs o where o.tenant_id = $1) = 1))
+    and not exists (
+      select
+      from app.adrs a
+      where a.tenant_id = $1 and a.log_id = r.log_id and a.number = r.number
+    )
+"""
+
 _RELEASE = """
   update app.number_reservations
   set expires_at = least(expires_at, clock_timestamp())
@@ -147,6 +164,14 @@ async def list_reserved(connection: Connection, tenant_id: UUID, slug: str) -> R
         await logs.require_known(connection, tenant_id, slug)
     rows = await connection.fetch(_LIST, tenant_id, slug, RESERVED_MAX)
     return ReservedNumbers([to_struct(row, ReservedNumber) for row in rows])
+
+
+async def find_held(
+    connection: Connection, tenant_id: UUID, wanted: Sequence[int], slug: str | None, holder: str
+) -> Sequence[Any]:
+    """Those of these numbers that others hold, where their log is known: it is named, or the tenant has one alone."""
+    rows: Sequence[Any] = await connection.fetch(_HELD, tenant_id, wanted, slug, holder)
+    return rows
 
 
 async def release(connection: Connection, tenant_id: UUID, slug: str, holder: str) -> None:

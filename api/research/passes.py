@@ -35,7 +35,7 @@ LATE_SHARE: Final = 0.5
 """What the order of the reranker counts beside that of the search."""
 FUSION_K: Final = 60
 """The constant of reciprocal rank fusion, from the paper that proposed it (Cormack, Clarke, Büttcher, SIGIR 2009): the
-scores of a reranker have no scale that is known."""
+scores of a reranker have no scale that is known, and those of several searches none in common."""
 COVERED_MIN: Final = 0.6
 """The share of a part's words that one passage must have for the part not to be missing."""
 FEEDBACK_SOURCES: Final = 4

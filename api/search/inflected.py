@@ -22,6 +22,10 @@ from schemas.stems import LANGUAGES, LAST, MARK, find_words, mark_stems, unmark
 WORDS_MAX: Final = 32
 """Words of a query that are looked up, each in every language that the tenant has: a search goes by as many."""
 
+_FIRST: Final = [MARK + each for each in LANGUAGES]
+_ABOVE: Final = [first + LAST for first in _FIRST]
+"""The stems of each language are between these two."""
+
 LANGUAGES_OF: Final = """
   select l.language
   from unnest($1::text[], $2::text[], $3::text[]) as l (language, first, above)
@@ -73,8 +77,7 @@ async def find_stems(connection: Connection, text: str, words: Iterable[str]) ->
     parts = [each for each in every if not is_function_word(each[1], language)][:WORDS_MAX]
     if not parts:
         return {}
-    above = [MARK + each + LAST for each in LANGUAGES]
-    rows = await connection.fetch(LANGUAGES_OF, LANGUAGES, [MARK + each for each in LANGUAGES], above)
+    rows = await connection.fetch(LANGUAGES_OF, LANGUAGES, _FIRST, _ABOVE)
     asked = [
         (word, analyse_phrase(part), stem, row["language"] == language)
         for word, part in parts

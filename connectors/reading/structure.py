@@ -60,6 +60,17 @@ class Structure(msgspec.Struct, frozen=True):
     def headings(self) -> tuple[Block, ...]:
         return tuple(block for block in self.blocks if block.kind == "heading")
 
+    def with_paths(self) -> Iterator[tuple[Block, str]]:
+        """Each block, and the headings above it but for the first level: "Context > Constraints". A heading is under
+        itself."""
+        above: dict[int, str] = {}
+        for block in self.blocks:
+            if block.kind == "heading":
+                above = {level: text for level, text in above.items() if level < block.level} | {
+                    block.level: block.text
+                }
+            yield block, " > ".join(text for level, text in sorted(above.items()) if level > 1)
+
     def section_at(self, at: int) -> tuple[Block, ...]:
         """The blocks under the heading at a place, up to the next heading of any level."""
         end = at + 1

@@ -139,7 +139,9 @@ class CrawlSite(JobKind):
         if robots is None:
             return {"asks": "robots", "url_id": next_.url_id}
         if robots.state == "closed" or not rules.may_fetch(robots.body, next_.url):
-            detail = f"its robots.txt cannot be had: {robots.why}" if robots.why else "robots.txt forbids it"
+            detail = (
+                "robots.txt forbids it" if robots.state == "read" else f"its robots.txt cannot be had: {robots.why}"
+            )
             frontier.note(
                 connection, crawl, next_.url_id, frontier.UrlOutcome("refused", "robots", detail), tried=False
             )

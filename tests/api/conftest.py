@@ -47,3 +47,10 @@ async def lonely(tmp_path: Path) -> AsyncIterator[World]:
     postgres = PostgresSettings(host="127.0.0.1", port=1)
     async with running(Settings(home=tmp_path / ".adriatic", postgres=postgres)) as running_world:
         yield running_world
+
+
+@pytest.fixture
+async def private(fresh_database: Settings, corpus: Corpus) -> AsyncIterator[World]:
+    """A running API on the database of the corpus."""
+    async with running(fresh_database) as running_world:
+        yield running_world

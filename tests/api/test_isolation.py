@@ -7,7 +7,7 @@ route whose parameters this test does not know fails it.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,7 +19,7 @@ import pytest
 from connectors.llm.sse import SseDecoder
 from runtime.settings import Settings
 from tests.api.search.corpus import Corpus, writing
-from tests.api.world import Caller, World, running
+from tests.api.world import Caller, World
 
 pytestmark = pytest.mark.stack
 
@@ -152,16 +152,10 @@ def corpus(fresh_database: Settings) -> Iterator[Corpus]:
 
 
 @pytest.fixture
-async def private_world(fresh_database: Settings, corpus: Corpus) -> AsyncIterator[World]:
-    async with running(fresh_database) as world:
-        yield world
-
-
-@pytest.fixture
-async def households(private_world: World, corpus: Corpus) -> list[Household]:
+async def households(private: World, corpus: Corpus) -> list[Household]:
     made = []
     for word in ("xanadu", "yggdrasil", "zarathustra"):
-        household = Household(await private_world.tenant(), word)
+        household = Household(await private.tenant(), word)
         await household.furnish(corpus)
         made.append(household)
     return made
@@ -262,12 +256,10 @@ async def of_nobody(caller: Household, method: str, path: str, operation: Any) -
     return await caller.caller.request(method, filled(path, NOBODY), **asking(operation, NOBODY))
 
 
-async def test_no_route_answers_with_anything_of_another_tenant(
-    private_world: World, households: list[Household]
-) -> None:
-    before = {owner.word: await state_of(private_world, owner) for owner in households}
+async def test_no_route_answers_with_anything_of_another_tenant(private: World, households: list[Household]) -> None:
+    before = {owner.word: await state_of(private, owner) for owner in households}
     tried = 0
-    for method, path, operation in operations(private_world):
+    for method, path, operation in operations(private):
         if operation["operationId"] in NOBODYS:
             continue
         if "{" not in path and method != "GET" and operation["operationId"] not in ASKING:
@@ -288,12 +280,12 @@ async def test_no_route_answers_with_anything_of_another_tenant(
                 tried += 1
     assert tried >= 6 * 20
     for owner in households:
-        assert await state_of(private_world, owner) == before[owner.word], owner.word
+        assert await state_of(private, owner) == before[owner.word], owner.word
 
 
-async def test_every_route_shows_a_tenant_its_own(private_world: World, households: list[Household]) -> None:
+async def test_every_route_shows_a_tenant_its_own(private: World, households: list[Household]) -> None:
     """The counterpart, without which the test above could pass on routes that never answer."""
-    for method, path, operation in operations(private_world):
+    for method, path, operation in operations(private):
         if method != "GET":
             continue
         for owner in households:
@@ -305,20 +297,20 @@ async def test_every_route_shows_a_tenant_its_own(private_world: World, househol
                 assert owner.path["job_id"] in response.text, path
 
 
-async def test_every_route_needs_a_token(private_world: World, households: list[Household]) -> None:
-    for method, path, operation in operations(private_world, endless=True):
+async def test_every_route_needs_a_token(private: World, households: list[Household]) -> None:
+    for method, path, operation in operations(private, endless=True):
         for headers in ({}, {"authorization": "Bearer x.y.z"}):
             asked = asking(operation, households[0]) | {"headers": headers}
-            response = await private_world.http.request(method, filled(path, households[0]), **asked)
+            response = await private.http.request(method, filled(path, households[0]), **asked)
             assert response.status_code == 401, f"{method} {path}"
             assert response.headers["www-authenticate"].startswith("Bearer realm=")
             assert ("invalid_token" in response.headers["www-authenticate"]) == bool(headers)
 
 
 async def test_the_apis_role_without_a_tenant_sees_and_writes_nothing(
-    private_world: World, households: list[Household]
+    private: World, households: list[Household]
 ) -> None:
-    async with private_world.app.state.database.connection() as connection, private_world.admin() as admin:
+    async with private.app.state.database.connection() as connection, private.admin() as admin:
         assert await connection.fetchval("select current_user") == "adriatic_api"
         tables = await connection.fetch(
             "select c.table_schema || '.' || c.table_name as name from information_schema.columns c "
@@ -343,9 +335,9 @@ async def test_the_apis_role_without_a_tenant_sees_and_writes_nothing(
             assert (await connection.execute(statement)).endswith(" 0"), statement
 
 
-async def test_the_apis_role_cannot_write_for_another_tenant(private_world: World, households: list[Household]) -> None:
+async def test_the_apis_role_cannot_write_for_another_tenant(private: World, households: list[Household]) -> None:
     mine, other = households[0].caller.tenant_id, households[1].caller.tenant_id
-    async with private_world.app.state.database.connection() as connection:
+    async with private.app.state.database.connection() as connection:
         await connection.execute("select set_config('app.tenant_id', $1, false)", str(mine))
         for statement in (
             "insert into app.logs (tenant_id, log_id, slug, name) values ($1, gen_random_uuid(), 'x', 'x')",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,9 +9,8 @@ import pytest
 from api.guard import service
 from api.guard.breaking import CONFIDENCE
 from api.guard.schemas import CHANGE_CHARS_MAX
-from runtime.settings import Settings
 from tests.api.search.corpus import Corpus
-from tests.api.world import Caller, World, running
+from tests.api.world import Caller, World
 
 pytestmark = pytest.mark.stack
 
@@ -46,12 +44,6 @@ async def check(caller: Caller, change: str, **more: Any) -> dict[str, Any]:
 
 def cited(found: dict[str, Any]) -> list[tuple[str, str, int]]:
     return [(each["decision"]["label"], each["by"], each["place"]["line"]) for each in found["cited"]]
-
-
-@pytest.fixture
-async def private(fresh_database: Settings, corpus: Corpus) -> AsyncIterator[World]:
-    async with running(fresh_database) as world:
-        yield world
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,9 +10,8 @@ from hypothesis import strategies as st
 
 from api.guard.change import read_change
 from api.guard.proposals import PROPOSALS_MAX, compare_decisions, find_proposals, read_decision
-from runtime.settings import Settings
 from tests.api.search.corpus import Corpus
-from tests.api.world import Caller, World, running
+from tests.api.world import Caller, World
 
 RECORD = "---\nstatus: proposed\n---\n\n# Use RabbitMQ for events\n\n## Decision\n\nQueues are known to us.\n"
 
@@ -48,12 +46,6 @@ def test_any_text_is_compared(one: str, other: str) -> None:
     compare_decisions(read_decision(one[:80], other), read_decision(other[:80], one))
     texts = read_decision("", other).texts
     assert all(other[text.start : text.start + len(text.body)] == text.body for text in texts)
-
-
-@pytest.fixture
-async def private(fresh_database: Settings, corpus: Corpus) -> AsyncIterator[World]:
-    async with running(fresh_database) as world:
-        yield world
 
 
 @pytest.fixture

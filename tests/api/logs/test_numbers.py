@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from api.logs import numbers
-from runtime.settings import Settings
 from tests.api.search.corpus import Corpus
-from tests.api.world import Caller, World, running
+from tests.api.world import Caller, World
 
 pytestmark = pytest.mark.stack
 
 AT_ONCE = 40
-
-
-@pytest.fixture
-async def private(fresh_database: Settings, corpus: Corpus) -> AsyncIterator[World]:
-    async with running(fresh_database) as world:
-        yield world
 
 
 @pytest.fixture
