@@ -26,9 +26,10 @@ from psycopg import sql
 from api.adrs.document import Status
 from api.db import Database
 from api.search import service
+from api.search.arms import CANDIDATES_MAX
 from api.search.embedding import QueryEmbedder
+from api.search.fusion import WORDS_SHARE
 from api.search.schemas import Mode, SearchRequest
-from api.search.service import CANDIDATES_MAX, WORDS_SHARE
 from bench import search_plain
 from bench.search_world import Material, Vectors, draw, fill, gather, hash_of
 from connectors.embedders import Embedder, build

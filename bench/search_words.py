@@ -29,6 +29,7 @@ import psycopg
 
 from api.adrs.document import parse
 from api.search import packed
+from api.search.allowed import Allowed
 from api.search.schemas import WordsRoute
 from bench.search import fresh_database
 from bench.search_world import DECISIONS
@@ -50,8 +51,7 @@ PACKED_MIN = 1_000
 """Sources from which on a tenant gets segments here: all but the small one do."""
 
 EXACT = "select source_id, score from mv.search_words_exact(%s, null, null, 100)"
-BOUNDED = "select source_id, score, candidates, proved from mv.search_words(%s, null, null, null, 100)"
-CHOSEN = "select source_id, score, candidates, proved from mv.search_words($1, $2, $3, null, 100)"
+BOUNDED = "select source_id, score, candidates, proved from mv.rank_words(%s, null, null, null, 100)"
 PLAIN = """
   select source_id
   from (
@@ -362,10 +362,11 @@ class Segments:
         return self._runner.run(self._find(query))
 
     async def _find(self, query: str) -> Sequence[Any]:
-        chosen = await packed.choose(self._connection, self._tenant_id, query, None, 100)
-        assert chosen, "the tenant has segments"
-        rows = await self._connection.fetch(CHOSEN, query, chosen.kinds, chosen.ids)
-        return [(*row[:3], row[3] and chosen.proved) for row in rows]
+        read = await packed.read(self._connection, self._tenant_id, query, Allowed(), 100)
+        assert read, "the tenant has segments"
+        found = read.rank()
+        best = sorted(found.hits, key=lambda hit: (-hit.score, hit.source_id))[:100]
+        return [(hit.source_id, hit.score, len(best), found.proved) for hit in best]
 
 
 def _timed(connection: psycopg.Connection[Any], query: Any, values: Any) -> tuple[list[Any], float]:

@@ -82,7 +82,7 @@ class SearchSettings(Section):
     """When a tenant's search takes an index by meaning or segments by words, and what is expected of it."""
 
     exact_passages_max: int = Field(
-        20_000,
+        5_000,
         ge=100,
         le=10_000_000,
         description="Passages of one kind that a search by meaning compares one by one. A tenant with more gets an "
@@ -100,7 +100,7 @@ class SearchSettings(Section):
         ge=100,
         le=10_000_000,
         description="Sources of one kind from which on the search by words reads all that have a word, in packed "
-        "segments. A tenant with fewer than half of that loses them.",
+        "segments; each 50 words count as one where sources are longer. A tenant with fewer than half loses them.",
     )
     recall_goal: float = Field(
         0.98,

@@ -36,8 +36,8 @@ WITH_A_WORD: Final = """
   from mv.rank_by_words($1, $2, $3, null, $4, 10) as r
 """
 THE_BEST: Final = """
-  select w.kind, w.source_id
-  from mv.search_words($1, $2, $3, $4::text::jsonb, $5) as w
+  select r.kind, r.source_id
+  from mv.rank_words($1, $2, $3, $4::text::jsonb, $5) as r
 """
 LOOSE: Final = """
   select

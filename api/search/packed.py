@@ -1,22 +1,22 @@
 """The search by words in a tenant that has segments: the best of all sources that have one of the words.
 
 Owns which kinds are ranked so (those whose segments are live, with few changes beside them), and what of their lists is
-kept in the process. What it hands on is a short list of sources that holds the best, for `mv.search_words` to score:
-whatever that would find among all is found. Refuses to add up
+kept in the process. Whatever `mv.rank_words` would find among all is found, with the same scores. Refuses to add up
 (`packed_ranking`), to write segments (`connectors/postgres/word_segments.py`), and words that only begin like those of
 the query. Read next: `schemas/sql/0044_word_segments.sql`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from api.db import Connection
+from api.search.allowed import Allowed
+from api.search.fusion import WordsHit
 from api.search.packed_ranking import Wanted, Word, WordList, WordSegment, rank
 from api.search.schemas import WordsRoute
 from connectors.postgres.word_segments import CHANGES_MAX, as_ids
@@ -81,25 +81,51 @@ LISTS: Final = """
   where s.tenant_id = app.current_tenant() and s.segment = any ($1::bigint[])
 """
 """The lists of one word: a row for each segment, whether or not somebody has the word there."""
-BOUNDED: Final = """
-  select source_id, proved
-  from mv.rank_by_words(mv.search_terms($1), null, null, $2, $3, $4)
+SCORED: Final = """
+  select kind, source_id, score, proved
+  from mv.rank_by_words(mv.search_terms($1), $2, $3, $4, $5, $6)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """Sources that hold the best by words, pair by pair. `proved`: none that is left out is among the first ten."""
+class FoundByWords(NamedTuple):
+    """The best by words of each kind, in no order. `proved`: none that is left out is among the first ten."""
 
-    kinds: list[str]
-    ids: list[UUID]
+    hits: list[WordsHit]
     routes: dict[str, WordsRoute]
     proved: bool
 
-    def plus(self, kind: str, route: WordsRoute, ids: Sequence[UUID], proved: bool) -> Chosen:
-        """These, and those of another kind."""
-        kinds = [*self.kinds, *[kind] * len(ids)]
-        return Chosen(kinds, [*self.ids, *ids], self.routes | {kind: route}, self.proved and proved)
+    def plus(self, kind: str, route: WordsRoute, rows: Sequence[Any]) -> FoundByWords:
+        """These, and what the database found of another kind."""
+        hits = [WordsHit(row["kind"], UUID(bytes=row["source_id"].bytes), row["score"]) for row in rows]
+        proved = self.proved and all(row["proved"] for row in rows)
+        return FoundByWords([*self.hits, *hits], self.routes | {kind: route}, proved)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedKind:
+    """A kind whose lists were read, to be added up."""
+
+    kind: str
+    segments: list[WordSegment]
+    words: list[Word]
+    average: float
+    wanted: Wanted
+
+
+class PackedReading(NamedTuple):
+    """What was read of a tenant: kinds to be added up, and what was found of other kinds and of what changed."""
+
+    kinds: list[PackedKind]
+    beside: FoundByWords
+
+    def rank(self) -> FoundByWords:
+        """All of it. Takes a processor for some milliseconds and no connection, so it belongs in a thread."""
+        hits, routes, proved = self.beside
+        for one in self.kinds:
+            best, is_proved = rank(one.segments, one.words, one.average, one.wanted)
+            hits = [*hits, *(WordsHit(one.kind, source_id, score) for source_id, score in best)]
+            proved = proved and is_proved
+        return FoundByWords(hits, routes, proved)
 
 
 class SegmentCache:
@@ -128,41 +154,75 @@ class SegmentCache:
 CACHE = SegmentCache(CACHE_BYTES_MAX)
 
 
-async def choose(
-    connection: Connection, tenant_id: UUID, words: str, only_kind: str | None, sources_max: int
-) -> Chosen | None:
-    """The `sources_max` best, and what changed. None where no kind has segments, and where nobody has a word as it is
-    written: then words count that begin so. The transaction has one snapshot, in which no segment goes away."""
+async def read(
+    connection: Connection, tenant_id: UUID, words: str, allowed: Allowed, sources_max: int
+) -> PackedReading | None:
+    """The lists of the words, for the `sources_max` best of each kind. None where no kind has segments, and where
+    nobody has a word as it is written: then words count that begin so. The transaction has one snapshot, in which no
+    segment goes away."""
+    only_kind = allowed.filter.get("kind") if allowed.filter else None
     packs = await connection.fetch(PACKS, CHANGES_MAX + 1, only_kind)
-    packed = [row for row in packs if row["live"] and len(row["changes"]) <= CHANGES_MAX]
+    packed = [row["kind"] for row in packs if row["live"] and len(row["changes"]) <= CHANGES_MAX]
     terms = await connection.fetch(TERMS, words, only_kind) if packed else []
     if not terms:
         return None
-    chosen = Chosen([], [], {}, proved=True)
-    for row in packed:
-        ids, proved = await _rank(connection, tenant_id, row, terms, sources_max)
-        chosen = chosen.plus(row["kind"], "segments", ids, proved)
+    kinds: list[PackedKind] = []
+    beside = FoundByWords([], {}, proved=True)
     for row in packs:
-        if row["kind"] not in chosen.routes:
-            found = await connection.fetch(BOUNDED, words, row["kind"], sources_max, PROVED_MAX)
-            proved = all(each["proved"] for each in found)
-            chosen = chosen.plus(row["kind"], "lists", [each["source_id"] for each in found], proved)
-    return chosen if chosen.ids else None
+        asked = _AskedKind(row, [each for each in terms if each["kind"] == row["kind"]], _find_among(allowed, row))
+        if row["kind"] not in packed:
+            beside = beside.plus(row["kind"], "lists", await _score(connection, words, asked, asked.among, sources_max))
+            continue
+        changed = asked.find_changed()
+        if asked.terms:
+            kinds.append(await _read_kind(connection, tenant_id, asked, changed, sources_max))
+        found = await _score(connection, words, asked, changed, sources_max) if changed and asked.terms else []
+        beside = beside.plus(row["kind"], "segments", found)
+    return PackedReading(kinds, beside)
 
 
-async def _rank(
-    connection: Connection, tenant_id: UUID, pack: Any, terms: Sequence[Any], sources_max: int
-) -> tuple[list[UUID], bool]:
-    """The best of one kind with what changed in it, and whether the first ten are among them."""
-    own = [row for row in terms if row["kind"] == pack["kind"]]
-    changed = [UUID(bytes=each.bytes) for each in pack["changes"]]
-    if not own:
-        return [], True
-    segments = await _read_segments(connection, tenant_id, pack)
-    words = [Word(row["idf"], await _read_lists(connection, tenant_id, pack["segments"], row["key"])) for row in own]
-    wanted = Wanted(sources_max, PROVED_MAX, as_ids(b"".join(each.bytes for each in changed)))
-    best, proved = await asyncio.to_thread(rank, segments, words, own[0]["average"], wanted)
-    return [*changed, *best], proved
+class _AskedKind(NamedTuple):
+    """One kind of the tenant: its row of `PACKS`, those of its words, and what may be found of it, or all."""
+
+    pack: Any
+    terms: Sequence[Any]
+    among: list[bytes] | None
+
+    def find_changed(self) -> list[bytes]:
+        """What changed since it was packed, and may be found."""
+        changed = [each.bytes for each in self.pack["changes"]]
+        return changed if self.among is None else sorted({*changed} & {*self.among})
+
+
+def _find_among(allowed: Allowed, pack: Any) -> list[bytes] | None:
+    if allowed.kinds is None or allowed.ids is None:
+        return None
+    pairs = zip(allowed.kinds, allowed.ids, strict=True)
+    return sorted(source_id.bytes for kind, source_id in pairs if kind == pack["kind"])
+
+
+async def _score(
+    connection: Connection, words: str, asked: _AskedKind, among: list[bytes] | None, sources_max: int
+) -> list[Any]:
+    """What the database finds of one kind, among these or among all."""
+    kind = asked.pack["kind"]
+    ids = None if among is None else [UUID(bytes=each) for each in among]
+    kinds = None if ids is None else [kind] * len(ids)
+    rows: list[Any] = await connection.fetch(SCORED, words, kinds, ids, kind, sources_max, PROVED_MAX)
+    return rows
+
+
+async def _read_kind(
+    connection: Connection, tenant_id: UUID, asked: _AskedKind, changed: list[bytes], sources_max: int
+) -> PackedKind:
+    segments = await _read_segments(connection, tenant_id, asked.pack)
+    words = [
+        Word(row["idf"], await _read_lists(connection, tenant_id, asked.pack["segments"], row["key"]))
+        for row in asked.terms
+    ]
+    among = None if asked.among is None else as_ids(b"".join(asked.among))
+    wanted = Wanted(sources_max, PROVED_MAX, as_ids(b"".join(changed)), among)
+    return PackedKind(asked.pack["kind"], segments, words, asked.terms[0]["average"], wanted)
 
 
 async def _read_segments(connection: Connection, tenant_id: UUID, pack: Any) -> list[WordSegment]:

@@ -1,7 +1,7 @@
 """Scores of all sources that have one of the words, added up from packed lists. Pure.
 
-Owns BM25 as `mv.search_words_exact` has it, up to the rounding of single precision, which decides nothing: whatever
-might be among the best is handed on. Refuses to read.
+Owns BM25 as `mv.search_words_exact` has it: in single precision of all, which decides nothing, and in double precision
+of whatever might be among the best. Refuses to read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from connectors.postgres.word_segments import Ids, Places, as_ids, as_places, as_uuids
+from connectors.postgres.word_segments import Ids, Places, as_ids, as_places, as_uuids, find_places
 
 K1, B = 1.2, 0.75
 DENSE_SHARE = 8
@@ -27,12 +27,15 @@ EQUAL_SHARE = 4e-6
 EQUAL_MAX = 400
 """Sources beyond those that were asked for which score like the last of them. More are texts that are repeated: those
 with the lowest ids are handed on, as an exact search would."""
+DECIMALS = 9
+"""Of a score, as the database rounds it: how a sum was added up must not decide a tie."""
 PLACE_BITS = 16
 """Bits of a place in a segment, which has 32768 at most."""
 BYTES_OF_AN_OBJECT = 500
 """Room of a list beside its numbers."""
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,8 @@ class WordSegment:
 
 @dataclass(frozen=True, slots=True)
 class WordList:
-    """Which sources of a segment have a word, and how often, in quarters. `places` is None where `quarters` has a
-    number for each source from the first on."""
+    """Which sources of a segment have a word, in order, and how often, in quarters. `places` is None where `quarters`
+    has a number for each source from the first on."""
 
     places: npt.NDArray[np.uint16] | None
     quarters: npt.NDArray[np.uint8] | Floats
@@ -68,11 +71,23 @@ class WordList:
         at = np.frombuffer(places, dtype=">u2").astype(np.uint16)
         quarters: npt.NDArray[np.uint8] | Floats = np.frombuffer(counts, dtype=">f4").astype(np.float32) * QUARTERS
         if len(at) * DENSE_SHARE < sources:
-            return cls(at, quarters, at.nbytes + quarters.nbytes + BYTES_OF_AN_OBJECT)
+            order = np.argsort(at)
+            return cls(at[order], quarters[order], at.nbytes + quarters.nbytes + BYTES_OF_AN_OBJECT)
         narrow = quarters.max() <= np.iinfo(np.uint8).max
         dense: npt.NDArray[np.uint8] | Floats = np.zeros(sources, np.uint8) if narrow else np.zeros(sources, np.float32)
         dense[at] = quarters
         return cls(None, dense, dense.nbytes + BYTES_OF_AN_OBJECT)
+
+    def count(self, places: Places) -> Doubles:
+        """How often the word is in the sources at these places."""
+        if self.places is None:
+            return self.quarters[places].astype(np.float64) / QUARTERS
+        counts = np.zeros(len(places))
+        if len(self.places):
+            at = np.minimum(np.searchsorted(self.places, places), len(self.places) - 1)
+            has = self.places[at] == places
+            counts[has] = self.quarters[at[has]].astype(np.float64) / QUARTERS
+        return counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +100,33 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How many of the best are wanted, of which so many are to be proved, beside those that changed."""
+    """How many of the best are wanted, of which so many are to be proved, beside those that changed. `among`: the only
+    ones that count, in the order of their ids; null: all."""
 
     sources: int
     proved: int
     changed: Ids
+    among: Ids | None = None
+
+
+ScoredId = tuple[UUID, float]
 
 
 def rank(
     segments: Sequence[WordSegment], words: Sequence[Word], average: float, wanted: Wanted
-) -> tuple[list[UUID], bool]:
-    """The best sources and those that score like the last of them, the best first; and whether the first of all are
-    known to be there. `average`: how long a source is."""
+) -> tuple[list[ScoredId], bool]:
+    """The best sources with their scores, the best first; and whether the first of all are known to be there.
+    `average`: how long a source is."""
     kept_scores, kept_at = np.zeros(0, np.float32), np.zeros(0, np.int64)
     least = np.float32(0)
     enough = wanted.sources + len(wanted.changed)
     for number, segment in enumerate(segments):
         scores = _add_up(segment, [(word.idf, word.lists[number]) for word in words], average)
-        places = np.flatnonzero(scores > least)
+        if wanted.among is None:
+            places = np.flatnonzero(scores > least)
+        else:
+            places = find_places(segment.ids, wanted.among)
+            places = places.compress(scores.take(places) > least)
         kept_scores = np.concatenate([kept_scores, scores[places]])
         kept_at = np.concatenate([kept_at, places + (number << PLACE_BITS)])
         if len(kept_scores) > enough:
@@ -111,8 +135,12 @@ def rank(
             good = kept_scores > least
             kept_scores, kept_at = kept_scores[good], kept_at[good]
     ids = _find_ids(segments, kept_at)
-    current = ~np.isin(ids, wanted.changed)
-    return _choose(kept_scores[current], ids[current], wanted)
+    current = np.flatnonzero(~np.isin(ids, wanted.changed))
+    kept, proved = _choose(kept_scores[current], ids[current], wanted)
+    chosen = current[kept]
+    exact = np.round(_score(segments, words, average, kept_at[chosen]), DECIMALS)
+    order = np.lexsort((ids[chosen], -exact))[: wanted.sources]
+    return list(zip(as_uuids(ids[chosen][order]), exact[order].tolist(), strict=True)), proved
 
 
 def _add_up(segment: WordSegment, lists: Sequence[tuple[float, WordList]], average: float) -> Floats:
@@ -133,17 +161,34 @@ def _add_up(segment: WordSegment, lists: Sequence[tuple[float, WordList]], avera
     return scores
 
 
-def _choose(scores: Floats, ids: Ids, wanted: Wanted) -> tuple[list[UUID], bool]:
+def _choose(scores: Floats, ids: Ids, wanted: Wanted) -> tuple[Places, bool]:
+    """Which of them may be among the best, and whether the first of all are known to be there."""
     order = np.argsort(-scores, kind="stable")
-    scores, ids = scores[order], ids[order]
     if len(ids) <= wanted.sources:
-        return as_uuids(ids), True
+        return order, True
+    scores = scores[order]
     last, equal = scores[wanted.sources - 1], scores[0] * EQUAL_SHARE
     above, with_equals = (int(np.count_nonzero(scores > last + each)) for each in (equal, -equal))
     if with_equals <= wanted.sources + EQUAL_MAX:
-        return as_uuids(ids[:with_equals]), True
-    equals = np.sort(ids[above:with_equals])[: wanted.sources + EQUAL_MAX - above]
-    return as_uuids(ids[:above]) + as_uuids(equals), wanted.proved <= above
+        return order[:with_equals], True
+    equals = order[above:with_equals]
+    lowest = equals[np.argsort(ids[equals])][: wanted.sources + EQUAL_MAX - above]
+    return np.concatenate([order[:above], lowest]), wanted.proved <= above
+
+
+def _score(
+    segments: Sequence[WordSegment], words: Sequence[Word], average: float, at: npt.NDArray[np.int64]
+) -> Doubles:
+    """The scores of these in double precision, as the database computes them."""
+    scores = np.zeros(len(at))
+    for number, segment in enumerate(segments):
+        own = np.flatnonzero(at >> PLACE_BITS == number)
+        places = at[own] & (1 << PLACE_BITS) - 1
+        norms = K1 * (1 - B + B * segment.lengths[places].astype(np.float64) / average)
+        for word in words:
+            counts = word.lists[number].count(places)
+            scores[own] += word.idf * counts * (K1 + 1) / (counts + norms)
+    return scores
 
 
 def _find_ids(segments: Sequence[WordSegment], at: npt.NDArray[np.int64]) -> Ids:

@@ -7,38 +7,25 @@ query is embedded. Read next: `sql`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from api import watermarks
 from api.db import Connection, Database, tenant_transaction
 from api.logs import service as logs
-from api.search import facets, identifiers, inflected, packed, reading, schemas, snippets, sql
+from api.search import arms, facets, identifiers, inflected, reading, schemas, snippets, sql
 from api.search import query as queries
 from api.search.allowed import Allowed
 from api.search.embedding import QueryEmbedder
+from api.search.fusion import WORDS_SHARE, Candidate, Listed, fuse
 from connectors.embedders import EmbeddingSpace, Vector
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError, DependencyUnavailable
 from schemas import sources
 
-CANDIDATES_MAX = 100
-"""Most hits of each arm, before fusion."""
-ASKED_MAX = 2_000
-"""The same before each is asked whether it passes a filter, as `mv.search_words` has it."""
-WORDS_SHARE = 0.25
-"""Share of the words in a score; the rest is meaning's. Learnt on five of six real histories at a time and reported on
-the sixth (`python -m bench.fusion`, docs/decisions/0012): five times 0.25, once 0.20."""
-NAMED_SCORE = 4.0
-"""What an ADR gets for being asked for by its number: above anything else, which is at most 3."""
-EXACT_SCORE = 2.0
-"""What a source gets for having the name that the query is: below an ADR of that name, above any fusion, which is at
-most 1."""
 STATEMENT_MS_MAX = 5_000
 """Time for each statement of a search. The slowest that a healthy database shows takes 0.2 s: common words over 20 000
 chunks."""
@@ -48,6 +35,10 @@ candidate is asked by: that ends soon, since so many pass."""
 LISTED_PASSAGES_MAX = 30_000
 """The same in passages, where the tenant has an index by meaning: comparing more of them one by one takes longer than
 walking the index."""
+DELETED_MAX = 20
+"""Candidates beyond those that are shown which are read with them: as many may have been deleted a moment ago."""
+NOTHING = arms.Found(arms.ByWords([]), Listed([], [], set(), set(), arms.CANDIDATES_MAX))
+"""What is found of a query that only excludes."""
 PDF = "application/pdf"
 TURNS_MAX = 3
 """Times that a query is embedded: a tenant that changes its space twice while one search runs is not a tenant."""
@@ -114,28 +105,30 @@ async def _search_once(
             embedded = None if failed else embedded
         degraded = [_degrade(request, "meaning", failed)] if failed else []
         allowed = await _find_allowed(connection, tenant_id, request, query)
-        chosen = await _choose_by_words(connection, asked, allowed)
-        rows = await _hits(connection, asked, embedded, allowed, chosen) if query.text else []
-        if chosen and allowed.filter and not any(row["words_candidates"] for row in rows):
-            # None of what has the words passes. Words that begin like them are looked for among all.
-            chosen = None
-            rows = await _hits(connection, asked, embedded, allowed, None)
-        shown = await snippets.cut(connection, rows, read.terms)
-        as_of = await _freshness(connection, request, embedded is not None)
-        indexes = await connection.fetch(sql.INDEXES) if request.explain else []
+        by_words = request.mode != "meaning"
+        found = (
+            await arms.find(connection, arms.Asked(tenant_id, query, read, by_words, embedded), allowed)
+            if query.text
+            else NOTHING
+        )
+        candidates = fuse(found.listed)
         # What only excludes finds nothing, so there is nothing to count.
         counts = request.facets and query.text
         counted = await facets.count(connection, request, read.words, read.terms, allowed) if counts else None
+        shown = await _read_shown(connection, asked, candidates, found.words)
+        pieces = await snippets.cut(connection, [(row["body"], _terms(each, row)) for each, row in shown], read.terms)
+        as_of = await _freshness(connection, request, embedded is not None)
+        indexes = await connection.fetch(sql.INDEXES) if request.explain else []
     explanation = None
     if request.explain:
         timed = (embed_s, SYSTEM_CLOCK.monotonic() - began_s - embed_s)
-        explanation = _explain(asked, embedded and embedded[0], allowed, chosen, rows, indexes, timed)
-    hits = [_hit(row, snippet, request.explain) for row, snippet in zip(rows, shown, strict=True)]
+        explanation = _explain(asked, embedded and embedded[0], allowed, found, indexes, timed)
+    hits = [_hit(*each, piece, request.explain) for each, piece in zip(shown, pieces, strict=True)]
     return schemas.SearchResult(
         *(request.mode, hits, degraded, as_of, explanation),
         facets=counted,
         corrected=[schemas.Correction(each.typed, each.called) for each in read.corrected],
-        by_meaning_alone=_why_without_words(request, read, rows),
+        by_meaning_alone=_why_without_words(request, read, found),
     )
 
 
@@ -143,8 +136,7 @@ def _explain(
     asked: _AskedSearch,
     space: EmbeddingSpace | None,
     allowed: Allowed,
-    chosen: packed.Chosen | None,
-    rows: list[Any],
+    found: arms.Found,
     indexes: list[Any],
     timed: tuple[float, float],
 ) -> schemas.SearchExplanation:
@@ -160,12 +152,12 @@ def _explain(
         filtered_to=None if allowed.ids is None else len(allowed.ids),
         filtered_each=allowed.filter is not None,
         bounded=allowed.bounded,
-        candidates_words=rows[0]["words_candidates"] if rows else 0,
-        candidates_meaning=rows[0]["meaning_candidates"] if rows else 0,
-        words_looked_at=rows[0]["words_looked_at"] if rows else None,
-        words_proved=rows[0]["words_proved"] and (chosen is None or chosen.proved) if rows else None,
-        words_routes=chosen.routes if chosen else {},
-        meaning_routes=msgspec.json.decode(rows[0]["meaning_routes"] or "{}") if rows else {},
+        candidates_words=len(found.words.hits),
+        candidates_meaning=len(found.listed.meaning),
+        words_looked_at=found.words.looked_at,
+        words_proved=found.words.proved,
+        words_routes=found.words.routes,
+        meaning_routes={hit.kind: hit.route for hit in found.listed.meaning},
         indexes=[schemas.IndexRecall(*row) for row in indexes],
         words_share=WORDS_SHARE,
         embed_ms=round(timed[0] * 1000, 3),
@@ -182,14 +174,10 @@ async def _begin(database: Database, tenant_id: UUID) -> AsyncIterator[Connectio
 
 
 def _why_without_words(
-    request: schemas.SearchRequest, read: reading.QueryReading, rows: list[Any]
+    request: schemas.SearchRequest, read: reading.QueryReading, found: arms.Found
 ) -> schemas.Wordless | None:
-    if (
-        not rows
-        or request.mode == "meaning"
-        or rows[0]["words_candidates"]
-        or any(row["named"] or row["exact"] for row in rows)
-    ):
+    listed = found.listed
+    if request.mode == "meaning" or not listed.meaning or listed.words or listed.named or listed.exact:
         return None
     return "no word is found" if read.terms else "no word counts"
 
@@ -259,44 +247,37 @@ def _filter(request: schemas.SearchRequest) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value}
 
 
-async def _choose_by_words(connection: Connection, asked: _AskedSearch, allowed: Allowed) -> packed.Chosen | None:
-    """The best by words where the tenant has segments. A list of what may be found is ranked in full without them."""
-    if asked.request.mode == "meaning" or not asked.query.text or allowed.ids is not None:
-        return None
-    each_is_asked = allowed.filter or allowed.unwanted[0]
-    sources_max = ASKED_MAX if each_is_asked else CANDIDATES_MAX
-    only_kind = allowed.filter.get("kind") if allowed.filter else None
-    return await packed.choose(connection, asked.tenant_id, asked.read.words, only_kind, sources_max)
+async def _read_shown(
+    connection: Connection, asked: _AskedSearch, candidates: Sequence[Candidate], words: arms.ByWords
+) -> list[tuple[Candidate, Any]]:
+    """The best with all that is shown of them. Those that were deleted since the flow looked are left out, so more are
+    read where not enough are left."""
+    shown: list[tuple[Candidate, Any]] = []
+    name = identifiers.find_name(asked.query) or (None, None)
+    limit = asked.request.limit
+    # Look-ups of a few rows by keys, which are planned alike for every tenant: planning takes longer than they do.
+    await connection.execute("select set_config('plan_cache_mode', 'force_generic_plan', true)")
+    while len(shown) < limit and candidates:
+        some, candidates = candidates[: limit + DELETED_MAX], candidates[limit + DELETED_MAX :]
+        rows = await connection.fetch(
+            sql.SHOWN,
+            [each.pair[0] for each in some],
+            [each.pair[1] for each in some],
+            [each.meaning.version if each.meaning and each.is_by_meaning else None for each in some],
+            [each.ordinal for each in some],
+            [each.exact for each in some],
+            [each.words is not None and each.words.terms is None for each in some],
+            limit - len(shown),
+            list(words.wanted),
+            *name,
+        )
+        shown += [(some[row["n"] - 1], row) for row in rows]
+    return shown
 
 
-async def _hits(
-    connection: Connection,
-    asked: _AskedSearch,
-    embedded: tuple[EmbeddingSpace, Vector] | None,
-    allowed: Allowed,
-    chosen: packed.Chosen | None,
-) -> list[Any]:
-    rows: list[Any] = await connection.fetch(
-        sql.HITS,
-        asked.read.words,
-        allowed.kinds,
-        allowed.ids,
-        asked.request.mode != "meaning",
-        embedded[0].name if embedded else None,
-        embedded[1] if embedded else None,
-        list(asked.query.numbers),
-        asked.request.limit,
-        CANDIDATES_MAX,
-        WORDS_SHARE,
-        NAMED_SCORE,
-        allowed.filter_json,
-        *allowed.unwanted,
-        *(identifiers.find_name(asked.query) or (None, None)),
-        EXACT_SCORE,
-        chosen and chosen.kinds,
-        chosen and chosen.ids,
-    )
-    return rows
+def _terms(candidate: Candidate, row: Any) -> Sequence[str]:
+    """The words that the passages of a hit have."""
+    return (candidate.words and candidate.words.terms) or row["terms"] or ()
 
 
 async def _freshness(
@@ -309,8 +290,8 @@ async def _freshness(
     )
 
 
-def _hit(row: Any, snippet: schemas.Snippet, explain: bool) -> schemas.Hit:
-    source_id = UUID(str(row["source_id"]))
+def _hit(candidate: Candidate, row: Any, snippet: schemas.Snippet, explain: bool) -> schemas.Hit:
+    source_id = candidate.pair[1]
     return schemas.Hit(
         kind=row["kind"],
         source_id=source_id,
@@ -319,17 +300,17 @@ def _hit(row: Any, snippet: schemas.Snippet, explain: bool) -> schemas.Hit:
         title=row["title"],
         status=row["status"],
         tags=row["tags"],
-        version=row["shown_version"],
+        version=row["words_version"],
         effective_at=row["effective_at"],
-        score=row["score"],
+        score=candidate.score,
         snippet=snippet,
         chunk=schemas.ChunkPlace(
-            *(row["version"], row["ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
+            *(row["chunk_version"], row["chunk_ordinal"], row["heading_path"], row["char_start"], row["char_end"]),
             pages=(row["first_page"], row["last_page"]) if row["first_page"] else None,
         ),
         document=_document(row) if row["origin"] else None,
         path=_path(row, source_id),
-        explain=_explain_hit(row) if explain else None,
+        explain=_explain_hit(candidate, row) if explain else None,
     )
 
 
@@ -341,24 +322,23 @@ def _path(row: Any, source_id: UUID) -> str | None:
     return f"{path}#page={row['first_page']}" if row["first_page"] and row["media_type"] == PDF else path
 
 
-def _explain_hit(row: Any) -> schemas.HitExplanation:
-    arms = _arm(row, "words"), _arm(row, "meaning")
-    return schemas.HitExplanation(*arms, row["named"], row["exact"], row["unlisted_part"])
+def _explain_hit(candidate: Candidate, row: Any) -> schemas.HitExplanation:
+    words, meaning = candidate.words, candidate.meaning
+    by_words = by_meaning = None
+    if words and candidate.words_rank:
+        terms = list(map(inflected.show_term, _terms(candidate, row)))
+        by_words = schemas.ArmRank(
+            *(candidate.words_rank, words.score, candidate.words_part, row["words_version"]),
+            ordinal=row["said_ordinal"] if words.ordinal is None else words.ordinal,
+            terms=terms,
+        )
+    if meaning and candidate.meaning_rank:
+        by_meaning = schemas.ArmRank(
+            *(candidate.meaning_rank, meaning.score, candidate.meaning_part, meaning.version, meaning.ordinal),
+            second=meaning.second,
+        )
+    return schemas.HitExplanation(by_words, by_meaning, candidate.named, candidate.exact, candidate.unlisted_part)
 
 
 def _document(row: Any) -> schemas.HitDocument:
     return schemas.HitDocument(row["origin"], row["media_type"], row["uri"], row["partial"])
-
-
-def _arm(row: Any, arm: schemas.Arm) -> schemas.ArmRank | None:
-    if row[f"{arm}_rank"] is None:
-        return None
-    return schemas.ArmRank(
-        rank=row[f"{arm}_rank"],
-        score=row[f"{arm}_score"],
-        contribution=row[f"{arm}_part"],
-        version=row[f"{arm}_version"],
-        ordinal=row[f"{arm}_ordinal"],
-        terms=list(map(inflected.show_term, row["terms"])) if arm == "words" else None,
-        second=row["meaning_second"] if arm == "meaning" else None,
-    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from api.db import Connection
 from api.search.identifiers import SIGNS, read_name
@@ -42,10 +42,13 @@ class Spot(NamedTuple):
     within: tuple[Spot, ...] = ()
 
 
-async def cut(connection: Connection, rows: Sequence[Any], terms: Sequence[str]) -> list[Snippet]:
-    """What is shown of each hit. `terms` are those of the query; what else a hit was found by begins its words."""
-    others = {term for row in rows for term in row["terms"] or ()} - {*terms}
-    texts = [" ".join(row["body"].split()) for row in rows]
+async def cut(
+    connection: Connection, passages: Sequence[tuple[str, Sequence[str]]], terms: Sequence[str]
+) -> list[Snippet]:
+    """What is shown of each passage, which comes with the words that it was found by. `terms` are those of the query;
+    what else a hit was found by begins its words."""
+    others = {term for _, own in passages for term in own} - {*terms}
+    texts = [" ".join(body.split()) for body, _ in passages]
     stemmed = find_forms(texts, terms)
     heads = {term[:2] for term in (*terms, *others, *stemmed)}
     spots = [list(find_spots(text, heads)) for text in texts]

@@ -4152,6 +4152,56 @@ REVOKE ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[],
 GRANT ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) TO adriatic_api;
 GRANT ALL ON FUNCTION mv.rank_by_words(wanted text[], kinds text[], ids uuid[], only_kind text, sources_max integer, proved_max integer) TO adriatic_flows;
 
+CREATE FUNCTION mv.rank_words(query text, kinds text[], ids uuid[], filter jsonb, sources_max integer) RETURNS TABLE(kind text, source_id uuid, score double precision, candidates integer, proved boolean, wanted text[], ordinal integer, terms text[])
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    proved_max constant integer := 10;
+    -- Candidates that a filter is asked about, best first: each is a look-up of its own.
+    filtered_max constant integer := 2000;
+    -- Sources of a tenant for which the loose forms are what they are in the reference.
+    exact_max constant integer := 4000;
+    tenant constant uuid := app.current_tenant();
+    exact constant text[] := mv.search_terms(query);
+    asked text[] := exact;
+    loose boolean := exists (select from unnest(exact) as lexeme where mv.is_half_a_pair(lexeme));
+begin
+    loop
+        if loose then
+            if (select sum(t.sources) from mv.word_totals t where t.tenant_id = tenant) <= exact_max then
+                return query
+                select e.kind, e.source_id, e.score, null::integer, true, asked, e.ordinal, e.terms
+                from mv.search_words_exact(query, kinds, ids, case when filter is null then sources_max else exact_max end) as e
+                where filter is null or mv.search_passes(filter, e.kind, e.source_id)
+                order by e.score desc, e.kind, e.source_id
+                limit sources_max;
+                return;
+            end if;
+            asked := mv.word_beginnings(
+                case when asked = exact and exists (select from unnest(exact) as lexeme where mv.is_half_a_pair(lexeme))
+                    then exact else mv.search_beginnings(exact) end);
+        end if;
+        return query
+        select r.kind, r.source_id, r.score, r.candidates, r.proved and filter is null, asked, null::integer, null::text[]
+        from mv.rank_by_words(
+            asked, kinds, ids, filter ->> 'kind',
+            case when filter is null then sources_max else filtered_max end,
+            case when filter is null then proved_max else filtered_max end) as r
+        where filter is null or mv.search_passes(filter, r.kind, r.source_id)
+        order by r.score desc, r.kind, r.source_id
+        limit sources_max;
+        exit when found or loose;
+        loose := true;
+    end loop;
+end
+$$;
+
+REVOKE ALL ON FUNCTION mv.rank_words(query text, kinds text[], ids uuid[], filter jsonb, sources_max integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.rank_words(query text, kinds text[], ids uuid[], filter jsonb, sources_max integer) TO adriatic_api;
+
 CREATE TABLE mv.related (
     tenant_id uuid NOT NULL,
     kind text NOT NULL,
@@ -4469,89 +4519,25 @@ CREATE FUNCTION mv.search_terms(query text) RETURNS text[]
     RETURN ARRAY(SELECT every.lexeme FROM (SELECT unnest.lexeme, (unnest.positions[1])::integer AS place FROM unnest(CASE to_tsvector('english'::regconfig, split_part(search_terms.query, ''::text, 1)) WHEN ''::tsvector THEN to_tsvector('simple'::regconfig, split_part(search_terms.query, ''::text, 1)) ELSE to_tsvector('english'::regconfig, split_part(search_terms.query, ''::text, 1)) END) unnest(lexeme, positions, weights) UNION ALL SELECT given.lexeme, (100000 + (given.place)::integer) FROM unnest(string_to_array(search_terms.query, ''::text)) WITH ORDINALITY given(lexeme, place) WHERE (given.place > 1)) every GROUP BY every.lexeme ORDER BY (min(every.place)), every.lexeme LIMIT 32);
 
 CREATE FUNCTION mv.search_words(query text, kinds text[], ids uuid[], filter jsonb, sources_max integer) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, score double precision, terms text[], candidates integer, proved boolean)
-    LANGUAGE plpgsql STABLE ROWS 100
+    LANGUAGE sql STABLE ROWS 100
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
     AS $$
-#variable_conflict use_column
-declare
-    proved_max constant integer := 10;
-    -- Candidates that a filter is asked about, best first: each is a look-up of its own.
-    filtered_max constant integer := 2000;
-    -- Sources of a tenant for which the loose forms are what they are in the reference.
-    exact_max constant integer := 4000;
-    tenant constant uuid := app.current_tenant();
-    buckets constant double precision[] := mv.lexeme_count_buckets();
-    exact constant text[] := mv.search_terms(query);
-    wanted text[] := exact;
-    loose boolean := exists (select from unnest(exact) as lexeme where mv.is_half_a_pair(lexeme));
-begin
-    loop
-        if loose then
-            if (select sum(t.sources) from mv.word_totals t where t.tenant_id = tenant) <= exact_max then
-                return query
-                select e.kind, e.source_id, e.version, e.ordinal, e.score, e.terms, null::integer, true
-                from mv.search_words_exact(query, kinds, ids, case when filter is null then sources_max else exact_max end) as e
-                where filter is null or mv.search_passes(filter, e.kind, e.source_id)
-                order by e.score desc, e.kind, e.source_id
-                limit sources_max;
-                return;
-            end if;
-            wanted := mv.word_beginnings(
-                case when wanted = exact and exists (select from unnest(exact) as lexeme where mv.is_half_a_pair(lexeme))
-                    then exact else mv.search_beginnings(exact) end);
-        end if;
-        return query
-        with ranked as materialized (
-            select r.*
-            from mv.rank_by_words(
-                wanted, kinds, ids, filter ->> 'kind',
-                case when filter is null then sources_max else filtered_max end,
-                case when filter is null then proved_max else filtered_max end) as r
-            where filter is null or mv.search_passes(filter, r.kind, r.source_id)
-            order by r.score desc, r.kind, r.source_id
-            limit sources_max
-        ),
-        known as materialized (
-            select t.kind, t.idf, one.lexeme, one.query, (one.query::text || ':A')::tsquery as in_title
-            from mv.word_terms(wanted, filter ->> 'kind') as t
-            cross join lateral (
-                select wanted[t.n] as lexeme, mv.lexeme_query(wanted[t.n]) as query offset 0
-            ) as one
-        ),
-        chunks as materialized (
-            select r.kind, r.source_id, r.score, r.candidates, r.proved, c.version, c.ordinal, c.length, c.tsv
-            from ranked r
-            join mv.chunks c on c.tenant_id = tenant
-                and c.kind = r.kind and c.source_id = r.source_id and c.version = r.version
-        ),
-        passages as materialized (
-            select c.kind, c.source_id, c.version, c.score, c.candidates, c.proved, c.ordinal, c.length, k.lexeme, k.idf,
-                greatest(mv.lexeme_count(c.tsv, k.query, buckets), 0.25)
-                    + case when c.ordinal = 0 and c.tsv @@ k.in_title then 2 else 0 end as count
-            from chunks c
-            join known k on k.kind = c.kind and c.tsv @@ k.query
-        ),
-        weighed as materialized (
-            -- A chunk that is hardly more than a heading says nothing to whoever reads it.
-            select p.kind, p.source_id, p.version, p.score, p.candidates, p.proved, p.ordinal, p.length < 20 as short,
-                round(sum(p.idf * p.count / (p.count + 1.2))::numeric, 9) as weight
-            from passages p
-            group by p.kind, p.source_id, p.version, p.score, p.candidates, p.proved, p.ordinal, p.length
-        ),
-        said as materialized (
-            select p.kind, p.source_id, array_agg(distinct p.lexeme order by p.lexeme) as terms
-            from passages p group by p.kind, p.source_id
-        )
-        select distinct on (w.score, w.kind, w.source_id)
-            w.kind, w.source_id, w.version, w.ordinal, w.score, said.terms, w.candidates, w.proved and filter is null
-        from weighed w
-        join said on said.kind = w.kind and said.source_id = w.source_id
-        order by w.score desc, w.kind, w.source_id, w.short, w.weight desc, w.ordinal;
-        exit when found or loose;
-        loose := true;
-    end loop;
-end
+    with ranked as materialized (
+        select * from mv.rank_words(query, kinds, ids, filter, sources_max)
+    ),
+    listed as materialized (
+        select min(r.wanted) as wanted, array_agg(r.kind) as kinds, array_agg(r.source_id) as ids from ranked r
+    ),
+    said as materialized (
+        select p.* from listed l, mv.word_passages(l.wanted, l.kinds, l.ids) as p
+    )
+    select r.kind, r.source_id, s.words_version, coalesce(r.ordinal, p.ordinal), r.score, coalesce(r.terms, p.terms),
+        r.candidates, r.proved
+    from ranked r
+    join mv.search_state s on s.tenant_id = app.current_tenant() and s.kind = r.kind and s.source_id = r.source_id
+    left join said p on p.kind = r.kind and p.source_id = r.source_id
+    where coalesce(r.ordinal, p.ordinal) is not null
+    order by r.score desc, r.kind, r.source_id
 $$;
 
 REVOKE ALL ON FUNCTION mv.search_words(query text, kinds text[], ids uuid[], filter jsonb, sources_max integer) FROM PUBLIC;
@@ -5334,6 +5320,59 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE mv.word_pages TO adriatic_flows;
 GRANT SELECT ON TABLE mv.word_pages TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.word_pages TO adriatic_search;
 GRANT SELECT ON TABLE mv.word_pages TO adriatic_api;
+
+CREATE FUNCTION mv.word_passages(wanted text[], kinds text[], ids uuid[]) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, terms text[])
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    tenant constant uuid := app.current_tenant();
+    buckets constant double precision[] := mv.lexeme_count_buckets();
+begin
+    return query
+    with known as materialized (
+        select t.kind, t.idf, one.lexeme, one.query, (one.query::text || ':A')::tsquery as in_title
+        from mv.word_terms(wanted, null) as t
+        cross join lateral (
+            select wanted[t.n] as lexeme, mv.lexeme_query(wanted[t.n]) as query offset 0
+        ) as one
+    ),
+    chunks as materialized (
+        select s.kind, s.source_id, c.version, c.ordinal, c.length, c.tsv
+        from unnest(kinds, ids) as shown (kind, source_id)
+        join mv.search_state s on s.tenant_id = tenant and s.kind = shown.kind and s.source_id = shown.source_id
+        join mv.chunks c on c.tenant_id = tenant
+            and c.kind = s.kind and c.source_id = s.source_id and c.version = s.words_version
+    ),
+    passages as materialized (
+        select c.kind, c.source_id, c.version, c.ordinal, c.length, k.lexeme, k.idf,
+            greatest(mv.lexeme_count(c.tsv, k.query, buckets), 0.25)
+                + case when c.ordinal = 0 and c.tsv @@ k.in_title then 2 else 0 end as count
+        from chunks c
+        join known k on k.kind = c.kind and c.tsv @@ k.query
+    ),
+    weighed as materialized (
+        -- A chunk that is hardly more than a heading says nothing to whoever reads it.
+        select p.kind, p.source_id, p.version, p.ordinal, p.length < 20 as short,
+            round(sum(p.idf * p.count / (p.count + 1.2))::numeric, 9) as weight
+        from passages p
+        group by p.kind, p.source_id, p.version, p.ordinal, p.length
+    ),
+    said as materialized (
+        select p.kind, p.source_id, array_agg(distinct p.lexeme order by p.lexeme) as terms
+        from passages p group by p.kind, p.source_id
+    )
+    select distinct on (w.kind, w.source_id) w.kind, w.source_id, w.version, w.ordinal, said.terms
+    from weighed w
+    join said on said.kind = w.kind and said.source_id = w.source_id
+    order by w.kind, w.source_id, w.short, w.weight desc, w.ordinal;
+end
+$$;
+
+REVOKE ALL ON FUNCTION mv.word_passages(wanted text[], kinds text[], ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION mv.word_passages(wanted text[], kinds text[], ids uuid[]) TO adriatic_api;
 
 CREATE FUNCTION mv.word_postings(wanted text[], only_kind text, first_max integer) RETURNS TABLE(kind text, n integer, key text, upper double precision, sources integer, texts bigint, first boolean)
     LANGUAGE sql STABLE ROWS 32

@@ -15,7 +15,8 @@ from prometheus_client import REGISTRY
 
 from api.db import Database, tenant_transaction
 from api.search import packed, service
-from api.search.packed import Chosen
+from api.search.allowed import Allowed
+from api.search.packed import FoundByWords
 from api.search.reading import OF_THE_INDEX
 from connectors.postgres import word_segments
 from connectors.postgres.connections import Connection, connect
@@ -40,7 +41,8 @@ pytestmark = pytest.mark.stack
 RULES = SearchSettings(words_packed_min=200)
 SOURCES = 300
 """Of a kind that gets segments."""
-FOUND = "select kind, source_id, version, ordinal, score, terms from mv.search_words($1, $2, $3, null, 100)"
+BY_LOOK_UPS = "select kind, source_id, score from mv.rank_words($1, null, null, null, 100)"
+PASSAGES = "select kind, source_id, version, ordinal, terms from mv.word_passages(mv.search_terms($1), $2, $3)"
 EDIT = """
   update mv.chunks
   set tsv = mv.chunk_tsv(1, '', '', %s), length = mv.chunk_length(mv.chunk_tsv(1, '', '', %s))
@@ -112,11 +114,40 @@ def ask_for(chance: random.Random) -> list[str]:
     return [*queries, "rare1", "nothing", "", "the of", "getUserName"]
 
 
-async def search(database: Database, tenant_id: UUID, query: str) -> tuple[list[tuple[Any, ...]], Chosen | None]:
+Row = tuple[str, UUID, int, int, float, list[str]]
+
+
+async def search(database: Database, tenant_id: UUID, query: str) -> tuple[list[Row], FoundByWords | None]:
+    """What a search shows by words, in the form of the reference; and what the segments found, if they did."""
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-        chosen = await packed.choose(connection, tenant_id, query, None, 100)
-        rows = await connection.fetch(FOUND, query, chosen and chosen.kinds, chosen and chosen.ids)
-    return [tuple(UUID(bytes=each.bytes) if n == 1 else each for n, each in enumerate(row)) for row in rows], chosen
+        return await search_in(connection, tenant_id, query, Allowed())
+
+
+async def search_in(
+    connection: Any, tenant_id: UUID, query: str, allowed: Allowed
+) -> tuple[list[Row], FoundByWords | None]:
+    read = await packed.read(connection, tenant_id, query, allowed, 100)
+    found = read and read.rank()
+    if found and found.hits:
+        hits = [(hit.kind, hit.source_id, hit.score) for hit in found.hits]
+    else:
+        rows = await connection.fetch(BY_LOOK_UPS, query)
+        hits, found = [(row["kind"], UUID(bytes=row["source_id"].bytes), row["score"]) for row in rows], None
+    best = sorted(hits, key=lambda hit: (-hit[2], hit[0], hit[1]))[:100]
+    said = {
+        (row["kind"], UUID(bytes=row["source_id"].bytes)): row
+        for row in await connection.fetch(PASSAGES, query, [hit[0] for hit in best], [hit[1] for hit in best])
+    }
+    return [
+        (kind, source_id, *said[kind, source_id][2:4], score, said[kind, source_id]["terms"])
+        for kind, source_id, score in best
+    ], found
+
+
+def assert_rows(found: Sequence[Row], exact: Sequence[tuple[Any, ...]], why: str) -> None:
+    """Equal, but for the last digit of a score: how a sum was added up is nobody's business."""
+    assert [(*row[:4], row[5]) for row in found] == [(*row[:4], row[5]) for row in exact], why
+    assert [row[4] for row in found] == pytest.approx([row[4] for row in exact], abs=2e-9), why
 
 
 async def assert_exact(settings: Settings, tenant_id: UUID, queries: Sequence[str], adr: str | None) -> None:
@@ -126,7 +157,7 @@ async def assert_exact(settings: Settings, tenant_id: UUID, queries: Sequence[st
             with reading(settings, tenant_id) as connection:
                 exact = connection.execute(EXACT, [query]).fetchall()
             rows, chosen = await search(database, tenant_id, query)
-            assert rows == exact, query
+            assert_rows(rows, exact, query)
             if exact and adr:
                 assert chosen
                 assert chosen.routes == {"adr": adr, "document": "lists"}
@@ -222,10 +253,10 @@ async def test_texts_that_are_equal_are_found_in_the_order_of_their_ids(
             for query, proved in (("worda", True), ("wordb", False)):
                 rows, chosen = await search(database, tenant_id, query)
                 exact = connection.execute(EXACT, [query]).fetchall()
-                assert rows == exact
+                assert_rows(rows, exact, query)
                 assert chosen
                 assert chosen.proved is proved, "which of many equals is first is not said to be known"
-                assert len(chosen.ids) <= 106
+                assert len(chosen.hits) <= 101
 
 
 async def test_too_much_beside_the_segments_is_looked_up_within_bounds(
@@ -343,11 +374,10 @@ async def test_segments_that_are_merged_are_there_to_the_end_of_a_search(
     ):
         await asked.fetch(packed.PACKS, 1, None)
         gone = flows.execute("delete from mv.word_segments").rowcount
-        chosen = await packed.choose(asked, tenant_id, "wordb wordc", None, 100)
-        assert chosen
-        rows = await asked.fetch(FOUND, "wordb wordc", chosen.kinds, chosen.ids)
+        rows, chosen = await search_in(asked, tenant_id, "wordb wordc", Allowed())
     assert gone > 3
-    assert [row["score"] for row in rows] == [row[4] for row in exact]
+    assert chosen
+    assert_rows(rows, exact, "wordb wordc")
 
 
 def test_a_kind_begins_after_those_who_did_not_see_it(
@@ -469,8 +499,10 @@ async def test_another_tenants_segments_are_not_readable(
     async with database_of(fresh_database) as database, tenant_transaction(database, mine, read_only=True) as asked:
         assert await asked.fetch(packed.SEGMENTS, theirs) == []
         assert await asked.fetch(packed.LISTS, theirs, COMMON[0]) == []
-        chosen = await packed.choose(asked, mine, " ".join(COMMON), None, 2_000)
+        read = await packed.read(asked, mine, " ".join(COMMON), Allowed(), 2_000)
+        assert read
     with reading(fresh_database, mine) as connection:
         own = {row[0] for row in connection.execute("select source_id from mv.search_state")}
-    assert chosen
-    assert set(chosen.ids) <= own
+    found = read.rank().hits
+    assert found
+    assert {hit.source_id for hit in found} <= own
