@@ -96,7 +96,7 @@ class SearchSettings(Section):
         "with less it is built many times slower.",
     )
     words_packed_min: int = Field(
-        5_000,
+        1_000,
         ge=100,
         le=10_000_000,
         description="Sources of one kind from which on the search by words reads all that have a word, in packed "

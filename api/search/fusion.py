@@ -70,8 +70,8 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A source that may be shown, with all that its score is made of. Ranks begin at 1, and are null where an arm has not
-    listed it."""
+    """A source that may be shown, with all that its score is made of. Ranks begin at 1; an arm that has not listed it
+    has null."""
 
     pair: Pair
     score: float

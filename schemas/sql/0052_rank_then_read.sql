@@ -61,7 +61,7 @@ create function mv.word_passages(wanted text[], kinds text[], ids uuid[])
     returns table (kind text, source_id uuid, version bigint, ordinal integer, terms text[])
     language plpgsql stable rows 100
     set search_path = pg_catalog, pg_temp
-    set plan_cache_mode = force_custom_plan
+    set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

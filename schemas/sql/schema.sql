@@ -5324,7 +5324,7 @@ GRANT SELECT ON TABLE mv.word_pages TO adriatic_api;
 CREATE FUNCTION mv.word_passages(wanted text[], kinds text[], ids uuid[]) RETURNS TABLE(kind text, source_id uuid, version bigint, ordinal integer, terms text[])
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
 declare
