@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 from psycopg import sql
 
 from adriatic.stack import artifacts, ports, record
@@ -36,8 +37,11 @@ OS_USERS = ("pgserver", "nobody")
 """Users that root lets run the server, by preference; the first is made when it is missing."""
 CACHE_SHARED = Path("/var/cache/adriatic")
 DATA_SHARED = Path("/var/lib/adriatic")
-SHARED_BUFFERS_MIB = 128
-"""A small machine's share; the page cache of the system does the rest."""
+SHARED_BUFFERS_MIB = (128, 2_048)
+"""Least and most: a small machine's share, and what holds the index by meaning of a million passages with what is read
+beside it. From the page cache of the system, the walk through such an index takes twice as long."""
+SHARED_BUFFERS_SHARE = 16
+"""What part of the machine's memory they take, in between. Only what is read is ever taken."""
 CONNECTIONS_MAX = 100
 """Ours need about 40; the rest is for people and tests."""
 REPLICATION_SLOTS_MAX = 20
@@ -105,7 +109,7 @@ def command(server: EmbeddedServer, port: int) -> list[str]:
         "max_replication_slots": REPLICATION_SLOTS_MAX,
         "max_wal_senders": REPLICATION_SLOTS_MAX,
         "max_slot_wal_keep_size": f"{SLOT_WAL_KEEP_MIB}MB",
-        "shared_buffers": f"{SHARED_BUFFERS_MIB}MB",
+        "shared_buffers": f"{choose_shared_buffers(psutil.virtual_memory().total)}MB",
         # Two cores: parallel plans would take them from capture and flows for a query that is short anyway.
         "max_parallel_workers_per_gather": 0,
         "maintenance_work_mem": "128MB",
@@ -122,6 +126,12 @@ def command(server: EmbeddedServer, port: int) -> list[str]:
     }
     flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     return [str(server.binaries / "postgres"), "-D", str(server.data), *flags]
+
+
+def choose_shared_buffers(memory: int) -> int:
+    """MiB of pages that the server keeps, on a machine with so many bytes."""
+    least, most = SHARED_BUFFERS_MIB
+    return min(max(memory // SHARED_BUFFERS_SHARE // 2**20, least), most)
 
 
 def make_registry_database(settings: Settings) -> None:

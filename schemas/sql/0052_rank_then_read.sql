@@ -134,3 +134,70 @@ as $$
     where coalesce(r.ordinal, p.ordinal) is not null
     order by r.score desc, r.kind, r.source_id
 $$;
+
+-- As before, with fewer look-ups: each takes 30 microseconds, more than half of what a search by meaning of a million passages took.
+create or replace function mv.search_meaning(
+        embedding_space text, embedding vector, kinds text[], ids uuid[], filter jsonb, chunks_max integer)
+    returns table (
+        kind text, source_id uuid, version bigint, ordinal integer, score double precision, route text, second double precision)
+    language plpgsql stable rows 100
+    set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+    tenant constant uuid := app.current_tenant();
+    half constant halfvec := search_meaning.embedding::halfvec;
+    -- Texts that are looked up in full precision: what half precision puts in another place is near the last of them. The walk
+    -- through the graph has 200 candidates for these (mv.vectors_by_graph).
+    texts_max constant integer := chunks_max + 20;
+    one text := '';
+    allowed uuid[];
+    slot integer;
+    there bigint;
+    sources uuid[];
+    hashes bytea[];
+    way text;
+begin
+    loop
+        -- Kind by kind through the key: a tenant's rows are not counted to find out which kinds they are of.
+        one := (select min(s.kind) from mv.search_state s where s.tenant_id = tenant and s.kind > one);
+        exit when one is null;
+        continue when filter ->> 'kind' <> one;
+        if ids is not null then
+            allowed := array(select p.id from unnest(kinds, ids) as p (kind, id) where p.kind = one);
+            continue when cardinality(allowed) = 0;
+        end if;
+        slot := null;
+        select i.slot, i.passages into slot, there from mv.vector_indexes i
+        where i.tenant_id = tenant and i.kind = one and i.space = embedding_space and i.state = 'live';
+        if slot is null then
+            return query
+            select distinct on (n.source_id) one, n.source_id, n.version, n.ordinal, 1 - n.distance, 'exact',
+                1 - case when n.alone then n.distance else coalesce(lead(n.distance) over near, max(n.distance) over ()) end
+            from mv.nearest_exact(one, embedding_space, search_meaning.embedding, allowed, filter, chunks_max) n
+            window near as (partition by n.source_id order by n.distance, n.ordinal)
+            order by n.source_id, n.distance, n.ordinal;
+            continue;
+        end if;
+        way := 'exact';
+        if ids is null then
+            way := 'index';
+            select array_agg(v.source_id), array_agg(v.text_hash) into sources, hashes
+            from mv.vectors_by_graph(tenant, slot, vector_dims(search_meaning.embedding), one, half, filter, texts_max) v;
+            if coalesce(cardinality(sources), 0) < least(chunks_max, there) then
+                way := 'index, then exact';
+            end if;
+        end if;
+        if way <> 'index' then
+            select array_agg(v.source_id), array_agg(v.text_hash) into sources, hashes
+            from mv.vectors_by_scan(tenant, slot, one, half, allowed, filter, texts_max) v;
+        end if;
+        return query
+        select distinct on (n.source_id) one, n.source_id, n.version, n.ordinal, 1 - n.distance, way,
+            1 - case when n.alone then n.distance else coalesce(lead(n.distance) over near, max(n.distance) over ()) end
+        from mv.measured_passages(one, embedding_space, search_meaning.embedding, sources, hashes, chunks_max) n
+        window near as (partition by n.source_id order by n.distance, n.ordinal)
+        order by n.source_id, n.distance, n.ordinal;
+    end loop;
+end
+$$;

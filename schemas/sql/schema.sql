@@ -4317,6 +4317,9 @@ CREATE FUNCTION mv.search_meaning(embedding_space text, embedding public.vector,
 declare
     tenant constant uuid := app.current_tenant();
     half constant halfvec := search_meaning.embedding::halfvec;
+    -- Texts that are looked up in full precision: what half precision puts in another place is near the last of them. The walk
+    -- through the graph has 200 candidates for these (mv.vectors_by_graph).
+    texts_max constant integer := chunks_max + 20;
     one text := '';
     allowed uuid[];
     slot integer;
@@ -4350,15 +4353,14 @@ begin
         if ids is null then
             way := 'index';
             select array_agg(v.source_id), array_agg(v.text_hash) into sources, hashes
-            from mv.vectors_by_graph(
-                tenant, slot, vector_dims(search_meaning.embedding), one, half, filter, chunks_max * 2) v;
+            from mv.vectors_by_graph(tenant, slot, vector_dims(search_meaning.embedding), one, half, filter, texts_max) v;
             if coalesce(cardinality(sources), 0) < least(chunks_max, there) then
                 way := 'index, then exact';
             end if;
         end if;
         if way <> 'index' then
             select array_agg(v.source_id), array_agg(v.text_hash) into sources, hashes
-            from mv.vectors_by_scan(tenant, slot, one, half, allowed, filter, chunks_max * 2) v;
+            from mv.vectors_by_scan(tenant, slot, one, half, allowed, filter, texts_max) v;
         end if;
         return query
         select distinct on (n.source_id) one, n.source_id, n.version, n.ordinal, 1 - n.distance, way,
