@@ -27,7 +27,7 @@ CANDIDATES_MAX: Final = 100
 ASKED_MAX: Final = 2_000
 """The same before each is asked whether it passes a filter, as `mv.rank_words` has it."""
 ASKED_AT_ONCE: Final = 250
-"""Of these: most filters leave a good part, so the first few hundred are enough."""
+"""How many of these are asked together: most filters leave a good part, so the first few hundred are enough."""
 
 Embedded = tuple[EmbeddingSpace, Vector]
 
@@ -53,14 +53,14 @@ class ByWords(NamedTuple):
     proved: bool | None = None
 
 
-class Found(NamedTuple):
+class FoundByArms(NamedTuple):
     """All of it. `listed` is what `fusion` joins."""
 
     words: ByWords
     listed: Listed
 
 
-async def find(connection: Connection, asked: Asked, allowed: Allowed) -> Found:
+async def find(connection: Connection, asked: Asked, allowed: Allowed) -> FoundByArms:
     """What each arm finds of what may be found."""
     reading = await _read_packed(connection, asked, allowed) if asked.by_words else None
     ranking = asyncio.create_task(asyncio.to_thread(reading.rank)) if reading else None
@@ -76,7 +76,7 @@ async def find(connection: Connection, asked: Asked, allowed: Allowed) -> Found:
     named = await _find_named(connection, asked, allowed) if asked.by_words and asked.query.numbers else set()
     name = identifiers.find_name(asked.query) if asked.by_words else None
     exact = await _find_exact(connection, name, words, allowed) if name else set()
-    return Found(words, Listed(words.hits, meaning, named, exact, CANDIDATES_MAX))
+    return FoundByArms(words, Listed(words.hits, meaning, named, exact, CANDIDATES_MAX))
 
 
 async def _read_packed(connection: Connection, asked: Asked, allowed: Allowed) -> packed.PackedReading | None:

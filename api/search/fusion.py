@@ -23,7 +23,7 @@ EXACT_SCORE: Final = 2.0
 """What a source gets for having the name that the query is: below an ADR of that name, above any fusion, which is at
 most 1."""
 DECIMALS: Final = 9
-"""Of a score that decides an order: how a sum was added up must not."""
+"""Digits of a score that decide an order: how a sum was added up must not."""
 
 Pair = tuple[str, UUID]
 """A source: its kind and its id."""

@@ -28,7 +28,7 @@ EQUAL_MAX = 400
 """Sources beyond those that were asked for which score like the last of them. More are texts that are repeated: those
 with the lowest ids are handed on, as an exact search would."""
 DECIMALS = 9
-"""Of a score, as the database rounds it: how a sum was added up must not decide a tie."""
+"""Digits of a score, as the database rounds it: how a sum was added up must not decide a tie."""
 PLACE_BITS = 16
 """Bits of a place in a segment, which has 32768 at most."""
 BYTES_OF_AN_OBJECT = 500

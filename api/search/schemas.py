@@ -181,7 +181,7 @@ class SearchExplanation(msgspec.Struct, frozen=True):
     `words_looked_at`: how many sources were ranked by words; null where all were that have one of the words, or none
     was found. `words_proved`: whether the first ten by words are known to be the best ten there are; null where none
     was found. `words_routes`: by kind, where a kind has segments: `segments`, where all that have a word were added up,
-    `lists`, where a bounded part was looked at. Empty where no kind has segments, and where the filters left a list.
+    `lists`, where a bounded part was looked at. Empty where no kind has segments, and where nothing has the words.
     `words_share`: how much of a score is by words, as a share of the best score by words; the rest is by meaning.
     """
 

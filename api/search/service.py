@@ -37,7 +37,7 @@ LISTED_PASSAGES_MAX = 30_000
 walking the index."""
 DELETED_MAX = 20
 """Candidates beyond those that are shown which are read with them: as many may have been deleted a moment ago."""
-NOTHING = arms.Found(arms.ByWords([]), Listed([], [], set(), set(), arms.CANDIDATES_MAX))
+NOTHING = arms.FoundByArms(arms.ByWords([]), Listed([], [], set(), set(), arms.CANDIDATES_MAX))
 """What is found of a query that only excludes."""
 PDF = "application/pdf"
 TURNS_MAX = 3
@@ -136,7 +136,7 @@ def _explain(
     asked: _AskedSearch,
     space: EmbeddingSpace | None,
     allowed: Allowed,
-    found: arms.Found,
+    found: arms.FoundByArms,
     indexes: list[Any],
     timed: tuple[float, float],
 ) -> schemas.SearchExplanation:
@@ -174,7 +174,7 @@ async def _begin(database: Database, tenant_id: UUID) -> AsyncIterator[Connectio
 
 
 def _why_without_words(
-    request: schemas.SearchRequest, read: reading.QueryReading, found: arms.Found
+    request: schemas.SearchRequest, read: reading.QueryReading, found: arms.FoundByArms
 ) -> schemas.Wordless | None:
     listed = found.listed
     if request.mode == "meaning" or not listed.meaning or listed.words or listed.named or listed.exact:

@@ -60,6 +60,11 @@ def test_the_wheel_has_a_server_that_we_accept() -> None:
     postgres._require_pgvector(install)
 
 
+@pytest.mark.parametrize(("gigabytes", "mib"), [(0.5, 128), (2, 128), (4, 256), (24, 1_536), (256, 2_048)])
+def test_the_server_keeps_a_part_of_the_memory(gigabytes: float, mib: int) -> None:
+    assert postgres.choose_shared_buffers(int(gigabytes * 2**30)) == mib
+
+
 def test_listens_on_loopback_only_and_keeps_fsync() -> None:
     line = postgres.command(postgres.EmbeddedServer(Path("/b"), Path("/d"), None), 5)
     assert "listen_addresses=127.0.0.1" in line
