@@ -47,10 +47,13 @@ class ByWords(NamedTuple):
     where all that have one were. `proved`: null where nothing was found."""
 
     hits: list[WordsHit]
-    wanted: Sequence[str] = ()
-    routes: dict[str, WordsRoute] = {}  # noqa: RUF012 - never written to
-    looked_at: int | None = None
-    proved: bool | None = None
+    wanted: Sequence[str]
+    routes: dict[str, WordsRoute]
+    looked_at: int | None
+    proved: bool | None
+
+
+NO_WORDS: Final = ByWords([], (), {}, None, None)
 
 
 class FoundByArms(NamedTuple):
@@ -68,7 +71,7 @@ async def find(connection: Connection, asked: Asked, allowed: Allowed) -> FoundB
         meaning = await _find_near(connection, asked.embedded, allowed) if asked.embedded else []
     finally:
         ranked = await ranking if ranking else None
-    words = ByWords([])
+    words = NO_WORDS
     if asked.by_words:
         words = await _choose_packed(connection, asked, ranked, allowed) if ranked else words
         if not words.hits:
@@ -87,13 +90,12 @@ async def _read_packed(connection: Connection, asked: Asked, allowed: Allowed) -
 async def _choose_packed(connection: Connection, asked: Asked, found: packed.FoundByWords, allowed: Allowed) -> ByWords:
     """The best that pass the filter. No hits where none does: words that begin like them are looked for then."""
     best = sorted(found.hits, key=lambda hit: (-hit.score, hit.kind, hit.source_id.int))
-    looked_at = len(best)
     unwanted = _pairs(*allowed.unwanted)
     best = [hit for hit in best if (hit.kind, hit.source_id) not in unwanted]
     proved = found.proved and not allowed.filter
     if allowed.filter:
         best = await _keep_passing(connection, best, allowed)
-    return ByWords(best[:CANDIDATES_MAX], asked.read.terms, found.routes, looked_at, proved if best else None)
+    return ByWords(best[:CANDIDATES_MAX], asked.read.terms, found.routes, found.looked_at, proved if best else None)
 
 
 async def _keep_passing(connection: Connection, hits: Sequence[WordsHit], allowed: Allowed) -> list[WordsHit]:
@@ -120,7 +122,7 @@ async def _rank_words(connection: Connection, asked: Asked, allowed: Allowed) ->
         if (row["kind"], row["source_id"]) not in unwanted
     ]
     if not hits:
-        return ByWords([])
+        return NO_WORDS
     return ByWords(hits[:CANDIDATES_MAX], rows[0]["wanted"], {}, rows[0]["candidates"], rows[0]["proved"])
 
 

@@ -86,7 +86,7 @@ _RESULT = {
         "bounded": False,
         "candidates_words": 9,
         "candidates_meaning": 14,
-        "words_looked_at": 1460,
+        "words_looked_at": None,
         "words_proved": True,
         "words_routes": {"adr": "segments"},
         "meaning_routes": {"adr": "index"},

@@ -82,23 +82,28 @@ LISTS: Final = """
 """
 """The lists of one word: a row for each segment, whether or not somebody has the word there."""
 SCORED: Final = """
-  select kind, source_id, score, proved
+  select kind, source_id, score, candidates, proved
   from mv.rank_by_words(mv.search_terms($1), $2, $3, $4, $5, $6)
 """
 
 
 class FoundByWords(NamedTuple):
-    """The best by words of each kind, in no order. `proved`: none that is left out is among the first ten."""
+    """The best by words of each kind, in no order. `proved`: none that is left out is among the first ten. `looked_at`:
+    how many sources were ranked of kinds without segments; null where there are none."""
 
     hits: list[WordsHit]
     routes: dict[str, WordsRoute]
     proved: bool
+    looked_at: int | None = None
 
     def plus(self, kind: str, route: WordsRoute, rows: Sequence[Any]) -> FoundByWords:
         """These, and what the database found of another kind."""
         hits = [WordsHit(row["kind"], UUID(bytes=row["source_id"].bytes), row["score"]) for row in rows]
         proved = self.proved and all(row["proved"] for row in rows)
-        return FoundByWords([*self.hits, *hits], self.routes | {kind: route}, proved)
+        looked_at = self.looked_at
+        if route == "lists":
+            looked_at = (looked_at or 0) + (rows[0]["candidates"] if rows else 0)
+        return FoundByWords([*self.hits, *hits], self.routes | {kind: route}, proved, looked_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +125,12 @@ class PackedReading(NamedTuple):
 
     def rank(self) -> FoundByWords:
         """All of it. Takes a processor for some milliseconds and no connection, so it belongs in a thread."""
-        hits, routes, proved = self.beside
+        hits, routes, proved, looked_at = self.beside
         for one in self.kinds:
             best, is_proved = rank(one.segments, one.words, one.average, one.wanted)
             hits = [*hits, *(WordsHit(one.kind, source_id, score) for source_id, score in best)]
             proved = proved and is_proved
-        return FoundByWords(hits, routes, proved)
+        return FoundByWords(hits, routes, proved, looked_at)
 
 
 class SegmentCache:
@@ -170,6 +175,8 @@ async def read(
     beside = FoundByWords([], {}, proved=True)
     for row in packs:
         asked = _AskedKind(row, [each for each in terms if each["kind"] == row["kind"]], _find_among(allowed, row))
+        if asked.among == []:
+            continue
         if row["kind"] not in packed:
             beside = beside.plus(row["kind"], "lists", await _score(connection, words, asked, asked.among, sources_max))
             continue

@@ -37,7 +37,7 @@ LISTED_PASSAGES_MAX = 30_000
 walking the index."""
 DELETED_MAX = 20
 """Candidates beyond those that are shown which are read with them: as many may have been deleted a moment ago."""
-NOTHING = arms.FoundByArms(arms.ByWords([]), Listed([], [], set(), set(), arms.CANDIDATES_MAX))
+NOTHING = arms.FoundByArms(arms.NO_WORDS, Listed([], [], set(), set(), arms.CANDIDATES_MAX))
 """What is found of a query that only excludes."""
 PDF = "application/pdf"
 TURNS_MAX = 3
@@ -98,7 +98,7 @@ async def _search_once(
     async with _begin(database, tenant_id) as connection:
         if asked.by_meaning:
             # In the snapshot that the vectors are read in: a query is never compared with those of another space.
-            space = await connection.fetchval("select mv.active_space($1)", tenant_id)
+            space = await connection.fetchval(sql.SPACE, tenant_id)
             if space and embedder.turn_to(tenant_id, space) is not lane and not last:
                 raise _TurnedElsewhere
             failed = failed or await _other_space(connection, tenant_id, space, embedded)

@@ -103,6 +103,7 @@ INDEXES: Final = """
 """The tenant's indexes by meaning, and what is known of them."""
 
 SPACE: Final = "select mv.active_space($1)"
+"""The embedding space that a tenant searches in."""
 RANKED: Final = """
   select kind, source_id, score, candidates, proved, wanted, ordinal, terms
   from mv.rank_words($1, $2, $3, $4::text::jsonb, $5)
