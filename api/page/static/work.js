@@ -6,32 +6,19 @@
 import { ask, open } from "./api.js";
 import { confirm } from "./confirm.js";
 import { h, plural, refused, renew } from "./parts.js";
-import { BODIES, FILES_MAX, FILLS, newKey } from "./work_forms.js";
+import { BODIES, FILES_MAX, FILLS, KINDS, newKey, readRow } from "./work_kinds.js";
 import * as views from "./work_views.js";
 
 const JOBS_MS = 1_500; // while something is open: a step takes about a second
 const LISTS_MS = 6_000; // what others began, and while nothing is open
 const PAGE = 15;
 const JOBS_MAX = 50; // the newest; what is older and open is looked at with its list
+const NAMES_MAX = 30; // of decisions that are asked for in one look; the others follow in the next
 const URLS_PAGE = 50;
 const STEPS_PAGE = 100;
 const SAY_MS = 15_000; // for screen readers: how far what is shown is, and not each step
 const LASTING = new Set(["cancelled", "failed"]);
 const byId = (id) => document.getElementById(id);
-
-/** Each kind: its route, its id, what it needs, and how a row of its list reads. */
-const KINDS = {
-  research: { path: "/v1/research", id: "research_id", needs: "chat", row: (each) => ({ title: each.question, jobId: each.research_id, progress: each }) },
-  task: { path: "/v1/agents/tasks", id: "task_id", needs: "chat", row: (each) => ({ title: each.goal, jobId: each.task_id, progress: { phase: each.phase, done: each.steps, total: null, unit: "steps" } }) },
-  crawl: { path: "/v1/crawls", id: "crawl_id", needs: "ingest", row: (each) => ({ title: each.start_urls.join(", "), jobId: each.job_id, progress: { phase: each.phase, done: each.asked, total: null, unit: "pages" }, why: each.stopped ? `ended at its bound of ${each.stopped}` : "" }) },
-  document: { path: "/v1/documents", id: "id", needs: "write", row: (each) => ({ title: each.title || each.file_name, jobId: each.job_id, progress: { phase: "", done: 0, total: null, unit: "" }, why: each.reason?.detail ?? "" }) },
-};
-
-function readRow(kind, each) {
-  const id = each[KINDS[kind].id];
-  const row = { why: "", ...KINDS[kind].row(each) };
-  return { ...row, kind, id, key: `${kind}.${id}`, state: each.state, createdAt: each.created_at, cancelRequested: each.cancel_requested ?? false, why: row.why || each.last_error?.detail || "" };
-}
 
 export class Work {
   #abort = null;
@@ -108,7 +95,7 @@ export class Work {
   forget() {
     this.hide();
     this.#choose(null);
-    for (const map of [this.#items, this.#cursors, this.#jobs, this.#said, this.#keys]) map.clear();
+    for (const map of [this.#items, this.#cursors, this.#jobs, this.#said, this.#keys, this.#names]) map.clear();
     for (const list of byId("work").querySelectorAll("ul, #work-note, #begin-problem")) list.replaceChildren();
     for (const form of byId("work").querySelectorAll("form")) form.reset();
   }
@@ -172,7 +159,8 @@ export class Work {
     }
     const proposals = this.#scopes.includes("chat") ? (await ask(`/v1/agents/proposals?state=open&limit=${PAGE}`, { signal })).items : [];
     byId("work-proposals").hidden = proposals.length === 0;
-    renew(byId("work-proposals-list"), proposals.map(views.proposal));
+    await this.#name(proposals, signal);
+    renew(byId("work-proposals-list"), proposals.map((each) => views.proposal(each, this.#names)));
     this.#listedMs = performance.now();
   }
 
@@ -200,8 +188,10 @@ export class Work {
     let found;
     try {
       found = await ask(path, { signal });
-      if (kind === "task") await this.#readSteps(path, signal);
-      if (kind === "task") this.#proposals = (await ask(`/v1/agents/proposals?task_id=${id}&limit=${STEPS_PAGE}`, { signal })).items;
+      if (kind === "task") {
+        await this.#readSteps(path, signal);
+        this.#proposals = await this.#name((await ask(`/v1/agents/proposals?task_id=${id}&limit=${STEPS_PAGE}`, { signal })).items, signal);
+      }
       if (kind === "crawl") await this.#readUrls(path, signal);
     } catch (error) {
       if (error.status !== 404) throw error;
@@ -217,6 +207,22 @@ export class Work {
   #readMs = 0;
   #gone = false;
   #proposals = [];
+  #names = new Map(); // of the decisions that proposals are about, by id
+
+  /** What those decisions are called. One that is gone has no name. */
+  async #name(proposals, signal) {
+    const ids = proposals.flatMap((each) => [each.adr_id, each.content.target_id]).filter((id) => id && !this.#names.has(id));
+    await Promise.all([...new Set(ids)].slice(0, NAMES_MAX).map(async (id) => {
+      try {
+        const adr = await ask(`/v1/adrs/${encodeURIComponent(id)}`, { signal });
+        this.#names.set(id, `${adr.label ?? adr.log} ${adr.title}`);
+      } catch (error) {
+        if (error.status !== 404 && error.status !== 410) throw error;
+        this.#names.set(id, "a decision that is gone");
+      }
+    }));
+    return proposals;
+  }
 
   /** Only those behind the last one that is over: the others do not change. */
   async #readSteps(path, signal) {
@@ -296,7 +302,7 @@ export class Work {
     renew(byId("work-progress"), views.progress(item));
     renew(byId("work-actions"), this.#actions(item));
     const shown = {
-      research: () => views.research(this.#found), task: () => views.task(this.#found, this.#steps, this.#proposals),
+      research: () => views.research(this.#found), task: () => views.task(this.#found, this.#steps, this.#proposals, this.#names),
       crawl: () => views.crawl(this.#found, this.#urls, this.#filter), document: () => views.file(this.#found),
     }[item.kind]();
     renew(byId("work-body"), shown);

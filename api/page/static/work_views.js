@@ -84,7 +84,7 @@ export function research(item) {
   if (listed.length) nodes.push(part("Sources", h("ol", { class: "work-sources" }, ...listed)));
   if (!result.answered) nodes.push(h("p", { class: "notice" }, "The sources do not hold an answer."));
   for (const each of result.parts) {
-    nodes.push(h("section", { class: "work-part" }, h("h3", {}, each.question),
+    nodes.push(h("section", { class: "work-part" }, h("h3", {}, capital(each.question)),
       ...each.claims.map((claim) => h("p", { class: "claim" }, claim.text, " ", cite(sources.get(claim.source), claim))),
       each.answered ? null : small("The sources do not say."),
       each.dropped ? small(`${plural(each.dropped, "claim")} left out, because the citation did not hold.`) : null));
@@ -105,13 +105,13 @@ function consulted(address) {
   return h("li", {}, number ? h("a", { href: `/?${new URLSearchParams({ q: `ADR-${number}` })}` }, address) : address);
 }
 
-export function task(item, steps, proposals) {
+export function task(item, steps, proposals, names) {
   const nodes = item.last_error ? [failure(item.last_error)] : [];
   if (item.result) {
     nodes.push(h("div", { class: "prose work-answer" }, ...markdown(item.result.text)));
     if (item.result.consulted.length) nodes.push(part("What it read", h("ul", { class: "work-sources" }, ...item.result.consulted.map(consulted))));
   }
-  if (proposals.length) nodes.push(part("What it proposes", h("ul", { class: "plain" }, ...proposals.map(proposal))));
+  if (proposals.length) nodes.push(part("What it proposes", h("ul", { class: "plain" }, ...proposals.map((each) => proposal(each, names)))));
   if (steps.length) nodes.push(part(`Steps: ${count(steps.filter((each) => each.state !== "begun").length)} of ${count(item.bounds.steps)} at most`, h("ol", { class: "plain steps" }, ...steps.map(step))));
   const spent = item.spent ? `${plural(item.spent.tokens, "token")}, ${dollars(item.spent.micro_usd)}` : null;
   const most = `at most ${count(item.bounds.tokens)} tokens, ${item.bounds.micro_usd === null ? "what the budget allows" : dollars(item.bounds.micro_usd)}, ${seconds(item.bounds.seconds)}`;
@@ -135,13 +135,13 @@ function step(each) {
 const shorten = (text, most) => (text.length > most ? `${text.slice(0, most)} …` : text);
 
 /** What an agent would write. It is somebody else's text until a person accepts it. */
-export function proposal(each) {
+export function proposal(each, names) {
   const about = each.kind === "adr" ? each.content.title : each.kind === "tag" ? `the tag ${each.content.tag}` : `a link, ${each.content.kind}`;
-  const link = (id, word) => (id ? h("a", { href: `/?adr=${encodeURIComponent(id)}`, "data-adr": id }, word) : null);
+  const link = (id, word) => (id ? h("a", { href: `/?adr=${encodeURIComponent(id)}`, "data-adr": id }, word ?? names.get(id) ?? "a decision") : null);
   const what = {
     adr: () => [h("p", {}, "A new decision: ", h("strong", {}, each.content.title)), folded(`proposal.${each.proposal_id}`, "Read it", h("div", { class: "prose" }, ...markdown(each.content.body ?? "", { title: each.content.title })))],
-    link: () => [h("p", {}, link(each.adr_id, "This decision"), ` would be linked (${each.content.kind}) to `, link(each.content.target_id, "that one"), ".")],
-    tag: () => [h("p", {}, link(each.adr_id, "A decision"), " would get the tag ", h("span", { class: "tag" }, each.content.tag), ".")],
+    link: () => [h("p", {}, "A link: ", link(each.adr_id), ` ${each.content.kind} `, link(each.content.target_id), ".")],
+    tag: () => [h("p", {}, "A tag: ", h("span", { class: "tag" }, each.content.tag), " for ", link(each.adr_id), ".")],
   }[each.kind]?.() ?? [h("p", {}, each.kind)];
   const answered = each.state === "open" ? h("p", { class: "row" }, button("accept", each.proposal_id, "Accept", about), button("dismiss", each.proposal_id, "Dismiss", about))
     : small(`${capital(each.state)}${each.answered_by ? ` by ${each.answered_by}` : ""}. `, each.state === "accepted" && each.became_id ? link(each.became_id, "Open it") : null);

@@ -1,5 +1,5 @@
-// The forms that begin work: a question, a task, a site, files. Owns what each sends, and how it is filled in again from
-// what was done before. Refuses to send it (work.js), and to check what /v1 checks.
+// The kinds of work: a question, a task, a site, files. Owns the route of each, how a row of its list reads, what its form
+// sends, and how that is filled in again from what was done before. Refuses to send it (work.js), and to check what /v1 checks.
 
 import { readDollars } from "./money.js";
 
@@ -13,6 +13,20 @@ const number = (field) => (field.value === "" ? undefined : Number(field.value))
 const one = (field) => (text(field) === "" ? undefined : [text(field)]);
 /** Without what was not said: the API has its own for that. */
 const said = (body) => Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined && value !== ""));
+
+/** Each kind: its route, its id, what it needs, and how a row of its list reads. */
+export const KINDS = {
+  research: { path: "/v1/research", id: "research_id", needs: "chat", row: (each) => ({ title: each.question, jobId: each.research_id, progress: each }) },
+  task: { path: "/v1/agents/tasks", id: "task_id", needs: "chat", row: (each) => ({ title: each.goal, jobId: each.task_id, progress: { phase: each.phase, done: each.steps, total: null, unit: "steps" } }) },
+  crawl: { path: "/v1/crawls", id: "crawl_id", needs: "ingest", row: (each) => ({ title: each.start_urls.join(", "), jobId: each.job_id, progress: { phase: each.phase, done: each.asked, total: null, unit: "pages" }, why: each.stopped ? `ended at its bound of ${each.stopped}` : "" }) },
+  document: { path: "/v1/documents", id: "id", needs: "write", row: (each) => ({ title: each.file_name, jobId: each.job_id, progress: { phase: "", done: 0, total: null, unit: "" }, why: each.reason?.detail ?? "" }) },
+};
+
+export function readRow(kind, each) {
+  const id = each[KINDS[kind].id];
+  const row = { why: "", ...KINDS[kind].row(each) };
+  return { ...row, kind, id, key: `${kind}.${id}`, state: each.state, createdAt: each.created_at, cancelRequested: each.cancel_requested ?? false, why: row.why || each.last_error?.detail || "" };
+}
 
 /** What each form sends. */
 export const BODIES = {
