@@ -67,12 +67,13 @@ class CrawlShow(ScratchDrill):
         return f"{sum(asked.values())} requests, one at a time, at least {DELAY_S:g} s apart"
 
     async def _check_refusals(self) -> str:
-        found = {each["url"].partition(f":{self.site.port}")[2]: each for each in await self._urls(self.first)}
-        forbidden, led, gone = (found.get(path, {}) for path in (FORBIDDEN, TRAP, GONE))
+        found = {each["url"]: each for each in await self._urls(self.first)}
+        forbidden, gone = (found.get(f"http://{HOST}:{self.site.port}{path}", {}) for path in (FORBIDDEN, GONE))
+        led = found.get(f"http://{INSIDE}:{self.site.inside_port}/", {})
         require(FORBIDDEN not in self.site.asked, f"{FORBIDDEN} was asked for, though robots.txt forbids it")
         require(forbidden.get("code") == "robots", f"of {FORBIDDEN} is said {forbidden}")
         require(self.site.connected == 0, f"{self.site.connected} connections were made to what is inside")
-        require(led.get("code") == "forbidden-address", f"of {TRAP} is said {led}")
+        require(led.get("state") == "refused", f"of what {TRAP} leads to is said {led}")
         require(gone.get("code") == "http-404", f"of {GONE} is said {gone}")
         return f"robots.txt: {forbidden['detail']}; inside: {led['detail']}, 0 connections; gone: {gone['detail']}"
 

@@ -175,7 +175,11 @@ def test_what_the_sources_do_not_hold_is_said_and_what_is_deleted_is_gone(site: 
 
 def test_a_task_shows_its_steps_and_a_person_decides_what_is_written(site: Site, bureau: Bureau) -> None:
     furnish(site)
-    bureau.fake.turns = [[("search_adrs", {"query": "dual write"})], PROPOSED, f"Done. {HOSTILE} [run](javascript:alert(2))"]
+    bureau.fake.turns = [
+        [("search_adrs", {"query": "dual write"})],
+        PROPOSED,
+        f"Done. {HOSTILE} [run](javascript:alert(2))",
+    ]
     visit = enter(site)
     visit.page.locator("#work-kinds input[value=task]").check(force=True)
     visit.page.locator("#begin-task [name=propose]").check()
@@ -193,7 +197,7 @@ def test_a_task_shows_its_steps_and_a_person_decides_what_is_written(site: Site,
     tag = body.locator(".proposal", has_text="A tag: writes for ADR-1 Nobody writes twice")
     tag.get_by_role("button", name="Accept").click()
     expect(tag).to_contain_text("Accepted by")
-    expect(body.locator("details[open] .output")).to_have_count(1), "what was opened stays open"
+    expect(body.locator("details[open] .output")).to_have_count(1)  # what was opened stays open
     new = body.locator(".proposal", has_text="A new decision")
     new.locator("summary").click()
     expect(new.locator(".prose")).to_contain_text("<script>alert(2)</script>")
@@ -314,7 +318,8 @@ def test_a_scan_is_read_and_the_page_that_failed_is_named_and_read_again(
     before = rows(site, "select count(*) from app.jobs where tenant_id = %(tenant)s")[0][0]
     visit.page.click("#work-actions [data-action=retry]")
     visit.until(
-        lambda: rows(site, "select count(*) from app.jobs where tenant_id = %(tenant)s")[0][0] == before + 1, "a new job"
+        lambda: rows(site, "select count(*) from app.jobs where tenant_id = %(tenant)s")[0][0] == before + 1,
+        "a new job",
     )
     ends(visit, "partial")
     visit.page.click("#work-actions [data-action=delete]")
@@ -393,11 +398,13 @@ def test_it_can_be_read_by_everybody(
     furnish(site)
     bureau.fake.turns = [[("search_adrs", {"query": "dual write"})], PROPOSED, "Two things are proposed."]
     bureau.local.serve(HOST, "/long", page("tides", f"/{'a' * 300}"))
+    tools = ["search_adrs", "propose_tag", "propose_adr"]
+    start = bureau.local.url(HOST, "/long")
     made = {
         "research": call(site, "POST", "/v1/research", {"question": QUESTION})["research_id"],
-        "task": call(site, "POST", "/v1/agents/tasks", {"goal": "Tag it.", "tools": ["search_adrs", "propose_tag", "propose_adr"]})["task_id"],
-        "crawl": call(site, "POST", "/v1/crawls", {"start_urls": [bureau.local.url(HOST, "/long")]})["crawl_id"],
-    }  # fmt: skip
+        "task": call(site, "POST", "/v1/agents/tasks", {"goal": "Tag it.", "tools": tools})["task_id"],
+        "crawl": call(site, "POST", "/v1/crawls", {"start_urls": [start]})["crawl_id"],
+    }
     headers = {"authorization": f"Bearer {site.token}"}
     sent = httpx.post(f"{site.server.url}/v1/documents", files={"file": scan(tmp_path).open("rb")}, headers=headers)
     made["document"] = sent.json()["id"]
@@ -423,11 +430,13 @@ def test_it_can_be_read_by_everybody(
 
 OVERLAPS = """
 (() => {
-    const seen = [...document.querySelectorAll(".bar .brand, .bar .connection, .tools button")].filter((each) => each.offsetParent);
-    const boxes = seen.map((each) => [each.textContent.trim(), each.getBoundingClientRect()]);
+    const all = [...document.querySelectorAll(".bar .brand, .bar .connection, .tools button")];
+    const boxes = all.filter((each) => each.offsetParent)
+        .map((each) => [each.textContent.trim(), each.getBoundingClientRect()]);
+    const meet = (one, other) => one.left < other.right - 1 && other.left < one.right - 1
+        && one.top < other.bottom - 1 && other.top < one.bottom - 1;
     return boxes.flatMap(([name, one], at) => boxes.slice(at + 1)
-        .filter(([, other]) => one.left < other.right - 1 && other.left < one.right - 1 && one.top < other.bottom - 1 && other.top < one.bottom - 1)
-        .map(([other]) => `${name} over ${other}`));
+        .filter(([, other]) => meet(one, other)).map(([other]) => `${name} over ${other}`));
 })()
 """
 
