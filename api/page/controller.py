@@ -82,8 +82,8 @@ class PageController(Controller):
     ) -> Response[bytes | None]:
         """Search, ADRs with their history, questions with cited answers, and what is happening now.
 
-        The document is the same for everybody; its script reads `q`, `adr`, `view` and `work`. A token comes in the fragment of
-        the address, `/#token=…`, which is never sent to a server.
+        The document is the same for everybody; its script reads `q`, `adr`, `view` and `work`. A token comes in the
+        fragment of the address, `/#token=…`, which is never sent to a server.
         """
         return _answer(assets.document, DOCUMENT, if_none_match, accept_encoding)
 

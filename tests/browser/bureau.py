@@ -1,4 +1,4 @@
-"""What is begun on the page, done: a worker with every kind of job in this process, a site on loopback names that it may
+"""What is begun on the page, done: a worker with every kind of job in this process, a site on loopback that it may
 crawl, and a model that says what a test wants."""
 
 from __future__ import annotations

@@ -28,8 +28,11 @@ ENDS_MS = 120_000
 QUESTION = "Why does a dual write fail, and how are crews paid?"
 PROPOSED: list[Any] = [
     ("propose_tag", {"adr": "ADR-1", "tag": "writes", "reason": f"It is about writes {HOSTILE}."}),
-    ("propose_adr", {"title": HOSTILE, "body": f"# {HOSTILE}\n\n[x](javascript:alert(1))\n", "reason": "So.", "log": "main"}),
-]  # fmt: skip
+    (
+        "propose_adr",
+        {"title": HOSTILE, "body": f"# {HOSTILE}\n\n[x](javascript:alert(1))\n", "reason": "So.", "log": "main"},
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -301,8 +304,9 @@ def test_a_scan_is_read_and_the_page_that_failed_is_named_and_read_again(
 ) -> None:
     visit = enter(site)
     visit.page.locator("#work-kinds input[value=document]").check(force=True)
-    (tmp_path / "notes.md").write_text(f"# {HOSTILE}\n\nThe gauge is read twice.\n")
-    visit.page.set_input_files("#document-files", [tmp_path / "notes.md", scan(tmp_path)])
+    hostile = tmp_path / "<img src=x onerror=alert(1)>.md"
+    hostile.write_text("# Notes\n\nThe gauge is read twice.\n")
+    visit.page.set_input_files("#document-files", [hostile, scan(tmp_path)])
     visit.page.click("#begin-document button[type=submit]")
     ends(visit, "partial")
     body = visit.page.locator("#work-body")
@@ -310,7 +314,7 @@ def test_a_scan_is_read_and_the_page_that_failed_is_named_and_read_again(
     expect(body).to_contain_text("pixels")
     expect(body).to_contain_text("1 page could not be read; a retry reads it alone.")
     expect(visit.page.locator("#work-list li")).to_have_count(2)
-    expect(visit.page.locator("#work-list")).to_contain_text("<img src=x", timeout=ENDS_MS)
+    expect(visit.page.locator("#work-list")).to_contain_text("<img src=x onerror=alert(1)>.md")
     visit.shot("work-document")
     with visit.page.expect_download() as download:
         visit.page.click("#work-actions [data-original]")
@@ -343,7 +347,10 @@ def test_a_file_that_cannot_be_read_says_why(site: Site, bureau: Bureau, tmp_pat
 # --- for everybody --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("role", "kinds"), [("member", ["Question", "Task", "Files"]), ("admin", ["Question", "Task", "Site", "Files"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("role", "kinds"),
+    [("member", ["Question", "Task", "Files"]), ("admin", ["Question", "Task", "Site", "Files"])],
+)
 def test_what_may_be_begun_is_what_the_caller_may(site: Site, house: House, role: CallerRole, kinds: list[str]) -> None:
     issuer = LocalIssuer.open(house.settings.home, house.settings.auth)
     token = issuer.mint(site.tenant_id, subject=f"a-{role}", ttl_s=600, role=role).text
