@@ -28,7 +28,7 @@ DELAY_S = 0.2
 """Pause between two requests. A real site gets a second; here somebody waits."""
 STOP_S_MAX = 15.0
 BOUNDS: dict[str, Any] = {"depth": 5, "pages_max": 50, "seconds_max": 60}
-"""Of each crawl: more than the site has, and an end."""
+"""What each crawl may take: more than the site has, and an end."""
 
 
 class CrawlShow(ScratchDrill):

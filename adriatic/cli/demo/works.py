@@ -113,7 +113,7 @@ def _stands(stage: Stage, source: Facts, claim: Facts) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Without white space and marks: a quote is a sentence, and its place may have both."""
+    """The letters and digits alone: a quote is a sentence, and its place may have white space and marks in it."""
     return "".join(character for character in text if character.isalnum())
 
 
