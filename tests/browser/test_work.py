@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
 ENDS_MS = 120_000
 """From a request to its result, on any machine."""
+UNKNOWN = "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f"
 QUESTION = "Why does a dual write fail, and how are crews paid?"
 PROPOSED: list[Any] = [
     ("propose_tag", {"adr": "ADR-1", "tag": "writes", "reason": f"It is about writes {HOSTILE}."}),
@@ -170,6 +171,81 @@ def test_what_the_sources_do_not_hold_is_said_and_what_is_deleted_is_gone(site: 
     expect(visit.page.locator("#work-list")).to_contain_text("Nothing yet.")
     assert rows(site, "select count(*) from app.research where tenant_id = %(tenant)s") == [(0,)]
     assert "work=" not in visit.page.url
+    visit.clean()
+
+
+PAGE: dict[str, Any] = {
+    "id": UNKNOWN,
+    "url": "javascript:alert(1)",
+    "title": HOSTILE,
+    "media_type": "text/html",
+    "version": 3,
+}
+PAGE |= {"body": f"{HOSTILE} 𝒻ine. The gauge is read twice. More.", "changed_at": "2026-01-15T09:00:00Z"}
+SOURCE: dict[str, Any] = {
+    "kind": "page",
+    "source_id": UNKNOWN,
+    "label": None,
+    "log": None,
+    "status": "",
+    "heading": HOSTILE,
+}
+SOURCE |= {"title": HOSTILE, "path": f"/v1/pages/{UNKNOWN}"}
+
+
+def claim(source: int) -> dict[str, Any]:
+    start = PAGE["body"].index("The gauge")
+    return {
+        "text": f"{HOSTILE} [x](javascript:alert(2))",
+        "source": source,
+        "char_start": start,
+        "char_end": start + 24,
+    }
+
+
+def test_a_citation_of_a_page_opens_the_passage_as_text(site: Site) -> None:
+    """Whatever the page of a site says, and also where it was changed since it was cited."""
+    sources = [SOURCE | {"number": 1, "version": 3}, SOURCE | {"number": 2, "version": 2}]
+    part = {"question": HOSTILE, "answered": True, "claims": [claim(1), claim(2), claim(9)], "dropped": 2}
+    arm = {"arm": "meaning", "code": "x", "detail": HOSTILE, "hint": ""}
+    result: dict[str, Any] = {
+        "answered": True,
+        "sources": sources,
+        "parts": [part],
+        "passes": [],
+        "text": "",
+        "reranked": None,
+    }
+    result |= {"rerank_error": None, "degraded": [arm], "as_of": None}
+    found: dict[str, Any] = {
+        "research_id": UNKNOWN,
+        "question": HOSTILE,
+        "state": "succeeded",
+        "phase": "",
+        "done": 1,
+        "total": 1,
+    }
+    found |= {"unit": "steps", "cancel_requested": False, "last_error": None, "created_at": "2026-01-15T09:00:00Z"}
+    found |= {"finished_at": "2026-01-15T09:00:00Z", "result": result}
+    visit = site.visit()
+    visit.context.route(f"**/v1/research/{UNKNOWN}", lambda route: route.fulfill(json=found))
+    visit.context.route(f"**/v1/pages/{UNKNOWN}", lambda route: route.fulfill(json=PAGE))
+    visit.page.goto(f"{site.server.url}/?view=work&work=research.{UNKNOWN}#token={site.token}")
+    expect(visit.page.locator(".claim")).to_have_count(3)
+    expect(visit.page.locator(".claim .cite")).to_have_count(2)  # the third has no source
+    expect(visit.page.locator("#work-body")).to_contain_text("2 claims left out, because the citation did not hold.")
+    visit.page.click(".claim .cite >> nth=0")
+    expect(visit.page.locator("#passage mark")).to_have_text("The gauge is read twice.")
+    expect(visit.page.locator("#passage-where")).to_contain_text("javascript:alert(1) · as it was")
+    expect(visit.page.locator("#passage-where a")).to_have_count(0)
+    visit.page.keyboard.press("Escape")
+    visit.page.click(".claim .cite >> nth=1")
+    expect(visit.page.locator("#passage-where")).to_contain_text("It has changed since it was cited.")
+    expect(visit.page.locator("#passage mark")).to_have_count(0)
+    expect(visit.page.locator("#passage-text")).to_contain_text("The gauge is read twice.")
+    for tag in ("script", "img", "[onerror]", "a[href^='javascript']"):
+        expect(visit.page.locator("#work").locator(tag)).to_have_count(0)
+        expect(visit.page.locator("#passage").locator(tag)).to_have_count(0)
     visit.clean()
 
 

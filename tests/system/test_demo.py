@@ -32,7 +32,6 @@ def test_a_day_is_played_verified_and_cleared_up(world: World) -> None:
     assert (day["chats"]["answered"], day["chats"]["stopped"]) == (2, 1)
     assert day["cut"]["each_once"]
     assert day["cut"]["events"] > day["cut"]["before_the_cut"]
-    assert day["usage"]["attempts"] == 4
     assert [step["name"] for step in steps if not step["passed"]] == []
     assert (len(day["gateway"]), len(day["crawl"])) == (10, 4)
     scanned, research, task = day["scanned"], day["research"], day["task"]
@@ -41,6 +40,7 @@ def test_a_day_is_played_verified_and_cleared_up(world: World) -> None:
     assert research["quotes"] == research["opened_and_there"] > 0
     assert research["of_another"] == "the sources do not say"
     assert task["steps"] > task["tools"] > 0
+    assert day["usage"]["attempts"] >= 4 + task["steps"] - task["tools"]
     assert (task["plan"], task["another"]) == ("quotes", "cancelled")
     assert day["jobs"]["state"] == "succeeded"
     assert day["related"]["links_in_first_5"] > 0

@@ -129,6 +129,7 @@ def give_task(stage: Stage) -> Facts:
         stage.faults.append(f"the task {found['state']}: {found['last_error']}")
     elif not consulted or len(done) != len(steps) or found["steps"] != len(steps):
         stage.faults.append(f"the task read {consulted}, with {len(done)} of {len(steps)} steps done")
+    stage.facts["attempts"] += sum(step["kind"] == "model" for step in done)
     other = stage.ask("POST", f"/v1/agents/tasks/{_task(stage)['task_id']}/cancel")
     ended = stage.get_when(
         lambda each: each["finished_at"] is not None, "a task is cancelled", f"/v1/agents/tasks/{other['task_id']}"

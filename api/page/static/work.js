@@ -95,6 +95,7 @@ export class Work {
   forget() {
     this.hide();
     this.#choose(null);
+    this.#scopes = [];
     for (const map of [this.#items, this.#cursors, this.#jobs, this.#said, this.#keys, this.#names]) map.clear();
     for (const list of byId("work").querySelectorAll("ul, #work-note, #begin-problem")) list.replaceChildren();
     for (const form of byId("work").querySelectorAll("form")) form.reset();

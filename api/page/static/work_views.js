@@ -170,7 +170,7 @@ export function crawl(item, urls, filter) {
 }
 
 function address(each) {
-  if (each.page_id) return h("a", { href: each.url, "data-page": each.page_id }, each.url);
+  if (each.page_id) return h("a", { href: each.url, "data-page": each.page_id, ...OUTSIDE }, each.url);
   return /^https?:/i.test(each.url) ? h("a", { href: each.url, ...OUTSIDE }, each.url) : h("span", {}, each.url);
 }
 
