@@ -60,7 +60,7 @@ def demo(keep: bool, only: str | None, as_json: bool) -> None:
     and no network are needed: without a model the day is answered by quoting. Gateway and crawl are shown on a scratch
     database with two API processes, a scripted provider and a site on loopback, each step with its figure. That needs
     the administrator's password of Postgres, which `adriatic up` has; where there is none, it is left out, and said.
-    All of it takes about two minutes on two cores.
+    The day takes about a minute on two cores, the other two one or two more.
 
     Ends with 0 when every table is what it should be and each step found what it must, with 1 when something is not,
     with 3 when something does not answer.
