@@ -489,7 +489,8 @@ def test_it_can_be_read_by_everybody(
         "crawl": call(site, "POST", "/v1/crawls", {"start_urls": [start]})["crawl_id"],
     }
     headers = {"authorization": f"Bearer {site.token}"}
-    sent = httpx.post(f"{site.server.url}/v1/documents", files={"file": scan(tmp_path).open("rb")}, headers=headers)
+    file = ("scan.tif", scan(tmp_path).read_bytes())
+    sent = httpx.post(f"{site.server.url}/v1/documents", files={"file": file}, headers=headers)
     made["document"] = sent.json()["id"]
     visit = enter(site, viewport=viewport, color_scheme=scheme)
     size = "mobile" if viewport is MOBILE else "desktop"

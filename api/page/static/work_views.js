@@ -179,7 +179,8 @@ function address(each) {
 export function file(item) {
   const facts = [item.media_type || null, bytes(item.size_bytes), item.pages ? plural(item.pages, "page") : null, item.version ? null : "not searchable yet"].filter(Boolean);
   const nodes = [h("p", { class: "small" }, facts.join(" · "))];
-  if (item.reason) nodes.push(failure(item.reason));
+  // What is missing of a partial one is said below, page by page; here is what to do about it.
+  if (item.reason) nodes.push(item.gaps.length && item.state === "partial" ? h("p", { class: "notice" }, `${capital(item.reason.hint)}.`) : failure(item.reason));
   if (item.gaps.length) {
     nodes.push(part("What its text has not", h("ul", { class: "plain" }, ...item.gaps.map((gap) => h("li", {},
       h("p", {}, gap.pages.length ? h("strong", {}, capital(gap.pages.map((each) => onPages(each)).join(", "))) : null, gap.pages.length ? ": " : "", `${gap.detail}.`), small(gap.code))))));
