@@ -105,9 +105,13 @@ class AlertReceiver:
 
 
 class Scratch:
-    """Clients of each API process, with a token of the scratch tenant; the provider, and who hears of alerts."""
+    """Clients of each API process, with a token of the scratch tenant; the provider, who hears of alerts, and where
+    the scratch database is."""
 
-    def __init__(self, clients: list[httpx.AsyncClient], fake: FakeLlm, receiver: AlertReceiver) -> None:
+    def __init__(
+        self, clients: list[httpx.AsyncClient], fake: FakeLlm, receiver: AlertReceiver, settings: Settings
+    ) -> None:
+        self.settings = settings
         self.clients = clients
         self.fake = fake
         self.receiver = receiver
@@ -145,7 +149,7 @@ async def open_scratch(settings: Settings) -> AsyncIterator[Scratch]:
             client = httpx.AsyncClient(base_url=url, headers=headers, timeout=REQUEST_S_MAX, trust_env=False)
             clients.append(await stack.enter_async_context(client))
             await _wait_until_up(client, process, folder / f"{name}.log")
-        yield Scratch(clients, fake, receiver)
+        yield Scratch(clients, fake, receiver, scratch)
 
 
 @contextmanager

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import Any, get_args
 
 import jinja2
 import msgspec
 
+from api.adrs.document import Status
+from api.agents.schemas import GOAL_CHARS_MAX
+from api.crawls import schemas as crawls
 from api.drafts.schemas import BRIEF_CHARS_MAX
 from api.search.query import QUERY_CHARS_MAX
+from api.search.schemas import VALUE_CHARS_MAX
 from runtime import __version__
+from runtime.setting_agents import SECONDS_MAX, STEPS_MAX, TOKENS_MAX
 from schemas import sources
 
 PREFIX = "/assets"
@@ -33,6 +39,27 @@ PACK_BYTES_MIN = 512
 """What is smaller does not get smaller."""
 DIGEST_CHARS = 16
 """64 bits of SHA-256 tell apart more builds than there will be."""
+
+WORK_KINDS = (
+    ("research", "Question", "/v1/research"),
+    ("task", "Task", "/v1/agents/tasks"),
+    ("crawl", "Site", "/v1/crawls"),
+    ("document", "Files", "/v1/documents"),
+)
+"""What can be begun on the page: its name there, its word, and the route that there must be."""
+WORK_BOUNDS: Mapping[str, Any] = {
+    "statuses": get_args(Status),
+    "value_chars_max": VALUE_CHARS_MAX,
+    "goal_chars_max": GOAL_CHARS_MAX,
+    "steps_max": STEPS_MAX,
+    "tokens_max": TOKENS_MAX,
+    "task_seconds_max": SECONDS_MAX,
+    "depth_max": crawls.DEPTH_MAX,
+    "pages_max": crawls.PAGES_MAX,
+    "megabytes_max": crawls.BYTES_MAX // 1_048_576,
+    "minutes_max": crawls.SECONDS_MAX // 60,
+}
+"""What its forms take: the API's own bounds."""
 
 
 class Asset(msgspec.Struct, frozen=True):
@@ -102,5 +129,7 @@ def _document(digest: str, paths: Set[str]) -> bytes:
         version=__version__,
         query_chars_max=QUERY_CHARS_MAX,
         brief_chars_max=BRIEF_CHARS_MAX,
+        work_kinds=WORK_KINDS,
+        **WORK_BOUNDS,
     )
     return page.encode()

@@ -14,7 +14,7 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from api.auth.middleware import PUBLIC
-from api.page.assets import PREFIX, Asset, Assets
+from api.page.assets import PREFIX, WORK_KINDS, Asset, Assets
 from api.routes import IfNoneMatch, get
 from api.search.query import QUERY_CHARS_MAX
 from runtime.errors import NotFound
@@ -48,6 +48,10 @@ DOCUMENT = SAFE | {
 }
 FILE = SAFE | {"cache-control": "public, max-age=31536000, immutable"}
 
+WORK = rf"^({'|'.join(kind for kind, *_ in WORK_KINDS)})\.[0-9a-f-]{{36}}$"
+WORK_CHARS_MAX = 64
+"""A kind of work and an id."""
+
 Accepted = Annotated[
     str | None, HeaderParameter(name="Accept-Encoding", description="With gzip the answer is a fifth of its size.")
 ]
@@ -65,14 +69,21 @@ class PageController(Controller):
         assets: NamedDependency[Assets],
         q: Annotated[str | None, QueryParameter(max_length=QUERY_CHARS_MAX, description="Search for it.")] = None,
         adr: Annotated[UUID | None, QueryParameter(description="Show this ADR.")] = None,
-        view: Annotated[Literal["spend"] | None, QueryParameter(description="Show what is spent, for admins.")] = None,
+        view: Annotated[
+            Literal["spend", "work"] | None,
+            QueryParameter(description="Show what is spent, for admins, or the work that was begun."),
+        ] = None,
+        work: Annotated[
+            str | None,
+            QueryParameter(pattern=WORK, max_length=WORK_CHARS_MAX, description="Show what came of it: `research.ID`."),
+        ] = None,
         if_none_match: IfNoneMatch = None,
         accept_encoding: Accepted = None,
     ) -> Response[bytes | None]:
         """Search, ADRs with their history, questions with cited answers, and what is happening now.
 
-        The document is the same for everybody; its script reads `q`, `adr` and `view`. A token comes in the fragment of
-        the address, `/#token=…`, which is never sent to a server.
+        The document is the same for everybody; its script reads `q`, `adr`, `view` and `work`. A token comes in the
+        fragment of the address, `/#token=…`, which is never sent to a server.
         """
         return _answer(assets.document, DOCUMENT, if_none_match, accept_encoding)
 

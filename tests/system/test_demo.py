@@ -18,7 +18,8 @@ def test_a_day_is_played_verified_and_cleared_up(world: World) -> None:
     day = json.loads(done.stdout)
     assert day["faults"] == []
     print(f"the day {day['took_s']} s, all {day['all_took_s']} s")
-    print("\n".join(f"{step['took_ms']:6} ms  {step['name']}: {step['detail']}" for step in day["gateway"]))
+    steps = [*day["gateway"], *day["crawl"]]
+    print("\n".join(f"{step['took_ms']:6} ms  {step['name']}: {step['detail']}" for step in steps))
     assert day["verify"]["clean"]
     assert day["import"]["changes"] == len(story.history())
     assert day["import"]["links"] == day["import"]["links_resolved"] > 0
@@ -31,9 +32,16 @@ def test_a_day_is_played_verified_and_cleared_up(world: World) -> None:
     assert (day["chats"]["answered"], day["chats"]["stopped"]) == (2, 1)
     assert day["cut"]["each_once"]
     assert day["cut"]["events"] > day["cut"]["before_the_cut"]
-    assert day["usage"]["attempts"] == 4
-    assert [step["name"] for step in day["gateway"] if not step["passed"]] == []
-    assert len(day["gateway"]) == 10
+    assert [step["name"] for step in steps if not step["passed"]] == []
+    assert (len(day["gateway"]), len(day["crawl"])) == (10, 4)
+    scanned, research, task = day["scanned"], day["research"], day["task"]
+    assert (scanned["state"], scanned["read"], scanned["retried_pages"]) == ("partial", 1, 1)
+    assert research["parts"] == 2
+    assert research["quotes"] == research["opened_and_there"] > 0
+    assert research["of_another"] == "the sources do not say"
+    assert task["steps"] > task["tools"] > 0
+    assert day["usage"]["attempts"] >= 4 + task["steps"] - task["tools"]
+    assert (task["plan"], task["another"]) == ("quotes", "cancelled")
     assert day["jobs"]["state"] == "succeeded"
     assert day["related"]["links_in_first_5"] > 0
     for view in day["live"].values():

@@ -2,8 +2,8 @@
 
 Owns the order of the day, its bound in time, and the exit code: 0 when everything was as it should be and `verify` is
 clean, 1 when something was not (it says what), 3 when something does not answer. Refuses to stand above users: what it
-writes goes through `/v1`, with a token of a tenant of its own. The gateway is shown on a scratch installation beside
-it (`adriatic/drill/gateway.py`), because what it shows would cost money elsewhere.
+writes goes through `/v1`, with a token of a tenant of its own. The gateway and a crawl are shown on a scratch
+installation beside it (`adriatic/drill`): one would cost money elsewhere, the other needs a site that may be asked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from runtime import logs
 
 if TYPE_CHECKING:
     from adriatic.cli.demo.stage import Facts, Stage
-    from adriatic.drill.steps import DrillStep
+    from adriatic.drill.steps import DrillStep, ScratchDrill
     from runtime.settings import Settings
 
 PLAY_S_MAX = 180.0
@@ -42,22 +42,25 @@ of one that has its own."""
 @click.option("--keep", is_flag=True, help="Leave everything there to look around; otherwise it is deleted again.")
 @click.option(
     "--only",
-    type=click.Choice(("day", "gateway")),
-    help="One part: the day of a company, or the gateway of models, which needs Postgres alone.",
+    type=click.Choice(("day", "gateway", "crawl")),
+    help="One part: the day of a company, the gateway of models, or a crawl. The last two need Postgres alone.",
 )
 @json_option("Print the summary as JSON.")
 def demo(keep: bool, only: str | None, as_json: bool) -> None:
-    """Play a day on the running system, show how its tables move, and then what its gateway does.
+    """Play a day on the running system, show how its tables move, and then what its gateway and its crawler do.
 
     \b
-    adriatic demo                  a history is imported, documents are uploaded, a feed is produced to, people ask
+    adriatic demo                  a history is imported, documents are uploaded, a feed is produced to, people ask,
+                                   a scan is read, a question is looked into, an agent does a task
     adriatic demo --keep           the same, and its tenant stays as it is
     adriatic demo --only gateway   streaming, cuts, a cache hit, failover, a budget that holds, the kill-switch
+    adriatic demo --only crawl     a site on this machine is crawled, twice
 
     The company and its decisions are made up and come with this program; a tenant of its own is made for them. No key
-    is needed, and no model is asked: the day is answered by quoting, and the gateway is shown on a scratch database
-    with two API processes and a scripted provider, each step with its figure. That needs the administrator's password
-    of Postgres, which `adriatic up` has; where there is none, it is left out, and said.
+    and no network are needed: without a model the day is answered by quoting. Gateway and crawl are shown on a scratch
+    database with two API processes, a scripted provider and a site on loopback, each step with its figure. That needs
+    the administrator's password of Postgres, which `adriatic up` has; where there is none, it is left out, and said.
+    The day takes about a minute on two cores, the other two one or two more.
 
     Ends with 0 when every table is what it should be and each step found what it must, with 1 when something is not,
     with 3 when something does not answer.
@@ -71,17 +74,17 @@ def demo(keep: bool, only: str | None, as_json: bool) -> None:
     told: dict[str, object] = {}
     lines: list[str] = []
     faults: list[str] = []
-    if only != "gateway":
+    if only in (None, "day"):
         tenant, results, faults, titles = _play_day(settings, keep=keep)
         told |= {"tenant": tenant, **results}
         lines += [screen.summary(results, titles), f"the day took {results['took_s']:.1f} s"]
         if keep:
             lines.append(f"look around: adriatic search 'a board' --tenant {tenant}")
     if only != "day":
-        steps = _show_gateway(settings, must=only == "gateway")
-        told["gateway"] = steps
-        lines += [screen.gateway(steps)]
-        faults += [f"{step.name}: {step.detail}" for step in steps if not step.passed]
+        for show_name, steps in _show_scratch(settings, only).items():
+            told[show_name] = steps
+            lines += [screen.steps(steps)]
+            faults += [f"{step.name}: {step.detail}" for step in steps if not step.passed]
     took_s = round(SYSTEM_CLOCK.monotonic() - began_s, 1)
     told |= {"all_took_s": took_s, "faults": faults}
     show(as_json, msgspec.json.encode(told), [*lines, f"all took {took_s:.1f} s"])
@@ -107,21 +110,25 @@ def _play_day(settings: Settings, *, keep: bool) -> tuple[str, Facts, list[str],
     return tenant, results, stage.faults, titles
 
 
-def _show_gateway(settings: Settings, *, must: bool) -> Sequence[DrillStep]:
-    """Each step as it is done, on standard error. None where nobody may make a scratch database, unless they `must`."""
+def _show_scratch(settings: Settings, only: str | None) -> dict[str, Sequence[DrillStep]]:
+    """The steps of each show, told on standard error as they are done. Where nobody may make a scratch database there
+    are none, unless they are asked for."""
+    from adriatic.drill.crawling import CrawlShow
     from adriatic.drill.gateway import GatewayShow
     from adriatic.drill.scratch import open_scratch
 
-    if not must and not settings.postgres.admin_password.get_secret_value():
-        click.echo("the gateway is not shown: that needs postgres.admin_password", err=True)
-        return ()
+    if only is None and not settings.postgres.admin_password.get_secret_value():
+        click.echo("gateway and crawl are not shown: that needs postgres.admin_password", err=True)
+        return {}
+    kinds: dict[str, type[ScratchDrill]] = {"gateway": GatewayShow, "crawl": CrawlShow}
 
     def tell(step: DrillStep) -> None:
         click.echo(f"{step.name}: {step.detail}", err=True)
 
-    async def play() -> Sequence[DrillStep]:
+    async def play() -> dict[str, Sequence[DrillStep]]:
         async with open_scratch(settings) as scratch:
-            return await GatewayShow(scratch, STOP_S_MAX, tell).run()
+            shown = {name: kind for name, kind in kinds.items() if only in (None, name)}
+            return {name: await kind(scratch, STOP_S_MAX, tell).run() for name, kind in shown.items()}
 
     # Its alerts are meant: they are part of no installation's life.
     logs.configure("demo", settings.telemetry.model_copy(update={"log_level": "ERROR"}))

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from adriatic.cli.demo import story
+from adriatic.cli.demo import story, works
 from adriatic.cli.demo.stage import Facts, Stage
 from adriatic.cli.remote import connect, error_in
 from adriatic.cli.sending import IntoLog, send
@@ -33,8 +33,6 @@ NEAREST = 5
 CUT_AFTER = 3
 """Events of an answer until its reader is cut: how it begins, its sources, and the first words."""
 PAGE = 100
-OVER = frozenset(("succeeded", "failed", "cancelled"))
-SETTLED = frozenset(("processed", "partial", "refused"))
 
 Act = Callable[[Stage], Facts]
 
@@ -211,9 +209,9 @@ def await_uploads(stage: Stage) -> Facts:
 
     def over() -> bool:
         for name, document_id in stage.facts["document_ids"].items():
-            if states.get(name, {}).get("state") not in SETTLED:
+            if states.get(name, {}).get("state") not in works.SETTLED:
                 states[name] = stage.get(f"/v1/documents/{document_id}")
-        return all(each["state"] in SETTLED for each in states.values())
+        return all(each["state"] in works.SETTLED for each in states.values())
 
     stage.until("every document is processed or refused", over)
     for document in stage.day.document:
@@ -241,7 +239,7 @@ def await_notices(stage: Stage) -> Facts:
 def await_jobs(stage: Stage) -> Facts:
     """The jobs are over."""
     path = f"/v1/jobs/{stage.facts['job_id']}"
-    job = stage.get_when(lambda found: found["state"] in OVER, "the job is over", path)
+    job = stage.get_when(lambda found: found["state"] in works.OVER, "the job is over", path)
     if job["state"] != "succeeded":
         stage.faults.append(f"the job {job['state']}: {job['last_error']}")
     return {"state": job["state"], "done": job["done"], "unit": job["unit"]}
@@ -316,7 +314,8 @@ def clear_up(stage: Stage) -> None:
     """Delete what the day made. What is gone already is not missed."""
     for adr in stage.get("/v1/adrs", limit=PAGE)["items"]:
         stage.ask("DELETE", f"/v1/adrs/{adr['adr_id']}", expected_version=adr["version"])
-    for document_id in set(stage.facts.get("document_ids", {}).values()):
+    scans = [stage.facts["scan_id"]] if "scan_id" in stage.facts else []
+    for document_id in {*stage.facts.get("document_ids", {}).values(), *scans}:
         _quietly(stage, f"/v1/documents/{document_id}")
     if "feed_items" in stage.facts:
         _take_back(stage)
@@ -344,6 +343,7 @@ def _quietly(stage: Stage, path: str) -> None:
 PLAN: tuple[tuple[str, str, Act], ...] = (
     ("import", "the log of decisions is brought in", bring_in),
     ("uploads", "people upload documents", upload),
+    ("scan", "somebody scans a notice", works.scan),
     ("feed", "a producer sends notices", produce),
     ("edits", "decisions are reviewed, rolled back, superseded", edit),
     ("job", "a job is asked for", start_job),
@@ -352,6 +352,9 @@ PLAN: tuple[tuple[str, str, Act], ...] = (
     ("freshness", "everything becomes findable", settle),
     ("documents", "documents are processed or refused", await_uploads),
     ("notices", "every notice is accounted for", await_notices),
+    ("scanned", "a scan is read, a page is named as lost", works.await_scan),
+    ("research", "a question is looked into", works.look_into),
+    ("task", "an agent does a task, step by step", works.give_task),
     ("jobs", "the job is over", await_jobs),
     ("related", "what is near what", relate),
     ("usage", "what the answers used", bill),

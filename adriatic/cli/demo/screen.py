@@ -134,10 +134,10 @@ def _format(value: Any) -> str:
     return "unknown" if value is None else str(value)
 
 
-def gateway(steps: Sequence[DrillStep]) -> str:
-    """What the gateway showed, as text."""
-    width = max((len(step.name) for step in steps), default=0)
-    return "\n".join(f"{step.name:<{width}}  {'' if step.passed else 'FAILED: '}{step.detail}" for step in steps)
+def steps(taken: Sequence[DrillStep]) -> str:
+    """What the gateway, or a crawl, showed, as text."""
+    width = max((len(step.name) for step in taken), default=0)
+    return "\n".join(f"{step.name:<{width}}  {'' if step.passed else 'FAILED: '}{step.detail}" for step in taken)
 
 
 def summary(facts: Facts, titles: dict[str, str]) -> str:

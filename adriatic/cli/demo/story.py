@@ -73,6 +73,14 @@ class StoryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refused: bool = False
 
 
+class StoryScan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A notice that is drawn as a scan, and words of it that are looked for."""
+
+    name: str
+    lines: tuple[str, ...]
+    sought: str
+
+
 class StoryFeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many notices a producer sends, and what they are made of."""
 
@@ -88,6 +96,10 @@ class StoryFeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class StoryDay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     questions: tuple[str, ...]
+    research: str
+    unanswerable: str
+    goal: str
+    scan: StoryScan
     document: tuple[StoryFile, ...]
     feed: StoryFeed
 

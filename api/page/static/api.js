@@ -19,13 +19,20 @@ export function refusal(status, text, headers) {
     problem.hint ?? "", Number.isFinite(after) && after > 0 ? after : null);
 }
 
+/** JSON, but for a form with a file: its type and the boundary in it are the browser's to say. */
+function encode(body) {
+  if (body === undefined || body instanceof FormData) return { body, type: {} };
+  return { body: JSON.stringify(body), type: { "content-type": "application/json" } };
+}
+
 /** The response, once its status is a success. Raises `Refusal`, or `AbortError` when `signal` says so. */
 export async function open(path, { method = "GET", body, headers = {}, signal } = {}) {
+  const sent = encode(body);
   let response;
   try {
     response = await fetch(path, {
-      method, signal, body: body === undefined ? undefined : JSON.stringify(body),
-      headers: { authorization: authorization(), accept: "application/json", ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+      method, signal, body: sent.body,
+      headers: { authorization: authorization(), accept: "application/json", ...sent.type, ...headers },
       cache: "no-store", credentials: "omit", mode: "same-origin", redirect: "error",
     });
   } catch (error) {

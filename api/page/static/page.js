@@ -9,13 +9,16 @@ import { Live } from "./live.js";
 import { narrow } from "./facets.js";
 import { markdown } from "./markdown.js";
 import { chip, h, refused, stamp, when } from "./parts.js";
+import { cut, openPage, showQuote } from "./passages.js";
 import * as session from "./session.js";
 import { Spending } from "./spend.js";
 import { failed, show, VIEWS } from "./views.js";
+import { Work } from "./work.js";
 
 const byId = (id) => document.getElementById(id);
 const REVOKE_AFTER_MS = 60_000; // the browser has taken the bytes long before
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const WORK = /^(research|task|crawl|document)\.[0-9a-f-]{36}$/;
 
 const known = session.adopt(); // before anything is asked: the address must not keep it
 const live = new Live({ changed, refused: signOut });
@@ -24,6 +27,7 @@ const conversations = new Conversations({
   chosen: (id) => chat.openSession(id), deleted: (id) => { if (chat.session === id) chat.forget(); }, current: () => chat.session, refused: signOut,
 });
 const spending = new Spending({ refused: signOut });
+const work = new Work({ refused: signOut, address: (key) => address({ view: "work", work: key, adr: "" }), leave: () => { address({ view: "", work: "" }); read(); byId("q").focus(); } });
 const writing = new Drafts(byId("write-form"), byId("written"), { opened, refused: signOut });
 
 // --- asking: htmx decides when, these lines decide how, views.js what is shown -----------------------------------------
@@ -83,12 +87,14 @@ function signIn() {
   read();
 }
 
-/** What only admins see. Whoever finds the way to it all the same is refused by the API. */
+/** What is shown to those who may do it. Whoever finds the way to it all the same is refused by the API. */
 async function know() {
   try {
     const { scopes } = await ask("/v1/me");
     byId("open-spend").hidden = !scopes.includes("admin");
-    if (new URLSearchParams(location.search).get("view") === "spend") read();
+    byId("open-work").hidden = false;
+    work.allow(scopes);
+    if (new URLSearchParams(location.search).has("view")) read();
   } catch (error) {
     if (error.status === 401) signOut(error);
   }
@@ -100,7 +106,8 @@ function signOut(error) {
   writing.forget();
   conversations.forget();
   spending.forget();
-  byId("open-spend").hidden = true;
+  work.forget();
+  byId("open-spend").hidden = byId("open-work").hidden = true;
   session.forget();
   live.stop();
   reading.close();
@@ -157,6 +164,8 @@ function read() {
   if (query !== "") byId("search").dispatchEvent(new Event("search-now"));
   if (now.get("view") === "spend" && !byId("open-spend").hidden) spending.show();
   else spending.hide();
+  if (now.get("view") === "work" && !byId("open-work").hidden) work.show(WORK.test(now.get("work") ?? "") ? now.get("work") : null);
+  else work.hide();
   const adr = now.get("adr");
   if (adr && UUID.test(adr)) reading.open(adr, history.state ?? {});
   else reading.close();
@@ -167,11 +176,19 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-adr]");
   if (!link || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
-  const { adr, version, heading, kind } = link.dataset;
+  const { adr, version, heading, kind, from, to } = link.dataset;
+  const place = { version, heading, kind, from, to };
   spending.hide();
-  address({ adr, view: "" });
-  history.replaceState({ version, heading, kind }, "");
-  reading.open(adr, { version, heading, kind });
+  work.hide();
+  address({ adr, view: "", work: "" });
+  history.replaceState(place, "");
+  reading.open(adr, place);
+});
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-page]");
+  if (!link) return;
+  event.preventDefault();
+  openPage(link.dataset.page, link.dataset);
 });
 /** An upload needs the token, so a plain link cannot fetch it. */
 document.addEventListener("click", async (event) => {
@@ -196,7 +213,8 @@ document.querySelector(".brand").addEventListener("click", (event) => {
   byId("q").focus();
 });
 
-byId("open-spend").addEventListener("click", () => { address({ view: spending.shown ? "" : "spend" }); read(); });
+byId("open-spend").addEventListener("click", () => { address({ view: spending.shown ? "" : "spend", work: "" }); read(); });
+byId("open-work").addEventListener("click", () => { address(work.shown ? { view: "", work: "" } : { view: "work", adr: "" }); read(); });
 byId("spend-back").addEventListener("click", () => { address({ view: "" }); read(); byId("q").focus(); });
 
 // --- one decision ---------------------------------------------------------------------------------------------------------
@@ -211,8 +229,9 @@ class Reading {
 
   get id() { return this.#id; }
 
-  async open(id, { version, heading, kind } = {}) {
-    if (this.#id === id && this.#version === (version ?? null) && this.#shown) return this.#seek(heading);
+  /** `from` and `to` are the characters of that version which somebody cites. */
+  async open(id, { version, heading, kind, from, to } = {}) {
+    if (this.#id === id && this.#version === (version ?? null) && this.#shown) return this.#seek(heading, from, to);
     this.#abort?.abort();
     this.#abort = new AbortController();
     Object.assign(document.body.dataset, { reading: "true" });
@@ -226,7 +245,7 @@ class Reading {
       const { signal } = this.#abort;
       const adr = await ask(`/v1/adrs/${id}`, { signal });
       const shown = version && Number(version) !== adr.version ? await ask(`/v1/adrs/${id}/versions/${version}`, { signal }) : adr;
-      this.#show(adr, shown, heading);
+      this.#show(adr, shown, heading, from, to);
     } catch (error) {
       if (error.name === "AbortError") return;
       if (error.status === 401) { signOut(error); return; }
@@ -265,7 +284,7 @@ class Reading {
     notice.hidden = false;
   }
 
-  #show(adr, shown, heading) {
+  #show(adr, shown, heading, from, to) {
     const label = adr.label ?? adr.log;
     const old = shown.version !== adr.version;
     const { root, slots } = stamp("adr", {
@@ -280,7 +299,7 @@ class Reading {
     this.#drafts?.stop();
     this.#drafts = new Drafts(slots.draftForm, slots.drafted, { opened, refused: signOut }, { adr_id: adr.adr_id, version: shown.version });
     byId("reading").replaceChildren(root);
-    this.#shown = { adr, slots };
+    this.#shown = { adr, slots, body: shown.body };
     if (old) {
       const button = h("button", { type: "button" }, "Show the newest");
       button.addEventListener("click", () => { history.replaceState({}, ""); this.open(adr.adr_id); });
@@ -289,14 +308,15 @@ class Reading {
     }
     htmx.process(root);
     document.title = `${label}: ${shown.title}`;
-    if (!this.#seek(heading)) {
+    if (!this.#seek(heading, from, to)) {
       slots.title.focus({ preventScroll: true });
       byId("reading").scrollIntoView({ block: "start" });
     }
   }
 
-  /** Go to the last heading of a path like "Context > Constraints". */
-  #seek(heading) {
+  /** Go to what is cited, or to the last heading of a path like "Context > Constraints". */
+  #seek(heading, from, to) {
+    if (from !== undefined && showQuote(this.#shown.slots.body, cut(this.#shown.body, Number(from), Number(to)))) return true;
     const last = heading?.split(" > ").at(-1)?.trim();
     const found = last && [...document.querySelectorAll(".prose :is(h2, h3, h4, h5, h6)")].find((each) => each.textContent.trim() === last);
     if (!found) return false;
@@ -374,7 +394,8 @@ document.addEventListener("keydown", (event) => {
   else if (key === "ArrowUp" && inList) step(-1);
   else if (typing(target)) return;
   else if (key === "s" && !byId("open-spend").hidden) byId("open-spend").click();
-  else if (spending.shown) return; // the other keys are for what is behind it
+  else if (key === "w" && !byId("open-work").hidden) byId("open-work").click();
+  else if (spending.shown || work.shown) return; // the other keys are for what is behind it
   else if (key === "j") step(1);
   else if (key === "k") step(-1);
   else if (key === "/") { byId("q").focus(); byId("q").select(); }
@@ -386,6 +407,8 @@ document.addEventListener("keydown", (event) => {
 
 function escape(target) {
   if (spending.shown) byId("spend-back").click();
+  else if (work.shown && typing(target)) target.blur(); // what was written is not lost by one key
+  else if (work.shown) work.back();
   else if (chat.asking) chat.stop();
   else if (target === byId("q") && byId("q").value !== "") { byId("q").value = ""; byId("q").dispatchEvent(new Event("input", { bubbles: true })); }
   else if (reading.id) back();

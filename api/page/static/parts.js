@@ -30,6 +30,25 @@ export function settle(element, nodes) {
   if (!same) element.replaceChildren(...nodes);
 }
 
+/**
+ * Make the children of `element` what `nodes` are, child by child: the others keep focus, selection and scrolling. What a
+ * reader opened stays open, and a button that is made anew keeps the focus, where both have the same `data-key`.
+ */
+export function renew(element, nodes) {
+  const open = new Set([...element.querySelectorAll("details[open][data-key]")].map((each) => each.dataset.key));
+  const focused = element.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  for (const node of nodes) {
+    for (const each of [...(node.matches("details[data-key]") ? [node] : []), ...node.querySelectorAll("details[data-key]")]) each.open = open.has(each.dataset.key);
+  }
+  const there = [...element.childNodes];
+  nodes.forEach((node, at) => {
+    if (at >= there.length) element.append(node);
+    else if (!there[at].isEqualNode(node)) there[at].replaceWith(node);
+  });
+  for (const old of there.slice(nodes.length)) old.remove();
+  if (focused && !element.contains(document.activeElement)) element.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+}
+
 const LOCALE = "en-GB";
 const counting = new Intl.NumberFormat(LOCALE);
 const dating = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", year: "numeric" });
@@ -64,11 +83,14 @@ export function refused(error) {
 }
 
 const READ_HERE = /^\/v1\/adrs\/([^/]+)$/; // what the API shows there, the page reads itself
+const PAGE_HERE = /^\/v1\/pages\/([^/]+)$/; // and a page of a site it opens in a dialog, as text
 
-/** Where a source leads, as attributes of a link: a decision is read here, an upload is fetched, an item of a feed is where it came from. */
+/** Where a source leads, as attributes of a link: a decision and a page are read here, an upload is fetched, an item of a feed is where it came from. */
 export function whereTo({ path, title, document: file }) {
   const adr = READ_HERE.exec(path ?? "")?.[1];
   if (adr) return { href: `/?adr=${adr}`, "data-adr": adr };
+  const page = PAGE_HERE.exec(path ?? "")?.[1];
+  if (page) return { href: path, "data-page": page };
   if (path) return { href: path, "data-original": title };
   return /^https?:/i.test(file?.uri ?? "") ? { href: file.uri, ...OUTSIDE } : { tabindex: "0" };
 }

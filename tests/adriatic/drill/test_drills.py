@@ -9,10 +9,12 @@ import sys
 import psycopg
 import pytest
 
+from adriatic.drill import crawling, site
+from adriatic.drill.crawling import CrawlShow
 from adriatic.drill.gateway import GatewayShow
 from adriatic.drill.scratch import open_scratch
 from adriatic.drill.steps import DrillStep
-from runtime.settings import Settings
+from runtime.settings import CrawlerSettings, Settings
 from tests.api.test_server import environment
 from tests.patience import PATIENCE_S
 
@@ -72,3 +74,24 @@ async def test_each_step_of_the_show_finds_what_it_must(stack: Settings) -> None
     assert len(steps) == 10
     assert told == list(steps)
     assert scratch_databases(stack) == []
+
+
+async def test_each_step_of_a_crawl_finds_what_it_must(stack: Settings) -> None:
+    told: list[DrillStep] = []
+    async with open_scratch(stack) as scratch:
+        steps = await CrawlShow(scratch, PATIENCE_S, told.append).run()
+    print("\n".join(f"{step.took_ms:6} ms  {step.name}: {step.detail}" for step in steps))
+    assert [step for step in steps if not step.passed] == []
+    assert len(steps) == 4
+    assert told == list(steps)
+    assert scratch_databases(stack) == []
+
+
+async def test_a_site_that_leads_inside_is_noticed(stack: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that may go inside, and that asks for what is forbidden, ends the show with what was wrong."""
+    inside = {"allowed_private": (site.HOST, site.INSIDE)}
+    monkeypatch.setattr(crawling, "CrawlerSettings", lambda **given: CrawlerSettings(**given | inside))
+    async with open_scratch(stack) as scratch:
+        steps = await CrawlShow(scratch, PATIENCE_S, lambda _: None).run()
+    assert [step.passed for step in steps] == [True, True, False]
+    assert "connections were made to what is inside" in steps[-1].detail
