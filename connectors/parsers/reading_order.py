@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 COLUMN_LINES_MIN = 3
@@ -46,6 +46,18 @@ class PlacedLine(NamedTuple):
         return self.bottom - self.top
 
 
+Cut = tuple[list[PlacedLine], list[PlacedLine]]
+"""What is read first, and what after it."""
+AcceptCut = Callable[[Sequence[PlacedLine], Sequence[PlacedLine]], bool]
+
+
+class Layout(NamedTuple):
+    """Blocks of one column each, in the order in which they are read, and the cuts between columns."""
+
+    blocks: list[list[PlacedLine]]
+    cuts: list[Cut]
+
+
 def place_lines(boxes: Sequence[Sequence[Corner]], texts: Sequence[str]) -> list[PlacedLine]:
     """Each text in its rectangle, when the page is turned so that its lines lie level. A box has four corners, from the
     beginning of the line clockwise."""
@@ -73,34 +85,48 @@ def _find_slant(boxes: Sequence[Sequence[Corner]]) -> float:
 
 def arrange(lines: Sequence[PlacedLine]) -> str:
     """The text of a page: blocks parted by blank lines."""
-    if not lines:
-        return ""
-    height = statistics.median(line.height for line in lines)
-    blocks = _split(sorted(lines, key=lambda line: (line.top, line.left)), max(height, 1.0))
-    return "\n\n".join(_join(block, max(height, 1.0)) for block in blocks)
+    height = height_of(lines)
+    return "\n\n".join(join_rows(block, height) for block in lay_out(lines).blocks)
 
 
-def _split(lines: list[PlacedLine], height: float) -> list[list[PlacedLine]]:
-    """Blocks of one column each, in order: columns first, then what stands above each other. Iterative, because a page
-    of specks has a thousand of them."""
-    done: list[list[PlacedLine]] = []
-    open_ = [lines]
+def height_of(lines: Sequence[PlacedLine]) -> float:
+    """The height of most lines."""
+    return max(statistics.median(line.height for line in lines), 1.0) if lines else 1.0
+
+
+def are_columns(left: Sequence[PlacedLine], right: Sequence[PlacedLine]) -> bool:
+    """Whether both are columns of text, and no cells of a table."""
+    return _is_column(left) and _is_column(right)
+
+
+def lay_out(lines: Sequence[PlacedLine], accepts: AcceptCut = are_columns, *, from_right: bool = False) -> Layout:
+    """Find the blocks of a page: columns first, then what stands above each other. `accepts` says which cuts part
+    columns, and the right one comes first where `from_right`. Iterative, because a page of specks has a thousand of
+    them."""
+    blocks: list[list[PlacedLine]] = []
+    cuts: list[Cut] = []
+    height = height_of(lines)
+    open_ = [_from_above(lines)] if lines else []
     while open_:
         block = open_.pop()
-        parts = _cut_columns(block, height) or _cut_below(block, height)
+        columns = _cut_columns(block, height, accepts)
+        if columns:
+            columns = columns[::-1] if from_right else columns
+            cuts.append(columns)
+        parts = columns or _cut_below(block, height, accepts)
         if parts is None:
-            done.append(block)
+            blocks.append(block)
         else:
             open_ += reversed(parts)
-    return done
+    return Layout(blocks, cuts)
 
 
-def _cut_columns(lines: list[PlacedLine], height: float) -> tuple[list[PlacedLine], list[PlacedLine]] | None:
+def _cut_columns(lines: list[PlacedLine], height: float, accepts: AcceptCut) -> Cut | None:
     """Left and right of the widest white strip from top to bottom, where both sides are columns of text."""
     by_left = sorted(lines, key=lambda line: line.left)
     best, cut, reach = COLUMN_GAP * height, 0, by_left[0].right
     for at, line in enumerate(by_left[1:], 1):
-        if line.left - reach > best and _is_column(by_left[:at]) and _is_column(by_left[at:]):
+        if line.left - reach > best and accepts(by_left[:at], by_left[at:]):
             best, cut = line.left - reach, at
         reach = max(reach, line.right)
     if not cut:
@@ -108,13 +134,13 @@ def _cut_columns(lines: list[PlacedLine], height: float) -> tuple[list[PlacedLin
     return _from_above(by_left[:cut]), _from_above(by_left[cut:])
 
 
-def _is_column(lines: list[PlacedLine]) -> bool:
+def _is_column(lines: Sequence[PlacedLine]) -> bool:
     if len(lines) < COLUMN_LINES_MIN:
         return False
     return statistics.median(len(line.text) for line in lines) >= COLUMN_LETTERS_MIN
 
 
-def _cut_below(lines: list[PlacedLine], height: float) -> tuple[list[PlacedLine], list[PlacedLine]] | None:
+def _cut_below(lines: list[PlacedLine], height: float, accepts: AcceptCut) -> Cut | None:
     """Above and below the highest white strip from left to right. `lines` come from above."""
     best, cut, reach = BLOCK_GAP * height, 0, lines[0].bottom
     for at, line in enumerate(lines[1:], 1):
@@ -123,17 +149,17 @@ def _cut_below(lines: list[PlacedLine], height: float) -> tuple[list[PlacedLine]
         reach = max(reach, line.bottom)
     wide = best >= PARAGRAPH_GAP * height
     # A cut between two lines of one paragraph is for the sake of columns below it alone.
-    if not cut or not (wide or _cut_columns(lines[cut:], height)):
+    if not cut or not (wide or _cut_columns(lines[cut:], height, accepts)):
         return None
     return lines[:cut], lines[cut:]
 
 
-def _from_above(lines: list[PlacedLine]) -> list[PlacedLine]:
+def _from_above(lines: Iterable[PlacedLine]) -> list[PlacedLine]:
     return sorted(lines, key=lambda line: (line.top, line.left))
 
 
-def _join(lines: list[PlacedLine], height: float) -> str:
-    """Rows from above, each from its left; a paragraph begins where there is white above it."""
+def join_rows(lines: Sequence[PlacedLine], height: float, *, from_right: bool = False) -> str:
+    """Rows from above, each from its left, or from its right; a paragraph begins where there is white above it."""
     rows: list[list[PlacedLine]] = []
     for line in lines:
         if rows and _shares_row(rows[-1][0], line):
@@ -145,7 +171,9 @@ def _join(lines: list[PlacedLine], height: float) -> str:
     for row in rows:
         if said:
             said.append("\n\n" if min(each.top for each in row) - bottom >= PARAGRAPH_GAP * height else "\n")
-        said.append(" ".join(each.text for each in sorted(row, key=lambda each: each.left)))
+        said.append(
+            " ".join(each.text for each in sorted(row, key=lambda each: -each.right if from_right else each.left))
+        )
         bottom = max(each.bottom for each in row)
     return _BROKEN.sub("", "".join(said))
 
