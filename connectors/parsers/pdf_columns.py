@@ -8,7 +8,6 @@ that it is text and no table, is said here.
 
 from __future__ import annotations
 
-import statistics
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
@@ -20,11 +19,11 @@ import pypdfium2
 from pypdfium2 import raw
 
 from connectors.parsers.reading_order import (
-    COLUMN_GAP,
     COLUMN_LETTERS_MIN,
     SAME_ROW,
     Cut,
     PlacedLine,
+    are_filled,
     height_of,
     join_rows,
     lay_out,
@@ -34,17 +33,6 @@ RECTANGLES_MAX = 1_500
 """Pieces of lines on a page. One with more is a plan or a table, and a layout of it takes seconds."""
 RECTANGLES_MIN = 6
 """Two columns of three lines."""
-LINES_MIN = 4
-"""Lines of a column."""
-FULL_SHARE, FULL_LINES = 0.7, 0.5
-"""So many lines of a column are at least so wide as part of its width: text fills its column, and cells do not."""
-ROW_GAP = 1.35
-"""Distance between two rows of a table, in distances of its lines. Where both columns have such gaps at the same
-heights, they are cells."""
-ROWS_MIN = 3
-"""Such gaps, at least; two are the paragraphs of two columns by chance."""
-LEADING_MAX = 2.2
-"""Distance of the lines of a text, in their heights. What stands further apart is labels."""
 SWITCHES_MIN = 0.5
 """The share of lines after which the file goes to the other column. It is one where rows go through both; boxes beside
 each other, each of which is drawn by itself, make a fifth."""
@@ -77,7 +65,7 @@ def arrange_columns(page: pypdfium2.PdfPage, text_page: pypdfium2.PdfTextPage, t
     if len(upright) < UPRIGHT_SHARE * len(letters):
         return None
     lines = list(_join_letters(upright))
-    layout = lay_out(lines, _are_filled, from_right=from_right)
+    layout = lay_out(lines, are_filled, from_right=from_right)
     if not layout.cuts:
         return None
     height = height_of(lines)
@@ -110,7 +98,7 @@ def _looks_disordered(text_page: pypdfium2.PdfTextPage, *, from_right: bool) -> 
         lines.append(placed)
     sized = [_fill(each) for each in lines]
     order = {id(each): place for place, each in enumerate(sized)}
-    cuts = lay_out(sized, _are_filled, from_right=from_right).cuts
+    cuts = lay_out(sized, are_filled, from_right=from_right).cuts
     return any(_is_disordered(cut, order) for cut in cuts)
 
 
@@ -127,50 +115,6 @@ def _is_disordered(cut: Cut, order: dict[int, int]) -> bool:
     if switches >= SWITCHES_MIN * (len(sides) - 1):
         return True
     return sum(bisect_left(then, place) for place in first) >= REVERSED_MIN * len(first) * len(then)
-
-
-def _are_filled(left: Sequence[PlacedLine], right: Sequence[PlacedLine]) -> bool:
-    """Whether both are columns of text: of enough lines, which fill it, and no rows with white between them."""
-    return all(map(_is_filled, (*_part(left), *_part(right)))) and not _have_rows(left, right)
-
-
-def _part(lines: Sequence[PlacedLine]) -> Iterator[list[PlacedLine]]:
-    """Lines that have white from top to bottom on both their sides: one side of a cut may be several columns."""
-    ordered = sorted(lines, key=lambda each: each.left)
-    gap = COLUMN_GAP * height_of(lines)
-    part, reach = [ordered[0]], ordered[0].right
-    for each in ordered[1:]:
-        if each.left - reach > gap:
-            yield part
-            part = []
-        part.append(each)
-        reach = max(reach, each.right)
-    yield part
-
-
-def _is_filled(lines: Sequence[PlacedLine]) -> bool:
-    if len(lines) < LINES_MIN or statistics.median(len(each.text) for each in lines) < COLUMN_LETTERS_MIN:
-        return False
-    width = max(each.right for each in lines) - min(each.left for each in lines)
-    full = sum(each.right - each.left >= FULL_SHARE * width for each in lines)
-    return full >= FULL_LINES * len(lines)
-
-
-def _have_rows(left: Sequence[PlacedLine], right: Sequence[PlacedLine]) -> bool:
-    """Whether white goes through both, again and again, or they are far apart."""
-    tops = sorted(each.top for each in left)
-    steps = [below - above for above, below in pairwise(tops) if below > above]
-    if not steps:
-        return False
-    pitch = statistics.median(steps)
-    if pitch > LEADING_MAX * height_of(left):
-        return True
-    every = sorted((*left, *right), key=lambda each: each.top)
-    gaps, bottom = 0, every[0].bottom
-    for each in every[1:]:
-        gaps += each.top - bottom >= (ROW_GAP - 1) * pitch + max(0.0, pitch - each.height)
-        bottom = max(bottom, each.bottom)
-    return gaps >= ROWS_MIN
 
 
 def _read_letters(text_page: pypdfium2.PdfTextPage, height: float) -> Iterator[_Letter]:

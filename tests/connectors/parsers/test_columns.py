@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from connectors.parsers import Limits, Parsed, ParseRequest, child
+from connectors.parsers.reading_order import PlacedLine, arrange
 from tests.connectors.parsers.written_pdf import Written, line
 
 HEADING = "A heading that goes from one side of the page to the other side"
@@ -149,3 +150,25 @@ def test_a_plan_of_ten_thousand_words_is_left_as_it_is(tmp_path: Path) -> None:
         f"BT /F1 1 Tf {20 + 5 * (at % 100)} {20 + 8 * (at // 100)} Td (w{at}) Tj ET\n".encode() for at in range(10_000)
     )
     assert read(tmp_path, page_of(content)).text.split()[0] == "w0"
+
+
+def test_columns_with_a_narrow_gutter_are_parted_when_their_margins_are_near() -> None:
+    """As an engine finds them on a scan, with the padding of its boxes: a header and a footer less than a paragraph's
+    white away, and a gutter of less than a letter."""
+    body = [
+        PlacedLine(left, 100 + 19 * row, left + 350 - 60 * (row % 7 == 6), 122 + 19 * row, text)
+        for name, left in (("left", 264), ("right", 628))
+        for row, text in enumerate(column(name, 40))
+    ]
+    lines = [PlacedLine(500, 60, 700, 82, "A running head"), *body, PlacedLine(610, 880, 640, 902, "17")]
+    said = [each for each in arrange(lines).splitlines() if each]
+    assert said == ["A running head", *column("left", 40), *column("right", 40), "17"]
+
+
+def test_cells_that_are_near_to_each_other_are_read_row_by_row() -> None:
+    cells = [
+        PlacedLine(left, 100 + 40 * row, left + width, 122 + 40 * row, f"{name} of item {row} in the list")
+        for name, left, width in (("name", 100, 340), ("price", 452, 330))
+        for row in range(12)
+    ]
+    assert arrange(cells).splitlines()[0] == "name of item 0 in the list price of item 0 in the list"
