@@ -167,7 +167,7 @@ def test_columns_with_a_narrow_gutter_are_parted_when_their_margins_are_near() -
 
 def test_cells_that_are_near_to_each_other_are_read_row_by_row() -> None:
     cells = [
-        PlacedLine(left, 100 + 40 * row, left + width, 122 + 40 * row, f"{name} of item {row} in the list")
+        PlacedLine(left, 100 + 60 * row, left + width, 122 + 60 * row, f"{name} of item {row} in the list")
         for name, left, width in (("name", 100, 340), ("price", 452, 330))
         for row in range(12)
     ]
