@@ -1,7 +1,7 @@
 """Copies of originals on this machine, for steps that read a document page by page.
 
 Owns how many there are and for how long: the steps of one document follow each other, each asked for two pages, and
-fetching the whole of a long scan for each of them would take as much time as reading it. A copy is one step's at a time.
+fetching the whole of a long scan for each would take as long as reading it. A copy is one step's at a time.
 Refuses to know what is read from it, and who may: whoever asks has looked that the document is still there.
 """
 
