@@ -59,8 +59,8 @@ async def told(settings: Settings, corpus: Corpus, fake: ScriptedLlm | None, **l
         async with running(settings) as world:
             yield await Library.open(world, corpus)
         return
-    async with listen(fake) as url:
-        settings = configured(settings, url, **limits)
+    async with listen(fake) as listening:
+        settings = configured(settings, listening.url, **limits)
         async with running(settings) as world:
             yield await Library.open(world, corpus)
 
@@ -198,3 +198,17 @@ async def test_without_a_model_or_an_answer_nobody_is_asked(fresh_database: Sett
         result = await library.finish(await library.ask())
         assert result["answered"]
         assert (result["written"], "model" in result["write_error"]["detail"]) == (None, True)
+
+
+async def test_an_expansion_is_asked_with_one_round_too(fresh_database: Settings, corpus: Corpus) -> None:
+    """Two sources share a word that the question has not, and the only round is the first one."""
+    async with told(fresh_database, corpus, None) as library:
+        for number in (7, 8):
+            text = f"# Deletes {number}\n\nDeletes are handled by tombstones with retention {number}.\n"
+            corpus.adr(library.caller.tenant_id, f"Deletes {number}", text, number=number)
+        made = await library.caller.post("/v1/research", {"question": QUESTION, "expand": True})
+        result = await library.finish(made.json()["research_id"])
+    first, second = result["passes"]
+    assert first["queries"] == [QUESTION]
+    assert all(each.startswith(QUESTION.rstrip("?")) or QUESTION in each for each in second["queries"])
+    assert "tombstones" in second["queries"][0].casefold()
