@@ -22,7 +22,7 @@ from tests.api.research import world as desks
 from tests.api.research.test_research import BROWSER, DUAL, SECRET, done
 from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World, running
-from tests.dataflows.world import until
+from tests.patience import soon
 
 pytestmark = pytest.mark.stack
 
@@ -92,7 +92,7 @@ class Library:
 
     async def finish(self, research_id: str) -> dict[str, Any]:
         with desks.working(self.world.settings):
-            until(lambda: done(self.world.settings, research_id))
+            await soon(lambda: done(self.world.settings, research_id))
         found = await self.read(research_id)
         assert found["state"] == "succeeded", found
         result: dict[str, Any] = found["result"]
@@ -168,7 +168,7 @@ async def test_a_model_that_stalls_is_given_up_and_settled(
         result = await library.finish(await library.ask())
         assert result["write_error"]["code"] == "model-late"
         assert "[1]" in result["text"]
-        until(lambda: library.rows("select count(*) from app.usage_events") == [(1,)])
+        await soon(lambda: library.rows("select count(*) from app.usage_events") == [(1,)])
 
 
 async def test_a_cancelled_text_stops_its_model(fresh_database: Settings, corpus: Corpus) -> None:
@@ -176,12 +176,12 @@ async def test_a_cancelled_text_stops_its_model(fresh_database: Settings, corpus
     async with told(fresh_database, corpus, fake) as library:
         research_id = await library.ask()
         with desks.working(library.world.settings):
-            until(lambda: bool(fake.bodies))
+            await soon(lambda: bool(fake.bodies))
             began = time.monotonic()
-            await library.caller.post(f"/v1/research/{research_id}/cancel")
-            until(lambda: done(library.world.settings, research_id))
+            await library.caller.post(f"/v1/research/{research_id}/cancel", {})
+            await soon(lambda: done(library.world.settings, research_id))
             assert time.monotonic() - began < authoring.WRITING_S_MAX / 3
-            until(lambda: library.rows("select count(*) from app.usage_events") == [(1,)])
+            await soon(lambda: library.rows("select count(*) from app.usage_events") == [(1,)])
         assert (await library.read(research_id))["state"] == "cancelled"
 
 
