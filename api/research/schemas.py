@@ -122,7 +122,7 @@ class WrittenAnswer(msgspec.Struct, frozen=True):
 class ResearchResult(msgspec.Struct, frozen=True):
     """Sources first, then what they say. `answered` is false where no part has an answer. `reranked`: who ranked the
     passages anew; null where nobody did, and `rerank_error` says why, where somebody should have. `written` and
-    `write_error` likewise: without claims of a model that hold, the text is quotes."""
+    `write_error` likewise: without claims of a model that hold, the text is quotes. Older results have neither."""
 
     answered: bool
     sources: list[CitedSource]
@@ -131,10 +131,10 @@ class ResearchResult(msgspec.Struct, frozen=True):
     passes: list[ResearchPass]
     reranked: str | None
     rerank_error: JobError | None
-    written: WrittenAnswer | None
-    write_error: JobError | None
     degraded: list[Degraded]
     as_of: SearchFreshness | None
+    written: WrittenAnswer | None = None
+    write_error: JobError | None = None
 
 
 class Research(msgspec.Struct, frozen=True):
