@@ -26,7 +26,7 @@ KEPT_S = 60.0
 worker."""
 
 Key = tuple[UUID, bytes]
-"""Whose, and the hash of the content, which never changes."""
+"""The tenant, and the hash of the content, which never changes."""
 
 
 @dataclass(slots=True)

@@ -156,7 +156,7 @@ def _result_lines(result: ResearchResult) -> Iterator[str]:
     if dropped:
         yield f"\n{dropped} left out: the citation did not hold"
     if result.written is not None:
-        yield from _written_lines(result.written)
+        yield from _tell_written(result.written)
     for each in result.degraded:
         yield f"\nwithout search by {each.arm}: {each.detail}"
     if result.rerank_error is not None:
@@ -165,7 +165,7 @@ def _result_lines(result: ResearchResult) -> Iterator[str]:
         yield f"\nnot written by a model: {result.write_error.detail}"
 
 
-def _written_lines(written: WrittenAnswer) -> Iterator[str]:
+def _tell_written(written: WrittenAnswer) -> Iterator[str]:
     """What became of a model's text."""
     taken_out = sum(each.claims for each in written.dropped)
     why = ", ".join(f"{each.claims} {each.fault}" for each in written.dropped)

@@ -3,7 +3,8 @@
 Owns what the model is asked, what of its text is a claim, and which claims stay: one that cites a passage it was given,
 of which every rule of citations holds there (`claims`), and which leads nowhere that the passage does not. What a model
 wrote is text of a stranger: it names passages by their numbers alone, so no other text can be cited by it, whatever it
-writes. Refuses to ask (`api/research/authoring.py`) and to read what is cited (`citing`).
+writes. Refuses to ask (`api/research/authoring.py`) and to read what is cited
+(`api/research/citing.py`).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Owns when the order of the file is not followed: where columns of text stand side by side, and the file goes from row to
 row through both, or draws the second one first. Everywhere else the order of the file is better than any guess. Refuses
-pages whose letters do not stand upright. Which lines make a column is `reading_order`'s; that its lines fill it, so
-that it is text and no table, is said here.
+pages whose letters do not stand upright. Which lines make a column, and that they fill it as text does and cells do
+not, is said in `connectors/parsers/reading_order.py`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ COLUMN_GAP_FILLED = 0.3
 FILLED_LINES_MIN = 4
 """Lines of a column that is known by its filling."""
 FULL_SHARE, FULL_LINES = 0.7, 0.5
-"""So many lines of a column are at least so wide as part of its width: text fills its column, and cells do not."""
+"""How wide a full line is, as part of its column, and the share of lines that are full: text fills its column,
+and cells do not."""
 ROW_GAP = 1.35
 """Distance between two rows of a table, in distances of its lines. Where both columns have such gaps at the same
 heights, they are cells."""
