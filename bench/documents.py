@@ -3,7 +3,8 @@
 Each file below the folders is read as the product would, by parser processes within their bounds, pages that are
 pictures too. Prints a table by type: how many were processed, partial and refused, seconds, processor time and peak
 memory; then the reasons. `--each` prints a line a file as it goes, `--scans N` reads ten drawn pages of a scanner N
-times instead of folders. Writes nothing anywhere.
+times instead of folders. Writes nothing anywhere. Collections that were read, with their origin, are listed in
+docs/decisions/0075-the-order-of-a-file-stands-except-for-columns.md.
 """
 
 from __future__ import annotations

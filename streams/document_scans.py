@@ -7,21 +7,18 @@ its position between two steps.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from connectors.objects import Objects, key_of
 from connectors.parsers import SCANNER, PageFault, Parsed, Refused, Scan, Unread
 from connectors.parsers.pool import Parsers
 from connectors.postgres.connections import Connection
 from schemas.arrays import arrays_of
+from streams.originals import Originals
 
 PAGES_AT_ONCE = 2
 """Pages of a step: some ten seconds, after which a job can be cancelled or make room, and what is done is kept."""
@@ -48,26 +45,20 @@ Reading = Parsed | Refused | Unread | RecognisedPages
 
 
 def read_further(
-    objects: Objects, parsers: Parsers, connection: Connection, document: StoredUpload, position: Mapping[str, Any]
+    originals: Originals, parsers: Parsers, connection: Connection, document: StoredUpload, position: Mapping[str, Any]
 ) -> Reading:
     """The next pages that `position` names as unread; without any, all of the document with the pages that are known.
     Raises what object storage raises, and `StopRequested`."""
     tenant_id = document.tenant_id
-    with _copy(objects, document) as path:
+    with originals.open(tenant_id, document.content_hash) as copy:
         if unread := position.get("unread"):
             kind = position["media_type"]
-            some = (parsers.recognise(tenant_id, path, kind, page) for page in unread[:PAGES_AT_ONCE])
+            some = [parsers.recognise(tenant_id, copy.path, kind, page) for page in unread[:PAGES_AT_ONCE]]
+            copy.wanted_again = True
             return RecognisedPages(tuple(some))
-        return parsers.parse(tenant_id, path, document.file_name, read_scans(connection, document))
-
-
-@contextmanager
-def _copy(objects: Objects, document: StoredUpload) -> Iterator[Path]:
-    with tempfile.NamedTemporaryFile(prefix="adriatic-") as copy:
-        for part in objects.read(key_of(document.tenant_id, document.content_hash)):
-            copy.write(part)
-        copy.flush()
-        yield Path(copy.name)
+        answer = parsers.parse(tenant_id, copy.path, document.file_name, read_scans(connection, document))
+        copy.wanted_again = isinstance(answer, Unread)
+        return answer
 
 
 def go_on(

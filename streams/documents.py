@@ -23,6 +23,7 @@ from connectors.parsers import VERSION, Parsed, Refused, Unread
 from connectors.parsers.pool import Parsers
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
+from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import NotFound
 from schemas.jobs import ERASE_ORIGINAL, PARSE_DOCUMENT
 from streams.document_scans import (
@@ -34,6 +35,7 @@ from streams.document_scans import (
     go_on,
     read_further,
 )
+from streams.originals import Originals
 
 UNIT, PAGES = "documents", "pages"
 
@@ -45,14 +47,14 @@ class ParseDocument(JobKind):
     name = PARSE_DOCUMENT
 
     def __init__(self, objects: Objects, parsers: Parsers) -> None:
-        self._objects = objects
+        self._originals = Originals(objects, SYSTEM_CLOCK)
         self._parsers = parsers
 
     def prepare(self, connection: Connection, job: ClaimedJob) -> Reading | None:
         document = _document(connection, job)
         if document is None or not job.position:
             return None
-        return read_further(self._objects, self._parsers, connection, document, job.position)
+        return read_further(self._originals, self._parsers, connection, document, job.position)
 
     def apply(self, connection: Connection, job: ClaimedJob, prepared: Reading | None) -> JobProgress:
         if not _lock(connection, job):

@@ -18,9 +18,11 @@ from connectors.parsers import VERSION, Parsed, Refused, Unread
 from connectors.parsers.pool import Parsers
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob, JobKind, JobProgress
+from runtime.clock import SYSTEM_CLOCK
 from schemas.jobs import REREAD_DOCUMENTS
 from streams.document_scans import Reading, RecognisedPages, StoredUpload, go_on, read_further
 from streams.documents import UNIT, store
+from streams.originals import Originals
 
 COUNTED = ("changed", "whole", "partial", "unreadable")
 """What the summary says: texts that changed, documents that became whole or partial, and those that could not be read
@@ -41,7 +43,7 @@ class RereadDocuments(JobKind):
     name = REREAD_DOCUMENTS
 
     def __init__(self, objects: Objects, parsers: Parsers) -> None:
-        self._objects = objects
+        self._originals = Originals(objects, SYSTEM_CLOCK)
         self._parsers = parsers
 
     def prepare(self, connection: Connection, job: ClaimedJob) -> DocumentReadAgain | None:
@@ -53,7 +55,7 @@ class RereadDocuments(JobKind):
         document = StoredUpload(job.tenant_id, *row)
         # What is left of a document that is gone by now is not of this one.
         place = job.position if job.position.get("document") == str(document.document_id) else {}
-        return DocumentReadAgain(document, read_further(self._objects, self._parsers, connection, document, place))
+        return DocumentReadAgain(document, read_further(self._originals, self._parsers, connection, document, place))
 
     def apply(self, connection: Connection, job: ClaimedJob, prepared: DocumentReadAgain | None) -> JobProgress:
         counts = {name: int(job.position.get(name, 0)) for name in COUNTED}

@@ -169,9 +169,9 @@ def ask(
     if not apart:
         state = passes.ResearchState(parts=[question.text], planned=passes.plan_first(question.text, [question.text]))
     assert one.tenant_id is not None, "imported before it is asked"
-    while state.planned:
-        state = desk.run(partial(Researcher.search, tenant_id=one.tenant_id, request=request, state=state))
-    state = desk.run(partial(Researcher.rerank, tenant_id=one.tenant_id, request=request, state=state))
+    steps = {"search": Researcher.search, "rerank": Researcher.rerank}
+    while (step := passes.choose_step(request, state)) != "answer":
+        state = desk.run(partial(steps[step], tenant_id=one.tenant_id, request=request, state=state))
     best = state.found[: passes.HITS_EACH]
     texts = desk.run(partial(Researcher.read, tenant_id=one.tenant_id, found=best))
     ranked = [one.items[each.key.source_id] for each in passes.best_of_sources(state.found)]

@@ -22,7 +22,7 @@ from runtime.ids import new_id
 
 if TYPE_CHECKING:
     from adriatic.cli.remote import Remote
-    from api.research.schemas import CitedSource, Research, ResearchResult
+    from api.research.schemas import CitedSource, Research, ResearchResult, WrittenAnswer
 
 PATH: Final = "/v1/research"
 POLL_S: Final = 0.3
@@ -43,6 +43,7 @@ NOT_ANSWERED: Final = 1
 @click.option("--passes", type=click.IntRange(1, 3), help="Rounds of searching at most.")
 @click.option("--expand/--no-expand", default=None, help="Search again with words of what was found first.")
 @click.option("--rerank/--no-rerank", default=None, help="Rank passages anew by comparing word with word.")
+@click.option("--write/--no-write", default=None, help="Have the chat model write the text; each claim is checked.")
 @click.option("--no-wait", is_flag=True, help="Print its id, and leave it to the worker.")
 @click.option("--id", "research_id", type=click.UUID, help="Come back to one that was asked before.")
 @click.option("--cancel", is_flag=True, help="With --id: end it.")
@@ -57,6 +58,7 @@ def research(
     passes: int | None,
     expand: bool | None,
     rerank: bool | None,
+    write: bool | None,
     no_wait: bool,
     research_id: UUID | None,
     cancel: bool,
@@ -78,7 +80,7 @@ def research(
     if cancel and research_id is None:
         raise click.UsageError("--cancel needs --id")
     filters = {"log": log, "status": list(status), "kind": kind, "sources": sources}
-    switches = {"passes": passes, "expand": expand, "rerank": rerank}
+    switches = {"passes": passes, "expand": expand, "rerank": rerank, "write": write}
     given = {name: value for name, value in (filters | switches).items() if value is not None}
     with where.connect(PATIENCE_S_MAX) as remote:
         found = _ask(remote, " ".join(question), given) if research_id is None else _find(remote, research_id, cancel)
@@ -153,10 +155,25 @@ def _result_lines(result: ResearchResult) -> Iterator[str]:
     dropped = sum(part.dropped for part in result.parts)
     if dropped:
         yield f"\n{dropped} left out: the citation did not hold"
+    if result.written is not None:
+        yield from _tell_written(result.written)
     for each in result.degraded:
         yield f"\nwithout search by {each.arm}: {each.detail}"
     if result.rerank_error is not None:
         yield f"\nnot ranked anew: {result.rerank_error.detail}"
+    if result.write_error is not None:
+        yield f"\nnot written by a model: {result.write_error.detail}"
+
+
+def _tell_written(written: WrittenAnswer) -> Iterator[str]:
+    """What became of a model's text."""
+    taken_out = sum(each.claims for each in written.dropped)
+    why = ", ".join(f"{each.claims} {each.fault}" for each in written.dropped)
+    about = f"; {taken_out} taken out ({why})" if taken_out else ""
+    if written.claims:
+        yield f"\nwritten by {hide_controls(written.model)}, {len(written.claims)} claims hold{about}"
+    else:
+        yield f"\n{hide_controls(written.model)} wrote nothing that holds{about}: these are quotes"
 
 
 def _name(source: CitedSource) -> str:

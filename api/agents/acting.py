@@ -10,9 +10,7 @@ Refuses to choose what is next (`plan`), and jobs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from contextlib import closing
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from api.agents import bounds, transcript
@@ -20,20 +18,12 @@ from api.agents.planning import Asking, Calling, plan
 from api.agents.schemas import AgentResult
 from api.agents.toolset import AgentTools, ToolCaller
 from api.agents.transcript import StepRow, TaskRow
-from api.chat.answers import Answer
 from api.chat.grounding import Question
+from api.chat.hearing import hear
 from api.chat.ledger import Attempt
-from api.chat.schemas import (
-    DoneEvent,
-    Reset,
-    Start,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-    UsageSpent,
-)
 from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.db import Database, tenant_transaction
+from api.jobs.wanted import WorkerHold, do_while_wanted
 from api.mcp.tools import INSTEAD
 from connectors.llm.prices import PriceList
 from connectors.llm.prompts import Prompt
@@ -46,13 +36,6 @@ from runtime.errors import (
     RateLimited,
 )
 from runtime.ids import new_id
-
-LOOK_S: Final = 0.2
-"""How often it is looked whether a task is still wanted, in seconds: it ends in less than one."""
-READ_S: Final = 60.0
-"""One wait for the next event of an answer, in seconds; then it is waited again."""
-
-Made = TypeVar("Made")
 
 
 class WorkerClaim(NamedTuple):
@@ -142,24 +125,9 @@ class AgentActor:
             work = self._ask(claim, task, step, following.prompt)
         try:
             async with asyncio.timeout(task.seconds_left):
-                return await self._unless_cancelled(claim, work)
+                return await do_while_wanted(self._database, WorkerHold(*claim[:3]), work)
         except TimeoutError:
             raise bounds.reach_time(task.request.bounds) from None
-
-    async def _unless_cancelled(self, claim: WorkerClaim, work: Awaitable[None]) -> bool:
-        """Whether the work was done. It is stopped when the task is not wanted any more: a model's answer then loses
-        its only reader, which closes the provider's connection."""
-        working = asyncio.ensure_future(work)
-        try:
-            while not (await asyncio.wait({working}, timeout=LOOK_S))[0]:
-                async with tenant_transaction(self._database, claim.tenant_id, read_only=True) as connection:
-                    if not await transcript.is_wanted(connection, *claim[:3]):
-                        return False
-            working.result()
-            return True
-        finally:
-            working.cancel()
-            await asyncio.wait({working})
 
     # --- tools ----------------------------------------------------------------------------------------------------
 
@@ -199,7 +167,7 @@ class AgentActor:
         async with tenant_transaction(self._database, claim.tenant_id) as connection:
             await transcript.note_attempt(connection, claim.tenant_id, claim.task_id, step.number, attempt.attempt_id)
         try:
-            said = await self._hear(self._supervisor.start(attempt, Question(prompt), Wishes(order.model)))
+            said = await hear(self._supervisor.start(attempt, Question(prompt), Wishes(order.model)))
         except BudgetExceeded:
             raise
         except RateLimited as error:
@@ -218,51 +186,8 @@ class AgentActor:
         targets = self._router.identify(model).targets
         return [self._prices.find(provider, named, now) for provider, _, named in targets]
 
-    @staticmethod
-    async def _hear(answer: Answer) -> dict[str, Any]:
-        """An answer, read to its end. Raises what went wrong. Whoever cancels this leaves the answer, which stops."""
-        heard = _Heard()
-        with closing(answer.open()) as cursor:
-            while not cursor.at_end:
-                for _, event in await cursor.read(READ_S):
-                    heard.hear(event)
-        if answer.failure is not None:
-            raise answer.failure
-        return heard.tell()
-
     async def _record(self, claim: WorkerClaim, step: StepRow, output: dict[str, Any], *, failed: bool = False) -> None:
         """Write down what a step came to."""
         state: Any = "failed" if failed else "done"
         async with tenant_transaction(self._database, claim.tenant_id) as connection:
             await transcript.record(connection, claim.tenant_id, claim.task_id, step.number, output, state)
-
-
-class _Heard:
-    """What an answer says: its words, its calls, and what it cost."""
-
-    def __init__(self) -> None:
-        self._text: list[str] = []
-        self._calls: list[dict[str, str]] = []
-        self._more: dict[str, Any] = {"model": "", "finish": "", "tokens": 0, "micro_usd": None}
-
-    def hear(self, event: Any) -> None:
-        """Take one event."""
-        if isinstance(event, TextDelta):
-            self._text.append(event.text)
-        elif isinstance(event, ToolCallStart):
-            self._calls.append({"call_id": event.call_id, "name": event.name, "arguments": ""})
-        elif isinstance(event, ToolCallDelta):
-            self._calls[event.index]["arguments"] += event.arguments
-        elif isinstance(event, Start):
-            self._more |= {"model": event.model}
-        elif isinstance(event, Reset):
-            self._text.clear()
-            self._calls.clear()
-        elif isinstance(event, UsageSpent):
-            self._more |= {"tokens": event.tokens.total, "micro_usd": event.cost_micro_usd}
-        elif isinstance(event, DoneEvent):
-            self._more |= {"finish": event.finish}
-
-    def tell(self) -> dict[str, Any]:
-        """What the step keeps."""
-        return {"text": "".join(self._text), "calls": self._calls, **self._more}

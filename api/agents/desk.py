@@ -11,14 +11,11 @@ from typing import Final
 
 from api.agents.acting import AgentActor
 from api.agents.toolset import AgentTools
-from api.chat.supervisor import AnswerSupervisor
+from api.chat.opening import open_gateway
 from api.db import Database
 from api.desk import StepDesk, make_query_embedder
 from connectors.embedders.spaces import SpaceEmbedders
 from connectors.llm import prices
-from connectors.llm.pseudonyms import Pseudonyms
-from connectors.llm.routing.router import LlmRouter
-from connectors.secrets import SecretStore
 from runtime.clock import SYSTEM_CLOCK
 from runtime.settings import Settings
 
@@ -43,14 +40,7 @@ class AgentDesk(StepDesk[AgentActor]):
         stack.push_async_callback(database.close)
         embedder = make_query_embedder(self._embedders)
         stack.push_async_callback(embedder.close)
-        secrets = SecretStore(settings.secrets, SYSTEM_CLOCK)
-        pseudonyms = Pseudonyms.open(settings.home, settings.llm)
-        router = LlmRouter(settings.llm, SYSTEM_CLOCK, secrets=secrets, pseudonyms=pseudonyms)
-        supervisor = AnswerSupervisor(database, settings.llm, settings.limits, router, SYSTEM_CLOCK)
-        supervisor.open()
-        secrets.open()
-        stack.push_async_callback(secrets.close)
-        stack.push_async_callback(supervisor.close)
+        supervisor, router = await open_gateway(settings, database, stack)
         tools = AgentTools(database, embedder, settings.agents.output_bytes_max)
         price_list = prices.load(settings.llm.prices)
         tokens_max = settings.llm.output_tokens_max

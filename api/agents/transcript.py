@@ -126,24 +126,6 @@ async def record(
     await connection.execute(_RECORD, tenant_id, task_id, number, encode(output), state)
 
 
-_WANTED: Final = """
-  select exists (
-    select
-    from app.jobs
-    where tenant_id = $1
-      and job_id = $2
-      and lease_owner = $3
-      and state = 'running'
-      and cancel_requested_at is null
-  )
-"""
-
-
-async def is_wanted(connection: Connection, tenant_id: UUID, task_id: UUID, owner: str) -> bool:
-    """Whether this worker is still to do something for the task."""
-    return bool(await connection.fetchval(_WANTED, tenant_id, task_id, owner))
-
-
 def encode(value: Any) -> str:
     """The value as JSON that Postgres takes."""
     return msgspec.json.encode(_replace_nul(msgspec.to_builtins(value))).decode()

@@ -8,15 +8,17 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Final
 
+from api.chat.opening import open_gateway
 from api.db import Database
 from api.desk import StepDesk, make_query_embedder
+from api.research.authoring import ResearchAuthor
 from api.research.researcher import Researcher
 from connectors import rerankers
 from connectors.embedders.spaces import SpaceEmbedders
 from runtime.settings import Settings
 
-CONNECTIONS_MAX: Final = 6
-"""Two questions at a time, of a worker's four places, search three things each."""
+CONNECTIONS_MAX: Final = 8
+"""Two questions at a time, of a worker's four places, search three things each; two look whether a text is wanted."""
 STEP_S_MAX: Final = 60.0
 """Longest step, in seconds. One takes about a second; a search by words has its own five for a statement."""
 
@@ -36,6 +38,13 @@ class ResearchDesk(StepDesk[Researcher]):
         stack.push_async_callback(database.close)
         embedder = make_query_embedder(self._embedders)
         stack.push_async_callback(embedder.close)
-        made = Researcher(database, embedder, lambda: rerankers.build(settings.reranker, settings.secrets))
+        made = Researcher(
+            database, embedder, lambda: rerankers.build(settings.reranker, settings.secrets), self._open_author
+        )
         stack.push_async_callback(made.close)
         return made
+
+    async def _open_author(self, database: Database, stack: AsyncExitStack) -> ResearchAuthor:
+        """Opened by the first question that wants a text: most want none."""
+        opened = await open_gateway(self._settings, database, stack)
+        return ResearchAuthor(database, opened.supervisor)

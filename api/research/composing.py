@@ -8,13 +8,16 @@ prints the curve). Refuses to search and to read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.research.citing import CitationVerdict, CitedPlace, check_citation
 from api.research.passes import FoundPassage
-from api.research.schemas import AnsweredPart, CheckedClaim, CitedSource
+from api.research.schemas import AnsweredPart, CheckedClaim, CitedSource, DroppedClaims, WrittenAnswer
 from api.research.sentences import Sentence, split_sentences
 from api.research.words import coverage, stems_of
+
+if TYPE_CHECKING:
+    from api.research.writing import CheckedDraft
 
 CONTEXT_TOKENS_MAX: Final = 6_000
 """Tokens of passages that an answer is made from: what every model reads, and thirty passages."""
@@ -116,6 +119,30 @@ def compose(
     return ComposedAnswer(sources, answered, "\n".join(_write(answered, sources)))
 
 
+def merge_written(composed: ComposedAnswer, model: str, draft: CheckedDraft) -> tuple[ComposedAnswer, WrittenAnswer]:
+    """The answer with a model's text in the place of the quotes', where anything of it holds. What the sources do not
+    hold is said all the same."""
+    numbers = {(each.kind, each.source_id, each.version): each.number for each in composed.sources}
+    sources = list(composed.sources)
+    claims: list[CheckedClaim] = []
+    for text, passage, verdict in draft.claims:
+        key = passage.passage.key
+        version = (key.kind, key.source_id, key.version)
+        if version not in numbers:
+            numbers[version] = len(numbers) + 1
+            sources.append(_source(numbers[version], passage.passage))
+        places = (verdict.char_start, verdict.char_end)
+        claims.append(CheckedClaim(text, numbers[version], *places, round(verdict.support, 3)))
+    dropped = [DroppedClaims(fault, count) for fault, count in sorted(draft.dropped.items())]
+    written = WrittenAnswer(model, claims, dropped)
+    if not claims:
+        return composed, written
+    lines = [*_write_claims(claims, sources)]
+    if len(composed.parts) > 1:
+        lines += [f"{part.question}\n\n{NOTHING}\n" for part in composed.parts if not part.answered]
+    return ComposedAnswer(sources, composed.parts, "\n".join(lines)), written
+
+
 def _find_quotes(
     part: str, context: Sequence[PassageText], answered_min: float
 ) -> Iterator[tuple[PassageText, Sentence]]:
@@ -150,12 +177,17 @@ def _source(number: int, passage: FoundPassage) -> CitedSource:
 
 def _write(parts: Sequence[AnsweredPart], sources: Sequence[CitedSource]) -> Iterator[str]:
     """What people read: each question, and beneath it what the sources say."""
-    stale = {each.number: each.status for each in sources if each.status in ("superseded", "deprecated", "rejected")}
     for part in parts:
         if len(parts) > 1:
             yield f"{part.question}\n"
         if not part.answered:
             yield f"{NOTHING}\n"
-        for claim in part.claims:
-            said = stale.get(claim.source)
-            yield f"{claim.text} [{claim.source}]" + (f" ({said})" if said else "") + "\n"
+        yield from _write_claims(part.claims, sources)
+
+
+def _write_claims(claims: Sequence[CheckedClaim], sources: Sequence[CitedSource]) -> Iterator[str]:
+    """Each with its source, and the status of one that does not stand any more."""
+    stale = {each.number: each.status for each in sources if each.status in ("superseded", "deprecated", "rejected")}
+    for claim in claims:
+        said = stale.get(claim.source)
+        yield f"{claim.text} [{claim.source}]" + (f" ({said})" if said else "") + "\n"

@@ -58,6 +58,8 @@ RESULT: dict[str, Any] = {
     "passes": [{"queries": [REQUEST["question"]], "found": 12, "missing": ["how are deletes handled?"]}],
     "reranked": "late-interaction",
     "rerank_error": None,
+    "written": None,
+    "write_error": None,
     "degraded": [],
     "as_of": None,
 }

@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 import msgspec
 from psycopg.types.json import Jsonb
 
+from api.jobs.wanted import WorkerHold
+from api.research import passes
 from api.research.asking import ResearchDesk
 from api.research.passes import ResearchState
 from api.research.researcher import Researcher
@@ -42,7 +44,7 @@ class _Question(NamedTuple):
 
 
 class ResearchJob(JobKind):
-    """Steps: one each round, one to rank anew, one to answer."""
+    """Steps: one each round, one to rank anew, one for a model to write, one to answer."""
 
     name = RESEARCH
 
@@ -57,12 +59,17 @@ class ResearchJob(JobKind):
         if state is None:
             state = Researcher.begin(request)
         tenant_id = job.tenant_id
-        if state.planned and len(state.passes) < request.passes:
+        step = passes.choose_step(request, state)
+        if step == "search":
             searched = self._desk.run(lambda researcher: researcher.search(tenant_id, request, state))
             return _Step("searching", searched)
-        if request.rerank and state.reranked is None and state.rerank_error is None and state.found:
+        if step == "rerank":
             ranked = self._desk.run(lambda researcher: researcher.rerank(tenant_id, request, state))
             return _Step("ranking", ranked)
+        if step == "write":
+            hold = WorkerHold(tenant_id, job.job_id, job.owner)
+            written = self._desk.run(lambda researcher: researcher.write(hold, request, state))
+            return _Step("writing", written)
         result = self._desk.run(lambda researcher: researcher.answer(tenant_id, request, state))
         return _Step("answered" if result.answered else "not in the sources", state, result)
 

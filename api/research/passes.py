@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
 
 from api.jobs.service import JobError
-from api.research.schemas import ResearchPass
+from api.research.schemas import ResearchPass, ResearchRequest
 from api.research.words import find_words, stems_of
 from api.search.schemas import Degraded, SearchFreshness
 from schemas.sources import Kind
@@ -76,6 +76,16 @@ class PlannedQuery(msgspec.Struct, frozen=True):
     handicap: float
 
 
+class ResearchDraft(msgspec.Struct, frozen=True):
+    """What a model wrote, and the passages that it was given, in the order of their numbers. Nothing of it is checked
+    yet. `error`: why there is nothing."""
+
+    model: str = ""
+    text: str = ""
+    offered: list[PassageKey] = []
+    error: JobError | None = None
+
+
 class ResearchState(msgspec.Struct):
     """Where research stands between two steps: all that the next one needs."""
 
@@ -86,8 +96,24 @@ class ResearchState(msgspec.Struct):
     passes: list[ResearchPass] = []
     reranked: str | None = None
     rerank_error: JobError | None = None
+    draft: ResearchDraft | None = None
     degraded: list[Degraded] = []
     as_of: SearchFreshness | None = None
+
+
+NextStep = Literal["search", "rerank", "write", "answer"]
+
+
+def choose_step(request: ResearchRequest, state: ResearchState) -> NextStep:
+    """What comes next. A round is done when one is planned: each round plans the next within the bound on rounds, and
+    the first one that of an expansion, which is no further round of looking for what is missing."""
+    if state.planned:
+        return "search"
+    if request.rerank and state.reranked is None and state.rerank_error is None and state.found:
+        return "rerank"
+    if request.write and state.draft is None and state.found:
+        return "write"
+    return "answer"
 
 
 def plan_first(question: str, parts: Sequence[str]) -> list[PlannedQuery]:

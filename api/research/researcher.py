@@ -8,7 +8,8 @@ A reranker that cannot answer is said, and the order of the search stands. Refus
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 from uuid import UUID
 
@@ -17,12 +18,15 @@ import msgspec
 from api.chat.grounding import strip_operators
 from api.db import Database
 from api.jobs.service import JobError
+from api.jobs.wanted import WorkerHold
 from api.research import passes
+from api.research.authoring import ResearchAuthor
 from api.research.citing import CitedPlace, read_places
-from api.research.composing import ComposedAnswer, PassageText, assemble, compose, place_of
-from api.research.passes import FoundPassage, PassageKey, PlannedQuery, ResearchState
+from api.research.composing import ComposedAnswer, PassageText, assemble, compose, merge_written, place_of
+from api.research.passes import FoundPassage, PassageKey, PlannedQuery, ResearchDraft, ResearchState
 from api.research.questions import decompose
 from api.research.schemas import ResearchPass, ResearchRequest, ResearchResult
+from api.research.writing import check_draft
 from api.search import service as searching
 from api.search.embedding import QueryEmbedder
 from api.search.query import QUERY_CHARS_MAX
@@ -41,17 +45,33 @@ TOP: Final = 10
 """Passages that count when it is asked what is missing."""
 
 
-class Researcher:
-    """Makes the steps of one process. `build_reranker` is called at the first use, in a thread."""
+BuildAuthor = Callable[[Database, AsyncExitStack], Awaitable[ResearchAuthor]]
+NO_MODEL: Final = JobError("no-model", "no chat model is set", "set llm.provider and llm.model, or ask without write")
+NOTHING_TO_WRITE: Final = JobError("nothing-found", "the sources hold no answer, so no model was asked", "")
 
-    def __init__(self, database: Database, embedder: QueryEmbedder, build_reranker: Callable[[], Reranker]) -> None:
+
+class Researcher:
+    """Makes the steps of one process. `build_reranker` is called at the first use, in a thread, and `build_author` too;
+    without one, no model writes."""
+
+    def __init__(
+        self,
+        database: Database,
+        embedder: QueryEmbedder,
+        build_reranker: Callable[[], Reranker],
+        build_author: BuildAuthor | None = None,
+    ) -> None:
         self.database = database
         self._embedder = embedder
         self._build_reranker = build_reranker
         self._reranker: Reranker | None = None
+        self._build_author = build_author
+        self._author: ResearchAuthor | None = None
+        self._stack = AsyncExitStack()
         self._building = asyncio.Lock()
 
     async def close(self) -> None:
+        await self._stack.aclose()
         if self._reranker is not None:
             self._reranker.close()
 
@@ -99,8 +119,8 @@ class Researcher:
         """Rank the best passages anew, each with its title and heading. Where that cannot be, the order of the search
         stands, and the result says why."""
         texts = await self.read(tenant_id, state.found[:RERANKED_MAX])
-        if not texts or not request.rerank:
-            return state
+        if not texts:  # what was found is gone
+            return msgspec.structs.replace(state, found=state.found[RERANKED_MAX:])
         try:
             reranker = await self._open_reranker()
             contexts = [each.context for each in texts]
@@ -113,19 +133,39 @@ class Researcher:
         by_part = [dict(zip(keys, each, strict=True)) for each in scores]
         return msgspec.structs.replace(state, found=passes.rerank(state.found, by_part), reranked=reranker.name)
 
+    async def write(self, hold: WorkerHold, request: ResearchRequest, state: ResearchState) -> ResearchState:
+        """Have a model write the answer from what was found. Where it cannot be, the answer is quotes, and the result
+        says why. It is not asked where the sources hold nothing: what it wrote then would be its own."""
+        context = assemble(await self.read(hold.tenant_id, state.found), request.sources)
+        if not any(part.answered for part in compose(state.parts, context).parts):
+            draft = ResearchDraft(error=NOTHING_TO_WRITE)
+        else:
+            author = await self._open_author()
+            draft = await author.write(hold, state.parts, context) if author else ResearchDraft(error=NO_MODEL)
+        return msgspec.structs.replace(state, draft=draft)
+
     async def answer(self, tenant_id: UUID, request: ResearchRequest, state: ResearchState) -> ResearchResult:
         """What the sources say, every citation checked against the version that it names."""
         texts = await self.read(tenant_id, state.found)
         context = assemble(texts, request.sources)
         composed: ComposedAnswer = compose(state.parts, context)
+        draft, written = state.draft, None
+        if draft is not None and draft.error is None:
+            there = {each.passage.key: each for each in texts}
+            checked = check_draft(
+                draft.text, [there.get(key) for key in draft.offered], {each.place: each.text for each in texts}
+            )
+            composed, written = merge_written(composed, draft.model, checked)
         return ResearchResult(
-            answered=any(part.answered for part in composed.parts),
+            answered=any(part.answered for part in composed.parts) or bool(written and written.claims),
             sources=composed.sources,
             parts=composed.parts,
             text=composed.text,
             passes=state.passes,
             reranked=state.reranked,
             rerank_error=state.rerank_error,
+            written=written,
+            write_error=draft.error if draft else None,
             degraded=state.degraded,
             as_of=state.as_of,
         )
@@ -147,6 +187,12 @@ class Researcher:
             return query, list(map(_as_passage, result.hits)), result
 
         return list(await asyncio.gather(*map(ask, state.planned)))
+
+    async def _open_author(self) -> ResearchAuthor | None:
+        async with self._building:
+            if self._author is None and self._build_author is not None:
+                self._author = await self._build_author(self.database, self._stack)
+            return self._author
 
     async def _open_reranker(self) -> Reranker:
         async with self._building:

@@ -23,8 +23,9 @@ PASSES_MAX = 3
 EXPAND_DEFAULT = False
 PASSES_DEFAULT = 1
 RERANK_DEFAULT = False
-"""What is on by itself: what `adriatic eval research` shows to help. On six real histories none of the three did so by
-more than chance; taking a question apart did."""
+WRITE_DEFAULT = False
+"""What is on by itself: what `adriatic eval research` shows to help. On six real histories none of the first three did
+so by more than chance; taking a question apart did. A model's text costs money, and says no more than quotes do."""
 
 _Text = Annotated[str, Meta(max_length=VALUE_CHARS_MAX)]
 
@@ -52,6 +53,9 @@ class ResearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expand: Annotated[bool, Meta(description="Search again with words of what was found first.")] = EXPAND_DEFAULT
     passes: Annotated[int, Meta(ge=1, le=PASSES_MAX, description="Rounds of searching at most.")] = PASSES_DEFAULT
     rerank: Annotated[bool, Meta(description="Rank passages anew by comparing word with word.")] = RERANK_DEFAULT
+    write: Annotated[bool, Meta(description="Have the chat model write the text, and check each of its claims.")] = (
+        WRITE_DEFAULT
+    )
 
 
 class CitedSource(msgspec.Struct, frozen=True):
@@ -98,9 +102,27 @@ class ResearchPass(msgspec.Struct, frozen=True):
     missing: list[str]
 
 
+class DroppedClaims(msgspec.Struct, frozen=True):
+    """How many claims of a model were taken out for a reason: what they cite is not there (`absent`), or has not their
+    words, their numbers, a negation of theirs, or says the opposite; they cite nothing (`uncited`), lead to where the
+    source does not (`link`), or are too long or too many (`length`)."""
+
+    fault: str
+    claims: int
+
+
+class WrittenAnswer(msgspec.Struct, frozen=True):
+    """What a model wrote, as far as it holds. No claim: it abstained, or nothing of it held."""
+
+    model: str
+    claims: list[CheckedClaim]
+    dropped: list[DroppedClaims]
+
+
 class ResearchResult(msgspec.Struct, frozen=True):
     """Sources first, then what they say. `answered` is false where no part has an answer. `reranked`: who ranked the
-    passages anew; null where nobody did, and `rerank_error` says why, where somebody should have."""
+    passages anew; null where nobody did, and `rerank_error` says why, where somebody should have. `written` and
+    `write_error` likewise: without claims of a model that hold, the text is quotes. Older results have neither."""
 
     answered: bool
     sources: list[CitedSource]
@@ -111,6 +133,8 @@ class ResearchResult(msgspec.Struct, frozen=True):
     rerank_error: JobError | None
     degraded: list[Degraded]
     as_of: SearchFreshness | None
+    written: WrittenAnswer | None = None
+    write_error: JobError | None = None
 
 
 class Research(msgspec.Struct, frozen=True):

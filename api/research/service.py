@@ -42,8 +42,8 @@ _COUNT_OPEN = """
 """
 
 _INSERT = """
-  insert into app.research (tenant_id, research_id, asked_by, question, request)
-  values ($1, $2, $3, $4, $5::text::jsonb)
+  insert into app.research (tenant_id, research_id, asked_by, key_id, question, request)
+  values ($1, $2, $3, $4, $5, $6::text::jsonb)
 """
 
 _EMIT_REQUESTED = """
@@ -85,7 +85,7 @@ async def create(
             hint="wait for one of them, or cancel it",
         )
     encoded = msgspec.json.encode(request).decode()
-    await connection.execute(_INSERT, tenant_id, job_id, user_id, request.question, encoded)
+    await connection.execute(_INSERT, tenant_id, job_id, user_id, principal.key_id, request.question, encoded)
     await connection.execute(_EMIT_REQUESTED, tenant_id, job_id, msgspec.json.encode(_filters(request)).decode())
     return job_id, False
 

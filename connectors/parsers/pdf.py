@@ -21,6 +21,7 @@ from pypdfium2 import raw
 
 from connectors.parsers import Limits, Refusal, Scans
 from connectors.parsers.inventory import Inventory, count
+from connectors.parsers.pdf_columns import arrange_columns
 from connectors.parsers.pdf_notes import read_notes
 from connectors.parsers.pdf_objects import (
     PATHS_OF_DRAWING,
@@ -253,6 +254,8 @@ class _Reader:
             self._inventory.hold("outside", "x" * beyond)
         elif drawn.texts > DRAWN_ALONE_SHARE * decoded:
             text = _join_letters(page, text_page) or text
+        else:
+            text = arrange_columns(page, text_page, text) or text
         unnamed = sum(raw.FPDFText_HasUnicodeMapError(text_page.raw, index) == 1 for index in range(decoded))
         if unnamed >= LETTERS_FEW or unnamed > DAMAGED_SHARE * max(1, count(text)):
             self._unnamed.append(number)

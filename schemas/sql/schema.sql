@@ -2281,6 +2281,8 @@ CREATE TABLE app.research (
     progress jsonb DEFAULT '{}'::jsonb NOT NULL,
     result jsonb,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    key_id text,
+    CONSTRAINT research_key_id_check CHECK (((length(key_id) >= 1) AND (length(key_id) <= 255))),
     CONSTRAINT research_question_check CHECK (((length(question) >= 1) AND (length(question) <= 1000)))
 );
 

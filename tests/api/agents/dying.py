@@ -86,14 +86,14 @@ def _die_behind_record() -> None:
 
 def _die_at_the_first_word() -> None:
     """A model has begun to write words, and is not read any more."""
-    from api.agents import acting
+    from api.chat import hearing
     from api.chat.schemas import TextDelta
 
-    hear = acting._Heard.hear
+    hear = hearing._HeardAnswer.hear
 
     def hear_and_die(heard: Any, event: Any) -> None:
         hear(heard, event)
         if isinstance(event, TextDelta):
             _kill()
 
-    acting._Heard.hear = hear_and_die  # type: ignore[method-assign, assignment]
+    hearing._HeardAnswer.hear = hear_and_die  # type: ignore[method-assign, assignment]
