@@ -51,6 +51,7 @@ from api.embeddings.controller import EmbeddingController
 from api.embeddings.service import EmbeddingService
 from api.feeds.controller import FeedController
 from api.guard.controller import GuardController
+from api.hosts.controller import AllowedHostController
 from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
 from api.keys.controller import ApiKeyController
@@ -97,6 +98,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     NumberController,
     JobController,
     CrawlController,
+    AllowedHostController,
     SitePageController,
     FeedController,
     SearchController,

@@ -17,6 +17,7 @@ from api import paging
 from api.auth.users import Principal
 from api.crawls.schemas import Crawl, CrawledUrl, CrawledUrlPage, CrawlPage, NewCrawl, UrlCounts, UrlState
 from api.db import Connection
+from api.hosts import service as hosts
 from api.jobs import service as jobs
 from api.jobs.service import JobError, NewJob, State
 from api.requests import hash_request, refuse
@@ -62,17 +63,25 @@ _EMIT_SUBMITTED = """
 
 
 async def create(
-    connection: Connection, principal: Principal, wanted: NewCrawl, key: str | None, traceparent: str | None
+    connection: Connection,
+    principal: Principal,
+    wanted: NewCrawl,
+    key: str | None,
+    traceparent: str | None,
+    *,
+    for_tool: bool = False,
 ) -> tuple[Crawl, bool]:
-    """A crawl that waits, with its job and its event. True when an earlier request with this key had made it."""
+    """A crawl that waits, with its job and its event. True when an earlier request with this key had made it.
+    `for_tool`: it reaches what the tenant's list allows, and nothing where there is none."""
     tenant_id = principal.tenant_id
     start_urls = _read_urls(wanted.start_urls)
-    hosts = [host.lower() for host in wanted.hosts] or list(default_hosts(start_urls))
+    named = [host.lower() for host in wanted.hosts] or list(default_hosts(start_urls))
     for url in start_urls:
-        if not is_allowed_host(host_of(url), hosts):
+        if not is_allowed_host(host_of(url), named):
             raise InvalidInput(
                 f"{url} is not on one of the hosts of the crawl", hint="name its host among `hosts`, too"
             )
+    await hosts.require_allowed(connection, tenant_id, start_urls, for_tool=for_tool)
     # One after the other, so that the bound holds.
     await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"crawls:{tenant_id}")
     crawl_id = new_id() if key is None else uuid5(tenant_id, key)
@@ -84,7 +93,7 @@ async def create(
         raise Conflict(f"{OPEN_MAX} crawls are not over yet", hint="wait for one, or cancel it: DELETE /v1/crawls/{id}")
     await connection.execute(
         _INSERT_CRAWL,
-        *(tenant_id, crawl_id, job_id, start_urls, hosts, wanted.include, wanted.exclude, wanted.depth),
+        *(tenant_id, crawl_id, job_id, start_urls, named, wanted.include, wanted.exclude, wanted.depth),
         *(wanted.pages_max, wanted.bytes_max, wanted.seconds_max, wanted.gone_after, principal.user_id, traceparent),
     )
     await connection.execute(_EMIT_SUBMITTED, tenant_id, crawl_id)

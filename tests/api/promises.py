@@ -434,6 +434,9 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
     if operation == "replaceWords":
         # A phrase must mean nothing else yet.
         case.body = {"words": [{"subject": "status", "name": "accepted", "phrase": "abgenickt"}]}
+    if operation == "replaceAllowedHosts":
+        # Empty, so that crawls of others are let go where they want.
+        case.body = {"hosts": []}
     if operation == "createAgentTask" and isinstance(case.body, dict):
         furniture.task()  # one that waits, at most
         # Within the settings, and what a task without a model needs.

@@ -88,6 +88,7 @@ class Household:
             "POST", "/v1/documents", files={"file": (f"Found {word}.md", f"# Found {word}\n".encode())}
         )
         crawl = await caller.post("/v1/crawls", {"start_urls": [f"https://{word}.example/"]})
+        await caller.put("/v1/allowed-hosts", {"hosts": [f"{word}.example"]})
         page_id = corpus.page(caller.tenant_id, UUID(crawl.json()["crawl_id"]), f"Found {word}")
         made = await caller.post("/v1/feeds", {"slug": f"feed{word}", "name": word})
         await caller.post(f"/v1/feeds/feed{word}", {"items": [{"id": word, "version": 1, "text": word}]})
