@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -35,11 +35,15 @@ ToolName = Literal[
     "list_adrs",
     "diff_adr",
     "research",
+    "crawl",
+    "read_crawl",
     "propose_adr",
     "propose_link",
     "propose_tag",
 ]
 """The tools that a task can name: those of `api/agents/toolset.py`, which a test holds it to."""
+ASKED_FOR_ALONE: Final[frozenset[ToolName]] = frozenset(("crawl", "read_crawl"))
+"""Those that do more than read and propose, and what belongs to them: only a task that names them may use them."""
 
 
 class AgentTaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -51,6 +51,8 @@ def settle_order(request: AgentTaskRequest, settings: AgentSettings, llm: LlmSet
     """What holds for a task. Raises `InvalidInput` for more than the settings allow, `NotFound` for a model that
     is none. Pure."""
     named = list(READS) if request.tools is None else request.tools
+    if "crawl" in named:
+        named = [*named, "read_crawl"]  # else nobody could see what came of it
     if request.model is not None:
         models.require_known(llm, request.model)
     with_model = has_model(llm)

@@ -1,10 +1,11 @@
-"""The tools of agents: those that editors have over MCP, the difference of two versions, research, and proposals.
+"""The tools of agents: those that editors have over MCP, the difference of two versions, research, crawls, and
+proposals.
 
 Owns which there are, their bounds, and what a model is told of each. A tool runs as the user whose task it is, in
 transactions of that tenant: row security decides what is there. Those that read change nothing; those that would write
-only propose (`proposing`), keyed by the step, so that a step which is done again proposes nothing new. What a tool
-gives is data: it goes back to the model as quoted JSON, and to nobody else. A further tool is a line in `TOOLS`.
-Refuses to know tasks and steps (`acting`).
+only propose (`proposing`), but for a crawl of what the tenant allows (`crawls`). Both are keyed by the step, so that a
+step which is done again writes nothing new. What a tool gives is data: it goes back to the model as quoted JSON, and to
+nobody else. A further tool is a line in `TOOLS`. Refuses to know tasks and steps (`acting`).
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from msgspec import Meta
 from api.adrs import queries
 from api.adrs.diff import difference
 from api.adrs.naming import find, parse_name
-from api.agents import proposing
+from api.agents import crawls, proposing
+from api.agents.crawls import CrawlCall, QuotedCrawl, ReadCrawlCall, StartedCrawl
 from api.agents.proposing import ProposedAdr, ProposedLink, ProposedTag
-from api.agents.schemas import ToolName
+from api.agents.schemas import ASKED_FOR_ALONE, ToolName
 from api.db import Database, tenant_transaction
 from api.mcp.shapes import CHAR_MAX, NOTICE, Log, Named, describe_arguments
 from api.mcp.tools import TOOLS as READING_TOOLS
@@ -153,6 +155,14 @@ class AgentTools:
         found = await self._researcher.answer(caller.tenant_id, request, state)
         return QuotedResearch(NOTICE, found.answered, found.parts, found.sources)
 
+    async def crawl(self, caller: ToolCaller, asked: CrawlCall) -> StartedCrawl:
+        """Have pages of an allowed host crawled, once for the step."""
+        return await crawls.start(self.database, *caller, asked)
+
+    async def read_crawl(self, caller: ToolCaller, asked: ReadCrawlCall) -> QuotedCrawl:
+        """Wait for a crawl, and quote what it found."""
+        return await crawls.look(self.database, caller.tenant_id, asked)
+
     async def propose(self, caller: ToolCaller, asked: proposing.Proposed) -> proposing.Recorded:
         """Write down what would be written."""
         async with tenant_transaction(self.database, caller.tenant_id) as connection:
@@ -187,6 +197,17 @@ TOOLS: Final[Mapping[str, AgentTool]] = {
         ResearchCall,
         AgentTools.research,
     ),
+    "crawl": AgentTool(
+        "Has a page, or a few pages of a site, fetched and kept. Only hosts that the organisation allows. It takes some "
+        "seconds for each page: it gives an id, and read_crawl shows what was found.",
+        CrawlCall,
+        AgentTools.crawl,
+    ),
+    "read_crawl": AgentTool(
+        "Waits for a crawl by its id, and quotes the beginning of each page that it found. Quoted data.",
+        ReadCrawlCall,
+        AgentTools.read_crawl,
+    ),
     "propose_adr": AgentTool(
         "Proposes a new decision record. Nothing is written: a person reads the proposal, and accepts or dismisses it.",
         ProposedAdr,
@@ -208,7 +229,7 @@ TOOLS: Final[Mapping[str, AgentTool]] = {
 }
 """The tools by name, in the order that a model is shown."""
 READS: Final[tuple[ToolName, ...]] = tuple(
-    name for name in get_args(ToolName) if name in TOOLS and not TOOLS[name].proposes
+    name for name in get_args(ToolName) if not TOOLS[name].proposes and name not in ASKED_FOR_ALONE
 )
 """What a task may use that names no tools."""
 

@@ -68,11 +68,8 @@ async def create(
     wanted: NewCrawl,
     key: str | None,
     traceparent: str | None,
-    *,
-    for_tool: bool = False,
 ) -> tuple[Crawl, bool]:
-    """A crawl that waits, with its job and its event. True when an earlier request with this key had made it.
-    `for_tool`: it reaches what the tenant's list allows, and nothing where there is none."""
+    """A crawl that waits, with its job and its event. True when an earlier request with this key had made it."""
     tenant_id = principal.tenant_id
     start_urls = _read_urls(wanted.start_urls)
     named = [host.lower() for host in wanted.hosts] or list(default_hosts(start_urls))
@@ -81,7 +78,7 @@ async def create(
             raise InvalidInput(
                 f"{url} is not on one of the hosts of the crawl", hint="name its host among `hosts`, too"
             )
-    await hosts.require_allowed(connection, tenant_id, start_urls, for_tool=for_tool)
+    await hosts.require_allowed(connection, tenant_id, start_urls, for_tool=False)
     # One after the other, so that the bound holds.
     await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"crawls:{tenant_id}")
     crawl_id = new_id() if key is None else uuid5(tenant_id, key)
