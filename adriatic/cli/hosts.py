@@ -92,4 +92,3 @@ def _tell(known: AllowedHosts) -> None:
 def describe_version(known: AllowedHosts) -> str:
     """One version as a line."""
     return f"{known.version:>4} {known.set_at:%Y-%m-%d %H:%M} {known.set_by}: {', '.join(known.hosts) or 'none'}"
-

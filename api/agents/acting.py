@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from contextlib import closing
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from api.agents import bounds, transcript
@@ -47,12 +47,15 @@ from runtime.errors import (
 )
 from runtime.ids import new_id
 
+WAIT_S: Final = 1.0
+"""How long a task whose step waits for other work gives its place to others, in seconds; then it looks again."""
 LOOK_S: Final = 0.2
 """How often it is looked whether a task is still wanted, in seconds: it ends in less than one."""
 READ_S: Final = 60.0
 """One wait for the next event of an answer, in seconds; then it is waited again."""
 
-Made = TypeVar("Made")
+StepEnd = Literal["over", "waiting", "unwanted"]
+"""What became of a step: it is written down what it came to; it waits for work that others do; nobody wants it."""
 
 
 class WorkerClaim(NamedTuple):
@@ -71,6 +74,8 @@ class Taken(NamedTuple):
     phase: str
     steps: int
     result: AgentResult | None = None
+    pause_s: float = 0.0
+    """A step waits for other work: the place is given to others for so long."""
 
 
 class AgentActor:
@@ -114,8 +119,11 @@ class AgentActor:
             return Taken("done", len(over), following)
         begun = next((step for step in steps if not step.is_over), None)
         step = begun or await self._begin(claim, task, over, following)
-        if not await self._do(claim, task, step, following):
+        end = await self._do(claim, task, step, following)
+        if end == "unwanted":
             return Taken("cancelled", len(over))
+        if end == "waiting":
+            return Taken(f"waiting: {step.name}", len(over), pause_s=min(WAIT_S, task.seconds_left))
         return Taken(f"{step.kind} {step.name}", len(over) + 1)
 
     async def _begin(
@@ -134,10 +142,10 @@ class AgentActor:
             await transcript.begin(connection, *claim[:3], step)
         return step
 
-    async def _do(self, claim: WorkerClaim, task: TaskRow, step: StepRow, following: Calling | Asking) -> bool:
-        """Do a step that is written down, within what is left of the time. False where it is not wanted any more."""
+    async def _do(self, claim: WorkerClaim, task: TaskRow, step: StepRow, following: Calling | Asking) -> StepEnd:
+        """Do a step that is written down, within what is left of the time."""
         if isinstance(following, Calling):
-            work = self._call(claim, task, step, following)
+            work: Awaitable[StepEnd] = self._call(claim, task, step, following)
         else:
             work = self._ask(claim, task, step, following.prompt)
         try:
@@ -146,26 +154,25 @@ class AgentActor:
         except TimeoutError:
             raise bounds.reach_time(task.request.bounds) from None
 
-    async def _unless_cancelled(self, claim: WorkerClaim, work: Awaitable[None]) -> bool:
-        """Whether the work was done. It is stopped when the task is not wanted any more: a model's answer then loses
+    async def _unless_cancelled(self, claim: WorkerClaim, work: Awaitable[StepEnd]) -> StepEnd:
+        """What the work came to. It is stopped when the task is not wanted any more: a model's answer then loses
         its only reader, which closes the provider's connection."""
         working = asyncio.ensure_future(work)
         try:
             while not (await asyncio.wait({working}, timeout=LOOK_S))[0]:
                 async with tenant_transaction(self._database, claim.tenant_id, read_only=True) as connection:
                     if not await transcript.is_wanted(connection, *claim[:3]):
-                        return False
-            working.result()
-            return True
+                        return "unwanted"
+            return working.result()
         finally:
             working.cancel()
             await asyncio.wait({working})
 
     # --- tools ----------------------------------------------------------------------------------------------------
 
-    async def _call(self, claim: WorkerClaim, task: TaskRow, step: StepRow, calling: Calling) -> None:
+    async def _call(self, claim: WorkerClaim, task: TaskRow, step: StepRow, calling: Calling) -> StepEnd:
         """Call a tool as the user. What it cannot do is told to the model, which may ask otherwise."""
-        caller = ToolCaller(claim.tenant_id, task.asked_by, claim.task_id, step.step_id)
+        caller = ToolCaller(claim.tenant_id, task.asked_by, claim.task_id, step.step_id, step.begun_s_ago)
         try:
             result = await self._tools.run(caller, calling.name, calling.arguments, task.request.tools)
         except CallerError as error:
@@ -174,11 +181,14 @@ class AgentActor:
             told = {"code": error.code, "detail": error.detail, "hint": hint}
             await self._record(claim, step, {"error": told}, failed=True)
         else:
+            if result is None:
+                return "waiting"
             await self._record(claim, step, {"result": result})
+        return "over"
 
     # --- models ---------------------------------------------------------------------------------------------------
 
-    async def _ask(self, claim: WorkerClaim, task: TaskRow, step: StepRow, prompt: Prompt) -> None:
+    async def _ask(self, claim: WorkerClaim, task: TaskRow, step: StepRow, prompt: Prompt) -> StepEnd:
         """Ask a model, by an attempt that is noted in the step before it begins."""
         order = task.request
         user_id, process_id = task.asked_by, self._supervisor.process_id
@@ -211,6 +221,7 @@ class AgentActor:
         # What is over is in the ledger: a process that dies behind this leaves nothing to be guessed.
         await bounds.wait_until_settled(self._database, claim.tenant_id, user_id, claim.task_id, process_id)
         await self._record(claim, step, said)
+        return "over"
 
     def _find_prices(self, model: str | None) -> list[Any]:
         """The price of each model that may be asked; None for one that is not known."""

@@ -8,7 +8,6 @@ to fetch anything.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from msgspec import Meta
 
 from api.auth.users import Principal
 from api.crawls import service
-from api.crawls.schemas import Crawl, NewCrawl, StartUrl
+from api.crawls.schemas import NewCrawl, StartUrl
 from api.db import Connection, Database, tenant_transaction, to_struct
 from api.hosts import service as hosts
 from connectors.fetching.urls import normalise
@@ -31,10 +30,9 @@ PAGES_MAX: Final = 20
 BYTES_MAX: Final = 20_000_000
 SECONDS_MAX: Final = 300
 """Longest crawl, in seconds: half of what a task may take."""
-WAIT_S_MAX: Final = 12
-"""Longest wait of one call for the end of a crawl, in seconds: it keeps a place of the worker meanwhile."""
-LOOK_S: Final = 0.25
-"""Pause between two looks at it, in seconds."""
+WAIT_S_MAX: Final = 120
+WAIT_S_DEFAULT: Final = 30
+"""Wait of one call for the end of a crawl, in seconds. The task keeps no place of the worker meanwhile."""
 SHOWN_MAX: Final = 8
 SHOWN_CHARS_MAX: Final = 2_000
 """Pages of one answer, and characters of each: as many as of passages. `after` shows further ones."""
@@ -65,7 +63,9 @@ class ReadCrawlCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `read_crawl` takes."""
 
     crawl_id: UUID
-    wait_s: Annotated[int, Meta(ge=0, le=WAIT_S_MAX, description="Seconds to wait for its end at most.")] = WAIT_S_MAX
+    wait_s: Annotated[int, Meta(ge=0, le=WAIT_S_MAX, description="Seconds to wait for its end at most.")] = (
+        WAIT_S_DEFAULT
+    )
     after: Annotated[int, Meta(ge=0, le=AFTER_MAX, description="Pages that are left out at the beginning.")] = 0
 
 
@@ -131,10 +131,13 @@ async def start(
     return StartedCrawl(crawl.crawl_id, "call read_crawl with this crawl_id")
 
 
-async def look(database: Database, tenant_id: UUID, asked: ReadCrawlCall) -> QuotedCrawl:
-    """A crawl of the tenant, waited for a while, and pages that it kept. Raises `NotFound`."""
-    crawl = await _wait(database, tenant_id, asked.crawl_id, asked.wait_s)
+async def look(database: Database, tenant_id: UUID, asked: ReadCrawlCall, waited_s: float) -> QuotedCrawl | None:
+    """A crawl of the tenant, and pages that it kept; None while it is not over and may be waited for. Raises
+    `NotFound`."""
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        crawl = await service.read(connection, tenant_id, asked.crawl_id)
+        if crawl.finished_at is None and waited_s < asked.wait_s:
+            return None
         pages = await _read_pages(connection, tenant_id, asked)
         failed = await connection.fetch(_READ_FAILED, tenant_id, asked.crawl_id, SHOWN_MAX)
     return QuotedCrawl(
@@ -147,17 +150,6 @@ async def look(database: Database, tenant_id: UUID, asked: ReadCrawlCall) -> Quo
         len(pages) > SHOWN_MAX,
         [FailedPage(row["url"], f"{row['code']}: {row['detail']}") for row in failed],
     )
-
-
-async def _wait(database: Database, tenant_id: UUID, crawl_id: UUID, wait_s: int) -> Crawl:
-    """The crawl as it is at its end, or when the time is over."""
-    for _ in range(1 + int(wait_s / LOOK_S)):
-        async with tenant_transaction(database, tenant_id, read_only=True) as connection:
-            crawl = await service.read(connection, tenant_id, crawl_id)
-        if crawl.finished_at is not None or wait_s == 0:
-            break
-        await asyncio.sleep(LOOK_S)
-    return crawl
 
 
 _READ_PAGES: Final = """

@@ -46,12 +46,13 @@ DIFF_CHARS_MAX: Final = 16_000
 
 
 class ToolCaller(NamedTuple):
-    """The user as whom a tool runs, the task that it is for, and the step that runs it."""
+    """The user as whom a tool runs, the task that it is for, and the step that runs it, which was begun so long ago."""
 
     tenant_id: UUID
     user_id: UUID
     task_id: UUID
     step_id: UUID
+    waited_s: float = 0.0
 
 
 class DiffCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +96,8 @@ class QuotedResearch(msgspec.Struct, frozen=True):
 
 
 class AgentTool(NamedTuple):
-    """One tool. `proposes`: it is only used where a task names it."""
+    """One tool. It gives None while it waits for work of others, and is called again. `proposes`: it is only used where
+    a task names it."""
 
     description: str
     takes: type[Any]
@@ -112,8 +114,10 @@ class AgentTools:
         self._researcher = Researcher(database, embedder, _refuse_reranker)
         self._result_bytes_max = result_bytes_max
 
-    async def run(self, caller: ToolCaller, name: str, arguments: str, allowed: Collection[str]) -> dict[str, Any]:
-        """What a tool gives, as JSON has it. Raises what is to be told to the model: `Forbidden` for a tool that the
+    async def run(
+        self, caller: ToolCaller, name: str, arguments: str, allowed: Collection[str]
+    ) -> dict[str, Any] | None:
+        """What a tool gives, as JSON has it; None while it waits for work of others. Raises what is to be told to the model: `Forbidden` for a tool that the
         task may not use, `InvalidInput` for a call that cannot be, `TooLarge` for a result that is, and what it raises
         itself."""
         tool = TOOLS.get(name)
@@ -127,6 +131,8 @@ class AgentTools:
                 found = await tool.run(self, caller, asked)
         except TimeoutError:
             raise DependencyUnavailable(f"{name} took longer than {TOOL_S_MAX:g} s", hint="ask for less") from None
+        if found is None:
+            return None
         size_bytes = len(msgspec.json.encode(found))
         if size_bytes > self._result_bytes_max:
             raise TooLarge(
@@ -157,16 +163,16 @@ class AgentTools:
 
     async def crawl(self, caller: ToolCaller, asked: CrawlCall) -> StartedCrawl:
         """Have pages of an allowed host crawled, once for the step."""
-        return await crawls.start(self.database, *caller, asked)
+        return await crawls.start(self.database, *caller[:4], asked)
 
-    async def read_crawl(self, caller: ToolCaller, asked: ReadCrawlCall) -> QuotedCrawl:
-        """Wait for a crawl, and quote what it found."""
-        return await crawls.look(self.database, caller.tenant_id, asked)
+    async def read_crawl(self, caller: ToolCaller, asked: ReadCrawlCall) -> QuotedCrawl | None:
+        """What a crawl found, quoted; None while it is waited for."""
+        return await crawls.look(self.database, caller.tenant_id, asked, caller.waited_s)
 
     async def propose(self, caller: ToolCaller, asked: proposing.Proposed) -> proposing.Recorded:
         """Write down what would be written."""
         async with tenant_transaction(self.database, caller.tenant_id) as connection:
-            return await proposing.record(connection, *caller, asked)
+            return await proposing.record(connection, *caller[:4], asked)
 
 
 def _refuse_reranker() -> Reranker:

@@ -14,7 +14,7 @@ from runtime.settings import Settings
 from schemas.jobs import CRAWL
 from streams.crawling.job import CrawlSite
 from tests.api.agents.dying import Boundary, work_until
-from tests.api.agents.world import Agency, Call, Turn, agency
+from tests.api.agents.world import Agency, Call, agency
 from tests.api.search.corpus import Corpus
 from tests.connectors.fetching.local_web import LocalWeb, serving_web
 from tests.streams.crawl_world import page

@@ -48,7 +48,17 @@ async def test_whoever_replaces_what_is_not_there_any_more_is_told(tenant: Calle
 
 @pytest.mark.parametrize(
     "entry",
-    ["*", "*.org", "*.1.2.3.4", "https://a.example", "a.example:8080", "a..example", "a.example/ü", " ", "a.example/x y"],
+    [
+        "*",
+        "*.org",
+        "*.1.2.3.4",
+        "https://a.example",
+        "a.example:8080",
+        "a..example",
+        "a.example/ü",
+        " ",
+        "a.example/x y",
+    ],
 )
 async def test_what_is_no_host_is_refused_by_its_place(tenant: Caller, entry: str) -> None:
     answer = await tenant.put(PATH, {"hosts": ["a.example", entry]})

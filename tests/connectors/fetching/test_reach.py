@@ -7,7 +7,7 @@ import pytest
 from connectors.fetching import FetchedAnswer, FetchRequest, NotFetched
 from connectors.fetching.reach import Reach, read_entry
 from connectors.fetching.urls import normalise
-from tests.connectors.fetching.local_web import Handler, LocalWeb, html, serving_web
+from tests.connectors.fetching.local_web import Handler, html, serving_web
 
 
 @pytest.mark.parametrize(
