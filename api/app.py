@@ -43,6 +43,7 @@ from api.chat.dialects.kept_responses import KeptResponseController
 from api.chat.history import AnswerController, SessionController
 from api.chat.supervisor import AnswerSupervisor
 from api.crawls.controller import CrawlController
+from api.crawls.schedule_controller import CrawlScheduleController
 from api.db import Database
 from api.documents.controller import DocumentController
 from api.drafts.controller import DraftController, SuggestionController
@@ -98,6 +99,7 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     NumberController,
     JobController,
     CrawlController,
+    CrawlScheduleController,
     AllowedHostController,
     SitePageController,
     FeedController,

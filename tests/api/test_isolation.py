@@ -28,7 +28,7 @@ UPLOAD = "multipart/form-data"
 IDS = (
     *("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id"),
     *("api_key_id", "override_id", "request_id", "draft_id", "flag_id", "suggestion_id", "research_id"),
-    *("task_id", "proposal_id", "crawl_id", "page_id"),
+    *("task_id", "proposal_id", "crawl_id", "page_id", "schedule_id"),
 )
 
 
@@ -89,6 +89,8 @@ class Household:
         )
         crawl = await caller.post("/v1/crawls", {"start_urls": [f"https://{word}.example/"]})
         await caller.put("/v1/allowed-hosts", {"hosts": [f"{word}.example"]})
+        scheduled = {"crawl": {"start_urls": [f"https://{word}.example/"]}, "every_s": 3_600}
+        schedule = await caller.post("/v1/crawl-schedules", scheduled)
         page_id = corpus.page(caller.tenant_id, UUID(crawl.json()["crawl_id"]), f"Found {word}")
         made = await caller.post("/v1/feeds", {"slug": f"feed{word}", "name": word})
         await caller.post(f"/v1/feeds/feed{word}", {"items": [{"id": word, "version": 1, "text": word}]})
@@ -115,6 +117,7 @@ class Household:
             "research_id": research.json()["research_id"],
             "budget_id": budget.json()["budget_id"],
             "document_id": uploaded.json()["id"],
+            "schedule_id": schedule.json()["schedule_id"],
             "crawl_id": crawl.json()["crawl_id"],
             "page_id": str(page_id),
             "feed": f"feed{word}",
