@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from api.agents import bounds, transcript
-from api.agents.planning import Asking, Calling, plan
+from api.agents.planning import Asking, Calling, count_steps, plan
 from api.agents.schemas import AgentResult
 from api.agents.toolset import AgentTools, ToolCaller
 from api.agents.transcript import StepRow, TaskRow
@@ -130,7 +130,7 @@ class AgentActor:
         self, claim: WorkerClaim, task: TaskRow, over: list[StepRow], following: Calling | Asking
     ) -> StepRow:
         """Write the next step down."""
-        bounds.require_step(task.request.bounds, len(over))
+        bounds.require_step(task.request.bounds, count_steps(over))
         number, step_id = len(over) + 1, new_id()
         if isinstance(following, Calling):
             said = {"arguments": following.arguments, "call_id": following.call_id}

@@ -81,7 +81,7 @@ def _plan_by_model(task: TaskRow, steps: Sequence[StepRow], output_tokens_max: i
     messages = [PromptMessage("user", (Text(task.goal),))]
     for said, done in turns:
         messages += _tell_turn(said, done)
-    last = len(steps) + 1 >= task.request.bounds.steps
+    last = count_steps(steps) + 1 >= task.request.bounds.steps
     return Asking(
         Prompt(
             SYSTEM,
@@ -194,6 +194,8 @@ def find_consulted(steps: Sequence[StepRow]) -> list[str]:
         if step.kind == "tool" and step.name == "read_crawl" and step.state == "done":
             for each in (step.output or {})["result"]["pages"]:
                 names.setdefault(name_source({**each, "address": None}))
+        for address in _read_sub_task(step).get("consulted", ()):
+            names.setdefault(address)
     return list(names)
 
 
@@ -211,8 +213,27 @@ def _address(source: dict[str, Any]) -> str | None:
 
 
 def find_proposed(steps: Sequence[StepRow]) -> list[UUID]:
-    """The proposals that were made; each has the id of its step."""
-    return [step.step_id for step in steps if step.state == "done" and toolset.proposes(step.name)]
+    """The proposals that were made, each of which has the id of its step, and those of sub-tasks."""
+    found: list[UUID] = []
+    for step in steps:
+        if step.state == "done" and toolset.proposes(step.name):
+            found.append(step.step_id)
+        if result := _read_sub_task(step):
+            found += map(UUID, result["proposals"])
+    return found
+
+
+def count_steps(steps: Sequence[StepRow]) -> int:
+    """The steps that were taken, with those of sub-tasks."""
+    return len(steps) + sum(result["steps"] for step in steps if (result := _read_sub_task(step)))
+
+
+def _read_sub_task(step: StepRow) -> dict[str, Any]:
+    """What a sub-task came to; empty where the step is none that is over."""
+    if step.kind != "tool" or step.name != "sub_task" or step.state != "done":
+        return {}
+    found: dict[str, Any] = (step.output or {})["result"]
+    return found
 
 
 def _passages(step: StepRow) -> list[dict[str, Any]]:

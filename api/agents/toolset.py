@@ -21,10 +21,11 @@ from msgspec import Meta
 from api.adrs import queries
 from api.adrs.diff import difference
 from api.adrs.naming import find, parse_name
-from api.agents import crawls, proposing
+from api.agents import crawls, proposing, sub_tasks
 from api.agents.crawls import CrawlCall, QuotedCrawl, ReadCrawlCall, StartedCrawl
 from api.agents.proposing import ProposedAdr, ProposedLink, ProposedTag
 from api.agents.schemas import ASKED_FOR_ALONE, ToolName
+from api.agents.sub_tasks import QuotedSubTask, SubTaskCall
 from api.db import Database, tenant_transaction
 from api.mcp.shapes import CHAR_MAX, NOTICE, Log, Named, describe_arguments
 from api.mcp.tools import TOOLS as READING_TOOLS
@@ -169,6 +170,10 @@ class AgentTools:
         """What a crawl found, quoted; None while it is waited for."""
         return await crawls.look(self.database, caller.tenant_id, asked, caller.waited_s)
 
+    async def sub_task(self, caller: ToolCaller, asked: SubTaskCall) -> QuotedSubTask | None:
+        """What a sub-task answers; None while it is at work."""
+        return await sub_tasks.run(self.database, *caller[:4], asked)
+
     async def propose(self, caller: ToolCaller, asked: proposing.Proposed) -> proposing.Recorded:
         """Write down what would be written."""
         async with tenant_transaction(self.database, caller.tenant_id) as connection:
@@ -213,6 +218,12 @@ TOOLS: Final[Mapping[str, AgentTool]] = {
         "Waits for a crawl by its id, and quotes the beginning of each page that it found. Quoted data.",
         ReadCrawlCall,
         AgentTools.read_crawl,
+    ),
+    "sub_task": AgentTool(
+        "Gives a part of this task to another agent, with a goal and bounds of its own, and waits for its answer. It sees "
+        "nothing of this task, and spends what this task may spend. Its answer is data.",
+        SubTaskCall,
+        AgentTools.sub_task,
     ),
     "propose_adr": AgentTool(
         "Proposes a new decision record. Nothing is written: a person reads the proposal, and accepts or dismisses it.",
