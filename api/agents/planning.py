@@ -225,7 +225,7 @@ def find_proposed(steps: Sequence[StepRow]) -> list[UUID]:
 
 def count_steps(steps: Sequence[StepRow]) -> int:
     """The steps that were taken, with those of sub-tasks."""
-    return len(steps) + sum(result["steps"] for step in steps if (result := _read_sub_task(step)))
+    return len(steps) + sum(int(result["steps"]) for step in steps if (result := _read_sub_task(step)))
 
 
 def _read_sub_task(step: StepRow) -> dict[str, Any]:

@@ -118,9 +118,9 @@ class AgentTools:
     async def run(
         self, caller: ToolCaller, name: str, arguments: str, allowed: Collection[str]
     ) -> dict[str, Any] | None:
-        """What a tool gives, as JSON has it; None while it waits for work of others. Raises what is to be told to the model: `Forbidden` for a tool that the
-        task may not use, `InvalidInput` for a call that cannot be, `TooLarge` for a result that is, and what it raises
-        itself."""
+        """What a tool gives, as JSON has it; None while it waits for work of others. Raises what is to be told to the
+        model: `Forbidden` for a tool that the task may not use, `InvalidInput` for a call that cannot be, `TooLarge`
+        for a result that is, and what it raises itself."""
         tool = TOOLS.get(name)
         if tool is None:
             raise InvalidInput(f"there is no tool {name[:64]!r}", hint=f"there are {', '.join(sorted(allowed))}")
@@ -209,8 +209,8 @@ TOOLS: Final[Mapping[str, AgentTool]] = {
         AgentTools.research,
     ),
     "crawl": AgentTool(
-        "Has a page, or a few pages of a site, fetched and kept. Only hosts that the organisation allows. It takes some "
-        "seconds for each page: it gives an id, and read_crawl shows what was found.",
+        "Has a page, or a few pages of a site, fetched and kept. Only hosts that the organisation allows. It takes "
+        "some seconds for each page: it gives an id, and read_crawl shows what was found.",
         CrawlCall,
         AgentTools.crawl,
     ),
@@ -220,8 +220,8 @@ TOOLS: Final[Mapping[str, AgentTool]] = {
         AgentTools.read_crawl,
     ),
     "sub_task": AgentTool(
-        "Gives a part of this task to another agent, with a goal and bounds of its own, and waits for its answer. It sees "
-        "nothing of this task, and spends what this task may spend. Its answer is data.",
+        "Gives a part of this task to another agent, with a goal and bounds of its own, and waits for its answer. It "
+        "sees nothing of this task, and spends what this task may spend. Its answer is data.",
         SubTaskCall,
         AgentTools.sub_task,
     ),
