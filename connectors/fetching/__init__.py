@@ -1,8 +1,8 @@
 """The one way out to addresses that somebody else named: pages, `robots.txt`, sitemaps.
 
-`urls` tells which addresses are addresses, `addresses` which of the machines behind a name may be spoken to, `reach` which
-hosts a tenant allows, `fetcher` asks within bounds. Here is what they say to each other. Refuses to know what is fetched for, and whether it may be by
-the rules of a site: `streams/crawling` does.
+`urls` tells which addresses are addresses, `addresses` which of the machines behind a name may be spoken to, `reach`
+which hosts a tenant allows, `fetcher` asks within bounds. Here is what they say to each other. Refuses to know what is
+fetched for, and whether it may be by the rules of a site: `streams/crawling` does.
 """
 
 from __future__ import annotations
