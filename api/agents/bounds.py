@@ -55,9 +55,7 @@ _SPENT: Final = """
     union all
     select input_bytes / $3, 0, 0, 0, output_tokens_max, 0, cost_max_micro_usd
     from app.attempts
-    where tenant_id = $1
-      and user_id = $4
-      and session_id = any(array(select task_id from tree))
+    where tenant_id = $1 and user_id = $4 and session_id = any(array(select task_id from tree))
   ) both_of_them
 """
 

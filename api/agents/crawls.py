@@ -153,8 +153,7 @@ async def look(database: Database, tenant_id: UUID, asked: ReadCrawlCall, waited
 
 
 _READ_PAGES: Final = """
-  select
-    u.page_id, u.url, v.title, v.version, left(v.body, $4) as text, length(v.body) > $4 as cut
+  select u.page_id, u.url, v.title, v.version, left(v.body, $4) as text, length(v.body) > $4 as cut
   from app.crawl_urls u
   join app.pages p on p.tenant_id = u.tenant_id and p.page_id = u.page_id and p.deleted_at is null
   join app.page_versions v on v.tenant_id = p.tenant_id and v.page_id = p.page_id and v.version = p.version

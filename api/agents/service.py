@@ -87,10 +87,7 @@ _COUNT_OPEN: Final = """
   select count(*)
   from app.agent_tasks t
   join app.jobs j on j.tenant_id = t.tenant_id and j.job_id = t.task_id
-  where t.tenant_id = $1
-    and t.asked_by = $2
-    and t.parent_id is null
-    and j.state in ('queued', 'running')
+  where t.tenant_id = $1 and t.asked_by = $2 and t.parent_id is null and j.state in ('queued', 'running')
 """
 
 

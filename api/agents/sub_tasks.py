@@ -146,11 +146,7 @@ async def run(
 _READ_PARENT: Final = """
   select
     t.asked_by, t.key_id, t.request, t.depth,
-    (
-      select count(*)
-      from app.agent_tasks c
-      where c.tenant_id = $1 and c.parent_id = $2
-    ) as children,
+    (select count(*) from app.agent_tasks c where c.tenant_id = $1 and c.parent_id = $2) as children,
     (
       (t.request -> 'bounds' ->> 'seconds')::float8 - extract(
         epoch from clock_timestamp() - coalesce(j.started_at, clock_timestamp())
