@@ -87,10 +87,7 @@ class Household:
         uploaded = await caller.request(
             "POST", "/v1/documents", files={"file": (f"Found {word}.md", f"# Found {word}\n".encode())}
         )
-        crawl = await caller.post("/v1/crawls", {"start_urls": [f"https://{word}.example/"]})
-        await caller.put("/v1/allowed-hosts", {"hosts": [f"{word}.example"]})
-        scheduled = {"crawl": {"start_urls": [f"https://{word}.example/"]}, "every_s": 3_600}
-        schedule = await caller.post("/v1/crawl-schedules", scheduled)
+        crawl, schedule = await self._furnish_crawls()
         page_id = corpus.page(caller.tenant_id, UUID(crawl.json()["crawl_id"]), f"Found {word}")
         made = await caller.post("/v1/feeds", {"slug": f"feed{word}", "name": word})
         await caller.post(f"/v1/feeds/feed{word}", {"items": [{"id": word, "version": 1, "text": word}]})
@@ -124,6 +121,13 @@ class Household:
             "key_id": made.json()["key"]["key_id"],
             "api_key_id": api_key.json()["api_key"]["key_id"],
         }
+
+    async def _furnish_crawls(self) -> tuple[Any, Any]:
+        """A crawl, a schedule of it, and a list of hosts."""
+        start = {"start_urls": [f"https://{self.word}.example/"]}
+        crawl = await self.caller.post("/v1/crawls", start)
+        await self.caller.put("/v1/allowed-hosts", {"hosts": [f"{self.word}.example"]})
+        return crawl, await self.caller.post("/v1/crawl-schedules", {"crawl": start, "every_s": 3_600})
 
 
 NOBODY = Household(None, "nobody")
