@@ -81,12 +81,11 @@ class Household:
         override = await caller.post("/v1/spend/overrides", {**raised, "expires_at": in_an_hour})
         await caller.put("/v1/spend/switch", {"state": "stopped", "level": "key", "subject": word, "reason": word})
         flag_id = corpus.flag(caller.tenant_id, word)
+        corpus.views(caller.tenant_id)
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
         research = await caller.post("/v1/research", {"question": f"What is {word}?"})
-        corpus.views(caller.tenant_id)
-        uploaded = await caller.request(
-            "POST", "/v1/documents", files={"file": (f"Found {word}.md", f"# Found {word}\n".encode())}
-        )
+        file = (f"Found {word}.md", f"# Found {word}\n".encode())
+        uploaded = await caller.request("POST", "/v1/documents", files={"file": file})
         crawl, schedule = await self._furnish_crawls()
         page_id = corpus.page(caller.tenant_id, UUID(crawl.json()["crawl_id"]), f"Found {word}")
         made = await caller.post("/v1/feeds", {"slug": f"feed{word}", "name": word})
@@ -95,10 +94,10 @@ class Household:
         start = json.loads(next(SseDecoder().feed(answer.content)).data)
         drafted = await caller.post("/v1/drafts", {"task": "summarise", "adr_id": adr["adr_id"]})
         task = await caller.post("/v1/agents/tasks", {"goal": f"What is {word}?"})
-        task_id = UUID(task.json()["task_id"])
-        proposal_id = corpus.agent(caller.tenant_id, task_id, UUID(adr["adr_id"]), word)
+        task_id = task.json()["task_id"]
+        proposal_id = corpus.agent(caller.tenant_id, UUID(task_id), UUID(adr["adr_id"]), word)
         self.path |= {
-            "task_id": str(task_id),
+            "task_id": task_id,
             "proposal_id": str(proposal_id),
             "draft_id": drafted.json()["draft_id"],
             "answer_id": start["answer_id"],
