@@ -43,6 +43,7 @@ from api.chat.dialects.kept_responses import KeptResponseController
 from api.chat.history import AnswerController, SessionController
 from api.chat.supervisor import AnswerSupervisor
 from api.crawls.controller import CrawlController
+from api.crawls.schedule_controller import CrawlScheduleController
 from api.db import Database
 from api.documents.controller import DocumentController
 from api.drafts.controller import DraftController, SuggestionController
@@ -51,6 +52,7 @@ from api.embeddings.controller import EmbeddingController
 from api.embeddings.service import EmbeddingService
 from api.feeds.controller import FeedController
 from api.guard.controller import GuardController
+from api.hosts.controller import AllowedHostController
 from api.imports.controller import FreshnessController, ImportController
 from api.jobs.controller import JobController
 from api.keys.controller import ApiKeyController
@@ -97,6 +99,8 @@ CONTROLLERS: tuple[ControllerRouterHandler, ...] = (
     NumberController,
     JobController,
     CrawlController,
+    CrawlScheduleController,
+    AllowedHostController,
     SitePageController,
     FeedController,
     SearchController,

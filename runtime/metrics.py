@@ -270,6 +270,12 @@ LLM_FAILOVERS = Counter(
 ABUSE_FLAGS_OPEN = Gauge(
     "adriatic_abuse_flags_open", "Flags of use that looks like abuse which nobody has looked at, by kind.", ["kind"]
 )
+CRAWL_SCHEDULES = Counter(
+    "adriatic_crawl_schedules_total",
+    "Schedules of crawls whose time had come: made, or passed over because the crawl before is not over (running) or "
+    "the tenant has too many (full).",
+    ["outcome"],
+)
 ROWS_FORGOTTEN = Counter(
     "adriatic_rows_forgotten_total", "Rows of the chat and of spending whose time had passed.", ["table"]
 )

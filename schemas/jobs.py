@@ -50,6 +50,8 @@ AGENT_TASK = "agent_task"
 
 CRAWL = "crawl"
 """Recorded with a crawl, never asked for by itself: `crawl_id`."""
+CRAWLS_OPEN_MAX = 20
+"""Crawls of one tenant that are not over. The worker does two at a time; more is a list that nobody looks at."""
 
 KINDS: Mapping[str, type[msgspec.Struct]] = {
     REINDEX: ReindexParams,

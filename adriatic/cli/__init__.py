@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "words": "adriatic.cli.words:words",
     "upload": "adriatic.cli.upload:upload",
     "crawl": "adriatic.cli.crawl:crawl",
+    "hosts": "adriatic.cli.hosts:hosts",
     "search": "adriatic.cli.search:search",
     "related": "adriatic.cli.related:related",
     "spaces": "adriatic.cli.spaces:spaces",

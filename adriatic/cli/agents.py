@@ -45,7 +45,7 @@ def agents() -> None:
 @agents.command("run")
 @click.argument("goal", nargs=-1, required=True)
 @click.option("--tool", "tools", multiple=True, metavar="NAME", help="A tool it may use; repeat it for several.")
-@click.option("--propose", is_flag=True, help="It may use all tools, and so propose records, links and tags.")
+@click.option("--propose", is_flag=True, help="It may use all tools that read or propose records, links and tags.")
 @click.option("--model", metavar="NAME", help="A model, as the settings name it.")
 @click.option("--steps", type=click.IntRange(min=1), help="Calls of models and tools at most.")
 @click.option("--tokens", type=click.IntRange(min=1), help="Tokens at most.")
@@ -76,11 +76,12 @@ def run(
     adriatic agents run "Which decisions speak against a second broker?"
     adriatic agents run --propose --usd 0.20 "Find decisions that supersede each other, and propose the links"
     """
-    from api.agents.schemas import AgentTask, ToolName
+    from api.agents.schemas import ASKED_FOR_ALONE, AgentTask, ToolName
 
     if tools and propose:
-        raise click.UsageError("--propose allows all tools: leave out --tool")
-    allowed = list(get_args(ToolName)) if propose else list(tools) or None
+        raise click.UsageError("--propose allows all tools that read or propose: leave out --tool")
+    proposing = [name for name in get_args(ToolName) if name not in ASKED_FOR_ALONE]
+    allowed = proposing if propose else list(tools) or None
     micro_usd = None if usd is None else round(usd * 1_000_000)
     bounds = {"steps": steps, "tokens": tokens, "micro_usd": micro_usd, "seconds": seconds}
     asked = {"goal": " ".join(goal), "tools": allowed, "model": model, **bounds}

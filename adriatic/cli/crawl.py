@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from adriatic.cli.crawl_schedules import schedule
 from adriatic.cli.output import json_option, show
 from adriatic.cli.where import Where, where_options
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -27,7 +28,29 @@ REASONS_MAX = 20
 """Most addresses whose reasons are printed; the API lists all."""
 
 
-@click.command("crawl")
+class UrlGroup(click.Group):
+    """A group whose command `run` needs not be named: `adriatic crawl URL` is `adriatic crawl run URL`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("crawl", cls=UrlGroup)
+def crawl() -> None:
+    """Crawl sites: each page becomes a source that is searched.
+
+    \b
+    adriatic crawl https://docs.example.org/ --depth 2
+    adriatic crawl schedule add https://docs.example.org/ --every 1d
+    """
+
+
+crawl.add_command(schedule)
+
+
+@crawl.command("run")
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @where_options
 @click.option("--depth", type=int, default=2, show_default=True, help="Links followed from a start page.")
@@ -41,7 +64,7 @@ REASONS_MAX = 20
 )
 @click.option("--wait/--no-wait", default=True, help="Wait until it is over.")
 @json_option("Print the crawl as JSON.")
-def crawl(urls: tuple[str, ...], where: Where, wait: bool, as_json: bool, **bounds: object) -> None:
+def run(urls: tuple[str, ...], where: Where, wait: bool, as_json: bool, **bounds: object) -> None:
     """Crawl sites: each page becomes a source that is searched.
 
     \b

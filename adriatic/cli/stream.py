@@ -71,6 +71,7 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     from streams.abuse import AbuseWatch
     from streams.alerts import AlertCourier
     from streams.announcements import Announcements
+    from streams.crawling.schedules import CrawlSchedules
     from streams.drift import DriftWatch
     from streams.lost_attempts import LostAttempts
     from streams.retention import RetentionSweep
@@ -89,7 +90,7 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     worker = Worker(tools, settings.postgres, life)
     kinds = (
         *(LostAttempts, AlertCourier, DriftWatch, AbuseWatch, RetentionSweep),
-        *(VectorIndexWatch, WordSegmentWatch),
+        *(VectorIndexWatch, WordSegmentWatch, CrawlSchedules),
     )
     watches = [kind(settings, life) for kind in kinds]
     worker.start()

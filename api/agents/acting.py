@@ -10,11 +10,12 @@ Refuses to choose what is next (`plan`), and jobs.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple
+from collections.abc import Awaitable
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from api.agents import bounds, transcript
-from api.agents.planning import Asking, Calling, plan
+from api.agents.planning import Asking, Calling, count_steps, plan
 from api.agents.schemas import AgentResult
 from api.agents.toolset import AgentTools, ToolCaller
 from api.agents.transcript import StepRow, TaskRow
@@ -37,6 +38,12 @@ from runtime.errors import (
 )
 from runtime.ids import new_id
 
+WAIT_S: Final = 1.0
+"""How long a task whose step waits for other work gives its place to others, in seconds; then it looks again."""
+
+StepEnd = Literal["over", "waiting", "unwanted"]
+"""What became of a step: it is written down what it came to; it waits for work that others do; nobody wants it."""
+
 
 class WorkerClaim(NamedTuple):
     """A job that this worker has a lease of."""
@@ -54,6 +61,8 @@ class Taken(NamedTuple):
     phase: str
     steps: int
     result: AgentResult | None = None
+    pause_s: float = 0.0
+    """A step waits for other work: the place is given to others for so long."""
 
 
 class AgentActor:
@@ -97,15 +106,18 @@ class AgentActor:
             return Taken("done", len(over), following)
         begun = next((step for step in steps if not step.is_over), None)
         step = begun or await self._begin(claim, task, over, following)
-        if not await self._do(claim, task, step, following):
+        end = await self._do(claim, task, step, following)
+        if end == "unwanted":
             return Taken("cancelled", len(over))
+        if end == "waiting":
+            return Taken(f"waiting: {step.name}", len(over), pause_s=min(WAIT_S, task.seconds_left))
         return Taken(f"{step.kind} {step.name}", len(over) + 1)
 
     async def _begin(
         self, claim: WorkerClaim, task: TaskRow, over: list[StepRow], following: Calling | Asking
     ) -> StepRow:
         """Write the next step down."""
-        bounds.require_step(task.request.bounds, len(over))
+        bounds.require_step(task.request.bounds, count_steps(over))
         number, step_id = len(over) + 1, new_id()
         if isinstance(following, Calling):
             said = {"arguments": following.arguments, "call_id": following.call_id}
@@ -117,23 +129,23 @@ class AgentActor:
             await transcript.begin(connection, *claim[:3], step)
         return step
 
-    async def _do(self, claim: WorkerClaim, task: TaskRow, step: StepRow, following: Calling | Asking) -> bool:
-        """Do a step that is written down, within what is left of the time. False where it is not wanted any more."""
+    async def _do(self, claim: WorkerClaim, task: TaskRow, step: StepRow, following: Calling | Asking) -> StepEnd:
+        """Do a step that is written down, within what is left of the time."""
         if isinstance(following, Calling):
-            work = self._call(claim, task, step, following)
+            work: Awaitable[StepEnd] = self._call(claim, task, step, following)
         else:
             work = self._ask(claim, task, step, following.prompt)
         try:
             async with asyncio.timeout(task.seconds_left):
-                return await do_while_wanted(self._database, WorkerHold(*claim[:3]), work)
+                return await do_while_wanted(self._database, WorkerHold(*claim[:3]), work) or "unwanted"
         except TimeoutError:
             raise bounds.reach_time(task.request.bounds) from None
 
     # --- tools ----------------------------------------------------------------------------------------------------
 
-    async def _call(self, claim: WorkerClaim, task: TaskRow, step: StepRow, calling: Calling) -> None:
+    async def _call(self, claim: WorkerClaim, task: TaskRow, step: StepRow, calling: Calling) -> StepEnd:
         """Call a tool as the user. What it cannot do is told to the model, which may ask otherwise."""
-        caller = ToolCaller(claim.tenant_id, task.asked_by, claim.task_id, step.step_id)
+        caller = ToolCaller(claim.tenant_id, task.asked_by, claim.task_id, step.step_id, step.begun_s_ago)
         try:
             result = await self._tools.run(caller, calling.name, calling.arguments, task.request.tools)
         except CallerError as error:
@@ -142,11 +154,14 @@ class AgentActor:
             told = {"code": error.code, "detail": error.detail, "hint": hint}
             await self._record(claim, step, {"error": told}, failed=True)
         else:
+            if result is None:
+                return "waiting"
             await self._record(claim, step, {"result": result})
+        return "over"
 
     # --- models ---------------------------------------------------------------------------------------------------
 
-    async def _ask(self, claim: WorkerClaim, task: TaskRow, step: StepRow, prompt: Prompt) -> None:
+    async def _ask(self, claim: WorkerClaim, task: TaskRow, step: StepRow, prompt: Prompt) -> StepEnd:
         """Ask a model, by an attempt that is noted in the step before it begins."""
         order = task.request
         user_id, process_id = task.asked_by, self._supervisor.process_id
@@ -179,6 +194,7 @@ class AgentActor:
         # What is over is in the ledger: a process that dies behind this leaves nothing to be guessed.
         await bounds.wait_until_settled(self._database, claim.tenant_id, user_id, claim.task_id, process_id)
         await self._record(claim, step, said)
+        return "over"
 
     def _find_prices(self, model: str | None) -> list[Any]:
         """The price of each model that may be asked; None for one that is not known."""

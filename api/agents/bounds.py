@@ -30,6 +30,14 @@ LOOK_S: Final = 0.05
 that are not by then count with the most that they can cost."""
 
 _SPENT: Final = """
+  with recursive tree as (
+    select $2::uuid as task_id
+    union all
+    select s.step_id
+    from app.agent_steps s
+    join tree on s.task_id = tree.task_id
+    where s.tenant_id = $1 and s.kind = 'tool' and s.name = 'sub_task'
+  )
   select
     (
       coalesce(
@@ -42,12 +50,12 @@ _SPENT: Final = """
       input_uncached, cache_read, cache_write_5m, cache_write_1h, output_visible, reasoning, cost_micro_usd
     from app.usage_events
     where tenant_id = $1
-      and session_id = $2
+      and session_id = any(array(select task_id from tree))
       and started_at >= (select created_at from app.agent_tasks where tenant_id = $1 and task_id = $2)
     union all
     select input_bytes / $3, 0, 0, 0, output_tokens_max, 0, cost_max_micro_usd
     from app.attempts
-    where tenant_id = $1 and user_id = $4 and session_id = $2
+    where tenant_id = $1 and user_id = $4 and session_id = any(array(select task_id from tree))
   ) both_of_them
 """
 
@@ -61,7 +69,7 @@ _IN_FLIGHT: Final = """
 
 
 async def read_spent(connection: Connection, tenant_id: UUID, user_id: UUID, task_id: UUID) -> AgentSpent:
-    """What the books have of a task."""
+    """What the books have of a task and of those that it started, which have the ids of its steps."""
     row = await connection.fetchrow(_SPENT, tenant_id, task_id, BYTES_PER_TOKEN, user_id)
     return to_struct(row, AgentSpent)
 

@@ -13,6 +13,7 @@ REQUEST: dict[str, Any] = {
 
 SUBMITTED: dict[str, Any] = {
     "task_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
+    "parent_id": None,
     "goal": REQUEST["goal"],
     "tools": REQUEST["tools"],
     "model": None,

@@ -36,10 +36,10 @@ class AgentTaskJob(JobKind):
         return self._desk.run(lambda actor: actor.take_step(claim))
 
     def apply(self, connection: Connection, job: ClaimedJob, prepared: Taken) -> JobProgress:
-        phase, steps, result = prepared
+        phase, steps, result, pause_s = prepared
         position = {"steps": steps}
         if result is None:
-            return JobProgress(phase, steps, None, UNIT, position)
+            return JobProgress(phase, steps, None, UNIT, position, pause_s=pause_s)
         connection.execute(_FINISH, [Jsonb(msgspec.to_builtins(result)), job.tenant_id, job.job_id])
         told = {"steps": steps, "proposals": len(result.proposals), "consulted": len(result.consulted)}
         return JobProgress(phase, steps, steps, UNIT, position, finished=True, result=told)

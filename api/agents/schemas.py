@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -35,11 +35,16 @@ ToolName = Literal[
     "list_adrs",
     "diff_adr",
     "research",
+    "crawl",
+    "read_crawl",
+    "sub_task",
     "propose_adr",
     "propose_link",
     "propose_tag",
 ]
 """The tools that a task can name: those of `api/agents/toolset.py`, which a test holds it to."""
+ASKED_FOR_ALONE: Final[frozenset[ToolName]] = frozenset(("crawl", "read_crawl", "sub_task"))
+"""Those that do more than read and propose, and what belongs to them: only a task that names them may use them."""
 
 
 class AgentTaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,9 +120,10 @@ class AgentSpent(msgspec.Struct, frozen=True):
 
 
 class AgentTask(msgspec.Struct, frozen=True):
-    """A task. `spent` is null in lists."""
+    """A task. `spent` is null in lists, and counts what its sub-tasks spend; `steps` are its own."""
 
     task_id: UUID
+    parent_id: Annotated[UUID | None, Meta(description="The task that started it; null: a person did.")]
     goal: str
     tools: list[ToolName]
     model: str | None

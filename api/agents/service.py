@@ -14,7 +14,8 @@ from uuid import UUID
 import msgspec
 
 from api import paging
-from api.agents import bounds
+from api.agents import bounds, recording
+from api.agents.recording import NewTask
 from api.agents.schemas import (
     AgentBounds,
     AgentOrder,
@@ -51,6 +52,8 @@ def settle_order(request: AgentTaskRequest, settings: AgentSettings, llm: LlmSet
     """What holds for a task. Raises `InvalidInput` for more than the settings allow, `NotFound` for a model that
     is none. Pure."""
     named = list(READS) if request.tools is None else request.tools
+    if "crawl" in named:
+        named = [*named, "read_crawl"]  # else nobody could see what came of it
     if request.model is not None:
         models.require_known(llm, request.model)
     with_model = has_model(llm)
@@ -84,33 +87,7 @@ _COUNT_OPEN: Final = """
   select count(*)
   from app.agent_tasks t
   join app.jobs j on j.tenant_id = t.tenant_id and j.job_id = t.task_id
-  where t.tenant_id = $1 and t.asked_by = $2 and j.state in ('queued', 'running')
-"""
-
-_INSERT: Final = """
-  insert into app.agent_tasks (tenant_id, task_id, asked_by, key_id, goal, request)
-  values ($1, $2, $3, $4, $5, $6::text::jsonb)
-"""
-
-_EMIT_SUBMITTED: Final = """
-  select
-    app.emit(
-      'agent.task.submitted', jsonb_build_object('tenant_id', t.tenant_id, 'id', t.task_id), t.tenant_id,
-      jsonb_build_object(
-        'event_id', gen_random_uuid(), 'tenant_id', t.tenant_id,
-        'occurred_at', (extract(epoch from clock_timestamp()) * 1000000)::bigint, 'task_id', t.task_id,
-        'agent', j.kind, 'input', '{}', 'budget_micro_usd', t.request -> 'bounds' -> 'micro_usd',
-        'requested_by', t.asked_by
-      ),
-      case
-        when j.traceparent is null then '{}'::jsonb
-        else jsonb_build_object('traceparent', j.traceparent)
-      end
-    ),
-    app.emit_job_progress(t.tenant_id, t.task_id)
-  from app.agent_tasks t
-  join app.jobs j on j.tenant_id = t.tenant_id and j.job_id = t.task_id
-  where t.tenant_id = $1 and t.task_id = $2
+  where t.tenant_id = $1 and t.asked_by = $2 and t.parent_id is null and j.state in ('queued', 'running')
 """
 
 
@@ -135,22 +112,20 @@ async def create(
             f"{waiting} tasks of yours wait or run, and at most {OPEN_MAX} may",
             hint="wait for one of them, or cancel it",
         )
-    kept = msgspec.json.encode(order).decode()
-    await connection.execute(_INSERT, tenant_id, task_id, user_id, principal.key_id, request.goal, kept)
-    await connection.execute(_EMIT_SUBMITTED, tenant_id, task_id)
+    await recording.record(connection, NewTask(tenant_id, task_id, user_id, principal.key_id, request.goal, order))
     return task_id, False
 
 
 _READ: Final = """
   select
-    t.task_id, t.goal, t.request, j.state, j.phase, j.done as steps,
+    t.task_id, t.parent_id, t.goal, t.request, j.state, j.phase, j.done as steps,
     j.cancel_requested_at is not null as cancel_requested, case when $6 then t.result end as result,
     j.last_error, t.created_at, j.started_at, j.finished_at
   from app.agent_tasks t
   join app.jobs j on j.tenant_id = t.tenant_id and j.job_id = t.task_id
   where t.tenant_id = $1
     and t.asked_by = $2
-    and ($3::uuid is null or t.task_id = $3)
+    and (t.task_id = $3 or ($3::uuid is null and t.parent_id is null))
     and ($4::timestamptz is null or (t.created_at, t.task_id) < ($4, $5::uuid))
   order by t.created_at desc, t.task_id desc
   limit $7
@@ -168,7 +143,7 @@ async def read(connection: Connection, principal: Principal, task_id: UUID) -> A
 
 
 async def page(connection: Connection, principal: Principal, limit: int, cursor: str | None) -> AgentTaskPage:
-    """Newest first, without results."""
+    """Those that a person asked for, newest first, without results."""
     part = paging.Slice(cursor, limit, tuple[datetime, UUID], "tasks", str(principal.user_id))
     rows = await connection.fetch(
         _READ, principal.tenant_id, principal.user_id, None, *part.after, False, part.rows_max

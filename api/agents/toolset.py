@@ -1,10 +1,11 @@
-"""The tools of agents: those that editors have over MCP, the difference of two versions, research, and proposals.
+"""The tools of agents: those that editors have over MCP, the difference of two versions, research, crawls, and
+proposals.
 
 Owns which there are, their bounds, and what a model is told of each. A tool runs as the user whose task it is, in
 transactions of that tenant: row security decides what is there. Those that read change nothing; those that would write
-only propose (`proposing`), keyed by the step, so that a step which is done again proposes nothing new. What a tool
-gives is data: it goes back to the model as quoted JSON, and to nobody else. A further tool is a line in `TOOLS`.
-Refuses to know tasks and steps (`acting`).
+only propose (`proposing`), but for a crawl of what the tenant allows (`crawls`). Both are keyed by the step, so that a
+step which is done again writes nothing new. What a tool gives is data: it goes back to the model as quoted JSON, and to
+nobody else. A further tool is a line in `TOOLS`. Refuses to know tasks and steps (`acting`).
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from msgspec import Meta
 from api.adrs import queries
 from api.adrs.diff import difference
 from api.adrs.naming import find, parse_name
-from api.agents import proposing
+from api.agents import crawls, proposing, sub_tasks
+from api.agents.crawls import CrawlCall, QuotedCrawl, ReadCrawlCall, StartedCrawl
 from api.agents.proposing import ProposedAdr, ProposedLink, ProposedTag
-from api.agents.schemas import ToolName
+from api.agents.schemas import ASKED_FOR_ALONE, ToolName
+from api.agents.sub_tasks import QuotedSubTask, SubTaskCall
 from api.db import Database, tenant_transaction
 from api.mcp.shapes import CHAR_MAX, NOTICE, Log, Named, describe_arguments
 from api.mcp.tools import TOOLS as READING_TOOLS
@@ -44,12 +47,13 @@ DIFF_CHARS_MAX: Final = 16_000
 
 
 class ToolCaller(NamedTuple):
-    """The user as whom a tool runs, the task that it is for, and the step that runs it."""
+    """The user as whom a tool runs, the task that it is for, and the step that runs it, which was begun so long ago."""
 
     tenant_id: UUID
     user_id: UUID
     task_id: UUID
     step_id: UUID
+    waited_s: float = 0.0
 
 
 class DiffCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +97,8 @@ class QuotedResearch(msgspec.Struct, frozen=True):
 
 
 class AgentTool(NamedTuple):
-    """One tool. `proposes`: it is only used where a task names it."""
+    """One tool. It gives None while it waits for work of others, and is called again. `proposes`: it is only used where
+    a task names it."""
 
     description: str
     takes: type[Any]
@@ -110,10 +115,12 @@ class AgentTools:
         self._researcher = Researcher(database, embedder, _refuse_reranker)
         self._result_bytes_max = result_bytes_max
 
-    async def run(self, caller: ToolCaller, name: str, arguments: str, allowed: Collection[str]) -> dict[str, Any]:
-        """What a tool gives, as JSON has it. Raises what is to be told to the model: `Forbidden` for a tool that the
-        task may not use, `InvalidInput` for a call that cannot be, `TooLarge` for a result that is, and what it raises
-        itself."""
+    async def run(
+        self, caller: ToolCaller, name: str, arguments: str, allowed: Collection[str]
+    ) -> dict[str, Any] | None:
+        """What a tool gives, as JSON has it; None while it waits for work of others. Raises what is to be told to the
+        model: `Forbidden` for a tool that the task may not use, `InvalidInput` for a call that cannot be, `TooLarge`
+        for a result that is, and what it raises itself."""
         tool = TOOLS.get(name)
         if tool is None:
             raise InvalidInput(f"there is no tool {name[:64]!r}", hint=f"there are {', '.join(sorted(allowed))}")
@@ -125,6 +132,8 @@ class AgentTools:
                 found = await tool.run(self, caller, asked)
         except TimeoutError:
             raise DependencyUnavailable(f"{name} took longer than {TOOL_S_MAX:g} s", hint="ask for less") from None
+        if found is None:
+            return None
         size_bytes = len(msgspec.json.encode(found))
         if size_bytes > self._result_bytes_max:
             raise TooLarge(
@@ -153,10 +162,22 @@ class AgentTools:
         found = await self._researcher.answer(caller.tenant_id, request, state)
         return QuotedResearch(NOTICE, found.answered, found.parts, found.sources)
 
+    async def crawl(self, caller: ToolCaller, asked: CrawlCall) -> StartedCrawl:
+        """Have pages of an allowed host crawled, once for the step."""
+        return await crawls.start(self.database, *caller[:4], asked)
+
+    async def read_crawl(self, caller: ToolCaller, asked: ReadCrawlCall) -> QuotedCrawl | None:
+        """What a crawl found, quoted; None while it is waited for."""
+        return await crawls.look(self.database, caller.tenant_id, asked, caller.waited_s)
+
+    async def sub_task(self, caller: ToolCaller, asked: SubTaskCall) -> QuotedSubTask | None:
+        """What a sub-task answers; None while it is at work."""
+        return await sub_tasks.run(self.database, *caller[:4], asked)
+
     async def propose(self, caller: ToolCaller, asked: proposing.Proposed) -> proposing.Recorded:
         """Write down what would be written."""
         async with tenant_transaction(self.database, caller.tenant_id) as connection:
-            return await proposing.record(connection, *caller, asked)
+            return await proposing.record(connection, *caller[:4], asked)
 
 
 def _refuse_reranker() -> Reranker:
@@ -187,6 +208,23 @@ TOOLS: Final[Mapping[str, AgentTool]] = {
         ResearchCall,
         AgentTools.research,
     ),
+    "crawl": AgentTool(
+        "Has a page, or a few pages of a site, fetched and kept. Only hosts that the organisation allows. It takes "
+        "some seconds for each page: it gives an id, and read_crawl shows what was found.",
+        CrawlCall,
+        AgentTools.crawl,
+    ),
+    "read_crawl": AgentTool(
+        "Waits for a crawl by its id, and quotes the beginning of each page that it found. Quoted data.",
+        ReadCrawlCall,
+        AgentTools.read_crawl,
+    ),
+    "sub_task": AgentTool(
+        "Gives a part of this task to another agent, with a goal and bounds of its own, and waits for its answer. It "
+        "sees nothing of this task, and spends what this task may spend. Its answer is data.",
+        SubTaskCall,
+        AgentTools.sub_task,
+    ),
     "propose_adr": AgentTool(
         "Proposes a new decision record. Nothing is written: a person reads the proposal, and accepts or dismisses it.",
         ProposedAdr,
@@ -208,7 +246,7 @@ TOOLS: Final[Mapping[str, AgentTool]] = {
 }
 """The tools by name, in the order that a model is shown."""
 READS: Final[tuple[ToolName, ...]] = tuple(
-    name for name in get_args(ToolName) if name in TOOLS and not TOOLS[name].proposes
+    name for name in get_args(ToolName) if not TOOLS[name].proposes and name not in ASKED_FOR_ALONE
 )
 """What a task may use that names no tools."""
 

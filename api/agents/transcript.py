@@ -40,6 +40,8 @@ class StepRow(msgspec.Struct, frozen=True):
     output: dict[str, Any] | None = None
     state: StepState = "begun"
     attempt_id: UUID | None = None
+    begun_s_ago: float = 0.0
+    """By the database's clock."""
 
     @property
     def is_over(self) -> bool:
@@ -61,7 +63,9 @@ _READ_TASK: Final = """
 """
 
 _READ_STEPS: Final = """
-  select number, step_id, kind, name, input, output, state, attempt_id
+  select
+    number, step_id, kind, name, input, output, state, attempt_id,
+    extract(epoch from clock_timestamp() - begun_at)::float8 as begun_s_ago
   from app.agent_steps
   where tenant_id = $1 and task_id = $2
   order by number

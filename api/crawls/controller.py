@@ -31,7 +31,7 @@ _URLS = {
     "gone": 0,
     "read": 1,
 }
-_CRAWL: dict[str, Any] = {
+CRAWL_EXAMPLE: dict[str, Any] = {
     "crawl_id": "0199f0c2-a1b2-7c3d-8e4f-5a6b7c8d9e0f",
     "job_id": "0199f0c2-a1b3-7c3d-8e4f-5a6b7c8d9e0f",
     "state": "running",
@@ -55,7 +55,7 @@ _CRAWL: dict[str, Any] = {
     "ends_at": "2026-01-15T10:00:01Z",
     "finished_at": None,
 }
-_WAITING = _CRAWL | {"state": "queued", "phase": "", "asked": 0, "received": 0, "ends_at": None}
+_WAITING = CRAWL_EXAMPLE | {"state": "queued", "phase": "", "asked": 0, "received": 0, "ends_at": None}
 _WAITING |= {"urls": dict.fromkeys(_URLS, 0)}
 _URL = {
     "url": "https://docs.example.org/guide/old",
@@ -105,7 +105,7 @@ class CrawlController(Controller):
         headers = locate(f"/v1/crawls/{crawl.crawl_id}", replayed=replayed)
         return Response(crawl, headers=headers, status_code=201)
 
-    @get("/", "List crawls", {"items": [_CRAWL], "next_cursor": None}, "Crawls, newest first.")
+    @get("/", "List crawls", {"items": [CRAWL_EXAMPLE], "next_cursor": None}, "Crawls, newest first.")
     async def list_crawls(
         self,
         database: Db,
@@ -118,7 +118,7 @@ class CrawlController(Controller):
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
             return await service.page(connection, principal.tenant_id, in_state, limit, cursor)
 
-    @get("/{crawl_id:uuid}", "Read a crawl", _CRAWL, "The crawl as it is now.", errors=(404,))
+    @get("/{crawl_id:uuid}", "Read a crawl", CRAWL_EXAMPLE, "The crawl as it is now.", errors=(404,))
     async def get_crawl(self, database: Db, principal: By, crawl_id: CrawlId) -> Crawl:
         """How far it is, and what came of the addresses that it found."""
         async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
@@ -149,7 +149,7 @@ class CrawlController(Controller):
     @delete(
         "/{crawl_id:uuid}",
         "Cancel a crawl",
-        _CRAWL,
+        CRAWL_EXAMPLE,
         "The crawl.",
         errors=(404,),
         opt=NEEDS_INGEST,

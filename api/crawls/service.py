@@ -17,6 +17,7 @@ from api import paging
 from api.auth.users import Principal
 from api.crawls.schemas import Crawl, CrawledUrl, CrawledUrlPage, CrawlPage, NewCrawl, UrlCounts, UrlState
 from api.db import Connection
+from api.hosts import service as hosts
 from api.jobs import service as jobs
 from api.jobs.service import JobError, NewJob, State
 from api.requests import hash_request, refuse
@@ -24,10 +25,7 @@ from connectors.fetching.urls import default_hosts, host_of, normalise
 from runtime.errors import Conflict, InvalidInput, NotFound
 from runtime.ids import new_id
 from runtime.setting_kinds import is_allowed_host
-from schemas.jobs import CRAWL
-
-OPEN_MAX = 20
-"""Crawls of one tenant that are not over. The worker does two at a time; more is a list that nobody looks at."""
+from schemas.jobs import CRAWL, CRAWLS_OPEN_MAX
 
 _COUNT_OPEN = """
   select count(*)
@@ -62,17 +60,15 @@ _EMIT_SUBMITTED = """
 
 
 async def create(
-    connection: Connection, principal: Principal, wanted: NewCrawl, key: str | None, traceparent: str | None
+    connection: Connection,
+    principal: Principal,
+    wanted: NewCrawl,
+    key: str | None,
+    traceparent: str | None,
 ) -> tuple[Crawl, bool]:
     """A crawl that waits, with its job and its event. True when an earlier request with this key had made it."""
     tenant_id = principal.tenant_id
-    start_urls = _read_urls(wanted.start_urls)
-    hosts = [host.lower() for host in wanted.hosts] or list(default_hosts(start_urls))
-    for url in start_urls:
-        if not is_allowed_host(host_of(url), hosts):
-            raise InvalidInput(
-                f"{url} is not on one of the hosts of the crawl", hint="name its host among `hosts`, too"
-            )
+    start_urls, named = await settle(connection, tenant_id, wanted)
     # One after the other, so that the bound holds.
     await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"crawls:{tenant_id}")
     crawl_id = new_id() if key is None else uuid5(tenant_id, key)
@@ -80,15 +76,31 @@ async def create(
     job_id, replayed = await jobs.record(connection, principal, job, key, traceparent, hash_request(wanted))
     if replayed:
         return await read(connection, tenant_id, crawl_id), True
-    if await connection.fetchval(_COUNT_OPEN, tenant_id, CRAWL) > OPEN_MAX:
-        raise Conflict(f"{OPEN_MAX} crawls are not over yet", hint="wait for one, or cancel it: DELETE /v1/crawls/{id}")
+    if await connection.fetchval(_COUNT_OPEN, tenant_id, CRAWL) > CRAWLS_OPEN_MAX:
+        raise Conflict(
+            f"{CRAWLS_OPEN_MAX} crawls are not over yet", hint="wait for one, or cancel it: DELETE /v1/crawls/{id}"
+        )
     await connection.execute(
         _INSERT_CRAWL,
-        *(tenant_id, crawl_id, job_id, start_urls, hosts, wanted.include, wanted.exclude, wanted.depth),
+        *(tenant_id, crawl_id, job_id, start_urls, named, wanted.include, wanted.exclude, wanted.depth),
         *(wanted.pages_max, wanted.bytes_max, wanted.seconds_max, wanted.gone_after, principal.user_id, traceparent),
     )
     await connection.execute(_EMIT_SUBMITTED, tenant_id, crawl_id)
     return await read(connection, tenant_id, crawl_id), False
+
+
+async def settle(connection: Connection, tenant_id: UUID, wanted: NewCrawl) -> tuple[list[str], list[str]]:
+    """The start pages in their normal form, and the hosts that may be asked. Raises `InvalidInput` for what cannot be
+    crawled, and `Forbidden` for what the tenant does not allow."""
+    start_urls = _read_urls(wanted.start_urls)
+    named = [host.lower() for host in wanted.hosts] or list(default_hosts(start_urls))
+    for url in start_urls:
+        if not is_allowed_host(host_of(url), named):
+            raise InvalidInput(
+                f"{url} is not on one of the hosts of the crawl", hint="name its host among `hosts`, too"
+            )
+    await hosts.require_allowed(connection, tenant_id, start_urls, for_tool=False)
+    return start_urls, named
 
 
 def _read_urls(texts: Sequence[str]) -> list[str]:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from api.db import Connection, Database, tenant_transaction
 
 LOOK_S: Final = 0.2
 """How often it is looked whether a job is still wanted, in seconds: it ends in less than one."""
+
+Made = TypeVar("Made")
 
 _WANTED: Final = """
   select exists (
@@ -41,17 +43,16 @@ async def is_wanted(connection: Connection, hold: WorkerHold) -> bool:
     return bool(await connection.fetchval(_WANTED, *hold))
 
 
-async def do_while_wanted(database: Database, hold: WorkerHold, work: Awaitable[None]) -> bool:
-    """Whether the work was done. It is stopped when the job is not wanted any more: a model's answer then loses its
-    only reader, which closes the provider's connection. Raises what the work raises."""
+async def do_while_wanted(database: Database, hold: WorkerHold, work: Awaitable[Made]) -> Made | None:
+    """What the work came to. It is stopped when the job is not wanted any more, which gives None: a model's answer then
+    loses its only reader, which closes the provider's connection. Raises what the work raises."""
     working = asyncio.ensure_future(work)
     try:
         while not (await asyncio.wait({working}, timeout=LOOK_S))[0]:
             async with tenant_transaction(database, hold.tenant_id, read_only=True) as connection:
                 if not await is_wanted(connection, hold):
-                    return False
-        working.result()
-        return True
+                    return None
+        return working.result()
     finally:
         working.cancel()
         await asyncio.wait({working})

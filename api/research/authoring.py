@@ -59,21 +59,16 @@ class ResearchAuthor:
         asker = await self._find(hold)
         if asker is None:
             return ResearchDraft(error=STOPPED)
-        found: list[ResearchDraft] = []
-
-        async def work() -> None:
-            found.append(await self._ask(hold, asker, parts, context))
-
         try:
             async with asyncio.timeout(self._seconds_max):
-                is_done = await do_while_wanted(self._database, hold, work())
+                draft = await do_while_wanted(self._database, hold, self._ask(hold, asker, parts, context))
         except TimeoutError:
             log.warning("a model did not end its text in time", seconds=self._seconds_max)
             return ResearchDraft(error=LATE)
         except AdriaticError as error:
             log.warning("an answer stays quotes", code=error.code, detail=error.detail)
             return ResearchDraft(error=JobError(error.code, error.detail, error.hint))
-        return found[0] if is_done else ResearchDraft(error=STOPPED)
+        return draft or ResearchDraft(error=STOPPED)
 
     async def _find(self, hold: WorkerHold) -> _Asker | None:
         async with tenant_transaction(self._database, hold.tenant_id, read_only=True) as connection:

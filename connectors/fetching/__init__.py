@@ -1,8 +1,8 @@
 """The one way out to addresses that somebody else named: pages, `robots.txt`, sitemaps.
 
-`urls` tells which addresses are addresses, `addresses` which of the machines behind a name may be spoken to, `fetcher`
-asks within bounds. Here is what they say to each other. Refuses to know what is fetched for, and whether it may be by
-the rules of a site: `streams/crawling` does.
+`urls` tells which addresses are addresses, `addresses` which of the machines behind a name may be spoken to, `reach`
+which hosts a tenant allows, `fetcher` asks within bounds. Here is what they say to each other. Refuses to know what is
+fetched for, and whether it may be by the rules of a site: `streams/crawling` does.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Literal
 
 import msgspec
 
+from connectors.fetching.reach import Reach
+
 FailureCode = Literal[
     "forbidden-url", "forbidden-address", "unknown-name", "no-connection", "too-slow", "too-large", "bomb",
-    "wrong-type", "too-many-redirects", "bad-answer",
+    "wrong-type", "too-many-redirects", "bad-answer", "not-allowed",
 ]  # fmt: skip
 
 TEMPORARY: frozenset[FailureCode] = frozenset(("unknown-name", "no-connection", "too-slow", "bad-answer"))
@@ -26,7 +28,7 @@ AGENT = "adriatic"
 
 class FetchRequest(msgspec.Struct, frozen=True):
     """What to ask for. `types` are the media types that are taken of an answer with status 200; without any, all
-    are."""
+    are. `reach` is what may be asked for, at each redirect again; None: whatever is public."""
 
     url: str
     types: tuple[str, ...]
@@ -34,6 +36,7 @@ class FetchRequest(msgspec.Struct, frozen=True):
     seconds_max: float
     redirects_max: int = 0
     headers: Mapping[str, str] = {}
+    reach: Reach | None = None
 
 
 class FetchedAnswer(msgspec.Struct, frozen=True):

@@ -179,6 +179,8 @@ class Fetcher:
             url = normalise(url)
         except ValueError as error:
             raise _Refusal(NotFetched("forbidden-url", str(error))) from None
+        if request.reach is not None and not request.reach.allows(url):
+            raise _Refusal(NotFetched("not-allowed", "it is not on the list of hosts that the tenant allows"))
         target = URL(url, encoded=True)
         host = target.raw_host or ""
         if is_literal(host):  # a number is not resolved, so it is looked at here

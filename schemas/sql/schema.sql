@@ -376,6 +376,9 @@ CREATE TABLE app.agent_tasks (
     request jsonb NOT NULL,
     result jsonb,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    parent_id uuid,
+    depth integer DEFAULT 0 NOT NULL,
+    CONSTRAINT agent_tasks_depth CHECK ((((depth >= 0) AND (depth <= 2)) AND ((parent_id IS NULL) = (depth = 0)))),
     CONSTRAINT agent_tasks_goal_check CHECK (((length(goal) >= 1) AND (length(goal) <= 4000))),
     CONSTRAINT agent_tasks_key_id_check CHECK (((length(key_id) >= 1) AND (length(key_id) <= 255)))
 );
@@ -385,7 +388,12 @@ ALTER TABLE ONLY app.agent_tasks FORCE ROW LEVEL SECURITY;
 ALTER TABLE ONLY app.agent_tasks
     ADD CONSTRAINT agent_tasks_pkey PRIMARY KEY (tenant_id, task_id);
 
+CREATE INDEX agent_tasks_children ON app.agent_tasks USING btree (tenant_id, parent_id) WHERE (parent_id IS NOT NULL);
+
 CREATE INDEX agent_tasks_recent ON app.agent_tasks USING btree (tenant_id, asked_by, created_at DESC, task_id DESC);
+
+ALTER TABLE ONLY app.agent_tasks
+    ADD CONSTRAINT agent_tasks_parent FOREIGN KEY (tenant_id, parent_id) REFERENCES app.agent_tasks(tenant_id, task_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY app.agent_tasks
     ADD CONSTRAINT agent_tasks_tenant_id_task_id_fkey FOREIGN KEY (tenant_id, task_id) REFERENCES app.jobs(tenant_id, job_id);
@@ -453,6 +461,39 @@ GRANT UPDATE(next_at) ON TABLE app.alert_deliveries TO adriatic_flows;
 GRANT UPDATE(last_error) ON TABLE app.alert_deliveries TO adriatic_flows;
 
 GRANT UPDATE(delivered_at) ON TABLE app.alert_deliveries TO adriatic_flows;
+
+CREATE TABLE app.allowed_hosts (
+    tenant_id uuid NOT NULL,
+    version bigint NOT NULL,
+    hosts text[] NOT NULL,
+    set_by uuid NOT NULL,
+    set_name text NOT NULL,
+    set_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT allowed_hosts_hosts_check CHECK ((cardinality(hosts) <= 200)),
+    CONSTRAINT allowed_hosts_set_name_check CHECK ((length(set_name) <= 255)),
+    CONSTRAINT allowed_hosts_version_check CHECK ((version > 0))
+);
+
+ALTER TABLE ONLY app.allowed_hosts FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.allowed_hosts
+    ADD CONSTRAINT allowed_hosts_pkey PRIMARY KEY (tenant_id, version);
+
+ALTER TABLE ONLY app.allowed_hosts
+    ADD CONSTRAINT allowed_hosts_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE app.allowed_hosts ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY cdc ON app.allowed_hosts FOR SELECT TO adriatic_cdc USING (true);
+
+CREATE POLICY flows ON app.allowed_hosts TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.allowed_hosts TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT ON TABLE app.allowed_hosts TO adriatic_flows;
+GRANT SELECT ON TABLE app.allowed_hosts TO adriatic_cdc;
+GRANT SELECT ON TABLE app.allowed_hosts TO adriatic_search;
+GRANT SELECT,INSERT,DELETE ON TABLE app.allowed_hosts TO adriatic_api;
 
 CREATE TABLE app.answer_parts (
     tenant_id uuid NOT NULL,
@@ -970,6 +1011,39 @@ GRANT SELECT ON TABLE app.cached_answers TO adriatic_cdc;
 GRANT SELECT ON TABLE app.cached_answers TO adriatic_search;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app.cached_answers TO adriatic_api;
 
+CREATE FUNCTION app.cancel_sub_tasks() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    child uuid;
+begin
+    for child in
+        select j.job_id
+        from app.agent_tasks t
+        join app.jobs j on j.tenant_id = t.tenant_id and j.job_id = t.task_id
+        where t.tenant_id = new.tenant_id and t.parent_id = new.job_id and j.state in ('queued', 'running')
+            and j.cancel_requested_at is null
+        for update of j
+    loop
+        update app.jobs j
+        set cancel_requested_at = clock_timestamp(),
+            sequence = j.sequence + 1,
+            state = case when idle then 'cancelled' else j.state end,
+            finished_at = case when idle then clock_timestamp() end,
+            lease_owner = case when idle then null else j.lease_owner end,
+            lease_until = case when idle then null else j.lease_until end
+        from (
+            select lease_until is null or lease_until <= clock_timestamp() as idle
+            from app.jobs
+            where tenant_id = new.tenant_id and job_id = child) found
+        where j.tenant_id = new.tenant_id and j.job_id = child;
+        perform app.emit_job_progress(new.tenant_id, child);
+    end loop;
+    return null;
+end
+$$;
+
 CREATE FUNCTION app.count_questions(asker uuid, subjects text[], questions bigint) RETURNS TABLE(subject text, unit text, time_window text, used bigint, left_s double precision)
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1052,6 +1126,66 @@ begin
     return null;
 end
 $$;
+
+CREATE TABLE app.crawl_schedules (
+    tenant_id uuid NOT NULL,
+    schedule_id uuid NOT NULL,
+    start_urls text[] NOT NULL,
+    hosts text[] NOT NULL,
+    include text[] NOT NULL,
+    exclude text[] NOT NULL,
+    depth_max integer NOT NULL,
+    pages_max integer NOT NULL,
+    bytes_max bigint NOT NULL,
+    seconds_max integer NOT NULL,
+    gone_after integer NOT NULL,
+    every_s integer NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_crawl_id uuid,
+    passed_over bigint DEFAULT 0 NOT NULL,
+    told text DEFAULT ''::text NOT NULL,
+    made_by uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT crawl_schedules_bytes_max_check CHECK ((bytes_max > 0)),
+    CONSTRAINT crawl_schedules_depth_max_check CHECK ((depth_max >= 0)),
+    CONSTRAINT crawl_schedules_every_s_check CHECK (((every_s >= 3600) AND (every_s <= 31622400))),
+    CONSTRAINT crawl_schedules_gone_after_check CHECK ((gone_after > 0)),
+    CONSTRAINT crawl_schedules_pages_max_check CHECK ((pages_max > 0)),
+    CONSTRAINT crawl_schedules_seconds_max_check CHECK ((seconds_max > 0))
+);
+
+ALTER TABLE ONLY app.crawl_schedules FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY app.crawl_schedules
+    ADD CONSTRAINT crawl_schedules_pkey PRIMARY KEY (tenant_id, schedule_id);
+
+CREATE INDEX crawl_schedules_due ON app.crawl_schedules USING btree (tenant_id, next_at) WHERE (NOT paused);
+
+CREATE INDEX crawl_schedules_last ON app.crawl_schedules USING btree (tenant_id, last_crawl_id);
+
+ALTER TABLE ONLY app.crawl_schedules
+    ADD CONSTRAINT crawl_schedules_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES app.tenants(tenant_id);
+
+ALTER TABLE ONLY app.crawl_schedules
+    ADD CONSTRAINT crawl_schedules_tenant_id_last_crawl_id_fkey FOREIGN KEY (tenant_id, last_crawl_id) REFERENCES app.crawls(tenant_id, crawl_id);
+
+CREATE POLICY cdc ON app.crawl_schedules FOR SELECT TO adriatic_cdc USING (true);
+
+ALTER TABLE app.crawl_schedules ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY flows ON app.crawl_schedules TO adriatic_flows USING (true) WITH CHECK (true);
+
+CREATE POLICY tenant ON app.crawl_schedules TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
+
+GRANT SELECT,UPDATE ON TABLE app.crawl_schedules TO adriatic_flows;
+GRANT SELECT ON TABLE app.crawl_schedules TO adriatic_cdc;
+GRANT SELECT ON TABLE app.crawl_schedules TO adriatic_search;
+GRANT SELECT,INSERT,DELETE ON TABLE app.crawl_schedules TO adriatic_api;
+
+GRANT UPDATE(paused) ON TABLE app.crawl_schedules TO adriatic_api;
+
+GRANT UPDATE(next_at) ON TABLE app.crawl_schedules TO adriatic_api;
 
 CREATE TABLE app.crawl_urls (
     tenant_id uuid NOT NULL,
@@ -1163,7 +1297,7 @@ CREATE POLICY flows ON app.crawls TO adriatic_flows USING (true) WITH CHECK (tru
 
 CREATE POLICY tenant ON app.crawls TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 
-GRANT SELECT,UPDATE ON TABLE app.crawls TO adriatic_flows;
+GRANT SELECT,INSERT,UPDATE ON TABLE app.crawls TO adriatic_flows;
 GRANT SELECT ON TABLE app.crawls TO adriatic_cdc;
 GRANT SELECT ON TABLE app.crawls TO adriatic_search;
 GRANT SELECT,INSERT ON TABLE app.crawls TO adriatic_api;
@@ -1712,6 +1846,8 @@ CREATE INDEX jobs_open ON app.jobs USING btree (tenant_id, due_at) WHERE (state 
 
 CREATE INDEX jobs_recent ON app.jobs USING btree (tenant_id, created_at DESC, job_id DESC);
 
+CREATE TRIGGER agent_task_ends_others AFTER UPDATE OF state, cancel_requested_at ON app.jobs FOR EACH ROW WHEN (((new.kind = 'agent_task'::text) AND (((new.finished_at IS NOT NULL) AND (old.finished_at IS NULL)) OR ((new.cancel_requested_at IS NOT NULL) AND (old.cancel_requested_at IS NULL))))) EXECUTE FUNCTION app.cancel_sub_tasks();
+
 CREATE TRIGGER agent_task_over AFTER UPDATE OF state ON app.jobs FOR EACH ROW WHEN (((new.kind = 'agent_task'::text) AND (new.finished_at IS NOT NULL) AND (old.finished_at IS NULL))) EXECUTE FUNCTION app.tell_agent_task_over();
 
 ALTER TABLE ONLY app.jobs
@@ -1725,7 +1861,7 @@ ALTER TABLE app.jobs ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant ON app.jobs TO adriatic_api, adriatic_search USING ((tenant_id = ( SELECT app.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT app.current_tenant() AS current_tenant)));
 
-GRANT SELECT,UPDATE ON TABLE app.jobs TO adriatic_flows;
+GRANT SELECT,INSERT,UPDATE ON TABLE app.jobs TO adriatic_flows;
 GRANT SELECT ON TABLE app.jobs TO adriatic_cdc;
 GRANT SELECT ON TABLE app.jobs TO adriatic_search;
 GRANT SELECT,INSERT,UPDATE ON TABLE app.jobs TO adriatic_api;

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from connectors.fetching import FetchedAnswer, FetchRequest, NotFetched
 from connectors.fetching.fetcher import Fetcher
+from connectors.fetching.reach import Reach
 from connectors.parsers import PageFacts, Parsed, Refused
 from connectors.parsers.pool import Parsers
 from runtime.clock import SYSTEM_CLOCK
@@ -80,8 +81,9 @@ def ask_robots(fetcher: Fetcher, origin: str) -> RobotsAnswer:
     return RobotsAnswer(Robots("none"))
 
 
-def ask_sitemap(fetcher: Fetcher, url: str) -> SitemapAnswer:
-    answer = fetcher.ask(FetchRequest(url, SITEMAP_TYPES, PAGE_BYTES_MAX, FETCH_S_MAX, ROBOTS_REDIRECTS_MAX))
+def ask_sitemap(fetcher: Fetcher, url: str, reach: Reach | None = None) -> SitemapAnswer:
+    request = FetchRequest(url, SITEMAP_TYPES, PAGE_BYTES_MAX, FETCH_S_MAX, ROBOTS_REDIRECTS_MAX, reach=reach)
+    answer = fetcher.ask(request)
     if isinstance(answer, NotFetched) or answer.status != 200:
         return SitemapAnswer(None)
     lists_sitemaps, locations = rules.read_sitemap(answer.body)
@@ -89,7 +91,14 @@ def ask_sitemap(fetcher: Fetcher, url: str) -> SitemapAnswer:
 
 
 def ask_page(
-    fetcher: Fetcher, parsers: Parsers, tenant_id: UUID, url: str, known: KnownPage | None, bytes_left: int
+    fetcher: Fetcher,
+    parsers: Parsers,
+    tenant_id: UUID,
+    url: str,
+    known: KnownPage | None,
+    bytes_left: int,
+    *,
+    reach: Reach | None = None,
 ) -> PageAnswer:
     """One request for a page, and its text when it has a new one. Raises `StopRequested`."""
     asked = {"if-none-match": known.etag, "if-modified-since": known.last_modified} if known else {}
@@ -99,6 +108,7 @@ def ask_page(
         min(PAGE_BYTES_MAX, bytes_left),
         FETCH_S_MAX,
         headers={name: value for name, value in asked.items() if value},
+        reach=reach,
     )
     answer = fetcher.ask(request)
     if isinstance(answer, NotFetched):

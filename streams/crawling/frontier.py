@@ -14,6 +14,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from connectors.fetching.reach import Reach
 from connectors.fetching.urls import host_of
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob
@@ -53,10 +54,17 @@ class CrawlState:
     recalled: bool
     traceparent: str | None
     left_s: float | None
+    allowed: list[str]
+    """The tenant's list of hosts, as it is now; empty: it has none."""
 
     @property
     def scope(self) -> Scope:
-        return Scope(tuple(self.hosts), tuple(self.include), tuple(self.exclude))
+        return Scope(tuple(self.hosts), tuple(self.include), tuple(self.exclude), self.reach)
+
+    @property
+    def reach(self) -> Reach | None:
+        """What the tenant allows to be asked for; None: it has no list, and whatever is public may be."""
+        return Reach(tuple(self.allowed)) if self.allowed else None
 
     @property
     def room(self) -> int:
@@ -81,8 +89,17 @@ _READ = """
   select
     tenant_id, crawl_id, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max, gone_after,
     asked, received, found, recalled, traceparent,
-    extract(epoch from ends_at - clock_timestamp())::float8 as left_s
-  from app.crawls
+    extract(epoch from ends_at - clock_timestamp())::float8 as left_s,
+    coalesce(
+      (
+        select l.hosts
+        from app.allowed_hosts l
+        where l.tenant_id = c.tenant_id
+        order by l.version desc
+        limit 1
+      ), '{}'
+    ) as allowed
+  from app.crawls c
   where tenant_id = %s and crawl_id = %s
 """
 

@@ -55,10 +55,12 @@ class CrawlSite(JobKind):
         if job.position["asks"] == "robots":
             return asking.ask_robots(self._fetcher, origin_of(waiting.url))
         if waiting.kind == "sitemap":
-            return asking.ask_sitemap(self._fetcher, waiting.url)
+            return asking.ask_sitemap(self._fetcher, waiting.url, crawl.reach)
         known = page_store.find_known(connection, job.tenant_id, waiting.url)
         bytes_left = max(1, crawl.bytes_max - crawl.received)
-        return asking.ask_page(self._fetcher, self._parsers, job.tenant_id, waiting.url, known, bytes_left)
+        return asking.ask_page(
+            self._fetcher, self._parsers, job.tenant_id, waiting.url, known, bytes_left, reach=crawl.reach
+        )
 
     def apply(self, connection: Connection, job: ClaimedJob, prepared: Answer | None) -> JobProgress:
         crawl = frontier.read(connection, job)
@@ -135,6 +137,11 @@ class CrawlSite(JobKind):
     def _ask_next(self, connection: Connection, crawl: CrawlState, next_: FrontierUrl) -> Mapping[str, Any] | None:
         """What to ask the host for: its rules, where nobody knows them, or the page. None: its rules forbid the
         page."""
+        if crawl.reach is not None and not crawl.reach.allows(next_.url):
+            told = "it is not on the list of hosts that the tenant allows"
+            outcome = frontier.UrlOutcome("refused", "not-allowed", told)
+            frontier.note(connection, crawl, next_.url_id, outcome, tried=False)
+            return None
         robots = turns.read_robots(connection, origin_of(next_.url))
         if robots is None:
             return {"asks": "robots", "url_id": next_.url_id}

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ import numpy as np
 from protego import Protego
 
 from connectors.fetching import AGENT
+from connectors.fetching.reach import Reach, matches
 from connectors.fetching.urls import host_of, normalise, path_of
 from runtime.setting_kinds import is_allowed_host
 
@@ -55,11 +55,15 @@ class Scope:
     hosts: tuple[str, ...]
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    reach: Reach | None = None
+    """What the tenant allows to be asked for; None: it has no list."""
 
     def find_reason(self, url: str) -> str:
         """Why a normal address is not asked for; empty when it is."""
         if not is_allowed_host(host_of(url), self.hosts):
             return "its host is not one of this crawl"
+        if self.reach is not None and not self.reach.allows(url):
+            return "it is not on the list of hosts that the tenant allows"
         path = path_of(url)
         if self.include and not any(matches(path, pattern) for pattern in self.include):
             return "its path is not among those that were asked for"
@@ -78,11 +82,6 @@ class Scope:
             if not self.find_reason(url):
                 found[url] = None
         return list(found)
-
-
-def matches(path: str, pattern: str) -> bool:
-    """Whether a path with its query is one of a pattern, in which `*` is anything."""
-    return fnmatchcase(path, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
 def looks_endless(url: str) -> bool:

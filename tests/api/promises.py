@@ -246,6 +246,17 @@ class Furniture:
         self.end_crawls()
         return str(self.make("POST", "/v1/crawls", json={"start_urls": ["https://docs.example.org/"]})["crawl_id"])
 
+    def schedule(self) -> str:
+        """A schedule of which there is no other."""
+        self.end_schedules()
+        asked = {"crawl": {"start_urls": ["https://docs.example.org/"]}, "every_s": 3_600}
+        return str(self.make("POST", "/v1/crawl-schedules", json=asked)["schedule_id"])
+
+    def end_schedules(self) -> None:
+        """Make room for another one."""
+        for found in self._http.get("/v1/crawl-schedules").json()["items"]:
+            self._http.delete(f"/v1/crawl-schedules/{found['schedule_id']}")
+
     def end_crawls(self) -> None:
         for crawl in self._http.get("/v1/crawls", params={"state": "queued"}).json()["items"]:
             self._http.delete(f"/v1/crawls/{crawl['crawl_id']}")
@@ -387,6 +398,7 @@ def name_things(operation: str, furniture: Furniture) -> dict[str, Callable[[], 
         "response_id": lambda: f"resp_{UUID(furniture.answer()[0]).hex}",
         "draft_id": furniture.draft,
         "crawl_id": furniture.crawl,
+        "schedule_id": furniture.schedule,
         "page_id": furniture.page,
         "feed": furniture.passing_feed if operation == "deleteFeed" else furniture.feed,
         "key_id": furniture.key,
@@ -434,6 +446,9 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
     if operation == "replaceWords":
         # A phrase must mean nothing else yet.
         case.body = {"words": [{"subject": "status", "name": "accepted", "phrase": "abgenickt"}]}
+    if operation == "replaceAllowedHosts":
+        # Empty, so that crawls of others are let go where they want.
+        case.body = {"hosts": []}
     if operation == "createAgentTask" and isinstance(case.body, dict):
         furniture.task()  # one that waits, at most
         # Within the settings, and what a task without a model needs.
@@ -443,6 +458,9 @@ def put_right(case: Any, furniture: Furniture, stream_token: Callable[[], str]) 
     if operation == "createCrawl" and isinstance(case.body, dict):
         furniture.end_crawls()
         case.body |= {"start_urls": ["https://docs.example.org/"], "hosts": []}
+    if operation == "createCrawlSchedule" and isinstance(case.body, dict):
+        furniture.end_schedules()
+        case.body["crawl"] = {"start_urls": ["https://docs.example.org/"]}
     if operation in ("buildSpace", "evaluateSpace", "activateSpace", "dropSpace") and isinstance(case.body, dict):
         case.body["name"] = furniture.space(operation)
     filters = case.body if case.operation.label in ("POST /v1/search", "POST /v1/decisions/check") else case.query

@@ -119,6 +119,8 @@ async def furnished(tenant: Caller) -> dict[str, str]:
         },
     )
     crawl = await tenant.post("/v1/crawls", {"start_urls": ["https://docs.example.org/"]})
+    scheduled = {"crawl": {"start_urls": ["https://docs.example.org/"]}, "every_s": 3_600}
+    schedule = await tenant.post("/v1/crawl-schedules", scheduled)
     document = await tenant.request("POST", "/v1/documents", files={"file": ("x.txt", b"x")})
     answer = await tenant.post("/v1/chat/stream", {"question": "What is x?"})
     start = json.loads(next(SseDecoder().feed(answer.content)).data)
@@ -135,6 +137,7 @@ async def furnished(tenant: Caller) -> dict[str, str]:
         "override_id": override.json()["override_id"],
         "flag_id": str(uuid4()),
         "suggestion_id": str(uuid4()),
+        "schedule_id": schedule.json()["schedule_id"],
         "crawl_id": crawl.json()["crawl_id"],
         "page_id": str(uuid4()),
         "adr_id": adr["adr_id"],

@@ -28,7 +28,7 @@ UPLOAD = "multipart/form-data"
 IDS = (
     *("adr_id", "import_id", "job_id", "document_id", "key_id", "budget_id", "answer_id", "session_id"),
     *("api_key_id", "override_id", "request_id", "draft_id", "flag_id", "suggestion_id", "research_id"),
-    *("task_id", "proposal_id", "crawl_id", "page_id"),
+    *("task_id", "proposal_id", "crawl_id", "page_id", "schedule_id"),
 )
 
 
@@ -81,13 +81,12 @@ class Household:
         override = await caller.post("/v1/spend/overrides", {**raised, "expires_at": in_an_hour})
         await caller.put("/v1/spend/switch", {"state": "stopped", "level": "key", "subject": word, "reason": word})
         flag_id = corpus.flag(caller.tenant_id, word)
+        corpus.views(caller.tenant_id)
         job = await caller.post("/v1/jobs", {"kind": "reindex"})
         research = await caller.post("/v1/research", {"question": f"What is {word}?"})
-        corpus.views(caller.tenant_id)
-        uploaded = await caller.request(
-            "POST", "/v1/documents", files={"file": (f"Found {word}.md", f"# Found {word}\n".encode())}
-        )
-        crawl = await caller.post("/v1/crawls", {"start_urls": [f"https://{word}.example/"]})
+        file = (f"Found {word}.md", f"# Found {word}\n".encode())
+        uploaded = await caller.request("POST", "/v1/documents", files={"file": file})
+        crawl, schedule = await self._furnish_crawls()
         page_id = corpus.page(caller.tenant_id, UUID(crawl.json()["crawl_id"]), f"Found {word}")
         made = await caller.post("/v1/feeds", {"slug": f"feed{word}", "name": word})
         await caller.post(f"/v1/feeds/feed{word}", {"items": [{"id": word, "version": 1, "text": word}]})
@@ -95,10 +94,10 @@ class Household:
         start = json.loads(next(SseDecoder().feed(answer.content)).data)
         drafted = await caller.post("/v1/drafts", {"task": "summarise", "adr_id": adr["adr_id"]})
         task = await caller.post("/v1/agents/tasks", {"goal": f"What is {word}?"})
-        task_id = UUID(task.json()["task_id"])
-        proposal_id = corpus.agent(caller.tenant_id, task_id, UUID(adr["adr_id"]), word)
+        task_id = task.json()["task_id"]
+        proposal_id = corpus.agent(caller.tenant_id, UUID(task_id), UUID(adr["adr_id"]), word)
         self.path |= {
-            "task_id": str(task_id),
+            "task_id": task_id,
             "proposal_id": str(proposal_id),
             "draft_id": drafted.json()["draft_id"],
             "answer_id": start["answer_id"],
@@ -114,12 +113,20 @@ class Household:
             "research_id": research.json()["research_id"],
             "budget_id": budget.json()["budget_id"],
             "document_id": uploaded.json()["id"],
+            "schedule_id": schedule.json()["schedule_id"],
             "crawl_id": crawl.json()["crawl_id"],
             "page_id": str(page_id),
             "feed": f"feed{word}",
             "key_id": made.json()["key"]["key_id"],
             "api_key_id": api_key.json()["api_key"]["key_id"],
         }
+
+    async def _furnish_crawls(self) -> tuple[Any, Any]:
+        """A crawl, a schedule of it, and a list of hosts."""
+        start = {"start_urls": [f"https://{self.word}.example/"]}
+        crawl = await self.caller.post("/v1/crawls", start)
+        await self.caller.put("/v1/allowed-hosts", {"hosts": [f"{self.word}.example"]})
+        return crawl, await self.caller.post("/v1/crawl-schedules", {"crawl": start, "every_s": 3_600})
 
 
 NOBODY = Household(None, "nobody")

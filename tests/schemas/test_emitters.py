@@ -45,7 +45,13 @@ ALLOWED: dict[Role, set[str]] = {
         *("spend.alert", "rag.search.requested", "agent.task.completed"),
     },
     "flows": {
-        *("crawl.completed", "document.processed", "embeddings.requested", "embeddings.requested.bulk"),
+        *(
+            "crawl.completed",
+            "crawl.submitted",
+            "document.processed",
+            "embeddings.requested",
+            "embeddings.requested.bulk",
+        ),
         *("job.progress", "spend.alert", "rag.search.completed", "agent.task.completed"),
     }
     | {name for name, topic in catalog.load().items() if topic.kind == "dlq"},

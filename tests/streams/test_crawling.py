@@ -391,3 +391,38 @@ def test_what_a_crawl_found_is_forgotten_after_its_time_and_its_pages_stay(crawl
     assert (len(crawls.found(old)), len(crawls.found(new))) == (0, 1)
     assert crawls.bench.rows("select 1 from ops.crawl_hosts") == []
     assert crawls.versions(tenant) == [("/", 1, "create")]
+
+
+def test_a_crawl_keeps_to_the_hosts_that_its_tenant_allows_now(crawls: Crawls, local: LocalWeb) -> None:
+    """Links, redirects, sitemaps and start pages that leave the list are not asked for, and neither is what was found
+    before the list was changed."""
+    tenant, bench = crawls.bench.tenant(), crawls.bench
+    allow = (
+        "insert into app.allowed_hosts (tenant_id, version, hosts, set_by, set_name) "
+        "values (%s, %s, %s, gen_random_uuid(), 'Ada')"
+    )
+    sitemap = f"Sitemap: {local.url('a.test', '/in/map.xml')}\nSitemap: {local.url('b.test', '/map.xml')}\n"
+    local.serve("a.test", "/robots.txt", answer(200, sitemap))
+    local.serve("a.test", "/in/map.xml", answer(302, location=local.url("b.test", "/in/map.xml")))
+    local.serve("a.test", "/in/", page("heron", "/in/one", "/out", local.url("b.test", "/in/"), "/in/away"))
+    local.serve("a.test", "/in/one", page("otter"))
+    local.serve("a.test", "/in/away", answer(302, location=local.url("b.test", "/in/")))
+    bench.rows(allow, tenant, 1, ["a.test/in/*"])
+    hosts = ["a.test", "b.test"]
+    with crawls.working("a.test", "b.test"):
+        crawl = crawls.run(tenant, local.url("a.test", "/in/"), local.url("b.test", "/start"), hosts=hosts)
+        found = crawls.found(crawl)
+        assert found["a.test/in/"] == found["a.test/in/one"] == ("stored", "")
+        assert found["b.test/start"] == ("refused", "not-allowed")
+        assert found["a.test/in/away"] == ("refused", "out-of-scope")
+        assert {host for host, _ in local.asked} == {"a.test"}
+        assert "/out" not in local.paths("a.test")
+        # Another tenant has another list, which is none.
+        other = crawls.run(bench.tenant(), local.url("b.test", "/start"), hosts=hosts)
+        assert crawls.found(other)["b.test/start"][1] == "http-404"
+        # What is taken off the list while a crawl waits is not asked for.
+        asked = len(local.paths("a.test"))
+        waiting = crawls.submit(tenant, local.url("a.test", "/in/"), hosts=hosts)
+        bench.rows(allow, tenant, 2, ["b.test"])
+        crawls.wait(waiting)
+        assert len(local.paths("a.test")) <= asked + 1, "the request that was under way when the list was changed"

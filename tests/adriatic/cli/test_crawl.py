@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from adriatic.cli import crawl as command
 from adriatic.cli.remote import Remote
 from adriatic.cli.where import Where
-from api.crawls.controller import _CRAWL, _URL, _WAITING
+from api.crawls.controller import _URL, _WAITING
+from api.crawls.controller import CRAWL_EXAMPLE as _CRAWL
 from api.crawls.schemas import Crawl, NewCrawl
 from runtime.clock import ManualClock
 

@@ -1,8 +1,8 @@
 """A worker in a process of its own, which kills itself at a boundary of a step.
 
-A boundary is before a step is written down, behind that, and behind what it came to; `written` is none of them: it
-dies when a model has said its first word. The process is made anew for each
-death, from one that has imported everything already.
+A boundary is before a step is written down, behind that, and behind what it came to. Two are none of these: `acted` is
+when a tool has done its work and nobody has written that down, and `written` when a model has said its first word. The
+process is made anew for each death, from one that has imported everything already.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runtime.settings import Settings
 from tests.api.agents.world import working
 from tests.patience import PATIENCE_S, until
 
-Boundary = Literal["before", "begun", "over", "written"]
+Boundary = Literal["before", "begun", "acted", "over", "written"]
 BOUNDARIES: Final[tuple[Boundary, ...]] = ("before", "begun", "over")
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -42,6 +42,8 @@ def _work(settings: Settings, task_id: str, boundary: Boundary | None) -> None:
     elif boundary == "begun":
         transcript.note_attempt = _die_instead  # type: ignore[assignment]
         _tools_die()
+    elif boundary == "acted":
+        _die_behind_tool()
     elif boundary == "over":
         _die_behind_record()
     elif boundary == "written":
@@ -69,6 +71,19 @@ def _tools_die() -> None:
     from api.agents.toolset import AgentTools
 
     AgentTools.run = _die_instead  # type: ignore[method-assign, assignment]
+
+
+def _die_behind_tool() -> None:
+    """What a tool did is committed; then nothing more happens."""
+    from api.agents.toolset import AgentTools
+
+    run: Callable[..., Any] = AgentTools.run
+
+    async def run_and_die(*arguments: Any) -> None:
+        await run(*arguments)
+        _kill()
+
+    AgentTools.run = run_and_die  # type: ignore[method-assign, assignment]
 
 
 def _die_behind_record() -> None:

@@ -46,14 +46,21 @@ class ScriptedLlm(FakeLlm):
         self.bodies: list[dict[str, Any]] = []
         self.hangs_at = hangs_at
         """The turn in which it falls silent behind its first word."""
+        self.by_goal: dict[str, Sequence[Turn]] = {}
+        """Other turns for tasks of these goals."""
+        self.hangs_for: set[str] = set()
+        """Goals for which it falls silent in the first turn."""
 
     def answer(self, request: ReceivedRequest) -> tuple[FakeQuestion, Reply]:
         body = json.loads(request.body)
         self.bodies.append(body)
         question = read_question(request)
         number = sum(each["role"] == "assistant" for each in body["messages"])
-        turn = self.turns[min(number, len(self.turns) - 1)]
-        return question, Reply("whole", steps=self._play(question, turn, hangs=number == self.hangs_at))
+        goal = next(str(each["content"]) for each in body["messages"] if each["role"] == "user")
+        turns = self.by_goal.get(goal, self.turns)
+        hangs = goal in self.hangs_for or (turns is self.turns and number == self.hangs_at)
+        turn = turns[min(number, len(turns) - 1)]
+        return question, Reply("whole", steps=self._play(question, turn, hangs=hangs))
 
     @staticmethod
     def _play(question: FakeQuestion, turn: Turn, *, hangs: bool) -> Iterator[Step]:

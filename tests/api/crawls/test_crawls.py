@@ -90,7 +90,7 @@ async def test_what_is_beyond_a_bound_is_refused_and_named(tenant: Caller, body:
 async def test_so_many_crawls_are_open_at_once_and_one_that_is_cancelled_makes_room(
     tenant: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "OPEN_MAX", 2)
+    monkeypatch.setattr(service, "CRAWLS_OPEN_MAX", 2)
     made = [await tenant.post("/v1/crawls", {"start_urls": [START]}) for _ in range(3)]
     assert [answer.status_code for answer in made] == [201, 201, 409]
     assert "2 crawls are not over" in made[2].json()["detail"]

@@ -1,0 +1,1 @@
+"""Hosts that a tenant lets its crawls and the tools of its agents reach."""
