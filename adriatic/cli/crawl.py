@@ -31,9 +31,11 @@ REASONS_MAX = 20
 class UrlGroup(click.Group):
     """A group whose command `run` needs not be named: `adriatic crawl URL` is `adriatic crawl run URL`."""
 
+    unnamed = "run"
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
-            args = ["run", *args]
+            args = [self.unnamed, *args]
         return super().parse_args(ctx, args)
 
 

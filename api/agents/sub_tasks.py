@@ -2,7 +2,7 @@
 
 Owns what a sub-task may take of its parent: fewer steps, tokens, money and seconds than the parent has left, and none
 of the tools that it does not have; how deep they go, and how many there are. Its id is that of the step, so that a step
-which is done again finds it. That it ends with its parent is the database's (`0054_sub_tasks.sql`). What it answers is
+which is done again finds it. That it ends with its parent is the database's (`0056_sub_tasks.sql`). What it answers is
 data for the parent, like all that a tool gives. Refuses to do any of it: it is a job, and a worker takes it up.
 """
 

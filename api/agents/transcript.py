@@ -41,7 +41,7 @@ class StepRow(msgspec.Struct, frozen=True):
     state: StepState = "begun"
     attempt_id: UUID | None = None
     begun_s_ago: float = 0.0
-    """By the database's clock."""
+    """Seconds, by the database's clock."""
 
     @property
     def is_over(self) -> bool:

@@ -17,7 +17,7 @@ from api import paging
 from api.auth.users import Principal
 from api.db import Connection, to_struct
 from api.requests import refuse
-from connectors.fetching.reach import Reach, read_entry
+from connectors.fetching.reach import HostList, read_entry
 from runtime.errors import Conflict, Forbidden
 
 VERSIONS_MAX: Final = 500
@@ -116,5 +116,5 @@ async def require_allowed(connection: Connection, tenant_id: UUID, urls: Sequenc
     if not hosts:
         raise Forbidden("tools may reach no host: the list of allowed hosts is empty", hint=HINT)
     for url in urls:
-        if not Reach(tuple(hosts)).allows(url):
+        if not HostList(tuple(hosts)).allows(url):
             raise Forbidden(f"{url[:200]} is not on the list of hosts that the tenant allows", hint=HINT)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from connectors.fetching.reach import Reach
+from connectors.fetching.reach import HostList
 
 FailureCode = Literal[
     "forbidden-url", "forbidden-address", "unknown-name", "no-connection", "too-slow", "too-large", "bomb",
@@ -36,7 +36,7 @@ class FetchRequest(msgspec.Struct, frozen=True):
     seconds_max: float
     redirects_max: int = 0
     headers: Mapping[str, str] = {}
-    reach: Reach | None = None
+    reach: HostList | None = None
 
 
 class FetchedAnswer(msgspec.Struct, frozen=True):

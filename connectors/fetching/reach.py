@@ -45,7 +45,7 @@ def matches(path: str, pattern: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class HostList:
     """A list, as its rows have it."""
 
     entries: Sequence[str]

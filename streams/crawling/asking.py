@@ -14,7 +14,7 @@ from uuid import UUID
 
 from connectors.fetching import FetchedAnswer, FetchRequest, NotFetched
 from connectors.fetching.fetcher import Fetcher
-from connectors.fetching.reach import Reach
+from connectors.fetching.reach import HostList
 from connectors.parsers import PageFacts, Parsed, Refused
 from connectors.parsers.pool import Parsers
 from runtime.clock import SYSTEM_CLOCK
@@ -81,7 +81,7 @@ def ask_robots(fetcher: Fetcher, origin: str) -> RobotsAnswer:
     return RobotsAnswer(Robots("none"))
 
 
-def ask_sitemap(fetcher: Fetcher, url: str, reach: Reach | None = None) -> SitemapAnswer:
+def ask_sitemap(fetcher: Fetcher, url: str, reach: HostList | None = None) -> SitemapAnswer:
     request = FetchRequest(url, SITEMAP_TYPES, PAGE_BYTES_MAX, FETCH_S_MAX, ROBOTS_REDIRECTS_MAX, reach=reach)
     answer = fetcher.ask(request)
     if isinstance(answer, NotFetched) or answer.status != 200:
@@ -98,7 +98,7 @@ def ask_page(
     known: KnownPage | None,
     bytes_left: int,
     *,
-    reach: Reach | None = None,
+    reach: HostList | None = None,
 ) -> PageAnswer:
     """One request for a page, and its text when it has a new one. Raises `StopRequested`."""
     asked = {"if-none-match": known.etag, "if-modified-since": known.last_modified} if known else {}

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from connectors.fetching.reach import Reach
+from connectors.fetching.reach import HostList
 from connectors.fetching.urls import host_of
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob
@@ -62,9 +62,9 @@ class CrawlState:
         return Scope(tuple(self.hosts), tuple(self.include), tuple(self.exclude), self.reach)
 
     @property
-    def reach(self) -> Reach | None:
+    def reach(self) -> HostList | None:
         """What the tenant allows to be asked for; None: it has no list, and whatever is public may be."""
-        return Reach(tuple(self.allowed)) if self.allowed else None
+        return HostList(tuple(self.allowed)) if self.allowed else None
 
     @property
     def room(self) -> int:

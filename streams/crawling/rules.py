@@ -21,7 +21,7 @@ import numpy as np
 from protego import Protego
 
 from connectors.fetching import AGENT
-from connectors.fetching.reach import Reach, matches
+from connectors.fetching.reach import HostList, matches
 from connectors.fetching.urls import host_of, normalise, path_of
 from runtime.setting_kinds import is_allowed_host
 
@@ -55,7 +55,7 @@ class Scope:
     hosts: tuple[str, ...]
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    reach: Reach | None = None
+    reach: HostList | None = None
     """What the tenant allows to be asked for; None: it has no list."""
 
     def find_reason(self, url: str) -> str:

@@ -54,6 +54,10 @@ def _known(arguments: str) -> bool:
         cli, info_name="adriatic", **cli.context_settings
     )  # as `main` does: the help option is cached
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        # The name of one command of some groups may be left out: what stands in its place is an argument.
+        unnamed = getattr(command, "unnamed", "")
+        if words[0] not in command.commands and unnamed:
+            words.insert(0, unnamed)
         child = command.get_command(context, words.pop(0))
         if child is None:
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors.fetching import FetchedAnswer, FetchRequest, NotFetched
-from connectors.fetching.reach import Reach, read_entry
+from connectors.fetching.reach import HostList, read_entry
 from connectors.fetching.urls import normalise
 from tests.connectors.fetching.local_web import Handler, html, serving_web
 
@@ -31,14 +31,14 @@ from tests.connectors.fetching.local_web import Handler, html, serving_web
 )
 def test_an_entry_allows_what_it_says_and_nothing_beside_it(entry: str, url: str, allowed: bool) -> None:
     try:
-        found = Reach((read_entry(entry),)).allows(normalise(url))
+        found = HostList((read_entry(entry),)).allows(normalise(url))
     except ValueError:
         found = False
     assert found is allowed
 
 
 def test_an_empty_list_allows_nothing() -> None:
-    assert not Reach(()).allows("https://a.example/")
+    assert not HostList(()).allows("https://a.example/")
 
 
 def test_a_redirect_that_leaves_the_list_is_not_followed() -> None:
@@ -53,14 +53,14 @@ def test_a_redirect_that_leaves_the_list_is_not_followed() -> None:
     with serving_web() as local, local.fetching("a.test", "b.test") as fetcher:
         local.serve("a.test", "/away", _as_handler(away))
         local.serve("b.test", "/secret", _as_handler(page))
-        reach = Reach(("a.test",))
+        reach = HostList(("a.test",))
         asked = FetchRequest(local.url("a.test", "/away"), (), 10_000, 10.0, 5, reach=reach)
         answer = fetcher.ask(asked)
         assert isinstance(answer, NotFetched)
         assert (answer.code, answer.temporary) == ("not-allowed", False)
         assert ("b.test", "/secret") not in local.asked
         # The same without a list, and with one that has both.
-        for wider in (None, Reach(("*.example.org", "a.test", "b.test"))):
+        for wider in (None, HostList(("*.example.org", "a.test", "b.test"))):
             found = fetcher.ask(FetchRequest(local.url("a.test", "/away"), (), 10_000, 10.0, 5, reach=wider))
             assert isinstance(found, FetchedAnswer)
             assert b"here" in found.body
