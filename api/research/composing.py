@@ -63,6 +63,22 @@ class ComposedAnswer(NamedTuple):
     text: str
 
 
+class NumberedSources:
+    """The sources that are cited, by the order in which they come first. A version is one source."""
+
+    def __init__(self, sources: Sequence[CitedSource] = ()) -> None:
+        self.sources = list(sources)
+        self._numbers = {(each.kind, each.source_id, each.version): each.number for each in sources}
+
+    def cite(self, text: str, passage: FoundPassage, verdict: CitationVerdict) -> CheckedClaim:
+        """A claim that holds, with the number of its source."""
+        version = (passage.key.kind, passage.key.source_id, passage.key.version)
+        number = self._numbers.setdefault(version, len(self.sources) + 1)
+        if number > len(self.sources):
+            self.sources.append(_source(number, passage))
+        return CheckedClaim(text, number, verdict.char_start, verdict.char_end, round(verdict.support, 3))
+
+
 def place_of(passage: FoundPassage) -> CitedPlace:
     """Where a passage stands."""
     return PassageText(passage, "").place
@@ -97,8 +113,7 @@ def compose(
 ) -> ComposedAnswer:
     """The answer. `check` holds each quote against its place; what does not hold is taken out and counted."""
     texts = {each.place: each.text for each in context}
-    numbers: dict[tuple[str, object, int], int] = {}
-    sources: list[CitedSource] = []
+    cited = NumberedSources()
     answered = []
     for part in parts:
         claims: list[CheckedClaim] = []
@@ -108,39 +123,24 @@ def compose(
             if verdict.fault is not None:
                 dropped += 1
                 continue
-            key = passage.passage.key
-            version = (key.kind, key.source_id, key.version)
-            if version not in numbers:
-                numbers[version] = len(numbers) + 1
-                sources.append(_source(numbers[version], passage.passage))
-            places = (verdict.char_start, verdict.char_end)
-            claims.append(CheckedClaim(quote.text, numbers[version], *places, round(verdict.support, 3)))
+            claims.append(cited.cite(quote.text, passage.passage, verdict))
         answered.append(AnsweredPart(part, bool(claims), claims, dropped))
-    return ComposedAnswer(sources, answered, "\n".join(_write(answered, sources)))
+    return ComposedAnswer(cited.sources, answered, "\n".join(_write(answered, cited.sources)))
 
 
 def merge_written(composed: ComposedAnswer, model: str, draft: CheckedDraft) -> tuple[ComposedAnswer, WrittenAnswer]:
     """The answer with a model's text in the place of the quotes', where anything of it holds. What the sources do not
     hold is said all the same."""
-    numbers = {(each.kind, each.source_id, each.version): each.number for each in composed.sources}
-    sources = list(composed.sources)
-    claims: list[CheckedClaim] = []
-    for text, passage, verdict in draft.claims:
-        key = passage.passage.key
-        version = (key.kind, key.source_id, key.version)
-        if version not in numbers:
-            numbers[version] = len(numbers) + 1
-            sources.append(_source(numbers[version], passage.passage))
-        places = (verdict.char_start, verdict.char_end)
-        claims.append(CheckedClaim(text, numbers[version], *places, round(verdict.support, 3)))
+    cited = NumberedSources(composed.sources)
+    claims = [cited.cite(text, passage.passage, verdict) for text, passage, verdict in draft.claims]
     dropped = [DroppedClaims(fault, count) for fault, count in sorted(draft.dropped.items())]
     written = WrittenAnswer(model, claims, dropped)
     if not claims:
         return composed, written
-    lines = [*_write_claims(claims, sources)]
+    lines = [*_write_claims(claims, cited.sources)]
     if len(composed.parts) > 1:
         lines += [f"{part.question}\n\n{NOTHING}\n" for part in composed.parts if not part.answered]
-    return ComposedAnswer(sources, composed.parts, "\n".join(lines)), written
+    return ComposedAnswer(cited.sources, composed.parts, "\n".join(lines)), written
 
 
 def _find_quotes(
