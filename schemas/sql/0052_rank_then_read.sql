@@ -148,7 +148,7 @@ declare
     tenant constant uuid := app.current_tenant();
     half constant halfvec := search_meaning.embedding::halfvec;
     -- Texts that are looked up in full precision: what half precision puts in another place is near the last of them. The walk
-    -- through the graph has 200 candidates for these (mv.vectors_by_graph).
+    -- through the graph has 400 candidates for these (mv.vectors_by_graph).
     texts_max constant integer := chunks_max + 20;
     one text := '';
     allowed uuid[];
@@ -199,5 +199,27 @@ begin
         window near as (partition by n.source_id order by n.distance, n.ordinal)
         order by n.source_id, n.distance, n.ordinal;
     end loop;
+end
+$$;
+
+-- As before, with twice as many candidates in the walk: a query that lies far from every passage is found its neighbours by no fewer.
+create or replace function mv.vectors_by_graph(
+        tenant uuid, of_slot integer, dimension integer, of_kind text, query halfvec, filter jsonb, texts_max integer)
+    returns table (source_id uuid, text_hash bytea)
+    language plpgsql stable rows 200
+    -- Any plan that sorts reads everything.
+    set enable_sort = off
+    set enable_seqscan = off
+    set enable_bitmapscan = off
+as $$
+begin
+    perform set_config('hnsw.ef_search', '400', true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
+        set_config('hnsw.max_scan_tuples', '20000', true), set_config('hnsw.scan_mem_multiplier', '8', true);
+    return query execute format(
+        'select v.source_id, v.text_hash from mv.vectors v '
+        'where v.slot = %1$s and v.tenant_id = $1 %3$s '
+        'order by v.embedding::halfvec(%2$s) <=> $4::halfvec(%2$s) limit $5',
+        of_slot, dimension, case when filter is not null then 'and mv.search_passes($2, $3, v.source_id)' end)
+        using tenant, filter, of_kind, query, texts_max;
 end
 $$;

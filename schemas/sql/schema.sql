@@ -4456,7 +4456,7 @@ declare
     tenant constant uuid := app.current_tenant();
     half constant halfvec := search_meaning.embedding::halfvec;
     -- Texts that are looked up in full precision: what half precision puts in another place is near the last of them. The walk
-    -- through the graph has 200 candidates for these (mv.vectors_by_graph).
+    -- through the graph has 400 candidates for these (mv.vectors_by_graph).
     texts_max constant integer := chunks_max + 20;
     one text := '';
     allowed uuid[];
@@ -5222,7 +5222,7 @@ CREATE FUNCTION mv.vectors_by_graph(tenant uuid, of_slot integer, dimension inte
     SET enable_bitmapscan TO 'off'
     AS $_$
 begin
-    perform set_config('hnsw.ef_search', '200', true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
+    perform set_config('hnsw.ef_search', '400', true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
         set_config('hnsw.max_scan_tuples', '20000', true), set_config('hnsw.scan_mem_multiplier', '8', true);
     return query execute format(
         'select v.source_id, v.text_hash from mv.vectors v '
