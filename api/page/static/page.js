@@ -162,10 +162,12 @@ function read() {
     if (query === "") show(false);
   }
   if (query !== "") byId("search").dispatchEvent(new Event("search-now"));
-  if (now.get("view") === "spend" && !byId("open-spend").hidden) spending.show();
-  else spending.hide();
-  if (now.get("view") === "work" && !byId("open-work").hidden) work.show(WORK.test(now.get("work") ?? "") ? now.get("work") : null);
-  else work.hide();
+  const spends = now.get("view") === "spend" && !byId("open-spend").hidden;
+  const works = now.get("view") === "work" && !byId("open-work").hidden;
+  if (!spends) spending.hide();
+  if (!works) work.hide();
+  if (spends) spending.show();
+  if (works) work.show(WORK.test(now.get("work") ?? "") ? now.get("work") : null);
   const adr = now.get("adr");
   if (adr && UUID.test(adr)) reading.open(adr, history.state ?? {});
   else reading.close();

@@ -46,6 +46,7 @@ export class Spending {
   }
 
   hide() {
+    if (!this.shown) return; // what is behind is another room's to show
     this.#abort?.abort();
     clearTimeout(this.#timer);
     byId("spend").hidden = true;

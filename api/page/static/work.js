@@ -84,6 +84,7 @@ export class Work {
   }
 
   hide() {
+    if (!this.shown) return; // what is behind is another room's to show
     this.#abort?.abort();
     clearTimeout(this.#timer);
     byId("work").hidden = true;
