@@ -184,15 +184,19 @@ def test_the_command_line_offers_every_kind_and_has_a_word_for_it(entry: None) -
 def test_the_form_of_the_page_offers_every_kind_and_its_scripts_name_none(entry: None) -> None:
     assets = Assets.load({"/v1/adrs"})
     document = assets.document.body.decode()
-    (field,) = re.findall(r'<select name="kind">(.*?)</select>', document, re.DOTALL)
-    options = re.findall(r'<option value="(\w*)"(?: data-word="([^"]+)")?>([^<]+)</option>', field)
-    assert options == [
-        ("", "", "everything"),
-        ("adr", "ADR", "decisions"),
-        ("document", "document", "documents"),
-        ("page", "page", "pages"),
-        ("note", "wiki note", "wiki notes"),
-    ]
+    fields = re.findall(r'<select name="kind">(.*?)</select>', document, re.DOTALL)
+    assert len(fields) == 2, "of a search, and of a question that is looked into"
+    for field in fields:
+        options = re.findall(r'<option value="(\w*)"(?: data-word="[^"]+")?>([^<]+)</option>', field)
+        assert options == [
+            ("", "everything"),
+            ("adr", "decisions"),
+            ("document", "documents"),
+            ("page", "pages"),
+            ("note", "wiki notes"),
+        ]
+    words = re.findall(r'<option value="(\w+)" data-word="([^"]+)">', fields[0])
+    assert words == [("adr", "ADR"), ("document", "document"), ("page", "page"), ("note", "wiki note")]
     assert "Search decisions and documents and pages and wiki notes" in document
     compared = re.compile(r"""\bkind\s*(?:[=!]==?|:)\s*["'](?:adr|document|page)["']""")
     assert compared.search('if (source.kind === "adr") {')

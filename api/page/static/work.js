@@ -147,7 +147,7 @@ export class Work {
     return [...this.#items.values()].some((item) => { const job = this.#jobs.get(item.jobId); return job && before.get(item.jobId) !== job.state; });
   }
 
-  #kinds() { return Object.keys(KINDS).filter((kind) => kind === "document" || kind === "crawl" || this.#scopes.includes(KINDS[kind].needs)); }
+  #kinds() { return Object.keys(KINDS).filter((kind) => KINDS[kind].isForAll || this.#scopes.includes(KINDS[kind].needs)); }
 
   async #list(signal) {
     const pages = await Promise.all(this.#kinds().map(async (kind) => [kind, await ask(`${KINDS[kind].path}?limit=${PAGE}`, { signal })]));
@@ -314,12 +314,13 @@ export class Work {
     const button = (action, word) => h("button", { type: "button", "data-action": action, "data-id": item.key, "data-key": action }, word);
     const may = this.#scopes.includes(KINDS[item.kind].needs);
     const over = !views.isOpen(item.state);
-    const mayCancel = item.kind === "document" ? this.#scopes.includes("admin") : may;
+    const { isOfFiles } = KINDS[item.kind];
+    const mayCancel = isOfFiles ? this.#scopes.includes("admin") : may;
     return [
       !over && mayCancel && !item.cancelRequested ? button("cancel", "Cancel") : null,
-      over && may && item.kind === "document" && (item.state === "partial" || item.state === "refused") ? button("retry", item.state === "partial" ? "Read the failed pages again" : "Read it once more") : null,
-      over && may && item.kind !== "document" ? button("again", LASTING.has(item.state) ? "Try again …" : "Once more …") : null,
-      item.kind === "document" ? h("a", { class: "button", href: `/v1/documents/${item.id}/original`, "data-original": this.#found.file_name, "data-key": "original" }, "Download") : null,
+      over && may && isOfFiles && (item.state === "partial" || item.state === "refused") ? button("retry", item.state === "partial" ? "Read the failed pages again" : "Read it once more") : null,
+      over && may && !isOfFiles ? button("again", LASTING.has(item.state) ? "Try again …" : "Once more …") : null,
+      isOfFiles ? h("a", { class: "button", href: `/v1/documents/${item.id}/original`, "data-original": this.#found.file_name, "data-key": "original" }, "Download") : null,
       over && may && item.kind !== "crawl" ? button("delete", "Delete …") : null,
     ].filter(Boolean);
   }
@@ -354,7 +355,7 @@ export class Work {
     button.disabled = true;
     form.setAttribute("aria-busy", "true");
     let key = null;
-    const done = await this.#do("begin-problem", async () => { key = kind === "document" ? await this.#upload(form) : await this.#send(kind, form); }, false);
+    const done = await this.#do("begin-problem", async () => { key = KINDS[kind].isOfFiles ? await this.#upload(form) : await this.#send(kind, form); }, false);
     button.disabled = false;
     form.setAttribute("aria-busy", "false");
     if (done && key) this.#open(key);
@@ -431,7 +432,7 @@ export class Work {
 
   #cancel({ kind, id, jobId }) {
     if (kind === "crawl") return open(`/v1/crawls/${id}`, { method: "DELETE" });
-    return open(kind === "document" ? `/v1/jobs/${jobId}/cancel` : `${KINDS[kind].path}/${id}/cancel`, { method: "POST" });
+    return open(KINDS[kind].isOfFiles ? `/v1/jobs/${jobId}/cancel` : `${KINDS[kind].path}/${id}/cancel`, { method: "POST" });
   }
 
   async #delete(item) {

@@ -14,12 +14,12 @@ const one = (field) => (text(field) === "" ? undefined : [text(field)]);
 /** Without what was not said: the API has its own for that. */
 const said = (body) => Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined && value !== ""));
 
-/** Each kind: its route, its id, what it needs, and how a row of its list reads. */
+/** Each kind: its route, its id, what it needs, whether everybody reads its list, and how a row of that reads. */
 export const KINDS = {
   research: { path: "/v1/research", id: "research_id", needs: "chat", row: (each) => ({ title: each.question, jobId: each.research_id, progress: each }) },
   task: { path: "/v1/agents/tasks", id: "task_id", needs: "chat", row: (each) => ({ title: each.goal, jobId: each.task_id, progress: { phase: each.phase, done: each.steps, total: null, unit: "steps" } }) },
-  crawl: { path: "/v1/crawls", id: "crawl_id", needs: "ingest", row: (each) => ({ title: each.start_urls.join(", "), jobId: each.job_id, progress: { phase: each.phase, done: each.asked, total: null, unit: "pages" }, why: each.stopped ? `ended at its bound of ${each.stopped}` : "" }) },
-  document: { path: "/v1/documents", id: "id", needs: "write", row: (each) => ({ title: each.file_name, jobId: each.job_id, progress: { phase: "", done: 0, total: null, unit: "" }, why: each.reason?.detail ?? "" }) },
+  crawl: { path: "/v1/crawls", id: "crawl_id", needs: "ingest", isForAll: true, row: (each) => ({ title: each.start_urls.join(", "), jobId: each.job_id, progress: { phase: each.phase, done: each.asked, total: null, unit: "pages" }, why: each.stopped ? `ended at its bound of ${each.stopped}` : "" }) },
+  document: { path: "/v1/documents", id: "id", needs: "write", isForAll: true, isOfFiles: true, row: (each) => ({ title: each.file_name, jobId: each.job_id, progress: { phase: "", done: 0, total: null, unit: "" }, why: each.reason?.detail ?? "" }) },
 };
 
 export function readRow(kind, each) {

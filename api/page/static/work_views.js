@@ -4,6 +4,7 @@
 import { markdown } from "./markdown.js";
 import { dollars } from "./money.js";
 import { chip, count, h, onPages, plural, seconds, whereTo, when, wordFor } from "./parts.js";
+import { KINDS } from "./work_kinds.js";
 
 export const WORDS = { research: "question", task: "task", crawl: "site", document: "file" };
 const OPEN = new Set(["queued", "running", "stored", "processing"]);
@@ -13,7 +14,7 @@ const OUTSIDE = { target: "_blank", rel: "noopener noreferrer nofollow" };
 
 export const isOpen = (state) => OPEN.has(state);
 /** A file that is stored waits to be read; an address that is stored is done. */
-export const stateChip = ({ kind, state }) => chip(kind === "document" && state === "stored" ? "waiting" : state);
+export const stateChip = ({ kind, state }) => chip(KINDS[kind]?.isOfFiles && state === "stored" ? "waiting" : state);
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const small = (...children) => h("p", { class: "small" }, ...children);
 const label = (text) => h("h3", { class: "label" }, text);
@@ -136,7 +137,7 @@ const shorten = (text, most) => (text.length > most ? `${text.slice(0, most)} â€
 
 /** What an agent would write. It is somebody else's text until a person accepts it. */
 export function proposal(each, names) {
-  const about = each.kind === "adr" ? each.content.title : each.kind === "tag" ? `the tag ${each.content.tag}` : `a link, ${each.content.kind}`;
+  const about = each.content.title ?? (each.content.tag ? `the tag ${each.content.tag}` : `a link, ${each.content.kind}`);
   const link = (id, word) => (id ? h("a", { href: `/?adr=${encodeURIComponent(id)}`, "data-adr": id }, word ?? names.get(id) ?? "a decision") : null);
   const what = {
     adr: () => [h("p", {}, "A new decision: ", h("strong", {}, each.content.title)), folded(`proposal.${each.proposal_id}`, "Read it", h("div", { class: "prose" }, ...markdown(each.content.body ?? "", { title: each.content.title })))],
