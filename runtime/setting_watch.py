@@ -92,7 +92,7 @@ class SearchSettings(Section):
         512,
         ge=64,
         le=65_536,
-        description="Memory in MB of Postgres in which the graph of one index is built. A million passages want 2 000; "
+        description="Memory in MB of Postgres in which the graph of one index is built. A million passages want 2 500; "
         "with less it is built many times slower.",
     )
     words_packed_min: int = Field(

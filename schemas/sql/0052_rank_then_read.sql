@@ -223,3 +223,17 @@ begin
         using tenant, filter, of_kind, query, texts_max;
 end
 $$;
+
+-- As before, with more neighbours for each passage: what lies far from all others is found too. A graph that is there stays as it is.
+create or replace function mv.build_vector_graph(slot integer, dimension integer, memory_mb integer) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, public, pg_temp
+    set max_parallel_maintenance_workers = 1
+as $$
+begin
+    perform set_config('maintenance_work_mem', memory_mb || 'MB', true);
+    execute format(
+        'create index if not exists vectors_%1$s_graph on mv.vectors_%1$s '
+        'using hnsw ((embedding::halfvec(%2$s)) halfvec_cosine_ops) with (m = 24, ef_construction = 128)', slot, dimension);
+end
+$$;

@@ -3319,7 +3319,7 @@ begin
     perform set_config('maintenance_work_mem', memory_mb || 'MB', true);
     execute format(
         'create index if not exists vectors_%1$s_graph on mv.vectors_%1$s '
-        'using hnsw ((embedding::halfvec(%2$s)) halfvec_cosine_ops) with (m = 16, ef_construction = 64)', slot, dimension);
+        'using hnsw ((embedding::halfvec(%2$s)) halfvec_cosine_ops) with (m = 24, ef_construction = 128)', slot, dimension);
 end
 $_$;
 
