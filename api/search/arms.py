@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from api.db import Connection
 from api.search import identifiers, packed, sql
 from api.search.allowed import Allowed
-from api.search.fusion import Listed, MeaningHit, Pair, WordsHit
+from api.search.fusion import Listed, MeaningHit, Pair, WordsHit, put_best_first
+from api.search.packed import read_id
 from api.search.query import Query
 from api.search.reading import QueryReading
 from api.search.schemas import WordsRoute
@@ -43,8 +44,8 @@ class Asked(NamedTuple):
 
 
 class ByWords(NamedTuple):
-    """The best by words. `wanted`: the words that they were ranked by. `looked_at`: how many sources were ranked; null
-    where all that have one were. `proved`: null where nothing was found."""
+    """The best by words, the best first. `wanted`: the words that they were ranked by. `looked_at`: how many sources
+    were ranked; null where all that have one were. `proved`: null where nothing was found."""
 
     hits: list[WordsHit]
     wanted: Sequence[str]
@@ -89,9 +90,8 @@ async def _read_packed(connection: Connection, asked: Asked, allowed: Allowed) -
 
 async def _choose_packed(connection: Connection, asked: Asked, found: packed.FoundByWords, allowed: Allowed) -> ByWords:
     """The best that pass the filter. No hits where none does: words that begin like them are looked for then."""
-    best = sorted(found.hits, key=lambda hit: (-hit.score, hit.kind, hit.source_id.int))
     unwanted = _pairs(*allowed.unwanted)
-    best = [hit for hit in best if (hit.kind, hit.source_id) not in unwanted]
+    best = [hit for hit in put_best_first(found.hits) if hit.pair not in unwanted]
     proved = found.proved and not allowed.filter
     if allowed.filter:
         best = await _keep_passing(connection, best, allowed)
@@ -116,11 +116,8 @@ async def _rank_words(connection: Connection, asked: Asked, allowed: Allowed) ->
     rows = await connection.fetch(
         sql.RANKED, asked.read.words, allowed.kinds, allowed.ids, allowed.filter_json, sources_max
     )
-    hits = [
-        WordsHit(row["kind"], _uuid(row), row["score"], row["ordinal"], row["terms"])
-        for row in rows
-        if (row["kind"], row["source_id"]) not in unwanted
-    ]
+    ranked = [WordsHit(row["kind"], read_id(row), row["score"], row["ordinal"], row["terms"]) for row in rows]
+    hits = [hit for hit in ranked if hit.pair not in unwanted]
     if not hits:
         return NO_WORDS
     return ByWords(hits[:CANDIDATES_MAX], rows[0]["wanted"], {}, rows[0]["candidates"], rows[0]["proved"])
@@ -132,18 +129,17 @@ async def _find_near(connection: Connection, embedded: Embedded, allowed: Allowe
         sql.NEAREST, space.name, vector, allowed.kinds, allowed.ids, allowed.filter_json, CANDIDATES_MAX
     )
     unwanted = _pairs(*allowed.unwanted)
-    hits = [MeaningHit(row["kind"], _uuid(row), *row[2:]) for row in rows]
-    return [hit for hit in hits if (hit.kind, hit.source_id) not in unwanted]
+    hits = [MeaningHit(row["kind"], read_id(row), *row[2:]) for row in rows]
+    return [hit for hit in hits if hit.pair not in unwanted]
 
 
 async def _find_named(connection: Connection, asked: Asked, allowed: Allowed) -> set[Pair]:
     numbers = list(asked.query.numbers)
     rows = await connection.fetch(sql.NAMED, numbers, allowed.kinds, allowed.ids, allowed.filter_json)
-    return {(row["kind"], _uuid(row)) for row in rows} - _pairs(*allowed.unwanted)
+    return {(row["kind"], read_id(row)) for row in rows} - _pairs(*allowed.unwanted)
 
 
 async def _find_exact(connection: Connection, name: identifiers.Name, words: ByWords, allowed: Allowed) -> set[Pair]:
-    ranked = sorted(words.hits, key=lambda hit: (-hit.score, hit.kind, hit.source_id.int))
     rows = await connection.fetch(
         sql.EXACT,
         *name,
@@ -151,16 +147,11 @@ async def _find_exact(connection: Connection, name: identifiers.Name, words: ByW
         allowed.ids,
         allowed.filter_json,
         *allowed.unwanted,
-        [hit.source_id for hit in ranked],
+        [hit.source_id for hit in words.hits],
         CANDIDATES_MAX,
     )
-    return {(row["kind"], _uuid(row)) for row in rows}
+    return {(row["kind"], read_id(row)) for row in rows}
 
 
 def _pairs(kinds: Sequence[str], ids: Sequence[UUID]) -> set[Pair]:
     return {(kind, UUID(bytes=source_id.bytes)) for kind, source_id in zip(kinds, ids, strict=True)}
-
-
-def _uuid(row: Any) -> UUID:
-    """The driver has a type of its own, which is not ordered like others."""
-    return UUID(bytes=row["source_id"].bytes)

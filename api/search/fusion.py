@@ -7,7 +7,7 @@ named by its number, and a source that has the name which the query is, are abov
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -39,6 +39,10 @@ class WordsHit(NamedTuple):
     ordinal: int | None = None
     terms: Sequence[str] | None = None
 
+    @property
+    def pair(self) -> Pair:
+        return self.kind, self.source_id
+
 
 class MeaningHit(NamedTuple):
     """A source near in meaning, by its nearest passage (`score`) and the one behind it (`second`)."""
@@ -50,6 +54,10 @@ class MeaningHit(NamedTuple):
     score: float
     route: Route
     second: float
+
+    @property
+    def pair(self) -> Pair:
+        return self.kind, self.source_id
 
     @property
     def nearness(self) -> float:
@@ -104,12 +112,17 @@ class Candidate:
         return 0
 
 
+def put_best_first(hits: Iterable[WordsHit]) -> list[WordsHit]:
+    """Order hits by their score, and of equals that of the lower kind and id, as the database has it."""
+    return sorted(hits, key=lambda hit: (-hit.score, hit.kind, hit.source_id.int))
+
+
 def fuse(found: Listed) -> list[Candidate]:
     """All that was found, the best first; of equals that of the lower kind and id."""
-    by_words = sorted(found.words, key=lambda hit: (-hit.score, hit.kind, hit.source_id.int))
+    by_words = put_best_first(found.words)
     by_meaning = sorted(found.meaning, key=lambda hit: (-round(hit.nearness, DECIMALS), hit.kind, hit.source_id.int))
-    words = {(hit.kind, hit.source_id): (rank, hit) for rank, hit in enumerate(by_words, start=1)}
-    meaning = {(hit.kind, hit.source_id): (rank, hit) for rank, hit in enumerate(by_meaning, start=1)}
+    words = {hit.pair: (rank, hit) for rank, hit in enumerate(by_words, start=1)}
+    meaning = {hit.pair: (rank, hit) for rank, hit in enumerate(by_meaning, start=1)}
     best = by_words[0].score if by_words else 0.0
     # What an arm did not list is at most as good as the last that it did.
     least_words = by_words[-1].score if len(by_words) >= found.candidates_max else 0.0

@@ -98,7 +98,7 @@ class FoundByWords(NamedTuple):
 
     def plus(self, kind: str, route: WordsRoute, rows: Sequence[Any]) -> FoundByWords:
         """These, and what the database found of another kind."""
-        hits = [WordsHit(row["kind"], UUID(bytes=row["source_id"].bytes), row["score"]) for row in rows]
+        hits = [WordsHit(row["kind"], read_id(row), row["score"]) for row in rows]
         proved = self.proved and all(row["proved"] for row in rows)
         looked_at = self.looked_at
         if route == "lists":
@@ -157,6 +157,11 @@ class SegmentCache:
 
 
 CACHE = SegmentCache(CACHE_BYTES_MAX)
+
+
+def read_id(row: Any) -> UUID:
+    """The source of a row. The driver has a type of its own, which is not ordered like others."""
+    return UUID(bytes=row["source_id"].bytes)
 
 
 async def read(

@@ -20,7 +20,7 @@ from api.search import query as queries
 from api.search.allowed import Allowed
 from api.search.embedding import QueryEmbedder
 from api.search.fusion import WORDS_SHARE, Candidate, Listed, fuse
-from connectors.embedders import EmbeddingSpace, Vector
+from connectors.embedders import EmbeddingSpace
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
 from runtime.errors import AdriaticError, DependencyUnavailable
@@ -87,7 +87,7 @@ async def _search_once(
     """Raises `_TurnedElsewhere`, but the last time."""
     tenant_id, request, query, read, began_s = asked
     failed: AdriaticError | None = None
-    embedded: tuple[EmbeddingSpace, Vector] | None = None
+    embedded: arms.Embedded | None = None
     lane, turn_s = embedder.lane_of(tenant_id), SYSTEM_CLOCK.monotonic()
     if asked.by_meaning:
         try:
@@ -192,7 +192,7 @@ def _degrade(request: schemas.SearchRequest, arm: schemas.Arm, error: AdriaticEr
 
 
 async def _other_space(
-    connection: Connection, tenant_id: UUID, space: str | None, embedded: tuple[EmbeddingSpace, Vector] | None
+    connection: Connection, tenant_id: UUID, space: str | None, embedded: arms.Embedded | None
 ) -> DependencyUnavailable | None:
     """Vectors of two spaces are never compared: what is wrong when the tenant has no vectors in that of the query. One
     that it searched in a moment ago is as complete as the one that it searches in now."""

@@ -31,32 +31,26 @@ JOINED = """
     from words
   ),
   last_meaning as (select kind, min(second) as least from meaning group by kind)
-  select kind, source_id, w.rank, m.rank, coalesce(m.rank < w.rank, w.rank is null and m.rank is not null),
-    coalesce(%(share)s::float8 * w.score / nullif(l.best, 0), 0) + coalesce((1 - %(share)s) * m.nearness, 0)
-    + case
-        when w.score is null then coalesce(%(share)s * l.least / nullif(l.best, 0), 0)
-        else 0
-      end
-    + case
-        when m.score is null then (1 - %(share)s)
-          * coalesce(k.least, (select min(o.least) from last_meaning o), 0)
-        else 0
-      end as score
-  from words w
-  full join meaning m using (kind, source_id)
-  left join last_meaning k using (kind)
-  cross join last_words l
-  order by round((
-    coalesce(%(share)s * w.score / nullif(l.best, 0), 0) + coalesce((1 - %(share)s) * m.nearness, 0)
-    + case
-        when w.score is null then coalesce(%(share)s * l.least / nullif(l.best, 0), 0)
-        else 0
-      end
-    + case
-        when m.score is null then (1 - %(share)s)
-          * coalesce(k.least, (select min(o.least) from last_meaning o), 0)
-        else 0
-      end)::numeric, 9) desc, kind, source_id
+  select kind, source_id, words_rank, meaning_rank, by_meaning, score
+  from (
+    select kind, source_id, w.rank as words_rank, m.rank as meaning_rank,
+      coalesce(m.rank < w.rank, w.rank is null and m.rank is not null) as by_meaning,
+      coalesce(%(share)s::float8 * w.score / nullif(l.best, 0), 0) + coalesce((1 - %(share)s) * m.nearness, 0)
+      + case
+          when w.score is null then coalesce(%(share)s * l.least / nullif(l.best, 0), 0)
+          else 0
+        end
+      + case
+          when m.score is null then (1 - %(share)s)
+            * coalesce(k.least, (select min(o.least) from last_meaning o), 0)
+          else 0
+        end as score
+    from words w
+    full join meaning m using (kind, source_id)
+    left join last_meaning k using (kind)
+    cross join last_words l
+  ) joined
+  order by round(score::numeric, 9) desc, kind, source_id
 """
 
 
