@@ -23,7 +23,7 @@ class VectorIndexWatch(SteppingWatch):
     """See `SteppingWatch`."""
 
     steps_max = 20_000
-    """Enough to fill an index of four million sources."""
+    """Enough to fill an index of forty million passages."""
     took, later = "an index for the search by meaning", "indexes are built later"
     quiet = frozenset({"filled"})
 

@@ -116,6 +116,8 @@ def command(server: EmbeddedServer, port: int) -> list[str]:
         # Fewer checkpoints under an import; recovery after a kill -9 still takes seconds.
         "max_wal_size": "2GB",
         "checkpoint_timeout": "10min",
+        # A table that is filled for the first time has statistics after seconds, not after a minute.
+        "autovacuum_naptime": "10s",
         "password_encryption": "scram-sha-256",
         "scram_iterations": SCRAM_ITERATIONS,
         "timezone": "UTC",

@@ -22,7 +22,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from connectors.embedders import EmbeddingSpace, Vector, refuse_blank
-from connectors.embedders.spaces import DIMENSION, MODEL, MODEL_SHA256
+from connectors.embedders.spaces import DIMENSION, IN_PROCESS, MODEL, MODEL_SHA256
 from runtime.errors import Halted, Misconfigured
 from runtime.settings import EmbedderSettings
 
@@ -47,7 +47,7 @@ class MiniLM:
         Raises `Halted` if a file is missing or is not the one that was released.
         """
         model, self._tokenizer = open_weights(weights)
-        self.space = EmbeddingSpace.of("minilm", MODEL, MODEL_SHA256, DIMENSION)
+        self.space = EmbeddingSpace.of(IN_PROCESS, MODEL, MODEL_SHA256, DIMENSION)
         self._session = onnxruntime.InferenceSession(
             str(model), sess_options=session_options(), providers=["CPUExecutionProvider"]
         )

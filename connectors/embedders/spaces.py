@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from connectors.embedders import Embedder, EmbeddingSpace, build
 from runtime.settings import EmbedderSettings, SecretSettings
 
+IN_PROCESS: Final = "minilm"
+"""The provider of a space whose vectors are computed here."""
 MODEL: Final = "all-MiniLM-L6-v2-int8"
 DIMENSION: Final = 384
 MODEL_SHA256: Final = "bb8c5045854c2f000fd81f9fac08702104ae28f287ebc98d3ae0aacf28fde392"
@@ -23,7 +25,7 @@ MODEL_SHA256: Final = "bb8c5045854c2f000fd81f9fac08702104ae28f287ebc98d3ae0aacf2
 def space_of(settings: EmbedderSettings) -> EmbeddingSpace:
     """The space that the embedder of these settings fills."""
     if settings.kind == "minilm":
-        return EmbeddingSpace.of("minilm", MODEL, MODEL_SHA256, DIMENSION)
+        return EmbeddingSpace.of(IN_PROCESS, MODEL, MODEL_SHA256, DIMENSION)
     # The endpoint belongs to the space: nothing else says whether two servers' "bge-small" are the same weights.
     host = urlsplit(settings.base_url).netloc
     return EmbeddingSpace.of(f"openai:{host}", settings.model, "unversioned", settings.dimension)
@@ -65,6 +67,11 @@ class SpaceEmbedders:
         for each in chosen:
             builders.setdefault(space_of(each), make(each))
         return cls(builders)
+
+    @property
+    def in_process(self) -> bool:
+        """Whether one of them computes on the processors of this process."""
+        return any(space.provider == IN_PROCESS for space in self.spaces)
 
     def find(self, space: str) -> Embedder | None:
         """The embedder that fills this space; None where the settings have none. Raises what building it raises."""

@@ -19,11 +19,11 @@ Did = Literal["dropped", "began", "filled", "built", "caught-up", "live", "left"
 State = Literal["filling", "building", "live"]
 STATES: tuple[State, ...] = get_args(State)
 
-FILL_SOURCES_MAX = 200
-"""Sources of one transaction of filling. Their rows are locked for as long: a tenth of a second."""
-CATCH_UP_SOURCES_MAX = 50
-"""The same when there is a graph, into which each passage takes a millisecond or two; and how many changes the flows
-wait for when an index becomes live."""
+FILL_PASSAGES_MAX = 2_000
+"""Passages of one transaction of filling. The rows of their sources are locked for as long: a fifth of a second."""
+CATCH_UP_PASSAGES_MAX = 500
+"""The same when there is a graph, into which each passage takes a millisecond or two; and what the flows wait for when
+an index becomes live."""
 BUILD_MS_MAX = 6 * 3_600_000
 """Time for one graph. Two million passages take an hour on one core when they fit into the memory."""
 BYTES_PER_VECTOR = 2_048
@@ -187,7 +187,7 @@ def _go_on(connection: Connection, settings: SearchSettings) -> Did | None:
         return None
     index = ComingIndex(*row)
     if index.state == "filling":
-        connection.execute("select mv.fill_vectors(%s, %s, %s)", [index.tenant_id, index.slot, FILL_SOURCES_MAX])
+        connection.execute("select mv.fill_vectors(%s, %s, %s)", [index.tenant_id, index.slot, FILL_PASSAGES_MAX])
         return "filled"
     if index.graph_bytes is None:
         _build(connection, index, settings.index_memory_mb)
@@ -204,7 +204,7 @@ def _build(connection: Connection, index: ComingIndex, memory_mb_max: int) -> No
 
 
 def _finish(connection: Connection, index: ComingIndex) -> Did:
-    of = (index.tenant_id, index.slot, CATCH_UP_SOURCES_MAX)
+    of = (index.tenant_id, index.slot, CATCH_UP_PASSAGES_MAX)
     if read_value(connection, "select mv.catch_up_vectors(%s, %s, %s)", *of):
         return "caught-up"
     return "live" if read_value(connection, "select mv.put_live_vectors(%s, %s, %s)", *of) else "caught-up"

@@ -3326,29 +3326,44 @@ $_$;
 REVOKE ALL ON FUNCTION mv.build_vector_graph(slot integer, dimension integer, memory_mb integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION mv.build_vector_graph(slot integer, dimension integer, memory_mb integer) TO adriatic_flows;
 
-CREATE FUNCTION mv.catch_up_vectors(tenant uuid, of_slot integer, sources_max integer) RETURNS boolean
+CREATE FUNCTION mv.catch_up_vectors(tenant uuid, of_slot integer, passages_max integer) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
 declare
     one mv.vector_indexes;
-    next uuid[];
+    next record;
 begin
     select * into one from mv.vector_indexes i where i.tenant_id = tenant and i.slot = of_slot and i.state = 'building';
-    next := array(
-        select c.source_id from mv.vector_changes c
-        where c.tenant_id = tenant and c.slot = of_slot
-        order by c.source_id
-        limit sources_max + 1
-    );
-    if cardinality(next) <= sources_max then
+    select * into next from mv.changed_vectors(tenant, of_slot, one.kind, passages_max);
+    if not next.rest then
         return false;
     end if;
     -- First the source and then its note, as flows do.
-    perform mv.lock_sources(tenant, one.kind, next);
-    delete from mv.vector_changes where tenant_id = tenant and slot = of_slot and source_id = any (next);
-    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next);
+    perform mv.lock_sources(tenant, one.kind, next.sources);
+    delete from mv.vector_changes where tenant_id = tenant and slot = of_slot and source_id = any (next.sources);
+    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next.sources);
     return true;
 end
+$$;
+
+CREATE FUNCTION mv.changed_vectors(tenant uuid, of_slot integer, of_kind text, passages_max integer) RETURNS TABLE(sources uuid[], rest boolean)
+    LANGUAGE sql STABLE
+    AS $$
+    select
+        coalesce(array_agg(b.source_id order by b.source_id) filter (where b.passages_before < passages_max), '{}'),
+        coalesce(bool_or(b.passages_before >= passages_max), false)
+    from (
+        select c.source_id,
+            sum(greatest(s.chunks, 1)) over (order by c.source_id) - greatest(s.chunks, 1) as passages_before
+        from (
+            select c.source_id
+            from mv.vector_changes c
+            where c.tenant_id = tenant and c.slot = of_slot
+            order by c.source_id
+            limit passages_max + 1
+        ) c
+        left join mv.search_state s on s.tenant_id = tenant and s.kind = of_kind and s.source_id = c.source_id
+    ) b
 $$;
 
 CREATE FUNCTION mv.chunk_length(tsv tsvector) RETURNS integer
@@ -3725,7 +3740,7 @@ GRANT SELECT ON TABLE mv.feed_status TO adriatic_cdc;
 GRANT SELECT ON TABLE mv.feed_status TO adriatic_search;
 GRANT SELECT ON TABLE mv.feed_status TO adriatic_api;
 
-CREATE FUNCTION mv.fill_vectors(tenant uuid, of_slot integer, sources_max integer) RETURNS boolean
+CREATE FUNCTION mv.fill_vectors(tenant uuid, of_slot integer, passages_max integer) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
 declare
@@ -3737,11 +3752,20 @@ begin
         return false;
     end if;
     next := array(
-        select s.source_id
-        from mv.search_state s
-        where s.tenant_id = tenant and s.kind = one.kind and (one.filled_to is null or s.source_id > one.filled_to)
-        order by s.source_id
-        limit sources_max
+        select b.source_id
+        from (
+            select s.source_id,
+                sum(greatest(s.chunks, 1)) over (order by s.source_id) - greatest(s.chunks, 1) as passages_before
+            from (
+                select s.source_id, s.chunks
+                from mv.search_state s
+                where s.tenant_id = tenant and s.kind = one.kind and (one.filled_to is null or s.source_id > one.filled_to)
+                order by s.source_id
+                limit passages_max
+            ) s
+        ) b
+        where b.passages_before < passages_max
+        order by b.source_id
     );
     if cardinality(next) = 0 then
         perform pg_advisory_xact_lock(mv.vectors_lock());
@@ -4134,24 +4158,23 @@ CREATE FUNCTION mv.pack_words(tenant uuid, of_kind text, sources uuid[]) RETURNS
     ) as u
 $$;
 
-CREATE FUNCTION mv.put_live_vectors(tenant uuid, of_slot integer, sources_max integer) RETURNS boolean
+CREATE FUNCTION mv.put_live_vectors(tenant uuid, of_slot integer, passages_max integer) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
 declare
     one mv.vector_indexes;
-    next uuid[];
+    next record;
 begin
     perform pg_advisory_xact_lock(mv.vectors_lock());
     select * into one from mv.vector_indexes i where i.tenant_id = tenant and i.slot = of_slot and i.state = 'building';
     if not found then
         return true;
     end if;
-    next := array(
-        select c.source_id from mv.vector_changes c where c.tenant_id = tenant and c.slot = of_slot limit sources_max + 1);
-    if cardinality(next) > sources_max then
+    select * into next from mv.changed_vectors(tenant, of_slot, one.kind, passages_max);
+    if next.rest then
         return false;
     end if;
-    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next);
+    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next.sources);
     delete from mv.vector_changes where tenant_id = tenant and slot = of_slot;
     delete from mv.vector_indexes
     where tenant_id = tenant and kind = one.kind and space = one.space and state = 'live';
@@ -5687,8 +5710,13 @@ begin
         insert into mv.vectors (tenant_id, slot, source_id, text_hash, embedding)
         select tenant, of_slot, w.source_id, w.text_hash, e.embedding::halfvec
         from wanted w
-        join mv.embeddings e on e.tenant_id = tenant and e.space = of_space and e.text_hash = w.text_hash
-        join mv.embedding_spaces p on p.space = e.space and p.dimension = vector_dims(e.embedding)
+        cross join lateral (
+            select e.embedding
+            from mv.embeddings e
+            where e.tenant_id = tenant and e.space = of_space and e.text_hash = w.text_hash
+            offset 0                   -- not joined in another order
+        ) e
+        join mv.embedding_spaces p on p.space = of_space and p.dimension = vector_dims(e.embedding)
         on conflict do nothing
         returning 1
     ),

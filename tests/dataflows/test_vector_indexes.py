@@ -20,6 +20,7 @@ from connectors.postgres.sink import TransactionalSink
 from connectors.postgres.vector_indexes import read_health, step
 from connectors.postgres.vectors import send
 from dataflows.comparison import Comparison, TenantReport, VerifyReport
+from dataflows.embed import COMPLETE
 from dataflows.index import Index
 from dataflows.oracle_search import compare_indexes
 from dataflows.vectors import keep as keep_vectors
@@ -195,6 +196,11 @@ class Shelf:
             compare_indexes(Comparison(self.flows, report, TenantReport(tenant_id, "t"), SPACE, None, None))
         return [each.detail for each in report.differences]
 
+    def slot(self, tenant_id: UUID) -> int:
+        row = self.flows.execute("select slot from mv.vector_indexes where tenant_id = %s", [tenant_id]).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def states(self) -> list[tuple[Any, ...]]:
         return self.flows.execute(
             "select tenant_id, state, passages, removed from mv.vector_indexes order by slot"
@@ -353,8 +359,8 @@ def test_the_nearest_of_another_tenant_is_never_seen_and_never_counts(shelf: She
 
 
 def test_killed_in_and_after_any_step_it_is_the_same(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_indexes, "FILL_SOURCES_MAX", 75)
-    monkeypatch.setattr(vector_indexes, "CATCH_UP_SOURCES_MAX", 20)
+    monkeypatch.setattr(vector_indexes, "FILL_PASSAGES_MAX", 75 * PASSAGES)
+    monkeypatch.setattr(vector_indexes, "CATCH_UP_PASSAGES_MAX", 20 * PASSAGES)
     tenant_id = shelf.tenant(LARGE)
     done: list[str] = []
     while len(done) < STEPS_MAX:
@@ -372,6 +378,49 @@ def test_killed_in_and_after_any_step_it_is_the_same(shelf: Shelf, monkeypatch: 
     assert done == ["began", *["filled"] * 4, "built", *["caught-up"] * 3, "live", "measured"]
     assert shelf.differences(tenant_id) == []
     assert shelf.recall(tenant_id, "index") >= 0.98
+
+
+def test_a_step_takes_few_sources_that_are_long(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their rows are locked for as long as it takes, and the flow that embeds waits."""
+    monkeypatch.setattr(vector_indexes, "FILL_PASSAGES_MAX", 250)
+    monkeypatch.setattr(vector_indexes, "CATCH_UP_PASSAGES_MAX", 90)
+    tenant_id = shelf.tenant(0)
+    for _ in range(4):
+        shelf.write(shelf.flows, tenant_id, new_id(), vectors=shelf.draw(200))
+    filled = []
+    for did in iter(lambda: shelf.advance("began", "filled", "built")[-1], "built"):
+        filled.append((did, shelf.states()[0][2]))
+    assert filled == [("began", 0), ("filled", 400), ("filled", 800), ("filled", 800)]
+    for _ in range(3):
+        shelf.write(shelf.flows, tenant_id, new_id(), vectors=shelf.draw(100))
+    assert shelf.advance() == ["caught-up", "caught-up", "live", "measured"]
+    assert shelf.differences(tenant_id) == []
+
+
+def test_vectors_are_looked_up_while_statistics_are_those_of_an_empty_table(shelf: Shelf) -> None:
+    """A first import writes thousands of rows before they are counted. Else each passage reads all vectors of the
+    tenant, twice: when its source becomes findable, and when an index takes it."""
+    for table in ("mv.search_state", "mv.chunks", "mv.embeddings"):
+        with psycopg.connect(shelf.settings.postgres.dsn("admin"), autocommit=True) as admin:
+            admin.execute(psycopg.sql.SQL("alter table {} set (autovacuum_enabled = false)").format(
+                psycopg.sql.Identifier(*table.split("."))
+            ))  # fmt: skip
+    tenant_id, passages = shelf.tenant(LARGE), 50
+    source_id = shelf.write(shelf.flows, tenant_id, new_id(), vectors=shelf.draw(passages))
+    reads_max = 1_000 + passages * 30
+    assert shelf.advance("began")
+    written = "select mv.write_vectors(%s, %s, 'adr', %s, %s)"
+    for statement, values, meaning_version in (
+        (COMPLETE, [[tenant_id], ["adr"], [source_id]], None),
+        (written, [tenant_id, shelf.slot(tenant_id), SPACE, [source_id]], 1),
+    ):
+        with shelf.flows.transaction(force_rollback=True):
+            shelf.flows.execute(
+                "update mv.search_state set meaning_version = %s where source_id = %s", [meaning_version, source_id]
+            )
+            explained = shelf.flows.execute(f"explain (analyze, buffers, format json) {statement}", values).fetchone()
+        assert explained is not None
+        assert 0 < explained[0][0]["Plan"]["Shared Hit Blocks"] < reads_max, statement
 
 
 def test_an_index_begins_after_those_who_did_not_see_it(shelf: Shelf) -> None:
