@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from schemas.sources import SourceKey, columns_of
 COSINE_MIN = 0.9999
 """Two computations of one vector: equal but for rounding on another kind of processor."""
 SOURCES_AT_ONCE = 200
+HASHES_AT_ONCE = 10_000
+"""Rows in memory of what is read: as many texts and as many passages, however many a tenant has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +87,16 @@ def compare_words(comparison: Comparison) -> None:
     """`mv.search_state` and `mv.chunks`."""
     connection, tenant_id = comparison.connection, comparison.tenant.tenant_id
     states = {SourceKey(*row[:3]): row[3:] for row in connection.execute(READ_STATES, [tenant_id])}
-    expected = list(_expect(connection, tenant_id))
-    for start in range(0, len(expected), SOURCES_AT_ONCE):
-        some = expected[start : start + SOURCES_AT_ONCE]
+    known: set[SourceKey] = set()
+    expected = _expect(connection, tenant_id)
+    while some := list(islice(expected, SOURCES_AT_ONCE)):
         stored = _read_chunks(connection, some)
         for each in some:
             _compare_state(comparison, each, states.get(each.source))
             _compare_chunks(comparison, each, stored.get(each.source, {}))
         _compare_words(comparison, some)
+        known.update(each.source for each in some)
     _compare_lengths(comparison)
-    known = {each.source for each in expected}
     for source in sorted(set(states) - known):
         if not states[source][1]:
             comparison.add("extra", f"{source.kind} {source.source_id}", "is findable, and has no version")
@@ -259,12 +262,14 @@ def _compare_space(comparison: Comparison, space: str, *, is_complete: bool) -> 
     """One space. What is still being built may lack vectors; those that it has are right."""
     tenant, embedder, sample = comparison.tenant, comparison.embedder, comparison.sample
     hashes: set[bytes] = set()
-    rows = comparison.connection.execute(READ_HASHES, [space, tenant.tenant_id]).fetchall()
-    for kind, source_id, version, ordinal, text_hash, has_vector in rows:
-        hashes.add(text_hash)
-        tenant.vectors += has_vector
-        if is_complete and not has_vector:
-            comparison.add("no-vector", f"{kind} {source_id} v{version} #{ordinal}", f"has no vector in {space}")
+    with comparison.connection.cursor(name="hashes") as rows:
+        rows.itersize = HASHES_AT_ONCE
+        rows.execute(READ_HASHES, [space, tenant.tenant_id])
+        for kind, source_id, version, ordinal, text_hash, has_vector in rows:
+            hashes.add(text_hash)
+            tenant.vectors += has_vector
+            if is_complete and not has_vector:
+                comparison.add("no-vector", f"{kind} {source_id} v{version} #{ordinal}", f"has no vector in {space}")
     if isinstance(embedder, SpaceEmbedders):
         embedder = embedder.find(space)
     elif embedder is not None and embedder.space.name != space:
