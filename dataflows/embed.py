@@ -214,8 +214,8 @@ class Embed(Flow[EmbedEffects]):
         spaces.fall_behind(connection, effects.behind)
         for space, vectors in sorted(effects.vectors.items()):
             store(connection, space, vectors)
-        _count(connection, effects)
         complete(connection, {request.source for request in effects.requests})
+        _count(connection, effects)
 
     def _embed(self, space: str, texts: Mapping[Text, str]) -> dict[Text, Vector]:
         """Equal texts of two tenants are computed once: which text it was is not visible in a vector's place."""

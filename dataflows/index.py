@@ -105,9 +105,10 @@ class Index(Flow[IndexEffects]):
         known = lock_versions(connection, [version.source for version in effects.versions])
         news = [version for version in effects.versions if version.place > known.get(version.source, BEFORE_ALL)]
         newest = list({version.source: version for version in news}.values())
+        counts: Counts = {}
         if news:
             reread = [version for version in news if version.version == known.get(version.source, BEFORE_ALL)[0]]
-            _count(connection, known, [version for version in news if version not in reread])
+            counts = _count(connection, known, [version for version in news if version not in reread])
             _drop_chunks(connection, reread)
             _write_chunks(connection, newest)
             _write_state(connection, newest)
@@ -121,6 +122,8 @@ class Index(Flow[IndexEffects]):
         _erase(connection, effects.erased)
         changed = {version.source for version in effects.versions} | {source for source, _ in effects.erased}
         vectors.keep(connection, changed)
+        # Last: the flow that embeds counts in the same row of the tenant, and would wait for all of the above.
+        connection.cursor().executemany(COUNT, [(tenant_id, *row) for tenant_id, row in sorted(counts.items())])
 
     @classmethod
     def forget(cls, connection: Connection, tenant_id: UUID) -> None:
@@ -418,6 +421,8 @@ KNOWN_TEXTS = """
   from mv.chunks
   where tenant_id = %(tenant_id)s and text_hash = any(%(hashes)s)
 """
+Counts = dict[UUID, list[int]]
+"""By tenant: first versions, their passages, how many of those were known; then edits, the same."""
 COUNT = """
   insert into mv.embedding_stats as s (
     tenant_id, firsts, first_chunks, first_chunks_known, edits, edit_chunks, edit_chunks_known
@@ -434,13 +439,13 @@ COUNT = """
 """
 
 
-def _count(connection: Connection, known: Mapping[SourceKey, Place], versions: Sequence[SourceVersion]) -> None:
+def _count(connection: Connection, known: Mapping[SourceKey, Place], versions: Sequence[SourceVersion]) -> Counts:
     """How many passages came by, and how many of them had a text that this tenant had already: what content addressing
-    saves. Split into first versions and edits."""
+    saves. Split into first versions and edits; call it before they are written."""
     active = spaces.active_of(connection, {version.source.tenant_id for version in versions})
     present = find_known_texts(connection, active, _texts(versions), KNOWN_TEXTS)
     seen = set(known)
-    counts: dict[UUID, list[int]] = {}
+    counts: Counts = {}
     for version in versions:
         row = counts.setdefault(version.source.tenant_id, [0, 0, 0, 0, 0, 0])
         at = 3 if version.source in seen else 0
@@ -450,7 +455,7 @@ def _count(connection: Connection, known: Mapping[SourceKey, Place], versions: S
         row[at + 2] += sum(text in present for text in texts)
         present.update(texts)
         seen.add(version.source)
-    connection.cursor().executemany(COUNT, [(tenant_id, *row) for tenant_id, row in sorted(counts.items())])
+    return counts
 
 
 def _texts(versions: Iterable[SourceVersion]) -> Iterator[Text]:
