@@ -75,7 +75,7 @@ def searches(settings: Settings) -> Figures:
     would build."""
     titles = [parse(file.read_text()).title for file in sorted(path.DECISIONS.glob("0*.md"))]
     over_http = [asdict(spread) for spread in path.searches(settings, titles)]
-    inside = search.measure(settings.postgres, settings.embedder)
+    inside = list(search.measure(settings.postgres, settings.embedder))
     return [*over_http, *(asdict(row) for row in inside)]
 
 

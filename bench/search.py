@@ -72,8 +72,9 @@ class Row:
 
 def measure(
     postgres: PostgresSettings, embedder: EmbedderSettings, sizes: Sequence[int] = SIZES, database: str = ""
-) -> list[Row]:
-    """Fill and build what is not there, and search. Without a name the database is dropped afterwards."""
+) -> Iterator[Row]:
+    """Fill and build what is not there, and search. Without a name the database is dropped afterwards. Each figure is
+    given when it is known: of a million passages the last one comes an hour after the first."""
     used = kept_database(postgres, database) if database else fresh_database(postgres)
     with used as own, psycopg.connect(own.dsn("admin"), autocommit=True) as connection:
         built = build(embedder)
@@ -83,19 +84,19 @@ def measure(
         with psycopg.connect(own.dsn("flows"), autocommit=True) as flows:
             few = {size: each for size, each in tenants.items() if size <= UNINDEXED_MAX}
             bare = not flows.execute("select exists (select from mv.vector_indexes)").fetchone()[0]  # type: ignore[index]
-            rows = asyncio.run(_measure_modes(own, built, few, material, {}, NOT_INDEXED)) if bare else []
+            if bare:
+                yield from asyncio.run(_measure_modes(own, built, few, material, {}, NOT_INDEXED))
             build_indexes(flows)
             _pack_words(flows)
             plain_s = _build_plain(connection, material)
             connection.execute("vacuum analyze")
             exact = _find_exact(connection, material, tenants, queries)
-            rows += asyncio.run(_measure_modes(own, built, tenants, material, exact))
+            yield from asyncio.run(_measure_modes(own, built, tenants, material, exact))
             for size, tenant_id in tenants.items():
-                rows += _measure_meaning(own, tenant_id, size, material, queries, exact)
-            rows += _measure_plain(connection, plain_s, tenants, material, queries, exact)
+                yield from _measure_meaning(own, tenant_id, size, material, queries, exact)
+            yield from _measure_plain(connection, plain_s, tenants, material, queries, exact)
             for size, tenant_id in tenants.items():
-                rows += _measure_index(flows, tenant_id, size, material)
-        return rows
+                yield from _measure_index(flows, tenant_id, size, material)
 
 
 FILTERS: dict[str, list[Status]] = {"": [], ", filter of 1 %": ["rejected"]}
@@ -389,9 +390,11 @@ def _measure_index(flows: psycopg.Connection[Any], tenant_id: UUID, size: int, m
     """What the index takes, and what an edit of one passage costs the flow that keeps it."""
     standing = flows.execute(_STANDING, [tenant_id]).fetchone()
     note = f"graph {standing[1]:.0f} MB, built in {standing[0]:.0f} s" if standing else "no index"
-    normal, took_ms = np.random.default_rng(5), []
+    # Another text in each run of a database that is kept: one that is there already would be no edit.
+    run = new_id().int % 2**31
+    normal, took_ms = np.random.default_rng(run), []
     for (source_id,) in flows.execute(_SOURCES, [tenant_id, UPDATES]).fetchall():
-        key = hash_of(source_id, 1_000_000)
+        key = hash_of(source_id, run)
         vector = send(draw(material, normal, 1)[0])
         with flows.transaction():
             flows.execute(
@@ -466,7 +469,7 @@ def main() -> None:
     for row in measure(settings.postgres, settings.embedder, asked.sizes, asked.database):
         times = "  ".join(f"{'-' if each is None else format(each, '.1f'):>8}" for each in (row.p50_ms, row.p95_ms))
         recall = "-" if row.recall is None else f"{row.recall:.3f}"
-        print(f"{row.passages:>9}  {row.what:<41}  {times}  {recall:>6}  {row.note}")
+        print(f"{row.passages:>9}  {row.what:<41}  {times}  {recall:>6}  {row.note}", flush=True)
 
 
 if __name__ == "__main__":

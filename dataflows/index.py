@@ -72,7 +72,8 @@ class Index(Flow[IndexEffects]):
         ),
     )
     views = (KeptView(WORDS_VIEW, "Everything that a search by words finds."),)
-    limits = BatchLimits(records_max=200, bytes_max=2_097_152)
+    limits = BatchLimits(records_max=200, bytes_max=524_288)
+    """Some four thousand passages, about two seconds: so long does an edit wait behind an import of long texts."""
 
     @classmethod
     def compare(cls, comparison: Comparison) -> None:
