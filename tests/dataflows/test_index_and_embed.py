@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
+from connectors.postgres.connections import Connection
+from dataflows import vectors
+from schemas.sources import SourceKey
 from tests.dataflows.world import DocumentVersion, Outbox, Version, World
 
 pytestmark = pytest.mark.stack
@@ -104,3 +108,29 @@ def test_a_later_reading_of_a_version_is_news_and_an_older_one_is_not(world: Wor
     world.run_until_done(world.index)
     assert world.rows(found) == [(1, 3, "Weigh with scales", "deprecated", True)], "the same words need no vectors"
     assert outbox.carry() == []
+
+
+def test_neither_flow_holds_the_counts_of_a_tenant_while_it_works(
+    world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both count in one row of the tenant: whoever took it first would make the other wait for all of its work."""
+    tenant, adr = uuid.uuid4(), uuid.uuid4()
+    seen: list[int] = []
+    keep = vectors.keep
+
+    def look(connection: Connection, changed: Iterable[SourceKey]) -> None:
+        keep(connection, changed)
+        with world.admin() as other:
+            counted = "select from mv.embedding_stats where tenant_id = %s for update nowait"
+            seen.append(other.execute(counted, [tenant]).rowcount)
+
+    world.run_until_done(world.embed)
+    monkeypatch.setattr(vectors, "keep", look)
+    for number in (1, 2):
+        change = "create" if number == 1 else "update"
+        world.versions([Version(tenant, adr, number, body=f"# Title\n\nText {number}.\n", change=change)])
+        world.run_until_done(world.index)
+        outbox.carry()
+        world.run_until_done(world.embed)
+    assert world.rows("select firsts, edits, embedded from mv.embedding_stats") == [(1, 1, 2)]
+    assert seen == [0, 1, 1, 1]
