@@ -33,7 +33,7 @@ TITLE_WORDS_MIN: Final = 3
 ABOUT_SHARE_MIN: Final = 0.6
 """Share of the words that two matters have in common before they are one. "CI builds" and "CI" are two."""
 FOLDED_MAX: Final = 1_000
-"""Passages that are kept folded, for the next pair that has the same: three megabytes at most."""
+"""Passages that are kept folded, and expressions of names, for the next pair that has the same: a few megabytes."""
 NEGATION_CHARS_MAX: Final = 30
 """How far before a phrase its negation may stand, as for links."""
 _MARKUP = str.maketrans(dict.fromkeys('*_`"“”„«»', " "))
@@ -197,8 +197,13 @@ def _is_of_others(heading: str) -> bool:
 
 def _spans(body: str, name: str) -> Iterator[tuple[int, int]]:
     """Where a name stands in a text, whatever its case, its accents and its line ends."""
-    expression = r"\s+".join(map(re.escape, fold(name.translate(_MARKUP)).split()))
-    return (match.span() for match in re.finditer(rf"(?<!\w){expression}(?!\w)", _fold_body(body)) if match[0])
+    return (match.span() for match in _of_name(name).finditer(_fold_body(body)) if match[0])
+
+
+@lru_cache(maxsize=FOLDED_MAX)
+def _of_name(name: str) -> re.Pattern[str]:
+    parts = r"\s+".join(map(re.escape, fold(name.translate(_MARKUP)).split()))
+    return re.compile(rf"(?<!\w){parts}(?!\w)")
 
 
 @lru_cache(maxsize=FOLDED_MAX)

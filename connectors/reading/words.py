@@ -12,7 +12,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,10 +40,20 @@ WIDE: Final = r"\u3040-\u30ff\u3400-\u9fff\uff66-\uff9f"
 
 def fold(text: str) -> str:
     """Small letters without accents, as many characters as before."""
-    return "".join(map(_fold_character, text))
+    return text.lower() if text.isascii() else text.translate(_FOLDED)
 
 
-@cache
+class _FoldedCharacters(dict[int, str]):
+    """What each character is folded to, found out when it comes the first time."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = _fold_character(chr(code))
+        return self[code]
+
+
+_FOLDED: Final = _FoldedCharacters()
+
+
 def _fold_character(character: str) -> str:
     small = character.lower()
     small = small if len(small) == 1 else character
