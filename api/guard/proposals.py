@@ -16,7 +16,7 @@ from api.adrs.document import ParsedAdr, parse
 from api.guard.change import AddedLine, Change
 from api.guard.stances import BODY_CHARS_MAX
 from api.guard.uses import is_record_path
-from connectors.reading.outcomes import Decision, DecisionText, Option, Outcome, read_outcome, words_of
+from connectors.reading.outcomes import Decision, DecisionText, Option, Outcome, words_of
 from connectors.reading.structure import Structure, read_structure
 from connectors.reading.suggesting import is_same_matter, suggest
 from schemas.suggestions import CONFIDENCE, EVIDENCE
@@ -106,7 +106,7 @@ def _sections(structure: Structure) -> Iterator[DecisionText]:
 
 def compare_decisions(proposed: Decision, standing: Decision) -> Likeness | None:
     """What a proposal seems to be beside a decision that stands; None where nothing is known."""
-    mine, theirs = read_outcome(proposed), read_outcome(standing)
+    mine, theirs = proposed.outcome, standing.outcome
     if _is_duplicate(proposed, standing, mine, theirs):
         return Likeness("duplicate", DUPLICATE_CONFIDENCE, proposed.title, standing.title)
     found = suggest(proposed, standing)

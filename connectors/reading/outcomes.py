@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -42,11 +43,17 @@ class DecisionText(NamedTuple):
     body: str
 
 
-class Decision(NamedTuple):
+@dataclass(frozen=True)
+class Decision:
     """One decision: its title, and its text in passages, in order."""
 
     title: str
     texts: Sequence[DecisionText]
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """See `read_outcome`. Read once, however many others the decision is compared with."""
+        return read_outcome(self)
 
 
 class Option(NamedTuple):

@@ -20,7 +20,6 @@ from connectors.reading.outcomes import (
     Option,
     Outcome,
     follows_about,
-    read_outcome,
     words_of,
 )
 from connectors.reading.references import Reference
@@ -42,7 +41,7 @@ _SENTENCE_END = re.compile(r"[.;!?](?=\s|$)|\n\n|\n(?=\s*[-*#|])")
 
 def suggest(newer: Decision, older: Decision) -> Suggestion | None:
     """What is suggested of the two, by the strongest evidence that there is; None when there is none."""
-    mine, theirs = read_outcome(newer), read_outcome(older)
+    mine, theirs = newer.outcome, older.outcome
     mentions = list(_find_mentions(newer, older, mine, theirs))
     if any(each.beside for each in mentions):
         return None
