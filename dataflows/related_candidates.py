@@ -17,15 +17,14 @@ from uuid import UUID
 
 import numpy as np
 
-from connectors.postgres.connections import Connection
+from connectors.postgres.connections import Connection, read_value
 from dataflows.nearness import unpack
 from dataflows.related_features import KIND, links_of
 
 EXACT_ADRS_MAX: Final = 5_000
-"""ADRs of a tenant that are all compared: about a second of processor time for an edit, as candidates cost in a tenant
-of any size. Histories that were seen have some hundred."""
-CHANGED_AT_ONCE: Final = 10
-"""Changed ADRs whose candidates are in memory at a time: 3 000 sets of features at most, 60 MB."""
+EXACT_PASSAGES_MAX: Final = 40_000
+"""ADRs of a tenant that are all compared, and passages of theirs, as far as they are compared: about a second of
+processor time for an edit. Histories that were seen have some hundred ADRs of some eight passages."""
 QUERY_WORDS: Final = 16
 """The heaviest words of an ADR, by which its candidates are looked for."""
 BY_WORDS: Final = 100
@@ -36,12 +35,11 @@ BY_PASSAGE: Final = 50
 """Passages by each of them. They are of fewer ADRs than that."""
 
 IS_LARGE = """
-  select true
+  select count(*) > %s or sum(octet_length(passages) / greatest(2 * dimension, 1)) > %s
   from mv.related_features
   where tenant_id = %s and kind = %s
-  offset %s
-  limit 1
 """
+"""A component of a passage has two bytes."""
 IS_MARKED = """
   select true
   from mv.related_routes
@@ -64,7 +62,7 @@ def take_route(connection: Connection, tenant_id: UUID) -> bool:
     not looked at meanwhile may lack somebody."""
     if is_approximate(connection, tenant_id):
         return True
-    if connection.execute(IS_LARGE, [tenant_id, KIND, EXACT_ADRS_MAX]).fetchone() is None:
+    if not read_value(connection, IS_LARGE, EXACT_ADRS_MAX, EXACT_PASSAGES_MAX, tenant_id, KIND):
         return False
     connection.execute(MARK, [tenant_id])
     return True

@@ -15,7 +15,7 @@ import numpy as np
 
 from connectors.postgres.connections import Connection
 from dataflows.nearness import RELATED_MAX, Corpus, Features, Key, merge, near, share_words, unpack
-from dataflows.related_candidates import CHANGED_AT_ONCE, find_candidates, take_route
+from dataflows.related_candidates import find_candidates, take_route
 from dataflows.related_features import KIND, links_of
 from schemas.arrays import arrays_of
 
@@ -80,15 +80,12 @@ UPSERT = """
 
 def update_lists(connection: Connection, space: str, tenant_id: UUID, changed: set[UUID]) -> set[tuple[UUID, UUID]]:
     """Make the lists of one tenant what `changed` ADRs make of them. Returns the pairs that may be others than before.
-    In a large tenant they come a few at a time, so that what is in memory is bounded."""
+    In a large tenant they come one at a time: each is compared with its own candidates alone."""
     if not changed:
         return set()
     approximate = take_route(connection, tenant_id)
-    ordered = sorted(changed)
-    size = CHANGED_AT_ONCE if approximate else len(ordered)
     moved: set[tuple[UUID, UUID]] = set()
-    for start in range(0, len(ordered), size):
-        some = set(ordered[start : start + size])
+    for some in [{each} for each in sorted(changed)] if approximate else [changed]:
         moved |= RelatedUpdate(connection, space, tenant_id, some, approximate=approximate).write()
     return moved
 

@@ -342,11 +342,13 @@ def test_the_api_sees_its_tenants_rows_and_of_the_features_the_version_alone(
 
 
 @pytest.mark.stack
+@pytest.mark.parametrize("bound", ["EXACT_ADRS_MAX", "EXACT_PASSAGES_MAX"])
 def test_a_large_tenant_compares_candidates_alone_and_finds_the_nearest(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    """A pair of each subject among many others, whose words are their own; no index by meaning is there yet."""
-    monkeypatch.setattr(related_candidates, "EXACT_ADRS_MAX", 50)
+    """A pair of each subject among many others, whose words are their own, and of one passage each; no index by meaning
+    is there yet."""
+    monkeypatch.setattr(related_candidates, bound, 50)
     monkeypatch.setattr(related_candidates, "BY_WORDS", 10)
     tables = start(connection)
     tenant = TENANTS[0]
