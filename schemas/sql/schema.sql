@@ -4253,7 +4253,7 @@ begin
                 select c.kind, c.source_id, c.version,
                     sum(t.idf * n.count * 3 / (n.count + 2 * (0.25 + 0.75 * c.length / t.average))) as score
                 from (
-                    select w.kind, w.source_id, w.version, w.length, w.words, w.counts
+                    select w.kind, w.source_id, w.version, w.length, w.words || ''::tsvector as words, w.counts || '{}'::jsonb as counts
                     from %s as w
                     where w.tenant_id = $1
                     limit $2
