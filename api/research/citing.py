@@ -61,6 +61,33 @@ _READ_PLACES: Final = """
 """
 
 
+_READ_PAGES: Final = """
+  select wanted.place, width_bucket(wanted.char_start, p.starts) as first_page,
+    width_bucket(greatest(wanted.char_start, wanted.char_end - 1), p.starts) as last_page
+  from unnest(
+    $1::uuid[], $2::bigint[], $3::integer[], $4::integer[]
+  ) with ordinality as wanted (source_id, version, char_start, char_end, place)
+  join app.document_pages p on p.tenant_id = app.current_tenant()
+    and p.document_id = wanted.source_id
+    and p.version = wanted.version
+"""
+
+Pages = tuple[int, int]
+"""The first and the last page of a place."""
+
+
+async def read_pages(
+    database: Database, tenant_id: UUID, places: Sequence[CitedPlace]
+) -> dict[CitedPlace, Pages]:
+    """The pages of each place of a document whose file has pages; other places are left out."""
+    of_files = [each for each in dict.fromkeys(places) if each.kind == "document"]
+    if not of_files:
+        return {}
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        rows = await connection.fetch(_READ_PAGES, *arrays_of([each[1:] for each in of_files], 4))
+    return {of_files[row["place"] - 1]: (row["first_page"], row["last_page"]) for row in rows if row["first_page"]}
+
+
 async def read_places(database: Database, tenant_id: UUID, places: Sequence[CitedPlace]) -> dict[CitedPlace, str]:
     """The text of each place that is there. What is missing is another tenant's, gone, or was never there."""
     assert len(places) <= PLACES_MAX, "candidates are bounded"

@@ -7,14 +7,17 @@ prints the curve). Refuses to search and to read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from api.research.citing import CitationVerdict, CitedPlace, check_citation
+import msgspec
+
+from api.research.citing import CitationVerdict, CitedPlace, Pages, check_citation
 from api.research.passes import FoundPassage
 from api.research.schemas import AnsweredPart, CheckedClaim, CitedSource, DroppedClaims, WrittenAnswer
 from api.research.sentences import Sentence, split_sentences
 from api.research.words import coverage, stems_of
+from api.search.schemas import PAGE_MARK
 
 if TYPE_CHECKING:
     from api.research.writing import CheckedDraft
@@ -77,6 +80,32 @@ class NumberedSources:
         if number > len(self.sources):
             self.sources.append(_source(number, passage))
         return CheckedClaim(text, number, verdict.char_start, verdict.char_end, round(verdict.support, 3))
+
+
+def place_claim(claim: CheckedClaim, sources: Sequence[CitedSource]) -> CitedPlace:
+    """Where a claim stands. What it cites is in `sources`, in the order of their numbers."""
+    source = sources[claim.source - 1]
+    return CitedPlace(source.kind, source.source_id, source.version, claim.char_start, claim.char_end)
+
+
+def open_at_pages(
+    claims: Sequence[CheckedClaim], sources: Sequence[CitedSource], pages: Mapping[CitedPlace, Pages]
+) -> list[CheckedClaim]:
+    """The claims with their pages, and the addresses that open their sources there. A passage may be on several pages,
+    and a source is cited from many: so it is said of each claim."""
+    opened = []
+    for each in claims:
+        found = pages.get(place_claim(each, sources))
+        path = _open_at(sources[each.source - 1].path, found)
+        opened.append(msgspec.structs.replace(each, pages=found, path=path))
+    return opened
+
+
+def _open_at(path: str | None, pages: Pages | None) -> str | None:
+    """The address of a source at a page, where what shows it can be told one."""
+    if path is None or pages is None or PAGE_MARK not in path:
+        return path
+    return f"{path.partition(PAGE_MARK)[0]}{PAGE_MARK}{pages[0]}"
 
 
 def place_of(passage: FoundPassage) -> CitedPlace:

@@ -75,13 +75,16 @@ class CitedSource(msgspec.Struct, frozen=True):
 
 class CheckedClaim(msgspec.Struct, frozen=True):
     """A claim, and where it stands: characters [char_start, char_end) of the body of that version of its source.
-    `support`: the share of its words that the place has; 1 for what is quoted."""
+    `support`: the share of its words that the place has; 1 for what is quoted. `pages`: the first and the last page, of
+    a document whose file has pages. `path`: where the API shows it, a PDF at its page; older results have neither."""
 
     text: str
     source: int
     char_start: int
     char_end: int
     support: float
+    pages: tuple[int, int] | None = None
+    path: str | None = None
 
 
 class AnsweredPart(msgspec.Struct, frozen=True):

@@ -145,6 +145,12 @@ class Corpus:
             "body, effective_at) values (%s, %s, %s, 'create', 'upload', %s, 'text/markdown', %s, %s, %s)",
             [tenant_id, document_id, version, title, "https://docs.example/" + title.split()[0], text, BEGINNING],
         )
+        self.index_document(tenant_id, document_id, version, title, text)
+        return document_id
+
+    def index_document(self, tenant_id: UUID, document_id: UUID, version: int, title: str, text: str) -> None:
+        """Have a document that is here found, as the flows do."""
+        execute = self.connection.execute
         parts = chunk(title, text)
         execute(
             "insert into mv.search_state (tenant_id, kind, source_id, words_version, meaning_version, title, status, "
@@ -164,7 +170,6 @@ class Corpus:
         execute(MEASURE, [tenant_id])
         execute(KEEP, [tenant_id, "document", document_id])
         self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
-        return document_id
 
     def page(self, tenant_id: UUID, crawl_id: UUID, title: str) -> UUID:
         """A page as a crawl left it, with the address that it had found."""
