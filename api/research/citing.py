@@ -54,6 +54,16 @@ _READ_PLACES: Final = """
     and v.version = wanted.version
   join mv.search_state s on s.tenant_id = v.tenant_id and s.kind = v.kind and s.source_id = v.source_id
   where not s.deleted
+    -- A delete is seen at once, whatever the flow has done with it.
+    and not coalesce(
+      (
+        select n.deleted
+        from app.source_versions n
+        where n.tenant_id = v.tenant_id and n.kind = v.kind and n.source_id = v.source_id
+        order by n.version desc
+        limit 1
+      ), true
+    )
     and wanted.char_start >= 0
     and wanted.char_start < wanted.char_end
     and wanted.char_end <= length(v.body)
@@ -76,9 +86,7 @@ Pages = tuple[int, int]
 """The first and the last page of a place."""
 
 
-async def read_pages(
-    database: Database, tenant_id: UUID, places: Sequence[CitedPlace]
-) -> dict[CitedPlace, Pages]:
+async def read_pages(database: Database, tenant_id: UUID, places: Sequence[CitedPlace]) -> dict[CitedPlace, Pages]:
     """The pages of each place of a document whose file has pages; other places are left out."""
     of_files = [each for each in dict.fromkeys(places) if each.kind == "document"]
     if not of_files:
