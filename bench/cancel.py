@@ -1,5 +1,5 @@
-"""How soon a task of an agent ends that is cancelled, with a sub-task and one below that, the last of which is at a slow
-tool or a slow model.
+"""How soon a task of an agent ends that is cancelled, with a sub-task and one below that, which is at a slow tool or a
+slow model.
 
     python -m bench.cancel --rounds 20
 

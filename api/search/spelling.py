@@ -88,7 +88,7 @@ STEMS: Final = """
   from unnest($1::text[]) as w (word)
 """
 SAID_IN_MAX: Final = 8
-"""Passages that a word's name is looked for in: as many sources may have been deleted that the flow has not left out."""
+"""Passages that a word's name is looked for in: of so many may the sources be deleted, and the flow not know it yet."""
 SAID_IN: Final = r"""
   select concat_ws(' ', s.title, c.heading_path, c.body) as text
   from mv.search_words(U&'\001E' || $1::text, null, null, null, $2) as w

@@ -119,9 +119,10 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Scan(msgspec.Struct, frozen=True, tag="scan"):
-    """What was recognised on a page that is a picture. `left_out`: lines of too little confidence, and `unsure` their
-    letters; `confidence` is the mean of the lines that were kept, weighted by their letters, and 0 without any.
-    `script` is that of most letters, such as Latin or Han, and empty without any: the engine tells no language."""
+    """What was recognised on a page that is a picture, or in a picture of a text without pages. `left_out`: lines of
+    too little confidence, and `unsure` their letters; `confidence` is the mean of the lines that were kept, weighted by
+    their letters, and 0 without any. `script` is that of most letters, such as Latin or Han, and empty without any: the
+    engine tells no language."""
 
     page: int
     text: str

@@ -82,6 +82,8 @@ def parse(path: Path, media_type: str, request: ParseRequest) -> Parsed:
         found = _Found(title, parts, len(parts))
     elif media_type in _PICTURES:
         found = _picture(path, media_type, limits, inventory, request.scans)
+    elif media_type in _WITH_PICTURES:
+        found = _WITH_PICTURES[media_type](path, limits, inventory, request.scans)
     else:
         found = _READERS.get(media_type, _text)(path, limits, inventory)
     text, starts = _join(found.parts)
@@ -160,16 +162,16 @@ def _text(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     return _Found("", [text])
 
 
-def _docx(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+def _docx(path: Path, limits: Limits, inventory: Inventory, scans: Scans) -> _Found:
     writer = Writer()
     with closing(Package(path, limits)) as package:
-        read_word(package, inventory, writer, limits)
+        read_word(package, inventory, writer, limits, scans=scans)
         return _Found(_core_title(package), [_UNSHOWN.sub("", writer.finish())])
 
 
-def _pptx(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+def _pptx(path: Path, limits: Limits, inventory: Inventory, scans: Scans) -> _Found:
     with closing(Package(path, limits)) as package:
-        slides = read_slides(package, inventory, limits)
+        slides = read_slides(package, inventory, limits, scans)
         return _Found(_core_title(package), [_UNSHOWN.sub("", text) for text in slides], len(slides))
 
 
@@ -229,9 +231,8 @@ def _picture(path: Path, media_type: str, limits: Limits, inventory: Inventory, 
 
 
 _PICTURES = (PNG, JPEG, TIFF, WEBP)
+_WITH_PICTURES: Mapping[str, Callable[[Path, Limits, Inventory, Scans], _Found]] = {DOCX: _docx, PPTX: _pptx}
 _READERS: Mapping[str, Callable[[Path, Limits, Inventory], _Found]] = {
-    DOCX: _docx,
-    PPTX: _pptx,
     XLSX: _xlsx,
     EPUB: _epub,
     RESTRUCTURED: _rst,

@@ -1,4 +1,4 @@
-"""What is taken away, asked of every reader in the moment after: no flow runs here, so whatever flows keep still has it."""
+"""What is taken away, asked of every reader in the moment after: no flow runs here, so what flows keep still has it."""
 
 from __future__ import annotations
 

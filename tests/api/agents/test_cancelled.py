@@ -1,5 +1,5 @@
-"""A task that is cancelled ends with all that it started, whatever the last of it is at. `python -m bench.cancel` prints
-how soon."""
+"""A task that is cancelled ends with all that it started, whatever the last of it is at. How soon, `python -m
+bench.cancel` prints."""
 
 from __future__ import annotations
 

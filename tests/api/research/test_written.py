@@ -109,7 +109,7 @@ class Library:
         assert (await self.caller.put("/v1/budgets", wanted)).status_code < 300
 
     async def require_closed_books(self, outcomes: list[str]) -> None:
-        """Each attempt is settled once, and the budget has what the ledger has: nothing twice, and nothing held back."""
+        """Each attempt is settled once, and the budget has what the ledger has: nothing twice, nothing held back."""
         await soon(lambda: self.rows("select count(*) from app.attempts") == [(0,)], "the last attempt is settled")
         settled = self.rows("select outcome, cost_micro_usd from app.usage_events order by finished_at")
         assert sorted(outcome for outcome, _ in settled) == sorted(outcomes)
