@@ -28,8 +28,8 @@ HINTS: Mapping[Code, str] = {
     "empty": "upload a file that has something in it",
     "encrypted": "remove the password and upload it again",
     "broken": "does it open in another program? Export it anew and upload that",
-    "unsupported-type": "Markdown, HTML, text, DOCX, PDF, PPTX, XLSX, EPUB, mail and pictures can be read; export it "
-    "as one of these",
+    "unsupported-type": "Markdown, HTML, text, DOCX, PDF, PPTX, XLSX, XLS, EPUB, mail and pictures can be read; export "
+    "it as one of these",
     "invalid-encoding": "save it as UTF-8",
     "no-text": "upload it with a text that can be read and seen; a scan may need more light, or more points an inch",
     "too-large": "split it, or remove what is not text",

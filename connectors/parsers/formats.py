@@ -34,12 +34,14 @@ from connectors.parsers.sniff import (
     HTML,
     JPEG,
     MAIL,
+    MSG,
     PDF,
     PNG,
     PPTX,
     RESTRUCTURED,
     TIFF,
     WEBP,
+    XLS,
     XLSX,
     read_bytes,
     read_text,
@@ -223,6 +225,21 @@ def _mail(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     return _Found(subject, [_UNSHOWN.sub("", text)])
 
 
+def _msg(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    # Few documents need these two, and each brings a library.
+    from connectors.parsers.outlook import read_outlook
+
+    del limits
+    subject, text = read_outlook(path, inventory)
+    return _Found(subject, [_UNSHOWN.sub("", text)])
+
+
+def _xls(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    from connectors.parsers.old_sheets import read_old_sheets
+
+    return _Found("", [_UNSHOWN.sub("", read_old_sheets(path, inventory, limits))])
+
+
 def _picture(path: Path, media_type: str, limits: Limits, inventory: Inventory, scans: Scans) -> _Found:
     from connectors.parsers.pictures import read_pictures
 
@@ -239,4 +256,6 @@ _READERS: Mapping[str, Callable[[Path, Limits, Inventory], _Found]] = {
     ASCIIDOC: _asciidoc,
     HTML: _html,
     MAIL: _mail,
+    MSG: _msg,
+    XLS: _xls,
 }

@@ -7,7 +7,7 @@ before anything is unpacked. Refuses to recognise letters: `scanning` does.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
@@ -94,7 +94,7 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def open_picture(file: Path | IO[bytes], forms: Sequence[str]) -> Iterator[Image.Image]:
+def open_picture(file: Path | IO[bytes], forms: tuple[str, ...]) -> Iterator[Image.Image]:
     """Open a picture of one of these forms, and unpack nothing. Raises `Refusal`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -26,18 +26,18 @@ _OVER = "select from app.jobs where kind = 'agent_task' and tenant_id = $1 havin
 
 
 @contextmanager
-def sleeping_tool(name: str) -> Iterator[None]:
+def sleeping_tool(sleeping: str) -> Iterator[None]:
     """A tool whose statement takes ten minutes."""
     run = AgentTools.run
 
     async def run_slowly(
-        self: AgentTools, caller: ToolCaller, called: str, arguments: str, allowed: Collection[str]
+        self: AgentTools, caller: ToolCaller, name: str, arguments: str, allowed: Collection[str]
     ) -> dict[str, Any] | None:
-        if called == name:
+        if name == sleeping:
             async with tenant_transaction(self.database, caller.tenant_id, read_only=True) as connection:
                 await connection.execute("set local statement_timeout = 0")
                 await connection.execute(SLEEPS)
-        return await run(self, caller, called, arguments, allowed)
+        return await run(self, caller, name, arguments, allowed)
 
     AgentTools.run = run_slowly  # type: ignore[method-assign]
     try:
