@@ -159,6 +159,8 @@ def _result_lines(result: ResearchResult) -> Iterator[str]:
     dropped = sum(part.dropped for part in result.parts)
     if dropped:
         yield f"\n{dropped} left out: the citation did not hold"
+    if result.withdrawn:
+        yield f"\n{result.withdrawn} of its sources deleted since, with what stood on them"
     if result.written is not None:
         yield from _tell_written(result.written)
     for each in result.degraded:

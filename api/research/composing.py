@@ -7,14 +7,21 @@ prints the curve). Refuses to search and to read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from api.research.citing import CitationVerdict, CitedPlace, Pages, check_citation
 from api.research.passes import FoundPassage
-from api.research.schemas import AnsweredPart, CheckedClaim, CitedSource, DroppedClaims, WrittenAnswer
+from api.research.schemas import (
+    AnsweredPart,
+    CheckedClaim,
+    CitedSource,
+    DroppedClaims,
+    ResearchResult,
+    WrittenAnswer,
+)
 from api.research.sentences import Sentence, split_sentences
 from api.research.words import coverage, stems_of
 from api.search.schemas import PAGE_MARK
@@ -166,10 +173,41 @@ def merge_written(composed: ComposedAnswer, model: str, draft: CheckedDraft) -> 
     written = WrittenAnswer(model, claims, dropped)
     if not claims:
         return composed, written
-    lines = [*_write_claims(claims, cited.sources)]
-    if len(composed.parts) > 1:
-        lines += [f"{part.question}\n\n{NOTHING}\n" for part in composed.parts if not part.answered]
-    return ComposedAnswer(cited.sources, composed.parts, "\n".join(lines)), written
+    text = _write_all(composed.parts, cited.sources, claims)
+    return ComposedAnswer(cited.sources, composed.parts, text), written
+
+
+def withdraw(result: ResearchResult, gone: Collection[int]) -> ResearchResult:
+    """A result that was kept, without the sources of these numbers and without what stood on them."""
+    sources = [each for each in result.sources if each.number not in gone]
+
+    def left(claims: Sequence[CheckedClaim]) -> list[CheckedClaim]:
+        return [each for each in claims if each.source not in gone]
+
+    parts = [
+        msgspec.structs.replace(each, claims=left(each.claims), answered=bool(left(each.claims)))
+        for each in result.parts
+    ]
+    written = result.written and msgspec.structs.replace(result.written, claims=left(result.written.claims))
+    return msgspec.structs.replace(
+        result,
+        answered=any(part.answered for part in parts) or bool(written and written.claims),
+        sources=sources,
+        parts=parts,
+        written=written,
+        text=_write_all(parts, sources, written.claims if written else ()),
+        withdrawn=len(result.sources) - len(sources),
+    )
+
+
+def _write_all(parts: Sequence[AnsweredPart], sources: Sequence[CitedSource], written: Sequence[CheckedClaim]) -> str:
+    """The text of an answer: that of a model where anything of it is left, else quotes."""
+    if not written:
+        return "\n".join(_write(parts, sources))
+    lines = [*_write_claims(written, sources)]
+    if len(parts) > 1:
+        lines += [f"{part.question}\n\n{NOTHING}\n" for part in parts if not part.answered]
+    return "\n".join(lines)
 
 
 def _find_quotes(

@@ -125,7 +125,8 @@ class WrittenAnswer(msgspec.Struct, frozen=True):
 class ResearchResult(msgspec.Struct, frozen=True):
     """Sources first, then what they say. `answered` is false where no part has an answer. `reranked`: who ranked the
     passages anew; null where nobody did, and `rerank_error` says why, where somebody should have. `written` and
-    `write_error` likewise: without claims of a model that hold, the text is quotes. Older results have neither."""
+    `write_error` likewise: without claims of a model that hold, the text is quotes. Older results have neither.
+    `withdrawn`: sources that were deleted since; they are left out, and so is what stood on them."""
 
     answered: bool
     sources: list[CitedSource]
@@ -138,6 +139,7 @@ class ResearchResult(msgspec.Struct, frozen=True):
     as_of: SearchFreshness | None
     written: WrittenAnswer | None = None
     write_error: JobError | None = None
+    withdrawn: int = 0
 
 
 class Research(msgspec.Struct, frozen=True):

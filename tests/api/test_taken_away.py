@@ -12,12 +12,15 @@ from uuid import UUID
 import pytest
 
 from runtime.settings import Settings
-from tests.api.chat.test_cache import HIT, MISS, settled, status_of, whole
+from tests import databases
+from tests.api.chat.test_cache import HIT, MISS, data_of, settled, status_of, whole
 from tests.api.chat.test_routes import chatting, openai
 from tests.api.mcp.test_tools import call
+from tests.api.research import world as desks
 from tests.api.search.corpus import Corpus
 from tests.api.world import Caller, World
 from tests.connectors.llm.stand_in import StandIn, standing_in
+from tests.patience import soon
 
 pytestmark = pytest.mark.stack
 
@@ -25,6 +28,9 @@ WORD = "zirconium"
 TEXT = f"# Refine {WORD}\n\nThe anchor holds, says the {WORD} of the harbour.\n"
 ANCHOR = "# The anchor\n\nThe anchor holds in the harbour, and stays.\n"
 QUESTION = f"What says the {WORD}?"
+OF_BOTH = "What says that the anchor holds in the harbour?"
+"""Which the anchor answers too."""
+LOOKED_INTO = {"adr": OF_BOTH, "document": OF_BOTH, "page": "What does Refine say?"}
 
 Sees = Callable[[], Awaitable[bool]]
 """Asks in one way; whether anything of the source is in what comes."""
@@ -40,6 +46,38 @@ class Scene:
     source_id: str
     anchor: str
     provider: StandIn
+    research_id: str = ""
+    session_id: str = ""
+
+    async def look_into(self) -> None:
+        """A question that is answered before, and a conversation that stands on both sources."""
+        made = await self.caller.post("/v1/research", {"question": LOOKED_INTO[self.kind]})
+        self.research_id = made.json()["research_id"]
+        with desks.working(self.world.settings):
+            await soon(lambda: self._is_over(self.research_id), "research")
+        answer = await self.caller.post("/v1/chat/stream", {"question": OF_BOTH})
+        self.session_id = data_of(answer)["start"]["session_id"]
+        await settled(self.world)
+
+    def _is_over(self, job_id: str) -> bool:
+        over = "select 1 from app.jobs where job_id = %s and finished_at is not null"
+        return bool(databases.ask(self.world.settings.postgres.dsn("admin"), over, job_id))
+
+    async def looked_into(self) -> bool:
+        """In the result that was kept, whatever the question says."""
+        found = (await self.caller.get(f"/v1/research/{self.research_id}")).json()
+        result = found["result"]
+        told = json.dumps([result["sources"], [each["claims"] for each in result["parts"]], result["text"]])
+        return self.source_id in told or WORD in told
+
+    async def is_remembered(self) -> bool:
+        """In what a model is told of the conversation."""
+        asked = len(self.provider.requests)
+        more = {"question": f"{OF_BOTH} Again?", "session_id": self.session_id}
+        await self.caller.post("/v1/chat/stream", more, headers={"cache-control": "no-store"})
+        await settled(self.world)
+        (told,) = self.provider.requests[asked:]
+        return any(each["role"] == "assistant" for each in told["messages"])
 
     async def get(self, path: str, **query: Any) -> str:
         found = await self.caller.get(path, params=query)
@@ -100,10 +138,12 @@ class Scene:
             "chat": self.chat,
             "an editor's search": told,
             "an answer that is kept": self.is_given_again,
+            "research that is kept": self.looked_into,
         }
         places = {"adr": "/v1/adrs", "document": "/v1/documents", "page": "/v1/pages"}
         readers["by its id"] = says(f"{places[self.kind]}/{self.source_id}")
         if self.kind != "page":
+            readers["a conversation that goes on"] = self.is_remembered
             readers["list"] = says(places[self.kind])
         if self.kind == "adr":
             readers |= self._readers_of_decisions(says)
@@ -129,7 +169,7 @@ class Scene:
 @pytest.fixture
 async def provider() -> AsyncIterator[StandIn]:
     async with standing_in() as standing:
-        standing.script = whole()
+        standing.script = whole("So ", "[1, 2].")
         yield standing
 
 
@@ -179,6 +219,7 @@ async def furnish(world: World, corpus: Corpus, kind: str, provider: StandIn) ->
 async def test_no_reader_has_it_in_the_moment_after(world: World, corpus: Corpus, provider: StandIn, kind: str) -> None:
     scene = await furnish(world, corpus, kind, provider)
     readers = scene.readers()
+    await scene.look_into()
     first = await scene.caller.post("/v1/chat/stream", {"question": QUESTION})
     await settled(world)
     assert status_of(first) == MISS

@@ -90,6 +90,7 @@ export function research(item) {
       h("span", { class: "small" }, ` ${[each.log, each.label ?? wordFor(each.kind), `version ${each.version}`, each.heading, pages].filter(Boolean).join(" · ")}`));
   });
   if (listed.length) nodes.push(part("Sources", h("ol", { class: "work-sources" }, ...listed)));
+  if (result.withdrawn) nodes.push(small(`${plural(result.withdrawn, "source")} deleted since, and what stood on ${result.withdrawn === 1 ? "it" : "them"} is left out.`));
   if (!result.answered) nodes.push(h("p", { class: "notice" }, "The sources do not hold an answer."));
   const said = (claim) => h("p", { class: "claim" }, claim.text, " ", cite(sources.get(claim.source), claim));
   if (written.length) {

@@ -11,7 +11,7 @@ from connectors.parsers import Limits, Parsed, ParseRequest, Refused, child, sni
 from tests.connectors.parsers.written_ole import Rows, attached_file, attached_mail, container, mail, workbook
 
 SUBJECT, BODY, PAGE, RICH, SENDER, ADDRESS, TO = 0x0037, 0x1000, 0x1013, 0x1009, 0x0C1A, 0x0C1F, 0x0E04
-NINE = 133_498_944_000_000_000
+MONDAY = 133_497_504_000_000_000
 """2024-01-15, 00:00, in tenths of microseconds since 1601."""
 
 
@@ -44,7 +44,7 @@ def test_a_mail_of_outlook_is_read_with_the_mails_in_it(tmp_path: Path) -> None:
         attached_mail(inner),
         attached_file(b"words"),
         logo,
-        sent=NINE,
+        sent=MONDAY,
     )
     found = read(tmp_path, container(root), "anything.pdf")
     assert (found.media_type, found.title) == (sniff.MSG, "Prüfung")
