@@ -24,7 +24,7 @@ KINDS: tuple[Slow, ...] = ("tool", "model")
 
 
 async def measure(settings: Settings, rounds: int) -> list[Spread]:
-    """By what is slow."""
+    """Ask for each thing that is slow."""
     took: dict[Slow, list[float]] = {kind: [] for kind in KINDS}
     with writing(settings) as corpus, sleeping_tool("list_adrs"):
         async with agency(settings, corpus, TURNS) as made:

@@ -37,14 +37,14 @@ from runtime.settings import Settings
 from tests.api.test_server import serving
 
 ROUNDS = 21
-"""Of each kind of source a third."""
+"""A third of each kind of source."""
 SEEN_MAX_S = 120.0
 """Until every reader has a new source."""
 WATCHED_S = 4.0
 """How long readers go on after a delete: what is away this long stays away, since every flow has read it by then."""
 LAST = "whichever reader is the last"
 SAME_QUESTION = "What stays?"
-"""Of which the prompt differs by the passages alone."""
+"""Its prompts differ by the passages alone."""
 SAID = re.compile(r"(?:zirconium|gadolinium|ytterbium)\w+")
 
 Sees = Callable[[httpx.Client], bool]

@@ -156,7 +156,7 @@ def _highlight(hit: Hit) -> list[str]:
 
 
 def say_pages(pages: Sequence[int] | None) -> str:
-    """On which pages of its file something stands, the first and the last; nothing where there are none."""
+    """The pages of its file on which something stands, the first and the last; nothing where there are none."""
     if not pages:
         return ""
     first, last = pages

@@ -8,10 +8,13 @@ readers. A mailbox is the mails in it, one below the other. Refuses to open what
 
 from __future__ import annotations
 
+import base64
+import binascii
 import email
 import email.policy
+import quopri
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import webencodings
@@ -35,6 +38,7 @@ HEADINGS_MAX = 6
 """Levels of headings that Markdown has."""
 _REPORT = "message/delivery-status"
 _MAILS = ("message/rfc822", "message/global")
+_UNPACK: Mapping[str, Callable[[bytes], bytes]] = {"base64": base64.b64decode, "quoted-printable": quopri.decodestring}
 _SHOWN_FIELDS = ("From", "To", "Cc", "Date")
 
 
@@ -95,11 +99,25 @@ def _read_within(leaf: _Leaf, inventory: Inventory, depth: int) -> str:
         inventory.miss("embedded-files", f"mail within more than {MAILS_DEEP_MAX} others")
         return ""
     own = Inventory() if leaf.kind in UNSEEN else inventory
-    text = "\n\n".join(_read_message(each, own, depth=depth + 1)[1] for each in leaf.part.get_payload())
+    text = "\n\n".join(_read_message(each, own, depth=depth + 1)[1] for each in _unpack_mails(leaf.part))
     if leaf.kind in UNSEEN:
         inventory.hold(leaf.kind, text)
         return ""
     return text
+
+
+def _unpack_mails(part: Any) -> list[Any]:
+    """The mails that a part holds. No rule lets one be encoded, and some programs do it: then the library finds a mail
+    without a head, of letters that mean nothing."""
+    encoding = _field(part, "Content-Transfer-Encoding").strip().lower()
+    if encoding not in _UNPACK:
+        return list(part.get_payload())
+    packed = "".join(str(each.get_payload()) for each in part.get_payload() if not each.is_multipart())
+    try:
+        content = _UNPACK[encoding](packed.encode("ascii", "replace"))
+    except binascii.Error:
+        content = b""
+    return [email.message_from_bytes(content, policy=email.policy.default)]
 
 
 def _field(message: Any, name: str) -> str:

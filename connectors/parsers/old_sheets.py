@@ -29,7 +29,9 @@ def read_old_sheets(path: Path, inventory: Inventory, limits: Limits) -> str:
     if path.stat().st_size > limits.unpacked_bytes_max:
         raise Refusal("too-large", f"the workbook has more than {limits.unpacked_bytes_max} bytes")
     try:
-        with xlrd.open_workbook(str(path), logfile=io.StringIO(), formatting_info=True, on_demand=True) as book:
+        # Ragged: a lone cell far below would fill all that is above it with empty ones.
+        options = {"formatting_info": True, "on_demand": True, "ragged_rows": True}
+        with xlrd.open_workbook(str(path), logfile=io.StringIO(), **options) as book:
             first_day = FIRST_DAY_1904 if book.datemode else FIRST_DAY
             sheets = [_read(book, number, first_day) for number in range(book.nsheets)]
     except xlrd.XLRDError as error:

@@ -34,7 +34,7 @@ SENDER, SENDER_ADDRESSES = 0x0C1A, (0x5D01, 0x0C1F)
 TO, CC = 0x0E04, 0x0E03
 SENT, RECEIVED = 0x0039, 0x0E06
 PAGES_OF_CODE = (0x3FDE, 0x3FFD)
-"""In what encoding texts of a byte a letter are."""
+"""They say in what encoding texts of a byte a letter are."""
 MIME_TAG, CONTENT_ID, DATA = 0x370E, 0x3712, 0x3701
 _BEGAN = datetime(1601, 1, 1, tzinfo=UTC)
 _HEAD_BYTES, _HEAD_BYTES_WITHIN, _FACT_BYTES = 32, 24, 16

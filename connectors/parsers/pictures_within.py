@@ -1,7 +1,7 @@
 """Pictures that are parts of a document of Office, as a reader sees them: unpacked within the bounds of any picture.
 
 Owns which forms of them are read, and that what a document cuts off of a picture is none of it. Which pictures a page
-has, `slides` and `word_pictures` say. Refuses to recognise letters: `scanning` does.
+has, `find_pictures` says. Refuses to recognise letters: `scanning` does.
 """
 
 from __future__ import annotations

@@ -174,6 +174,16 @@ def test_a_mail_that_was_passed_on_stands_below_with_its_own_head(tmp_path: Path
     assert answer.counts["text"].held == answer.counts["text"].kept
 
 
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_a_mail_that_was_encoded_against_the_rules_is_read(tmp_path: Path, encoding: str) -> None:
+    inner = passed_on("inner", text("The heron fishes = at dawn."))
+    packed = base64.encodebytes(inner.encode()).decode() if encoding == "base64" else inner.replace("=", "=3D")
+    more = f"Content-Transfer-Encoding: {encoding}\n"
+    answer = read(tmp_path, HEAD + parts("mixed", text("See below."), within(packed, more=more)))
+    assert "## inner" in answer.text
+    assert "The heron fishes = at dawn." in answer.text
+
+
 def test_mails_within_mails_without_end_have_a_bound(tmp_path: Path) -> None:
     mail = passed_on("last", text("The end."))
     for number in range(30):

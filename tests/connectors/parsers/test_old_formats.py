@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connectors.parsers import Limits, Parsed, ParseRequest, Refused, child, sniff
-from tests.connectors.parsers.written_ole import Rows, attached_file, attached_mail, container, mail, workbook
+from tests.connectors.parsers.written_ole import Cell, Rows, attached_file, attached_mail, container, mail, workbook
 
 SUBJECT, BODY, PAGE, RICH, SENDER, ADDRESS, TO = 0x0037, 0x1000, 0x1013, 0x1009, 0x0C1A, 0x0C1F, 0x0E04
 MONDAY = 133_497_504_000_000_000
@@ -84,6 +84,13 @@ def test_a_workbook_of_before_2007_is_read_as_it_is_shown(tmp_path: Path) -> Non
     assert "nobody" not in found.text
     assert found.counts["hidden"].kept == 0 < found.counts["hidden"].held
     assert not found.partial
+
+
+def test_a_lone_cell_far_below_costs_nothing(tmp_path: Path) -> None:
+    rows: list[list[Cell]] = [["first"], *([[]] * 60_000), [*[""] * 200, "last"]]
+    found = read(tmp_path, workbook({"Far": rows}))
+    assert found.text.split("last")[0].count("|") < 20
+    assert "last" in found.text
 
 
 @pytest.mark.parametrize(
