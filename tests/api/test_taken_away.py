@@ -30,7 +30,6 @@ ANCHOR = "# The anchor\n\nThe anchor holds in the harbour, and stays.\n"
 QUESTION = f"What says the {WORD}?"
 OF_BOTH = "What says that the anchor holds in the harbour?"
 """Which the anchor answers too."""
-LOOKED_INTO = {"adr": OF_BOTH, "document": OF_BOTH, "page": "What does Refine say?"}
 
 Sees = Callable[[], Awaitable[bool]]
 """Asks in one way; whether anything of the source is in what comes."""
@@ -51,7 +50,7 @@ class Scene:
 
     async def look_into(self) -> None:
         """A question that is answered before, and a conversation that stands on both sources."""
-        made = await self.caller.post("/v1/research", {"question": LOOKED_INTO[self.kind]})
+        made = await self.caller.post("/v1/research", {"question": OF_BOTH})
         self.research_id = made.json()["research_id"]
         with desks.working(self.world.settings):
             await soon(lambda: self._is_over(self.research_id), "research")
@@ -138,12 +137,11 @@ class Scene:
             "chat": self.chat,
             "an editor's search": told,
             "an answer that is kept": self.is_given_again,
-            "research that is kept": self.looked_into,
         }
         places = {"adr": "/v1/adrs", "document": "/v1/documents", "page": "/v1/pages"}
         readers["by its id"] = says(f"{places[self.kind]}/{self.source_id}")
         if self.kind != "page":
-            readers["a conversation that goes on"] = self.is_remembered
+            readers |= {"research that is kept": self.looked_into, "a conversation that goes on": self.is_remembered}
             readers["list"] = says(places[self.kind])
         if self.kind == "adr":
             readers |= self._readers_of_decisions(says)
