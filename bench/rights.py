@@ -1,31 +1,51 @@
 """What is taken away: how long after its commit a deleted source is still seen, by each kind of reader, and how long a
 key that was withdrawn still opens anything.
 
-Owns the load: one source at a time in a tenant of its own, which every reader sees before it is deleted, then reads of
-each kind without a pause. A source counts as seen until the last answer that has it was asked for; that is counted from
-when the delete was sent, so the commit is in it. Refuses to judge: it prints.
+Owns the load: one source at a time in a tenant of its own, a decision, an upload and a page in turn, which every reader
+sees before it is deleted, then reads of each kind without a pause. A page is written as a crawl writes one, since no
+crawl may ask this machine. Answers that are kept are asked of an API of its own, beside the one that runs, whose model
+repeats what it reads and is asked the same each time. A source counts as seen until the last answer that has it was
+asked for; that is counted from when the delete was sent, so the commit is in it. Refuses to judge: it prints.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import random
+import re
+import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import psycopg
 
 from bench.path import Spread, client, new_tenant
+from connectors.llm.fake.frames import FakeUsage, write_frames
+from connectors.llm.fake.requests import FakeQuestion, ReceivedRequest, read_question
+from connectors.llm.fake.scripts import FakePace, Reply, Send, Step
+from connectors.llm.fake.server import FakeLlm, listen
 from runtime.deadline import Deadline
+from runtime.ids import new_id
 from runtime.settings import Settings
+from tests.api.test_server import serving
 
-ROUNDS = 20
+ROUNDS = 21
+"""A third of each kind of source."""
 SEEN_MAX_S = 120.0
 """Until every reader has a new source."""
 WATCHED_S = 4.0
 """How long readers go on after a delete: what is away this long stays away, since every flow has read it by then."""
 LAST = "whichever reader is the last"
+SAME_QUESTION = "What stays?"
+"""Its prompts differ by the passages alone."""
+SAID = re.compile(r"(?:zirconium|gadolinium|ytterbium)\w+")
 
 Sees = Callable[[httpx.Client], bool]
 """Asks for a source in one way; whether it is in the answer."""
@@ -43,11 +63,11 @@ def figures(settings: Settings) -> list[Spread]:
     """By reader, and for whichever sees it longest."""
     _, tenant_id = new_tenant(settings)
     seen: dict[str, list[float]] = {}
-    with client(settings, tenant_id) as http:
+    with _keeping_answers(settings) as keeper, client(settings, tenant_id) as http:
         anchor = http.post("/v1/adrs", json={"body": "# The anchor\n\nIt stays.\n"}).raise_for_status().json()["adr_id"]
         for number in range(ROUNDS):
-            taken = _write_adr(http, number) if number % 2 else _upload(http, number)
-            readers = _make_readers(taken, anchor)
+            taken = _make_source(settings, http, tenant_id, number)
+            readers = _make_readers(taken, anchor, keeper)
             _await_seen(http, readers)
             found = _watch(settings, tenant_id, readers, taken)
             for name, seconds in (found | {LAST: max(found.values())}).items():
@@ -57,32 +77,136 @@ def figures(settings: Settings) -> list[Spread]:
     return [*spreads, Spread.of("key withdrawn → refused", withdrawn)]
 
 
-def _write_adr(http: httpx.Client, number: int) -> Taken:
-    word = f"zirconium{number}x{uuid.uuid4().hex[:6]}"
+class _RepeatingLlm(FakeLlm):
+    """Says what it reads of the sources, and nothing else."""
+
+    def answer(self, request: ReceivedRequest) -> tuple[FakeQuestion, Reply]:
+        question = read_question(request)
+        return question, Reply("whole", steps=self._say(question, {*SAID.findall(request.body.decode())}))
+
+    @staticmethod
+    def _say(question: FakeQuestion, words: set[str]) -> Iterator[Step]:
+        frames = write_frames(question)
+        yield Send(frames.start(FakeUsage(question.input_tokens, 0)))
+        yield Send(frames.text(" ".join(["It stays", *sorted(words)])), 1)
+        yield Send(frames.finish("stop", FakeUsage(question.input_tokens, 1)))
+        yield Send(frames.end())
+
+
+@contextmanager
+def _keeping_answers(settings: Settings) -> Iterator[str]:
+    """The address of an API on the same database, whose answers are given again for an hour."""
+    fake, ready, ends = _RepeatingLlm("whole", FakePace()), threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with listen(fake):
+            ready.set()
+            await asyncio.to_thread(ends.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="model")
+    thread.start()
+    try:
+        if not ready.wait(SEEN_MAX_S):
+            raise SystemExit("the model of the bench does not begin")
+        model = {"PROVIDER": "openai", "MODEL": "gpt-5-mini", "BASE_URL": f"{fake.url}/v1", "API_KEY": "bench"}
+        named = {f"ADRIATIC_LLM__{name}": value for name, value in (model | {"CACHE_S": "3600"}).items()}
+        free = {
+            f"ADRIATIC_LIMITS__{name}": "0" for name in ("USER_STREAMS", "NEW_USER_REQUESTS", "USER_TOKENS_PER_DAY")
+        }
+        with tempfile.TemporaryDirectory() as folder, serving(settings, Path(folder), **named, **free) as server:
+            yield server.url
+    finally:
+        ends.set()
+        thread.join()
+
+
+def _coin(stem: str) -> str:
+    """A word that nobody has written: of letters alone, since names with digits are never corrected."""
+    return stem + "".join(random.choices("bcdfghjkm", k=8))
+
+
+def _make_source(settings: Settings, http: httpx.Client, tenant_id: uuid.UUID, number: int) -> Taken:
+    if number % 3 == 0:
+        return _write_adr(http)
+    return _upload(http) if number % 3 == 1 else _write_page(settings, tenant_id)
+
+
+_INSERT_PAGE = """
+  insert into app.pages (
+    tenant_id, page_id, url, title, media_type, version, content_hash, text_hash, links, crawl_id, fetched_at
+  )
+  values (%s, %s, %s, %s, 'text/html', 1, %s, %s, '{}', %s, now())
+"""
+_INSERT_PAGE_VERSION = """
+  insert into app.page_versions (
+    tenant_id, page_id, version, kind, crawl_id, url, title, media_type, body, effective_at
+  )
+  values (%s, %s, 1, 'create', %s, %s, %s, 'text/html', %s, now())
+"""
+
+
+def _write_page(settings: Settings, tenant_id: uuid.UUID) -> Taken:
+    word = _coin("ytterbium")
+    page_id, crawl_id = new_id(), new_id()
+    url, title, text = f"https://{word}.example/", f"Weigh {word}", f"The anchor stays, says {word}."
+    digest = hashlib.sha256(text.encode()).digest()
+    with psycopg.connect(settings.postgres.dsn("admin")) as connection:
+        connection.execute(_INSERT_PAGE, [tenant_id, page_id, url, title, digest, digest, crawl_id])
+        connection.execute(_INSERT_PAGE_VERSION, [tenant_id, page_id, crawl_id, url, title, text])
+    return Taken(str(page_id), word, f"/v1/pages/{page_id}")
+
+
+def _write_adr(http: httpx.Client) -> Taken:
+    word = _coin("zirconium")
     body = f"# Refine {word}\n\n## Status\n\nAccepted\n\n## Decision\n\nThe anchor stays, says {word}.\n"
     adr_id = http.post("/v1/adrs", json={"body": body}).raise_for_status().json()["adr_id"]
     return Taken(adr_id, word, f"/v1/adrs/{adr_id}")
 
 
-def _upload(http: httpx.Client, number: int) -> Taken:
-    word = f"gadolinium{number}x{uuid.uuid4().hex[:6]}"
+def _upload(http: httpx.Client) -> Taken:
+    word = _coin("gadolinium")
     text = f"# Melt {word}\n\nThe anchor stays, says {word}.\n"
     made = http.post("/v1/documents", files={"file": (f"{word}.md", text.encode())}).raise_for_status().json()
     return Taken(made["id"], word, f"/v1/documents/{made['id']}")
 
 
-def _make_readers(taken: Taken, anchor: str) -> Mapping[str, Sees]:
-    def search(mode: str) -> Sees:
-        return lambda http: taken.source_id in _get(http, "/v1/search", q=taken.word, mode=mode)
+def _make_readers(taken: Taken, anchor: str, keeper: str) -> Mapping[str, Sees]:
+    def search(**query: str) -> Sees:
+        return lambda http: taken.source_id in _get(http, "/v1/search", **({"q": taken.word} | query))
 
-    readers: dict[str, Sees] = {f"search by {mode}": search(mode) for mode in ("words", "meaning", "hybrid")}
+    readers: dict[str, Sees] = {f"search by {mode}": search(mode=mode) for mode in ("words", "meaning", "hybrid")}
+    readers["search while typing"] = search(q=taken.word[:-2], typing="true", mode="words")
+    readers["facets"] = lambda http: _count(http, taken.word) > 0
+    readers["corrections"] = lambda http: taken.word in _correct(http, taken.word)
     readers["chat"] = lambda http: taken.source_id in _chat(http, taken.word)
+    readers["an answer that is kept"] = lambda http: taken.word in _ask_keeper(http, keeper)
+    readers["by its id"] = lambda http: http.get(taken.address).status_code == 200
     if taken.address.startswith("/v1/adrs"):
         readers["editor (MCP)"] = lambda http: taken.word in _call_tool(http, taken.word)
         readers["check of a change"] = lambda http: taken.source_id in _check(http, taken.word)
         readers["related"] = lambda http: taken.source_id in _get(http, f"/v1/adrs/{anchor}/related")
         readers["list"] = lambda http: taken.source_id in _get(http, "/v1/adrs", limit="100")
     return readers
+
+
+def _count(http: httpx.Client, word: str) -> int:
+    """Sources that are counted for the word, by any facet."""
+    asked = {"q": word, "mode": "words", "correct": False, "facets": ["kind", "year"]}
+    facets = http.post("/v1/search", json=asked).raise_for_status().json().get("facets") or {"sources": 0, "by": {}}
+    counts = [value["count"] for each in facets["by"].values() for value in each["values"]]
+    return int(max([facets["sources"], *counts]))
+
+
+def _correct(http: httpx.Client, word: str) -> str:
+    """What is said of a word that lacks a letter."""
+    asked = {"q": word[:-3] + word[-2:], "mode": "words"}
+    return str(http.post("/v1/search", json=asked).raise_for_status().json().get("corrected"))
+
+
+def _ask_keeper(http: httpx.Client, keeper: str) -> str:
+    headers = {"Authorization": http.headers["authorization"]}
+    answer = httpx.post(f"{keeper}/v1/chat/stream", json={"question": SAME_QUESTION}, headers=headers, timeout=60)
+    return answer.raise_for_status().text
 
 
 def _get(http: httpx.Client, path: str, **query: str) -> str:

@@ -101,13 +101,14 @@ def describe_use(used: dict[str, Any]) -> str:
 
 
 def _footnotes(sources: list[dict[str, Any]], cited: list[int], unsupported: list[int]) -> Iterator[str]:
-    from adriatic.cli.search import kind_word
+    from adriatic.cli.search import kind_word, say_pages
 
     yield "\n"
     for source in sources:
         if source["number"] in cited:
             name = source["label"] or kind_word(source["kind"])
-            where = ", ".join(filter(None, (source["log"], f"version {source['version']}")))
+            pages = say_pages(source.get("pages"))
+            where = ", ".join(filter(None, (source["log"], f"version {source['version']}", pages)))
             heading = f" › {source['heading']}" if source["heading"] else ""
             line = f"[{source['number']}] {name}  {source['title']}{heading}  {click.style(where, dim=True)}"
             yield line + "\n"

@@ -6,7 +6,7 @@ Refuses to search by itself: it is a job of the installation, and goes on when n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from adriatic.cli.output import hide_controls, json_option, show
+from adriatic.cli.search import say_pages
 from adriatic.cli.where import PATIENCE_S_MAX, Where, where_options
 from runtime.clock import SYSTEM_CLOCK
 from runtime.deadline import Deadline
@@ -147,14 +148,19 @@ def lines(found: Research) -> Iterator[str]:
 
 
 def _result_lines(result: ResearchResult) -> Iterator[str]:
+    claims = [claim for part in result.parts for claim in part.claims]
+    claims += result.written.claims if result.written else []
     for source in result.sources:
-        yield f"[{source.number}] {_name(source)}"
+        cited = [say_pages(claim.pages) for claim in claims if claim.source == source.number]
+        yield f"[{source.number}] {_name(source, list(dict.fromkeys(filter(None, cited))))}"
     if result.sources:
         yield ""
     yield hide_controls(result.text.rstrip("\n"), keep_lines=True)
     dropped = sum(part.dropped for part in result.parts)
     if dropped:
         yield f"\n{dropped} left out: the citation did not hold"
+    if result.withdrawn:
+        yield f"\n{result.withdrawn} of its sources deleted since, with what stood on them"
     if result.written is not None:
         yield from _tell_written(result.written)
     for each in result.degraded:
@@ -176,8 +182,8 @@ def _tell_written(written: WrittenAnswer) -> Iterator[str]:
         yield f"\n{hide_controls(written.model)} wrote nothing that holds{about}: these are quotes"
 
 
-def _name(source: CitedSource) -> str:
+def _name(source: CitedSource, pages: Sequence[str]) -> str:
     label = f"{source.label}  " if source.label else ""
-    about = " · ".join(filter(None, (source.status, source.log, f"version {source.version}")))
+    about = " · ".join(filter(None, (source.status, source.log, f"version {source.version}", ", ".join(pages))))
     heading = f" › {source.heading}" if source.heading else ""
     return hide_controls(f"{label}{source.title}{heading}  ({about})", keep_lines=True)

@@ -5,7 +5,7 @@ Owns how hits look in a terminal. Refuses to search by itself: what it shows is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -100,7 +100,7 @@ def lines(result: SearchResult) -> Iterator[str]:
     for place, hit in enumerate(result.hits, 1):
         name, where = _frame_title(hit)
         yield f"{place}. {click.style(f'{name}  {hit.title}', bold=True)}  {click.style(where, dim=True)}"
-        if place_in_text := ", ".join(filter(None, (hit.chunk.heading_path, _pages(hit)))):
+        if place_in_text := ", ".join(filter(None, (hit.chunk.heading_path, say_pages(hit.chunk.pages)))):
             yield click.style(f"   {place_in_text}", dim=True)
         for line in _wrap(_highlight(hit)):
             yield "   " + line
@@ -155,10 +155,11 @@ def _highlight(hit: Hit) -> list[str]:
     return (marked + text[end:]).split(" ")
 
 
-def _pages(hit: Hit) -> str:
-    first, last = hit.chunk.pages or (0, 0)
-    if not first:
+def say_pages(pages: Sequence[int] | None) -> str:
+    """The pages of its file on which something stands, the first and the last; nothing where there are none."""
+    if not pages:
         return ""
+    first, last = pages
     return f"page {first}" if first == last else f"pages {first}–{last}"
 
 

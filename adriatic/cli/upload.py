@@ -62,7 +62,7 @@ class UploadOutcome:
 def upload(
     paths: tuple[Path, ...], where: Where, reread: bool, retry: tuple[str, ...], wait: bool, as_json: bool
 ) -> None:
-    """Upload documents: Markdown, HTML, text, DOCX, PDF, PPTX, XLSX, EPUB, mail and pictures.
+    """Upload documents: Markdown, HTML, text, DOCX, PDF, PPTX, XLSX, XLS, EPUB, mail and pictures.
 
     \b
     adriatic upload handbook.pdf notes.md

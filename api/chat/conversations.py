@@ -22,6 +22,7 @@ from api.chat.resuming import KeptAnswer
 from api.chat.schemas import Citations, Source, Sources, TextDelta, UsageSpent
 from api.db import Connection, Database, tenant_transaction
 from api.problems import Problem
+from api.withdrawn import SourceName, find_gone
 from connectors.llm.prompts import PromptMessage, Text
 from runtime.errors import NotFound
 
@@ -219,12 +220,20 @@ async def delete_answer(database: Database, principal: Principal, answer_id: UUI
 
 
 async def remember(database: Database, principal: Principal, session_id: UUID | None) -> Sequence[ChatAnswer]:
-    """What was asked and answered before in a conversation, the oldest first; bounded, the newest win."""
+    """What was asked and answered before in a conversation, the oldest first; bounded, the newest win. An answer that
+    stands on what was deleted since is no part of it: nothing is answered from that any more."""
     if session_id is None:
         return ()
     async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
         turns = await read_turns(connection, principal, session_id, MEMORY_TURNS_MAX, ended=True)
-    return choose_recent([turn for turn in turns if turn.text])
+        gone = await find_gone(connection, (name for turn in turns for name in _stands_on(turn)))
+    return choose_recent([turn for turn in turns if turn.text and gone.isdisjoint(_stands_on(turn))])
+
+
+def _stands_on(turn: ChatAnswer) -> frozenset[SourceName]:
+    """The sources that an answer cites; all that it had, where it is not known which."""
+    cited = None if turn.citations is None else turn.citations.cited
+    return frozenset((each.kind, each.source_id) for each in turn.sources if cited is None or each.number in cited)
 
 
 def choose_recent(turns: Sequence[ChatAnswer]) -> Sequence[ChatAnswer]:

@@ -94,8 +94,8 @@ class DocumentController(Controller):
         settings: NamedDependency[Settings],
         objects: NamedDependency[Objects],
     ) -> Response[Document]:
-        """Markdown, HTML, text, DOCX, PDF, PPTX, XLSX, EPUB, mail or a picture; the bytes decide, not the name. What
-        becomes of it is in `state` and `reason`; a file that cannot be read is taken, and refused with the reason."""
+        """Markdown, HTML, text, DOCX, PDF, PPTX, XLSX, XLS, EPUB, mail or a picture; the bytes decide, not the name.
+        What becomes of it is in `state` and `reason`: a file that cannot be read is taken, and then refused."""
         file = await receive_file(request)
         try:
             upload = await asyncio.to_thread(service.receive, file.file, file.filename)

@@ -54,11 +54,46 @@ _READ_PLACES: Final = """
     and v.version = wanted.version
   join mv.search_state s on s.tenant_id = v.tenant_id and s.kind = v.kind and s.source_id = v.source_id
   where not s.deleted
+    -- A delete is seen at once, whatever the flow has done with it.
+    and not coalesce(
+      (
+        select n.deleted
+        from app.source_versions n
+        where n.tenant_id = v.tenant_id and n.kind = v.kind and n.source_id = v.source_id
+        order by n.version desc
+        limit 1
+      ), true
+    )
     and wanted.char_start >= 0
     and wanted.char_start < wanted.char_end
     and wanted.char_end <= length(v.body)
   order by wanted.place
 """
+
+
+_READ_PAGES: Final = """
+  select wanted.place, width_bucket(wanted.char_start, p.starts) as first_page,
+    width_bucket(greatest(wanted.char_start, wanted.char_end - 1), p.starts) as last_page
+  from unnest(
+    $1::uuid[], $2::bigint[], $3::integer[], $4::integer[]
+  ) with ordinality as wanted (source_id, version, char_start, char_end, place)
+  join app.document_pages p on p.tenant_id = app.current_tenant()
+    and p.document_id = wanted.source_id
+    and p.version = wanted.version
+"""
+
+Pages = tuple[int, int]
+"""The first and the last page of a place."""
+
+
+async def read_pages(database: Database, tenant_id: UUID, places: Sequence[CitedPlace]) -> dict[CitedPlace, Pages]:
+    """The pages of each place of a document whose file has pages; other places are left out."""
+    of_files = [each for each in dict.fromkeys(places) if each.kind == "document"]
+    if not of_files:
+        return {}
+    async with tenant_transaction(database, tenant_id, read_only=True) as connection:
+        rows = await connection.fetch(_READ_PAGES, *arrays_of([each[1:] for each in of_files], 4))
+    return {of_files[row["place"] - 1]: (row["first_page"], row["last_page"]) for row in rows if row["first_page"]}
 
 
 async def read_places(database: Database, tenant_id: UUID, places: Sequence[CitedPlace]) -> dict[CitedPlace, str]:

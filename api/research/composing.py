@@ -7,14 +7,24 @@ prints the curve). Refuses to search and to read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from api.research.citing import CitationVerdict, CitedPlace, check_citation
+import msgspec
+
+from api.research.citing import CitationVerdict, CitedPlace, Pages, check_citation
 from api.research.passes import FoundPassage
-from api.research.schemas import AnsweredPart, CheckedClaim, CitedSource, DroppedClaims, WrittenAnswer
+from api.research.schemas import (
+    AnsweredPart,
+    CheckedClaim,
+    CitedSource,
+    DroppedClaims,
+    ResearchResult,
+    WrittenAnswer,
+)
 from api.research.sentences import Sentence, split_sentences
 from api.research.words import coverage, stems_of
+from api.search.schemas import PAGE_MARK
 
 if TYPE_CHECKING:
     from api.research.writing import CheckedDraft
@@ -79,6 +89,32 @@ class NumberedSources:
         return CheckedClaim(text, number, verdict.char_start, verdict.char_end, round(verdict.support, 3))
 
 
+def place_claim(claim: CheckedClaim, sources: Sequence[CitedSource]) -> CitedPlace:
+    """Where a claim stands. What it cites is in `sources`, in the order of their numbers."""
+    source = sources[claim.source - 1]
+    return CitedPlace(source.kind, source.source_id, source.version, claim.char_start, claim.char_end)
+
+
+def open_at_pages(
+    claims: Sequence[CheckedClaim], sources: Sequence[CitedSource], pages: Mapping[CitedPlace, Pages]
+) -> list[CheckedClaim]:
+    """The claims with their pages, and the addresses that open their sources there. A passage may be on several pages,
+    and a source is cited from many: so it is said of each claim."""
+    opened = []
+    for each in claims:
+        found = pages.get(place_claim(each, sources))
+        path = _open_at(sources[each.source - 1].path, found)
+        opened.append(msgspec.structs.replace(each, pages=found, path=path))
+    return opened
+
+
+def _open_at(path: str | None, pages: Pages | None) -> str | None:
+    """The address of a source at a page, where what shows it can be told one."""
+    if path is None or pages is None or PAGE_MARK not in path:
+        return path
+    return f"{path.partition(PAGE_MARK)[0]}{PAGE_MARK}{pages[0]}"
+
+
 def place_of(passage: FoundPassage) -> CitedPlace:
     """Where a passage stands."""
     return PassageText(passage, "").place
@@ -137,10 +173,41 @@ def merge_written(composed: ComposedAnswer, model: str, draft: CheckedDraft) -> 
     written = WrittenAnswer(model, claims, dropped)
     if not claims:
         return composed, written
-    lines = [*_write_claims(claims, cited.sources)]
-    if len(composed.parts) > 1:
-        lines += [f"{part.question}\n\n{NOTHING}\n" for part in composed.parts if not part.answered]
-    return ComposedAnswer(cited.sources, composed.parts, "\n".join(lines)), written
+    text = _write_all(composed.parts, cited.sources, claims)
+    return ComposedAnswer(cited.sources, composed.parts, text), written
+
+
+def withdraw(result: ResearchResult, gone: Collection[int]) -> ResearchResult:
+    """A result that was kept, without the sources of these numbers and without what stood on them."""
+    sources = [each for each in result.sources if each.number not in gone]
+
+    def left(claims: Sequence[CheckedClaim]) -> list[CheckedClaim]:
+        return [each for each in claims if each.source not in gone]
+
+    parts = [
+        msgspec.structs.replace(each, claims=left(each.claims), answered=bool(left(each.claims)))
+        for each in result.parts
+    ]
+    written = result.written and msgspec.structs.replace(result.written, claims=left(result.written.claims))
+    return msgspec.structs.replace(
+        result,
+        answered=any(part.answered for part in parts) or bool(written and written.claims),
+        sources=sources,
+        parts=parts,
+        written=written,
+        text=_write_all(parts, sources, written.claims if written else ()),
+        withdrawn=len(result.sources) - len(sources),
+    )
+
+
+def _write_all(parts: Sequence[AnsweredPart], sources: Sequence[CitedSource], written: Sequence[CheckedClaim]) -> str:
+    """The text of an answer: that of a model where anything of it is left, else quotes."""
+    if not written:
+        return "\n".join(_write(parts, sources))
+    lines = [*_write_claims(written, sources)]
+    if len(parts) > 1:
+        lines += [f"{part.question}\n\n{NOTHING}\n" for part in parts if not part.answered]
+    return "\n".join(lines)
 
 
 def _find_quotes(

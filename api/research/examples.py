@@ -48,6 +48,8 @@ RESULT: dict[str, Any] = {
                     "char_start": 210,
                     "char_end": 259,
                     "support": 1.0,
+                    "pages": None,
+                    "path": "/v1/adrs/0199f0c2-0000-7c3d-8e4f-5a6b7c8d9e0f",
                 }
             ],
             "dropped": 0,
@@ -62,6 +64,7 @@ RESULT: dict[str, Any] = {
     "write_error": None,
     "degraded": [],
     "as_of": None,
+    "withdrawn": 0,
 }
 ANSWERED: dict[str, Any] = SUBMITTED | {
     "state": "succeeded",

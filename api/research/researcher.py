@@ -21,8 +21,17 @@ from api.jobs.service import JobError
 from api.jobs.wanted import WorkerHold
 from api.research import passes
 from api.research.authoring import ResearchAuthor
-from api.research.citing import CitedPlace, read_places
-from api.research.composing import ComposedAnswer, PassageText, assemble, compose, merge_written, place_of
+from api.research.citing import CitedPlace, read_pages, read_places
+from api.research.composing import (
+    ComposedAnswer,
+    PassageText,
+    assemble,
+    compose,
+    merge_written,
+    open_at_pages,
+    place_claim,
+    place_of,
+)
 from api.research.passes import FoundPassage, PassageKey, PlannedQuery, ResearchDraft, ResearchState
 from api.research.questions import decompose
 from api.research.schemas import ResearchPass, ResearchRequest, ResearchResult
@@ -156,10 +165,17 @@ class Researcher:
                 draft.text, [there.get(key) for key in draft.offered], {each.place: each.text for each in texts}
             )
             composed, written = merge_written(composed, draft.model, checked)
+        told = [claim for part in composed.parts for claim in part.claims] + (written.claims if written else [])
+        pages = await read_pages(self.database, tenant_id, [place_claim(each, composed.sources) for each in told])
+        if written is not None:
+            written = msgspec.structs.replace(written, claims=open_at_pages(written.claims, composed.sources, pages))
         return ResearchResult(
             answered=any(part.answered for part in composed.parts) or bool(written and written.claims),
             sources=composed.sources,
-            parts=composed.parts,
+            parts=[
+                msgspec.structs.replace(part, claims=open_at_pages(part.claims, composed.sources, pages))
+                for part in composed.parts
+            ],
             text=composed.text,
             passes=state.passes,
             reranked=state.reranked,

@@ -75,13 +75,16 @@ class CitedSource(msgspec.Struct, frozen=True):
 
 class CheckedClaim(msgspec.Struct, frozen=True):
     """A claim, and where it stands: characters [char_start, char_end) of the body of that version of its source.
-    `support`: the share of its words that the place has; 1 for what is quoted."""
+    `support`: the share of its words that the place has; 1 for what is quoted. `pages`: the first and the last page, of
+    a document whose file has pages. `path`: where the API shows it, a PDF at its page; older results have neither."""
 
     text: str
     source: int
     char_start: int
     char_end: int
     support: float
+    pages: tuple[int, int] | None = None
+    path: str | None = None
 
 
 class AnsweredPart(msgspec.Struct, frozen=True):
@@ -122,7 +125,8 @@ class WrittenAnswer(msgspec.Struct, frozen=True):
 class ResearchResult(msgspec.Struct, frozen=True):
     """Sources first, then what they say. `answered` is false where no part has an answer. `reranked`: who ranked the
     passages anew; null where nobody did, and `rerank_error` says why, where somebody should have. `written` and
-    `write_error` likewise: without claims of a model that hold, the text is quotes. Older results have neither."""
+    `write_error` likewise: without claims of a model that hold, the text is quotes. Older results have neither.
+    `withdrawn`: sources that were deleted since; they are left out, and so is what stood on them."""
 
     answered: bool
     sources: list[CitedSource]
@@ -135,6 +139,7 @@ class ResearchResult(msgspec.Struct, frozen=True):
     as_of: SearchFreshness | None
     written: WrittenAnswer | None = None
     write_error: JobError | None = None
+    withdrawn: int = 0
 
 
 class Research(msgspec.Struct, frozen=True):

@@ -19,7 +19,9 @@ from api.db import Connection, to_struct
 from api.jobs import service as jobs
 from api.jobs.service import NewJob
 from api.requests import hash_request
+from api.research.composing import withdraw
 from api.research.schemas import Research, ResearchPage, ResearchRequest
+from api.withdrawn import find_gone
 from runtime.errors import Conflict, NotFound
 from schemas.jobs import RESEARCH
 
@@ -121,11 +123,17 @@ _READ = """
 
 
 async def read(connection: Connection, principal: Principal, research_id: UUID) -> Research:
-    """Raises `NotFound`, also for what another user asked."""
+    """What became of it, without what stood on sources that were deleted since. Raises `NotFound`, also for what
+    another user asked."""
     row = await connection.fetchrow(_READ, principal.tenant_id, principal.user_id, research_id, None, None, True, 1)
     if row is None:
         raise NotFound(f"there is no research {research_id} of yours", hint="GET /v1/research lists them")
-    return _research(row)
+    found = _research(row)
+    if found.result is None:
+        return found
+    gone = await find_gone(connection, ((each.kind, each.source_id) for each in found.result.sources))
+    numbers = {each.number for each in found.result.sources if (each.kind, each.source_id) in gone}
+    return msgspec.structs.replace(found, result=withdraw(found.result, numbers)) if numbers else found
 
 
 async def page(connection: Connection, principal: Principal, limit: int, cursor: str | None) -> ResearchPage:

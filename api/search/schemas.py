@@ -21,6 +21,8 @@ Arm = Literal["words", "meaning"]
 LIMIT_DEFAULT = 10
 LIMIT_MAX = 50
 """Hits of one answer. Each arm gives a hundred candidates; further down a ranking nobody finds anything."""
+PAGE_MARK = "#page="
+"""Stands in the address of a PDF before the page at which programs that show it open it (RFC 8118)."""
 VALUES_MAX = 32
 """Values of one filter."""
 VALUE_CHARS_MAX = 200

@@ -319,7 +319,7 @@ def _path(row: Any, source_id: UUID) -> str | None:
     if row["origin"] == "feed":
         return None
     path = sources.KINDS[row["kind"]].path.format(source_id)
-    return f"{path}#page={row['first_page']}" if row["first_page"] and row["media_type"] == PDF else path
+    return f"{path}{schemas.PAGE_MARK}{row['first_page']}" if row["first_page"] and row["media_type"] == PDF else path
 
 
 def _explain_hit(candidate: Candidate, row: Any) -> schemas.HitExplanation:

@@ -87,9 +87,11 @@ STEMS: Final = """
   select w.word, array(select t.lexeme from unnest(to_tsvector('pg_catalog.english', w.word)) as t) as lexemes
   from unnest($1::text[]) as w (word)
 """
+SAID_IN_MAX: Final = 8
+"""Passages that a word's name is looked for in: of so many may the sources be deleted, and the flow not know it yet."""
 SAID_IN: Final = r"""
   select concat_ws(' ', s.title, c.heading_path, c.body) as text
-  from mv.search_words(U&'\001E' || $1::text, null, null, null, 1) as w
+  from mv.search_words(U&'\001E' || $1::text, null, null, null, $2) as w
   join mv.search_state s on s.tenant_id = app.current_tenant()
     and s.kind = w.kind
     and s.source_id = w.source_id
@@ -98,6 +100,18 @@ SAID_IN: Final = r"""
     and c.source_id = w.source_id
     and c.version = w.version
     and c.ordinal = w.ordinal
+  -- A delete is seen at once, as among the hits.
+  where not coalesce(
+    (
+      select v.deleted
+      from app.source_versions v
+      where v.tenant_id = s.tenant_id and v.kind = s.kind and v.source_id = s.source_id
+      order by v.version desc
+      limit 1
+    ), true
+  )
+  order by w.score desc, w.kind, w.source_id
+  limit 1
 """
 """The passage that has a word of the index most."""
 
@@ -149,8 +163,9 @@ async def correct(connection: Connection, words: Sequence[str], left_alone: Sequ
     for word, form in correctable.items():
         if form in unknown and len(corrected) < CORRECTED_MAX:
             nearest = await _find_nearest(connection, form, unknown[form])
-            if nearest is not None:
-                corrected.append(Corrected(word, nearest.lexeme, await _find_name(connection, word, nearest)))
+            called = await _find_name(connection, word, nearest) if nearest else None
+            if nearest and called:
+                corrected.append(Corrected(word, nearest.lexeme, called))
     return corrected
 
 
@@ -279,11 +294,14 @@ class Distance:
         return slips
 
 
-async def _find_name(connection: Connection, typed: str, found: NearWord) -> str:
-    """What a word of the index is called: of what the passage says that has it most, the nearest to what was typed."""
-    text = await connection.fetchval(SAID_IN, found.lexeme)
+async def _find_name(connection: Connection, typed: str, found: NearWord) -> str | None:
+    """What a word of the index is called: of what the passage says that has it most, the nearest to what was typed.
+    None where nothing that is there says it any more."""
+    text = await connection.fetchval(SAID_IN, found.lexeme, SAID_IN_MAX)
+    if text is None:
+        return None
     names: Counter[str] = Counter()
-    for word in _SAID.findall(text or ""):
+    for word in _SAID.findall(text):
         names.update({word, *analyse_query(word).split()})
     forms = {name: analyse_phrase(name).lower() for name in names}
     like = {name: form for name, form in forms.items() if form[:2] == found.lexeme[:2] and form.isalpha()}

@@ -28,8 +28,8 @@ HINTS: Mapping[Code, str] = {
     "empty": "upload a file that has something in it",
     "encrypted": "remove the password and upload it again",
     "broken": "does it open in another program? Export it anew and upload that",
-    "unsupported-type": "Markdown, HTML, text, DOCX, PDF, PPTX, XLSX, EPUB, mail and pictures can be read; export it "
-    "as one of these",
+    "unsupported-type": "Markdown, HTML, text, DOCX, PDF, PPTX, XLSX, XLS, EPUB, mail and pictures can be read; export "
+    "it as one of these",
     "invalid-encoding": "save it as UTF-8",
     "no-text": "upload it with a text that can be read and seen; a scan may need more light, or more points an inch",
     "too-large": "split it, or remove what is not text",
@@ -119,9 +119,10 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Scan(msgspec.Struct, frozen=True, tag="scan"):
-    """What was recognised on a page that is a picture. `left_out`: lines of too little confidence, and `unsure` their
-    letters; `confidence` is the mean of the lines that were kept, weighted by their letters, and 0 without any.
-    `script` is that of most letters, such as Latin or Han, and empty without any: the engine tells no language."""
+    """What was recognised on a page that is a picture, or in a picture of a text without pages. `left_out`: lines of
+    too little confidence, and `unsure` their letters; `confidence` is the mean of the lines that were kept, weighted by
+    their letters, and 0 without any. `script` is that of most letters, such as Latin or Han, and empty without any: the
+    engine tells no language."""
 
     page: int
     text: str

@@ -60,9 +60,12 @@ def answer(request: Asked) -> Answered:
 
 
 def _scan(path: Path, request: ScanRequest) -> Scan:
-    from connectors.parsers import pictures, scanning
+    from connectors.parsers import pictures, pictures_within, scanning
 
-    return scanning.recognise(pictures.draw_page(path, request.media_type, request.page, request.limits), request.page)
+    asked = (path, request.media_type, request.page, request.limits)
+    if request.media_type in (sniff.DOCX, sniff.PPTX):
+        return scanning.recognise_all(pictures_within.draw_pictures(*asked), request.page)
+    return scanning.recognise(pictures.draw_page(*asked), request.page)
 
 
 def set_bounds(request: Asked) -> None:

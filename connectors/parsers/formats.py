@@ -34,12 +34,14 @@ from connectors.parsers.sniff import (
     HTML,
     JPEG,
     MAIL,
+    MSG,
     PDF,
     PNG,
     PPTX,
     RESTRUCTURED,
     TIFF,
     WEBP,
+    XLS,
     XLSX,
     read_bytes,
     read_text,
@@ -82,6 +84,8 @@ def parse(path: Path, media_type: str, request: ParseRequest) -> Parsed:
         found = _Found(title, parts, len(parts))
     elif media_type in _PICTURES:
         found = _picture(path, media_type, limits, inventory, request.scans)
+    elif media_type in _WITH_PICTURES:
+        found = _WITH_PICTURES[media_type](path, limits, inventory, request.scans)
     else:
         found = _READERS.get(media_type, _text)(path, limits, inventory)
     text, starts = _join(found.parts)
@@ -160,16 +164,16 @@ def _text(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     return _Found("", [text])
 
 
-def _docx(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+def _docx(path: Path, limits: Limits, inventory: Inventory, scans: Scans) -> _Found:
     writer = Writer()
     with closing(Package(path, limits)) as package:
-        read_word(package, inventory, writer, limits)
+        read_word(package, inventory, writer, limits, scans=scans)
         return _Found(_core_title(package), [_UNSHOWN.sub("", writer.finish())])
 
 
-def _pptx(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+def _pptx(path: Path, limits: Limits, inventory: Inventory, scans: Scans) -> _Found:
     with closing(Package(path, limits)) as package:
-        slides = read_slides(package, inventory, limits)
+        slides = read_slides(package, inventory, limits, scans)
         return _Found(_core_title(package), [_UNSHOWN.sub("", text) for text in slides], len(slides))
 
 
@@ -221,6 +225,21 @@ def _mail(path: Path, limits: Limits, inventory: Inventory) -> _Found:
     return _Found(subject, [_UNSHOWN.sub("", text)])
 
 
+def _msg(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    # Few documents need these two, and each brings a library.
+    from connectors.parsers.outlook import read_outlook
+
+    del limits
+    subject, text = read_outlook(path, inventory)
+    return _Found(subject, [_UNSHOWN.sub("", text)])
+
+
+def _xls(path: Path, limits: Limits, inventory: Inventory) -> _Found:
+    from connectors.parsers.old_sheets import read_old_sheets
+
+    return _Found("", [_UNSHOWN.sub("", read_old_sheets(path, inventory, limits))])
+
+
 def _picture(path: Path, media_type: str, limits: Limits, inventory: Inventory, scans: Scans) -> _Found:
     from connectors.parsers.pictures import read_pictures
 
@@ -229,13 +248,14 @@ def _picture(path: Path, media_type: str, limits: Limits, inventory: Inventory, 
 
 
 _PICTURES = (PNG, JPEG, TIFF, WEBP)
+_WITH_PICTURES: Mapping[str, Callable[[Path, Limits, Inventory, Scans], _Found]] = {DOCX: _docx, PPTX: _pptx}
 _READERS: Mapping[str, Callable[[Path, Limits, Inventory], _Found]] = {
-    DOCX: _docx,
-    PPTX: _pptx,
     XLSX: _xlsx,
     EPUB: _epub,
     RESTRUCTURED: _rst,
     ASCIIDOC: _asciidoc,
     HTML: _html,
     MAIL: _mail,
+    MSG: _msg,
+    XLS: _xls,
 }

@@ -40,11 +40,13 @@ class Inventory:
         """One more thing, named in the plural, that cannot be read."""
         self._unread[code, what] += 1
 
-    def miss_pages(self, code: GapCode, what: str, pages: Iterable[int]) -> None:
+    def miss_pages(self, code: GapCode, what: str, pages: Iterable[int], unit: str = "pages") -> None:
+        """Pages that cannot be read, or pictures by their numbers, where a file has no pages."""
         if ranges := _ranges(pages):
             shown = ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in ranges[:RANGES_MAX])
             more = ", …" if len(ranges) > RANGES_MAX else ""
-            self._gaps.append(Gap(code, f"{what}: pages {shown}{more}", tuple(ranges[:RANGES_MAX])))
+            told = tuple(ranges[:RANGES_MAX]) if unit == "pages" else ()
+            self._gaps.append(Gap(code, f"{what}: {unit} {shown}{more}", told))
 
     def add(self, other: Inventory) -> None:
         """Take over what was counted in a part."""

@@ -1,16 +1,20 @@
 """The text of a mail, or of a page that a browser saved in the form of one.
 
-Owns which of its parts are shown: of alternatives one, attached files by their name as a gap. The body is put into
+Owns which of its parts are shown: of alternatives one, mails within it below their own heads, attached files as a gap.
+The body is put into
 Markdown by `elements`, as long as that has the same words as the parts; where it has not, the parts are read by our own
 readers. A mailbox is the mails in it, one below the other. Refuses to open what is attached.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import email
 import email.policy
+import quopri
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import webencodings
@@ -28,7 +32,13 @@ from runtime.decoding import decode
 
 DEPTH_MAX = 20
 """Parts within parts. Writers of mail make four."""
+MAILS_DEEP_MAX = 8
+"""Mails within mails. People pass one on a few times."""
+HEADINGS_MAX = 6
+"""Levels of headings that Markdown has."""
 _REPORT = "message/delivery-status"
+_MAILS = ("message/rfc822", "message/global")
+_UNPACK: Mapping[str, Callable[[bytes], bytes]] = {"base64": base64.b64decode, "quoted-printable": quopri.decodestring}
 _SHOWN_FIELDS = ("From", "To", "Cc", "Date")
 
 
@@ -55,20 +65,59 @@ def read_mail(content: bytes, inventory: Inventory) -> tuple[str, str]:
 
 def _read_one(content: bytes, inventory: Inventory) -> tuple[str, str]:
     message: Any = email.message_from_bytes(content, policy=email.policy.default)
+    return _read_message(message, inventory, content)
+
+
+def _read_message(message: Any, inventory: Inventory, content: bytes = b"", depth: int = 0) -> tuple[str, str]:
+    """Subject and text of one mail, and below it of those that are in it. `content` is that of the outermost."""
     subject = " ".join(_field(message, "Subject").split())
-    parts = list(_leaves(message, "text", 0))
+    parts = sorted(_leaves(message, "text", 0), key=_is_mail)
     sheets = dict(_style_sheets(parts))
-    head = [f"# {subject}"] if subject else []
+    head = [f"{'#' * min(depth + 1, HEADINGS_MAX)} {subject}"] if subject else []
     fields = [f"{name}: {' '.join(text.split())}" for name in _SHOWN_FIELDS if (text := _field(message, name))]
     head += ["  \n".join(fields)] if fields else []
     for each in (subject, *fields):
         inventory.hold("text", each)
         inventory.keep("text", each)
-    texts = [text for leaf in parts if (text := _read(leaf, inventory, sheets))]
+    texts = [text for leaf in parts if (text := _read(leaf, inventory, sheets, depth))]
     body = "\n\n".join(texts)
-    if len(texts) == 1 and not any(map(_is_flowed, parts)) and same_words(body, made := make_mail(content)):
+    is_plain = len(texts) == 1 and not any(_is_flowed(each) or _is_mail(each) for each in parts)
+    if content and is_plain and same_words(body, made := make_mail(content)):
         body = made
     return subject, "\n\n".join(filter(None, (*head, body)))
+
+
+def _is_mail(leaf: _Leaf) -> bool:
+    """Whether a part is a mail that somebody passed on as it came: programs show it below the other."""
+    part = leaf.part
+    return part.get_content_type() in _MAILS and part.is_multipart()
+
+
+def _read_within(leaf: _Leaf, inventory: Inventory, depth: int) -> str:
+    """The text of a mail within a mail, with its own head."""
+    if depth >= MAILS_DEEP_MAX:
+        inventory.miss("embedded-files", f"mail within more than {MAILS_DEEP_MAX} others")
+        return ""
+    own = Inventory() if leaf.kind in UNSEEN else inventory
+    text = "\n\n".join(_read_message(each, own, depth=depth + 1)[1] for each in _unpack_mails(leaf.part))
+    if leaf.kind in UNSEEN:
+        inventory.hold(leaf.kind, text)
+        return ""
+    return text
+
+
+def _unpack_mails(part: Any) -> list[Any]:
+    """The mails that a part holds. No rule lets one be encoded, and some programs do it: then the library finds a mail
+    without a head, of letters that mean nothing."""
+    encoding = _field(part, "Content-Transfer-Encoding").strip().lower()
+    if encoding not in _UNPACK:
+        return list(part.get_payload())
+    packed = "".join(str(each.get_payload()) for each in part.get_payload() if not each.is_multipart())
+    try:
+        content = _UNPACK[encoding](packed.encode("ascii", "replace"))
+    except binascii.Error:
+        content = b""
+    return [email.message_from_bytes(content, policy=email.policy.default)]
 
 
 def _field(message: Any, name: str) -> str:
@@ -129,9 +178,11 @@ def _is_file(leaf: _Leaf) -> bool:
     return part.get_content_maintype() not in ("text", "multipart") and part.get_content_type() != _REPORT
 
 
-def _read(leaf: _Leaf, inventory: Inventory, sheets: Mapping[str, str]) -> str:
+def _read(leaf: _Leaf, inventory: Inventory, sheets: Mapping[str, str], depth: int = 0) -> str:
     """The text of a part that is shown; nothing for one that is not, which is counted."""
     part, kind, _ = leaf
+    if _is_mail(leaf):
+        return _read_within(leaf, inventory, depth)
     if _is_file(leaf):
         inventory.miss("embedded-files", "attached file")
         return ""

@@ -145,8 +145,8 @@ class Writer:
             self._close_flow()
             flow = self._flows.pop()
             self._flow.aside += flow.blocks
-            if not self._flow.inline and not self._flow.tables:
-                self._put_asides()
+            if not "".join(self._flow.inline).strip() and not self._flow.tables:
+                self._put_asides()  # nothing is being written that it could follow
 
     def end_block(self) -> None:
         """Begin a new line, a new paragraph: whatever comes is not joined to what was."""

@@ -89,6 +89,13 @@ class Package:
             raise Refusal("broken", "one of its parts has a document type, which none may have")
         return root
 
+    def tree_or_none(self, name: str) -> Any:
+        """The root of a part; None of one that is damaged."""
+        try:
+            return self.tree(name)
+        except etree.XMLSyntaxError:
+            return None
+
     def relationships(self, part: str) -> Mapping[str, Relationship]:
         """What a part refers to, by id. Those of the package itself are those of ''."""
         folder, name = posixpath.split(part)

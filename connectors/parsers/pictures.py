@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import IO
 
 import pypdfium2
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -29,12 +30,12 @@ _FORMS: Mapping[str, str] = {PNG: "PNG", JPEG: "JPEG", TIFF: "TIFF", WEBP: "WEBP
 
 def read_pictures(path: Path, media_type: str, limits: Limits, inventory: Inventory, scans: Scans) -> list[str]:
     """The text of each page of a file of pictures. Raises `Refusal` and `PagesWanted`."""
-    with _open(path, media_type) as image:
+    with open_picture(path, (_FORMS[media_type],)) as image:
         pages = int(getattr(image, "n_frames", 1)) if media_type == TIFF else 1
         if pages > limits.pages_max:
             raise Refusal("too-many-pages", f"it has {pages} pages, at most {limits.pages_max}")
         if pages == 1:
-            _check(image, limits)
+            check_pixels(image, limits)
     found = take_scans(range(1, pages + 1), limits, inventory, scans, limits.text_bytes_max)
     return [found.get(number, "") for number in range(1, pages + 1)]
 
@@ -43,14 +44,14 @@ def draw_page(path: Path, media_type: str, page: int, limits: Limits) -> Image.I
     """The picture of a page, no larger than what is read. Raises `Refusal`."""
     if media_type == PDF:
         return _draw_pdf(path, page)
-    with _open(path, media_type) as image:
+    with open_picture(path, (_FORMS[media_type],)) as image:
         try:
             if media_type == TIFF:
                 image.seek(page - 1)
-            _check(image, limits)
+            check_pixels(image, limits)
             if media_type == JPEG:
                 image.draft("RGB", (SIDE_PIXELS_MAX, SIDE_PIXELS_MAX))
-            return _flatten(image)
+            return flatten(image)
         except (OSError, EOFError, SyntaxError, ValueError):
             raise Refusal("broken", "the picture cannot be unpacked") from None
 
@@ -68,7 +69,7 @@ def _draw_pdf(path: Path, number: int) -> Image.Image:
         raise Refusal("broken", "the page cannot be drawn") from None
 
 
-def _check(image: Image.Image, limits: Limits) -> None:
+def check_pixels(image: Image.Image, limits: Limits) -> None:
     """Hold what its header says against the bound."""
     pixels = image.width * image.height
     if pixels > limits.pixels_max:
@@ -77,7 +78,7 @@ def _check(image: Image.Image, limits: Limits) -> None:
         raise Refusal("broken", "the picture has no pixels")
 
 
-def _flatten(image: Image.Image) -> Image.Image:
+def flatten(image: Image.Image) -> Image.Image:
     """The picture as it is shown: the right way up, on white, with eight bits a colour."""
     image.load()
     if image.mode.startswith("I;16") or image.mode == "I":
@@ -93,14 +94,14 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _open(path: Path, media_type: str) -> Iterator[Image.Image]:
-    """Open it by the form that its first bytes say alone, and unpack nothing. Raises `Refusal`."""
+def open_picture(file: Path | IO[bytes], forms: tuple[str, ...]) -> Iterator[Image.Image]:
+    """Open a picture of one of these forms, and unpack nothing. Raises `Refusal`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Our own bound is held, which does not depend on a warning.
         Image.MAX_IMAGE_PIXELS = None
         try:
-            image = Image.open(path, formats=[_FORMS[media_type]])
+            image = Image.open(file, formats=forms)
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
             raise Refusal("broken", "it begins like a picture, and is none") from None
         with image:

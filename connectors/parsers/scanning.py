@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -55,6 +56,25 @@ def recognise(image: Image.Image, page: int) -> Scan:
         turned = _read(image.transpose(_TURNS[degrees]))
         lines = max(lines, turned, key=_weigh)
     return _describe(lines, page)
+
+
+def recognise_all(images: Sequence[Image.Image], page: int) -> Scan:
+    """What stands in several pictures of one page, one below the other. Raises as `recognise` does."""
+    scans = [recognise(each, page) for each in images]
+    if len(scans) == 1:
+        return scans[0]
+    text = "\n\n".join(each.text for each in scans if each.text)
+    letters = sum(count(each.text) for each in scans)
+    sure = sum(each.confidence * count(each.text) for each in scans)
+    return Scan(
+        page=page,
+        text=text,
+        lines=sum(each.lines for each in scans),
+        left_out=sum(each.left_out for each in scans),
+        unsure=sum(each.unsure for each in scans),
+        confidence=round(sure / letters, 4) if letters else 0.0,
+        script=find_script(text),
+    )
 
 
 def _other_ways_up(lines: list[_FoundLine]) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ CELLS_MAX = 50_000
 AS_TEXT = "\u2060"
 """Stands before the text of each cell of the copy: it keeps libraries from making numbers of words."""
 _CELL = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
-_FIRST_DAY_1904 = datetime.datetime(1904, 1, 1, tzinfo=datetime.UTC)
+FIRST_DAY_1904 = datetime.datetime(1904, 1, 1, tzinfo=datetime.UTC)
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 """How characters are written that XML does not hold, and an underscore before such a text."""
 _DRAWN = ("chart", "chartEx", "diagramData", "chartUserShapes")
@@ -40,7 +40,9 @@ _MARGIN_CODES = re.compile(r'&(?:"[^"]*"|K[0-9A-F]{6}|[0-9]+|[A-Z])')
 
 
 @dataclass(slots=True)
-class _Sheet:
+class ReadSheet:
+    """What was read of one sheet."""
+
     name: str
     kind: Kind
     cells: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -54,7 +56,11 @@ def read_sheets(package: Package, inventory: Inventory, limits: Limits) -> str:
     main = package.main_part("spreadsheetml")
     if main is None:
         raise Refusal("unsupported-type", "it is no workbook")
-    sheets = _Book(package, inventory, main).read()
+    return write_sheets(_Book(package, inventory, main).read(), inventory, limits)
+
+
+def write_sheets(sheets: list[ReadSheet], inventory: Inventory, limits: Limits) -> str:
+    """The text of what was read. Raises `Refusal`."""
     if sum(len(piece.text) for sheet in sheets for piece in sheet.pieces) > limits.text_bytes_max:
         raise Refusal("too-much-text", f"its text has more than {limits.text_bytes_max} characters")
     shown = [sheet for sheet in sheets if any(piece.kind not in UNSEEN for piece in sheet.pieces)]
@@ -70,7 +76,7 @@ def read_sheets(package: Package, inventory: Inventory, limits: Limits) -> str:
     return text
 
 
-def _copy(sheets: list[_Sheet]) -> bytes:
+def _copy(sheets: list[ReadSheet]) -> bytes:
     """A workbook with the cells as text, and of empty rows and columns one in the place of many."""
     import openpyxl
 
@@ -86,7 +92,7 @@ def _copy(sheets: list[_Sheet]) -> bytes:
     return out.getvalue()
 
 
-def _make_table(sheet: _Sheet) -> str:
+def _make_table(sheet: ReadSheet) -> str:
     """All of a sheet as one table: for what the library stops at, and what would take it too long."""
     columns = _squeeze({column for _, column in sheet.cells}, sheet.hidden_columns)
     writer = Writer()
@@ -123,16 +129,16 @@ class _Book:
         self._formats = _find_formats(self._beside("styles"))
         early = next((each for each in self._root if name_of(each) == "workbookPr"), None)
         is_1904 = early is not None and early.get("date1904") in ("1", "true")
-        self._first_day = _FIRST_DAY_1904 if is_1904 else FIRST_DAY
+        self._first_day = FIRST_DAY_1904 if is_1904 else FIRST_DAY
 
-    def read(self) -> list[_Sheet]:
-        sheets: list[_Sheet] = []
+    def read(self) -> list[ReadSheet]:
+        sheets: list[ReadSheet] = []
         for each in self._root.iter():
             if name_of(each) != "sheet":
                 continue
             relation = self._relations.get(relation_of(each))
             hidden = each.get("state") in ("hidden", "veryHidden")
-            sheet = _Sheet(" ".join((each.get("name") or "").split()), "hidden" if hidden else "text")
+            sheet = ReadSheet(" ".join((each.get("name") or "").split()), "hidden" if hidden else "text")
             sheets.append(sheet)
             root = self._tree(relation) if relation is not None else None
             if relation is not None and root is not None:
@@ -152,7 +158,7 @@ class _Book:
             self._inventory.miss("damaged-parts", f"damaged part ({relation.kind})")
             return None
 
-    def _read_cells(self, sheet: _Sheet, root: Any) -> None:
+    def _read_cells(self, sheet: ReadSheet, root: Any) -> None:
         sheet.hidden_columns = {
             number
             for each in root.iter()
@@ -208,7 +214,7 @@ class _Book:
             return "TRUE" if stored == "1" else "FALSE"
         return _ESCAPED.sub(_unescape, stored) if kind == "str" else stored
 
-    def _look_beside(self, sheet: _Sheet, part: str) -> None:
+    def _look_beside(self, sheet: ReadSheet, part: str) -> None:
         """Remarks, text boxes, charts. A conversation is there a second time, for programs that know none."""
         relations = [each for each in self._package.relationships(part).values() if not each.external]
         talked = any(each.kind == "threadedComment" for each in relations)
@@ -230,7 +236,7 @@ class _Book:
             if each.kind == "vmlDrawing":
                 sheet.pieces += self._controls(each, sheet)
 
-    def _controls(self, relation: Relationship, sheet: _Sheet) -> Iterator[Piece]:
+    def _controls(self, relation: Relationship, sheet: ReadSheet) -> Iterator[Piece]:
         """Words on buttons and the like, in the form of older programs. Newer ones have them in a drawing as well."""
         root = etree.fromstring(self._package.read(relation.target), parser=etree.XMLParser(recover=True))
         known = {" ".join(piece.text.split()) for piece in sheet.pieces if piece.kind in ("box", "hidden")}

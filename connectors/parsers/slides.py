@@ -12,18 +12,20 @@ from typing import Any
 
 from lxml import etree
 
-from connectors.parsers import UNSEEN, Kind, Limits, Refusal
+from connectors.parsers import UNSEEN, Kind, Limits, Refusal, Scans
 from connectors.parsers.drawing import SHAPES, Page, find_pieces, is_seen, measure
 from connectors.parsers.elements import make_slides
 from connectors.parsers.inventory import Inventory
 from connectors.parsers.names import name_of, value
 from connectors.parsers.package import Package, Relationship, relation_of
 from connectors.parsers.pieces import Piece, complete, count_pieces
+from connectors.parsers.scans import take_scans
+from connectors.parsers.word_pictures import PlacedPicture, find_cut
 
 LETTERS_FEW = 100
 """Letters and digits of a slide that has a heading, and else a picture."""
 SHARE_MOST = 0.5
-"""Part of a slide that a picture covers."""
+"""Part of a slide that its pictures cover."""
 _MARGINS_OF_NOTES = ("hdr", "ftr", "dt", "sldNum", "sldImg")
 _SIDE_PARTS: Mapping[str, Kind] = {
     "notesSlide": "note",
@@ -36,14 +38,14 @@ _SIDE_PARTS: Mapping[str, Kind] = {
 _EMBEDDED = ("oleObject", "package")
 
 
-def read_slides(package: Package, inventory: Inventory, limits: Limits) -> list[str]:
-    """The text of each slide, and at the end of the last one what belongs to none. Raises `Refusal`, and
-    what lxml raises when the main part is no XML."""
+def read_slides(package: Package, inventory: Inventory, limits: Limits, scans: Scans = None) -> list[str]:
+    """The text of each slide, with what is known of those that are pictures, and at the end of the last one what
+    belongs to none. Raises `Refusal` and `PagesWanted`, and what lxml raises when the main part is no XML."""
     main = package.main_part("presentationml")
     if main is None:
         raise Refusal("unsupported-type", "it is no presentation")
     deck = _Deck(package, inventory, main)
-    deck.look_at_slides()
+    recognised = take_scans(deck.look_at_slides(), limits, inventory, scans, limits.text_bytes_max)
     if sum(len(piece.text) for pieces in deck.pieces for piece in pieces) > limits.text_bytes_max:
         raise Refusal("too-much-text", f"its text has more than {limits.text_bytes_max} characters")
     made = make_slides(package.repack(deck.parts_changed))
@@ -57,7 +59,18 @@ def read_slides(package: Package, inventory: Inventory, limits: Limits) -> list[
     if slides:
         slides[-1] = f"{slides[-1]}{text[len(before) :]}".lstrip("\n")
     count_pieces(pieces, text, inventory)
-    return slides
+    return ["\n\n".join(filter(None, (each, recognised.get(number)))) for number, each in enumerate(slides, 1)]
+
+
+def read_pictures_of_slide(package: Package, number: int, pictures_max: int) -> list[PlacedPicture]:
+    """The largest pictures that are seen on a slide, as they follow each other from its upper edge to its lower one.
+    Raises `Refusal`."""
+    main = package.main_part("presentationml")
+    if main is None:
+        raise Refusal("unsupported-type", "it is no presentation")
+    found = _Deck(package, Inventory(), main).find_pictures(number)
+    largest = sorted(found, key=lambda each: -each[0][2] * each[0][3])[:pictures_max]
+    return [placed for _, placed in sorted(largest, key=lambda each: (each[0][1], each[0][0]))]
 
 
 def _all(pieces: list[list[Piece]]) -> Iterator[Piece]:
@@ -77,7 +90,8 @@ class _Deck:
         self.margins: list[Piece] = []
         self._masters: set[str] = set()
 
-    def look_at_slides(self) -> None:
+    def look_at_slides(self) -> list[int]:
+        """Find what is on each. Returns those that are pictures, by their numbers."""
         page = self._page()
         pictures: list[int] = []
         for each in self._root.iter():
@@ -97,7 +111,26 @@ class _Deck:
             with_master = not hidden and root.get("showMasterSp") not in ("0", "false")
             self._look_beside(relation.target, hidden=hidden, with_master=with_master)
             self._remove_unseen(relation.target, root, page)
-        self._inventory.miss_pages("picture-pages", "pictures with little or no text", pictures)
+        return pictures
+
+    def find_pictures(self, number: int) -> list[tuple[tuple[int, int, int, int], PlacedPicture]]:
+        """The pictures that are seen on a slide, each with its frame. Raises `Refusal`."""
+        named = [self._relations.get(relation_of(each)) for each in self._root.iter() if name_of(each) == "sldId"]
+        slides = [each for each in named if each is not None]
+        root = self._tree(slides[number - 1]) if 0 < number <= len(slides) else None
+        if root is None:
+            raise Refusal("broken", "there is no such slide in it")
+        relations, page = self._package.relationships(slides[number - 1].target), self._page()
+        found = []
+        for shape in root.iter():
+            if name_of(shape) != "pic" or not is_seen(shape, page):
+                continue
+            frame = next((measure(each) for each in shape.iter() if name_of(each) == "a:xfrm"), (0, 0, 0, 0))
+            for blip in (each for each in shape.iter() if name_of(each) == "a:blip"):
+                relation = relations.get(value(blip, "embed") or "")
+                if relation is not None and not relation.external and self._package.has(relation.target):
+                    found.append((frame, PlacedPicture(relation.target, find_cut(blip.getparent()))))
+        return found
 
     def _page(self) -> Page:
         for each in self._root:
@@ -155,14 +188,14 @@ class _Deck:
 
     @staticmethod
     def _is_picture(root: Any, pieces: list[Piece], page: Page) -> bool:
-        """Whether a slide is pictures that nobody described, and little or nothing else."""
+        """Whether a slide is pictures, and little or nothing else."""
         letters = sum(sum(map(str.isalnum, piece.text)) for piece in pieces if piece.kind not in UNSEEN)
         pictures = [each for each in root.iter() if name_of(each) == "pic"]
         frames = (frame for each in pictures for frame in each.iter() if name_of(frame) == "a:xfrm")
         areas = (size[2] * size[3] for size in map(measure, frames))
         if not letters:
             return bool(pictures)
-        return letters < LETTERS_FEW and max(areas, default=0) >= SHARE_MOST * page.width * page.height
+        return letters < LETTERS_FEW and sum(areas) >= SHARE_MOST * page.width * page.height
 
 
 def _drop(root: Any, places: tuple[str, ...] | None) -> None:

@@ -32,6 +32,8 @@ RESTRUCTURED: Final = "text/x-rst"
 ASCIIDOC: Final = "text/asciidoc"
 PLAIN: Final = "text/plain"
 EPUB: Final = "application/epub+zip"
+MSG: Final = "application/vnd.ms-outlook"
+XLS: Final = "application/vnd.ms-excel"
 
 HEAD_BYTES = 4_096
 PDF_HEAD_BYTES = 1_024
@@ -81,6 +83,13 @@ _PACKED: Sequence[tuple[str, str]] = (
 )
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+_OF_OLE: Sequence[tuple[str, str]] = ((MSG, "__properties_version1.0"), (XLS, "workbook"), (XLS, "book"))
+_OTHERS_OF_OLE: Sequence[tuple[str, str]] = (
+    ("worddocument", "a Word document of before 2007"),
+    ("powerpoint document", "a presentation of before 2007"),
+    ("visiodocument", "a drawing of Visio"),
+)
+"""What is in a container, by the names at its top."""
 _FAMILIES: Sequence[tuple[Family, str]] = (
     ("wordprocessingml", DOCX),
     ("presentationml", PPTX),
@@ -117,7 +126,7 @@ def media_type(path: Path, file_name: str, limits: Limits) -> str:
     if head.startswith(b"PK"):
         return _kind_of_archive(path, limits)
     if head.startswith(_OLE):
-        raise _of_ole(path)
+        return _kind_of_ole(path)
     if (picture := _kind_of_picture(head)) is not None:
         return picture
     if (what := _name_other(head)) is not None:
@@ -185,11 +194,23 @@ def _kind_of_archive(path: Path, limits: Limits) -> str:
         package.close()
 
 
-def _of_ole(path: Path) -> Refusal:
-    """A DOCX with a password is packed into the container of the old formats."""
+def _kind_of_ole(path: Path) -> str:
+    """Tell what is in the container of the old formats. A DOCX with a password is packed into one, too."""
     if _ENCRYPTED_PACKAGE in path.read_bytes():
-        return Refusal("encrypted", "it is protected by a password")
-    return Refusal("unsupported-type", "it is an Office document of before 2007")
+        raise Refusal("encrypted", "it is protected by a password")
+    # It comes with half a second of imports, which few documents need.
+    import olefile
+
+    try:
+        with olefile.OleFileIO(str(path)) as container:
+            names = {each[0].lower() for each in container.listdir(streams=True, storages=True)}
+    except Exception:  # whatever the library stumbles over
+        raise Refusal("broken", "it begins like an Office document of before 2007, and is none") from None
+    for kind, own in _OF_OLE:
+        if own in names:
+            return kind
+    what = next((what for own, what in _OTHERS_OF_OLE if own in names), "an Office document of before 2007")
+    raise Refusal("unsupported-type", f"it is {what}")
 
 
 def _is_mail(head: bytes, file_name: str) -> bool:

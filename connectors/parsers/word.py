@@ -15,7 +15,7 @@ from typing import Any
 
 from lxml import etree
 
-from connectors.parsers import UNSEEN, Kind, Limits, Refusal
+from connectors.parsers import UNSEEN, Kind, Limits, Refusal, Scans
 from connectors.parsers.charset import decode_page
 from connectors.parsers.charts import VALUES
 from connectors.parsers.embedded import is_word_as_xml, page_of_mail
@@ -23,9 +23,11 @@ from connectors.parsers.inventory import Inventory
 from connectors.parsers.markdown import Writer
 from connectors.parsers.names import NO, flag_of, name_of, number_of, value
 from connectors.parsers.package import Package, Relationship
+from connectors.parsers.scans import take_scans
 from connectors.parsers.web import read_page
 from connectors.parsers.word_bound import fill_controls
 from connectors.parsers.word_kinds import LEAVES, NOTES, WordPart, find_texts, look_around
+from connectors.parsers.word_pictures import find_pictures
 from connectors.parsers.word_signs import end_of_equation, start_of_equation
 from connectors.parsers.word_styles import WordStyles
 
@@ -35,19 +37,29 @@ _BREAKS = {"w:br": "\n", "w:cr": "\n", "w:tab": " ", "w:ptab": " ", "a:br": "\n"
 _SIDE_PARTS: tuple[tuple[str, Kind], ...] = (("footnotes", "note"), ("endnotes", "note"), ("comments", "comment"))
 
 
-def read_word(package: Package, inventory: Inventory, writer: Writer, limits: Limits, depth: int = 0) -> None:
-    """Write a document's text. Raises `Refusal`, and what lxml raises when its main part is no XML."""
+def read_word(
+    package: Package, inventory: Inventory, writer: Writer, limits: Limits, depth: int = 0, scans: Scans = None
+) -> None:
+    """Write a document's text, with what is known of pictures that stand for a page. Raises `Refusal` and
+    `PagesWanted`, and what lxml raises when its main part is no XML."""
     main = package.main_part()
     if main is None:
         raise Refusal("unsupported-type", "it is no document of a word processor")
-    _Document(package, main, inventory, writer, limits, depth).write()
+    _Document(package, main, inventory, writer, limits, depth, scans).write()
 
 
 class _Document:
     """One document: its main part, and what hangs on it."""
 
     def __init__(
-        self, package: Package, main: str, inventory: Inventory, writer: Writer, limits: Limits, depth: int
+        self,
+        package: Package,
+        main: str,
+        inventory: Inventory,
+        writer: Writer,
+        limits: Limits,
+        depth: int,
+        scans: Scans,
     ) -> None:
         self._package = package
         self._inventory = inventory
@@ -61,6 +73,7 @@ class _Document:
         look_around(self._main, "text" if not depth else "chunk", self._styles)
         self._side: dict[str, tuple[WordPart, dict[str, Any]]] = {}
         self._look_at_sides()
+        self._recognised = self._take_pictures(scans if not depth else None)
         for part in (self._main, *(part for part, _ in self._side.values())):
             self._hold(part)
         self._written: set[tuple[str, str]] = set()
@@ -141,7 +154,32 @@ class _Document:
         self._hold(part)
         return part
 
+    def _take_pictures(self, scans: Scans) -> Mapping[Any, tuple[int, str]]:
+        """What was recognised in pictures of the main part that stand for a page, by where they begin, with their
+        numbers. Those that are taken are no gaps of the part any more."""
+        if scans is None:
+            return {}
+        found = find_pictures(self._package, self._main)
+        numbers = range(1, len(found) + 1)
+        texts = take_scans(numbers, self._limits, self._inventory, scans, self._limits.text_bytes_max, "pictures")
+        begins = [each for each, _ in found]
+        self._main.large = [each for each in self._main.large if each not in begins]
+        return {begin: (number, texts.get(number, "")) for number, begin in zip(numbers, begins, strict=True)}
+
+    def write_picture(self, begin: Any) -> None:
+        """What was recognised in a picture, where it stands, with its number for whoever looks it up."""
+        number, text = self._recognised.get(begin, (0, ""))
+        if not text.strip():
+            return
+        self._writer.open_aside()
+        for paragraph in f"Picture {number}: {text}".split("\n\n"):
+            self._writer.text(paragraph)
+            self._writer.end_block()
+        self._writer.close_aside()
+
     def _hold(self, part: WordPart) -> None:
+        for _ in part.large:
+            self._inventory.miss("picture", "picture as large as half a page, without a description")
         for element in part.kinds:
             for own, text in find_texts(part, element):
                 self._inventory.hold(own, text)
@@ -308,6 +346,8 @@ class _PartWriter:
             writer.text(_BREAKS[name])
         elif name == "w:txbxContent":
             writer.open_aside()
+        elif name in ("wp:docPr", "v:imagedata"):
+            self._document.write_picture(element)
         elif name in ("w:tbl", "w:tr", "w:tc"):
             self._start_table(name, element)
         elif name in NOTES:

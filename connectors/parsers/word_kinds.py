@@ -45,6 +45,8 @@ _KINDS: Mapping[str, Kind] = {
 }
 LEAVES = frozenset(("w:t", "w:delText", "w:instrText", "w:delInstrText", "m:t", "a:t"))
 _SAY = LEAVES | VALUES | {"w:altChunk", "c:chart", "cx:chart", "dgm:relIds", "v:textpath"}
+_GUESSED = ("automatically generated", "automatisch generiert", "générée automatiquement", "generado automáticamente")
+"""What Word writes behind a description of its own."""
 _SIZE = re.compile(r"(?:^|;)\s*(width|height)\s*:\s*([\d.]+)\s*(pt|in|cm|mm|px|pc)?", re.I)
 _UNITS_EMU = {"pt": 12_700, "in": 914_400, "cm": 360_000, "mm": 36_000, "px": 9_525, "pc": 152_400, "": 9_525}
 NOTES = {"w:footnoteReference": "footnotes", "w:endnoteReference": "endnotes", "w:commentReference": "comments"}
@@ -76,6 +78,8 @@ class WordPart:
     """What fields show that have no result, by the first piece of their instruction."""
     unread: list[tuple[GapCode, str]] = field(default_factory=list)
     pictures: int = 0
+    large: list[Any] = field(default_factory=list)
+    """Where pictures begin that stand for a page, and that nobody described."""
 
 
 def look_around(part: WordPart, kind: Kind, styles: WordStyles) -> None:
@@ -91,6 +95,7 @@ def _find_kinds(part: WordPart, kind: Kind, styles: WordStyles, *, fields: bool)
     part.notes = {}
     part.shown = {}
     part.pictures = 0
+    part.large = []
     tables: dict[Any, Any] = {}
     rows: dict[Any, Any] = {}
     cells: Counter[Any] = Counter()
@@ -163,14 +168,19 @@ def _find_unread(name: str, element: Any, kind: Kind | None, part: WordPart) -> 
     elif name == "w:subDoc":
         yield "unread-parts", "part outside of the file"
     elif _is_undescribed_picture(name, element):
-        yield "picture", "picture as large as half a page, without a description"
+        part.large.append(element)
 
 
 def _is_undescribed_picture(name: str, element: Any) -> bool:
     """Whether a picture that stands for a page begins here, in the form of newer or of older programs."""
     if name == "wp:docPr":
-        return not element.get("descr") and _is_large_picture(element.getparent())
+        return not _is_described(element.get("descr") or "") and _is_large_picture(element.getparent())
     return name == "v:imagedata" and _is_large_shape(element.getparent())
+
+
+def _is_described(text: str) -> bool:
+    """Whether somebody said what a picture shows. Programs guess it, and say that they did."""
+    return bool(text.strip()) and not any(each in text.casefold() for each in _GUESSED)
 
 
 def _is_large_picture(drawing: Any) -> bool:
@@ -184,7 +194,7 @@ def _is_large_picture(drawing: Any) -> bool:
 
 def _is_large_shape(shape: Any) -> bool:
     """A picture in the form of older programs. That of an embedded object stands for it, and is named with it."""
-    if shape.get("alt") or any(name_of(each) == "w:object" for each in shape.iterancestors()):
+    if _is_described(shape.get("alt") or "") or any(name_of(each) == "w:object" for each in shape.iterancestors()):
         return False
     area = 1.0
     sides = {each[0].lower(): each for each in _SIZE.findall(shape.get("style") or "")}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ from schemas.jobs import CRAWL
 from streams.crawling.job import CrawlSite
 from streams.worker import Worker
 from tests.connectors.fetching.local_web import Handler, LocalWeb, html
+from tests.databases import ask
 from tests.dataflows.world import until
 from tests.patience import PATIENCE_S
 from tests.streams.world import Bench
@@ -70,6 +72,14 @@ class Crawls:
         self.bench = bench
         self.local = local
         self.job_of: dict[UUID, UUID] = {}
+
+    async def tell_time(self) -> float:
+        """The database's clock, by which hosts have their turns: no other one is compared with it, so what is
+        said of pauses holds on the slowest machine."""
+        ((seconds,),) = await asyncio.to_thread(
+            ask, self.bench.settings.postgres.dsn("admin"), "select extract(epoch from clock_timestamp())::float8"
+        )
+        return float(seconds)
 
     def submit(self, tenant_id: UUID, *urls: str, **bounds: Any) -> UUID:
         crawl_id, job_id = uuid4(), uuid4()

@@ -1,13 +1,14 @@
 // The page, put together: token, address, keys, and the one place where htmx's answers become what is seen.
 // Read next: session.js (the token), api.js (how /v1 is asked), views.js (what answers look like), live.js (what moves).
 
-import { ask, open, refusal, Refusal } from "./api.js";
+import { ask, refusal, Refusal } from "./api.js";
 import { Chat } from "./chat.js";
 import { Drafts } from "./drafts.js";
 import { Conversations } from "./conversations.js";
 import { Live } from "./live.js";
 import { narrow } from "./facets.js";
 import { markdown } from "./markdown.js";
+import { openOriginal } from "./originals.js";
 import { chip, h, refused, stamp, when } from "./parts.js";
 import { cut, openPage, showQuote } from "./passages.js";
 import * as session from "./session.js";
@@ -16,7 +17,6 @@ import { failed, show, VIEWS } from "./views.js";
 import { Work } from "./work.js";
 
 const byId = (id) => document.getElementById(id);
-const REVOKE_AFTER_MS = 60_000; // the browser has taken the bytes long before
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const WORK = /^(research|task|crawl|document)\.[0-9a-f-]{36}$/;
 
@@ -192,16 +192,13 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   openPage(link.dataset.page, link.dataset);
 });
-/** An upload needs the token, so a plain link cannot fetch it. */
 document.addEventListener("click", async (event) => {
   const link = event.target.closest("a[data-original]");
   if (!link) return;
   event.preventDefault();
   try {
-    const file = await (await open(link.getAttribute("href"))).blob();
-    const address = URL.createObjectURL(file);
-    h("a", { href: address, download: link.dataset.original }).click();
-    setTimeout(() => URL.revokeObjectURL(address), REVOKE_AFTER_MS);
+    const said = await openOriginal(link.getAttribute("href"), link.dataset.original);
+    if (said) byId("announce").textContent = said;
   } catch (error) {
     byId("announce").textContent = error.message;
     byId("found").textContent = `It could not be fetched: ${error.message}.`;

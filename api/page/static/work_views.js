@@ -66,13 +66,14 @@ const failure = (error) => h("p", { class: "problem" }, `${capital(error.detail)
 /** Where a source leads, at what is cited of it. */
 function target(source, claim = null) {
   const place = claim ? { "data-from": claim.char_start, "data-to": claim.char_end } : {};
-  const where = whereTo(source);
+  const where = whereTo(claim?.path ? { ...source, path: claim.path } : source);
   return { ...where, ...(where.href ? { "data-version": source.version, "data-heading": source.heading || null, "data-title": source.title, ...place } : {}) };
 }
 
 function cite(source, claim) {
   if (!source) return null;
-  return h("a", { ...target(source, claim), class: "cite", "aria-label": `where it stands: source ${source.number}, ${source.title}` }, String(source.number));
+  const name = [source.title || "without a title", onPages(claim.pages)].filter(Boolean).join(", ");
+  return h("a", { ...target(source, claim), class: "cite", title: name, "aria-label": `where it stands: source ${source.number}, ${name}` }, String(source.number));
 }
 
 export function research(item) {
@@ -80,17 +81,31 @@ export function research(item) {
   const { result } = item;
   if (!result) return nodes;
   const sources = new Map(result.sources.map((each) => [each.number, each]));
-  const listed = result.sources.map((each) => h("li", { value: each.number }, h("a", target(each), each.title || "without a title"), " ", each.status ? chip(each.status) : null,
-    h("span", { class: "small" }, ` ${[each.log, each.label ?? wordFor(each.kind), `version ${each.version}`, each.heading].filter(Boolean).join(" · ")}`)));
+  const written = result.written?.claims ?? [];
+  const claims = [...written, ...result.parts.flatMap((each) => each.claims)];
+  const listed = result.sources.map((each) => {
+    const cited = claims.filter((claim) => claim.source === each.number);
+    const pages = [...new Set(cited.map((claim) => onPages(claim.pages)).filter(Boolean))].join(", ");
+    return h("li", { value: each.number }, h("a", target(each, cited.length === 1 ? cited[0] : null), each.title || "without a title"), " ", each.status ? chip(each.status) : null,
+      h("span", { class: "small" }, ` ${[each.log, each.label ?? wordFor(each.kind), `version ${each.version}`, each.heading, pages].filter(Boolean).join(" · ")}`));
+  });
   if (listed.length) nodes.push(part("Sources", h("ol", { class: "work-sources" }, ...listed)));
+  if (result.withdrawn) nodes.push(small(`${plural(result.withdrawn, "source")} deleted since, and what stood on ${result.withdrawn === 1 ? "it" : "them"} is left out.`));
   if (!result.answered) nodes.push(h("p", { class: "notice" }, "The sources do not hold an answer."));
+  const said = (claim) => h("p", { class: "claim" }, claim.text, " ", cite(sources.get(claim.source), claim));
+  if (written.length) {
+    const out = result.written.dropped.reduce((sum, each) => sum + each.claims, 0);
+    nodes.push(h("section", { class: "work-part" }, h("h3", {}, "As a model wrote it"), ...written.map(said),
+      small(`By ${result.written.model}. Each claim was held against what it cites`, out ? `; ${plural(out, "other")} left out.` : ".")));
+  }
   for (const each of result.parts) {
     nodes.push(h("section", { class: "work-part" }, h("h3", {}, capital(each.question)),
-      ...each.claims.map((claim) => h("p", { class: "claim" }, claim.text, " ", cite(sources.get(claim.source), claim))),
+      ...each.claims.map(said),
       each.answered ? null : small("The sources do not say."),
       each.dropped ? small(`${plural(each.dropped, "claim")} left out, because the citation did not hold.`) : null));
   }
-  const warnings = [...result.degraded.map((arm) => `Without search by ${arm.arm}: ${arm.detail}.`), ...(result.rerank_error ? [`Not ranked anew: ${result.rerank_error.detail}.`] : [])];
+  const warnings = [...result.degraded.map((arm) => `Without search by ${arm.arm}: ${arm.detail}.`), ...(result.rerank_error ? [`Not ranked anew: ${result.rerank_error.detail}.`] : []),
+    ...(result.write_error ? [`Not written by a model: ${result.write_error.detail}.`] : [])];
   nodes.push(...warnings.map((text) => h("p", { class: "small warn" }, text)));
   nodes.push(folded("passes", `How it was searched: ${plural(result.passes.length, "round")}`, h("ol", {}, ...result.passes.map((round) => h("li", {},
     `${round.queries.map((query) => `“${query}”`).join(", ")}: ${plural(round.found, "passage")}${round.missing.length ? `; still missing: ${round.missing.join("; ")}` : ""}`)))));
@@ -177,6 +192,15 @@ function address(each) {
 
 // --- documents --------------------------------------------------------------------------------------------------------
 
+/** "Pages 2–3, page 7: ", each a way to look at them, where a browser can. */
+function ofPages({ id, media_type: type, file_name: name }, pages) {
+  return pages.flatMap((each, at) => {
+    const word = at === 0 ? capital(onPages(each)) : onPages(each);
+    const shown = type === "application/pdf" ? h("a", { href: `/v1/documents/${id}/original#page=${each[0]}`, "data-original": name }, word) : word;
+    return [h("strong", {}, shown), at === pages.length - 1 ? ": " : ", "];
+  });
+}
+
 export function file(item) {
   const facts = [item.media_type || null, bytes(item.size_bytes), item.pages ? plural(item.pages, "page") : null, item.version ? null : "not searchable yet"].filter(Boolean);
   const nodes = [h("p", { class: "small" }, facts.join(" · "))];
@@ -184,7 +208,7 @@ export function file(item) {
   if (item.reason) nodes.push(item.gaps.length && item.state === "partial" ? h("p", { class: "notice" }, `${capital(item.reason.hint)}.`) : failure(item.reason));
   if (item.gaps.length) {
     nodes.push(part("What its text has not", h("ul", { class: "plain" }, ...item.gaps.map((gap) => h("li", {},
-      h("p", {}, gap.pages.length ? h("strong", {}, capital(gap.pages.map((each) => onPages(each)).join(", "))) : null, gap.pages.length ? ": " : "", `${gap.detail}.`), small(gap.code))))));
+      h("p", {}, ...ofPages(item, gap.pages), `${gap.detail}.`), small(gap.code))))));
   }
   const seen = item.recognised;
   if (seen) {

@@ -11,9 +11,16 @@ import pytest
 from api.research import composing
 from api.research.asking import ResearchDesk
 from api.research.citing import CitationVerdict
-from api.research.composing import NOTHING, PassageText, assemble, compose
+from api.research.composing import NOTHING, PassageText, assemble, compose, open_at_pages, place_claim, withdraw
 from api.research.passes import FoundPassage, PassageKey
-from api.research.schemas import ResearchRequest
+from api.research.schemas import (
+    AnsweredPart,
+    CheckedClaim,
+    CitedSource,
+    ResearchRequest,
+    ResearchResult,
+    WrittenAnswer,
+)
 from connectors.embedders.spaces import SpaceEmbedders
 from runtime.errors import DependencyUnavailable
 from runtime.settings import PostgresSettings, Settings
@@ -93,3 +100,60 @@ def test_a_step_that_takes_too_long_is_an_outage_and_the_desk_goes_on() -> None:
             )
     finally:
         desk.close()
+
+
+def result_of(*parts: AnsweredPart, written: WrittenAnswer | None = None) -> ResearchResult:
+    sources = [
+        CitedSource(
+            number, "document", UUID(int=number), 1, None, None, f"Title {number}", "", "", f"/original#page={number}"
+        )
+        for number in (1, 2)
+    ]
+    return ResearchResult(True, sources, list(parts), "", [], None, None, [], None, written)
+
+
+def claim(source: int, text: str, start: int = 0) -> CheckedClaim:
+    return CheckedClaim(text, source, start, start + len(text), 1.0)
+
+
+def test_what_stood_on_a_source_that_is_gone_is_gone_and_the_rest_stands() -> None:
+    both = AnsweredPart("a?", True, [claim(1, "First says."), claim(2, "Second says.")])
+    one = AnsweredPart("b?", True, [claim(1, "First only.")])
+    left = withdraw(result_of(both, one), {1})
+    assert [each.number for each in left.sources] == [2], "numbers stay, since the text has them"
+    assert [(part.answered, [each.text for each in part.claims]) for part in left.parts] == [
+        (True, ["Second says."]),
+        (False, []),
+    ]
+    assert (left.answered, left.withdrawn) == (True, 1)
+    assert "First" not in left.text
+    assert left.text.count(NOTHING) == 1
+    nothing = withdraw(result_of(one), {1, 2})
+    assert (nothing.answered, nothing.sources, nothing.withdrawn) == (False, [], 2)
+    whole = result_of(both, one)
+    assert withdraw(whole, ()).parts == whole.parts
+
+
+def test_a_text_of_a_model_becomes_quotes_where_nothing_of_it_is_left() -> None:
+    part = AnsweredPart("a?", True, [claim(2, "Second says.")])
+    written = WrittenAnswer("m", [claim(1, "The first says so."), claim(2, "So does the second.")], [])
+    left = withdraw(result_of(part, written=written), {1})
+    assert left.text == "So does the second. [2]\n"
+    left = withdraw(result_of(part, written=msgspec.structs.replace(written, claims=written.claims[:1])), {1})
+    assert left.written is not None
+    assert left.written.claims == []
+    assert left.text == "Second says. [2]\n"
+
+
+def test_each_claim_opens_its_source_at_its_own_page() -> None:
+    result = result_of()
+    claims = [claim(1, "a", 10), claim(1, "b", 500), claim(2, "c", 10)]
+    places = [place_claim(each, result.sources) for each in claims]
+    opened = open_at_pages(claims, result.sources, {places[0]: (1, 1), places[1]: (4, 5)})
+    assert [(each.pages, each.path) for each in opened] == [
+        ((1, 1), "/original#page=1"),
+        ((4, 5), "/original#page=4"),
+        (None, "/original#page=2"),
+    ]
+    no_pdf = [msgspec.structs.replace(each, path="/original") for each in result.sources]
+    assert [each.path for each in open_at_pages(claims[:2], no_pdf, {places[1]: (4, 5)})] == ["/original"] * 2

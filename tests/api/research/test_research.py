@@ -219,6 +219,14 @@ async def test_a_citation_of_another_version_place_or_tenant_is_absent(own_world
         assert [check_citation(claim, each, texts).fault for each in places[1:]] == ["absent"] * 4
         theirs_claim = theirs[1].splitlines()[2]
         assert check_citation(theirs_claim, places[-1], texts).fault == "absent"
+        gone = await tenant.delete(f"/v1/adrs/{mine[0]}", headers={"if-match": '"1"'})
+        assert gone.status_code == 200, gone.text
+        there = ask_database(settings, "select deleted from mv.search_state where source_id = %s", mine[0])
+        assert there == [(False,)], "no flow has looked"
+        assert await read_places(researcher.database, tenant.tenant_id, [good]) == {}, "a delete is seen at once"
+        restored = await tenant.post(f"/v1/adrs/{mine[0]}/restore", {"expected_version": 2})
+        assert restored.status_code == 200, restored.text
+        assert good in await read_places(researcher.database, tenant.tenant_id, [good])
         ask_database(settings, "update mv.search_state set deleted = true where source_id = %s", mine[0])
         assert await read_places(researcher.database, tenant.tenant_id, [good]) == {}, "what is gone is not cited"
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from api.research import asking, authoring
+from connectors.llm import BYTES_PER_TOKEN
 from connectors.llm.fake.frames import FakeUsage, write_frames
 from connectors.llm.fake.requests import FakeQuestion
 from connectors.llm.fake.scripts import Send, Step
 from connectors.llm.fake.server import listen
+from connectors.postgres.attempts import LEASE_S, settle_lost
 from runtime.settings import LimitSettings, LlmSettings, Settings
 from tests import databases
 from tests.api.agents.world import ScriptedLlm
@@ -98,6 +103,20 @@ class Library:
         result: dict[str, Any] = found["result"]
         return result
 
+    async def limit(self, micro_usd: int) -> None:
+        """What the tenant may spend in a month."""
+        wanted = {"level": "org", "period": "month", "limit_micro_usd": micro_usd}
+        assert (await self.caller.put("/v1/budgets", wanted)).status_code < 300
+
+    async def require_closed_books(self, outcomes: list[str]) -> None:
+        """Each attempt is settled once, and the budget has what the ledger has: nothing twice, nothing held back."""
+        await soon(lambda: self.rows("select count(*) from app.attempts") == [(0,)], "the last attempt is settled")
+        settled = self.rows("select outcome, cost_micro_usd from app.usage_events order by finished_at")
+        assert sorted(outcome for outcome, _ in settled) == sorted(outcomes)
+        (budget,) = (await self.caller.get("/v1/budgets")).json()["budgets"]
+        assert (budget["spent_micro_usd"], budget["reserved_micro_usd"]) == (sum(cost for _, cost in settled), 0)
+        assert budget["spent_micro_usd"] <= budget["limit_micro_usd"]
+
     def rows(self, query: Any, *arguments: Any) -> list[tuple[Any, ...]]:
         return databases.ask(self.world.settings.postgres.dsn("admin"), query, *arguments)
 
@@ -174,6 +193,7 @@ async def test_a_model_that_stalls_is_given_up_and_settled(
 async def test_a_cancelled_text_stops_its_model(fresh_database: Settings, corpus: Corpus) -> None:
     fake = ScriptedLlm([GOOD], hangs_at=0)
     async with told(fresh_database, corpus, fake) as library:
+        await library.limit(10**9)
         research_id = await library.ask()
         with desks.working(library.world.settings):
             await soon(lambda: bool(fake.bodies))
@@ -182,7 +202,76 @@ async def test_a_cancelled_text_stops_its_model(fresh_database: Settings, corpus
             await soon(lambda: done(library.world.settings, research_id))
             assert time.monotonic() - began < authoring.WRITING_S_MAX / 3
             await soon(lambda: library.rows("select count(*) from app.usage_events") == [(1,)])
-        assert (await library.read(research_id))["state"] == "cancelled"
+            await soon(lambda: fake.bills.stats.open == 0, "the model is hung up on")
+        found = await library.read(research_id)
+        assert (found["state"], found["result"]) == ("cancelled", None)
+        await library.require_closed_books(["cancelled"])
+
+
+async def test_a_budget_that_is_used_up_while_a_model_writes_ends_its_text(
+    fresh_database: Settings, corpus: Corpus
+) -> None:
+    fake = ScriptedLlm([" ".join(f"word{number}" for number in range(5_000))])
+    async with told(fresh_database, corpus, fake) as library:
+        limit = 1_000
+        while not fake.bodies:  # what is reserved at first is up to the length of the prompt
+            limit += 400
+            assert limit < 10_000, "it is asked with what two thousand tokens cost"
+            await library.limit(limit)
+            result = await library.finish(await library.ask())
+            assert result["write_error"]["code"] == "budget-exceeded"
+            assert result["text"].startswith("Deletes are handled by tombstones"), "the quotes cost nothing"
+        assert (len(fake.bodies), result["written"]) == (1, None)
+        await soon(lambda: fake.bills.stats.open == 0, "the model is hung up on")
+        await library.require_closed_books(["failed"])
+
+
+async def test_killed_while_a_model_writes_it_is_asked_once_more_and_the_books_close(
+    fresh_database: Settings, corpus: Corpus, tmp_path: Path
+) -> None:
+    fake = ScriptedLlm([GOOD], hangs_at=0)
+    async with told(fresh_database, corpus, fake) as library:
+        await library.limit(10**9)
+        research_id = await library.ask()
+        await kill_when(library, tmp_path, lambda: fake.bills.stats.open == 1)
+        (passes,) = library.rows("select progress -> 'passes' from app.research")
+        fake.hangs_at = None
+        result = await library.finish(research_id)
+        assert result["text"].startswith(GOOD.removesuffix(" [1]."))
+        assert result["passes"] == passes[0], "what was searched is not searched again"
+        assert len(fake.bodies) == 2
+        # The attempt of the process that died is settled by its bound, when that has said nothing for long enough.
+        library.rows("update ops.api_processes set lease_until = now() - interval '1 hour'")
+        library.rows(f"update app.attempts set begun_at = begun_at - make_interval(secs => {LEASE_S + 1})")
+        with psycopg.connect(library.world.settings.postgres.dsn("flows")) as connection:
+            assert [settle_lost(connection, BYTES_PER_TOKEN) for _ in range(2)] == [1, 0]
+        await library.require_closed_books(["completed", "failed"])
+
+
+async def test_killed_behind_its_text_it_is_not_asked_again(
+    fresh_database: Settings, corpus: Corpus, tmp_path: Path
+) -> None:
+    fake = ScriptedLlm([GOOD])
+    async with told(fresh_database, corpus, fake) as library:
+        await library.limit(10**9)
+        research_id = await library.ask()
+        is_written = "select 1 from app.research where progress #>> '{draft,text}' <> ''"
+        await kill_when(library, tmp_path, lambda: bool(library.rows(is_written)), pause_s=3.0)
+        result = await library.finish(research_id)
+        assert (len(result["written"]["claims"]), len(fake.bodies)) == (1, 1)
+        await library.require_closed_books(["completed"])
+
+
+async def kill_when(library: Library, folder: Path, holds: Callable[[], bool], pause_s: float = 0.0) -> None:
+    """A worker in a process of its own, killed in this moment; nobody waits for its lease."""
+    process = desks.start_process(library.world.settings, pause_s, folder / "worker.log")
+    try:
+        await soon(lambda: holds() or process.poll() is not None, "the moment of the kill")
+        assert process.poll() is None, (folder / "worker.log").read_text()
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.wait)
+    library.rows("update app.jobs set lease_until = now() where lease_until is not null")
 
 
 async def test_without_a_model_or_an_answer_nobody_is_asked(fresh_database: Settings, corpus: Corpus) -> None:

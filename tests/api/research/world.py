@@ -29,7 +29,7 @@ from connectors.rerankers import Reranker
 from runtime import logs
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
-from runtime.settings import Settings, TelemetrySettings
+from runtime.settings import LimitSettings, LlmSettings, Settings, TelemetrySettings
 from streams.worker import Worker
 from tests.connectors.embedders.stand_in import FakeEmbedder
 from tests.patience import PATIENCE_S
@@ -87,7 +87,9 @@ def start_process(settings: Settings, pause_s: float, log: Path) -> subprocess.P
             "sslmode": postgres.sslmode,
             "flows_password": postgres.flows_password.get_secret_value(),
             "api_password": postgres.api_password.get_secret_value(),
-        }
+        },
+        "llm": _tell(settings.llm),
+        "limits": _tell(settings.limits),
     }
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -97,6 +99,13 @@ def start_process(settings: Settings, pause_s: float, log: Path) -> subprocess.P
             stderr=out,
             cwd=Path(__file__).resolve().parents[3],
         )
+
+
+def _tell(part: LlmSettings | LimitSettings) -> dict[str, Any]:
+    """What was set of a part, a model's key in clear: it is a key of the tests."""
+    told: dict[str, Any] = part.model_dump(mode="json", exclude_unset=True)
+    key = getattr(part, "api_key", None)
+    return told | ({"api_key": key.get_secret_value()} if key else {})
 
 
 def main() -> None:

@@ -145,26 +145,31 @@ class Corpus:
             "body, effective_at) values (%s, %s, %s, 'create', 'upload', %s, 'text/markdown', %s, %s, %s)",
             [tenant_id, document_id, version, title, "https://docs.example/" + title.split()[0], text, BEGINNING],
         )
+        self.index(tenant_id, "document", document_id, version, title, text)
+        return document_id
+
+    def index(self, tenant_id: UUID, kind: str, source_id: UUID, version: int, title: str, text: str) -> None:
+        """Have a document or a page that is here found, as the flows do."""
+        execute = self.connection.execute
         parts = chunk(title, text)
         execute(
             "insert into mv.search_state (tenant_id, kind, source_id, words_version, meaning_version, title, status, "
             "effective_at, recorded_at, words_at, meaning_at, chunks, length) "
-            "values (%s, 'document', %s, %s, %s, %s, '', %s, %s, %s, %s, %s, 0)",
-            [tenant_id, document_id, version, version, title, *[BEGINNING] * 4, len(parts)],
+            "values (%s, %s, %s, %s, %s, %s, '', %s, %s, %s, %s, %s, 0)",
+            [tenant_id, kind, source_id, version, version, title, *[BEGINNING] * 4, len(parts)],
         )
         for part, words in zip(parts, analyse_chunks(title, parts), strict=True):
             execute(
                 _CHUNKS,
                 [
-                    *(tenant_id, "document", document_id, version),
+                    *(tenant_id, kind, source_id, version),
                     *(part.ordinal, part.heading_path, part.body, part.char_start, part.char_end, part.text_hash),
                     *words,
                 ],
             )
         execute(MEASURE, [tenant_id])
-        execute(KEEP, [tenant_id, "document", document_id])
+        execute(KEEP, [tenant_id, kind, source_id])
         self.embed(tenant_id, [(part.text_hash, part.text) for part in parts])
-        return document_id
 
     def page(self, tenant_id: UUID, crawl_id: UUID, title: str) -> UUID:
         """A page as a crawl left it, with the address that it had found."""

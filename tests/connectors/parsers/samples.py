@@ -12,14 +12,15 @@ import docx
 
 
 def pdf(pages: Sequence[str], *, title: str = "", encrypted: bool = False) -> bytes:
-    """A PDF with one line of text a page. `encrypted` names a handler with keys that no password fits."""
+    """A PDF with the lines of each page. `encrypted` names a handler with keys that no password fits."""
     objects: list[bytes] = [b"<< /Type /Catalog /Pages 2 0 R >>"]
     kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
     objects.append(f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode())
     objects.append(b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
     for number, text in enumerate(pages):
-        shown = text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
-        content = zlib.compress(f"BT /F1 12 Tf 72 720 Td ({shown}) Tj ET".encode("latin-1") if text else b"")
+        escaped = text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
+        shown = " T* ".join(f"({line}) Tj" for line in escaped.split("\n"))
+        content = zlib.compress(f"BT /F1 12 Tf 14 TL 72 720 Td {shown} ET".encode("latin-1") if text else b"")
         objects.append(
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * number} 0 R "
             f"/Resources << /Font << /F1 3 0 R >> >> >>".encode()

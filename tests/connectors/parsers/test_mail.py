@@ -146,3 +146,62 @@ def test_lines_that_do_not_flow_stay_as_they_are(tmp_path: Path) -> None:
     mail = f"{HEAD}Content-Type: text/plain; charset=utf-8\n\n> one \n> two\n> three"
     lines = [each.strip("\\ ") for each in body(read(tmp_path, mail)).splitlines() if each]
     assert lines == ["> one", "> two", "> three"]
+
+
+# --- mails within mails ---------------------------------------------------------------------------------------------
+
+
+def within(mail: str, kind: str = "message/rfc822", more: str = "") -> str:
+    return f"Content-Type: {kind}\n{more}\n{mail}"
+
+
+def passed_on(subject: str, content: str) -> str:
+    return f"Subject: {subject}\nFrom: b@x\nMIME-Version: 1.0\n{content}"
+
+
+def test_a_mail_that_was_passed_on_stands_below_with_its_own_head(tmp_path: Path) -> None:
+    innermost = passed_on("innermost", text("The curlew sleeps."))
+    inner = passed_on(
+        "inner", parts("mixed", text("The heron fishes."), PICTURE + "eHg=", within(innermost), boundary="i")
+    )
+    attached = "Content-Disposition: attachment; filename=passed.eml\n"
+    answer = read(tmp_path, HEAD + parts("mixed", text("See below."), within(inner, more=attached)))
+    assert answer.title == "subject"
+    lines = [line for line in answer.text.splitlines() if line and not line.startswith("From: ")]
+    assert lines == ["# subject", "See below.", "## inner", "The heron fishes.", "### innermost", "The curlew sleeps."]
+    assert answer.text.count("From: b@x") == 2
+    assert [gap.code for gap in answer.gaps] == ["embedded-files"], "the picture that is attached to the inner one"
+    assert answer.counts["text"].held == answer.counts["text"].kept
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_a_mail_that_was_encoded_against_the_rules_is_read(tmp_path: Path, encoding: str) -> None:
+    inner = passed_on("inner", text("The heron fishes = at dawn."))
+    packed = base64.encodebytes(inner.encode()).decode() if encoding == "base64" else inner.replace("=", "=3D")
+    more = f"Content-Transfer-Encoding: {encoding}\n"
+    answer = read(tmp_path, HEAD + parts("mixed", text("See below."), within(packed, more=more)))
+    assert "## inner" in answer.text
+    assert "The heron fishes = at dawn." in answer.text
+
+
+def test_mails_within_mails_without_end_have_a_bound(tmp_path: Path) -> None:
+    mail = passed_on("last", text("The end."))
+    for number in range(30):
+        mail = passed_on(f"s{number}", within(mail))
+    answer = read(tmp_path, HEAD + within(mail))
+    assert "s29" in answer.text
+    assert "The end." not in answer.text
+    assert [(gap.code, "mail within more than 8" in gap.detail) for gap in answer.gaps] == [("embedded-files", True)]
+
+
+@pytest.mark.parametrize("payload", ["", "not a mail at all", "Subject: only a head"])
+def test_what_is_no_mail_within_is_no_reason_to_refuse_the_rest(tmp_path: Path, payload: str) -> None:
+    answer = read(tmp_path, HEAD + parts("mixed", text("good"), within(payload)))
+    assert "good" in answer.text
+
+
+def test_a_mail_in_a_form_that_is_not_shown_is_a_copy(tmp_path: Path) -> None:
+    hidden = within(passed_on("hidden", text("nobody sees it")))
+    answer = read(tmp_path, HEAD + parts("alternative", hidden, text("<p>page</p>", "html")))
+    assert body(answer) == "page"
+    assert answer.counts["copy"].kept == 0 < answer.counts["copy"].held

@@ -367,3 +367,63 @@ def test_of_several_forms_one_is_read_that_word_knows(tmp_path: Path, names: str
     answer = read(tmp_path, paragraph(forms))
     assert answer.text == text
     assert not answer.partial
+
+
+# --- the order of what stands beside, changes, other directions -----------------------------------------------------
+
+
+def box(inner: str) -> str:
+    return (
+        '<w:r><w:pict><v:shape style="width:50pt;height:50pt"><v:textbox><w:txbxContent>'
+        f"{inner}</w:txbxContent></v:textbox></v:shape></w:pict></w:r>"
+    )
+
+
+def test_a_box_that_is_alone_in_its_paragraph_stands_before_the_next_one(tmp_path: Path) -> None:
+    body = paragraph(run("before")) + paragraph(box(paragraph(run("within")))) + paragraph(run("behind"))
+    assert read(tmp_path, body).text.split() == ["before", "within", "behind"]
+
+
+def test_boxes_within_boxes_follow_what_they_stand_beside(tmp_path: Path) -> None:
+    innermost = box(paragraph(run("innermost")))
+    inner = box(paragraph(run("inner") + innermost) + paragraph(run("inner too")))
+    body = paragraph(run("outer") + inner) + table(
+        row(paragraph(run("a") + box(paragraph(run("b")))), paragraph(run("c")))
+    )
+    answer = read(tmp_path, body + paragraph(run("last")))
+    words = answer.text.replace("|", " ").replace("---", " ").split()
+    assert words.index("outer") < words.index("inner") < words.index("innermost") < words.index("too")
+    assert sorted(words) == sorted(["outer", "inner", "innermost", "inner", "too", "a", "b", "c", "last"])
+    assert words[-2:] == ["b", "last"], "behind its table, since a cell has no room for it"
+    assert all(each.kept == each.held for each in answer.counts.values())
+
+
+BUILT, NOBODY = "As built.", "Nobody reads this."
+
+
+def test_changes_are_accepted_in_notes_and_a_note_of_deleted_text_is_gone(tmp_path: Path) -> None:
+    by = 'w:id="7" w:author="A" w:date="2026-01-01T00:00:00Z"'
+    removed = f"<w:del {by}><w:r><w:delText>twelve</w:delText></w:r></w:del>"
+    changed = run("It has ") + removed + f"<w:ins {by}>{run('nine')}</w:ins>" + run(" valves.")
+    notes = (
+        f'<w:footnotes {NAMESPACES}><w:footnote w:id="2">{paragraph(changed)}</w:footnote>'
+        f'<w:footnote w:id="3">{paragraph(run(NOBODY))}</w:footnote></w:footnotes>'
+    )
+    ends = f'<w:endnotes {NAMESPACES}><w:endnote w:id="2">{paragraph(run(BUILT))}</w:endnote></w:endnotes>'
+    kept = '<w:r><w:footnoteReference w:id="2"/></w:r><w:r><w:endnoteReference w:id="2"/></w:r>'
+    gone = f'<w:del {by}><w:r><w:delText>old</w:delText><w:footnoteReference w:id="3"/></w:r></w:del>'
+    parts: dict[str, tuple[str, str | bytes]] = {
+        "footnotes.xml": ("footnotes", notes),
+        "endnotes.xml": ("endnotes", ends),
+    }
+    text = read(tmp_path, paragraph(run("The pump") + kept + gone), parts).text
+    assert " ".join(text.split()) == "The pump[^1][^2] [^1]: It has nine valves. [^2]: As built."
+
+
+def test_text_from_right_to_left_is_in_the_order_in_which_it_is_read(tmp_path: Path) -> None:
+    properties = "<w:rPr><w:rtl/></w:rPr>"
+    words = "".join(run(each, properties) for each in ("השסתום ", "נפתח ב־", "12", " בלילה"))
+    body = paragraph(words, "<w:pPr><w:bidi/></w:pPr>") + table(row(paragraph(run("مضخة")), paragraph(run("صمام 3"))))
+    text = read(tmp_path, body).text
+    assert "השסתום נפתח ב־12 בלילה" in text
+    assert "| مضخة | صمام 3 |" in text
