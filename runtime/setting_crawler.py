@@ -32,3 +32,14 @@ class CrawlerSettings(Section):
         description="Hosts that may have private addresses, by their full names: wikis of your own network. All "
         "tenants can then crawl them.",
     )
+    browser: Name = Field(
+        "off",
+        max_length=500,
+        description="The Chromium that renders pages whose text is made by scripts: off, auto for the one of the system, "
+        "or the path of a program. It connects to nothing: what a page asks for is fetched as pages are.",
+    )
+    browser_sandbox: bool = Field(
+        True,
+        description="Chromium's own sandbox around each page. Where it does not start with it (as root, or in a "
+        "container that may make no user namespaces), this can be switched off; it has no network either way.",
+    )
