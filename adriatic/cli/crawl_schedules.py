@@ -48,6 +48,7 @@ def schedule() -> None:
 @click.option("--host", "hosts", multiple=True, help="Host that may be asked; *.example.org is all below it.")
 @click.option("--include", multiple=True, metavar="PATH", help="Path that may be asked for, with *.")
 @click.option("--exclude", multiple=True, metavar="PATH", help="Path that may not be asked for, with *.")
+@click.option("--render", type=click.Choice(["never", "auto", "always"]), help="Pages that a browser renders.")
 @where_options
 @json_option("Print the schedule as JSON.")
 def add(urls: tuple[str, ...], every_s: int, where: Where, as_json: bool, **bounds: object) -> None:

@@ -67,8 +67,11 @@ class Pipe:
 
 
 async def serve(pipe: Pipe, executable: str, *, sandbox: bool) -> None:
-    from playwright.async_api import Error, async_playwright
-
+    try:
+        from playwright.async_api import Error, async_playwright
+    except ImportError:
+        pipe.write(NotRendered("no-browser", "playwright is not installed (adriatic[browser])"))
+        return
     from connectors.rendering.visit import render
 
     async with async_playwright() as playwright:

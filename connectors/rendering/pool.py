@@ -178,7 +178,9 @@ class _Process:
         self.tenant_id = tenant_id
         self._scratch = tempfile.mkdtemp(prefix="adriatic-browser-")
         kept = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
-        places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"), self._scratch)
+        places = dict.fromkeys(
+            ("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"), self._scratch
+        )
         self._popen = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

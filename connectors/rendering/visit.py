@@ -58,13 +58,15 @@ _READ: Final = """
     if (++count > LINKS) break;
     if (typeof link.href === "string") link.setAttribute("href", link.href);
   }
-  for (const each of document.querySelectorAll("script, noscript, style, template")) each.remove();
+  for (const each of document.querySelectorAll("script, noscript, template")) each.remove();
   const tree = document.documentElement ? document.documentElement.outerHTML : "";
   return tree.slice(0, CHARS);
 })()
 """
 _READ_TREE: Final = (
-    _READ.replace("SHADOWS", str(SHADOWS_MAX)).replace("LINKS", str(LINKS_MAX)).replace("CHARS", str(HTML_CHARS_MAX + 1))
+    _READ.replace("SHADOWS", str(SHADOWS_MAX))
+    .replace("LINKS", str(LINKS_MAX))
+    .replace("CHARS", str(HTML_CHARS_MAX + 1))
 )
 
 Ask = Callable[[Wanted], Awaitable[Given]]
