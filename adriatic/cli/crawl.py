@@ -80,7 +80,8 @@ def run(urls: tuple[str, ...], where: Where, wait: bool, as_json: bool, **bounds
     """
     from api.crawls.schemas import Crawl
 
-    body = {name: list(value) if isinstance(value, tuple) else value for name, value in bounds.items()}
+    said = {name: value for name, value in bounds.items() if value is not None}
+    body = {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
     with where.connect() as remote:
         made = remote.ask_once("/v1/crawls", {"start_urls": list(urls), **body}, Crawl)
         if wait:

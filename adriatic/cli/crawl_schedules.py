@@ -60,7 +60,8 @@ def add(urls: tuple[str, ...], every_s: int, where: Where, as_json: bool, **boun
     """
     from api.crawls.schedules import CrawlSchedule
 
-    named = {name: list(value) if isinstance(value, tuple) else value for name, value in bounds.items()}
+    said = {name: value for name, value in bounds.items() if value is not None}
+    named = {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
     with where.connect(PATIENCE_S_MAX) as remote:
         asked = {"crawl": {"start_urls": list(urls), **named}, "every_s": every_s}
         made = remote.ask_once(PATH, asked, CrawlSchedule)

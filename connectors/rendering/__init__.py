@@ -20,6 +20,8 @@ Code = Literal["no-browser", "busy", "too-slow", "memory", "crashed", "too-large
 
 RENDER_S_MAX = 40.0
 """All of one page, in seconds: with scripts that are asked for at one a second, some thirty of them."""
+READ_S = 5.0
+"""What is kept of it for reading the tree."""
 REQUESTS_MAX = 60
 """Most requests of one page that are handed on. What is beyond them is refused."""
 HTML_CHARS_MAX = 5_000_000
@@ -29,11 +31,12 @@ FRAME_BYTES_MAX = 33_554_432
 
 
 class RenderRequest(msgspec.Struct, frozen=True, tag="render"):
-    """A page that came already: it is not asked for again."""
+    """A page that came already: it is not asked for again. `seconds_max`: all of it, once the browser is there."""
 
     url: str
     content_type: str
     body: bytes
+    seconds_max: float = RENDER_S_MAX
 
 
 class Wanted(msgspec.Struct, frozen=True, tag="wanted"):

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import threading
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
@@ -22,6 +24,8 @@ from runtime.clock import SYSTEM_CLOCK
 START_S_MAX = 60.0
 """How long the browser may take to come up, in seconds. It takes two; a machine may be busy."""
 ORPHAN_POLL_S = 1.0
+SCRATCH = "adriatic-browser-"
+"""How the folder of a browser begins, in which it has all that it writes."""
 HEAP_MIB_MAX = 256
 """Memory of the scripts of one page. Pages of applications have a fifth of it."""
 
@@ -104,6 +108,9 @@ def _end_with(parent: int) -> None:
     """Nobody reads the answer of a process whose parent was killed."""
     while os.getppid() == parent:
         SYSTEM_CLOCK.sleep(ORPHAN_POLL_S)
+    scratch = Path(os.environ.get("TMPDIR", ""))
+    if scratch.name.startswith(SCRATCH):  # nobody else is there to do it
+        shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)
 
 

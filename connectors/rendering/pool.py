@@ -22,7 +22,6 @@ import msgspec
 import psutil
 
 from connectors.rendering import (
-    RENDER_S_MAX,
     Code,
     Door,
     FromChild,
@@ -33,7 +32,7 @@ from connectors.rendering import (
     pack,
     read_frame,
 )
-from connectors.rendering.child import START_S_MAX
+from connectors.rendering.child import SCRATCH, START_S_MAX
 from runtime.clock import SYSTEM_CLOCK
 from runtime.lifecycle import StopRequested
 from runtime.settings import CrawlerSettings
@@ -51,6 +50,8 @@ IDLE_S = 60.0
 TURN_S_MAX = 60.0
 """Longest wait for a browser. Then the page does without, so that its crawl goes on."""
 WAIT_S = 0.5
+GRACE_S = 5.0
+"""How much longer than its page may take a process is waited for, in seconds: it says itself that it was too long."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """What is looked for when settings say `auto`."""
 COMMAND = (sys.executable, "-m", "connectors.rendering.child")
@@ -176,7 +177,7 @@ class _Process:
 
     def __init__(self, command: Sequence[str], tenant_id: UUID) -> None:
         self.tenant_id = tenant_id
-        self._scratch = tempfile.mkdtemp(prefix="adriatic-browser-")
+        self._scratch = tempfile.mkdtemp(prefix=SCRATCH)
         kept = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
         places = dict.fromkeys(
             ("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"), self._scratch
@@ -199,7 +200,7 @@ class _Process:
     def render(self, request: RenderRequest, door: Door) -> Rendered | NotRendered:
         """One page. What goes wrong ends the process."""
         over = threading.Event()
-        seconds_max = RENDER_S_MAX + 5 + (0 if self._pages else START_S_MAX)
+        seconds_max = request.seconds_max + GRACE_S + (0 if self._pages else START_S_MAX)
         watch = threading.Thread(target=self._watch, args=(over, seconds_max), name="browser-watch", daemon=True)
         watch.start()
         self._pages += 1

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, BrowserContext, CDPSession, Dialog, Er
 
 from connectors.rendering import (
     HTML_CHARS_MAX,
-    RENDER_S_MAX,
+    READ_S,
     REQUESTS_MAX,
     Given,
     Kind,
@@ -30,8 +30,6 @@ from connectors.rendering import (
 LOOK_S: Final = 0.25
 QUIET_S: Final = 0.75
 """A page rests when it has waited for nothing, and had as much text, for so long."""
-READ_S: Final = 5.0
-"""What is kept of a page's time for reading its tree, in seconds."""
 ACCEPT_CHARS_MAX: Final = 200
 LINKS_MAX: Final = 5_000
 SHADOWS_MAX: Final = 2_000
@@ -161,7 +159,7 @@ def _is_same(one: str, other: str) -> bool:
 async def render(browser: Browser, request: RenderRequest, ask: Ask) -> Rendered | NotRendered:
     """The page's tree, or why there is none."""
     try:
-        async with asyncio.timeout(RENDER_S_MAX):
+        async with asyncio.timeout(request.seconds_max):
             context = await browser.new_context(
                 service_workers="block", accept_downloads=False, viewport={"width": 1280, "height": 2_000}
             )
@@ -169,7 +167,7 @@ async def render(browser: Browser, request: RenderRequest, ask: Ask) -> Rendered
             await context.close()
             return answer
     except TimeoutError:
-        return NotRendered("too-slow", f"its scripts were not over after {RENDER_S_MAX:g} s")
+        return NotRendered("too-slow", f"its scripts were not over after {request.seconds_max:g} s")
     except Error:
         return NotRendered("crashed", "the browser died of the page")
 
@@ -182,7 +180,7 @@ async def _visit(context: BrowserContext, request: RenderRequest, ask: Ask) -> R
     context.on("page", _close)
     await context.route("**/*", visit.route)
     await context.route_web_socket("**/*", _hang_up)
-    work = asyncio.ensure_future(_load(context, page, visit, request.url))
+    work = asyncio.ensure_future(_load(context, page, visit, request))
     crash = asyncio.ensure_future(visit.crashed.wait())
     try:
         await asyncio.wait((work, crash), return_when=asyncio.FIRST_COMPLETED)
@@ -194,9 +192,10 @@ async def _visit(context: BrowserContext, request: RenderRequest, ask: Ask) -> R
             task.cancel()
 
 
-async def _load(context: BrowserContext, page: Page, visit: _Visit, url: str) -> Rendered | NotRendered:
-    until = asyncio.get_running_loop().time() + RENDER_S_MAX - READ_S
-    await page.goto(url, wait_until="commit", timeout=(RENDER_S_MAX - READ_S) * 1_000)
+async def _load(context: BrowserContext, page: Page, visit: _Visit, request: RenderRequest) -> Rendered | NotRendered:
+    left_s = max(LOOK_S, request.seconds_max - READ_S)
+    until = asyncio.get_running_loop().time() + left_s
+    await page.goto(request.url, wait_until="commit", timeout=request.seconds_max * 1_000)
     session = await context.new_cdp_session(page)
     settled = await _wait_for_rest(session, visit, until)
     html = await _evaluate(session, _READ_TREE)

@@ -14,7 +14,7 @@ from connectors.fetching.urls import normalise
 from connectors.parsers import PageFacts
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob
-from connectors.rendering import RENDER_S_MAX, NotRendered, Rendered, RenderRequest
+from connectors.rendering import READ_S, RENDER_S_MAX, NotRendered, Rendered, RenderRequest
 from connectors.rendering.pool import Browsers
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
@@ -53,13 +53,13 @@ class PageRenderer:
         self, connection: Connection, job: ClaimedJob, crawl: CrawlState, answer: FetchedAnswer
     ) -> tuple[RenderedPage | NotRendered, int]:
         """The page, or why there is none; and the bytes that it took. Raises `StopRequested`."""
-        seconds_max = min(RENDER_S_MAX, max(0.0, crawl.left_s if crawl.left_s is not None else RENDER_S_MAX))
+        seconds_max = RENDER_S_MAX if crawl.left_s is None else max(READ_S, min(RENDER_S_MAX, crawl.left_s))
         door = ResourceDoor(
             connection, job, crawl, self._fetcher, self._cache, answer.url, self._settings.delay_s, seconds_max
         )
         began = SYSTEM_CLOCK.monotonic()
         kind = answer.headers.get("content-type", answer.media_type)
-        found = self._browsers.render(job.tenant_id, RenderRequest(answer.url, kind, answer.body), door)
+        found = self._browsers.render(job.tenant_id, RenderRequest(answer.url, kind, answer.body, seconds_max), door)
         metrics.CRAWL_RENDER_SECONDS.observe(SYSTEM_CLOCK.monotonic() - began)
         metrics.CRAWL_RENDERS.labels(found.code if isinstance(found, NotRendered) else "rendered").inc()
         if isinstance(found, NotRendered):
