@@ -149,7 +149,8 @@ def test_other_hosts_of_a_crawl_are_asked_in_their_turn_and_at_their_pace(crawls
         return handle
 
     script = f"""Promise.all([1, 2, 3].flatMap((at) => ["", "{local.url("b.test", "")}"]
-      .map((host) => fetch(host + "/" + at).then((it) => it.text())))).then((all) => {{ document.querySelector("main").textContent = all.join(" "); }})"""
+      .map((host) => fetch(host + "/" + at).then((it) => it.text()))))
+      .then((all) => {{ document.querySelector("main").textContent = all.join(" "); }})"""
     local.serve("a.test", "/", timed(shell(f"<html><body><main></main><script>{script}</script></body></html>")))
     for at in (1, 2, 3):
         local.serve("a.test", f"/{at}", timed(answer(200, f"own{at}")))
