@@ -1,6 +1,7 @@
 """Settings of crawls: who we say that we are, how slowly we ask, and which private hosts may be asked at all.
 
-Owns the section `crawler`, and which browser renders their pages. Refuses what one crawl may do: who submits it says so, within the bounds of its contract.
+Owns the section `crawler`, and which browser renders pages. Refuses what one crawl may do: who submits it says so,
+within the bounds of its contract.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ class CrawlerSettings(Section):
     browser: Name = Field(
         "off",
         max_length=500,
-        description="The Chromium that renders pages whose text is made by scripts: off, auto for the one of the system, "
-        "or the path of a program. It connects to nothing: what a page asks for is fetched as pages are.",
+        description="The Chromium that renders pages whose text is made by scripts: off, auto for the one of the "
+        "system, or the path of a program. It connects to nothing: what a page asks for is fetched as pages are.",
     )
     render: RenderMode = Field(
         "auto",
-        description="Which pages the browser renders, of crawls that do not say: never any, auto those with scripts and "
-        "hardly any text, always all.",
+        description="Which pages the browser renders, of crawls that do not say: never any, auto those with scripts "
+        "and hardly any text, always all.",
     )
     browser_sandbox: bool = Field(
         True,

@@ -20,6 +20,8 @@ Code = Literal["no-browser", "busy", "too-slow", "memory", "crashed", "too-large
 
 RENDER_S_MAX = 40.0
 """All of one page, in seconds: with scripts that are asked for at one a second, some thirty of them."""
+SENT = "sent"
+"""What a request that is no GET counts as, among those that are refused."""
 READ_S = 5.0
 """What is kept of it for reading the tree."""
 REQUESTS_MAX = 60
@@ -49,10 +51,11 @@ class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
 
 
 class Given(msgspec.Struct, frozen=True, tag="given"):
-    """What came of it. `status` 0: nothing, and the page is told that it cannot be had. `origins` is what the answer's
-    head says of who may read it (`Access-Control-Allow-Origin`)."""
+    """What came of it, and from where after redirects. `status` 0: nothing, and the page is told that it cannot be had.
+    `origins` is what the answer's head says of who may read it (`Access-Control-Allow-Origin`)."""
 
     status: int = 0
+    url: str = ""
     content_type: str = ""
     body: bytes = b""
     origins: str = ""

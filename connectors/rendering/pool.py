@@ -90,7 +90,10 @@ class Browsers:
         with self._turn(tenant_id) as mine:
             if not mine:
                 return NotRendered("busy", f"no browser was free for {TURN_S_MAX:g} s")
-            process = self._take(tenant_id, executable)
+            try:
+                process = self._take(tenant_id, executable)
+            except OSError as error:
+                return NotRendered("no-browser", f"no process can be started: {type(error).__name__}")
             try:
                 answer = process.render(request, door)
             finally:
@@ -146,8 +149,11 @@ class Browsers:
             other.end()
         process = own or _Process([*self._command, executable, self._sandbox], tenant_id)
         with self._changed:
-            self._working.add(process)
-        return process
+            if not self._closed:
+                self._working.add(process)
+                return process
+        process.end()
+        raise StopRequested
 
     def _put_back(self, process: _Process) -> None:
         with self._changed:
@@ -206,6 +212,9 @@ class _Process:
         self._pages += 1
         try:
             answer = self._converse(request, door)
+        except BaseException:  # the door is shut: the process waits for what nobody will give it
+            self._ended = NotRendered("crashed", "its page was given up")
+            raise
         finally:
             over.set()
             watch.join()

@@ -19,6 +19,7 @@ from connectors.rendering import (
     HTML_CHARS_MAX,
     READ_S,
     REQUESTS_MAX,
+    SENT,
     Given,
     Kind,
     NotRendered,
@@ -103,8 +104,7 @@ class _Visit:
         elif asked.resource_type in _KINDS and asked.method == "GET":
             await self._hand_on(route, _KINDS[asked.resource_type])
         else:
-            is_sent = asked.resource_type in _KINDS and asked.method != "OPTIONS"
-            await self._refuse(route, f"{asked.method} request" if is_sent else asked.resource_type)
+            await self._refuse(route, SENT if asked.resource_type in _KINDS else asked.resource_type)
 
     async def _navigate(self, route: Route) -> None:
         """The page itself, once. Another one in its place is noted and not gone to; frames are pages of their own."""
@@ -139,7 +139,7 @@ class _Visit:
         """Whether the page's scripts may read what another origin says: only when that says so. The driver would say
         it in its place, so it is looked at here."""
         own = _origin(self._request.url)
-        return _origin(url) == own or given.origins in ("*", own)
+        return {_origin(url), _origin(given.url)} == {own} or given.origins in ("*", own)
 
     async def _refuse(self, route: Route, what: str) -> None:
         self.refused[what] += 1

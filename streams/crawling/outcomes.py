@@ -47,6 +47,9 @@ def _take_rendered(
     """A page with a text, of which is told what a browser did not do for it. Where its scripts make its text and there
     was no browser, what an earlier crawl kept of it stays, and a page without a text is not one that is gone."""
     missed = answer.not_rendered
+    if answer.rendered and facts.index and not page.text.strip():
+        # Not one that is gone: what its scripts read may not have been there.
+        return UrlOutcome("refused", "empty", f"the browser showed no text{answer.told and f': {answer.told}'}", 200)
     if missed is None:
         outcome = _take(connection, crawl, waiting, page, facts)
         told = answer.told if outcome.state in ("stored", "unchanged") else ""

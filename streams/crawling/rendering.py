@@ -14,7 +14,7 @@ from connectors.fetching.urls import normalise
 from connectors.parsers import PageFacts
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob
-from connectors.rendering import READ_S, RENDER_S_MAX, NotRendered, Rendered, RenderRequest
+from connectors.rendering import READ_S, RENDER_S_MAX, SENT, NotRendered, Rendered, RenderRequest
 from connectors.rendering.pool import Browsers
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
@@ -102,6 +102,6 @@ def _tell(found: Rendered, door: ResourceDoor) -> str:
     """What a page lacks, for people; empty when it got all."""
     told = [] if found.settled else ["it never came to rest"]
     told += [door.describe()] if door.refused else []
-    sent = sum(count for what, count in found.refused.items() if what.endswith(" request"))
+    sent = found.refused.get(SENT, 0)
     told += [f"{sent} requests of it would have sent something"] if sent else []
     return "; ".join(told)

@@ -133,7 +133,7 @@ class ResourceDoor:
             answer = self._ask_one(url, wanted.accept)
             if not answer.location:
                 origins = answer.headers.get("access-control-allow-origin", "")
-                return Given(answer.status, answer.headers.get("content-type", ""), answer.body, origins)
+                return Given(answer.status, url, answer.headers.get("content-type", ""), answer.body, origins)
             url = answer.location
         raise _Refused(f"{urlsplit(url).netloc}: too many redirects")
 

@@ -148,22 +148,25 @@ def test_other_hosts_of_a_crawl_are_asked_in_their_turn_and_at_their_pace(crawls
 
         return handle
 
-    script = f"""Promise.all([1, 2, 3].flatMap((at) => ["", "{local.url("b.test", "")}"]
-      .map((host) => fetch(host + "/" + at).then((it) => it.text()))))
+    script = f"""Promise.all([1, 2, 3, "leads"].flatMap((at) => ["", "{local.url("b.test", "")}"]
+      .map((host) => fetch(host + "/" + at).then((it) => it.text(), () => "closed"))))
       .then((all) => {{ document.querySelector("main").textContent = all.join(" "); }})"""
     local.serve("a.test", "/", timed(shell(f"<html><body><main></main><script>{script}</script></body></html>")))
     for at in (1, 2, 3):
         local.serve("a.test", f"/{at}", timed(answer(200, f"own{at}")))
         other = answer(200, f"other{at}", **{"Access-Control-Allow-Origin": "*"})
         local.serve("b.test", f"/{at}", timed(other))
+    local.serve("a.test", "/leads", timed(answer(302, Location=local.url("b.test", "/closed"))))
+    local.serve("b.test", "/leads", timed(answer(302, Location=local.url("a.test", "/1"))))
+    local.serve("b.test", "/closed", timed(answer(200, "for its own pages alone")))
     local.fallback = timed(answer(404))
     # The other host is not a private one: that would be refused.
     with crawls.working("a.test", browser="auto", delay_s=0.5) as _, pytest.MonkeyPatch.context() as patched:
         patched.setattr(addresses, "_is_public", lambda address: str(address) == "127.0.0.1")
         crawls.run(crawls.bench.tenant(), local.url("a.test"), hosts=["a.test", "b.test"], depth_max=0)
     (body,) = crawls.bench.rows("select body from app.page_versions")[0]
-    assert body.split() == ["own1", "other1", "own2", "other2", "own3", "other3"]
-    for host, count in (("a.test", 5), ("b.test", 4)):
+    assert body.split() == ["own1", "other1", "own2", "other2", "own3", "other3", "closed", "closed"]
+    for host, count in (("a.test", 7), ("b.test", 6)):
         at = [when for name, when in times if name == host]
         assert len(at) == count, "with its robots.txt"
         assert all(after - before > 0.45 for before, after in pairwise(at)), at
@@ -198,7 +201,7 @@ def test_pages_whose_scripts_go_elsewhere_are_redirects(crawls: Crawls, local: L
 
 def test_a_crawl_says_what_is_rendered(crawls: Crawls, local: LocalWeb) -> None:
     tenant = crawls.bench.tenant()
-    adds = "<script>document.querySelector('h1').textContent = 'Written by scripts'</script>"
+    adds = "<script>document.querySelector('p').append(' Written by scripts.')</script>"
     local.serve(
         "a.test", "/", answer(200, f"<html><body>{about('heron')}{adds}</body></html>", "text/html", ETag='"1"')
     )

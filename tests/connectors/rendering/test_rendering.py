@@ -20,7 +20,7 @@ import pytest
 
 from connectors.fetching import FetchRequest, NotFetched
 from connectors.fetching.fetcher import Fetcher
-from connectors.rendering import REQUESTS_MAX, Given, NotRendered, Rendered, RenderRequest, Wanted, pool
+from connectors.rendering import REQUESTS_MAX, SENT, Given, NotRendered, Rendered, RenderRequest, Wanted, pool
 from connectors.rendering.pool import Browsers, find_browser
 from runtime.lifecycle import StopRequested
 from runtime.settings import CrawlerSettings
@@ -51,7 +51,7 @@ class FetchingDoor:
         if isinstance(answer, NotFetched):
             return Given()
         origins = answer.headers.get("access-control-allow-origin", "")
-        return Given(answer.status, answer.media_type, answer.body, origins)
+        return Given(answer.status, answer.url, answer.media_type, answer.body, origins)
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_a_page_that_tries_everything_connects_to_nothing(
     assert METADATA in {each.url.split("/")[2] for each in door.wanted}
     assert set(door.came) == {"forbidden-address", "forbidden-url", "unknown-name"} & set(door.came)
     assert rendered.refused["frame"] >= 2
-    assert rendered.refused["POST request"] == 1
+    assert rendered.refused[SENT] == 1
 
 
 def test_pages_read_what_the_door_gives_and_only_what_others_let_them_read(
