@@ -137,14 +137,7 @@ class Browsers:
 
     def _take(self, tenant_id: UUID, executable: str) -> _Process:
         """One that served this tenant, or a new one. Where there would be too many, one of others is ended."""
-        with self._changed:
-            if self._closed:
-                raise StopRequested
-            own = next((each for each in self._idle if each.tenant_id == tenant_id), None)
-            if own is not None:
-                self._idle.remove(own)
-            full = own is None and len(self._idle) + len(self._working) >= PROCESSES_MAX
-            other = self._idle.pop(0) if full else None
+        own, other = self._choose(tenant_id)
         if other is not None:
             other.end()
         process = own or _Process([*self._command, executable, self._sandbox], tenant_id)
@@ -154,6 +147,18 @@ class Browsers:
                 return process
         process.end()
         raise StopRequested
+
+    def _choose(self, tenant_id: UUID) -> tuple[_Process | None, _Process | None]:
+        """Of those that are idle: one that served this tenant, and one that has to make room."""
+        with self._changed:
+            if self._closed:
+                raise StopRequested
+            own = next((each for each in self._idle if each.tenant_id == tenant_id), None)
+            if own is not None:
+                self._idle.remove(own)
+                return own, None
+            full = len(self._idle) + len(self._working) >= PROCESSES_MAX
+            return None, self._idle.pop(0) if full and self._idle else None
 
     def _put_back(self, process: _Process) -> None:
         with self._changed:
@@ -236,7 +241,7 @@ class _Process:
                 frame = read_frame(self._popen.stdout)  # type: ignore[arg-type]
                 if frame is None:
                     return None
-                said = msgspec.msgpack.decode(frame, type=FromChild)
+                said: FromChild = msgspec.msgpack.decode(frame, type=FromChild)
                 if not isinstance(said, Wanted):
                     return said
                 message = pack(door.ask(said))

@@ -52,8 +52,9 @@ def data(subject: str, *links: str) -> Handler:
     return answer(200, json.dumps(said), "application/json")
 
 
-def serve_app(local: LocalWeb, host: str = "a.test", **subjects: tuple[str, tuple[str, ...]]) -> None:
+def serve_app(local: LocalWeb, **subjects: tuple[str, tuple[str, ...]]) -> None:
     """An application of pages that are all the same shell."""
+    host = "a.test"
     local.serve(host, "/app.js", answer(200, APP, "text/javascript"))
     for name, (subject, links) in subjects.items():
         path = "/" if name == "index" else f"/{name}"
@@ -92,8 +93,8 @@ def test_text_that_only_scripts_write_becomes_pages_and_their_links_are_followed
 
         local.serve("a.test", "/api/one", data("salmon", "/"))
         again = crawls.run(tenant, local.url("a.test"))
-        found = {path: state for path, (state, *_) in told(crawls, again).items()}
-        assert found == {"/": "unchanged", "/one": "stored", "/plain": "unchanged"}, "shells that stay say nothing"
+        states = {path: each[0] for path, each in told(crawls, again).items()}
+        assert states == {"/": "unchanged", "/one": "stored", "/plain": "unchanged"}, "shells that stay say nothing"
     assert crawls.versions(tenant) == [
         ("/", 1, "create"),
         ("/one", 1, "create"),
@@ -166,10 +167,10 @@ def test_other_hosts_of_a_crawl_are_asked_in_their_turn_and_at_their_pace(crawls
         crawls.run(crawls.bench.tenant(), local.url("a.test"), hosts=["a.test", "b.test"], depth_max=0)
     (body,) = crawls.bench.rows("select body from app.page_versions")[0]
     assert body.split() == ["own1", "other1", "own2", "other2", "own3", "other3", "closed", "closed"]
-    for host, count in (("a.test", 7), ("b.test", 6)):
-        at = [when for name, when in times if name == host]
-        assert len(at) == count, "with its robots.txt"
-        assert all(after - before > 0.45 for before, after in pairwise(at)), at
+    for host, requests in (("a.test", 7), ("b.test", 6)):
+        moments = [when for name, when in times if name == host]
+        assert len(moments) == requests, "with its robots.txt"
+        assert all(after - before > 0.45 for before, after in pairwise(moments)), moments
         assert local.at_once_max[host] == 1
     assert crawls.bench.rows("select count(*) from ops.crawl_hosts where turn_job is not null") == [(0,)]
 
@@ -267,7 +268,8 @@ def test_a_page_that_never_ends_holds_up_no_crawl(
 
 def test_a_worker_that_is_killed_while_it_renders_goes_on(crawls: Crawls, local: LocalWeb, tmp_path: Path) -> None:
     names = [f"page{number}" for number in range(6)]
-    serve_app(local, index=("heron", tuple(f"/{name}" for name in names)), **{name: (name, ()) for name in names})
+    subjects: dict[str, tuple[str, tuple[str, ...]]] = {name: (name, ()) for name in names}
+    serve_app(local, index=("heron", tuple(f"/{name}" for name in names)), **subjects)
     tenant = crawls.bench.tenant()
     crawl = crawls.submit(tenant, local.url("a.test"))
     for kills in range(3):
