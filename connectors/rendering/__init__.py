@@ -41,7 +41,7 @@ class RenderRequest(msgspec.Struct, frozen=True, tag="render"):
     seconds_max: float = RENDER_S_MAX
 
 
-class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
+class ResourceWanted(msgspec.Struct, frozen=True, tag="wanted"):
     """What a page asks for. `accept` is what it wants it as; `page_url` is the page."""
 
     url: str
@@ -50,7 +50,7 @@ class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
     accept: str = ""
 
 
-class Given(msgspec.Struct, frozen=True, tag="given"):
+class ResourceGiven(msgspec.Struct, frozen=True, tag="given"):
     """What came of it, and from where after redirects. `status` 0: nothing, and the page is told that it cannot be had.
     `origins` is what the answer's head says of who may read it (`Access-Control-Allow-Origin`)."""
 
@@ -81,11 +81,11 @@ class NotRendered(msgspec.Struct, frozen=True, tag="not-rendered"):
 class Door(Protocol):
     """How what a page asks for is asked for, or not: the only way out. Called by one thread, one request at a time."""
 
-    def ask(self, wanted: Wanted) -> Given: ...
+    def ask(self, wanted: ResourceWanted) -> ResourceGiven: ...
 
 
-FromChild = Wanted | Rendered | NotRendered
-ToChild = RenderRequest | Given
+FromChild = ResourceWanted | Rendered | NotRendered
+ToChild = RenderRequest | ResourceGiven
 Message = TypeVar("Message")
 
 

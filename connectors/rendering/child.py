@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from connectors.rendering import Given, NotRendered, RenderRequest, ToChild, Wanted, pack, read_frame
+from connectors.rendering import NotRendered, RenderRequest, ResourceGiven, ResourceWanted, ToChild, pack, read_frame
 from connectors.rendering.confine import Unconfined, confine
 from runtime.clock import SYSTEM_CLOCK
 
@@ -55,7 +55,7 @@ class Pipe:
         self._answers = answers
         self._turn = asyncio.Lock()
 
-    async def read(self) -> RenderRequest | Given | None:
+    async def read(self) -> RenderRequest | ResourceGiven | None:
         frame = await asyncio.to_thread(read_frame, self._asked)
         return None if frame is None else msgspec.msgpack.decode(frame, type=ToChild)
 
@@ -63,11 +63,11 @@ class Pipe:
         self._answers.write(pack(message))
         self._answers.flush()
 
-    async def ask(self, wanted: Wanted) -> Given:
+    async def ask(self, wanted: ResourceWanted) -> ResourceGiven:
         async with self._turn:
             self.write(wanted)
             given = await self.read()
-        return given if isinstance(given, Given) else Given()
+        return given if isinstance(given, ResourceGiven) else ResourceGiven()
 
 
 async def serve(pipe: Pipe, executable: str, *, sandbox: bool) -> None:

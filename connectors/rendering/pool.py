@@ -28,7 +28,7 @@ from connectors.rendering import (
     NotRendered,
     Rendered,
     RenderRequest,
-    Wanted,
+    ResourceWanted,
     pack,
     read_frame,
 )
@@ -55,8 +55,6 @@ GRACE_S = 5.0
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """What is looked for when settings say `auto`."""
 COMMAND = (sys.executable, "-m", "connectors.rendering.child")
-_HANDED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH")
-"""What of the environment a browser gets: the rest may be secrets."""
 
 
 def find_browser(setting: str) -> str | None:
@@ -76,8 +74,8 @@ class Browsers:
         self._command = command
         self._changed = threading.Condition()
         self._busy: set[UUID] = set()
-        self._idle: list[_Process] = []
-        self._working: set[_Process] = set()
+        self._idle: list[_BrowserProcess] = []
+        self._working: set[_BrowserProcess] = set()
         self._reaper: threading.Timer | None = None
         self._closed = False
 
@@ -135,12 +133,12 @@ class Browsers:
                 self._busy.discard(tenant_id)
                 self._changed.notify_all()
 
-    def _take(self, tenant_id: UUID, executable: str) -> _Process:
+    def _take(self, tenant_id: UUID, executable: str) -> _BrowserProcess:
         """One that served this tenant, or a new one. Where there would be too many, one of others is ended."""
         own, other = self._choose(tenant_id)
         if other is not None:
             other.end()
-        process = own or _Process([*self._command, executable, self._sandbox], tenant_id)
+        process = own or _BrowserProcess([*self._command, executable, self._sandbox], tenant_id)
         with self._changed:
             if not self._closed:
                 self._working.add(process)
@@ -148,7 +146,7 @@ class Browsers:
         process.end()
         raise StopRequested
 
-    def _choose(self, tenant_id: UUID) -> tuple[_Process | None, _Process | None]:
+    def _choose(self, tenant_id: UUID) -> tuple[_BrowserProcess | None, _BrowserProcess | None]:
         """Of those that are idle: one that served this tenant, and one that has to make room."""
         with self._changed:
             if self._closed:
@@ -160,7 +158,7 @@ class Browsers:
             full = len(self._idle) + len(self._working) >= PROCESSES_MAX
             return None, self._idle.pop(0) if full and self._idle else None
 
-    def _put_back(self, process: _Process) -> None:
+    def _put_back(self, process: _BrowserProcess) -> None:
         with self._changed:
             self._working.discard(process)
             if not process.spent and not self._closed:
@@ -183,13 +181,15 @@ class Browsers:
             process.end()
 
 
-class _Process:
+class _BrowserProcess:
     """One browser with its driver, used by one thread at a time."""
 
     def __init__(self, command: Sequence[str], tenant_id: UUID) -> None:
         self.tenant_id = tenant_id
         self._scratch = tempfile.mkdtemp(prefix=SCRATCH)
-        kept = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+        # What of our environment it gets: the rest may be secrets.
+        kept = {"PATH": os.environ.get("PATH", ""), "LANG": os.environ.get("LANG", "C.UTF-8")}
+        kept["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
         places = dict.fromkeys(
             ("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"), self._scratch
         )
@@ -242,7 +242,7 @@ class _Process:
                 if frame is None:
                     return None
                 said: FromChild = msgspec.msgpack.decode(frame, type=FromChild)
-                if not isinstance(said, Wanted):
+                if not isinstance(said, ResourceWanted):
                     return said
                 message = pack(door.ask(said))
         except (OSError, ValueError, msgspec.DecodeError):

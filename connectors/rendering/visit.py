@@ -20,12 +20,12 @@ from connectors.rendering import (
     READ_S,
     REQUESTS_MAX,
     SENT,
-    Given,
     Kind,
     NotRendered,
     Rendered,
     RenderRequest,
-    Wanted,
+    ResourceGiven,
+    ResourceWanted,
 )
 
 LOOK_S: Final = 0.25
@@ -68,7 +68,7 @@ _READ_TREE: Final = (
     .replace("CHARS", str(HTML_CHARS_MAX + 1))
 )
 
-Ask = Callable[[Wanted], Awaitable[Given]]
+Ask = Callable[[ResourceWanted], Awaitable[ResourceGiven]]
 
 
 class _Visit:
@@ -126,7 +126,9 @@ class _Visit:
         self.asked += 1
         asked = route.request
         accept = asked.headers.get("accept", "")[:ACCEPT_CHARS_MAX]
-        given = await self._ask(Wanted(asked.url, kind, self._request.url, accept if accept.isprintable() else ""))
+        given = await self._ask(
+            ResourceWanted(asked.url, kind, self._request.url, accept if accept.isprintable() else "")
+        )
         if not given.status or (kind == "data" and not self._may_read(asked.url, given)):
             await self._refuse(route, kind)
             return
@@ -135,7 +137,7 @@ class _Visit:
             headers["access-control-allow-origin"] = given.origins
         await route.fulfill(status=given.status, headers=headers, body=given.body)
 
-    def _may_read(self, url: str, given: Given) -> bool:
+    def _may_read(self, url: str, given: ResourceGiven) -> bool:
         """Whether the page's scripts may read what another origin says: only when that says so. The driver would say
         it in its place, so it is looked at here."""
         own = _origin(self._request.url)

@@ -62,7 +62,7 @@ class CrawlSite(JobKind):
             return asking.ask_sitemap(self._fetcher, waiting.url, crawl.reach)
         known = page_store.find_known(connection, job.tenant_id, waiting.url)
         bytes_left = max(1, crawl.bytes_max - crawl.received)
-        renderer = None if self._renderer is None else self._renderer.for_crawl(connection, job, crawl)
+        renderer = None if self._renderer is None else self._renderer.bind(connection, job, crawl)
         asked = (self._fetcher, self._parsers, job.tenant_id, waiting.url, known, bytes_left)
         return asking.ask_page(*asked, reach=crawl.reach, renderer=renderer)
 

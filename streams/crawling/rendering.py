@@ -42,11 +42,11 @@ class PageRenderer:
         self._fetcher = fetcher
         self._cache = ResourceCache()
 
-    def mode(self, crawl: CrawlState) -> RenderMode:
+    def choose_mode(self, crawl: CrawlState) -> RenderMode:
         said = crawl.render or self._settings.render
         return "never" if said == "never" else "always" if said == "always" else "auto"
 
-    def for_crawl(self, connection: Connection, job: ClaimedJob, crawl: CrawlState) -> CrawlRenderer:
+    def bind(self, connection: Connection, job: ClaimedJob, crawl: CrawlState) -> CrawlRenderer:
         return CrawlRenderer(self, connection, job, crawl)
 
     def render(
@@ -80,7 +80,7 @@ class CrawlRenderer:
 
     @property
     def mode(self) -> RenderMode:
-        return self.renderer.mode(self.crawl)
+        return self.renderer.choose_mode(self.crawl)
 
     def wants(self, facts: PageFacts) -> bool:
         return self.mode == "always" or (self.mode == "auto" and facts.scripted)

@@ -18,7 +18,7 @@ from connectors.fetching.fetcher import Fetcher
 from connectors.fetching.urls import host_of, normalise, origin_of
 from connectors.postgres.connections import Connection
 from connectors.postgres.jobs import ClaimedJob
-from connectors.rendering import Given, Wanted
+from connectors.rendering import ResourceGiven, ResourceWanted
 from runtime import metrics
 from runtime.clock import SYSTEM_CLOCK
 from runtime.setting_kinds import is_allowed_host
@@ -43,7 +43,7 @@ TOLD_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    given: Given
+    given: ResourceGiven
     until: float
 
 
@@ -55,7 +55,7 @@ class ResourceCache:
         self._kept: OrderedDict[tuple[UUID, str, str], _Kept] = OrderedDict()
         self._bytes = 0
 
-    def find(self, crawl_id: UUID, url: str, accept: str) -> Given | None:
+    def find(self, crawl_id: UUID, url: str, accept: str) -> ResourceGiven | None:
         with self._lock:
             kept = self._kept.get((crawl_id, url, accept))
             if kept is None or kept.until < SYSTEM_CLOCK.monotonic():
@@ -63,7 +63,7 @@ class ResourceCache:
             self._kept.move_to_end((crawl_id, url, accept))
             return kept.given
 
-    def keep(self, crawl_id: UUID, url: str, accept: str, given: Given) -> None:
+    def keep(self, crawl_id: UUID, url: str, accept: str, given: ResourceGiven) -> None:
         with self._lock:
             before = self._kept.pop((crawl_id, url, accept), None)
             self._bytes += len(given.body) - (len(before.given.body) if before else 0)
@@ -73,7 +73,7 @@ class ResourceCache:
                 self._bytes -= len(oldest.given.body)
 
 
-class _Refused(Exception):
+class _ResourceRefused(Exception):
     """Becomes an answer without anything; says why."""
 
 
@@ -103,7 +103,7 @@ class ResourceDoor:
         self.received = 0
         self.refused: Counter[str] = Counter()
 
-    def ask(self, wanted: Wanted) -> Given:
+    def ask(self, wanted: ResourceWanted) -> ResourceGiven:
         if self._until is None:
             self._until = SYSTEM_CLOCK.monotonic() + self._seconds_max
         kept = self._cache.find(self._crawl.crawl_id, wanted.url, wanted.accept)
@@ -112,10 +112,10 @@ class ResourceDoor:
             return kept
         try:
             given = self._follow(wanted)
-        except _Refused as refusal:
+        except _ResourceRefused as refusal:
             metrics.CRAWL_RESOURCES.labels("refused").inc()
             self.refused[str(refusal)] += 1
-            return Given()
+            return ResourceGiven()
         metrics.CRAWL_RESOURCES.labels("asked").inc()
         if given.status == 200:
             self._cache.keep(self._crawl.crawl_id, wanted.url, wanted.accept, given)
@@ -126,41 +126,41 @@ class ResourceDoor:
         told = [f"{why} ({count})" for why, count in self.refused.most_common(TOLD_MAX)]
         return "; ".join(told)[:500]
 
-    def _follow(self, wanted: Wanted) -> Given:
+    def _follow(self, wanted: ResourceWanted) -> ResourceGiven:
         url = wanted.url
         for _ in range(HOPS_MAX + 1):
             url = self._look_at(url)
             answer = self._ask_one(url, wanted.accept)
             if not answer.location:
                 origins = answer.headers.get("access-control-allow-origin", "")
-                return Given(answer.status, url, answer.headers.get("content-type", ""), answer.body, origins)
+                return ResourceGiven(answer.status, url, answer.headers.get("content-type", ""), answer.body, origins)
             url = answer.location
-        raise _Refused(f"{urlsplit(url).netloc}: too many redirects")
+        raise _ResourceRefused(f"{urlsplit(url).netloc}: too many redirects")
 
     def _look_at(self, url: str) -> str:
         """The normal form of an address that may be asked for by this crawl."""
         try:
             url = normalise(url)
         except ValueError as error:
-            raise _Refused(f"an address: {error}") from None
+            raise _ResourceRefused(f"an address: {error}") from None
         host = host_of(url)
         if not is_allowed_host(host, self._crawl.hosts):
-            raise _Refused(f"{host}: it is not one of the hosts of this crawl")
+            raise _ResourceRefused(f"{host}: it is not one of the hosts of this crawl")
         if self._crawl.reach is not None and not self._crawl.reach.allows(url):
-            raise _Refused(f"{host}: it is not on the list of hosts that the tenant allows")
+            raise _ResourceRefused(f"{host}: it is not on the list of hosts that the tenant allows")
         if host != self._page_host and self._fetcher.may_be_private(host):
             # A program of one site must not read another one that only the inner network sees.
-            raise _Refused(f"{host}: it may be private, and the page is of another host")
+            raise _ResourceRefused(f"{host}: it may be private, and the page is of another host")
         return url
 
     def _ask_one(self, url: str, accept: str) -> FetchedAnswer:
         host = host_of(url)
         robots = self._find_robots(host, origin_of(url))
         if robots.state == "closed" or not rules.may_fetch(robots.body, url):
-            raise _Refused(f"{host}: its robots.txt forbids it")
+            raise _ResourceRefused(f"{host}: its robots.txt forbids it")
         left = self._crawl.bytes_max - self._crawl.received - self.received
         if left <= 0:
-            raise _Refused("the crawl has had as many bytes as it may")
+            raise _ResourceRefused("the crawl has had as many bytes as it may")
         self._take_turn(host)
         request = FetchRequest(
             url,
@@ -175,7 +175,7 @@ class ResourceDoor:
         self._end_turn(host, failed=failed)
         if isinstance(answer, NotFetched):
             self.received += request.bytes_max if answer.code == "too-large" else 0
-            raise _Refused(f"{host}: {answer.detail}")
+            raise _ResourceRefused(f"{host}: {answer.detail}")
         self.received += answer.received
         return answer
 
@@ -191,7 +191,7 @@ class ResourceDoor:
         self._end_turn(host, failed=answer.robots is None)
         self.received += answer.received
         if answer.robots is None:
-            raise _Refused(f"{host}: its robots.txt cannot be had")
+            raise _ResourceRefused(f"{host}: its robots.txt cannot be had")
         return answer.robots
 
     def _take_turn(self, host: str) -> None:
@@ -202,12 +202,12 @@ class ResourceDoor:
             or turns.take(self._connection, self._job, host, self._delay_s)
         ):
             if SYSTEM_CLOCK.monotonic() >= until:
-                raise _Refused(f"{host}: it was not the crawl's turn there")
+                raise _ResourceRefused(f"{host}: it was not the crawl's turn there")
             SYSTEM_CLOCK.sleep(POLL_S)
         wait_s = turns.find_wait(self._connection, host, self._delay_s)
         if wait_s >= self._left_s():
             self._end_turn(host, failed=False)
-            raise _Refused(f"{host}: the page had no time left at its pace")
+            raise _ResourceRefused(f"{host}: the page had no time left at its pace")
         SYSTEM_CLOCK.sleep(wait_s)
 
     def _end_turn(self, host: str, *, failed: bool) -> None:

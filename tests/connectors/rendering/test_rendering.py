@@ -20,7 +20,16 @@ import pytest
 
 from connectors.fetching import FetchRequest, NotFetched
 from connectors.fetching.fetcher import Fetcher
-from connectors.rendering import REQUESTS_MAX, SENT, Given, NotRendered, Rendered, RenderRequest, Wanted, pool
+from connectors.rendering import (
+    REQUESTS_MAX,
+    SENT,
+    NotRendered,
+    Rendered,
+    RenderRequest,
+    ResourceGiven,
+    ResourceWanted,
+    pool,
+)
 from connectors.rendering.pool import Browsers, find_browser
 from runtime.lifecycle import StopRequested
 from runtime.settings import CrawlerSettings
@@ -41,17 +50,17 @@ class FetchingDoor:
     """Asks for what is of a host named so, and notes all."""
 
     fetcher: Fetcher
-    wanted: list[Wanted] = field(default_factory=list)
+    wanted: list[ResourceWanted] = field(default_factory=list)
     came: list[str] = field(default_factory=list)
 
-    def ask(self, wanted: Wanted) -> Given:
+    def ask(self, wanted: ResourceWanted) -> ResourceGiven:
         self.wanted.append(wanted)
         answer = self.fetcher.ask(FetchRequest(wanted.url, (), 1_000_000, 10))
         self.came.append(answer.code if isinstance(answer, NotFetched) else str(answer.status))
         if isinstance(answer, NotFetched):
-            return Given()
+            return ResourceGiven()
         origins = answer.headers.get("access-control-allow-origin", "")
-        return Given(answer.status, answer.url, answer.media_type, answer.body, origins)
+        return ResourceGiven(answer.status, answer.url, answer.media_type, answer.body, origins)
 
 
 @pytest.fixture
