@@ -147,7 +147,7 @@ class Browsers:
         raise StopRequested
 
     def _choose(self, tenant_id: UUID) -> tuple[_BrowserProcess | None, _BrowserProcess | None]:
-        """Of those that are idle: one that served this tenant, and one that has to make room."""
+        """One of those that are idle that served this tenant, and one that has to make room."""
         with self._changed:
             if self._closed:
                 raise StopRequested

@@ -166,7 +166,7 @@ class ResourceDoor:
             url,
             (),
             min(RESOURCE_BYTES_MAX, left),
-            max(0.1, min(RESOURCE_S_MAX, self._left_s())),
+            max(0.1, min(RESOURCE_S_MAX, self._count_left_s())),
             headers={"accept": accept} if accept else {},
             reach=self._crawl.reach,
         )
@@ -196,7 +196,7 @@ class ResourceDoor:
 
     def _take_turn(self, host: str) -> None:
         """Wait until the host may be asked once more by this crawl."""
-        until = SYSTEM_CLOCK.monotonic() + min(TURN_S_MAX, self._left_s())
+        until = SYSTEM_CLOCK.monotonic() + min(TURN_S_MAX, self._count_left_s())
         while not (
             turns.go_on(self._connection, self._job, host, self._delay_s)
             or turns.take(self._connection, self._job, host, self._delay_s)
@@ -205,7 +205,7 @@ class ResourceDoor:
                 raise _ResourceRefused(f"{host}: it was not the crawl's turn there")
             SYSTEM_CLOCK.sleep(POLL_S)
         wait_s = turns.find_wait(self._connection, host, self._delay_s)
-        if wait_s >= self._left_s():
+        if wait_s >= self._count_left_s():
             self._end_turn(host, failed=False)
             raise _ResourceRefused(f"{host}: the page had no time left at its pace")
         SYSTEM_CLOCK.sleep(wait_s)
@@ -215,6 +215,6 @@ class ResourceDoor:
         if host != self._page_host:
             turns.give_back(self._connection, self._job, host, self._delay_s, failed=failed)
 
-    def _left_s(self) -> float:
+    def _count_left_s(self) -> float:
         assert self._until is not None, "it is set by the first request"
         return max(0.0, self._until - SYSTEM_CLOCK.monotonic())

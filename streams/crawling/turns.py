@@ -151,7 +151,7 @@ _FIND_WAIT = """
 
 
 def find_wait(connection: Connection, host: str, delay_s: float) -> float:
-    """In how many seconds the request of the turn that was taken last may be made."""
+    """Seconds until the request of the turn that was taken last may be made."""
     (wait_s,) = connection.execute(_FIND_WAIT, [delay_s, host]).fetchone() or (0.0,)
     return float(wait_s)
 
