@@ -43,6 +43,8 @@ MEMORY_BYTES_MAX = 1_073_741_824
 """Memory of a browser with its page and its driver. It takes half of it with an empty page."""
 LOOK_S = 0.2
 """Time between two looks at its memory."""
+SCRATCH_TRIES = 10
+"""Times that its folder is removed before it is left."""
 PAGES_MAX = 50
 """A browser is replaced after so many pages: it leaks."""
 IDLE_S = 60.0
@@ -274,7 +276,11 @@ class _BrowserProcess:
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
-        shutil.rmtree(Path(self._scratch), ignore_errors=True)
+        for _ in range(SCRATCH_TRIES):  # a browser whose driver died first still writes for a moment
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            if not Path(self._scratch).exists():
+                return
+            SYSTEM_CLOCK.sleep(LOOK_S)
 
 
 def _tree(pid: int) -> list[psutil.Process]:
